@@ -1,0 +1,102 @@
+"""The pipeline on one page: text → Spec → Plan → Python source → class.
+
+    read_spec(path)     front: YAML with positions → a checked Spec (or every diagnostic at once)
+    compile_spec(path)  plan: Spec → Plan;  emit: Plan → source;  `.Model`: the class, made on first use
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lvspec.errors import UsageError
+
+if TYPE_CHECKING:
+    from lvspec.ir.plan import Plan
+    from lvspec.ir.spec import Spec
+
+STDIN = "-"
+LARGEST_SPEC = 1_000_000  # bytes
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A spec with what became of it. `source` is the module's text, `Model` the class that it defines."""
+
+    spec: Spec
+    plan: Plan
+    source: str
+    allow_modules: tuple[str, ...] = ()
+
+    @cached_property
+    def Model(self) -> type:
+        """The emitted class; torch is imported here, not before."""
+        from lvspec.load import load_module
+
+        return load_module(self.source, self.spec, self.allow_modules).Model
+
+
+def read_text(path: str | Path) -> tuple[str, str]:
+    """(text, name to show it under) of a file, of standard input (`-`), or of a spec given as text."""
+    if str(path) == STDIN:
+        data, name = sys.stdin.buffer.read(LARGEST_SPEC + 1), "<stdin>"
+    elif isinstance(path, str) and "\n" in path:
+        data, name = path.encode(), "<text>"
+    else:
+        try:
+            with Path(path).open("rb") as file:
+                data, name = file.read(LARGEST_SPEC + 1), str(path)
+        except (OSError, ValueError) as reason:
+            raise UsageError(f"cannot read {str(path)!r}: {getattr(reason, 'strerror', None) or reason}") from None
+    if len(data) > LARGEST_SPEC:
+        raise UsageError(f"{name} is larger than {LARGEST_SPEC:,} bytes: not a spec")
+    try:
+        return data.decode("utf-8-sig"), name
+    except UnicodeDecodeError as reason:
+        raise UsageError(f"{name} is not UTF-8 text: byte {reason.start} is {data[reason.start]:#04x}") from None
+
+
+def read_spec(
+    path: str | Path,
+    sizes: Mapping[str, int] | None = None,
+    overrides: Mapping[str, str] | None = None,
+    allow_modules: Sequence[str] = (),
+) -> Spec:
+    """A checked Spec, with the sizes and strategies that the caller sets instead of the file."""
+    from lvspec import settings
+    from lvspec.front import load
+
+    text, name = read_text(path)
+    spec = load(text, name, allow_modules=tuple(allow_modules))
+    return settings.override(settings.resize(spec, sizes or {}), overrides or {})
+
+
+def compile_spec(
+    path: str | Path,
+    sizes: Mapping[str, int] | None = None,
+    overrides: Mapping[str, str] | None = None,
+    standalone: bool = False,
+    allow_modules: Sequence[str] = (),
+) -> Compiled:
+    """A model file (or its text, or `-`) as source, plan and class.
+
+    sizes: {"K": 10} instead of the file's; also the nominal ones of the prices: V, B, |t|.
+    overrides: {"z": "reinforce"} instead of the planner's choice; refused where it would be wrong.
+    standalone: the source needs torch alone.  allow_modules: packages whose networks the spec may name.
+    """
+    from lvspec.emit import emit
+    from lvspec.plan import make_plan
+
+    spec = read_spec(path, sizes, overrides, allow_modules)
+    plan = make_plan(spec, dict(sizes or {}))
+    return Compiled(spec, plan, emit(plan, standalone=standalone), tuple(allow_modules))
+
+
+def spec_hash(text: str) -> str:
+    """What identifies a spec: the start of its text's SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,56 @@
+"""Emitted source → a module object, as if it had been imported from a file.
+
+The text is registered in `linecache` and `sys.modules` under a name made of the spec's name and the
+text's hash, so tracebacks, debuggers, `inspect.getsource`, pickling and torch.compile see a module like any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import linecache
+import sys
+import types
+
+from lvspec.errors import UsageError
+from lvspec.ir.spec import Spec
+
+
+def load_module(source: str, spec: Spec, allow_modules: tuple[str, ...] = ()) -> types.ModuleType:
+    """The module that `source` defines; the same text gives the same module."""
+    check_user_modules(spec, allow_modules)
+    name = f"lvspec_compiled.{spec.name}_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    file = f"<{name}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    module = types.ModuleType(name)
+    module.__file__ = file
+    sys.modules[name] = module
+    try:
+        exec(compile(source, file, "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def check_user_modules(spec: Spec, allow_modules: tuple[str, ...]) -> None:
+    """A user's network must be defined in an allowed package: its own `__module__` counts, not the path written."""
+    for network in spec.networks:
+        if network.path is None:
+            continue
+        package, _, attribute = network.path.rpartition(".")
+        if not _allowed(package, allow_modules):
+            raise UsageError(f"`{network.path}` is not allowed; add --allow-module {package.partition('.')[0]}")
+        try:
+            found = getattr(importlib.import_module(package), attribute)
+        except (ImportError, AttributeError) as reason:
+            raise UsageError(f"cannot import `{network.path}`: {reason}") from None
+        home = getattr(found, "__module__", "")
+        if not isinstance(found, type) or not _allowed(home, allow_modules):
+            raise UsageError(f"`{network.path}` is not a class of an allowed package (it comes from {home or '?'})")
+
+
+def _allowed(module: str, allow_modules: tuple[str, ...]) -> bool:
+    return any(module == allowed or module.startswith(allowed + ".") for allowed in allow_modules)

@@ -1,0 +1,84 @@
+"""A spec with other sizes or strategies than its file says: `--set sizes.K=10`, `--strategy z=reinforce`.
+
+    resize(spec, {"K": 10})                 K: 45                →  K: 10
+    override(spec, {"z": "reinforce(samples=8)"})   infer: {}    →  infer: {z: reinforce(samples=8)}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+
+from lvspec.errors import UsageError
+from lvspec.ir.spec import Override, Spec
+
+STRATEGIES = (
+    "enumeration",
+    "dynamic_programming",
+    "conjugacy",
+    "reparameterization",
+    "reinforce",
+    "gumbel_softmax",
+)
+_CALL = re.compile(r"(?P<name>\w+)\s*(\((?P<options>[^()]*)\))?")
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean \\`z\\`?`, or what there is, or nothing."""
+    known = list(known)
+    close = get_close_matches(name, known, 1)
+    if close:
+        return f"; did you mean `{close[0]}`?"
+    return f"; there are {', '.join(f'`{k}`' for k in known)}" if known else ""
+
+
+def resize(spec: Spec, sizes: Mapping[str, int]) -> Spec:
+    """The sizes with other numbers. Names that only prices know (B, |t|) are left to the planner."""
+    known = {size.name for size in spec.sizes}
+    prices = {"B", *(f"|{plate.name}|" for plate in spec.plates if plate.ragged)}
+    for name, value in sizes.items():
+        if name not in known | prices:
+            raise UsageError(f"{spec.source.name} has no size `{name}`{suggest(name, sorted(known | prices))}")
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UsageError(f"size `{name}` is a whole number above 0, not {value!r}")
+    return replace(spec, sizes=tuple(replace(s, value=sizes.get(s.name, s.value)) for s in spec.sizes))
+
+
+def override(spec: Spec, overrides: Mapping[str, str]) -> Spec:
+    """The spec with the strategies asked for; the planner decides whether they are legal."""
+    latents = [v.name for v in spec.of_role("latent")]
+    asked = []
+    for name, text in overrides.items():
+        if name not in latents:
+            raise UsageError(f"{spec.source.name} has no latent `{name}`{suggest(name, latents)}")
+        strategy, options = strategy_call(text)
+        asked.append(Override(name, strategy, options))
+    kept = tuple(o for o in spec.overrides if o.name not in overrides)
+    return replace(spec, overrides=kept + tuple(asked))
+
+
+def strategy_call(text: str) -> tuple[str, tuple[tuple[str, object], ...]]:
+    """`reinforce(samples=8)` is ("reinforce", (("samples", 8),))."""
+    match = _CALL.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{text!r} is not a strategy, e.g. reinforce or reinforce(samples=8)")
+    if match["name"] not in STRATEGIES:
+        raise UsageError(f"there is no strategy `{match['name']}`{suggest(match['name'], STRATEGIES)}")
+    options = []
+    for part in filter(None, (p.strip() for p in (match["options"] or "").split(","))):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise UsageError(f"{text!r}: options are written name=value")
+        options.append((key.strip(), number(value.strip())))
+    return match["name"], tuple(options)
+
+
+def number(text: str) -> int | float | str:
+    """8, 0.5, or the text itself."""
+    if re.fullmatch(r"-?\d{1,18}", text):
+        return int(text)
+    if re.fullmatch(r"-?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?", text) and len(text) <= 32:
+        return float(text)
+    return text
