@@ -1,0 +1,142 @@
+"""Ragged batches: what lies beyond a length is never read."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sites_mask(lengths: Tensor, extent: int) -> Tensor:
+    """lengths (...) -> (..., extent) bool: true at real sites."""
+    return torch.arange(extent, device=lengths.device) < lengths.unsqueeze(-1)
+
+
+def plate_extent(batch: dict, variables: dict[str, int]) -> int:
+    """How many sites the variables' tensors have along a plate; all must agree."""
+    extents = {name: batch[name].shape[axis] for name, axis in variables.items() if batch.get(name) is not None}
+    if not extents:
+        raise ValueError(f"none of {sorted(variables)} is in the batch, so the plate's extent is unknown")
+    if len(set(extents.values())) > 1:
+        raise ValueError(f"tensors disagree on one plate's extent: {extents}")
+    return next(iter(extents.values()))
+
+
+def clean(value: Tensor, mask: Tensor, axis: int) -> Tensor:
+    """value with zeros where the mask is false; the mask's last axis lies along `axis` of value, its others before."""
+    lead = mask.dim() - 1  # axes 0 .. lead - 1 of the mask are the first ones of the value
+    shape = [1] * value.dim()
+    shape[:lead] = mask.shape[:lead]
+    shape[axis] = mask.shape[-1]
+    return torch.where(mask.reshape(shape), value, torch.zeros((), dtype=value.dtype, device=value.device))
+
+
+def prepare_plate(batch: dict, plate: str, variables: dict[str, int], within: str | None = None) -> dict:
+    """A new batch with `plate` (lengths), `plate.mask` (B, T), `plate.sites` (N,) and cleaned variables.
+
+    variables: name -> axis of this plate in that tensor. within: the plate that this one is nested in
+    (lengths (B, D), mask (B, D, T)). Lengths that are absent mean full ones. `name_observed` is cleaned too.
+    """
+    extent = plate_extent(batch, variables)
+    sample, axis = next((batch[n], a) for n, a in variables.items() if batch.get(n) is not None)
+    lead = sample.shape[: 1 if within is None else 2]
+    lengths = batch.get(plate)
+    if lengths is None:
+        lengths = torch.full(lead, extent, dtype=torch.int64, device=sample.device)
+    check_lengths(lengths, plate, tuple(lead), extent)
+    mask = sites_mask(lengths, extent)
+    if within is not None and f"{within}.mask" in batch:
+        mask = mask & batch[f"{within}.mask"].unsqueeze(-1)
+    prepared = dict(batch)
+    prepared[plate] = lengths
+    prepared[f"{plate}.mask"] = mask
+    if mask.device.type != "meta":
+        prepared[f"{plate}.sites"] = mask.flatten().nonzero().squeeze(-1)
+    else:
+        prepared[f"{plate}.sites"] = torch.arange(mask.numel(), device=mask.device)
+    for name, axis in variables.items():
+        for key in (name, f"{name}_observed"):
+            if prepared.get(key) is not None and prepared[key].dim() > axis:
+                prepared[key] = clean(prepared[key], mask, axis)
+    return prepared
+
+
+def check_lengths(lengths: Tensor, plate: str, lead: tuple[int, ...], extent: int) -> None:
+    """A ValueError where lengths have another shape than the batch or lie outside 0 .. extent."""
+    if tuple(lengths.shape) != lead:
+        raise ValueError(f"lengths `{plate}` have shape {tuple(lengths.shape)}, but the batch has {lead}")
+    if lengths.device.type == "meta" or lengths.numel() == 0:
+        return
+    low, high = int(lengths.min()), int(lengths.max())
+    if low < 0 or high > extent:
+        raise ValueError(f"lengths `{plate}` run from {low} to {high}, but the padded extent is {extent}")
+
+
+def previous(x: Tensor, dim: int, begin: float = 0, k: int = 1) -> Tensor:
+    """x shifted along dim: site t holds x[t - k], and `begin` where there is no such site (k < 0: x[t + |k|])."""
+    extent = x.shape[dim]
+    filler = torch.full_like(x.narrow(dim, 0, min(abs(k), extent)), begin)
+    if k == 0:
+        return x
+    if k > 0:
+        return torch.cat([filler, x.narrow(dim, 0, max(extent - k, 0))], dim)
+    return torch.cat([x.narrow(dim, min(-k, extent), max(extent + k, 0)), filler], dim)
+
+
+def site(states: Tensor, index: Tensor, lengths: Tensor, dim: int) -> Tensor:
+    """states[..., index, ...] along dim, one index for each element before it; 0 where the length is 0."""
+    dim = dim % states.dim()
+    if states.shape[dim] == 0:
+        return states.sum(dim)
+    index = index.reshape(*index.shape, *[1] * (dim - index.dim()))
+    shape = [*states.shape[:dim], 1, *states.shape[dim + 1 :]]
+    at = index.reshape(*index.shape[:dim], *[1] * (states.dim() - dim)).expand(shape)
+    found = states.gather(dim, at).squeeze(dim)
+    real = lengths.reshape(*lengths.shape, *[1] * (found.dim() - lengths.dim())) > 0
+    return torch.where(real, found, torch.zeros((), dtype=states.dtype, device=states.device))
+
+
+def last(states: Tensor, lengths: Tensor, dim: int) -> Tensor:
+    """The state at each stretch's last real site: states (B, ..., T, ...), lengths over the leading axes."""
+    return site(states, (lengths - 1).clamp_min(0), lengths, dim)
+
+
+def first(states: Tensor, lengths: Tensor, dim: int) -> Tensor:
+    """The state at each stretch's first site, 0 for a stretch of length 0."""
+    return site(states, torch.zeros_like(lengths), lengths, dim)
+
+
+def along(mask: Tensor, x: Tensor, dim: int) -> Tensor:
+    """The mask (..., T) with its last axis along `dim` of x and its others along the leading axes."""
+    dim = dim % x.dim()
+    shape = [1] * x.dim()
+    shape[: mask.dim() - 1] = mask.shape[:-1]
+    shape[dim] = mask.shape[-1]
+    return mask.reshape(shape)
+
+
+def masked_sum(x: Tensor, mask: Tensor, dim: int) -> Tensor:
+    """sum of x over the real sites along dim; values beyond them are never read, NaN included."""
+    return torch.where(along(mask, x, dim), x, torch.zeros((), dtype=x.dtype, device=x.device)).sum(dim)
+
+
+def masked_mean(x: Tensor, mask: Tensor, dim: int) -> Tensor:
+    """mean of x over the real sites along dim, 0 where there is none."""
+    here = along(mask, x, dim)
+    return masked_sum(x, mask, dim) / here.sum(dim % x.dim()).clamp_min(1)
+
+
+def masked_max(x: Tensor, mask: Tensor, dim: int) -> Tensor:
+    """max of x over the real sites along dim, 0 where there is none."""
+    here = along(mask, x, dim)
+    if x.shape[dim] == 0:
+        return x.sum(dim)
+    most = x.masked_fill(~here, -torch.inf).amax(dim)
+    return torch.where(here.any(dim % x.dim()), most, torch.zeros((), dtype=x.dtype, device=x.device))
+
+
+def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
+    """sum w v / sum w over the batch, 0 for an empty one."""
+    if weight is None:
+        return values.sum() / max(values.numel(), 1)
+    total = weight.sum()
+    return (weight * values).sum() / torch.where(total == 0, torch.ones_like(total), total)

@@ -1,0 +1,150 @@
+"""The networks that a spec can declare. All take (*lead, in) or, along a stretch, (*lead, T, in)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+Linear = nn.Linear
+Dropout = nn.Dropout
+LayerNorm = nn.LayerNorm
+
+ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "softplus": nn.Softplus,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "silu": nn.SiLU,
+}
+
+
+class MLP(nn.Sequential):
+    """Linear maps with an activation between them: sizes are in, hidden..., out."""
+
+    def __init__(self, *sizes: int, activation: str = "relu", dropout: float = 0.0, bias: bool = True):
+        layers: list[nn.Module] = []
+        for i, (before, after) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+            if i:
+                layers.append(ACTIVATIONS[activation]())
+                if dropout:
+                    layers.append(nn.Dropout(dropout))
+            layers.append(nn.Linear(before, after, bias=bias))
+        super().__init__(*layers)
+
+
+class Embedding(nn.Embedding):
+    """num vectors of size dim; with begin=True one more, for the begin symbol, whose id is num."""
+
+    def __init__(self, num: int, dim: int, begin: bool = False):
+        super().__init__(num + begin, dim)
+
+
+def over_stretches(network: nn.Module, x: Tensor) -> Tensor:
+    """A recurrent network over (*lead, T, in) -> (*lead, T, out), whatever the leading axes are."""
+    lead, extent = x.shape[:-2], x.shape[-2]
+    width = network.hidden_size * (2 if network.bidirectional else 1)
+    if x.numel() == 0:
+        # torch refuses empty batches and stretches; the sum keeps the graph and the dtype
+        return x.new_zeros(*lead, extent, width) + 0 * sum(p.sum() for p in network.parameters())
+    states = network._stretch(x.reshape(-1, extent, x.shape[-1]))
+    return states.reshape(*lead, extent, width)
+
+
+def reversal(lengths: Tensor, extent: int) -> Tensor:
+    """Positions (..., T) that reverse each stretch's real sites and leave what lies beyond them."""
+    t = torch.arange(extent, device=lengths.device)
+    lengths = lengths.unsqueeze(-1)
+    return torch.where(t < lengths, lengths - 1 - t, t)
+
+
+def reversed_stretches(x: Tensor, lengths: Tensor) -> Tensor:
+    """x (*lead, T, D) with the real sites of each stretch in opposite order."""
+    lengths = lengths.reshape(*lengths.shape, *[1] * (x.dim() - 2 - lengths.dim())).expand(x.shape[:-2])
+    return x.gather(-2, reversal(lengths, x.shape[-2]).unsqueeze(-1).expand(x.shape))
+
+
+class RNN(nn.RNN):
+    """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end."""
+
+    def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0):
+        super().__init__(size, hidden, layers, dropout=dropout, batch_first=True)
+
+    def _stretch(self, x: Tensor) -> Tensor:
+        return nn.RNN.forward(self, x)[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return over_stretches(self, x)
+
+    def backwards(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return reversed_stretches(self(reversed_stretches(x, lengths)), lengths)
+
+
+class GRU(nn.GRU):
+    """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end."""
+
+    def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0):
+        super().__init__(size, hidden, layers, dropout=dropout, batch_first=True)
+
+    def _stretch(self, x: Tensor) -> Tensor:
+        return nn.GRU.forward(self, x)[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return over_stretches(self, x)
+
+    def backwards(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return reversed_stretches(self(reversed_stretches(x, lengths)), lengths)
+
+
+class LSTM(nn.LSTM):
+    """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end."""
+
+    def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0):
+        super().__init__(size, hidden, layers, dropout=dropout, batch_first=True)
+
+    def _stretch(self, x: Tensor) -> Tensor:
+        return nn.LSTM.forward(self, x)[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return over_stretches(self, x)
+
+    def backwards(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return reversed_stretches(self(reversed_stretches(x, lengths)), lengths)
+
+
+class Bidirectional(nn.Module):
+    """Layers of two recurrent networks, one of which reads each stretch from its end: (*lead, T, in) -> (*lead, T, 2 out).
+
+    The reversal is an index (no packing), so it compiles; what lies beyond a length is 0.
+    """
+
+    def __init__(self, kind: type[nn.Module], size: int, hidden: int, layers: int, dropout: float):
+        super().__init__()
+        sizes = [size] + [2 * hidden] * (layers - 1)
+        self.forth = nn.ModuleList(kind(s, hidden) for s in sizes)
+        self.back = nn.ModuleList(kind(s, hidden) for s in sizes)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        for level, (forth, back) in enumerate(zip(self.forth, self.back, strict=True)):
+            if level:
+                x = self.dropout(x)
+            x = torch.cat([forth(x), back.backwards(x, lengths)], -1)
+        lengths = lengths.reshape(*lengths.shape, *[1] * (x.dim() - 2 - lengths.dim()))
+        real = torch.arange(x.shape[-2], device=x.device) < lengths.unsqueeze(-1)
+        return torch.where(real.unsqueeze(-1), x, torch.zeros((), dtype=x.dtype, device=x.device))
+
+
+class BiLSTM(Bidirectional):
+    """Two LSTMs, one in each direction."""
+
+    def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0):
+        super().__init__(LSTM, size, hidden, layers, dropout)
+
+
+class BiGRU(Bidirectional):
+    """Two GRUs, one in each direction."""
+
+    def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0):
+        super().__init__(GRU, size, hidden, layers, dropout)

@@ -1,0 +1,32 @@
+"""What a model's forward gives, and the weights that depend on the step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Objective:
+    """loss: scalar, what is minimised. log_prob (B,) where the plan is exact, else elbo (B,), never weighted, equal to
+    reconstruction - sum of kl. extras: diagnostics by name."""
+
+    loss: Tensor
+    log_prob: Tensor | None = None
+    elbo: Tensor | None = None
+    reconstruction: Tensor | None = None
+    kl: dict[str, Tensor] = field(default_factory=dict)
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+
+def linear(step: Tensor, a: float, b: float, steps: float) -> Tensor:
+    """From a at step 0 to b at `steps`, then b."""
+    return a + (b - a) * (step / max(steps, 1)).clamp(0.0, 1.0)
+
+
+def cyclical(step: Tensor, a: float, b: float, period: float) -> Tensor:
+    """Again and again: from a to b over the first half of a period, b over the second (Fu et al. 2019)."""
+    phase = torch.remainder(step, period) / max(period, 1)
+    return a + (b - a) * (2 * phase).clamp(0.0, 1.0)

@@ -1,0 +1,149 @@
+"""p(z | x) of latents that were summed out, read off gradients; and of drawn latents, from weighted draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lvspec.runtime.semiring import LOG, MAX, SAMPLE, tempered
+
+
+class ExactPosterior:
+    """p(z | x) from log p(x) as a function of a tilt: log sum_z exp(log p(x, z) + sum of tilts at z).
+
+    The gradient with respect to the tilts at 0 is the marginals, the joint mode or a joint draw,
+    depending on the semiring. tilts: name -> zeros (B, *sites, K).
+    """
+
+    def __init__(self, log_marginal: Callable[[dict[str, Tensor], object], Tensor], tilts: dict[str, Tensor]):
+        self.log_marginal = log_marginal
+        self.tilts = tilts
+        self.answers: dict[str, dict[str, Tensor]] = {}
+
+    def gradients(self, semiring, differentiable: bool = False) -> dict[str, Tensor]:
+        """d log p / d tilt under a semiring, for every latent."""
+        with torch.enable_grad():
+            tilts = {name: tilt.detach().clone().requires_grad_() for name, tilt in self.tilts.items()}
+            total = self.log_marginal(tilts, semiring).sum()
+            found = torch.autograd.grad(
+                total, list(tilts.values()), create_graph=differentiable, allow_unused=True, materialize_grads=True
+            )
+        return dict(zip(tilts, found, strict=True))
+
+    def marginals(self) -> dict[str, Tensor]:
+        """p(z_i = k | x), each (B, *sites, K); differentiable when gradients are on."""
+        key = f"marginals {torch.is_grad_enabled()}"
+        if key not in self.answers:
+            self.answers[key] = self.gradients(LOG, differentiable=torch.is_grad_enabled())
+        return self.answers[key]
+
+    def mode(self) -> dict[str, Tensor]:
+        """argmax_z p(z | x), jointly over all latents; each (B, *sites) int64."""
+        if "mode" not in self.answers:
+            self.answers["mode"] = {name: g.argmax(-1) for name, g in self.gradients(MAX).items()}
+        return self.answers["mode"]
+
+    def sample(self, n: int) -> dict[str, Tensor]:
+        """n joint draws of all latents; each (n, B, *sites) int64."""
+        draws = [{name: g.argmax(-1) for name, g in self.gradients(SAMPLE).items()} for _ in range(n)]
+        return {
+            name: torch.stack([d[name] for d in draws])
+            if draws
+            else tilt.new_zeros((0, *tilt.shape[:-1]), dtype=torch.int64)
+            for name, tilt in self.tilts.items()
+        }
+
+    def entropy(self) -> Tensor:
+        """H[p(z | x)] (B,), of all latents jointly."""
+        with torch.enable_grad():
+            first = next(iter(self.tilts.values()))
+            beta = first.new_ones(first.shape[0]).requires_grad_()
+            total = self.log_marginal({k: v.detach() for k, v in self.tilts.items()}, tempered(beta)).sum()
+            (slope,) = torch.autograd.grad(total, beta)
+        return -slope
+
+
+@dataclass(frozen=True)
+class LatentPosterior:
+    """p(z | x) of one latent. Of several summed latents, mode, sample and entropy are those of the joint posterior."""
+
+    joint: ExactPosterior
+    name: str
+
+    @property
+    def marginals(self) -> Tensor:
+        """p(z_i = k | x): (B, *sites, K)."""
+        return self.joint.marginals()[self.name]
+
+    @property
+    def mode(self) -> Tensor:
+        """This latent's part of the joint mode: (B, *sites) int64."""
+        return self.joint.mode()[self.name]
+
+    def sample(self, n: int) -> Tensor:
+        """This latent's part of n joint draws: (n, B, *sites) int64."""
+        return self.joint.sample(n)[self.name]
+
+    @property
+    def entropy(self) -> Tensor:
+        """Entropy of the joint posterior: (B,)."""
+        return self.joint.entropy()
+
+
+def exact_posterior(
+    log_marginal: Callable[[dict[str, Tensor], object], Tensor], tilts: dict[str, Tensor]
+) -> dict[str, LatentPosterior]:
+    """The posteriors of all summed latents; log_marginal(tilts, semiring) -> (B,)."""
+    joint = ExactPosterior(log_marginal, tilts)
+    return {name: LatentPosterior(joint, name) for name in tilts}
+
+
+@dataclass(frozen=True)
+class DrawnPosterior:
+    """p(z | x) as weighted draws: values (S, B, ...), weights (S, B), which sum to one over S."""
+
+    values: Tensor
+    weights: Tensor
+
+    def aligned(self) -> Tensor:
+        """The weights, with the values' number of axes."""
+        return self.weights.reshape(*self.weights.shape, *[1] * (self.values.dim() - 2))
+
+    @property
+    def mean(self) -> Tensor:
+        return (self.aligned() * self.values).sum(0)
+
+    @property
+    def variance(self) -> Tensor:
+        return (self.aligned() * (self.values - self.mean) ** 2).sum(0)
+
+    def marginals(self, K: int) -> Tensor:
+        """p(z = k | x) for an integer latent: (B, ..., K)."""
+        return (self.aligned().unsqueeze(-1) * torch.nn.functional.one_hot(self.values, K)).sum(0)
+
+    @property
+    def mode(self) -> Tensor:
+        """The draw of highest weight: (B, ...)."""
+        rows = torch.arange(self.weights.shape[1], device=self.weights.device)
+        return self.values[self.weights.argmax(0), rows]
+
+    def sample(self, n: int) -> Tensor:
+        """n draws with replacement, in proportion to the weights: (n, B, ...)."""
+        if self.weights.shape[1] == 0:
+            return self.values[:1].expand(n, *self.values.shape[1:])
+        chosen = torch.multinomial(self.weights.t(), n, replacement=True).t()
+        return self.values[chosen, torch.arange(self.weights.shape[1], device=chosen.device)]
+
+    @property
+    def effective_sample_size(self) -> Tensor:
+        """1 / sum of squared weights: (B,), between 1 and S."""
+        return 1.0 / (self.weights**2).sum(0)
+
+
+def weighted_posterior(draws: dict[str, Tensor], log_weights: Tensor) -> dict[str, DrawnPosterior]:
+    """Self-normalised posteriors from draws (S, B, ...) of q and log p(x, z) - log q(z), (S, B)."""
+    weights = log_weights.softmax(0)
+    return {name: DrawnPosterior(values, weights) for name, values in draws.items()}

@@ -1,0 +1,129 @@
+"""Questions asked of one elimination program by the reduction that it uses.
+
+sum_z exp(f(z))  is reduced by  logsumexp | max | a draw | (1/beta) logsumexp(beta f);
+the gradient of the result with respect to f is then the answer: posterior marginals, the best
+configuration, an exact posterior draw, and (with respect to beta) minus the posterior entropy.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """x, where a half-precision tensor becomes float32: sums in log space need the bits."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def plain_arithmetic(x: Tensor):
+    """A context in which autocast leaves the arithmetic on x's device alone."""
+    return torch.autocast(device_type=x.device.type, enabled=False)
+
+
+def axes_of(x: Tensor, dim: int | tuple[int, ...]) -> tuple[int, ...]:
+    """The axes named by `dim`, counted from the left."""
+    return tuple(d % x.dim() for d in ((dim,) if isinstance(dim, int) else dim))
+
+
+def last_axis(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """x with the axes of `dim` moved to the end and merged into one."""
+    axes = axes_of(x, dim)
+    kept = [d for d in range(x.dim()) if d not in axes]
+    return x.permute(*kept, *axes).flatten(len(kept)) if axes else x.unsqueeze(-1)
+
+
+def log_sum_exp(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """log sum exp(x) over dim; a slice of -inf gives -inf with gradient 0 (torch's own gives NaN)."""
+    x = full_precision(x)
+    axes = axes_of(x, dim)
+    if not axes:
+        return x
+    with plain_arithmetic(x):
+        empty = x.detach().amax(axes, keepdim=True) == -torch.inf
+        value = torch.logsumexp(x.masked_fill(empty, 0.0), axes, keepdim=True)
+        return value.masked_fill(empty, -torch.inf).squeeze(axes)
+
+
+def gumbel(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Standard Gumbel variates, -log(Exponential(1)); finite, since inf - inf would win an argmax."""
+    noise = torch.empty(shape, dtype=like.dtype, device=like.device).exponential_()
+    return -noise.clamp_min_(torch.finfo(like.dtype).tiny).log_()
+
+
+class DrawnReduction(torch.autograd.Function):
+    """log sum exp(x) over the last axis, whose backward sends the gradient to one entry, drawn from softmax(x)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        value = torch.logsumexp(x, -1)
+        ctx.save_for_backward(x, value)
+        return value
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        x, value = ctx.saved_tensors
+        # Gumbel-max: argmax(x + g) is distributed as softmax(x)
+        chosen = (x + gumbel(x.shape, x)).argmax(-1, keepdim=True)
+        share = torch.zeros_like(x).scatter_(-1, chosen, 1.0)
+        return (share * grad.unsqueeze(-1)).masked_fill_((value == -torch.inf).unsqueeze(-1), 0.0)
+
+
+class LogSemiring:
+    """sum = logsumexp; gradient = posterior marginals."""
+
+    name = "log"
+
+    def sum(self, x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+        return log_sum_exp(x, dim)
+
+
+class MaxSemiring:
+    """sum = max; gradient = one-hot of the best configuration, the first one of several."""
+
+    name = "max"
+
+    def sum(self, x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+        value = last_axis(full_precision(x), dim).max(-1).values
+        return torch.where(value == -torch.inf, value.detach(), value)
+
+
+class SampleSemiring:
+    """sum = logsumexp; gradient = one-hot of an exact posterior draw, a new one in every backward pass."""
+
+    name = "sample"
+
+    def sum(self, x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+        with plain_arithmetic(x):
+            return DrawnReduction.apply(last_axis(full_precision(x), dim))
+
+
+class TemperedSemiring:
+    """sum = (1/beta) logsumexp(beta x) with beta (B,) along the first axis of x; d/dbeta at 1 is minus the entropy."""
+
+    name = "tempered"
+
+    def __init__(self, beta: Tensor):
+        self.beta = beta
+
+    def sum(self, x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+        if not axes_of(x, dim):
+            return x
+        flat = last_axis(full_precision(x), dim)
+        beta = self.beta.to(flat.dtype).reshape(-1, *[1] * (flat.dim() - 1))
+        # -inf * beta has gradient -inf with respect to beta: such entries take no part
+        gone = flat.detach() == -torch.inf
+        scaled = (beta * flat.masked_fill(gone, 0.0)).masked_fill(gone, -torch.inf)
+        value = log_sum_exp(scaled, -1)
+        empty = value.detach() == -torch.inf
+        return (value.masked_fill(empty, 0.0) / beta.squeeze(-1)).masked_fill(empty, -torch.inf)
+
+
+def tempered(beta: Tensor) -> TemperedSemiring:
+    """The reduction (1/beta) log sum exp(beta x)."""
+    return TemperedSemiring(beta)
+
+
+LOG = LogSemiring()
+MAX = MaxSemiring()
+SAMPLE = SampleSemiring()
