@@ -1,7 +1,8 @@
 """The pipeline on one page: text → Spec → Plan → Python source → class.
 
-    read_spec(path)     front: YAML with positions → a checked Spec (or every diagnostic at once)
-    compile_spec(path)  plan: Spec → Plan;  emit: Plan → source;  `.Model`: the class, made on first use
+read_spec(path)     front: YAML with positions → a checked Spec (or every diagnostic at once)
+plan_spec(path)     plan:  Spec → Plan, each latent with its strategy, price and reasons
+compile_spec(path)  emit:  Plan → source;  `.Model`: the class, made on first use
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def read_text(path: str | Path) -> tuple[str, str]:
 def read_spec(
     path: str | Path,
     sizes: Mapping[str, int] | None = None,
-    overrides: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str | int | float] | None = None,
     allow_modules: Sequence[str] = (),
 ) -> Spec:
     """A checked Spec, with the sizes and strategies that the caller sets instead of the file."""
@@ -76,25 +77,35 @@ def read_spec(
     return settings.override(settings.resize(spec, sizes or {}), overrides or {})
 
 
+def plan_spec(
+    path: str | Path,
+    sizes: Mapping[str, int] | None = None,
+    overrides: Mapping[str, str | int | float] | None = None,
+    allow_modules: Sequence[str] = (),
+) -> Plan:
+    """What would be compiled, with its reasons and prices; see `compile_spec` for the arguments."""
+    from lvspec.plan import make_plan
+
+    return make_plan(read_spec(path, sizes, overrides, allow_modules), dict(sizes or {}))
+
+
 def compile_spec(
     path: str | Path,
     sizes: Mapping[str, int] | None = None,
-    overrides: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str | int | float] | None = None,
     standalone: bool = False,
     allow_modules: Sequence[str] = (),
 ) -> Compiled:
     """A model file (or its text, or `-`) as source, plan and class.
 
     sizes: {"K": 10} instead of the file's; also the nominal ones of the prices: V, B, |t|.
-    overrides: {"z": "reinforce"} instead of the planner's choice; refused where it would be wrong.
+    overrides: {"z": "reinforce", "samples": 8}: entries of the `infer:` section; a wrong choice is refused.
     standalone: the source needs torch alone.  allow_modules: packages whose networks the spec may name.
     """
     from lvspec.emit import emit
-    from lvspec.plan import make_plan
 
-    spec = read_spec(path, sizes, overrides, allow_modules)
-    plan = make_plan(spec, dict(sizes or {}))
-    return Compiled(spec, plan, emit(plan, standalone=standalone), tuple(allow_modules))
+    plan = plan_spec(path, sizes, overrides, allow_modules)
+    return Compiled(plan.spec, plan, emit(plan, standalone=standalone), tuple(allow_modules))
 
 
 def spec_hash(text: str) -> str:

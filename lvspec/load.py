@@ -19,7 +19,7 @@ from lvspec.ir.spec import Spec
 def load_module(source: str, spec: Spec, allow_modules: tuple[str, ...] = ()) -> types.ModuleType:
     """The module that `source` defines; the same text gives the same module."""
     check_user_modules(spec, allow_modules)
-    name = f"lvspec_compiled.{spec.name}_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+    name = f"lvspec_compiled_{spec.name}_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     file = f"<{name}>"

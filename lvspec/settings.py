@@ -1,7 +1,7 @@
 """A spec with other sizes or strategies than its file says: `--set sizes.K=10`, `--strategy z=reinforce`.
 
-    resize(spec, {"K": 10})                 K: 45                →  K: 10
-    override(spec, {"z": "reinforce(samples=8)"})   infer: {}    →  infer: {z: reinforce(samples=8)}
+resize(spec, {"K": 10})                 K: 45                →  K: 10
+override(spec, {"z": "reinforce(samples=8)"})   infer: {}    →  infer: {z: reinforce(samples=8)}
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ STRATEGIES = (
     "reinforce",
     "gumbel_softmax",
 )
+GENERAL = ("samples", "budget_flops", "budget_bytes", "bound")  # of the `infer:` section, beside the latents
 _CALL = re.compile(r"(?P<name>\w+)\s*(\((?P<options>[^()]*)\))?")
 
 
@@ -46,17 +47,21 @@ def resize(spec: Spec, sizes: Mapping[str, int]) -> Spec:
     return replace(spec, sizes=tuple(replace(s, value=sizes.get(s.name, s.value)) for s in spec.sizes))
 
 
-def override(spec: Spec, overrides: Mapping[str, str]) -> Spec:
-    """The spec with the strategies asked for; the planner decides whether they are legal."""
+def override(spec: Spec, overrides: Mapping[str, str | int | float]) -> Spec:
+    """The `infer:` section with other entries: a strategy for a latent (the planner decides whether it
+    is legal), or a general setting."""
     latents = [v.name for v in spec.of_role("latent")]
-    asked = []
-    for name, text in overrides.items():
-        if name not in latents:
-            raise UsageError(f"{spec.source.name} has no latent `{name}`{suggest(name, latents)}")
-        strategy, options = strategy_call(text)
-        asked.append(Override(name, strategy, options))
+    asked, general = [], dict(spec.infer)
+    for name, value in overrides.items():
+        if name in latents:
+            strategy, options = strategy_call(str(value))
+            asked.append(Override(name, strategy, options))
+        elif name in GENERAL:
+            general[name] = number(value) if isinstance(value, str) else value
+        else:
+            raise UsageError(f"{spec.source.name} has no latent `{name}`{suggest(name, [*latents, *GENERAL])}")
     kept = tuple(o for o in spec.overrides if o.name not in overrides)
-    return replace(spec, overrides=kept + tuple(asked))
+    return replace(spec, overrides=kept + tuple(asked), infer=tuple(general.items()))
 
 
 def strategy_call(text: str) -> tuple[str, tuple[tuple[str, object], ...]]:

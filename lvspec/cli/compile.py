@@ -1,0 +1,34 @@
+"""`lvspec compile`: the PyTorch module, into NAME.py, another file, or stdout."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from lvspec.cli import product, terminal
+from lvspec.cli.options import add_spec_options, settings
+
+
+def add_parser(subparsers) -> None:
+    parser = subparsers.add_parser("compile", help="the PyTorch module, as readable source")
+    add_spec_options(parser)
+    parser.add_argument("-o", "--output", metavar="FILE.py", help="where to (default: the model's name); - is stdout")
+    parser.add_argument("--standalone", action="store_true", help="a file that needs torch alone")
+    parser.add_argument("--force", action="store_true", help="write over a file that lvspec did not write")
+
+
+def run(args: argparse.Namespace) -> int:
+    from lvspec.driver import compile_spec
+
+    compiled = compile_spec(args.spec, standalone=args.standalone, **settings(args))
+    terminal.say_diagnostics(compiled.spec.warnings, compiled.spec.source)
+    if args.output == "-":
+        sys.stdout.write(compiled.source)
+        return 0
+    path = Path(args.output or f"{product.module_name(compiled.spec.name)}.py")
+    if not args.force:
+        product.refuse_foreign(path)
+    product.write(path, compiled.source)
+    print(path)
+    return 0

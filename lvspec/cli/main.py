@@ -1,0 +1,114 @@
+"""`lvspec COMMAND ...`: arguments in, text out, an exit code.
+
+0 fine · 1 the spec has errors · 2 usage or files · 3 training failed · 70 our own bug · 130 interrupted
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from lvspec import __version__
+from lvspec.cli import terminal
+from lvspec.errors import InternalError, SpecError, TrainingError, UsageError
+
+FINE, SPEC, USAGE, TRAINING, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
+
+# command -> its module; each has add_parser(subparsers) and run(args) -> exit code
+COMMANDS = {
+    name: f"lvspec.cli.{name}"
+    for name in ("init", "check", "explain", "graph", "compile", "verify", "train", "eval", "infer", "sample")
+}
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser of one command, or of all when none is named: a command never pays for another's imports."""
+    parser = argparse.ArgumentParser(
+        prog="lvspec",
+        description="A graphical model with latent variables, in YAML; a readable PyTorch module out of it.",
+    )
+    parser.add_argument("--version", action="version", version=f"lvspec {__version__}")
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for name in [command] if command else COMMANDS:
+        import_module(COMMANDS[name]).add_parser(subparsers)
+    for sub in subparsers.choices.values():
+        sub.add_argument("--color", choices=("auto", "always", "never"), default="auto", help=argparse.SUPPRESS)
+        sub.add_argument("--debug", action="store_true", help="show where an internal error happened")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = build_parser(argv[0] if argv and argv[0] in COMMANDS else None).parse_args(argv)
+    except SystemExit as stop:  # argparse has printed its help (0) or what is wrong (2)
+        return stop.code if isinstance(stop.code, int) else USAGE
+    terminal.set_colour(args.color)
+    try:
+        code = import_module(COMMANDS[args.command]).run(args)
+        sys.stdout.flush()
+        return code
+    except BaseException as reason:
+        return _failed(reason, args)
+
+
+def _failed(reason: BaseException, args: argparse.Namespace) -> int:
+    """The exit code for what a command raised, after telling what is to be told."""
+    if isinstance(reason, SpecError):
+        terminal.say_diagnostics(reason.diagnostics, reason.source)
+        return SPEC
+    if isinstance(reason, UsageError):
+        return _told(str(reason), USAGE)
+    if isinstance(reason, TrainingError):
+        return _told(str(reason), TRAINING)
+    if isinstance(reason, KeyboardInterrupt):
+        return _told("interrupted", INTERRUPTED)
+    if isinstance(reason, BrokenPipeError):
+        # the reader has gone (`lvspec explain ... | head`): nothing more to say, and nothing at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    if isinstance(reason, OSError):
+        return _told(f"{reason.filename or 'file'}: {reason.strerror or reason}", USAGE)
+    if isinstance(reason, Exception):
+        return _bug(reason, args)
+    raise reason
+
+
+def _told(message: str, code: int) -> int:
+    shown = "\n".join(map(terminal.visible, message.split("\n")))
+    terminal.say(f"{terminal.paint('lvspec:', 'red', sys.stderr)} {shown}")
+    return code
+
+
+def _bug(reason: Exception, args: argparse.Namespace) -> int:
+    if args.debug:
+        import traceback
+
+        traceback.print_exception(reason)
+    what = str(reason) if isinstance(reason, InternalError) else f"{type(reason).__name__}: {reason}"
+    _told(f"internal error: {what[:500]}", BUG)
+    where = "" if args.debug else "; --debug shows where it happened"
+    terminal.say(
+        f"  This is a bug of lvspec {__version__}, not of your model. Please report it{_of_spec(args)}{where}."
+    )
+    return BUG
+
+
+def _of_spec(args: argparse.Namespace) -> str:
+    """The hash of the spec at fault, where it can still be read."""
+    from lvspec.driver import STDIN, read_text, spec_hash
+
+    path = getattr(args, "spec", None)
+    if not isinstance(path, str) or path == STDIN:
+        return ""
+    try:
+        return f" with the spec (sha256 {spec_hash(read_text(path)[0])})"
+    except UsageError:
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

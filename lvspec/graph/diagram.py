@@ -1,0 +1,138 @@
+"""Plan → what is to be drawn: nodes, edges, and the plates as nested boxes.
+
+    z[t]: Categorical(logits=transition[z[t-1]])
+
+becomes the node z inside the boxes *examples* ⊃ *t*, an edge transition → z, and a dashed edge z → z marked `t−1`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lvspec.ir.expr import Expr, Lag, ParamRef, Stretch, VariableRef, walk
+from lvspec.ir.plan import Plan
+from lvspec.ir.spec import Plate, Spec, Variable
+
+BATCH = ""  # the implied plate of the examples
+
+_REACH = {"before": "<{}", "through": "≤{}", "after": ">{}", "from": "≥{}"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """role: latent | observed | let | given | param. strategy: of a latent. story: the tooltip."""
+
+    name: str
+    role: str
+    strategy: str | None
+    plates: tuple[str, ...]
+    story: str
+
+
+@dataclass(frozen=True)
+class Edge:
+    """label: which site is read, where it is not this one. dashed: it crosses from one site to a later one."""
+
+    source: str
+    target: str
+    label: str = ""
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Box:
+    """A plate with what stands in it, nodes by name. The root has no plate."""
+
+    plate: str | None
+    label: str
+    nodes: tuple[str, ...]
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True)
+class Diagram:
+    name: str
+    objective: str
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    root: Box
+
+    def node(self, name: str) -> Node:
+        return next(n for n in self.nodes if n.name == name)
+
+
+def diagram(plan: Plan) -> Diagram:
+    spec = plan.spec
+    strategies = {p.name: p.strategy for p in plan.latents}
+    edges = _edges(spec)
+    drawn = {e.source for e in edges}
+    params = [Node(p.name, "param", None, (), f"parameter {p.name}") for p in spec.params if p.name in drawn]
+    variables = [Node(v.name, v.role, strategies.get(v.name), _plates(v), _story(v)) for v in spec.variables]
+    nodes = (*params, *variables)
+    objective = {"log_marginal": "log marginal likelihood", "elbo": "evidence lower bound"}.get(plan.objective, "")
+    return Diagram(spec.name, objective, nodes, edges, _boxes(nodes, spec, dict(plan.sizes)))
+
+
+def _plates(v: Variable) -> tuple[str, ...]:
+    return v.plates if v.outside_batch else (BATCH, *v.plates)
+
+
+def _story(v: Variable) -> str:
+    family = getattr(v.general.body, "family", "") if v.clauses else ""
+    site = f"{v.name}[{', '.join(v.plates)}]" if v.plates else v.name
+    return f"{v.role}: {site} ~ {family}" if family else f"{v.role}: {site}"
+
+
+# ---------------------------------------------------------------- edges
+def _edges(spec: Spec) -> tuple[Edge, ...]:
+    found: dict[Edge, None] = {}
+    for v in spec.variables:
+        for clause in v.clauses:
+            bodies = [b.value for b in clause.bindings] + ([clause.body] if clause.body is not None else [])
+            for body in bodies:
+                for e in walk(body):
+                    found.update(dict.fromkeys(_edge(e, v.name)))
+    return tuple(found)
+
+
+def _edge(e: Expr, target: str) -> tuple[Edge, ...]:
+    if isinstance(e, ParamRef):
+        return (Edge(e.name, target),)
+    if not isinstance(e, VariableRef):
+        return ()
+    lags = [s for s in e.at if isinstance(s, Lag)]
+    stretches = [s for s in e.at if isinstance(s, Stretch) and s.reach in _REACH]
+    marks = [f"{s.plate}−{s.k}" if s.k > 0 else f"{s.plate}+{-s.k}" for s in lags]
+    marks += [_REACH[s.reach].format(s.plate) for s in stretches]
+    crosses = bool(lags) or any(s.reach in ("before", "after") for s in stretches)
+    return (Edge(e.name, target, ", ".join(marks), crosses or e.name == target),)
+
+
+# ---------------------------------------------------------------- plates
+def _boxes(nodes: tuple[Node, ...], spec: Spec, sizes: dict[str, int]) -> Box:
+    """Plates as a tree: a plate with more members is outside of one with fewer. Where two plates cross
+    without nesting, the smaller one is drawn as several boxes of the same name."""
+    order = [BATCH, *(p.name for p in spec.plates)]
+    members = {plate: sum(plate in n.plates for n in nodes) for plate in order}
+    within = {p.name: p.within for p in spec.plates}
+    rank = {p: (-members[p], within.get(p) is not None, i) for i, p in enumerate(order)}
+    paths = {n.name: tuple(sorted(n.plates, key=rank.__getitem__)) for n in nodes}
+    labels = {BATCH: "examples", **{p.name: _label(p, sizes) for p in spec.plates}}
+    return _box(None, "", paths, labels)
+
+
+def _box(plate: str | None, label: str, paths: dict[str, tuple[str, ...]], labels: dict[str, str]) -> Box:
+    inner = dict.fromkeys(path[0] for path in paths.values() if path)
+    boxes = []
+    for first in inner:
+        below = {name: path[1:] for name, path in paths.items() if path and path[0] == first}
+        boxes.append(_box(first, labels[first], below, labels))
+    return Box(plate, label, tuple(name for name, path in paths.items() if not path), tuple(boxes))
+
+
+def _label(plate: Plate, sizes: dict[str, int]) -> str:
+    """`t: sequence`, `l: L = 3`."""
+    if plate.size is None:
+        return f"{plate.name}: {plate.kind.replace('_', ' ')}"
+    known = plate.size.constant is None and all(name in sizes for name in plate.size.names)
+    return f"{plate.name}: {plate.size}" + (f" = {plate.size.evaluate(sizes)}" if known else "")

@@ -1,0 +1,91 @@
+"""Edges as curves: straight where nothing is in the way, else bent around; arcs between sites on the right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import hypot, sqrt
+
+from lvspec.graph.diagram import Edge
+from lvspec.graph.layout import Layout, Shape
+
+CLEAR = 7.0  # kept between an edge and a node that it passes
+BENDS = (0.0, 45.0, -45.0, 80.0, -80.0, 120.0, -120.0, 170.0, -170.0, 230.0, -230.0)
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A quadratic or cubic Bézier curve by its control points, and where its label stands."""
+
+    edge: Edge
+    points: tuple[Point, ...]
+    label_at: Point
+
+
+def routes(edges: tuple[Edge, ...], place: Layout) -> list[Route]:
+    return [_loop(e, place.shapes[e.source]) if e.source == e.target else _between(e, place) for e in edges]
+
+
+def _loop(e: Edge, s: Shape) -> Route:
+    """From the node's upper right back to its lower right."""
+    x, dy = s.x + s.rx * 0.8, s.ry * 0.6
+    out = s.x + s.rx + 36
+    end = (x + 1.5, s.y + dy)
+    return Route(e, ((x, s.y - dy), (out, s.y - s.ry * 1.5), (out, s.y + s.ry * 1.5), end), (out - 4, s.y + 4))
+
+
+def _between(e: Edge, place: Layout) -> Route:
+    a, b = place.shapes[e.source], place.shapes[e.target]
+    others = [s for s in place.shapes.values() if s.name not in (e.source, e.target)]
+    best: tuple[int, Route] | None = None
+    for bend in _bends(e, a, b):
+        route = _curve(e, a, b, bend)
+        hits = sum(_passes(route.points, s) for s in others)
+        if best is None or hits < best[0]:
+            best = (hits, route)
+        if hits == 0:
+            break
+    return best[1]
+
+
+def _bends(e: Edge, a: Shape, b: Shape) -> tuple[float, ...]:
+    """An arc between sites is never straight (the edge within the site may be), and bulges right first."""
+    if not e.dashed:
+        return BENDS
+    sign = 1.0 if b.y < a.y or (b.y == a.y and b.x < a.x) else -1.0
+    return tuple(sign * bend for bend in BENDS if bend)
+
+
+def _curve(e: Edge, a: Shape, b: Shape, bend: float) -> Route:
+    dx, dy = b.x - a.x, b.y - a.y
+    length = hypot(dx, dy) or 1.0
+    control = ((a.x + b.x) / 2 - bend * dy / length, (a.y + b.y) / 2 + bend * dx / length)
+    start, end = _border(a, control), _border(b, control, gap=2.5)
+    mid = (0.25 * start[0] + 0.5 * control[0] + 0.25 * end[0], 0.25 * start[1] + 0.5 * control[1] + 0.25 * end[1])
+    return Route(e, (start, control, end), (mid[0] + 5, mid[1] + 4))
+
+
+def _border(s: Shape, towards: Point, gap: float = 0.0) -> Point:
+    """Where the line from the centre of s to a point leaves its shape."""
+    dx, dy = towards[0] - s.x, towards[1] - s.y
+    length = hypot(dx, dy) or 1.0
+    if s.role == "let":
+        scale = 1.0 / (abs(dx) / s.rx + abs(dy) / s.ry or 1.0)
+    else:
+        scale = 1.0 / (sqrt((dx / s.rx) ** 2 + (dy / s.ry) ** 2) or 1.0)
+    scale += gap / length
+    return s.x + dx * scale, s.y + dy * scale
+
+
+def _passes(points: tuple[Point, ...], s: Shape) -> bool:
+    p, q, r = points
+    left = text_room = 0.0
+    if s.role == "param":
+        left = text_room = 4.0
+    for k in range(1, 24):
+        t = k / 24
+        x = (1 - t) ** 2 * p[0] + 2 * t * (1 - t) * q[0] + t * t * r[0]
+        y = (1 - t) ** 2 * p[1] + 2 * t * (1 - t) * q[1] + t * t * r[1]
+        if ((x - s.x) / (s.rx + CLEAR + left)) ** 2 + ((y - s.y) / (s.ry + CLEAR + text_room)) ** 2 < 1:
+            return True
+    return False
