@@ -1,0 +1,117 @@
+"""The gradient of a score-function estimator, averaged exactly over every joint draw of all its samples.
+
+    Σ_{d_1..d_S} q(d_1) ... q(d_S) ∇ loss(d_1, ..., d_S)   =   −∇ (1/S) Σ_s E_{q(d)} ELBO(d, noise_s)
+
+On the left stands the emitted module: one batch whose rows repeat an example, one row for each joint draw,
+weighted by its probability. On the right stands the oracle, which sums the drawn latents under q. Noise of
+reparameterized latents is the same on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from lvspec.verify.enumerate import TooMany, elbo
+from lvspec.verify.subject import Subject
+from lvspec.verify.world import SAMPLE, Instance, World
+
+ROWS = 12_000  # the most joint draws of all samples that one batch repeats an example for
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing that is drawn: a latent's site, given values of the latents summed under q that its own q reads."""
+
+    name: str
+    at: tuple[int, ...]
+    parents: tuple[tuple[str, tuple[int, ...], Hashable], ...]
+
+
+def cells(world: World, scored: list[str]) -> list[Cell]:
+    """Everything that one sample draws for one example."""
+    found = []
+    for name, at in world.hidden():
+        if name not in scored:
+            continue
+        sites = dict(zip(world.variables[name].plates, at, strict=True))
+        parents = world.parents_of_draws[name]
+        places = [tuple(sites[p] for p in world.variables[parent].plates) for parent in parents]
+        choices = [[v for v in world.values(n, s)] for n, s in zip(parents, places, strict=True)]
+        found.extend(Cell(name, at, tuple(zip(parents, places, values, strict=True))) for values in product(*choices))
+    return found
+
+
+def joint_draws(world: World, scored: list[str], samples: int) -> tuple[list[Cell], list[tuple[Hashable, ...]]]:
+    """The cells, and every joint value of them."""
+    drawn = cells(world, scored)
+    choices = [world.values(c.name, c.at) for c in drawn]
+    total = 1
+    for choice in choices:
+        total *= len(choice)
+    if total**samples > ROWS:
+        raise TooMany(f"{total}^{samples} joint draws")
+    return drawn, list(product(*choices))
+
+
+def probabilities(world: World, drawn: list[Cell], joint: list[tuple[Hashable, ...]], sample: int) -> Tensor:
+    """q(d) of every joint draw of one sample, detached."""
+    assignment = world.memory.assignment
+    log_q = torch.zeros(len(joint), dtype=torch.float64)
+    for row, values in enumerate(joint):
+        for cell, value in zip(drawn, values, strict=True):
+            assignment.clear()
+            assignment[SAMPLE] = sample
+            assignment.update({(n, s): v for n, s, v in cell.parents})
+            for other, its_value in zip(drawn, values, strict=True):
+                if set(other.parents) <= set(cell.parents):
+                    assignment[other.name, other.at] = its_value
+            assignment[cell.name, cell.at] = value
+            log_q[row] += float(world.log_q(cell.name, cell.at).detach())
+    return log_q.exp()
+
+
+def averaged_gradient(subject: Subject, scored: list[str], row: int) -> list[Tensor | None]:
+    """The left-hand side: the emitted loss of one example under every joint draw, weighted by q."""
+    samples = subject.plan.samples
+    world = World(_summed(subject, scored), row)
+    drawn, joint = joint_draws(world, scored, samples)
+    q = [probabilities(world, drawn, joint, s) for s in range(samples)]
+    rows = list(product(range(len(joint)), repeat=samples))
+    weight = torch.stack([torch.stack([q[s][i] for s, i in enumerate(r)]).prod() for r in rows])
+    batch = {name: _repeated(subject, name, value, row, len(rows)) for name, value in subject.batch.items()}
+    draws = {n: d[:, row : row + 1].repeat(1, len(rows), *[1] * (d.dim() - 2)) for n, d in subject.draws.items()}
+    for s in range(samples if drawn else 0):
+        choice = torch.tensor([joint[r[s]] for r in rows]).reshape(len(rows), len(drawn), -1)
+        for i, cell in enumerate(drawn):
+            index = (s, slice(None), *_declared(world, cell), *(int(v) for _, _, v in cell.parents))
+            draws[cell.name][index] = choice[:, i].reshape(draws[cell.name][index].shape)
+    objective = subject.objective({**batch, "weight": weight}, draws)
+    return subject.gradients(objective.loss)
+
+
+def exact_gradient(subject: Subject, scored: list[str], row: int) -> list[Tensor | None]:
+    """The right-hand side, by the oracle."""
+    bound = elbo(_summed(subject, scored), row, subject.plan.samples, subject.analytic - set(scored))
+    return subject.gradients(-subject.weighted(bound))
+
+
+def _summed(subject: Subject, scored: list[str]) -> Instance:
+    """The scored latents summed under q instead of drawn."""
+    return subject.instance().treating(**dict.fromkeys(scored, "enumerated"))
+
+
+def _declared(world: World, cell: Cell) -> list[int]:
+    sites = dict(zip(world.variables[cell.name].plates, cell.at, strict=True))
+    return [sites[p.name] for p in world.spec.plates if p.name in sites]
+
+
+def _repeated(subject: Subject, name: str, value: Tensor, row: int, times: int) -> Tensor:
+    variable = next((v for v in subject.spec.variables if v.name == name), None)
+    if variable is not None and variable.outside_batch:
+        return value
+    return value[row : row + 1].repeat(times, *[1] * (value.dim() - 1))

@@ -1,0 +1,104 @@
+"""Checks of what is random: is the mean of many gradients the exact gradient, and of many weights p(x)?
+
+Per coordinate z = (mean − truth) / standard error over independent groups of draws; the largest |z| is held
+against the bound at which a true estimator fails once in a million comparisons (a union bound over coordinates).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import torch
+from torch import Tensor
+
+from lvspec.verify.averages import exact_gradient
+from lvspec.verify.enumerate import log_marginal
+from lvspec.verify.report import Check
+from lvspec.verify.subject import Subject
+
+FALSE_ALARM = 1e-6
+GROUPS = 200
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """means: (groups, coordinates), each row the mean over `size` draws."""
+
+    means: Tensor
+    size: int
+
+    @property
+    def variance(self) -> float:
+        """Of one draw's gradient, summed over coordinates."""
+        return float(self.means.var(0).sum()) * self.size
+
+    def largest_z(self, truth: Tensor) -> float:
+        """max |z|; a coordinate that never varies must equal the truth."""
+        error = (self.means.mean(0) - truth).abs()
+        spread = self.means.std(0) / math.sqrt(len(self.means))
+        tight = 1e-10 * truth.abs().clamp(min=1)
+        fixed = torch.where(error <= tight, torch.zeros_like(error), torch.full_like(error, math.inf))
+        return float(torch.where(spread > tight, error / spread, fixed).max())
+
+
+def critical_value(coordinates: int, groups: int, rate: float = FALSE_ALARM) -> float:
+    """The bound on max |t| with `groups` − 1 degrees of freedom (Cornish–Fisher on the normal quantile)."""
+    z = NormalDist().inv_cdf(1 - rate / (2 * max(coordinates, 1)))
+    n = groups - 1
+    first = (z**3 + z) / (4 * n)
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+    return z + first + second + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
+
+
+def flat(gradients: list[Tensor | None], weights: dict[str, Tensor]) -> Tensor:
+    """All coordinates in one row; absent gradients are zeros."""
+    pairs = zip(gradients, weights.values(), strict=True)
+    return torch.cat([(torch.zeros_like(w) if g is None else g).reshape(-1) for g, w in pairs])
+
+
+def repeated(subject: Subject, row: int, times: int) -> dict[str, Tensor]:
+    """A batch of one example, many times."""
+    shared = {v.name for v in subject.spec.variables if v.outside_batch}
+    return {
+        n: v if n in shared else v[row : row + 1].repeat(times, *[1] * (v.dim() - 1)) for n, v in subject.batch.items()
+    }
+
+
+def gradient_estimates(subject: Subject, row: int, draws: int, seed: int) -> Estimates:
+    """Gradients of the loss of one example at the module's own draws; `draws` rows in all."""
+    size = max(draws // GROUPS, 1)
+    batch = repeated(subject, row, size)
+    if hasattr(subject.model, "prepare"):
+        batch = subject.model.prepare(batch)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        means = [
+            flat(subject.gradients(subject.objective(batch, draws={}).loss), subject.weights) for _ in range(GROUPS)
+        ]
+    return Estimates(torch.stack(means), size)
+
+
+def z_check(subject: Subject, scored: list[str], row: int, draws: int, seed: int) -> Check:
+    """Mean gradient of the surrogate against the exact gradient; every sampled latent is a scored one."""
+    truth = flat(exact_gradient(subject, scored, row), subject.weights)
+    estimates = gradient_estimates(subject, row, draws, seed)
+    bound = critical_value(len(truth), GROUPS)
+    note = f"{estimates.size * GROUPS} rows of {subject.plan.samples} draws, variance {estimates.variance:.3g}"
+    return Check("z of the mean gradient", estimates.largest_z(truth), bound, note)
+
+
+def weight_check(subject: Subject, draws: int, seed: int) -> Check:
+    """Mean importance weight against p(x), in standard errors, over the rows of the batch."""
+    truth = log_marginal(subject.instance().treating(**{n: "collapsed" for n in _latents(subject)})).detach()
+    samples = max(draws // GROUPS, 2)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        found = [torch.as_tensor(subject.model.log_prob(dict(subject.batch), samples=samples)) for _ in range(GROUPS)]
+    ratios = torch.exp(torch.stack(found) - truth)  # of the mean weight to p(x), one a group and row
+    return Check("z of the mean importance weight", Estimates(ratios, samples).largest_z(torch.ones_like(truth)), 6.0)
+
+
+def _latents(subject: Subject) -> list[str]:
+    return [v.name for v in subject.spec.of_role("latent")]

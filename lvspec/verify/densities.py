@@ -1,0 +1,141 @@
+"""log p(value | arguments) of every family, written out from the textbook and summed over the event.
+
+The verifier's own formulas: nothing here is shared with the runtime that it judges.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Arguments = dict[str, Tensor]
+
+
+def log_density(family: str, arguments: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """log p(value) as a scalar; `shape` is the variate's event shape, arguments broadcast to it from the right."""
+    return _DENSITIES[family](arguments, value.to(torch.float64), shape).sum()
+
+
+def log_probabilities(arguments: Arguments) -> Tensor:
+    """log p over the last axis, from `logits` or `probs`."""
+    if "logits" in arguments:
+        logits = arguments["logits"]
+        return logits - torch.logsumexp(logits, -1, keepdim=True)
+    probs = arguments["probs"]
+    return torch.log(probs / probs.sum(-1, keepdim=True))
+
+
+def log_odds_pair(arguments: Arguments) -> tuple[Tensor, Tensor]:
+    """(log p(0), log p(1)) of a Bernoulli."""
+    if "logits" in arguments:
+        logits = arguments["logits"]
+        return -_softplus(logits), -_softplus(-logits)
+    probs = arguments["probs"]
+    return torch.log1p(-probs), torch.log(probs)
+
+
+def _softplus(x: Tensor) -> Tensor:
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
+def _categorical(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    table = log_probabilities(a)
+    table = table.expand(*shape, table.shape[-1])
+    return table.gather(-1, value.long().expand(shape).unsqueeze(-1)).squeeze(-1)
+
+
+def _one_hot_categorical(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return log_probabilities(a).expand(shape)[value.bool()]
+
+
+def _bernoulli(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    zero, one = log_odds_pair(a)
+    return torch.where(value.expand(shape) > 0.5, one.expand(shape), zero.expand(shape))
+
+
+def _binomial(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    n = a["total_count"].expand(shape)
+    zero, one = log_odds_pair(a)
+    ways = torch.lgamma(n + 1) - torch.lgamma(value + 1) - torch.lgamma(n - value + 1)
+    return ways + value * one + (n - value) * zero
+
+
+def _geometric(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    failure, success = log_odds_pair(a)
+    return (success + value * failure).expand(shape)
+
+
+def _poisson(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    rate = a["rate"].expand(shape)
+    return value * torch.log(rate) - rate - torch.lgamma(value + 1)
+
+
+def _normal(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    loc, scale = a["loc"].expand(shape), a["scale"].expand(shape)
+    return -0.5 * ((value - loc) / scale) ** 2 - torch.log(scale) - 0.5 * math.log(2 * math.pi)
+
+
+def _laplace(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    loc, scale = a["loc"].expand(shape), a["scale"].expand(shape)
+    return -(value - loc).abs() / scale - torch.log(2 * scale)
+
+
+def _log_normal(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return _normal(a, torch.log(value), shape) - torch.log(value)
+
+
+def _student_t(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    df, loc, scale = (a[n].expand(shape) for n in ("df", "loc", "scale"))
+    y = (value - loc) / scale
+    front = torch.lgamma((df + 1) / 2) - torch.lgamma(df / 2) - 0.5 * torch.log(df * math.pi) - torch.log(scale)
+    return front - (df + 1) / 2 * torch.log1p(y * y / df)
+
+
+def _exponential(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    rate = a["rate"].expand(shape)
+    return torch.log(rate) - rate * value
+
+
+def _gamma(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    alpha, beta = a["concentration"].expand(shape), a["rate"].expand(shape)
+    return alpha * torch.log(beta) - torch.lgamma(alpha) + (alpha - 1) * torch.log(value) - beta * value
+
+
+def _beta(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    one, zero = a["concentration1"].expand(shape), a["concentration0"].expand(shape)
+    normaliser = torch.lgamma(one) + torch.lgamma(zero) - torch.lgamma(one + zero)
+    return (one - 1) * torch.log(value) + (zero - 1) * torch.log1p(-value) - normaliser
+
+
+def _dirichlet(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    alpha = a["concentration"].expand(shape)
+    normaliser = torch.lgamma(alpha).sum(-1) - torch.lgamma(alpha.sum(-1))
+    return ((alpha - 1) * torch.log(value)).sum(-1) - normaliser
+
+
+def _uniform(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    low, high = a["low"].expand(shape), a["high"].expand(shape)
+    inside = (value >= low) & (value < high)
+    return torch.where(inside, -torch.log(high - low), torch.full_like(low, -math.inf))
+
+
+_DENSITIES: dict[str, Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]] = {
+    "Categorical": _categorical,
+    "OneHotCategorical": _one_hot_categorical,
+    "Bernoulli": _bernoulli,
+    "Binomial": _binomial,
+    "Geometric": _geometric,
+    "Poisson": _poisson,
+    "Normal": _normal,
+    "Laplace": _laplace,
+    "LogNormal": _log_normal,
+    "StudentT": _student_t,
+    "Exponential": _exponential,
+    "Gamma": _gamma,
+    "Beta": _beta,
+    "Dirichlet": _dirichlet,
+    "Uniform": _uniform,
+}

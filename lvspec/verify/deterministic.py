@@ -1,0 +1,127 @@
+"""Checks without chance: values, gradients and posteriors of the emitted module against the oracle's, at fixed draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from lvspec.ir.plan import Plan
+from lvspec.ir.spec import Spec
+from lvspec.verify.draw import RUBBISH, random_column
+from lvspec.verify.enumerate import log_marginal, posterior
+from lvspec.verify.report import Check, gradient_error, relative_error
+from lvspec.verify.subject import Subject, mean_loss
+from lvspec.verify.world import reads
+
+VALUE, GRADIENT = 1e-9, 1e-8
+
+
+def exact_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, about: str = "") -> list[Check]:
+    """log p(x), the loss and its gradient, where nothing is sampled and no guide is written."""
+    batch = subject.batch if batch is None else batch
+    objective = subject.objective(batch)
+    expected = log_marginal(subject.instance(batch))
+    loss = mean_loss(list(expected), batch.get("weight"))
+    return [
+        Check(f"log p(x){about}", relative_error(objective.log_prob, expected), VALUE),
+        Check(f"loss{about}", relative_error(objective.loss, loss), VALUE),
+        Check(
+            f"gradient of the loss{about}",
+            gradient_error(subject.gradients(objective.loss), subject.gradients(loss)),
+            GRADIENT,
+        ),
+    ]
+
+
+def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, about: str = "") -> list[Check]:
+    """The ELBO, its parts, and (where every draw is reparameterized) the loss and its gradient, at fixed draws."""
+    batch = subject.batch if batch is None else batch
+    objective = subject.objective(batch)
+    bounds = subject.bounds(subject.instance(batch))
+    parts = objective.reconstruction - sum(objective.kl.values())
+    checks = [
+        Check(f"ELBO{about}", relative_error(objective.elbo, torch.stack([b.elbo for b in bounds])), VALUE),
+        Check(f"ELBO = reconstruction − Σ KL{about}", relative_error(parts, objective.elbo), VALUE),
+    ]
+    for name in [n for n in objective.kl if all(n in b.kl for b in bounds)]:
+        expected = torch.stack([b.kl[name] for b in bounds])
+        checks.append(Check(f"KL of {name}{about}", relative_error(objective.kl[name], expected), VALUE))
+    if scored(subject):
+        return checks
+    loss = mean_loss([subject.weighted(b) for b in bounds], batch.get("weight"))
+    found = subject.gradients(objective.loss)
+    return [
+        *checks,
+        Check(f"loss{about}", relative_error(objective.loss, loss), VALUE),
+        Check(f"gradient of the loss{about}", gradient_error(found, subject.gradients(loss)), GRADIENT),
+    ]
+
+
+def scored(subject: Subject) -> list[str]:
+    """The latents whose gradient is a score function's."""
+    return [p.name for p in subject.plan.latents if p.strategy == "reinforce"]
+
+
+def posterior_checks(subject: Subject, draws: int = 2000) -> list[Check]:
+    """p(z | x) of latents that are all summed: marginals, joint mode, entropy, and that draws are possible ones."""
+    instance = subject.instance()
+    truth = [posterior(instance, row) for row in range(instance.rows())]
+    found = subject.model.posterior(dict(subject.batch))
+    checks = []
+    for latent in subject.spec.of_role("latent"):
+        if latent.type.shape or not latent.type.support.finite:
+            continue
+        answer = found[latent.name]
+        errors = [0.0]
+        for row, exact in enumerate(truth):
+            for site in [s for s in exact.sites if s[0] == latent.name]:
+                marginal = answer.marginals[(row, *site[1])]
+                errors.append(relative_error(marginal, exact.marginal(site, len(marginal))))
+        checks.append(Check(f"marginals of {latent.name}", max(errors), VALUE))
+        entropy = torch.tensor([exact.entropy() for exact in truth], dtype=torch.float64)
+        checks.append(Check(f"entropy of {latent.name}", relative_error(answer.entropy, entropy), VALUE))
+    names = [v.name for v in subject.spec.of_role("latent")]
+    modes = {n: found[n].mode for n in names}
+    wrong = sum(not _is_mode(exact, row, modes) for row, exact in enumerate(truth))
+    checks.append(Check("joint modes that are not the best assignment", float(wrong), 0.0))
+    return checks
+
+
+def _is_mode(exact, row: int, modes: dict[str, Tensor]) -> bool:
+    chosen = {site: int(modes[site[0]][(row, *site[1])]) for site in exact.sites}
+    return any(chosen == mode for mode in exact.modes())
+
+
+def hidden_variants(subject: Subject, seed: int) -> list[tuple[str, dict[str, Tensor]]]:
+    """Batches in which a finite latent is given at some sites, or an observed variable is missing at some."""
+    generator = torch.Generator().manual_seed(seed)
+    spec, variants = subject.spec, []
+    for latent in spec.of_role("latent"):
+        if latent.type.support.finite and not latent.type.shape and not latent.outside_batch:
+            value = random_column(spec, latent, subject.sizes, subject.rows, subject.length, subject.batch, generator)
+            variants.append((latent.name, "given", value))
+    for variable in spec.of_role("observed"):
+        if not is_read(spec, subject.plan, variable.name):
+            variants.append((variable.name, "missing", subject.batch[variable.name]))
+    return [_partly(subject, *variant, generator) for variant in variants]
+
+
+def _partly(subject: Subject, name: str, what: str, value: Tensor, generator) -> tuple[str, dict[str, Tensor]]:
+    """The batch with `name_observed`; where it is false there is rubbish."""
+    plates = subject.spec.variable(name).plates
+    observed = torch.rand(value.shape[: 1 + len(plates)], generator=generator) < 0.5
+    hidden = ~observed.reshape(*observed.shape, *[1] * (value.dim() - observed.dim()))
+    value = value.masked_fill(hidden, RUBBISH[value.is_floating_point()])
+    return f", {name} partly {what}", {**subject.batch, name: value, f"{name}_observed": observed}
+
+
+def is_read(spec: Spec, plan: Plan, name: str) -> bool:
+    """Whether some clause of the model or of its guide names the variable."""
+    return any(name in reads(clause) for v in (*spec.variables, *plan.guide) for clause in v.clauses)
+
+
+def weighted_batch(subject: Subject) -> dict[str, Tensor]:
+    """The batch with example weights."""
+    return {**subject.batch, "weight": torch.linspace(0.5, 2.0, subject.rows, dtype=torch.float64)}

@@ -1,0 +1,92 @@
+"""KL(q || p) of two members of one family in closed form, summed over the event: the verifier's own formulas.
+
+`tests/oracle/test_divergences.py` holds each against quadrature or a sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lvspec.verify.densities import Arguments, log_odds_pair, log_probabilities
+
+
+def divergence(family: str, q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
+    """KL(q || p) as a scalar; `shape` is the variate's event shape."""
+    return _DIVERGENCES[family](q, p, shape).sum()
+
+
+def has_divergence(q: str, p: str) -> bool:
+    return q == p and q in _DIVERGENCES
+
+
+def _wide(a: Arguments, shape: tuple[int, ...], *names: str) -> list[Tensor]:
+    return [a[n].expand(shape) for n in names]
+
+
+def _categorical(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
+    a, b = log_probabilities(q), log_probabilities(p)
+    return (a.exp() * (a - b)).sum(-1).expand(shape)
+
+
+def _bernoulli(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
+    return sum((a.exp() * (a - b)).expand(shape) for a, b in zip(log_odds_pair(q), log_odds_pair(p), strict=True))
+
+
+def _normal(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
+    m, s = _wide(q, shape, "loc", "scale")
+    n, r = _wide(p, shape, "loc", "scale")
+    return torch.log(r) - torch.log(s) + (s**2 + (m - n) ** 2) / (2 * r**2) - 0.5
+
+
+def _laplace(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
+    m, s = _wide(q, shape, "loc", "scale")
+    n, r = _wide(p, shape, "loc", "scale")
+    gap = (m - n).abs()
+    return torch.log(r / s) + gap / r + s / r * torch.exp(-gap / s) - 1
+
+
+def _gamma(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
+    a, b = _wide(q, shape, "concentration", "rate")
+    c, d = _wide(p, shape, "concentration", "rate")
+    shapes = (a - c) * torch.digamma(a) - torch.lgamma(a) + torch.lgamma(c)
+    return shapes + c * torch.log(b / d) + a * (d - b) / b
+
+
+def _exponential(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
+    a, b = q["rate"].expand(shape), p["rate"].expand(shape)
+    return torch.log(a / b) + b / a - 1
+
+
+def _dirichlet(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
+    a, b = q["concentration"].expand(shape), p["concentration"].expand(shape)
+    total = a.sum(-1)
+    normalisers = torch.lgamma(total) - torch.lgamma(a).sum(-1) - torch.lgamma(b.sum(-1)) + torch.lgamma(b).sum(-1)
+    return normalisers + ((a - b) * (torch.digamma(a) - torch.digamma(total)[..., None])).sum(-1)
+
+
+def _beta(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
+    pair = {"concentration": torch.stack(_wide(q, shape, "concentration1", "concentration0"), -1)}
+    other = {"concentration": torch.stack(_wide(p, shape, "concentration1", "concentration0"), -1)}
+    return _dirichlet(pair, other, (*shape, 2))
+
+
+def _poisson(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
+    a, b = q["rate"].expand(shape), p["rate"].expand(shape)
+    return a * torch.log(a / b) - a + b
+
+
+_DIVERGENCES: dict[str, Callable[[Arguments, Arguments, tuple[int, ...]], Tensor]] = {
+    "Normal": _normal,
+    "Categorical": _categorical,
+    "Bernoulli": _bernoulli,
+    "LogNormal": _normal,  # exp is one-to-one, so the divergence is that of the logarithms
+    "Laplace": _laplace,
+    "Gamma": _gamma,
+    "Exponential": _exponential,
+    "Beta": _beta,
+    "Dirichlet": _dirichlet,
+    "Poisson": _poisson,
+}

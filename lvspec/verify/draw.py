@@ -1,0 +1,141 @@
+"""Random parameters, batches and noise for a comparison: small, ragged, with rubbish where nothing may be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from lvspec.ir.plan import Plan
+from lvspec.ir.spec import Spec, Variable
+from lvspec.ir.types import Support
+from lvspec.verify.world import Instance, enumerated_parents
+
+F = torch.float64
+RUBBISH = {True: float("nan"), False: 1_000_003}  # by whether it is floating point
+
+
+def randomize(module: nn.Module, generator: torch.Generator, spread: float = 0.7) -> None:
+    """Every parameter ~ Normal(0, spread), in place."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(spread * torch.randn(parameter.shape, dtype=F, generator=generator))
+
+
+def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int], generator) -> dict[str, Tensor]:
+    """Lengths of every ragged plate: the first row is full, the second short, the third empty."""
+    found: dict[str, Tensor] = {}
+    pattern = [length, 1, 0, max(length - 1, 1)]
+    for plate in spec.plates:
+        if not plate.ragged:
+            continue
+        if plate.within is None:
+            found[plate.name] = torch.tensor([pattern[r % 4] for r in range(rows)])
+        else:
+            around = spec.plate(plate.within)
+            extent = length if around.ragged else around.size.evaluate(sizes)
+            drawn = torch.randint(length + 1, (rows, extent), generator=generator)
+            drawn[0, 0] = length
+            found[plate.name] = drawn
+    return found
+
+
+def random_batch(spec: Spec, sizes: Mapping[str, int], rows: int, length: int, generator) -> dict[str, Tensor]:
+    """A batch of every observed and given variable, padded with rubbish beyond the lengths."""
+    lengths = ragged_lengths(spec, rows, length, sizes, generator)
+    batch = dict(lengths)
+    for variable in spec.variables:
+        if variable.role in ("observed", "given"):
+            batch[variable.name] = random_column(spec, variable, sizes, rows, length, lengths, generator)
+    return batch
+
+
+def random_column(spec: Spec, variable: Variable, sizes, rows: int, length: int, lengths, generator) -> Tensor:
+    """Values of one variable for every row, padded with rubbish."""
+    extents = tuple(padded_extent(spec, p, sizes, length) for p in variable.plates)
+    lead = extents if variable.outside_batch else (rows, *extents)
+    shape = (*lead, *(d.evaluate(sizes) for d in variable.type.shape))
+    value = random_value(variable.type.support, sizes, shape, generator)
+    real = real_sites(spec, variable, rows, extents, lengths)
+    real = real.reshape(*real.shape, *[1] * (value.dim() - real.dim()))
+    return torch.where(real, value, torch.full_like(value, RUBBISH[value.is_floating_point()]))
+
+
+def padded_extent(spec: Spec, plate: str, sizes: Mapping[str, int], length: int) -> int:
+    size = spec.plate(plate).size
+    return length if size is None else size.evaluate(sizes)
+
+
+def real_sites(spec: Spec, variable: Variable, rows: int, extents: tuple[int, ...], lengths) -> Tensor:
+    """(B, plates...) bool: which sites of a variable lie within the lengths."""
+    if variable.outside_batch:
+        return torch.ones(extents, dtype=torch.bool)
+    real = torch.ones(rows, *extents, dtype=torch.bool)
+    for axis, name in enumerate(variable.plates, start=1):
+        plate = spec.plate(name)
+        if not plate.ragged:
+            continue
+        inside = torch.arange(extents[axis - 1]) < lengths[name][..., None]
+        shape = [rows, *[1] * len(extents)]
+        if plate.within is not None and plate.within in variable.plates:
+            shape[variable.plates.index(plate.within) + 1] = inside.shape[1]
+        shape[axis] = extents[axis - 1]
+        real &= inside.reshape(shape)
+    return real
+
+
+def random_value(support: Support, sizes: Mapping[str, int], shape: tuple[int, ...], generator) -> Tensor:
+    """Values of a support; reals are of unit size."""
+    normal = torch.randn(shape, dtype=F, generator=generator)
+    if support.kind == "integer":
+        return torch.randint(support.size.evaluate(sizes), shape, generator=generator)
+    if support.kind == "boolean":
+        return torch.randint(2, shape, generator=generator)
+    if support.kind == "count":
+        return torch.randint(4, shape, generator=generator)
+    if support.kind in ("positive", "nonnegative"):
+        return normal.exp()
+    if support.kind == "unit":
+        return torch.sigmoid(normal)
+    return torch.softmax(normal, -1) if support.kind == "simplex" else normal
+
+
+def random_draws(plan: Plan, instance: Instance, rows: int, length: int, generator) -> dict[str, Tensor]:
+    """Noise, or values, for every sampled latent: axes (S, B, plates as declared, parents summed under q, event)."""
+    draws = {}
+    for name in plan.sampled:
+        variable = plan.spec.variable(name)
+        draws[name] = _noise(plan, instance, variable, rows, length, generator)
+    return draws
+
+
+def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length: int, generator) -> Tensor:
+    spec, sizes = plan.spec, instance.sizes
+    declared = [p.name for p in spec.plates if p.name in variable.plates]
+    parents = enumerated_parents(variable.name, instance)
+    lead = (
+        *(padded_extent(spec, p, sizes, length) for p in declared),
+        *(spec.variable(p).type.support.cardinality.evaluate(sizes) for p in parents),
+    )
+    shape = (plan.samples, rows, *lead, *(d.evaluate(sizes) for d in variable.type.shape))
+    if variable.name not in instance.noisy:
+        return random_value(variable.type.support, sizes, shape, generator)
+    factor = next(v for v in plan.guide if v.name == variable.name and v.role == "guide")
+    return _NOISE.get(factor.general.body.family, _standard_normal)(shape, generator)
+
+
+def _standard_normal(shape: tuple[int, ...], generator) -> Tensor:
+    return torch.randn(shape, dtype=F, generator=generator)
+
+
+_NOISE = {
+    "Exponential": lambda shape, g: -torch.log1p(-torch.rand(shape, dtype=F, generator=g)),
+    "Uniform": lambda shape, g: torch.rand(shape, dtype=F, generator=g),
+    "Beta": lambda shape, g: torch.sigmoid(torch.randn(shape, dtype=F, generator=g)),
+    "Gamma": lambda shape, g: torch.exp(torch.randn(shape, dtype=F, generator=g)),
+    "Dirichlet": lambda shape, g: torch.softmax(torch.randn(shape, dtype=F, generator=g), -1),
+    "StudentT": lambda shape, g: torch.stack(
+        [torch.randn(shape, dtype=F, generator=g), torch.exp(torch.randn(shape, dtype=F, generator=g))], -1
+    ),
+}

@@ -1,0 +1,189 @@
+"""Sums over every joint assignment, term by term.
+
+    log Σ_c p(x, c)                                       nothing sampled, no guide
+    Σ_e q(e) [ log Σ_c p(x, c, e, z) − KLs − log q ]      e summed under its guide, z at its draws
+
+Each joint assignment is named; what is saved is only computing an equal factor twice (see memory.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from lvspec.verify.memory import Site
+from lvspec.verify.world import SAMPLE, Instance, World
+
+Term = Callable[[], Tensor]
+
+
+class TooMany(Exception):
+    """More joint assignments than brute force should be asked for."""
+
+
+LIMIT = 60_000
+
+
+def assignments(world: World, sites: list[Site]) -> list[tuple[object, ...]]:
+    """Every joint assignment of the sites."""
+    columns = [world.values(*s) for s in sites]
+    total = 1
+    for c in columns:
+        total *= len(c)
+    if total > LIMIT:
+        raise TooMany(f"{total} joint assignments of {len(sites)} sites")
+    return list(product(*columns))
+
+
+def with_treatment(world: World, treatment: str) -> list[Site]:
+    """The hidden sites that are treated so; what nothing is said about is summed out."""
+    return [s for s in world.hidden() if world.instance.treatments.get(s[0], "collapsed") == treatment]
+
+
+def table(world: World, sites: list[Site], rows: list[tuple[object, ...]], terms: list[Term]) -> Tensor:
+    """(rows, terms): each term under each assignment of the sites, the rest of the assignment as it is."""
+    cells: dict[int, int] = {}
+    distinct: list[Tensor] = []
+    index = []
+    assignment = world.memory.assignment
+    for row in rows:
+        assignment.update(zip(sites, row, strict=True))
+        places = []
+        for term in terms:
+            value = term()
+            if id(value) not in cells:
+                cells[id(value)] = len(distinct)
+                distinct.append(value)
+            places.append(cells[id(value)])
+        index.append(places)
+    if not terms:
+        return torch.zeros(len(rows), 0, dtype=torch.float64)
+    return torch.stack(distinct)[torch.tensor(index)]
+
+
+def joint_terms(world: World, sites: list[Site] | None = None) -> list[Term]:
+    """log p of every random site, or of those given: their sum is log p(x, z)."""
+    every = world.random_sites("latent") + world.random_sites("observed") if sites is None else sites
+    return [lambda s=s: world.log_p(*s) for s in every]
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """p(z | x) of one example by enumeration: rows are joint assignments of `sites`."""
+
+    sites: list[Site]
+    rows: list[tuple[object, ...]]
+    log_weights: Tensor  # (rows,) log p(x, z)
+
+    @property
+    def log_marginal(self) -> Tensor:
+        return torch.logsumexp(self.log_weights, 0)
+
+    def probabilities(self) -> Tensor:
+        return torch.softmax(self.log_weights.detach(), 0)
+
+    def marginal(self, site: Site, size: int) -> Tensor:
+        """p(z_site = k | x) for k below size."""
+        p, column = self.probabilities(), self.sites.index(site)
+        found = torch.zeros(size, dtype=torch.float64)
+        for probability, row in zip(p, self.rows, strict=True):
+            found[int(row[column])] += probability
+        return found
+
+    def modes(self, tolerance: float = 1e-9) -> list[dict[Site, object]]:
+        """The best joint assignments: one, or several that tie."""
+        best = self.log_weights.max()
+        return [
+            dict(zip(self.sites, r, strict=True))
+            for w, r in zip(self.log_weights, self.rows, strict=False)
+            if w >= best - tolerance
+        ]
+
+    def entropy(self) -> float:
+        p = self.probabilities()
+        return float(-(p * torch.where(p > 0, p, torch.ones_like(p)).log()).sum())
+
+
+def posterior(instance: Instance, row: int) -> Posterior:
+    """Every joint assignment of the hidden sites of one example, with its log p(x, z)."""
+    world = World(instance, row)
+    sites = world.hidden()
+    rows = assignments(world, sites)
+    return Posterior(sites, rows, table(world, sites, rows, joint_terms(world)).sum(1))
+
+
+def log_marginal(instance: Instance) -> Tensor:
+    """log p(x) of every example (B,), differentiable in the weights."""
+    return torch.stack([posterior(instance, row).log_marginal for row in range(instance.rows())])
+
+
+def log_joint(instance: Instance, row: int, assignment: dict[Site, object]) -> Tensor:
+    """log p(x, z) of one example under one joint assignment."""
+    world = World(instance, row)
+    world.memory.assignment.update(assignment)
+    return torch.stack([term() for term in joint_terms(world)]).sum()
+
+
+@dataclass(frozen=True)
+class Bound:
+    """elbo = reconstruction − Σ kl, as contract.md has them; scalars of one example."""
+
+    elbo: Tensor
+    kl: dict[str, Tensor]
+
+
+def elbo(instance: Instance, row: int, samples: int, analytic: frozenset[str]) -> Bound:
+    """The mean over the samples of Σ_e q(e) [log Σ_c p(x, c, e, z) − Σ KL or log q/p], for one example."""
+    world = World(instance, row)
+    parts = [_one_sample(world, s, analytic) for s in range(samples)]
+    names = parts[0][1]
+    kl = {n: torch.stack([p[1][n] for p in parts]).mean() for n in names}
+    return Bound(torch.stack([p[0] for p in parts]).mean(), kl)
+
+
+def _one_sample(world: World, sample: int, analytic: frozenset[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    world.memory.assignment[SAMPLE] = sample
+    enumerated, collapsed = with_treatment(world, "enumerated"), with_treatment(world, "collapsed")
+    drawn = with_treatment(world, "sampled")
+    closed = [s for s in drawn if s[0] in analytic]
+    guided = enumerated + [s for s in drawn if s[0] not in analytic]
+    every = world.random_sites("latent") + world.random_sites("observed")
+    outer, inner = assignments(world, enumerated), assignments(world, collapsed)
+    rows = [(*o, *i) for o in outer for i in inner]
+    sites = enumerated + collapsed
+
+    log_p = table(world, sites, rows, joint_terms(world, [s for s in every if s not in closed])).sum(1)
+    inside = torch.logsumexp(log_p.reshape(len(outer), len(inner)), 1)
+    q = table(world, enumerated, outer, [lambda s=s: world.log_q(*s) for s in enumerated]).sum(1).exp()
+    log_q = table(world, enumerated, outer, [lambda s=s: world.log_q(*s) for s in guided])
+    divergences = table(world, enumerated, outer, [lambda s=s: world.kl(*s) for s in closed])
+    value = (q * (inside - log_q.sum(1) - divergences.sum(1))).sum()
+    kl = {name: torch.zeros((), dtype=torch.float64) for name in _named(guided + closed)}
+    for (name, _), gap in zip(closed, (q[:, None] * divergences).sum(0), strict=True):
+        kl[name] = kl[name] + gap
+    for site, log_ratio in zip(guided, log_q.unbind(1), strict=True):
+        prior = _prior(world, site, enumerated, outer, collapsed)
+        if prior is None:
+            kl.pop(site[0], None)
+        elif site[0] in kl:
+            kl[site[0]] = kl[site[0]] + (q * (log_ratio - prior)).sum()
+    return value, kl
+
+
+def _prior(world: World, site: Site, enumerated: list[Site], outer: list, collapsed: list[Site]) -> Tensor | None:
+    """log p of a guided site under each assignment of the enumerated ones; None where it depends on collapsed
+    latents, so that it stands inside their sum and the site has no KL of its own."""
+    for c in collapsed:
+        world.memory.assignment.pop(c, None)
+    try:
+        return table(world, enumerated, outer, [lambda: world.log_p(*site)])[:, 0]
+    except KeyError:
+        return None
+
+
+def _named(sites: list[Site]) -> Iterator[str]:
+    return iter(dict.fromkeys(name for name, _ in sites))

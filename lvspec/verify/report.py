@@ -1,0 +1,89 @@
+"""What a comparison found: one line for each check, with its figure and the bound that it must keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Check:
+    """name: what was compared. figure <= bound is the test; a check that was not possible has a figure of None
+    and says why in `note`, and counts as neither passed nor failed."""
+
+    name: str
+    figure: float | None
+    bound: float
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.figure is None or self.figure <= self.bound  # NaN fails
+
+
+@dataclass(frozen=True)
+class Report:
+    """checks: in the order in which they were made. sizes: those of the shrunken instance."""
+
+    name: str
+    sizes: dict[str, int]
+    seed: int
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(c.passed for c in self.checks) and any(c.figure is not None for c in self.checks)
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        return tuple(c for c in self.checks if not c.passed)
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        checks = [
+            {"name": c.name, "figure": c.figure, "bound": c.bound, "passed": c.passed, "note": c.note}
+            for c in self.checks
+        ]
+        return {"name": self.name, "sizes": self.sizes, "seed": self.seed, "passed": self.passed, "checks": checks}
+
+
+def render(report: Report) -> str:
+    """The report as text."""
+    sizes = ", ".join(f"{n}={v}" for n, v in report.sizes.items())
+    rows = [f"{report.name} against brute force at {sizes or 'no sizes'} (seed {report.seed})"]
+    width = max((len(c.name) for c in report.checks), default=0)
+    for c in report.checks:
+        if c.figure is None:
+            rows.append(f"  --    {c.name:<{width}}  not compared: {c.note}")
+            continue
+        verdict = "ok  " if c.passed else "FAIL"
+        tail = f"  ({c.note})" if c.note else ""
+        rows.append(f"  {verdict}  {c.name:<{width}}  {c.figure:.2e} <= {c.bound:.0e}{tail}")
+    rows.append("agreed" if report.passed else "DISAGREED")
+    return "\n".join(rows)
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    """max |found − expected| / max(1, |expected|); infinite where shapes differ, NaN where either is NaN."""
+    if found.shape != expected.shape:
+        return float("inf")
+    if found.numel() == 0:
+        return 0.0
+    found, expected = found.detach().to(torch.float64), expected.detach().to(torch.float64)
+    gap = torch.where(found == expected, torch.zeros_like(found), (found - expected).abs())
+    return float((gap / expected.abs().clamp(min=1)).max())
+
+
+def gradient_error(found: list[Tensor | None], expected: list[Tensor | None]) -> float:
+    """The largest relative error of any coordinate; an absent gradient is zero."""
+    worst = 0.0
+    for a, b in zip(found, expected, strict=True):
+        if a is None and b is None:
+            continue
+        like = a if a is not None else b
+        zeros = torch.zeros_like(like)
+        error = relative_error(zeros if a is None else a, zeros if b is None else b)
+        worst = error if not error <= worst else worst
+    return worst

@@ -1,0 +1,71 @@
+"""Sizes at which every joint state can be named: small, and different wherever two could be confused.
+
+K 45 -> 3     V 10000 -> 5     E 128, H 256 -> 3, 4     D 32 -> 2     plate l: 3 -> 2
+"""
+
+from __future__ import annotations
+
+from lvspec.ir.dims import Dim
+from lvspec.ir.spec import Spec
+
+STATES = 600  # joint assignments of one example that brute force goes through
+
+
+def shrink(spec: Spec, states: int = STATES) -> dict[str, int]:
+    """A small number for each size of the spec, so that an example of `longest(spec)` sites has few joint states."""
+    for cap in (3, 2):
+        sizes = _sizes(spec, cap)
+        if joint_states(spec, sizes, 3) <= states:
+            return sizes
+    return sizes
+
+
+def longest(spec: Spec, sizes: dict[str, int], states: int = STATES) -> int:
+    """The length that ragged plates are given: the largest up to 4 with few enough joint states."""
+    for length in (4, 3, 2):
+        if joint_states(spec, sizes, length) <= states:
+            return length
+    return 2
+
+
+def joint_states(spec: Spec, sizes: dict[str, int], length: int) -> int:
+    """How many joint assignments the finite latents of one example have."""
+    total = 1
+    for latent in spec.of_role("latent"):
+        support = latent.type.support
+        if not support.finite:
+            continue
+        sites = 1
+        for plate in latent.plates:
+            sites *= _extent(spec, plate, sizes, length)
+        for dim in latent.type.shape:
+            sites *= _number(dim, sizes, length)
+        total *= _number(support.cardinality, sizes, length) ** sites
+    return total
+
+
+def _extent(spec: Spec, plate: str, sizes: dict[str, int], length: int) -> int:
+    size = spec.plate(plate).size
+    return length if size is None else _number(size, sizes, length)
+
+
+def _number(dim: Dim, sizes: dict[str, int], length: int) -> int:
+    return dim.evaluate({**{n: length for n in dim.names if n.startswith("|")}, **sizes})
+
+
+def _sizes(spec: Spec, cap: int) -> dict[str, int]:
+    """cap: the most that a latent's support has. Other sizes count up from 2, vocabularies from 4."""
+    support = {n for v in spec.of_role("latent") if (c := v.type.support.cardinality) for n in c.names}
+    plates = {n for p in spec.plates if p.size is not None for n in p.size.names}
+    sizes: dict[str, int] = {}
+    widths, words = iter(range(2, 1000)), iter(range(4, 1000))
+    for size in spec.sizes:
+        if size.name in support:
+            sizes[size.name] = min(cap, size.value)
+        elif size.name in plates:
+            sizes[size.name] = min(2, size.value)
+        elif size.source in ("vocabulary", "categories"):
+            sizes[size.name] = next(words)
+        else:
+            sizes[size.name] = min(next(widths), max(size.value, 1)) if size.source == "number" else next(widths)
+    return sizes

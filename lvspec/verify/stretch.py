@@ -1,0 +1,43 @@
+"""Values that an expression can have besides a tensor: a stretch of a plate, and what stands before its first site."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lvspec.ir.types import Support
+
+
+@dataclass(frozen=True)
+class Begin:
+    """The value of a variable before its first site (and after its last): the begin symbol, or zeros for real values."""
+
+    support: Support
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What is read along a stretch, in the plate's order, beginning at site `start`.
+
+    Under x[<t] site j reads x[j-1], so that item 0 is `Begin`; under x[>t] it reads x[j+1].
+    """
+
+    items: tuple[Value, ...]
+    plate: str
+    reach: str
+    start: int
+
+
+Value = Tensor | Begin | Stretch
+
+
+def number(value: Value) -> Tensor:
+    """A value as a tensor to compute with; the begin symbol of a real variable is zeros."""
+    if isinstance(value, Begin):
+        return torch.zeros(value.shape, dtype=torch.float64)
+    if isinstance(value, Stretch):
+        raise TypeError("a stretch of a plate stands where one site is needed")
+    return value if value.is_floating_point() else value.to(torch.float64)

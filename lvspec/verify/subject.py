@@ -1,0 +1,113 @@
+"""What is verified: an emitted module at small sizes with random numbers, and the oracle's view of the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lvspec.ir.plan import Plan
+from lvspec.ir.spec import Schedule, Spec
+from lvspec.verify.draw import random_batch, random_draws, randomize
+from lvspec.verify.enumerate import Bound, elbo
+from lvspec.verify.shrink import longest
+from lvspec.verify.world import Instance
+
+SETTLED = 10**9  # a step at which every linear schedule has arrived
+
+
+@dataclass(frozen=True)
+class Subject:
+    """model: the emitted class at `sizes`, in float64 and evaluation mode. draws: for its sampled latents."""
+
+    plan: Plan
+    sizes: dict[str, int]
+    model: nn.Module
+    batch: dict[str, Tensor]
+    draws: dict[str, Tensor]
+    length: int
+    step: int = SETTLED
+
+    @staticmethod
+    def of(plan: Plan, module_class: type[nn.Module], seed: int, rows: int = 3) -> Subject:
+        """Random parameters, a ragged batch and noise, all from one seed."""
+        sizes = {s.name: dict(plan.sizes)[s.name] for s in plan.spec.sizes}
+        generator = torch.Generator().manual_seed(seed)
+        model = module_class(**sizes).to(torch.float64).eval()
+        randomize(model, generator)
+        length = longest(plan.spec, sizes)
+        batch = random_batch(plan.spec, sizes, rows, length, generator)
+        draws = random_draws(plan, Instance.of(plan, sizes, {}, batch), rows, length, generator)
+        return Subject(plan, sizes, model, batch, draws, length)
+
+    @property
+    def spec(self) -> Spec:
+        return self.plan.spec
+
+    @property
+    def rows(self) -> int:
+        return self.instance().rows()
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        return dict(self.model.named_parameters())
+
+    @property
+    def analytic(self) -> frozenset[str]:
+        return frozenset(p.name for p in self.plan.latents if p.kl == "analytic")
+
+    def instance(
+        self, batch: Mapping[str, Tensor] | None = None, draws: Mapping[str, Tensor] | None = None
+    ) -> Instance:
+        """The oracle's view."""
+        batch = self.batch if batch is None else batch
+        return Instance.of(self.plan, self.sizes, self.weights, batch, self.draws if draws is None else draws)
+
+    def objective(self, batch: Mapping[str, Tensor] | None = None, draws: Mapping[str, Tensor] | None = None):
+        """The emitted module's answer, at fixed draws where it has any."""
+        if hasattr(self.model, "step"):
+            self.model.step.fill_(self.step)
+        batch = dict(self.batch if batch is None else batch)
+        draws = self.draws if draws is None else draws
+        return self.model(batch, draws=dict(draws)) if draws else self.model(batch)
+
+    def gradients(self, value: Tensor) -> list[Tensor | None]:
+        """d value / d parameters, in the order of the module's parameters."""
+        if not value.requires_grad:
+            return [None for _ in self.weights]
+        return list(torch.autograd.grad(value, list(self.weights.values()), allow_unused=True))
+
+    def bounds(self, instance: Instance) -> list[Bound]:
+        """The oracle's ELBO of every example."""
+        return [elbo(instance, row, self.plan.samples, self.analytic) for row in range(instance.rows())]
+
+    def weighted(self, bound: Bound) -> Tensor:
+        """The training objective of one example: reconstruction − Σ β KL."""
+        value = bound.elbo
+        for name, kl in bound.kl.items():
+            value = value + (1 - kl_weight(self.spec, name, self.step)) * kl
+        return value
+
+
+def kl_weight(spec: Spec, name: str, step: int) -> float:
+    """β of one latent at a step, by the schedules' definition."""
+    schedules = dict(spec.kl_weight)
+    schedule: Schedule | None = schedules.get(name, schedules.get(""))
+    if schedule is None:
+        return 1.0
+    if schedule.kind == "constant":
+        return schedule.values[0]
+    start, end, steps = schedule.values
+    if schedule.kind == "linear":
+        return start + (end - start) * min(step / steps, 1.0)
+    return start + (end - start) * min(2 * (step % steps) / steps, 1.0)
+
+
+def mean_loss(values: list[Tensor], weight: Tensor | None) -> Tensor:
+    """−Σ w v / Σ w over the examples."""
+    stacked = torch.stack(values)
+    if weight is None:
+        return -stacked.mean()
+    return -(weight * stacked).sum() / weight.sum()

@@ -1,0 +1,66 @@
+"""A draw as a function of its noise and of q's arguments, with its pathwise gradient.
+
+Normal   loc + scale n          LogNormal    exp(loc + scale n)       StudentT  loc + scale n sqrt(df / 2g)
+Laplace  loc + scale n          Exponential  n / rate                 Uniform   low + (high - low) n
+Gamma, Beta, Dirichlet: the noise is the value v itself, and moves with the arguments so that its quantile
+stays: dv/da = - (dF/da) / density, which torch knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lvspec.verify.densities import Arguments
+
+
+def transport(family: str, arguments: Arguments, noise: Tensor) -> Tensor:
+    """The value that the noise stands for; for families that are not reparameterized, the noise is the value."""
+    move = _TRANSPORTS.get(family)
+    return noise if move is None else move(arguments, noise)
+
+
+def _location_scale(a: Arguments, n: Tensor) -> Tensor:
+    return a["loc"] + a["scale"] * n
+
+
+def _student_t(a: Arguments, n: Tensor) -> Tensor:
+    half = a["df"] / 2
+    normal, gamma = n.unbind(-1)
+    moved = gamma + torch._standard_gamma_grad(half.detach().expand_as(gamma), gamma) * (half - half.detach())
+    return a["loc"] + a["scale"] * normal * torch.sqrt(half / moved)
+
+
+def _gamma(a: Arguments, v: Tensor) -> Tensor:
+    shape, rate = a["concentration"], a["rate"]
+    u = v * rate.detach()
+    slope = torch._standard_gamma_grad(shape.detach().expand_as(u).contiguous(), u.contiguous())
+    return (u + slope * (shape - shape.detach())) / rate
+
+
+def _dirichlet(a: Arguments, v: Tensor) -> Tensor:
+    alpha = a["concentration"].expand_as(v)
+    fixed = alpha.detach().contiguous()
+    total = fixed.sum(-1, keepdim=True).expand_as(fixed)
+    step = torch._dirichlet_grad(v.contiguous(), fixed, total.contiguous()) * (alpha - fixed)
+    return v + step - v * step.sum(-1, keepdim=True)
+
+
+def _beta(a: Arguments, v: Tensor) -> Tensor:
+    pair = torch.stack([a["concentration1"].expand_as(v), a["concentration0"].expand_as(v)], -1)
+    return _dirichlet({"concentration": pair}, torch.stack([v, 1 - v], -1))[..., 0]
+
+
+_TRANSPORTS: dict[str, Callable[[Arguments, Tensor], Tensor]] = {
+    "Normal": _location_scale,
+    "Laplace": _location_scale,
+    "LogNormal": lambda a, n: torch.exp(_location_scale(a, n)),
+    "StudentT": _student_t,
+    "Exponential": lambda a, n: n / a["rate"],
+    "Uniform": lambda a, n: a["low"] + (a["high"] - a["low"]) * n,
+    "Gamma": _gamma,
+    "Beta": _beta,
+    "Dirichlet": _dirichlet,
+}

@@ -1,0 +1,288 @@
+"""One example of a batch: its sites, its data, and log p and log q of one site under one joint assignment.
+
+A latent is, as the plan says, summed over (its value stands in `memory.assignment`) or sampled (its value, or
+the noise that it is made of, is read from the draws of the sample that `SAMPLE` names).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from lvspec.ir import expr as E
+from lvspec.ir.dims import Shape
+from lvspec.ir.plan import Plan
+from lvspec.ir.spec import Clause, Network, Spec, Variable
+from lvspec.verify.densities import log_density
+from lvspec.verify.divergences import divergence
+from lvspec.verify.evaluate import Names, Sites, bind, evaluate
+from lvspec.verify.memory import Memory, Site
+from lvspec.verify.stretch import Begin, Value, number
+from lvspec.verify.transport import transport
+
+SAMPLE: Site = ("number of the sample", ())
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A model with numbers: sizes, weights under the module's names, a batch, draws, and what is done with
+    each latent (collapsed | enumerated | sampled)."""
+
+    spec: Spec
+    sizes: Mapping[str, int]
+    weights: dict[str, Tensor]
+    batch: Mapping[str, Tensor]
+    treatments: Mapping[str, str] = field(default_factory=dict)
+    guide: tuple[Variable, ...] = ()
+    networks: tuple[Network, ...] = ()
+    draws: Mapping[str, Tensor] = field(default_factory=dict)
+    noisy: frozenset[str] = frozenset()  # latents whose draws are base noise, not values
+    planned: Mapping[str, str] | None = None  # the treatments that the draws are laid out for, where others are tried
+
+    @staticmethod
+    def of(plan: Plan, sizes, weights, batch, draws=None) -> Instance:
+        """The plan's own treatments, guide and networks."""
+        chosen = {p.name: p.treatment for p in plan.latents}
+        noisy = frozenset(p.name for p in plan.latents if p.strategy == "reparameterization")
+        return Instance(plan.spec, sizes, weights, batch, chosen, plan.guide, plan.networks, draws or {}, noisy)
+
+    def treating(self, **treatments: str) -> Instance:
+        """The same numbers, some latents treated otherwise; draws keep their layout."""
+        chosen = {**self.treatments, **treatments}
+        return replace(self, treatments=chosen, planned=self.planned or self.treatments)
+
+    def rows(self) -> int:
+        """How many examples the batch holds."""
+        columns = {v.name for v in self.spec.variables if not v.outside_batch}
+        return next(len(x) for name, x in self.batch.items() if name in columns)
+
+
+class World:
+    """Row `row` of an instance's batch."""
+
+    def __init__(self, instance: Instance, row: int):
+        self.instance, self.row = instance, row
+        self.spec, self.weights, self.batch = instance.spec, instance.weights, instance.batch
+        self.networks = {n.name: n for n in instance.networks or instance.spec.networks}
+        self.variables = {v.name: v for v in instance.spec.variables}
+        for v in instance.guide:
+            if v.role != "guide":
+                self.variables.setdefault(v.name, v)
+        self.factors = {v.name: v for v in instance.guide if v.role == "guide"}
+        self.memory = Memory()
+
+    # ------------------------------------------------------------ plates
+    def extent(self, plate: str, sites: Sites) -> int:
+        """How many sites the plate has here."""
+        p = self.spec.plate(plate)
+        if not p.ragged:
+            return p.size.evaluate(self.instance.sizes)
+        if plate not in self.batch:
+            return self._full(plate)
+        length = self.batch[plate][self.row]
+        return int(length[sites[p.within]] if p.within is not None else length)
+
+    def _full(self, plate: str) -> int:
+        """The padded length, where the batch gives none."""
+        for v in self.spec.variables:
+            if plate in v.plates and v.name in self.batch:
+                return self.batch[v.name].shape[v.plates.index(plate) + (not v.outside_batch)]
+        raise KeyError(plate)
+
+    def is_ragged(self, plate: str) -> bool:
+        return self.spec.plate(plate).ragged
+
+    def sites(self, plates: tuple[str, ...]) -> list[tuple[int, ...]]:
+        """Every real site, in order; a nested plate's extent depends on the plate around it."""
+        found: list[tuple[int, ...]] = [()]
+        for i, plate in enumerate(plates):
+            found = [(*s, j) for s in found for j in range(self.extent(plate, dict(zip(plates[:i], s, strict=True))))]
+        return found
+
+    def shape(self, shape: Shape, sites: Sites) -> tuple[int, ...]:
+        """Symbolic sizes as numbers; `|t|` is the extent of plate t."""
+        sizes = dict(self.instance.sizes)
+        for dim in shape:
+            for name in dim.names:
+                if name.startswith("|"):
+                    sizes[name] = self.extent(name.strip("|"), sites)
+        return tuple(dim.evaluate(sizes) for dim in shape)
+
+    # ------------------------------------------------------------ values
+    def plates_of(self, name: str) -> tuple[str, ...]:
+        return self.variables[name].plates
+
+    def is_given(self, name: str, at: tuple[int, ...]) -> bool:
+        """Whether the batch holds the value at this site."""
+        if name not in self.batch:
+            return False
+        observed = self.batch.get(f"{name}_observed")
+        return observed is None or bool(observed[(self.row, *at)])
+
+    def is_random(self, name: str) -> bool:
+        return self.variables[name].role in ("latent", "observed")
+
+    def value(self, name: str, at: tuple[int, ...]) -> Value:
+        variable = self.variables[name]
+        sites = dict(zip(variable.plates, at, strict=True))
+        if any(not 0 <= i < self.extent(p, sites) for p, i in sites.items()):
+            return Begin(variable.type.support, self.shape(variable.type.shape, sites))
+        if variable.role == "let":
+            return self.memory.recall(("let", name, at), lambda: self._let(variable, at, sites))
+        if self.is_given(name, at):
+            data = self.batch[name]
+            return data[at] if variable.outside_batch else data[(self.row, *at)]
+        if self.instance.treatments.get(name) == "sampled":
+            return self.memory.recall(("draw", name, at), lambda: self._draw(name, at))
+        return torch.tensor(self.memory.read((name, at)))
+
+    def _let(self, variable: Variable, at: tuple[int, ...], sites: Sites) -> Value:
+        clause = self.clause(variable, at)
+        return evaluate(clause.body, self, sites, bind(clause, self, sites))
+
+    def clause(self, variable: Variable, at: tuple[int, ...]) -> Clause:
+        """The initial clause of a site where there is one, else the general one."""
+        plate = chain_plate(variable, self.spec)
+        if plate is not None:
+            here = at[variable.plates.index(plate)]
+            for clause in variable.initial:
+                if clause.initial == here:
+                    return clause
+        return variable.general
+
+    # ------------------------------------------------------------ draws
+    @cached_property
+    def parents_of_draws(self) -> dict[str, tuple[str, ...]]:
+        """Latents summed under their guide on which each sampled latent's own q depends: one draw for each value."""
+        return {name: enumerated_parents(name, self.instance) for name in self.factors}
+
+    def _draw(self, name: str, at: tuple[int, ...]) -> Tensor:
+        sites = dict(zip(self.variables[name].plates, at, strict=True))
+        declared = [sites[p.name] for p in self.spec.plates if p.name in sites]
+        index: list[int] = [self.memory.read(SAMPLE), self.row, *declared]
+        for parent in self.parents_of_draws.get(name, ()):
+            place = tuple(sites[p] for p in self.variables[parent].plates)
+            given = self.is_given(parent, place)
+            index.append(int(self.value(parent, place)) if given else self.memory.read((parent, place)))
+        drawn = self.instance.draws[name][tuple(index)]
+        if name not in self.instance.noisy:
+            return drawn
+        family, arguments = self.density(self.factors[name], at)
+        return transport(family, arguments, drawn)
+
+    # ------------------------------------------------------------ densities of one site
+    def density(self, variable: Variable, at: tuple[int, ...]) -> tuple[str, dict[str, Tensor]]:
+        """The family of a site and its arguments."""
+        sites = dict(zip(variable.plates, at, strict=True))
+        clause = self.clause(variable, at)
+        names = bind(clause, self, sites)
+        dist = self._chosen(clause.body, sites, names)
+        return dist.family, {n: number(evaluate(e, self, sites, names)) for n, e in dist.arguments}
+
+    def _chosen(self, body: E.Dist | E.Choice, sites: Sites, names: Names) -> E.Dist:
+        if isinstance(body, E.Dist):
+            return body
+        return body.then if bool(number(evaluate(body.condition, self, sites, names)) > 0.5) else body.otherwise
+
+    def _log(self, variable: Variable, at: tuple[int, ...]) -> Tensor:
+        sites = dict(zip(variable.plates, at, strict=True))
+        family, arguments = self.density(variable, at)
+        shape = self.shape(variable.type.shape, sites)
+        return log_density(family, arguments, number(self.value(variable.name, at)), shape)
+
+    def log_p(self, name: str, at: tuple[int, ...]) -> Tensor:
+        """log p of one site given its parents."""
+        return self.memory.recall(("p", name, at), lambda: self._log(self.variables[name], at))
+
+    def log_q(self, name: str, at: tuple[int, ...]) -> Tensor:
+        """log q of one latent site given what its guide factor reads."""
+        return self.memory.recall(("q", name, at), lambda: self._log(self.factors[name], at))
+
+    def kl(self, name: str, at: tuple[int, ...]) -> Tensor:
+        """KL(q || p) of one latent site in closed form, given the parents on both sides."""
+        return self.memory.recall(("kl", name, at), lambda: self._divergence(name, at))
+
+    def _divergence(self, name: str, at: tuple[int, ...]) -> Tensor:
+        family, q = self.density(self.factors[name], at)
+        other, p = self.density(self.variables[name], at)
+        if family != other:
+            raise ValueError(f"no closed form for KL({family} || {other})")
+        shape = self.shape(self.variables[name].type.shape, dict(zip(self.variables[name].plates, at, strict=True)))
+        return divergence(family, q, p, shape)
+
+    # ------------------------------------------------------------ what is random here
+    def random_sites(self, role: str) -> list[Site]:
+        """Every site of the latents, or of the observed variables, in the spec's order; what is missing and read
+        by nothing sums to one and is left out."""
+        sites = [(v.name, at) for v in self.spec.variables if v.role == role for at in self.sites(v.plates)]
+        return [s for s in sites if role == "latent" or self.is_given(*s) or s[0] in self._read]
+
+    @cached_property
+    def _read(self) -> set[str]:
+        """The variables that some clause names."""
+        everything = (*self.spec.variables, *self.instance.guide)
+        return {name for v in everything for clause in v.clauses for name in reads(clause)}
+
+    def hidden(self) -> list[Site]:
+        """The sites whose values the batch does not hold."""
+        sites = self.random_sites("latent") + self.random_sites("observed")
+        return [s for s in sites if not self.is_given(*s)]
+
+    def values(self, name: str, at: tuple[int, ...]) -> list[object]:
+        """The values of a discrete site with a finite support."""
+        variable = self.variables[name]
+        sites = dict(zip(variable.plates, at, strict=True))
+        cardinality = self.shape((variable.type.support.cardinality,), sites)[0]
+        shape = self.shape(variable.type.shape, sites)
+        flat = product(range(cardinality), repeat=int(torch.Size(shape).numel()))
+        return [_nested(v, shape) for v in flat] if shape else list(range(cardinality))
+
+
+def _nested(flat: tuple[int, ...], shape: tuple[int, ...]) -> object:
+    """Flat values as tuples of tuples, hashable and readable by torch.tensor."""
+    if len(shape) == 1:
+        return flat
+    step = len(flat) // shape[0]
+    return tuple(_nested(flat[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0]))
+
+
+def chain_plate(variable: Variable, spec: Spec) -> str | None:
+    """The ordered plate that the variable's initial clauses count along: the one of its own lag, else the last."""
+    ordered = [p for p in variable.plates if spec.plate(p).ordered]
+    for e in E.walk(variable.general.body) if variable.initial else ():
+        if isinstance(e, E.VariableRef) and e.name == variable.name:
+            lagged = [s.plate for s in e.at if isinstance(s, E.Lag)]
+            if lagged:
+                return lagged[0]
+    return ordered[-1] if ordered else None
+
+
+def reads(clause: Clause) -> set[str]:
+    """The variables that a clause names."""
+    bodies = [b.value for b in clause.bindings] + ([clause.body] if clause.body is not None else [])
+    return {e.name for body in bodies for e in E.walk(body) if isinstance(e, E.VariableRef)}
+
+
+def enumerated_parents(name: str, instance: Instance) -> tuple[str, ...]:
+    """The latents summed under their guide that q(name | ...) depends on, through let variables and other draws."""
+    lets = {v.name: v for v in (*instance.spec.variables, *instance.guide) if v.role == "let"}
+    factors = {v.name: v for v in instance.guide if v.role == "guide"}
+    treatments = instance.planned or instance.treatments
+    found: set[str] = set()
+    queue, seen = [factors[name]], {name}
+    while queue:
+        for read in sorted({r for clause in queue.pop().clauses for r in reads(clause)} - seen):
+            seen.add(read)
+            treatment = treatments.get(read)
+            if treatment == "enumerated":
+                found.add(read)
+            elif read in lets:
+                queue.append(lets[read])
+            elif treatment == "sampled" and read in factors:
+                queue.append(factors[read])
+    return tuple(v.name for v in instance.spec.variables if v.name in found)
