@@ -1,0 +1,159 @@
+"""Exit codes, what goes to which stream, and what a command must not import."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lvspec.cli import check, main
+from lvspec.errors import Diagnostic, InternalError, Source, Span, SpecError, TrainingError, UsageError
+from lvspec.shipped import shipped
+
+SPECS = sorted(shipped("specs").glob("*.yaml"))
+HMM = shipped("specs") / "hmm.yaml"
+
+BROKEN = SpecError(Source("m.yaml", "lvspec: 1\n"), (Diagnostic("missing-section", Span(1, 1, 1, 7), "no observed"),))
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "told"),
+    [
+        (BROKEN, 1, "m.yaml:1:1: error[missing-section]: no observed"),
+        (UsageError("no such size"), 2, "lvspec: no such size"),
+        (FileNotFoundError(2, "No such file or directory", "x.yaml"), 2, "lvspec: x.yaml: No such file or directory"),
+        (TrainingError("loss is NaN at step 3"), 3, "lvspec: loss is NaN at step 3"),
+        (InternalError("a plan without a strategy"), 70, "lvspec: internal error: a plan without a strategy"),
+        (KeyError("z"), 70, "lvspec: internal error: KeyError: 'z'"),
+        (RecursionError("too deep"), 70, "This is a bug of lvspec"),
+        (KeyboardInterrupt(), 130, "lvspec: interrupted"),
+    ],
+)
+def test_exit_code_says_whose_fault_it_is(lvspec, monkeypatch, raised, code, told):
+    def run(args):
+        raise raised
+
+    monkeypatch.setattr(check, "run", run)
+    found, out, err = lvspec("check", HMM)
+    assert (found, out) == (code, "")
+    assert told in err
+    assert "Traceback" not in err
+
+
+def test_internal_error_names_the_hash_of_the_spec_and_debug_shows_the_place(lvspec, monkeypatch):
+    monkeypatch.setattr(check, "run", lambda args: {}["z"])
+    assert "sha256" in lvspec("check", HMM)[2]
+    assert "Traceback" in lvspec("check", HMM, "--debug")[2]
+
+
+@pytest.mark.parametrize("argv", [[], ["frobnicate"], ["check"], ["check", "a.yaml", "--nope"], ["graph", "-o"]])
+def test_wrong_command_line_is_2(lvspec, argv):
+    code, out, err = lvspec(*argv)
+    assert code == 2
+    assert "usage: lvspec" in err
+
+
+@pytest.mark.parametrize("command", main.COMMANDS)
+def test_every_command_has_help(lvspec, command):
+    code, out, err = lvspec(command, "--help")
+    assert code == 0
+    assert f"lvspec {command}" in out
+
+
+def test_help_lists_every_command(lvspec):
+    out = lvspec("--help")[1]
+    assert all(f"\n    {command} " in out for command in main.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["check", "missing.yaml"],
+        ["check", "."],
+        ["check", HMM, "--set", "K=3"],
+        ["check", HMM, "--set", "sizes.K"],
+        ["check", HMM, "--set", "sizes.K=-1"],
+        ["check", HMM, "--set", "sizes.K=1e3"],
+        ["check", HMM, "--set", "sizes.Q=3"],
+        ["check", HMM, "--strategy", "y=reinforce"],
+        ["check", HMM, "--strategy", "z=magic"],
+    ],
+)
+def test_wrong_files_and_settings_are_2(lvspec, argv):
+    code, out, err = lvspec(*argv)
+    assert (code, out) == (2, "")
+    assert err.startswith("lvspec: ")
+
+
+def test_unknown_names_get_a_suggestion(lvspec):
+    assert "did you mean `reinforce`?" in lvspec("check", HMM, "--strategy", "z=reinfroce")[2]
+
+
+def test_file_that_is_no_text_is_2(lvspec, tmp_path):
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
+    assert lvspec("check", "b.yaml")[0] == 2
+
+
+def test_escape_codes_in_a_message_are_not_printed(lvspec):
+    assert "\x1b" not in lvspec("check", "a\x1b[31mb.yaml")[2]
+
+
+# ---------------------------------------------------------------- processes of their own
+def process(*argv, **options):
+    return subprocess.run([sys.executable, "-m", "lvspec.cli.main", *map(str, argv)], capture_output=True, **options)
+
+
+LIGHT = [("check",), ("explain",), ("explain", "--json"), ("compile", "-o", "-"), ("graph",)]
+
+
+@pytest.mark.parametrize("command", LIGHT, ids=" ".join)
+def test_compiler_commands_never_import_torch_for_any_model(command):
+    """One process for all models: what one of them imports stays imported."""
+    code = (
+        "import sys; from lvspec.cli.main import main; name, paths, options = eval(sys.argv[1]); "
+        "codes = [main([name, path, *options]) for path in paths]; "
+        "assert not {'torch', 'numpy'} & set(sys.modules), 'torch'; sys.exit(max(codes))"
+    )
+    call = repr((command[0], [str(p) for p in SPECS], command[1:]))
+    done = subprocess.run([sys.executable, "-c", code, call], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", LIGHT[:2] + LIGHT[3:4], ids=" ".join)
+def test_compiler_commands_answer_within_half_a_second(command):
+    """The best of five: other processes of the machine do not count."""
+
+    def seconds():
+        start = time.perf_counter()
+        assert process(command[0], HMM, *command[1:]).returncode == 0
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+def test_importing_the_package_imports_no_library():
+    code = (
+        "import sys, lvspec; assert not {'torch', 'networkx', 'lark', 'opt_einsum', 'yaml', 'numpy'} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_dash_is_standard_input():
+    done = process("check", "-", input=HMM.read_bytes())
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"<stdin>: fine")
+
+
+def test_reader_that_goes_away_is_no_error():
+    pipe = f"{sys.executable} -m lvspec.cli.main init --list | head -c 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", pipe], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "colours"), [([], False), (["--color", "always"], True), (["--color", "never"], False)]
+)
+def test_colours_only_where_asked_or_on_a_terminal(options, colours):
+    done = process("check", HMM, *options, env={**os.environ, "TERM": "xterm"})
+    assert (b"\x1b[" in done.stdout) is colours

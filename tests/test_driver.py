@@ -1,0 +1,112 @@
+"""The pipeline as Python calls it: text or file in, source, plan and class out."""
+
+import copy
+import inspect
+import linecache
+import pickle
+import sys
+from dataclasses import replace
+
+import pytest
+
+import lvspec
+from lvspec.errors import UsageError
+from lvspec.ir.spec import Network
+from lvspec.load import check_user_modules, load_module
+from lvspec.settings import override, resize, strategy_call
+from lvspec.shipped import shipped
+
+HMM = shipped("specs") / "hmm.yaml"
+
+
+@pytest.fixture(scope="module")
+def hmm():
+    return lvspec.compile_spec(HMM, sizes={"K": 3})
+
+
+def test_path_text_and_file_give_the_same_source(hmm):
+    again = lvspec.compile_spec(str(HMM), sizes={"K": 3})
+    assert again.source == hmm.source
+    assert lvspec.compile_spec(HMM.read_text(), sizes={"K": 3}).Model(V=5).state_dict().keys()
+
+
+def test_sizes_become_the_defaults_of_the_class(hmm):
+    assert hmm.Model(V=7).transition.shape == (3, 3)
+    assert hmm.Model(V=7, K=4).transition.shape == (4, 4)
+
+
+def test_class_has_its_source(hmm):
+    assert inspect.getsource(hmm.Model).startswith("class HMM")
+    file = sys.modules[hmm.Model.__module__].__file__
+    linecache.checkcache()
+    assert "".join(linecache.getlines(file)) == hmm.source
+
+
+def test_same_source_gives_the_same_class(hmm):
+    assert lvspec.compile_spec(HMM, sizes={"K": 3}).Model is hmm.Model
+
+
+def test_model_can_be_copied_and_pickled(hmm):
+    model = hmm.Model(V=5)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert twin.transition.equal(model.transition)
+
+
+def test_module_that_fails_to_run_leaves_nothing_behind(hmm):
+    before = set(sys.modules)
+    with pytest.raises(ZeroDivisionError):
+        load_module("1 / 0\n", hmm.spec)
+    assert set(sys.modules) == before
+
+
+def test_unknown_size_and_latent_are_named(hmm):
+    with pytest.raises(UsageError, match="no size `k`"):
+        resize(hmm.spec, {"k": 3})
+    with pytest.raises(UsageError, match="no latent `zz`; did you mean `z`"):
+        override(hmm.spec, {"zz": "enumeration"})
+
+
+def test_override_replaces_what_the_file_says(hmm):
+    once = override(hmm.spec, {"z": "enumeration"})
+    twice = override(once, {"z": "reinforce(samples=8)", "samples": "4"})
+    assert [(o.name, o.strategy, o.options) for o in twice.overrides] == [("z", "reinforce", (("samples", 8),))]
+    assert dict(twice.infer)["samples"] == 4
+
+
+@pytest.mark.parametrize("text", ["", "reinforce(", "reinforce(8)", "f(g(x=1))", "import os"])
+def test_strategies_that_are_none_are_refused(text):
+    with pytest.raises(UsageError):
+        strategy_call(text)
+
+
+# ---------------------------------------------------------------- a user's own networks
+def with_network(spec, path):
+    return replace(spec, networks=(Network("own", "Module", (), path=path),))
+
+
+def test_network_of_an_allowed_package_is_imported(hmm):
+    check_user_modules(with_network(hmm.spec, "torch.nn.Linear"), ("torch.nn",))
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed", "reason"),
+    [
+        ("torch.nn.Linear", (), "not allowed; add --allow-module torch"),
+        ("torch.nn.Linear", ("torchvision",), "not allowed"),
+        ("torchx.nn.Linear", ("torch",), "not allowed"),  # a longer name is another package
+        ("json.codecs.Codec", ("json",), "cannot import|comes from codecs"),
+        ("logging.os.PathLike", ("logging",), "cannot import|comes from"),
+        ("logging.StrFormatStyle.format", ("logging",), "cannot import"),
+        ("logging.getLogger", ("logging",), "not a class"),
+        ("logging.Absent", ("logging",), "cannot import"),
+    ],
+)
+def test_network_from_elsewhere_is_refused(hmm, path, allowed, reason):
+    with pytest.raises(UsageError, match=reason):
+        check_user_modules(with_network(hmm.spec, path), allowed)
+
+
+def test_name_that_only_passes_through_an_allowed_package_is_refused(hmm):
+    """`logging.Template` is string's class: what counts is where it was made."""
+    with pytest.raises(UsageError, match="comes from string"):
+        check_user_modules(with_network(hmm.spec, "logging.Template"), ("logging",))
