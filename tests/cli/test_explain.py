@@ -7,7 +7,7 @@ import pytest
 
 from lvspec.errors import Source
 from lvspec.explain import amount, as_data, as_text
-from lvspec.ir.expr import Call, Dist, Here, Number, VariableRef
+from lvspec.ir.expr import Call, Dist, Number, VariableRef
 from lvspec.ir.plan import Cost, LatentPlan, Plan
 from lvspec.ir.spec import Clause, Plate, Spec, Variable
 from lvspec.ir.types import Type
