@@ -1,0 +1,97 @@
+"""`lvspec eval RUN`: held-out figures of a trained model beside a baseline's, each saying what it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_parser(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "eval", help="held-out figures of a trained model", description=__doc__.split(": ")[1]
+    )
+    add_run_options(parser)
+    parser.add_argument(
+        "--samples", type=int, default=100, help="for importance-sampled log p(x) (default 100; 0: none)"
+    )
+    parser.add_argument("--gold", metavar="COLUMN", help="compare a discrete latent with these labels (upos, a column)")
+    parser.add_argument("--latent", help="which one to compare (default: the first discrete one)")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="the directory that lvspec train has made")
+    parser.add_argument("--data", metavar="FILE", help="default: the run's test part, else its validation part")
+    parser.add_argument(
+        "--split-dev", action="store_true", help="only the odd half of --data, which training never saw"
+    )
+    parser.add_argument("--part", choices=("train", "valid", "test"), help="which part of the run's own data")
+    parser.add_argument("--checkpoint", default="best", help="best, last, or step-00000100 (default best)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or auto (default cpu)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from lvspec.cli.opened import opened
+    from lvspec.train.evaluate import evaluate
+
+    trained, part = opened(args)
+    figures = evaluate(
+        trained.model,
+        part.dataset,
+        trained.encoders,
+        trained.config.train,
+        trained.device,
+        training=trained.config.examples["train"],
+        samples=max(0, args.samples),
+    )
+    rows = figures.rows()
+    if args.gold:
+        rows.extend(_gold(args, trained, part))
+    about = {
+        "run": str(Path(args.run)),
+        "data": part.name,
+        "step": trained.step,
+        "examples": figures.examples,
+        "dropped": part.dataset.dropped,
+        "tokens": figures.tokens,
+        "dimensions": figures.dimensions,
+    }
+    print(json.dumps({**about, "figures": rows}) if args.json else "\n".join(_table(about, rows)))
+    return 0
+
+
+def _gold(args: argparse.Namespace, trained, part) -> list[dict[str, object]]:
+    from dataclasses import asdict
+
+    from lvspec.cli.opened import discrete_latent
+    from lvspec.train.gold import compare
+    from lvspec.train.posteriors import posteriors
+
+    latent = discrete_latent(trained, args.latent)
+    inferred = posteriors(trained.model, part.dataset, (latent,), trained.config.train, trained.device)
+    limits = [s.max_length for s in trained.config.data.values() if s.max_length is not None]
+    found = asdict(compare(inferred, latent, part.dataset, part.gold(args.gold), min(limits, default=None)))
+    counts = {k: found.pop(k) for k in ("clusters", "labels", "items")}
+    how = f"mode of {latent.name} against {args.gold} ({counts['clusters']} clusters, {counts['labels']} labels, {counts['items']} items)"
+    return [{"quantity": k, "unit": "", "value": v, "how": how} for k, v in found.items()]
+
+
+def _table(about: dict, rows: list[dict]) -> list[str]:
+    size = (
+        f"{about['tokens']} tokens"
+        if about["tokens"]
+        else f"{about['dimensions']} numbers"
+        if about["dimensions"]
+        else ""
+    )
+    lines = [
+        f"{about['data']}: {about['examples']} examples{', ' + size if size else ''} (checkpoint of step {about['step']})"
+    ]
+    for row in rows:
+        extra = ""
+        if row.get("standard_error") is not None:
+            extra = f" ± {row['standard_error']:.4f}, effective sample size {row['effective']:.1f}"
+        value = f"{row['value']:.4f}"
+        lines.append(f"  {row['quantity']:<16}{value:>14} {row['unit']:<18}{row['how']}{extra}")
+    return lines

@@ -1,0 +1,82 @@
+"""A run and the data to look at, as the options of eval, infer and sample name them."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvspec.errors import UsageError
+from lvspec.train.dataset import Dataset, encoded, halves
+from lvspec.train.gold import GOLD, gold_settings
+from lvspec.train.posteriors import Latent, latents_of
+from lvspec.train.readers import read
+from lvspec.train.run import TrainedRun, open_run
+from lvspec.train.settings import DataSettings
+from lvspec.train.sources import Files, records_of
+
+
+@dataclass(frozen=True)
+class Part:
+    """Encoded data, the raw records they were made of, and where they came from."""
+
+    name: str
+    dataset: Dataset
+    records: list
+    trained: TrainedRun
+    args: argparse.Namespace
+
+    def gold(self, column: str) -> list[object]:
+        """The labels of every record, read from the same file in the same order."""
+        wanted = _wanted(self.trained)
+        first = next(iter(wanted.values()))
+        records, _ = _records(self.args, self.trained, {**wanted, GOLD: gold_settings(column, first)})
+        labels = [r[GOLD] for r in records]
+        if all(label is None for label in labels):
+            raise UsageError(f"{self.name}: no label under {column!r}")
+        return labels
+
+
+def opened(args: argparse.Namespace) -> tuple[TrainedRun, Part]:
+    from lvspec.driver import compile_spec
+
+    trained = open_run(Path(args.run), compile_spec, args.checkpoint, args.device)
+    records, name = _records(args, trained, _wanted(trained))
+    if not records:
+        raise UsageError(f"{name}: no example there")
+    dataset = encoded(records, trained.layout, trained.encoders, trained.config.data)
+    return trained, Part(name, dataset, records, trained, args)
+
+
+def _wanted(trained: TrainedRun) -> dict[str, DataSettings]:
+    return dict(trained.config.data)
+
+
+def _records(args: argparse.Namespace, trained: TrainedRun, wanted: dict[str, DataSettings]) -> tuple[list, str]:
+    """The records, and what to call them."""
+    if args.data:
+        if args.part:
+            raise UsageError("--part is about the run's own data; leave out --data")
+        records = list(read(Path(args.data), wanted, "test"))
+        kept = halves(records)[1] if args.split_dev else records
+        return kept, f"odd half of {args.data}" if args.split_dev else args.data
+    files: Files = trained.config.files
+    for part in (args.part,) if args.part else ("test", "valid"):
+        records = records_of(files, part, wanted)
+        if records:
+            return records, f"{part} part of the run's data"
+    raise UsageError(f"{args.run}: the run has no {args.part or 'test'} part; say --data FILE")
+
+
+def discrete_latent(trained: TrainedRun, name: str | None) -> Latent:
+    """The latent that was asked for, or the first discrete one."""
+    discrete = [z for z in latents_of(trained.compiled.spec, sizes_of(trained)) if z.states is not None]
+    found = next((z for z in discrete if name in (None, z.name)), None)
+    if found is None:
+        known = ", ".join(z.name for z in discrete) or "none"
+        raise UsageError(f"no discrete latent {name or ''!r} (there are: {known})")
+    return found
+
+
+def sizes_of(trained: TrainedRun) -> dict[str, int]:
+    return {**trained.compiled.spec.nominal(), **trained.config.sizes}

@@ -1,0 +1,90 @@
+"""`lvspec sample RUN -n 5`: ancestral draws from the model, as words, drawn pictures or numbers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from lvspec.cli import terminal
+
+
+def add_parser(subparsers) -> None:
+    parser = subparsers.add_parser("sample", help="draws from a trained model", description=__doc__.split(": ")[1])
+    parser.add_argument("run", metavar="RUN", help="the directory that lvspec train has made")
+    parser.add_argument("-n", type=int, default=5, help="how many (default 5)")
+    parser.add_argument(
+        "--length", type=int, help="sites, where a plate has no end symbol (default: as in the training data)"
+    )
+    parser.add_argument("--png", metavar="FILE", help="pictures side by side in one PNG file")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other draws (default 0)")
+    parser.add_argument("--checkpoint", default="best", help="best, last, or step-00000100 (default best)")
+    parser.add_argument("--device", default="cpu", help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="draws as JSON lines, latents included")
+
+
+def run(args: argparse.Namespace) -> int:
+    from lvspec.driver import compile_spec
+    from lvspec.errors import UsageError
+    from lvspec.train.draws import draws
+    from lvspec.train.run import open_run
+
+    if args.n < 1:
+        raise UsageError("-n: at least 1")
+    trained = open_run(Path(args.run), compile_spec, args.checkpoint, args.device)
+    found = draws(trained.model, trained.layout, trained.encoders, args.n, _lengths(args, trained), args.seed)
+    if args.png:
+        _write_png(Path(args.png), found)
+    if args.json:
+        for one in found:
+            print(json.dumps(one.to_json(), ensure_ascii=False))
+        return 0
+    _show(found)
+    return 0
+
+
+def _lengths(args: argparse.Namespace, trained) -> dict:
+    """How long the draws are: --length, or like examples of the training data."""
+    import torch
+
+    from lvspec.train.dataset import encoded
+    from lvspec.train.draws import drawn_lengths
+    from lvspec.train.sources import records_of
+
+    open_ended = [p.name for p in trained.layout.plates if p.ragged and p.end is None]
+    if not open_ended:
+        return {}
+    if args.length is not None:
+        return {name: torch.full((args.n,), args.length) for name in open_ended}
+    config = trained.config
+    dataset = encoded(records_of(config.files, "train", config.data), trained.layout, trained.encoders, config.data)
+    return drawn_lengths(trained.layout, dataset, args.n, args.seed)
+
+
+def _show(found: list) -> None:
+    from lvspec.train.pictures import beside, drawn
+
+    if found[0].pictures:
+        for name in found[0].pictures:
+            pictures = [one.pictures[name] for one in found]
+            width = 2 * pictures[0].shape[1]
+            per_row = max(1, 110 // (width + 3))
+            for start in range(0, len(pictures), per_row):
+                print(beside([drawn(p) for p in pictures[start : start + per_row]], width))
+                print()
+        return
+    for one in found:
+        shown = {**one.text} or one.numbers
+        print("  ".join(f"{k}: {v}" for k, v in shown.items()) if len(shown) > 1 else next(iter(shown.values()), ""))
+
+
+def _write_png(path: Path, found: list) -> None:
+    from lvspec.cli.product import write
+    from lvspec.errors import UsageError
+    from lvspec.train.pictures import png, sheet
+
+    pictures = [p for one in found for p in one.pictures.values()]
+    if not pictures:
+        raise UsageError("--png: the model draws no pictures")
+    write(path, png(sheet(pictures)))
+    terminal.say(f"wrote {path}")

@@ -1,0 +1,142 @@
+"""`lvspec train MODEL.yaml --data FILE`: read, fit the vocabulary, compile at the data's sizes, train."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from lvspec.cli import terminal
+from lvspec.cli.options import add_spec_options, assignment, settings
+
+# option -> entry of the data section; one variable's with NAME=VALUE, every variable's without
+DATA_OPTIONS = {"column": "column", "columns": "columns", "field": "field", "array": "array"}
+
+
+def add_parser(subparsers) -> None:
+    parser = subparsers.add_parser("train", help="train a model on data files", description=__doc__.split(": ")[1])
+    add_spec_options(parser)
+    parser.add_argument("--data", metavar="FILE", required=True, help="training data; .gz is fine")
+    parser.add_argument(
+        "--valid", metavar="FILE", help="for stopping; without it: the npz's own part, or a fixed tenth"
+    )
+    parser.add_argument("--test", metavar="FILE", help="for the figure, later: lvspec eval RUN")
+    parser.add_argument(
+        "--split-dev", action="store_true", help="half of --valid is for stopping, half is the test part"
+    )
+    add_data_options(parser)
+    parser.add_argument("--out", metavar="DIR", help="the run's directory (default runs/NAME)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
+    parser.add_argument("--allow-spec-change", action="store_true", help="resume although the spec's text has changed")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or auto (default cpu)")
+    parser.add_argument("--seed", type=int, help="of everything random (default 0)")
+    parser.add_argument("--steps", type=int, help="stop after so many gradient steps")
+    parser.add_argument("--epochs", type=int, help="the same as --set train.epochs=...")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--json", action="store_true", help="the outcome as JSON")
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", help="text, conllu, tsv, csv, jsonl, trees or npz (default: by the file's name)")
+    for option in DATA_OPTIONS:
+        parser.add_argument(f"--{option}", action="append", default=[], metavar="[x=]VALUE", help=argparse.SUPPRESS)
+
+
+def data_changes(args: argparse.Namespace, names: list[str]) -> dict[str, dict[str, object]]:
+    """`--format csv --column x=form --set data.x.lower=true` as entries by variable."""
+    changes: dict[str, dict[str, object]] = {}
+    for name in names if args.format else []:
+        changes.setdefault(name, {})["format"] = args.format
+    for option, entry in DATA_OPTIONS.items():
+        for text in getattr(args, option):
+            name, value = assignment(text) if "=" in text else ("", text)
+            for target in [name] if name else names:
+                changes.setdefault(target, {})[entry] = number(value) if option == "column" else value
+    for path, value in section_changes(args, "data").items():
+        name, _, entry = path.partition(".")
+        changes.setdefault(name, {})[entry] = value
+    return changes
+
+
+def section_changes(args: argparse.Namespace, section: str) -> dict[str, object]:
+    """The entries of `--set SECTION.NAME=VALUE` that belong to a section."""
+    found = (assignment(text) for text in getattr(args, "set", []))
+    return {p.removeprefix(f"{section}."): value_of(v) for p, v in found if p.startswith(f"{section}.")}
+
+
+def value_of(text: str) -> object:
+    """true, false, null, numbers; everything else is itself."""
+    words = {"true": True, "false": False, "null": None, "none": None}
+    return words[text.lower()] if text.lower() in words else number(text)
+
+
+def number(text: str) -> object:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def run(args: argparse.Namespace) -> int:
+    from lvspec.cli.progress import Display
+    from lvspec.driver import compile_spec
+    from lvspec.train.layout import layout_of
+    from lvspec.train.sources import Files, described
+    from lvspec.train.start import Request, train, wanted_data
+
+    options = settings(args, others=("train", "data"))
+    compiled = compile_spec(args.spec, **options)
+    layout = layout_of(compiled.spec)
+    changes = data_changes(args, [f.name for f in layout.fields])
+    files = Files(args.data, args.valid, args.test, args.split_dev)
+    out = Path(args.out or Path("runs") / compiled.spec.name)
+    request = Request(
+        compiled=compiled,
+        compile_spec=compile_spec,
+        files=files,
+        out=out,
+        sizes=options["sizes"],
+        infer=options["overrides"],
+        allow_modules=options["allow_modules"],
+        train={**section_changes(args, "train"), **_named(args, "seed", "steps", "epochs")},
+        data=changes,
+        device=args.device,
+        resume=args.resume,
+        replace_run=args.overwrite,
+        other_spec=args.allow_spec_change,
+    )
+    told = (lambda text: None) if args.quiet else terminal.say
+    for part, place in described(files, wanted_data(layout, compiled.spec.data, changes)).items():
+        told(f"{part + ':':<7}{place}")
+    with Display(quiet=args.quiet) as display:
+        ready, progress = train(request, display.show, told)
+    _outcome(args, ready, progress)
+    return 0
+
+
+def _named(args: argparse.Namespace, *names: str) -> dict[str, object]:
+    return {n: getattr(args, n) for n in names if getattr(args, n) is not None}
+
+
+def _outcome(args: argparse.Namespace, ready, progress) -> None:
+    from math import isfinite
+
+    best = progress.best if isfinite(progress.best) else None
+    outcome = {
+        "run": str(ready.run.root),
+        "module": str(ready.run.module(ready.config.spec_name)),
+        "steps": progress.step,
+        "epochs": progress.epoch,
+        "best_step": progress.best_step,
+        "valid": best,
+        "sizes": ready.config.sizes,
+    }
+    if args.json:
+        print(json.dumps(outcome))
+        return
+    shown = f"; best validation {best:.4f} nats per example at step {progress.best_step}" if best is not None else ""
+    terminal.say(f"{progress.step} steps{shown}")
+    print(ready.run.root)

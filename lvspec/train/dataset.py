@@ -1,0 +1,223 @@
+"""Raw records to examples: arrays of numbers, with lengths for ragged plates and marks for what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lvspec.errors import TrainingError, UsageError
+from lvspec.train.encoders import MISSING, Encoder, Numbers, Symbols, numbers, tokens
+from lvspec.train.layout import Field, Layout
+from lvspec.train.settings import DataSettings
+
+Raw = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """values: name -> sites x event. lengths: ragged plate -> (), or (D,) for one nested in plate d.
+    observed: name -> bool per site, only where something is missing. index: the record's number in its file."""
+
+    values: dict[str, np.ndarray]
+    lengths: dict[str, np.ndarray]
+    observed: dict[str, np.ndarray]
+    index: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Examples of one part. dropped: records left out because a sequence was empty. partial: names with missing values."""
+
+    examples: tuple[Example, ...]
+    layout: Layout
+    dropped: int = 0
+    partial: frozenset[str] = field(default_factory=frozenset)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def sizes(self) -> np.ndarray:
+        """The longest sequence of each example: what a batch pads to."""
+        return np.array(
+            [max((int(np.max(n, initial=0)) for n in e.lengths.values()), default=1) for e in self.examples]
+        )
+
+
+def encoded(
+    records: Iterable[Raw], layout: Layout, encoders: Mapping[str, Encoder], data: Mapping[str, DataSettings]
+) -> Dataset:
+    """Every record as an example; records whose sequence is empty are left out and counted."""
+    examples, dropped = [], 0
+    for index, record in enumerate(records):
+        example = _example(record, index, layout, encoders, data)
+        if example is None:
+            dropped += 1
+        else:
+            examples.append(example)
+    partial = frozenset(name for e in examples for name in e.observed)
+    return Dataset(tuple(examples), layout, dropped, partial | {f.name for f in layout.fields if not f.required})
+
+
+def _example(record: Raw, index: int, layout: Layout, encoders, data) -> Example | None:
+    values, lengths, observed = {}, {}, {}
+    for f in layout.fields:
+        settings = data.get(f.name, DataSettings())
+        raw = record.get(f.name)
+        if raw is None and f.required and not f.plates:
+            raise TrainingError(f"record {index + 1} has no value for {f.name}")
+        value, seen, found = _encode(raw, f, layout, encoders[f.name], settings)
+        if value is None:
+            observed[f.name] = np.zeros((), dtype=bool)
+            continue
+        for plate, length in found.items():
+            if plate in lengths and not np.array_equal(lengths[plate], length):
+                raise TrainingError(
+                    f"record {index + 1}: {f.name} has {length} sites along {plate}, another variable {lengths[plate]}"
+                )
+            lengths[plate] = length
+        if f.required and any(np.max(n, initial=0) == 0 for n in found.values()):
+            return None
+        values[f.name] = value
+        if not seen.all():
+            observed[f.name] = seen
+    return Example(values, lengths, observed, index)
+
+
+def _encode(raw: object, f: Field, layout: Layout, encoder: Encoder, settings: DataSettings):
+    """(array with fills, observed per site, lengths by plate); (None, None, {}) where the whole value is missing."""
+    if raw is None:
+        return None, None, {}
+    if isinstance(encoder, Symbols):
+        return _encode_symbols(raw, f, layout, encoder, settings)
+    return _encode_numbers(raw, f, layout, encoder, settings)
+
+
+def nested(raw: object, depth: int, settings: DataSettings) -> object:
+    """A raw value as lists of symbols, `depth` deep: 0 a label, 1 a sentence, 2 a document of sentences."""
+    if isinstance(raw, np.ndarray):
+        raw = raw.tolist()
+    if depth == 0:
+        text = raw if raw is None else str(raw)
+        return text.lower() if text is not None and settings.lower else text
+    if depth == 1:
+        return tokens(raw, settings.tokenize, settings.lower)
+    if not isinstance(raw, list):
+        raise UsageError(f"expected a list of sequences, found {str(raw)[:60]!r}")
+    return [nested(r, depth - 1, settings) for r in raw]
+
+
+def _encode_symbols(raw, f: Field, layout: Layout, encoder: Symbols, settings: DataSettings):
+    depth = len(f.plates) + len(f.event)
+    symbols = nested(raw, depth, settings)
+    ragged = layout.ragged(f)
+    if depth == 1:
+        ids = np.array([encoder.id(s) for s in symbols[: settings.max_length]], dtype=np.int64)
+        if ragged and ragged[0][1].end:
+            ids = np.append(ids, encoder.end_id)
+        lengths = {ragged[0][1].name: np.array(len(ids))} if ragged else {}
+    elif depth == 0:
+        ids, lengths = np.array(encoder.id(symbols), dtype=np.int64), {}
+    else:
+        ids, lengths = _rectangle(symbols, ragged, encoder, settings, depth)
+    seen = ids != MISSING
+    return np.where(seen, ids, 0), seen, lengths
+
+
+def _rectangle(symbols: list, ragged, encoder: Symbols, settings: DataSettings, depth: int):
+    """Nested lists padded to a block: a plate nested in another has a length for each of its sites."""
+    ends = {axis: plate.end for axis, plate in ragged}
+
+    def ids(value, axis: int):
+        if axis == depth:
+            return encoder.id(value)
+        inner = [ids(v, axis + 1) for v in value[: settings.max_length if axis == depth - 1 else None]]
+        return inner + [encoder.end_id] if ends.get(axis) else inner
+
+    value = ids(symbols, 0)
+    extents = [_extent(value, axis) for axis in range(depth)]
+    block = np.zeros(extents, dtype=np.int64)
+    for place in np.ndindex(*extents[:-1]):
+        row = value
+        for i in place:
+            row = row[i] if i < len(row) else []
+        block[place][: len(row)] = row
+    return block, {plate.name: _lengths(value, axis, extents, plate, ragged) for axis, plate in ragged}
+
+
+def _extent(value: list, axis: int) -> int:
+    return len(value) if axis == 0 else max((_extent(v, axis - 1) for v in value), default=0)
+
+
+def _lengths(value: list, axis: int, extents: list[int], plate, ragged) -> np.ndarray:
+    if plate.within is None:
+        while axis:
+            value, axis = value[0] if value else [], axis - 1
+        return np.array(len(value))
+    counted = [len(v) for v in value]  # nested one deep: axis 1 inside axis 0
+    return np.array(counted + [0] * (extents[0] - len(counted)))
+
+
+def _encode_numbers(raw, f: Field, layout: Layout, encoder: Numbers, settings: DataSettings):
+    value = encoder.transformed(number_block(raw, f))
+    ragged = layout.ragged(f)
+    if ragged and settings.max_length is not None:
+        value = np.moveaxis(np.moveaxis(value, ragged[-1][0], 0)[: settings.max_length], 0, ragged[-1][0])
+    seen = ~np.isnan(value)
+    if f.event:
+        seen = seen.all(axis=tuple(range(len(f.plates), seen.ndim)))
+    lengths = {plate.name: np.array(value.shape[axis]) for axis, plate in ragged}
+    if encoder.event and value.shape[len(f.plates) :] != encoder.event and value.size:
+        raise TrainingError(
+            f"{f.name}: {value.shape[len(f.plates) :]} features, the training data have {encoder.event}"
+        )
+    value = np.nan_to_num(value, nan=0.0).astype(encoder.dtype)
+    return value, seen, lengths
+
+
+def number_block(raw: object, f: Field) -> np.ndarray:
+    """Numbers as plates x event; a picture (28, 28) is flattened for a vector of features."""
+    value = numbers(raw)
+    rank = len(f.plates) + len(f.event)
+    if len(f.event) == 1 and value.ndim > rank:
+        value = value.reshape(*value.shape[: len(f.plates)], -1)
+    if value.size == 0 and value.ndim < rank:
+        value = value.reshape((0,) + (1,) * (rank - 1))
+    if value.ndim != rank:
+        raise TrainingError(f"{f.name}: expected {rank} axes (plates and features), a record has shape {value.shape}")
+    return value
+
+
+def digest(record: Raw) -> bytes:
+    """A hash of a record's raw values, the same on every machine: decides fixed splits.
+
+    Gold labels that are read beside the data (their name has a blank, as no variable's has) do not count.
+    """
+
+    def plain(value: object) -> object:
+        return value.tolist() if hasattr(value, "tolist") else str(value)
+
+    return hashlib.sha256(
+        json.dumps({k: v for k, v in record.items() if " " not in k}, sort_keys=True, default=plain).encode()
+    ).digest()
+
+
+def halves(records: Sequence[Raw]) -> tuple[list[Raw], list[Raw]]:
+    """A fixed split in two, by the parity of each record's hash: (even, odd)."""
+    parts: tuple[list[Raw], list[Raw]] = ([], [])
+    for record in records:
+        parts[digest(record)[0] % 2].append(record)
+    return parts
+
+
+def held_out(records: Sequence[Raw], tenths: int) -> tuple[list[Raw], list[list[Raw]]]:
+    """(the rest, `tenths` parts of about a tenth each), fixed by hash."""
+    kept: list[Raw] = []
+    parts: list[list[Raw]] = [[] for _ in range(tenths)]
+    for record in records:
+        share = int.from_bytes(digest(record)[:4], "big") % 10
+        (parts[share] if share < tenths else kept).append(record)
+    return kept, parts

@@ -1,0 +1,140 @@
+"""The figures of a field for a trained model: likelihood or its bounds, perplexity, bits per dimension, agreement.
+
+Every figure says what it is: exact, importance-sampled (with S), or a bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+
+from lvspec.train.baselines import Baseline, baselines, entries
+from lvspec.train.batches import batches, sorted_order
+from lvspec.train.dataset import Dataset
+from lvspec.train.encoders import Encoder, Symbols
+from lvspec.train.score import EVALUATION_SEED, prepared, score
+from lvspec.train.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Mean log p(x) per example, in nats. how: exact | importance-sampled (S) | bound (ELBO).
+
+    standard_error: of the mean, from the sampling (None: nothing was sampled). effective: mean effective sample size.
+    """
+
+    value: float
+    how: str
+    standard_error: float | None = None
+    effective: float | None = None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """An evaluation. tokens, dimensions: what perplexity and bits are per; baseline: by variable."""
+
+    examples: int
+    likelihoods: tuple[Likelihood, ...]
+    parts: Mapping[str, float]
+    tokens: int
+    dimensions: int
+    baseline: Mapping[str, Baseline]
+    log_scale: float = 0.0
+
+    def perplexity(self, log_likelihood: float) -> float:
+        """exp of minus the mean log-likelihood of a token."""
+        return math.exp(min(700.0, -log_likelihood * self.examples / self.tokens))
+
+    def bits(self, log_likelihood: float) -> float:
+        """Bits per dimension, on the scale of the file (a density changes with its unit)."""
+        return (-log_likelihood * self.examples / self.dimensions - self.log_scale) / math.log(2)
+
+    def rows(self) -> list[dict[str, object]]:
+        """The figures as plain rows: quantity, value, how, and what goes with it."""
+        rows: list[dict[str, object]] = []
+        for found in self.likelihoods:
+            extra = {k: v for k, v in asdict(found).items() if k in ("standard_error", "effective") and v is not None}
+            name = "ELBO" if found.how.startswith("bound") else "log-likelihood"
+            rows.append({"quantity": name, "unit": "nats per example", "value": found.value, "how": found.how, **extra})
+        for name, value in self.parts.items():
+            rows.append({"quantity": name, "unit": "nats per example", "value": value, "how": "part of the ELBO"})
+        for found in self.likelihoods:
+            rows.extend(self._normalised(found.value, found.how))
+        for name, base in self.baseline.items():
+            value = base.log_likelihood / self.examples
+            rows.append(
+                {
+                    "quantity": "log-likelihood",
+                    "unit": "nats per example",
+                    "value": value,
+                    "how": f"{base.name} of {name}",
+                }
+            )
+            if len(self.baseline) == 1:
+                rows.extend(self._normalised(value, f"{base.name} of {name}"))
+        return rows
+
+    def _normalised(self, value: float, how: str) -> list[dict[str, object]]:
+        rows: list[dict[str, object]] = []
+        if self.tokens:
+            rows.append({"quantity": "perplexity", "unit": "per token", "value": self.perplexity(value), "how": how})
+        if self.dimensions:
+            rows.append({"quantity": "bits", "unit": "per dimension", "value": self.bits(value), "how": how})
+        return rows
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: Dataset,
+    encoders: Mapping[str, Encoder],
+    settings: TrainSettings,
+    device: torch.device,
+    training: int,
+    samples: int = 100,
+) -> Figures:
+    """Exact log-likelihood, or the ELBO with its parts and an importance-sampled log p(x) beside it."""
+    result = score(model, dataset, settings, device)
+    how = {"exact": "exact", "bound": "bound (ELBO)", "joint": "log p(x, z) at the point estimate"}[result.kind]
+    likelihoods = [Likelihood(result.value, how)]
+    if result.kind == "bound" and samples:
+        likelihoods.insert(0, importance_sampled(model, dataset, settings, device, samples))
+    tokens, dimensions, log_scale = normalisers(dataset, encoders)
+    base = baselines(dataset, encoders, training)
+    return Figures(result.examples, tuple(likelihoods), result.parts, tokens, dimensions, base, log_scale)
+
+
+@torch.no_grad()
+def importance_sampled(model, dataset: Dataset, settings: TrainSettings, device, samples: int) -> Likelihood:
+    """log (1/S) sum_s p(x, z_s) / q(z_s | x), z_s ~ q: biased low, so that the perplexity from it is an upper bound."""
+    total, variance, effective, counted = 0.0, 0.0, 0.0, 0
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(EVALUATION_SEED)
+        for batch in batches(dataset, sorted_order(dataset, settings)):
+            found = model.log_prob(prepared(model, batch, device), samples=samples)
+            values = getattr(found, "value", found)
+            total += values.double().sum().item()
+            errors, sizes = getattr(found, "standard_error", None), getattr(found, "effective_sample_size", None)
+            if errors is not None and sizes is not None:
+                variance += (errors.double() ** 2).sum().item()
+                effective, counted = effective + sizes.double().sum().item(), counted + len(sizes)
+    n = len(dataset)
+    how = f"importance-sampled (S = {samples})"
+    if not counted:
+        return Likelihood(total / n, how)
+    return Likelihood(total / n, how, math.sqrt(variance) / n, effective / counted)
+
+
+def normalisers(dataset: Dataset, encoders: Mapping[str, Encoder]) -> tuple[int, int, float]:
+    """(tokens, dimensions, log of the density's unit per dimension) where the model explains one variable alone."""
+    modelled = [f for f in dataset.layout.fields if f.modelled]
+    if len(modelled) != 1:
+        return 0, 0, 0.0
+    encoder, number = encoders[modelled[0].name], sum(v.size for v in entries(dataset, modelled[0]))
+    if isinstance(encoder, Symbols):
+        return number, 0, 0.0
+    return 0, number, math.log(abs(encoder.scale)) if encoder.kind == "real" else 0.0

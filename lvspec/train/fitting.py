@@ -1,0 +1,124 @@
+"""Encoders from training data, and the sizes of the model that follow from them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lvspec.errors import TrainingError, UsageError
+from lvspec.train.dataset import Raw, nested, number_block
+from lvspec.train.encoders import Encoder, Numbers, Symbols, leaves
+from lvspec.train.layout import Field, Layout
+from lvspec.train.settings import DataSettings
+
+
+def fitted(records: Sequence[Raw], layout: Layout, data: Mapping[str, DataSettings]) -> dict[str, Encoder]:
+    """An encoder for each field; fields with a common vocabulary share one, counted over all of them."""
+    if not records:
+        raise TrainingError("the training data hold no example")
+    encoders: dict[str, Encoder] = {}
+    for f in layout.fields:
+        if not f.batched:
+            raise UsageError(f"{f.name} is given outside the batch plate; such values come from a loop of your own")
+        if f.kind == "symbol":
+            sharing = [g for g in layout.fields if g.kind == "symbol" and g.vocabulary == f.vocabulary]
+            encoders[f.name] = next(
+                (encoders[g.name] for g in sharing if g.name in encoders),
+                None,
+            ) or _symbols(records, f, sharing, layout, data)
+        else:
+            encoders[f.name] = _numbers(records, f, data.get(f.name, DataSettings()))
+    return encoders
+
+
+def _symbols(records, f: Field, sharing: list[Field], layout: Layout, data) -> Symbols:
+    counted: Counter = Counter()
+    sequences = 0
+    end = next((e for g in sharing if (e := layout.end(g))), None)
+    for g in sharing:
+        settings = data.get(g.name, DataSettings())
+        depth = len(g.plates) + len(g.event)
+        values = [nested(r[g.name], depth, settings) for r in records if r.get(g.name) is not None]
+        sequences += len(values)
+        for value in values:
+            counted.update(leaves(value))
+    counted.pop(None, None)
+    settings = data.get(f.vocabulary, data.get(f.name, DataSettings()))
+    if settings.labels is not None:
+        return Symbols.of_labels(settings.labels, counted)
+    if f.size is not None and end is None and all(s.isdigit() and int(s) < f.size for s in counted):
+        return Symbols.of_labels(tuple(str(i) for i in range(f.size)), counted)  # the file holds ids already
+    is_label = f.categories or not (f.plates or f.event)
+    limits = [n for n in (settings.max_size, f.size) if n is not None]
+    table = Symbols.fit(
+        counted,
+        sequences,
+        unknown=not is_label,
+        end=end,
+        min_count=settings.min_count,
+        max_size=min(limits) if limits and not is_label else None,
+    )
+    if f.size is not None and table.size > f.size:
+        raise TrainingError(f"{f.name}: the data have {table.size} categories, the spec {f.size}")
+    return table
+
+
+def _numbers(records, f: Field, settings: DataSettings) -> Numbers:
+    """Scale and threshold from the data section; mean and variance per feature for the baselines."""
+    blocks = [number_block(r[f.name], f) for r in records if r.get(f.name) is not None]
+    blocks = [b for b in blocks if b.size]
+    if not blocks:
+        raise TrainingError(f"{f.name}: the training data hold no value")
+    event = blocks[0].shape[len(f.plates) :]
+    different = next((b.shape for b in blocks if b.shape[len(f.plates) :] != event), None)
+    if different is not None:
+        raise TrainingError(f"{f.name}: records of {event} and of {different[len(f.plates) :]} features in one file")
+    expected = tuple(f.event)
+    if any(e is not None and e != n for e, n in zip(expected, event, strict=True)):
+        raise TrainingError(f"{f.name}: the data have {event} features, the spec {expected}")
+    threshold = None
+    if settings.binarize is not None:
+        largest = max(float(np.nanmax(b)) for b in blocks)
+        threshold = settings.binarize * (largest * settings.scale + settings.shift)
+    encoder = Numbers(f.kind, tuple(int(n) for n in event), settings.scale, settings.shift, threshold)
+    mean, variance = _moments(blocks, encoder, int(np.prod(event, dtype=int)))
+    if f.kind == "binary":
+        _check_binary(f, blocks[0], encoder)
+    return Numbers(f.kind, encoder.event, settings.scale, settings.shift, threshold, mean, variance)
+
+
+def _moments(blocks, encoder: Numbers, features: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    total, squares, count = np.zeros(features), np.zeros(features), np.zeros(features)
+    for block in blocks:
+        value = encoder.transformed(block).reshape(-1, features)
+        seen = ~np.isnan(value)
+        value = np.where(seen, value, 0.0)
+        total, squares, count = total + value.sum(0), squares + (value**2).sum(0), count + seen.sum(0)
+    mean = total / np.maximum(count, 1)
+    return tuple(mean.tolist()), tuple(np.maximum(squares / np.maximum(count, 1) - mean**2, 0.0).tolist())
+
+
+def _check_binary(f: Field, block: np.ndarray, encoder: Numbers) -> None:
+    value = encoder.transformed(block)
+    if not np.isin(value[~np.isnan(value)], (0, 1)).all():
+        raise TrainingError(
+            f"{f.name} is 0 or 1 in the spec, but the data hold other numbers; set data.{f.name}.binarize: 0.5"
+        )
+
+
+def sizes_from_data(layout: Layout, encoders: Mapping[str, Encoder]) -> dict[str, int]:
+    """`V: vocabulary(x)`, `C: categories(y)`, `P: features(x)` as numbers."""
+    sizes = {}
+    for name, source, of in layout.sizes:
+        encoder = encoders.get(of)
+        if encoder is None:
+            raise UsageError(f"size {name}: {of} is not read from data")
+        if isinstance(encoder, Symbols):
+            sizes[name] = encoder.size
+        elif source == "features":
+            sizes[name] = int(np.prod(encoder.event, dtype=int))
+        else:
+            raise UsageError(f"size {name}: {source}({of}) asks for symbols, but {of} holds numbers")
+    return sizes

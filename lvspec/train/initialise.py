@@ -1,0 +1,69 @@
+"""First values of a model: a seed, rules per parameter, and the best of several short starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import nn
+
+from lvspec.errors import UsageError
+
+_RULE = re.compile(r"\s*(?P<kind>\w+)\s*(\((?P<numbers>[^()]*)\))?\s*")
+
+RULES: dict[str, Callable[..., object]] = {
+    "normal": lambda p, mean=0.0, std=1.0: nn.init.normal_(p, mean, std),
+    "uniform": lambda p, low=0.0, high=1.0: nn.init.uniform_(p, low, high),
+    "constant": lambda p, value=0.0: nn.init.constant_(p, value),
+    "zeros": lambda p: nn.init.zeros_(p),
+    "ones": lambda p: nn.init.ones_(p),
+    "xavier": lambda p, gain=1.0: nn.init.xavier_uniform_(p, gain),
+    "orthogonal": lambda p, gain=1.0: nn.init.orthogonal_(p, gain),
+}
+
+
+def initialise(model: nn.Module, rules: Mapping[str, object]) -> None:
+    """`{transition: normal(0, 0.1)}`; a network's name stands for all of its parameters."""
+    for name, rule in rules.items():
+        matching = [p for n, p in model.named_parameters() if n == name or n.startswith(f"{name}.")]
+        if not matching:
+            known = ", ".join(n for n, _ in model.named_parameters())
+            raise UsageError(f"train.init: no parameter {name!r}; the model has {known}")
+        kind, numbers = parsed(rule)
+        for parameter in matching:
+            try:
+                RULES[kind](parameter, *numbers)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise UsageError(
+                    f"train.init.{name}: {rule!r} does not fit {tuple(parameter.shape)}: {error}"
+                ) from error
+
+
+def parsed(rule: object) -> tuple[str, tuple[float, ...]]:
+    """`normal(0, 0.1)` is ("normal", (0.0, 0.1)); a pair is taken as it is, a number is a constant."""
+    if isinstance(rule, (int, float)):
+        return "constant", (float(rule),)
+    if isinstance(rule, (tuple, list)) and len(rule) == 2 and rule[0] in RULES:
+        return str(rule[0]), tuple(float(n) for n in rule[1])
+    found = _RULE.fullmatch(str(rule))
+    if found is None or found["kind"] not in RULES:
+        raise UsageError(f"train.init: {rule!r} is none of {', '.join(RULES)}, e.g. normal(0, 0.1)")
+    pieces = [n for n in (found["numbers"] or "").split(",") if n.strip()]
+    try:
+        return found["kind"], tuple(float(n) for n in pieces)
+    except ValueError as error:
+        raise UsageError(f"train.init: {rule!r}: {error}") from error
+
+
+def made(make: Callable[[], nn.Module], seed: int, rules: Mapping[str, object]) -> nn.Module:
+    """A model whose first values depend on the seed alone."""
+    torch.manual_seed(seed)
+    model = make()
+    initialise(model, rules)
+    return model
+
+
+def restart_seed(seed: int, attempt: int) -> int:
+    """Seeds of the short starts; the first one is the run's own."""
+    return seed + 1_000_003 * attempt

@@ -1,0 +1,102 @@
+"""What a batch of a model holds: for each name its plates, its event axes and the kind of its values.
+
+Read off a checked spec; nothing here knows of files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lvspec.ir.dims import Dim
+from lvspec.ir.spec import Plate, Spec, Variable
+from lvspec.train.settings import data_settings
+
+
+@dataclass(frozen=True)
+class Field:
+    """One tensor of the batch.
+
+    kind: symbol (ids of a finite set) | binary (0 or 1) | count | real.
+    event: its event axes, None where only data know. size: how many symbols; None where only data know.
+    vocabulary: the variable whose data make the table of symbols (`V: vocabulary(x)`), itself by default.
+    categories: a label set: no unknown symbol, every label counts. required: observed or given, not a latent
+    that some examples label. modelled: observed, so that the likelihood is of it (given values are conditioned on).
+    batched: False for a given value outside the batch plate.
+    """
+
+    name: str
+    kind: str
+    plates: tuple[str, ...]
+    event: tuple[int | None, ...] = ()
+    size: int | None = None
+    vocabulary: str = ""
+    categories: bool = False
+    required: bool = True
+    modelled: bool = True
+    batched: bool = True
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The fields of a batch, the plates they share, and the sizes that data decide: (size, source, of)."""
+
+    fields: tuple[Field, ...]
+    plates: tuple[Plate, ...]
+    sizes: tuple[tuple[str, str, str], ...]
+
+    def field(self, name: str) -> Field:
+        return next(f for f in self.fields if f.name == name)
+
+    def ragged(self, field: Field) -> tuple[tuple[int, Plate], ...]:
+        """(axis within one example, plate) for each ragged plate of a field."""
+        plates = {p.name: p for p in self.plates}
+        return tuple((i, plates[n]) for i, n in enumerate(field.plates) if plates[n].ragged)
+
+    def end(self, field: Field) -> str | None:
+        """The end symbol of the sequence that the field runs along."""
+        return next((p.end for _, p in self.ragged(field) if p.end), None)
+
+
+_KINDS = {"integer": "symbol", "boolean": "binary", "count": "count"}
+
+
+def layout_of(spec: Spec) -> Layout:
+    """Observed and given variables, and the latents that the data section labels."""
+    labelled = set(data_settings(spec.data))
+    from_data = {s.name: s for s in spec.sizes if s.of is not None}
+    fields = tuple(
+        _field(v, from_data, spec.nominal())
+        for v in spec.variables
+        if v.role in ("observed", "given") or (v.role == "latent" and v.name in labelled)
+    )
+    sizes = tuple((s.name, s.source, s.of) for s in spec.sizes if s.of is not None)
+    return Layout(fields, spec.plates, sizes)
+
+
+def _field(variable: Variable, from_data: dict, nominal: dict[str, int]) -> Field:
+    support, kind = variable.type.support, _KINDS.get(variable.type.support.kind, "real")
+    source = from_data.get(_only_name(support.size)) if support.size is not None else None
+    return Field(
+        name=variable.name,
+        kind=kind,
+        plates=variable.plates,
+        event=tuple(_known(d, from_data, nominal) for d in variable.type.shape),
+        size=None if support.size is None or source else _known(support.size, from_data, nominal),
+        vocabulary=source.of if source else variable.name,
+        categories=source is not None and source.source == "categories",
+        required=variable.role != "latent",
+        modelled=variable.role == "observed",
+        batched=not variable.outside_batch,
+    )
+
+
+def _only_name(dim: Dim) -> str | None:
+    """`V`, where a size is just that."""
+    return (
+        next((names[0] for names, c in dim.terms if len(names) == 1 and c == 1), None) if len(dim.terms) == 1 else None
+    )
+
+
+def _known(dim: Dim, from_data: dict, nominal: dict[str, int]) -> int | None:
+    names = {n for monomial, _ in dim.terms for n in monomial}
+    return None if names & set(from_data) or not names <= set(nominal) else dim.evaluate(nominal)

@@ -1,0 +1,239 @@
+"""Stochastic gradient steps on the mean loss of a batch, with validation, early stopping and checkpoints.
+
+The order of the data is a function of (seed, epoch), and a checkpoint holds everything else that the next step
+depends on: a resumed run takes the very steps that an uninterrupted one would have taken.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+
+import torch
+from torch import nn
+
+from lvspec.errors import TrainingError
+from lvspec.train import checkpoints
+from lvspec.train.batches import collate, epoch_order
+from lvspec.train.blame import blame
+from lvspec.train.checkpoints import CheckpointStore
+from lvspec.train.dataset import Dataset
+from lvspec.train.interrupt import asked_to_stop
+from lvspec.train.metrics import Metrics
+from lvspec.train.optimise import (
+    PLATEAU_FACTOR,
+    PLATEAU_PATIENCE,
+    clip_gradient,
+    gradient_norm,
+    make_optimizer,
+    rate_factor,
+    set_rate,
+)
+from lvspec.train.score import prepared, score
+from lvspec.train.settings import TrainSettings
+
+LOG_EVERY = 20  # steps between two lines of training metrics
+
+
+@dataclass
+class Progress:
+    """Where the loop stands. position: batches done in this epoch. best: the best validation, in nats per example.
+    waited: validations since. waited_rate, plateau: the same for the learning rate, and its factor."""
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    best: float = -math.inf
+    best_step: int = 0
+    waited: int = 0
+    waited_rate: int = 0
+    plateau: float = 1.0
+    validated_at: int = -1
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened, for whoever shows it. kind: start | step | valid | stop."""
+
+    kind: str
+    progress: Progress
+    total: int
+    numbers: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model, its data, how to train it, and where its checkpoints and metrics go (None: nowhere)."""
+
+    model: nn.Module
+    train: Dataset
+    valid: Dataset | None
+    settings: TrainSettings
+    device: torch.device
+    store: CheckpointStore | None = None
+    metrics: Metrics | None = None
+    report: Callable[[Event], None] = lambda event: None
+
+
+class Training:
+    """One run of the loop: `Training(job).run()`, or after `.resume()`."""
+
+    def __init__(self, job: Job):
+        self.job = job
+        self.settings = job.settings
+        self.model = job.model.to(job.device)
+        self.optimizer = make_optimizer(self.model, job.settings)
+        self.progress = Progress()
+        self.orders: dict[int, list] = {}
+        self.total = self._total()
+        self.since_log: list[float] = []
+        self.clock = time.perf_counter()
+
+    def _order(self) -> list:
+        """This epoch's batches; only the current epoch is kept."""
+        epoch = self.progress.epoch
+        if epoch not in self.orders:
+            self.orders = {epoch: epoch_order(self.job.train, self.settings, epoch)}
+        return self.orders[epoch]
+
+    def _total(self) -> int:
+        """How many steps the whole run has (with a budget of sites: as many as the first epoch suggests)."""
+        if not len(self.job.train):
+            raise TrainingError("no example to train on")
+        whole = self.settings.epochs * len(self._order())
+        return whole if self.settings.steps is None else min(whole, self.settings.steps)
+
+    def resume(self, which: str = "last") -> None:
+        """Go on from a checkpoint as if nothing had happened."""
+        found = self.job.store.load(which)
+        checkpoints.restore_training(self.model, self.optimizer, found)
+        self.progress = Progress(**{**found.state["progress"], "best": _number(found.state["progress"]["best"])})
+        if self.job.metrics:
+            self.job.metrics.rewind(self.progress.step)
+
+    def run(self) -> Progress:
+        """Train to the end. KeyboardInterrupt after saving where the user has asked to stop."""
+        self.model.train()
+        self._report("start", {})
+        with asked_to_stop() as stopping:
+            while not self._finished():
+                self._step()
+                if self._validation_due():
+                    self._validate()
+                if stopping():
+                    self._save(best=False)
+                    raise KeyboardInterrupt
+        if self.progress.validated_at != self.progress.step:
+            self._validate()
+        self._report("stop", {"best": self.progress.best, "best_step": self.progress.best_step})
+        return self.progress
+
+    def _finished(self) -> bool:
+        p, s = self.progress, self.settings
+        early = s.patience > 0 and p.waited >= s.patience
+        return early or p.epoch >= s.epochs or (s.steps is not None and p.step >= s.steps)
+
+    def _step(self) -> None:
+        """One gradient step on the next batch; nothing is changed where the loss is not finite."""
+        p, order = self.progress, self._order()
+        rows = order[p.position]
+        batch = prepared(
+            self.model, collate([self.job.train.examples[i] for i in rows], self.job.train), self.job.device
+        )
+        rate = self.settings.learning_rate * p.plateau * rate_factor(self.settings, p.step, self.total)
+        set_rate(self.optimizer, rate)
+        self.optimizer.zero_grad(set_to_none=True)
+        objective = self.model(batch)
+        loss = objective.loss.item()
+        if not math.isfinite(loss):
+            raise TrainingError(self._lost(objective))
+        objective.loss.backward()
+        norm = gradient_norm(self.model)
+        if not math.isfinite(norm.item()):
+            raise TrainingError(self._lost(objective))
+        clip_gradient(self.model, norm, self.settings.clip)
+        self.optimizer.step()
+        self._advance(len(order))
+        self._log(loss, norm.item(), rate)
+
+    def _advance(self, batches_in_epoch: int) -> None:
+        p = self.progress
+        p.step += 1
+        p.position += 1
+        if p.position == batches_in_epoch:
+            p.epoch, p.position = p.epoch + 1, 0
+        if isinstance(getattr(self.model, "step", None), torch.Tensor):
+            self.model.step.fill_(p.step)
+
+    def _lost(self, objective) -> str:
+        steps = self.job.store.steps() if self.job.store else []
+        kept = f"; the last good checkpoint is {steps[-1]}" if steps else ""
+        return blame(self.model, objective, self.progress.step + 1) + kept
+
+    def _log(self, loss: float, norm: float, rate: float) -> None:
+        self.since_log.append(loss)
+        row = {
+            "step": self.progress.step,
+            "epoch": self.progress.epoch,
+            "loss": loss,
+            "grad_norm": norm,
+            "learning_rate": rate,
+        }
+        self._report("step", row)
+        if self.job.metrics and (self.progress.step % LOG_EVERY == 0 or self.progress.step == self.total):
+            mean = sum(self.since_log) / len(self.since_log)
+            seconds = round(time.perf_counter() - self.clock, 3)
+            self.job.metrics.append({**row, "loss": mean, "seconds": seconds})
+            self.since_log = []
+
+    def _validation_due(self) -> bool:
+        every = self.settings.validate_every
+        return self.progress.position == 0 if every is None else self.progress.step % every == 0
+
+    def _validate(self) -> None:
+        """Score the validation part (the training loss has no say), then save."""
+        p = self.progress
+        p.validated_at = p.step
+        if self.job.valid is None or not len(self.job.valid):
+            self._save(best=False)
+            return
+        result = score(self.model, self.job.valid, self.settings, self.job.device)
+        if not math.isfinite(result.value):
+            self._save(best=False)
+            raise TrainingError(f"step {p.step}: the validation score is {result.value}")
+        better = result.value > p.best
+        self._count(better, result.value)
+        row = {"step": p.step, "epoch": p.epoch, "valid": result.value, "kind": result.kind, **result.parts}
+        if self.job.metrics:
+            self.job.metrics.append(row)
+        self._save(best=better)
+        self._report("valid", {**row, "better": better})
+
+    def _count(self, better: bool, value: float) -> None:
+        p = self.progress
+        if better:
+            p.best, p.best_step, p.waited, p.waited_rate = value, p.step, 0, 0
+            return
+        p.waited, p.waited_rate = p.waited + 1, p.waited_rate + 1
+        if self.settings.schedule == "plateau" and p.waited_rate >= PLATEAU_PATIENCE:
+            p.plateau, p.waited_rate = p.plateau * PLATEAU_FACTOR, 0
+
+    def _save(self, best: bool) -> None:
+        if self.job.store is None:
+            return
+        state = {"progress": {**asdict(self.progress), "best": _text(self.progress.best)}}
+        self.job.store.save(self.progress.step, checkpoints.gather(self.model, self.optimizer, state), best=best)
+
+    def _report(self, kind: str, numbers: dict[str, object]) -> None:
+        self.job.report(Event(kind, replace(self.progress), self.total, numbers))
+
+
+def _text(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def _number(value: float | None) -> float:
+    return -math.inf if value is None else value

@@ -1,0 +1,48 @@
+"""JSON lines: one object a line, split at newlines only; `field: meta.tags` reaches inside, `turns.0.text` too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvspec.errors import UsageError
+from lvspec.train.readers.files import lines
+from lvspec.train.settings import DataSettings
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A decoded line; `place` is file:line for messages."""
+
+    value: object
+    place: str
+
+
+def records(path: Path, settings: DataSettings, part: str) -> Iterator[Entry]:
+    for number, line in lines(path):
+        if not line.strip():
+            continue
+        try:
+            yield Entry(json.loads(line), f"{path}:{number}")
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path}:{number}: not JSON: {error}") from error
+
+
+def value(record: Entry, settings: DataSettings) -> object:
+    """The nested value; null, and a key that the object lacks, are missing."""
+    found = record.value
+    field = settings.field or (str(settings.column) if settings.column is not None else "")
+    for step in field.split(".") if field else ():
+        if isinstance(found, list) and step.isdigit() and int(step) < len(found):
+            found = found[int(step)]
+        elif isinstance(found, dict):
+            found = found.get(step)
+        else:
+            return None
+    if isinstance(found, dict):
+        raise UsageError(
+            f"{record.place}: {field or 'the line'} is an object; say `field:` with one of {', '.join(found)}"
+        )
+    return found

@@ -1,0 +1,74 @@
+"""Mean bound or log-likelihood of a data set under a model, nothing random left to chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from lvspec.errors import TrainingError
+from lvspec.train.batches import batches, on_device, sorted_order
+from lvspec.train.dataset import Dataset
+from lvspec.train.settings import TrainSettings
+
+EVALUATION_SEED = 20_241  # draws of an evaluation are the same each time, so that two epochs can be compared
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means per example, in nats. kind: exact | bound | joint. parts: reconstruction, kl.<latent> where the objective has them."""
+
+    value: float
+    kind: str
+    parts: Mapping[str, float]
+    examples: int
+
+
+def prepared(model: nn.Module, batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    """A batch on the device, with what the module adds from host-side lengths."""
+    prepare = getattr(model, "prepare", None)
+    return on_device(prepare(batch) if prepare else batch, device)
+
+
+def per_example(objective) -> tuple[str, torch.Tensor]:
+    """(kind, (B,)): log p(x) where it is exact, else the bound, else log p(x, z) of a point estimate."""
+    for kind, name in (("exact", "log_prob"), ("bound", "elbo"), ("joint", "log_joint")):
+        value = getattr(objective, name, None)
+        if value is not None:
+            return kind, value
+    raise TrainingError("the module's objective has neither log_prob nor elbo")
+
+
+def parts(objective) -> dict[str, torch.Tensor]:
+    """reconstruction and the KL of each latent, (B,) each, where the objective is a bound."""
+    found = {}
+    if getattr(objective, "elbo", None) is not None and getattr(objective, "reconstruction", None) is not None:
+        found["reconstruction"] = objective.reconstruction
+    for name, value in (getattr(objective, "kl", None) or {}).items():
+        found[f"kl.{name}"] = value
+    return found
+
+
+@torch.no_grad()
+def score(model: nn.Module, dataset: Dataset, settings: TrainSettings, device: torch.device) -> Score:
+    """The mean over all examples; the training run's random generators are left as they were."""
+    if not len(dataset):
+        raise TrainingError("no example to score")
+    was_training = model.training
+    model.eval()
+    totals: dict[str, float] = {}
+    kind, total = "exact", 0.0
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(EVALUATION_SEED)
+        for batch in batches(dataset, sorted_order(dataset, settings)):
+            objective = model(prepared(model, batch, device))
+            kind, values = per_example(objective)
+            total += values.double().sum().item()
+            for name, value in parts(objective).items():
+                totals[name] = totals.get(name, 0.0) + value.double().sum().item()
+    model.train(was_training)
+    n = len(dataset)
+    return Score(total / n, kind, {name: value / n for name, value in totals.items()}, n)

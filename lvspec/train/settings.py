@@ -1,0 +1,115 @@
+"""The `data:` and `train:` sections as values, with their defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+from lvspec.errors import UsageError
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """How one variable is found in a data file and made into numbers.
+
+    format: text | conllu | tsv | csv | jsonl | trees | npz; None: by the file's name.
+    column: 1-based number or header name (conllu: form, upos, ...; trees: words, tags, tree); columns: "1-64" for a vector.
+    field: dotted path in a JSON object. array: name in an npz. header: the table's first line names columns.
+    headings: keep `= Title =` lines of text. lower, tokenize (whitespace | characters), min_count, max_size: the vocabulary.
+    max_length: longer sequences are cut. scale, shift: numbers become value * scale + shift.
+    binarize: numbers above this fraction of the largest training value are 1. labels: the categories, in order.
+    """
+
+    format: str | None = None
+    column: int | str | None = None
+    columns: str | None = None
+    field: str | None = None
+    array: str | None = None
+    header: bool | None = None
+    headings: bool = False
+    lower: bool = False
+    tokenize: str = "whitespace"
+    min_count: int = 1
+    max_size: int | None = None
+    max_length: int | None = None
+    scale: float = 1.0
+    shift: float = 0.0
+    binarize: float | None = None
+    labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a model is trained.
+
+    epochs, steps: whichever comes first (steps None: no limit). batch_size: examples; batch_tokens: sites, if set instead.
+    optimizer: adam | adamw | sgd. schedule: constant | linear | cosine | plateau, after `warmup` steps of linear rise;
+    linear and cosine fall to zero at the last step. clip: largest gradient norm, 0 for none.
+    validate_every: steps between validations, None for once an epoch. patience: validations without improvement
+    before stopping, 0 for never. restarts: short runs of restart_steps from different seeds, the best goes on.
+    word_dropout: share of a prefix's words that the writer does not see. init: parameter -> (function, numbers).
+    """
+
+    epochs: int = 10
+    steps: int | None = None
+    batch_size: int = 32
+    batch_tokens: int | None = None
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    schedule: str = "constant"
+    warmup: int = 0
+    clip: float = 0.0
+    validate_every: int | None = None
+    patience: int = 5
+    seed: int = 0
+    restarts: int = 1
+    restart_steps: int = 50
+    word_dropout: float = 0.0
+    init: tuple[tuple[str, object], ...] = ()
+
+
+ELSEWHERE = {"kl_weight"}  # keys of `train:` that the emitted module reads itself
+
+
+def plain(section: object) -> dict[str, object]:
+    """A section, written as a mapping or as pairs, as a dict."""
+    return dict(section.items() if isinstance(section, Mapping) else section or ())
+
+
+def data_settings(section: object) -> dict[str, DataSettings]:
+    return {name: _made(DataSettings, plain(entry), f"data.{name}") for name, entry in plain(section).items()}
+
+
+def train_settings(section: object) -> TrainSettings:
+    entries = {k: v for k, v in plain(section).items() if k not in ELSEWHERE}
+    if "init" in entries:
+        entries["init"] = tuple(plain(entries["init"]).items())
+    settings = _made(TrainSettings, entries, "train")
+    _check(settings)
+    return settings
+
+
+def _made(kind, entries: dict[str, object], where: str):
+    known = {f.name for f in fields(kind)}
+    unknown = sorted(set(entries) - known)
+    if unknown:
+        raise UsageError(f"{where}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items() if v is not None}
+    return replace(kind(), **values)
+
+
+_CHOICES = {"optimizer": ("adam", "adamw", "sgd"), "schedule": ("constant", "linear", "cosine", "plateau")}
+_AT_LEAST_ONE = ("epochs", "batch_size", "restarts", "restart_steps")
+
+
+def _check(settings: TrainSettings) -> None:
+    for name, allowed in _CHOICES.items():
+        if getattr(settings, name) not in allowed:
+            raise UsageError(f"train.{name}: {getattr(settings, name)!r} is none of {', '.join(allowed)}")
+    for name in _AT_LEAST_ONE:
+        if getattr(settings, name) < 1:
+            raise UsageError(f"train.{name}: must be at least 1")
+    if not 0 <= settings.word_dropout < 1:
+        raise UsageError("train.word_dropout: must be at least 0 and below 1")

@@ -1,0 +1,86 @@
+"""Which records are for training, for stopping and for the figure: given files, splits inside an npz, or a fixed hash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lvspec.errors import UsageError
+from lvspec.train.dataset import Raw, halves, held_out
+from lvspec.train.files import file_hash
+from lvspec.train.readers import arrays, format_of, read
+from lvspec.train.settings import DataSettings
+
+PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Paths as the user gave them. split_dev: the even half of the validation file (by hash) is for stopping,
+    the odd half is the test part."""
+
+    train: str
+    valid: str | None = None
+    test: str | None = None
+    split_dev: bool = False
+
+    def hashes(self) -> dict[str, str]:
+        return {k: file_hash(Path(v)) for k, v in asdict(self).items() if isinstance(v, str)}
+
+
+def records_of(files: Files, part: str, wanted: Mapping[str, DataSettings]) -> list[Raw]:
+    """The raw records of train, valid or test; no test part: an empty list."""
+    tenths = _held_out_tenths(files, wanted)
+    if part == "train":
+        records = list(read(Path(files.train), wanted, "train"))
+        return held_out(records, tenths)[0] if tenths else records
+    if part == "valid":
+        records = _valid(files, wanted, tenths)
+        return halves(records)[0] if files.split_dev else records
+    if files.test is not None:
+        return list(read(Path(files.test), wanted, "test"))
+    if files.split_dev:
+        return halves(_valid(files, wanted, tenths))[1]
+    if _inside(files.train, wanted, "test"):
+        return list(read(Path(files.train), wanted, "test"))
+    return held_out(list(read(Path(files.train), wanted, "train")), tenths)[1][1] if tenths == 2 else []
+
+
+def _valid(files: Files, wanted, tenths: int) -> list[Raw]:
+    if files.valid is not None:
+        return list(read(Path(files.valid), wanted, "valid"))
+    if _inside(files.train, wanted, "valid"):
+        return list(read(Path(files.train), wanted, "valid"))
+    return held_out(list(read(Path(files.train), wanted, "train")), tenths)[1][0]
+
+
+def _held_out_tenths(files: Files, wanted) -> int:
+    """How many tenths of the training file are set aside: none where another file or array has the part."""
+    if files.valid is not None or _inside(files.train, wanted, "valid"):
+        return 0
+    return 1 if files.test is not None or files.split_dev or _inside(files.train, wanted, "test") else 2
+
+
+def _inside(path: str, wanted: Mapping[str, DataSettings], part: str) -> bool:
+    """Whether the training file is an npz with an array for this part."""
+    place, settings = Path(path), next(iter(wanted.values()))
+    if not place.is_file():
+        raise UsageError(f"{path}: no such file")
+    if (settings.format or format_of(place)) != "npz":
+        return False
+    return arrays.has_part(place, settings.array or "x", part)
+
+
+def described(files: Files, wanted: Mapping[str, DataSettings]) -> dict[str, str]:
+    """In words, where each part comes from."""
+    tenths = _held_out_tenths(files, wanted)
+    inside = {p: _inside(files.train, wanted, p) for p in ("valid", "test")}
+    valid = files.valid or (files.train if inside["valid"] else f"a fixed tenth of {files.train}")
+    test = files.test or (files.train if inside["test"] else "")
+    if files.split_dev:
+        test = test or f"odd half of {valid}"
+        valid = f"even half of {valid}"
+    if not test and tenths == 2:
+        test = f"another fixed tenth of {files.train}"
+    return {"train": files.train, "valid": valid, "test": test or "none"}

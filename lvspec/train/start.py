@@ -1,0 +1,189 @@
+"""From a spec and data files to a run: read, fit vocabularies, compile at the real sizes, train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lvspec.errors import UsageError
+from lvspec.train.dataset import Dataset, encoded
+from lvspec.train.encoders import Encoder, Symbols
+from lvspec.train.fitting import fitted, sizes_from_data
+from lvspec.train.initialise import made, restart_seed
+from lvspec.train.layout import Layout, layout_of
+from lvspec.train.loop import Event, Job, Progress, Training
+from lvspec.train.run import (
+    Config,
+    RunDirectory,
+    chosen_device,
+    make_model,
+    read_config,
+    read_encoders,
+    text_hash,
+    write_run,
+)
+from lvspec.train.score import score
+from lvspec.train.settings import DataSettings, TrainSettings, data_settings, plain, train_settings
+from lvspec.train.sources import Files, records_of
+from lvspec.train.word_dropout import add_word_dropout
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a training command asks for. compiled: at nominal sizes; compile_spec: the driver's, for the real ones.
+
+    train, data: entries that replace those of the spec's sections. resume, replace_run: what to do with a directory in use.
+    other_spec: resume although the spec has changed.
+    """
+
+    compiled: object
+    compile_spec: Callable
+    files: Files
+    out: Path
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    infer: Mapping[str, object] = field(default_factory=dict)
+    allow_modules: tuple[str, ...] = ()
+    train: Mapping[str, object] = field(default_factory=dict)
+    data: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    device: str = "cpu"
+    resume: bool = False
+    replace_run: bool = False
+    other_spec: bool = False
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Everything in place for the loop."""
+
+    run: RunDirectory
+    compiled: object
+    layout: Layout
+    encoders: dict[str, Encoder]
+    config: Config
+    parts: dict[str, Dataset]
+    device: torch.device
+
+    def model(self, seed: int) -> nn.Module:
+        rules = dict(self.config.train.init)
+        return made(lambda: make_model(self.compiled.Model, self.config.sizes, self.config.dataset_size), seed, rules)
+
+
+def wanted_data(
+    layout: Layout, section: object, changes: Mapping[str, Mapping[str, object]]
+) -> dict[str, DataSettings]:
+    """How each variable is read: the spec's `data:` section, then the command line."""
+    known = {f.name for f in layout.fields}
+    unknown = sorted(set(changes) - known)
+    if unknown:
+        raise UsageError(f"no variable {unknown[0]!r} is read from data (there are {', '.join(sorted(known))})")
+    entries = {name: {**plain(entry)} for name, entry in plain(section).items()}
+    for f in layout.fields:
+        entries[f.name] = {**entries.get(f.name, {}), **changes.get(f.name, {})}
+    return {name: settings for name, settings in data_settings(entries).items() if name in known}
+
+
+def prepare(request: Request) -> Ready:
+    """Read and encode the data, compile at the sizes they have, write the run's directory."""
+    run = RunDirectory(request.out)
+    if run.used() and not (request.resume or request.replace_run):
+        raise UsageError(f"{run.root}: holds a run already; --resume it, give another --out, or --overwrite")
+    if request.resume and not run.used():
+        raise UsageError(f"{run.root}: no run to resume")
+    spec = request.compiled.spec
+    layout = layout_of(spec)
+    data = wanted_data(layout, spec.data, request.data)
+    settings = train_settings({**plain(spec.train), **request.train})
+    device = chosen_device(request.device)
+    raw = {part: records_of(request.files, part, data) for part in ("train", "valid")}
+    encoders = read_encoders(run) if request.resume else fitted(raw["train"], layout, data)
+    parts = {part: encoded(records, layout, encoders, data) for part, records in raw.items()}
+    sizes = {**request.sizes, **sizes_from_data(layout, encoders)}
+    options = {"sizes": sizes, "overrides": request.infer, "allow_modules": request.allow_modules}
+    compiled = request.compile_spec(spec.source.text, **options)
+    config = Config(
+        spec_name=spec.name,
+        spec_hash=text_hash(spec.source.text),
+        sizes=sizes,
+        infer=dict(request.infer),
+        allow_modules=request.allow_modules,
+        data=data,
+        train=settings,
+        files=request.files,
+        hashes=request.files.hashes(),
+        examples={part: len(d) for part, d in parts.items()},
+        dataset_size=len(parts["train"]),
+        device=str(device),
+    )
+    if request.resume:
+        _same(read_config(run), config, request)
+    elif request.replace_run:
+        _clear(run)
+    write_run(run, compiled, encoders, config)
+    return Ready(run, compiled, layout, encoders, config, parts, device)
+
+
+def _same(before: Config, now: Config, request: Request) -> None:
+    """A run goes on only with the model, the data and the sizes that it began with."""
+    if before.spec_hash != now.spec_hash and not request.other_spec:
+        raise UsageError(
+            f"{request.out}: the spec has changed since this run began; --allow-spec-change goes on all the same"
+        )
+    if before.sizes != now.sizes:
+        raise UsageError(f"{request.out}: the run has sizes {before.sizes}, now they are {now.sizes}")
+    if before.hashes.get("train") != now.hashes.get("train"):
+        raise UsageError(f"{request.out}: the training data are not those of the run")
+
+
+def _clear(run: RunDirectory) -> None:
+    """Only the run's own files go: checkpoints and metrics."""
+    for path in [*(run.root / "checkpoints").glob("*.safetensors"), run.metrics.path]:
+        path.unlink(missing_ok=True)
+
+
+def train(
+    request: Request, report: Callable[[Event], None], told: Callable[[str], None] = lambda text: None
+) -> tuple[Ready, Progress]:
+    """The whole command: the run's directory and where the loop ended."""
+    ready = prepare(request)
+    settings = ready.config.train
+    seed = settings.seed
+    if settings.restarts > 1 and not request.resume:
+        seed = best_start(ready, told)
+    model = ready.model(seed)
+    training = _training(ready, model, settings, report)
+    if request.resume:
+        training.resume()
+    return ready, training.run()
+
+
+def _training(ready: Ready, model: nn.Module, settings: TrainSettings, report) -> Training:
+    if settings.word_dropout:
+        tables = {e.size for e in ready.encoders.values() if isinstance(e, Symbols) and e.unknown}
+        add_word_dropout(model, settings.word_dropout, tables)
+    valid = ready.parts["valid"] if len(ready.parts["valid"]) else None
+    job = Job(
+        model, ready.parts["train"], valid, settings, ready.device, ready.run.checkpoints, ready.run.metrics, report
+    )
+    return Training(job)
+
+
+def best_start(ready: Ready, told: Callable[[str], None]) -> int:
+    """Short runs from several seeds; the one with the best validation is trained from its beginning."""
+    settings = replace(ready.config.train, steps=ready.config.train.restart_steps, schedule="constant", patience=0)
+    settings = replace(settings, epochs=max(settings.epochs, settings.restart_steps))
+    part = ready.parts["valid"] if len(ready.parts["valid"]) else ready.parts["train"]
+    found: list[tuple[float, int]] = []
+    for attempt in range(settings.restarts):
+        seed = restart_seed(settings.seed, attempt)
+        model = ready.model(seed)
+        Training(Job(model, ready.parts["train"], None, settings, ready.device)).run()
+        value = score(model, part, settings, ready.device).value
+        told(
+            f"start {attempt + 1} of {settings.restarts}: {value:.3f} nats per example after {settings.restart_steps} steps"
+        )
+        found.append((value, seed))
+    return max(found)[1]

@@ -1,0 +1,189 @@
+"""Vocabularies, encoded examples, fixed splits and batches."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from toy import token_spec
+
+from lvspec.errors import TrainingError, UsageError
+from lvspec.ir.spec import Plate
+from lvspec.train.batches import collate, epoch_order, sorted_order
+from lvspec.train.dataset import encoded, halves, held_out
+from lvspec.train.encoders import Numbers, Symbols, from_json
+from lvspec.train.fitting import fitted, sizes_from_data
+from lvspec.train.layout import Field, Layout, layout_of
+from lvspec.train.settings import DataSettings, TrainSettings, train_settings
+
+WORDS = [{"x": "the cat sat"}, {"x": "the dog"}, {"x": "a cat"}, {"x": "the"}]
+
+
+def made(records, layout, **settings):
+    data = {f.name: DataSettings(**settings) for f in layout.fields}
+    encoders = fitted(records, layout, data)
+    return encoders, encoded(records, layout, encoders, data)
+
+
+def test_vocabulary_is_by_frequency_then_alphabet_after_unknown():
+    encoders, _ = made(WORDS, layout_of(token_spec()))
+    assert encoders["x"].symbols == ("<unk>", "the", "cat", "a", "dog", "sat")
+    assert encoders["x"].counts == (0, 3, 2, 1, 1, 1)
+
+
+def test_rare_words_are_unknown_and_counted_as_such():
+    encoders, dataset = made(WORDS, layout_of(token_spec()), min_count=2)
+    assert encoders["x"].symbols == ("<unk>", "the", "cat")
+    assert encoders["x"].counts == (3, 3, 2)
+    assert dataset.examples[0].values["x"].tolist() == [1, 2, 0]
+
+
+def test_end_symbol_has_an_id_and_closes_every_sequence():
+    layout = layout_of(token_spec(end="EOS"))
+    encoders, dataset = made(WORDS, layout)
+    assert encoders["x"].symbols[:2] == ("<unk>", "EOS")
+    assert encoders["x"].counts[1] == len(WORDS)
+    assert [e.values["x"][-1] for e in dataset.examples] == [1] * 4
+    assert dataset.examples[0].lengths["t"] == 4
+    assert sizes_from_data(layout, encoders) == {"V": 7}
+
+
+def test_vocabulary_goes_through_json():
+    table = Symbols.fit(Counter("aab"), 2, unknown=True, end="EOS", max_size=3)
+    assert table.symbols == ("<unk>", "EOS", "a")
+    assert from_json(table.to_json()) == table
+    numbers = Numbers("binary", (2,), threshold=0.5, mean=(0.1, 0.2), variance=(0.0, 0.3))
+    assert from_json(numbers.to_json()) == numbers
+
+
+def test_lower_case_characters_and_longest_length():
+    encoders, dataset = made([{"x": "AB b"}], layout_of(token_spec()), lower=True, tokenize="characters", max_length=3)
+    assert encoders["x"].symbols == ("<unk>", "b", " ", "a")
+    assert dataset.examples[0].values["x"].tolist() == [3, 1, 2]
+
+
+def test_empty_sequence_is_left_out_and_counted():
+    _, dataset = made([{"x": ""}, {"x": "a"}], layout_of(token_spec()))
+    assert (len(dataset), dataset.dropped) == (1, 1)
+    assert dataset.examples[0].index == 1
+
+
+def picture_layout(kind="binary", features=None):
+    return Layout((Field("x", kind, (), (features,)),), (), (("P", "features", "x"),))
+
+
+def test_pictures_are_flattened_and_binarised_at_a_share_of_the_largest_value():
+    records = [{"x": np.array([[0, 255], [100, 200]], np.uint8)}, {"x": np.array([[0, 0], [128, 127]], np.uint8)}]
+    layout = picture_layout()
+    encoders, dataset = made(records, layout, binarize=0.5)
+    assert [e.values["x"].tolist() for e in dataset.examples] == [[0, 1, 0, 1], [0, 0, 1, 0]]
+    assert dataset.examples[0].values["x"].dtype == np.int64
+    assert encoders["x"].mean == (0.0, 0.5, 0.5, 0.5)
+    assert sizes_from_data(layout, encoders) == {"P": 4}
+
+
+def test_grey_pictures_for_a_binary_variable_are_refused_with_the_mend():
+    with pytest.raises(TrainingError, match="binarize: 0.5"):
+        made([{"x": np.array([0.0, 3.0])}], picture_layout())
+
+
+def test_number_of_features_must_be_the_spec_s():
+    with pytest.raises(TrainingError, match="the spec"):
+        made([{"x": np.array([0.0, 1.0])}], picture_layout(features=3))
+
+
+def test_real_sequences_are_scaled_and_padded():
+    layout = Layout((Field("x", "real", ("t",), (None,)),), (Plate("t", "sequence"),), (("D", "features", "x"),))
+    records = [{"x": [[60, 50], [70, -1]]}, {"x": [[60, 60]]}]
+    _, dataset = made(records, layout, scale=0.1, shift=-6.0)
+    batch = collate(dataset.examples, dataset)
+    assert batch["x"].shape == (2, 2, 2)
+    assert batch["x"].dtype == torch.float32
+    torch.testing.assert_close(batch["x"][0], torch.tensor([[0.0, -1.0], [1.0, -6.1]]))
+    assert batch["t"].tolist() == [2, 1]
+
+
+def test_missing_label_gives_an_observed_mask():
+    spec = token_spec()
+    layout = layout_of(spec)
+    label = Field("y", "symbol", (), (), None, "y", categories=True, required=False, modelled=False)
+    layout = replace(layout, fields=(*layout.fields, label))
+    records = [{"x": "a b", "y": "pos"}, {"x": "a", "y": None}, {"x": "b", "y": "neg"}]
+    _, dataset = made(records, layout)
+    batch = collate(dataset.examples, dataset)
+    assert batch["y_observed"].tolist() == [True, False, True]
+    assert batch["y"][[0, 2]].tolist() == [1, 0]  # neg before pos
+    alone = collate(dataset.examples[1:2], dataset)
+    assert alone["y"].shape == (1,) and not alone["y_observed"].any()
+
+
+def test_missing_site_is_masked_and_filled():
+    layout = layout_of(token_spec())
+    _, dataset = made([{"x": ["a", None, "b"]}, {"x": ["a"]}], layout)
+    batch = collate(dataset.examples, dataset)
+    assert batch["x_observed"].tolist() == [[True, False, True], [True, False, False]]
+    assert batch["x"][0, 1] == 0
+
+
+def test_sequences_inside_sequences_have_a_length_each():
+    plates = (Plate("d", "sequence"), Plate("t", "sequence", within="d"))
+    layout = Layout((Field("x", "symbol", ("d", "t"), (), None, "x"),), plates, (("V", "vocabulary", "x"),))
+    _, dataset = made([{"x": ["a b", "c"]}, {"x": ["a b c d"]}], layout)
+    batch = collate(dataset.examples, dataset)
+    assert batch["x"].shape == (2, 2, 4)
+    assert batch["d"].tolist() == [2, 1]
+    assert batch["t"].tolist() == [[2, 1], [4, 0]]
+
+
+def test_unseen_label_is_refused_by_name():
+    label = Field("y", "symbol", (), (), None, "y", categories=True)
+    layout = Layout((label,), (), (("C", "categories", "y"),))
+    encoders, _ = made([{"y": "pos"}], layout)
+    with pytest.raises(UsageError, match="'neutral' does not occur"):
+        encoded([{"y": "neutral"}], layout, encoders, {})
+
+
+def test_fixed_splits_depend_on_the_records_alone():
+    records = [{"x": f"w{i}"} for i in range(400)]
+    even, odd = halves(records)
+    assert len(even) + len(odd) == 400 and 150 < len(even) < 250
+    again, _ = halves([{**r, "gold labels": "A"} for r in reversed(records)])
+    assert [{"x": r["x"]} for r in reversed(again)] == even
+    kept, parts = held_out(records, 2)
+    assert len(kept) + sum(map(len, parts)) == 400 and all(20 < len(p) < 65 for p in parts)
+
+
+def dataset_of(lengths):
+    return made([{"x": " ".join("a" * n)} for n in lengths], layout_of(token_spec()))[1]
+
+
+def test_an_epoch_sees_every_example_once_in_an_order_of_its_own():
+    dataset = dataset_of(np.random.default_rng(0).integers(1, 40, 500))
+    settings = TrainSettings(batch_size=16)
+    first, second = epoch_order(dataset, settings, 0), epoch_order(dataset, settings, 1)
+    assert sorted(np.concatenate(first)) == list(range(500))
+    assert [list(b) for b in first] != [list(b) for b in second]
+    assert all((a == b).all() for a, b in zip(first, epoch_order(dataset, settings, 0), strict=True))
+
+
+def test_buckets_pad_little():
+    dataset = dataset_of(np.random.default_rng(0).integers(1, 40, 2000))
+    sizes = dataset.sizes()
+    padded = sum(len(b) * sizes[b].max() for b in epoch_order(dataset, TrainSettings(batch_size=20), 0))
+    assert padded < 1.06 * sizes.sum()
+
+
+def test_a_budget_of_sites_is_kept():
+    dataset = dataset_of([1, 50, 3, 7, 20, 2, 2, 90, 1])
+    batches = sorted_order(dataset, TrainSettings(batch_tokens=60))
+    sizes = dataset.sizes()
+    assert sorted(np.concatenate(batches)) == list(range(9))
+    assert all(len(b) * sizes[b].max() <= 60 or len(b) == 1 for b in batches)
+
+
+def test_unknown_and_wrong_settings_are_usage_errors():
+    with pytest.raises(UsageError, match="unknown setting 'epoch'"):
+        train_settings({"epoch": 3})
+    with pytest.raises(UsageError, match="none of adam"):
+        train_settings({"optimizer": "lion"})
