@@ -1,0 +1,272 @@
+"""A chain's sum and its gradient in scaled probability space: matrix products, forward and backward.
+
+    u_t = step(alpha_{t-1}),  alpha_t = u_t p_t / c_t,  log Z = sum_t log c_t + what was subtracted in logs
+    beta_{t-1} = step'(p_t beta_t / c_t),  d log Z / d log p_t = alpha_t beta_t
+
+What is lost where p_t underflows is at most 1e-38 / c_t of alpha_t (float32); where every u is so large that this does
+not matter beside it, each message is right entry by entry, and so is the sum. That is checked, not hoped for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from lvspec.runtime.chain_steps import Product, Step, factor_of, matrix_of, product_of, renews
+
+# min c * min u must not fall below FLOOR; where every arc is at least DENSE, it cannot
+FLOOR = {torch.float32: 1e-28, torch.float64: 1e-290}
+DENSE = {torch.float32: 1e-9, torch.float64: 1e-90}
+
+
+@dataclass(frozen=True)
+class Program:
+    """A chain without its numbers: the steps, the number of openings, whether factors sum to one."""
+
+    steps: tuple[Step, ...]
+    openings: int
+    normalized: bool
+    sizes: tuple[tuple[str, int], ...]
+
+    @property
+    def products(self) -> tuple[Product, ...]:
+        return tuple(product_of(step, dict(self.sizes)) for step in self.steps)
+
+
+@dataclass
+class Scan:
+    """A forward pass that passed the check. messages (T, B, S) sum to one; middles: between the steps of one site.
+
+    matrices: for each row of factors (openings, then the regular ones), one for each step. zeros: some states cannot
+    be reached, so what comes back from them must not be read.
+    """
+
+    value: Tensor
+    messages: Tensor
+    scales: Tensor
+    shifts: Tensor
+    middles: list[Tensor]
+    matrices: list[Tensor]
+    zeros: bool
+
+
+def exponentials(program: Program, factors: list[Tensor], dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor]]:
+    """exp(factor - shift) as matrices (T or 1, B or 1, kept, rows, columns), and the shifts (T or 1, B or 1)."""
+    matrices, shifts = [], []
+    for i, factor in enumerate(factors):
+        step, product = program.steps[i % len(program.steps)], program.products[i % len(program.steps)]
+        matrix = matrix_of(factor.to(dtype), step, product)
+        if program.normalized:
+            shifts.append(matrix.new_zeros(1, 1))
+            matrices.append(matrix.exp())
+            continue
+        top = matrix.amax((2, 3, 4), keepdim=True)
+        top.masked_fill_(top == -torch.inf, 0.0)
+        shifts.append(top[:, :, 0, 0, 0])
+        matrices.append((matrix - top).exp_())
+    return matrices, shifts
+
+
+def site_matrices(program: Program, matrices: list[Tensor], step: int, extent: int) -> list[Tensor]:
+    """For each t = 1 .. extent - 1 the matrix of one step: an opening's, then the regular one's at t."""
+    width = len(program.steps)
+    found = []
+    for t in range(1, extent):
+        matrix = matrices[min(t - 1, program.openings) * width + step]
+        found.append(matrix[t] if matrix.shape[0] > 1 else None)
+    constants = [m[0] for m in matrices]  # one object each: operands are prepared once for every object
+    for t in range(1, extent):
+        if found[t - 1] is None:
+            found[t - 1] = constants[min(t - 1, program.openings) * width + step]
+    return found
+
+
+def total_shift(program: Program, shifts: list[Tensor], extent: int, real: Tensor | None) -> Tensor | float:
+    """What was subtracted from the factors' logs along the real sites: (B) or (1)."""
+    if program.normalized or extent < 2:
+        return 0.0
+    width, total = len(program.steps), 0.0
+    for row in range(program.openings + 1):
+        first, after = row + 1, extent if row == program.openings else min(row + 2, extent)
+        if first >= after:
+            continue
+        for shift in shifts[row * width : (row + 1) * width]:
+            along = shift[first:after] if shift.shape[0] > 1 else shift.expand(after - first, -1)
+            total = total + (along if real is None else along * real[first:after]).sum(0)
+    return total
+
+
+def first_message(start: Tensor, potential: Tensor, real: Tensor | None) -> Tensor:
+    """log start + log potential at site 0, (B, S); start alone where that site is not real."""
+    first = potential + start
+    return first if real is None else torch.where(real[0].unsqueeze(-1), first, start)
+
+
+def scaled_scan(
+    program: Program, start: Tensor, potentials: Tensor, real: Tensor | None, factors: list[Tensor], dtype: torch.dtype
+) -> Scan | None:
+    """The forward pass in `dtype`, or None where it may have lost mass. start (1 or B, S), potentials and real (T, B, ...)."""
+    T, B, S = potentials.shape
+    matrices, factor_shifts = exponentials(program, factors, dtype)
+    dense = is_dense(program, matrices, dtype)
+    p, shifts = likelihoods(start, potentials, real, dtype)
+    messages = torch.empty_like(p)
+    scales = p.new_empty(T, B, 1)
+    pushed = messages[1:] if dense else torch.empty_like(p[1:])
+    middles = [p.new_empty(T - 1, B, prod(q.shape(q.output))) for q in program.products[:-1]]
+    calls = forward_calls(program, messages, middles, pushed, matrices)
+    whole = [True] * T if real is None else real.all(1).tolist()
+    kept = None if real is None else real.unsqueeze(-1).unbind(0)
+    before = None
+    for t, (after, u, here, c) in enumerate(
+        zip(messages.unbind(0), (p[0], *pushed.unbind(0)), p.unbind(0), scales.unbind(0), strict=True)
+    ):
+        if t == 0:
+            after.copy_(here)
+        else:
+            for operation, lefts, rights, results in calls:
+                operation(lefts[t - 1], rights[t - 1], out=results[t - 1])
+            torch.mul(u, here, out=after)
+            if not whole[t]:
+                after.copy_(torch.where(kept[t], after, before))
+        torch.sum(after, -1, keepdim=True, out=c)
+        after.div_(c)
+        before = after
+    value = scales.squeeze(-1).double().log().sum(0) + shifts.squeeze(-1).double().sum(0)
+    value = value + total_shift(program, factor_shifts, T, real)
+    zeros = False
+    if not bool(value.isfinite().all()):
+        return None
+    if not dense and B and T > 1:
+        floor = FLOOR[dtype] / float(scales.min())
+        if float(pushed.min()) < floor:
+            reachable = reach(program, start, potentials, real, factors)
+            if bool(((pushed < floor) & reachable).any()):
+                return None
+            zeros = True
+    return Scan(value, messages, scales, shifts, middles, matrices, zeros)
+
+
+def is_dense(program: Program, matrices: list[Tensor], dtype: torch.dtype) -> bool:
+    """Whether every state is reached from every other one in one step, by at least DENSE of the largest arc."""
+    width = len(program.steps)
+    if not renews(program.steps) or any(m.numel() == 0 for m in matrices):
+        return False
+    least = torch.stack([m.amin() for m in matrices]).tolist()
+    return all(prod(least[i : i + width]) >= DENSE[dtype] for i in range(0, len(least), width))
+
+
+def likelihoods(start: Tensor, potentials: Tensor, real: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """p (T, B, S) with max 1 over the states, the start within site 0; and the logs (T, B, 1) that were subtracted."""
+    shifts = potentials.amax(-1, keepdim=True)
+    first = first_message(start, potentials[0], real)
+    shifts[0] = first.amax(-1, keepdim=True)
+    shifts.masked_fill_(shifts == -torch.inf, 0.0)
+    if real is not None:
+        shifts[1:].masked_fill_(~real[1:].unsqueeze(-1), 0.0)
+    p = torch.empty(potentials.shape, dtype=dtype, device=potentials.device)
+    torch.sub(potentials, shifts, out=p)
+    torch.sub(first, shifts[0], out=p[0])
+    return p.exp_(), shifts
+
+
+def forward_calls(
+    program: Program, messages: Tensor, middles: list[Tensor], pushed: Tensor, matrices: list[Tensor]
+) -> list[tuple]:
+    """The products of each site, step by step, with operands and results laid out for every t."""
+    buffers = [messages[:-1], *middles, pushed]
+    return [
+        product.calls(buffers[i], buffers[i + 1], site_matrices(program, matrices, i, messages.shape[0]), False)
+        for i, product in enumerate(program.products)
+    ]
+
+
+def reach(program: Program, start: Tensor, potentials: Tensor, real: Tensor | None, factors: list[Tensor]) -> Tensor:
+    """Which entries of u_1 .. u_{T-1} are not exactly zero: (T - 1, B or 1, S) bool."""
+    T = potentials.shape[0]
+    arcs = [
+        (
+            matrix_of(factor, program.steps[i % len(program.steps)], program.products[i % len(program.steps)])
+            > -torch.inf
+        )
+        for i, factor in enumerate(factors)
+    ]
+    arcs = [a.float() for a in arcs]
+    allowed = potentials > -torch.inf
+    if real is None and bool(allowed.all()) and start.shape[0] == 1:
+        allowed = allowed[:, :1]  # the same for every row
+    now = (start > -torch.inf) & allowed[0] if real is None else first_message(start, potentials[0], real) > -torch.inf
+    ways = [site_matrices(program, arcs, i, T) for i in range(len(program.steps))]
+    found = []
+    for t in range(1, T):
+        x = now.float()
+        for i, product in enumerate(program.products):
+            x = (product.permuted(x, ways[i][t - 1]) > 0).float()
+        found.append(x > 0)
+        after = found[-1] & allowed[t]
+        now = after if real is None else torch.where(real[t].unsqueeze(-1), after, now)
+    return torch.stack(torch.broadcast_tensors(*found))
+
+
+def scaled_gradient(
+    program: Program, scan: Scan, potentials: Tensor, real: Tensor | None, factors: list[Tensor], grad: Tensor
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """d log Z / d (first message, potentials, factors): (B, S), (T, B, S), and the factors' own shapes."""
+    messages, scales = scan.messages, scan.scales
+    T, B, S = messages.shape
+    w = torch.empty_like(messages[1:])
+    torch.sub(potentials[1:], scan.shifts[1:], out=w)
+    w.exp_().div_(scales[1:])
+    if scan.zeros:  # unreachable states take no part, however likely what follows them
+        w.masked_fill_(messages[1:] == 0, 0.0)
+    if real is not None:
+        w.masked_fill_(~real[1:].unsqueeze(-1), 0.0)
+    betas = torch.empty_like(messages)
+    betas[-1] = grad.to(betas.dtype).unsqueeze(-1)  # the pass is linear: the incoming gradient goes with it
+    middles = [torch.empty_like(m) for m in scan.middles]
+    buffers = [betas[:-1], *middles, w]
+    calls = [
+        product.reverse.calls(buffers[i + 1], buffers[i], site_matrices(program, scan.matrices, i, T), True)
+        for i, product in reversed(list(enumerate(program.products)))
+    ]
+    whole = [True] * T if real is None else real.all(1).tolist()
+    columns, rows = betas.unbind(0), w.unbind(0)
+    for t in range(T - 1, 0, -1):
+        rows[t - 1].mul_(columns[t])
+        for operation, lefts, rights, results in calls:
+            operation(lefts[t - 1], rights[t - 1], out=results[t - 1])
+        if not whole[t]:
+            columns[t - 1].copy_(torch.where(real[t].unsqueeze(-1), columns[t - 1], columns[t]))
+    found = [
+        factor_gradient(program, i, [messages[:-1], *scan.middles], [*middles, w], scan.matrices[i], factor)
+        for i, factor in enumerate(factors)
+    ]
+    marginals = betas.mul_(messages)
+    first = marginals[0].clone() if real is not None else marginals[0]
+    if real is not None:
+        marginals.masked_fill_(~real.unsqueeze(-1), 0.0)
+    return first, marginals, found
+
+
+def factor_gradient(
+    program: Program, index: int, inputs: list[Tensor], grads: list[Tensor], matrix: Tensor, factor: Tensor
+) -> Tensor:
+    """d log Z / d log factor: one matrix product over all the sites where it was used."""
+    width, extent = len(program.steps), inputs[0].shape[0]  # extent: steps into sites 1 ..
+    row, i = divmod(index, width)
+    product, step = program.products[i], program.steps[i]
+    here = slice(row, min(row + 1, extent) if row < program.openings else extent)
+    over_time, over_batch = matrix.shape[0] > 1, matrix.shape[1] > 1
+    if here.start >= extent:
+        return torch.zeros_like(factor)
+    found = product.gradient(inputs[i][here], grads[i][here], over_time, over_batch)
+    if over_time:  # entries at the sites that this row of factors does not lead into
+        total = torch.zeros_like(matrix)
+        total[here.start + 1 : here.stop + 1] = found
+        found = total.mul_(matrix)
+    else:
+        found = found.mul_(matrix)
+    return factor_of(found, factor, step, product).to(factor.dtype)

@@ -1,0 +1,261 @@
+"""The steps of a chain: pairwise einsums of the message with one factor, read, simplified and turned into matrix products.
+
+   ("abc,ad->dbc", "dbc,be->dec", "dec,cf->def")        three independent chains
+-> ("abc,adbe->dec", "dec,cf->def")                     with two small factors merged
+-> bmm (64 x 64) from the left, mm (8 x 8) from the right
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from lvspec.runtime.contract import spread
+from lvspec.runtime.semiring import log_sum_exp
+
+MERGED_ENTRIES = 4096  # a product of two factors up to this size costs less than one more dispatch
+
+
+@dataclass(frozen=True)
+class Step:
+    """`"ab,BTbc->ac"`: message axes, the factor's state axes, its leading axes (B, T), the new message's axes."""
+
+    message: str
+    factor: str
+    lead: str
+    output: str
+
+    @property
+    def summed(self) -> str:
+        """Axes that end here, in the message's order and then the factor's."""
+        return "".join(dict.fromkeys(a for a in self.message + self.factor if a not in self.output))
+
+    def lead_of(self, factor: Tensor) -> str:
+        """The leading axes that this factor really has: an opening's may have none."""
+        return self.lead if factor.dim() == len(self.lead) + len(self.factor) else ""
+
+
+def read_steps(steps: tuple[str, ...]) -> tuple[Step, ...]:
+    """Steps as they are written; capital letters in front of a factor are the batch and the time axis.
+
+    A letter that comes back after its axis has ended is another axis: it gets another letter.
+    """
+    fresh = iter(sorted(set("abcdefghijklmnopqrstuvwxyz") - set("".join(steps))))
+    names: dict[str, str] = {}
+    ended: set[str] = set()
+    read = []
+    for text in steps:
+        inputs, output = text.replace(" ", "").split("->")
+        message, factor = inputs.split(",")
+        lead = factor[: len(factor) - len(factor.lstrip("BT"))]
+        letters = (message, factor, output)
+        if any(len(set(a)) < len(a) for a in letters) or not (factor[len(lead) :] + message + output).islower():
+            raise ValueError(f"not a step of a chain: `{text}`")
+        for a in (set(factor[len(lead) :]) - set(message)) & ended:
+            names[a] = next(fresh)
+        renamed = ["".join(names.get(a, a) for a in part) for part in (message, factor[len(lead) :], output)]
+        read.append(Step(renamed[0], renamed[1], lead, renamed[2]))
+        ended |= set(message + factor[len(lead) :]) - set(output)
+    return tuple(read)
+
+
+def factor_at(factor: Tensor, step: Step, t: int) -> Tensor:
+    """The factor for the step into site t, with a batch axis in front: (B or 1, state axes)."""
+    lead = step.lead_of(factor)
+    if "T" in lead:
+        axis = lead.index("T")
+        factor = factor.select(axis, t if factor.shape[axis] > 1 else 0)
+    return factor if "B" in lead else factor.unsqueeze(0)
+
+
+def renews(steps: tuple[Step, ...]) -> bool:
+    """Whether no axis of the old message is still there after the steps."""
+    old = set(steps[0].message)
+    for step in steps:
+        old &= set(step.output)
+    return not old
+
+
+def simplified(step: Step, factor: Tensor, sizes: dict[str, int]) -> tuple[Step, Tensor]:
+    """The same step, its factor having every axis that ends and no axis of its own that ends."""
+    lead = step.lead_of(factor)
+    own = "".join(a for a in step.summed if a not in step.message)
+    if own:
+        factor = log_sum_exp(factor, tuple((lead + step.factor).index(a) for a in own))
+    letters = "".join(a for a in step.factor if a not in own)
+    for a in step.summed:
+        if a not in step.factor:
+            factor, letters = factor.unsqueeze(-1).expand(*factor.shape, sizes[a]), letters + a
+    return Step(step.message, letters, step.lead, step.output), factor
+
+
+def merged(first: Step, second: Step) -> Step | None:
+    """Two steps as one, or None where the second one's factor reads what the first one's brings."""
+    introduced = set(first.output) - set(first.message)
+    ended = set(first.summed)
+    if first.lead or second.lead or introduced & set(second.factor) or ended & set(second.factor + second.output):
+        return None
+    if set(first.factor) & set(second.factor):
+        return None
+    return Step(first.message, first.factor + second.factor, "", second.output)
+
+
+def program_of(
+    steps: tuple[Step, ...], factors: list[tuple[Tensor, ...]], sizes: dict[str, int]
+) -> tuple[tuple[Step, ...], list[list[Tensor]]]:
+    """Simplified steps with small neighbours merged; factors: the openings' tuples, then the regular one."""
+    rows = [list(row) for row in factors]
+    simple = []
+    for i, step in enumerate(steps):
+        for row in rows:
+            after, row[i] = simplified(step, row[i], sizes)
+        simple.append(after)
+        sizes = sizes | dict(zip(after.factor, rows[-1][i].shape[rows[-1][i].dim() - len(after.factor) :], strict=True))
+    position = 0
+    while position + 1 < len(simple):
+        first, second = simple[position : position + 2]
+        both = merged(first, second)
+        if both is None or prod(sizes[a] for a in both.factor) > MERGED_ENTRIES:
+            position += 1
+            continue
+        for row in rows:
+            a, b = row[position : position + 2]
+            row[position : position + 2] = [
+                spread(a, first.factor, both.factor) + spread(b, second.factor, both.factor)
+            ]
+        simple[position : position + 2] = [both]
+    return tuple(simple), rows
+
+
+@dataclass(frozen=True)
+class Product:
+    """A step as a matrix product: `summed` rows and `new` columns of the factor, `kept` its batch axes.
+
+    form: right (message @ matrix), left (matrix.T @ message), general (axes are permuted around a bmm).
+    """
+
+    message: str
+    output: str
+    kept: str
+    summed: str
+    new: str
+    free: str
+    sizes: tuple[tuple[str, int], ...]
+
+    def extent(self, letters: str) -> int:
+        sizes = dict(self.sizes)
+        return prod(sizes[a] for a in letters)
+
+    def shape(self, letters: str) -> list[int]:
+        sizes = dict(self.sizes)
+        return [sizes[a] for a in letters]
+
+    @property
+    def reverse(self) -> Product:
+        """The product with the transposed matrix, from the new message's axes to the old one's."""
+        return Product(self.output, self.message, self.kept, self.new, self.summed, self.free, self.sizes)
+
+    @property
+    def around(self) -> tuple[str, str] | None:
+        """(before, after) where the old axes are replaced by the new ones in place; None where axes move."""
+        at = self.message.find(self.summed)
+        before, after = self.message[:at], self.message[at + len(self.summed) :]
+        if self.kept or at < 0 or self.output != before + self.new + after:
+            return None
+        return before, after
+
+    def calls(self, inputs: Tensor, outputs: Tensor, matrices: list[Tensor], transpose: bool):
+        """(operation, left operands, right operands, results), one of each a site.
+
+        inputs (T, B, message axes flat), outputs (T, B, output axes flat); matrices: T of (B or 1, kept, rows, columns).
+        """
+        T, B = inputs.shape[:2]
+        turned = {id(m): m.mT if transpose else m for m in matrices}
+        place = self.around
+        batched = any(m.shape[0] > 1 for m in matrices)
+        rows, columns = self.extent(self.summed), self.extent(self.new)
+        if place is not None and not place[1] and not batched:
+            count = B * self.extent(place[0])
+            lefts, results = inputs.view(T, count, rows).unbind(0), outputs.view(T, count, columns).unbind(0)
+            return torch.mm, lefts, [turned[id(m)][0, 0] for m in matrices], results
+        if place is not None and not batched:
+            count, width = B * self.extent(place[0]), self.extent(place[1])
+            spreads = {key: m[0, 0].mT.expand(count, columns, rows) for key, m in turned.items()}
+            lefts = [spreads[id(m)] for m in matrices]
+            results = outputs.view(T, count, columns, width).unbind(0)
+            return torch.bmm, lefts, inputs.view(T, count, rows, width).unbind(0), results
+        if place is not None and not place[1]:
+            count = self.extent(place[0])
+            rights = [turned[id(m)][:, 0].expand(B, rows, columns) for m in matrices]
+            results = outputs.view(T, B, count, columns).unbind(0)
+            return torch.bmm, inputs.view(T, B, count, rows).unbind(0), rights, results
+        return self.permuted, inputs.unbind(0), [turned[id(m)] for m in matrices], outputs.unbind(0)
+
+    def rows_of(self, values: Tensor, letters: str, last: str) -> Tensor:
+        """(*lead, letters flat) -> (*lead, kept, free, last), each of the three merged into one axis."""
+        lead = values.dim() - 1
+        spread_out = values.view(*values.shape[:-1], *self.shape(letters))
+        order = [lead + letters.index(a) for a in self.kept + self.free + last]
+        extents = [self.extent(self.kept), self.extent(self.free), self.extent(last)]
+        return spread_out.permute(*range(lead), *order).reshape(*values.shape[:-1], *extents)
+
+    def permuted(self, message: Tensor, matrix: Tensor, out: Tensor | None = None) -> Tensor:
+        """The product of one site's messages (B, message axes flat), whatever the order of the axes."""
+        x = self.rows_of(message, self.message, self.summed)  # (B, kept, free, rows)
+        if matrix.shape[0] > 1:
+            y = torch.matmul(x, matrix)
+        else:  # the batch joins the rows: (kept, B * free, rows) @ (kept, rows, columns)
+            y = torch.bmm(x.transpose(0, 1).flatten(1, 2), matrix[0])
+            y = y.unflatten(1, (x.shape[0], x.shape[2])).transpose(0, 1)
+        found = y.reshape(x.shape[0], *self.shape(self.kept + self.free + self.new))
+        order = [1 + (self.kept + self.free + self.new).index(a) for a in self.output]
+        found = found.permute(0, *order)
+        if out is None:
+            return found.reshape(x.shape[0], -1)
+        return out.view(found.shape).copy_(found)
+
+    def gradient(self, inputs: Tensor, grads: Tensor, over_time: bool, over_batch: bool) -> Tensor:
+        """d / d matrix: (T or 1, B or 1, kept, rows, columns) from inputs (T, B, ...) and the results' gradients."""
+        x = self.rows_of(inputs, self.message, self.summed)
+        y = self.rows_of(grads, self.output, self.new)
+        axes = [d for d, on in ((0, over_time), (1, over_batch), (2, True)) if on]
+        rest = [d for d in (0, 1, 3) if d not in axes]
+        lead = [x.shape[d] for d in axes]
+        x = x.permute(*axes, *rest, 4).reshape(prod(lead), -1, x.shape[-1])
+        y = y.permute(*axes, *rest, 4).reshape(prod(lead), -1, y.shape[-1])
+        found = torch.mm(x[0].mT, y[0]) if x.shape[0] == 1 else torch.bmm(x.mT, y)
+        T, B = (inputs.shape[0] if over_time else 1), (inputs.shape[1] if over_batch else 1)
+        return found.view(T, B, self.extent(self.kept), x.shape[-1], y.shape[-1])
+
+
+def product_of(step: Step, sizes: dict[str, int]) -> Product:
+    """The matrix product that a simplified step is."""
+    factor = set(step.factor)
+    kept = "".join(a for a in step.message if a in factor and a in step.output)
+    summed = "".join(a for a in step.message if a in factor and a not in step.output)
+    new = "".join(a for a in step.output if a not in step.message)
+    free = "".join(a for a in step.message if a not in factor)
+    letters = dict.fromkeys(step.message + step.output)
+    return Product(step.message, step.output, kept, summed, new, free, tuple((a, sizes[a]) for a in letters))
+
+
+def matrix_of(factor: Tensor, step: Step, product: Product) -> Tensor:
+    """The factor as (T or 1, B or 1, kept, summed, new), each state group merged into one axis."""
+    lead = step.lead_of(factor)
+    order = "".join(a for a in "TB" if a in lead) + product.kept + product.summed + product.new
+    laid = factor.permute(*[(lead + step.factor).index(a) for a in order])
+    T = laid.shape[0] if "T" in lead else 1
+    B = laid.shape[1 if "T" in lead else 0] if "B" in lead else 1
+    return laid.reshape(T, B, product.extent(product.kept), product.extent(product.summed), product.extent(product.new))
+
+
+def factor_of(matrix: Tensor, factor: Tensor, step: Step, product: Product) -> Tensor:
+    """The inverse of matrix_of: a matrix in the axes of `factor`."""
+    lead = step.lead_of(factor)
+    order = "".join(a for a in "TB" if a in lead) + product.kept + product.summed + product.new
+    letters = lead + step.factor
+    laid = matrix.reshape([factor.shape[letters.index(a)] for a in order])
+    return laid.permute(*[order.index(a) for a in letters])
