@@ -1,0 +1,86 @@
+"""Every command, model and Python block of README.md and docs/ runs; shown output is what comes out.
+
+A page is a session of its own, in an empty folder that holds train.txt, dev.txt and test.txt. Lines under a
+`$ command` must occur in its stdout, in that order; `...` stands for anything. Training takes three steps.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lvspec
+from lvspec.errors import SpecError
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(console|yaml|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+WORDS = "the cat sat on a mat . a dog saw the cat and the dog ran .".split()
+
+
+def blocks(page, *kinds):
+    return [(kind, text) for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")) if kind in kinds]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("train", "dev", "test"):
+        lines = [" ".join(WORDS[k % 5 : k % 5 + 4 + k % 7]) for k in range(24)]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def named(page):
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "console", "python")], ids=named)
+def test_session_of_a_page_runs(page, folder):
+    script = []
+    for kind, text in blocks(page, "console", "python"):
+        if kind == "python":
+            script.append(text)
+            run([sys.executable, "-c", "\n".join(script)], folder)
+            continue
+        for command, shown in commands(text):
+            out = run(runnable(command), folder, shell=True)
+            assert_shown(shown, out, command)
+
+
+def commands(text):
+    """(command, lines shown under it) of a console block."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, *shown = part.rstrip("\n").split("\n")
+        yield command, shown
+
+
+def runnable(command):
+    assert command.startswith("lvspec "), command
+    steps = " --steps 3" if shlex.split(command)[1] == "train" else ""
+    return f"{shlex.quote(sys.executable)} -m lvspec.cli.main {command.removeprefix('lvspec ')}{steps}"
+
+
+def run(command, folder, shell=False):
+    done = subprocess.run(command, cwd=folder, shell=shell, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def assert_shown(shown, out, command):
+    rows = iter(out.split("\n"))
+    for line in shown:
+        if line.strip() != "...":
+            assert any(line.rstrip() == row.rstrip() for row in rows), f"$ {command}\nlacks: {line}\n{out}"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "yaml")], ids=named)
+def test_complete_models_of_a_page_are_well_formed(page):
+    for _, text in blocks(page, "yaml"):
+        if text.startswith("lvspec:"):
+            try:
+                lvspec.read_spec(text)
+            except SpecError as errors:
+                pytest.fail(f"{text}\n{errors}")
