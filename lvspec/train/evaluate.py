@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import nn
@@ -18,6 +18,8 @@ from lvspec.train.dataset import Dataset
 from lvspec.train.encoders import Encoder, Symbols
 from lvspec.train.score import EVALUATION_SEED, prepared, score
 from lvspec.train.settings import TrainSettings
+
+DRAWN_AT_ONCE = 1024  # examples times samples in one call: bounds the memory of an evaluation
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,9 @@ def evaluate(
     result = score(model, dataset, settings, device)
     how = {"exact": "exact", "bound": "bound (ELBO)", "joint": "log p(x, z) at the point estimate"}[result.kind]
     likelihoods = [Likelihood(result.value, how)]
-    if result.kind == "bound" and samples:
+    if result.kind == "bound" and not hasattr(model, "importance"):
+        likelihoods.insert(0, exact(model, dataset, settings, device))
+    elif result.kind == "bound" and samples:
         likelihoods.insert(0, importance_sampled(model, dataset, settings, device, samples))
     tokens, dimensions, log_scale = normalisers(dataset, encoders)
     base = baselines(dataset, encoders, training)
@@ -108,25 +112,29 @@ def evaluate(
 
 
 @torch.no_grad()
+def exact(model: nn.Module, dataset: Dataset, settings: TrainSettings, device: torch.device) -> Likelihood:
+    """log p(x) of a model that is trained on a bound, but whose latents can all be summed out."""
+    total = 0.0
+    for batch in batches(dataset, sorted_order(dataset, settings)):
+        total += model.log_prob(prepared(model, batch, device)).double().sum().item()
+    return Likelihood(total / len(dataset), "exact")
+
+
+@torch.no_grad()
 def importance_sampled(model, dataset: Dataset, settings: TrainSettings, device, samples: int) -> Likelihood:
     """log (1/S) sum_s p(x, z_s) / q(z_s | x), z_s ~ q: biased low, so that the perplexity from it is an upper bound."""
-    total, variance, effective, counted = 0.0, 0.0, 0.0, 0
+    total, variance, effective = 0.0, 0.0, 0.0
+    few = replace(settings, batch_size=max(1, DRAWN_AT_ONCE // samples), batch_tokens=None)
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(EVALUATION_SEED)
-        for batch in batches(dataset, sorted_order(dataset, settings)):
-            found = model.log_prob(prepared(model, batch, device), samples=samples)
-            values = getattr(found, "value", found)
-            total += values.double().sum().item()
-            errors, sizes = getattr(found, "standard_error", None), getattr(found, "effective_sample_size", None)
-            if errors is not None and sizes is not None:
-                variance += (errors.double() ** 2).sum().item()
-                effective, counted = effective + sizes.double().sum().item(), counted + len(sizes)
+        for batch in batches(dataset, sorted_order(dataset, few)):
+            found = model.importance(prepared(model, batch, device), samples)
+            total += found.log_prob.double().sum().item()
+            variance += (found.standard_error.double() ** 2).sum().item()
+            effective += found.effective_sample_size.double().sum().item()
     n = len(dataset)
-    how = f"importance-sampled (S = {samples})"
-    if not counted:
-        return Likelihood(total / n, how)
-    return Likelihood(total / n, how, math.sqrt(variance) / n, effective / counted)
+    return Likelihood(total / n, f"importance-sampled (S = {samples})", math.sqrt(variance) / n, effective / n)
 
 
 def normalisers(dataset: Dataset, encoders: Mapping[str, Encoder]) -> tuple[int, int, float]:

@@ -1,0 +1,197 @@
+"""Figures against an independent implementation, closed forms or counting by hand."""
+
+import math
+import zlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics
+from toy import HMM, BagVAE, token_spec
+
+from lvspec.errors import UsageError
+from lvspec.ir.spec import Plate
+from lvspec.train.agreement import agreement
+from lvspec.train.baselines import baselines
+from lvspec.train.batches import collate
+from lvspec.train.dataset import encoded
+from lvspec.train.draws import draws, words
+from lvspec.train.encoders import Symbols
+from lvspec.train.evaluate import evaluate
+from lvspec.train.fitting import fitted
+from lvspec.train.gold import compare
+from lvspec.train.layout import Field, Layout, layout_of
+from lvspec.train.pictures import beside, drawn, png, side
+from lvspec.train.posteriors import latents_of, posteriors
+from lvspec.train.settings import DataSettings, TrainSettings
+from lvspec.train.word_dropout import add_word_dropout
+from lvspec.train.words import expected_counts, top_words
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_agreement_equals_scikit_learn(seed):
+    random = np.random.default_rng(seed)
+    clusters, labels = random.integers(0, 6, 200), random.integers(0, 4, 200)
+    labels[:100] = clusters[:100] % 4
+    found = agreement(clusters.tolist(), labels.tolist())
+    assert found.homogeneity == pytest.approx(metrics.homogeneity_score(labels, clusters), abs=1e-12)
+    assert found.completeness == pytest.approx(metrics.completeness_score(labels, clusters), abs=1e-12)
+    assert found.v_measure == pytest.approx(metrics.v_measure_score(labels, clusters), abs=1e-12)
+    table = metrics.cluster.contingency_matrix(labels, clusters)
+    assert found.many_to_one == pytest.approx(table.max(0).sum() / 200)
+
+
+@pytest.mark.parametrize(("clusters", "labels"), [([0, 0], ["a", "a"]), ([0, 1], ["a", "a"]), ([0, 0], ["a", "b"])])
+def test_agreement_of_single_classes_is_defined_as_scikit_learn_does(clusters, labels):
+    found = agreement(clusters, labels)
+    assert found.v_measure == pytest.approx(metrics.v_measure_score(labels, clusters))
+
+
+def data(texts, end=None):
+    layout = layout_of(token_spec(end=end))
+    records = [{"x": t} for t in texts]
+    settings = {"x": DataSettings()}
+    encoders = fitted(records, layout, settings)
+    return layout, encoders, encoded(records, layout, encoders, settings)
+
+
+def test_unigram_perplexity_is_counted_as_by_hand():
+    _, encoders, dataset = data(["a a b", "a"])  # V = <unk>, a, b
+    base = baselines(dataset, encoders, training=2)["x"]
+    assert base.entries == 4
+    assert base.log_likelihood == pytest.approx(3 * math.log(4 / 7) + math.log(2 / 7))
+
+
+def test_perplexity_counts_end_symbols():
+    _, encoders, dataset = data(["a a b", "a"], end="EOS")
+    figures = evaluate(HMM(V=4), dataset, encoders, TrainSettings(), CPU, training=2)
+    assert figures.tokens == 6
+
+
+def test_independent_pixels_and_gaussians_have_their_closed_forms():
+    pixels = Layout((Field("x", "binary", (), (2,)),), (), ())
+    records = [{"x": [0, 1]}, {"x": [0, 1]}, {"x": [1, 1]}]
+    encoders = fitted(records, pixels, {})
+    base = baselines(encoded(records, pixels, encoders, {}), encoders, training=3)["x"]
+    p = 2 / 5
+    assert base.log_likelihood == pytest.approx(math.log(p) + 2 * math.log(1 - p) + 3 * math.log(4 / 5))
+    plates = (Plate("t", "sequence"),)
+    real = Layout((Field("x", "real", ("t",), ()),), plates, ())
+    encoders = fitted([{"x": [1.0, 3.0]}], real, {})
+    base = baselines(encoded([{"x": [1.0, 3.0]}], real, encoders, {}), encoders, training=1)["x"]
+    assert base.log_likelihood == pytest.approx(
+        2 * torch.distributions.Normal(2.0, 1.0).log_prob(torch.tensor(1.0)).item()
+    )
+
+
+def test_exact_figures_say_so_and_bounds_are_labelled():
+    _, encoders, dataset = data(["a a b", "a", "b a"])
+    model = HMM(V=3)
+    rows = evaluate(model, dataset, encoders, TrainSettings(batch_size=2), CPU, training=3).rows()
+    batch = model.prepare(collate(dataset.examples, dataset))
+    expected = model(batch).log_prob.mean().item()
+    assert rows[0]["how"] == "exact" and rows[0]["value"] == pytest.approx(expected, rel=1e-6)
+    perplexity = next(r for r in rows if r["quantity"] == "perplexity")
+    assert perplexity["value"] == pytest.approx(math.exp(-expected * 3 / 6), rel=1e-6)
+
+
+class WithImportance(BagVAE):
+    """BagVAE with log p(x) by self-normalised draws, as emitted modules offer it."""
+
+    def importance(self, batch, samples):
+        log_weights = torch.stack([self(batch).elbo * 0 + self.log_weight(batch) for _ in range(samples)])
+        weights = log_weights.softmax(0)
+        log_prob = log_weights.logsumexp(0) - math.log(samples)
+        effective = 1 / (weights**2).sum(0)
+        return SimpleNamespace(
+            log_prob=log_prob, effective_sample_size=effective, standard_error=(1 / effective - 1 / samples) ** 0.5
+        )
+
+    def log_weight(self, batch):
+        z = torch.randn(len(batch["x"]), self.words.in_features)
+        return (self.words(z).log_softmax(-1).gather(1, batch["x"]) * batch["t.mask"]).sum(1)
+
+
+def test_sampled_model_has_bound_parts_and_importance_sampled_likelihood():
+    _, encoders, dataset = data(["a a b", "a", "b a"])
+    torch.manual_seed(0)
+    rows = evaluate(WithImportance(V=3), dataset, encoders, TrainSettings(), CPU, training=3, samples=50).rows()
+    by_how = {(r["quantity"], r["how"]): r for r in rows}
+    sampled = by_how["log-likelihood", "importance-sampled (S = 50)"]
+    bound = by_how["ELBO", "bound (ELBO)"]["value"]
+    parts = by_how["reconstruction", "part of the ELBO"]["value"] - by_how["kl.z", "part of the ELBO"]["value"]
+    assert bound == pytest.approx(parts, rel=1e-6)
+    assert sampled["value"] > bound - 3 * sampled["standard_error"]
+    assert 1 <= sampled["effective"] <= 50
+    again = evaluate(WithImportance(V=3), dataset, encoders, TrainSettings(), CPU, training=3, samples=50)
+    assert again.tokens == 6
+
+
+def sharp_hmm():
+    """State 0 emits a, state 1 emits b, each nearly always."""
+    model = HMM(V=3, K=2)
+    with torch.no_grad():
+        model.start.zero_(), model.transition.zero_()
+        model.emission.copy_(torch.tensor([[-20.0, 0.0, -20.0], [-20.0, -20.0, 0.0]]))
+    return model
+
+
+def test_modes_marginals_top_words_and_gold_labels():
+    layout, encoders, dataset = data(["a b a", "b"])
+    spec = token_spec()
+    (latent,) = latents_of(spec, {**spec.nominal(), "K": 2})
+    inferred = sorted(posteriors(sharp_hmm(), dataset, (latent,), TrainSettings(), CPU), key=lambda one: one.row)
+    assert [one.mode["z"].tolist() for one in inferred] == [[0, 1, 0], [1]]
+    assert inferred[1].marginals["z"].shape == (1, 2)
+    counts = expected_counts(inferred, latent, dataset, layout.fields[0], encoders["x"])
+    np.testing.assert_allclose(counts, [[0, 2, 0], [0, 0, 2]], atol=1e-6)
+    assert {k: found for k, _, found in top_words(counts, encoders["x"])} == {0: ["a"], 1: ["b"]}
+    found = compare(inferred, latent, dataset, [["DET", "NOUN", None], ["NOUN"]])
+    assert (found.items, found.v_measure, found.many_to_one) == (3, 1.0, 1.0)
+    with pytest.raises(UsageError, match="gold labels for"):
+        compare(inferred, latent, dataset, [["DET"], ["NOUN"]])
+
+
+def test_prefixes_are_thinned_and_nothing_else():
+    model = torch.nn.Sequential(torch.nn.Embedding(11, 1))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.arange(11.0)[:, None])
+    add_word_dropout(model, 0.5, {10})
+    torch.manual_seed(0)
+    prefix = torch.cat([torch.full((200, 1), 10), torch.full((200, 20), 7)], 1)
+    seen = model(prefix)[..., 0]
+    assert (seen[:, 0] == 10).all() and set(seen.unique().tolist()) == {0.0, 7.0, 10.0}
+    assert 0.45 < (seen[:, 1:] == 0).float().mean() < 0.55
+    assert (model(prefix[:, 1:])[..., 0] == 7).all()
+    model.eval()
+    assert (model(prefix)[:, 1:, 0] == 7).all()
+    with pytest.raises(UsageError, match="reads a prefix"):
+        add_word_dropout(model, 0.5, {11})
+
+
+def test_samples_are_words_up_to_the_end_or_pictures():
+    table = Symbols(("<unk>", "EOS", "a", "cat"), (0, 1, 1, 1), True, "EOS")
+    assert words(np.array([2, 3, 1, 2]), table) == "a cat"
+    letters = Symbols(("<unk>", "a", "b"), (0, 1, 1), True)
+    assert words(np.array([2, 1]), letters) == "ba"
+    layout = Layout((Field("x", "binary", (), (16,)),), (), ())
+    encoders = fitted([{"x": [0, 1] * 8}], layout, {})
+    model = SimpleNamespace(sample=lambda n: {"x": torch.eye(16)[:n].long(), "z": torch.zeros(n, 2)})
+    first = draws(model, layout, encoders, 2, {}, seed=0)[0]
+    assert first.pictures["x"].shape == (4, 4) and first.pictures["x"][0, 0] == 1
+    assert first.numbers == {"z": [0.0, 0.0]}
+
+
+def test_pictures_as_text_and_png():
+    picture = np.eye(4)
+    assert drawn(picture).split("\n")[:2] == ["██", "  ██"]
+    assert beside([drawn(picture)] * 2, 8).split("\n")[0] == "██" + " " * 9 + "██"
+    assert (side(64), side(65), side(9)) == (8, None, None)
+    content = png(picture, zoom=2)
+    assert content[:8] == b"\x89PNG\r\n\x1a\n" and content[16:24] == b"\0\0\0\x08\0\0\0\x08"
+    start = content.index(b"IDAT") + 4
+    rows = zlib.decompress(content[start : content.index(b"IEND") - 8])
+    assert rows[0:9] == b"\0" + bytes([0, 0, 255, 255, 255, 255, 255, 255])
