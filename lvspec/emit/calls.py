@@ -1,0 +1,248 @@
+"""The functions of ir/functions.py over tensors with named axes: one small rule each.
+
+A rule takes the lowering and the call, and gives the value. Reductions run over the last event axis, over the
+plate named after `over`, or over the stretch that the argument is.
+"""
+
+from __future__ import annotations
+
+from lvspec.emit.value import (
+    ATOM,
+    PRODUCT,
+    SUM,
+    UNARY,
+    Value,
+    align,
+    axis_to_event,
+    dim,
+    join_draws,
+)
+from lvspec.ir.dims import Dim
+from lvspec.ir.expr import Call
+
+_INFIX = {"add": ("+", SUM, SUM, PRODUCT), "subtract": ("-", SUM, SUM, PRODUCT), "multiply": ("*", PRODUCT, PRODUCT, UNARY), "divide": ("/", PRODUCT, PRODUCT, UNARY), "power": ("**", UNARY, ATOM, ATOM)}  # fmt: skip
+_METHODS = {name: f".{name}()" for name in ("exp", "log", "sqrt", "square", "abs", "sigmoid", "tanh", "relu", "detach")}
+_REDUCE = {"sum": "sum", "mean": "mean", "max": "amax", "min": "amin", "prod": "prod", "logsumexp": "logsumexp"}
+_MASKED = {name: f"masked_{name}" for name in ("sum", "mean", "max", "min", "prod", "logsumexp", "softmax", "log_softmax")}
+
+
+def _scalar(value: Value) -> Value:
+    """Python numbers become tensors where a method is called on them."""
+    if value.axes or value.shape or value.code.startswith("self.") and not value.integer:
+        return value
+    if value.code.isidentifier():
+        return value
+    return value.with_(code=f"self.zero + {value.code}", binds=SUM, integer=False)
+
+
+def _event_shape(values: list[Value]) -> tuple[Dim, ...]:
+    return max((v.shape for v in values), key=len)
+
+
+def infix(lowering, call: Call) -> Value:
+    symbol, binds, left, right = _INFIX[call.function]
+    values = [lowering.lower(a) for a in call.args]
+    axes, _, (a, b) = lowering.broadcast(*values)
+    code = f"{a.at(left)} {symbol} {b.at(right)}"
+    return Value(code, axes, _event_shape(values), binds, all(v.integer for v in values), join_draws(*values))
+
+
+def negative(lowering, call: Call) -> Value:
+    value = lowering.concrete(lowering.lower(call.args[0]))
+    return value.with_(code=f"-{value.at(UNARY)}", binds=UNARY)
+
+
+def method(lowering, call: Call) -> Value:
+    value = _scalar(lowering.concrete(lowering.lower(call.args[0])))
+    return value.with_(code=value.at(ATOM) + _METHODS[call.function], binds=ATOM, integer=False)
+
+
+def softplus(lowering, call: Call) -> Value:
+    value = _scalar(lowering.concrete(lowering.lower(call.args[0])))
+    return value.with_(code=f"{lowering.scope.use('softplus')}({value.code})", binds=ATOM)
+
+
+def _unrolled(lowering, call: Call) -> list[Value]:
+    """The argument at each site of an unrolled plate."""
+    sites = []
+    for i in range(lowering.unrolled_count(call.over)):
+        lowering.bound[call.over] = i
+        sites.append(lowering.lower(call.args[0]))
+    del lowering.bound[call.over]
+    return sites
+
+
+def is_unrolled(lowering, plate: str | None) -> bool:
+    return plate is not None and plate in lowering.plan.unrolled
+
+
+def _along(lowering, call: Call) -> tuple[Value, str | None]:
+    """The argument, and the plate that a reduction runs over (None: the last event axis)."""
+    value = lowering.concrete(lowering.lower(call.args[0]))
+    reach = call.args[0].type.reach
+    plate = call.over or (reach.plate if reach else None)
+    if plate is not None and plate not in value.axes:
+        value = _spread(lowering, value, plate)
+    return value, plate
+
+
+def _spread(lowering, value: Value, plate: str) -> Value:
+    """A value that does not vary over the plate, repeated along it."""
+    axes = lowering.order.sort((*value.axes, plate))
+    ones = Value(f"torch.ones_like({lowering._PlateIndex(_Site(plate)).code})", (plate,))
+    _, _, (a, b) = lowering.broadcast(value, ones)
+    return value.with_(code=f"{a.at(PRODUCT)} * {b.code}", axes=axes, binds=PRODUCT)
+
+
+class _Site:
+    def __init__(self, plate: str):
+        self.plate = plate
+
+
+def reduce(lowering, call: Call) -> Value:
+    if is_unrolled(lowering, call.over) and call.function in ("sum", "prod", "mean"):
+        values = _unrolled(lowering, call)
+        axes, _, aligned = lowering.broadcast(*values)
+        symbol, binds = ("*", PRODUCT) if call.function == "prod" else ("+", SUM)
+        code = f" {symbol} ".join(v.at(PRODUCT if symbol == "+" else UNARY) for v in aligned)
+        value = Value(code, axes, _event_shape(values), binds, draws=join_draws(*values))
+        if call.function == "mean":
+            return value.with_(code=f"{value.at(PRODUCT)} / {len(values)}", binds=PRODUCT)
+        return value
+    value, plate = _along(lowering, call)
+    name = _REDUCE[call.function]
+    if plate is None:
+        return value.with_(code=f"{value.at(ATOM)}.{name}(-1)", shape=value.shape[:-1], binds=ATOM)
+    at = dim(value, plate)
+    rest = value.axes[:at] + value.axes[at + 1 :]
+    if lowering.spec.plate(plate).ragged:
+        function = lowering.scope.use(_MASKED[call.function])
+        code = f"{function}({value.code}, {lowering.mask_along(value, plate)}, {at})"
+    else:
+        code = f"{value.at(ATOM)}.{name}({at})"
+    return value.with_(code=code, axes=rest, binds=ATOM, integer=False)
+
+
+def normalise(lowering, call: Call) -> Value:
+    value, plate = _along(lowering, call)
+    if plate is None:
+        return value.with_(code=f"{value.at(ATOM)}.{call.function}(-1)", binds=ATOM)
+    at = dim(value, plate)
+    if lowering.spec.plate(plate).ragged:
+        function = lowering.scope.use(_MASKED[call.function])
+        return value.with_(code=f"{function}({value.code}, {lowering.mask_along(value, plate)}, {at})", binds=ATOM)
+    return value.with_(code=f"{value.at(ATOM)}.{call.function}({at})", binds=ATOM)
+
+
+def stack(lowering, call: Call) -> Value:
+    size = lowering.spec.plate(call.over).size or Dim.of(f"|{call.over}|")
+    if is_unrolled(lowering, call.over):
+        values = _unrolled(lowering, call)
+        axes, rank, aligned = lowering.broadcast(*values)
+        items = ", ".join(v.code for v in aligned)
+        code = f"{lowering.scope.use('stack')}([{items}], {-rank - 1})"
+        return Value(code, axes, (size, *_event_shape(values)), draws=join_draws(*values))
+    value, _ = _along(lowering, call)
+    return axis_to_event(value, call.over, size)
+
+
+def flatten(lowering, call: Call) -> Value:
+    if is_unrolled(lowering, call.over):
+        values = [flat(v) for v in _unrolled(lowering, call)]
+        axes, _, aligned = lowering.broadcast(*values)
+        code = f"{lowering.scope.use('concat')}({', '.join(v.code for v in aligned)})"
+        return Value(code, axes, (call.type.shape[-1],), draws=join_draws(*values))
+    value = stack(lowering, call) if call.over else lowering.concrete(lowering.lower(call.args[0]))
+    return flat(value).with_(shape=call.type.shape)
+
+
+def flat(value: Value) -> Value:
+    if len(value.shape) == 1:
+        return value
+    if not value.shape:
+        return value.with_(code=f"{value.at(ATOM)}.unsqueeze(-1)", shape=(Dim.of(1),), binds=ATOM)
+    total = Dim.of(1)
+    for size in value.shape:
+        total = total * size
+    return value.with_(code=f"{value.at(ATOM)}.flatten(-{len(value.shape)})", shape=(total,), binds=ATOM)
+
+
+def concat(lowering, call: Call) -> Value:
+    values = [lowering.concrete(lowering.lower(a)) for a in call.args]
+    axes, _, aligned = lowering.broadcast(*values)
+    code = f"{lowering.scope.use('concat')}({', '.join(v.code for v in aligned)})"
+    return Value(code, axes, call.type.shape, draws=join_draws(*values))
+
+
+def split(lowering, call: Call) -> Value:
+    """Its argument: the names that `where` gives to the parts are bound by the lowering."""
+    return lowering.lower(call.args[0])
+
+
+def reshape(lowering, call: Call) -> Value:
+    value = lowering.lower(call.args[0])
+    sizes = ", ".join(lowering.size(d) for d in call.type.shape[len(value.shape) - 1 :])
+    code = f"{value.at(ATOM)}.unflatten(-1, ({sizes}{',' if ', ' not in sizes else ''}))"
+    return value.with_(code=code, shape=call.type.shape, binds=ATOM)
+
+
+def dot(lowering, call: Call) -> Value:
+    values = [lowering.lower(a) for a in call.args]
+    axes, _, (a, b) = lowering.broadcast(*values)
+    return Value(f"({a.at(PRODUCT)} * {b.at(UNARY)}).sum(-1)", axes, draws=join_draws(*values))
+
+
+def matmul(lowering, call: Call) -> Value:
+    matrix, vector = (lowering.lower(a) for a in call.args)
+    draws = join_draws(matrix, vector)
+    if not matrix.axes:
+        return Value(f"{vector.at(PRODUCT)} @ {matrix.at(ATOM)}.mT", vector.axes, matrix.shape[:1], PRODUCT, draws=draws)
+    axes = lowering.order.union(matrix, vector)
+    column = align(vector.with_(code=f"{vector.at(ATOM)}.unsqueeze(-1)", shape=(*vector.shape, Dim.of(1))), axes)
+    code = f"({align(matrix, axes).at(PRODUCT)} @ {column.at(UNARY)}).squeeze(-1)"
+    return Value(code, axes, matrix.shape[:1], draws=draws)
+
+
+def onehot(lowering, call: Call) -> Value:
+    value = lowering.lower(call.args[0])
+    size = lowering.size(call.type.shape[-1])
+    if value.enumerated is not None:
+        code = f"torch.eye({size}, dtype=self.zero.dtype, device=self.zero.device)"
+        return value.with_(code=code, shape=call.type.shape, integer=False, enumerated=None, binds=ATOM)
+    code = f"{lowering.scope.use('one_hot')}({value.code}, {size}, self.zero)"
+    return value.with_(code=code, shape=call.type.shape, integer=False, binds=ATOM)
+
+
+def endpoint(lowering, call: Call) -> Value:
+    value = lowering.concrete(lowering.lower(call.args[0]))
+    plate = call.args[0].type.reach.plate
+    at = dim(value, plate)
+    lengths = lowering.lengths(plate, value.axes[:at])
+    code = f"{lowering.scope.use(call.function)}({value.code}, {lengths}, {at})"
+    return value.with_(code=code, axes=value.axes[:at] + value.axes[at + 1 :], binds=ATOM)
+
+
+def length(lowering, call: Call) -> Value:
+    plate = call.args[0].type.reach.plate
+    within = lowering.spec.plate(plate).within
+    return Value(f'batch["{plate}"]', ("B", within) if within else ("B",), integer=True)
+
+
+CALLS = {
+    **dict.fromkeys(_INFIX, infix),
+    **dict.fromkeys(_METHODS, method),
+    **dict.fromkeys(_REDUCE, reduce),
+    **dict.fromkeys(("softmax", "log_softmax"), normalise),
+    **dict.fromkeys(("last", "first"), endpoint),
+    "negative": negative,
+    "softplus": softplus,
+    "concat": concat,
+    "split": split,
+    "reshape": reshape,
+    "flatten": flatten,
+    "stack": stack,
+    "dot": dot,
+    "matmul": matmul,
+    "onehot": onehot,
+    "length": length,
+}

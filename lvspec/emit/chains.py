@@ -1,0 +1,249 @@
+"""Collapsed latents along an ordered plate: a dynamic program over the interface of the two-slice graph.
+
+    α_t(z_t) = p(x_t | z_t) Σ_{z_{t-1}} α_{t-1}(z_{t-1}) p(z_t | z_{t-1})
+
+The state is what the next site reads: z_t for a first-order chain, (z_t, z_{t-1}) for a second-order one, all L
+chains of a factorial model. A step multiplies the message by the transition factors one after the other, in the
+order that opt_einsum finds: L chains cost L·K^(L+1) a site, not K^(2L). Latents that the next site does not read
+are summed out of each site beforehand, all sites at once.
+Murphy 2002, "Dynamic Bayesian networks", section 3 (the interface algorithm).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lvspec.emit.factors import Factor, masked
+from lvspec.emit.value import ATOM, Value, align, join_draws, lag_of, latent_of, permute, shift_axis
+from lvspec.errors import InternalError
+
+LETTERS = "ijklmnopqrsuvwxyzacdefgh"
+
+
+@dataclass(frozen=True)
+class Interface:
+    """plate: the ordered one. order: how many sites back each latent is read.
+    after: axes of the state once a site is done; before: the same, seen from the next site."""
+
+    plate: str
+    order: dict[str, int]
+    after: tuple[str, ...]
+    before: tuple[str, ...]
+
+
+def chain_sum(elimination, component: list[str], factors: list[Factor]) -> Value:
+    """log Σ over all sites of the component's latents."""
+    low = elimination.low
+    plate = next(p for p in low.order.sort(elimination.plates(component[0])) if low.spec.plate(p).ordered)
+    factors = _without_local_latents(elimination, component, factors)
+    interface = _interface(low, plate, component, factors)
+    moves = [f for f in factors if _leaves(f, interface)]
+    stays = [f for f in factors if not _leaves(f, interface)]
+    lead = _lead(low, factors, plate, component)
+    potentials = _potentials(elimination, interface, stays, lead)
+    start = _start(low, interface, factors, stays)
+    moves = [_led_first(f, lead, plate) for f in moves]
+    message, steps, operands = _steps(elimination, interface, moves, lead)
+    openings = _openings(low, interface, operands, moves)
+    normalized = all(f.own is not None for f in moves)
+    return _call(low, lead, plate, start, operands, potentials, steps, openings, normalized)
+
+
+def _without_local_latents(elimination, component: list[str], factors: list[Factor]) -> list[Factor]:
+    """Sums out, at every site at once, the latents that no other site reads."""
+    read_back = {shift_axis(a, -lag_of(a)) for f in factors for a in f.axes if lag_of(a)}
+    local = [a for a in component if a not in read_back]
+    for group in elimination.components(local, factors):
+        touched = [f for f in factors if elimination.touches(f, group)]
+        rest = [f for f in factors if not elimination.touches(f, group)]
+        values = [masked(elimination.low, elimination.settled(f), f.mask if f.own is None else None) for f in touched]
+        value = elimination.contraction(group, values)
+        name = "log_sum_" + "_".join(dict.fromkeys(latent_of(a) for a in group))
+        factors = [*rest, Factor(name, elimination.low.scope.assign(name, value))]
+    component[:] = [a for a in component if a in read_back]
+    return factors
+
+
+def _interface(low, plate: str, component: list[str], factors: list[Factor]) -> Interface:
+    order = {}
+    for axis in component:
+        order[axis] = max(lag_of(a) for f in factors for a in f.axes if low.order.is_enumerated(a) and shift_axis(a, -lag_of(a)) == axis)
+    after = tuple(shift_axis(a, j) for a in component for j in range(order[a]))
+    return Interface(plate, order, after, tuple(shift_axis(a, 1) for a in after))
+
+
+def _leaves(factor: Factor, interface: Interface) -> bool:
+    """Whether the factor reads a state that the message forgets at this site."""
+    return any(a in interface.before and a not in interface.after for a in factor.value.axes)
+
+
+def _lead(low, factors: list[Factor], plate: str, component: list[str]) -> tuple[str, ...]:
+    """Axes over which whole chains differ: batch, draws, outer plates, latents that are summed later."""
+    axes = {a for f in factors for a in f.axes if a != plate and (not low.order.is_enumerated(a) or shift_axis(a, -lag_of(a)) not in component)}
+    return low.order.sort(axes | {"B"})
+
+
+def _potentials(elimination, interface: Interface, stays: list[Factor], lead: tuple[str, ...]) -> Value:
+    """Everything that a site's own state decides, (lead, T, state), 0 where sites do not count."""
+    low = elimination.low
+    full = (*lead, interface.plate, *interface.after)
+    values = [masked(low, elimination.settled(f), f.mask if f.own is None else None) for f in stays]
+    tilts = [(a, elimination.tilt_of(a, ("B", *low.order.sort(elimination.plates(a)), a))) for a in interface.order]
+    if not values:
+        values = [Value("self.zero", ())]
+    axes = tuple(a for a in full if any(a in v.axes for v in values))
+    total = Value(" + ".join(align(v, full).code for v in values), axes, draws=join_draws(*values))
+    if len(values) == 1:
+        total = values[0].with_(code=align(values[0], full).code, axes=axes)
+    missing = [a for a in full if a not in axes]
+    if missing:
+        aligned = total if len(values) > 1 else align(values[0], full)
+        extents = [elimination.extent(a) if a in missing else "-1" for a in full]
+        total = total.with_(code=f"{aligned.at(ATOM) if len(values) == 1 else f'({total.code})'}.expand({', '.join(extents)})")
+    total = low.scope.assign("log_potential", total.with_(axes=full)) if not total.code.isidentifier() else total.with_(axes=full)
+    if elimination.tilted:
+        for axis, tilt in tilts:
+            low.scope.line(f'if "{latent_of(axis)}" in tilt:')
+            added = masked(low, tilt, f"{interface.plate}.mask")
+            low.scope.line(f"    {total.code} = {total.code} + {align(added, full).code}")
+    return total
+
+
+def _start(low, interface: Interface, factors: list[Factor], stays: list[Factor]) -> Value:
+    """The message before the first site's potentials: its initial clauses, with no mass on sites before it."""
+    values = []
+    for factor in factors:
+        if not factor.initial or factor in stays:
+            continue
+        value = factor.initial[0]
+        if factor.own is None:
+            value = masked(low, value, factor.mask)
+        if interface.plate in value.axes:
+            at = value.axes.index(interface.plate)
+            code = f"{low.scope.use('first_site')}({value.code}, {at})"
+            value = value.with_(code=code, axes=tuple(a for a in value.axes if a != interface.plate), binds=ATOM)
+        values.append(value)
+    if not values:
+        raise InternalError("a chain without an initial clause reached the emitter")
+    axes = (*low.order.sort(a for v in values for a in v.axes if not low.order.is_enumerated(a)), *interface.order)
+    total = Value(" + ".join(align(v, axes).code for v in values), axes, (), 0 if len(values) > 1 else ATOM, draws=join_draws(*values))
+    earlier = [a for a in interface.after if lag_of(a)]
+    for axis in earlier:
+        size = low.size(low.spec.variable(latent_of(axis)).type.support.cardinality)
+        total = total.with_(code=f"{low.scope.use('pin_first')}({total.code}, {size})", axes=(*total.axes, axis), binds=ATOM)
+    target = (*(a for a in total.axes if not low.order.is_enumerated(a)), *interface.after)
+    if total.axes != target:
+        total = permute(total, target)
+    if total.code.isidentifier():
+        return total
+    return low.scope.assign("log_start", total)
+
+
+def _led_first(factor: Factor, lead: tuple[str, ...], plate: str) -> Factor:
+    """The factor with its axes as the chain takes them: lead, plate, states."""
+    axes = factor.value.axes
+    outer = tuple(a for a in (*lead, plate) if a in axes)
+    return replace(factor, value=permute(factor.value, (*outer, *(a for a in axes if a not in outer))))
+
+
+def _steps(elimination, interface: Interface, moves: list[Factor], lead: tuple[str, ...]):
+    """The transition factors in an order that keeps messages small, and how each acts on the message."""
+    import opt_einsum
+
+    plate = interface.plate
+    values = [f.value for f in moves]
+    axes = list(dict.fromkeys([*interface.before, *interface.after]))
+    letter = dict(zip(axes, LETTERS))
+    spell = lambda some: "".join(letter[a] for a in some if a in letter)  # noqa: E731
+    operands = [tuple(interface.before), *(tuple(a for a in v.axes if a in letter) for v in values)]
+    equation = ",".join(map(spell, operands)) + "->" + spell(interface.after)
+    shapes = [tuple(elimination.nominal(a) for a in axes) for axes in operands]
+    path, _ = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize="optimal" if len(operands) < 9 else "greedy")
+    order = _linear(path, len(operands))
+    message, steps, chosen = list(interface.before), [], []
+    for position, index in enumerate(order):
+        value = values[index]
+        own = [a for a in value.axes if a in letter]
+        later = {a for i in order[position + 1 :] for a in values[i].axes} | set(interface.after)
+        out = [a for a in message if a in later]
+        place = next((i for i, a in enumerate(message) if a in own and a not in later), len(out))
+        arriving = [a for a in own if a not in message and a in later]
+        out[place:place] = arriving
+        if position == len(order) - 1:
+            out = list(interface.after)
+        capitals = ("B" if any(a in lead for a in value.axes) else "") + ("T" if plate in value.axes else "")
+        steps.append(f"{spell(message)},{capitals}{spell(own)}->{spell(out)}")
+        chosen.append((moves[index], value))
+        message = out
+    return message, steps, chosen
+
+
+def _linear(path, count: int) -> list[int]:
+    """The order in which a contraction path reaches the factors, starting from the message (operand 0)."""
+    groups = [[i] for i in range(count)]
+    for step in path:
+        merged = [i for position in sorted(step) for i in groups[position]]
+        groups = [g for position, g in enumerate(groups) if position not in step] + [sorted(merged, key=lambda i: i == 0) if 0 not in merged else [0, *(i for i in merged if i)]]
+    return [i - 1 for i in groups[0] if i]
+
+
+def _openings(low, interface: Interface, operands, moves: list[Factor]) -> list[tuple[Value, ...]]:
+    """For order n: the factors of the steps into sites 1 .. n-1, whose clauses read fewer sites back."""
+    steps = max(interface.order.values()) - 1
+    openings = []
+    for site in range(1, steps + 1):
+        row = []
+        for factor, value in operands:
+            if site < len(factor.initial):
+                first = factor.initial[site]
+                if any(not low.order.is_enumerated(a) for a in (*value.axes, *first.axes)):
+                    raise InternalError("initial clauses that differ over sites are declined by the planner")
+                aligned = align(first, value.axes)
+                row.append(value.with_(code=f"{aligned.at(ATOM)}.expand_as({value.code})", binds=ATOM))
+            else:
+                row.append(value)
+        openings.append(tuple(row))
+    return openings
+
+
+def _call(low, lead, plate, start, operands, potentials, steps, openings, normalized) -> Value:
+    draws = join_draws(start, potentials, *(v for _, v in operands))
+    transitions = [v for _, v in operands]
+    mask = low.mask(plate)
+    if len(lead) > 1:
+        shape = low.scope.names.fresh("lead")
+        low.scope.line(f"{shape} = {potentials.code}.shape[:{len(lead)}]")
+        merge = low.scope.use("merge_lead")
+        flat = lambda v: v if not any(a in lead for a in v.axes) else v.with_(code=f"{merge}({_led(v, lead)}, {shape})")  # noqa: E731
+        start, potentials, transitions = flat(start), flat(potentials), [flat(v) for v in transitions]
+        openings = [tuple(flat(v) for v in row) for row in openings]
+        slots = [":" if a == "B" else "None" for a in lead]
+        while slots and slots[-1] == ":":
+            slots.pop()
+        mask = f"{merge}({mask}{f'[{chr(44).join(slots)}]' if slots else ''}, {shape})"
+        mask = mask.replace(",N", ", N").replace(",:", ", :")
+    tuple_of = lambda items: f"({', '.join(items)}{',' if len(items) == 1 else ''})"  # noqa: E731
+    arguments = [
+        start.code,
+        tuple_of([v.code for v in transitions]),
+        potentials.code,
+        tuple_of([f'"{s}"' for s in steps]),
+        f"mask={mask}",
+    ]
+    if openings:
+        arguments.append(f"openings={tuple_of([tuple_of([v.code for v in row]) for row in openings])}")
+    arguments.append("semiring=semiring")
+    if normalized:
+        arguments.append("normalized=True")
+    code = f"{low.scope.use('chain')}({', '.join(arguments)})"
+    if len(lead) > 1:
+        code += f".unflatten(0, {shape})"
+    return Value(code, lead, draws=draws)
+
+
+def _led(value: Value, lead: tuple[str, ...]) -> str:
+    """The value with all lead axes spelled out, of size one where it does not vary."""
+    slots = [":" if a in value.axes else "None" for a in lead]
+    while slots and slots[-1] == ":":
+        slots.pop()
+    return value.code + (f"[{', '.join(slots)}]" if slots else "")

@@ -1,0 +1,212 @@
+"""Distributions of a spec as log-densities, draws and divergences over tensors with named axes.
+
+The form of a categorical likelihood is chosen by what its logits vary over, so that no tensor ever holds a
+token axis, an enumerated axis and the vocabulary together:
+
+    logits over states only (emission[z])      categorical_at     one table, gathered at the tokens
+    ... and the tokens of a bag are summed     categorical_bag    gathered and added up
+    logits per example, tokens inside (W z)    categorical_rows   one softmax an example
+    logits = Linear(h[t])                      categorical_head   real tokens only, in chunks
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lvspec.emit.lower import Lowering
+from lvspec.emit.value import ATOM, Value, align, event_to_axis, join_draws, permute
+from lvspec.ir.dims import Dim
+from lvspec.ir.expr import Apply, Dist, Expr
+
+SNAKE = {"StudentT": "student_t", "LogNormal": "log_normal", "OneHotCategorical": "one_hot_categorical"}
+
+
+def snake(family: str) -> str:
+    return SNAKE.get(family, family.lower())
+
+
+@dataclass(frozen=True)
+class Term:
+    """A distribution with its arguments lowered: what a density, a draw or a divergence is made of.
+
+    head: for logits that are a linear layer's output, (hidden, network), so that the layer can be fused.
+    """
+
+    dist: Dist
+    arguments: tuple[Value, ...]
+    head: tuple[Value, object] | None = None
+
+
+def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term:
+    """Arguments by value; probs become logits. `fuse` keeps a final linear layer apart."""
+    values, head = [], None
+    for argument, expr in dist.arguments:
+        if fuse and argument == "logits" and _is_linear(low, expr):
+            network = low.networks[expr.network]
+            head = (low.lower(expr.args[0]), network)
+            values.append(Value("", head[0].axes, (network.arguments[1],), draws=head[0].draws))
+            continue
+        value = low.concrete(low.lower(expr))
+        if argument == "probs":
+            function = "logits_from_probs" if "ategorical" in dist.family else "bernoulli_logits_from_probs"
+            value = value.with_(code=f"{low.scope.use(function)}({value.code})", binds=ATOM)
+        values.append(value)
+    return Term(dist, tuple(values), head)
+
+
+def _is_linear(low: Lowering, expr: Expr) -> bool:
+    return isinstance(expr, Apply) and low.networks[expr.network].kind == "Linear" and not expr.bank
+
+
+def unfused(low: Lowering, term: Term) -> Term:
+    """The term with its linear layer applied."""
+    if term.head is None:
+        return term
+    hidden, network = term.head
+    logits = hidden.with_(code=f"self.{network.name}({hidden.code})", shape=(network.arguments[1],), binds=ATOM)
+    return Term(term.dist, (logits,))
+
+
+# ---------------------------------------------------------------- log-densities
+def log_density(low: Lowering, term: Term, value: Value, name: str, bag: str | None = None) -> Value:
+    """log p(value | arguments), event axes summed. `bag`: a ragged plate over whose sites the caller sums anyway."""
+    if term.dist.family in ("Categorical", "OneHotCategorical"):
+        return _categorical(low, term, value, name, bag)
+    if value.enumerated is not None:
+        return _enumerated_bernoulli(low, term, value)
+    return _elementwise(low, term, value)
+
+
+def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | None) -> Value:
+    if value.enumerated is not None or term.dist.family == "OneHotCategorical":
+        logits = unfused(low, term).arguments[0]
+        log_p = logits.with_(code=f"{logits.at(ATOM)}.log_softmax(-1)", binds=ATOM)
+        if value.enumerated is not None:
+            return event_to_axis(log_p, value.enumerated)
+        axes, _, (a, b) = low.broadcast(log_p, value)
+        return Value(f"({b.code} * {a.code}).sum(-1)", axes, value.shape[:-1], draws=join_draws(log_p, value))
+    varies = set(term.arguments[0].axes)
+    draws = join_draws(term.arguments[0], value)
+    if value.shape:
+        return _plain_categorical(low, term, value, draws)
+    if not any(not low.order.is_enumerated(a) for a in varies):
+        return _from_table(low, term, value, bag, draws)
+    if "B" not in varies and "S" not in varies and all(a in value.axes for a in varies if not low.order.is_enumerated(a)):
+        return _from_shared_tables(low, term, value, draws)
+    if not set(value.axes) <= varies:
+        return _from_rows(low, term, value, draws)
+    if term.head is not None:
+        return _from_head(low, term, value, draws)
+    return _plain_categorical(low, term, value, draws)
+
+
+def _from_table(low: Lowering, term: Term, value: Value, bag: str | None, draws) -> Value:
+    logits = unfused(low, term).arguments[0]
+    if bag is not None and value.axes == ("B", bag):
+        code = f"{low.scope.use('categorical_bag')}({logits.code}, {value.code}, {low.mask(bag)})"
+        return Value(code, ("B", *logits.axes), draws=draws)
+    return Value(f"{low.scope.use('categorical_at')}({logits.code}, {value.code})", (*value.axes, *logits.axes), draws=draws)
+
+
+def _from_shared_tables(low: Lowering, term: Term, value: Value, draws) -> Value:
+    logits = unfused(low, term).arguments[0]
+    shared = [a for a in logits.axes if not low.order.is_enumerated(a)]
+    if len(shared) > 1 or value.axes[-1] != shared[0]:
+        return _plain_categorical(low, term, value, draws)
+    rest = tuple(a for a in logits.axes if a != shared[0])
+    table = permute(logits, (shared[0], *rest))
+    code = f"{low.scope.use('categorical_shared')}({table.code}, {value.code})"
+    return Value(code, (*value.axes, *rest), draws=draws)
+
+
+def _from_rows(low: Lowering, term: Term, value: Value, draws) -> Value:
+    """Symbols of one example share its logits: log-softmax once, then gather."""
+    logits = unfused(low, term).arguments[0]
+    lead = low.order.sort(a for a in logits.axes)
+    inner = low.order.sort(a for a in value.axes if a not in lead)
+    if any(low.order.is_enumerated(a) for a in lead):
+        return _plain_categorical(low, term, value, draws)
+    logits = align(logits, lead)
+    symbols = align(value, (*lead, *inner))
+    code = f"{low.scope.use('categorical_rows')}({logits.code}, {symbols.code})"
+    return Value(code, (*lead, *inner), draws=draws)
+
+
+def _from_head(low: Lowering, term: Term, value: Value, draws) -> Value:
+    hidden, network = term.head
+    axes = low.order.sort(hidden.axes)
+    hidden = align(hidden, axes)
+    symbols = align(value, axes, 0)
+    bias = f"self.{network.name}.bias"
+    sites = ""
+    ragged = [a for a in axes if a in low.order.plates and low.spec.plate(a).ragged]
+    if len(ragged) == 1 and low.spec.plate(ragged[0]).within is None and axes.index(ragged[0]) == axes.index("B") + 1:
+        grid = (axes.index("B"), axes.index(ragged[0]))
+        sites = f', sites=batch["{ragged[0]}.sites"], grid={grid}'
+    function = low.scope.use("categorical_head")
+    code = f"{function}({hidden.code}, self.{network.name}.weight, {bias}, {symbols.code}{sites})"
+    return Value(code, axes, draws=draws)
+
+
+def _plain_categorical(low: Lowering, term: Term, value: Value, draws) -> Value:
+    logits = unfused(low, term).arguments[0]
+    axes = low.order.union(logits, value)
+    rank = len(value.shape)
+    # one event axis more than the symbols: the vocabulary
+    aligned = align(logits, axes, rank + 1)
+    symbols = align(value, axes, rank)
+    code = f"{low.scope.use('categorical_log_prob')}({symbols.code}, {aligned.code})"
+    return _sum_event(Value(code, axes, value.shape, draws=draws))
+
+
+def _enumerated_bernoulli(low: Lowering, term: Term, value: Value) -> Value:
+    logits = term.arguments[0]
+    code = f"{low.scope.use('bernoulli_table')}({logits.code})"
+    return event_to_axis(Value(code, logits.axes, (Dim.of(2),), draws=logits.draws), value.enumerated)
+
+
+def _elementwise(low: Lowering, term: Term, value: Value) -> Value:
+    if term.dist.family == "Normal" and len(value.shape) == 1 and not value.enumerated and _states_only(low, term):
+        return _gaussian_table(low, term, value)
+    values = (value, *term.arguments)
+    axes, rank, aligned = low.broadcast(*values)
+    shape = max((v.shape for v in values), key=len)
+    function = low.scope.use(f"{snake(term.dist.family)}_log_prob")
+    density = Value(f"{function}({', '.join(v.code for v in aligned)})", axes, shape, draws=join_draws(*values))
+    return _sum_event(density, 1 if term.dist.family == "Dirichlet" else 0)
+
+
+def _states_only(low: Lowering, term: Term) -> bool:
+    axes = [a for v in term.arguments for a in v.axes]
+    return bool(axes) and all(low.order.is_enumerated(a) for a in axes)
+
+
+def _gaussian_table(low: Lowering, term: Term, value: Value) -> Value:
+    axes, _, (loc, scale) = low.broadcast(*term.arguments)
+    loc, scale = (low.scope.assign(f"{n}_table", v.with_(axes=axes)) if not v.code.isidentifier() else v for n, v in (("loc", loc), ("scale", scale)))
+    code = f"{low.scope.use('normal_table')}({value.code}, {loc.code}, {scale.code})"
+    return Value(code, (*value.axes, *axes), draws=join_draws(value, *term.arguments))
+
+
+def _sum_event(value: Value, consumed: int = 0) -> Value:
+    """Σ over the event axes that the density left."""
+    rank = len(value.shape) - consumed
+    if rank <= 0:
+        return value.with_(shape=())
+    dims = "-1" if rank == 1 else f"({', '.join(str(-i) for i in range(rank, 0, -1))})"
+    return value.with_(code=f"{value.at(ATOM)}.sum({dims})", shape=(), binds=ATOM)
+
+
+# ---------------------------------------------------------------- divergences
+def analytic_kl(low: Lowering, q: Term, p: Term) -> Value:
+    """KL(q ‖ p) in closed form, event axes summed."""
+    q, p = unfused(low, q), unfused(low, p)
+    values = (*q.arguments, *p.arguments)
+    axes, _, aligned = low.broadcast(*values)
+    vector = q.dist.family in ("Categorical", "Dirichlet")
+    shape = max((v.shape for v in values), key=len)
+    function = low.scope.use(f"{snake(q.dist.family)}_kl")
+    value = Value(f"{function}({', '.join(v.code for v in aligned)})", axes, shape, draws=join_draws(*values))
+    return _sum_event(value.with_(shape=shape[:-1] if vector else shape))
+
+

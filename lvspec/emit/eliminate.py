@@ -1,0 +1,213 @@
+"""Collapsed latents: log Σ over their joint values, plate by plate (tensor variable elimination).
+
+    factors  log p(z_t | z_{t-1}), log p(x_t | z_t)      →  one number per example
+
+The innermost plates go first: latents that live there are summed out of the factors that touch them, and the
+result is multiplied over the plate's sites (added, in logs), because the sites are independent given what is
+left. Along an ordered plate whose sites reach back, the sum is a chain (emit/chains.py).
+Obermeyer et al. 2019, "Tensor variable elimination for plated factor graphs".
+"""
+
+from __future__ import annotations
+
+from lvspec.emit.chains import chain_sum
+from lvspec.emit.factors import Factor, bindings, reduce_plates
+from lvspec.emit.lower import Lowering
+from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws, lag_of, latent_of, shift_axis
+from lvspec.errors import InternalError
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+class Elimination:
+    """Sums the given axes out of the factors. `tilted`: whether questions may tilt the latents (posterior)."""
+
+    def __init__(self, low: Lowering, tilted: bool):
+        self.low = low
+        self.tilted = tilted
+
+    def plates(self, axis: str) -> frozenset[str]:
+        latent = self.low.spec.variable(latent_of(axis))
+        return frozenset(p for p in latent.plates if p not in self.low.plan.unrolled)
+
+    def run(self, factors: list[Factor], axes: list[str]) -> Value:
+        """log Σ over `axes` of the product of the factors; other enumerated axes, S and B stay."""
+        remaining = list(axes)
+        while remaining:
+            deepest = max(remaining, key=lambda a: (len(self.plates(a)), -remaining.index(a)))
+            group = [a for a in remaining if self.plates(a) == self.plates(deepest)]
+            later = [a for a in remaining if a not in group]
+            for component in self.components(group, factors):
+                touched = [f for f in factors if self.touches(f, component)]
+                rest = [f for f in factors if not self.touches(f, component)]
+                factors = [*rest, self.sum_out(component, touched, later)]
+            remaining = later
+        low = self.low
+        values = [reduce_plates(low, f.value, set(), f.mask) for f in factors]
+        axes_left, _, aligned = low.broadcast(*values)
+        code = " + ".join(v.code for v in aligned)
+        return Value(code, axes_left, (), 0 if len(values) > 1 else ATOM, draws=join_draws(*values))
+
+    def touches(self, factor: Factor, axes: list[str]) -> bool:
+        return any(shift_axis(a, -lag_of(a)) in axes for a in factor.axes if self.low.order.is_enumerated(a))
+
+    def components(self, group: list[str], factors: list[Factor]) -> list[list[str]]:
+        """Axes of the group that factors connect, in the order of the spec."""
+        left, found = list(group), []
+        while left:
+            component = [left.pop(0)]
+            grew = True
+            while grew:
+                linked = [f for f in factors if self.touches(f, component)]
+                more = [a for a in left if any(self.touches(f, [a]) for f in linked)]
+                component += more
+                left = [a for a in left if a not in more]
+                grew = bool(more)
+            found.append([a for a in group if a in component])
+        return found
+
+    def sum_out(self, component: list[str], factors: list[Factor], later: list[str]) -> Factor:
+        """One connected component summed out; what is left is a single factor."""
+        low = self.low
+        own_plates = set(self.plates(component[0]))
+        keep = own_plates | {p for f in factors for a in later if self.touches(f, [a]) for p in self.plates(a)}
+        factors = [self.within(f, keep) for f in factors]
+        if any(lag_of(a) for f in factors for a in f.axes if low.order.is_enumerated(a)):
+            value = chain_sum(self, component, factors)
+        else:
+            value = self.contraction(component, [self.settled(f) for f in factors])
+        needed = {p for a in later if any(self.touches(f, [a]) for f in factors) for p in self.plates(a)}
+        value = reduce_plates(low, value, needed)
+        name = "log_sum_" + "_".join(dict.fromkeys(latent_of(a) for a in component))
+        return Factor(name, low.scope.assign(name, value))
+
+    def within(self, factor: Factor, keep: set[str]) -> Factor:
+        """The factor with the plates multiplied out that none of the summed latents lives on."""
+        extra = {a for a in factor.value.axes if a in self.low.order.plates} - keep
+        if not extra:
+            return factor
+        value = reduce_plates(self.low, self.settled(factor), keep, factor.mask)
+        return Factor(factor.name, self.low.scope.assign(f"log_{factor.name}_sites", value), (), None, factor.own)
+
+    def settled(self, factor: Factor) -> Value:
+        """The factor as one tensor: initial clauses in place of the first sites."""
+        value = factor.value
+        if factor.initial:
+            variable = self.low.spec.variable(factor.name)
+            plate = next(p for p in variable.plates if self.low.spec.plate(p).ordered)
+            for site, first in reversed(list(enumerate(factor.initial))):
+                value = self.low.replace_site(value, first, plate, site)
+            value = self.low.scope.assign(f"log_{factor.name}", value)
+        return value
+
+    # ------------------------------------------------------------ plain sums
+    def contraction(self, component: list[str], values: list[Value]) -> Value:
+        """log Σ of a product without lags: one latent by a sum, several by pairwise contractions."""
+        low = self.low
+        values = [low.scope.assign("log_factor", v) if not v.code.isidentifier() else v for v in values]
+        values = self.tilt(component, values)
+        if len(component) == 1:
+            axes, _, aligned = low.broadcast(*values)
+            total = Value(" + ".join(v.code for v in aligned), axes, (), 0, draws=join_draws(*values))
+            if len(values) > 1:
+                total = low.scope.assign(f"log_joint_{latent_of(component[0])}", total)
+            at = axes.index(component[0]) - len(axes)
+            code = f"semiring.sum({total.code}, {at})"
+            return total.with_(code=code, axes=tuple(a for a in axes if a != component[0]), binds=ATOM)
+        return self.pairwise(component, values)
+
+    def tilt(self, component: list[str], values: list[Value]) -> list[Value]:
+        """Adds what a question (or a given value) adds to each latent's log-factor."""
+        if not self.tilted:
+            return values
+        values = list(values)
+        for axis in component:
+            full = ("B", *(p for p in self.low.order.sort(self.plates(axis))), axis)
+            tilt = self.tilt_of(axis, full)
+            host = next((i for i, v in enumerate(values) if set(full) <= set(v.axes)), None)
+            if host is None:
+                host = next(i for i, v in enumerate(values) if axis in v.axes)
+                values[host] = self.spread(values[host], full)
+            value = values[host]
+            name = latent_of(axis)
+            self.low.scope.line(f'if "{name}" in tilt:')
+            self.low.scope.line(f"    {value.code} = {value.code} + {align(tilt, value.axes).code}")
+        return values
+
+    def tilt_of(self, axis: str, full: tuple[str, ...]) -> Value:
+        """`tilt["z"]`, at the bound site of unrolled plates."""
+        latent = self.low.spec.variable(latent_of(axis))
+        sites = iter(axis.split("@")[0].split(".")[1:])
+        slots = [":"] + [next(sites) if p in self.low.plan.unrolled else ":" for p in latent.plates]
+        while slots and slots[-1] == ":":
+            slots.pop()
+        code = f'tilt["{latent.name}"]' + (f"[{', '.join(slots)}]" if slots else "")
+        return Value(code, full)
+
+    def spread(self, value: Value, full: tuple[str, ...]) -> Value:
+        """A factor repeated over the batch and the latent's plates, so that a tilt can differ over them."""
+        low = self.low
+        axes = low.order.sort({*value.axes, *full})
+        extents = [self.extent(a) if a not in value.axes else "-1" for a in axes]
+        aligned = align(value, axes)
+        name = low.scope.names.fresh(f"{value.code}_all")
+        low.scope.line(f"{name} = {aligned.at(ATOM)}.expand({', '.join(extents)})")
+        return value.with_(code=name, axes=axes)
+
+    def extent(self, axis: str) -> str:
+        """The length of an axis as Python."""
+        low = self.low
+        if axis == "B":
+            return "batch_rows(batch)" if low.scope.use("batch_rows") else ""
+        if axis == "S":
+            return "samples"
+        if axis in low.order.plates:
+            size = low.spec.plate(axis).size
+            return f"{low.mask(axis)}.shape[-1]" if size is None else low.size(size)
+        return low.size(low.spec.variable(latent_of(axis)).type.support.cardinality)
+
+    def nominal(self, axis: str) -> int:
+        low = self.low
+        if axis in ("S", "B"):
+            return {"S": max(low.plan.samples, 1), "B": low.sizes["B"]}[axis]
+        if axis in low.order.plates:
+            size = low.spec.plate(axis).size
+            return low.sizes[f"|{axis}|"] if size is None else size.evaluate(low.sizes)
+        return low.spec.variable(latent_of(axis)).type.support.cardinality.evaluate(low.sizes)
+
+    def pairwise(self, component: list[str], values: list[Value]) -> Value:
+        """Several latents: the order of pairwise contractions that opt_einsum finds."""
+        import opt_einsum
+
+        low = self.low
+        axes = low.order.union(*values)
+        if len(axes) > len(LETTERS):
+            raise InternalError(f"a sum over {len(axes)} axes at once")
+        letter = dict(zip(axes, LETTERS))
+        kept = [a for a in axes if a not in component]
+        subscripts = ",".join("".join(letter[a] for a in v.axes) for v in values)
+        output = "".join(letter[a] for a in kept)
+        shapes = [tuple(self.nominal(a) for a in v.axes) for v in values]
+        path, _ = opt_einsum.contract_path(f"{subscripts}->{output}", *shapes, shapes=True, optimize="auto-hq")
+        values = list(values)
+        for step in path:
+            pair = [values[i] for i in step]
+            values = [v for i, v in enumerate(values) if i not in step]
+            needed = {a for v in values for a in v.axes} | set(kept)
+            out = low.order.sort(a for v in pair for a in v.axes if a in needed)
+            values.append(self.contract(pair, out, letter))
+        return values[0]
+
+    def contract(self, pair: list[Value], out: tuple[str, ...], letter: dict[str, str]) -> Value:
+        low = self.low
+        inputs = ",".join("".join(letter[a] for a in v.axes) for v in pair)
+        equation = f"{inputs}->{''.join(letter[a] for a in out)}"
+        arguments = ", ".join(v.code for v in pair)
+        code = f'{low.scope.use("contract")}("{equation}", {arguments}, semiring=semiring)'
+        return low.scope.assign("log_sum", Value(code, out, draws=join_draws(*pair)))
+
+
+def collapsed_axes(low: Lowering, latents: list[str]) -> list[str]:
+    """The axes of collapsed latents: one each, or one per site of unrolled plates."""
+    return [axis_of(name, sites) for name in latents for sites in bindings(low, low.spec.variable(name))]
+

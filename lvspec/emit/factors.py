@@ -1,0 +1,130 @@
+"""The log-factors of a model over tensors with named axes: one for each random variable, and what masks it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+from lvspec.emit.densities import Term, log_density, lower_term
+from lvspec.emit.lower import Lowering
+from lvspec.emit.value import ATOM, Value, align, dim, latent_of
+from lvspec.ir.spec import Clause, Variable
+
+
+@dataclass(frozen=True)
+class Factor:
+    """log p(name | parents) at every site: `value` by the general clause, `initial` by those of the first sites.
+
+    mask: the batch entry that says where its ragged sites count ("x.mask"), None without ragged plates.
+    own: the axis of the latent whose own factor this is, where that latent is summed.
+    """
+
+    name: str
+    value: Value
+    initial: tuple[Value, ...] = ()
+    mask: str | None = None
+    own: str | None = None
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(a for v in (self.value, *self.initial) for a in v.axes))
+
+
+def bindings(low: Lowering, variable: Variable):
+    """The sites of unrolled plates that a variable lives on, each as a context of the lowering."""
+    plates = [p for p in variable.plates if p in low.plan.unrolled]
+    for sites in product(*(range(low.unrolled_count(p)) for p in plates)):
+        low.bound.update(zip(plates, sites))
+        yield sites
+        for plate in plates:
+            del low.bound[plate]
+
+
+def mask_of(low: Lowering, variable: Variable) -> str | None:
+    ragged = [p for p in variable.plates if low.spec.plate(p).ragged]
+    if not ragged:
+        return None
+    return f"{variable.name}.mask" if variable.role == "observed" else f"{ragged[-1]}.mask"
+
+
+def factors_of(low: Lowering, variable: Variable, fuse: bool = True) -> list[Factor]:
+    """The factors of one random variable: one, or one for each site of its unrolled plates."""
+    factors = []
+    ragged = [p for p in variable.plates if low.spec.plate(p).ragged]
+    bag = ragged[0] if len(ragged) == 1 and variable.role == "observed" and not variable.initial else None
+    for sites in bindings(low, variable):
+        target = low.root(variable.name)
+        label = "log_" + "_".join([variable.name, *map(str, sites)])
+
+        def density(clause: Clause, name: str) -> Value:
+            def lower(c: Clause) -> Value:
+                term = lower_term(low, c.body, variable.name, fuse)
+                return log_density(low, term, target, variable.name, _bag(low, term, bag))
+
+            value = low.with_bindings(clause, lower)
+            return low.scope.assign(name, value)
+
+        initial = tuple(density(c, f"{label}_at_{c.initial}") for c in variable.initial)
+        value = density(variable.general, label)
+        if bag is not None and bag not in value.axes:
+            factors.append(Factor(variable.name, value, (), None, target.enumerated))
+            continue
+        factors.append(Factor(variable.name, value, initial, mask_of(low, variable), target.enumerated))
+    return factors
+
+
+def _bag(low: Lowering, term: Term, bag: str | None) -> str | None:
+    """The plate whose tokens may be added up at once: no summed latent lives on it."""
+    if bag is None:
+        return None
+    summed = [latent_of(a) for v in term.arguments for a in v.axes if low.order.is_enumerated(a)]
+    return None if any(bag in low.spec.variable(name).plates for name in summed) else bag
+
+
+def mask_axes(low: Lowering, entry: str) -> tuple[str, ...]:
+    """The axes of a mask in the batch, `"x.mask"` or `"t.mask"`."""
+    owner = entry.partition(".")[0]
+    variable = next((v for v in low.spec.variables if v.name == owner), None)
+    plate = owner if variable is None else [p for p in variable.plates if low.spec.plate(p).ragged][-1]
+    within = low.spec.plate(plate).within
+    return ("B", within, plate) if within else ("B", plate)
+
+
+def masked(low: Lowering, value: Value, entry: str | None) -> Value:
+    """The value with 0 at the sites that do not count."""
+    if entry is None or mask_axes(low, entry)[-1] not in value.axes:
+        return value
+    mask = Value(f'batch["{entry}"]', mask_axes(low, entry))
+    axes = low.order.union(value, mask)
+    code = f"{low.scope.use('real_sites')}({align(value, axes).code}, {align(mask, axes, 0).code})"
+    return value.with_(code=code, axes=axes, binds=ATOM)
+
+
+def reduce_plates(low: Lowering, value: Value, keep: set[str], entry: str | None = None) -> Value:
+    """Σ over the sites of every plate that is not kept (log-factors of independent sites add up)."""
+    plates = [p.name for p in low.spec.plates]
+    for plate in sorted((a for a in value.axes if a in plates and a not in keep), key=plates.index, reverse=True):
+        if low.spec.plate(plate).ragged:
+            value = _ragged_sum(low, value, plate, entry or f"{plate}.mask")
+            entry = None
+        else:
+            value = value.with_(code=f"{value.at(ATOM)}.sum({dim(value, plate)})", axes=_without(value.axes, plate), binds=ATOM)
+    return value
+
+
+def _ragged_sum(low: Lowering, value: Value, plate: str, entry: str) -> Value:
+    axes = mask_axes(low, entry)
+    if set(axes) - set(value.axes):  # the mask varies over more than the value does
+        value = masked(low, value, entry)
+        return value.with_(code=f"{value.at(ATOM)}.sum({dim(value, plate)})", axes=_without(value.axes, plate), binds=ATOM)
+    at = dim(value, plate)
+    slots = [":" if a in axes else "None" for a in value.axes[: at + 1]]
+    while slots and slots[-1] == ":":
+        slots.pop()
+    mask = f'batch["{entry}"]' + (f"[{', '.join(slots)}]" if slots else "")
+    code = f"{low.scope.use('masked_sum')}({value.code}, {mask}, {at})"
+    return value.with_(code=code, axes=_without(value.axes, plate), binds=ATOM)
+
+
+def _without(axes: tuple[str, ...], plate: str) -> tuple[str, ...]:
+    return tuple(a for a in axes if a != plate)

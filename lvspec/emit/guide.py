@@ -1,0 +1,120 @@
+"""The guide in a program: each latent's factor q in the guide's order, drawn or laid out along an axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lvspec.emit.densities import Term, log_density, lower_term, snake, unfused
+from lvspec.emit.factors import bindings
+from lvspec.emit.program import Program
+from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws
+from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.plan import Plan
+
+
+@dataclass
+class Guide:
+    """terms: the q-factor of each latent with its arguments named (one per site of unrolled plates).
+    log_q: of enumerated latents, by axis; of sampled ones at their draw, by name."""
+
+    terms: dict[tuple, Term] = field(default_factory=dict)
+    log_q: dict[str, Value] = field(default_factory=dict)
+
+
+def write_guide(program: Program, plan: Plan, enumerated: list[str], scored: set[str]) -> Guide:
+    """Draws the sampled latents and tabulates q of the enumerated ones."""
+    low, guide = program.low, Guide()
+    for variable in plan.guide:
+        if variable.role != "guide":
+            continue
+        latent = plan.spec.variable(variable.name)
+        for sites in bindings(low, latent):
+            label = "_".join([variable.name, *map(str, sites)])
+            term = low.with_bindings(variable.general, lambda c: _named(program, lower_term(low, c.body, label), label))
+            guide.terms[(variable.name, sites)] = term
+            if variable.name in enumerated:
+                axis = axis_of(variable.name, sites)
+                target = Value("", axes=(axis,), integer=True, enumerated=axis)
+                value = log_density(low, term, target, variable.name)
+                guide.log_q[axis] = program.scope.assign(f"log_q_{label}", value)
+        if variable.name not in enumerated:
+            _draw(program, plan, latent, guide, scored)
+    return guide
+
+
+def _named(program: Program, term: Term, label: str) -> Term:
+    """The term with its arguments under names of their own: they are read several times."""
+    names = [a for a, _ in term.dist.arguments]
+    values = []
+    for name, value in zip(names, term.arguments):
+        plain = value.code.isidentifier() or not value.axes and not value.shape
+        values.append(value if plain else program.scope.assign(f"{name}_{label}", value))
+    return Term(term.dist, tuple(values))
+
+
+def _draw(program: Program, plan: Plan, latent, guide: Guide, scored: set[str]) -> None:
+    """`z ~ q`: base noise through the reparameterization, or a draw whose score enters the loss."""
+    low, scope, name = program.low, program.scope, latent.name
+    term = unfused(low, guide.terms[(name, ())])
+    family = FAMILIES[term.dist.family]
+    arguments = [low.concrete(v) for v in term.arguments]
+    rank = len(latent.type.shape) + (1 if family.name in ("Categorical",) else 0)
+    axes = low.order.sort({"S", *(() if latent.outside_batch else ("B",)), *latent.plates, *(a for v in arguments for a in v.axes)})
+    arguments = _full(program, arguments, axes, rank)
+    function = snake(family.name)
+    listed = ", ".join(a.code for a in arguments)
+    shape = "" if any("S" in a.axes for a in arguments) else ", (samples,)"
+    reparameterized = plan.latent(name).strategy == "reparameterization"
+    value = Value(name, axes, latent.type.shape, integer=latent.type.support.discrete)
+    if reparameterized:
+        noise = scope.names.fresh(f"{name}_noise")
+        fallback = f"{scope.use(f'{function}_noise')}({listed}{shape})"
+        scope.line(f'{noise} = draws["{name}"] if "{name}" in draws else {fallback}', scope.shape_comment(value))
+        drawn = value.with_(code=f"{scope.use(f'{function}_draw')}({listed}, {noise})")
+        note = "reparameterized"
+    else:
+        fallback = f"{scope.use(f'{function}_draw')}({listed}{shape})"
+        drawn = value.with_(code=f'draws["{name}"] if "{name}" in draws else {fallback}', binds=0)
+        note = "drawn from q, scored below"
+    drawn = scope.assign(name, drawn, note, own=True)
+    known = drawn.with_(draws=join_draws(Value("", draws=((name, ()),)), *arguments))
+    low.known[name] = known
+    if name in scored:
+        value = log_density(low, term, known, name)
+        guide.log_q[name] = scope.assign(f"log_q_{name}", value)
+
+
+def _full(program: Program, arguments: list[Value], axes: tuple[str, ...], rank: int) -> list[Value]:
+    """Arguments aligned to all axes of the draw but S; the first is repeated where none varies over an axis."""
+    low, scope = program.low, program.scope
+    inner = tuple(a for a in axes if a != "S" or any("S" in v.axes for v in arguments))
+    missing = [a for a in inner if not any(a in v.axes for v in arguments)]
+    aligned = [align(v, inner, rank if v.axes or v.shape else len(v.shape)) for v in arguments]
+    if missing or not any(set(inner) <= set(v.axes) for v in arguments):
+        extents = [extent_code(program, a) if a in missing else "1" for a in inner]
+        needs = [e for e in extents if e != "1"]
+        if needs:
+            ones = f"torch.ones({', '.join(extents)}{', 1' * rank}, dtype=self.zero.dtype, device=self.zero.device)"
+            first = aligned[0]
+            aligned[0] = first.with_(code=f"{first.at(1)} * {ones}", binds=1, axes=inner)
+    return [a.with_(code=_as_tensor(a)) for a in aligned]
+
+
+def _as_tensor(value: Value) -> str:
+    """Numbers as tensors: a draw needs a dtype and a device."""
+    number = value.code.replace(".", "", 1).replace("-", "", 1).isdigit()
+    return f"self.zero + {value.code}" if number or value.integer and value.code.startswith("self.") else value.code
+
+
+def extent_code(program: Program, axis: str) -> str:
+    """The length of an axis as Python."""
+    low = program.low
+    if axis == "B":
+        return f"{program.scope.use('batch_rows')}(batch)"
+    if axis == "S":
+        return "samples"
+    size = low.spec.plate(axis).size
+    return f"{low.mask(axis)}.shape[-1]" if size is None else low.size(size)
+
+
+__all__ = ["ATOM", "Guide", "extent_code", "write_guide"]

@@ -1,0 +1,385 @@
+"""Expressions of a spec as expressions over tensors with named axes.
+
+    emission[z[t]]     z enumerated:  self.emission                      axes (z,)       nothing is gathered
+                       z sampled:     self.emission[z]                   axes (S, B, t)
+    writer(words(x[<t]))              self.writer(self.words(previous(x, ...)))          axes (B, t)
+
+Each subexpression carries the axes that it varies over and no others, so it is computed once at that extent.
+Lagged sites are read by shifting the whole tensor; what a shift fills in at the first sites belongs to the
+initial clauses and is never used.
+"""
+
+from __future__ import annotations
+
+from lvspec.emit.calls import CALLS
+from lvspec.emit.scope import Scope
+from lvspec.emit.value import (
+    ALL,
+    ATOM,
+    FROM,
+    SUM,
+    UNARY,
+    AxisOrder,
+    Value,
+    align,
+    axis_of,
+    axis_to_event,
+    dim,
+    event_to_axis,
+    join_draws,
+    permute,
+    select,
+    shift_axis,
+    widen_draws,
+)
+from lvspec.errors import InternalError
+from lvspec.ir.dims import Dim
+from lvspec.ir.expr import (
+    Apply,
+    At,
+    Binding,
+    Call,
+    Expr,
+    Index,
+    Lag,
+    LocalRef,
+    Number,
+    ParamRef,
+    PlateIndex,
+    SiteOf,
+    SizeRef,
+    Stretch,
+    VariableRef,
+)
+from lvspec.ir.networks import NETWORKS
+from lvspec.ir.plan import Plan
+from lvspec.ir.spec import Variable
+
+
+class Lowering:
+    """Lowers the expressions of one program (a method of the module).
+
+    known: tensors by variable name (observed, given, sampled so far). summed: latents that are axes here.
+    bound: the sites of unrolled plates that are being written now.
+    """
+
+    def __init__(self, plan: Plan, scope: Scope, order: AxisOrder, summed: set[str]):
+        self.plan = plan
+        self.spec = plan.spec
+        self.scope = scope
+        self.order = order
+        self.summed = summed
+        self.known: dict[str, Value] = {}
+        self.bound: dict[str, int] = {}
+        self.locals: dict[str, Value] = {}
+        self.lets: dict[tuple, Value] = {}
+        self.networks = {n.name: n for n in plan.networks}
+        self.definitions = {v.name: v for v in (*self.spec.variables, *plan.guide) if v.role == "let"}
+        self.sizes = dict(plan.sizes)
+
+    # ------------------------------------------------------------ sizes and small helpers
+    def size(self, size: Dim) -> str:
+        """A symbolic size as Python: `2 * self.D`."""
+        return size_code(size)
+
+    def mask(self, plate: str) -> str:
+        return f'batch["{plate}.mask"]'
+
+    def lengths(self, plate: str, lead: tuple[str, ...]) -> str:
+        within = self.spec.plate(plate).within
+        axes = ("B", within) if within else ("B",)
+        return align(Value(f'batch["{plate}"]', axes), lead).code
+
+    def unrolled_count(self, plate: str) -> int:
+        return self.spec.plate(plate).size.evaluate(self.sizes)
+
+    def mask_along(self, value: Value, plate: str) -> str:
+        """The mask of `plate`, broadcastable against the axes of value up to the plate's."""
+        within = self.spec.plate(plate).within
+        axes = ("B", within, plate) if within else ("B", plate)
+        slots = [":" if a in axes else "None" for a in value.axes[: value.axes.index(plate) + 1]]
+        while slots and slots[-1] == ":":
+            slots.pop()
+        return self.mask(plate) + (f"[{', '.join(slots)}]" if slots else "")
+
+    # ------------------------------------------------------------ expressions
+    def lower(self, expr: Expr) -> Value:
+        return getattr(self, f"_{type(expr).__name__}")(expr)
+
+    def _Number(self, expr: Number) -> Value:
+        return Value(repr(expr.value), binds=UNARY if expr.value < 0 else ATOM, integer=isinstance(expr.value, int))
+
+    def _SizeRef(self, expr: SizeRef) -> Value:
+        return Value(size_code(expr.dim), binds=ATOM if expr.dim.terms[:1] == expr.dim.terms else SUM, integer=True)
+
+    def _ParamRef(self, expr: ParamRef) -> Value:
+        return Value(f"self.{expr.name}", shape=expr.type.shape)
+
+    def _LocalRef(self, expr: LocalRef) -> Value:
+        return self.locals[expr.name]
+
+    def _PlateIndex(self, expr: PlateIndex) -> Value:
+        if expr.plate in self.bound:
+            return Value(str(self.bound[expr.plate]), integer=True)
+        plate = self.spec.plate(expr.plate)
+        if plate.size is None:
+            code = f"torch.arange({self.mask(expr.plate)}.shape[-1], device=self.zero.device)"
+        else:
+            code = f"torch.arange({size_code(plate.size)}, device=self.zero.device)"
+        return Value(code, axes=(expr.plate,), integer=True)
+
+    def _SiteOf(self, expr: SiteOf) -> Value:
+        return self.lower(expr.base)
+
+    def _VariableRef(self, expr: VariableRef) -> Value:
+        return self.variable(expr, begin="0")
+
+    def variable(self, expr: VariableRef, begin: str) -> Value:
+        """A variable at the sites that the reference names; `begin` fills what precedes the first site."""
+        definition = self.definitions.get(expr.name)
+        value = self.let(definition) if definition is not None else self.root(expr.name)
+        plates = self.plates_of(expr.name)
+        for plate, site in zip(plates, expr.at):
+            if plate in self.bound:
+                continue  # already the bound site
+            if isinstance(site, Lag):
+                value = self.shifted(value, plate, site.k, begin)
+            elif isinstance(site, Stretch):
+                value = self.stretch(value, plate, site.reach, begin)
+            elif isinstance(site, At):
+                value = self.site_at(value, plate, self.lower(site.index))
+        return value
+
+    def plates_of(self, name: str) -> tuple[str, ...]:
+        if name in self.definitions:
+            return self.definitions[name].plates
+        return self.spec.variable(name).plates
+
+    def root(self, name: str) -> Value:
+        """A random or given variable at this site: a tensor, or an axis of its own where it is summed."""
+        if name in self.summed:
+            latent = self.spec.variable(name)
+            axis = axis_of(name, tuple(self.bound[p] for p in latent.plates if p in self.bound))
+            return Value("", axes=(axis,), integer=True, enumerated=axis)
+        value = self.known[name]
+        for plate in value.axes:
+            if plate in self.bound:
+                value = select(value, plate, str(self.bound[plate]))
+        return value
+
+    def let(self, variable: Variable) -> Value:
+        """A deterministic variable, computed once."""
+        key = (variable.name, tuple(self.bound[p] for p in variable.plates if p in self.bound))
+        if key not in self.lets:
+            saved, self.locals = self.locals, {}
+            value = self.clauses(variable, lambda clause: self.lower(clause.body))
+            self.lets[key] = self.scope.assign("_".join([variable.name, *map(str, key[1])]), self.concrete(value), own=True)
+            self.locals = saved
+        return self.lets[key]
+
+    def clauses(self, variable: Variable, lower) -> Value:
+        """The general clause, with the initial ones in place of its first sites."""
+        value = self.with_bindings(variable.general, lower)
+        plate = next((p for p in variable.plates if self.spec.plate(p).ordered), None)
+        for clause in reversed(variable.initial):
+            first = self.with_bindings(clause, lower)
+            value = self.replace_site(value, first, plate, clause.initial)
+        return value
+
+    def replace_site(self, value: Value, first: Value, plate: str, index: int) -> Value:
+        """`value` with site `index` taken from `first`."""
+        axes = self.order.union(value, first, Value("", axes=(plate,)))
+        rank = max(len(value.shape), len(first.shape))
+        code = (
+            f"{self.scope.use('replace_site')}({align(value, axes, rank).code}, {align(first, axes, rank).code}, "
+            f"{axes.index(plate)} - {len(axes) + rank}, {index})"
+        )
+        code = code.replace(f"{axes.index(plate)} - {len(axes) + rank}", str(axes.index(plate) - len(axes) - rank))
+        return Value(code, axes, value.shape or first.shape, draws=join_draws(value, first))
+
+    def with_bindings(self, clause, lower) -> Value:
+        saved = dict(self.locals)
+        for binding in clause.bindings:
+            self.bind(binding)
+        result = lower(clause)
+        self.locals = saved
+        return result
+
+    def bind(self, binding: Binding) -> None:
+        value = self.lower(binding.value)
+        if len(binding.names) == 1:
+            self.locals[binding.names[0]] = self.scope.assign(binding.names[0], self.concrete(value))
+            return
+        names = [self.scope.names.fresh(n) for n in binding.names]
+        # a split gives its argument here: the parts get their names at once
+        part = value.shape[-1].divided(len(names))
+        shape = (*value.shape[:-1], part)
+        comment = f"{self.scope.shape_comment(value.with_(shape=shape))} each"
+        self.scope.line(f"{', '.join(names)} = {value.at(ATOM)}.chunk({len(names)}, -1)", comment)
+        for source, name in zip(binding.names, names):
+            self.locals[source] = value.with_(code=name, shape=shape, binds=ATOM)
+
+    def concrete(self, value: Value) -> Value:
+        """The integers 0 .. K-1 along its axis, where a summed latent is used as a number."""
+        if value.enumerated is None:
+            return value
+        size = self.spec.variable(value.enumerated.split("@")[0].split(".")[0]).type.support.cardinality
+        return value.with_(code=f"torch.arange({size_code(size)}, device=self.zero.device)", enumerated=None)
+
+    # ------------------------------------------------------------ sites
+    def shifted(self, value: Value, plate: str, k: int, begin: str) -> Value:
+        value = value.with_(
+            axes=tuple(shift_axis(a, k) if self.order.is_enumerated(a) else a for a in value.axes),
+            enumerated=shift_axis(value.enumerated, k) if value.enumerated else None,
+        )
+        if plate not in value.axes:
+            return value
+        value = widen_draws(value, plate, FROM if k > 0 else ALL)
+        extra = f", {k}" if k != 1 else ""
+        code = f"{self.scope.use('previous')}({value.code}, {dim(value, plate)}, {begin}{extra})"
+        return value.with_(code=code, binds=ATOM)
+
+    def stretch(self, value: Value, plate: str, reach: str, begin: str) -> Value:
+        if not self.spec.plate(plate).ragged:
+            return axis_to_event(self.concrete(value), plate, self.spec.plate(plate).size)
+        if reach in ("before", "after"):
+            return self.shifted(value, plate, 1 if reach == "before" else -1, begin)
+        return widen_draws(value, plate, FROM if reach == "through" else ALL)
+
+    def site_at(self, value: Value, plate: str, index: Value) -> Value:
+        """The site of `plate` with the number `index`."""
+        rest = tuple(a for a in value.axes if a != plate)
+        return self.indexed(permute(value, (*rest, plate)).with_(axes=rest, shape=(Dim.of("|m|"), *value.shape)), index)
+
+    # ------------------------------------------------------------ indexing
+    def _Index(self, expr: Index) -> Value:
+        value = self.lower(expr.base)
+        for index in expr.indices:
+            if isinstance(index, PlateIndex) and index.plate not in self.bound:
+                value = event_to_axis(value, index.plate) if index.plate not in value.axes else self.diagonal(value, index)
+            else:
+                value = self.indexed(value, self.lower(index))
+        return value
+
+    def diagonal(self, value: Value, index: PlateIndex) -> Value:
+        return self.indexed(value, self._PlateIndex(index))
+
+    def indexed(self, value: Value, index: Value) -> Value:
+        """The first event axis at an integer: a new name, a constant, or a gather."""
+        if index.enumerated is not None and index.enumerated not in value.axes:
+            return event_to_axis(value, index.enumerated).with_(draws=join_draws(value, index))
+        index = self.concrete(index)
+        draws = join_draws(value, index)
+        if not index.axes:
+            slots = [":"] * len(value.axes) + [index.code]
+            return value.with_(code=f"{value.at(ATOM)}[{', '.join(slots)}]", shape=value.shape[1:], binds=ATOM)
+        if not set(index.axes) & set(value.axes):
+            slots = [":"] * len(value.axes) + [index.code]
+            axes = (*value.axes, *index.axes)
+            return Value(f"{value.at(ATOM)}[{', '.join(slots)}]", axes, value.shape[1:], integer=value.integer, draws=draws)
+        axes = self.order.union(value, index)
+        base = align(value, axes).code
+        code = f"{self.scope.use('pick')}({base}, {align(index, axes, 0).code}, {len(value.shape) - 1})"
+        return Value(code, axes, value.shape[1:], integer=value.integer, draws=draws)
+
+    # ------------------------------------------------------------ functions and networks
+    def _Call(self, expr: Call) -> Value:
+        return CALLS[expr.function](self, expr)
+
+    def broadcast(self, *values: Value) -> tuple[tuple[str, ...], int, list[Value]]:
+        """Common axes, the largest event rank, and the values aligned to them."""
+        values = [self.concrete(v) for v in values]
+        axes = self.order.union(*values)
+        rank = max(len(v.shape) for v in values)
+        return axes, rank, [align(v, axes, rank) for v in values]
+
+    def _Apply(self, expr: Apply) -> Value:
+        network = self.networks[expr.network]
+        value = self.argument(expr.args[0], network)
+        reads = network.option("reads", "site") if network.kind == "Module" else NETWORKS[network.kind].reads
+        module = f"self.{network.name}"
+        reach = expr.args[0].type.reach
+        if network.bank:
+            return self.from_bank(network, expr, value, reads)
+        if reads == "site":
+            if network.kind == "Embedding":
+                return self.embedded(network, value)
+            return value.with_(code=f"{module}({value.code})", shape=self.output(network), binds=ATOM)
+        plate = reach.plate
+        value = permute(value, (*(a for a in value.axes if a != plate), plate))
+        lead = value.axes[:-1]
+        if reads == "whole":
+            code = f"{module}({value.code}, {self.lengths(plate, lead)})"
+        elif reach.reach in ("after", "from"):
+            code = f"{module}.backwards({value.code}, {self.lengths(plate, lead)})"
+        else:
+            code = f"{module}({value.code})"
+        return value.with_(code=code, shape=self.output(network), binds=ATOM)
+
+    def argument(self, expr: Expr, network) -> Value:
+        if network.kind == "Embedding" and isinstance(expr, VariableRef):
+            return self.variable(expr, begin=size_code(network.arguments[0]))
+        return self.lower(expr)
+
+    def output(self, network) -> tuple[Dim, ...]:
+        last = network.arguments[-1]
+        return (last * 2,) if NETWORKS[network.kind].output == "2*out" else (last,)
+
+    def embedded(self, network, value: Value) -> Value:
+        shape = (network.arguments[1],)
+        if value.enumerated is None:
+            return value.with_(code=f"self.{network.name}({value.code})", shape=shape, integer=False, binds=ATOM)
+        table = f"self.{network.name}.weight"
+        if network.name in begin_embeddings(self.plan):
+            table += f"[: {size_code(network.arguments[0])}]"
+        return value.with_(code=table, shape=shape, integer=False, enumerated=None)
+
+    def from_bank(self, network, expr: Apply, value: Value, reads: str) -> Value:
+        """One of K alike networks: all of them where the index is summed, the drawn one where it is sampled."""
+        if len(expr.bank) != 1:
+            raise InternalError("banks with several indices are declined by the planner")
+        index = expr.bank[0]
+        chosen = self.lower(index)
+        time = (expr.args[0].type.reach.plate,) if reads != "site" else ()
+        lead = tuple(a for a in value.axes if a not in time)
+        module, shape = f"self.{network.name}", self.output(network)
+        axis = chosen.enumerated or (chosen.axes[0] if isinstance(index, PlateIndex) and chosen.axes else None)
+        draws = join_draws(value, chosen)
+        if axis is not None and axis in value.axes:
+            value = permute(value, (*(a for a in lead if a != axis), axis, *time))
+            return Value(f"{module}.paired({value.code})", value.axes, shape, draws=draws)
+        if axis is not None:
+            value = permute(value, (*lead, *time))
+            return Value(f"{module}.each({value.code})", (*lead, axis, *time), shape, draws=draws)
+        chosen = self.concrete(chosen)
+        axes = self.order.union(Value("", axes=lead), chosen)
+        picked = align(chosen, axes, 0).code if chosen.axes else f"torch.full((), {chosen.code}, device=self.zero.device)"
+        aligned = align(value, (*axes, *time))
+        return Value(f"{module}.at({picked}, {aligned.code})", (*axes, *time), shape, draws=draws)
+
+
+def size_code(size: Dim) -> str:
+    """A symbolic size as Python over the module's attributes: `2 * self.D`, `self.E + self.D`."""
+    parts = []
+    for names, c in sorted(size.terms, key=lambda t: (-len(t[0]), t[0])):
+        factors = ([] if c == 1 and names else [str(c)]) + [f"self.{n}" for n in names]
+        parts.append(" * ".join(factors))
+    return " + ".join(parts).replace("+ -", "- ") if parts else "0"
+
+
+def begin_embeddings(plan: Plan) -> set[str]:
+    """Embeddings that read a shifted sequence and so own a row for the begin symbol."""
+    from lvspec.ir.expr import walk
+
+    found = set()
+    for variable in (*plan.spec.variables, *plan.guide):
+        for clause in variable.clauses:
+            bodies = [b.value for b in clause.bindings] + ([clause.body] if clause.body is not None else [])
+            for node in (n for body in bodies for n in walk(body)):
+                if isinstance(node, Apply) and node.args and isinstance(node.args[0], VariableRef):
+                    sites = node.args[0].at
+                    shifted = any(isinstance(s, Lag) or (isinstance(s, Stretch) and s.reach in ("before", "after")) for s in sites)
+                    if shifted and any(n.name == node.network and n.kind == "Embedding" for n in plan.networks):
+                        found.add(node.network)
+    return found
+

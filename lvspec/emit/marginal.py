@@ -1,0 +1,23 @@
+"""Models without sampling: log p(x), its latents summed out exactly."""
+
+from __future__ import annotations
+
+from lvspec.emit.eliminate import Elimination, collapsed_axes
+from lvspec.emit.factors import factors_of
+from lvspec.emit.program import Program
+from lvspec.ir.plan import Plan
+
+
+def log_marginal(plan: Plan, imports: set[str], collapsed: list[str]) -> list[str]:
+    """The body of `log_marginal(self, batch, tilt, semiring)`: (B,)."""
+    program = Program(plan, imports, set(collapsed), ("batch", "tilt", "semiring"))
+    low, scope = program.low, program.scope
+    factors = [
+        f
+        for v in plan.spec.variables
+        if v.role == "observed" or v.name in collapsed
+        for f in factors_of(low, v)
+    ]
+    total = Elimination(low, tilted=bool(collapsed)).run(factors, collapsed_axes(low, collapsed))
+    scope.line(f"return {total.code}", scope.shape_comment(total))
+    return program.text()

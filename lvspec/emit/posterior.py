@@ -1,0 +1,49 @@
+"""What can be asked about the latents of a trained module."""
+
+from __future__ import annotations
+
+from lvspec.emit.guide import extent_code, write_guide
+from lvspec.emit.lower import size_code
+from lvspec.emit.program import Program
+from lvspec.emit.text import wrap
+from lvspec.ir.plan import Plan
+
+
+def latent_sizes(plan: Plan) -> dict[str, str]:
+    """How many values each exactly summed latent has, as Python."""
+    return {
+        p.name: size_code(plan.spec.variable(p.name).type.support.cardinality)
+        for p in plan.latents
+        if p.treatment in ("collapsed", "enumerated")
+    }
+
+
+def zero_tilts(plan: Plan, imports: set[str]) -> list[str]:
+    """`tilts = {"z": zeros (B, T, K)}`: the log-factors whose gradients are the answers."""
+    program = Program(plan, imports, set(), ("batch",))
+    items = []
+    for name, size in latent_sizes(plan).items():
+        axes = ("B", *plan.spec.variable(name).plates)
+        shape = ", ".join([*(extent_code(program, a) for a in axes), size])
+        items.append(f'"{name}": self.zero.expand({shape})')
+    return wrap(f"tilts = {{{', '.join(items)}}}", 2)
+
+
+def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
+    """q as an importance-weighted sample of the sampled latents; the tables of those summed under their guide."""
+    imports.add("weighted_posterior")
+    rows = [
+        "    def posterior(self, batch: dict, samples: int = 100) -> dict:",
+        '        """p(z | x) by draws of q with self-normalised weights; enumerated latents by their q."""',
+        "        batch, draws = self.prepare(batch), {}",
+        "        log_weight, drawn = self.log_weights(batch, draws, samples)",
+    ]
+    enumerated = [p.name for p in plan.latents if p.treatment == "enumerated"]
+    if not enumerated:
+        return [*rows, "        return weighted_posterior(drawn, log_weight)"]
+    imports.add("table_posterior")
+    program = Program(plan, imports, set(enumerated), ("batch", "draws", "samples"))
+    guide = write_guide(program, plan, enumerated, set())
+    tables = ", ".join(f'"{axis}": {value.code}' for axis, value in guide.log_q.items() if value.axes[:1] == ("B",))
+    rows += program.text()
+    return [*rows, "        return weighted_posterior(drawn, log_weight) | table_posterior({" + tables + "})"]

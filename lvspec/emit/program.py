@@ -1,0 +1,48 @@
+"""One method of the emitted module under construction: its lowering, its variables, its text."""
+
+from __future__ import annotations
+
+from lvspec.emit.lower import Lowering
+from lvspec.emit.scope import Scope
+from lvspec.emit.value import AxisOrder, Value
+from lvspec.ir.plan import Plan
+from lvspec.ir.spec import Variable
+
+
+class Program:
+    """Opens a method body: observed and given variables are tensors of the batch, read where first needed."""
+
+    def __init__(self, plan: Plan, imports: set[str], summed: set[str], arguments: tuple[str, ...] = ()):
+        self.plan = plan
+        self.scope = Scope(plan.spec, imports)
+        spec = plan.spec
+        names = {v.name for v in spec.variables} | {p.name for p in spec.plates}
+        self.scope.names.taken |= set(arguments)
+        self.order = AxisOrder(tuple(p.name for p in spec.plates), tuple(v.name for v in spec.of_role("latent")))
+        self.low = Lowering(plan, self.scope, self.order, summed)
+        self.inputs = [v for v in spec.variables if v.role in ("observed", "given")]
+        for variable in self.inputs:
+            self.low.known[variable.name] = input_value(variable)
+        self.scope.names.taken |= names
+
+    def text(self) -> list[str]:
+        """The body, with a line for every input that it reads."""
+        body = "\n".join(self.scope.lines)
+        header = [
+            f'        {v.name} = batch["{v.name}"]  # {self.scope.shape_comment(self.low.known[v.name])}'
+            for v in self.inputs
+            if _mentions(body, v.name)
+        ]
+        return [*header, *self.scope.lines]
+
+
+def input_value(variable: Variable) -> Value:
+    axes = (*(() if variable.outside_batch else ("B",)), *variable.plates)
+    return Value(variable.name, axes, variable.type.shape, integer=variable.type.support.discrete)
+
+
+def _mentions(body: str, name: str) -> bool:
+    """Whether the text uses a bare name (not an attribute, a keyword argument or a string)."""
+    import re
+
+    return re.search(rf"(?<![\w.\"]){re.escape(name)}(?![\w\"]|\s*=[^=])", body) is not None

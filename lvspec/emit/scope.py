@@ -1,0 +1,73 @@
+"""The statements of one emitted method, the names that it uses, and what it imports."""
+
+from __future__ import annotations
+
+import keyword
+
+from lvspec.emit.text import statement
+from lvspec.emit.value import ATOM, Value, latent_of
+from lvspec.ir.spec import Spec
+
+# names that an emitted file gives a meaning of its own
+RESERVED = {
+    "self", "torch", "nn", "batch", "draws", "samples", "semiring", "tilt", "math", "Model", "phase", "super", "range",
+    "len", "dict", "int", "lengths", "given", "n", "score", "elbo", "kl", "reconstruction", "loss", "weights",
+}  # fmt: skip
+
+
+class Names:
+    """Fresh Python names; those of the spec come first and keep their spelling."""
+
+    def __init__(self, taken: set[str]):
+        self.taken = set(taken) | RESERVED
+
+    def fresh(self, base: str) -> str:
+        name, i = base, 2
+        while name in self.taken or keyword.iskeyword(name):
+            name, i = f"{base}_{i}", i + 1
+        self.taken.add(name)
+        return name
+
+
+class Scope:
+    """A method under construction. `shown` maps an axis to how a shape comment shows it."""
+
+    def __init__(self, spec: Spec, imports: set[str], indent: int = 2):
+        self.spec = spec
+        self.imports = imports
+        self.names = Names(imports)
+        self.lines: list[str] = []
+        self.indent = indent
+
+    def use(self, function: str) -> str:
+        """A runtime function by name; it lands in the import line."""
+        self.imports.add(function)
+        return function
+
+    def line(self, code: str = "", comment: str = "") -> None:
+        self.lines.extend(statement(code, comment, self.indent) if code else [""])
+
+    def comment(self, text: str) -> None:
+        self.lines.append("    " * self.indent + "# " + text)
+
+    def assign(self, base: str, value: Value, note: str = "", own: bool = False) -> Value:
+        """`base = value  # (shape)`, and the value under its new name; `own`: the spec's name for just this."""
+        if value.code == base:
+            return value
+        name = base if own else self.names.fresh(base)
+        comment = ", ".join(filter(None, (self.shape_comment(value), note)))
+        self.line(f"{name} = {value.code}", comment)
+        return value.with_(code=name, binds=ATOM)
+
+    def shape_comment(self, value: Value) -> str:
+        parts = [self.show_axis(a) for a in value.axes] + [str(d) for d in value.shape]
+        return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+
+    def show_axis(self, axis: str) -> str:
+        if axis in ("S", "B"):
+            return axis
+        for plate in self.spec.plates:
+            if plate.name == axis:
+                return str(plate.size) if plate.size is not None else plate.name.upper()
+        size = self.spec.variable(latent_of(axis)).type.support.cardinality
+        return str(size)

@@ -1,0 +1,108 @@
+"""The distributions that a spec can name, as data: arguments, supports, and what is known of each.
+
+Names and argument names are those of torch.distributions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lvspec.ir import types as T
+from lvspec.ir.types import Support
+
+SIZED = Support("integer")  # the size is the last axis of the first given argument
+
+
+@dataclass(frozen=True)
+class Argument:
+    """name; support that its value must have; event axes that one variate takes of it ("vector": the
+    last axis, "square": the last two, "scalar": none); default number, or None when required;
+    one_of: exactly one of the arguments with the same tag is given (probs or logits)."""
+
+    name: str
+    support: Support = T.REAL
+    axes: str = "scalar"
+    default: float | None = None
+    one_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """variate: support of one value. event: "scalar" | "vector" (as long as its vector argument) | "structure".
+    reparameterized: torch gives a pathwise gradient. engine: False where it is parsed and checked
+    but no strategy scores it yet."""
+
+    name: str
+    arguments: tuple[Argument, ...]
+    variate: Support
+    event: str = "scalar"
+    reparameterized: bool = False
+    engine: bool = True
+
+    def argument(self, name: str) -> Argument | None:
+        return next((a for a in self.arguments if a.name == name), None)
+
+
+_LOC = Argument("loc")
+_SCALE = Argument("scale", T.POSITIVE, default=1.0)
+_P = dict(one_of="parameter")
+
+FAMILIES: dict[str, Family] = {
+    f.name: f
+    for f in (
+        Family("Categorical", (Argument("logits", axes="vector", **_P), Argument("probs", T.NONNEGATIVE, "vector", **_P)), SIZED),
+        Family("OneHotCategorical", (Argument("logits", axes="vector", **_P), Argument("probs", T.NONNEGATIVE, "vector", **_P)), T.SIMPLEX, "vector"),
+        Family("Bernoulli", (Argument("logits", **_P), Argument("probs", T.UNIT, **_P)), T.BOOLEAN),
+        Family("Binomial", (Argument("total_count", T.COUNT), Argument("logits", **_P), Argument("probs", T.UNIT, **_P)), T.COUNT),
+        Family("Geometric", (Argument("logits", **_P), Argument("probs", T.UNIT, **_P)), T.COUNT),
+        Family("Poisson", (Argument("rate", T.POSITIVE),), T.COUNT),
+        Family("Normal", (_LOC, _SCALE), T.REAL, reparameterized=True),
+        Family("Laplace", (_LOC, _SCALE), T.REAL, reparameterized=True),
+        Family("LogNormal", (_LOC, _SCALE), T.POSITIVE, reparameterized=True),
+        Family("StudentT", (Argument("df", T.POSITIVE), Argument("loc", default=0.0), _SCALE), T.REAL, reparameterized=True),
+        Family("Exponential", (Argument("rate", T.POSITIVE),), T.POSITIVE, reparameterized=True),
+        Family("Gamma", (Argument("concentration", T.POSITIVE), Argument("rate", T.POSITIVE, default=1.0)), T.POSITIVE, reparameterized=True),
+        Family("Beta", (Argument("concentration1", T.POSITIVE), Argument("concentration0", T.POSITIVE)), T.UNIT, reparameterized=True),
+        Family("Dirichlet", (Argument("concentration", T.POSITIVE, "vector"),), T.SIMPLEX, "vector", reparameterized=True),
+        Family("Uniform", (Argument("low", default=0.0), Argument("high", default=1.0)), T.REAL, reparameterized=True),
+        # parsed and checked; engines come with later issues
+        Family("MultivariateNormal", (Argument("loc", axes="vector"), Argument("covariance_matrix", axes="square", **_P), Argument("scale_tril", axes="square", **_P)), T.REAL, "vector", True, engine=False),
+        Family("NormalInverseWishart", (Argument("loc", axes="vector"), Argument("kappa", T.POSITIVE), Argument("df", T.POSITIVE), Argument("scale", axes="square")), T.REAL, "vector", engine=False),
+        Family("VonMisesFisher", (Argument("loc", axes="vector"), Argument("concentration", T.POSITIVE)), T.REAL, "vector", True, engine=False),
+        Family("TruncatedGeometric", (Argument("gamma", T.UNIT), Argument("max", T.COUNT)), T.COUNT, engine=False),
+        Family("Delta", (Argument("value"),), T.REAL, engine=False),
+        Family("Pointer", (Argument("weights", T.NONNEGATIVE), Argument("values", T.COUNT)), T.COUNT, engine=False),
+        Family("LinearChain", (Argument("unary", axes="vector"), Argument("pairwise", axes="square")), T.STRUCTURE, "structure", engine=False),
+        Family("SemiMarkov", (Argument("unary", axes="vector"), Argument("pairwise", axes="square"), Argument("length", axes="vector")), T.STRUCTURE, "structure", engine=False),
+        Family("TreeCRF", (Argument("spans"),), T.STRUCTURE, "structure", engine=False),
+        Family("PCFG", (Argument("root", axes="vector"), Argument("rules"), Argument("terminals", axes="square")), T.STRUCTURE, "structure", engine=False),
+        Family("DMV", (Argument("root", axes="vector"), Argument("stop"), Argument("attach")), T.STRUCTURE, "structure", engine=False),
+        Family("DependencyCRF", (Argument("arcs", axes="square"),), T.STRUCTURE, "structure", engine=False),
+    )
+}
+
+# pairs (q, p) whose Kullback-Leibler divergence the runtime has in closed form
+ANALYTIC_KL: tuple[tuple[str, str], ...] = (
+    ("Normal", "Normal"),
+    ("Categorical", "Categorical"),
+    ("Bernoulli", "Bernoulli"),
+    ("LogNormal", "LogNormal"),
+    ("Laplace", "Laplace"),
+    ("Gamma", "Gamma"),
+    ("Exponential", "Exponential"),
+    ("Beta", "Beta"),
+    ("Dirichlet", "Dirichlet"),
+    ("Poisson", "Poisson"),
+)
+
+# the family of a mean-field factor for a latent with this support, where no guide is written
+GUIDE_FAMILY: dict[str, str] = {
+    "integer": "Categorical",
+    "boolean": "Bernoulli",
+    "count": "Poisson",
+    "real": "Normal",
+    "positive": "LogNormal",
+    "nonnegative": "LogNormal",
+    "unit": "Beta",
+    "simplex": "Dirichlet",
+}

@@ -1,0 +1,44 @@
+"""The networks that a spec can declare, as data: sizes, options, and what each reads and gives.
+
+reads: "site" (one site at a time: stretches go through site by site), "causal" (a stretch, in order:
+under x[<t] the output at t has seen sites before t only), "whole" (needs all sites at once).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """sizes: names of the positional sizes; "hidden..." stands for any number of them.
+    input, output: event shape of one site, over the positional sizes ("integer": an id below sizes[0]);
+    `2*` for both directions. options: name → default."""
+
+    name: str
+    sizes: tuple[str, ...]
+    reads: str
+    input: str
+    output: str
+    options: tuple[tuple[str, object], ...] = ()
+
+
+NETWORKS: dict[str, Kind] = {
+    k.name: k
+    for k in (
+        Kind("Linear", ("in", "out"), "site", "in", "out", (("bias", True),)),
+        Kind("MLP", ("in", "hidden...", "out"), "site", "in", "out", (("activation", "relu"), ("dropout", 0.0), ("bias", True))),
+        Kind("Embedding", ("num", "dim"), "site", "integer", "dim"),
+        Kind("Dropout", ("in",), "site", "in", "in", (("p", 0.5),)),
+        Kind("LayerNorm", ("in",), "site", "in", "in"),
+        Kind("RNN", ("in", "out"), "causal", "in", "out", (("layers", 1), ("dropout", 0.0))),
+        Kind("GRU", ("in", "out"), "causal", "in", "out", (("layers", 1), ("dropout", 0.0))),
+        Kind("LSTM", ("in", "out"), "causal", "in", "out", (("layers", 1), ("dropout", 0.0))),
+        Kind("BiGRU", ("in", "out"), "whole", "in", "2*out", (("layers", 1), ("dropout", 0.0))),
+        Kind("BiLSTM", ("in", "out"), "whole", "in", "2*out", (("layers", 1), ("dropout", 0.0))),
+        # a user's own nn.Module: Module(pkg.mod.Class, in=[...], out=[...], reads=site)
+        Kind("Module", ("in", "out"), "site", "in", "out", (("reads", "site"),)),
+    )
+}
+
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus", "gelu", "elu", "silu")

@@ -1,0 +1,86 @@
+"""What the planner decided, as data: per latent a strategy with its reasons, and how they compose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lvspec.ir.spec import Network, Spec, Variable
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One training step at the nominal sizes. flops: multiply-adds, forward and backward; bytes: peak of temporaries."""
+
+    flops: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class LatentPlan:
+    """What is done with one latent.
+
+    strategy: enumeration | dynamic_programming | conjugacy | reparameterization | reinforce | gumbel_softmax | none.
+    treatment: collapsed (log-sum inside the expectation, no guide factor) | enumerated (summed under its
+        guide factor q) | sampled.
+    exact: no Monte-Carlo error from this latent. biased: only ever on request.
+    guide: written | derived | none.
+    kl: analytic | sampled (log q - log p at the draw) | none (collapsed); kl_why says why not analytic.
+    why: in one sentence. declined: (strategy, reason) for each strategy that was not chosen.
+    """
+
+    name: str
+    strategy: str
+    treatment: str
+    exact: bool
+    biased: bool
+    why: str
+    cost: Cost
+    declined: tuple[tuple[str, str], ...]
+    guide: str = "none"
+    kl: str = "none"
+    kl_why: str = ""
+
+
+@dataclass(frozen=True)
+class Elimination:
+    """Collapsed latents that are summed together, in this order; `chain`: the ordered plate along which
+    the sum is a dynamic program (None: plain enumeration)."""
+
+    latents: tuple[str, ...]
+    chain: str | None
+    order: int  # how many previous sites a site reads (0 without a chain)
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A spec with its inference.
+
+    guide: the q-factors in force, written or derived (and the let variables they read).
+    networks: the spec's, and those of derived guides.
+    objective: "log_marginal" when everything is exact and collapsed, else "elbo".
+    formula: the objective as a person writes it.
+    samples: draws per example, S (1 where a single one is enough; leave-one-out needs two or more).
+    sizes: the numbers that the costs were computed with. nominal: those of them that only data know,
+        with B for the batch and |t| for plates.
+    """
+
+    spec: Spec
+    latents: tuple[LatentPlan, ...]
+    eliminations: tuple[Elimination, ...]
+    guide: tuple[Variable, ...]
+    networks: tuple[Network, ...]
+    objective: str
+    formula: str
+    samples: int
+    sizes: tuple[tuple[str, int], ...]
+    nominal: tuple[str, ...]
+    # fixed plates whose sites are written out one by one, because something reads them together
+    unrolled: tuple[str, ...] = ()
+
+    def latent(self, name: str) -> LatentPlan:
+        return next(p for p in self.latents if p.name == name)
+
+    @property
+    def sampled(self) -> tuple[str, ...]:
+        return tuple(p.name for p in self.latents if p.treatment == "sampled")

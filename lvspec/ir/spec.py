@@ -1,0 +1,187 @@
+"""A checked model: names resolved, shapes known, everything with its place in the source.
+
+Frozen data only. The front end builds a `Spec`; the planner reads it and never changes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lvspec.errors import NOWHERE, Diagnostic, Source, Span
+from lvspec.ir.dims import Dim, Shape
+from lvspec.ir.expr import Binding, Choice, Dist, Expr
+from lvspec.ir.types import Type
+
+
+@dataclass(frozen=True)
+class Size:
+    """`K: 45`, or `V: vocabulary(x)`: known only from data (then `of` names the variable).
+
+    source: number | vocabulary | categories | features.  value: the number; for sizes from data the
+    nominal one that prices use (overridable, printed by explain).
+    """
+
+    name: str
+    source: str
+    value: int
+    of: str | None = None
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A set of sites. The batch plate is implied and never listed.
+
+    kind: sequence (ordered, ragged) | bag (unordered, ragged) | fixed (size) | segments | latent_length.
+    within: the ragged plate it is nested in. end: the symbol that stops a sequence (a site like any other).
+    options: what a kind without an engine yet was written with (max=..., length=...).
+    """
+
+    name: str
+    kind: str
+    size: Dim | None = None
+    within: str | None = None
+    end: str | None = None
+    options: tuple[tuple[str, object], ...] = ()
+    span: Span = field(default=NOWHERE, compare=False)
+
+    @property
+    def ordered(self) -> bool:
+        return self.kind in ("sequence", "segments", "latent_length")
+
+    @property
+    def ragged(self) -> bool:
+        return self.kind != "fixed"
+
+
+@dataclass(frozen=True)
+class Param:
+    """A free tensor. init: (function, numbers), e.g. ("normal", (0.0, 0.1)); None is the default
+    normal(0, 1) (it breaks the symmetry between states). options: what has no engine yet
+    (per_example, tied, prior)."""
+
+    name: str
+    shape: Shape
+    init: tuple[str, tuple[float, ...]] | None = None
+    frozen: bool = False
+    options: tuple[tuple[str, object], ...] = ()
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A declared network. arguments: sizes in the order of ir/networks.py; options: activation, layers, ...
+
+    bank: leading sizes for a bank of K alike networks, `expert[K]: Linear(H, E)`.
+    path: for `Module`, the dotted path of a user's own class.
+    derived: made by the planner for a guide that nobody wrote.
+    """
+
+    name: str
+    kind: str
+    arguments: tuple[Dim, ...]
+    options: tuple[tuple[str, object], ...] = ()
+    bank: tuple[Dim, ...] = ()
+    path: str | None = None
+    derived: bool = False
+    span: Span = field(default=NOWHERE, compare=False)
+
+    def option(self, name: str, default=None):
+        return dict(self.options).get(name, default)
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One line of a variable's story: `z[0]: ...` has initial = 0, `z[t]: ...` has initial = None.
+
+    body: a Dist or Choice for random variables, an Expr for let variables, None for given ones.
+    """
+
+    body: Dist | Choice | Expr | None
+    initial: int | None = None
+    bindings: tuple[Binding, ...] = ()
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A node. role: latent | let | observed | given | guide (the q-factor of the latent of that name).
+
+    plates: in the order of the index `z[t, l]`. outside_batch: a global variable, one for the data set.
+    type: of one site (its `plates` repeat `plates`). clauses: initial ones by number, then the general one.
+    """
+
+    name: str
+    role: str
+    plates: tuple[str, ...]
+    type: Type
+    clauses: tuple[Clause, ...]
+    outside_batch: bool = False
+    span: Span = field(default=NOWHERE, compare=False)
+
+    @property
+    def general(self) -> Clause:
+        return next(c for c in self.clauses if c.initial is None)
+
+    @property
+    def initial(self) -> tuple[Clause, ...]:
+        return tuple(c for c in self.clauses if c.initial is not None)
+
+
+@dataclass(frozen=True)
+class Override:
+    """`infer: {z: reinforce(samples=8)}`."""
+
+    name: str
+    strategy: str
+    options: tuple[tuple[str, object], ...] = ()
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A number that depends on the step: ("constant", (v,)), ("linear", (from, to, steps)), ("cyclical", (from, to, period))."""
+
+    kind: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A model that passed every check.
+
+    infer: general settings of the `infer:` section (samples, budget_flops, budget_bytes, bound, nominal sizes).
+    kl_weight: schedule by latent name; "" is the default for all.
+    data, train: the sections as plain, checked values (see front/sections.py for their keys).
+    """
+
+    source: Source
+    name: str
+    class_name: str
+    description: str
+    sizes: tuple[Size, ...]
+    plates: tuple[Plate, ...]
+    params: tuple[Param, ...]
+    networks: tuple[Network, ...]
+    variables: tuple[Variable, ...]  # given, latent, let, observed, in an order that respects dependence
+    guide: tuple[Variable, ...]  # q-factors, and let variables that only the guide reads (role "let")
+    overrides: tuple[Override, ...] = ()
+    infer: tuple[tuple[str, object], ...] = ()
+    kl_weight: tuple[tuple[str, Schedule], ...] = ()
+    objective: tuple[tuple[str, object], ...] = ()
+    data: tuple[tuple[str, object], ...] = ()
+    train: tuple[tuple[str, object], ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
+
+    def variable(self, name: str) -> Variable:
+        return next(v for v in self.variables if v.name == name)
+
+    def plate(self, name: str) -> Plate:
+        return next(p for p in self.plates if p.name == name)
+
+    def of_role(self, role: str) -> tuple[Variable, ...]:
+        return tuple(v for v in self.variables if v.role == role)
+
+    def nominal(self) -> dict[str, int]:
+        """Numbers for every size: declared ones, and nominal ones where only data know."""
+        return {s.name: s.value for s in self.sizes}

@@ -1,0 +1,165 @@
+"""Spec → Plan: every strategy is asked about every latent; the first in order that is legal is taken.
+
+The order of the strategies is the policy: exact ones first (within the budget), then unbiased ones. A latent that
+no strategy takes, and an override that would be wrong, are errors with the reasons.
+"""
+
+from __future__ import annotations
+
+from lvspec.errors import Diagnostic, SpecError
+from lvspec.ir.distributions import ANALYTIC_KL
+from lvspec.ir.expr import Dist
+from lvspec.ir.plan import Elimination, LatentPlan, Plan
+from lvspec.ir.spec import Network, Spec, Variable
+from lvspec.plan.claims import Claim, Declined, View
+from lvspec.plan.components import find
+from lvspec.plan.derive import derive_guide
+from lvspec.plan.formula import formula
+from lvspec.plan.model import DEFAULT_SAMPLES, Model, study, unrolled_by, without_engine
+from lvspec.plan.strategies import NAMES, STRATEGIES
+
+
+def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
+    """The plan of a checked spec; SpecError where some latent has no legal strategy."""
+    model = study(spec, sizes)
+    problems = [*_overrides(model), *_engines(model)]
+    collapsible, barred = find(model)
+    asked = next((dict(o.options).get("samples") for o in spec.overrides if dict(o.options).get("samples")), None)
+    samples = int(asked or model.settings.get("samples") or DEFAULT_SAMPLES)
+    view = View(model, collapsible, barred, samples)
+    chosen: dict[str, tuple[str, Claim, tuple]] = {}
+    for latent in spec.of_role("latent"):
+        answers = {s.NAME: s.consider(view, latent) for s in STRATEGIES}
+        picked = _pick(model, latent, answers, problems)
+        if picked:
+            chosen[latent.name] = (picked, answers[picked], _declined(picked, answers))
+    _bound(model, chosen, problems)
+    if problems:
+        raise SpecError(spec.source, tuple(problems))
+    return _assemble(model, view, chosen)
+
+
+def _overrides(model: Model) -> list[Diagnostic]:
+    known = {v.name for v in model.spec.of_role("latent")}
+    return [
+        Diagnostic("unknown-strategy", o.span, f"`{o.strategy}` is no strategy for {o.name}", help=f"one of: {', '.join(NAMES)}")
+        for o in model.overrides.values()
+        if o.name in known and o.strategy not in NAMES
+    ]
+
+
+def _engines(model: Model) -> list[Diagnostic]:
+    """Observed variables that nothing can score yet."""
+    found = []
+    for variable in model.spec.of_role("observed"):
+        reason = without_engine(model, variable)
+        if reason:
+            found.append(Diagnostic("no-strategy", variable.span, f"{variable.name} cannot be scored: {reason}"))
+    return found
+
+
+def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
+    """Bounds other than the ELBO come later; a spec that asks for one is told so."""
+    bound = model.settings.get("bound")
+    if bound not in (None, "elbo") and any(c.treatment == "sampled" for _, c, _ in chosen.values()):
+        span = next((o.span for o in model.spec.overrides), model.spec.variables[0].span)
+        problems.append(Diagnostic("no-strategy", span, f"the bound `{bound}` has no engine yet", help="bound: elbo"))
+
+
+def _pick(model: Model, latent: Variable, answers: dict, problems: list[Diagnostic]) -> str | None:
+    override = model.overrides.get(latent.name)
+    if override is not None:
+        answer = answers.get(override.strategy)
+        if isinstance(answer, Claim):
+            return override.strategy
+        if answer is not None:
+            legal = [n for n, a in answers.items() if isinstance(a, Claim)]
+            problems.append(
+                Diagnostic(
+                    "override-refused",
+                    override.span,
+                    f"{override.strategy} is not legal for {latent.name}: {answer.reason}",
+                    help=f"legal here: {', '.join(legal)}" if legal else "remove the override to see every reason",
+                )
+            )
+        return None
+    for name, answer in answers.items():
+        if isinstance(answer, Claim) and not answer.biased:
+            return name
+    reasons = "; ".join(f"{n}: {a.reason}" for n, a in answers.items())
+    problems.append(Diagnostic("no-strategy", latent.span, f"no strategy for {latent.name} yet: {reasons}"))
+    return None
+
+
+def _declined(picked: str, answers: dict) -> tuple[tuple[str, str], ...]:
+    """Why the others were not taken; a legal one lost by its place in the order."""
+    rows = []
+    for name, answer in answers.items():
+        if name == picked:
+            continue
+        if isinstance(answer, Declined):
+            rows.append((name, answer.reason))
+        else:
+            rows.append((name, f"legal, but {picked} comes first: {'exact' if picked in NAMES[:3] else 'lower variance as a rule'}"))
+    return tuple(rows)
+
+
+def _assemble(model: Model, view: View, chosen) -> Plan:
+    spec = model.spec
+    treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
+    guide, networks = _guide(spec, treatment)
+    latents = []
+    for name, (strategy, claim, declined) in chosen.items():
+        origin = "none" if claim.treatment == "collapsed" else "written" if model.guide_of(name) else "derived"
+        kl, kl_why = _kl(model, name, treatment, guide)
+        latents.append(
+            LatentPlan(name, strategy, claim.treatment, claim.exact, claim.biased, claim.why, claim.cost, declined, origin, kl, kl_why)
+        )
+    scored = any(p.strategy == "reinforce" for p in latents)
+    sampled = any(p.treatment == "sampled" for p in latents)
+    samples = max(2, view.samples) if scored else int(model.settings.get("samples") or 1)
+    summed = {p.name for p in latents if p.treatment in ("collapsed", "enumerated")}
+    objective = "log_marginal" if all(p.treatment == "collapsed" for p in latents) else "elbo"
+    components = {id(c): c for n, c in view.collapsible.items() if treatment.get(n) == "collapsed"}
+    eliminations = tuple(Elimination(c.latents, c.chain, c.order, c.cost) for c in components.values())
+    return Plan(
+        spec=spec,
+        latents=tuple(latents),
+        eliminations=eliminations,
+        guide=guide,
+        networks=(*spec.networks, *networks),
+        objective=objective,
+        formula=formula(spec, tuple(latents)),
+        samples=samples if sampled else 1,
+        sizes=tuple(sorted(model.sizes.items())),
+        nominal=model.nominal,
+        unrolled=unrolled_by(model, summed),
+    )
+
+
+def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...], tuple[Network, ...]]:
+    """The written guide, and derived factors for sampled latents that it leaves out."""
+    guide, networks = list(spec.guide), []
+    written = {v.name for v in spec.guide if v.role == "guide"}
+    for latent in spec.of_role("latent"):
+        if treatment[latent.name] != "collapsed" and latent.name not in written:
+            factor, needed = derive_guide(spec, latent)
+            guide.append(factor)
+            networks += [n for n in needed if n.name not in {m.name for m in networks}]
+    return tuple(guide), tuple(networks)
+
+
+def _kl(model: Model, name: str, treatment: dict[str, str], guide: tuple[Variable, ...]) -> tuple[str, str]:
+    """Whether KL(q ‖ p) has a closed form here, and why not."""
+    if treatment[name] == "collapsed":
+        return "none", "summed out: no guide factor"
+    latent = model.spec.variable(name)
+    q = next(v for v in guide if v.name == name and v.role == "guide").general.body
+    collapsed = [r.name for r in model.reads[name] if treatment.get(r.name) == "collapsed"]
+    if collapsed:
+        return "sampled", f"its parent {collapsed[0]} is summed out inside the expectation"
+    for clause in latent.clauses:
+        p = clause.body
+        if not isinstance(p, Dist) or not isinstance(q, Dist) or (q.family, p.family) not in ANALYTIC_KL:
+            return "sampled", f"no closed form for KL({getattr(q, 'family', 'q')} ‖ {getattr(p, 'family', 'p')})"
+    return "analytic", ""

@@ -1,0 +1,48 @@
+"""What a strategy answers about a latent, and what it is asked with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lvspec.ir.plan import Cost
+from lvspec.plan.components import Component
+from lvspec.plan.model import Model
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The strategy is legal here. treatment and exact: see ir/plan.py."""
+
+    treatment: str
+    exact: bool
+    why: str
+    cost: Cost
+    biased: bool = False
+
+
+@dataclass(frozen=True)
+class Declined:
+    """The condition that failed, in words that a person can act on."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class View:
+    """model: the facts. collapsible: components of latents that may be log-summed together, by latent.
+    barred: why a finite latent is in none of them. samples: draws that sampling would take."""
+
+    model: Model
+    collapsible: dict[str, Component]
+    barred: dict[str, str]
+    samples: int
+
+
+def over_budget(model: Model, cost: Cost) -> str | None:
+    """Why a price is too high, with the line that raises the budget."""
+    flops, bytes_ = model.budget
+    if cost.flops > flops:
+        return f"{cost.flops:.2g} operations a step are over the budget of {flops:.2g} (infer: budget_flops)"
+    if cost.bytes > bytes_:
+        return f"{cost.bytes:.2g} bytes are over the budget of {bytes_:.2g} (infer: budget_bytes)"
+    return None

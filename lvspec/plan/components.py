@@ -1,0 +1,99 @@
+"""Which discrete latents may be log-summed exactly, and which of them must be summed together.
+
+A latent qualifies where it is finite, no guide factor speaks of it or reads it, and its readers reach its sites
+one by one. Latents that a factor connects form one component: it is summed, or sampled, as a whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import networkx as nx
+
+from lvspec.ir.plan import Cost
+from lvspec.plan.model import Model, finite_reason, is_chain, reach_reason, unrolled_by, without_engine
+from lvspec.plan.price import price_sum
+from lvspec.plan.reads import LAG
+
+SAMPLING = ("reparameterization", "reinforce", "gumbel_softmax")
+
+
+@dataclass(frozen=True)
+class Component:
+    """latents: in the order of the spec. chain: the ordered plate of a dynamic program, or None. order: how far
+    back a site reads. unrolled: fixed plates whose sites are summed jointly."""
+
+    latents: tuple[str, ...]
+    chain: str | None
+    order: int
+    unrolled: tuple[str, ...]
+    cost: Cost
+
+
+def find(model: Model) -> tuple[dict[str, Component], dict[str, str]]:
+    """Components by latent, and for the other finite latents why they are in none."""
+    barred = {}
+    for variable in model.spec.of_role("latent"):
+        reason = _barred(model, variable)
+        if reason:
+            barred[variable.name] = reason
+    while True:
+        free = [v.name for v in model.spec.of_role("latent") if v.name not in barred]
+        components = [_component(model, names) for names in _connected(model, free)]
+        crossing = {n: r for names, r in ((c.latents, _tangled(model, c)) for c in components) if r for n in names}
+        if not crossing:
+            return {n: c for c in components for n in c.latents}, barred
+        barred |= crossing
+
+
+def _barred(model: Model, variable) -> str | None:
+    name = variable.name
+    override = model.overrides.get(name)
+    if override is not None and override.strategy in SAMPLING:
+        return f"`infer` asks for {override.strategy}"
+    if model.guide_of(name) is not None:
+        return f"a guide factor q({name}) is written, so {name} is summed under it or drawn from it"
+    if any(r.name == name for reads in model.guide_reads.values() for r in reads):
+        return f"a guide factor reads {name}"
+    if variable.outside_batch:
+        return f"{name} lies outside the batch plate: its sum does not split into examples"
+    return without_engine(model, variable) or finite_reason(model, variable) or reach_reason(model, name)
+
+
+def _connected(model: Model, names: list[str]) -> list[tuple[str, ...]]:
+    graph = nx.Graph()
+    graph.add_nodes_from(names)
+    for variable in model.random():
+        scope = [n for n in names if n == variable.name or any(r.name == n for r in model.reads[variable.name])]
+        graph.add_edges_from(zip(scope, scope[1:]))
+    return [tuple(n for n in names if n in group) for group in nx.connected_components(graph)]
+
+
+def _component(model: Model, names: tuple[str, ...]) -> Component:
+    unrolled = unrolled_by(model, set(names))
+    chain = next((p for n in names if is_chain(model, n) for p in _lagged_plates(model, n)), None)
+    order = max((r.lag for n in names for _, r in model.readers_of(n)), default=0)
+    return Component(names, chain, order, unrolled, price_sum(model, names, unrolled))
+
+
+def _lagged_plates(model: Model, name: str) -> list[str]:
+    return [p for _, r in model.readers_of(name) for p, way, _ in r.ways if way == LAG]
+
+
+def _tangled(model: Model, component: Component) -> str | None:
+    """Why plate-by-plate elimination cannot sum a component, or None."""
+    plates = {n: frozenset(model.spec.variable(n).plates) - set(component.unrolled) for n in component.latents}
+    for a in component.latents:
+        for b in component.latents:
+            if not (plates[a] <= plates[b] or plates[b] <= plates[a]):
+                return f"{a} and {b} live on plates that cross ({', '.join(sorted(plates[a] ^ plates[b]))}), so their sum does not split"
+    for name in component.latents:
+        lagged = _lagged_plates(model, name)
+        if len(set(lagged)) > 1:
+            return f"{name} reaches back along two plates, {' and '.join(sorted(set(lagged)))}"
+    if component.order > 1 and component.chain:
+        for variable in model.random():
+            lagging = any(r.name in component.latents and r.lag for r in model.reads[variable.name])
+            if lagging and variable.role == "observed" and component.order > 1:
+                return f"{variable.name} reads an earlier site in a chain of order {component.order}: no engine yet"
+    return None

@@ -1,0 +1,138 @@
+"""A mean-field guide for latents that nobody wrote one for: q(z | x) with a default reader network.
+
+What is read decides the network: a vector through an MLP, a sequence through an LSTM (a BiLSTM where the latent
+has a site per token), a bag through the mean of its word vectors. The parameters of q come out of one MLP.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from lvspec.errors import NOWHERE
+from lvspec.ir.dims import Dim
+from lvspec.ir.distributions import GUIDE_FAMILY
+from lvspec.ir.expr import Apply, Binding, Call, Dist, Expr, Here, Index, LocalRef, Number, PlateIndex, SiteOf, Stretch, VariableRef
+from lvspec.ir.spec import Clause, Network, Spec, Variable
+from lvspec.ir.types import POSITIVE, REAL, Reach, Type
+
+WIDTH = 64  # of derived word vectors, states and hidden layers
+
+# parameters of a factor and how each comes from a real number
+HEADS: dict[str, tuple[tuple[str, str | None], ...]] = {
+    "Categorical": (("logits", None),),
+    "Bernoulli": (("logits", None),),
+    "Normal": (("loc", None), ("scale", "softplus")),
+    "LogNormal": (("loc", None), ("scale", "softplus")),
+    "Poisson": (("rate", "softplus"),),
+    "Beta": (("concentration1", "softplus"), ("concentration0", "softplus")),
+    "Dirichlet": (("concentration", "softplus"),),
+}
+
+
+def derive_guide(spec: Spec, latent: Variable) -> tuple[Variable, tuple[Network, ...]]:
+    """q(latent | x) and the networks that it needs."""
+    networks: list[Network] = []
+    sequence = next((p for p in latent.plates if spec.plate(p).ragged), None)
+    features = [f for v in spec.of_role("observed") + spec.of_role("given") for f in _read(spec, v, latent, sequence, networks)]
+    joined = features[0] if len(features) == 1 else _call("concat", features, _width(features), features[0].type.plates)
+    family = GUIDE_FAMILY[latent.type.support.kind]
+    heads = HEADS[family]
+    vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
+    size = prod(vector, start=Dim.of(1))
+    fixed = [p for p in latent.plates if not spec.plate(p).ragged]
+    copies = prod((spec.plate(p).size for p in fixed), start=Dim.of(1))
+    out = size * len(heads) * copies
+    head = Network(f"guide_{latent.name}", "MLP", (_width(features), Dim.of(WIDTH), out), derived=True)
+    networks.append(head)
+    plates = joined.type.plates
+    raw: Expr = Apply(head.name, (), (joined,), type=Type((out,), REAL, plates))
+    shape = (*(spec.plate(p).size for p in fixed), size * len(heads))
+    if fixed:
+        raw = Call("reshape", (raw, *(Number(0) for _ in shape)), type=Type(shape, REAL, plates))
+        raw = Index(raw, tuple(PlateIndex(p) for p in fixed), type=Type(shape[-1:], REAL, latent.plates))
+    body, bindings = _factor(family, raw, heads, vector, size, latent)
+    clause = Clause(body, bindings=bindings)
+    return Variable(latent.name, "guide", latent.plates, latent.type, (clause,), latent.outside_batch), tuple(networks)
+
+
+def _factor(family: str, raw: Expr, heads, vector, size: Dim, latent: Variable):
+    """The distribution over its parameters, split off one vector."""
+    part = Type(vector if family != "Bernoulli" or vector else (), REAL, latent.plates)
+    names = tuple(n for n, _ in heads)
+    if len(heads) == 1 and not vector:
+        raw = Index(raw, (Number(0),), type=part)
+    if len(heads) == 1 and len(vector) > 1:
+        raw = Call("reshape", (raw, *(Number(0) for _ in vector)), type=part)
+    if len(heads) == 1:
+        value = raw if heads[0][1] is None else Call(heads[0][1], (raw,), type=part.with_(support=POSITIVE))
+        return Dist(family, ((heads[0][0], value),), type=latent.type), ()
+    binding = Binding(names, Call("split", (raw, Number(len(heads))), type=raw.type))
+    arguments = []
+    for name, function in heads:
+        value: Expr = LocalRef(name, type=Type((size,), REAL, latent.plates))
+        if not vector:
+            value = Index(value, (Number(0),), type=part)
+        elif len(vector) > 1:
+            value = Call("reshape", (value, *(Number(0) for _ in vector)), type=part)
+        arguments.append((name, value if function is None else Call(function, (value,), type=part.with_(support=POSITIVE))))
+    return Dist(family, tuple(arguments), type=latent.type), (binding,)
+
+
+def _width(features: list[Expr]) -> Dim:
+    return sum((f.type.shape[-1] for f in features), start=Dim.of(0))
+
+
+def _call(function: str, args: list[Expr], size: Dim, plates: tuple[str, ...]) -> Call:
+    return Call(function, tuple(args), type=Type((size,), REAL, plates))
+
+
+def _read(spec: Spec, x: Variable, latent: Variable, sequence: str | None, networks: list[Network]) -> list[Expr]:
+    """x as a vector for this latent, or nothing where it cannot be read (a plate that they do not share)."""
+    if x.outside_batch:
+        return []
+    ragged = [p for p in x.plates if spec.plate(p).ragged]
+    if len(ragged) > 1:
+        return []
+    shared = tuple(p for p in x.plates if p in latent.plates and not spec.plate(p).ragged)
+    rest = tuple(p for p in x.plates if p not in shared and not spec.plate(p).ragged)
+    sites = tuple(Here(p) if p in shared else Stretch(p, "whole") for p in x.plates)
+    reach = Reach(ragged[0], "whole") if ragged else None
+    shape = (*(spec.plate(p).size for p in rest), *x.type.shape)
+    value: Expr = VariableRef(x.name, sites, type=Type(shape, x.type.support, shared, reach))
+    value = _as_vector(spec, x, value, networks)
+    if reach is None:
+        return [value]
+    return [_summary(spec, x, value, reach, sequence, networks)]
+
+
+def _as_vector(spec: Spec, x: Variable, value: Expr, networks: list[Network]) -> Expr:
+    """Symbols as vectors, several event axes as one."""
+    kind = value.type
+    if x.type.support.kind == "integer" and not kind.shape:
+        network = Network(f"read_{x.name}", "Embedding", (x.type.support.size, Dim.of(WIDTH)), derived=True)
+        if network not in networks:
+            networks.append(network)
+        return Apply(network.name, (), (value,), type=kind.with_(shape=(Dim.of(WIDTH),), support=REAL))
+    if len(kind.shape) == 1:
+        return value
+    total = prod(kind.shape, start=Dim.of(1))
+    return Call("flatten", (value,), type=kind.with_(shape=(total,), support=REAL))
+
+
+def _summary(spec: Spec, x: Variable, value: Expr, reach: Reach, sequence: str | None, networks: list[Network]) -> Expr:
+    """A stretch as one vector, or as one vector per site where the latent has such sites."""
+    size = value.type.shape[-1]
+    plates = value.type.plates
+    if not spec.plate(reach.plate).ordered and sequence != reach.plate:
+        return Call("mean", (value,), type=Type((size,), REAL, plates))
+    per_site = sequence == reach.plate
+    network = Network(f"scan_{x.name}", "BiLSTM" if per_site else "LSTM", (size, Dim.of(WIDTH)), derived=True)
+    networks.append(network)
+    out = Dim.of(WIDTH) * (2 if per_site else 1)
+    states = Apply(network.name, (), (value,), type=Type((out,), REAL, plates, reach))
+    if per_site:
+        return SiteOf(states, reach.plate, type=Type((out,), REAL, (*plates, reach.plate)))
+    return Call("last", (states,), type=Type((out,), REAL, plates))
+
+
+__all__ = ["NOWHERE", "derive_guide"]

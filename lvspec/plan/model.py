@@ -1,0 +1,121 @@
+"""What the planner knows of a model before it chooses: reads, the dependency graph, guides, sizes, budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.expr import Choice, Dist
+from lvspec.ir.spec import Override, Spec, Variable
+from lvspec.plan.reads import LAG, OVER, WIDE, Read, Reader
+
+BUDGET_FLOPS = 1e12  # multiply-adds of one step: about ten seconds on one core
+BUDGET_BYTES = 4 * 2**30
+NOMINAL = {"B": 32, "sites": 32}
+DEFAULT_SAMPLES = 4  # draws for leave-one-out: the least time × variance of 2, 4 and 8 in docs/estimators
+
+
+@dataclass(frozen=True)
+class Model:
+    """A spec seen by the planner. reads: by random variable. guide_reads: by latent with a written q-factor."""
+
+    spec: Spec
+    sizes: dict[str, int]
+    nominal: tuple[str, ...]
+    reads: dict[str, tuple[Read, ...]]
+    guide_reads: dict[str, tuple[Read, ...]]
+    overrides: dict[str, Override]
+    settings: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def budget(self) -> tuple[float, float]:
+        return (
+            float(self.settings.get("budget_flops") or BUDGET_FLOPS),
+            float(self.settings.get("budget_bytes") or BUDGET_BYTES),
+        )
+
+    def guide_of(self, name: str) -> Variable | None:
+        return next((v for v in self.spec.guide if v.name == name and v.role == "guide"), None)
+
+    def random(self) -> tuple[Variable, ...]:
+        return tuple(v for v in self.spec.variables if v.role in ("latent", "observed"))
+
+    def readers_of(self, name: str) -> list[tuple[Variable, Read]]:
+        """Random variables whose factor reads `name`, once for each way."""
+        return [(v, r) for v in self.random() for r in self.reads[v.name] if r.name == name]
+
+    def cardinality(self, name: str) -> int:
+        return self.spec.variable(name).type.support.cardinality.evaluate(self.sizes)
+
+    def extent(self, plate: str) -> int:
+        size = self.spec.plate(plate).size
+        return self.sizes[f"|{plate}|"] if size is None else size.evaluate(self.sizes)
+
+
+def study(spec: Spec, sizes: dict[str, int] | None) -> Model:
+    """The model with every size as a number: declared, given by the caller, or nominal."""
+    settings = dict(spec.infer)
+    known = spec.nominal() | {k: v for k, v in (settings.get("nominal") or {}).items()} | dict(sizes or {})
+    nominal = [s.name for s in spec.sizes if s.source != "number" and s.name not in (sizes or {})]
+    for name, default in (("B", NOMINAL["B"]), *((f"|{p.name}|", NOMINAL["sites"]) for p in spec.plates if p.ragged)):
+        if name not in known:
+            known[name] = default
+        nominal.append(name)
+    reader = Reader(spec, spec.guide)
+    reads = {v.name: reader.of_variable(v) for v in spec.variables if v.role in ("latent", "observed")}
+    guide_reads = {v.name: reader.of_variable(v) for v in spec.guide if v.role == "guide"}
+    overrides = {o.name: o for o in spec.overrides}
+    return Model(spec, known, tuple(nominal), reads, guide_reads, overrides, settings)
+
+
+# ---------------------------------------------------------------- facts that rules share
+def without_engine(model: Model, variable: Variable) -> str | None:
+    """Why a variable's distribution or plates cannot be scored yet, in plain words."""
+    for clause in variable.clauses:
+        body = clause.body
+        if isinstance(body, Choice):
+            return "a choice between two distributions (if / then / else) has no engine yet"
+        if isinstance(body, Dist):
+            if not FAMILIES[body.family].engine:
+                return f"{body.family} has no engine yet"
+            if body.through:
+                return f"a flow (`through {body.through[0][0]}`) has no engine yet"
+            if body.over or body.parts:
+                return "a structured distribution has no engine yet"
+    for plate in variable.plates:
+        kind = model.spec.plate(plate).kind
+        if kind in ("segments", "latent_length"):
+            return f"plate {plate} ({kind.replace('_', ' ')}) has no engine yet"
+    return None
+
+
+def finite_reason(model: Model, variable: Variable) -> str | None:
+    """Why a latent cannot be summed value by value, or None."""
+    if not variable.type.support.finite:
+        kind = variable.type.support.kind
+        return f"its support ({kind}) is {'unbounded' if kind == 'count' else 'continuous'}"
+    if variable.type.shape:
+        return f"{variable.name} is a vector of {variable.type.shape[0]} discrete values; declare a plate to sum them one by one"
+    return None
+
+
+def reach_reason(model: Model, name: str) -> str | None:
+    """Why other sites of a latent are reached in a way that no exact sum follows, or None."""
+    for reader, read in model.readers_of(name):
+        for plate, way, k in read.ways:
+            if way == WIDE:
+                return f"{reader.name} reads a whole stretch of {name} along {plate}, so every site depends on all others"
+            if way == LAG and k < 0:
+                return f"{reader.name} reads {name} ahead of its own site"
+    return None
+
+
+def is_chain(model: Model, name: str) -> bool:
+    """Whether some factor reads the latent at an earlier site."""
+    return any(way == LAG for _, read in model.readers_of(name) for _, way, _ in read.ways)
+
+
+def unrolled_by(model: Model, names: set[str]) -> tuple[str, ...]:
+    """Fixed plates whose sites are summed jointly: something reads a summed latent over them."""
+    plates = {p for n in names for _, r in model.readers_of(n) for p, way, _ in r.ways if way == OVER}
+    return tuple(p.name for p in model.spec.plates if p.name in plates)

@@ -1,0 +1,205 @@
+"""What a strategy costs: multiply-adds and bytes of one training step at the model's sizes.
+
+Every expression is priced at the extent that it varies over: a table of emissions once, a network under an
+enumerated latent K times. The backward pass costs twice the forward one.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, SiteOf, VariableRef
+from lvspec.ir.plan import Cost
+from lvspec.ir.spec import Variable
+from lvspec.plan.model import Model
+from lvspec.plan.reads import bodies
+
+FLOAT = 4  # bytes
+TRAINING = 3  # forward and backward, in forwards
+
+
+class Pricer:
+    """summed: latents that are laid out along axes; samples: draws S of the others."""
+
+    def __init__(self, model: Model, summed: set[str], samples: int = 1, unrolled: tuple[str, ...] = ()):
+        self.model = model
+        self.summed = summed
+        self.samples = samples
+        self.unrolled = unrolled
+        self.lets = {v.name: v for v in (*model.spec.variables, *model.spec.guide) if v.role == "let"}
+        self.networks = {n.name: n for n in model.spec.networks}
+        self.priced: set[str] = set()
+        self.flops = 0.0
+        self.bytes = 0.0
+
+    # ------------------------------------------------------------ extents
+    def axes(self, node) -> frozenset[str]:
+        """Named axes that an expression varies over: S, B, plates, enumerated latents (with lags and sites)."""
+        if isinstance(node, VariableRef):
+            return self._variable_axes(node)
+        own = frozenset(p for p in node.type.plates) if isinstance(node, Expr) and node.type.plates else frozenset()
+        inner = frozenset(a for c in node.children() for a in self.axes(c))
+        if isinstance(node, (Index, SiteOf)):
+            return inner | (own & {p.name for p in self.model.spec.plates} if isinstance(node, Index) else frozenset())
+        if isinstance(node, Call) and node.over:
+            inner = self._over(inner, node.over)
+        return inner
+
+    def _over(self, axes: frozenset[str], plate: str) -> frozenset[str]:
+        """What an expression varies over once plate is stacked: an unrolled plate's latents appear site by site."""
+        found = set(axes) - {plate}
+        if plate in self.unrolled:
+            for axis in list(found):
+                name = axis.split("@")[0]
+                if name in self.summed and plate in self.model.spec.variable(name).plates and "." not in axis:
+                    found.discard(axis)
+                    found |= {f"{name}.{i}" + axis[len(name) :] for i in range(min(self.model.extent(plate), 64))}
+        return frozenset(found)
+
+    def _variable_axes(self, node: VariableRef) -> frozenset[str]:
+        if node.name in self.lets:
+            let = self.lets[node.name]
+            return frozenset(a for c in let.clauses for b in bodies(c) for a in self.axes(b)) | frozenset(let.plates)
+        variable = self.model.spec.variable(node.name)
+        if node.name in self.summed:
+            lag = sum(getattr(s, "k", 0) for s in node.at)
+            axes = {node.name + (f"@{lag}" if lag else "")}
+            if any(type(s).__name__ == "Stretch" for s in node.at):
+                axes = set(self._over(frozenset(axes), next(s.plate for s in node.at if type(s).__name__ == "Stretch")))
+            return frozenset(axes)
+        sampled = {"S"} if variable.role == "latent" else set()
+        return frozenset(sampled | ({"B"} if not variable.outside_batch else set()) | set(variable.plates))
+
+    def extent(self, axes) -> float:
+        return prod(self.length(a) for a in axes)
+
+    def length(self, axis: str) -> int:
+        if axis == "S":
+            return self.samples
+        if axis == "B":
+            return self.model.sizes["B"]
+        name = axis.split("@")[0].split(".")[0]
+        if name in self.summed:
+            return self.model.cardinality(name)
+        return self.model.extent(name)
+
+    # ------------------------------------------------------------ prices
+    def expression(self, node) -> None:
+        """Adds the price of evaluating an expression; a let variable is paid for once."""
+        if isinstance(node, VariableRef) and node.name in self.lets:
+            if node.name not in self.priced:
+                self.priced.add(node.name)
+                for clause in self.lets[node.name].clauses:
+                    for body in bodies(clause):
+                        self.expression(body)
+            return
+        for child in node.children():
+            self.expression(child)
+        if isinstance(node, (VariableRef, ParamRef)) or not isinstance(node, Expr):
+            return
+        extent = self.extent(self.axes(node)) * self._events(node.type.shape)
+        if isinstance(node, Apply):
+            extent *= self._per_output(self.networks[node.network])
+        self.flops += TRAINING * extent
+        if not isinstance(node, Index):
+            self.bytes += FLOAT * self.extent(self.axes(node)) * self._events(node.type.shape)
+
+    def _events(self, shape) -> float:
+        return prod(d.evaluate(self.model.sizes) if set(d.names) <= set(self.model.sizes) else 1 for d in shape)
+
+    def _per_output(self, network) -> float:
+        """Multiply-adds for one output number."""
+        sizes = [d.evaluate(self.model.sizes) for d in network.arguments]
+        if network.kind in ("LSTM", "BiLSTM", "GRU", "BiGRU", "RNN"):
+            gates = {"LSTM": 4, "BiLSTM": 4, "GRU": 3, "BiGRU": 3, "RNN": 1}[network.kind]
+            return gates * (sizes[0] + sizes[1])
+        if network.kind == "Embedding":
+            return 1
+        return max(1.0, sum(a * b for a, b in zip(sizes, sizes[1:])) / sizes[-1])
+
+    def factor(self, variable: Variable) -> frozenset[str]:
+        """Adds the price of a log-factor, and gives the axes that it varies over."""
+        axes: set[str] = set()
+        for clause in variable.clauses:
+            for body in bodies(clause):
+                self.expression(body)
+                axes |= self.axes(body)
+        body = variable.general.body
+        if variable.role == "observed" or variable.name not in self.summed:
+            axes |= {"B", *(p for p in variable.plates)}
+        else:
+            axes |= {variable.name}
+        classes = 1.0
+        if isinstance(body, Dist) and body.family in ("Categorical", "OneHotCategorical"):
+            logits = body.arguments[0][1]
+            classes = self._events(logits.type.shape[-1:])
+            rows = self.extent(self.axes(logits))
+            self.flops += TRAINING * rows * classes
+            # a softmax over many classes runs in chunks: only the chosen symbol's number is kept
+            self.bytes += FLOAT * (self.extent(axes) + min(rows * classes, 2**20))
+        else:
+            self.flops += TRAINING * self.extent(axes) * self._events(variable.type.shape)
+            self.bytes += FLOAT * self.extent(axes)
+        return frozenset(axes)
+
+
+def price_sum(model: Model, component: tuple[str, ...], unrolled: tuple[str, ...]) -> Cost:
+    """Summing a connected set of latents out of every factor that reads one of them."""
+    pricer = Pricer(model, set(component), 1, unrolled)
+    touched = [v for v in model.random() if v.name in component or any(r.name in component for r in model.reads[v.name])]
+    scopes = [s for v in touched for s in _site_scopes(pricer, v, pricer.factor(v))]
+    latents = {a for s in scopes for a in s if _latent(a) in component}
+    outer = {"B"} | {p for n in component for p in model.spec.variable(n).plates if p not in unrolled}
+    scopes = [frozenset(s) & latents for s in scopes]
+    work = _chain_step(pricer, latents) if any("@" in a for a in latents) else _elimination(pricer, scopes, latents)
+    widest = max((prod(float(pricer.length(a)) for a in s) for s in scopes), default=1.0)
+    extent = pricer.extent(outer)
+    return Cost(pricer.flops + TRAINING * extent * work, pricer.bytes + FLOAT * extent * widest)
+
+
+def _latent(axis: str) -> str:
+    return axis.split("@")[0].split(".")[0]
+
+
+def _site_scopes(pricer: Pricer, variable: Variable, axes: frozenset[str]) -> list[frozenset[str]]:
+    """A factor's scope, once for each site of the unrolled plates that it lives on."""
+    sites = [p for p in variable.plates if p in pricer.unrolled]
+    if not sites:
+        return [axes]
+    count = min(prod(pricer.model.extent(p) for p in sites), 64)
+    return [frozenset(_at_site(pricer, a, i) for a in axes) for i in range(count)]
+
+
+def _at_site(pricer: Pricer, axis: str, site: int) -> str:
+    name = _latent(axis)
+    if "." in axis or name not in pricer.summed:
+        return axis
+    return f"{name}.{site}" + axis[len(name) :]
+
+
+def _chain_step(pricer: Pricer, latents: set[str]) -> float:
+    """One site of a dynamic program: the whole message, once for each state that arrives."""
+    message = prod(float(pricer.length(a)) for a in latents if "@" in a)
+    return message * sum(pricer.length(a) for a in latents if "@" not in a)
+
+
+def _elimination(pricer: Pricer, scopes: list[frozenset[str]], latents: set[str]) -> float:
+    """Σ over eliminated variables of the product of the sizes in their clique, smallest clique first."""
+    work, left = 0.0, set(latents)
+    while left:
+        cliques = {a: frozenset({a}).union(*(s for s in scopes if a in s)) for a in left}
+        chosen = min(sorted(left), key=lambda a: prod(float(pricer.length(b)) for b in cliques[a]))
+        work += prod(float(pricer.length(b)) for b in cliques[chosen])
+        scopes = [s for s in scopes if chosen not in s] + [cliques[chosen] - {chosen}]
+        left.discard(chosen)
+    return work
+
+
+def price_sampling(model: Model, name: str, samples: int) -> Cost:
+    """Every factor that depends on the latent, at S draws."""
+    pricer = Pricer(model, set(), samples)
+    for variable in model.random():
+        if variable.name == name or any(r.name == name for r in model.reads[variable.name]):
+            pricer.factor(variable)
+    return Cost(pricer.flops, pricer.bytes)
+

@@ -1,0 +1,109 @@
+"""How each factor of a model reaches each random variable, let variables looked through.
+
+    x[t]: Categorical(logits=emission[z[t]])          x reads z at this site
+    z[t]: Categorical(logits=transition[z[t-1]])      z reads z one site back
+    x[t]: Normal(sum(mean[l, z[t, l]] over l), 1)     x reads z over all sites of plate l
+    h[t]: writer(words(x[<t]))                        h reads x over a stretch
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lvspec.ir.expr import At, Call, Here, Lag, Stretch, VariableRef
+from lvspec.ir.spec import Clause, Spec, Variable
+
+# along one plate: this site, k sites back (or ahead), all sites of a fixed plate together, a stretch or a computed site
+HERE, LAG, OVER, WIDE = "here", "lag", "over", "wide"
+
+
+@dataclass(frozen=True)
+class Read:
+    """name is read; ways: (plate, way, k) for each of its plates."""
+
+    name: str
+    ways: tuple[tuple[str, str, int], ...]
+
+    def way(self, plate: str) -> tuple[str, int]:
+        return next(((w, k) for p, w, k in self.ways if p == plate), (HERE, 0))
+
+    @property
+    def lag(self) -> int:
+        return max((k for _, w, k in self.ways if w == LAG), default=0)
+
+
+def bodies(clause: Clause) -> list:
+    """A clause's own expressions: what its `where` binds, then its body."""
+    return [b.value for b in clause.bindings] + ([clause.body] if clause.body is not None else [])
+
+
+class Reader:
+    """Collects reads. `lets`: definitions by name, the guide's own included."""
+
+    def __init__(self, spec: Spec, guide: tuple[Variable, ...] = ()):
+        self.spec = spec
+        self.variables = {v.name: v for v in spec.variables}
+        self.lets = {v.name: v for v in (*spec.variables, *guide) if v.role == "let"}
+        self._cache: dict[str, tuple[Read, ...]] = {}
+
+    def of_variable(self, variable: Variable) -> tuple[Read, ...]:
+        found: dict[Read, None] = {}
+        for clause in variable.clauses:
+            for read in self.of_clause(clause):
+                found.setdefault(read)
+        return tuple(found)
+
+    def of_clause(self, clause: Clause) -> tuple[Read, ...]:
+        return tuple(dict.fromkeys(r for body in bodies(clause) for r in self.of(body, frozenset())))
+
+    def of(self, node, over: frozenset[str]) -> list[Read]:
+        if isinstance(node, VariableRef):
+            return self._reference(node, over)
+        if isinstance(node, Call) and node.over:
+            over = over | {node.over}
+        return [r for child in node.children() for r in self.of(child, over)]
+
+    def _reference(self, node: VariableRef, over: frozenset[str]) -> list[Read]:
+        found = [r for site in node.at if isinstance(site, At) for r in self.of(site.index, over)]
+        definition = self.lets.get(node.name) or self.variables[node.name]
+        ways = {p: _way(site, p in over, self._ragged(p)) for p, site in zip(definition.plates, node.at)}
+        if node.name not in self.lets:
+            return [*found, Read(node.name, tuple((p, *w) for p, w in ways.items()))]
+        return [*found, *(_through(r, ways) for r in self._let(node.name))]
+
+    def _let(self, name: str) -> tuple[Read, ...]:
+        if name not in self._cache:
+            self._cache[name] = ()
+            self._cache[name] = self.of_variable(self.lets[name])
+        return self._cache[name]
+
+    def _ragged(self, plate: str) -> bool:
+        return self.spec.plate(plate).ragged
+
+
+def _way(site, over: bool, ragged: bool) -> tuple[str, int]:
+    if isinstance(site, Here):
+        if not over:
+            return (HERE, 0)
+        return (WIDE, 0) if ragged else (OVER, 0)
+    if isinstance(site, Lag):
+        return (LAG, site.k)
+    if isinstance(site, Stretch) and not ragged:
+        return (OVER, 0)
+    return (WIDE, 0)
+
+
+def _through(read: Read, outer: dict[str, tuple[str, int]]) -> Read:
+    """A read inside a let variable, seen from where the let variable is read."""
+    ways = []
+    for plate, way, k in read.ways:
+        way_out, k_out = outer.get(plate, (HERE, 0))
+        if WIDE in (way, way_out):
+            ways.append((plate, WIDE, 0))
+        elif OVER in (way, way_out):
+            ways.append((plate, OVER, 0))
+        elif LAG in (way, way_out):
+            ways.append((plate, LAG, k + k_out) if k + k_out else (plate, HERE, 0))
+        else:
+            ways.append((plate, HERE, 0))
+    return Read(read.name, tuple(ways))

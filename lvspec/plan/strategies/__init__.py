@@ -1,0 +1,17 @@
+"""The strategies, in the order of preference: exact ones first, then unbiased ones, biased ones only on request.
+
+Each module has a NAME and `consider(view, latent) -> Claim | Declined`: it proves that it may be used for this
+latent and what it costs, or says which condition failed. Adding a strategy is adding a file and a line here.
+"""
+
+from lvspec.plan.strategies import (
+    conjugacy,
+    dynamic_programming,
+    enumeration,
+    gumbel_softmax,
+    reinforce,
+    reparameterization,
+)
+
+STRATEGIES = (dynamic_programming, enumeration, conjugacy, reparameterization, reinforce, gumbel_softmax)
+NAMES = tuple(s.NAME for s in STRATEGIES)

@@ -1,0 +1,30 @@
+"""Dynamic programming: the exact sum over a chain, one site at a time.
+
+    Σ_{z_1..z_T} Π_t p(z_t | z_{t-1}) p(x_t | z_t)     in O(T K²), not O(K^T)
+"""
+
+from __future__ import annotations
+
+from lvspec.plan.claims import Claim, Declined, View, over_budget
+from lvspec.plan.model import finite_reason, is_chain, without_engine
+
+NAME = "dynamic_programming"
+
+
+def consider(view: View, latent) -> Claim | Declined:
+    model, name = view.model, latent.name
+    reason = without_engine(model, latent) or finite_reason(model, latent)
+    if reason:
+        return Declined(reason)
+    if name not in view.collapsible:
+        return Declined(view.barred[name])
+    component = view.collapsible[name]
+    if not component.chain:
+        return Declined(f"no factor reads {name} at an earlier site of an ordered plate" if not is_chain(model, name) else "no ordered plate")
+    reason = over_budget(model, component.cost)
+    if reason:
+        return Declined(reason)
+    order = f"order-{component.order} " if component.order > 1 else ""
+    count = f"{len(component.latents)} latents" if len(component.latents) > 1 else f"{model.cardinality(name)} states"
+    why = f"{order}chain along {component.chain} ({count}): exact by one pass over the sites"
+    return Claim("collapsed", True, why, component.cost)
