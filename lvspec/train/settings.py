@@ -97,19 +97,36 @@ def _made(kind, entries: dict[str, object], where: str):
     if unknown:
         raise UsageError(f"{where}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items() if v is not None}
+    for f in fields(kind):
+        if f.name in values and not _fits(values[f.name], str(f.type)):
+            raise UsageError(f"{where}.{f.name}: expected {f.type.replace(' | None', '')}, found {values[f.name]!r}")
     return replace(kind(), **values)
 
 
+_TYPES = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+
+
+def _fits(value: object, annotation: str) -> bool:
+    """Whether a value is of an annotated type such as `int | None`; a truth value is no number."""
+    names = [n for n in annotation.split(" | ") if n != "None"]
+    return any(isinstance(value, _TYPES.get(n, tuple)) and (n == "bool" or not isinstance(value, bool)) for n in names)
+
+
 _CHOICES = {"optimizer": ("adam", "adamw", "sgd"), "schedule": ("constant", "linear", "cosine", "plateau")}
-_AT_LEAST_ONE = ("epochs", "batch_size", "restarts", "restart_steps")
+_ABOVE_ZERO = ("epochs", "steps", "batch_size", "batch_tokens", "validate_every", "restarts", "restart_steps")
+_NOT_NEGATIVE = ("learning_rate", "weight_decay", "momentum", "warmup", "clip", "patience", "seed")
 
 
 def _check(settings: TrainSettings) -> None:
     for name, allowed in _CHOICES.items():
         if getattr(settings, name) not in allowed:
             raise UsageError(f"train.{name}: {getattr(settings, name)!r} is none of {', '.join(allowed)}")
-    for name in _AT_LEAST_ONE:
-        if getattr(settings, name) < 1:
+    for name in _ABOVE_ZERO:
+        value = getattr(settings, name)
+        if value is not None and value < 1:
             raise UsageError(f"train.{name}: must be at least 1")
+    for name in _NOT_NEGATIVE:
+        if not 0 <= getattr(settings, name) < float("inf"):
+            raise UsageError(f"train.{name}: must not be negative")
     if not 0 <= settings.word_dropout < 1:
         raise UsageError("train.word_dropout: must be at least 0 and below 1")

@@ -102,7 +102,7 @@ class WithImportance(BagVAE):
     """BagVAE with log p(x) by self-normalised draws, as emitted modules offer it."""
 
     def importance(self, batch, samples):
-        log_weights = torch.stack([self(batch).elbo * 0 + self.log_weight(batch) for _ in range(samples)])
+        log_weights = torch.stack([self.log_weight(batch) for _ in range(samples)])
         weights = log_weights.softmax(0)
         log_prob = log_weights.logsumexp(0) - math.log(samples)
         effective = 1 / (weights**2).sum(0)

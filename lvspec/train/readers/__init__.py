@@ -7,7 +7,7 @@ A format is a pair: `records(path, options)` goes through the file once, `value(
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lvspec.errors import UsageError
@@ -63,7 +63,10 @@ def read(path: Path, wanted: Mapping[str, DataSettings], part: str = "train") ->
     named = {s.format for s in wanted.values() if s.format is not None}
     if len(named) > 1:
         raise UsageError(f"{path}: one file has one format, but the data section names {', '.join(sorted(named))}")
-    kind = FORMATS[named.pop() if named else format_of(path)]
+    named = named.pop() if named else format_of(path)
+    if named not in FORMATS:
+        raise UsageError(f"there is no format {named!r}; there are {', '.join(FORMATS)}")
+    kind = FORMATS[named]
     settings = tuple(wanted.items())
     if not settings:
         raise UsageError("nothing to read: the model has no observed variable")
@@ -74,8 +77,6 @@ def read(path: Path, wanted: Mapping[str, DataSettings], part: str = "train") ->
 
 def merged(settings: list[DataSettings]) -> DataSettings:
     """File-level options of all variables together: a header named by one holds for the file."""
-    from dataclasses import replace
-
     header = next((s.header for s in settings if s.header is not None), None)
     if header is None:
         header = any(isinstance(s.column, str) and not s.column.isdigit() for s in settings)

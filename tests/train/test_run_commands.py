@@ -1,0 +1,169 @@
+"""train, eval, infer and sample as a person types them: exit codes, what is on stdout, what is left on disk."""
+
+import json
+
+import pytest
+import torch
+from toy import HMM, BagVAE, Compiler, token_spec
+
+from lvspec.cli.main import main
+
+
+class Sampling(HMM):
+    """HMM with ancestral samples."""
+
+    def sample(self, n, given=None, lengths=None):
+        T = int(lengths["t"].max())
+        z = torch.distributions.Categorical(logits=self.start).sample((n,))
+        states, words = [], []
+        for _ in range(T):
+            states.append(z)
+            words.append(torch.distributions.Categorical(logits=self.emission[z]).sample())
+            z = torch.distributions.Categorical(logits=self.transition[z]).sample()
+        return {"z": torch.stack(states, 1), "x": torch.stack(words, 1), "t": lengths["t"]}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A directory with CoNLL-U files, and the compiler replaced by hand-written classes."""
+    monkeypatch.chdir(tmp_path)
+    for name, count in (("train", 60), ("dev", 20), ("test", 10)):
+        blocks = []
+        for i in range(count):
+            rows = [("the", "DET"), (f"noun{i % 5}", "NOUN"), ("runs", "VERB")][: 2 + i % 2]
+            blocks.append("".join(f"{k + 1}\t{w}\t_\t{t}\t_\t_\t_\t_\t_\t_\n" for k, (w, t) in enumerate(rows)))
+        (tmp_path / f"{name}.conllu").write_text("\n".join(blocks))
+    (tmp_path / "hmm.yaml").write_text("lvspec: 1\nname: hmm\n")
+    use(monkeypatch, Sampling)
+    return tmp_path
+
+
+def use(monkeypatch, model):
+    spec = token_spec(data=[("x", {"format": "conllu", "column": "form"})], train=[("epochs", 4), ("batch_size", 16)])
+    monkeypatch.setattr("lvspec.driver.compile_spec", Compiler(spec, model))
+
+
+TRAIN = ["train", "hmm.yaml", "--data", "train.conllu", "--valid", "dev.conllu", "--set", "train.learning_rate=0.1"]
+
+
+def test_train_then_eval_infer_and_sample(here, capsys):
+    assert main([*TRAIN, "--test", "test.conllu"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "runs/hmm\n"
+    assert "valid: dev.conllu" in err and err.count("log p(x)") == 4 and "best" in err
+    assert main(["eval", "runs/hmm", "--json", "--gold", "upos"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["data"] == "test part of the run's data" and report["examples"] == 10
+    rows = {(r["quantity"], r["how"]): r["value"] for r in report["figures"]}
+    assert rows["perplexity", "exact"] < rows["perplexity", "unigram (add-one) of x"]
+    assert 0 <= rows["v_measure", "mode of z against upos (3 clusters, 3 labels, 25 items)"] <= 1
+    assert main(["infer", "runs/hmm", "--data", "dev.conllu", "--limit", "3"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["record"] for line in lines] == [0, 1, 2]
+    assert lines[1]["x"] == ["the", "noun1", "runs"] and len(lines[1]["z"]["mode"]) == 3
+    assert sum(lines[1]["z"]["marginals"][0]) == pytest.approx(1, abs=1e-5)
+    assert main(["infer", "runs/hmm", "--top-words", "2"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert main(["sample", "runs/hmm", "-n", "2", "--length", "4"]) == 0
+    assert [len(line.split()) for line in capsys.readouterr().out.splitlines()] == [4, 4]
+
+
+def test_split_dev_gives_one_half_to_stopping_and_the_other_to_the_figure(here, capsys):
+    assert main([*TRAIN, "--split-dev", "--steps", "3", "--quiet"]) == 0
+    config = json.loads((here / "runs/hmm/config.json").read_text())
+    capsys.readouterr()
+    figures = []
+    for choice in ([], ["--data", "dev.conllu", "--split-dev"], ["--part", "valid"]):
+        assert main(["eval", "runs/hmm", "--json", *choice]) == 0
+        figures.append(json.loads(capsys.readouterr().out))
+    assert figures[0]["figures"] == figures[1]["figures"]
+    assert figures[2]["examples"] == config["examples"]["valid"] == 20 - figures[0]["examples"]
+
+
+def test_options_of_the_command_line_replace_the_spec_s(here):
+    options = ["--set", "sizes.K=2", "--set", "data.x.lower=true", "--column", "x=upos", "--seed", "3", "--steps", "2"]
+    assert main([*TRAIN, *options, "--out", "other", "--quiet"]) == 0
+    config = json.loads((here / "other/config.json").read_text())
+    assert config["sizes"] == {"K": 2, "V": 4}
+    assert config["data"]["x"]["column"] == "upos" and config["data"]["x"]["lower"] is True
+    assert config["train"]["seed"] == 3 and config["train"]["learning_rate"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--data", "nothing.conllu"], "nothing.conllu: no such file"),
+        (["--set", "train.epoch=3"], "unknown setting 'epoch'"),
+        (["--set", "data.y.lower=true"], "no variable 'y'"),
+        (["--set", "training.epochs=3"], "--set"),
+        (["--device", "cuda:99"], "--device"),
+        (["--device", "abacus"], "--device"),
+        (["--resume"], "no run to resume"),
+        (["--format", "xml"], "xml"),
+        (["--steps", "0"], "steps"),
+        (["--out", "train.conllu"], "train.conllu"),
+    ],
+)
+def test_wrong_usage_is_exit_2_with_the_reason(here, capsys, options, said):
+    assert main([*TRAIN, *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_damaged_run_is_exit_2(here, capsys):
+    assert main([*TRAIN, "--steps", "2", "--quiet"]) == 0
+    (here / "runs/hmm/config.json").write_text("{")
+    assert main(["eval", "runs/hmm"]) == 2
+    assert "damaged" in capsys.readouterr().err
+    assert main(["eval", "runs/none"]) == 2
+
+
+class Lost(BagVAE):
+    """BagVAE whose words become infinite at once."""
+
+    def forward(self, batch, draws=None, phase=None):
+        with torch.no_grad():
+            self.words.bias.fill_(float("inf"))
+        return super().forward(batch)
+
+
+def test_failed_training_is_exit_3_and_names_the_parameter(here, capsys, monkeypatch):
+    use(monkeypatch, Lost)
+    assert main([*TRAIN, "--quiet"]) == 3
+    assert "step 1: parameter words.bias is not finite" in capsys.readouterr().err
+
+
+def test_interrupted_training_is_exit_130_with_a_checkpoint_to_resume(here, capsys, monkeypatch):
+    import signal
+
+    class Interrupted(Sampling):
+        def forward(self, batch, draws=None, phase=None):
+            if self.step == 3:
+                signal.raise_signal(signal.SIGINT)
+            return super().forward(batch)
+
+    use(monkeypatch, Interrupted)
+    assert main([*TRAIN, "--quiet"]) == 130
+    assert (here / "runs/hmm/checkpoints/step-00000004.safetensors").is_file()
+    assert main([*TRAIN, "--quiet"]) == 2  # a run is there: say --resume
+    assert main([*TRAIN, "--quiet", "--resume"]) == 0
+
+
+def test_evaluation_of_a_run_whose_spec_was_edited_is_refused(here, capsys, monkeypatch):
+    assert main([*TRAIN, "--steps", "2", "--quiet"]) == 0
+    other = Compiler(token_spec(name="edited"), Sampling)
+    monkeypatch.setattr("lvspec.driver.compile_spec", other)
+    assert main(["eval", "runs/hmm"]) == 2
+    assert "has been changed" in capsys.readouterr().err
+
+
+def test_questions_that_a_model_cannot_answer_are_exit_2(here, capsys):
+    assert main([*TRAIN, "--steps", "2", "--quiet"]) == 0
+    for command, said in (
+        (["infer", "runs/hmm", "--latent", "y"], "no latent 'y'"),
+        (["eval", "runs/hmm", "--gold", "upos", "--latent", "y"], "no discrete latent"),
+        (["eval", "runs/hmm", "--gold", "pos"], "no column 'pos'"),
+        (["eval", "runs/hmm", "--checkpoint", "step-1"], "no checkpoint"),
+        (["sample", "runs/hmm", "--length", "2", "--png", "a.png"], "draws no pictures"),
+    ):
+        assert main(command) == 2
+        assert said in capsys.readouterr().err
