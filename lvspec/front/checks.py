@@ -1,0 +1,204 @@
+"""Checks over the whole file: sections, one namespace, sizes that data must have, and what nothing uses."""
+
+from __future__ import annotations
+
+import re
+
+from lvspec.front.context import Declarations, unknown
+from lvspec.front.dependence import edges, expressions
+from lvspec.front.names import did_you_mean
+from lvspec.front.nodes import Mapping
+from lvspec.front.problems import Problems
+from lvspec.front.story import Told
+from lvspec.ir.dims import Dim
+from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.expr import Apply, At, Call, Choice, Dist, Here, Lag, ParamRef, PlateIndex, SizeRef, Stretch, VariableRef
+from lvspec.ir.functions import FUNCTIONS
+from lvspec.ir.spec import Variable
+from lvspec.ir.types import Type
+
+SECTIONS = (
+    "lvspec", "name", "class", "description", "sizes", "plates", "given", "params", "networks", "latent", "let",
+    "observed", "guide", "infer", "objective", "train", "data", "views", "phases",
+)  # fmt: skip
+
+
+def check_section_names(root: Mapping, problems: Problems) -> None:
+    for entry in root.entries:
+        if entry.key.value not in SECTIONS:
+            known = did_you_mean(entry.key.value, SECTIONS, f"the sections are {', '.join(SECTIONS)}")
+            problems.error(
+                "unknown-section", entry.key.span, f"there is no section `{entry.key.value[:60]}`", help=known
+            )
+    if root.get("observed") is None and root.get("latent") is None:
+        problems.error(
+            "empty-model",
+            root.span,
+            "the spec has no random variable",
+            help="add `observed:` with a distribution, e.g. `x: Normal(0, 1)`",
+        )
+
+
+def gather_names(declared: Declarations, sections: list[dict[str, Told]], problems: Problems) -> None:
+    """Sizes, plates, parameters, networks and variables share one namespace; only a guide repeats a latent's name."""
+    rows = [(n, "size", s.span) for n, s in declared.sizes.items()]
+    rows += [(n, "plate", p.span) for n, p in declared.plates.items()]
+    rows += [(n, "parameter", p.span) for n, p in declared.params.items()]
+    rows += [(n, "network", w.span) for n, w in declared.networks.items()]
+    rows += [(n, f"{t.role} variable", t.span) for told in sections[:-1] for n, t in told.items()]
+    first: dict[str, tuple] = {}
+    for name, kind, span in sorted(rows, key=lambda r: r[2]):
+        if name in first:
+            notes = ((first[name][1], f"the {first[name][0]} is here"),)
+            problems.error(
+                "name-clash",
+                span,
+                f"`{name}` is a {kind} here and a {first[name][0]} elsewhere",
+                notes=notes,
+                help="give one of them another name",
+            )
+        else:
+            first[name] = (kind, span)
+        if kind == "network" and (name in FUNCTIONS or name in FAMILIES):
+            problems.error(
+                "name-clash",
+                span,
+                f"`{name}(...)` is a {'function' if name in FUNCTIONS else 'distribution'} already",
+                help="give the network another name",
+            )
+    for name, told in sections[-1].items():
+        if name in first and "variable" not in first[name][0]:
+            problems.error(
+                "name-clash",
+                told.span,
+                f"`{name}` is a {first[name][0]} already",
+                notes=((first[name][1], f"the {first[name][0]} is here"),),
+            )
+
+
+# ---------------------------------------------------------------- sizes from data
+def check_size_sources(declared: Declarations, variables: dict[str, Variable], problems: Problems) -> None:
+    """`vocabulary(x)` needs x to be an integer below just this size, `features(x)` a vector as long."""
+    for size in declared.sizes.values():
+        if size.of is None:
+            continue
+        data = {n: v for n, v in variables.items() if v.role != "let"}
+        if size.of not in data:
+            problems.error(
+                "size-source",
+                size.span,
+                f"`{size.name}` comes from `{size.of}`, which is no variable of the data",
+                help=did_you_mean(size.of, data, "name an observed or given variable"),
+            )
+            continue
+        variable = data[size.of]
+        if unknown(variable.type):
+            continue
+        fixed = tuple(declared.plates[p].size for p in variable.plates if declared.plates[p].size is not None)
+        shape = (*fixed, *variable.type.shape)
+        found = (shape[-1] if shape else None) if size.source == "features" else variable.type.support.size
+        if found != Dim.of(size.name):
+            what = "as many entries" if size.source == "features" else "as many values"
+            problems.error("size-source", size.span, f"`{size.name}` is to be the {size.source} of `{size.of}`, but `{size.of}` has not {what}: {_shown(variable.type)}",
+                           help=f"use `{size.name}` where `{size.of}` gets its {'shape' if size.source == 'features' else 'number of values'}")  # fmt: skip
+
+
+def _shown(kind: Type) -> str:
+    return f"it is {kind.support}" + (f" [{', '.join(map(str, kind.shape))}]" if kind.shape else ", a single value")
+
+
+# ---------------------------------------------------------------- what nothing uses
+def unused(
+    declared: Declarations,
+    variables: tuple[Variable, ...],
+    guide: tuple[Variable, ...],
+    mentioned: str,
+    problems: Problems,
+) -> None:
+    """Warnings for names that nothing reads. mentioned: the text of sections that may name anything."""
+    words = set(re.findall(r"\w+", mentioned)) | _words((*variables, *guide)) | _declared_words(declared)
+    kinds = (
+        ("size", declared.sizes),
+        ("plate", declared.plates),
+        ("parameter", declared.params),
+        ("network", declared.networks),
+    )
+    for kind, names in kinds:
+        for name, one in names.items():
+            if name not in words:
+                problems.warning("unused-name", one.span, f"nothing uses the {kind} `{name}`", help="remove it")
+    for variable in (*variables, *guide):
+        if variable.role == "let" and variable.name not in words:
+            problems.warning("unused-name", variable.span, f"nothing reads `{variable.name}`", help="remove it")
+    _unused_latents(variables, problems)
+
+
+def _unused_latents(variables: tuple[Variable, ...], problems: Problems) -> None:
+    read = {v.name for v in variables if v.role == "observed"}
+    links = edges(variables)
+    for _ in variables:  # at most one round a variable: each adds what the ones before read
+        more = {e.source for e in links if e.reader in read} - read
+        if not more:
+            break
+        read |= more
+    for variable in variables:
+        if variable.role == "latent" and variable.name not in read:
+            problems.warning(
+                "unused-latent",
+                variable.span,
+                f"no observed variable depends on the latent `{variable.name}`",
+                help="remove it, or let something observed read it",
+            )
+
+
+def _declared_words(declared: Declarations) -> set[str]:
+    found: set[str] = set()
+    dims = [d for p in declared.params.values() for d in p.shape]
+    dims += [d for n in declared.networks.values() for d in (*n.arguments, *n.bank)]
+    dims += [p.size for p in declared.plates.values() if p.size is not None]
+    for d in dims:
+        found.update(d.names)
+    for plate in declared.plates.values():
+        found.update(str(v) for _, v in plate.options)
+        found.update({plate.within} - {None})
+    for param in declared.params.values():
+        found.update(w for _, v in param.options for w in re.findall(r"\w+", str(v)))
+    return found
+
+
+def _words(variables: tuple[Variable, ...]) -> set[str]:
+    """Every name that the variables' clauses read, and the plates that they stand on."""
+    found: set[str] = set()
+    for variable in variables:
+        found.update(variable.plates)
+        for d in (*variable.type.shape, variable.type.support.size):
+            found.update(d.names if d is not None else ())
+        for clause in variable.clauses:
+            for dist in _dists(clause.body):
+                found.update(n for d in dist.copies for n in d.names)
+                found.update(name for name, _ in dist.through)
+                found.update({dist.over} - {None})
+            for expr in expressions(clause):
+                found.update(_of(expr))
+    return found
+
+
+def _dists(body) -> tuple[Dist, ...]:
+    return (body,) if isinstance(body, Dist) else (body.then, body.otherwise) if isinstance(body, Choice) else ()
+
+
+def _of(expr) -> set[str]:
+    match expr:
+        case ParamRef(name):
+            return {name}
+        case Apply(network, _, _):
+            return {network}
+        case VariableRef(name, sites):
+            return {name, *(s.plate for s in sites if isinstance(s, Here | Lag | Stretch | At))}
+        case Call(_, _, over):
+            return {over} - {None}
+        case PlateIndex(plate):
+            return {plate}
+        case SizeRef(dim):
+            return set(dim.names)
+    return set()

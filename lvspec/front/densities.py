@@ -1,0 +1,339 @@
+"""`Normal(loc, softplus(scale))[D]` → a `Dist` with every argument named, checked and filled in, and the type of one variate."""
+
+from __future__ import annotations
+
+from lvspec.errors import Span
+from lvspec.front import supports
+from lvspec.front import syntax as S
+from lvspec.front.context import UNKNOWN, Context, broken, unknown
+from lvspec.front.dims import to_dim
+from lvspec.front.expressions import elaborate
+from lvspec.front.names import did_you_mean
+from lvspec.ir import types as T
+from lvspec.ir.dims import Shape
+from lvspec.ir.distributions import FAMILIES, Argument, Family
+from lvspec.ir.expr import Binding, Call, Choice, Dist, Expr, Number
+from lvspec.ir.functions import FUNCTIONS
+from lvspec.ir.types import Support, Type
+
+_AXES = {"scalar": 0, "vector": 1, "square": 2}
+FLOWS = ("planar", "radial", "iaf", "maf", "affine", "coupling")
+_ANY_SHAPE = ("spans", "rules", "stop", "attach")  # of structured families: axes of their own
+
+
+def where(value: S.Value, ctx: Context) -> tuple[tuple[Binding, ...], Context]:
+    """The names that `where` binds, and the clause's surroundings with them."""
+    bindings = []
+    for bound in value.where:
+        for name in bound.names:
+            if name.name in ctx.names() or name.name in FUNCTIONS or name.name in FAMILIES:
+                ctx.problems.error(
+                    "name-clash", name.span, f"`{name.name}` has a meaning already", help="bind another name"
+                )
+        expr = _bound_value(bound, ctx)
+        bindings.append(Binding(tuple(n.name for n in bound.names), expr))
+        ctx = ctx.with_(locals={**ctx.locals, **{n.name: expr.type for n in bound.names}})
+    return tuple(bindings), ctx
+
+
+def _bound_value(bound: S.WhereBinding, ctx: Context) -> Expr:
+    node, count = bound.value, len(bound.names)
+    is_split = isinstance(node, S.Application) and isinstance(node.base, S.Name) and node.base.name == "split"
+    if is_split and len(node.arguments) == 1 and count > 1:
+        node = S.Application(
+            node.base, (*node.arguments, S.Literal(str(count), count, span=node.span)), node.keywords, span=node.span
+        )
+    expr = elaborate(node, ctx)
+    parts = (
+        expr.args[1].value
+        if isinstance(expr, Call) and expr.function == "split" and isinstance(expr.args[1], Number)
+        else 1
+    )
+    if parts != count and not unknown(expr):
+        ctx.problems.error("split-names", bound.names[0].span.to(bound.names[-1].span), f"{count} name{'s' * (count != 1)} for {parts} part{'s' * (parts != 1)}",
+                           help=f"e.g. `{', '.join(n.name for n in bound.names)} = split(..., {count})`" if count > 1 else "name each part")  # fmt: skip
+        return broken(node.span)
+    return expr
+
+
+def distribution(value: S.Value, ctx: Context, over: str | None = None) -> Dist | None:
+    """The distribution right of a colon (its `where` already bound), or None where there is none (then noted)."""
+    node, copies = value.body, ()
+    if isinstance(node, S.Along):
+        over, node = node.plate.name, node.body
+    if isinstance(node, S.Access) and isinstance(node.base, S.Application):
+        dims = [to_dim(i, ctx.declared.sizes, ctx.problems) for i in node.indices]
+        if any(d is None for d in dims):
+            return None
+        copies, node = tuple(d for d in dims if d is not None), node.base
+    family = _family(node, ctx)
+    if family is None or not isinstance(node, S.Application):
+        return None
+    arguments = _arguments(family, node, ctx)
+    kind = _variate(family, arguments, copies, ctx, node.span)
+    through = _through(value, kind, ctx)
+    if value.parts and family.event != "structure":
+        ctx.problems.error("misplaced-suffix", value.parts[0].span, f"`{family.name}` has no part to name with `with`")
+    return Dist(family.name, arguments, copies, over, through, tuple(p.name for p in value.parts), kind, value.span)
+
+
+def _family(node: S.Node, ctx: Context) -> Family | None:
+    base = node.base if isinstance(node, S.Application) else node
+    if isinstance(base, S.Name) and base.name in FAMILIES:
+        if isinstance(node, S.Application):
+            return FAMILIES[base.name]
+        ctx.problems.error(
+            "no-distribution", node.span, f"`{base.name}` has no arguments", help=f"write `{base.name}(...)`"
+        )
+    elif (
+        isinstance(node, S.Application)
+        and isinstance(base, S.Name)
+        and base.name not in ctx.names()
+        and base.name not in FUNCTIONS
+    ):
+        help = did_you_mean(
+            base.name, FAMILIES, f"the distributions are {', '.join(n for n, f in FAMILIES.items() if f.engine)}"
+        )
+        ctx.problems.error("unknown-distribution", base.span, f"there is no distribution `{base.name}`", help=help)
+    else:
+        ctx.problems.error("no-distribution", node.span, "a random variable is drawn from a distribution, and this is a value",
+                           help="write `Normal(..., ...)` or another distribution, or move the variable to `let:`")  # fmt: skip
+    return None
+
+
+# ---------------------------------------------------------------- arguments
+def _arguments(family: Family, node: S.Application, ctx: Context) -> tuple[tuple[str, Expr], ...]:
+    given: dict[str, Expr] = {}
+    texts: dict[str, str] = {}
+    places = _places(family, len(node.arguments))
+    if len(node.arguments) > len(places):
+        shown = ", ".join(a.name for a in family.arguments)
+        ctx.problems.error("arguments", node.arguments[len(places)].span, f"`{family.name}` takes {shown}, not {len(node.arguments)} arguments by place",
+                           help=f"name them: `{family.name}({_usage(family)})`")  # fmt: skip
+    for name, argument in [(a.name, n) for a, n in zip(places, node.arguments, strict=False)] + [
+        (k.name, v) for k, v in node.keywords
+    ]:
+        span = next((k.span for k, v in node.keywords if v is argument), argument.span)
+        if family.argument(name) is None:
+            known = [a.name for a in family.arguments]
+            ctx.problems.error(
+                "arguments",
+                span,
+                f"`{family.name}` has no argument `{name}`",
+                help=did_you_mean(name, known, f"it takes {', '.join(known)}"),
+            )
+        elif name in given:
+            ctx.problems.error("arguments", span, f"`{name}` is given twice")
+        else:
+            given[name] = elaborate(argument, ctx)
+            texts[name] = _text(argument)
+    _one_of(family, given, ctx, node.span)
+    filled = []
+    for argument in family.arguments:
+        if argument.name in given:
+            _check(family, argument, given[argument.name], texts[argument.name], ctx)
+            filled.append((argument.name, given[argument.name]))
+        elif argument.default is not None:
+            number = int(argument.default) if argument.default == int(argument.default) else argument.default
+            filled.append(
+                (argument.name, Number(number, type=Type(support=supports.of_number(number)), span=node.span))
+            )
+        elif argument.one_of is None:
+            ctx.problems.error(
+                "arguments",
+                node.span,
+                f"`{family.name}` needs `{argument.name}`",
+                help=f"write `{family.name}({_usage(family)})`",
+            )
+    return tuple(filled)
+
+
+def _places(family: Family, count: int) -> tuple[Argument, ...]:
+    """Arguments by place; logits and probs are always named, since the two differ only in meaning."""
+    return tuple(a for a in family.arguments if a.one_of is None)
+
+
+def _usage(family: Family) -> str:
+    shown = [f"{a.name}=..." for a in family.arguments if a.default is None]
+    tags = [a.name for a in family.arguments if a.one_of]
+    return ", ".join(s for s in shown if not tags or s.split("=")[0] not in tags[1:])
+
+
+def _one_of(family: Family, given: dict[str, Expr], ctx: Context, span: Span) -> None:
+    names = [a.name for a in family.arguments if a.one_of]
+    present = [n for n in names if n in given]
+    if names and len(present) != 1:
+        found = "both" if present else "neither"
+        ctx.problems.error("parameterization", span, f"`{family.name}` takes exactly one of {' and '.join(f'`{n}`' for n in names)}, and {found} is given",
+                           help=f"write `{family.name}({names[0]}=...)`")  # fmt: skip
+
+
+def _text(node: S.Node) -> str:
+    """A short expression as it would be typed in a proposed mend."""
+    match node:
+        case S.Name(name):
+            return name
+        case S.Literal(text, _):
+            return text
+        case S.Access(base, indices):
+            return f"{_text(base)}[{', '.join(map(_text, indices))}]"
+        case S.Application(base, arguments, _):
+            return f"{_text(base)}({', '.join(map(_text, arguments))})"
+        case S.Binary("subtract", left, right):
+            return f"{_text(left)}-{_text(right)}"
+    return "..."
+
+
+def _check(family: Family, argument: Argument, value: Expr, text: str, ctx: Context) -> None:
+    """Stretch, support and axes of one argument."""
+    if unknown(value):
+        return
+    if value.type.reach and not (family.name == "Pointer" and argument.name == "values"):
+        t = value.type.reach.plate
+        ctx.problems.error("whole-as-site", value.span, f"`{argument.name}` of {family.name} is needed at one site, and this is a whole stretch of `{t}`",
+                           label=supports.show(value.type), help=f"index it with `[{t}]`, or reduce it, e.g. with `last(...)`")  # fmt: skip
+        return
+    if (
+        value.type.support.kind == "integer"
+        and value.type.support.size is not None
+        and argument.support.kind == "real"
+        and family.name != "Delta"
+    ):
+        ctx.problems.error("integer-as-real", value.span, f"`{argument.name}` of {family.name} is a real number, and this is the number of a category",
+                           label=supports.show(value.type), help=f"look it up: `{argument.name}=mu[{text}]`")  # fmt: skip
+    elif not supports.fits(value, argument.support):
+        mend = supports.mend(argument.support, text, argument.axes)
+        mend = mend.replace("`", f"`{argument.name}=", 1) if "`" in mend else mend
+        ctx.problems.error("support-mismatch", value.span, f"`{argument.name}` of {family.name} must be {argument.support}, but `{text}` is {value.type.support}",
+                           label=supports.show(value.type), help=mend)  # fmt: skip
+    if argument.name in _ANY_SHAPE:
+        return
+    axes = _AXES[argument.axes]
+    if len(value.type.shape) < axes:
+        wanted = {1: "a vector", 2: "a matrix"}[axes]
+        ctx.problems.error("shape-mismatch", value.span, f"`{argument.name}` of {family.name} is {wanted}, and this is {'a vector' if value.type.shape else 'a single number'}",
+                           label=supports.show(value.type))  # fmt: skip
+    elif axes == 2 and value.type.shape[-1] != value.type.shape[-2]:
+        ctx.problems.error(
+            "shape-mismatch",
+            value.span,
+            f"`{argument.name}` of {family.name} is a square matrix",
+            label=supports.show(value.type),
+        )
+
+
+# ---------------------------------------------------------------- the variate
+def _variate(family: Family, arguments: tuple[tuple[str, Expr], ...], copies: Shape, ctx: Context, span: Span) -> Type:
+    if any(unknown(e) for _, e in arguments) or not arguments:
+        return UNKNOWN
+    joined = ctx.join(tuple(e for _, e in arguments if e.type.reach is None), span)
+    vectors = [e for n, e in arguments if _argument_axes(family, n) >= 1 and len(e.type.shape) >= 1]
+    if family.event == "structure":
+        return _structured(family, dict(arguments), copies)
+    batch = _batch_shape(family, arguments, ctx, span)
+    if joined is None or batch is None:
+        return UNKNOWN
+    if family.name in _VARIATES:
+        shape, support = _VARIATES[family.name](dict(arguments))
+        return Type((*copies, *batch, *shape), support)
+    last = vectors[0].type.shape[-1] if vectors else None
+    if family.variate.kind == "integer":
+        return Type((*copies, *batch), Support("integer", last)) if last is not None else UNKNOWN
+    if family.event == "vector":
+        return Type((*copies, *batch, last), family.variate) if last is not None else UNKNOWN
+    return Type((*copies, *batch), family.variate)
+
+
+def _argument_axes(family: Family, name: str) -> int:
+    argument = family.argument(name)
+    return _AXES[argument.axes] if argument else 0
+
+
+def _batch_shape(family: Family, arguments: tuple[tuple[str, Expr], ...], ctx: Context, span: Span) -> Shape | None:
+    """What is left of the arguments' shapes without the axes that one variate takes, aligned from the right."""
+    stripped, last = [], set()
+    for name, value in arguments:
+        axes = _argument_axes(family, name)
+        if family.name == "Pointer":
+            continue
+        shape = value.type.shape[: len(value.type.shape) - axes] if axes else value.type.shape
+        if axes and value.type.shape:
+            last.add(value.type.shape[-1])
+        stripped.append(Number(0, type=Type(shape), span=value.span))
+    if len(last) > 1:
+        ctx.problems.error(
+            "shape-mismatch",
+            span,
+            f"the arguments of {family.name} differ in their last axis: {' and '.join(sorted(map(str, last)))}",
+        )
+        return None
+    return ctx.broadcast(tuple(stripped), span, f"the arguments of {family.name}")
+
+
+def _structured(family: Family, arguments: dict[str, Expr], copies: Shape) -> Type:
+    """One site of a structure: a state of a chain, a token of a yield; trees as wholes."""
+    source = {"LinearChain": "unary", "SemiMarkov": "unary", "PCFG": "terminals"}.get(family.name)
+    if source in arguments and arguments[source].type.shape:
+        return Type(copies, Support("integer", arguments[source].type.shape[-1]))
+    return Type(copies, T.STRUCTURE)
+
+
+def _pointer(arguments: dict[str, Expr]) -> tuple[Shape, Support]:
+    values = arguments["values"].type if "values" in arguments else UNKNOWN
+    return (), values.support
+
+
+def _delta(arguments: dict[str, Expr]) -> tuple[Shape, Support]:
+    value = arguments["value"].type
+    return (), T.REAL if value.support in (T.POSITIVE, T.NONNEGATIVE) and not value.shape else value.support
+
+
+_VARIATES = {"Pointer": _pointer, "Delta": _delta}
+
+
+def _through(value: S.Value, kind: Type, ctx: Context) -> tuple[tuple[str, tuple[Expr, ...]], ...]:
+    """Flows after `through`: `planar(8)`."""
+    found = []
+    for flow in value.through:
+        base = flow.base if isinstance(flow, S.Application) else flow
+        name = base.name if isinstance(base, S.Name) else "?"
+        if name not in FLOWS and name not in ctx.declared.networks:
+            ctx.problems.error(
+                "unknown-function",
+                flow.span,
+                f"there is no flow `{name}`",
+                help=did_you_mean(name, FLOWS, f"the flows are {', '.join(FLOWS)}"),
+            )
+            continue
+        if not unknown(kind) and kind.support.discrete:
+            ctx.problems.error(
+                "misplaced-suffix", flow.span, "a flow transforms a real variable", label=supports.show(kind)
+            )
+        args = flow.arguments if isinstance(flow, S.Application) else ()
+        found.append((name, tuple(elaborate(a, ctx) for a in args)))
+    return tuple(found)
+
+
+# ---------------------------------------------------------------- if, then, else
+def choice(node: S.ChoiceNode, ctx: Context) -> Choice | None:
+    """A mixture of two distributions over one support."""
+    condition = elaborate(node.condition.body, ctx)
+    then, otherwise = distribution(node.then, ctx), distribution(node.otherwise, ctx)
+    if not unknown(condition) and (
+        condition.type.support.kind != "boolean" or condition.type.shape or condition.type.reach
+    ):
+        ctx.problems.error("choice", condition.span, "`if` takes a single value that is 0 or 1, such as a Bernoulli variable",
+                           label=supports.show(condition.type))  # fmt: skip
+    if then is None or otherwise is None:
+        return None
+    a, b = then.type, otherwise.type
+    if unknown(a) or unknown(b):
+        return Choice(condition, then, otherwise, UNKNOWN, node.span)
+    if a.shape != b.shape or a.support.kind != b.support.kind:
+        ctx.problems.error(
+            "choice",
+            node.otherwise.span,
+            f"`then` gives {supports.show(a)} and `else` gives {supports.show(b)}",
+            help="both sides are over the same values",
+        )
+    return Choice(condition, then, otherwise, b, node.span)

@@ -1,0 +1,201 @@
+"""Which variable reads which, and from which sites: cycles, first sites, and an order to evaluate in.
+
+strict   z[t-1], x[<t]          an earlier site: no cycle can close over it
+same     z[t], x[<=t], z        the site itself
+later    z[t+1], x[>t]          a later site (in guides that run backwards)
+any      x (whole), memory[a]   sites that may be anywhere
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from lvspec.errors import Span
+from lvspec.front.context import Declarations
+from lvspec.front.problems import Problems
+from lvspec.front.story import Told
+from lvspec.ir.expr import At, Choice, Dist, Expr, Here, Lag, Number, Stretch, VariableRef, walk
+from lvspec.ir.spec import Clause, Variable
+
+
+@dataclass(frozen=True)
+class Edge:
+    """`reader` reads `source`. how: strict | same | later | any."""
+
+    reader: str
+    source: str
+    how: str
+    span: Span
+
+
+def expressions(clause: Clause) -> Iterator[Expr]:
+    """Every expression of a clause, those that `where` binds too."""
+    for binding in clause.bindings:
+        yield from walk(binding.value)
+    if isinstance(clause.body, Expr | Dist | Choice):
+        yield from walk(clause.body)
+
+
+def references(variable: Variable) -> Iterator[tuple[Clause, VariableRef]]:
+    for clause in variable.clauses:
+        for expr in expressions(clause):
+            if isinstance(expr, VariableRef):
+                yield clause, expr
+
+
+def how(ref: VariableRef) -> str:
+    """From which sites a reference reads, relative to the site that reads."""
+    kinds = {_site(s) for s in ref.at}
+    return next((k for k in ("strict", "later", "any") if k in kinds), "same")
+
+
+def _site(site) -> str:
+    match site:
+        case Lag(_, k):
+            return "strict" if k > 0 else "later"
+        case Stretch(_, reach):
+            return {"before": "strict", "through": "same", "from": "same", "after": "later"}.get(reach, "any")
+        case At(_, index):
+            return "strict" if isinstance(index, Number) else "any"
+        case Here():
+            return "same"
+    return "same"
+
+
+def edges(variables: Iterable[Variable]) -> tuple[Edge, ...]:
+    found = {}
+    for variable in variables:
+        for _, ref in references(variable):
+            edge = Edge(variable.name, ref.name, how(ref), ref.span)
+            found.setdefault((edge.reader, edge.source, edge.how), edge)
+    return tuple(found.values())
+
+
+# ---------------------------------------------------------------- components and order
+def components(names: Iterable[str], among: Iterable[Edge]) -> tuple[tuple[str, ...], ...]:
+    """Strongly connected components, sources before their readers (Tarjan 1972, without recursion)."""
+    names = tuple(names)
+    sources: dict[str, list[str]] = {n: [] for n in names}
+    for e in among:
+        if e.reader in sources and e.source in sources:
+            sources[e.reader].append(e.source)
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    path: list[str] = []
+    on_path: set[str] = set()
+    found: list[tuple[str, ...]] = []
+    for root in names:
+        if root in number:
+            continue
+        work = [(root, iter(sources[root]))]
+        number[root] = low[root] = len(number)
+        path.append(root)
+        on_path.add(root)
+        while work:
+            node, rest = work[-1]
+            step = next((s for s in rest if s not in number or s in on_path), None)
+            if step is None:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
+                if low[node] == number[node]:
+                    cut = path.index(node)
+                    found.append(tuple(path[cut:]))
+                    on_path.difference_update(path[cut:])
+                    del path[cut:]
+            elif step in number:
+                low[node] = min(low[node], number[step])
+            else:
+                number[step] = low[step] = len(number)
+                path.append(step)
+                on_path.add(step)
+                work.append((step, iter(sources[step])))
+    return tuple(found)
+
+
+def in_dependence_order(variables: dict[str, Variable]) -> tuple[Variable, ...]:
+    """Every variable after those that it reads at its own site; the spec's order where that leaves a choice."""
+    close = [e for e in edges(variables.values()) if e.how != "strict"]
+    return tuple(variables[n] for part in components(variables, close) for n in part)
+
+
+# ---------------------------------------------------------------- checks
+def check_graph(
+    variables: dict[str, Variable], declared: Declarations, told: dict[str, Told], problems: Problems
+) -> None:
+    """Cycles, clauses for first sites, and what stands outside the batch."""
+    found = edges(variables.values())
+    for part in components(variables, found):
+        inside = [e for e in found if e.reader in part and e.source in part]
+        if len(part) == 1 and not inside:
+            continue
+        loop = _loop([e for e in inside if e.how != "strict"]) or (
+            _loop(inside) if any(e.how in ("any", "later") for e in inside) else None
+        )
+        if loop:
+            shown = " → ".join((*(e.reader for e in loop), loop[0].reader))
+            wide = any(e.how == "any" for e in loop)
+            problems.error("cycle", loop[0].span, f"`{loop[0].reader}` depends on itself: {shown} (read from right to left)" if len(loop) > 1 else f"`{loop[0].reader}` depends on itself",
+                           help="read a prefix, `[<t]`, instead of the whole" if wide else "read an earlier site, `[t-1]` or `[<t]`")  # fmt: skip
+    for variable in variables.values():
+        check_first_sites(variable, told[variable.name], problems)
+    check_outside(variables, variables, problems)
+
+
+def _loop(among: list[Edge]) -> tuple[Edge, ...] | None:
+    """One cycle among these edges, as short as the first that is found from any edge."""
+    by_reader: dict[str, list[Edge]] = {}
+    for e in among:
+        by_reader.setdefault(e.reader, []).append(e)
+    for start in among:
+        ways: dict[str, tuple[Edge, ...]] = {start.source: (start,)}
+        queue = [start.source]
+        while queue and start.reader not in ways:
+            node = queue.pop(0)
+            for e in by_reader.get(node, ()):
+                if e.source not in ways:
+                    ways[e.source] = (*ways[node], e)
+                    queue.append(e.source)
+        if start.reader in ways:
+            return ways[start.reader]
+    return None
+
+
+def check_first_sites(variable: Variable, told: Told, problems: Problems) -> None:
+    """Order n needs the clauses 0 .. n-1, and no more."""
+    lags = [
+        (s, ref)
+        for clause, ref in references(variable)
+        if clause.initial is None
+        for s in ref.at
+        if isinstance(s, Lag) and s.k > 0
+    ]
+    have = sorted(c.initial for c in variable.clauses if c.initial is not None)
+    along = told.initial_plate or (lags[0][0].plate if lags else None)
+    order = max((s.k for s, _ in lags), default=0)
+    missing = [k for k in range(order) if k not in have or any(s.plate != along for s, _ in lags)]
+    if missing:
+        ref = next(ref for s, ref in lags if s.k == order)
+        wanted = ", ".join(f"`{variable.name}[{_numbered(variable.plates, along, k)}]: ...`" for k in missing)
+        problems.error("missing-initial", ref.span, f"`{variable.name}` reads {order} site{'s' * (order > 1)} back, and has no clause for the first {'one' if order == 1 else order}",
+                       help=f"add {wanted}")  # fmt: skip
+    surplus = [k for k in have if k >= order]
+    if surplus:
+        clause = next(c for c in variable.clauses if c.initial == surplus[0])
+        problems.error("surplus-initial", clause.span, f"`{variable.name}` has a clause for site {surplus[0]}, but its general clause reads {order or 'no'} site{'s' * (order != 1)} back",
+                       help=f"remove it, or read `{variable.name}[{told.initial_plate}-{surplus[-1] + 1}]` in the general clause")  # fmt: skip
+
+
+def _numbered(plates: tuple[str, ...], along: str | None, k: int) -> str:
+    return ", ".join(str(k) if p == along else p for p in plates)
+
+
+def check_outside(readers: dict[str, Variable], variables: dict[str, Variable], problems: Problems) -> None:
+    """A variable of the whole data set reads only such variables."""
+    for variable in readers.values():
+        for _, ref in references(variable):
+            source = variables.get(ref.name)
+            if variable.outside_batch and source is not None and not source.outside_batch:
+                problems.error("global-reads-local", ref.span, f"`{variable.name}` is one for the whole data set, but `{ref.name}` is one for each example",
+                               help=f"write `global {ref.name}: ...`, or `{variable.name}` without `global`")  # fmt: skip

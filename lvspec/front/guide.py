@@ -1,0 +1,138 @@
+"""`guide:` → q-factors q(z | x, ...) and the let variables that they share, checked against the model's latents."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lvspec.front import supports
+from lvspec.front import syntax as S
+from lvspec.front.context import Declarations, unknown
+from lvspec.front.dependence import Edge, check_first_sites, check_outside, components, edges
+from lvspec.front.names import did_you_mean
+from lvspec.front.problems import Problems
+from lvspec.front.story import Told
+from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.expr import Dist
+from lvspec.ir.spec import Variable
+
+_NARROWER = ("Delta", "Pointer")  # families whose support may be a part of the latent's
+
+
+def split_guide(
+    guide: dict[str, Told], told: dict[str, Told], problems: Problems
+) -> tuple[dict[str, Told], dict[str, Told]]:
+    """The q-factors, and the let variables of the guide."""
+    parts = {p.name for t in told.values() for c in t.clauses if isinstance(c.value, S.Value) for p in c.value.parts}
+    latents = {n for n, t in told.items() if t.role == "latent"} | parts
+    factors, lets = {}, {}
+    for name, one in guide.items():
+        if name in latents:
+            if name in told:
+                factors[name] = replace(one, role="guide", outside_batch=told[name].outside_batch)
+        elif name in told:
+            problems.error("guide-not-latent", one.span, f"`{name}` is {_role(told[name].role)}, and a guide is for latent variables",
+                           help="give what the guide computes a name of its own")  # fmt: skip
+        elif any(_random(c.value) for c in one.clauses):
+            problems.error(
+                "guide-not-latent",
+                one.span,
+                f"there is no latent `{name}` to guide",
+                help=did_you_mean(name, latents, "name one of the latents"),
+            )
+        else:
+            lets[name] = replace(one, role="let")
+    return factors, lets
+
+
+def _role(role: str) -> str:
+    return {"let": "computed", "observed": "observed", "given": "given"}[role]
+
+
+def _random(value: S.Value | S.ChoiceNode | None) -> bool:
+    node = value.body if isinstance(value, S.Value) else None
+    node = node.body if isinstance(node, S.Along) else node
+    node = node.base if isinstance(node, S.Access) else node
+    return isinstance(node, S.Application) and isinstance(node.base, S.Name) and node.base.name in FAMILIES
+
+
+def check_guide(
+    written: dict[str, Variable],
+    told: dict[str, Told],
+    variables: dict[str, Variable],
+    declared: Declarations,
+    problems: Problems,
+) -> tuple[Variable, ...]:
+    """The guide in an order in which it can be drawn; notes where it cannot."""
+    for name, factor in written.items():
+        if name in told:
+            _matches(factor, variables[name], problems)
+            _first_sites(factor, told[name], problems)
+    computed = {n: v for n, v in variables.items() if v.role == "let"}
+    found = edges((*written.values(), *computed.values()))
+    nodes = {**written, **computed}
+    for part in components(nodes, found):
+        inside = [e for e in found if e.reader in part and e.source in part]
+        if inside:
+            _drawable(inside, problems)
+    check_outside(written, {**variables, **written}, problems)
+    close = [e for e in found if e.how in ("same", "any")]
+    return tuple(written[n] for part in components(nodes, close) for n in part if n in written)
+
+
+def _first_sites(factor: Variable, told: Told, problems: Problems) -> None:
+    check_first_sites(factor, told, problems)
+
+
+def _matches(factor: Variable, latent: Variable, problems: Problems) -> None:
+    if factor.plates != latent.plates:
+        shown = f"`{latent.name}[{', '.join(latent.plates)}]`" if latent.plates else f"`{latent.name}`"
+        problems.error(
+            "guide-mismatch",
+            factor.span,
+            f"the latent is {shown}, and its guide has other indices",
+            help=f"write {shown}",
+        )
+    for clause in factor.clauses:
+        body = clause.body
+        if not isinstance(body, Dist) or unknown(body.type) or unknown(latent.type):
+            continue
+        a, b = body.type, latent.type
+        narrow = body.family in _NARROWER
+        if a.shape != b.shape or (a.support != b.support and not narrow):
+            problems.error("guide-mismatch", body.span, f"the latent `{latent.name}` is {supports.show(b)}, and its guide draws {supports.show(a)}",
+                           help=_mend(body, a, b))  # fmt: skip
+
+
+def _mend(body: Dist, found, wanted) -> str:
+    if found.support.kind != wanted.support.kind:
+        families = [n for n, f in FAMILIES.items() if f.engine and f.variate.kind == wanted.support.kind]
+        return f"draw it from {' or '.join(families)}" if families else ""
+    return (
+        "give the guide's arguments the latent's shape"
+        if found.shape != wanted.shape
+        else "give the guide the latent's number of categories"
+    )
+
+
+def _drawable(inside: list[Edge], problems: Problems) -> None:
+    """Within a component of the guide every reading must be of sites drawn before, in one direction."""
+    ways = {e.how for e in inside}
+    stuck = (
+        next((e for e in inside if e.how in ("same", "any")), None)
+        if _closed([e for e in inside if e.how in ("same", "any")]) or "any" in ways
+        else None
+    )
+    if stuck is not None:
+        what = f"`{stuck.source}`" if stuck.source != stuck.reader else "itself"
+        problems.error("guide-unavailable", stuck.span, f"the guide of `{stuck.reader}` reads {what}, which is not drawn before it",
+                       help="let one of them read the data only, or an earlier site such as `[t-1]`")  # fmt: skip
+    elif {"strict", "later"} <= ways:
+        later = next(e for e in inside if e.how == "later")
+        problems.error("guide-both-ways", later.span, "the guide reads earlier sites and later ones: it can be drawn in neither direction",
+                       help="run it forwards, `[t-1]`, or backwards, `[t+1]`")  # fmt: skip
+
+
+def _closed(among: list[Edge]) -> bool:
+    """Whether these readings close a circle."""
+    names = tuple(dict.fromkeys(n for e in among for n in (e.reader, e.source)))
+    return any(e.reader == e.source for e in among) or any(len(c) > 1 for c in components(names, among))

@@ -1,0 +1,98 @@
+"""The whole front end on one page: text → sections → names → types → graph → guide → `Spec`.
+
+Every stage notes all its problems; a stage that cannot be trusted without the one before stops there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePath
+
+from lvspec.errors import Source
+from lvspec.front import reader
+from lvspec.front.checks import check_section_names, check_size_sources, gather_names, unused
+from lvspec.front.context import Context, Declarations
+from lvspec.front.declarations import read_params, read_plates, read_sizes
+from lvspec.front.dependence import check_graph, in_dependence_order
+from lvspec.front.guide import check_guide, split_guide
+from lvspec.front.header import read_header
+from lvspec.front.networks import read_networks
+from lvspec.front.nodes import Mapping
+from lvspec.front.problems import Problems
+from lvspec.front.settings import Settings, read_settings
+from lvspec.front.story import ROLES, Told, read_story
+from lvspec.front.variables import build, find_types
+from lvspec.ir.spec import Spec, Variable
+
+
+def load(text: str, name: str, allow_modules: Iterable[str] = ()) -> Spec:
+    """The checked spec of a text; `name` is shown in messages. Raises SpecError with every problem found."""
+    text = reader.clean(text)
+    source = Source(name, text)
+    problems = Problems(source)
+    root = reader.read(text, problems)
+    problems.stop_if_any()
+    assert root is not None  # a missing root has been noted
+    header = read_header(root, text, PurePath(name).stem, problems)
+    check_section_names(root, problems)
+    declared, told, guide, wrong = _declarations(root, tuple(allow_modules), problems)
+    variables, factors = _variables(declared, told, guide, wrong, problems)
+    settings = read_settings(root, declared, variables, problems)
+    problems.stop_if_any()
+    ordered = in_dependence_order(variables)
+    unused(declared, ordered, factors, settings.mentioned, problems)
+    return _spec(source, header, declared, ordered, factors, settings, problems)
+
+
+def _declarations(root: Mapping, allowed: tuple[str, ...], problems: Problems):
+    sizes = read_sizes(root.get("sizes"), problems)
+    plates = read_plates(root.get("plates"), sizes, problems)
+    params = read_params(root.get("params"), sizes, problems)
+    networks = read_networks(root.get("networks"), sizes, allowed, problems)
+    declared = Declarations(sizes, plates, params, networks)
+    sections = [read_story(root.get(role), role, plates, problems) for role in (*ROLES, "guide")]
+    gather_names(declared, [told for told, _ in sections], problems)
+    told: dict[str, Told] = {}
+    for found, _ in sections[:-1]:
+        told |= {n: t for n, t in found.items() if n not in told}
+    wrong = frozenset().union(*(w for _, w in sections))
+    return declared, told, sections[-1][0], wrong
+
+
+def _variables(
+    declared: Declarations, told: dict[str, Told], guide: dict[str, Told], wrong: frozenset[str], problems: Problems
+) -> tuple[dict[str, Variable], tuple[Variable, ...]]:
+    """The model's variables and the guide's."""
+    factors, lets = split_guide(guide, told, problems)
+    ctx = Context(declared, {}, problems, wrong=wrong, hidden=frozenset(lets))
+    seen = find_types(told, ctx)
+    variables = build(told, ctx.with_(variables=seen))
+    check_size_sources(declared, variables, problems)
+    check_graph(variables, declared, told, problems)
+    inside = ctx.with_(variables=seen, guide=True, hidden=frozenset())
+    known = {**seen, **find_types(lets, inside)}
+    inside = inside.with_(variables=known)
+    written = {**build(lets, inside), **build(factors, inside)}
+    return variables, check_guide(written, factors, variables, declared, problems)
+
+
+def _spec(source, header, declared: Declarations, ordered, factors, settings: Settings, problems: Problems) -> Spec:
+    return Spec(
+        source=source,
+        name=header.name,
+        class_name=header.class_name,
+        description=header.description,
+        sizes=tuple(declared.sizes.values()),
+        plates=tuple(declared.plates.values()),
+        params=tuple(declared.params.values()),
+        networks=tuple(declared.networks.values()),
+        variables=ordered,
+        guide=factors,
+        overrides=settings.overrides,
+        infer=settings.infer,
+        kl_weight=settings.kl_weight,
+        objective=settings.objective,
+        data=settings.data,
+        train=settings.train,
+        warnings=problems.warnings,
+    )

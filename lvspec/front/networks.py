@@ -1,0 +1,200 @@
+"""`networks:` → declared networks: `writer[K]: LSTM(E + D, H, layers=2)`, `Module(package.Class, in=[E], out=[H], reads=causal)`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lvspec.front import syntax as S
+from lvspec.front.declarations import call_of, entries, expression
+from lvspec.front.dims import to_dim
+from lvspec.front.names import check_name, did_you_mean
+from lvspec.front.nodes import Entry, Node
+from lvspec.front.parser import parse_target
+from lvspec.front.problems import Problems
+from lvspec.ir.dims import Dim, Shape
+from lvspec.ir.networks import ACTIVATIONS, NETWORKS, Kind
+from lvspec.ir.spec import Network, Size
+
+READS = ("site", "causal", "whole")
+
+
+def read_networks(
+    section: Node | None, sizes: dict[str, Size], allowed: Iterable[str], problems: Problems
+) -> dict[str, Network]:
+    found = {}
+    for entry in entries(section, "networks", problems):
+        target = parse_target(entry.key, problems)
+        if target is None:
+            continue
+        if len(target.places) != 1 or target.over or target.outside_batch:
+            problems.error(
+                "bad-target",
+                entry.key.span,
+                "a network is declared as `name: Kind(sizes)`, a bank of K alike ones as `name[K]: Kind(sizes)`",
+            )
+            continue
+        place = target.places[0]
+        name = place.name.name
+        if not check_name(name, place.name.span, problems):
+            continue
+        if name in found:
+            problems.error(
+                "duplicate-key",
+                place.name.span,
+                f"the network `{name}` is declared twice",
+                notes=((found[name].span, "the first one is here"),),
+            )
+            continue
+        bank = [to_dim(i, sizes, problems) for i in place.indices]
+        network = _network(name, tuple(b for b in bank if b is not None), entry, sizes, tuple(allowed), problems)
+        found[name] = network or Network(name, "Unknown", (), span=entry.key.span)
+    return found
+
+
+def _network(
+    name: str, bank: Shape, entry: Entry, sizes: dict[str, Size], allowed: tuple[str, ...], problems: Problems
+) -> Network | None:
+    value = expression(entry, "a network such as `Linear(H, V)`", problems)
+    if value is None:
+        return None
+    kind_name, call = call_of(value)
+    kind = NETWORKS.get(kind_name)
+    if kind is None or call is None:
+        if kind is not None:
+            message, help = f"`{kind_name}` needs its sizes", f"write `{kind_name}({', '.join(kind.sizes)})`"
+        else:
+            message = f"there is no network `{kind_name}`" if kind_name else "this is no network"
+            help = did_you_mean(kind_name, NETWORKS, f"the networks are {', '.join(NETWORKS)}")
+        problems.error("unknown-network" if kind is None else "network-arguments", entry.value.span, message, help=help)
+        return None
+    if value.where or value.through or value.parts:
+        problems.error(
+            "misplaced-suffix", entry.value.span, "a network's declaration has no `where`, `through` or `with`"
+        )
+    if kind.name == "Module":
+        return _module(name, bank, call, entry, sizes, allowed, problems)
+    dims = [to_dim(a, sizes, problems) for a in call.arguments]
+    options = _options(kind, call.keywords, problems)
+    if any(d is None for d in dims):
+        return None
+    least, open_ended = len(kind.sizes), any(s.endswith("...") for s in kind.sizes)
+    if len(dims) < (least if not open_ended else least - 1) or (len(dims) > least and not open_ended):
+        problems.error("network-arguments", entry.value.span, f"`{kind.name}` takes {', '.join(kind.sizes)}, and {len(dims)} {'size is' if len(dims) == 1 else 'sizes are'} given",
+                       help=f"write `{kind.name}({', '.join(kind.sizes)})`")  # fmt: skip
+        return None
+    if any(d.constant is not None and d.constant < 1 for d in dims if d is not None):
+        problems.error("network-arguments", entry.value.span, "a size is at least 1")
+        return None
+    return Network(name, kind.name, tuple(d for d in dims if d is not None), options, bank, span=entry.key.span)
+
+
+def _options(kind: Kind, keywords, problems: Problems) -> tuple[tuple[str, object], ...]:
+    """Every option of the kind, written or default."""
+    found = dict(kind.options)
+    for keyword, node in keywords:
+        name = keyword.name
+        if name not in found:
+            problems.error("network-arguments", keyword.span, f"`{kind.name}` has no option `{name}`",
+                           help=did_you_mean(name, found, f"it has {', '.join(found)}" if found else "it has none"))  # fmt: skip
+            continue
+        value = _plain(node)
+        wrong = _wrong_option(name, value)
+        if wrong:
+            problems.error(
+                "network-arguments",
+                node.span,
+                wrong,
+                help=did_you_mean(str(value), ACTIVATIONS) if name == "activation" else "",
+            )
+        else:
+            found[name] = value
+    return tuple(found.items())
+
+
+def _plain(node: S.Node) -> object:
+    match node:
+        case S.Literal(_, value):
+            return value
+        case S.Name("true" | "false" as word):
+            return word == "true"
+        case S.Name(name):
+            return name
+    return None
+
+
+def _wrong_option(name: str, value: object) -> str:
+    """What is wrong with an option's value, or nothing."""
+    if name == "activation":
+        return "" if value in ACTIVATIONS else f"an activation is one of {', '.join(ACTIVATIONS)}"
+    if name == "bias":
+        return "" if isinstance(value, bool) else "`bias` is true or false"
+    if name == "layers":
+        return (
+            ""
+            if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64
+            else "`layers` is a whole number from 1 to 64"
+        )
+    fine = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
+    return "" if fine else f"`{name}` is a probability below 1"
+
+
+# ---------------------------------------------------------------- a user's own class
+def _module(
+    name: str,
+    bank: Shape,
+    call: S.Application,
+    entry: Entry,
+    sizes: dict[str, Size],
+    allowed: tuple[str, ...],
+    problems: Problems,
+) -> Network | None:
+    usage = f"write `{name}: Module(package.Class, in=[E], out=[H], reads=site)`"
+    if len(call.arguments) != 1 or not isinstance(call.arguments[0], S.Dotted):
+        problems.error("network-arguments", entry.value.span, "`Module` takes the dotted path of a class", help=usage)
+        return None
+    path = call.arguments[0].path
+    if not any(path == a or path.startswith(a + ".") for a in allowed):
+        problems.error("module-not-allowed", call.arguments[0].span, f"`{path}` is not in a package that this run allows",
+                       help=f"if you trust it, allow it on the command line: `--allow-module {path.split('.')[0]}`")  # fmt: skip
+    keywords = {k.name: v for k, v in call.keywords}
+    for k, _ in call.keywords:
+        if k.name not in ("in", "out", "reads"):
+            problems.error(
+                "network-arguments",
+                k.span,
+                f"`Module` has no option `{k.name}`",
+                help=did_you_mean(k.name, ("in", "out", "reads"), usage),
+            )
+    inputs, output = (_shapes(keywords.get(k), sizes, problems) for k in ("in", "out"))
+    if inputs is None or output is None or not inputs:
+        problems.error(
+            "network-arguments",
+            entry.value.span,
+            "`Module` needs the shapes that it takes and gives: lvspec does not look inside",
+            help=usage,
+        )
+        return None
+    reads = _plain(keywords["reads"]) if "reads" in keywords else "site"
+    if reads not in READS:
+        problems.error("network-arguments", keywords["reads"].span, f"`reads` is one of {', '.join(READS)}")
+        reads = "site"
+    taken = tuple(s if isinstance(s, tuple) else (s,) for s in inputs)
+    given = tuple(d for s in output for d in (s if isinstance(s, tuple) else (s,)))
+    options = (("reads", reads), ("in", taken), ("out", given))
+    arguments = (*(d for shape in taken for d in shape), *given)
+    return Network(name, "Module", arguments, options, bank, path, span=entry.key.span)
+
+
+def _shapes(node: S.Node | None, sizes: dict[str, Size], problems: Problems) -> tuple[Dim | Shape, ...] | None:
+    """`[E, H]`: two vectors (or, for what comes out, one shape); `[[M, K]]`: one matrix."""
+    if not isinstance(node, S.ListNode):
+        return None
+    found: list[Dim | Shape] = []
+    for item in node.items:
+        inner = item.items if isinstance(item, S.ListNode) else (item,)
+        dims = tuple(to_dim(i, sizes, problems) for i in inner)
+        if any(d is None for d in dims):
+            return None
+        shape = tuple(d for d in dims if d is not None)
+        found.append(shape if isinstance(item, S.ListNode) else shape[0])
+    return tuple(found)

@@ -1,0 +1,130 @@
+"""The keys of `data:`, `train:` and `infer:` as data: type, default and meaning. The editors' JSON Schema is made of the same tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Key:
+    """kind: integer | number | truth | text | choice | column (a name, or a number that counts from 1) | range (`1-64`) |
+    texts (a list of them) | weight (see settings.read_schedule). least, most: bounds that belong to the range. above: a bound that does not."""
+
+    name: str
+    kind: str
+    default: object
+    meaning: str
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+
+
+FORMATS = ("text", "conllu", "tsv", "csv", "jsonl", "trees", "npz")
+
+# one block for each variable: `data: {x: {format: tsv, column: 2}}`
+DATA: tuple[Key, ...] = (
+    Key(
+        "format",
+        "choice",
+        None,
+        "lines of text, CoNLL-U, columns, JSON lines, bracketed trees, arrays; by default, by the file's name",
+        FORMATS,
+    ),
+    Key(
+        "column",
+        "column",
+        None,
+        "tsv, csv: a number from 1, or a header's name; conllu: form, lemma, upos, xpos, ...; trees: words, tags, tree",
+    ),
+    Key("columns", "range", None, "tsv, csv: several columns as one vector, by number from 1, e.g. `1-64`"),
+    Key("field", "text", None, "jsonl: a key, with dots for nested ones, e.g. `meta.title`"),
+    Key("array", "text", None, "npz: the array's name, without the `_train` or `_dev` of a split"),
+    Key("header", "truth", None, "tsv, csv: whether the first line holds names; by default, where `column` is a name"),
+    Key("headings", "truth", False, "text: keep `= Title =` lines"),
+    Key("lower", "truth", False, "words in lower case"),
+    Key("tokenize", "choice", "whitespace", "how a text becomes tokens", ("whitespace", "characters", "none")),
+    Key("min_count", "integer", 1, "rarer words become the unknown word", least=1),
+    Key("max_size", "integer", None, "at most so many words in the vocabulary, the most frequent ones", least=1),
+    Key("max_length", "integer", None, "longer sequences are cut", least=1),
+    Key("scale", "number", 1.0, "numbers are multiplied by this, then shifted"),
+    Key("shift", "number", 0.0, "added to scaled numbers"),
+    Key(
+        "binarize",
+        "number",
+        None,
+        "numbers above this fraction of the largest training value are 1, the others 0",
+        least=0,
+        most=1,
+    ),
+    Key("labels", "texts", None, "the categories in their order; by default, sorted as they occur"),
+)
+
+TRAIN: tuple[Key, ...] = (
+    Key("epochs", "integer", 10, "passes over the data", least=1),
+    Key("steps", "integer", None, "at most so many steps", least=1),
+    Key("batch_size", "integer", 32, "examples in a step", least=1),
+    Key("batch_tokens", "integer", None, "sites in a step, instead of examples", least=1),
+    Key("learning_rate", "number", 0.001, "of the optimiser", above=0),
+    Key("optimizer", "choice", "adam", "the update rule", ("adam", "adamw", "sgd")),
+    Key("momentum", "number", 0.9, "of sgd", least=0, most=1),
+    Key("weight_decay", "number", 0.0, "of the optimiser", least=0),
+    Key("clip", "number", 0.0, "the largest norm of the gradient; 0 for none", least=0),
+    Key("schedule", "choice", "constant", "of the learning rate", ("constant", "cosine", "linear", "plateau")),
+    Key("warmup", "integer", 0, "steps over which the learning rate rises", least=0),
+    Key(
+        "kl_weight",
+        "weight",
+        None,
+        "of the KL terms: a number, `linear(0, 1, steps=2000)`, `cyclical(0, 1, period=5000)`, or one for each latent",
+    ),
+    Key("patience", "integer", 5, "validations without progress before training stops; 0 for never", least=0),
+    Key("restarts", "integer", 1, "short runs from new parameters, of which the best goes on", least=1, most=1000),
+    Key("restart_steps", "integer", 50, "steps of each short run", least=1),
+    Key("seed", "integer", 0, "of initialisation, order and draws", least=0, most=2**63 - 1),
+    Key("validate_every", "integer", None, "steps between validations; by default, once an epoch", least=1),
+    Key(
+        "word_dropout",
+        "number",
+        0.0,
+        "the part of the words of a prefix that the writer does not see",
+        least=0,
+        most=0.999,
+    ),
+)
+
+INFER: tuple[Key, ...] = (
+    Key(
+        "samples",
+        "integer",
+        None,
+        "draws for each example; by default 1, or 4 where a control variate needs them",
+        least=1,
+        most=10_000,
+    ),
+    Key("budget_flops", "number", None, "the most multiply-adds of a step that an exact plan may cost", above=0),
+    Key("budget_bytes", "number", None, "the most memory that an exact plan may take", above=0),
+    Key("bound", "choice", "elbo", "the objective where it is not exact", ("elbo", "iwae", "renyi")),
+)
+
+STRATEGIES = (
+    "enumeration", "dynamic_programming", "conjugacy", "reparameterization", "reinforce", "gumbel_softmax", "straight_through",
+    "collapse", "map",
+)  # fmt: skip
+# options of a latent's strategy: `z: reinforce(samples=8)`
+STRATEGY: tuple[Key, ...] = (
+    Key("samples", "integer", None, "draws for each example", least=1, most=10_000),
+    Key(
+        "baseline",
+        "choice",
+        None,
+        "the control variate of a score term",
+        ("leave_one_out", "moving_average", "learned", "none"),
+    ),
+    Key("temperature", "number", None, "of a relaxation", above=0),
+    Key("chunk", "integer", None, "values that are enumerated together", least=1),
+)
+
+
+def key_of(table: tuple[Key, ...], name: str) -> Key | None:
+    return next((k for k in table if k.name == name), None)

@@ -1,0 +1,235 @@
+"""How a value is reached: `z[t]`, `z[t-1]`, `x[<t]`, `x`, `memory[a[t]]`, `W[z]`, `reader(words(x))[t]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lvspec.errors import Span
+from lvspec.front import supports
+from lvspec.front import syntax as S
+from lvspec.front.context import UNKNOWN, Context, Seen, broken, unknown
+from lvspec.ir.dims import Dim
+from lvspec.ir.expr import At, Expr, Here, Index, Lag, Number, Site, SiteOf, Stretch, VariableRef
+from lvspec.ir.types import Reach
+
+Elaborate = Callable[[S.Node, Context], Expr]
+
+
+def reference(name: str, nodes: tuple[S.Node, ...] | None, ctx: Context, span: Span, elaborate: Elaborate) -> Expr:
+    """A variable at the sites that its indices name; without indices, all of it."""
+    seen = ctx.variables[name]
+    if nodes is None:
+        return _whole(seen, ctx, span)
+    if len(nodes) < len(seen.plates):
+        shown = f"`{name}[{', '.join(seen.plates)}]`"
+        ctx.problems.error(
+            "index-missing",
+            span,
+            f"`{name}` has the indices {shown}, but {len(nodes)} of {len(seen.plates)} are given here",
+        )
+        return broken(span)
+    if not seen.plates and not seen.type.shape and not unknown(seen.type):
+        ctx.problems.error(
+            "too-many-indices", span, f"`{name}` has no index: it is one value for each example", help=f"write `{name}`"
+        )
+        return broken(span)
+    sites = [_site(seen, plate, node, ctx, elaborate) for plate, node in zip(seen.plates, nodes, strict=False)]
+    if any(s is None for s in sites):
+        return broken(span)
+    found = _at(seen, tuple(s for s in sites if s is not None), ctx, span)
+    rest = nodes[len(seen.plates) :]
+    return index_into(found, rest, ctx, span, elaborate) if rest else found
+
+
+def _whole(seen: Seen, ctx: Context, span: Span) -> Expr:
+    """`x`: ragged plates become a stretch, fixed ones leading event axes."""
+    ragged = [p for p in seen.plates if ctx.declared.plates[p].ragged]
+    if len(ragged) > 1:
+        ctx.problems.error(
+            "index-missing", span, f"`{seen.name}` has the indices `[{', '.join(seen.plates)}]`; name them"
+        )
+        return broken(span)
+    leading = tuple(ctx.extent(p) for p in seen.plates if p not in ragged)
+    kind = seen.type.with_(plates=(), reach=Reach(ragged[0], "whole") if ragged else None)
+    if not unknown(kind):
+        kind = kind.with_(shape=(*leading, *kind.shape))
+    return VariableRef(seen.name, tuple(Stretch(p, "whole") for p in seen.plates), type=kind, span=span)
+
+
+def _at(seen: Seen, sites: tuple[Site, ...], ctx: Context, span: Span) -> Expr:
+    plates, reaches = set(), set()
+    for site in sites:
+        match site:
+            case Here(plate) | Lag(plate, _):
+                plates.add(plate)
+            case Stretch(plate, reach):
+                reaches.add(Reach(plate, reach))
+            case At(_, index):
+                plates.update(index.type.plates)
+                reaches.update({index.type.reach} - {None})
+    if len(reaches) > 1 or any(r.plate in plates for r in reaches):
+        ctx.problems.error(
+            "mixed-stretch",
+            span,
+            "a value is reached along one plate at a time",
+            help="reduce one of the stretches first",
+        )
+        return broken(span)
+    kind = seen.type.with_(plates=ctx.in_order(plates), reach=next(iter(reaches), None))
+    return VariableRef(seen.name, sites, type=kind, span=span)
+
+
+def _site(seen: Seen, plate: str, node: S.Node, ctx: Context, elaborate: Elaborate) -> Site | None:
+    """The site of `plate` that one index names."""
+    match node:
+        case S.Relation(reach, other):
+            return _stretch(seen, plate, reach, other, node.span, ctx)
+        case S.Name(other) if other == plate:
+            return Here(plate) if _bound(seen, plate, node.span, ctx) else None
+        case S.Binary(("add" | "subtract") as sign, S.Name(other), S.Literal(_, k)) if other == plate and isinstance(
+            k, int
+        ):
+            return _lag(seen, plate, k if sign == "subtract" else -k, node.span, ctx)
+        case S.Literal(_, k) if isinstance(k, int):
+            return _literal(seen, plate, k, node, ctx, elaborate)
+        case S.Name(other) if other in ctx.declared.plates and other not in ctx.locals:
+            ctx.problems.error(
+                "wrong-plate",
+                node.span,
+                f"`{seen.name}` is indexed by `{plate}`, not by `{other}`",
+                help=f"write `{seen.name}[{plate}]`",
+            )
+            return None
+    index = elaborate(node, ctx)
+    return At(plate, index) if integer_index(index, ctx.extent(plate), ctx, f"plate `{plate}`") else None
+
+
+def _bound(seen: Seen, plate: str, span: Span, ctx: Context) -> bool:
+    if plate in ctx.bound:
+        return True
+    if ctx.initial and ctx.initial[0] == plate:
+        help = f"in the clause for site {ctx.initial[1]}, name the site by its number, e.g. `{seen.name}[{ctx.initial[1]}]`"
+    elif ctx.declared.plates[plate].ragged:
+        help = f"name all of it, `{seen.name}`, or index the variable of this clause with `[{plate}]`"
+    else:
+        help = f"write `... over {plate}`, or `{seen.name}` for all of it"
+    ctx.problems.error("unbound-plate", span, f"the clause speaks of no single site `{plate}`", help=help)
+    return False
+
+
+def _ordered(seen: Seen, plate: str, span: Span, ctx: Context) -> bool:
+    kind = ctx.declared.plates[plate]
+    if not kind.ordered:
+        ctx.problems.error("unordered-plate", span, f"`{plate}` is a plate of kind {kind.kind}, whose sites have no order",
+                           help=f"declare it as `{plate}: sequence`")  # fmt: skip
+    return kind.ordered
+
+
+def _stretch(seen: Seen, plate: str, reach: str, other: str, span: Span, ctx: Context) -> Site | None:
+    if other != plate:
+        ctx.problems.error("wrong-plate", span, f"`{seen.name}` is indexed by `{plate}`, not by `{other}`")
+        return None
+    if not _bound(seen, plate, span, ctx) or not _ordered(seen, plate, span, ctx):
+        return None
+    if reach in ("after", "from") and not ctx.guide and seen.role != "given":
+        ctx.problems.error("future-site", span, f"the model reads sites of `{seen.name}` that come later",
+                           help=f"write `[<{plate}]`; what comes later may be read in the guide")  # fmt: skip
+        return None
+    return Stretch(plate, reach)
+
+
+def _lag(seen: Seen, plate: str, k: int, span: Span, ctx: Context) -> Site | None:
+    if not _bound(seen, plate, span, ctx) or not _ordered(seen, plate, span, ctx):
+        return None
+    if k < 0 and not ctx.guide and seen.role != "given":
+        ctx.problems.error("future-site", span, f"the model reads the site `{plate}+{-k}` of `{seen.name}`, which comes later",
+                           help="a later site may be read in the guide")  # fmt: skip
+        return None
+    return Lag(plate, k) if k else Here(plate)
+
+
+def _literal(seen: Seen, plate: str, k: int, node: S.Node, ctx: Context, elaborate: Elaborate) -> Site | None:
+    """`z[0]`: relative to the site where the clause is one for a first site, else the site of that number."""
+    if ctx.initial and ctx.initial[0] == plate:
+        back = ctx.initial[1] - k
+        if back < 0 and not ctx.guide:
+            ctx.problems.error(
+                "future-site", node.span, f"the clause for site {ctx.initial[1]} reads the later site {k}"
+            )
+            return None
+        return Lag(plate, back) if back else Here(plate)
+    size = ctx.extent(plate).constant
+    if size is not None and k >= size:
+        ctx.problems.error("index-range", node.span, f"plate `{plate}` has the sites 0 to {size - 1}")
+        return None
+    return At(plate, elaborate(node, ctx))
+
+
+# ---------------------------------------------------------------- indices into event axes
+def integer_index(index: Expr, axis: Dim, ctx: Context, what: str) -> bool:
+    """Whether an expression is an integer that may run over `axis`; notes why not."""
+    if unknown(index):
+        return False
+    if not supports.integral(index) or index.type.shape:
+        shown = supports.show(index.type)
+        help = "index with a discrete variable; a relaxed or real one is mixed instead: `dot(z, W)`"
+        ctx.problems.error("real-as-index", index.span, "an index is a single integer", label=shown, help=help)
+        return False
+    if isinstance(index, Number):
+        size = axis.constant
+        if index.value < 0 or (size is not None and index.value >= size):
+            ctx.problems.error(
+                "index-range",
+                index.span,
+                f"{what} has the entries 0 to {size - 1 if size else '...'}",
+                label=str(index.value),
+            )
+            return False
+        return True
+    size = index.type.support.cardinality
+    if size is not None and size != axis:
+        ctx.problems.error(
+            "index-size",
+            index.span,
+            f"{what} has {axis} entries, but the index runs over {size}",
+            label=supports.show(index.type),
+        )
+        return False
+    return True
+
+
+def index_into(base: Expr, nodes: tuple[S.Node, ...], ctx: Context, span: Span, elaborate: Elaborate) -> Expr:
+    """`base[i, j]` over the leading event axes; a stretch loses its plate to an index of that plate first."""
+    if unknown(base):
+        for node in nodes:
+            if not isinstance(node, S.Relation):
+                elaborate(node, ctx)
+        return broken(span)
+    reach = base.type.reach
+    if reach and nodes and isinstance(nodes[0], S.Name) and nodes[0].name == reach.plate:
+        if reach.plate not in ctx.bound:
+            ctx.problems.error("unbound-plate", nodes[0].span, f"the clause speaks of no single site `{reach.plate}`")
+            return broken(span)
+        base = SiteOf(
+            base,
+            reach.plate,
+            type=base.type.with_(reach=None, plates=ctx.in_order((*base.type.plates, reach.plate))),
+            span=span,
+        )
+        nodes = nodes[1:]
+    if not nodes:
+        return base
+    if len(nodes) > len(base.type.shape):
+        axes = len(base.type.shape)
+        ctx.problems.error("too-many-indices", span, f"this value has {axes} {'axis' if axes == 1 else 'axes'} to index, not {len(nodes)}",
+                           label=supports.show(base.type))  # fmt: skip
+        return broken(span)
+    indices = tuple(elaborate(n, ctx) for n in nodes)
+    fine = [integer_index(i, axis, ctx, "the axis") for i, axis in zip(indices, base.type.shape, strict=False)]
+    joined = ctx.join((base, *indices), span) if all(fine) else None
+    if joined is None:
+        return broken(span)
+    left = base.type.shape[len(nodes) :]
+    support = base.type.support if left else supports.entry(base.type.support)
+    kind = UNKNOWN.with_(shape=left, support=support, plates=joined[0], reach=joined[1])
+    return Index(base, indices, type=kind, span=span)

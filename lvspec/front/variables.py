@@ -1,0 +1,211 @@
+"""`Told` variables → typed ones. Types are found first, round by round, then every clause is read for good.
+
+`x[t]` needs the type of `h[t]`, which reads `x[<t]`: in a round each variable is read against what the
+round before knew, until nothing changes; only the last reading's problems count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lvspec.front import densities, supports
+from lvspec.front import syntax as S
+from lvspec.front.context import UNKNOWN, Context, Seen, broken, unknown
+from lvspec.front.declarations import call_of
+from lvspec.front.dims import to_dim
+from lvspec.front.expressions import elaborate
+from lvspec.front.names import did_you_mean
+from lvspec.front.problems import Problems
+from lvspec.front.story import Told, ToldClause
+from lvspec.ir import types as T
+from lvspec.ir.expr import Choice, Dist, Expr, SiteOf
+from lvspec.ir.spec import Clause, Variable
+from lvspec.ir.types import Support, Type
+
+MAX_ROUNDS = 60
+# how a given variable is declared: word -> (support, whether an argument is its size)
+GIVEN = {
+    "token": ("integer", True), "category": ("integer", True), "real": (T.REAL, False), "positive": (T.POSITIVE, False),
+    "unit": (T.UNIT, False), "count": (T.COUNT, False), "boolean": (T.BOOLEAN, False),
+}  # fmt: skip
+
+
+def find_types(told: dict[str, Told], ctx: Context) -> dict[str, Seen]:
+    """What is known of every variable, as far as anything fixes it."""
+    seen = {n: Seen(n, t.role, t.plates, UNKNOWN, t.outside_batch) for n, t in told.items()}
+    for _ in range(MAX_ROUNDS):
+        before = dict(seen)
+        for name, one in told.items():
+            quiet = ctx.with_(
+                variables={**ctx.variables, **seen}, problems=Problems(ctx.problems.source), guessing=True
+            )
+            types = [_clause(one, c, quiet)[1] for c in one.clauses]
+            known = [t for t in types if not unknown(t)]
+            if known:
+                seen[name] = replace(seen[name], type=known[0].with_(plates=one.plates, reach=None))
+        if seen == before:
+            break
+    return seen
+
+
+def build(told: dict[str, Told], ctx: Context) -> dict[str, Variable]:
+    """Every variable with its clauses read for good; `ctx.variables` holds the types found."""
+    return {name: _variable(one, ctx) for name, one in told.items()}
+
+
+def _variable(one: Told, ctx: Context) -> Variable:
+    kind = ctx.variables[one.name].type
+    count = len(ctx.problems.found)
+    clauses = []
+    for told_clause in one.clauses:
+        clause, found = _clause(one, told_clause, ctx)
+        clauses.append(clause)
+        if not unknown(found) and not unknown(kind) and (found.shape != kind.shape or found.support != kind.support):
+            ctx.problems.error("bad-clause", clause.span, f"this clause gives {supports.show(found)}, another one of `{one.name}` gives {supports.show(kind)}",
+                               help="all clauses of a variable have one shape and support")  # fmt: skip
+    if unknown(kind) and len(ctx.problems.found) == count and not ctx.problems.errors:
+        ctx.problems.error(
+            "undetermined",
+            one.span,
+            f"nothing fixes the shape of `{one.name}`",
+            help="say how many entries it has, e.g. `Normal(0, 1)[D]`",
+        )
+    clauses.sort(key=lambda c: (c.initial is None, c.initial or 0))
+    kind = kind.with_(plates=one.plates, reach=None)
+    return Variable(one.name, one.role, one.plates, kind, tuple(clauses), one.outside_batch, one.span)
+
+
+def _clause(one: Told, told: ToldClause, ctx: Context) -> tuple[Clause, Type]:
+    """A clause read, and the type of one site that it gives."""
+    inner = clause_context(one, told, ctx)
+    empty = Clause(None, told.initial, (), told.span)
+    if told.value is None:
+        return empty, UNKNOWN
+    if one.role == "given":
+        return empty, given_type(told.value, inner)
+    if isinstance(told.value, S.ChoiceNode):
+        _refuse_where(told.value, inner)
+        body: Dist | Choice | Expr | None = densities.choice(told.value, inner)
+        return Clause(body, told.initial, (), told.span), body.type if body else UNKNOWN
+    bindings, inner = densities.where(told.value, inner)
+    if one.role == "let":
+        body, kind = _let(one, told, inner)
+    else:
+        body = densities.distribution(told.value, inner, told.over)
+        kind = body.type if body else UNKNOWN
+        if body is not None:
+            _same_plates(one, body, inner)
+            kind = _drawn_together(told, one.name, body, kind)
+    return Clause(body, told.initial, bindings, told.span), kind
+
+
+def clause_context(one: Told, told: ToldClause, ctx: Context) -> Context:
+    """The plates that the clause's left side binds."""
+    plate = one.initial_plate if told.initial is not None else None
+    bound = tuple(p for p in one.plates if p != plate)
+    return ctx.with_(
+        bound=bound, initial=(plate, told.initial) if plate is not None and told.initial is not None else None
+    )
+
+
+def _refuse_where(node: S.ChoiceNode, ctx: Context) -> None:
+    for side in (node.condition, node.then, node.otherwise):
+        if side.where:
+            ctx.problems.error(
+                "misplaced-suffix",
+                side.where[0].names[0].span,
+                "a mixture has no `where`",
+                help="name the value under `let:`",
+            )
+
+
+def _let(one: Told, told: ToldClause, ctx: Context) -> tuple[Expr | None, Type]:
+    """A computed variable: a stretch along its own plate is taken at its site."""
+    value = told.value
+    if not isinstance(value, S.Value):
+        return None, UNKNOWN
+    for suffix in (*value.through, *value.parts):
+        ctx.problems.error("misplaced-suffix", suffix.span, "`through` and `with` belong to distributions")
+    if told.over is not None:
+        ctx.problems.error(
+            "misplaced-suffix",
+            told.span,
+            "`over` left of the colon belongs to structured distributions",
+            help=f"write `{one.name}[{told.over}]`",
+        )
+    body = elaborate(value.body, ctx)
+    if unknown(body):
+        return body, UNKNOWN
+    own = set(one.plates)
+    reach = body.type.reach
+    if reach is not None:
+        if reach.plate not in own or reach.reach != "whole":
+            ctx.problems.error("whole-as-site", body.span, f"`{one.name}` is one value, and this is a stretch of `{reach.plate}`", label=supports.show(body.type),
+                               help=f"name one value per site, `{one.name}[{reach.plate}]`, or reduce the stretch, e.g. with `last(...)`")  # fmt: skip
+            return broken(body.span), UNKNOWN
+        plates = ctx.in_order((*body.type.plates, reach.plate))
+        body = SiteOf(body, reach.plate, type=body.type.with_(reach=None, plates=plates), span=body.span)
+    _within_clause(one, (body,), ctx)
+    return body, body.type
+
+
+def _same_plates(one: Told, body: Dist, ctx: Context) -> None:
+    _within_clause(one, tuple(body.children()), ctx)
+    if body.over is not None and body.over not in one.plates:
+        ctx.problems.error(
+            "misplaced-suffix",
+            body.span,
+            f"a distribution over `{body.over}` belongs to a variable over it",
+            help=f"write `{one.name} over {body.over}: ...`",
+        )
+
+
+def _within_clause(one: Told, values: tuple[Expr, ...], ctx: Context) -> None:
+    """Whatever a clause reads must be there for each of its sites: it varies over the clause's own plates only."""
+    for value in values:
+        extra = [p for p in value.type.plates if p not in one.plates] if not unknown(value) else []
+        if extra:
+            ctx.problems.error("unbound-plate", value.span, f"this differs between the sites of `{', '.join(extra)}`, which `{one.name}` has not",
+                               help=f"name the variable `{one.name}[{', '.join((*one.plates, *extra))}]`, or reduce with `... over {extra[0]}`")  # fmt: skip
+
+
+def _drawn_together(told: ToldClause, name: str, body: Dist, kind: Type) -> Type:
+    """Of `(mu, Sigma): NormalInverseWishart(...)` the second is a matrix."""
+    if body.family == "NormalInverseWishart" and told.together and told.together.index(name) == 1 and kind.shape:
+        return kind.with_(shape=(*kind.shape, kind.shape[-1]))
+    return kind
+
+
+# ---------------------------------------------------------------- given variables
+def given_type(value: S.Value | S.ChoiceNode, ctx: Context) -> Type:
+    """`token(V)`, `real[D]`, `count` as a type."""
+    wrong = ("bad-given", value.span, "a given variable is declared by what it holds")
+    usage = "write `token(V)`, `category(K)`, `real[D]`, `positive[D]`, `unit[D]`, `count` or `boolean`"
+    if not isinstance(value, S.Value) or value.where or value.through or value.parts:
+        ctx.problems.error(*wrong, help=usage)
+        return UNKNOWN
+    shape: tuple = ()
+    body = value.body
+    if isinstance(body, S.Access):
+        dims = [to_dim(i, ctx.declared.sizes, ctx.problems) for i in body.indices]
+        if any(d is None for d in dims):
+            return UNKNOWN
+        shape, body = tuple(dims), body.base
+    word, call = call_of(S.Value(body, span=value.span))
+    if word not in GIVEN:
+        ctx.problems.error(*wrong, help=did_you_mean(word, GIVEN, usage))
+        return UNKNOWN
+    support, sized = GIVEN[word]
+    arguments = call.arguments if call else ()
+    if len(arguments) != int(sized) or (call and call.keywords):
+        ctx.problems.error(
+            "bad-given",
+            value.span,
+            f"`{word}` {'takes its size' if sized else 'has no argument'}",
+            help=f"write `{word}(K)`" if sized else usage,
+        )
+        return UNKNOWN
+    if not sized:
+        return Type(shape, support)
+    size = to_dim(arguments[0], ctx.declared.sizes, ctx.problems)
+    return Type(shape, Support("integer", size)) if size is not None else UNKNOWN
