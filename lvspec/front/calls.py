@@ -185,7 +185,7 @@ def _split(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr 
                            help=f"give it a size that {parts} divides, e.g. `{parts}*D`")  # fmt: skip
         return None
     kind = value.type.with_(shape=(*value.type.shape[:-1], part), support=supports.entry(value.type.support))
-    return Call(name, (value, Number(parts, span=span)), type=kind, span=span)
+    return Call(name, (value, Number(parts, type=Type(support=T.POSITIVE), span=span)), type=kind, span=span)
 
 
 def _reshape(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | None:
