@@ -12,17 +12,9 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from lvspec.errors import UsageError
+from lvspec.front.sections import INFER, STRATEGIES, STRATEGY, Key
 from lvspec.ir.spec import Override, Spec
 
-STRATEGIES = (
-    "enumeration",
-    "dynamic_programming",
-    "conjugacy",
-    "reparameterization",
-    "reinforce",
-    "gumbel_softmax",
-)
-GENERAL = ("samples", "budget_flops", "budget_bytes", "bound")  # of the `infer:` section, beside the latents
 _CALL = re.compile(r"(?P<name>\w+)\s*(\((?P<options>[^()]*)\))?")
 
 
@@ -49,19 +41,23 @@ def resize(spec: Spec, sizes: Mapping[str, int]) -> Spec:
 
 def override(spec: Spec, overrides: Mapping[str, str | int | float]) -> Spec:
     """The `infer:` section with other entries: a strategy for a latent (the planner decides whether it
-    is legal), or a general setting."""
+    is legal), a general setting, or a number for prices."""
     latents = [v.name for v in spec.of_role("latent")]
-    asked, general = [], dict(spec.infer)
+    general = {key.name: key for key in INFER}
+    nominal = ("B", *(s.name for s in spec.sizes), *(p.name for p in spec.plates))
+    asked, infer = [], dict(spec.infer)
     for name, value in overrides.items():
         if name in latents:
             strategy, options = strategy_call(str(value))
             asked.append(Override(name, strategy, options))
-        elif name in GENERAL:
-            general[name] = number(value) if isinstance(value, str) else value
+        elif name in general:
+            infer[name] = _checked(general[name], value)
+        elif name in nominal:
+            infer[name] = _checked(Key(name, "integer", None, "a number for prices", least=1), value)
         else:
-            raise UsageError(f"{spec.source.name} has no latent `{name}`{suggest(name, [*latents, *GENERAL])}")
+            raise UsageError(f"{spec.source.name} has no latent `{name}`{suggest(name, [*latents, *general])}")
     kept = tuple(o for o in spec.overrides if o.name not in overrides)
-    return replace(spec, overrides=kept + tuple(asked), infer=tuple(general.items()))
+    return replace(spec, overrides=kept + tuple(asked), infer=tuple(infer.items()))
 
 
 def strategy_call(text: str) -> tuple[str, tuple[tuple[str, object], ...]]:
@@ -71,13 +67,28 @@ def strategy_call(text: str) -> tuple[str, tuple[tuple[str, object], ...]]:
         raise UsageError(f"{text!r} is not a strategy, e.g. reinforce or reinforce(samples=8)")
     if match["name"] not in STRATEGIES:
         raise UsageError(f"there is no strategy `{match['name']}`{suggest(match['name'], STRATEGIES)}")
+    known = {key.name: key for key in STRATEGY}
     options = []
     for part in filter(None, (p.strip() for p in (match["options"] or "").split(","))):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise UsageError(f"{text!r}: options are written name=value")
-        options.append((key.strip(), number(value.strip())))
+        name, equals, value = map(str.strip, part.partition("="))
+        if not equals or name not in known:
+            raise UsageError(f"{text!r}: options are written name=value{suggest(name, known)}")
+        options.append((name, _checked(known[name], value)))
     return match["name"], tuple(options)
+
+
+def _checked(key: Key, value: str | int | float) -> str | int | float:
+    """A value that the key of a section may have."""
+    value = number(value) if isinstance(value, str) else value
+    if key.kind == "choice":
+        fine = value in key.choices
+    else:
+        fine = isinstance(value, int if key.kind == "integer" else int | float) and not isinstance(value, bool)
+        fine = fine and (key.least is None or value >= key.least) and (key.most is None or value <= key.most)
+        fine = fine and (key.above is None or value > key.above)
+    if not fine:
+        raise UsageError(f"`{key.name}` cannot be {value!r}: {key.meaning}{suggest(str(value), key.choices)}")
+    return value
 
 
 def number(text: str) -> int | float | str:

@@ -1,0 +1,103 @@
+"""The house's rules: who may import whom, how long a file may be, and what a release holds."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "lvspec"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# room -> the rooms that it may import besides itself; a room that is not listed may import any
+MAY_IMPORT = {
+    "errors": set(),
+    "ir": {"errors"},
+    "front": {"ir", "errors", "shipped"},
+    "plan": {"ir", "errors"},
+    "emit": {"ir", "errors"},
+    "graph": {"ir", "errors"},
+    "explain": {"ir", "errors"},
+    "runtime": set(),
+}
+NEVER_TORCH = set(MAY_IMPORT) - {"runtime"} | {"driver", "settings", "load", "shipped"}
+MAY_PRINT = {"cli"}
+
+
+def room(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    """Every module imported anywhere in the file, inside functions too; none for `if TYPE_CHECKING`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "lvspec")
+
+
+def rooms_of(path):
+    return {name.split(".")[1] for name in imports(path) if name.startswith("lvspec.")}
+
+
+@pytest.mark.parametrize("name", MAY_IMPORT)
+def test_room_imports_only_what_stands_below_it(name):
+    allowed = MAY_IMPORT[name] | {name, "version", "__version__"}
+    for path in FILES:
+        if room(path) == name:
+            assert rooms_of(path) <= allowed, path
+
+
+def test_compiler_never_imports_torch():
+    for path in FILES:
+        if room(path) in NEVER_TORCH:
+            assert not any(name.split(".")[0] in ("torch", "numpy") for name in imports(path)), path
+
+
+def test_runtime_needs_torch_alone():
+    """So that a standalone file can hold it."""
+    for path in FILES:
+        if room(path) == "runtime":
+            outside = {n.split(".")[0] for n in imports(path)} - set(sys.stdlib_module_names) - {"torch", "lvspec"}
+            assert not outside, path
+
+
+def test_only_the_command_line_prints_or_exits():
+    for path in FILES:
+        if room(path) not in MAY_PRINT:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+                assert called not in ("print", "exit", "sys.exit", "quit"), f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_and_functions_hold_one_idea(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 450
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 60, f"{path}:{node.lineno} {node.name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_file_says_what_it_is_for(path):
+    text = path.read_text(encoding="utf-8")
+    assert not text or ast.get_docstring(ast.parse(text)), "no docstring"
+
+
+@pytest.mark.slow
+def test_wheel_holds_the_zoo_the_grammar_and_the_type_marker(tmp_path):
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"lvspec/specs/{p.name}" for p in (ROOT / "specs").glob("*.yaml")} <= held
+    assert {f"lvspec/grammar/{p.name}" for p in (ROOT / "grammar").iterdir()} <= held
+    assert "lvspec/py.typed" in held
+    assert {str(p.relative_to(ROOT)) for p in FILES} <= held
