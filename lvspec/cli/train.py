@@ -65,6 +65,13 @@ def section_changes(args: argparse.Namespace, section: str) -> dict[str, object]
     return {p.removeprefix(f"{section}."): value_of(v) for p, v in found if p.startswith(f"{section}.")}
 
 
+def train_changes(args: argparse.Namespace) -> dict[str, object]:
+    """`--set train.epochs=3 --set train.init.transition=normal(0, 0.1)`, the latter gathered under `init`."""
+    found = section_changes(args, "train")
+    rules = {name.removeprefix("init."): found.pop(name) for name in list(found) if name.startswith("init.")}
+    return {**found, "init": rules} if rules else found
+
+
 def value_of(text: str) -> object:
     """true, false, null, numbers; everything else is itself."""
     words = {"true": True, "false": False, "null": None, "none": None}
@@ -82,7 +89,7 @@ def number(text: str) -> object:
 
 def run(args: argparse.Namespace) -> int:
     from lvspec.cli.progress import Display
-    from lvspec.driver import compile_spec
+    from lvspec.driver import STDIN, compile_spec
     from lvspec.train.layout import layout_of
     from lvspec.train.sources import Files, described
     from lvspec.train.start import Request, train, wanted_data
@@ -98,10 +105,11 @@ def run(args: argparse.Namespace) -> int:
         compile_spec=compile_spec,
         files=files,
         out=out,
+        path=None if args.spec == STDIN else args.spec,
         sizes=options["sizes"],
         infer=options["overrides"],
         allow_modules=options["allow_modules"],
-        train={**section_changes(args, "train"), **_named(args, "seed", "steps", "epochs")},
+        train={**train_changes(args), **_named(args, "seed", "steps", "epochs")},
         data=changes,
         device=args.device,
         resume=args.resume,

@@ -110,4 +110,4 @@ def batches(dataset: Dataset, order: Sequence[np.ndarray], start: int = 0) -> It
 
 
 def on_device(batch: Mapping[str, torch.Tensor], device: torch.device) -> Batch:
-    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+    return {n: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v for n, v in batch.items()}

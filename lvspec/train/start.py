@@ -34,7 +34,8 @@ from lvspec.train.word_dropout import add_word_dropout
 
 @dataclass(frozen=True)
 class Request:
-    """What a training command asks for. compiled: at nominal sizes; compile_spec: the driver's, for the real ones.
+    """What a training command asks for. compiled: at nominal sizes; compile_spec: the driver's, for the real ones;
+    path: the spec's file (None: its text is compiled again).
 
     train, data: entries that replace those of the spec's sections. resume, replace_run: what to do with a directory in use.
     other_spec: resume although the spec has changed.
@@ -44,6 +45,7 @@ class Request:
     compile_spec: Callable
     files: Files
     out: Path
+    path: str | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     infer: Mapping[str, object] = field(default_factory=dict)
     allow_modules: tuple[str, ...] = ()
@@ -87,7 +89,7 @@ def wanted_data(
 
 
 def prepare(request: Request) -> Ready:
-    """Read and encode the data, compile at the sizes they have, write the run's directory."""
+    """Read and encode the data, compile at the sizes they have; nothing is written yet."""
     run = RunDirectory(request.out)
     if run.used() and not (request.resume or request.replace_run):
         raise UsageError(f"{run.root}: holds a run already; --resume it, give another --out, or --overwrite")
@@ -103,7 +105,7 @@ def prepare(request: Request) -> Ready:
     parts = {part: encoded(records, layout, encoders, data) for part, records in raw.items()}
     sizes = {**request.sizes, **sizes_from_data(layout, encoders)}
     options = {"sizes": sizes, "overrides": request.infer, "allow_modules": request.allow_modules}
-    compiled = request.compile_spec(spec.source.text, **options)
+    compiled = request.compile_spec(request.path or spec.source.text, **options)
     config = Config(
         spec_name=spec.name,
         spec_hash=text_hash(spec.source.text),
@@ -120,9 +122,6 @@ def prepare(request: Request) -> Ready:
     )
     if request.resume:
         _same(read_config(run), config, request)
-    elif request.replace_run:
-        _clear(run)
-    write_run(run, compiled, encoders, config)
     return Ready(run, compiled, layout, encoders, config, parts, device)
 
 
@@ -154,6 +153,9 @@ def train(
     if settings.restarts > 1 and not request.resume:
         seed = best_start(ready, told)
     model = ready.model(seed)
+    if request.replace_run and not request.resume:
+        _clear(ready.run)
+    write_run(ready.run, ready.compiled, ready.encoders, ready.config)
     training = _training(ready, model, settings, report)
     if request.resume:
         training.resume()
