@@ -23,7 +23,9 @@ from lvspec.ir.expr import Call
 _INFIX = {"add": ("+", SUM, SUM, PRODUCT), "subtract": ("-", SUM, SUM, PRODUCT), "multiply": ("*", PRODUCT, PRODUCT, UNARY), "divide": ("/", PRODUCT, PRODUCT, UNARY), "power": ("**", UNARY, ATOM, ATOM)}  # fmt: skip
 _METHODS = {name: f".{name}()" for name in ("exp", "log", "sqrt", "square", "abs", "sigmoid", "tanh", "relu", "detach")}
 _REDUCE = {"sum": "sum", "mean": "mean", "max": "amax", "min": "amin", "prod": "prod", "logsumexp": "logsumexp"}
-_MASKED = {name: f"masked_{name}" for name in ("sum", "mean", "max", "min", "prod", "logsumexp", "softmax", "log_softmax")}
+_MASKED = {
+    name: f"masked_{name}" for name in ("sum", "mean", "max", "min", "prod", "logsumexp", "softmax", "log_softmax")
+}
 
 
 def _scalar(value: Value) -> Value:
@@ -196,7 +198,9 @@ def matmul(lowering, call: Call) -> Value:
     matrix, vector = (lowering.lower(a) for a in call.args)
     draws = join_draws(matrix, vector)
     if not matrix.axes:
-        return Value(f"{vector.at(PRODUCT)} @ {matrix.at(ATOM)}.mT", vector.axes, matrix.shape[:1], PRODUCT, draws=draws)
+        return Value(
+            f"{vector.at(PRODUCT)} @ {matrix.at(ATOM)}.mT", vector.axes, matrix.shape[:1], PRODUCT, draws=draws
+        )
     axes = lowering.order.union(matrix, vector)
     column = align(vector.with_(code=f"{vector.at(ATOM)}.unsqueeze(-1)", shape=(*vector.shape, Dim.of(1))), axes)
     code = f"({align(matrix, axes).at(PRODUCT)} @ {column.at(UNARY)}).squeeze(-1)"

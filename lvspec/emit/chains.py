@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lvspec.emit.factors import Factor, masked
-from lvspec.emit.value import ATOM, Value, align, join_draws, lag_of, latent_of, permute, shift_axis
+from lvspec.emit.value import ATOM, Value, align, join_draws, lag_of, latent_of, permute, shift_axis, spelled
 from lvspec.errors import InternalError
 
 LETTERS = "ijklmnopqrsuvwxyzacdefgh"
@@ -46,7 +46,7 @@ def chain_sum(elimination, component: list[str], factors: list[Factor]) -> Value
     message, steps, operands = _steps(elimination, interface, moves, lead)
     openings = _openings(low, interface, operands, moves)
     normalized = all(f.own is not None for f in moves)
-    return _call(low, lead, plate, start, operands, potentials, steps, openings, normalized)
+    return _call(elimination, lead, plate, start, operands, potentials, steps, openings, normalized)
 
 
 def _without_local_latents(elimination, component: list[str], factors: list[Factor]) -> list[Factor]:
@@ -67,7 +67,12 @@ def _without_local_latents(elimination, component: list[str], factors: list[Fact
 def _interface(low, plate: str, component: list[str], factors: list[Factor]) -> Interface:
     order = {}
     for axis in component:
-        order[axis] = max(lag_of(a) for f in factors for a in f.axes if low.order.is_enumerated(a) and shift_axis(a, -lag_of(a)) == axis)
+        order[axis] = max(
+            lag_of(a)
+            for f in factors
+            for a in f.axes
+            if low.order.is_enumerated(a) and shift_axis(a, -lag_of(a)) == axis
+        )
     after = tuple(shift_axis(a, j) for a in component for j in range(order[a]))
     return Interface(plate, order, after, tuple(shift_axis(a, 1) for a in after))
 
@@ -79,7 +84,12 @@ def _leaves(factor: Factor, interface: Interface) -> bool:
 
 def _lead(low, factors: list[Factor], plate: str, component: list[str]) -> tuple[str, ...]:
     """Axes over which whole chains differ: batch, draws, outer plates, latents that are summed later."""
-    axes = {a for f in factors for a in f.axes if a != plate and (not low.order.is_enumerated(a) or shift_axis(a, -lag_of(a)) not in component)}
+    axes = {
+        a
+        for f in factors
+        for a in f.axes
+        if a != plate and (not low.order.is_enumerated(a) or shift_axis(a, -lag_of(a)) not in component)
+    }
     return low.order.sort(axes | {"B"})
 
 
@@ -99,8 +109,14 @@ def _potentials(elimination, interface: Interface, stays: list[Factor], lead: tu
     if missing:
         aligned = total if len(values) > 1 else align(values[0], full)
         extents = [elimination.extent(a) if a in missing else "-1" for a in full]
-        total = total.with_(code=f"{aligned.at(ATOM) if len(values) == 1 else f'({total.code})'}.expand({', '.join(extents)})")
-    total = low.scope.assign("log_potential", total.with_(axes=full)) if not total.code.isidentifier() else total.with_(axes=full)
+        total = total.with_(
+            code=f"{aligned.at(ATOM) if len(values) == 1 else f'({total.code})'}.expand({', '.join(extents)})"
+        )
+    total = (
+        low.scope.assign("log_potential", total.with_(axes=full))
+        if not total.code.isidentifier()
+        else total.with_(axes=full)
+    )
     if elimination.tilted:
         for axis, tilt in tilts:
             low.scope.line(f'if "{latent_of(axis)}" in tilt:')
@@ -126,11 +142,19 @@ def _start(low, interface: Interface, factors: list[Factor], stays: list[Factor]
     if not values:
         raise InternalError("a chain without an initial clause reached the emitter")
     axes = (*low.order.sort(a for v in values for a in v.axes if not low.order.is_enumerated(a)), *interface.order)
-    total = Value(" + ".join(align(v, axes).code for v in values), axes, (), 0 if len(values) > 1 else ATOM, draws=join_draws(*values))
+    total = Value(
+        " + ".join(align(v, axes).code for v in values),
+        axes,
+        (),
+        0 if len(values) > 1 else ATOM,
+        draws=join_draws(*values),
+    )
     earlier = [a for a in interface.after if lag_of(a)]
     for axis in earlier:
         size = low.size(low.spec.variable(latent_of(axis)).type.support.cardinality)
-        total = total.with_(code=f"{low.scope.use('pin_first')}({total.code}, {size})", axes=(*total.axes, axis), binds=ATOM)
+        total = total.with_(
+            code=f"{low.scope.use('pin_first')}({total.code}, {size})", axes=(*total.axes, axis), binds=ATOM
+        )
     target = (*(a for a in total.axes if not low.order.is_enumerated(a)), *interface.after)
     if total.axes != target:
         total = permute(total, target)
@@ -158,7 +182,9 @@ def _steps(elimination, interface: Interface, moves: list[Factor], lead: tuple[s
     operands = [tuple(interface.before), *(tuple(a for a in v.axes if a in letter) for v in values)]
     equation = ",".join(map(spell, operands)) + "->" + spell(interface.after)
     shapes = [tuple(elimination.nominal(a) for a in axes) for axes in operands]
-    path, _ = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize="optimal" if len(operands) < 9 else "greedy")
+    path, _ = opt_einsum.contract_path(
+        equation, *shapes, shapes=True, optimize="optimal" if len(operands) < 9 else "greedy"
+    )
     order = _linear(path, len(operands))
     message, steps, chosen = list(interface.before), [], []
     for position, index in enumerate(order):
@@ -183,7 +209,9 @@ def _linear(path, count: int) -> list[int]:
     groups = [[i] for i in range(count)]
     for step in path:
         merged = [i for position in sorted(step) for i in groups[position]]
-        groups = [g for position, g in enumerate(groups) if position not in step] + [sorted(merged, key=lambda i: i == 0) if 0 not in merged else [0, *(i for i in merged if i)]]
+        groups = [g for position, g in enumerate(groups) if position not in step] + [
+            sorted(merged, key=lambda i: i == 0) if 0 not in merged else [0, *(i for i in merged if i)]
+        ]
     return [i - 1 for i in groups[0] if i]
 
 
@@ -206,7 +234,8 @@ def _openings(low, interface: Interface, operands, moves: list[Factor]) -> list[
     return openings
 
 
-def _call(low, lead, plate, start, operands, potentials, steps, openings, normalized) -> Value:
+def _call(elimination, lead, plate, start, operands, potentials, steps, openings, normalized) -> Value:
+    low = elimination.low
     draws = join_draws(start, potentials, *(v for _, v in operands))
     transitions = [v for _, v in operands]
     mask = low.mask(plate)
@@ -214,14 +243,15 @@ def _call(low, lead, plate, start, operands, potentials, steps, openings, normal
         shape = low.scope.names.fresh("lead")
         low.scope.line(f"{shape} = {potentials.code}.shape[:{len(lead)}]")
         merge = low.scope.use("merge_lead")
-        flat = lambda v: v if not any(a in lead for a in v.axes) else v.with_(code=f"{merge}({_led(v, lead)}, {shape})")  # noqa: E731
+        flat = lambda v: (
+            v
+            if not any(a in lead for a in v.axes)
+            else v.with_(code=f"{merge}({spelled(v, (*lead, *(a for a in v.axes if a not in lead)))}, {shape})")
+        )  # noqa: E731
         start, potentials, transitions = flat(start), flat(potentials), [flat(v) for v in transitions]
         openings = [tuple(flat(v) for v in row) for row in openings]
-        slots = [":" if a == "B" else "None" for a in lead]
-        while slots and slots[-1] == ":":
-            slots.pop()
-        mask = f"{merge}({mask}{f'[{chr(44).join(slots)}]' if slots else ''}, {shape})"
-        mask = mask.replace(",N", ", N").replace(",:", ", :")
+        outer = ("B", *([within] if (within := low.spec.plate(plate).within) else []), plate)
+        mask = f"{merge}({spelled(Value(mask, outer), (*lead, plate))}, {shape})"
     tuple_of = lambda items: f"({', '.join(items)}{',' if len(items) == 1 else ''})"  # noqa: E731
     arguments = [
         start.code,
@@ -232,18 +262,10 @@ def _call(low, lead, plate, start, operands, potentials, steps, openings, normal
     ]
     if openings:
         arguments.append(f"openings={tuple_of([tuple_of([v.code for v in row]) for row in openings])}")
-    arguments.append("semiring=semiring")
+    arguments.append(f"semiring={elimination.semiring}")
     if normalized:
         arguments.append("normalized=True")
     code = f"{low.scope.use('chain')}({', '.join(arguments)})"
     if len(lead) > 1:
         code += f".unflatten(0, {shape})"
     return Value(code, lead, draws=draws)
-
-
-def _led(value: Value, lead: tuple[str, ...]) -> str:
-    """The value with all lead axes spelled out, of size one where it does not vary."""
-    slots = [":" if a in value.axes else "None" for a in lead]
-    while slots and slots[-1] == ":":
-        slots.pop()
-    return value.code + (f"[{', '.join(slots)}]" if slots else "")

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.emit.lower import Lowering
-from lvspec.emit.value import ATOM, Value, align, event_to_axis, join_draws, permute
+from lvspec.emit.value import ATOM, Value, align, event_to_axis, join_draws, permute, spelled
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Apply, Dist, Expr
 
@@ -91,7 +91,11 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
         return _plain_categorical(low, term, value, draws)
     if not any(not low.order.is_enumerated(a) for a in varies):
         return _from_table(low, term, value, bag, draws)
-    if "B" not in varies and "S" not in varies and all(a in value.axes for a in varies if not low.order.is_enumerated(a)):
+    if (
+        "B" not in varies
+        and "S" not in varies
+        and all(a in value.axes for a in varies if not low.order.is_enumerated(a))
+    ):
         return _from_shared_tables(low, term, value, draws)
     if not set(value.axes) <= varies:
         return _from_rows(low, term, value, draws)
@@ -105,7 +109,9 @@ def _from_table(low: Lowering, term: Term, value: Value, bag: str | None, draws)
     if bag is not None and value.axes == ("B", bag):
         code = f"{low.scope.use('categorical_bag')}({logits.code}, {value.code}, {low.mask(bag)})"
         return Value(code, ("B", *logits.axes), draws=draws)
-    return Value(f"{low.scope.use('categorical_at')}({logits.code}, {value.code})", (*value.axes, *logits.axes), draws=draws)
+    return Value(
+        f"{low.scope.use('categorical_at')}({logits.code}, {value.code})", (*value.axes, *logits.axes), draws=draws
+    )
 
 
 def _from_shared_tables(low: Lowering, term: Term, value: Value, draws) -> Value:
@@ -124,11 +130,10 @@ def _from_rows(low: Lowering, term: Term, value: Value, draws) -> Value:
     logits = unfused(low, term).arguments[0]
     lead = low.order.sort(a for a in logits.axes)
     inner = low.order.sort(a for a in value.axes if a not in lead)
-    if any(low.order.is_enumerated(a) for a in lead):
+    if any(low.order.is_enumerated(a) for a in lead) or low.order.sort((*lead, *inner)) != (*lead, *inner):
         return _plain_categorical(low, term, value, draws)
     logits = align(logits, lead)
-    symbols = align(value, (*lead, *inner))
-    code = f"{low.scope.use('categorical_rows')}({logits.code}, {symbols.code})"
+    code = f"{low.scope.use('categorical_rows')}({logits.code}, {spelled(value, (*lead, *inner))})"
     return Value(code, (*lead, *inner), draws=draws)
 
 
@@ -183,7 +188,10 @@ def _states_only(low: Lowering, term: Term) -> bool:
 
 def _gaussian_table(low: Lowering, term: Term, value: Value) -> Value:
     axes, _, (loc, scale) = low.broadcast(*term.arguments)
-    loc, scale = (low.scope.assign(f"{n}_table", v.with_(axes=axes)) if not v.code.isidentifier() else v for n, v in (("loc", loc), ("scale", scale)))
+    loc, scale = (
+        low.scope.assign(f"{n}_table", v.with_(axes=axes)) if not v.code.isidentifier() else v
+        for n, v in (("loc", loc), ("scale", scale))
+    )
     code = f"{low.scope.use('normal_table')}({value.code}, {loc.code}, {scale.code})"
     return Value(code, (*value.axes, *axes), draws=join_draws(value, *term.arguments))
 
@@ -208,5 +216,3 @@ def analytic_kl(low: Lowering, q: Term, p: Term) -> Value:
     function = low.scope.use(f"{snake(q.dist.family)}_kl")
     value = Value(f"{function}({', '.join(v.code for v in aligned)})", axes, shape, draws=join_draws(*values))
     return _sum_event(value.with_(shape=shape[:-1] if vector else shape))
-
-

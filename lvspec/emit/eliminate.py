@@ -25,6 +25,7 @@ class Elimination:
     def __init__(self, low: Lowering, tilted: bool):
         self.low = low
         self.tilted = tilted
+        self.semiring = "semiring" if tilted else low.scope.use("LOG")
 
     def plates(self, axis: str) -> frozenset[str]:
         latent = self.low.spec.variable(latent_of(axis))
@@ -112,7 +113,7 @@ class Elimination:
             if len(values) > 1:
                 total = low.scope.assign(f"log_joint_{latent_of(component[0])}", total)
             at = axes.index(component[0]) - len(axes)
-            code = f"semiring.sum({total.code}, {at})"
+            code = f"{self.semiring}.sum({total.code}, {at})"
             return total.with_(code=code, axes=tuple(a for a in axes if a != component[0]), binds=ATOM)
         return self.pairwise(component, values)
 
@@ -203,11 +204,10 @@ class Elimination:
         inputs = ",".join("".join(letter[a] for a in v.axes) for v in pair)
         equation = f"{inputs}->{''.join(letter[a] for a in out)}"
         arguments = ", ".join(v.code for v in pair)
-        code = f'{low.scope.use("contract")}("{equation}", {arguments}, semiring=semiring)'
+        code = f'{low.scope.use("contract")}("{equation}", {arguments}, semiring={self.semiring})'
         return low.scope.assign("log_sum", Value(code, out, draws=join_draws(*pair)))
 
 
 def collapsed_axes(low: Lowering, latents: list[str]) -> list[str]:
     """The axes of collapsed latents: one each, or one per site of unrolled plates."""
     return [axis_of(name, sites) for name in latents for sites in bindings(low, low.spec.variable(name))]
-

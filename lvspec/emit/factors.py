@@ -108,7 +108,9 @@ def reduce_plates(low: Lowering, value: Value, keep: set[str], entry: str | None
             value = _ragged_sum(low, value, plate, entry or f"{plate}.mask")
             entry = None
         else:
-            value = value.with_(code=f"{value.at(ATOM)}.sum({dim(value, plate)})", axes=_without(value.axes, plate), binds=ATOM)
+            value = value.with_(
+                code=f"{value.at(ATOM)}.sum({dim(value, plate)})", axes=_without(value.axes, plate), binds=ATOM
+            )
     return value
 
 
@@ -116,7 +118,9 @@ def _ragged_sum(low: Lowering, value: Value, plate: str, entry: str) -> Value:
     axes = mask_axes(low, entry)
     if set(axes) - set(value.axes):  # the mask varies over more than the value does
         value = masked(low, value, entry)
-        return value.with_(code=f"{value.at(ATOM)}.sum({dim(value, plate)})", axes=_without(value.axes, plate), binds=ATOM)
+        return value.with_(
+            code=f"{value.at(ATOM)}.sum({dim(value, plate)})", axes=_without(value.axes, plate), binds=ATOM
+        )
     at = dim(value, plate)
     slots = [":" if a in axes else "None" for a in value.axes[: at + 1]]
     while slots and slots[-1] == ":":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from lvspec.emit.densities import Term, log_density, lower_term, snake, unfused
 from lvspec.emit.factors import bindings
 from lvspec.emit.program import Program
-from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws
+from lvspec.emit.value import Value, align, axis_of, join_draws
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.plan import Plan
 
@@ -21,11 +21,11 @@ class Guide:
     log_q: dict[str, Value] = field(default_factory=dict)
 
 
-def write_guide(program: Program, plan: Plan, enumerated: list[str], scored: set[str]) -> Guide:
-    """Draws the sampled latents and tabulates q of the enumerated ones."""
+def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: list[str], scored: set[str]) -> Guide:
+    """Draws the sampled latents and tabulates q of the enumerated ones; factors of others are left out."""
     low, guide = program.low, Guide()
     for variable in plan.guide:
-        if variable.role != "guide":
+        if variable.role != "guide" or variable.name not in (*enumerated, *sampled):
             continue
         latent = plan.spec.variable(variable.name)
         for sites in bindings(low, latent):
@@ -37,7 +37,7 @@ def write_guide(program: Program, plan: Plan, enumerated: list[str], scored: set
                 target = Value("", axes=(axis,), integer=True, enumerated=axis)
                 value = log_density(low, term, target, variable.name)
                 guide.log_q[axis] = program.scope.assign(f"log_q_{label}", value)
-        if variable.name not in enumerated:
+        if variable.name in sampled:
             _draw(program, plan, latent, guide, scored)
     return guide
 
@@ -59,7 +59,9 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide, scored: set[str]) 
     family = FAMILIES[term.dist.family]
     arguments = [low.concrete(v) for v in term.arguments]
     rank = len(latent.type.shape) + (1 if family.name in ("Categorical",) else 0)
-    axes = low.order.sort({"S", *(() if latent.outside_batch else ("B",)), *latent.plates, *(a for v in arguments for a in v.axes)})
+    axes = low.order.sort(
+        {"S", *(() if latent.outside_batch else ("B",)), *latent.plates, *(a for v in arguments for a in v.axes)}
+    )
     arguments = _full(program, arguments, axes, rank)
     function = snake(family.name)
     listed = ", ".join(a.code for a in arguments)
@@ -115,6 +117,3 @@ def extent_code(program: Program, axis: str) -> str:
         return "samples"
     size = low.spec.plate(axis).size
     return f"{low.mask(axis)}.shape[-1]" if size is None else low.size(size)
-
-
-__all__ = ["ATOM", "Guide", "extent_code", "write_guide"]

@@ -173,7 +173,9 @@ class Lowering:
         if key not in self.lets:
             saved, self.locals = self.locals, {}
             value = self.clauses(variable, lambda clause: self.lower(clause.body))
-            self.lets[key] = self.scope.assign("_".join([variable.name, *map(str, key[1])]), self.concrete(value), own=True)
+            self.lets[key] = self.scope.assign(
+                "_".join([variable.name, *map(str, key[1])]), self.concrete(value), own=True
+            )
             self.locals = saved
         return self.lets[key]
 
@@ -256,7 +258,9 @@ class Lowering:
         value = self.lower(expr.base)
         for index in expr.indices:
             if isinstance(index, PlateIndex) and index.plate not in self.bound:
-                value = event_to_axis(value, index.plate) if index.plate not in value.axes else self.diagonal(value, index)
+                value = (
+                    event_to_axis(value, index.plate) if index.plate not in value.axes else self.diagonal(value, index)
+                )
             else:
                 value = self.indexed(value, self.lower(index))
         return value
@@ -276,7 +280,9 @@ class Lowering:
         if not set(index.axes) & set(value.axes):
             slots = [":"] * len(value.axes) + [index.code]
             axes = (*value.axes, *index.axes)
-            return Value(f"{value.at(ATOM)}[{', '.join(slots)}]", axes, value.shape[1:], integer=value.integer, draws=draws)
+            return Value(
+                f"{value.at(ATOM)}[{', '.join(slots)}]", axes, value.shape[1:], integer=value.integer, draws=draws
+            )
         axes = self.order.union(value, index)
         base = align(value, axes).code
         code = f"{self.scope.use('pick')}({base}, {align(index, axes, 0).code}, {len(value.shape) - 1})"
@@ -353,7 +359,9 @@ class Lowering:
             return Value(f"{module}.each({value.code})", (*lead, axis, *time), shape, draws=draws)
         chosen = self.concrete(chosen)
         axes = self.order.union(Value("", axes=lead), chosen)
-        picked = align(chosen, axes, 0).code if chosen.axes else f"torch.full((), {chosen.code}, device=self.zero.device)"
+        picked = (
+            align(chosen, axes, 0).code if chosen.axes else f"torch.full((), {chosen.code}, device=self.zero.device)"
+        )
         aligned = align(value, (*axes, *time))
         return Value(f"{module}.at({picked}, {aligned.code})", (*axes, *time), shape, draws=draws)
 
@@ -378,8 +386,9 @@ def begin_embeddings(plan: Plan) -> set[str]:
             for node in (n for body in bodies for n in walk(body)):
                 if isinstance(node, Apply) and node.args and isinstance(node.args[0], VariableRef):
                     sites = node.args[0].at
-                    shifted = any(isinstance(s, Lag) or (isinstance(s, Stretch) and s.reach in ("before", "after")) for s in sites)
+                    shifted = any(
+                        isinstance(s, Lag) or (isinstance(s, Stretch) and s.reach in ("before", "after")) for s in sites
+                    )
                     if shifted and any(n.name == node.network and n.kind == "Embedding" for n in plan.networks):
                         found.add(node.network)
     return found
-

@@ -13,11 +13,8 @@ def log_marginal(plan: Plan, imports: set[str], collapsed: list[str]) -> list[st
     program = Program(plan, imports, set(collapsed), ("batch", "tilt", "semiring"))
     low, scope = program.low, program.scope
     factors = [
-        f
-        for v in plan.spec.variables
-        if v.role == "observed" or v.name in collapsed
-        for f in factors_of(low, v)
+        f for v in plan.spec.variables if v.role == "observed" or v.name in collapsed for f in factors_of(low, v)
     ]
-    total = Elimination(low, tilted=bool(collapsed)).run(factors, collapsed_axes(low, collapsed))
+    total = Elimination(low, tilted=True).run(factors, collapsed_axes(low, collapsed))
     scope.line(f"return {total.code}", scope.shape_comment(total))
     return program.text()

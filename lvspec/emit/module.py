@@ -27,7 +27,9 @@ def module_text(plan: Plan) -> str:
     head = "\n".join(_header(plan))
     name = plan.spec.class_name
     story = _class_doc(plan)
-    return f'{head}\n{_imports(imports)}\n\n\nclass {name}(nn.Module):\n    """{story}"""\n\n{body}\n\n\nModel = {name}\n'
+    return (
+        f'{head}\n{_imports(imports)}\n\n\nclass {name}(nn.Module):\n    """{story}"""\n\n{body}\n\n\nModel = {name}\n'
+    )
 
 
 def _trimmed(lines: list[str]) -> list[str]:
@@ -49,7 +51,11 @@ def _header(plan: Plan) -> list[str]:
     spec = plan.spec
     file = spec.source.name.replace("\\", "/").rsplit("/", 1)[-1]
     rows = ['"""' + (_safe(spec.description) or f"The model {spec.name}."), ""]
-    rows += [f"{GENERATED} {VERSION} from {_safe(file)} (sha256 {spec_hash(spec)}).", f"Do not edit; regenerate with: lvspec compile {_safe(file)}", ""]
+    rows += [
+        f"{GENERATED} {VERSION} from {_safe(file)} (sha256 {spec_hash(spec)}).",
+        f"Do not edit; regenerate with: lvspec compile {_safe(file)}",
+        "",
+    ]
     rows += ["Generative story"]
     rows += [f"    {line}" for line in story(spec)]
     rows += ["", "Objective", f"    {plan.formula}"]
@@ -66,7 +72,10 @@ def story(spec: Spec) -> list[str]:
         for clause in sorted(variable.clauses, key=lambda c: (c.initial is None, c.initial or 0)):
             if clause.body is None:
                 continue
-            index = [str(clause.initial) if clause.initial is not None and spec.plate(p).ordered else p for p in variable.plates]
+            index = [
+                str(clause.initial) if clause.initial is not None and spec.plate(p).ordered else p
+                for p in variable.plates
+            ]
             left = variable.name + (f"[{', '.join(index)}]" if index else "")
             sign = "=" if variable.role == "let" else "~"
             rows.append(f"{left} {sign} {_source_text(spec, clause.body.span)}")
@@ -80,7 +89,11 @@ def _source_text(spec: Spec, span) -> str:
     if span.line == span.end_line:
         text = lines[span.line - 1][span.column - 1 : span.end_column - 1]
     else:
-        parts = [lines[span.line - 1][span.column - 1 :], *lines[span.line : span.end_line - 1], lines[span.end_line - 1][: span.end_column - 1]]
+        parts = [
+            lines[span.line - 1][span.column - 1 :],
+            *lines[span.line : span.end_line - 1],
+            lines[span.end_line - 1][: span.end_column - 1],
+        ]
         text = " ".join(p.strip() for p in parts)
     return _safe(text)
 
@@ -128,7 +141,9 @@ def constructor(plan: Plan, imports: set[str]) -> list[str]:
     fixed = sorted({n for p in plan.unrolled for n in spec.plate(p).size.names})
     for name in fixed:
         rows.append(f"        if {name} != {sizes[name]}:  # its sites are written out below")
-        rows += wrap(f'raise ValueError("{name} is {sizes[name]} in this module: compile the spec again for another number")', 3)
+        rows += wrap(
+            f'raise ValueError("{name} is {sizes[name]} in this module: compile the spec again for another number")', 3
+        )
     for size in spec.sizes:
         rows.append(f"        self.{size.name} = {size.name}")
     if has_global:
@@ -142,7 +157,9 @@ def constructor(plan: Plan, imports: set[str]) -> list[str]:
     for network in plan.networks:
         if network.name in used:
             rows += _network(network, begins, imports)
-    rows.append('        self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop')
+    rows.append(
+        '        self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop'
+    )
     rows.append('        self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device')
     return rows
 
@@ -198,7 +215,13 @@ def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]
     else:
         imports.add(network.kind)
         code = f"{network.kind}({', '.join([*sizes, *options])})"
-    note = "the last row is the begin symbol" if "begin=True" in options else "derived for the guide" if network.derived else ""
+    note = (
+        "the last row is the begin symbol"
+        if "begin=True" in options
+        else "derived for the guide"
+        if network.derived
+        else ""
+    )
     return statement(f"self.{network.name} = {code}", note, 2)
 
 
@@ -221,7 +244,11 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
         imports.add("prepare_plate")
         within = f', within="{plate.within}"' if plate.within else ""
         rows += wrap(f'batch = prepare_plate({current}, "{plate.name}", {{{", ".join(axes)}}}{within})', 2)
-    masked = [(v.name, [p for p in v.plates if spec.plate(p).ragged][-1]) for v in spec.of_role("observed") if any(spec.plate(p).ragged for p in v.plates)]
+    masked = [
+        (v.name, [p for p in v.plates if spec.plate(p).ragged][-1])
+        for v in spec.of_role("observed")
+        if any(spec.plate(p).ragged for p in v.plates)
+    ]
     if masked:
         imports.add("observed_sites")
         pairs = ", ".join(f'"{n}": "{p}"' for n, p in masked)

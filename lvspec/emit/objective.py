@@ -16,8 +16,9 @@ from lvspec.emit.eliminate import Elimination, collapsed_axes
 from lvspec.emit.factors import Factor, bindings, factors_of, mask_of, masked, reduce_plates
 from lvspec.emit.guide import Guide, write_guide
 from lvspec.emit.program import Program
-from lvspec.emit.value import ALL, ATOM, FROM, SUM, Value, align, axis_of, lag_of, latent_of, shift_axis
+from lvspec.emit.value import ALL, ATOM, FROM, SUM, Value, align, axis_of, join_draws, lag_of, latent_of, shift_axis
 from lvspec.ir.plan import Plan
+from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Schedule
 
 
@@ -37,8 +38,11 @@ class Objective:
         self.plan = plan
         self.weights = weights
         self.treatment = {p.name: p.treatment for p in plan.latents}
-        self.enumerated = [p.name for p in plan.latents if p.treatment == "enumerated"]
-        self.collapsed = [p.name for p in plan.latents if p.treatment == "collapsed"]
+        if weights:
+            self.treatment |= exact_in_weights(plan)
+        self.enumerated = [n for n, t in self.treatment.items() if t == "enumerated"]
+        self.collapsed = [n for n, t in self.treatment.items() if t == "collapsed"]
+        self.sampled = [n for n, t in self.treatment.items() if t == "sampled"]
         arguments = ("batch", "draws", "samples") if plan.sampled else ("batch",)
         self.program = Program(plan, imports, {*self.enumerated, *self.collapsed}, arguments)
         self.low, self.scope = self.program.low, self.program.scope
@@ -47,8 +51,12 @@ class Objective:
     def scored(self) -> set[str]:
         """Sampled latents whose log q at the draw is needed."""
         if self.weights:
-            return set(self.plan.sampled)
-        return {p.name for p in self.plan.latents if p.strategy == "reinforce" or p.kl == "sampled" and p.treatment == "sampled"}
+            return set(self.sampled)
+        return {
+            p.name
+            for p in self.plan.latents
+            if p.strategy == "reinforce" or p.kl == "sampled" and p.treatment == "sampled"
+        }
 
     def costs(self, guide: Guide) -> list[Cost]:
         costs, collapsed = [], []
@@ -83,10 +91,20 @@ class Objective:
             moved = [f for f in factors if self.reads_collapsed(f)]
             log_p = [self.expected_sites(f, guide) for f in factors if not self.reads_collapsed(f)]
             for position, sites in enumerate(bindings(self.low, variable)):
-                log_q = guide.log_q[axis_of(variable.name, sites)] if variable.name in self.enumerated else guide.log_q[variable.name]
+                log_q = (
+                    guide.log_q[axis_of(variable.name, sites)]
+                    if variable.name in self.enumerated
+                    else guide.log_q[variable.name]
+                )
                 if log_p:
                     _, _, (a, b) = self.low.broadcast(log_q, log_p[position])
-                    value = Value(f"{a.code} - {b.at(1)}", self.low.order.union(log_q, log_p[position]), (), SUM, draws=_draws(log_q, log_p[position]))
+                    value = Value(
+                        f"{a.code} - {b.at(1)}",
+                        self.low.order.union(log_q, log_p[position]),
+                        (),
+                        SUM,
+                        draws=join_draws(log_q, log_p[position]),
+                    )
                     value = self.scope.assign(f"kl_{variable.name}", value)
                 else:
                     value = log_q
@@ -98,7 +116,9 @@ class Objective:
             def kl(clause):
                 return analytic_kl(self.low, q, unfused(self.low, lower_term(self.low, clause.body, variable.name)))
 
-            values = [self.expected(self.low.with_bindings(c, kl), guide) for c in (variable.general, *variable.initial)]
+            values = [
+                self.expected(self.low.with_bindings(c, kl), guide) for c in (variable.general, *variable.initial)
+            ]
             value = self.joined(variable, values)
             label = "_".join([variable.name, *map(str, sites)])
             found.append(Cost(variable.name, self.scope.assign(f"kl_{label}", value), mask_of(self.low, variable)))
@@ -123,20 +143,24 @@ class Objective:
 
     def expected(self, value: Value, guide: Guide, keep: tuple[str, ...] = ()) -> Value:
         """E_q over the enumerated latents, children before parents."""
-        order = [axis for axis in guide.log_q if self.low.order.is_enumerated(axis) and latent_of(axis) in self.enumerated]
+        order = [
+            axis for axis in guide.log_q if self.low.order.is_enumerated(axis) and latent_of(axis) in self.enumerated
+        ]
         for base in reversed(order):
             for axis in sorted((a for a in value.axes if _base(self.low, a) == base), key=lag_of):
                 if axis in keep:
                     continue
                 log_q = guide.log_q[base]
                 if lag_of(axis):
-                    plate = next(p for p in self.plan.spec.variable(latent_of(base)).plates if self.plan.spec.plate(p).ordered)
+                    plate = next(
+                        p for p in self.plan.spec.variable(latent_of(base)).plates if self.plan.spec.plate(p).ordered
+                    )
                     log_q = self.low.shifted(log_q, plate, lag_of(axis), "0")
                 axes = self.low.order.union(value, log_q)
                 rest = tuple(a for a in axes if a != axis)
                 a, b = align(log_q, (*rest, axis)), align(value, (*rest, axis))
                 code = f"{self.scope.use('expectation')}({a.code}, {b.code}, -1)"
-                value = Value(code, rest, draws=_draws(log_q, value))
+                value = Value(code, rest, draws=join_draws(log_q, value))
         return value
 
     def settled(self, cost: Cost, guide: Guide, keep: tuple[str, ...] = ()) -> Value:
@@ -148,7 +172,7 @@ class Objective:
     def forward(self) -> list[str]:
         scope = self.scope
         scope.comment("guide")
-        guide = write_guide(self.program, self.plan, self.enumerated, self.scored())
+        guide = write_guide(self.program, self.plan, self.enumerated, self.sampled, self.scored())
         scope.line()
         scope.comment("model")
         costs = self.costs(guide)
@@ -233,7 +257,9 @@ class Objective:
                 value = value.with_(code=f"-{weight}{value.at(ATOM)}", binds=1)
             signal = value if signal is None else self.plus(signal, value)
         signal = scope.assign(f"signal_{name}", signal, "what lies downstream of each draw")
-        advantage = scope.assign(f"advantage_{name}", signal.with_(code=f"{scope.use('leave_one_out')}({signal.code}.detach())", draws=()))
+        advantage = scope.assign(
+            f"advantage_{name}", signal.with_(code=f"{scope.use('leave_one_out')}({signal.code}.detach())", draws=())
+        )
         _, _, (a, b) = self.low.broadcast(advantage, log_q)
         axes = self.low.order.union(advantage, log_q)
         term = Cost(None, Value(f"{a.code} * {b.code}", axes, (), 1), mask_of(self.low, self.plan.spec.variable(name)))
@@ -262,7 +288,7 @@ class Objective:
     # ------------------------------------------------------------ importance weights
     def log_weights(self) -> list[str]:
         """log p(x, z) - log q(z) at the draws, (S, B)."""
-        guide = write_guide(self.program, self.plan, self.enumerated, self.scored())
+        guide = write_guide(self.program, self.plan, self.enumerated, self.sampled, self.scored())
         costs = self.costs(guide)
         values = []
         for cost in costs:
@@ -273,16 +299,21 @@ class Objective:
             total = self.plus(total, value)
         total = align(total, ("S", "B"))
         self.scope.line(f"log_weight = {total.code}", "(S, B)")
-        names = ", ".join(f'"{n}": {n}' for n in self.plan.sampled)
+        names = ", ".join(f'"{n}": {n}' for n in self.sampled)
         self.scope.line(f"return log_weight, {{{names}}}")
         return self.program.text()
 
 
+def exact_in_weights(plan: Plan) -> dict[str, str]:
+    """In an importance weight an enumerated latent is summed out, or drawn where another guide factor reads it."""
+    reader = Reader(plan.spec, plan.guide)
+    treatment = {}
+    for latent in plan.latents:
+        if latent.treatment == "enumerated":
+            read = any(r.name == latent.name for v in plan.guide if v.role == "guide" for r in reader.of_variable(v))
+            treatment[latent.name] = "sampled" if read else "collapsed"
+    return treatment
+
+
 def _base(low, axis: str) -> str | None:
     return shift_axis(axis, -lag_of(axis)) if low.order.is_enumerated(axis) else None
-
-
-def _draws(*values: Value):
-    from lvspec.emit.value import join_draws
-
-    return join_draws(*values)

@@ -7,6 +7,7 @@ from lvspec.emit.lower import size_code
 from lvspec.emit.program import Program
 from lvspec.emit.text import wrap
 from lvspec.ir.plan import Plan
+from lvspec.ir.reads import Reader
 
 
 def latent_sizes(plan: Plan) -> dict[str, str]:
@@ -35,15 +36,23 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     rows = [
         "    def posterior(self, batch: dict, samples: int = 100) -> dict:",
         '        """p(z | x) by draws of q with self-normalised weights; enumerated latents by their q."""',
-        "        batch, draws = self.prepare(batch), {}",
-        "        log_weight, drawn = self.log_weights(batch, draws, samples)",
+        "        batch = self.prepare(batch)",
+        "        log_weight, drawn = self.log_weights(batch, {}, samples)",
     ]
-    enumerated = [p.name for p in plan.latents if p.treatment == "enumerated"]
-    if not enumerated:
+    reader = Reader(plan.spec, plan.guide)
+    factors = {v.name: v for v in plan.guide if v.role == "guide"}
+    tabled = [
+        p.name
+        for p in plan.latents
+        if p.treatment == "enumerated"
+        and not any(plan.spec.variable(r.name).role == "latent" for r in reader.of_variable(factors[p.name]))
+    ]
+    tabled = [n for n in tabled if not set(plan.spec.variable(n).plates) & set(plan.unrolled)]
+    if not tabled:
         return [*rows, "        return weighted_posterior(drawn, log_weight)"]
     imports.add("table_posterior")
-    program = Program(plan, imports, set(enumerated), ("batch", "draws", "samples"))
-    guide = write_guide(program, plan, enumerated, set())
-    tables = ", ".join(f'"{axis}": {value.code}' for axis, value in guide.log_q.items() if value.axes[:1] == ("B",))
+    program = Program(plan, imports, set(tabled), ("batch", "samples", "drawn", "log_weight"))
+    guide = write_guide(program, plan, tabled, [], set())
+    tables = ", ".join(f'"{name}": {guide.log_q[name].code}' for name in tabled)
     rows += program.text()
     return [*rows, "        return weighted_posterior(drawn, log_weight) | table_posterior({" + tables + "})"]

@@ -137,6 +137,15 @@ def align(value: Value, target: tuple[str, ...], rank: int | None = None) -> Val
     return value.with_(code=f"{value.at(ATOM)}[{', '.join(slots)}]", binds=ATOM)
 
 
+def spelled(value: Value, target: tuple[str, ...]) -> str:
+    """The value's code with every axis of `target` spelled out, of size one where it does not vary."""
+    value = permute(value, tuple(a for a in target if a in value.axes))
+    slots = [":" if a in value.axes else "None" for a in target]
+    while slots and slots[-1] == ":":
+        slots.pop()
+    return f"{value.at(ATOM)}[{', '.join(slots)}]" if slots else value.code
+
+
 def event_to_axis(value: Value, axis: str) -> Value:
     """The first event axis gets a name; nothing moves."""
     return value.with_(axes=(*value.axes, axis), shape=value.shape[1:])

@@ -50,33 +50,113 @@ _P = dict(one_of="parameter")
 FAMILIES: dict[str, Family] = {
     f.name: f
     for f in (
-        Family("Categorical", (Argument("logits", axes="vector", **_P), Argument("probs", T.NONNEGATIVE, "vector", **_P)), SIZED),
-        Family("OneHotCategorical", (Argument("logits", axes="vector", **_P), Argument("probs", T.NONNEGATIVE, "vector", **_P)), T.SIMPLEX, "vector"),
+        Family(
+            "Categorical",
+            (Argument("logits", axes="vector", **_P), Argument("probs", T.NONNEGATIVE, "vector", **_P)),
+            SIZED,
+        ),
+        Family(
+            "OneHotCategorical",
+            (Argument("logits", axes="vector", **_P), Argument("probs", T.NONNEGATIVE, "vector", **_P)),
+            T.SIMPLEX,
+            "vector",
+        ),
         Family("Bernoulli", (Argument("logits", **_P), Argument("probs", T.UNIT, **_P)), T.BOOLEAN),
-        Family("Binomial", (Argument("total_count", T.COUNT), Argument("logits", **_P), Argument("probs", T.UNIT, **_P)), T.COUNT),
+        Family(
+            "Binomial",
+            (Argument("total_count", T.COUNT), Argument("logits", **_P), Argument("probs", T.UNIT, **_P)),
+            T.COUNT,
+        ),
         Family("Geometric", (Argument("logits", **_P), Argument("probs", T.UNIT, **_P)), T.COUNT),
         Family("Poisson", (Argument("rate", T.POSITIVE),), T.COUNT),
         Family("Normal", (_LOC, _SCALE), T.REAL, reparameterized=True),
         Family("Laplace", (_LOC, _SCALE), T.REAL, reparameterized=True),
         Family("LogNormal", (_LOC, _SCALE), T.POSITIVE, reparameterized=True),
-        Family("StudentT", (Argument("df", T.POSITIVE), Argument("loc", default=0.0), _SCALE), T.REAL, reparameterized=True),
+        Family(
+            "StudentT", (Argument("df", T.POSITIVE), Argument("loc", default=0.0), _SCALE), T.REAL, reparameterized=True
+        ),
         Family("Exponential", (Argument("rate", T.POSITIVE),), T.POSITIVE, reparameterized=True),
-        Family("Gamma", (Argument("concentration", T.POSITIVE), Argument("rate", T.POSITIVE, default=1.0)), T.POSITIVE, reparameterized=True),
-        Family("Beta", (Argument("concentration1", T.POSITIVE), Argument("concentration0", T.POSITIVE)), T.UNIT, reparameterized=True),
-        Family("Dirichlet", (Argument("concentration", T.POSITIVE, "vector"),), T.SIMPLEX, "vector", reparameterized=True),
+        Family(
+            "Gamma",
+            (Argument("concentration", T.POSITIVE), Argument("rate", T.POSITIVE, default=1.0)),
+            T.POSITIVE,
+            reparameterized=True,
+        ),
+        Family(
+            "Beta",
+            (Argument("concentration1", T.POSITIVE), Argument("concentration0", T.POSITIVE)),
+            T.UNIT,
+            reparameterized=True,
+        ),
+        Family(
+            "Dirichlet", (Argument("concentration", T.POSITIVE, "vector"),), T.SIMPLEX, "vector", reparameterized=True
+        ),
         Family("Uniform", (Argument("low", default=0.0), Argument("high", default=1.0)), T.REAL, reparameterized=True),
         # parsed and checked; engines come with later issues
-        Family("MultivariateNormal", (Argument("loc", axes="vector"), Argument("covariance_matrix", axes="square", **_P), Argument("scale_tril", axes="square", **_P)), T.REAL, "vector", True, engine=False),
-        Family("NormalInverseWishart", (Argument("loc", axes="vector"), Argument("kappa", T.POSITIVE), Argument("df", T.POSITIVE), Argument("scale", axes="square")), T.REAL, "vector", engine=False),
-        Family("VonMisesFisher", (Argument("loc", axes="vector"), Argument("concentration", T.POSITIVE)), T.REAL, "vector", True, engine=False),
+        Family(
+            "MultivariateNormal",
+            (
+                Argument("loc", axes="vector"),
+                Argument("covariance_matrix", axes="square", **_P),
+                Argument("scale_tril", axes="square", **_P),
+            ),
+            T.REAL,
+            "vector",
+            True,
+            engine=False,
+        ),
+        Family(
+            "NormalInverseWishart",
+            (
+                Argument("loc", axes="vector"),
+                Argument("kappa", T.POSITIVE),
+                Argument("df", T.POSITIVE),
+                Argument("scale", axes="square"),
+            ),
+            T.REAL,
+            "vector",
+            engine=False,
+        ),
+        Family(
+            "VonMisesFisher",
+            (Argument("loc", axes="vector"), Argument("concentration", T.POSITIVE)),
+            T.REAL,
+            "vector",
+            True,
+            engine=False,
+        ),
         Family("TruncatedGeometric", (Argument("gamma", T.UNIT), Argument("max", T.COUNT)), T.COUNT, engine=False),
         Family("Delta", (Argument("value"),), T.REAL, engine=False),
         Family("Pointer", (Argument("weights", T.NONNEGATIVE), Argument("values", T.COUNT)), T.COUNT, engine=False),
-        Family("LinearChain", (Argument("unary", axes="vector"), Argument("pairwise", axes="square")), T.STRUCTURE, "structure", engine=False),
-        Family("SemiMarkov", (Argument("unary", axes="vector"), Argument("pairwise", axes="square"), Argument("length", axes="vector")), T.STRUCTURE, "structure", engine=False),
+        Family(
+            "LinearChain",
+            (Argument("unary", axes="vector"), Argument("pairwise", axes="square")),
+            T.STRUCTURE,
+            "structure",
+            engine=False,
+        ),
+        Family(
+            "SemiMarkov",
+            (Argument("unary", axes="vector"), Argument("pairwise", axes="square"), Argument("length", axes="vector")),
+            T.STRUCTURE,
+            "structure",
+            engine=False,
+        ),
         Family("TreeCRF", (Argument("spans"),), T.STRUCTURE, "structure", engine=False),
-        Family("PCFG", (Argument("root", axes="vector"), Argument("rules"), Argument("terminals", axes="square")), T.STRUCTURE, "structure", engine=False),
-        Family("DMV", (Argument("root", axes="vector"), Argument("stop"), Argument("attach")), T.STRUCTURE, "structure", engine=False),
+        Family(
+            "PCFG",
+            (Argument("root", axes="vector"), Argument("rules"), Argument("terminals", axes="square")),
+            T.STRUCTURE,
+            "structure",
+            engine=False,
+        ),
+        Family(
+            "DMV",
+            (Argument("root", axes="vector"), Argument("stop"), Argument("attach")),
+            T.STRUCTURE,
+            "structure",
+            engine=False,
+        ),
         Family("DependencyCRF", (Argument("arcs", axes="square"),), T.STRUCTURE, "structure", engine=False),
     )
 }

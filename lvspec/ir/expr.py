@@ -1,9 +1,9 @@
 """Typed expressions: what the front end produces and every later room reads.
 
-    transition[z[t-1]]             Index(ParamRef("transition"), (VariableRef("z", (Lag("t", 1),)),))
-    writer[z](words(x[<t]))        Apply("writer", (VariableRef("z"),), (Apply("words", (), (VariableRef("x", (Stretch("t", "before"),)),)),))
-    sum(mean[l, z[t, l]] over l)   Call("sum", (Index(ParamRef("mean"), (PlateIndex("l"), VariableRef(...))),), over="l")
-    a + 2*b                        Call("add", (a, Call("multiply", (Number(2), b))))
+transition[z[t-1]]             Index(ParamRef("transition"), (VariableRef("z", (Lag("t", 1),)),))
+writer[z](words(x[<t]))        Apply("writer", (VariableRef("z"),), (Apply("words", (), (VariableRef("x", (Stretch("t", "before"),)),)),))
+sum(mean[l, z[t, l]] over l)   Call("sum", (Index(ParamRef("mean"), (PlateIndex("l"), VariableRef(...))),), over="l")
+a + 2*b                        Call("add", (a, Call("multiply", (Number(2), b))))
 """
 
 from __future__ import annotations

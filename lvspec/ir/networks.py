@@ -27,7 +27,14 @@ NETWORKS: dict[str, Kind] = {
     k.name: k
     for k in (
         Kind("Linear", ("in", "out"), "site", "in", "out", (("bias", True),)),
-        Kind("MLP", ("in", "hidden...", "out"), "site", "in", "out", (("activation", "relu"), ("dropout", 0.0), ("bias", True))),
+        Kind(
+            "MLP",
+            ("in", "hidden...", "out"),
+            "site",
+            "in",
+            "out",
+            (("activation", "relu"), ("dropout", 0.0), ("bias", True)),
+        ),
         Kind("Embedding", ("num", "dim"), "site", "integer", "dim"),
         Kind("Dropout", ("in",), "site", "in", "in", (("p", 0.5),)),
         Kind("LayerNorm", ("in",), "site", "in", "in"),

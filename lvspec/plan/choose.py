@@ -42,7 +42,12 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
 def _overrides(model: Model) -> list[Diagnostic]:
     known = {v.name for v in model.spec.of_role("latent")}
     return [
-        Diagnostic("unknown-strategy", o.span, f"`{o.strategy}` is no strategy for {o.name}", help=f"one of: {', '.join(NAMES)}")
+        Diagnostic(
+            "unknown-strategy",
+            o.span,
+            f"`{o.strategy}` is no strategy for {o.name}",
+            help=f"one of: {', '.join(NAMES)}",
+        )
         for o in model.overrides.values()
         if o.name in known and o.strategy not in NAMES
     ]
@@ -100,7 +105,12 @@ def _declined(picked: str, answers: dict) -> tuple[tuple[str, str], ...]:
         if isinstance(answer, Declined):
             rows.append((name, answer.reason))
         else:
-            rows.append((name, f"legal, but {picked} comes first: {'exact' if picked in NAMES[:3] else 'lower variance as a rule'}"))
+            rows.append(
+                (
+                    name,
+                    f"legal, but {picked} comes first: {'exact' if picked in NAMES[:3] else 'lower variance as a rule'}",
+                )
+            )
     return tuple(rows)
 
 
@@ -113,7 +123,19 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
         origin = "none" if claim.treatment == "collapsed" else "written" if model.guide_of(name) else "derived"
         kl, kl_why = _kl(model, name, treatment, guide)
         latents.append(
-            LatentPlan(name, strategy, claim.treatment, claim.exact, claim.biased, claim.why, claim.cost, declined, origin, kl, kl_why)
+            LatentPlan(
+                name,
+                strategy,
+                claim.treatment,
+                claim.exact,
+                claim.biased,
+                claim.why,
+                claim.cost,
+                declined,
+                origin,
+                kl,
+                kl_why,
+            )
         )
     scored = any(p.strategy == "reinforce" for p in latents)
     sampled = any(p.treatment == "sampled" for p in latents)

@@ -13,7 +13,7 @@ import networkx as nx
 from lvspec.ir.plan import Cost
 from lvspec.plan.model import Model, finite_reason, is_chain, reach_reason, unrolled_by, without_engine
 from lvspec.plan.price import price_sum
-from lvspec.plan.reads import LAG
+from lvspec.ir.reads import LAG
 
 SAMPLING = ("reparameterization", "reinforce", "gumbel_softmax")
 

@@ -11,7 +11,21 @@ from math import prod
 from lvspec.errors import NOWHERE
 from lvspec.ir.dims import Dim
 from lvspec.ir.distributions import GUIDE_FAMILY
-from lvspec.ir.expr import Apply, Binding, Call, Dist, Expr, Here, Index, LocalRef, Number, PlateIndex, SiteOf, Stretch, VariableRef
+from lvspec.ir.expr import (
+    Apply,
+    Binding,
+    Call,
+    Dist,
+    Expr,
+    Here,
+    Index,
+    LocalRef,
+    Number,
+    PlateIndex,
+    SiteOf,
+    Stretch,
+    VariableRef,
+)
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 from lvspec.ir.types import POSITIVE, REAL, Reach, Type
 
@@ -33,7 +47,9 @@ def derive_guide(spec: Spec, latent: Variable) -> tuple[Variable, tuple[Network,
     """q(latent | x) and the networks that it needs."""
     networks: list[Network] = []
     sequence = next((p for p in latent.plates if spec.plate(p).ragged), None)
-    features = [f for v in spec.of_role("observed") + spec.of_role("given") for f in _read(spec, v, latent, sequence, networks)]
+    features = [
+        f for v in spec.of_role("observed") + spec.of_role("given") for f in _read(spec, v, latent, sequence, networks)
+    ]
     joined = features[0] if len(features) == 1 else _call("concat", features, _width(features), features[0].type.plates)
     family = GUIDE_FAMILY[latent.type.support.kind]
     heads = HEADS[family]
@@ -74,7 +90,9 @@ def _factor(family: str, raw: Expr, heads, vector, size: Dim, latent: Variable):
             value = Index(value, (Number(0),), type=part)
         elif len(vector) > 1:
             value = Call("reshape", (value, *(Number(0) for _ in vector)), type=part)
-        arguments.append((name, value if function is None else Call(function, (value,), type=part.with_(support=POSITIVE))))
+        arguments.append(
+            (name, value if function is None else Call(function, (value,), type=part.with_(support=POSITIVE)))
+        )
     return Dist(family, tuple(arguments), type=latent.type), (binding,)
 
 

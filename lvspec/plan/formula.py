@@ -20,17 +20,25 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...]) -> str:
     z = ", ".join(p.name for p in guided)
     inside = f"log p({x} | {z}{', ' + given if given else ''})"
     if collapsed:
-        inside = f"log Σ_{{{', '.join(collapsed)}}} p({', '.join([x, *collapsed])} | {z}{', ' + given if given else ''})"
+        inside = (
+            f"log Σ_{{{', '.join(collapsed)}}} p({', '.join([x, *collapsed])} | {z}{', ' + given if given else ''})"
+        )
     terms = [f"E_q({z} | {x})[{inside}]"]
     for p in guided:
         parents = _parents(spec, p.name)
         name = f"KL(q({p.name} | {x}) ‖ p({p.name}{' | ' + ', '.join(parents) if parents else ''}))"
-        terms.append(name if p.kl == "analytic" else f"E_q[log q({p.name} | {x}) - log p({p.name}{' | ' + ', '.join(parents) if parents else ''})]")
+        terms.append(
+            name
+            if p.kl == "analytic"
+            else f"E_q[log q({p.name} | {x}) - log p({p.name}{' | ' + ', '.join(parents) if parents else ''})]"
+        )
     return " - ".join(terms)
 
 
 def _parents(spec: Spec, name: str) -> list[str]:
-    from lvspec.plan.reads import Reader
+    from lvspec.ir.reads import Reader
 
     latents = {v.name for v in spec.of_role("latent")}
-    return list(dict.fromkeys(r.name for r in Reader(spec, spec.guide).of_variable(spec.variable(name)) if r.name in latents))
+    return list(
+        dict.fromkeys(r.name for r in Reader(spec, spec.guide).of_variable(spec.variable(name)) if r.name in latents)
+    )

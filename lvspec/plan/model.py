@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Choice, Dist
 from lvspec.ir.spec import Override, Spec, Variable
-from lvspec.plan.reads import LAG, OVER, WIDE, Read, Reader
+from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader
 
 BUDGET_FLOPS = 1e12  # multiply-adds of one step: about ten seconds on one core
 BUDGET_BYTES = 4 * 2**30
@@ -104,7 +104,9 @@ def reach_reason(model: Model, name: str) -> str | None:
     for reader, read in model.readers_of(name):
         for plate, way, k in read.ways:
             if way == WIDE:
-                return f"{reader.name} reads a whole stretch of {name} along {plate}, so every site depends on all others"
+                return (
+                    f"{reader.name} reads a whole stretch of {name} along {plate}, so every site depends on all others"
+                )
             if way == LAG and k < 0:
                 return f"{reader.name} reads {name} ahead of its own site"
     return None

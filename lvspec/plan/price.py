@@ -12,7 +12,7 @@ from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, SiteOf, Var
 from lvspec.ir.plan import Cost
 from lvspec.ir.spec import Variable
 from lvspec.plan.model import Model
-from lvspec.plan.reads import bodies
+from lvspec.ir.reads import bodies
 
 FLOAT = 4  # bytes
 TRAINING = 3  # forward and backward, in forwards
@@ -146,7 +146,9 @@ class Pricer:
 def price_sum(model: Model, component: tuple[str, ...], unrolled: tuple[str, ...]) -> Cost:
     """Summing a connected set of latents out of every factor that reads one of them."""
     pricer = Pricer(model, set(component), 1, unrolled)
-    touched = [v for v in model.random() if v.name in component or any(r.name in component for r in model.reads[v.name])]
+    touched = [
+        v for v in model.random() if v.name in component or any(r.name in component for r in model.reads[v.name])
+    ]
     scopes = [s for v in touched for s in _site_scopes(pricer, v, pricer.factor(v))]
     latents = {a for s in scopes for a in s if _latent(a) in component}
     outer = {"B"} | {p for n in component for p in model.spec.variable(n).plates if p not in unrolled}
@@ -202,4 +204,3 @@ def price_sampling(model: Model, name: str, samples: int) -> Cost:
         if variable.name == name or any(r.name == name for r in model.reads[variable.name]):
             pricer.factor(variable)
     return Cost(pricer.flops, pricer.bytes)
-

@@ -7,7 +7,6 @@ from lvspec.ir.expr import Dist
 from lvspec.plan.model import Model
 
 
-
 def guide_reason(model: Model, latent) -> str | None:
     """Why q(latent) cannot be drawn from, or None; without a written guide one is derived."""
     guide = model.guide_of(latent.name)

@@ -125,7 +125,7 @@ def masked_prod(x: Tensor, mask: Tensor, dim: int) -> Tensor:
 
 def batch_rows(batch: dict) -> int:
     """How many examples a prepared batch has."""
-    return batch["rows"]
+    return batch["rows"].shape[0]
 
 
 def repeat(samples: int, x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Dynamic programming: the exact sum over a chain, one site at a time.
 
-    Σ_{z_1..z_T} Π_t p(z_t | z_{t-1}) p(x_t | z_t)     in O(T K²), not O(K^T)
+Σ_{z_1..z_T} Π_t p(z_t | z_{t-1}) p(x_t | z_t)     in O(T K²), not O(K^T)
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ def consider(view: View, latent) -> Claim | Declined:
         return Declined(view.barred[name])
     component = view.collapsible[name]
     if not component.chain:
-        return Declined(f"no factor reads {name} at an earlier site of an ordered plate" if not is_chain(model, name) else "no ordered plate")
+        return Declined(
+            f"no factor reads {name} at an earlier site of an ordered plate"
+            if not is_chain(model, name)
+            else "no ordered plate"
+        )
     reason = over_budget(model, component.cost)
     if reason:
         return Declined(reason)

@@ -1,7 +1,7 @@
 """Enumeration: Σ over every value of a finite latent, in closed form.
 
-    collapsed    log Σ_z p(z) p(x | z)                    no guide factor; tight
-    enumerated   Σ_z q(z | x) [ log p(x, z) - log q(z | x) ]   where q is written
+collapsed    log Σ_z p(z) p(x | z)                    no guide factor; tight
+enumerated   Σ_z q(z | x) [ log p(x, z) - log q(z | x) ]   where q is written
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from lvspec.plan.claims import Claim, Declined, View, over_budget
 from lvspec.plan.model import finite_reason, reach_reason, unrolled_by, without_engine
 from lvspec.plan.price import price_sum
-from lvspec.plan.reads import LAG
+from lvspec.ir.reads import LAG
 
 NAME = "enumeration"
 
@@ -51,4 +51,6 @@ def _under_guide(view: View, latent) -> Claim | Declined:
     reason = over_budget(model, cost)
     if reason:
         return Declined(reason)
-    return Claim("enumerated", True, f"{model.cardinality(name)} values, averaged exactly under the written q({name})", cost)
+    return Claim(
+        "enumerated", True, f"{model.cardinality(name)} values, averaged exactly under the written q({name})", cost
+    )

@@ -1,9 +1,9 @@
 """How each factor of a model reaches each random variable, let variables looked through.
 
-    x[t]: Categorical(logits=emission[z[t]])          x reads z at this site
-    z[t]: Categorical(logits=transition[z[t-1]])      z reads z one site back
-    x[t]: Normal(sum(mean[l, z[t, l]] over l), 1)     x reads z over all sites of plate l
-    h[t]: writer(words(x[<t]))                        h reads x over a stretch
+x[t]: Categorical(logits=emission[z[t]])          x reads z at this site
+z[t]: Categorical(logits=transition[z[t-1]])      z reads z one site back
+x[t]: Normal(sum(mean[l, z[t, l]] over l), 1)     x reads z over all sites of plate l
+h[t]: writer(words(x[<t]))                        h reads x over a stretch
 """
 
 from __future__ import annotations

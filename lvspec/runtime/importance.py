@@ -1,0 +1,60 @@
+"""log p(x) by importance sampling from q, and how far to trust it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImportanceEstimate:
+    """log_prob: log 1/S Σ_s w_s, low-biased. standard_error: of log_prob, by the delta method.
+    effective_sample_size: (Σ w)² / Σ w², between 1 and S. Each (B,)."""
+
+    log_prob: Tensor
+    standard_error: Tensor
+    effective_sample_size: Tensor
+
+
+def importance(log_weight: Tensor) -> ImportanceEstimate:
+    """From log w_s = log p(x, z_s) - log q(z_s | x): (S, B)."""
+    samples = log_weight.shape[0]
+    log_prob = log_weight.logsumexp(0) - math.log(samples)
+    share = (log_weight - log_weight.logsumexp(0)).exp()
+    size = 1 / share.square().sum(0)
+    error = (samples * share - 1).square().mean(0).sqrt() / math.sqrt(max(samples - 1, 1))
+    return ImportanceEstimate(log_prob, error, size)
+
+
+@dataclass(frozen=True)
+class TablePosterior:
+    """q of an enumerated latent as a table. marginals (B, *sites, K), mode (B, *sites), entropy (B,)."""
+
+    log_q: Tensor
+
+    @property
+    def marginals(self) -> Tensor:
+        return self.log_q.exp()
+
+    @property
+    def mode(self) -> Tensor:
+        return self.log_q.argmax(-1)
+
+    def sample(self, n: int) -> Tensor:
+        """n draws, (n, B, *sites) int64."""
+        flat = self.log_q.exp().reshape(-1, self.log_q.shape[-1])
+        drawn = torch.multinomial(flat, max(n, 1), replacement=True)[:, :n]
+        return drawn.t().reshape(n, *self.log_q.shape[:-1])
+
+    @property
+    def entropy(self) -> Tensor:
+        q = self.log_q.exp()
+        return -torch.where(q > 0, q * torch.where(q > 0, self.log_q, 0.0), 0.0).flatten(1).sum(1)
+
+
+def table_posterior(tables: dict[str, Tensor]) -> dict[str, TablePosterior]:
+    """Posteriors of enumerated latents, by name."""
+    return {name: TablePosterior(log_q) for name, log_q in tables.items()}
