@@ -16,9 +16,9 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from lvspec.verify.enumerate import TooMany, elbo
+from lvspec.verify.enumerate import elbo
 from lvspec.verify.subject import Subject
-from lvspec.verify.world import SAMPLE, Instance, World
+from lvspec.verify.world import SAMPLE, Instance, TooMany, World
 
 ROWS = 12_000  # the most joint draws of all samples that one batch repeats an example for
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 from torch import nn
 
 from lvspec.ir.plan import Plan
@@ -17,9 +20,13 @@ from lvspec.verify.deterministic import (
     scored,
     weighted_batch,
 )
-from lvspec.verify.enumerate import TooMany
+from lvspec.verify.expectation import NotNumerable
 from lvspec.verify.report import Check, Report, gradient_error
 from lvspec.verify.subject import Subject
+from lvspec.verify.world import TooMany
+
+# what a module that was emitted wrongly can raise when it runs
+MODULE_ERRORS = (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
 
 
 def verify(
@@ -39,38 +46,55 @@ def verify(
 
 
 def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
+    """Everything that no chance enters."""
     exact = subject.plan.objective == "log_marginal"
     compare = exact_checks if exact else bound_checks
-    checks = compare(subject)
+    checks = attempt("objective", lambda: compare(subject))
     if thorough:
-        checks += compare(subject, weighted_batch(subject), ", weighted")
+        weighted = weighted_batch(subject)
+        checks += attempt("objective, weighted", lambda: compare(subject, weighted, ", weighted"))
         for about, batch in hidden_variants(subject, seed):
-            checks += compare(subject, batch, about)
+            checks += attempt(f"objective{about}", lambda b=batch, a=about: compare(subject, b, a))
         if exact and subject.spec.of_role("latent"):
-            checks += posterior_checks(subject)
+            checks += attempt("posterior", lambda: posterior_checks(subject))
     return checks
+
+
+def attempt(name: str, compare: Callable[[], list[Check]]) -> list[Check]:
+    """The checks; one that failed where the emitted module cannot even be run on the batch."""
+    try:
+        return compare()
+    except MODULE_ERRORS as reason:
+        return [Check(name, math.inf, 0.0, f"{type(reason).__name__}: {reason}".splitlines()[0])]
 
 
 def averages(subject: Subject) -> list[Check]:
     """Row by row: the surrogate's gradient averaged over every joint draw."""
-    names, checks = scored(subject), []
+    checks = []
     for row in range(subject.rows):
         name = f"gradient averaged over all draws, row {row}"
-        try:
-            found, expected = averaged_gradient(subject, names, row), exact_gradient(subject, names, row)
-        except TooMany as reason:
-            checks.append(Check(name, None, GRADIENT, str(reason)))
-            continue
-        checks.append(Check(name, gradient_error(found, expected), GRADIENT))
+        checks += attempt(name, lambda n=name, r=row: [_average(subject, n, r)])
     return checks
 
 
-def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
-    """What needs many draws, where every sampled latent has few values."""
-    finite = all(subject.spec.variable(n).type.support.finite for n in subject.plan.sampled)
-    if not finite:
-        return []
+def _average(subject: Subject, name: str, row: int) -> Check:
+    names = scored(subject)
     try:
-        return [z_check(subject, list(subject.plan.sampled), 0, draws, seed), weight_check(subject, draws, seed)]
+        found, expected = averaged_gradient(subject, names, row), exact_gradient(subject, names, row)
     except TooMany as reason:
-        return [Check("z of the mean gradient", None, 0.0, str(reason))]
+        return Check(name, None, GRADIENT, str(reason))
+    return Check(name, gradient_error(found, expected), GRADIENT)
+
+
+def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
+    """What needs many draws, where the expectation is known."""
+    checks = []
+    for name, check in (
+        ("z of the mean gradient", lambda: [z_check(subject, scored(subject), 0, draws, seed)]),
+        ("z of the mean importance weight", lambda: [weight_check(subject, 0, draws, seed)]),
+    ):
+        try:
+            checks += attempt(name, check)
+        except (TooMany, NotNumerable) as reason:
+            checks.append(Check(name, None, 0.0, str(reason)))
+    return checks

@@ -16,13 +16,9 @@ import torch
 from torch import Tensor
 
 from lvspec.verify.memory import Site
-from lvspec.verify.world import SAMPLE, Instance, World
+from lvspec.verify.world import SAMPLE, Instance, TooMany, World
 
 Term = Callable[[], Tensor]
-
-
-class TooMany(Exception):
-    """More joint assignments than brute force should be asked for."""
 
 
 LIMIT = 60_000
@@ -139,13 +135,13 @@ class Bound:
 def elbo(instance: Instance, row: int, samples: int, analytic: frozenset[str]) -> Bound:
     """The mean over the samples of Σ_e q(e) [log Σ_c p(x, c, e, z) − Σ KL or log q/p], for one example."""
     world = World(instance, row)
-    parts = [_one_sample(world, s, analytic) for s in range(samples)]
-    names = parts[0][1]
-    kl = {n: torch.stack([p[1][n] for p in parts]).mean() for n in names}
-    return Bound(torch.stack([p[0] for p in parts]).mean(), kl)
+    parts = [one_sample(world, s, analytic) for s in range(samples)]
+    kl = {n: torch.stack([p.kl[n] for p in parts]).mean() for n in parts[0].kl}
+    return Bound(torch.stack([p.elbo for p in parts]).mean(), kl)
 
 
-def _one_sample(world: World, sample: int, analytic: frozenset[str]) -> tuple[Tensor, dict[str, Tensor]]:
+def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
+    """The same at one sample of the draws."""
     world.memory.assignment[SAMPLE] = sample
     enumerated, collapsed = with_treatment(world, "enumerated"), with_treatment(world, "collapsed")
     drawn = with_treatment(world, "sampled")
@@ -171,7 +167,7 @@ def _one_sample(world: World, sample: int, analytic: frozenset[str]) -> tuple[Te
             kl.pop(site[0], None)
         elif site[0] in kl:
             kl[site[0]] = kl[site[0]] + (q * (log_ratio - prior)).sum()
-    return value, kl
+    return Bound(value, kl)
 
 
 def _prior(world: World, site: Site, enumerated: list[Site], outer: list, collapsed: list[Site]) -> Tensor | None:

@@ -186,7 +186,7 @@ def _last(e: E.Call, args: tuple[Value, ...], world: Surroundings, sites: Sites)
 
 
 def _reshape(e: E.Call, args: tuple[Value, ...], world: Surroundings, sites: Sites) -> Value:
-    sizes = tuple(int(a) for a in args[1:])
+    sizes = world.shape(e.type.shape[1 - len(args) :], sites)
     return F.item_by_item(lambda v: number(v).reshape(*number(v).shape[:-1], *sizes), args[:1])
 
 

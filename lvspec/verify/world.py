@@ -28,6 +28,10 @@ from lvspec.verify.transport import transport
 SAMPLE: Site = ("number of the sample", ())
 
 
+class TooMany(Exception):
+    """More joint assignments than brute force should be asked for."""
+
+
 @dataclass(frozen=True)
 class Instance:
     """A model with numbers: sizes, weights under the module's names, a batch, draws, and what is done with
@@ -237,6 +241,8 @@ class World:
         """The values of a discrete site with a finite support."""
         variable = self.variables[name]
         sites = dict(zip(variable.plates, at, strict=True))
+        if not variable.type.support.finite:
+            raise TooMany(f"{name} has infinitely many values")
         cardinality = self.shape((variable.type.support.cardinality,), sites)[0]
         shape = self.shape(variable.type.shape, sites)
         flat = product(range(cardinality), repeat=int(torch.Size(shape).numel()))

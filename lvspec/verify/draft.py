@@ -1,0 +1,300 @@
+"""The sections of a random spec as they fill up: declarations made on demand, scores that add up contributions,
+observations, guides."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Parent:
+    """What a score may depend on. kind: category | switch (an index), vector. size: of its support, or its length."""
+
+    name: str
+    plates: tuple[str, ...]
+    kind: str
+    size: str
+
+    @property
+    def ref(self) -> str:
+        return f"{self.name}[{', '.join(self.plates)}]" if self.plates else self.name
+
+
+@dataclass
+class Draft:
+    rng: random.Random
+    name: str
+    sizes: dict[str, int] = field(default_factory=dict)
+    plates: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    networks: dict[str, str] = field(default_factory=dict)
+    latent: dict[str, str] = field(default_factory=dict)
+    let: dict[str, str] = field(default_factory=dict)
+    observed: dict[str, str] = field(default_factory=dict)
+    guide: dict[str, str] = field(default_factory=dict)
+    infer: dict[str, str] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+    outer: str = ""  # the ragged plate that `line` lies within, if there is one
+    line: str = ""  # the ragged plate, if x has one
+    ordered: bool = False
+    plate: str = ""  # the fixed plate, if there is one
+    plate_size: str = ""
+    symbols: bool = False  # whether x is categorical
+    width: str = ""  # of x: its vocabulary or length
+    counter: int = 0
+
+    # ------------------------------------------------------------ chance and names
+    def chance(self, p: float) -> bool:
+        return self.rng.random() < p
+
+    def choose(self, *options):
+        return self.rng.choice(options)
+
+    def some(self, options: list[Parent], most: int) -> list[Parent]:
+        return self.rng.sample(options, self.rng.randint(0, min(most, len(options))))
+
+    def fresh(self, stem: str) -> str:
+        self.counter += 1
+        return f"{stem}{self.counter}"
+
+    # ------------------------------------------------------------ declarations
+    def size(self, name: str, least: int, most: int) -> str:
+        """The size of that name, declared on first use."""
+        self.sizes.setdefault(name, self.rng.randint(least, most))
+        return name
+
+    def number(self, size: str) -> int:
+        return int(size) if size.isdigit() else self.sizes[size]
+
+    def line_plate(self, kind: str) -> None:
+        """The plate of x's sites: none, one, or one within another."""
+        if self.chance(0.12):
+            self.outer, self.line = "d", "t"
+            self.plates |= {"d": kind, "t": "bag(within=d)"}
+        elif self.chance(0.85):
+            self.line, self.ordered = "t", kind == "sequence"
+            self.plates["t"] = kind
+
+    def give(self) -> Parent:
+        """u: what every example brings along."""
+        plates = self.choose((), self.here)
+        if self.chance(0.5):
+            here = Parent("u", plates, "vector", self.size("U", 2, 3))
+            self.given[here.ref] = "real[U]"
+        else:
+            here = Parent("u", plates, "category", self.size("U", 2, 3))
+            self.given[here.ref] = "category(U)"
+        return here
+
+    def fixed_plate(self) -> str:
+        if not self.plate:
+            self.plate, self.plate_size = "m", self.size("M", 2, 2)
+            self.plates["m"] = "M"
+        return self.plate
+
+    def param(self, *shape: str) -> str:
+        name = self.fresh("w")
+        self.params[name] = f"[{', '.join(shape)}]"
+        return name
+
+    def network(self, text: str, stem: str = "f", bank: str = "") -> str:
+        name = self.fresh(stem)
+        self.networks[f"{name}[{bank}]" if bank else name] = text
+        return name
+
+    def linear(self, size: str, out: str) -> str:
+        return self.network(f"Linear({size}, {out})")
+
+    def mapping(self, size: str, out: str) -> str:
+        """A linear layer or a small perceptron."""
+        if self.chance(0.6):
+            return self.linear(size, out)
+        activation = self.choose("tanh", "softplus", "sigmoid", "silu")
+        return self.network(f"MLP({size}, {self.size('H', 3, 4)}, {out}, activation={activation})")
+
+    def scale(self, size: str) -> str:
+        return self.choose("1", "0.7", f"softplus({self.param(size)})")
+
+    # ------------------------------------------------------------ scores
+    def score(self, parents: list[Parent], out: str, here: tuple[str, ...]) -> str:
+        """A vector of length `out` at one site: a free table, or contributions of the parents."""
+        if not parents:
+            fixed = [p for p in here if p == self.plate]
+            table = self.param(*[self.plate_size for _ in fixed], out)
+            return f"{table}[{', '.join(fixed)}]" if fixed else table
+        parents = list(parents)
+        parts = []
+        near = [p for p in parents if set(p.plates) <= set(here)]
+        indices = [p for p in near if p.kind != "vector"]
+        vectors = [p for p in near if p.kind == "vector"]
+        if len(indices) == 2 and self.chance(0.4):
+            table = self.param(indices[0].size, indices[1].size, out)
+            parts.append(f"{table}[{indices[0].ref}, {indices[1].ref}]")
+            parents = [p for p in parents if p not in indices]
+        elif indices and vectors and self.chance(0.4):
+            parts.append(self.mixed(indices[0], vectors[0], out))
+            parents = [p for p in parents if p not in (indices[0], vectors[0])]
+        parts += [self.contribution(p, out, here) for p in parents]
+        return " + ".join(parts)
+
+    def mixed(self, index: Parent, vector: Parent, out: str) -> str:
+        """One of a bank of networks, or one network that reads both."""
+        if index.kind == "category" and self.chance(0.5):
+            bank = self.network(f"Linear({vector.size}, {out})", "bank", index.size)
+            return f"{bank}[{index.ref}]({vector.ref})"
+        both = self.network(f"Linear({index.size} + {vector.size}, {out})")
+        return f"{both}(concat(onehot({index.ref}), {vector.ref}))"
+
+    def contribution(self, p: Parent, out: str, here: tuple[str, ...]) -> str:
+        away = [m for m in p.plates if m not in here]
+        if p.kind == "vector":
+            near = f"{self.mapping(p.size, out)}({p.ref})"
+            return f"sum({near} over {away[0]})" if away else near
+        if away:
+            return self.summed_index(p, out, away[0])
+        form = self.choose("table", "table", "onehot", "embedding")
+        if form == "table":
+            return f"{self.param(p.size, out)}[{p.ref}]"
+        if form == "onehot":
+            return f"{self.mapping(p.size, out)}(onehot({p.ref}))"
+        words = self.network(f"Embedding({p.size}, {self.size('E', 2, 3)})", "emb")
+        return f"{self.linear('E', out)}(tanh({words}({p.ref})))"
+
+    def summed_index(self, p: Parent, out: str, plate: str) -> str:
+        """All sites of a fixed plate together."""
+        form = self.choose("table", "shared", "flat")
+        if form == "table":
+            return f"sum({self.param(self.plate_size, p.size, out)}[{plate}, {p.ref}] over {plate})"
+        if form == "shared":
+            return f"sum({self.param(p.size, out)}[{p.ref}] over {plate})"
+        width = f"{self.plate_size}*{p.size}"
+        return f"{self.linear(width, out)}(flatten(onehot({p.ref}) over {plate}))"
+
+    def number_score(self, parents: list[Parent], here: tuple[str, ...]) -> str:
+        """One real number at a site."""
+        return f"sum({self.score(parents, self.size('P', 2, 3), here)})"
+
+    # ------------------------------------------------------------ observations
+    def declare_observed(self) -> None:
+        self.symbols = self.chance(0.6)
+        self.width = self.size("V", 3, 4) if self.symbols else self.size("P", 2, 3)
+
+    @property
+    def here(self) -> tuple[str, ...]:
+        return tuple(p for p in (self.outer, self.line) if p)
+
+    @property
+    def x(self) -> str:
+        return f"x[{', '.join(self.here)}]" if self.line else "x"
+
+    def history(self) -> Parent:
+        """h[t]: what came before x[t]."""
+        words = self.network(f"Embedding(V, {self.size('E', 2, 3)})", "emb")
+        kind = self.choose("LSTM", "GRU", "RNN")
+        writer = self.network(f"{kind}(E, {self.size('H', 3, 4)})", "rnn")
+        self.let[f"h[{self.line}]"] = f"{writer}({words}(x[<{self.line}]))"
+        return Parent("h", (self.line,), "vector", "H")
+
+    def observe(self, parents: list[Parent], must: list[Parent]) -> None:
+        """x, which depends on the latents; at least on those that nothing else reads."""
+        used = [p for p in must if not self._is_read(p)]
+        near = [p for p in parents if p not in used and self._fits(p)]
+        over = [p for p in used if self._fits(p)] + self.some(near, 1)
+        self.observed[self.x] = self.likelihood(over or near[:1], self.here, self.symbols, self.width)
+
+    def _is_read(self, p: Parent) -> bool:
+        clauses = {k: v for k, v in {**self.latent, **self.let}.items() if not k.startswith(p.name)}
+        return any(f"{p.name}[" in v or v.endswith(p.name) or f"{p.name})" in v for v in clauses.values())
+
+    def _fits(self, p: Parent) -> bool:
+        return set(p.plates) <= {*self.here, self.plate}
+
+    def likelihood(self, over: list[Parent], here: tuple[str, ...], symbols: bool, width: str) -> str:
+        score = self.score(over, width, here)
+        if symbols:
+            return f"Categorical(logits={score})"
+        family = self.choose("Normal", "Normal", "Bernoulli", "Poisson")
+        if family == "Normal":
+            return f"Normal({score}, {self.scale(width)})"
+        return f"Bernoulli(logits={score})" if family == "Bernoulli" else f"Poisson(softplus({score}))"
+
+    def observe_again(self, parents: list[Parent]) -> None:
+        """A second observation: one for each example, or one for each site."""
+        plates = self.choose((), self.here, (self.plate,) if self.plate else ())
+        over = [p for p in parents if set(p.plates) <= {*plates, self.plate}]
+        if not over:
+            return
+        symbols = self.chance(0.5)
+        width = self.size("C", 2, 3)
+        target = f"y[{', '.join(plates)}]" if plates else "y"
+        self.observed[target] = self.likelihood(self.rng.sample(over, 1), plates, symbols, width)
+
+    # ------------------------------------------------------------ guides
+    def guide_for(self, latent: Parent, before: list[Parent]) -> None:
+        """A guide factor, an override, both or neither."""
+        written = self.chance(0.6 if latent.kind == "vector" else 0.35)
+        if latent.kind != "vector" and self.chance(0.35):
+            self.infer[latent.name] = "reinforce"
+        if not written or latent.plates == ("t", "m") or self._is_initial(latent):
+            return
+        if self.outer and self.outer not in latent.plates:
+            return
+        summary = self.summary(latent.plates)
+        near = [p for p in self.some(before, 1) if set(p.plates) <= set(latent.plates) and self._is_guided(p)]
+        if latent.kind == "category":
+            self.guide[latent.ref] = f"Categorical(logits={self.score([summary, *near], latent.size, latent.plates)})"
+        elif latent.kind == "switch":
+            self.guide[latent.ref] = f"Bernoulli(logits={self.number_score([summary, *near], latent.plates)})"
+        else:
+            family = self._family(latent)
+            both = self.score([summary, *near], f"2*{latent.size}", latent.plates)
+            self.guide[latent.ref] = f"{family}(loc, softplus(scale)) where loc, scale = split({both})"
+
+    def _is_initial(self, latent: Parent) -> bool:
+        return latent.kind == "vector" and f"{latent.name}[0]" in self.latent and self.chance(0.3)
+
+    def _is_guided(self, p: Parent) -> bool:
+        return p.ref in self.guide
+
+    def _family(self, latent: Parent) -> str:
+        return self.latent[latent.ref].split("(")[0]
+
+    def summary(self, plates: tuple[str, ...]) -> Parent:
+        """What the guide reads of x: all of it, or its site."""
+        name = self.fresh("s")
+        width = self.size("H", 3, 4)
+        read = self.network(f"Embedding(V, {width})" if self.symbols else f"Linear({self.width}, {width})", "read")
+        if not self.line:
+            self.guide[name] = f"tanh({read}(x))"
+            return Parent(name, (), "vector", width)
+        if self.outer:
+            inner = f"tanh({read}({self.x}))" if self.line in plates else f"sum({read}({self.x}) over {self.line})"
+            self.guide[f"{name}[{', '.join(plates)}]"] = inner
+            return Parent(name, plates, "vector", width)
+        if self.line in plates:
+            if self.ordered and self.chance(0.5):
+                rnn = self.network(f"{self.choose('LSTM', 'GRU')}({width}, {width})", "rnn")
+                self.guide[f"{name}[{self.line}]"] = f"{rnn}({read}(x))[{self.line}]"
+            else:
+                self.guide[f"{name}[{self.line}]"] = f"tanh({read}({self.x}))"
+            return Parent(name, (self.line,), "vector", width)
+        if self.ordered and self.chance(0.5):
+            rnn = self.network(f"{self.choose('LSTM', 'GRU')}({width}, {width})", "rnn")
+            self.guide[name] = f"last({rnn}({read}(x)))"
+        else:
+            self.guide[name] = f"{self.choose('sum', 'mean')}({read}(x))"
+        return Parent(name, (), "vector", width)
+
+    # ------------------------------------------------------------ text
+    def text(self) -> str:
+        if self.infer:
+            self.infer["samples"] = "2"
+        sections = ("sizes", "plates", "given", "params", "networks", "latent", "let", "observed", "guide", "infer")
+        rows = ["lvspec: 1", f"name: {self.name}"]
+        for section in sections:
+            entries = getattr(self, section)
+            if entries:
+                rows.append(f"{section}:")
+                rows += [f"  {key}: {value}" for key, value in entries.items()]
+        return "\n".join(rows) + "\n"

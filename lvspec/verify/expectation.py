@@ -1,0 +1,112 @@
+"""Expectations over everything that is drawn: finite latents by enumeration, Gaussian noise by Gauss–Hermite nodes.
+
+E[ELBO] = Σ_n w_n Σ_d q(d | n) [...]        n: nodes of the noise of one example, at most two numbers of it
+p(x)    = Σ_n w_n Σ_c p(x, c | z(n))        z(n): the latents at the nodes under their prior
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy
+import torch
+from torch import Tensor
+
+from lvspec.verify.enumerate import assignments, joint_terms, one_sample, table
+from lvspec.verify.subject import Subject
+from lvspec.verify.world import SAMPLE, World
+
+NODES = {1: 64, 2: 32}  # nodes for each number, by how many there are
+GAUSSIAN = ("Normal", "LogNormal")
+
+
+class NotNumerable(Exception):
+    """More noise than quadrature is good for, or noise of another family."""
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """draws: noise with one sample for each node. log_weights: (nodes,)."""
+
+    draws: dict[str, Tensor]
+    log_weights: Tensor
+
+
+def nodes(subject: Subject, row: int) -> Nodes:
+    """Quadrature nodes for the noise of one example; one empty node where there is none."""
+    world = World(subject.instance(), row)
+    places = _noise_places(subject, world)
+    if len(places) > 2:
+        raise NotNumerable(f"{len(places)} numbers of noise")
+    if not places:
+        return Nodes(dict(subject.draws), torch.zeros(1, dtype=torch.float64))
+    points, weights = numpy.polynomial.hermite_e.hermegauss(NODES[len(places)])
+    grid = list(product(range(len(points)), repeat=len(places)))
+    log_weights = torch.tensor([sum(numpy.log(weights[i]) for i in g) for g in grid], dtype=torch.float64)
+    draws = {n: d[:1].repeat(len(grid), *[1] * (d.dim() - 1)) for n, d in subject.draws.items()}
+    for i, (name, index) in enumerate(places):
+        draws[name][(slice(None), row, *index)] = torch.tensor([points[g[i]] for g in grid], dtype=torch.float64)
+    return Nodes(draws, log_weights - torch.logsumexp(log_weights, 0))
+
+
+def _noise_places(subject: Subject, world: World) -> list[tuple[str, tuple[int, ...]]]:
+    """Where the noise that the example reads stands in the draws."""
+    places = []
+    for name in subject.plan.sampled:
+        if name not in world.instance.noisy:
+            continue
+        if world.factors[name].general.body.family not in GAUSSIAN:
+            raise NotNumerable(f"{name} is no Gaussian")
+        variable = world.variables[name]
+        declared = [p.name for p in world.spec.plates if p.name in variable.plates]
+        rest = subject.draws[name].shape[2 + len(declared) :]
+        for at in world.sites(variable.plates):
+            sites = dict(zip(variable.plates, at, strict=True))
+            lead = tuple(sites[p] for p in declared)
+            places.extend((name, (*lead, *index)) for index in product(*map(range, rest)))
+    return places
+
+
+def expected_objective(subject: Subject, scored: list[str], row: int) -> Tensor:
+    """The training objective of one example, averaged over all that the module draws."""
+    found = nodes(subject, row)
+    instance = subject.instance(draws=found.draws).treating(**dict.fromkeys(scored, "enumerated"))
+    world = World(instance, row)
+    analytic = subject.analytic - set(scored)
+    values = [
+        subject.weighted(one_sample(world, n, analytic)) * weight for n, weight in enumerate(found.log_weights.exp())
+    ]
+    return torch.stack(values).sum()
+
+
+def log_evidence(subject: Subject, row: int) -> Tensor:
+    """log p(x) of one example: finite latents summed, Gaussian ones integrated under their prior."""
+    found = nodes(subject, row)
+    plain = {v.name: "collapsed" for v in subject.spec.of_role("latent") if v.type.support.finite}
+    priors = tuple(replace(v, role="guide") for v in subject.spec.of_role("latent") if v.name not in plain)
+    if any(v.general.body.family not in GAUSSIAN for v in priors):
+        raise NotNumerable("a prior that is no Gaussian")
+    instance = replace(subject.instance(draws=_unconditional(subject, found.draws)), guide=priors)
+    world = World(replace(instance.treating(**plain), planned=None), row)
+    return torch.logsumexp(torch.stack([w + _at_node(world, n) for n, w in enumerate(found.log_weights)]), 0)
+
+
+def _unconditional(subject: Subject, draws: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Draws whose layout has no axes of parents summed under the guide."""
+    for name, value in draws.items():
+        variable = subject.spec.variable(name)
+        if value.dim() != 2 + len(variable.plates) + len(variable.type.shape):
+            raise NotNumerable(f"{name} is drawn once for each value of its parents")
+    return draws
+
+
+def _at_node(world: World, node: int) -> Tensor:
+    """log Σ_c p(x, c | z(node))."""
+    world.memory.assignment[SAMPLE] = node
+    drawn = {n for n, t in world.instance.treatments.items() if t == "sampled"}
+    sites = [s for s in world.hidden() if s[0] not in drawn]
+    every = world.random_sites("latent") + world.random_sites("observed")
+    rows = assignments(world, sites)
+    terms = joint_terms(world, [s for s in every if s[0] not in drawn or world.is_given(*s)])
+    return torch.logsumexp(table(world, sites, rows, terms).sum(1), 0)

@@ -1,0 +1,169 @@
+"""Random well-formed specs: `generate(seed)` is the YAML text of a small model that nobody thought of.
+
+Latents come one after the other, each with parents among those before it: categories and switches alone, on fixed
+plates, along chains of several kinds, and real vectors. Observations add up contributions of some of them. Guides
+and overrides are written for some. Sizes are small enough for brute force as they are.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from lvspec.verify.draft import Draft, Parent
+
+
+def generate(seed: int) -> str:
+    """The text of the spec with this number."""
+    return Story(Draft(random.Random(seed), f"random_{seed}")).tell()
+
+
+@dataclass
+class Story:
+    """One spec in the making. parents: what later variables may depend on, in order."""
+
+    draft: Draft
+    parents: list[Parent] = field(default_factory=list)
+    latents: list[Parent] = field(default_factory=list)
+    states: int = 1  # joint assignments of the categories so far, at three sites a sequence
+
+    def tell(self) -> str:
+        d = self.draft
+        d.line_plate(d.choose("sequence", "sequence", "bag"))
+        if d.chance(0.35):
+            d.fixed_plate()
+        self.observe_first()
+        for _ in range(d.choose(1, 1, 2, 2, 3)):
+            self.add_latent()
+        d.observe(self.parents, must=self.latents)
+        if d.chance(0.3):
+            d.observe_again(self.parents)
+        for latent in self.latents:
+            d.guide_for(latent, [p for p in self.latents[: self.latents.index(latent)]])
+        return d.text()
+
+    def observe_first(self) -> None:
+        """What kind of thing x is, and whether its own past is read."""
+        d = self.draft
+        d.declare_observed()
+        if d.ordered and d.symbols and d.chance(0.35):
+            self.parents.append(d.history())
+        if d.chance(0.2):
+            self.parents.append(d.give())
+
+    # ------------------------------------------------------------ latents
+    def add_latent(self) -> None:
+        d = self.draft
+        kinds = ["category", "vector", "vector", "switch"]
+        if d.ordered:
+            kinds += ["chain", "chain", "chain"]
+        if d.line:
+            kinds += ["token"]
+        if d.outer:
+            kinds += ["group", "group"]
+        if d.plate:
+            kinds += ["plated"]
+        kind = d.choose(*kinds)
+        if kind == "vector":
+            self.vector()
+        elif kind == "chain":
+            self.chain()
+        else:
+            self.category(kind)
+
+    def room(self, values: int, sites: int) -> bool:
+        """Whether brute force can bear another latent; counts it if so."""
+        if self.states * values**sites > 300:
+            return False
+        self.states *= values**sites
+        return True
+
+    def remember(self, *found: Parent) -> None:
+        self.parents.extend(found)
+        self.latents.extend(found)
+
+    def category(self, kind: str) -> None:
+        d = self.draft
+        plates = {"token": d.here, "plated": (d.plate,), "group": (d.outer,)}.get(kind, ())
+        switch = kind == "switch" or (kind != "category" and d.chance(0.2))
+        size = "2" if switch else d.size("K", 2, 3)
+        sites = {"token": 3 + len(d.outer), "plated": 2, "group": 2}.get(kind, 1)
+        if not self.room(d.number(size), sites):
+            return self.vector()
+        here = Parent(d.fresh("z"), plates, "switch" if switch else "category", size)
+        over = [p for p in d.some(self.parents, 2) if set(p.plates) <= {*plates, d.plate}]
+        if switch:
+            d.latent[here.ref] = f"Bernoulli(logits={d.number_score(over, plates)})"
+        elif not over and d.chance(0.3):
+            d.latent[here.ref] = f"Categorical(probs=softmax({d.score(over, size, plates)}))"
+        else:
+            d.latent[here.ref] = f"Categorical(logits={d.score(over, size, plates)})"
+        return self.remember(here)
+
+    def vector(self) -> None:
+        d = self.draft
+        plates = d.choose((), (), d.here, (d.outer,) if d.outer else (), (d.plate,) if d.plate else ())
+        size = d.size("D", 1, 2)
+        here = Parent(d.fresh("g"), plates, "vector", size)
+        over = [p for p in d.some(self.parents, 2) if set(p.plates) <= {*plates, d.plate}]
+        markov = plates == (d.line,) and d.ordered and d.chance(0.5)
+        if markov:
+            past = d.linear(size, size)
+            d.latent[f"{here.name}[0]"] = f"Normal(0, 1)[{size}]"
+            d.latent[here.ref] = f"Normal(tanh({past}({here.name}[{d.line}-1])), {d.scale(size)})"
+        elif not over and d.chance(0.5):
+            d.latent[here.ref] = f"Normal(0, 1)[{size}]"
+        else:
+            family = d.choose("Normal", "Normal", "Normal", "Laplace")
+            d.latent[here.ref] = f"{family}({d.score(over, size, plates)}, {d.scale(size)})"
+        self.remember(here)
+
+    # ------------------------------------------------------------ chains
+    def chain(self) -> None:
+        d = self.draft
+        size = d.size("K", 2, 3)
+        kinds = ["first", "first", "second", "neural", "driven"]
+        static = [p for p in self.latents if p.kind == "category" and not p.plates]
+        kinds += ["switching", "switching"] if static else []
+        kinds += ["coupled", "factorial"]
+        kind = d.choose(*kinds)
+        if not self.room(d.number(size), 6 if kind in ("coupled", "factorial") else 3):
+            return self.vector()
+        if kind in ("coupled", "factorial"):
+            return self.coupled(size) if kind == "coupled" else self.factorial(size)
+        here = Parent(d.fresh("z"), (d.line,), "category", size)
+        z, t = here.name, d.line
+        d.latent[f"{z}[0]"] = f"Categorical(logits={d.param(size)})"
+        if kind == "second":
+            d.latent[f"{z}[1]"] = f"Categorical(logits={d.param(size, size)}[{z}[0]])"
+            d.latent[here.ref] = f"Categorical(logits={d.param(size, size, size)}[{z}[{t}-1], {z}[{t}-2]])"
+        elif kind == "neural":
+            state, arrive = d.param(size, d.size("E", 2, 3)), d.linear("E", size)
+            d.latent[here.ref] = f"Categorical(logits={arrive}(tanh({state}[{z}[{t}-1]])))"
+        elif kind == "switching":
+            c = d.choose(*static)
+            d.latent[here.ref] = f"Categorical(logits={d.param(c.size, size, size)}[{c.name}, {z}[{t}-1]])"
+        else:
+            over = [p for p in d.some(self.parents, 2) if set(p.plates) <= {t, d.plate}]
+            drive = f" + {d.score(over, size, (t,))}" if over else ""
+            d.latent[here.ref] = f"Categorical(logits={d.param(size, size)}[{z}[{t}-1]]{drive})"
+        return self.remember(here)
+
+    def coupled(self, size: str) -> None:
+        d, t = self.draft, self.draft.line
+        a, b = Parent(d.fresh("a"), (t,), "category", size), Parent(d.fresh("b"), (t,), "category", size)
+        crossed = f"{a.name}[{t}]" if d.chance(0.5) else f"{a.name}[{t}-1]"
+        d.latent[f"{a.name}[0]"] = f"Categorical(logits={d.param(size)})"
+        d.latent[a.ref] = f"Categorical(logits={d.param(size, size)}[{a.name}[{t}-1]])"
+        d.latent[f"{b.name}[0]"] = f"Categorical(logits={d.param(size)})"
+        d.latent[b.ref] = f"Categorical(logits={d.param(size, size, size)}[{crossed}, {b.name}[{t}-1]])"
+        self.remember(a, b)
+
+    def factorial(self, size: str) -> None:
+        d, t = self.draft, self.draft.line
+        m = d.fixed_plate()
+        z = Parent(d.fresh("z"), (t, m), "category", size)
+        d.latent[f"{z.name}[0, {m}]"] = f"Categorical(logits={d.param(d.plate_size, size)}[{m}])"
+        table = d.param(d.plate_size, size, size)
+        d.latent[z.ref] = f"Categorical(logits={table}[{m}, {z.name}[{t}-1, {m}]])"
+        self.remember(z)
