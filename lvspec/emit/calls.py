@@ -75,7 +75,7 @@ def _unrolled(lowering, call: Call) -> list[Value]:
 
 
 def is_unrolled(lowering, plate: str | None) -> bool:
-    return plate is not None and plate in lowering.plan.unrolled
+    return plate is not None and plate in lowering.unrolled
 
 
 def _along(lowering, call: Call) -> tuple[Value, str | None]:

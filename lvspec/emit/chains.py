@@ -120,8 +120,10 @@ def _potentials(elimination, interface: Interface, stays: list[Factor], lead: tu
     if elimination.tilted:
         for axis, tilt in tilts:
             low.scope.line(f'if "{latent_of(axis)}" in tilt:')
-            added = masked(low, tilt, f"{interface.plate}.mask")
-            low.scope.line(f"    {total.code} = {total.code} + {align(added, full).code}")
+            low.scope.indent += 1
+            added = low.scope.assign(f"tilt_{latent_of(axis)}", masked(low, tilt, f"{interface.plate}.mask"))
+            low.scope.line(f"{total.code} = {total.code} + {align(added, full).code}")
+            low.scope.indent -= 1
     return total
 
 

@@ -29,7 +29,7 @@ class Elimination:
 
     def plates(self, axis: str) -> frozenset[str]:
         latent = self.low.spec.variable(latent_of(axis))
-        return frozenset(p for p in latent.plates if p not in self.low.plan.unrolled)
+        return frozenset(p for p in latent.plates if p not in self.low.unrolled)
 
     def run(self, factors: list[Factor], axes: list[str]) -> Value:
         """log Σ over `axes` of the product of the factors; other enumerated axes, S and B stay."""
@@ -139,7 +139,7 @@ class Elimination:
         """`tilt["z"]`, at the bound site of unrolled plates."""
         latent = self.low.spec.variable(latent_of(axis))
         sites = iter(axis.split("@")[0].split(".")[1:])
-        slots = [":"] + [next(sites) if p in self.low.plan.unrolled else ":" for p in latent.plates]
+        slots = [":"] + [next(sites) if p in self.low.unrolled else ":" for p in latent.plates]
         while slots and slots[-1] == ":":
             slots.pop()
         code = f'tilt["{latent.name}"]' + (f"[{', '.join(slots)}]" if slots else "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from lvspec.emit.densities import Term, log_density, lower_term, snake, unfused
 from lvspec.emit.factors import bindings
 from lvspec.emit.program import Program
-from lvspec.emit.value import Value, align, axis_of, join_draws
+from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.plan import Plan
 
@@ -62,7 +62,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide, scored: set[str]) 
     axes = low.order.sort(
         {"S", *(() if latent.outside_batch else ("B",)), *latent.plates, *(a for v in arguments for a in v.axes)}
     )
-    arguments = _full(program, arguments, axes, rank)
+    arguments = full_arguments(program, arguments, axes, latent.type.shape, rank)
     function = snake(family.name)
     listed = ", ".join(a.code for a in arguments)
     shape = "" if any("S" in a.axes for a in arguments) else ", (samples,)"
@@ -71,14 +71,13 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide, scored: set[str]) 
     if reparameterized:
         noise = scope.names.fresh(f"{name}_noise")
         fallback = f"{scope.use(f'{function}_noise')}({listed}{shape})"
-        scope.line(f'{noise} = draws["{name}"] if "{name}" in draws else {fallback}', scope.shape_comment(value))
+        scope.either(noise, "draws", name, fallback, scope.shape_comment(value))
         drawn = value.with_(code=f"{scope.use(f'{function}_draw')}({listed}, {noise})")
-        note = "reparameterized"
+        drawn = scope.assign(name, drawn, "reparameterized", own=True)
     else:
         fallback = f"{scope.use(f'{function}_draw')}({listed}{shape})"
-        drawn = value.with_(code=f'draws["{name}"] if "{name}" in draws else {fallback}', binds=0)
-        note = "drawn from q, scored below"
-    drawn = scope.assign(name, drawn, note, own=True)
+        scope.either(name, "draws", name, fallback, f"{scope.shape_comment(value)}, drawn from q, scored below")
+        drawn = value
     known = drawn.with_(draws=join_draws(Value("", draws=((name, ()),)), *arguments))
     low.known[name] = known
     if name in scored:
@@ -86,19 +85,24 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide, scored: set[str]) 
         guide.log_q[name] = scope.assign(f"log_q_{name}", value)
 
 
-def _full(program: Program, arguments: list[Value], axes: tuple[str, ...], rank: int) -> list[Value]:
-    """Arguments aligned to all axes of the draw but S; the first is repeated where none varies over an axis."""
+def full_arguments(program: Program, arguments: list[Value], axes: tuple[str, ...], event: tuple, rank: int) -> list[Value]:
+    """Arguments aligned to all axes of the draw but S; the first is repeated where none varies over an axis.
+
+    event: the shape of one draw. rank: event axes of an argument (one more than that for a categorical's logits).
+    """
     low, scope = program.low, program.scope
     inner = tuple(a for a in axes if a != "S" or any("S" in v.axes for v in arguments))
     missing = [a for a in inner if not any(a in v.axes for v in arguments)]
     aligned = [align(v, inner, rank if v.axes or v.shape else len(v.shape)) for v in arguments]
-    if missing or not any(set(inner) <= set(v.axes) for v in arguments):
+    narrow = all(len(v.shape) < rank for v in arguments)
+    if missing or narrow:
         extents = [extent_code(program, a) if a in missing else "1" for a in inner]
-        needs = [e for e in extents if e != "1"]
-        if needs:
-            ones = f"torch.ones({', '.join(extents)}{', 1' * rank}, dtype=self.zero.dtype, device=self.zero.device)"
-            first = aligned[0]
-            aligned[0] = first.with_(code=f"{first.at(1)} * {ones}", binds=1, axes=inner)
+        sizes = [low.size(d) for d in event] if narrow else ["1"] * len(event)
+        extents += [*sizes, *["1"] * (rank - len(event))]
+        if any(e != "1" for e in extents):
+            shape = f"({', '.join(extents)}{',' if len(extents) == 1 else ''})"
+            code = f"{scope.use('spread')}({aligned[0].code}, {shape}, self.zero)"
+            aligned[0] = aligned[0].with_(code=code, binds=ATOM, axes=inner)
     return [a.with_(code=_as_tensor(a)) for a in aligned]
 
 
@@ -111,6 +115,8 @@ def _as_tensor(value: Value) -> str:
 def extent_code(program: Program, axis: str) -> str:
     """The length of an axis as Python."""
     low = program.low
+    if axis == "B" and program.rows:
+        return program.rows
     if axis == "B":
         return f"{program.scope.use('batch_rows')}(batch)"
     if axis == "S":

@@ -69,6 +69,7 @@ class Lowering:
         self.scope = scope
         self.order = order
         self.summed = summed
+        self.unrolled = plan.unrolled
         self.known: dict[str, Value] = {}
         self.bound: dict[str, int] = {}
         self.locals: dict[str, Value] = {}

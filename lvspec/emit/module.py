@@ -10,7 +10,7 @@ from lvspec.emit.objective import Objective
 from lvspec.emit.posterior import latent_sizes, posterior_body, zero_tilts
 from lvspec.emit.sampling import sample_body
 from lvspec.emit.text import statement, wrap
-from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Network, Param, Spec
 
@@ -197,7 +197,8 @@ BANKS = {"Linear": "LinearBank", "MLP": "MLPBank", "Embedding": "EmbeddingBank"}
 
 def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]:
     sizes = [_local(d) for d in network.arguments]
-    options = [f"{k}={v!r}" for k, v in network.options if k != "reads"]
+    usual = dict(NETWORKS[network.kind].options)
+    options = [f"{k}={v!r}" for k, v in network.options if k != "reads" and v != usual.get(k)]
     if network.kind == "Embedding" and network.name in begins:
         options.append("begin=True")
     if network.kind == "Module":
@@ -341,5 +342,3 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
         )
     return methods
 
-
-__all__ = ["FAMILIES", "GENERATED", "module_text", "spec_hash", "story"]

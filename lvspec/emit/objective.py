@@ -204,6 +204,8 @@ class Objective:
             share = f"{total.at(ATOM)} / self.dataset_size" if global_ else total.code
             rows = f"{self.scope.use('batch_rows')}(batch)"
             total = Value(f"({share}).expand({rows})", ("B",))
+        if total.code.isidentifier() and name != "reconstruction":
+            return total
         return self.scope.assign(name, total, own=name == "reconstruction")
 
     def weighted(self, names: list[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ class Program:
 
     def __init__(self, plan: Plan, imports: set[str], summed: set[str], arguments: tuple[str, ...] = ()):
         self.plan = plan
+        self.rows = ""  # a local name for the number of examples, where the method has one
         self.scope = Scope(plan.spec, imports)
         spec = plan.spec
         names = {v.name for v in spec.variables} | {p.name for p in spec.plates}

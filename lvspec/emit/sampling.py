@@ -1,9 +1,152 @@
-"""Ancestral sampling, written after the rest of the file (a thin path first)."""
+"""Ancestral sampling: every variable from its own conditional, parents first.
+
+Along a plate whose sites read earlier ones, sites are drawn one after the other: the conditionals are computed
+for the whole stretch so far and the draw at the current site is kept. That is O(T²) work for a recurrent network,
+and the code is the model's own.
+"""
 
 from __future__ import annotations
 
+from lvspec.emit.densities import lower_term, snake, unfused
+from lvspec.emit.guide import extent_code, full_arguments
+from lvspec.emit.program import Program
+from lvspec.emit.value import ATOM, Value
+from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.expr import Lag, Stretch, VariableRef, walk
 from lvspec.ir.plan import Plan
+from lvspec.ir.reads import Reader, bodies
+from lvspec.ir.spec import Spec, Variable
+
+DEFAULT_LENGTH = 64  # sites of a ragged plate whose length nobody says
 
 
 def sample_body(plan: Plan, imports: set[str]) -> list[str]:
-    return []
+    """`sample(self, n, given, lengths)`: a dictionary of draws by name."""
+    spec = plan.spec
+    program = Program(plan, imports, set(), ("n", "given", "lengths", "ends"))
+    program.low.unrolled = ()
+    program.rows = "n"
+    inputs = [v for v in spec.variables if v.role == "given"]
+    program.inputs = inputs
+    random = [v for v in spec.variables if v.role in ("latent", "observed")]
+    for variable in random:
+        program.low.known.pop(variable.name, None)
+    loops = {p.name: _looped(spec, p.name) for p in spec.plates if p.ordered and p.ragged}
+    _write(program, random, {p: names for p, names in loops.items() if names})
+    scope = program.scope
+    ending = {}
+    for plate in (p for p in spec.plates if p.end):
+        symbol = next((v for v in spec.of_role("observed") if v.plates == (plate.name,)), None)
+        if symbol is not None:
+            code = f'{scope.use("until_end")}({symbol.name}, batch["{plate.name}"], (ends or {{}}).get("{plate.name}"))'
+            ending[plate.name] = code
+    ragged = [p.name for p in spec.plates if p.ragged]
+    items = [f'"{v.name}": {v.name}' for v in random] + [f'"{p}": {ending.get(p, f"""batch["{p}"]""")}' for p in ragged]
+    scope.line(f"return {{{', '.join(items)}}}")
+    imports.add("sample_batch")
+    defaults = ", ".join(f'"{p}": {DEFAULT_LENGTH}' for p in ragged)
+    signature = "self, n: int, given: dict | None = None, lengths: dict | None = None"
+    if ending:
+        signature += ", ends: dict | None = None"
+    return [
+        "    @torch.no_grad()",
+        f"    def sample({signature}) -> dict:",
+        f'        """{_story(random)}"""',
+        f"        batch = sample_batch(n, given, lengths, {{{defaults}}}, self.zero)",
+        *program.text(),
+    ]
+
+
+def _story(random: list[Variable]) -> str:
+    names = ", ".join(v.name for v in random)
+    return f"{names} ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."
+
+
+def _looped(spec: Spec, plate: str) -> list[str]:
+    """The random variables of a plate, where one of them reads an earlier site of another."""
+    members = [v for v in spec.variables if v.role in ("latent", "observed") and plate in v.plates]
+    reader = Reader(spec)
+    names = {v.name for v in members}
+    back = any(r.name in names and r.way(plate)[0] != "here" for v in members for r in reader.of_variable(v))
+    return [v.name for v in members] if back or any(_reads_stretch(spec, v, names) for v in members) else []
+
+
+def _reads_stretch(spec: Spec, variable: Variable, names: set[str]) -> bool:
+    nodes = [n for c in variable.clauses for b in bodies(c) for n in walk(b)]
+    return any(isinstance(n, VariableRef) and n.name in names and any(isinstance(s, (Lag, Stretch)) for s in n.at) for n in nodes)
+
+
+def _write(program: Program, random: list[Variable], loops: dict[str, list[str]]) -> None:
+    """Variables in order; a looped plate's variables all at the place of the first one that needs them."""
+    spec = program.plan.spec
+    reader = Reader(spec)
+    inside = {name: plate for plate, names in loops.items() for name in names}
+    below = _downstream(random, reader, set(inside))
+    for variable in random:
+        if variable.name not in inside and variable.name not in below:
+            _draw(program, variable)
+    for plate, names in loops.items():
+        _loop(program, plate, [v for v in random if v.name in names])
+    for variable in random:
+        if variable.name in below and variable.name not in inside:
+            _draw(program, variable)
+
+
+def _downstream(random: list[Variable], reader: Reader, inside: set[str]) -> set[str]:
+    """Variables outside the loops that read a looped one, directly or not."""
+    below: set[str] = set()
+    for variable in random:
+        reads = {r.name for r in reader.of_variable(variable)}
+        if variable.name not in inside and reads & (inside | below):
+            below.add(variable.name)
+    return below
+
+
+def _draw(program: Program, variable: Variable) -> None:
+    value = _conditional(program, variable)
+    program.scope.either(variable.name, "batch", variable.name, value.code, program.scope.shape_comment(value))
+    program.low.known[variable.name] = value.with_(code=variable.name, binds=ATOM)
+
+
+def _conditional(program: Program, variable: Variable) -> Value:
+    """A draw from p(variable | parents) at all sites at once."""
+    low = program.low
+    axes = low.order.sort({*(() if variable.outside_batch else ("B",)), *variable.plates})
+
+    def draw(clause) -> Value:
+        term = unfused(low, lower_term(low, clause.body, variable.name))
+        family = FAMILIES[term.dist.family]
+        rank = len(variable.type.shape) + (1 if family.name == "Categorical" else 0)
+        arguments = full_arguments(program, [low.concrete(v) for v in term.arguments], axes, variable.type.shape, rank)
+        function = low.scope.use(f"{snake(family.name)}_draw")
+        code = f"{function}({', '.join(a.code for a in arguments)})"
+        value = Value(code, axes, variable.type.shape, integer=variable.type.support.discrete)
+        if not variable.initial:
+            return value
+        label = "drawn" if clause.initial is None else f"at_{clause.initial}"
+        return program.scope.assign(f"{variable.name}_{label}", value)
+
+    return low.clauses(variable, draw)
+
+
+def _loop(program: Program, plate: str, members: list[Variable]) -> None:
+    """`for i in range(T)`: site i of every variable of the plate."""
+    low, scope = program.low, program.scope
+    extent = f"{low.mask(plate)}.shape[-1]"
+    for variable in members:
+        axes = low.order.sort({"B", *variable.plates})
+        shape = [extent_code(program, a) for a in axes] + [low.size(d) for d in variable.type.shape]
+        kind = "torch.int64" if variable.type.support.discrete else "self.zero.dtype"
+        code = f"torch.zeros({', '.join(shape)}, dtype={kind}, device=self.zero.device)"
+        value = Value(code, axes, variable.type.shape, integer=variable.type.support.discrete)
+        low.known[variable.name] = scope.assign(variable.name, value, own=True)
+    site = scope.names.fresh("i")
+    scope.line(f"for {site} in range({extent}):")
+    scope.indent += 1
+    lets = dict(low.lets)
+    for variable in members:
+        value = _conditional(program, variable)
+        at = ", ".join([":"] * value.axes.index(plate) + [site])
+        scope.line(f"{variable.name}[{at}] = {value.at(ATOM)}[{at}]")
+        low.lets = dict(lets)
+    scope.indent -= 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 
-from lvspec.emit.text import statement
+from lvspec.emit.text import WIDTH, statement
 from lvspec.emit.value import ATOM, Value, latent_of
 from lvspec.ir.spec import Spec
 
@@ -58,6 +58,18 @@ class Scope:
         comment = ", ".join(filter(None, (self.shape_comment(value), note)))
         self.line(f"{name} = {value.code}", comment)
         return value.with_(code=name, binds=ATOM)
+
+    def either(self, name: str, table: str, key: str, fallback: str, comment: str) -> None:
+        """`name`: the table's entry where it has one, else the fallback."""
+        line = f'{name} = {table}["{key}"] if "{key}" in {table} else {fallback}'
+        if len(line) + 4 * self.indent <= WIDTH:
+            self.line(line, comment)
+            return
+        self.line(f'{name} = {table}.get("{key}")', comment)
+        self.line(f"if {name} is None:")
+        self.indent += 1
+        self.line(f"{name} = {fallback}")
+        self.indent -= 1
 
     def shape_comment(self, value: Value) -> str:
         parts = [self.show_axis(a) for a in value.axes] + [str(d) for d in value.shape]

@@ -134,7 +134,10 @@ from lvspec.runtime.shape import (
     real_sites,
     repeat,
     replace_site,
+    sample_batch,
+    spread,
     stack,
+    until_end,
 )
 
 __all__ = [
@@ -258,6 +261,8 @@ __all__ = [
     "real_sites",
     "repeat",
     "replace_site",
+    "sample_batch",
+    "spread",
     "stack",
     "student_t_draw",
     "student_t_log_prob",
@@ -267,6 +272,7 @@ __all__ = [
     "uniform_draw",
     "uniform_log_prob",
     "uniform_noise",
+    "until_end",
     "weighted_mean",
     "weighted_posterior",
 ]

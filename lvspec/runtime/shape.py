@@ -128,6 +128,12 @@ def batch_rows(batch: dict) -> int:
     return batch["rows"].shape[0]
 
 
+def spread(x: Tensor | float, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """x repeated to at least `shape`, without copying; a number takes dtype and device of `like`."""
+    x = torch.as_tensor(x, dtype=None if isinstance(x, Tensor) else like.dtype, device=like.device)
+    return x.expand(torch.broadcast_shapes(x.shape, shape))
+
+
 def repeat(samples: int, x: Tensor) -> Tensor:
     """`samples` copies along a new first axis, without copying."""
     return x.expand(samples, *x.shape)
@@ -192,3 +198,25 @@ def _expands(a: Tensor, m: Tensor, scale: Tensor) -> bool:
     if scale.stride()[:-1].count(0) != scale.dim() - 1 and not (scale == scale.reshape(-1, scale.shape[-1])[0]).all():
         return False
     return bool(m.detach().abs().amax() < 100 and a.detach().abs().amax() < 100)
+
+
+def sample_batch(n: int, given: dict | None, lengths: dict | None, plates: dict[str, int], like: Tensor) -> dict:
+    """An empty batch of n examples to draw into: what is given, and lengths and masks of the ragged plates.
+
+    lengths: plate -> (n,) or one number for all; `plates` holds the lengths of those that are not mentioned.
+    """
+    batch = dict(given or {}) | {"rows": torch.arange(n, device=like.device)}
+    for plate, default in plates.items():
+        value = torch.as_tensor((lengths or {}).get(plate, default), device=like.device).expand(n)
+        sites = torch.arange(int(value.max()) if n else 0, device=like.device)
+        batch |= {plate: value, f"{plate}.mask": sites < value.unsqueeze(-1)}
+    return batch
+
+
+def until_end(x: Tensor, lengths: Tensor, end: int | None) -> Tensor:
+    """Lengths cut behind the first end symbol of each row: x (n, T), lengths (n,)."""
+    if end is None or not x.shape[1]:
+        return lengths
+    ended = x == end
+    first = torch.where(ended.any(1), ended.int().argmax(1) + 1, lengths)
+    return torch.minimum(first, lengths)
