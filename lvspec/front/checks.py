@@ -6,6 +6,7 @@ import re
 
 from lvspec.front.context import Declarations, unknown
 from lvspec.front.dependence import edges, expressions
+from lvspec.front.guide import named_parts
 from lvspec.front.names import did_you_mean
 from lvspec.front.nodes import Mapping
 from lvspec.front.problems import Problems
@@ -46,6 +47,7 @@ def gather_names(declared: Declarations, sections: list[dict[str, Told]], proble
     rows += [(n, "parameter", p.span) for n, p in declared.params.items()]
     rows += [(n, "network", w.span) for n, w in declared.networks.items()]
     rows += [(n, f"{t.role} variable", t.span) for told in sections[:-1] for n, t in told.items()]
+    rows += [(p.name, "part of a structure", p.span) for told in sections[:-1] for p in named_parts(told)]
     first: dict[str, tuple] = {}
     for name, kind, span in sorted(rows, key=lambda r: r[2]):
         if name in first:
@@ -67,7 +69,7 @@ def gather_names(declared: Declarations, sections: list[dict[str, Told]], proble
                 help="give the network another name",
             )
     for name, told in sections[-1].items():
-        if name in first and "variable" not in first[name][0]:
+        if name in first and first[name][0] in ("size", "plate", "parameter", "network"):
             problems.error(
                 "name-clash",
                 told.span,
@@ -107,6 +109,27 @@ def _shown(kind: Type) -> str:
     return f"it is {kind.support}" + (f" [{', '.join(map(str, kind.shape))}]" if kind.shape else ", a single value")
 
 
+def check_lengths(declared: Declarations, variables: dict[str, Variable], problems: Problems) -> None:
+    """A plate whose length is latent names a variable that counts."""
+    for plate in declared.plates.values():
+        name = dict(plate.options).get("length")
+        if name is None:
+            continue
+        if name not in variables:
+            problems.error(
+                "bad-plate",
+                plate.span,
+                f"the length of `{plate.name}` is `{name}`, which is no variable",
+                help=did_you_mean(str(name), variables, "declare it under `latent:`"),
+            )
+        elif variables[str(name)].type.support.kind not in ("count", "integer", "unknown"):
+            problems.error(
+                "bad-plate",
+                plate.span,
+                f"the length of `{plate.name}` is `{name}`, which does not count: it is {variables[str(name)].type.support}",
+            )
+
+
 # ---------------------------------------------------------------- what nothing uses
 def unused(
     declared: Declarations,
@@ -130,11 +153,12 @@ def unused(
     for variable in (*variables, *guide):
         if variable.role == "let" and variable.name not in words:
             problems.warning("unused-name", variable.span, f"nothing reads `{variable.name}`", help="remove it")
-    _unused_latents(variables, problems)
+    _unused_latents(declared, variables, problems)
 
 
-def _unused_latents(variables: tuple[Variable, ...], problems: Problems) -> None:
+def _unused_latents(declared: Declarations, variables: tuple[Variable, ...], problems: Problems) -> None:
     read = {v.name for v in variables if v.role == "observed"}
+    read |= {str(dict(p.options).get("length")) for p in declared.plates.values()}
     links = edges(variables)
     for _ in variables:  # at most one round a variable: each adds what the ones before read
         more = {e.source for e in links if e.reader in read} - read

@@ -213,7 +213,7 @@ def _check(family: Family, argument: Argument, value: Expr, text: str, ctx: Cont
         wanted = {1: "a vector", 2: "a matrix"}[axes]
         ctx.problems.error("shape-mismatch", value.span, f"`{argument.name}` of {family.name} is {wanted}, and this is {'a vector' if value.type.shape else 'a single number'}",
                            label=supports.show(value.type))  # fmt: skip
-    elif axes == 2 and value.type.shape[-1] != value.type.shape[-2]:
+    elif argument.name != "terminals" and axes == 2 and value.type.shape[-1] != value.type.shape[-2]:
         ctx.problems.error(
             "shape-mismatch",
             value.span,
@@ -272,7 +272,7 @@ def _batch_shape(family: Family, arguments: tuple[tuple[str, Expr], ...], ctx: C
 
 def _structured(family: Family, arguments: dict[str, Expr], copies: Shape) -> Type:
     """One site of a structure: a state of a chain, a token of a yield; trees as wholes."""
-    source = {"LinearChain": "unary", "SemiMarkov": "unary", "PCFG": "terminals"}.get(family.name)
+    source = {"LinearChain": "unary", "SemiMarkov": "unary", "PCFG": "terminals", "DMV": "root"}.get(family.name)
     if source in arguments and arguments[source].type.shape:
         return Type(copies, Support("integer", arguments[source].type.shape[-1]))
     return Type(copies, T.STRUCTURE)

@@ -22,13 +22,13 @@ def split_guide(
     guide: dict[str, Told], told: dict[str, Told], problems: Problems
 ) -> tuple[dict[str, Told], dict[str, Told]]:
     """The q-factors, and the let variables of the guide."""
-    parts = {p.name for t in told.values() for c in t.clauses if isinstance(c.value, S.Value) for p in c.value.parts}
+    parts = {p.name for p in named_parts(told)}
     latents = {n for n, t in told.items() if t.role == "latent"} | parts
     factors, lets = {}, {}
     for name, one in guide.items():
         if name in latents:
-            if name in told:
-                factors[name] = replace(one, role="guide", outside_batch=told[name].outside_batch)
+            outside = name in told and told[name].outside_batch
+            factors[name] = replace(one, role="guide", outside_batch=outside)
         elif name in told:
             problems.error("guide-not-latent", one.span, f"`{name}` is {_role(told[name].role)}, and a guide is for latent variables",
                            help="give what the guide computes a name of its own")  # fmt: skip
@@ -42,6 +42,11 @@ def split_guide(
         else:
             lets[name] = replace(one, role="let")
     return factors, lets
+
+
+def named_parts(told: dict[str, Told]) -> tuple[S.Name, ...]:
+    """The latent parts of structured distributions: `tree` in `x over t: PCFG(...) with tree`."""
+    return tuple(p for t in told.values() for c in t.clauses if isinstance(c.value, S.Value) for p in c.value.parts)
 
 
 def _role(role: str) -> str:
@@ -64,7 +69,7 @@ def check_guide(
 ) -> tuple[Variable, ...]:
     """The guide in an order in which it can be drawn; notes where it cannot."""
     for name, factor in written.items():
-        if name in told:
+        if name in variables and name in told:
             _matches(factor, variables[name], problems)
             _first_sites(factor, told[name], problems)
     computed = {n: v for n, v in variables.items() if v.role == "let"}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
-import lvspec
 from lvspec.errors import Span
 from lvspec.front import syntax as S
 from lvspec.front.nodes import Text
 from lvspec.front.problems import Problems
+from lvspec.shipped import shipped
 
 MAX_LENGTH = 20_000  # characters of one expression
 MAX_DEPTH = 64
@@ -25,18 +24,11 @@ _RELATIONS = {"before": "before", "through_site": "through", "after": "after", "
 _BINARY = ("add", "subtract", "multiply", "divide", "power")
 
 
-def grammar_path() -> Path:
-    """The grammar file: inside the installed package, else in the checkout."""
-    root = Path(next(iter(lvspec.__path__)))
-    inside = root / "grammar" / "lvspec.lark"
-    return inside if inside.exists() else root.parent / "grammar" / "lvspec.lark"
-
-
 @lru_cache(maxsize=1)
 def _lark():
     from lark import Lark  # a tenth of the time that `check` takes, so only when there is something to parse
 
-    text = grammar_path().read_text(encoding="utf-8")
+    text = (shipped("grammar") / "lvspec.lark").read_text(encoding="utf-8")
     return Lark(text, parser="lalr", start=["value", "target"], propagate_positions=True)
 
 

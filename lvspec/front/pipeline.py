@@ -10,11 +10,11 @@ from pathlib import PurePath
 
 from lvspec.errors import Source
 from lvspec.front import reader
-from lvspec.front.checks import check_section_names, check_size_sources, gather_names, unused
-from lvspec.front.context import Context, Declarations
+from lvspec.front.checks import check_lengths, check_section_names, check_size_sources, gather_names, unused
+from lvspec.front.context import Context, Declarations, Seen
 from lvspec.front.declarations import read_params, read_plates, read_sizes
 from lvspec.front.dependence import check_graph, in_dependence_order
-from lvspec.front.guide import check_guide, split_guide
+from lvspec.front.guide import check_guide, named_parts, split_guide
 from lvspec.front.header import read_header
 from lvspec.front.networks import read_networks
 from lvspec.front.nodes import Mapping
@@ -23,6 +23,7 @@ from lvspec.front.settings import Settings, read_settings
 from lvspec.front.story import ROLES, Told, read_story
 from lvspec.front.variables import build, find_types
 from lvspec.ir.spec import Spec, Variable
+from lvspec.ir.types import STRUCTURE, Type
 
 
 def load(text: str, name: str, allow_modules: Iterable[str] = ()) -> Spec:
@@ -65,9 +66,12 @@ def _variables(
     """The model's variables and the guide's."""
     factors, lets = split_guide(guide, told, problems)
     ctx = Context(declared, {}, problems, wrong=wrong, hidden=frozenset(lets))
-    seen = find_types(told, ctx)
+    parts = {p.name: Seen(p.name, "latent", (), Type(support=STRUCTURE)) for p in named_parts(told)}
+    ctx = ctx.with_(variables=parts)
+    seen = {**parts, **find_types(told, ctx)}
     variables = build(told, ctx.with_(variables=seen))
     check_size_sources(declared, variables, problems)
+    check_lengths(declared, variables, problems)
     check_graph(variables, declared, told, problems)
     inside = ctx.with_(variables=seen, guide=True, hidden=frozenset())
     known = {**seen, **find_types(lets, inside)}

@@ -1,0 +1,64 @@
+"""Every construct of the language reads without a problem, and the shipped specs without a warning."""
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from good_specs import CONSTRUCTS
+
+from lvspec.front import load
+
+SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
+
+
+def construct(name):
+    return load("lvspec: 1\n" + dedent(CONSTRUCTS[name]).lstrip("\n"), f"{name}.yaml", allow_modules=("mine",))
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
+def test_shipped_spec_has_no_problem(path):
+    spec = load(path.read_text(encoding="utf-8"), path.name)
+    assert spec.name == path.stem
+    assert spec.warnings == ()
+    assert spec.description.startswith(path.read_text(encoding="utf-8").split("\n")[0].lstrip("# "))
+
+
+@pytest.mark.parametrize("name", CONSTRUCTS)
+def test_construct_has_no_problem(name):
+    assert construct(name).warnings == ()
+
+
+def test_variables_come_after_what_they_read_at_their_site():
+    names = [v.name for v in construct("soft_attention").variables]
+    assert names == ["s", "memory", "h", "weights", "context", "x"]
+
+
+def test_name_of_a_spec_without_one_is_that_of_its_file():
+    assert construct("pcfg").name == "pcfg"
+    assert construct("pcfg").class_name == "PCFG"
+
+
+def test_global_variables_stand_outside_the_batch():
+    spec = construct("bayesian_mixture")
+    assert {v.name for v in spec.variables if v.outside_batch} == {"weights", "mu", "Sigma"}
+    assert [str(d) for d in spec.variable("Sigma").type.shape] == ["D", "D"]
+
+
+def test_strategy_and_weights_are_settings_of_a_latent():
+    spec = construct("objective_views_and_phases")
+    assert [(o.name, o.strategy, o.options) for o in spec.overrides] == [("z", "reparameterization", (("samples", 2),))]
+    assert dict(spec.infer) == {"samples": 4, "budget_flops": 1e12, "bound": "iwae", "B": 128}
+    assert [(n, w.kind, w.values) for n, w in spec.kl_weight] == [("z", "cyclical", (0.0, 1.0, 500.0))]
+    assert dict(spec.objective)["spread"] == "0.1 * entropy(z)"
+    assert dict(spec.train)["learning_rate"] == 1e-3
+
+
+def test_distribution_arguments_are_named_and_filled_in():
+    spec = construct("every_family_with_an_engine")
+    shown = {v.name: [(n, getattr(e, "value", None)) for n, e in v.general.body.arguments] for v in spec.variables}
+    assert [n for n, _ in shown["v7"]] == ["loc", "scale"] and shown["v7"][1] == ("scale", 1)
+    assert shown["v10"] == [("df", 3), ("loc", 0), ("scale", 1)]
+    assert shown["v15"] == [("low", 0), ("high", 1)]
+    assert [str(d) for d in spec.variable("v16").type.shape] == ["K", "D"]
+    assert [str(d) for d in spec.variable("v2").type.shape] == ["K"]
+    assert spec.variable("v1").type.support.kind == "integer"
