@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.emit.lower import Lowering
-from lvspec.emit.value import ATOM, Value, align, event_to_axis, join_draws, permute, spelled
+from lvspec.emit.value import ATOM, SUM, Value, align, event_to_axis, join_draws, permute, spelled
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Apply, Dist, Expr
 
@@ -90,7 +90,7 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
     if value.shape:
         return _plain_categorical(low, term, value, draws)
     if not any(not low.order.is_enumerated(a) for a in varies):
-        return _from_table(low, term, value, bag, draws)
+        return _from_table(low, term, value, name, bag, draws)
     if (
         "B" not in varies
         and "S" not in varies
@@ -104,10 +104,10 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
     return _plain_categorical(low, term, value, draws)
 
 
-def _from_table(low: Lowering, term: Term, value: Value, bag: str | None, draws) -> Value:
+def _from_table(low: Lowering, term: Term, value: Value, name: str, bag: str | None, draws) -> Value:
     logits = unfused(low, term).arguments[0]
     if bag is not None and value.axes == ("B", bag):
-        code = f"{low.scope.use('categorical_bag')}({logits.code}, {value.code}, {low.mask(bag)})"
+        code = f'{low.scope.use("categorical_bag")}({logits.code}, {value.code}, batch["{name}.mask"])'
         return Value(code, ("B", *logits.axes), draws=draws)
     return Value(
         f"{low.scope.use('categorical_at')}({logits.code}, {value.code})", (*value.axes, *logits.axes), draws=draws
@@ -189,7 +189,11 @@ def _states_only(low: Lowering, term: Term) -> bool:
 def _gaussian_table(low: Lowering, term: Term, value: Value) -> Value:
     axes, _, (loc, scale) = low.broadcast(*term.arguments)
     loc, scale = (
-        low.scope.assign(f"{n}_table", v.with_(axes=axes)) if not v.code.isidentifier() else v
+        v.with_(code=f"self.zero + {v.code}", binds=SUM)  # a number becomes a tensor
+        if not v.axes and not v.shape
+        else v
+        if v.code.isidentifier()
+        else low.scope.assign(f"{n}_table", v)
         for n, v in (("loc", loc), ("scale", scale))
     )
     code = f"{low.scope.use('normal_table')}({value.code}, {loc.code}, {scale.code})"

@@ -42,9 +42,9 @@ def bindings(low: Lowering, variable: Variable):
 
 def mask_of(low: Lowering, variable: Variable) -> str | None:
     ragged = [p for p in variable.plates if low.spec.plate(p).ragged]
-    if not ragged:
-        return None
-    return f"{variable.name}.mask" if variable.role == "observed" else f"{ragged[-1]}.mask"
+    if variable.role == "observed":
+        return f"{variable.name}.mask"
+    return f"{ragged[-1]}.mask" if ragged else None
 
 
 def factors_of(low: Lowering, variable: Variable, fuse: bool = True) -> list[Factor]:
@@ -66,6 +66,10 @@ def factors_of(low: Lowering, variable: Variable, fuse: bool = True) -> list[Fac
 
         initial = tuple(density(c, f"{label}_at_{c.initial}") for c in variable.initial)
         value = density(variable.general, label)
+        if variable.role == "observed" and not ragged:
+            value = low.scope.assign(f"{label}_sites", masked(low, value, f"{variable.name}.mask"))
+            factors.append(Factor(variable.name, value, initial, None))
+            continue
         if bag is not None and bag not in value.axes:
             factors.append(Factor(variable.name, value, (), None, target.enumerated))
             continue
@@ -85,9 +89,11 @@ def mask_axes(low: Lowering, entry: str) -> tuple[str, ...]:
     """The axes of a mask in the batch, `"x.mask"` or `"t.mask"`."""
     owner = entry.partition(".")[0]
     variable = next((v for v in low.spec.variables if v.name == owner), None)
-    plate = owner if variable is None else [p for p in variable.plates if low.spec.plate(p).ragged][-1]
-    within = low.spec.plate(plate).within
-    return ("B", within, plate) if within else ("B", plate)
+    ragged = [owner] if variable is None else [p for p in variable.plates if low.spec.plate(p).ragged]
+    if not ragged:
+        return ("B",)
+    within = low.spec.plate(ragged[-1]).within
+    return ("B", within, ragged[-1]) if within else ("B", ragged[-1])
 
 
 def masked(low: Lowering, value: Value, entry: str | None) -> Value:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from lvspec.emit.densities import Term, log_density, lower_term, snake, unfused
 from lvspec.emit.factors import bindings
 from lvspec.emit.program import Program
-from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws
+from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws, select
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.plan import Plan
 
@@ -35,8 +35,8 @@ def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: li
             if variable.name in enumerated:
                 axis = axis_of(variable.name, sites)
                 target = Value("", axes=(axis,), integer=True, enumerated=axis)
-                value = log_density(low, term, target, variable.name)
-                guide.log_q[axis] = program.scope.assign(f"log_q_{label}", value)
+                value = program.scope.assign(f"log_q_{label}", log_density(low, term, target, variable.name))
+                guide.log_q[axis] = _known_table(program, latent, value, axis)
         if variable.name in sampled:
             _draw(program, plan, latent, guide, scored)
     return guide
@@ -78,14 +78,66 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide, scored: set[str]) 
         fallback = f"{scope.use(f'{function}_draw')}({listed}{shape})"
         scope.either(name, "draws", name, fallback, f"{scope.shape_comment(value)}, drawn from q, scored below")
         drawn = value
+    if latent.type.support.finite:
+        _known_value(program, latent, drawn)
     known = drawn.with_(draws=join_draws(Value("", draws=((name, ()),)), *arguments))
     low.known[name] = known
     if name in scored:
         value = log_density(low, term, known, name)
         guide.log_q[name] = scope.assign(f"log_q_{name}", value)
+        if latent.type.support.finite:
+            _no_score(program, latent, guide.log_q[name])
 
 
-def full_arguments(program: Program, arguments: list[Value], axes: tuple[str, ...], event: tuple, rank: int) -> list[Value]:
+def _known_table(program: Program, latent, log_q: Value, axis: str) -> Value:
+    """q with all mass on the value that the batch gives."""
+    low, scope = program.low, program.scope
+    value, observed = given_values(program, latent)
+    rest = tuple(a for a in log_q.axes if a != axis)
+    axes = low.order.sort({*rest, *value.axes})
+    arguments = [align(observed, axes, 0).code, align(value, axes, 0).code]
+    scope.line(f'if "{latent.name}" in batch:')
+    scope.indent += 1
+    scope.line(f"{log_q.code} = {scope.use('given_table')}({align(log_q, (*axes, axis)).code}, {', '.join(arguments)})")
+    scope.indent -= 1
+    return log_q
+
+
+def given_values(program: Program, latent) -> tuple[Value, Value]:
+    """A latent's entry in the batch and where it is observed, at the bound sites of unrolled plates."""
+    axes = ("B", *latent.plates)
+    values = [
+        Value(f'batch["{latent.name}{end}"]', axes, latent.type.shape if not end else ()) for end in ("", "_observed")
+    ]
+    for plate in latent.plates:
+        if plate in program.low.bound:
+            values = [select(v, plate, str(program.low.bound[plate])) for v in values]
+    return values[0], values[1]
+
+
+def _known_value(program: Program, latent, drawn: Value) -> None:
+    """The given value in place of the draw."""
+    value, observed = given_values(program, latent)
+    rank = len(latent.type.shape)
+    code = f"torch.where({align(observed, drawn.axes, rank).code}, {align(value, drawn.axes).code}, {drawn.code})"
+    program.scope.line(f'if "{latent.name}" in batch:')
+    program.scope.indent += 1
+    program.scope.line(f"{drawn.code} = {code}")
+    program.scope.indent -= 1
+
+
+def _no_score(program: Program, latent, log_q: Value) -> None:
+    """What is given was not drawn: it has no log q."""
+    _, observed = given_values(program, latent)
+    program.scope.line(f'if "{latent.name}" in batch:')
+    program.scope.indent += 1
+    program.scope.line(f"{log_q.code} = {log_q.code}.masked_fill({align(observed, log_q.axes, 0).code}, 0.0)")
+    program.scope.indent -= 1
+
+
+def full_arguments(
+    program: Program, arguments: list[Value], axes: tuple[str, ...], event: tuple, rank: int
+) -> list[Value]:
     """Arguments aligned to all axes of the draw but S; the first is repeated where none varies over an axis.
 
     event: the shape of one draw. rank: event axes of an argument (one more than that for a categorical's logits).

@@ -303,6 +303,10 @@ class Lowering:
     def _Apply(self, expr: Apply) -> Value:
         network = self.networks[expr.network]
         value = self.argument(expr.args[0], network)
+        if value.integer and network.kind not in ("Embedding", "Module"):
+            value = self.concrete(value).with_(
+                code=f"{self.concrete(value).at(ATOM)}.to(self.zero.dtype)", integer=False, binds=ATOM
+            )
         reads = network.option("reads", "site") if network.kind == "Module" else NETWORKS[network.kind].reads
         module = f"self.{network.name}"
         reach = expr.args[0].type.reach

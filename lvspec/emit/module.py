@@ -245,15 +245,19 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
         imports.add("prepare_plate")
         within = f', within="{plate.within}"' if plate.within else ""
         rows += wrap(f'batch = prepare_plate({current}, "{plate.name}", {{{", ".join(axes)}}}{within})', 2)
-    masked = [
-        (v.name, [p for p in v.plates if spec.plate(p).ragged][-1])
-        for v in spec.of_role("observed")
-        if any(spec.plate(p).ragged for p in v.plates)
+    readable = [f'"{v.name}"' for v in spec.variables if v.role in ("observed", "given")]
+    axes = [
+        f'"{v.name}": {1 + len(v.plates)}'
+        for v in spec.of_role("latent")
+        if v.type.support.finite and not v.outside_batch
     ]
-    if masked:
-        imports.add("observed_sites")
-        pairs = ", ".join(f'"{n}": "{p}"' for n, p in masked)
-        rows += wrap(f"batch = observed_sites(batch, {{{pairs}}})", 2)
+    rows += wrap(f"batch = fill_missing(batch, {', '.join(readable)}, latents={{{', '.join(axes)}}})", 2)
+    masks = []
+    for variable in spec.of_role("observed"):
+        ragged = [p for p in variable.plates if spec.plate(p).ragged]
+        masks.append(f'"{variable.name}": ' + (f'"{ragged[-1]}"' if ragged else "None"))
+    rows += wrap(f"batch = observed_sites(batch, {{{', '.join(masks)}}})", 2)
+    imports.update(("fill_missing", "observed_sites"))
     anchor = next(v for v in spec.variables if v.role in ("observed", "given") and not v.outside_batch)
     rows.append(f'        rows = torch.arange(len(batch["{anchor.name}"]), device=batch["{anchor.name}"].device)')
     rows.append('        return {**batch, "rows": rows}')
@@ -341,4 +345,3 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
             ]
         )
     return methods
-

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from lvspec.emit.densities import analytic_kl, log_density, lower_term, unfused
 from lvspec.emit.eliminate import Elimination, collapsed_axes
 from lvspec.emit.factors import Factor, bindings, factors_of, mask_of, masked, reduce_plates
-from lvspec.emit.guide import Guide, write_guide
+from lvspec.emit.guide import Guide, given_values, write_guide
 from lvspec.emit.program import Program
 from lvspec.emit.value import ALL, ATOM, FROM, SUM, Value, align, axis_of, join_draws, lag_of, latent_of, shift_axis
 from lvspec.ir.plan import Plan
@@ -84,7 +84,7 @@ class Objective:
         """The latent's KL, in closed form or at the draw; its log p where a collapsed latent decides it."""
         latent = self.plan.latent(variable.name)
         q_definition = next(v for v in self.plan.guide if v.name == variable.name and v.role == "guide")
-        analytic = latent.kl == "analytic" and not self.weights
+        analytic = latent.kl == "analytic" and self.treatment[variable.name] == "sampled" and not self.weights
         found, moved = [], []
         if not analytic:
             factors = factors_of(self.low, variable, fuse=False)
@@ -121,8 +121,30 @@ class Objective:
             ]
             value = self.joined(variable, values)
             label = "_".join([variable.name, *map(str, sites)])
-            found.append(Cost(variable.name, self.scope.assign(f"kl_{label}", value), mask_of(self.low, variable)))
+            value = self.scope.assign(f"kl_{label}", value)
+            if variable.type.support.finite:
+                value = self.known_divergence(variable, value, guide)
+            found.append(Cost(variable.name, value, mask_of(self.low, variable)))
         return found, moved
+
+    def known_divergence(self, variable, value: Value, guide: Guide) -> Value:
+        """KL(δ_z ‖ p) = -log p(z) where the batch gives z."""
+        scope, low = self.scope, self.low
+        _, observed = given_values(self.program, variable)
+        scope.line(f'if "{variable.name}" in batch:')
+        scope.indent += 1
+        log_p = self.expected_sites(factors_of(low, variable, fuse=False)[0], guide)
+        if "S" in log_p.axes and "S" not in value.axes:  # what is given is the same in every draw
+            log_p = log_p.with_(
+                code=f"{log_p.at(ATOM)}.mean({log_p.axes.index('S')})",
+                axes=tuple(a for a in log_p.axes if a != "S"),
+                binds=ATOM,
+            )
+        axes = low.order.union(value, log_p, observed)
+        parts = [align(v, axes, 0).code for v in (observed, log_p, value)]
+        scope.line(f"{value.code} = torch.where({parts[0]}, -{parts[1]}, {parts[2]})")
+        scope.indent -= 1
+        return value
 
     def joined(self, variable, values: list[Value]) -> Value:
         """The general value with the initial ones in place of its first sites."""

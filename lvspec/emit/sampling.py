@@ -73,7 +73,10 @@ def _looped(spec: Spec, plate: str) -> list[str]:
 
 def _reads_stretch(spec: Spec, variable: Variable, names: set[str]) -> bool:
     nodes = [n for c in variable.clauses for b in bodies(c) for n in walk(b)]
-    return any(isinstance(n, VariableRef) and n.name in names and any(isinstance(s, (Lag, Stretch)) for s in n.at) for n in nodes)
+    return any(
+        isinstance(n, VariableRef) and n.name in names and any(isinstance(s, (Lag, Stretch)) for s in n.at)
+        for n in nodes
+    )
 
 
 def _write(program: Program, random: list[Variable], loops: dict[str, list[str]]) -> None:

@@ -64,21 +64,40 @@ def real_sites(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, x, 0.0)
 
 
-def given(batch: dict, name: str, log_density: Tensor) -> Tensor:
-    """log p(name) where the batch has it, 0 for rows that `name_observed` says are missing."""
-    observed = batch.get(f"{name}_observed")
-    if observed is None:
-        return log_density
-    return torch.where(observed.reshape(observed.shape + (1,) * (log_density.dim() - observed.dim())), log_density, 0.0)
-
-
-def observed_sites(batch: dict, plates: dict[str, str]) -> dict:
-    """The batch with `"x.mask"`: the sites of x that are within the lengths of its plate and observed."""
+def observed_sites(batch: dict, plates: dict[str, str | None]) -> dict:
+    """The batch with `"x.mask"`, the sites of x that count: within the lengths of its plate, and observed."""
     batch = dict(batch)
     for name, plate in plates.items():
-        mask, observed = batch[f"{plate}.mask"], batch.get(f"{name}_observed")
+        rows = torch.ones(len(batch[name]), dtype=torch.bool, device=batch[name].device)
+        mask, observed = rows if plate is None else batch[f"{plate}.mask"], batch.get(f"{name}_observed")
+        if observed is not None and observed.dim() > mask.dim():
+            mask = mask.reshape(*mask.shape, *[1] * (observed.dim() - mask.dim()))
         batch[f"{name}.mask"] = mask if observed is None else mask & observed
     return batch
+
+
+def fill_missing(batch: dict, *names: str, latents: dict[str, int]) -> dict:
+    """What is not observed is zero from here on: fill values are never read.
+
+    latents: how many axes say where a latent that the batch gives is observed; without `z_observed` it is everywhere.
+    """
+    batch = dict(batch)
+    for name, axes in latents.items():
+        if name in batch and f"{name}_observed" not in batch:
+            shape, device = batch[name].shape[:axes], batch[name].device
+            batch[f"{name}_observed"] = torch.ones(shape, dtype=torch.bool, device=device)
+    for name in (*names, *latents):
+        value, observed = batch.get(name), batch.get(f"{name}_observed")
+        if value is not None and observed is not None:
+            observed = observed.reshape(*observed.shape, *[1] * (value.dim() - observed.dim()))
+            batch[name] = torch.where(observed, value, torch.zeros((), dtype=value.dtype, device=value.device))
+    return batch
+
+
+def given_table(log_q: Tensor, observed: Tensor, value: Tensor) -> Tensor:
+    """log q along the last axis, with all mass on the value where it is observed."""
+    chosen = torch.arange(log_q.shape[-1], device=log_q.device) == value.unsqueeze(-1)
+    return torch.where(observed.unsqueeze(-1), torch.where(chosen, 0.0, -torch.inf).to(log_q.dtype), log_q)
 
 
 def evidence(batch: dict, like: Tensor, **sizes: int) -> dict[str, Tensor]:
