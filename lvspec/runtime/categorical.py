@@ -1,67 +1,141 @@
-"""log softmax(logits)[x] at observed symbols x, gathered before anything is enumerated."""
+"""log softmax(logits)[x] at observed symbols x, gathered before anything is enumerated.
+
+A table of E states and V symbols is normalised once; then D sites take E numbers each. Nothing of size D x E x V is made.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from lvspec.runtime.semiring import full_precision
+from lvspec.runtime.semiring import full_precision, plain_arithmetic
+
+
+def log_softmax_table(logits: Tensor) -> Tensor:
+    """log softmax over the last axis; a row of -inf stays -inf (torch's own gives NaN)."""
+    dead = (logits.detach() == -torch.inf).all(-1, keepdim=True)
+    return logits.masked_fill(dead, 0.0).log_softmax(-1).masked_fill(dead, -torch.inf)
+
+
+def gathered(logits: Tensor, x: Tensor) -> Tensor:
+    """log softmax(logits)[..., x] by torch's own operations: (*E, V), (*D) -> (*D, *E)."""
+    return log_softmax_table(logits).movedim(-1, 0)[x]
+
+
+class TableColumns(torch.autograd.Function):
+    """log softmax(logits (R, V))[:, x (N)] as (N, R). The backward pass normalises again and keeps no table."""
+
+    @staticmethod
+    def forward(ctx, logits, x):
+        ctx.save_for_backward(logits, x)
+        table = logits.log_softmax(-1)
+        if table.shape[1] and bool(table[:, 0].isnan().any()):
+            table = log_softmax_table(logits)
+        return table.t().index_select(0, x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        logits, x = ctx.saved_tensors
+        with plain_arithmetic(grad):
+            if torch.is_grad_enabled():
+                return columns_twice(logits, x, grad), None
+            found = softmax_times(logits, -grad.sum(0))
+            found.t().index_put_((x,), grad, accumulate=True)
+            return found, None
+
+
+def softmax_times(logits: Tensor, row_weights: Tensor) -> Tensor:
+    """softmax(logits) with each row multiplied by its weight; rows of -inf give 0."""
+    table = logits.softmax(-1)
+    if table.shape[1] and bool(table[:, 0].isnan().any()):
+        table = table.masked_fill((logits == -torch.inf).all(-1, keepdim=True), 0.0)
+    return table.mul_(row_weights.unsqueeze(-1))
+
+
+def columns_twice(logits: Tensor, x: Tensor, grad: Tensor) -> Tensor:
+    """The gradient of TableColumns as a graph of its own."""
+    with torch.enable_grad():
+        (found,) = torch.autograd.grad(gathered(logits, x), logits, grad, create_graph=True)
+    return found
 
 
 def categorical_at(logits: Tensor, x: Tensor) -> Tensor:
-    """log softmax(logits)[..., x]: logits (*E, V), x (*D) int64 -> (*D, *E)."""
-    table = full_precision(logits).log_softmax(-1).movedim(-1, 0)
-    return table[x]
+    """log softmax(logits)[..., x]: logits (*E, V), x (*D) int64 -> (*D, *E).
+
+    For x (B, T) the result is laid out time-major, as a chain reads it.
+    """
+    logits = full_precision(logits)
+    if logits.device.type != "cpu" or torch.compiler.is_compiling():
+        return gathered(logits, x)
+    states, symbols = logits.shape[:-1], logits.shape[-1]
+    turned = x.t() if x.dim() == 2 else x
+    with plain_arithmetic(logits):
+        columns = TableColumns.apply(logits.reshape(states.numel(), symbols), turned.reshape(-1))
+    found = columns.view((*turned.shape, *states))
+    return found.transpose(0, 1) if x.dim() == 2 else found
+
+
+class TableBags(torch.autograd.Function):
+    """sum over each bag's symbols of log softmax(logits (R, V))[:, x]: symbols (N), rows (N) of a bag each -> (B, R)."""
+
+    @staticmethod
+    def forward(ctx, logits, symbols, rows, offsets):
+        ctx.save_for_backward(logits, symbols, rows)
+        table = logits.log_softmax(-1)
+        if bool(table[:, 0].isnan().any()):
+            table = log_softmax_table(logits)
+        return torch.nn.functional.embedding_bag(symbols, table.t().contiguous(), offsets, mode="sum")
+
+    @staticmethod
+    def backward(ctx, grad):
+        logits, symbols, rows = ctx.saved_tensors
+        with plain_arithmetic(grad):
+            if torch.is_grad_enabled():
+                return columns_twice(logits, symbols, grad.index_select(0, rows)), None, None, None
+            spread_out = grad.index_select(0, rows)
+            found = softmax_times(logits, -spread_out.sum(0))
+            # rows of a (V, R) table are contiguous: summed there and added once
+            hits = torch.zeros(logits.shape[1], logits.shape[0], dtype=grad.dtype, device=grad.device)
+            return found.add_(hits.index_add_(0, symbols, spread_out).t()), None, None, None
 
 
 def categorical_bag(logits: Tensor, x: Tensor, mask: Tensor) -> Tensor:
     """sum over real t of log softmax(logits)[..., x_t]: logits (*E, V), x and mask (B, T) -> (B, *E)."""
-    scores = categorical_at(logits, x)
-    here = mask.reshape(*mask.shape, *[1] * (scores.dim() - 2))
-    return torch.where(here, scores, torch.zeros((), dtype=scores.dtype, device=scores.device)).sum(1)
+    logits = full_precision(logits)
+    states, symbols = logits.shape[:-1], logits.shape[-1]
+    if logits.device.type != "cpu" or torch.compiler.is_compiling() or x.numel() == 0:
+        scores = gathered(logits, x)
+        here = mask.reshape(*mask.shape, *[1] * (scores.dim() - 2))
+        return torch.where(here, scores, torch.zeros((), dtype=scores.dtype, device=scores.device)).sum(1)
+    counts = mask.sum(1)
+    offsets = counts.cumsum(0) - counts
+    rows = torch.repeat_interleave(counts)
+    with plain_arithmetic(logits):
+        found = TableBags.apply(logits.reshape(states.numel(), symbols), x[mask], rows, offsets)
+    return found.view((x.shape[0], *states))
 
 
 def categorical_rows(logits: Tensor, x: Tensor) -> Tensor:
     """log softmax(logits)[x] row by row: logits (*lead, V), x (*lead, *rest) -> (*lead, *rest); lead axes broadcast."""
-    scores = full_precision(logits).log_softmax(-1)
     axes = logits.dim() - 1
     x = x.reshape(*[1] * max(axes - x.dim(), 0), *x.shape)
-    lead = torch.broadcast_shapes(scores.shape[:-1], x.shape[:axes])
-    rest = x.shape[axes:]
-    index = x.expand(*lead, *rest).reshape(*lead, rest.numel())
-    return scores.expand(*lead, scores.shape[-1]).gather(-1, index).reshape(*lead, *rest)
+    scores = log_softmax_table(full_precision(logits))
+    # where the logits do not vary and x does, the axis belongs to the symbols of one row: no copies of the row are made
+    shared = [d for d in range(axes) if logits.shape[d] == 1 and x.shape[d] != 1]
+    varied = [d for d in range(axes) if d not in shared]
+    rest = list(range(axes, x.dim()))
+    turned = x.permute(*varied, *shared, *rest)
+    rows = scores.squeeze(tuple(shared)) if shared else scores
+    lead = rows.shape[:-1]
+    index = turned.expand(*lead, *turned.shape[len(lead) :])
+    flat = index.reshape(*lead, index.shape[len(lead) :].numel())
+    found = rows.gather(-1, flat).reshape(index.shape)
+    order = varied + shared + rest
+    return found.permute(*[order.index(d) for d in range(len(order))])
 
 
 def categorical_log_prob(value: Tensor, logits: Tensor) -> Tensor:
     """log softmax(logits)[value]; value broadcasts with the logits' leading axes."""
-    return categorical_rows(*align_rows(logits, value))
-
-
-def align_rows(logits: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits and value with equally many leading axes."""
     axes = max(logits.dim() - 1, value.dim())
     logits = logits.reshape(*[1] * (axes + 1 - logits.dim()), *logits.shape)
-    return logits, value.reshape(*[1] * (axes - value.dim()), *value.shape)
-
-
-def categorical_head(
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    x: Tensor,
-    sites: Tensor | None = None,
-    grid: tuple[int, int] | None = None,
-) -> Tensor:
-    """log softmax(hidden @ weight.T + bias)[x]: hidden (*lead, H), x (*lead) int64 (axes of 1 broadcast) -> (*lead).
-
-    sites (N,): flat indices into the two adjacent lead axes `grid`; only these are computed, others give 0.
-    """
-    scores = categorical_rows(torch.nn.functional.linear(hidden, weight, bias), x)
-    if sites is None:
-        return scores
-    first = grid[0]
-    shape = scores.shape
-    flat = scores.flatten(first, first + 1)
-    real = torch.zeros(flat.shape[first], dtype=torch.bool, device=flat.device).index_fill(0, sites, True)
-    here = real.reshape(*[1] * first, -1, *[1] * (flat.dim() - first - 1))
-    return torch.where(here, flat, torch.zeros((), dtype=flat.dtype, device=flat.device)).reshape(shape)
+    return categorical_rows(logits, value.reshape(*[1] * (axes - value.dim()), *value.shape))

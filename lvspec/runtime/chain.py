@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lvspec.runtime.chain_log import log_gradient, log_messages, log_scan
 from lvspec.runtime.chain_scaled import Program, Scan, scaled_gradient, scaled_scan
-from lvspec.runtime.chain_steps import Step, program_of, read_steps
+from lvspec.runtime.chain_steps import Step, is_simple, program_of, read_steps
 from lvspec.runtime.semiring import LOG, full_precision, log_sum_exp, plain_arithmetic
 
 
@@ -39,7 +39,9 @@ def chain(
     if potentials.shape[1] == 0:
         return potentials.flatten(1).sum(1)
     read = read_steps(tuple(steps))
-    potentials = potentials.expand(*potentials.shape[:2], *state_shape(start, potentials))
+    if start.shape[1:] != potentials.shape[2:]:  # axes of one, where a tensor does not depend on that state
+        states = torch.broadcast_shapes(start.shape[1:], potentials.shape[2:])
+        start, potentials = start.expand(-1, *states), potentials.expand(-1, -1, *states)
     if semiring is LOG and normalized:
         mask = None  # the sites beyond a length sum to one
     if semiring is not LOG or potentials.device.type != "cpu" or potentials.shape[0] == 0:
@@ -47,15 +49,12 @@ def chain(
         return value if mask is None or semiring is LOG else without_sites(value, start, mask)
     with plain_arithmetic(potentials):
         sizes = dict(zip(read[0].message, potentials.shape[2:], strict=True))
-        read, factors = program_of(read, factors, sizes)
-        sizes |= {a: n for step, f in zip(read, factors[-1], strict=True) for a, n in named_sizes(step, f)}
-        program = Program(read, len(openings), normalized, tuple(sorted(sizes.items())))
+        if not is_simple(read):
+            read, factors = program_of(read, factors, sizes)
+        for step, factor in zip(read, factors[-1], strict=True):
+            sizes.update(named_sizes(step, factor))
+        program = Program(read, len(openings), normalized, tuple(sizes.items()))
         return ChainSum.apply(program, start, potentials, mask, *[f for row in factors for f in row])
-
-
-def state_shape(start: Tensor, potentials: Tensor) -> tuple[int, ...]:
-    """The state axes S1..Sm; either tensor may have an axis of one where it does not depend on that state."""
-    return tuple(torch.broadcast_shapes(start.shape[1:], potentials.shape[2:]))
 
 
 def named_sizes(step: Step, factor: Tensor) -> tuple[tuple[str, int], ...]:
@@ -76,8 +75,9 @@ def certain_scan(
     """The scaled forward pass in the first precision in which nothing is lost; None: only the log domain will do."""
     flat = potentials.transpose(0, 1).flatten(2)
     real = None if mask is None else mask.t()
+    first = start.flatten(1)
     for dtype in dict.fromkeys((potentials.dtype, torch.float64)):
-        scan = scaled_scan(program, start.flatten(1), flat, real, factors, dtype)
+        scan = scaled_scan(program, first, flat, real, factors, dtype)
         if scan is not None:
             return scan
     return None

@@ -10,12 +10,12 @@ not matter beside it, each message is right entry by entry, and so is the sum. T
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 
 import torch
 from torch import Tensor
 
-from lvspec.runtime.chain_steps import Product, Step, factor_of, matrix_of, product_of, renews
+from lvspec.runtime.chain_steps import Product, Sites, Step, factor_of, matrix_of, product_of, renews, repeated
 
 # min c * min u must not fall below FLOOR; where every arc is at least DENSE, it cannot
 FLOOR = {torch.float32: 1e-28, torch.float64: 1e-290}
@@ -33,7 +33,7 @@ class Program:
 
     @property
     def products(self) -> tuple[Product, ...]:
-        return tuple(product_of(step, dict(self.sizes)) for step in self.steps)
+        return tuple(product_of(step, self.sizes) for step in self.steps)
 
 
 @dataclass
@@ -70,17 +70,16 @@ def exponentials(program: Program, factors: list[Tensor], dtype: torch.dtype) ->
     return matrices, shifts
 
 
-def site_matrices(program: Program, matrices: list[Tensor], step: int, extent: int) -> list[Tensor]:
-    """For each t = 1 .. extent - 1 the matrix of one step: an opening's, then the regular one's at t."""
-    width = len(program.steps)
+def site_matrices(program: Program, matrices: list[Tensor], step: int, extent: int) -> list[tuple[Tensor, int]]:
+    """The matrices of one step for t = 1 .. extent - 1, with the number of sites in a row that use each."""
     found = []
-    for t in range(1, extent):
-        matrix = matrices[min(t - 1, program.openings) * width + step]
-        found.append(matrix[t] if matrix.shape[0] > 1 else None)
-    constants = [m[0] for m in matrices]  # one object each: operands are prepared once for every object
-    for t in range(1, extent):
-        if found[t - 1] is None:
-            found[t - 1] = constants[min(t - 1, program.openings) * width + step]
+    for row in range(program.openings + 1):
+        first, after = row + 1, extent if row == program.openings else min(row + 2, extent)
+        matrix = matrices[row * len(program.steps) + step]
+        if matrix.shape[0] > 1:
+            found += [(m, 1) for m in matrix[first:after]]
+        elif first < after:
+            found.append((matrix[0], after - first))
     return found
 
 
@@ -117,28 +116,11 @@ def scaled_scan(
     scales = p.new_empty(T, B, 1)
     pushed = messages[1:] if dense else torch.empty_like(p[1:])
     middles = [p.new_empty(T - 1, B, prod(q.shape(q.output))) for q in program.products[:-1]]
-    calls = forward_calls(program, messages, middles, pushed, matrices)
-    whole = [True] * T if real is None else real.all(1).tolist()
-    kept = None if real is None else real.unsqueeze(-1).unbind(0)
-    before = None
-    for t, (after, u, here, c) in enumerate(
-        zip(messages.unbind(0), (p[0], *pushed.unbind(0)), p.unbind(0), scales.unbind(0), strict=True)
-    ):
-        if t == 0:
-            after.copy_(here)
-        else:
-            for operation, lefts, rights, results in calls:
-                operation(lefts[t - 1], rights[t - 1], out=results[t - 1])
-            torch.mul(u, here, out=after)
-            if not whole[t]:
-                after.copy_(torch.where(kept[t], after, before))
-        torch.sum(after, -1, keepdim=True, out=c)
-        after.div_(c)
-        before = after
-    value = scales.squeeze(-1).double().log().sum(0) + shifts.squeeze(-1).double().sum(0)
+    forward_sites(program, matrices, p, messages, middles, pushed, scales, real)
+    value = scales.log().sum((0, 2), dtype=torch.float64) + shifts.sum((0, 2), dtype=torch.float64)
     value = value + total_shift(program, factor_shifts, T, real)
     zeros = False
-    if not bool(value.isfinite().all()):
+    if not isfinite(float(value.sum())):
         return None
     if not dense and B and T > 1:
         floor = FLOOR[dtype] / float(scales.min())
@@ -150,12 +132,80 @@ def scaled_scan(
     return Scan(value, messages, scales, shifts, middles, matrices, zeros)
 
 
+def forward_sites(
+    program: Program,
+    matrices: list[Tensor],
+    p: Tensor,
+    messages: Tensor,
+    middles: list[Tensor],
+    pushed: Tensor,
+    scales: Tensor,
+    real: Tensor | None,
+) -> None:
+    """The loop over sites: products, likelihood, scale. Few dispatches count more here than few operations."""
+    afters, heres, cs = messages.unbind(0), p.unbind(0), scales.unbind(0)
+    torch.sum(heres[0], -1, keepdim=True, out=cs[0])
+    torch.div(heres[0], cs[0], out=afters[0])
+    in_place = pushed.data_ptr() == messages[1:].data_ptr()
+    us = Sites(pushed, afters[1:]) if in_place else Sites.of(pushed)
+    buffers = [Sites(messages[:-1], afters[:-1]), *map(Sites.of, middles), us]
+    calls = [
+        product.calls(buffers[i], buffers[i + 1], site_matrices(program, matrices, i, len(afters)), False)
+        for i, product in enumerate(program.products)
+    ]
+    if real is None and len(calls) == 1:
+        operation, *operands = calls[0]
+        for left, right, result, u, here, after, c in zip(
+            *operands, us.rows, heres[1:], afters[1:], cs[1:], strict=True
+        ):
+            operation(left, right, out=result)
+            torch.mul(u, here, out=after)
+            torch.sum(after, -1, keepdim=True, out=c)
+            after.div_(c)
+        return
+    whole = [True] * len(p) if real is None else real.all(1).tolist()
+    for t, (u, here, after, c) in enumerate(zip(us.rows, heres[1:], afters[1:], cs[1:], strict=True)):
+        for operation, lefts, rights, results in calls:
+            operation(lefts[t], rights[t], out=results[t])
+        torch.mul(u, here, out=after)
+        if not whole[t + 1]:
+            after.copy_(torch.where(real[t + 1].unsqueeze(-1), after, afters[t]))
+        torch.sum(after, -1, keepdim=True, out=c)
+        after.div_(c)
+
+
+def backward_sites(
+    program: Program, matrices: list[Tensor], w: Tensor, middles: list[Tensor], betas: Tensor, real: Tensor | None
+) -> None:
+    """The loop back: w_t becomes w_t beta_t, and its product with the transposed matrices beta_{t-1}."""
+    rows, columns = w.unbind(0), betas.unbind(0)
+    buffers = [Sites(betas[:-1], columns[:-1]), *map(Sites.of, middles), Sites(w, rows)]
+    calls = [
+        product.reverse.calls(buffers[i + 1], buffers[i], site_matrices(program, matrices, i, len(columns)), True)
+        for i, product in reversed(list(enumerate(program.products)))
+    ]
+    if real is None and len(calls) == 1:
+        operation, *operands = calls[0]
+        backwards = [reversed(x) for x in (*operands, rows, columns[1:])]
+        for left, right, result, row, column in zip(*backwards, strict=True):
+            row.mul_(column)
+            operation(left, right, out=result)
+        return
+    whole = [True] * len(betas) if real is None else real.all(1).tolist()
+    for t in range(len(rows) - 1, -1, -1):
+        rows[t].mul_(columns[t + 1])
+        for operation, lefts, rights, results in calls:
+            operation(lefts[t], rights[t], out=results[t])
+        if not whole[t + 1]:
+            columns[t].copy_(torch.where(real[t + 1].unsqueeze(-1), columns[t], columns[t + 1]))
+
+
 def is_dense(program: Program, matrices: list[Tensor], dtype: torch.dtype) -> bool:
     """Whether every state is reached from every other one in one step, by at least DENSE of the largest arc."""
     width = len(program.steps)
     if not renews(program.steps) or any(m.numel() == 0 for m in matrices):
         return False
-    least = torch.stack([m.amin() for m in matrices]).tolist()
+    least = [float(m.amin()) for m in matrices]
     return all(prod(least[i : i + width]) >= DENSE[dtype] for i in range(0, len(least), width))
 
 
@@ -164,24 +214,12 @@ def likelihoods(start: Tensor, potentials: Tensor, real: Tensor | None, dtype: t
     shifts = potentials.amax(-1, keepdim=True)
     first = first_message(start, potentials[0], real)
     shifts[0] = first.amax(-1, keepdim=True)
-    shifts.masked_fill_(shifts == -torch.inf, 0.0)
     if real is not None:
         shifts[1:].masked_fill_(~real[1:].unsqueeze(-1), 0.0)
     p = torch.empty(potentials.shape, dtype=dtype, device=potentials.device)
     torch.sub(potentials, shifts, out=p)
     torch.sub(first, shifts[0], out=p[0])
     return p.exp_(), shifts
-
-
-def forward_calls(
-    program: Program, messages: Tensor, middles: list[Tensor], pushed: Tensor, matrices: list[Tensor]
-) -> list[tuple]:
-    """The products of each site, step by step, with operands and results laid out for every t."""
-    buffers = [messages[:-1], *middles, pushed]
-    return [
-        product.calls(buffers[i], buffers[i + 1], site_matrices(program, matrices, i, messages.shape[0]), False)
-        for i, product in enumerate(program.products)
-    ]
 
 
 def reach(program: Program, start: Tensor, potentials: Tensor, real: Tensor | None, factors: list[Tensor]) -> Tensor:
@@ -199,7 +237,7 @@ def reach(program: Program, start: Tensor, potentials: Tensor, real: Tensor | No
     if real is None and bool(allowed.all()) and start.shape[0] == 1:
         allowed = allowed[:, :1]  # the same for every row
     now = (start > -torch.inf) & allowed[0] if real is None else first_message(start, potentials[0], real) > -torch.inf
-    ways = [site_matrices(program, arcs, i, T) for i in range(len(program.steps))]
+    ways = [repeated(site_matrices(program, arcs, i, T)) for i in range(len(program.steps))]
     found = []
     for t in range(1, T):
         x = now.float()
@@ -227,19 +265,7 @@ def scaled_gradient(
     betas = torch.empty_like(messages)
     betas[-1] = grad.to(betas.dtype).unsqueeze(-1)  # the pass is linear: the incoming gradient goes with it
     middles = [torch.empty_like(m) for m in scan.middles]
-    buffers = [betas[:-1], *middles, w]
-    calls = [
-        product.reverse.calls(buffers[i + 1], buffers[i], site_matrices(program, scan.matrices, i, T), True)
-        for i, product in reversed(list(enumerate(program.products)))
-    ]
-    whole = [True] * T if real is None else real.all(1).tolist()
-    columns, rows = betas.unbind(0), w.unbind(0)
-    for t in range(T - 1, 0, -1):
-        rows[t - 1].mul_(columns[t])
-        for operation, lefts, rights, results in calls:
-            operation(lefts[t - 1], rights[t - 1], out=results[t - 1])
-        if not whole[t]:
-            columns[t - 1].copy_(torch.where(real[t].unsqueeze(-1), columns[t - 1], columns[t]))
+    backward_sites(program, scan.matrices, w, middles, betas, real)
     found = [
         factor_gradient(program, i, [messages[:-1], *scan.middles], [*middles, w], scan.matrices[i], factor)
         for i, factor in enumerate(factors)

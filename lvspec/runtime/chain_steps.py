@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 import torch
@@ -38,6 +40,7 @@ class Step:
         return self.lead if factor.dim() == len(self.lead) + len(self.factor) else ""
 
 
+@cache
 def read_steps(steps: tuple[str, ...]) -> tuple[Step, ...]:
     """Steps as they are written; capital letters in front of a factor are the batch and the time axis.
 
@@ -103,6 +106,14 @@ def merged(first: Step, second: Step) -> Step | None:
     return Step(first.message, first.factor + second.factor, "", second.output)
 
 
+@cache
+def is_simple(steps: tuple[Step, ...]) -> bool:
+    """Whether the one step is already a matrix product: nothing to simplify, nothing to merge."""
+    return len(steps) == 1 and set(steps[0].summed) == set(steps[0].message) & set(steps[0].factor) - set(
+        steps[0].output
+    )
+
+
 def program_of(
     steps: tuple[Step, ...], factors: list[tuple[Tensor, ...]], sizes: dict[str, int]
 ) -> tuple[tuple[Step, ...], list[list[Tensor]]]:
@@ -130,6 +141,33 @@ def program_of(
     return tuple(simple), rows
 
 
+# operation, left operands, right operands, results: one of each a site
+Calls = tuple[Callable, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Sites:
+    """A tensor (T, B, axes flat) and its rows t, taken apart once: each view costs as much as a small product."""
+
+    values: Tensor
+    rows: tuple[Tensor, ...]
+
+    @staticmethod
+    def of(values: Tensor) -> Sites:
+        return Sites(values, values.unbind(0))
+
+    def shaped(self, *shape: int) -> tuple[Tensor, ...]:
+        """The rows as views of a shape."""
+        if self.values.shape[1:] == shape:
+            return self.rows
+        return self.values.view(self.values.shape[0], *shape).unbind(0)
+
+
+def repeated(values: list[tuple[Tensor, int]]) -> list[Tensor]:
+    """Each tensor as often as its number says."""
+    return [x for value, count in values for x in [value] * count]
+
+
 @dataclass(frozen=True)
 class Product:
     """A step as a matrix product: `summed` rows and `new` columns of the factor, `kept` its batch axes.
@@ -146,8 +184,7 @@ class Product:
     sizes: tuple[tuple[str, int], ...]
 
     def extent(self, letters: str) -> int:
-        sizes = dict(self.sizes)
-        return prod(sizes[a] for a in letters)
+        return prod(self.shape(letters))
 
     def shape(self, letters: str) -> list[int]:
         sizes = dict(self.sizes)
@@ -167,32 +204,27 @@ class Product:
             return None
         return before, after
 
-    def calls(self, inputs: Tensor, outputs: Tensor, matrices: list[Tensor], transpose: bool):
-        """(operation, left operands, right operands, results), one of each a site.
+    def calls(self, inputs: Sites, outputs: Sites, matrices: list[tuple[Tensor, int]], transpose: bool) -> Calls:
+        """The products of all sites: inputs (T, B, message axes flat) times matrices give outputs (T, B, axes flat).
 
-        inputs (T, B, message axes flat), outputs (T, B, output axes flat); matrices: T of (B or 1, kept, rows, columns).
+        matrices: (B or 1, kept, rows, columns) each, with the number of sites in a row that use it.
         """
-        T, B = inputs.shape[:2]
-        turned = {id(m): m.mT if transpose else m for m in matrices}
+        B = inputs.values.shape[1]
+        turned = [(m.mT if transpose else m, count) for m, count in matrices]
         place = self.around
-        batched = any(m.shape[0] > 1 for m in matrices)
+        batched = any(m.shape[0] > 1 for m, _ in matrices)
+        if place is None or (batched and place[1]):
+            return self.permuted, inputs.rows, repeated(turned), outputs.rows
         rows, columns = self.extent(self.summed), self.extent(self.new)
-        if place is not None and not place[1] and not batched:
-            count = B * self.extent(place[0])
-            lefts, results = inputs.view(T, count, rows).unbind(0), outputs.view(T, count, columns).unbind(0)
-            return torch.mm, lefts, [turned[id(m)][0, 0] for m in matrices], results
-        if place is not None and not batched:
-            count, width = B * self.extent(place[0]), self.extent(place[1])
-            spreads = {key: m[0, 0].mT.expand(count, columns, rows) for key, m in turned.items()}
-            lefts = [spreads[id(m)] for m in matrices]
-            results = outputs.view(T, count, columns, width).unbind(0)
-            return torch.bmm, lefts, inputs.view(T, count, rows, width).unbind(0), results
-        if place is not None and not place[1]:
-            count = self.extent(place[0])
-            rights = [turned[id(m)][:, 0].expand(B, rows, columns) for m in matrices]
-            results = outputs.view(T, B, count, columns).unbind(0)
-            return torch.bmm, inputs.view(T, B, count, rows).unbind(0), rights, results
-        return self.permuted, inputs.unbind(0), [turned[id(m)] for m in matrices], outputs.unbind(0)
+        count, width = B * self.extent(place[0]), self.extent(place[1])
+        if place[1]:
+            lefts = repeated([(m[0, 0].mT.expand(count, columns, rows), n) for m, n in turned])
+            return torch.bmm, lefts, inputs.shaped(count, rows, width), outputs.shaped(count, columns, width)
+        if not batched:
+            rights = repeated([(m[0, 0], n) for m, n in turned])
+            return torch.mm, inputs.shaped(count, rows), rights, outputs.shaped(count, columns)
+        rights = repeated([(m[:, 0].expand(B, rows, columns), n) for m, n in turned])
+        return torch.bmm, inputs.shaped(B, count // B, rows), rights, outputs.shaped(B, count // B, columns)
 
     def rows_of(self, values: Tensor, letters: str, last: str) -> Tensor:
         """(*lead, letters flat) -> (*lead, kept, free, last), each of the three merged into one axis."""
@@ -219,6 +251,9 @@ class Product:
 
     def gradient(self, inputs: Tensor, grads: Tensor, over_time: bool, over_batch: bool) -> Tensor:
         """d / d matrix: (T or 1, B or 1, kept, rows, columns) from inputs (T, B, ...) and the results' gradients."""
+        if not (over_time or over_batch) and self.around is not None and not self.around[1]:
+            x, y = inputs.flatten(0, 1).view(-1, self.extent(self.summed)), grads.flatten(0, 1)
+            return torch.mm(x.t(), y.view(x.shape[0], self.extent(self.new)))[None, None, None]
         x = self.rows_of(inputs, self.message, self.summed)
         y = self.rows_of(grads, self.output, self.new)
         axes = [d for d, on in ((0, over_time), (1, over_batch), (2, True)) if on]
@@ -231,8 +266,10 @@ class Product:
         return found.view(T, B, self.extent(self.kept), x.shape[-1], y.shape[-1])
 
 
-def product_of(step: Step, sizes: dict[str, int]) -> Product:
+@cache
+def product_of(step: Step, named_sizes: tuple[tuple[str, int], ...]) -> Product:
     """The matrix product that a simplified step is."""
+    sizes = dict(named_sizes)
     factor = set(step.factor)
     kept = "".join(a for a in step.message if a in factor and a in step.output)
     summed = "".join(a for a in step.message if a in factor and a not in step.output)

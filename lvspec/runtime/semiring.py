@@ -7,6 +7,8 @@ configuration, an exact posterior draw, and (with respect to beta) minus the pos
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,10 @@ def full_precision(x: Tensor) -> Tensor:
 
 def plain_arithmetic(x: Tensor):
     """A context in which autocast leaves the arithmetic on x's device alone."""
-    return torch.autocast(device_type=x.device.type, enabled=False)
+    kind = x.device.type
+    if kind == "meta" or not torch.is_autocast_enabled(kind):
+        return nullcontext()
+    return torch.autocast(device_type=kind, enabled=False)
 
 
 def axes_of(x: Tensor, dim: int | tuple[int, ...]) -> tuple[int, ...]:
