@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from lvspec.front.context import Declarations, unknown
 from lvspec.front.dependence import edges, expressions
 from lvspec.front.guide import named_parts
-from lvspec.front.names import did_you_mean
+from lvspec.front.names import did_you_mean, nearest
 from lvspec.front.nodes import Mapping
 from lvspec.front.problems import Problems
 from lvspec.front.story import Told
@@ -24,13 +25,19 @@ SECTIONS = (
 )  # fmt: skip
 
 
-def check_section_names(root: Mapping, problems: Problems) -> None:
+def check_section_names(root: Mapping, problems: Problems) -> Mapping:
+    """The sections; a misspelt one is noted, and read as the one that was meant."""
+    found = []
     for entry in root.entries:
+        meant = nearest(entry.key.value, SECTIONS) if entry.key.value not in SECTIONS else None
+        readable = meant is not None and root.get(meant) is None
+        found.append(replace(entry, key=replace(entry.key, value=meant)) if readable else entry)
         if entry.key.value not in SECTIONS:
             known = did_you_mean(entry.key.value, SECTIONS, f"the sections are {', '.join(SECTIONS)}")
             problems.error(
                 "unknown-section", entry.key.span, f"there is no section `{entry.key.value[:60]}`", help=known
             )
+    root = replace(root, entries=tuple(found))
     if root.get("observed") is None and root.get("latent") is None:
         problems.error(
             "empty-model",
@@ -38,6 +45,7 @@ def check_section_names(root: Mapping, problems: Problems) -> None:
             "the spec has no random variable",
             help="add `observed:` with a distribution, e.g. `x: Normal(0, 1)`",
         )
+    return root
 
 
 def gather_names(declared: Declarations, sections: list[dict[str, Told]], problems: Problems) -> None:
@@ -85,6 +93,8 @@ def check_size_sources(declared: Declarations, variables: dict[str, Variable], p
         if size.of is None:
             continue
         data = {n: v for n, v in variables.items() if v.role != "let"}
+        if size.of in problems.wrong:
+            continue
         if size.of not in data:
             problems.error(
                 "size-source",

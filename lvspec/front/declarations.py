@@ -216,15 +216,20 @@ def read_params(section: Node | None, sizes: dict[str, Size], problems: Problems
     found = {}
     for entry in entries(section, "params", problems):
         if check_name(entry.key.value, entry.key.span, problems):
-            found[entry.key.value] = _param(entry, sizes, problems)
+            param = _param(entry, sizes, problems)
+            if param is None:
+                problems.wrong.add(entry.key.value)
+            else:
+                found[entry.key.value] = param
     return found
 
 
-def _param(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Param:
+def _param(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Param | None:
     name, span = entry.key.value, entry.key.span
     if not isinstance(entry.value, Mapping):
-        return Param(name, _shape(entry.key, entry.value, sizes, problems), span=span)
-    shape, init, frozen, options = (), None, False, []
+        plain = _shape(entry.key, entry.value, sizes, problems)
+        return Param(name, plain, span=span) if plain is not None else None
+    shape, init, frozen, options = None, None, False, []
     if entry.value.get("shape") is None:
         problems.error(
             "bad-param", entry.value.span, f"the parameter `{name}` has no shape", help="write `shape: [K, V]` in it"
@@ -248,10 +253,10 @@ def _param(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Param:
                 f"a parameter has no setting `{key[:40]}`",
                 help=did_you_mean(key, known, f"it has {', '.join(known)}"),
             )
-    return Param(name, shape, init, frozen, tuple(options), span)
+    return Param(name, shape, init, frozen, tuple(options), span) if shape is not None else None
 
 
-def _shape(key: Text, node: Node, sizes: dict[str, Size], problems: Problems) -> tuple[Dim, ...]:
+def _shape(key: Text, node: Node, sizes: dict[str, Size], problems: Problems) -> tuple[Dim, ...] | None:
     """`[K, V]`, a list of sizes; a single size is a vector's."""
     items = node.items if isinstance(node, Listing) else (node,)
     if isinstance(node, Text) and scalars.empty(node):
@@ -261,27 +266,29 @@ def _shape(key: Text, node: Node, sizes: dict[str, Size], problems: Problems) ->
             f"`{key.value}` has no shape",
             help="write its sizes, e.g. `[K, V]`, or `[]` for a single number",
         )
-        return ()
+        return None
     if any(isinstance(i, Text) and i.plain and i.value.count("(") != i.value.count(")") for i in items):
         problems.error(
             "yaml-split", node.span, "YAML cuts an expression inside `[…]` at its commas", help="quote the expression"
         )
-        return ()
-    dims = []
+        return None
+    dims: list[Dim | None] = []
     for item in items:
         value = parse_value(item, problems) if isinstance(item, Text) else None
         if isinstance(item, Text) and value is not None:
             body = value.body
             nested = body.items if isinstance(body, S.ListNode) and len(items) == 1 else (body,)
             dims.extend(to_dim(n, sizes, problems) for n in nested)
-        elif not isinstance(item, Text):
+            continue
+        dims.append(None)
+        if not isinstance(item, Text):
             problems.error("bad-param", item.span, "a shape is a flat list of sizes, e.g. `[K, V]`")
     if len(dims) > 8:
         problems.error("bad-param", node.span, "a parameter has at most 8 axes")
     for d in dims:
         if d is not None and d.constant is not None and d.constant < 1:
             problems.error("bad-param", node.span, "an axis has at least one entry")
-    return tuple(d for d in dims if d is not None)
+    return None if None in dims else tuple(d for d in dims if d is not None)
 
 
 def _init(entry: Entry, problems: Problems) -> tuple[str, tuple[float, ...]] | None:

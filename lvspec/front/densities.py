@@ -5,20 +5,19 @@ from __future__ import annotations
 from lvspec.errors import Span
 from lvspec.front import supports
 from lvspec.front import syntax as S
+from lvspec.front.arguments import AXES, read_arguments
 from lvspec.front.context import UNKNOWN, Context, broken, unknown
 from lvspec.front.dims import to_dim
 from lvspec.front.expressions import elaborate
 from lvspec.front.names import did_you_mean
 from lvspec.ir import types as T
 from lvspec.ir.dims import Shape
-from lvspec.ir.distributions import FAMILIES, Argument, Family
+from lvspec.ir.distributions import FAMILIES, Family
 from lvspec.ir.expr import Binding, Call, Choice, Dist, Expr, Number
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.types import Support, Type
 
-_AXES = {"scalar": 0, "vector": 1, "square": 2}
 FLOWS = ("planar", "radial", "iaf", "maf", "affine", "coupling")
-_ANY_SHAPE = ("spans", "rules", "stop", "attach")  # of structured families: axes of their own
 
 
 def where(value: S.Value, ctx: Context) -> tuple[tuple[Binding, ...], Context]:
@@ -69,7 +68,7 @@ def distribution(value: S.Value, ctx: Context, over: str | None = None) -> Dist 
     family = _family(node, ctx)
     if family is None or not isinstance(node, S.Application):
         return None
-    arguments = _arguments(family, node, ctx)
+    arguments = read_arguments(family, node, ctx)
     kind = _variate(family, arguments, copies, ctx, node.span)
     through = _through(value, kind, ctx)
     if value.parts and family.event != "structure":
@@ -101,127 +100,6 @@ def _family(node: S.Node, ctx: Context) -> Family | None:
     return None
 
 
-# ---------------------------------------------------------------- arguments
-def _arguments(family: Family, node: S.Application, ctx: Context) -> tuple[tuple[str, Expr], ...]:
-    given: dict[str, Expr] = {}
-    texts: dict[str, str] = {}
-    places = _places(family, len(node.arguments))
-    if len(node.arguments) > len(places):
-        shown = ", ".join(a.name for a in family.arguments)
-        ctx.problems.error("arguments", node.arguments[len(places)].span, f"`{family.name}` takes {shown}, not {len(node.arguments)} arguments by place",
-                           help=f"name them: `{family.name}({_usage(family)})`")  # fmt: skip
-    for name, argument in [(a.name, n) for a, n in zip(places, node.arguments, strict=False)] + [
-        (k.name, v) for k, v in node.keywords
-    ]:
-        span = next((k.span for k, v in node.keywords if v is argument), argument.span)
-        if family.argument(name) is None:
-            known = [a.name for a in family.arguments]
-            ctx.problems.error(
-                "arguments",
-                span,
-                f"`{family.name}` has no argument `{name}`",
-                help=did_you_mean(name, known, f"it takes {', '.join(known)}"),
-            )
-        elif name in given:
-            ctx.problems.error("arguments", span, f"`{name}` is given twice")
-        else:
-            given[name] = elaborate(argument, ctx)
-            texts[name] = _text(argument)
-    _one_of(family, given, ctx, node.span)
-    filled = []
-    for argument in family.arguments:
-        if argument.name in given:
-            _check(family, argument, given[argument.name], texts[argument.name], ctx)
-            filled.append((argument.name, given[argument.name]))
-        elif argument.default is not None:
-            number = int(argument.default) if argument.default == int(argument.default) else argument.default
-            filled.append(
-                (argument.name, Number(number, type=Type(support=supports.of_number(number)), span=node.span))
-            )
-        elif argument.one_of is None:
-            ctx.problems.error(
-                "arguments",
-                node.span,
-                f"`{family.name}` needs `{argument.name}`",
-                help=f"write `{family.name}({_usage(family)})`",
-            )
-    return tuple(filled)
-
-
-def _places(family: Family, count: int) -> tuple[Argument, ...]:
-    """Arguments by place; logits and probs are always named, since the two differ only in meaning."""
-    return tuple(a for a in family.arguments if a.one_of is None)
-
-
-def _usage(family: Family) -> str:
-    shown = [f"{a.name}=..." for a in family.arguments if a.default is None]
-    tags = [a.name for a in family.arguments if a.one_of]
-    return ", ".join(s for s in shown if not tags or s.split("=")[0] not in tags[1:])
-
-
-def _one_of(family: Family, given: dict[str, Expr], ctx: Context, span: Span) -> None:
-    names = [a.name for a in family.arguments if a.one_of]
-    present = [n for n in names if n in given]
-    if names and len(present) != 1:
-        found = "both" if present else "neither"
-        ctx.problems.error("parameterization", span, f"`{family.name}` takes exactly one of {' and '.join(f'`{n}`' for n in names)}, and {found} is given",
-                           help=f"write `{family.name}({names[0]}=...)`")  # fmt: skip
-
-
-def _text(node: S.Node) -> str:
-    """A short expression as it would be typed in a proposed mend."""
-    match node:
-        case S.Name(name):
-            return name
-        case S.Literal(text, _):
-            return text
-        case S.Access(base, indices):
-            return f"{_text(base)}[{', '.join(map(_text, indices))}]"
-        case S.Application(base, arguments, _):
-            return f"{_text(base)}({', '.join(map(_text, arguments))})"
-        case S.Binary("subtract", left, right):
-            return f"{_text(left)}-{_text(right)}"
-    return "..."
-
-
-def _check(family: Family, argument: Argument, value: Expr, text: str, ctx: Context) -> None:
-    """Stretch, support and axes of one argument."""
-    if unknown(value):
-        return
-    if value.type.reach and not (family.name == "Pointer" and argument.name == "values"):
-        t = value.type.reach.plate
-        ctx.problems.error("whole-as-site", value.span, f"`{argument.name}` of {family.name} is needed at one site, and this is a whole stretch of `{t}`",
-                           label=supports.show(value.type), help=f"index it with `[{t}]`, or reduce it, e.g. with `last(...)`")  # fmt: skip
-        return
-    if (
-        value.type.support.kind == "integer"
-        and value.type.support.size is not None
-        and argument.support.kind == "real"
-        and family.name != "Delta"
-    ):
-        ctx.problems.error("integer-as-real", value.span, f"`{argument.name}` of {family.name} is a real number, and this is the number of a category",
-                           label=supports.show(value.type), help=f"look it up: `{argument.name}=mu[{text}]`")  # fmt: skip
-    elif not supports.fits(value, argument.support):
-        mend = supports.mend(argument.support, text, argument.axes)
-        mend = mend.replace("`", f"`{argument.name}=", 1) if "`" in mend else mend
-        ctx.problems.error("support-mismatch", value.span, f"`{argument.name}` of {family.name} must be {argument.support}, but `{text}` is {value.type.support}",
-                           label=supports.show(value.type), help=mend)  # fmt: skip
-    if argument.name in _ANY_SHAPE:
-        return
-    axes = _AXES[argument.axes]
-    if len(value.type.shape) < axes:
-        wanted = {1: "a vector", 2: "a matrix"}[axes]
-        ctx.problems.error("shape-mismatch", value.span, f"`{argument.name}` of {family.name} is {wanted}, and this is {'a vector' if value.type.shape else 'a single number'}",
-                           label=supports.show(value.type))  # fmt: skip
-    elif argument.name != "terminals" and axes == 2 and value.type.shape[-1] != value.type.shape[-2]:
-        ctx.problems.error(
-            "shape-mismatch",
-            value.span,
-            f"`{argument.name}` of {family.name} is a square matrix",
-            label=supports.show(value.type),
-        )
-
-
 # ---------------------------------------------------------------- the variate
 def _variate(family: Family, arguments: tuple[tuple[str, Expr], ...], copies: Shape, ctx: Context, span: Span) -> Type:
     if any(unknown(e) for _, e in arguments) or not arguments:
@@ -246,7 +124,7 @@ def _variate(family: Family, arguments: tuple[tuple[str, Expr], ...], copies: Sh
 
 def _argument_axes(family: Family, name: str) -> int:
     argument = family.argument(name)
-    return _AXES[argument.axes] if argument else 0
+    return AXES[argument.axes] if argument else 0
 
 
 def _batch_shape(family: Family, arguments: tuple[tuple[str, Expr], ...], ctx: Context, span: Span) -> Shape | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lvspec.errors import Span
-from lvspec.front.context import Declarations
+from lvspec.front.context import Declarations, unknown
 from lvspec.front.problems import Problems
 from lvspec.front.story import Told
 from lvspec.ir.expr import At, Choice, Dist, Expr, Here, Lag, Number, Stretch, VariableRef, walk
@@ -178,13 +178,22 @@ def check_first_sites(variable: Variable, told: Told, problems: Problems) -> Non
     if missing:
         ref = next(ref for s, ref in lags if s.k == order)
         wanted = ", ".join(f"`{variable.name}[{_numbered(variable.plates, along, k)}]: ...`" for k in missing)
-        problems.error("missing-initial", ref.span, f"`{variable.name}` reads {order} site{'s' * (order > 1)} back, and has no clause for the first {'one' if order == 1 else order}",
+        problems.error("missing-initial", ref.span, f"`{variable.name}` reads {order} site{'s' * (order > 1)} back, so its first {'site needs a clause of its own' if order == 1 else f'{order} sites need clauses of their own'}",
                        help=f"add {wanted}")  # fmt: skip
     surplus = [k for k in have if k >= order]
-    if surplus:
+    if surplus and not _has_mistake(variable.general) and not _reads_itself(variable):
         clause = next(c for c in variable.clauses if c.initial == surplus[0])
         problems.error("surplus-initial", clause.span, f"`{variable.name}` has a clause for site {surplus[0]}, but its general clause reads {order or 'no'} site{'s' * (order != 1)} back",
                        help=f"remove it, or read `{variable.name}[{told.initial_plate}-{surplus[-1] + 1}]` in the general clause")  # fmt: skip
+
+
+def _has_mistake(clause: Clause) -> bool:
+    """Whether part of a clause is missing because of a mistake that has been told."""
+    return clause.body is None or any(unknown(e) for e in expressions(clause))
+
+
+def _reads_itself(variable: Variable) -> bool:
+    return any(ref.name == variable.name and how(ref) != "strict" for _, ref in references(variable))
 
 
 def _numbered(plates: tuple[str, ...], along: str | None, k: int) -> str:

@@ -139,10 +139,14 @@ def _application(node: S.Application, ctx: Context) -> Expr:
     base, indices = node.base, ()
     if isinstance(base, S.Access) and isinstance(base.base, S.Name) and base.base.name in ctx.declared.networks:
         base, indices = base.base, base.indices
+    if isinstance(base, S.Access) and isinstance(base.base, S.Name) and base.base.name in ctx.wrong:
+        return broken(node.span)
     if not isinstance(base, S.Name):
         ctx.problems.error("wrong-kind", node.base.span, "only networks and functions can be applied")
         return broken(node.span)
     name = base.name
+    if name in ctx.wrong:
+        return broken(node.span)
     if name in ctx.declared.networks:
         _refuse_keywords(node, name, ctx)
         bank = tuple(elaborate(i, ctx) for i in indices)

@@ -47,7 +47,10 @@ def read_networks(
             continue
         bank = [to_dim(i, sizes, problems) for i in place.indices]
         network = _network(name, tuple(b for b in bank if b is not None), entry, sizes, tuple(allowed), problems)
-        found[name] = network or Network(name, "Unknown", (), span=entry.key.span)
+        if network is None:
+            problems.wrong.add(name)
+        else:
+            found[name] = network
     return found
 
 

@@ -58,7 +58,7 @@ def _parse(text: Text, start: str, problems: Problems):
     except UnexpectedCharacters as error:
         c = text.value[error.pos_in_stream]
         problems.error("expression-syntax", text.part(error.pos_in_stream, error.pos_in_stream + 1),
-                       f"`{c}` has no meaning in an expression", help=_advice(c))  # fmt: skip
+                       f"{_shown(c)} has no meaning in an expression", help=_advice(c))  # fmt: skip
         return None
     except UnexpectedInput as error:
         _explain(error, text, problems)
@@ -74,11 +74,15 @@ def _parse(text: Text, start: str, problems: Problems):
     return _Reader(text).read(tree)
 
 
+def _shown(c: str) -> str:
+    return f"`{c}`" if c.isprintable() else f"the character U+{ord(c):04X}"
+
+
 def _advice(c: str) -> str:
     known = {"'": "names are written without quotes", '"': "names are written without quotes", "^": "a power is `**`",
              ":": "a range is not a site: write `x[<t]` for the sites before t", "@": "a matrix product is `matmul(W, v)`",
              "~": "write `name: Distribution(...)`", "|": "condition by naming variables in the arguments"}  # fmt: skip
-    return known.get(c, "")
+    return known.get(c, "" if c.isprintable() else "replace it by a blank")
 
 
 def _explain(error, text: Text, problems: Problems) -> None:
@@ -89,8 +93,7 @@ def _explain(error, text: Text, problems: Problems) -> None:
     found = "the end" if at_end else f"`{token}`"
     options = sorted(getattr(error, "accepts", None) or getattr(error, "expected", None) or ())
     wanted = [_READABLE.get(o, f"`{o.lower().strip('_')}`") for o in options]
-    wanted = [w for w in dict.fromkeys(wanted) if w != "`__anon_0`"]
-    wanted = [w for w in wanted if not w.startswith("`__anon")]
+    wanted = [w for w in dict.fromkeys(wanted) if not w.startswith("`__anon") and w != _READABLE["DOTTED"]]
     message = f"{found} cannot stand here"
     if 0 < len(wanted) <= 6:
         message += (

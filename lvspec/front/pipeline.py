@@ -21,7 +21,7 @@ from lvspec.front.nodes import Mapping
 from lvspec.front.problems import Problems
 from lvspec.front.settings import Settings, read_settings
 from lvspec.front.story import ROLES, Told, read_story
-from lvspec.front.variables import build, find_types
+from lvspec.front.variables import build, check_determined, find_types
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.types import STRUCTURE, Type
 
@@ -35,9 +35,10 @@ def load(text: str, name: str, allow_modules: Iterable[str] = ()) -> Spec:
     problems.stop_if_any()
     assert root is not None  # a missing root has been noted
     header = read_header(root, text, PurePath(name).stem, problems)
-    check_section_names(root, problems)
-    declared, told, guide, wrong = _declarations(root, tuple(allow_modules), problems)
-    variables, factors = _variables(declared, told, guide, wrong, problems)
+    root = check_section_names(root, problems)
+    declared, told, guide = _declarations(root, tuple(allow_modules), problems)
+    variables, factors = _variables(declared, told, guide, problems)
+    check_determined((*variables.values(), *factors), problems)
     settings = read_settings(root, declared, variables, problems)
     problems.stop_if_any()
     ordered = in_dependence_order(variables)
@@ -52,20 +53,19 @@ def _declarations(root: Mapping, allowed: tuple[str, ...], problems: Problems):
     networks = read_networks(root.get("networks"), sizes, allowed, problems)
     declared = Declarations(sizes, plates, params, networks)
     sections = [read_story(root.get(role), role, plates, problems) for role in (*ROLES, "guide")]
-    gather_names(declared, [told for told, _ in sections], problems)
+    gather_names(declared, sections, problems)
     told: dict[str, Told] = {}
-    for found, _ in sections[:-1]:
+    for found in sections[:-1]:
         told |= {n: t for n, t in found.items() if n not in told}
-    wrong = frozenset().union(*(w for _, w in sections))
-    return declared, told, sections[-1][0], wrong
+    return declared, told, sections[-1]
 
 
 def _variables(
-    declared: Declarations, told: dict[str, Told], guide: dict[str, Told], wrong: frozenset[str], problems: Problems
+    declared: Declarations, told: dict[str, Told], guide: dict[str, Told], problems: Problems
 ) -> tuple[dict[str, Variable], tuple[Variable, ...]]:
     """The model's variables and the guide's."""
     factors, lets = split_guide(guide, told, problems)
-    ctx = Context(declared, {}, problems, wrong=wrong, hidden=frozenset(lets))
+    ctx = Context(declared, {}, problems, wrong=frozenset(problems.wrong), hidden=frozenset(lets))
     parts = {p.name: Seen(p.name, "latent", (), Type(support=STRUCTURE)) for p in named_parts(told)}
     ctx = ctx.with_(variables=parts)
     seen = {**parts, **find_types(told, ctx)}

@@ -91,7 +91,6 @@ CODES: dict[str, str] = {
     # ------------------------------------------------ warnings
     "unused-latent": "a latent that no observed variable depends on",
     "unused-name": "a size, plate, parameter, network or let variable that nothing uses",
-    "number-text": "a value that is read as text although it looks like another type",
 }
 
 
@@ -101,6 +100,7 @@ class Problems:
     def __init__(self, source: Source):
         self.source = source
         self.found: list[Diagnostic] = []
+        self.wrong: set[str] = set()  # names declared with a mistake: their uses are no further ones
         self._seen: set[tuple[str, Span]] = set()
 
     def error(self, code: str, span: Span, message: str, label: str = "", help: str = "", notes=()) -> None:

@@ -227,6 +227,12 @@ def _explain(error: yaml.MarkedYAMLError, text: str, lines: Lines, problems: Pro
         problems.error(
             "yaml-tab", where, f"a tab stands where YAML wants blanks, in line {line}", help="indent with blanks"
         )
+    elif "quoted scalar" in context and error.context_mark and "end of stream" in said:
+        start = error.context_mark.index
+        problems.error("yaml-syntax", lines.span(start, start + 1), "this quote is never closed")
+    elif "flow" in context and "but got" in said and "'['" not in said and "'{'" not in said and error.context_mark:
+        start = error.context_mark.index
+        problems.error("yaml-syntax", lines.span(start, start + 1), f"this `{text[start : start + 1]}` is never closed")
     elif "flow" in context and "but got" in said:
         problems.error("yaml-split", where, "YAML ends an expression inside `{…}` or `[…]` at a bracket or comma",
                        help="write one `name: expression` a line, or quote the expression")  # fmt: skip

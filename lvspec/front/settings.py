@@ -94,7 +94,7 @@ def _number(node: Text, key: Key, what: str, problems: Problems) -> object:
             f"above {key.above:g}" if key.above is not None else "",
             f"at most {key.most:g}" if key.most is not None else "",
         ]
-        problems.error("wrong-setting", node.span, f"{what} is {' and '.join(b for b in bounds if b)}")
+        problems.error("wrong-setting", node.span, f"{what} must be {' and '.join(b for b in bounds if b)}")
         return key.default
     return value if key.kind == "integer" else float(value)
 

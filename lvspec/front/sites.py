@@ -169,7 +169,7 @@ def _literal(seen: Seen, plate: str, k: int, node: S.Node, ctx: Context, elabora
 def integer_index(index: Expr, axis: Dim, ctx: Context, what: str) -> bool:
     """Whether an expression is an integer that may run over `axis`; notes why not."""
     if unknown(index):
-        return False
+        return ctx.guessing  # the axes that are left are known all the same
     if not supports.integral(index) or index.type.shape:
         shown = supports.show(index.type)
         help = "index with a discrete variable; a relaxed or real one is mixed instead: `dot(z, W)`"

@@ -56,10 +56,8 @@ class Told:
         return None
 
 
-def read_story(
-    section: Node | None, role: str, plates: dict[str, Plate], problems: Problems
-) -> tuple[dict[str, Told], frozenset[str]]:
-    """The variables of one section, in its order, and the names of those that could not be put together."""
+def read_story(section: Node | None, role: str, plates: dict[str, Plate], problems: Problems) -> dict[str, Told]:
+    """The variables of one section, in its order; those that cannot be put together are noted."""
     clauses: dict[str, list[tuple[S.Target, S.Place, ToldClause]]] = {}
     for entry in entries(section, role, problems):
         target = parse_target(entry.key, problems)
@@ -75,7 +73,8 @@ def read_story(
             clauses.setdefault(place.name.name, []).append((target, place, clause))
     found = {name: _told(name, role, rows, plates, problems) for name, rows in clauses.items()}
     fine = {name: told for name, told in found.items() if told is not None}
-    return fine, frozenset(found) - frozenset(fine)
+    problems.wrong |= set(found) - set(fine)
+    return fine
 
 
 def _initial(place: S.Place) -> int | None:

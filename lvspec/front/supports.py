@@ -30,6 +30,16 @@ def show(kind: Type) -> str:
     return text + (f"[{', '.join(map(str, kind.shape))}]" if kind.shape else "")
 
 
+_WORDS = {
+    "unit": "between 0 and 1", "simplex": "a distribution (entries that sum to 1)", "boolean": "0 or 1", "real": "any real number",
+    "count": "a count (0, 1, 2, ...)", "nonnegative": "0 or more", "integer": "the number of a category", "structure": "a structure",
+}  # fmt: skip
+
+
+def in_words(support: Support) -> str:
+    return _WORDS.get(support.kind, support.kind)
+
+
 def fits(value: Expr, wanted: Support) -> bool:
     """Whether every value of an expression may stand where `wanted` is asked for."""
     if unknown(value):

@@ -6,6 +6,7 @@ round before knew, until nothing changes; only the last reading's problems count
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from lvspec.front import densities, supports
@@ -55,24 +56,30 @@ def build(told: dict[str, Told], ctx: Context) -> dict[str, Variable]:
 
 def _variable(one: Told, ctx: Context) -> Variable:
     kind = ctx.variables[one.name].type
-    count = len(ctx.problems.found)
     clauses = []
     for told_clause in one.clauses:
         clause, found = _clause(one, told_clause, ctx)
         clauses.append(clause)
-        if not unknown(found) and not unknown(kind) and (found.shape != kind.shape or found.support != kind.support):
+        differs = (found.shape, found.support) != (kind.shape, kind.support)
+        # a guide is compared with its latent, by check_guide
+        if one.role != "guide" and differs and not unknown(found) and not unknown(kind):
             ctx.problems.error("bad-clause", clause.span, f"this clause gives {supports.show(found)}, another one of `{one.name}` gives {supports.show(kind)}",
                                help="all clauses of a variable have one shape and support")  # fmt: skip
-    if unknown(kind) and len(ctx.problems.found) == count and not ctx.problems.errors:
-        ctx.problems.error(
-            "undetermined",
-            one.span,
-            f"nothing fixes the shape of `{one.name}`",
-            help="say how many entries it has, e.g. `Normal(0, 1)[D]`",
-        )
     clauses.sort(key=lambda c: (c.initial is None, c.initial or 0))
     kind = kind.with_(plates=one.plates, reach=None)
     return Variable(one.name, one.role, one.plates, kind, tuple(clauses), one.outside_batch, one.span)
+
+
+def check_determined(variables: Iterable[Variable], problems: Problems) -> None:
+    """Where nothing else is wrong, every variable has a shape; the first one without is the cause of the others."""
+    lost = next((v for v in variables if unknown(v.type)), None)
+    if lost is not None and not problems.errors:
+        problems.error(
+            "undetermined",
+            lost.span,
+            f"nothing fixes the shape of `{lost.name}`",
+            help="say how many entries it has, e.g. `Normal(0, 1)[D]`",
+        )
 
 
 def _clause(one: Told, told: ToldClause, ctx: Context) -> tuple[Clause, Type]:
