@@ -108,6 +108,21 @@ def compile_spec(
     return Compiled(plan.spec, plan, emit(plan, standalone=standalone), tuple(allow_modules))
 
 
+def recompile(
+    spec: Spec,
+    sizes: Mapping[str, int],
+    overrides: Mapping[str, str | int | float],
+    allow_modules: Sequence[str] = (),
+) -> Compiled:
+    """A spec that has been read, compiled again at other sizes and with other entries of `infer:`."""
+    from lvspec import settings
+    from lvspec.emit import emit
+    from lvspec.plan import make_plan
+
+    plan = make_plan(settings.override(settings.resize(spec, sizes), overrides), dict(sizes))
+    return Compiled(plan.spec, plan, emit(plan), tuple(allow_modules))
+
+
 def spec_hash(text: str) -> str:
     """What identifies a spec: the start of its text's SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]

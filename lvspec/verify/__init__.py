@@ -2,6 +2,6 @@
 
 from lvspec.verify.compare import verify
 from lvspec.verify.report import Check, Report, render
-from lvspec.verify.shrink import shrink
+from lvspec.verify.shrink import pins, shrink
 
-__all__ = ["Check", "Report", "render", "shrink", "verify"]
+__all__ = ["Check", "Report", "pins", "render", "shrink", "verify"]

@@ -233,8 +233,9 @@ class Draft:
     # ------------------------------------------------------------ guides
     def guide_for(self, latent: Parent, before: list[Parent]) -> None:
         """A guide factor, an override, both or neither."""
-        written = self.chance(0.6 if latent.kind == "vector" else 0.35)
-        if latent.kind != "vector" and self.chance(0.35):
+        chained = latent.kind != "vector" and f"{latent.name}[0" in " ".join(self.latent)
+        written = self.chance(0.6 if latent.kind == "vector" else 0.15 if chained else 0.3)
+        if latent.kind != "vector" and self.chance(0.15 if chained else 0.3):
             self.infer[latent.name] = "reinforce"
         if not written or latent.plates == ("t", "m") or self._is_initial(latent):
             return

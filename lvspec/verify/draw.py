@@ -17,10 +17,12 @@ RUBBISH = {True: float("nan"), False: 1_000_003}  # by whether it is floating po
 
 
 def randomize(module: nn.Module, generator: torch.Generator, spread: float = 0.7) -> None:
-    """Every parameter ~ Normal(0, spread), in place."""
+    """Every parameter ~ Normal(0, spread), in place; wide networks less, so that nothing saturates."""
     with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(spread * torch.randn(parameter.shape, dtype=F, generator=generator))
+        for name, parameter in module.named_parameters():
+            fan_in = parameter.shape[-1] if "." in name and parameter.dim() > 1 else 1
+            scale = min(spread, 2 * spread / fan_in**0.5)
+            parameter.copy_(scale * torch.randn(parameter.shape, dtype=F, generator=generator))
 
 
 def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int], generator) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from lvspec.verify.enumerate import assignments, joint_terms, one_sample, table
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import SAMPLE, World
 
-NODES = {1: 64, 2: 32}  # nodes for each number, by how many there are
+NODES = {1: (64, 40), 2: (20, 13)}  # nodes for each number, by how many there are; fewer, to see the error
 GAUSSIAN = ("Normal", "LogNormal")
 
 
@@ -33,7 +33,7 @@ class Nodes:
     log_weights: Tensor
 
 
-def nodes(subject: Subject, row: int) -> Nodes:
+def nodes(subject: Subject, row: int, fewer: bool = False) -> Nodes:
     """Quadrature nodes for the noise of one example; one empty node where there is none."""
     world = World(subject.instance(), row)
     places = _noise_places(subject, world)
@@ -41,7 +41,7 @@ def nodes(subject: Subject, row: int) -> Nodes:
         raise NotNumerable(f"{len(places)} numbers of noise")
     if not places:
         return Nodes(dict(subject.draws), torch.zeros(1, dtype=torch.float64))
-    points, weights = numpy.polynomial.hermite_e.hermegauss(NODES[len(places)])
+    points, weights = numpy.polynomial.hermite_e.hermegauss(NODES[len(places)][fewer])
     grid = list(product(range(len(points)), repeat=len(places)))
     log_weights = torch.tensor([sum(numpy.log(weights[i]) for i in g) for g in grid], dtype=torch.float64)
     draws = {n: d[:1].repeat(len(grid), *[1] * (d.dim() - 1)) for n, d in subject.draws.items()}
@@ -68,9 +68,25 @@ def _noise_places(subject: Subject, world: World) -> list[tuple[str, tuple[int, 
     return places
 
 
-def expected_objective(subject: Subject, scored: list[str], row: int) -> Tensor:
+def expected_gradient(subject: Subject, scored: list[str], row: int) -> tuple[Tensor, Tensor]:
+    """The loss's gradient for one example, averaged over all that the module draws; and what quadrature, which is
+    exact without noise, may be off in each coordinate."""
+    value = expected_objective(subject, scored, row)
+    truth = subject.flat(subject.gradients(-value))
+    if not world_noise(subject, row):
+        return truth, torch.zeros_like(truth)
+    coarse = subject.flat(subject.gradients(-expected_objective(subject, scored, row, fewer=True)))
+    return truth, 2 * (truth - coarse).abs()
+
+
+def world_noise(subject: Subject, row: int) -> int:
+    """How many numbers of noise one example reads."""
+    return len(_noise_places(subject, World(subject.instance(), row)))
+
+
+def expected_objective(subject: Subject, scored: list[str], row: int, fewer: bool = False) -> Tensor:
     """The training objective of one example, averaged over all that the module draws."""
-    found = nodes(subject, row)
+    found = nodes(subject, row, fewer)
     instance = subject.instance(draws=found.draws).treating(**dict.fromkeys(scored, "enumerated"))
     world = World(instance, row)
     analytic = subject.analytic - set(scored)

@@ -56,7 +56,7 @@ class Story:
         d = self.draft
         kinds = ["category", "vector", "vector", "switch"]
         if d.ordered:
-            kinds += ["chain", "chain", "chain"]
+            kinds += ["chain"] * 5
         if d.line:
             kinds += ["token"]
         if d.outer:

@@ -6,6 +6,7 @@ K 45 -> 3     V 10000 -> 5     E 128, H 256 -> 3, 4     D 32 -> 2     plate l: 3
 from __future__ import annotations
 
 from lvspec.ir.dims import Dim
+from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec
 
 STATES = 600  # joint assignments of one example that brute force goes through
@@ -18,6 +19,14 @@ def shrink(spec: Spec, states: int = STATES) -> dict[str, int]:
         if joint_states(spec, sizes, 3) <= states:
             return sizes
     return sizes
+
+
+def pins(plan: Plan) -> dict[str, str | int]:
+    """Entries of `infer:` that keep the plan's strategies when sizes shrink; two draws do for score functions."""
+    found: dict[str, str | int] = {p.name: p.strategy for p in plan.latents}
+    if any(p.strategy == "reinforce" for p in plan.latents):
+        found["samples"] = 2
+    return found
 
 
 def longest(spec: Spec, sizes: dict[str, int], states: int = STATES) -> int:
@@ -55,6 +64,7 @@ def _number(dim: Dim, sizes: dict[str, int], length: int) -> int:
 
 def _sizes(spec: Spec, cap: int) -> dict[str, int]:
     """cap: the most that a latent's support has. Other sizes count up from 2, vocabularies from 4."""
+    vectors = {n for v in spec.of_role("latent") for d in v.type.shape for n in d.names}
     support = {n for v in spec.of_role("latent") if (c := v.type.support.cardinality) for n in c.names}
     plates = {n for p in spec.plates if p.size is not None for n in p.size.names}
     sizes: dict[str, int] = {}
@@ -63,6 +73,8 @@ def _sizes(spec: Spec, cap: int) -> dict[str, int]:
         if size.name in support:
             sizes[size.name] = min(cap, size.value)
         elif size.name in plates:
+            sizes[size.name] = min(2, size.value)
+        elif size.name in vectors:
             sizes[size.name] = min(2, size.value)
         elif size.source in ("vocabulary", "categories"):
             sizes[size.name] = next(words)

@@ -79,6 +79,11 @@ class Subject:
             return [None for _ in self.weights]
         return list(torch.autograd.grad(value, list(self.weights.values()), allow_unused=True))
 
+    def flat(self, gradients: list[Tensor | None]) -> Tensor:
+        """All coordinates in one row; absent gradients are zeros."""
+        pairs = zip(gradients, self.weights.values(), strict=True)
+        return torch.cat([(torch.zeros_like(w) if g is None else g).reshape(-1) for g, w in pairs])
+
     def bounds(self, instance: Instance) -> list[Bound]:
         """The oracle's ELBO of every example."""
         return [elbo(instance, row, self.plan.samples, self.analytic) for row in range(instance.rows())]

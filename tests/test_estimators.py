@@ -1,0 +1,242 @@
+"""Estimators of gradients: unbiased exactly, unbiased by measurement, and the tests can tell when they are not.
+
+The exact test sums the surrogate's gradient over every joint draw of all its samples; the z-test averages at least
+1e5 rows of the module's own draws and fails a true estimator once in a million comparisons.
+"""
+
+import re
+
+import pytest
+
+from lvspec.driver import compile_spec
+from lvspec.load import load_module
+from lvspec.verify.averages import averaged_gradient, exact_gradient
+from lvspec.verify.chance import GROUPS, critical_value, gradient_estimates, z_check
+from lvspec.verify.compare import averages
+from lvspec.verify.deterministic import GRADIENT, scored
+from lvspec.verify.expectation import expected_gradient
+from lvspec.verify.report import gradient_error
+from lvspec.verify.subject import Subject
+
+ROWS = 100_000
+
+PLATED = """
+lvspec: 1
+name: plated
+sizes: {P: 3, M: 2, K: 3, H: 4}
+plates: {m: M}
+params:
+  prior: [M, K]
+networks:
+  encoder: MLP(P, H, M*K)
+  decoder: Linear(M*K, P)
+latent:
+  z[m]: Categorical(logits=prior[m])
+observed:
+  x: Bernoulli(logits=decoder(flatten(onehot(z[m]) over m)))
+guide:
+  z[m]: Categorical(logits=reshape(encoder(x), M, K)[m])
+infer:
+  z: reinforce
+  samples: 2
+"""
+
+HIERARCHY = """
+lvspec: 1
+name: hierarchy
+sizes: {K: 3, C: 2, V: 4, H: 3}
+plates: {t: bag}
+params:
+  prior: [C]
+  middle: [C, K]
+  emission: [K, V]
+networks:
+  reader: Embedding(V, H)
+  top: Linear(H, C)
+  low: Linear(H + C, K)
+latent:
+  c: Categorical(logits=prior)
+  z: Categorical(logits=middle[c])
+observed:
+  x[t]: Categorical(logits=emission[z])
+guide:
+  c: Categorical(logits=top(mean(reader(x))))
+  z: Categorical(logits=low(concat(mean(reader(x)), onehot(c))))
+infer:
+  c: reinforce
+  z: reinforce
+  samples: 2
+"""
+
+CHAIN = """
+lvspec: 1
+name: chain
+sizes: {K: 2, V: 4, H: 3}
+plates: {t: sequence}
+params:
+  start: [K]
+  transition: [K, K]
+  emission: [K, V]
+networks:
+  reader: Embedding(V, H)
+  score: Linear(H, K)
+latent:
+  z[0]: Categorical(logits=start)
+  z[t]: Categorical(logits=transition[z[t-1]])
+observed:
+  x[t]: Categorical(logits=emission[z[t]])
+guide:
+  z[t]: Categorical(logits=score(reader(x[t])))
+infer:
+  z: reinforce
+  samples: 2
+"""
+
+BESIDE_GAUSSIAN = """
+lvspec: 1
+name: beside_gaussian
+sizes: {K: 3, D: 1, V: 4, H: 3}
+plates: {t: bag}
+params:
+  prior: [K]
+  mu: [K, D]
+  shift: [K, V]
+networks:
+  reader: Embedding(V, H)
+  cluster: Linear(H, K)
+  place: Linear(H + K, 2*D)
+  words: Linear(D, V)
+latent:
+  c: Categorical(logits=prior)
+  g: Normal(mu[c], 0.8)
+observed:
+  x[t]: Categorical(logits=words(g) + shift[c])
+guide:
+  c: Categorical(logits=cluster(mean(reader(x))))
+  g: Normal(loc, softplus(scale)) where loc, scale = split(place(concat(mean(reader(x)), onehot(c))))
+infer:
+  c: reinforce
+  samples: 2
+"""
+
+BESIDE_CHAIN = """
+lvspec: 1
+name: beside_chain
+sizes: {C: 3, K: 2, V: 4, H: 3}
+plates: {t: sequence}
+params:
+  prior: [C]
+  start: [K]
+  transition: [C, K, K]
+  emission: [K, V]
+networks:
+  reader: Embedding(V, H)
+  topic: Linear(H, C)
+latent:
+  c: Categorical(logits=prior)
+  z[0]: Categorical(logits=start)
+  z[t]: Categorical(logits=transition[c, z[t-1]])
+observed:
+  x[t]: Categorical(logits=emission[z[t]])
+guide:
+  c: Categorical(logits=topic(mean(reader(x))))
+infer:
+  c: reinforce
+  samples: 2
+"""
+
+GAUSSIAN = """
+lvspec: 1
+name: gaussian
+sizes: {D: 1, V: 4, H: 3}
+plates: {t: bag}
+networks:
+  reader: Embedding(V, H)
+  place: Linear(H, 2*D)
+  words: Linear(D, V)
+latent:
+  g: Normal(0, 1)[D]
+observed:
+  x[t]: Categorical(logits=words(g))
+guide:
+  g: Normal(loc, softplus(scale)) where loc, scale = split(place(mean(reader(x))))
+"""
+
+SCORED = {
+    "plated": PLATED,
+    "hierarchy": HIERARCHY,
+    "chain": CHAIN,
+    "beside_gaussian": BESIDE_GAUSSIAN,
+    "beside_chain": BESIDE_CHAIN,
+}
+ALL = {**SCORED, "gaussian": GAUSSIAN}
+
+
+def subject_of(text, mend=lambda source: source):
+    """The emitted module, its source passed through `mend` first, beside the oracle."""
+    compiled = compile_spec(text)
+    source = mend(compiled.source)
+    model = compiled.Model if source == compiled.source else load_module(source, compiled.spec, ()).Model
+    return Subject.of(compiled.plan, model, seed=5)
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_average_over_all_draws_is_the_exact_gradient(name):
+    checks = averages(subject_of(SCORED[name]))
+    assert all(c.passed for c in checks), checks
+    assert any(c.figure is not None for c in checks)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_mean_gradient_of_many_draws_is_the_exact_gradient(name):
+    subject = subject_of(ALL[name])
+    check = z_check(subject, scored(subject), 0, ROWS, seed=1)
+    assert check.passed, check
+
+
+# ---------------------------------------------------------------- what must be noticed, and what must not
+def without_last_cost(source):
+    """The signal of a score term without the last of its costs."""
+    found, n = re.subn(r"(signal_\w+ = .+?) [-+] ([^\n#]+?)(  #[^\n]*)?\n", r"\1\3\n", source, count=1)
+    assert n == 1, source
+    return found
+
+
+def without_score(source):
+    found = source.replace(" + score - score.detach()", "")
+    assert found != source
+    return found
+
+
+def without_control_variate(source):
+    found = re.sub(r"leave_one_out\((signal_\w+\.detach\(\))\)", r"\1", source)
+    assert found != source
+    return found
+
+
+def exact_error(subject, row=0):
+    names = scored(subject)
+    return gradient_error(averaged_gradient(subject, names, row), exact_gradient(subject, names, row))
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [(name, without_score) for name in SCORED]
+    + [(name, without_last_cost) for name in ("hierarchy", "chain", "beside_gaussian")],
+)
+def test_a_dropped_term_of_non_zero_mean_fails_both_tests(name, mend):
+    subject = subject_of(SCORED[name], mend)
+    assert exact_error(subject) > 1000 * GRADIENT
+    assert not z_check(subject, scored(subject), 0, ROWS, seed=1).passed
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_a_dropped_control_variate_passes_both_tests(name, record_property):
+    subject, plain = subject_of(SCORED[name]), subject_of(SCORED[name], without_control_variate)
+    assert exact_error(plain) <= GRADIENT
+    truth, slack = expected_gradient(subject, scored(subject), 0)
+    estimates = {n: gradient_estimates(s, 0, ROWS, seed=2) for n, s in (("with", subject), ("without", plain))}
+    for which, found in estimates.items():
+        assert found.largest_z(truth, slack) <= critical_value(len(truth), GROUPS), which
+        record_property(f"variance {which}", found.variance)
+        print(f"{name}: variance {which} the control variate {found.variance:.4g}")

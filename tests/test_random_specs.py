@@ -1,0 +1,69 @@
+"""Random well-formed specs, compiled and held against brute force: values to 1e-9, gradients to 1e-8.
+
+LVSPEC_RANDOM_SPECS says how many (200 without it); `make slow` runs 10,000.
+"""
+
+import os
+from functools import cache
+
+import pytest
+
+from lvspec.driver import compile_spec, plan_spec
+from lvspec.errors import SpecError
+from lvspec.front import load
+from lvspec.verify import render, verify
+from lvspec.verify.generate import generate
+
+COUNT = int(os.environ.get("LVSPEC_RANDOM_SPECS", "200"))
+CHUNK = 10
+WITHOUT_STRATEGY = 0.10  # at most this share may find no strategy yet
+
+
+@cache
+def plan_of(seed):
+    """The plan of a random spec; None where no strategy is known for some latent yet."""
+    try:
+        return plan_spec(generate(seed))
+    except SpecError as error:
+        assert {d.code for d in error.diagnostics if d.severity == "error"} <= {"no-strategy", "override-refused"}, (
+            error
+        )
+        return None
+
+
+@pytest.mark.parametrize("first", range(0, COUNT, CHUNK))
+def test_random_specs_agree_with_brute_force(first):
+    disagreements = []
+    for seed in range(first, min(first + CHUNK, COUNT)):
+        if plan_of(seed) is None:
+            continue
+        compiled = compile_spec(generate(seed))
+        report = verify(compiled.spec, compiled.plan, compiled.Model, seed=seed, draws=0)
+        if not report.passed:
+            disagreements.append(f"{generate(seed)}\n{render(report)}")
+    assert not disagreements, "\n\n".join(disagreements)
+
+
+def test_random_specs_are_well_formed():
+    for seed in range(COUNT):
+        load(generate(seed), f"random_{seed}")
+
+
+def test_nearly_every_random_spec_has_a_plan_and_a_third_mix_strategies():
+    plans = [plan_of(seed) for seed in range(COUNT)]
+    planned = [p for p in plans if p is not None]
+    mixed = [p for p in planned if len({latent.strategy for latent in p.latents}) > 1]
+    print(f"{len(planned)} of {COUNT} planned, {len(mixed)} mix strategies")
+    assert len(planned) >= (1 - WITHOUT_STRATEGY) * COUNT
+    assert len(mixed) >= len(planned) / 3
+
+
+def test_random_specs_reach_every_strategy_and_treatment():
+    found = {(latent.strategy, latent.treatment) for s in range(COUNT) if plan_of(s) for latent in plan_of(s).latents}
+    assert found >= {
+        ("enumeration", "collapsed"),
+        ("enumeration", "enumerated"),
+        ("dynamic_programming", "collapsed"),
+        ("reparameterization", "sampled"),
+        ("reinforce", "sampled"),
+    }
