@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.chain_steps import Step, factor_at
-from lvspec.runtime.contract import spread
+from lvspec.runtime.contract import over_axes
 from lvspec.runtime.semiring import LOG, log_sum_exp, plain_arithmetic
 
 
 def log_step(message: Tensor, factor: Tensor, step: Step, semiring) -> Tensor:
     """One pairwise step on (B, ...) messages: the factor is added, the axes that end here are reduced."""
     union = "B" + step.output + step.summed
-    both = spread(message, "B" + step.message, union) + spread(factor, "B" + step.factor, union)
+    both = over_axes(message, "B" + step.message, union) + over_axes(factor, "B" + step.factor, union)
     return semiring.sum(both, tuple(range(1 + len(step.output), len(union)))) if step.summed else both
 
 

@@ -15,7 +15,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from lvspec.runtime.contract import spread
+from lvspec.runtime.contract import over_axes
 from lvspec.runtime.semiring import log_sum_exp
 
 MERGED_ENTRIES = 4096  # a product of two factors up to this size costs less than one more dispatch
@@ -135,7 +135,7 @@ def program_of(
         for row in rows:
             a, b = row[position : position + 2]
             row[position : position + 2] = [
-                spread(a, first.factor, both.factor) + spread(b, second.factor, both.factor)
+                over_axes(a, first.factor, both.factor) + over_axes(b, second.factor, both.factor)
             ]
         simple[position : position + 2] = [both]
     return tuple(simple), rows

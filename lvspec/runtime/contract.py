@@ -7,7 +7,7 @@ from torch import Tensor
 from lvspec.runtime.semiring import LOG, full_precision
 
 
-def spread(factor: Tensor, axes: str, union: str) -> Tensor:
+def over_axes(factor: Tensor, axes: str, union: str) -> Tensor:
     """A factor with axes named by `axes`, permuted and with axes of one so that it broadcasts over `union`."""
     order = sorted(range(len(axes)), key=lambda i: union.index(axes[i]))
     present = set(axes)
@@ -31,7 +31,7 @@ def combine(value: Tensor, axes: str, factor: Tensor | None, letters: str, kept:
     """One pairwise step by broadcasting: add, then reduce the axes that are not kept."""
     summed = "".join(dict.fromkeys(a for a in axes + letters if a not in kept))
     union = kept + summed
-    both = spread(value, axes, union)
+    both = over_axes(value, axes, union)
     if factor is not None:
-        both = both + spread(factor, letters, union)
+        both = both + over_axes(factor, letters, union)
     return semiring.sum(both, tuple(range(len(kept), len(union)))) if summed else both
