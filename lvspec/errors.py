@@ -106,7 +106,9 @@ def _excerpt(source: Source, span: Span, label: str, context: int) -> list[str]:
 def render(diagnostic: Diagnostic, source: Source) -> str:
     """A diagnostic as text: position, message, the source underlined, a proposed mend."""
     d = diagnostic
-    head = f"{source.name}:{d.span.line}:{d.span.column}: {d.severity}[{d.code}]: {_visible(d.message)}"
+    # a setting of the command line has no place in the file
+    place = f"{source.name}:{d.span.line}:{d.span.column}" if d.span.line else source.name
+    head = f"{place}: {d.severity}[{d.code}]: {_visible(d.message)}"
     rows = [head, *_excerpt(source, d.span, d.label, context=2)]
     for span, text in d.notes:
         rows.append(f"  note: {source.name}:{span.line}:{span.column}: {_visible(text)}")

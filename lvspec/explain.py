@@ -106,7 +106,7 @@ def site(v: Variable) -> str:
 # ---------------------------------------------------------------- as text
 def as_text(plan: Plan, paint: Paint = lambda text, style: text) -> str:
     spec = plan.spec
-    parts = [[paint(spec.name, "bold") + (f": {spec.description}" if spec.description else "")]]
+    parts = [[paint(spec.name, "bold"), *(f"  {line}" for line in spec.description.split("\n") if line)]]
     parts.append(_objective(plan, paint))
     if plan.latents:
         parts.append(_latents(plan, paint))
@@ -153,8 +153,8 @@ def _reasons(plan: Plan, paint: Paint) -> list[str]:
     rows = [paint("why", "bold")]
     for p in plan.latents:
         rows += _indented(f"{p.name}: {p.strategy}. {p.why}", 2)
-        if p.kl_why:
-            rows += _indented(f"its KL is sampled: {p.kl_why}", 4)
+        if p.kl_why and p.kl != "none":
+            rows += _indented(f"its KL is {p.kl}: {p.kl_why}", 4)
         for strategy, reason in p.declined:
             rows += _indented(f"not {strategy}: {reason}", 4)
     for e in plan.eliminations:

@@ -22,16 +22,20 @@ def refuse_foreign(path: Path) -> None:
     """A file that lvspec did not write stays as it is, unless its owner says otherwise."""
     if path.is_symlink() and not path.exists():
         raise UsageError(f"{path} is a link to nothing")
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path} is not an ordinary file")
-    if path.exists() and not is_generated(path):
+    if path.is_file() and not is_generated(path):
         raise UsageError(f"{path} exists and was not written by lvspec; use another name, or --force")
 
 
 def write(path: Path, data: str | bytes) -> None:
-    """The whole file under its name, or the old one: written beside it, synced, then renamed."""
+    """The whole file under its name, or the old one: written beside it, synced, then renamed. What is no
+    file, such as /dev/stdout or a named pipe, is written through and stays what it is."""
     data = data.encode() if isinstance(data, str) else data
     path = path.resolve()
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder")
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}")
     handle, beside = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)

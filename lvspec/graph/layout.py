@@ -224,7 +224,8 @@ def _framed(box: Box, items: list[Item], depth: int) -> Item:
     whole = Item(members, 0.0, right - left, bottom, shapes, frames)
     whole.shift(-left, 0.0)
     if box.plate is not None:
-        missing = max(0.0, text_width(box.label, 12) + 24 - (whole.right + 2 * PADDING))
+        # half of it is room enough for the label: edges leave through the middle
+        missing = max(0.0, 2 * (0.86 * text_width(box.label, 12) + 16) - (whole.right + 2 * PADDING))
         width, height = whole.right + 2 * PADDING + missing, bottom + 2 * PADDING + LABEL_ROW
         whole.shift(PADDING + missing / 2, PADDING)
         frames.insert(0, Frame(box.label, 0.0, 0.0, width, height, depth))

@@ -83,9 +83,20 @@ def test_link_is_followed_not_replaced(tmp_path):
 
 
 def test_folder_is_not_written_over(tmp_path):
-    (tmp_path / "hmm.py").mkdir()
-    with pytest.raises(UsageError):
-        product.refuse_foreign(tmp_path / "hmm.py")
+    with pytest.raises(UsageError, match="is a folder"):
+        product.write(tmp_path, "new")
+
+
+def test_pipe_is_written_through_and_stays_a_pipe(tmp_path):
+    """Renaming a file onto /dev/null would replace it for the whole machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    product.refuse_foreign(pipe)
+    product.write(pipe, "new")
+    assert pipe.is_fifo()
+    assert os.read(reader, 10) == b"new"
+    os.close(reader)
 
 
 # ---------------------------------------------------------------- init
