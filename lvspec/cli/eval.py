@@ -92,6 +92,6 @@ def _table(about: dict, rows: list[dict]) -> list[str]:
         extra = ""
         if row.get("standard_error") is not None:
             extra = f" ± {row['standard_error']:.4f}, effective sample size {row['effective']:.1f}"
-        value = f"{row['value']:.4f}"
+        value = f"{row['value']:.4f}" if abs(row["value"]) < 1e7 else f"{row['value']:.4g}"
         lines.append(f"  {row['quantity']:<16}{value:>14} {row['unit']:<18}{row['how']}{extra}")
     return lines

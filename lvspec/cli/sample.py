@@ -13,9 +13,7 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser("sample", help="draws from a trained model", description=__doc__.split(": ")[1])
     parser.add_argument("run", metavar="RUN", help="the directory that lvspec train has made")
     parser.add_argument("-n", type=int, default=5, help="how many (default 5)")
-    parser.add_argument(
-        "--length", type=int, help="sites, where a plate has no end symbol (default: as in the training data)"
-    )
+    parser.add_argument("--length", type=int, help="how many sites, or at most where an end symbol stops them")
     parser.add_argument("--png", metavar="FILE", help="pictures side by side in one PNG file")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other draws (default 0)")
     parser.add_argument("--checkpoint", default="best", help="best, last, or step-00000100 (default best)")
@@ -44,18 +42,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lengths(args: argparse.Namespace, trained) -> dict:
-    """How long the draws are: --length, or like examples of the training data."""
+    """How long the draws are: --length; else the end symbol decides, or real examples of the training data do."""
     import torch
 
     from lvspec.train.dataset import encoded
     from lvspec.train.draws import drawn_lengths
     from lvspec.train.sources import records_of
 
-    open_ended = [p.name for p in trained.layout.plates if p.ragged and p.end is None]
-    if not open_ended:
-        return {}
+    ragged = [p for p in trained.layout.plates if p.ragged and p.within is None]
     if args.length is not None:
-        return {name: torch.full((args.n,), args.length) for name in open_ended}
+        return {p.name: torch.full((args.n,), args.length) for p in ragged}
+    if all(p.end is not None for p in ragged):
+        return {}
     config = trained.config
     dataset = encoded(records_of(config.files, "train", config.data), trained.layout, trained.encoders, config.data)
     return drawn_lengths(trained.layout, dataset, args.n, args.seed)

@@ -65,8 +65,13 @@ def collate(examples: Sequence[Example], dataset: Dataset) -> Batch:
 
 
 def _like(name: str, dataset: Dataset) -> np.ndarray:
+    """A value of a field from any example; zeros where none has one."""
     found = next((e.values[name] for e in dataset.examples if name in e.values), None)
-    return np.zeros(0, dtype=np.int64).reshape(()) if found is None and not dataset.layout.field(name).plates else found
+    if found is not None:
+        return found
+    field = dataset.layout.field(name)
+    shape = (*[1] * len(field.plates), *(n or 1 for n in field.event))
+    return np.zeros(shape, dtype=np.float32 if field.kind == "real" else np.int64)
 
 
 def _padded(present, shown: np.ndarray, examples, f, layout) -> np.ndarray:

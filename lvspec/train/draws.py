@@ -15,6 +15,8 @@ from lvspec.train.encoders import Encoder, Symbols
 from lvspec.train.layout import Field, Layout
 from lvspec.train.pictures import side
 
+SHADES = 64  # draws of a binary picture that are averaged
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -47,9 +49,40 @@ def draws(
 ) -> list[Draw]:
     """n ancestral samples, decoded."""
     torch.manual_seed(seed)
-    found = model.sample(n, lengths=lengths) if lengths else model.sample(n)
-    found = {name: value.cpu() for name, value in found.items() if isinstance(value, Tensor)}
+    ends = end_ids(layout, encoders)
+    options = {**({"lengths": lengths} if lengths else {}), **({"ends": ends} if ends else {})}
+    found = model.sample(n, **options)
+    shaded = _shaded(model, found, layout, encoders, n)
+    found = {name: value.cpu() for name, value in {**found, **shaded}.items() if isinstance(value, Tensor)}
     return [_decoded(found, row, layout, encoders, lengths, n) for row in range(n)]
+
+
+def _shaded(model: nn.Module, found: dict[str, Tensor], layout: Layout, encoders, n: int) -> dict[str, Tensor]:
+    """Binary pictures as the mean of many draws at the same latents: shades of grey instead of single pixels' chance."""
+    names = [f.name for f in layout.fields if is_picture(f, found[f.name][0], encoders[f.name])] if found else []
+    names = [name for name in names if encoders[name].kind == "binary"]
+    latents = {name: value for name, value in found.items() if name not in {f.name for f in layout.fields}}
+    if not names or not latents:
+        return {}
+    again = [model.sample(n, given=latents) for _ in range(SHADES)]
+    return {name: torch.stack([a[name].double() for a in again]).mean(0) for name in names}
+
+
+def is_picture(field: Field, one: Tensor | np.ndarray, encoder: Encoder) -> bool:
+    """A square vector of binary or real features, one an example."""
+    vector = not field.plates and one.ndim == 1 and not isinstance(encoder, Symbols)
+    return bool(vector and encoder.kind != "count" and side(one.shape[0]))
+
+
+def end_ids(layout: Layout, encoders: Mapping[str, Encoder]) -> dict[str, int]:
+    """The id of the end symbol of each plate that stops itself."""
+    found = {}
+    for field in layout.fields:
+        for _, plate in layout.ragged(field):
+            encoder = encoders[field.name]
+            if plate.end is not None and isinstance(encoder, Symbols) and encoder.end_id is not None:
+                found[plate.name] = encoder.end_id
+    return found
 
 
 def _decoded(found: dict[str, Tensor], row: int, layout: Layout, encoders, lengths, n: int) -> Draw:
@@ -67,7 +100,7 @@ def _decoded(found: dict[str, Tensor], row: int, layout: Layout, encoders, lengt
         one = _cut(one, field, layout, {**found, **lengths}, row)
         if isinstance(encoder, Symbols):
             text[name] = words(one, encoder)
-        elif not field.plates and one.ndim == 1 and side(one.size) and encoder.kind != "count":
+        elif is_picture(field, one, encoder):
             pictures[name] = picture(one, encoder)
         else:
             numbers[name] = encoder.show(one)

@@ -179,7 +179,11 @@ def test_samples_are_words_up_to_the_end_or_pictures():
     assert words(np.array([2, 1]), letters) == "ba"
     layout = Layout((Field("x", "binary", (), (16,)),), (), ())
     encoders = fitted([{"x": [0, 1] * 8}], layout, {})
-    model = SimpleNamespace(sample=lambda n: {"x": torch.eye(16)[:n].long(), "z": torch.zeros(n, 2)})
+
+    def sample(n, given=None):
+        return {"x": torch.eye(16)[:n].long(), "z": torch.zeros(n, 2)}
+
+    model = SimpleNamespace(sample=sample)
     first = draws(model, layout, encoders, 2, {}, seed=0)[0]
     assert first.pictures["x"].shape == (4, 4) and first.pictures["x"][0, 0] == 1
     assert first.numbers == {"z": [0.0, 0.0]}

@@ -1,0 +1,141 @@
+"""What the compiler emits, trained by the commands on small data: figures, resume, labels, word dropout."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lvspec.cli.main import main
+from lvspec.driver import compile_spec
+from lvspec.train.run import open_run
+
+SPECS = Path(__file__).parents[2] / "specs"
+SUBJECTS, VERBS, OBJECTS = ("cats", "dogs", "birds"), ("see", "like"), ("fish", "grass")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Sentences of a small grammar in two styles, and 8 x 8 bars, with train and held-out parts."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for name, count in (("train", 300), ("dev", 60)):
+        rows = []
+        for _ in range(count):
+            label = ("fish", "grass")[random.integers(2)]
+            words = [random.choice(SUBJECTS), random.choice(VERBS), label] + ["today"] * int(random.integers(3))
+            rows.append((label, " ".join(words)))
+        (tmp_path / f"{name}.txt").write_text("".join(text + "\n" for _, text in rows))
+        (tmp_path / f"{name}.tsv").write_text("".join(f"{label}\t{text}\n" for label, text in rows))
+    pictures = np.zeros((300, 8, 8), np.uint8)
+    for i, picture in enumerate(pictures):
+        picture[:, i % 8] = 16
+    np.savez(tmp_path / "bars.npz", x_train=pictures[:240], x_dev=pictures[240:])
+    return tmp_path
+
+
+def trained(spec: str, *options: str) -> None:
+    assert main(["train", str(SPECS / f"{spec}.yaml"), "--quiet", "--set", "train.batch_size=16", *options]) == 0
+
+
+def figures(capsys, *options: str) -> dict:
+    capsys.readouterr()
+    assert main(["eval", *options, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["figures"]
+    return {(row["quantity"], row["how"]): row["value"] for row in rows}
+
+
+TEXT = ["--data", "train.txt", "--valid", "dev.txt", "--format", "text", "--set", "data.x.min_count=1"]
+
+
+def test_hmm_learns_a_small_grammar_below_the_unigram(here, capsys):
+    trained("hmm", *TEXT, "--set", "sizes.K=6", "--epochs", "8")
+    found = figures(capsys, "runs/hmm")
+    assert found["perplexity", "exact"] < 0.6 * found["perplexity", "unigram (add-one) of x"]
+    model = open_run(here / "runs/hmm", compile_spec).model
+    assert model.K == 6 and model.step > 0
+
+
+def test_vae_of_pictures_beats_independent_pixels(here, capsys):
+    small = ["--set", "sizes.H=32", "--set", "sizes.D=4", "--set", "train.learning_rate=0.01"]
+    trained("vae", "--data", "bars.npz", "--split-dev", "--epochs", "12", *small)
+    found = figures(capsys, "runs/vae", "--samples", "20")
+    sampled = found["log-likelihood", "importance-sampled (S = 20)"]
+    assert sampled > found["ELBO", "bound (ELBO)"] - 0.1
+    assert sampled > found["log-likelihood", "independent pixels of x"]
+    assert main(["sample", "runs/vae", "-n", "2", "--png", "bars.png"]) == 0
+    assert (here / "bars.png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("spec", ["hmm", "sentence_vae"])
+def test_emitted_model_resumes_bit_for_bit(here, spec):
+    if spec == "hmm":
+        data = [*TEXT, "--set", "sizes.K=4"]
+    else:
+        small = (f"sizes.{name}=8" for name in ("E", "H", "D"))
+        data = ["--data", "train.tsv", "--valid", "dev.tsv", *(o for s in small for o in ("--set", s))]
+        data += ["--set", "train.word_dropout=0.3"]
+    trained(spec, *data, "--steps", "20", "--out", "straight")
+    trained(spec, *data, "--steps", "10", "--out", "broken")
+    torch.manual_seed(7)
+    trained(spec, *data, "--steps", "20", "--out", "broken", "--resume")
+    a, b = (open_run(here / name, compile_spec, "last").model.state_dict() for name in ("straight", "broken"))
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+SEMI_SUPERVISED = """\
+lvspec: 1
+name: labelled
+sizes:
+  K: categories(y)
+  V: vocabulary(x)
+plates:
+  t: bag
+params:
+  prior: [K]
+  words: [K, V]
+latent:
+  y: Categorical(logits=prior)
+observed:
+  x[t]: Categorical(logits=words[y])
+data:
+  x:
+    format: tsv
+    column: 2
+  y:
+    column: 1
+train:
+  epochs: 15
+  batch_size: 16
+  learning_rate: 0.1
+"""
+
+
+def test_a_few_labels_name_the_clusters(here, capsys):
+    (here / "labelled.yaml").write_text(SEMI_SUPERVISED)
+    lines = (here / "train.tsv").read_text().splitlines()
+    few = [line if i < 30 else "\t" + line.split("\t")[1] for i, line in enumerate(lines)]
+    (here / "few.tsv").write_text("\n".join(few) + "\n")
+    unlabelled = ["\t" + line.split("\t")[1] for line in (here / "dev.tsv").read_text().splitlines()]
+    (here / "unlabelled.tsv").write_text("\n".join(unlabelled) + "\n")
+    assert main(["train", "labelled.yaml", "--data", "few.tsv", "--valid", "unlabelled.tsv", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["infer", "runs/labelled", "--data", "unlabelled.tsv", "--no-marginals"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    gold = [line.split("\t")[0] for line in (here / "dev.tsv").read_text().splitlines()]
+    symbols = open_run(here / "runs/labelled", compile_spec).encoders["y"].symbols
+    right = [symbols[one["y"]["mode"]] == label for one, label in zip(found, gold, strict=True)]
+    assert sum(right) / len(right) > 0.9
+
+
+def test_sentences_of_a_language_model_end_themselves(here, capsys):
+    small = [o for name in ("E", "H") for o in ("--set", f"sizes.{name}=16")]
+    trained("rnn_lm", *TEXT, *small, "--epochs", "6", "--set", "train.learning_rate=0.02")
+    capsys.readouterr()
+    assert main(["sample", "runs/rnn_lm", "-n", "20"]) == 0
+    sentences = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert len(sentences) == 20
+    assert all("EOS" not in s for s in sentences)
+    assert sum(3 <= len(s) <= 5 for s in sentences) >= 12
