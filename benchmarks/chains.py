@@ -1,0 +1,98 @@
+"""Hand-written references for chains: rescaled probabilities, and the backward algorithm as the gradient.
+
+The state is a matrix (R, C): a step multiplies it by `left`' (R, R) from the left and by `right` (C, C) from the right.
+An ordinary chain has R = 1 and no `left`; three independent chains of K states have R = K², C = K.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class ScaledChain(torch.autograd.Function):
+    """log Z (B,) from start (R, C), left (R, R) or None, right (C, C) and log-likelihoods (T, B, R, C)."""
+
+    @staticmethod
+    def forward(ctx, start, left, right, log_likelihood):
+        T, B, R, C = log_likelihood.shape
+        top = log_likelihood.amax((2, 3), keepdim=True)
+        likelihood = (log_likelihood - top).exp_()
+        alpha = torch.empty_like(likelihood)
+        pushed = alpha if left is None else torch.empty_like(likelihood)
+        norm = likelihood.new_empty(T, B, 1, 1)
+        turned = None if left is None else left.t().expand(B, R, R)
+        torch.mul(likelihood[0], start, out=alpha[0])
+        rows = [x.unbind(0) for x in (alpha, pushed, likelihood, norm)]
+        for t, (now, half, here, c) in enumerate(zip(*rows, strict=True)):
+            if t:
+                torch.mm(rows[0][t - 1].view(B * R, C), right, out=half.view(B * R, C))
+                if turned is not None:
+                    torch.bmm(turned, half, out=now)
+                now.mul_(here)
+            torch.sum(now, (1, 2), keepdim=True, out=c)
+            now.div_(c)
+        ctx.save_for_backward(start, left, right, likelihood, alpha, pushed, norm)
+        return (norm.log() + top).sum((0, 2, 3))
+
+    @staticmethod
+    def backward(ctx, grad):
+        start, left, right, likelihood, alpha, pushed, norm = ctx.saved_tensors
+        T, B, R, C = alpha.shape
+        arriving = likelihood / norm  # becomes beta_t p_t / c_t
+        beta, half = torch.empty_like(alpha), arriving
+        beta[-1] = grad.view(B, 1, 1)
+        spread = None
+        if left is not None:
+            half, spread = torch.empty_like(alpha), left.expand(B, R, R)
+        rows = [x.unbind(0) for x in (arriving, half, beta)]
+        for t in range(T - 1, 0, -1):
+            arrived, between, after = (row[t] for row in rows)
+            arrived.mul_(after)
+            if spread is not None:
+                torch.bmm(spread, arrived, out=between)
+            torch.mm(between.view(B * R, C), right.t(), out=rows[2][t - 1].view(B * R, C))
+        arriving[0].mul_(beta[0])
+        d_right = alpha[:-1].reshape(-1, C).t() @ half[1:].reshape(-1, C)
+        d_left = None
+        if left is not None:
+            flat = [x[1:].reshape(-1, R, C).transpose(0, 1).reshape(R, -1) for x in (pushed, arriving)]
+            d_left = flat[0] @ flat[1].t()
+        return arriving[0].sum(0), d_left, d_right, beta.mul_(alpha)
+
+
+class SymbolScores(torch.autograd.Function):
+    """log softmax(table (K, V))[:, x (N)] as (N, K), zero where mask (N) is; only K normalisers are kept."""
+
+    @staticmethod
+    def forward(ctx, table, x, mask):
+        normaliser = table.logsumexp(1)
+        ctx.save_for_backward(table, normaliser, x, mask)
+        return table.t().index_select(0, x).sub_(normaliser).mul_(mask.unsqueeze(1))
+
+    @staticmethod
+    def backward(ctx, grad):
+        table, normaliser, x, mask = ctx.saved_tensors
+        grad = grad * mask.unsqueeze(1)
+        found = (table - normaliser.unsqueeze(1)).exp_().mul_(-grad.sum(0).unsqueeze(1))
+        return found.index_add_(1, x, grad.t()), None, None
+
+
+def chain_loss(params: dict[str, Tensor], x: Tensor, mask: Tensor) -> Tensor:
+    """-Σ log p(x) of a categorical hidden Markov model."""
+    B, T = x.shape
+    scores = SymbolScores.apply(params["E"], x.t().reshape(-1), mask.t().reshape(-1)).view(T, B, 1, -1)
+    return -ScaledChain.apply(params["pi"].softmax(-1).unsqueeze(0), None, params["A"].softmax(-1), scores).sum()
+
+
+def factorial_loss(params: dict[str, Tensor], x: Tensor) -> Tensor:
+    """-Σ log p(x) of three chains whose means add up, unit scale, without the density's constant."""
+    W = params["W"]
+    K, D = W.shape[1:]
+    means = (W[0][:, None, None] + W[1][None, :, None] + W[2]).reshape(-1, D)
+    turned = x.transpose(0, 1)
+    scores = turned @ means.t() - means.square().sum(1) * 0.5 - turned.square().sum(-1, keepdim=True) * 0.5
+    start, step = params["pi"].softmax(-1), params["A"].softmax(-1)
+    first = torch.kron(torch.kron(start[0], start[1]), start[2]).view(K * K, K)
+    scores = scores.reshape(*scores.shape[:2], K * K, K)
+    return -ScaledChain.apply(first, torch.kron(step[0], step[1]), step[2], scores).sum()

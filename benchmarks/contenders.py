@@ -1,0 +1,60 @@
+"""The emitted modules as contenders: `contenders(case) -> {name: callable}`, a step as `emitted.emitted_step` has it.
+
+A case has `workload`, `cfg`, `data` (the batch) and `params` (leaf tensors); steps return (summed loss, gradients).
+"""
+
+from __future__ import annotations
+
+import math
+
+from benchmarks.emitted import Binding, emitted_step
+
+BINDINGS = {
+    "W1": Binding("chain", {"K": "K", "V": "V"}, {"pi": "start", "A": "transition", "E": "emission"}),
+    "W2": Binding("bag_mixture", {"K": "K", "V": "V"}, {"pi": "prior", "E": "words"}),
+    "W3": Binding(
+        "image_vae",
+        {"P": "D", "H": "H", "D": "Z"},
+        {"enc": "hidden", "mu": "location", "ls": "log_scale", "d1": "decoder.0", "d2": "decoder.2"},
+        seed=7,
+    ),
+    "W4": Binding(
+        "sentence_vae",
+        {"V": "V", "E": "E", "H": "H", "D": "Z"},
+        {"emb": "words", "enc": "reader", "dec": "writer", "mu": "location", "ls": "log_scale", "out": "output"},
+        begin=("emb.weight", 1),
+        seed=7,
+    ),
+    "W5": Binding("discrete_vae", {"P": "D", "H": "H", "M": "P", "K": "K"}, {"enc": "encoder", "dec": "decoder"}),
+    "W8": Binding(
+        "factorial_chain",
+        {"L": "L", "K": "K", "D": "D"},
+        {"pi": "start", "A": "transition", "W": "mean"},
+        constant=lambda cfg: 0.5 * cfg["D"] * cfg["B"] * cfg["T"] * math.log(2 * math.pi),
+    ),
+}
+STOCHASTIC = {"W5"}  # draws of its own: losses and gradients agree in expectation only
+
+
+def batch_of(case) -> dict:
+    """The case's data as a batch: x, and the lengths of its sequences."""
+    data = case.data
+    if case.workload == "W2":
+        return {"x": data["tok"]}
+    if "lens" in data:
+        return {"x": data["x"], "t": data["lens"]}
+    if "mask" in data:
+        return {"x": data["x"], "t": data["mask"].sum(1)}
+    return {"x": data["x"]}
+
+
+def contenders(case) -> dict:
+    binding = BINDINGS.get(case.workload)
+    if binding is None:
+        return {}
+    if case.workload in STOCHASTIC and hasattr(case, "no_agree"):
+        case.no_agree.add("lvspec")
+    cfg = dict(case.cfg)
+    if case.workload == "W8":
+        cfg["D"] = case.data["x"].shape[-1]
+    return {"lvspec": emitted_step(binding, cfg, batch_of(case), case.params)}

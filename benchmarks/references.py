@@ -1,0 +1,78 @@
+"""Hand-written references: what a person who knows the tricks would write for each model. All losses are sums."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class BagScores(torch.autograd.Function):
+    """Σ over each bag's words of log softmax(table (K, V))[:, word], from words (B, N): (B, K)."""
+
+    @staticmethod
+    def forward(ctx, table, words):
+        normaliser = table.logsumexp(1)
+        ctx.save_for_backward(table, normaliser, words)
+        return functional.embedding_bag(words, table.t().contiguous(), mode="sum") - words.shape[1] * normaliser
+
+    @staticmethod
+    def backward(ctx, grad):
+        table, normaliser, words = ctx.saved_tensors
+        N = words.shape[1]
+        found = (table - normaliser.unsqueeze(1)).exp_().mul_(-N * grad.sum(0).unsqueeze(1))
+        hits = torch.zeros(table.shape[1], table.shape[0])
+        hits.index_add_(0, words.reshape(-1), grad.repeat_interleave(N, 0))
+        return found.add_(hits.t()), None
+
+
+def mixture_loss(params: dict[str, Tensor], words: Tensor) -> Tensor:
+    """-Σ log Σ_z p(z) Π p(x_t | z)."""
+    return -(params["pi"].log_softmax(-1) + BagScores.apply(params["E"], words)).logsumexp(1).sum()
+
+
+def gaussian_kl(loc: Tensor, log_scale: Tensor) -> Tensor:
+    """Σ KL(N(loc, scale²) ‖ N(0, 1))."""
+    return 0.5 * (loc.square() + (2 * log_scale).exp() - 2 * log_scale - 1).sum()
+
+
+def image_vae_loss(net: nn.ModuleDict, x: Tensor) -> Tensor:
+    """-ELBO of a VAE with a Bernoulli decoder, one draw."""
+    torch.manual_seed(7)
+    hidden = net["enc"](x).relu()
+    loc, log_scale = net["mu"](hidden), net["ls"](hidden)
+    z = loc + log_scale.exp() * torch.randn_like(loc)
+    logits = net["d2"](net["d1"](z).relu())
+    return functional.binary_cross_entropy_with_logits(logits, x, reduction="sum") + gaussian_kl(loc, log_scale)
+
+
+def sentence_vae_loss(net: nn.ModuleDict, x: Tensor, lens: Tensor, mask: Tensor) -> Tensor:
+    """-ELBO of a sentence VAE; only real words reach the softmax. Word 1 stands before the first."""
+    torch.manual_seed(7)
+    B, T = x.shape
+    states = net["enc"](net["emb"](x))[0][torch.arange(B), lens - 1]
+    loc, log_scale = net["mu"](states), net["ls"](states)
+    z = loc + log_scale.exp() * torch.randn_like(loc)
+    before = functional.pad(x[:, :-1], (1, 0), value=1)
+    hidden = net["dec"](torch.cat([net["emb"](before), z.unsqueeze(1).expand(-1, T, -1)], -1))[0]
+    return functional.cross_entropy(net["out"](hidden[mask]), x[mask], reduction="sum") + gaussian_kl(loc, log_scale)
+
+
+def discrete_vae_loss(net: nn.ModuleDict, x: Tensor, M: int, K: int, S: int) -> Tensor:
+    """-ELBO of M categorical latents with a uniform prior: score function, leave-one-out over S draws."""
+    B = len(x)
+    log_q = net["enc"](x).view(B, M, K).log_softmax(-1)
+    z = torch.multinomial(log_q.detach().exp().view(-1, K), S, replacement=True).view(B, M, S).permute(2, 0, 1)
+    first, last = net["dec"][0], net["dec"][2]
+    rows = z + K * torch.arange(M)  # a one-hot vector times a matrix is a sum of its rows
+    hidden = functional.embedding_bag(rows.reshape(-1, M), first.weight.t(), mode="sum").view(S, B, -1) + first.bias
+    costs = functional.binary_cross_entropy_with_logits(
+        last(hidden.relu()), x.expand(S, *x.shape), reduction="none"
+    ).sum(-1)
+    signal = costs.detach()
+    advantage = (signal - signal.mean(0)) * (S / (S - 1))
+    log_z = log_q.expand(S, B, M, K).gather(-1, z.unsqueeze(-1)).sum((2, 3))
+    score = (advantage * log_z).mean(0).sum()
+    return costs.mean(0).sum() + (log_q.exp() * (log_q + math.log(K))).sum() + score - score.detach()

@@ -1,0 +1,129 @@
+"""The workloads: sizes, one batch, leaf parameters, and the reference's step. The same numbers in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import chains, references
+
+CHAINS = {"W1-small": (32, 40, 16, 1000), "W1-mid": (32, 40, 64, 10000), "W1-large": (16, 100, 256, 10000)}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """workload: kind. name: kind and size. cfg: sizes. data: the batch. params: leaf tensors. loss: the reference's."""
+
+    workload: str
+    name: str
+    cfg: dict
+    data: dict
+    params: dict[str, Tensor]
+    loss: Callable[[], Tensor] = field(repr=False)
+
+
+def leaves(seed: int, **shapes: tuple[int, ...]) -> dict[str, Tensor]:
+    """Standard normal leaf tensors."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(*shape, generator=generator).requires_grad_() for name, shape in shapes.items()}
+
+
+def ragged(seed: int, B: int, T: int, V: int) -> dict[str, Tensor]:
+    """Random symbols with lengths between T/2 and T; the first sequence is full."""
+    generator = torch.Generator().manual_seed(seed)
+    lens = torch.randint(T // 2, T + 1, (B,), generator=generator)
+    lens[0] = T
+    return {
+        "x": torch.randint(2, V, (B, T), generator=generator),
+        "lens": lens,
+        "mask": torch.arange(T) < lens.unsqueeze(1),
+    }
+
+
+def chain(name: str) -> Workload:
+    B, T, K, V = CHAINS[name]
+    data, params = ragged(1, B, T, V), leaves(2, pi=(K,), A=(K, K), E=(K, V))
+    mask = data["mask"].float()
+    cfg = {"B": B, "T": T, "K": K, "V": V}
+    return Workload("W1", name, cfg, data, params, lambda: chains.chain_loss(params, data["x"], mask))
+
+
+def mixture(name: str) -> Workload:
+    B, K, V, N = 256, 50, 10000, 100
+    words = torch.randint(V, (B, N), generator=torch.Generator().manual_seed(3))
+    params = leaves(4, pi=(K,), E=(K, V))
+    cfg = {"B": B, "K": K, "V": V, "N": N}
+    return Workload("W2", name, cfg, {"tok": words}, params, lambda: references.mixture_loss(params, words))
+
+
+def images(B: int, P: int) -> Tensor:
+    return (torch.rand(B, P, generator=torch.Generator().manual_seed(5)) < 0.3).float()
+
+
+def image_vae(name: str) -> Workload:
+    B, D, H, Z = 128, 784, 400, 20
+    x = images(B, D)
+    torch.manual_seed(6)
+    layers = {"enc": (D, H), "mu": (H, Z), "ls": (H, Z), "d1": (Z, H), "d2": (H, D)}
+    net = nn.ModuleDict({key: nn.Linear(*sizes) for key, sizes in layers.items()})
+    cfg = {"B": B, "D": D, "H": H, "Z": Z}
+    return Workload("W3", name, cfg, {"x": x}, dict(net.named_parameters()), lambda: references.image_vae_loss(net, x))
+
+
+def sentence_vae(name: str) -> Workload:
+    V, E, H, Z, B, T = 10000, 256, 256, 32, 32, 30
+    data = ragged(7, B, T, V)
+    torch.manual_seed(8)
+    net = nn.ModuleDict(
+        {
+            "emb": nn.Embedding(V, E),
+            "enc": nn.LSTM(E, H, batch_first=True),
+            "dec": nn.LSTM(E + Z, H, batch_first=True),
+            "mu": nn.Linear(H, Z),
+            "ls": nn.Linear(H, Z),
+            "out": nn.Linear(H, V),
+        }
+    )
+    cfg = {"V": V, "E": E, "H": H, "Z": Z, "B": B, "T": T}
+    params = dict(net.named_parameters())
+    return Workload("W4", name, cfg, data, params, lambda: references.sentence_vae_loss(net, **data))
+
+
+def discrete_vae(name: str) -> Workload:
+    B, D, H, P, K, S = 64, 784, 256, 10, 20, 4
+    x = images(B, D)
+    torch.manual_seed(9)
+    net = nn.ModuleDict(
+        {
+            "enc": nn.Sequential(nn.Linear(D, H), nn.ReLU(), nn.Linear(H, P * K)),
+            "dec": nn.Sequential(nn.Linear(P * K, H), nn.ReLU(), nn.Linear(H, D)),
+        }
+    )
+    cfg = {"B": B, "D": D, "H": H, "P": P, "K": K, "S": S}
+    params = dict(net.named_parameters())
+    return Workload("W5", name, cfg, {"x": x}, params, lambda: references.discrete_vae_loss(net, x, P, K, S))
+
+
+def factorial(name: str) -> Workload:
+    B, T, L, K, D = 16, 40, 3, 8, 10
+    x = 2 * torch.randn(B, T, D, generator=torch.Generator().manual_seed(10))
+    params = leaves(11, pi=(L, K), A=(L, K, K), W=(L, K, D))
+    cfg = {"B": B, "T": T, "L": L, "K": K}
+    return Workload("W8", name, cfg, {"x": x}, params, lambda: chains.factorial_loss(params, x))
+
+
+MAKERS = {
+    **dict.fromkeys(CHAINS, chain),
+    "W2": mixture,
+    "W3": image_vae,
+    "W4": sentence_vae,
+    "W5": discrete_vae,
+    "W8": factorial,
+}
+
+
+def make(name: str) -> Workload:
+    return MAKERS[name](name)
