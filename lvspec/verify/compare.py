@@ -9,6 +9,7 @@ from torch import nn
 
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec
+from lvspec.verify.ancestral import sample_check
 from lvspec.verify.averages import averaged_gradient, exact_gradient
 from lvspec.verify.chance import weight_check, z_check
 from lvspec.verify.deterministic import (
@@ -16,6 +17,7 @@ from lvspec.verify.deterministic import (
     bound_checks,
     exact_checks,
     hidden_variants,
+    log_prob_check,
     posterior_checks,
     scored,
     weighted_batch,
@@ -40,7 +42,7 @@ def verify(
     checks = deterministic(subject, seed, thorough)
     if scored(subject):
         checks += averages(subject)
-    if draws and plan.sampled:
+    if draws:
         checks += chances(subject, draws, seed)
     return Report(spec.name, subject.sizes, seed, tuple(checks))
 
@@ -55,7 +57,8 @@ def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
         checks += attempt("objective, weighted", lambda: compare(subject, weighted, ", weighted"))
         for about, batch in hidden_variants(subject, seed):
             checks += attempt(f"objective{about}", lambda b=batch, a=about: compare(subject, b, a))
-        if exact and subject.spec.of_role("latent"):
+        if subject.spec.of_role("latent") and not subject.plan.sampled:
+            checks += attempt("log_prob", lambda: [log_prob_check(subject)])
             checks += attempt("posterior", lambda: posterior_checks(subject))
     return checks
 
@@ -88,11 +91,15 @@ def _average(subject: Subject, name: str, row: int) -> Check:
 
 def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
     """What needs many draws, where the expectation is known."""
+    tests = [("z of the frequencies of samples", lambda: [sample_check(subject, draws, seed)])]
+    if subject.plan.sampled:
+        tests = [
+            ("z of the mean gradient", lambda: [z_check(subject, scored(subject), 0, draws, seed)]),
+            ("z of the mean importance weight", lambda: [weight_check(subject, 0, draws, seed)]),
+            *tests,
+        ]
     checks = []
-    for name, check in (
-        ("z of the mean gradient", lambda: [z_check(subject, scored(subject), 0, draws, seed)]),
-        ("z of the mean importance weight", lambda: [weight_check(subject, 0, draws, seed)]),
-    ):
+    for name, check in tests:
         try:
             checks += attempt(name, check)
         except (TooMany, NotNumerable) as reason:

@@ -46,6 +46,7 @@ class Instance:
     networks: tuple[Network, ...] = ()
     draws: Mapping[str, Tensor] = field(default_factory=dict)
     noisy: frozenset[str] = frozenset()  # latents whose draws are base noise, not values
+    generative: bool = False  # whether finite observations that are missing and read by nothing are named too
     planned: Mapping[str, str] | None = None  # the treatments that the draws are laid out for, where others are tried
 
     @staticmethod
@@ -224,7 +225,11 @@ class World:
         """Every site of the latents, or of the observed variables, in the spec's order; what is missing and read
         by nothing sums to one and is left out."""
         sites = [(v.name, at) for v in self.spec.variables if v.role == role for at in self.sites(v.plates)]
-        return [s for s in sites if role == "latent" or self.is_given(*s) or s[0] in self._read]
+        return [s for s in sites if role == "latent" or self.is_given(*s) or self._is_named(s[0])]
+
+    def _is_named(self, observed: str) -> bool:
+        named = self.instance.generative and self.variables[observed].type.support.finite
+        return named or observed in self._read
 
     @cached_property
     def _read(self) -> set[str]:

@@ -1,0 +1,92 @@
+"""Are draws of `model.sample` draws of the model? Frequencies of every site and pair of sites against brute force.
+
+    p(z_1 = i, x_2 = j) = Σ over all joint assignments with z_1 = i, x_2 = j of Π p(site | parents)
+
+Only for models whose latents are finite; what is observed counts where it has few values.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import combinations
+from statistics import NormalDist
+
+import torch
+from torch import Tensor
+
+from lvspec.verify.chance import FALSE_ALARM, repeated
+from lvspec.verify.enumerate import assignments, joint_terms, table
+from lvspec.verify.report import Check
+from lvspec.verify.subject import Subject
+from lvspec.verify.world import Site, TooMany, World
+
+EXPECTED = 20  # cells with fewer expected draws are not looked at: no normal law holds there
+LENGTH = 2  # sites of every ragged plate
+
+
+def sample_check(subject: Subject, draws: int, seed: int) -> Check:
+    """The largest |z| of a cell's frequency over all sites and pairs of sites."""
+    spec = subject.spec
+    if any(not v.type.support.finite for v in spec.of_role("latent")) or any(p.within for p in spec.plates):
+        raise TooMany("a latent is not finite, or a plate is nested")
+    lengths = {p.name: LENGTH for p in spec.plates if p.ragged}
+    given = _given(subject, draws, lengths)
+    sites, rows, weights = _exact(subject, given, lengths)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        found = subject.model.sample(draws, given=given, lengths=lengths)
+    worst, cells = 0.0, 0
+    codes = [_codes(found[name], at) for name, at in sites]
+    exact = [torch.tensor([_code(row[i]) for row in rows]) for i in range(len(sites))]
+    for pair in [(i, i) for i in range(len(sites))] + list(combinations(range(len(sites)), 2)):
+        z, looked_at = _largest_z([codes[i] for i in pair], [exact[i] for i in pair], weights)
+        worst, cells = max(worst, z), cells + looked_at
+    bound = NormalDist().inv_cdf(1 - FALSE_ALARM / (2 * max(cells, 1)))
+    return Check("z of the frequencies of samples", worst, bound, f"{draws} draws, {cells} cells")
+
+
+def _given(subject: Subject, draws: int, lengths: dict[str, int]) -> dict[str, Tensor]:
+    """What the first example brings along, cut to the short lengths."""
+    names = [v.name for v in subject.spec.of_role("given")]
+    batch = {n: v for n, v in repeated(subject, 0, draws).items() if n in names}
+    for variable in subject.spec.of_role("given"):
+        for axis, plate in enumerate(variable.plates, start=1):
+            if plate in lengths:
+                batch[variable.name] = batch[variable.name].narrow(axis, 0, lengths[plate])
+    return batch
+
+
+def _exact(subject: Subject, given: dict[str, Tensor], lengths: dict[str, int]):
+    """Every joint assignment of latents and finite observations, with its probability."""
+    batch = {**given, **{p: torch.tensor([n]) for p, n in lengths.items()}}
+    instance = replace(subject.instance(batch).treating(), treatments={}, generative=True)
+    world = World(instance, 0)
+    sites: list[Site] = world.hidden()
+    rows = assignments(world, sites)
+    return sites, rows, table(world, sites, rows, joint_terms(world)).sum(1).exp().detach()
+
+
+def _codes(values: Tensor, at: tuple[int, ...]) -> Tensor:
+    """One integer for the value of each draw at a site; several event axes are read as digits."""
+    flat = values[(slice(None), *at)].reshape(len(values), -1).long()
+    return (flat * 64 ** torch.arange(flat.shape[1])).sum(1)
+
+
+def _code(value: object) -> int:
+    flat = torch.tensor(value).reshape(-1)
+    return int((flat * 64 ** torch.arange(len(flat))).sum())
+
+
+def _largest_z(found: list[Tensor], exact: list[Tensor], weights: Tensor) -> tuple[float, int]:
+    """max |frequency − p| in standard errors over the cells of one or two sites, and how many cells."""
+    drawn, possible = (c[0] + 64**6 * c[1] for c in (found, exact))
+    worst, cells = 0.0, 0
+    for cell in possible.unique():
+        p, n = float(weights[possible == cell].sum()), len(drawn)
+        if n * min(p, 1 - p) < EXPECTED:
+            continue
+        frequency = float((drawn == cell).double().mean())
+        worst, cells = max(worst, abs(frequency - p) / math.sqrt(p * (1 - p) / n)), cells + 1
+    strangers = ~torch.isin(drawn, possible)
+    return (math.inf if strangers.any() else worst), cells

@@ -1,0 +1,19 @@
+"""Every spec of the zoo, with the strategies of its real sizes, against brute force at small ones; samples included."""
+
+from pathlib import Path
+
+import pytest
+
+from lvspec.driver import plan_spec, recompile
+from lvspec.verify import pins, render, shrink, verify
+
+SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
+def test_spec_agrees_with_brute_force(path):
+    plan = plan_spec(path)
+    compiled = recompile(plan.spec, shrink(plan.spec), pins(plan))
+    assert [p.strategy for p in compiled.plan.latents] == [p.strategy for p in plan.latents]
+    report = verify(compiled.spec, compiled.plan, compiled.Model, seed=1, draws=20_000)
+    assert report.passed, render(report)
