@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+ALLOWED = "a package whose networks the run's spec may name"
+
 
 def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
@@ -29,6 +31,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", choices=("train", "valid", "test"), help="which part of the run's own data")
     parser.add_argument("--checkpoint", default="best", help="best, last, or step-00000100 (default best)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or auto (default cpu)")
+    parser.add_argument("--allow-module", metavar="PACKAGE", action="append", default=[], help=ALLOWED)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from lvspec.cli import terminal
 from lvspec.cli.eval import add_run_options
 
 
@@ -89,5 +90,5 @@ def _top_words(args: argparse.Namespace, trained, part, latent) -> int:
         )
         return 0
     for k, share, words in rows:
-        print(f"{latent.name} = {k:<4} {share:6.1%}  {' '.join(words)}")
+        print(terminal.visible(f"{latent.name} = {k:<4} {share:6.1%}  {' '.join(words)}"))
     return 0

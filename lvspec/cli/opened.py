@@ -40,7 +40,7 @@ class Part:
 def opened(args: argparse.Namespace) -> tuple[TrainedRun, Part]:
     from lvspec.driver import compile_spec
 
-    trained = open_run(Path(args.run), compile_spec, args.checkpoint, args.device)
+    trained = open_run(Path(args.run), compile_spec, args.checkpoint, args.device, args.allow_module)
     records, name = _records(args, trained, _wanted(trained))
     if not records:
         raise UsageError(f"{name}: no example there")

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from lvspec.cli import terminal
+from lvspec.cli.eval import ALLOWED
 
 
 def add_parser(subparsers) -> None:
@@ -15,6 +16,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("-n", type=int, default=5, help="how many (default 5)")
     parser.add_argument("--length", type=int, help="how many sites, or at most where an end symbol stops them")
     parser.add_argument("--png", metavar="FILE", help="pictures side by side in one PNG file")
+    parser.add_argument("--allow-module", metavar="PACKAGE", action="append", default=[], help=ALLOWED)
     parser.add_argument("--seed", type=int, default=0, help="another seed, other draws (default 0)")
     parser.add_argument("--checkpoint", default="best", help="best, last, or step-00000100 (default best)")
     parser.add_argument("--device", default="cpu", help=argparse.SUPPRESS)
@@ -29,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.n < 1:
         raise UsageError("-n: at least 1")
-    trained = open_run(Path(args.run), compile_spec, args.checkpoint, args.device)
+    trained = open_run(Path(args.run), compile_spec, args.checkpoint, args.device, args.allow_module)
     found = draws(trained.model, trained.layout, trained.encoders, args.n, _lengths(args, trained), args.seed)
     if args.png:
         _write_png(Path(args.png), found)
@@ -73,7 +75,8 @@ def _show(found: list) -> None:
         return
     for one in found:
         shown = {**one.text} or one.numbers
-        print("  ".join(f"{k}: {v}" for k, v in shown.items()) if len(shown) > 1 else next(iter(shown.values()), ""))
+        text = "  ".join(f"{k}: {v}" for k, v in shown.items()) if len(shown) > 1 else next(iter(shown.values()), "")
+        print(terminal.visible(str(text)))
 
 
 def _write_png(path: Path, found: list) -> None:

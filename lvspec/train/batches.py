@@ -46,8 +46,9 @@ def _cut(rows: np.ndarray, sizes: np.ndarray, settings: TrainSettings) -> list[n
     return batches
 
 
-def collate(examples: Sequence[Example], dataset: Dataset) -> Batch:
+def collate(dataset: Dataset, rows: Sequence[int]) -> Batch:
     """The mapping of the module's contract: names -> (B, sites, event), plates -> lengths, `y_observed`, `index`."""
+    examples: list[Example] = [dataset.examples[row] for row in rows]
     batch: Batch = {}
     layout = dataset.layout
     for f in layout.fields:
@@ -60,7 +61,7 @@ def collate(examples: Sequence[Example], dataset: Dataset) -> Batch:
             batch[f"{f.name}_observed"] = torch.from_numpy(_observed(present, examples, f, batch[f.name]))
     for plate in dict.fromkeys(p for f in layout.fields for _, p in layout.ragged(f)):
         batch[plate.name] = torch.from_numpy(_stack([e.lengths.get(plate.name, np.array(0)) for e in examples]))
-    batch["index"] = torch.tensor([e.index for e in examples])
+    batch["index"] = torch.as_tensor(np.asarray(rows, dtype=np.int64))
     return batch
 
 
@@ -108,10 +109,10 @@ def _stack(lengths: list[np.ndarray]) -> np.ndarray:
     return np.stack([np.pad(n, (0, width - len(n))) for n in lengths]).astype(np.int64)
 
 
-def batches(dataset: Dataset, order: Sequence[np.ndarray], start: int = 0) -> Iterator[Batch]:
-    """The batches of an order, from the `start`-th on."""
-    for rows in order[start:]:
-        yield collate([dataset.examples[i] for i in rows], dataset)
+def batches(dataset: Dataset, order: Sequence[np.ndarray]) -> Iterator[Batch]:
+    """The batches of an order, one after the other."""
+    for rows in order:
+        yield collate(dataset, rows)
 
 
 def on_device(batch: Mapping[str, torch.Tensor], device: torch.device) -> Batch:

@@ -121,6 +121,8 @@ def restore_model(model: nn.Module, checkpoint: Checkpoint) -> None:
             raise UsageError(
                 f"{checkpoint.path}: {name} is {tuple(found[name].shape)}, the model's {tuple(value.shape)}"
             )
+        if found[name].dtype != value.dtype:
+            raise UsageError(f"{checkpoint.path}: {name} is {found[name].dtype}, the model's {value.dtype}")
     model.load_state_dict(found)
 
 

@@ -139,9 +139,7 @@ class Training:
         """One gradient step on the next batch; nothing is changed where the loss is not finite."""
         p, order = self.progress, self._order()
         rows = order[p.position]
-        batch = prepared(
-            self.model, collate([self.job.train.examples[i] for i in rows], self.job.train), self.job.device
-        )
+        batch = prepared(self.model, collate(self.job.train, rows), self.job.device)
         rate = self.settings.learning_rate * p.plateau * rate_factor(self.settings, p.step, self.total)
         set_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)

@@ -57,7 +57,7 @@ def posteriors(
     """Examples in batches of alike length; `row` says which one each is."""
     torch.manual_seed(EVALUATION_SEED)
     for rows in sorted_order(dataset, settings):
-        batch = prepared(model, collate([dataset.examples[i] for i in rows], dataset), device)
+        batch = prepared(model, collate(dataset, rows), device)
         with torch.no_grad():
             found = model.posterior(batch)
             answers = {latent.name: _answers(found[latent.name], latent) for latent in latents if latent.name in found}

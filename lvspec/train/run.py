@@ -12,7 +12,7 @@ import hashlib
 import inspect
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -166,11 +166,16 @@ class TrainedRun:
     device: torch.device
 
 
-def open_run(root: Path, compile_spec, which: str = "best", device: str = "cpu") -> TrainedRun:
-    """The trained model of a run directory. compile_spec: the driver's (the trainer does not import the compiler)."""
+def open_run(
+    root: Path, compile_spec, which: str = "best", device: str = "cpu", allow_modules: Sequence[str] = ()
+) -> TrainedRun:
+    """The trained model of a run directory. compile_spec: the driver's (the trainer does not import the compiler).
+
+    allow_modules: packages whose networks the spec may name; a directory cannot allow anything by itself.
+    """
     run = RunDirectory(root)
     config = read_config(run)
-    compiled = compile_spec(run.spec, sizes=config.sizes, overrides=config.infer, allow_modules=config.allow_modules)
+    compiled = compile_spec(run.spec, sizes=config.sizes, overrides=config.infer, allow_modules=tuple(allow_modules))
     if text_hash(compiled.spec.source.text) != config.spec_hash:
         raise UsageError(f"{run.spec}: has been changed since the run was made")
     place = chosen_device(device)

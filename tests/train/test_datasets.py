@@ -97,7 +97,7 @@ def test_real_sequences_are_scaled_and_padded():
     layout = Layout((Field("x", "real", ("t",), (None,)),), (Plate("t", "sequence"),), (("D", "features", "x"),))
     records = [{"x": [[60, 50], [70, -1]]}, {"x": [[60, 60]]}]
     _, dataset = made(records, layout, scale=0.1, shift=-6.0)
-    batch = collate(dataset.examples, dataset)
+    batch = collate(dataset, range(len(dataset)))
     assert batch["x"].shape == (2, 2, 2)
     assert batch["x"].dtype == torch.float32
     torch.testing.assert_close(batch["x"][0], torch.tensor([[0.0, -1.0], [1.0, -6.1]]))
@@ -111,17 +111,17 @@ def test_missing_label_gives_an_observed_mask():
     layout = replace(layout, fields=(*layout.fields, label))
     records = [{"x": "a b", "y": "pos"}, {"x": "a", "y": None}, {"x": "b", "y": "neg"}]
     _, dataset = made(records, layout)
-    batch = collate(dataset.examples, dataset)
+    batch = collate(dataset, range(len(dataset)))
     assert batch["y_observed"].tolist() == [True, False, True]
     assert batch["y"][[0, 2]].tolist() == [1, 0]  # neg before pos
-    alone = collate(dataset.examples[1:2], dataset)
+    alone = collate(dataset, [1])
     assert alone["y"].shape == (1,) and not alone["y_observed"].any()
 
 
 def test_missing_site_is_masked_and_filled():
     layout = layout_of(token_spec())
     _, dataset = made([{"x": ["a", None, "b"]}, {"x": ["a"]}], layout)
-    batch = collate(dataset.examples, dataset)
+    batch = collate(dataset, range(len(dataset)))
     assert batch["x_observed"].tolist() == [[True, False, True], [True, False, False]]
     assert batch["x"][0, 1] == 0
 
@@ -130,7 +130,7 @@ def test_sequences_inside_sequences_have_a_length_each():
     plates = (Plate("d", "sequence"), Plate("t", "sequence", within="d"))
     layout = Layout((Field("x", "symbol", ("d", "t"), (), None, "x"),), plates, (("V", "vocabulary", "x"),))
     _, dataset = made([{"x": ["a b", "c"]}, {"x": ["a b c d"]}], layout)
-    batch = collate(dataset.examples, dataset)
+    batch = collate(dataset, range(len(dataset)))
     assert batch["x"].shape == (2, 2, 4)
     assert batch["d"].tolist() == [2, 1]
     assert batch["t"].tolist() == [[2, 1], [4, 0]]

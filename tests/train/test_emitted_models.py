@@ -1,6 +1,9 @@
 """What the compiler emits, trained by the commands on small data: figures, resume, labels, word dropout."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +142,28 @@ def test_sentences_of_a_language_model_end_themselves(here, capsys):
     assert len(sentences) == 20
     assert all("EOS" not in s for s in sentences)
     assert sum(3 <= len(s) <= 5 for s in sentences) >= 12
+
+
+TRAIN_ONCE = "import sys; from lvspec.cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+
+def test_another_hash_seed_gives_the_same_run(here):
+    """Two processes with differently ordered sets: the same vocabulary, the same weights, the same module."""
+    command = [sys.executable, "-c", TRAIN_ONCE, "train", str(SPECS / "hmm.yaml"), *TEXT, "--steps", "8", "--quiet"]
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([*command, "--out", seed], check=True, env=environment, stdout=subprocess.DEVNULL)
+    for name in ("vocabulary.json", "hmm.py", "checkpoints/best.safetensors"):
+        assert (here / "1" / name).read_bytes() == (here / "2" / name).read_bytes()
+
+
+def test_a_run_cannot_allow_modules_by_itself(here, capsys):
+    trained("hmm", *TEXT, "--steps", "2", "--allow-module", "somewhere")
+    spec = here / "runs/hmm/spec.yaml"
+    config = json.loads((here / "runs/hmm/config.json").read_text())
+    assert config["allow_modules"] == ["somewhere"]
+    text = spec.read_text().replace("observed:", "networks:\n  spy: Module(somewhere.Spy, K)\nobserved:")
+    spec.write_text(text)
+    assert main(["eval", "runs/hmm"]) in (1, 2)
+    assert "somewhere" in capsys.readouterr().err
+    assert "somewhere" not in sys.modules

@@ -91,7 +91,7 @@ def test_exact_figures_say_so_and_bounds_are_labelled():
     _, encoders, dataset = data(["a a b", "a", "b a"])
     model = HMM(V=3)
     rows = evaluate(model, dataset, encoders, TrainSettings(batch_size=2), CPU, training=3).rows()
-    batch = model.prepare(collate(dataset.examples, dataset))
+    batch = model.prepare(collate(dataset, range(len(dataset))))
     expected = model(batch).log_prob.mean().item()
     assert rows[0]["how"] == "exact" and rows[0]["value"] == pytest.approx(expected, rel=1e-6)
     perplexity = next(r for r in rows if r["quantity"] == "perplexity")
