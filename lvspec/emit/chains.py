@@ -56,7 +56,7 @@ def _without_local_latents(elimination, component: list[str], factors: list[Fact
     for group in elimination.components(local, factors):
         touched = [f for f in factors if elimination.touches(f, group)]
         rest = [f for f in factors if not elimination.touches(f, group)]
-        values = [masked(elimination.low, elimination.settled(f), f.mask if f.own is None else None) for f in touched]
+        values = [masked(elimination.low, elimination.settled(f), f.observed_mask) for f in touched]
         value = elimination.contraction(group, values)
         name = "log_sum_" + "_".join(dict.fromkeys(latent_of(a) for a in group))
         factors = [*rest, Factor(name, elimination.low.scope.assign(name, value))]
@@ -97,7 +97,7 @@ def _potentials(elimination, interface: Interface, stays: list[Factor], lead: tu
     """Everything that a site's own state decides, (lead, T, state), 0 where sites do not count."""
     low = elimination.low
     full = (*lead, interface.plate, *interface.after)
-    values = [masked(low, elimination.settled(f), f.mask if f.own is None else None) for f in stays]
+    values = [masked(low, elimination.settled(f), f.observed_mask) for f in stays]
     tilts = [(a, elimination.tilt_of(a, ("B", *low.order.sort(elimination.plates(a)), a))) for a in interface.order]
     if not values:
         values = [Value("self.zero", ())]
@@ -117,13 +117,12 @@ def _potentials(elimination, interface: Interface, stays: list[Factor], lead: tu
         if not total.code.isidentifier()
         else total.with_(axes=full)
     )
-    if elimination.tilted:
-        for axis, tilt in tilts:
-            low.scope.line(f'if "{latent_of(axis)}" in tilt:')
-            low.scope.indent += 1
-            added = low.scope.assign(f"tilt_{latent_of(axis)}", masked(low, tilt, f"{interface.plate}.mask"))
-            low.scope.line(f"{total.code} = {total.code} + {align(added, full).code}")
-            low.scope.indent -= 1
+    for axis, tilt in tilts:
+        low.scope.line(f'if "{latent_of(axis)}" in tilt:')
+        low.scope.indent += 1
+        added = low.scope.assign(f"tilt_{latent_of(axis)}", masked(low, tilt, f"{interface.plate}.mask"))
+        low.scope.line(f"{total.code} = {total.code} + {align(added, full).code}")
+        low.scope.indent -= 1
     return total
 
 
@@ -264,7 +263,10 @@ def _call(elimination, lead, plate, start, operands, potentials, steps, openings
     ]
     if openings:
         arguments.append(f"openings={tuple_of([tuple_of([v.code for v in row]) for row in openings])}")
-    arguments.append(f"semiring={elimination.semiring}")
+    semiring = elimination.semiring
+    if len(lead) > 1 and semiring == "semiring":
+        semiring = f"{low.scope.use('merge_semiring')}(semiring, {shape})"
+    arguments.append(f"semiring={semiring}")
     if normalized:
         arguments.append("normalized=True")
     code = f"{low.scope.use('chain')}({', '.join(arguments)})"

@@ -21,6 +21,9 @@ from lvspec.ir.expr import Apply, Dist, Expr
 SNAKE = {"StudentT": "student_t", "LogNormal": "log_normal", "OneHotCategorical": "one_hot_categorical"}
 
 
+LONG = 60  # characters of an argument from which on it gets a name of its own
+
+
 def snake(family: str) -> str:
     return SNAKE.get(family, family.lower())
 
@@ -41,7 +44,7 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
     """Arguments by value; probs become logits. `fuse` keeps a final linear layer apart."""
     values, head = [], None
     for argument, expr in dist.arguments:
-        if fuse and argument == "logits" and _is_linear(low, expr):
+        if fuse and dist.family == "Categorical" and argument == "logits" and _is_linear(low, expr):
             network = low.networks[expr.network]
             head = (low.lower(expr.args[0]), network)
             values.append(Value("", head[0].axes, (network.arguments[1],), draws=head[0].draws))
@@ -50,6 +53,8 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
         if argument == "probs":
             function = "logits_from_probs" if "ategorical" in dist.family else "bernoulli_logits_from_probs"
             value = value.with_(code=f"{low.scope.use(function)}({value.code})", binds=ATOM)
+        if len(value.code) > LONG:
+            value = low.scope.assign(f"{argument}_{name}", value)
         values.append(value)
     return Term(dist, tuple(values), head)
 
@@ -188,16 +193,16 @@ def _states_only(low: Lowering, term: Term) -> bool:
 
 def _gaussian_table(low: Lowering, term: Term, value: Value) -> Value:
     axes, _, (loc, scale) = low.broadcast(*term.arguments)
-    loc, scale = (
-        v.with_(code=f"self.zero + {v.code}", binds=SUM)  # a number becomes a tensor
-        if not v.axes and not v.shape
-        else v
-        if v.code.isidentifier()
-        else low.scope.assign(f"{n}_table", v)
-        for n, v in (("loc", loc), ("scale", scale))
-    )
+    loc, scale = _table(low, "loc", loc), _table(low, "scale", scale)
     code = f"{low.scope.use('normal_table')}({value.code}, {loc.code}, {scale.code})"
     return Value(code, (*value.axes, *axes), draws=join_draws(value, *term.arguments))
+
+
+def _table(low: Lowering, name: str, value: Value) -> Value:
+    """An argument of a table of densities under a name of its own; a number becomes a tensor."""
+    if not value.axes and not value.shape:
+        return value.with_(code=f"self.zero + {value.code}", binds=SUM)
+    return value if value.code.isidentifier() else low.scope.assign(f"{name}_table", value)
 
 
 def _sum_event(value: Value, consumed: int = 0) -> Value:

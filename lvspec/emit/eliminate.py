@@ -11,7 +11,7 @@ Obermeyer et al. 2019, "Tensor variable elimination for plated factor graphs".
 from __future__ import annotations
 
 from lvspec.emit.chains import chain_sum
-from lvspec.emit.factors import Factor, bindings, reduce_plates
+from lvspec.emit.factors import Factor, bindings, masked, reduce_plates
 from lvspec.emit.lower import Lowering
 from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws, lag_of, latent_of, shift_axis
 from lvspec.errors import InternalError
@@ -20,12 +20,12 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class Elimination:
-    """Sums the given axes out of the factors. `tilted`: whether questions may tilt the latents (posterior)."""
+    """Sums the given axes out of the factors, under the semiring of that name. A dictionary `tilt` is in scope:
+    what is known of a latent, or asked about it, is added to its log-factors."""
 
-    def __init__(self, low: Lowering, tilted: bool):
+    def __init__(self, low: Lowering, semiring: str = "semiring"):
         self.low = low
-        self.tilted = tilted
-        self.semiring = "semiring" if tilted else low.scope.use("LOG")
+        self.semiring = semiring
 
     def plates(self, axis: str) -> frozenset[str]:
         latent = self.low.spec.variable(latent_of(axis))
@@ -45,9 +45,7 @@ class Elimination:
             remaining = later
         low = self.low
         values = [reduce_plates(low, f.value, set(), f.mask) for f in factors]
-        axes_left, _, aligned = low.broadcast(*values)
-        code = " + ".join(v.code for v in aligned)
-        return Value(code, axes_left, (), 0 if len(values) > 1 else ATOM, draws=join_draws(*values))
+        return low.plus(values)
 
     def touches(self, factor: Factor, axes: list[str]) -> bool:
         return any(shift_axis(a, -lag_of(a)) in axes for a in factor.axes if self.low.order.is_enumerated(a))
@@ -76,7 +74,7 @@ class Elimination:
         if any(lag_of(a) for f in factors for a in f.axes if low.order.is_enumerated(a)):
             value = chain_sum(self, component, factors)
         else:
-            value = self.contraction(component, [self.settled(f) for f in factors])
+            value = self.contraction(component, [masked(self.low, self.settled(f), f.observed_mask) for f in factors])
         needed = {p for a in later if any(self.touches(f, [a]) for f in factors) for p in self.plates(a)}
         value = reduce_plates(low, value, needed)
         name = "log_sum_" + "_".join(dict.fromkeys(latent_of(a) for a in component))
@@ -108,8 +106,8 @@ class Elimination:
         values = [low.scope.assign("log_factor", v) if not v.code.isidentifier() else v for v in values]
         values = self.tilt(component, values)
         if len(component) == 1:
-            axes, _, aligned = low.broadcast(*values)
-            total = Value(" + ".join(v.code for v in aligned), axes, (), 0, draws=join_draws(*values))
+            total = low.plus(values)
+            axes = total.axes
             if len(values) > 1:
                 total = low.scope.assign(f"log_joint_{latent_of(component[0])}", total)
             at = axes.index(component[0]) - len(axes)
@@ -119,8 +117,6 @@ class Elimination:
 
     def tilt(self, component: list[str], values: list[Value]) -> list[Value]:
         """Adds what a question (or a given value) adds to each latent's log-factor."""
-        if not self.tilted:
-            return values
         values = list(values)
         for axis in component:
             full = ("B", *(p for p in self.low.order.sort(self.plates(axis))), axis)

@@ -7,7 +7,7 @@ from itertools import product
 
 from lvspec.emit.densities import Term, log_density, lower_term
 from lvspec.emit.lower import Lowering
-from lvspec.emit.value import ATOM, Value, align, dim, latent_of
+from lvspec.emit.value import ATOM, Value, align, dim, latent_of, select
 from lvspec.ir.spec import Clause, Variable
 
 
@@ -24,6 +24,11 @@ class Factor:
     initial: tuple[Value, ...] = ()
     mask: str | None = None
     own: str | None = None
+
+    @property
+    def observed_mask(self) -> str | None:
+        """The mask, for what is observed; a summed latent's own factor sums to one where there is no site."""
+        return self.mask if self.own is None else None
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -49,32 +54,32 @@ def mask_of(low: Lowering, variable: Variable) -> str | None:
 
 def factors_of(low: Lowering, variable: Variable, fuse: bool = True) -> list[Factor]:
     """The factors of one random variable: one, or one for each site of its unrolled plates."""
-    factors = []
+    return [factor_at(low, variable, sites, fuse) for sites in bindings(low, variable)]
+
+
+def factor_at(low: Lowering, variable: Variable, sites: tuple[int, ...], fuse: bool = True) -> Factor:
+    """The factor at the bound sites."""
+    target = low.root(variable.name)
+    label = "log_" + "_".join([variable.name, *map(str, sites)])
     ragged = [p for p in variable.plates if low.spec.plate(p).ragged]
     bag = ragged[0] if len(ragged) == 1 and variable.role == "observed" and not variable.initial else None
-    for sites in bindings(low, variable):
-        target = low.root(variable.name)
-        label = "log_" + "_".join([variable.name, *map(str, sites)])
 
-        def density(clause: Clause, name: str) -> Value:
-            def lower(c: Clause) -> Value:
-                term = lower_term(low, c.body, variable.name, fuse)
-                return log_density(low, term, target, variable.name, _bag(low, term, bag))
+    def density(clause: Clause, name: str) -> Value:
+        def lower(c: Clause) -> Value:
+            term = lower_term(low, c.body, variable.name, fuse)
+            return log_density(low, term, target, variable.name, _bag(low, term, bag))
 
-            value = low.with_bindings(clause, lower)
-            return low.scope.assign(name, value)
+        return low.scope.assign(name, low.with_bindings(clause, lower))
 
-        initial = tuple(density(c, f"{label}_at_{c.initial}") for c in variable.initial)
-        value = density(variable.general, label)
-        if variable.role == "observed" and not ragged:
-            value = low.scope.assign(f"{label}_sites", masked(low, value, f"{variable.name}.mask"))
-            factors.append(Factor(variable.name, value, initial, None))
-            continue
-        if bag is not None and bag not in value.axes:
-            factors.append(Factor(variable.name, value, (), None, target.enumerated))
-            continue
-        factors.append(Factor(variable.name, value, initial, mask_of(low, variable), target.enumerated))
-    return factors
+    initial = tuple(density(c, f"{label}_at_{c.initial}") for c in variable.initial)
+    value = density(variable.general, label)
+    if variable.role == "observed" and len(variable.plates) != len(ragged[:1]):
+        value = low.scope.assign(f"{label}_sites", masked(low, value, f"{variable.name}.mask"))
+        initial = tuple(masked(low, v, f"{variable.name}.mask") for v in initial)
+        return Factor(variable.name, value, initial)
+    if bag is not None and bag not in value.axes:
+        return Factor(variable.name, value)
+    return Factor(variable.name, value, initial, mask_of(low, variable), target.enumerated)
 
 
 def _bag(low: Lowering, term: Term, bag: str | None) -> str | None:
@@ -89,18 +94,28 @@ def mask_axes(low: Lowering, entry: str) -> tuple[str, ...]:
     """The axes of a mask in the batch, `"x.mask"` or `"t.mask"`."""
     owner = entry.partition(".")[0]
     variable = next((v for v in low.spec.variables if v.name == owner), None)
-    ragged = [owner] if variable is None else [p for p in variable.plates if low.spec.plate(p).ragged]
-    if not ragged:
-        return ("B",)
-    within = low.spec.plate(ragged[-1]).within
-    return ("B", within, ragged[-1]) if within else ("B", ragged[-1])
+    if variable is not None:
+        return ("B", *(p for p in variable.plates if p not in low.bound))
+    within = low.spec.plate(owner).within
+    return ("B", within, owner) if within else ("B", owner)
+
+
+def mask_value(low: Lowering, entry: str) -> Value:
+    """The mask as a value, at the bound sites of unrolled plates."""
+    owner = entry.partition(".")[0]
+    variable = next((v for v in low.spec.variables if v.name == owner), None)
+    value = Value(f'batch["{entry}"]', ("B", *variable.plates) if variable is not None else mask_axes(low, entry))
+    for plate in value.axes:
+        if plate in low.bound:
+            value = select(value, plate, str(low.bound[plate]))
+    return value
 
 
 def masked(low: Lowering, value: Value, entry: str | None) -> Value:
     """The value with 0 at the sites that do not count."""
-    if entry is None or mask_axes(low, entry)[-1] not in value.axes:
+    if entry is None:
         return value
-    mask = Value(f'batch["{entry}"]', mask_axes(low, entry))
+    mask = mask_value(low, entry)
     axes = low.order.union(value, mask)
     code = f"{low.scope.use('real_sites')}({align(value, axes).code}, {align(mask, axes, 0).code})"
     return value.with_(code=code, axes=axes, binds=ATOM)

@@ -28,18 +28,31 @@ def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: li
         if variable.role != "guide" or variable.name not in (*enumerated, *sampled):
             continue
         latent = plan.spec.variable(variable.name)
+        if variable.name in sampled:
+            _draw(program, plan, latent, guide, scored)
+            continue
         for sites in bindings(low, latent):
             label = "_".join([variable.name, *map(str, sites)])
             term = low.with_bindings(variable.general, lambda c: _named(program, lower_term(low, c.body, label), label))
             guide.terms[(variable.name, sites)] = term
-            if variable.name in enumerated:
-                axis = axis_of(variable.name, sites)
-                target = Value("", axes=(axis,), integer=True, enumerated=axis)
-                value = program.scope.assign(f"log_q_{label}", log_density(low, term, target, variable.name))
-                guide.log_q[axis] = _known_table(program, latent, value, axis)
-        if variable.name in sampled:
-            _draw(program, plan, latent, guide, scored)
+            axis = axis_of(variable.name, sites)
+            target = Value("", axes=(axis,), integer=True, enumerated=axis)
+            value = program.scope.assign(f"log_q_{label}", log_density(low, term, target, variable.name))
+            guide.log_q[axis] = _known_table(program, latent, value, axis)
     return guide
+
+
+def at_bound(low, value: Value) -> Value:
+    """A value at the sites of unrolled plates that are being written."""
+    for plate in value.axes:
+        if plate in low.bound:
+            value = select(value, plate, str(low.bound[plate]))
+    return value
+
+
+def bound_term(low, term: Term) -> Term:
+    """A q-factor of a sampled latent at those sites."""
+    return Term(term.dist, tuple(at_bound(low, v) for v in unfused(low, term).arguments))
 
 
 def _named(program: Program, term: Term, label: str) -> Term:
@@ -55,7 +68,11 @@ def _named(program: Program, term: Term, label: str) -> Term:
 def _draw(program: Program, plan: Plan, latent, guide: Guide, scored: set[str]) -> None:
     """`z ~ q`: base noise through the reparameterization, or a draw whose score enters the loss."""
     low, scope, name = program.low, program.scope, latent.name
-    term = unfused(low, guide.terms[(name, ())])
+    factor = next(v for v in plan.guide if v.name == name and v.role == "guide")
+    unrolled, low.unrolled = low.unrolled, ()  # all sites are drawn at once
+    term = low.with_bindings(factor.general, lambda c: _named(program, lower_term(low, c.body, name), name))
+    guide.terms[(name, ())] = term = unfused(low, term)
+    low.unrolled = unrolled
     family = FAMILIES[term.dist.family]
     arguments = [low.concrete(v) for v in term.arguments]
     rank = len(latent.type.shape) + (1 if family.name in ("Categorical",) else 0)

@@ -17,6 +17,7 @@ from lvspec.emit.value import (
     ALL,
     ATOM,
     FROM,
+    PRODUCT,
     SUM,
     UNARY,
     AxisOrder,
@@ -299,6 +300,14 @@ class Lowering:
         axes = self.order.union(*values)
         rank = max(len(v.shape) for v in values)
         return axes, rank, [align(v, axes, rank) for v in values]
+
+    def plus(self, values: list[Value]) -> Value:
+        """Σ of the values over their common axes."""
+        axes, _, aligned = self.broadcast(*values)
+        if len(aligned) == 1:
+            return aligned[0].with_(axes=axes)
+        code = " + ".join(v.at(PRODUCT) for v in aligned)
+        return Value(code, axes, values[0].shape, SUM, draws=join_draws(*values))
 
     def _Apply(self, expr: Apply) -> Value:
         network = self.networks[expr.network]

@@ -15,6 +15,6 @@ def log_marginal(plan: Plan, imports: set[str], collapsed: list[str]) -> list[st
     factors = [
         f for v in plan.spec.variables if v.role == "observed" or v.name in collapsed for f in factors_of(low, v)
     ]
-    total = Elimination(low, tilted=True).run(factors, collapsed_axes(low, collapsed))
+    total = Elimination(low).run(factors, collapsed_axes(low, collapsed))
     scope.line(f"return {total.code}", scope.shape_comment(total))
     return program.text()

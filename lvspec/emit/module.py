@@ -254,8 +254,8 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
     rows += wrap(f"batch = fill_missing(batch, {', '.join(readable)}, latents={{{', '.join(axes)}}})", 2)
     masks = []
     for variable in spec.of_role("observed"):
-        ragged = [p for p in variable.plates if spec.plate(p).ragged]
-        masks.append(f'"{variable.name}": ' + (f'"{ragged[-1]}"' if ragged else "None"))
+        plates = "".join(f'"{p}", ' for p in variable.plates)
+        masks.append(f'"{variable.name}": ({plates[:-1] if len(variable.plates) == 1 else plates[:-2]})')
     rows += wrap(f"batch = observed_sites(batch, {{{', '.join(masks)}}})", 2)
     imports.update(("fill_missing", "observed_sites"))
     anchor = next(v for v in spec.variables if v.role in ("observed", "given") and not v.outside_batch)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from lvspec.emit.densities import analytic_kl, log_density, lower_term, unfused
 from lvspec.emit.eliminate import Elimination, collapsed_axes
-from lvspec.emit.factors import Factor, bindings, factors_of, mask_of, masked, reduce_plates
-from lvspec.emit.guide import Guide, given_values, write_guide
+from lvspec.emit.factors import Factor, bindings, factor_at, factors_of, mask_of, masked, reduce_plates
+from lvspec.emit.guide import Guide, at_bound, bound_term, extent_code, given_values, write_guide
 from lvspec.emit.program import Program
 from lvspec.emit.value import ALL, ATOM, FROM, SUM, Value, align, axis_of, join_draws, lag_of, latent_of, shift_axis
 from lvspec.ir.plan import Plan
@@ -73,7 +73,10 @@ class Objective:
                 costs.extend(found)
                 collapsed.extend(moved)
         if collapsed:
-            value = Elimination(self.low, tilted=False).run(collapsed, collapsed_axes(self.low, self.collapsed))
+            sizes = ", ".join(f"{n}={self.low.size(self.plan.spec.variable(n).type.support.cardinality)}" for n in self.collapsed)
+            self.scope.line(f"tilt = {self.scope.use('evidence')}(batch, self.zero, {sizes})", "what is known of summed latents")
+            summing = Elimination(self.low, self.scope.use("LOG"))
+            value = summing.run(collapsed, collapsed_axes(self.low, self.collapsed))
             costs.append(Cost(None, self.scope.assign("log_marginal", value)))
         return costs
 
@@ -105,13 +108,13 @@ class Objective:
                         SUM,
                         draws=join_draws(log_q, log_p[position]),
                     )
-                    value = self.scope.assign(f"kl_{variable.name}", value)
                 else:
                     value = log_q
+                value = self.scope.assign(f"kl_{variable.name}", self.at_every_site(variable, value))
                 found.append(Cost(variable.name, value, mask_of(self.low, variable)))
             return found, moved
         for sites in bindings(self.low, variable):
-            q = guide.terms[(variable.name, sites)]
+            q = bound_term(self.low, guide.terms[(variable.name, ())])
 
             def kl(clause):
                 return analytic_kl(self.low, q, unfused(self.low, lower_term(self.low, clause.body, variable.name)))
@@ -121,11 +124,21 @@ class Objective:
             ]
             value = self.joined(variable, values)
             label = "_".join([variable.name, *map(str, sites)])
-            value = self.scope.assign(f"kl_{label}", value)
+            value = self.scope.assign(f"kl_{label}", self.at_every_site(variable, value))
             if variable.type.support.finite:
                 value = self.known_divergence(variable, value, guide)
             found.append(Cost(variable.name, value, mask_of(self.low, variable)))
         return found, moved
+
+    def at_every_site(self, variable, value: Value) -> Value:
+        """A divergence that does not vary over some plate of its latent counts once per site all the same."""
+        plates = [p for p in variable.plates if p not in self.low.unrolled and p not in value.axes]
+        if not plates:
+            return value
+        axes = self.low.order.sort({*value.axes, *plates, *(() if variable.outside_batch else ("B",))})
+        shape = ", ".join(extent_code(self.program, a) if a not in value.axes else "1" for a in axes)
+        code = f"{self.scope.use('spread')}({align(value, axes).code}, ({shape}{',' if len(axes) == 1 else ''}), self.zero)"
+        return value.with_(code=code, axes=axes, binds=ATOM)
 
     def known_divergence(self, variable, value: Value, guide: Guide) -> Value:
         """KL(δ_z ‖ p) = -log p(z) where the batch gives z."""
@@ -133,7 +146,8 @@ class Objective:
         _, observed = given_values(self.program, variable)
         scope.line(f'if "{variable.name}" in batch:')
         scope.indent += 1
-        log_p = self.expected_sites(factors_of(low, variable, fuse=False)[0], guide)
+        sites = tuple(low.bound[p] for p in variable.plates if p in low.bound)
+        log_p = self.expected_sites(factor_at(low, variable, sites, fuse=False), guide)
         if "S" in log_p.axes and "S" not in value.axes:  # what is given is the same in every draw
             log_p = log_p.with_(
                 code=f"{log_p.at(ATOM)}.mean({log_p.axes.index('S')})",
@@ -217,8 +231,8 @@ class Objective:
     def total(self, costs: list[Cost], guide: Guide, name: str) -> Value:
         """The sum of costs per example, averaged over draws."""
         values = [self.settled(c, guide) for c in costs] or [Value("self.zero", ())]
-        axes, _, aligned = self.low.broadcast(*values)
-        total = Value(" + ".join(v.code for v in aligned), axes, (), SUM if len(values) > 1 else ATOM)
+        total = self.low.plus(values)
+        axes = total.axes
         if "S" in axes:
             total = Value(f"{total.at(ATOM)}.mean(0)", tuple(a for a in axes if a != "S"))
         if "B" not in total.axes:  # a global latent, or a prior that no example changes
@@ -262,8 +276,8 @@ class Objective:
         scope.line()
         scope.comment("score terms: leave-one-out over draws; their value is zero, their gradient is the estimator's")
         terms = [self.score(name, costs, guide, weighted) for name in latents]
-        axes, _, aligned = self.low.broadcast(*terms)
-        total = Value(" + ".join(v.code for v in aligned), axes, (), SUM if len(terms) > 1 else ATOM)
+        total = self.low.plus(terms)
+        axes = total.axes
         score = scope.assign("score", total.with_(code=f"{total.at(ATOM)}.mean(0)", axes=axes[1:]), own=True)
         return f"{objective} + {score.code} - {score.code}.detach()"
 

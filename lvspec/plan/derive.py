@@ -50,6 +50,8 @@ def derive_guide(spec: Spec, latent: Variable) -> tuple[Variable, tuple[Network,
     features = [
         f for v in spec.of_role("observed") + spec.of_role("given") for f in _read(spec, v, latent, sequence, networks)
     ]
+    if not features:
+        features = [Call("onehot", (Number(0),), type=Type((Dim.of(1),)))]
     joined = features[0] if len(features) == 1 else _call("concat", features, _width(features), features[0].type.plates)
     family = GUIDE_FAMILY[latent.type.support.kind]
     heads = HEADS[family]
@@ -110,7 +112,7 @@ def _read(spec: Spec, x: Variable, latent: Variable, sequence: str | None, netwo
         return []
     ragged = [p for p in x.plates if spec.plate(p).ragged]
     if len(ragged) > 1:
-        return []
+        return [_over_all(spec, x, latent, networks)]
     shared = tuple(p for p in x.plates if p in latent.plates and not spec.plate(p).ragged)
     rest = tuple(p for p in x.plates if p not in shared and not spec.plate(p).ragged)
     sites = tuple(Here(p) if p in shared else Stretch(p, "whole") for p in x.plates)
@@ -121,6 +123,17 @@ def _read(spec: Spec, x: Variable, latent: Variable, sequence: str | None, netwo
     if reach is None:
         return [value]
     return [_summary(spec, x, value, reach, sequence, networks)]
+
+
+def _over_all(spec: Spec, x: Variable, latent: Variable, networks: list[Network]) -> Expr:
+    """x on nested plates: its mean over those that the latent does not have, innermost first."""
+    value: Expr = VariableRef(x.name, tuple(Here(p) for p in x.plates), type=x.type.with_(plates=x.plates))
+    value = _as_vector(spec, x, value, networks)
+    for plate in reversed(x.plates):
+        if plate not in latent.plates:
+            plates = tuple(p for p in value.type.plates if p != plate)
+            value = Call("mean", (value,), over=plate, type=value.type.with_(plates=plates))
+    return value
 
 
 def _as_vector(spec: Spec, x: Variable, value: Expr, networks: list[Network]) -> Expr:
@@ -144,8 +157,9 @@ def _summary(spec: Spec, x: Variable, value: Expr, reach: Reach, sequence: str |
     if not spec.plate(reach.plate).ordered and sequence != reach.plate:
         return Call("mean", (value,), type=Type((size,), REAL, plates))
     per_site = sequence == reach.plate
-    network = Network(f"scan_{x.name}", "BiLSTM" if per_site else "LSTM", (size, Dim.of(WIDTH)), derived=True)
-    networks.append(network)
+    network = Network(f"{'sites' if per_site else 'scan'}_{x.name}", "BiLSTM" if per_site else "LSTM", (size, Dim.of(WIDTH)), derived=True)
+    if network not in networks:
+        networks.append(network)
     out = Dim.of(WIDTH) * (2 if per_site else 1)
     states = Apply(network.name, (), (value,), type=Type((out,), REAL, plates, reach))
     if per_site:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.batch import along, masked_max
+from lvspec.runtime.semiring import TemperedSemiring, tempered
 
 
 def concat(*parts: Tensor) -> Tensor:
@@ -70,14 +71,17 @@ def real_sites(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, x, 0.0)
 
 
-def observed_sites(batch: dict, plates: dict[str, str | None]) -> dict:
-    """The batch with `"x.mask"`, the sites of x that count: within the lengths of its plate, and observed."""
+def observed_sites(batch: dict, plates: dict[str, tuple[str, ...]]) -> dict:
+    """The batch with `"x.mask"`, the sites of x that count: within the lengths of its plates, and observed."""
     batch = dict(batch)
-    for name, plate in plates.items():
-        rows = torch.ones(len(batch[name]), dtype=torch.bool, device=batch[name].device)
-        mask, observed = rows if plate is None else batch[f"{plate}.mask"], batch.get(f"{name}_observed")
-        if observed is not None and observed.dim() > mask.dim():
-            mask = mask.reshape(*mask.shape, *[1] * (observed.dim() - mask.dim()))
+    for name, axes in plates.items():
+        shape = batch[name].shape[: 1 + len(axes)]
+        mask = torch.ones(shape, dtype=torch.bool, device=batch[name].device)
+        for position, plate in enumerate(axes):
+            inside = batch.get(f"{plate}.mask")
+            if inside is not None:  # (B, T), or (B, D, T) where its parent is the axis before
+                mask = mask & along(inside, mask, position + 1)
+        observed = batch.get(f"{name}_observed")
         batch[f"{name}.mask"] = mask if observed is None else mask & observed
     return batch
 
@@ -189,6 +193,14 @@ def pin_first(x: Tensor, size: int) -> Tensor:
 def merge_lead(x: Tensor, lead: tuple[int, ...]) -> Tensor:
     """Leading axes, broadcast to `lead`, as one."""
     return x.expand(*lead, *x.shape[len(lead) :]).flatten(0, len(lead) - 1)
+
+
+def merge_semiring(semiring, lead: tuple[int, ...]):
+    """The semiring for merged leading axes: a temperature per example is repeated over the others."""
+    if not isinstance(semiring, TemperedSemiring):
+        return semiring
+    beta = semiring.beta.reshape(-1, *[1] * (len(lead) - 1))
+    return tempered(beta.expand(lead).flatten())
 
 
 def categorical_shared(logits: Tensor, x: Tensor) -> Tensor:

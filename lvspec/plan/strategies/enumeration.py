@@ -9,7 +9,7 @@ from __future__ import annotations
 from lvspec.plan.claims import Claim, Declined, View, over_budget
 from lvspec.plan.model import finite_reason, reach_reason, unrolled_by, without_engine
 from lvspec.plan.price import price_sum
-from lvspec.ir.reads import LAG
+from lvspec.ir.reads import HERE, LAG
 
 NAME = "enumeration"
 
@@ -37,6 +37,40 @@ def _collapsed(view: View, name: str) -> Claim | Declined:
     return Claim("collapsed", True, f"{values} values, summed exactly within the budget", component.cost)
 
 
+def _inside_a_sum(view: View, latent) -> str | None:
+    """Why an average under q would stand inside a log-sum that runs over the latent's own sites, or None.
+
+    E_q(w_1..w_T) log Σ_z Π_t p(x_t | z_t, w_t) does not split over t: there w is drawn instead.
+    """
+    model = view.model
+    for reader, _ in model.readers_of(latent.name):
+        for read in model.reads[reader.name]:
+            component = view.collapsible.get(read.name)
+            if component is None or over_budget(model, component.cost):
+                continue
+            kept = set(model.spec.variable(read.name).plates) - {component.chain}
+            if not set(latent.plates) - set(component.unrolled) <= kept:
+                return f"{read.name} is summed out along sites of {latent.name} in one factor with it, so q({latent.name}) is drawn"
+    return None
+
+
+def _carried(view: View, latent) -> str | None:
+    """Why a draw that is made once per value of the latent cannot be read as it is, or None.
+
+    A latent whose q reads this one carries its axis; where other sites of that latent are read, each would
+    need a value of its own.
+    """
+    model = view.model
+    for name, reads in model.guide_reads.items():
+        if not any(r.name == latent.name for r in reads):
+            continue
+        others = [r for _, r in model.readers_of(name)] + [r for rs in model.guide_reads.values() for r in rs if r.name == name]
+        for read in others:
+            if any(read.way(p)[0] != HERE for p in latent.plates):
+                return f"q({name}) reads {latent.name}, and other sites of {name} are read together"
+    return None
+
+
 def _under_guide(view: View, latent) -> Claim | Declined:
     model, name = view.model, latent.name
     if latent.outside_batch:
@@ -46,6 +80,9 @@ def _under_guide(view: View, latent) -> Claim | Declined:
         return Declined(reason)
     if any(way == LAG for r in model.guide_reads[name] for _, way, _ in r.ways):
         return Declined(f"q({name}) reads an earlier site: structured guides have no engine yet")
+    reason = _inside_a_sum(view, latent) or _carried(view, latent)
+    if reason:
+        return Declined(reason)
     unrolled = unrolled_by(model, {name})
     cost = price_sum(model, (name,), unrolled)
     reason = over_budget(model, cost)
