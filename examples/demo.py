@@ -61,7 +61,7 @@ def english() -> str:
     title("1. A hidden Markov model of English")
     parts = demo_data.write_text(FOLDER)
     counts = ", ".join(f"{len(lines)} {name}" for name, lines in parts.items())
-    print(f"sentences of Python's documentation ({counts}), such as.\n  {' '.join(parts['heldout'][2])}")
+    print(f"sentences of Python's documentation ({counts}), such as\n  {' '.join(parts['heldout'][2])}")
     compiled("english_hmm")
     figures = trained("english_hmm", "txt")
     print("\nThe induced states, each with its share of the text and the words that it explains best:")
