@@ -20,6 +20,7 @@ from lvspec.verify.deterministic import (
     log_prob_check,
     posterior_checks,
     scored,
+    weight_checks,
     weighted_batch,
 )
 from lvspec.verify.expectation import NotNumerable
@@ -60,6 +61,8 @@ def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
         if subject.spec.of_role("latent") and not subject.plan.sampled:
             checks += attempt("log_prob", lambda: [log_prob_check(subject)])
             checks += attempt("posterior", lambda: posterior_checks(subject))
+        if subject.plan.sampled:
+            checks += attempt("log importance weights", lambda: weight_checks(subject))
     return checks
 
 

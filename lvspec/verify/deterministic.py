@@ -10,7 +10,7 @@ from torch import Tensor
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec
 from lvspec.verify.draw import RUBBISH, random_column
-from lvspec.verify.enumerate import log_marginal, posterior
+from lvspec.verify.enumerate import log_marginal, log_weights, posterior
 from lvspec.verify.report import Check, gradient_error, relative_error
 from lvspec.verify.subject import Subject, mean_loss
 from lvspec.verify.world import reads
@@ -45,8 +45,9 @@ def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
         Check(f"ELBO{about}", relative_error(objective.elbo, torch.stack([b.elbo for b in bounds])), VALUE),
         Check(f"ELBO = reconstruction − Σ KL{about}", relative_error(parts, objective.elbo), VALUE),
     ]
-    # of a partly given latent only the sum is defined: whether log p counts as its KL is a convention
-    for name in [n for n in objective.kl if all(n in b.kl for b in bounds) and n not in batch]:
+    # where latents are partly given, whether a log p counts as a KL is a convention: only the sum is compared
+    given = any(v.name in batch for v in subject.spec.of_role("latent"))
+    for name in [n for n in objective.kl if all(n in b.kl for b in bounds) and not given]:
         expected = torch.stack([b.kl[name] for b in bounds])
         checks.append(Check(f"KL of {name}{about}", relative_error(objective.kl[name], expected), VALUE))
     if scored(subject):
@@ -70,6 +71,14 @@ def log_prob_check(subject: Subject) -> Check:
     summed = subject.instance().treating(**{v.name: "collapsed" for v in subject.spec.of_role("latent")})
     found = subject.model.log_prob(dict(subject.batch))
     return Check("log_prob", relative_error(found, log_marginal(summed)), VALUE)
+
+
+def weight_checks(subject: Subject) -> list[Check]:
+    """The importance weights at fixed draws."""
+    batch, samples = subject.model.prepare(dict(subject.batch)), subject.plan.samples
+    found = subject.model.log_weights(batch, dict(subject.draws), samples)[0]
+    expected = [log_weights(subject.instance(), row, samples) for row in range(subject.rows)]
+    return [Check("log importance weights", relative_error(found, torch.stack(expected, 1)), VALUE)]
 
 
 def posterior_checks(subject: Subject, draws: int = 2000) -> list[Check]:

@@ -170,6 +170,20 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
     return Bound(value, kl)
 
 
+def log_weights(instance: Instance, row: int, samples: int) -> Tensor:
+    """log Σ_c p(x, c, z) / q(z | c) at each sample's draws, c all that is summed: (S,)."""
+    world = World(instance, row)
+    summed = with_treatment(world, "enumerated") + with_treatment(world, "collapsed")
+    drawn = with_treatment(world, "sampled")
+    rows = assignments(world, summed)
+    terms = joint_terms(world) + [lambda s=s: -world.log_q(*s) for s in drawn]
+    found = []
+    for sample in range(samples):
+        world.memory.assignment[SAMPLE] = sample
+        found.append(torch.logsumexp(table(world, summed, rows, terms).sum(1), 0))
+    return torch.stack(found)
+
+
 def _prior(world: World, site: Site, enumerated: list[Site], outer: list, collapsed: list[Site]) -> Tensor | None:
     """log p of a guided site under each assignment of the enumerated ones; None where it depends on collapsed
     latents, so that it stands inside their sum and the site has no KL of its own."""

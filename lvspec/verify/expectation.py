@@ -6,16 +6,16 @@ p(x)    = Σ_n w_n Σ_c p(x, c | z(n))        z(n): the latents at the nodes und
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 import numpy
 import torch
 from torch import Tensor
 
-from lvspec.verify.enumerate import assignments, joint_terms, one_sample, table
+from lvspec.verify.enumerate import one_sample
 from lvspec.verify.subject import Subject
-from lvspec.verify.world import SAMPLE, World
+from lvspec.verify.world import World
 
 NODES = {1: (64, 40), 2: (14, 9)}  # nodes for each number, by how many there are; fewer, to see the error
 GAUSSIAN = ("Normal", "LogNormal")
@@ -94,35 +94,3 @@ def expected_objective(subject: Subject, scored: list[str], row: int, fewer: boo
         subject.weighted(one_sample(world, n, analytic)) * weight for n, weight in enumerate(found.log_weights.exp())
     ]
     return torch.stack(values).sum()
-
-
-def log_evidence(subject: Subject, row: int) -> Tensor:
-    """log p(x) of one example: finite latents summed, Gaussian ones integrated under their prior."""
-    found = nodes(subject, row)
-    plain = {v.name: "collapsed" for v in subject.spec.of_role("latent") if v.type.support.finite}
-    priors = tuple(replace(v, role="guide") for v in subject.spec.of_role("latent") if v.name not in plain)
-    if any(v.general.body.family not in GAUSSIAN for v in priors):
-        raise NotNumerable("a prior that is no Gaussian")
-    instance = replace(subject.instance(draws=_unconditional(subject, found.draws)), guide=priors)
-    world = World(replace(instance.treating(**plain), planned=None), row)
-    return torch.logsumexp(torch.stack([w + _at_node(world, n) for n, w in enumerate(found.log_weights)]), 0)
-
-
-def _unconditional(subject: Subject, draws: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Draws whose layout has no axes of parents summed under the guide."""
-    for name, value in draws.items():
-        variable = subject.spec.variable(name)
-        if value.dim() != 2 + len(variable.plates) + len(variable.type.shape):
-            raise NotNumerable(f"{name} is drawn once for each value of its parents")
-    return draws
-
-
-def _at_node(world: World, node: int) -> Tensor:
-    """log Σ_c p(x, c | z(node))."""
-    world.memory.assignment[SAMPLE] = node
-    drawn = {n for n, t in world.instance.treatments.items() if t == "sampled"}
-    sites = [s for s in world.hidden() if s[0] not in drawn]
-    every = world.random_sites("latent") + world.random_sites("observed")
-    rows = assignments(world, sites)
-    terms = joint_terms(world, [s for s in every if s[0] not in drawn or world.is_given(*s)])
-    return torch.logsumexp(table(world, sites, rows, terms).sum(1), 0)

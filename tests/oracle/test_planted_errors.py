@@ -52,9 +52,9 @@ PLANTED = {
     ),
     # enumeration under a written guide
     "naive_bayes_amortized: no KL": ("naive_bayes_amortized", swap(r'elbo = (\w+) - kl\["z"\]', r"elbo = \1")),
-    "naive_bayes_amortized: KL the wrong way round": (
+    "naive_bayes_amortized: the KL's ratio upside down": (
         "naive_bayes_amortized",
-        swap(r"categorical_kl\((\w+), ([\w.]+)\)", r"categorical_kl(\2.expand_as(\1), \1)"),
+        swap(r"log_q_z - log_z", "log_z - log_q_z"),
     ),
     # dynamic programming
     "hmm: the transition is transposed": ("hmm", swap(r"self\.transition\b(?! =)\.log", "self.transition.mT.log")),
