@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.categorical import categorical_rows
+from lvspec.runtime.operators import OP_NAMESPACE
 from lvspec.runtime.semiring import full_precision, plain_arithmetic
 
 ROWS = 128  # rows of logits at a time: more lose the cache, fewer lose the matrix product
@@ -102,11 +103,54 @@ class HeadScores(torch.autograd.Function):
             return (*head_gradient(hidden, weight, bias, targets, kept, grad.contiguous()), None, None)
 
 
+def head_operator():
+    """head_scores as one opaque operator of a compiled graph, which would else unroll every block."""
+    arguments = "Tensor hidden, Tensor weight, Tensor? bias, Tensor targets"
+    value = torch.library.custom_op(
+        f"{OP_NAMESPACE}::head_scores", head_scores, mutates_args=(), schema=f"({arguments}) -> Tensor"
+    )
+    gradient = torch.library.custom_op(
+        f"{OP_NAMESPACE}::head_gradient",
+        head_gradient_list,
+        mutates_args=(),
+        schema=f"({arguments}, Tensor grad) -> Tensor[]",
+    )
+    value.register_fake(lambda hidden, weight, bias, targets: hidden.new_empty(targets.shape))
+    gradient.register_fake(
+        lambda hidden, weight, bias, targets, grad: [
+            x.new_empty(x.shape) for x in (hidden, weight, bias) if x is not None
+        ]
+    )
+
+    def keep(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    def backward(ctx, grad):
+        hidden, weight, bias, targets = ctx.saved_tensors
+        d_hidden, d_weight, *d_bias = gradient(hidden, weight, bias, targets, grad.contiguous())
+        return d_hidden, d_weight, d_bias[0] if d_bias else None, None
+
+    value.register_autograd(backward, setup_context=keep)
+    return value
+
+
+def head_gradient_list(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, grad: Tensor
+) -> list[Tensor]:
+    """head_gradient without what is not there."""
+    return [d for d in head_gradient(hidden, weight, bias, targets, None, grad) if d is not None]
+
+
+HEAD_OPERATOR = head_operator()
+
+
 def scored_rows(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, enumerated: bool) -> Tensor:
     """log softmax(hidden @ weight.T + bias) at each row's targets, (M, R), by the way that suits the size."""
     entries = hidden.shape[0] * weight.shape[0]
     if entries <= PLAIN_ENTRIES:
         return plain_head(hidden, weight, bias, targets)
+    if torch.compiler.is_compiling():
+        return HEAD_OPERATOR(hidden, weight, bias, targets)
     learns = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (hidden, weight, bias))
     keep = learns and not enumerated and entries <= KEPT_ENTRIES
     return HeadScores.apply(hidden, weight, bias, targets, keep)

@@ -74,6 +74,42 @@ def log_messages(
     return messages
 
 
+def summed_to(flow: Tensor, union: str, axes: str, shape: tuple[int, ...]) -> Tensor:
+    """flow, whose axes are `union`, summed to the axes `axes` of a tensor of this shape (extents of one are sums too)."""
+    gone = tuple(i for i, a in enumerate(union) if a not in axes)
+    left = [a for a in union if a in axes]
+    found = flow.sum(gone) if gone else flow
+    return found.permute(*[left.index(a) for a in axes]).sum_to_size(shape)
+
+
+def log_step_gradient(
+    message: Tensor, factor: Tensor, after: Tensor, grad: Tensor, step: Step
+) -> tuple[Tensor, Tensor]:
+    """d / d (message, factor) of one step: the share that each term has of its sum."""
+    union = "B" + step.output + step.summed
+    both = over_axes(message, "B" + step.message, union) + over_axes(factor, "B" + step.factor, union)
+    ends = [1] * len(step.summed)
+    total, flow = after.reshape(*after.shape, *ends), grad.reshape(*grad.shape, *ends)
+    impossible = total == -torch.inf
+    flow = (both - total.masked_fill(impossible, 0.0)).exp_().masked_fill_(impossible, 0.0) * flow
+    d_message = summed_to(flow, union, "B" + step.message, message.shape)
+    return d_message, summed_to(flow, union, "B" + step.factor, factor.shape)
+
+
+def site_gradient(
+    message: Tensor, factors: list[Tensor], steps: tuple[Step, ...], grad: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """d / d (message, factors) of the steps into one site, whose messages are computed again."""
+    passed = [message]
+    for factor, step in zip(factors, steps, strict=True):
+        passed.append(log_step(passed[-1], factor, step, LOG))
+    found: list[Tensor] = []
+    for i in reversed(range(len(steps))):
+        grad, d_factor = log_step_gradient(passed[i], factors[i], passed[i + 1], grad, steps[i])
+        found.insert(0, d_factor)
+    return grad, found
+
+
 def log_gradient(
     messages: Tensor,
     start: Tensor,
@@ -83,29 +119,25 @@ def log_gradient(
     steps: tuple[Step, ...],
     grad: Tensor,
 ) -> tuple[Tensor, Tensor, list[tuple[Tensor, ...]]]:
-    """d log Z / d (start, potentials, factors) from stored messages (T, B, ...): one site's graph at a time.
+    """d log Z / d (start, potentials, factors) from stored messages (T, B, ...): one site's products at a time.
 
     A tape of T steps would hold T tensors of batch times states squared; here there is one.
     """
+    states = [1] * (messages.dim() - 2)
     d_potentials = torch.zeros_like(potentials)
     d_factors = [tuple(torch.zeros_like(f) for f in row) for row in factors]
-    end = messages[-1].detach().requires_grad_()
-    with torch.enable_grad():
-        total = log_sum_exp(end, tuple(range(1, end.dim())))
-    (flowing,) = torch.autograd.grad(total, end, grad)
+    end = messages[-1]
+    total = log_sum_exp(end, tuple(range(1, end.dim()))).reshape(-1, *states)
+    impossible = total == -torch.inf
+    flow = (end - total.masked_fill(impossible, 0.0)).exp().masked_fill(impossible, 0.0) * grad.reshape(-1, *states)
     for t in range(potentials.shape[1] - 1, 0, -1):
-        row, into = row_at(factors, t), row_at(d_factors, t)
-        here = None if mask is None else mask[:, t]
-        leaves = [messages[t - 1], potentials[:, t]]
-        leaves += [factor_at(f, step, t) for f, step in zip(row, steps, strict=True)]
-        with torch.enable_grad():
-            leaves = [x.detach().requires_grad_() for x in leaves]
-            after = site_step(leaves[0], leaves[2:], leaves[1], steps, here, LOG)
-        flowing, d_potentials[:, t], *found = torch.autograd.grad(after, leaves, flowing)
-        for d, f, step in zip(into, found, steps, strict=True):
+        here = None if mask is None else mask[:, t].reshape(-1, *states)
+        inner = flow if here is None else flow.masked_fill(~here, 0.0)
+        d_potentials[:, t] = inner
+        row = [factor_at(f, step, t) for f, step in zip(row_at(factors, t), steps, strict=True)]
+        before, found = site_gradient(messages[t - 1], row, steps, inner)
+        for d, f, step in zip(row_at(d_factors, t), found, steps, strict=True):
             factor_at(d, step, t).add_(f)
-    with torch.enable_grad():
-        leaves = [start.detach().requires_grad_(), potentials[:, 0].detach().requires_grad_()]
-        after = first_site_message(*leaves, None if mask is None else mask[:, 0])
-    d_start, d_potentials[:, 0] = torch.autograd.grad(after, leaves, flowing)
-    return d_start, d_potentials, d_factors
+        flow = before if here is None else torch.where(here, before, flow)
+    d_potentials[:, 0] = flow if mask is None else flow.masked_fill(~mask[:, 0].reshape(-1, *states), 0.0)
+    return flow.sum_to_size(start.shape), d_potentials, d_factors

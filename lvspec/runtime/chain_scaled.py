@@ -36,6 +36,14 @@ class Program:
         return tuple(product_of(step, self.sizes) for step in self.steps)
 
 
+def program_for(steps: tuple[Step, ...], openings: int, normalized: bool, potentials: Tensor, factors) -> Program:
+    """The program of simplified steps for tensors of these sizes; factors: the regular ones."""
+    sizes = dict(zip(steps[0].message, potentials.shape[2:], strict=True))
+    for step, factor in zip(steps, factors, strict=True):
+        sizes.update(zip(step.factor, factor.shape[factor.dim() - len(step.factor) :], strict=True))
+    return Program(steps, openings, normalized, tuple(sizes.items()))
+
+
 @dataclass
 class Scan:
     """A forward pass that passed the check. messages (T, B, S) sum to one; middles: between the steps of one site.

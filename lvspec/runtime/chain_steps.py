@@ -129,7 +129,7 @@ def program_of(
     while position + 1 < len(simple):
         first, second = simple[position : position + 2]
         both = merged(first, second)
-        if both is None or prod(sizes[a] for a in both.factor) > MERGED_ENTRIES:
+        if both is None or prod([sizes[a] for a in both.factor]) > MERGED_ENTRIES:
             position += 1
             continue
         for row in rows:

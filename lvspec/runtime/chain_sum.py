@@ -1,0 +1,114 @@
+"""A chain's sum with the backward algorithm as its gradient.
+
+Three programs for one sum, and the first that is certain to be right is taken: scaled probabilities in the inputs'
+precision, scaled probabilities in float64, the log domain.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lvspec.runtime.chain_log import log_gradient, log_messages, log_scan
+from lvspec.runtime.chain_scaled import Program, Scan, scaled_gradient, scaled_scan
+from lvspec.runtime.semiring import LOG, log_sum_exp, plain_arithmetic
+
+
+def certain_scan(
+    program: Program, start: Tensor, potentials: Tensor, mask: Tensor | None, factors: list[Tensor]
+) -> Scan | None:
+    """The scaled forward pass in the first precision in which nothing is lost; None: only the log domain will do.
+
+    Looking whether something was lost would make an accelerator wait: there it is the log domain at once.
+    """
+    if potentials.device.type != "cpu" or potentials.shape[0] == 0:
+        return None
+    flat = potentials.transpose(0, 1).flatten(2)
+    real = None if mask is None else mask.t()
+    first = start.flatten(1)
+    for dtype in dict.fromkeys((potentials.dtype, torch.float64)):
+        scan = scaled_scan(program, first, flat, real, factors, dtype)
+        if scan is not None:
+            return scan
+    return None
+
+
+def rows_of_factors(program: Program, factors: list[Tensor]) -> list[tuple[Tensor, ...]]:
+    """The factors, row by row: the openings', then the regular ones."""
+    width = len(program.steps)
+    return [tuple(factors[i : i + width]) for i in range(0, len(factors), width)]
+
+
+def chain_forward(
+    program: Program, start: Tensor, potentials: Tensor, mask: Tensor | None, factors: list[Tensor]
+) -> tuple[Tensor, Scan | None, list[Tensor]]:
+    """log Z, and what a backward pass needs: a scan, or the messages in the log domain."""
+    scan = certain_scan(program, start, potentials, mask, factors)
+    if scan is not None:
+        return scan.value.to(potentials.dtype), scan, []
+    messages = log_messages(start, potentials, mask, rows_of_factors(program, factors), program.steps)
+    return log_sum_exp(messages[-1].flatten(1), 1), None, [torch.stack(messages)]
+
+
+def chain_backward(
+    program: Program,
+    scan: Scan | None,
+    messages: list[Tensor],
+    inputs: tuple[Tensor, Tensor, Tensor | None, list[Tensor]],
+    grad: Tensor,
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """d log Z / d (start, potentials, factors), in their shapes and precision; inputs: start, potentials, mask, factors."""
+    start, potentials, mask, factors = inputs
+    if scan is None:
+        rows = rows_of_factors(program, factors)
+        d_start, d_potentials, found = log_gradient(messages[0], start, potentials, mask, rows, program.steps, grad)
+        return d_start, d_potentials, [d for row in found for d in row]
+    real = None if mask is None else mask.t()
+    first, marginals, found = scaled_gradient(program, scan, potentials.transpose(0, 1).flatten(2), real, factors, grad)
+    d_start = (first.sum(0, keepdim=True) if start.shape[0] == 1 else first).to(start.dtype)
+    d_potentials = marginals.to(potentials.dtype).unflatten(2, potentials.shape[2:]).transpose(0, 1)
+    return d_start.view(start.shape), d_potentials, found
+
+
+class ChainSum(torch.autograd.Function):
+    """log Z (B,) with the backward algorithm as its gradient."""
+
+    @staticmethod
+    def forward(ctx, program, start, potentials, mask, *factors):
+        value, scan, messages = chain_forward(program, start, potentials, mask, list(factors))
+        stored = messages
+        ctx.program, ctx.zeros, ctx.middles = program, None, 0
+        if scan is not None:
+            ctx.zeros, ctx.middles = scan.zeros, len(scan.middles)
+            stored = [scan.messages, scan.scales, scan.shifts, *scan.middles, *scan.matrices]
+        ctx.save_for_backward(start, potentials, mask, *factors, *stored)
+        ctx.factors = len(factors)
+        return value
+
+    @staticmethod
+    def backward(ctx, grad):
+        start, potentials, mask, *rest = ctx.saved_tensors
+        factors, stored = rest[: ctx.factors], rest[ctx.factors :]
+        with plain_arithmetic(grad):
+            if torch.is_grad_enabled():
+                return (None, *differentiable_gradient(ctx.program, start, potentials, mask, factors, grad))
+            scan = None
+            if ctx.zeros is not None:
+                middles, matrices = stored[3 : 3 + ctx.middles], stored[3 + ctx.middles :]
+                scan = Scan(grad, *stored[:3], middles, matrices, ctx.zeros)
+            inputs = (start, potentials, mask, factors)
+            d_start, d_potentials, found = chain_backward(ctx.program, scan, stored, inputs, grad)
+            return None, d_start, d_potentials, None, *found
+
+
+def differentiable_gradient(
+    program: Program, start: Tensor, potentials: Tensor, mask: Tensor | None, factors: list[Tensor], grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    """The gradient as a graph of its own, by the log-domain scan: for a second derivative."""
+    with torch.enable_grad():
+        rows = rows_of_factors(program, factors)
+        value = log_scan(start, potentials, mask, rows, program.steps, LOG)
+        wanted = [x for x in (start, potentials, *factors) if x.requires_grad]
+        found = iter(torch.autograd.grad(value, wanted, grad, create_graph=True, allow_unused=True))
+    d = [next(found) if x.requires_grad else None for x in (start, potentials, *factors)]
+    return d[0], d[1], None, *d[2:]
