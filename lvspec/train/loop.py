@@ -153,8 +153,10 @@ class Training:
             raise TrainingError(self._lost(objective))
         clip_gradient(self.model, norm, self.settings.clip)
         self.optimizer.step()
+        epoch = p.epoch
         self._advance(len(order))
-        self._log(loss, norm.item(), rate)
+        row = {"step": p.step, "epoch": epoch, "loss": loss, "grad_norm": norm.item(), "learning_rate": rate}
+        self._log(row)
 
     def _advance(self, batches_in_epoch: int) -> None:
         p = self.progress
@@ -170,15 +172,9 @@ class Training:
         kept = f"; the last good checkpoint is {steps[-1]}" if steps else ""
         return blame(self.model, objective, self.progress.step + 1) + kept
 
-    def _log(self, loss: float, norm: float, rate: float) -> None:
-        self.since_log.append(loss)
-        row = {
-            "step": self.progress.step,
-            "epoch": self.progress.epoch,
-            "loss": loss,
-            "grad_norm": norm,
-            "learning_rate": rate,
-        }
+    def _log(self, row: dict[str, object]) -> None:
+        """Report a step; every LOG_EVERY of them a line of metrics with the mean loss since the last line."""
+        self.since_log.append(row["loss"])
         self._report("step", row)
         if self.job.metrics and (self.progress.step % LOG_EVERY == 0 or self.progress.step == self.total):
             mean = sum(self.since_log) / len(self.since_log)
