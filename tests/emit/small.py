@@ -1,0 +1,76 @@
+"""The thirteen specs at small sizes: emitted modules with random numbers, and clean batches to change."""
+
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from lvspec.driver import compile_spec, read_spec
+from lvspec.plan import make_plan
+from lvspec.verify import pins, shrink
+from lvspec.verify.draw import padded_extent, random_draws, random_value, ragged_lengths, randomize
+from lvspec.verify.world import Instance
+
+SPECS = Path(__file__).resolve().parents[2] / "specs"
+NAMES = sorted(p.stem for p in SPECS.glob("*.yaml"))
+EXACT = ("deep_hmm", "factorial_hmm", "hmm", "mixture_of_rnns", "naive_bayes", "softmax_mixture_lm")
+ROWS, LENGTH = 4, 4
+
+
+@cache
+def sizes_of(name: str) -> dict[str, int]:
+    return shrink(read_spec(SPECS / f"{name}.yaml"))
+
+
+@cache
+def compiled(name: str, **changed: int):
+    """The spec compiled at small sizes with the strategies that it has at its own."""
+    path = SPECS / f"{name}.yaml"
+    kept = pins(make_plan(read_spec(path)))
+    return compile_spec(path, sizes=sizes_of(name) | changed, overrides=kept)
+
+
+def model_of(name: str, seed: int = 0, **changed: int):
+    """The emitted module with random parameters, in evaluation mode."""
+    model = compiled(name, **changed).Model(**(sizes_of(name) | changed)).eval()
+    randomize(model, torch.Generator().manual_seed(seed))
+    return model
+
+
+def sequences(name: str) -> bool:
+    """Whether the model has a ragged plate."""
+    return any(p.ragged for p in compiled(name).spec.plates)
+
+
+def batch_of(name: str, seed: int = 0, rows: int = ROWS, dtype=torch.float32) -> dict:
+    """A ragged batch (lengths 4, 1, 0, 3, ...) with symbols of the vocabulary everywhere."""
+    spec, sizes = compiled(name).spec, sizes_of(name)
+    generator = torch.Generator().manual_seed(seed)
+    batch = ragged_lengths(spec, rows, LENGTH, sizes, generator)
+    for variable in spec.of_role("observed"):
+        extents = (padded_extent(spec, p, sizes, LENGTH) for p in variable.plates)
+        shape = (rows, *extents, *(d.evaluate(sizes) for d in variable.type.shape))
+        value = random_value(variable.type.support, sizes, shape, generator)
+        batch[variable.name] = value.to(dtype) if value.is_floating_point() else value
+    return batch
+
+
+def draws_of(name: str, batch: dict, seed: int = 0, dtype=torch.float32) -> dict:
+    """Noise, or values, for every sampled latent: with them a stochastic objective is a function."""
+    plan = compiled(name).plan
+    instance = Instance.of(plan, sizes_of(name), {}, batch)
+    generator = torch.Generator().manual_seed(seed)
+    draws = random_draws(plan, instance, len(batch["x"]), LENGTH, generator)
+    return {k: v.to(dtype) if v.is_floating_point() else v for k, v in draws.items()}
+
+
+def per_example(objective) -> torch.Tensor:
+    """log p(x) where the plan is exact, else the ELBO: (B,)."""
+    return objective.log_prob if objective.log_prob is not None else objective.elbo
+
+
+def gradients(model, loss) -> dict[str, torch.Tensor]:
+    """d loss / d parameter by name; parameters that the loss does not reach are left out."""
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+    return {n: g for n, g in zip(trained, found, strict=True) if g is not None}

@@ -1,0 +1,46 @@
+"""torch.compile over prepared batches: one graph, the same loss, the same gradients.
+
+Dynamo traces nn.LSTM only where `torch._dynamo.config.allow_rnn` is set; the other modules need no setting.
+"""
+
+import pytest
+import torch
+from small import NAMES, batch_of, draws_of, gradients, model_of
+
+QUICK = ("discrete_vae", "factorial_hmm", "hmm", "naive_bayes", "rnn_lm", "vae")
+INDUCTOR = ("hmm", "gm_vae", "discrete_vae")
+
+
+@pytest.fixture(autouse=True)
+def dynamo():
+    import torch._dynamo
+
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(allow_rnn=True):
+        yield
+    torch._dynamo.reset()
+
+
+def agree(name, backend):
+    model, batch = model_of(name), batch_of(name)
+    draws, prepared = draws_of(name, batch), model.prepare(batch)
+    step = torch.compile(lambda batch, draws: model(batch, draws=draws).loss, backend=backend, fullgraph=True)
+    compiled, plain = step(prepared, draws), model(prepared, draws=draws).loss
+    torch.testing.assert_close(compiled, plain, rtol=1e-5, atol=1e-6)
+    mine, theirs = gradients(model, compiled), gradients(model, plain)
+    assert mine.keys() == theirs.keys()
+    for key in theirs:
+        torch.testing.assert_close(mine[key], theirs[key], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES], ids=NAMES
+)
+def test_forward_is_one_graph(name):
+    agree(name, "aot_eager")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", INDUCTOR)
+def test_generated_kernels_agree(name):
+    agree(name, "inductor")

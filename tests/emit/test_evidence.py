@@ -1,0 +1,93 @@
+"""Latents that a batch gives: everywhere, here and there, or not at all. Checked by adding up over their values."""
+
+from itertools import product
+
+import pytest
+import torch
+from small import EXACT, batch_of, compiled, gradients, model_of
+
+CHAINS = ("hmm", "deep_hmm", "softmax_mixture_lm")
+MIXTURES = ("naive_bayes", "mixture_of_rnns")
+
+
+def states(name):
+    return compiled(name).spec.variable("z").type.support.cardinality.evaluate(dict(compiled(name).plan.sizes))
+
+
+def log_prob(model, batch):
+    return model.double()(batch).log_prob
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_summing_over_given_paths_gives_the_marginal(name):
+    model, K = model_of(name), states(name)
+    batch = {"x": batch_of(name)["x"][:1], "t": torch.tensor([3])}
+    paths = torch.tensor(list(product(range(K), repeat=3)))
+    padded = torch.nn.functional.pad(paths, (0, 1), value=10**6)
+    joint = log_prob(model, {"x": batch["x"].expand(len(paths), -1), "t": batch["t"].expand(len(paths)), "z": padded})
+    torch.testing.assert_close(joint.logsumexp(0), log_prob(model, batch)[0])
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_partly_given_paths_are_summed_over_the_rest(name):
+    model, K = model_of(name), states(name)
+    x = batch_of(name)["x"][:1].expand(K, -1)
+    everywhere = {"x": x, "t": torch.full((K,), 3)}
+    z = torch.full((K, 4), 10**6)
+    z[:, 1] = torch.arange(K)
+    observed = torch.zeros(K, 4, dtype=torch.bool)
+    observed[:, 1] = True
+    partly = log_prob(model, {**everywhere, "z": z, "z_observed": observed})
+    torch.testing.assert_close(partly.logsumexp(0), log_prob(model, everywhere)[0])
+    marginals = model.posterior(everywhere)["z"].marginals[0, 1]
+    torch.testing.assert_close((partly - partly.logsumexp(0)).exp(), marginals)
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_labels_of_some_examples(name):
+    model, K, batch = model_of(name), states(name), batch_of(name)
+    free = log_prob(model, batch)
+    labels = torch.tensor([1, 10**6, 0, 10**6])
+    seen = torch.tensor([True, False, True, False])
+    some = log_prob(model, {**batch, "z": labels, "z_observed": seen})
+    torch.testing.assert_close(some[~seen], free[~seen])
+    every = torch.stack([log_prob(model, {**batch, "z": torch.full((4,), k)}) for k in range(K)])
+    torch.testing.assert_close(every.logsumexp(0), free)
+    torch.testing.assert_close(some[seen], every[labels[seen], [0, 2]])
+
+
+def test_given_chains_of_a_factorial_model():
+    name = "factorial_hmm"
+    model, K, L = model_of(name), states(name), dict(compiled(name).plan.sizes)["L"]
+    batch = {"x": batch_of(name, dtype=torch.float64)["x"][:1, :2], "t": torch.tensor([2])}
+    paths = torch.tensor(list(product(range(K), repeat=2 * L))).view(-1, 2, L)
+    rows = len(paths)
+    joint = log_prob(model, {"x": batch["x"].expand(rows, -1, -1), "t": batch["t"].expand(rows), "z": paths})
+    torch.testing.assert_close(joint.logsumexp(0), log_prob(model, batch)[0])
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_nothing_observed_is_the_same_as_nothing_given(name):
+    model, batch = model_of(name), batch_of(name)
+    latent = compiled(name).spec.variable("z")
+    shape = batch["x"].shape[: 1 + len([p for p in latent.plates if p == "t"])]
+    shape = (*shape, dict(compiled(name).plan.sizes)["L"]) if "l" in latent.plates else shape
+    hidden = {"z": torch.full(shape, 10**6), "z_observed": torch.zeros(shape, dtype=torch.bool)}
+    objective, plain = model({**batch, **hidden}), model(batch)
+    torch.testing.assert_close(objective.log_prob, plain.log_prob)
+    mine, theirs = gradients(model, objective.loss), gradients(model, plain.loss)
+    for key in theirs:
+        torch.testing.assert_close(mine[key], theirs[key], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["hmm", "rnn_lm", "naive_bayes"])
+def test_unobserved_sites_of_x_are_not_read(name):
+    """A token that is missing contributes nothing; in an HMM its state is summed over all the same."""
+    model, batch = model_of(name), batch_of(name)
+    observed = torch.ones(batch["x"].shape, dtype=torch.bool)
+    observed[0, 3] = False
+    x = batch["x"].clone()
+    x[0, 3] = 10**6
+    found = model({**batch, "x": x, "x_observed": observed}).log_prob
+    shorter = model({**batch, "t": torch.tensor([3, *batch["t"][1:].tolist()])}).log_prob
+    torch.testing.assert_close(found, shorter)  # the last site is missing: the same as a shorter sequence

@@ -1,0 +1,86 @@
+"""An emitted class is an ordinary nn.Module: devices, dtypes, copies, state dicts, autocast."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from small import NAMES, batch_of, draws_of, gradients, model_of, per_example
+from torch import nn
+
+
+def answer(model, batch, draws=None):
+    objective = model(batch, draws=draws) if draws else model(batch)
+    return objective.loss, per_example(objective)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_forward_gives_a_finite_loss_and_gradients_for_every_parameter(name):
+    model, batch = model_of(name), batch_of(name)
+    loss, values = answer(model, batch, draws_of(name, batch))
+    assert loss.shape == () and loss.isfinite()
+    assert values.shape == (len(batch["x"]),) and values.isfinite().all()
+    found = gradients(model, loss)
+    assert set(found) == {n for n, p in model.named_parameters() if p.requires_grad}
+    assert all(g.isfinite().all() for g in found.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_meta_device_gives_shapes(name):
+    model, batch = model_of(name).to("meta"), batch_of(name)
+    draws = {k: v.to("meta") for k, v in draws_of(name, batch).items()}
+    loss, values = answer(model, {k: v.to("meta") for k, v in batch.items()}, draws)
+    assert loss.device.type == "meta" and values.shape == (len(batch["x"]),)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_and_state_dicts_keep_the_answer(name):
+    model, batch = model_of(name), batch_of(name)
+    draws = draws_of(name, batch)
+    expected = answer(model, batch, draws)
+    other = model_of(name, seed=1)
+    assert not torch.equal(answer(other, batch, draws)[1], expected[1])
+    other.load_state_dict(model.state_dict())
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), other):
+        for mine, theirs in zip(answer(twin, batch, draws), expected, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_double_precision_is_double_throughout(name):
+    model, batch = model_of(name), batch_of(name)
+    single, _ = answer(model, batch, draws_of(name, batch))
+    batch = batch_of(name, dtype=torch.float64)
+    loss, values = answer(model.double(), batch, draws_of(name, batch, dtype=torch.float64))
+    assert loss.dtype == values.dtype == torch.float64
+    torch.testing.assert_close(loss.float(), single, rtol=2e-6, atol=1e-6)  # rounding of a few hundred float32 sums
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bfloat16_autocast_stays_close(name):
+    model, batch = model_of(name), batch_of(name)
+    draws = draws_of(name, batch)
+    expected, _ = answer(model, batch, draws)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss, _ = answer(model, batch, draws)
+    assert loss.dtype == torch.float32  # sums of log-probabilities need the bits
+    torch.testing.assert_close(loss, expected, rtol=0.02, atol=0.02)  # eight bits of mantissa: 0.4 % a product
+    assert all(g.isfinite().all() for g in gradients(model, loss).values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_are_registered_and_step_is_a_buffer(name):
+    model = model_of(name)
+    assert isinstance(model, nn.Module) and "step" in model.state_dict()
+    assert "zero" not in model.state_dict()
+
+
+def test_kl_weight_follows_the_step():
+    model, batch = model_of("sentence_vae"), batch_of("sentence_vae")
+    draws = draws_of("sentence_vae", batch)
+    start = model(batch, draws=draws)
+    torch.testing.assert_close(start.loss, -start.reconstruction.mean())
+    model.step.fill_(10**6)
+    end = model(batch, draws=draws)
+    torch.testing.assert_close(end.loss, -end.elbo.mean())
+    torch.testing.assert_close(end.elbo, start.elbo)

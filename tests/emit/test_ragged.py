@@ -1,0 +1,117 @@
+"""Ragged batches: what lies beyond a length, who stands next to whom, and how long the padding is change nothing."""
+
+import pytest
+import torch
+from small import EXACT, LENGTH, NAMES, batch_of, compiled, draws_of, gradients, model_of, per_example, sequences
+
+RAGGED = [n for n in NAMES if sequences(n)]
+
+
+def answer(model, batch, draws):
+    objective = model(batch, draws=draws)
+    return per_example(objective), gradients(model, objective.loss)
+
+
+def assert_same(mine, theirs):
+    torch.testing.assert_close(mine[0], theirs[0], rtol=2e-6, atol=2e-6)  # another order of the same float32 sums
+    assert mine[1].keys() == theirs[1].keys()
+    for name in mine[1]:
+        torch.testing.assert_close(mine[1][name], theirs[1][name], rtol=1e-5, atol=1e-6)
+
+
+def filled(batch):
+    """Every padded site with something that must not be read: NaN, or a number far outside the vocabulary."""
+    beyond = torch.arange(batch["x"].shape[1]) >= batch["t"].unsqueeze(1)
+    x = batch["x"].clone()
+    x[beyond] = float("nan") if x.is_floating_point() else 10**6
+    return {**batch, "x": x}
+
+
+@pytest.mark.parametrize("name", RAGGED)
+def test_nothing_beyond_a_length_is_read(name):
+    model, batch = model_of(name), batch_of(name)
+    draws = draws_of(name, batch)
+    assert_same(answer(model, filled(batch), draws), answer(model, batch, draws))
+
+
+@pytest.mark.parametrize("name", RAGGED)
+def test_longer_padding_changes_nothing(name):
+    model, batch = model_of(name), batch_of(name)
+    draws = draws_of(name, batch)
+    x = torch.cat([batch["x"], batch["x"][:, :3]], 1)
+    assert_same(answer(model, {**batch, "x": x}, draws), answer(model, batch, draws))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_may_be_permuted(name):
+    model, batch = model_of(name), batch_of(name)
+    draws, order = draws_of(name, batch), torch.tensor([2, 0, 3, 1])
+    moved = {k: v[order] for k, v in batch.items()}
+    values, found = answer(model, moved, {k: v[:, order] for k, v in draws.items()})
+    expected, wanted = answer(model, batch, draws)
+    assert_same((values, found), (expected[order], wanted))
+
+
+@pytest.mark.parametrize("name", RAGGED)
+def test_an_example_alone_has_the_value_that_it_has_in_a_batch(name):
+    """Lengths 4, 1, 0 and 3: a sequence of one site and an empty one among them."""
+    model, batch = model_of(name), batch_of(name)
+    draws = draws_of(name, batch)
+    expected, _ = answer(model, batch, draws)
+    for row, length in enumerate(batch["t"].tolist()):
+        alone = {"x": batch["x"][row : row + 1, : max(length, 1)], "t": batch["t"][row : row + 1]}
+        values, _ = answer(model, alone, {k: v[:, row : row + 1] for k, v in draws.items()})
+        torch.testing.assert_close(values[0], expected[row], rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", [n for n in RAGGED if n in (*EXACT, "rnn_lm")])
+def test_an_empty_sequence_has_probability_one(name):
+    batch = {"x": batch_of(name)["x"][:2], "t": torch.zeros(2, dtype=torch.int64)}
+    torch.testing.assert_close(model_of(name)(batch).log_prob, torch.zeros(2), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", RAGGED)
+def test_absent_lengths_are_full_ones(name):
+    model, batch = model_of(name), batch_of(name)
+    draws, full = draws_of(name, batch), torch.full((len(batch["x"]),), LENGTH)
+    assert_same(answer(model, {"x": batch["x"]}, draws), answer(model, {**batch, "t": full}, draws))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_batch_has_loss_zero_and_no_gradient(name):
+    model, batch = model_of(name), {k: v[:0] for k, v in batch_of(name).items()}
+    objective = model(batch, draws=draws_of(name, batch))
+    assert per_example(objective).shape == (0,) and float(objective.loss.detach()) == 0.0
+    if objective.loss.requires_grad:
+        assert all((g == 0).all() for g in gradients(model, objective.loss).values())
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if "K" in dict(compiled(n).plan.sizes)])
+def test_one_state_is_a_model_too(name):
+    model, batch = model_of(name, K=1), batch_of(name)
+    torch.manual_seed(0)
+    objective = model(batch)
+    assert per_example(objective).isfinite().all()
+    assert all(g.isfinite().all() for g in gradients(model, objective.loss).values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_weight_of_two_is_the_example_twice(name):
+    model, batch = model_of(name), batch_of(name)
+    draws, rows = draws_of(name, batch), torch.tensor([0, 1, 1, 2, 3, 3, 3])
+    repeated = model({k: v[rows] for k, v in batch.items()}, draws={k: v[:, rows] for k, v in draws.items()})
+    weighted = model({**batch, "weight": torch.tensor([1.0, 2.0, 1.0, 3.0])}, draws=draws)
+    torch.testing.assert_close(weighted.loss, repeated.loss, rtol=1e-6, atol=1e-6)
+    mine, theirs = gradients(model, weighted.loss), gradients(model, repeated.loss)
+    for key in theirs:
+        torch.testing.assert_close(mine[key], theirs[key], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_prepare_is_done_once_and_changes_nothing(name):
+    model, batch = model_of(name), batch_of(name)
+    draws, given = draws_of(name, batch), {k: v.clone() for k, v in batch.items()}
+    prepared = model.prepare(batch)
+    assert model.prepare(prepared) is prepared
+    assert_same(answer(model, prepared, draws), answer(model, batch, draws))
+    assert all(torch.equal(batch[k], given[k]) for k in given) and batch.keys() == given.keys()
