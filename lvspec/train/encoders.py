@@ -18,11 +18,14 @@ UNKNOWN = "<unk>"
 MISSING = -1  # the id of a missing symbol inside an encoded sequence; never reaches a batch
 
 
+SPLITS = {"whitespace": str.split, "characters": list, "none": lambda text: [text]}
+
+
 def tokens(raw: object, tokenize: str, lower: bool) -> list:
     """`The cat` as ["the", "cat"]; lists are already split."""
     if isinstance(raw, str):
         raw = raw.lower() if lower else raw
-        return list(raw) if tokenize == "characters" else raw.split()
+        return SPLITS[tokenize](raw)
     if isinstance(raw, (list, tuple)):
         return [None if r is None else str(r).lower() if lower else str(r) for r in raw]
     return [str(raw)]
@@ -62,7 +65,7 @@ class Symbols:
 
     @staticmethod
     def of_labels(labels: tuple[str, ...], counted: Counter) -> Symbols:
-        """The categories in the order in which the data section lists them."""
+        """Categories in a given order."""
         names = tuple(str(label) for label in labels)
         return Symbols(names, tuple(counted[n] for n in names), unknown=False)
 

@@ -50,19 +50,20 @@ def _symbols(records, f: Field, sharing: list[Field], layout: Layout, data) -> S
         return Symbols.of_labels(settings.labels, counted)
     if f.size is not None and end is None and all(s.isdigit() and int(s) < f.size for s in counted):
         return Symbols.of_labels(tuple(str(i) for i in range(f.size)), counted)  # the file holds ids already
-    is_label = f.categories or not (f.plates or f.event)
-    limits = [n for n in (settings.max_size, f.size) if n is not None]
-    table = Symbols.fit(
-        counted,
-        sequences,
-        unknown=not is_label,
-        end=end,
-        min_count=settings.min_count,
-        max_size=min(limits) if limits and not is_label else None,
-    )
+    if f.categories or not (f.plates or f.event):  # a label: all of them count, none is unknown
+        table = Symbols.of_labels(tuple(sorted(counted, key=_label_order)), counted)
+    else:
+        limits = [n for n in (settings.max_size, f.size) if n is not None]
+        most = min(limits, default=None)
+        table = Symbols.fit(counted, sequences, unknown=True, end=end, min_count=settings.min_count, max_size=most)
     if f.size is not None and table.size > f.size:
         raise TrainingError(f"{f.name}: the data have {table.size} categories, the spec {f.size}")
     return table
+
+
+def _label_order(label: str) -> tuple[float, str]:
+    """Numbers by size, then words by the alphabet."""
+    return (float(label) if label.isdigit() else float("inf"), label)
 
 
 def _numbers(records, f: Field, settings: DataSettings) -> Numbers:

@@ -15,9 +15,10 @@ class DataSettings:
     format: text | conllu | tsv | csv | jsonl | trees | npz; None: by the file's name.
     column: 1-based number or header name (conllu: form, upos, ...; trees: words, tags, tree); columns: "1-64" for a vector.
     field: dotted path in a JSON object. array: name in an npz. header: the table's first line names columns.
-    headings: keep `= Title =` lines of text. lower, tokenize (whitespace | characters), min_count, max_size: the vocabulary.
+    headings: keep `= Title =` lines of text. lower, tokenize (whitespace | characters | none), min_count, max_size: the vocabulary.
     max_length: longer sequences are cut. scale, shift: numbers become value * scale + shift.
-    binarize: numbers above this fraction of the largest training value are 1. labels: the categories, in order.
+    binarize: numbers above this fraction of the largest training value are 1. labels: the categories, in order
+    (default: sorted).
     """
 
     format: str | None = None
@@ -96,6 +97,8 @@ def _made(kind, entries: dict[str, object], where: str):
     unknown = sorted(set(entries) - known)
     if unknown:
         raise UsageError(f"{where}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    if entries.get("tokenize", "none") not in ("whitespace", "characters", "none"):
+        raise UsageError(f"{where}.tokenize: {entries['tokenize']!r} is none of whitespace, characters, none")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items() if v is not None}
     for f in fields(kind):
         if f.name in values and not _fits(values[f.name], str(f.type)):

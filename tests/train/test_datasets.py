@@ -63,6 +63,17 @@ def test_lower_case_characters_and_longest_length():
     assert dataset.examples[0].values["x"].tolist() == [3, 1, 2]
 
 
+def test_labels_are_sorted_or_as_the_data_section_lists_them():
+    label = Field("y", "symbol", (), (), None, "y", categories=True)
+    layout = Layout((label,), (), (("C", "categories", "y"),))
+    records = [{"y": str(n)} for n in (10, 2, 2, 9)]
+    assert made(records, layout)[0]["y"].symbols == ("2", "9", "10")
+    listed, dataset = made(records, layout, labels=("9", "10", "2", "7"))
+    assert listed["y"].counts == (1, 1, 2, 0)
+    assert [int(e.values["y"]) for e in dataset.examples] == [1, 2, 2, 0]
+    assert sizes_from_data(layout, listed) == {"C": 4}
+
+
 def test_empty_sequence_is_left_out_and_counted():
     _, dataset = made([{"x": ""}, {"x": "a"}], layout_of(token_spec()))
     assert (len(dataset), dataset.dropped) == (1, 1)
