@@ -80,7 +80,7 @@ def is_unrolled(lowering, plate: str | None) -> bool:
 
 def _along(lowering, call: Call) -> tuple[Value, str | None]:
     """The argument, and the plate that a reduction runs over (None: the last event axis)."""
-    value = lowering.concrete(lowering.lower(call.args[0]))
+    value = lowering.real(lowering.concrete(lowering.lower(call.args[0])))
     reach = call.args[0].type.reach
     plate = call.over or (reach.plate if reach else None)
     if plate is not None and plate not in value.axes:
@@ -170,7 +170,7 @@ def flat(value: Value) -> Value:
 
 
 def concat(lowering, call: Call) -> Value:
-    values = [lowering.concrete(lowering.lower(a)) for a in call.args]
+    values = [lowering.real(lowering.concrete(lowering.lower(a))) for a in call.args]
     axes, _, aligned = lowering.broadcast(*values)
     code = f"{lowering.scope.use('concat')}({', '.join(v.code for v in aligned)})"
     return Value(code, axes, call.type.shape, draws=join_draws(*values))

@@ -56,12 +56,28 @@ def _without_local_latents(elimination, component: list[str], factors: list[Fact
     for group in elimination.components(local, factors):
         touched = [f for f in factors if elimination.touches(f, group)]
         rest = [f for f in factors if not elimination.touches(f, group)]
-        values = [masked(elimination.low, elimination.settled(f), f.observed_mask) for f in touched]
-        value = elimination.contraction(group, values)
-        name = "log_sum_" + "_".join(dict.fromkeys(latent_of(a) for a in group))
-        factors = [*rest, Factor(name, elimination.low.scope.assign(name, value))]
+        factors = [*rest, _summed_sites(elimination, group, touched)]
     component[:] = [a for a in component if a in read_back]
     return factors
+
+
+def _summed_sites(elimination, group: list[str], touched: list[Factor]) -> Factor:
+    """One group of a site's own latents summed out, by the general clauses and by the initial ones."""
+    low = elimination.low
+    name = "log_sum_" + "_".join(dict.fromkeys(latent_of(a) for a in group))
+    # a tilt goes to a factor that all sites share, so that it is counted once
+    plain = sorted(touched, key=lambda f: len(f.initial))
+    values = [elimination.named(masked(low, f.value, f.observed_mask)) for f in plain]
+    shared = [i for i, f in enumerate(plain) if not f.initial]
+    tilted = elimination.tilt(group, [values[i] for i in shared])
+    values = [*tilted, *values[len(shared) :]]
+    initial = []
+    for site in range(max(len(f.initial) for f in plain)):
+        row = [
+            masked(low, f.initial[site], f.observed_mask) if site < len(f.initial) else v for f, v in zip(plain, values)
+        ]
+        initial.append(low.scope.assign(f"{name}_at_{site}", elimination.summed(group, row)))
+    return Factor(name, low.scope.assign(name, elimination.summed(group, values)), tuple(initial))
 
 
 def _interface(low, plate: str, component: list[str], factors: list[Factor]) -> Interface:

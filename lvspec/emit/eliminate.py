@@ -41,10 +41,10 @@ class Elimination:
             for component in self.components(group, factors):
                 touched = [f for f in factors if self.touches(f, component)]
                 rest = [f for f in factors if not self.touches(f, component)]
-                factors = [*rest, self.sum_out(component, touched, later)]
+                factors = [*rest, self.sum_out(component, touched)]
             remaining = later
         low = self.low
-        values = [reduce_plates(low, f.value, set(), f.mask) for f in factors]
+        values = [reduce_plates(low, f.value, self.held(f.value.axes, []), f.mask) for f in factors]
         return low.plus(values)
 
     def touches(self, factor: Factor, axes: list[str]) -> bool:
@@ -65,20 +65,24 @@ class Elimination:
             found.append([a for a in group if a in component])
         return found
 
-    def sum_out(self, component: list[str], factors: list[Factor], later: list[str]) -> Factor:
+    def sum_out(self, component: list[str], factors: list[Factor]) -> Factor:
         """One connected component summed out; what is left is a single factor."""
         low = self.low
         own_plates = set(self.plates(component[0]))
-        keep = own_plates | {p for f in factors for a in later if self.touches(f, [a]) for p in self.plates(a)}
+        keep = own_plates | {p for f in factors for p in self.held(f.axes, component)}
         factors = [self.within(f, keep) for f in factors]
         if any(lag_of(a) for f in factors for a in f.axes if low.order.is_enumerated(a)):
             value = chain_sum(self, component, factors)
         else:
             value = self.contraction(component, [masked(self.low, self.settled(f), f.observed_mask) for f in factors])
-        needed = {p for a in later if any(self.touches(f, [a]) for f in factors) for p in self.plates(a)}
-        value = reduce_plates(low, value, needed)
+        value = reduce_plates(low, value, self.held(value.axes, component))
         name = "log_sum_" + "_".join(dict.fromkeys(latent_of(a) for a in component))
         return Factor(name, low.scope.assign(name, value))
+
+    def held(self, axes: tuple[str, ...], component: list[str]) -> set[str]:
+        """Plates that must stay: enumerated latents that are not summed here live on them."""
+        others = [a for a in axes if self.low.order.is_enumerated(a) and shift_axis(a, -lag_of(a)) not in component]
+        return {p for a in others for p in self.plates(a)}
 
     def within(self, factor: Factor, keep: set[str]) -> Factor:
         """The factor with the plates multiplied out that none of the summed latents lives on."""
@@ -102,9 +106,14 @@ class Elimination:
     # ------------------------------------------------------------ plain sums
     def contraction(self, component: list[str], values: list[Value]) -> Value:
         """log Σ of a product without lags: one latent by a sum, several by pairwise contractions."""
+        return self.summed(component, self.tilt(component, [self.named(v) for v in values]))
+
+    def named(self, value: Value) -> Value:
+        return value if value.code.isidentifier() else self.low.scope.assign("log_factor", value)
+
+    def summed(self, component: list[str], values: list[Value]) -> Value:
+        """The sum, of factors that carry their tilts already."""
         low = self.low
-        values = [low.scope.assign("log_factor", v) if not v.code.isidentifier() else v for v in values]
-        values = self.tilt(component, values)
         if len(component) == 1:
             total = low.plus(values)
             axes = total.axes

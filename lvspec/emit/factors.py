@@ -73,7 +73,7 @@ def factor_at(low: Lowering, variable: Variable, sites: tuple[int, ...], fuse: b
 
     initial = tuple(density(c, f"{label}_at_{c.initial}") for c in variable.initial)
     value = density(variable.general, label)
-    if variable.role == "observed" and len(variable.plates) != len(ragged[:1]):
+    if variable.role == "observed" and (len(variable.plates) > 1 or not ragged):
         value = low.scope.assign(f"{label}_sites", masked(low, value, f"{variable.name}.mask"))
         initial = tuple(masked(low, v, f"{variable.name}.mask") for v in initial)
         return Factor(variable.name, value, initial)

@@ -230,6 +230,13 @@ class Lowering:
         size = self.spec.variable(value.enumerated.split("@")[0].split(".")[0]).type.support.cardinality
         return value.with_(code=f"torch.arange({size_code(size)}, device=self.zero.device)", enumerated=None)
 
+    def real(self, value: Value) -> Value:
+        """Integers in the module's floating-point type, where a network or a mean takes them."""
+        if not value.integer or not value.axes:
+            return value
+        value = self.concrete(value)
+        return value.with_(code=f"{value.at(ATOM)}.to(self.zero.dtype)", integer=False, binds=ATOM)
+
     # ------------------------------------------------------------ sites
     def shifted(self, value: Value, plate: str, k: int, begin: str) -> Value:
         value = value.with_(
@@ -312,10 +319,8 @@ class Lowering:
     def _Apply(self, expr: Apply) -> Value:
         network = self.networks[expr.network]
         value = self.argument(expr.args[0], network)
-        if value.integer and network.kind not in ("Embedding", "Module"):
-            value = self.concrete(value).with_(
-                code=f"{self.concrete(value).at(ATOM)}.to(self.zero.dtype)", integer=False, binds=ATOM
-            )
+        if network.kind not in ("Embedding", "Module"):
+            value = self.real(value)
         reads = network.option("reads", "site") if network.kind == "Module" else NETWORKS[network.kind].reads
         module = f"self.{network.name}"
         reach = expr.args[0].type.reach

@@ -119,10 +119,10 @@ class Objective:
             def kl(clause):
                 return analytic_kl(self.low, q, unfused(self.low, lower_term(self.low, clause.body, variable.name)))
 
-            values = [
-                self.expected(self.low.with_bindings(c, kl), guide) for c in (variable.general, *variable.initial)
-            ]
-            value = self.joined(variable, values)
+            values = [self.low.with_bindings(c, kl) for c in (variable.general, *variable.initial)]
+            value = values[0]
+            if variable.initial:
+                value = self.joined(variable, [self.expected(v, guide) for v in values])
             label = "_".join([variable.name, *map(str, sites)])
             value = self.scope.assign(f"kl_{label}", self.at_every_site(variable, value))
             if variable.type.support.finite:

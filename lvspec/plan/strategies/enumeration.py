@@ -43,7 +43,7 @@ def _inside_a_sum(view: View, latent) -> str | None:
     E_q(w_1..w_T) log Σ_z Π_t p(x_t | z_t, w_t) does not split over t: there w is drawn instead.
     """
     model = view.model
-    for reader, _ in model.readers_of(latent.name):
+    for reader in [latent, *(v for v, _ in model.readers_of(latent.name))]:
         for read in model.reads[reader.name]:
             component = view.collapsible.get(read.name)
             if component is None or over_budget(model, component.cost):
