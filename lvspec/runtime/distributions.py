@@ -24,8 +24,15 @@ def as_tensor(value, like: Tensor) -> Tensor:
 
 
 def x_log_y(x: Tensor, y: Tensor) -> Tensor:
-    """x log y, 0 at x = 0 whatever y is."""
-    return torch.special.xlogy(x, y)
+    """x log y, 0 where both are 0, with gradient 0 there (torch.xlogy's is NaN)."""
+    nothing = (x == 0) & (y == 0)
+    return x * torch.where(nothing, torch.ones_like(y), y).log()
+
+
+def x_log_one_minus_y(x: Tensor, y: Tensor) -> Tensor:
+    """x log(1 - y), 0 where x is 0 and y is 1, with gradient 0 there."""
+    nothing = (x == 0) & (y == 1)
+    return x * torch.log1p(-torch.where(nothing, torch.zeros_like(y), y))
 
 
 def logits_from_probs(probs: Tensor) -> Tensor:
@@ -125,7 +132,7 @@ def beta_log_prob(value: Tensor, concentration1: Tensor, concentration0: Tensor)
     inside = (value >= 0) & (value <= 1)
     v = torch.where(inside, value, torch.full_like(value, 0.5))
     norm = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
-    return (x_log_y(a - 1, v) + torch.special.xlog1py(b - 1, -v) - norm).masked_fill(~inside, -torch.inf)
+    return (x_log_y(a - 1, v) + x_log_one_minus_y(b - 1, v) - norm).masked_fill(~inside, -torch.inf)
 
 
 def dirichlet_log_prob(value: Tensor, concentration: Tensor) -> Tensor:
