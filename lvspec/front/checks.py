@@ -19,6 +19,7 @@ from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.spec import Variable
 from lvspec.ir.types import Type
 
+MAX_ENTRIES = 1_000
 SECTIONS = (
     "lvspec", "name", "class", "description", "sizes", "plates", "given", "params", "networks", "latent", "let",
     "observed", "guide", "infer", "objective", "train", "data", "views", "phases",
@@ -38,6 +39,14 @@ def check_section_names(root: Mapping, problems: Problems) -> Mapping:
                 "unknown-section", entry.key.span, f"there is no section `{entry.key.value[:60]}`", help=known
             )
     root = replace(root, entries=tuple(found))
+    lines = sum(len(e.value.entries) for e in root.entries if isinstance(e.value, Mapping))
+    if lines > MAX_ENTRIES:
+        problems.error(
+            "too-large",
+            root.entries[0].key.span,
+            f"the sections of a spec have at most {MAX_ENTRIES:,} entries, these have {lines:,}",
+        )
+        problems.stop_if_any()
     if root.get("observed") is None and root.get("latent") is None:
         problems.error(
             "empty-model",

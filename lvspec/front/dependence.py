@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lvspec.errors import Span
+from lvspec.front import syntax as S
 from lvspec.front.context import Declarations, unknown
 from lvspec.front.problems import Problems
 from lvspec.front.story import Told
@@ -130,20 +131,51 @@ def check_graph(
         inside = [e for e in found if e.reader in part and e.source in part]
         if len(part) == 1 and not inside:
             continue
-        loop = _loop([e for e in inside if e.how != "strict"]) or (
-            _loop(inside) if any(e.how in ("any", "later") for e in inside) else None
-        )
-        if loop:
-            shown = " → ".join((*(e.reader for e in loop), loop[0].reader))
-            wide = any(e.how == "any" for e in loop)
-            problems.error("cycle", loop[0].span, f"`{loop[0].reader}` depends on itself: {shown} (read from right to left)" if len(loop) > 1 else f"`{loop[0].reader}` depends on itself",
-                           help="read a prefix, `[<t]`, instead of the whole" if wide else "read an earlier site, `[t-1]` or `[<t]`")  # fmt: skip
+        closed = loop([e for e in inside if e.how != "strict"])
+        if closed is None and any(e.how in ("any", "later") for e in inside):
+            closed = loop(inside)
+        if closed:
+            tell_cycle(closed, problems)
     for variable in variables.values():
         check_first_sites(variable, told[variable.name], problems)
     check_outside(variables, variables, problems)
 
 
-def _loop(among: list[Edge]) -> tuple[Edge, ...] | None:
+def tell_cycle(closed: tuple[Edge, ...], problems: Problems) -> None:
+    """`x` depends on itself: x → h → x."""
+    first = closed[0]
+    way = (
+        ": " + " → ".join((*(e.reader for e in closed), first.reader)) + ", each from the next"
+        if len(closed) > 1
+        else ""
+    )
+    wide = any(e.how == "any" for e in closed)
+    problems.error("cycle", first.span, f"`{first.reader}` depends on itself{way}",
+                   help="read a prefix, `[<t]`, instead of the whole" if wide else "read an earlier site, `[t-1]` or `[<t]`")  # fmt: skip
+
+
+def mentions(told: dict[str, Told]) -> tuple[Edge, ...]:
+    """The edges of clauses as they are written, for variables whose types nothing fixes."""
+    found = []
+    for name, one in told.items():
+        for value in (c.value for c in one.clauses if c.value):
+            indexed = {id(n.base): n for n in S.walk(value) if isinstance(n, S.Access)}
+            for node in S.walk(value):
+                if isinstance(node, S.Name) and node.name in told:
+                    access = indexed.get(id(node))
+                    found.append(Edge(name, node.name, _written(access), node.span))
+    return tuple(found)
+
+
+def _written(access: S.Access | None) -> str:
+    for index in access.indices if access else ():
+        match index:
+            case S.Relation("before", _) | S.Binary("subtract", S.Name(), S.Literal()):
+                return "strict"
+    return "same"
+
+
+def loop(among: list[Edge]) -> tuple[Edge, ...] | None:
     """One cycle among these edges, as short as the first that is found from any edge."""
     by_reader: dict[str, list[Edge]] = {}
     for e in among:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from lvspec.errors import Span
 from lvspec.front.problems import Problems
 
 MAX_LENGTH = 64
+MOST_CANDIDATES = 100  # that a misspelt name is compared with
 _PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 # attributes of torch.nn.Module (2.13), written out because nothing here imports torch
@@ -67,6 +68,8 @@ def distance(a: str, b: str, limit: int) -> int:
             if i > 1 and j > 1 and c == b[j - 2] and a[i - 2] == d:
                 cost = min(cost, last[j - 2] + 1)
             row.append(cost)
+        if min(row) > limit:
+            return limit + 1
     return min(row[-1], limit + 1)
 
 
@@ -74,13 +77,21 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant, or None."""
     limit = 1 if len(name) <= 3 else 2 if len(name) <= 7 else 3
     folded = name.casefold()
-    ranked = sorted((distance(folded, k.casefold(), limit), k) for k in set(known) if k != name)
+    letters = set(folded)
+    near = [k for k in dict.fromkeys(known) if k != name and len(letters ^ set(k.casefold())) <= 2 * limit]
+    ranked = sorted((distance(folded, k.casefold(), limit), k) for k in near[:MOST_CANDIDATES])
     return ranked[0][1] if ranked and ranked[0][0] <= limit and len(name) > 1 else None
 
 
-def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    meant = nearest(name, known)
-    return f"did you mean `{meant}`?" if meant else otherwise
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> Callable[[], str]:
+    """A proposed mend, found when somebody is to read it."""
+    known = tuple(known)
+
+    def mend() -> str:
+        meant = nearest(name, known)
+        return f"did you mean `{meant}`?" if meant else otherwise
+
+    return mend
 
 
 def class_name(name: str) -> str:

@@ -38,7 +38,7 @@ def load(text: str, name: str, allow_modules: Iterable[str] = ()) -> Spec:
     root = check_section_names(root, problems)
     declared, told, guide = _declarations(root, tuple(allow_modules), problems)
     variables, factors = _variables(declared, told, guide, problems)
-    check_determined((*variables.values(), *factors), problems)
+    check_determined((*variables.values(), *factors), {**told, **guide}, problems)
     settings = read_settings(root, declared, variables, problems)
     problems.stop_if_any()
     ordered = in_dependence_order(variables)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lvspec.errors import Diagnostic, Source, Span, SpecError
 
 # code -> what it says, in the order of the stages that find it
 CODES: dict[str, str] = {
     # ------------------------------------------------ text and YAML
     "too-large": "the file, its nesting, its aliases or an expression is beyond the limits",
+    "too-many": "more problems than anybody reads",
     "control-character": "a character that a reader cannot see or trust",
     "yaml-syntax": "YAML cannot be read",
     "yaml-tab": "a tab used for indentation",
@@ -94,28 +97,44 @@ CODES: dict[str, str] = {
 }
 
 
-class Problems:
-    """Diagnostics found so far; one for each place and code."""
+MOST = 100  # problems of one file; whoever has more mends these first
+Help = str | Callable[[], str]  # a mend, or how to find it, for a diagnostic that is kept
 
-    def __init__(self, source: Source):
+
+class Problems:
+    """Diagnostics found so far; one for each place and code.
+
+    quiet: nothing counts, while types are still being found.
+    """
+
+    def __init__(self, source: Source, quiet: bool = False):
         self.source = source
+        self.quiet = quiet
         self.found: list[Diagnostic] = []
         self.wrong: set[str] = set()  # names declared with a mistake: their uses are no further ones
         self._seen: set[tuple[str, Span]] = set()
 
-    def error(self, code: str, span: Span, message: str, label: str = "", help: str = "", notes=()) -> None:
-        self._add(Diagnostic(code, span, message, label, help, "error", tuple(notes)))
+    def error(self, code: str, span: Span, message: str, label: str = "", help: Help = "", notes=()) -> None:
+        self._add("error", code, span, message, label, help, notes)
+        if len(self.found) >= MOST:
+            self._too_many(span)
 
-    def warning(self, code: str, span: Span, message: str, label: str = "", help: str = "", notes=()) -> None:
-        self._add(Diagnostic(code, span, message, label, help, "warning", tuple(notes)))
+    def warning(self, code: str, span: Span, message: str, label: str = "", help: Help = "", notes=()) -> None:
+        self._add("warning", code, span, message, label, help, notes)
 
-    def _add(self, diagnostic: Diagnostic) -> None:
-        key = (diagnostic.code, diagnostic.span)
-        if diagnostic.code not in CODES:
-            raise KeyError(diagnostic.code)
-        if key not in self._seen:
-            self._seen.add(key)
-            self.found.append(diagnostic)
+    def _add(self, severity: str, code: str, span: Span, message: str, label: str, help: Help, notes) -> None:
+        if code not in CODES:
+            raise KeyError(code)
+        if self.quiet or (code, span) in self._seen:
+            return
+        self._seen.add((code, span))
+        mend = help if isinstance(help, str) else help()
+        self.found.append(Diagnostic(code, span, message, label, mend, severity, tuple(notes)))
+
+    def _too_many(self, span: Span) -> None:
+        shown = max([span, *(d.span for d in self.found)])
+        last = Diagnostic("too-many", shown, f"{MOST} problems are enough for once: mend these, then check again")
+        raise SpecError(self.source, (*self.found, last))
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:

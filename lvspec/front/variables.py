@@ -13,6 +13,7 @@ from lvspec.front import densities, supports
 from lvspec.front import syntax as S
 from lvspec.front.context import UNKNOWN, Context, Seen, broken, unknown
 from lvspec.front.declarations import call_of
+from lvspec.front.dependence import Edge, components, loop, mentions, tell_cycle
 from lvspec.front.dims import to_dim
 from lvspec.front.expressions import elaborate
 from lvspec.front.names import did_you_mean
@@ -33,12 +34,13 @@ GIVEN = {
 
 def find_types(told: dict[str, Told], ctx: Context) -> dict[str, Seen]:
     """What is known of every variable, as far as anything fixes it."""
+    told = _by_mention(told)
     seen = {n: Seen(n, t.role, t.plates, UNKNOWN, t.outside_batch) for n, t in told.items()}
     for _ in range(MAX_ROUNDS):
         before = dict(seen)
         for name, one in told.items():
             quiet = ctx.with_(
-                variables={**ctx.variables, **seen}, problems=Problems(ctx.problems.source), guessing=True
+                variables={**ctx.variables, **seen}, problems=Problems(ctx.problems.source, quiet=True), guessing=True
             )
             types = [_clause(one, c, quiet)[1] for c in one.clauses]
             known = [t for t in types if not unknown(t)]
@@ -47,6 +49,18 @@ def find_types(told: dict[str, Told], ctx: Context) -> dict[str, Seen]:
         if seen == before:
             break
     return seen
+
+
+def _by_mention(told: dict[str, Told]) -> dict[str, Told]:
+    """Variables after those that their clauses mention, as far as that goes: few rounds are needed then."""
+    among = [
+        Edge(n, word, "same", one.span)
+        for n, one in told.items()
+        for c in one.clauses
+        if c.value
+        for word in S.names_in(c.value)
+    ]
+    return {n: told[n] for part in components(told, among) for n in part}
 
 
 def build(told: dict[str, Told], ctx: Context) -> dict[str, Variable]:
@@ -70,10 +84,16 @@ def _variable(one: Told, ctx: Context) -> Variable:
     return Variable(one.name, one.role, one.plates, kind, tuple(clauses), one.outside_batch, one.span)
 
 
-def check_determined(variables: Iterable[Variable], problems: Problems) -> None:
+def check_determined(variables: Iterable[Variable], told: dict[str, Told], problems: Problems) -> None:
     """Where nothing else is wrong, every variable has a shape; the first one without is the cause of the others."""
-    lost = next((v for v in variables if unknown(v.type)), None)
-    if lost is not None and not problems.errors:
+    open_ended = {v.name: v for v in variables if unknown(v.type)}
+    closed = loop([e for e in mentions({n: t for n, t in told.items() if n in open_ended}) if e.how == "same"])
+    lost = next(iter(open_ended.values()), None)
+    if problems.errors or lost is None:
+        return
+    if closed:
+        tell_cycle(closed, problems)
+    else:
         problems.error(
             "undetermined",
             lost.span,
