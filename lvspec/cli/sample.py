@@ -29,10 +29,10 @@ def run(args: argparse.Namespace) -> int:
     from lvspec.train.draws import draws
     from lvspec.train.run import open_run
 
-    if args.n < 1:
-        raise UsageError("-n: at least 1")
+    if args.n < 1 or (args.length is not None and args.length < 1):
+        raise UsageError("-n and --length: at least 1")
     trained = open_run(Path(args.run), compile_spec, args.checkpoint, args.device, args.allow_module)
-    found = draws(trained.model, trained.layout, trained.encoders, args.n, _lengths(args, trained), args.seed)
+    found = draws(trained.model, trained.layout, trained.encoders, args.n, _conditions(args, trained), args.seed)
     if args.png:
         _write_png(Path(args.png), found)
     if args.json:
@@ -43,22 +43,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _lengths(args: argparse.Namespace, trained) -> dict:
-    """How long the draws are: --length; else the end symbol decides, or real examples of the training data do."""
-    import torch
-
+def _conditions(args: argparse.Namespace, trained):
+    """What is given, and how long: --length, the end symbol, or random examples of the training data say so."""
     from lvspec.train.dataset import encoded
-    from lvspec.train.draws import drawn_lengths
+    from lvspec.train.draws import conditions, needs_data
     from lvspec.train.sources import records_of
 
-    ragged = [p for p in trained.layout.plates if p.ragged and p.within is None]
-    if args.length is not None:
-        return {p.name: torch.full((args.n,), args.length) for p in ragged}
-    if all(p.end is not None for p in ragged):
-        return {}
-    config = trained.config
-    dataset = encoded(records_of(config.files, "train", config.data), trained.layout, trained.encoders, config.data)
-    return drawn_lengths(trained.layout, dataset, args.n, args.seed)
+    config, dataset = trained.config, None
+    if needs_data(trained.layout, args.length):
+        records = records_of(config.files, "train", config.data)
+        dataset = encoded(records, trained.layout, trained.encoders, config.data)
+    return conditions(trained.layout, dataset, args.n, args.length, args.seed)
 
 
 def _show(found: list) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lvspec.errors import UsageError
+from lvspec.train.batches import collate
 from lvspec.train.dataset import Dataset
 from lvspec.train.encoders import Encoder, Symbols
 from lvspec.train.layout import Field, Layout
@@ -31,40 +31,68 @@ class Draw:
         return {**self.text, **pictures, **self.numbers}
 
 
-def drawn_lengths(layout: Layout, train: Dataset | None, n: int, seed: int) -> dict[str, Tensor]:
-    """Lengths of real examples for the plates that do not end themselves."""
-    random = np.random.default_rng(seed)
-    open_ended = [p for p in layout.plates if p.ragged and p.end is None and p.within is None]
-    if not open_ended:
-        return {}
-    if train is None or not len(train):
-        raise UsageError(f"the plate {open_ended[0].name} has no end symbol: say --length")
-    rows = random.integers(len(train), size=n)
-    return {p.name: torch.tensor([int(train.examples[r].lengths[p.name]) for r in rows]) for p in open_ended}
+@dataclass(frozen=True)
+class Conditions:
+    """What sampling starts from. given: values of given variables, from real examples. lengths: of ragged plates, (n,) each;
+    a plate that stops itself may lack one."""
+
+    given: Mapping[str, Tensor]
+    lengths: Mapping[str, Tensor]
+
+
+def needs_data(layout: Layout, length: int | None) -> bool:
+    """Whether real examples have to say what is given, or how long a sequence without an end symbol is."""
+    open_ended = any(p.ragged and p.end is None for p in layout.plates)
+    return bool(given_fields(layout)) or (open_ended and length is None)
+
+
+def given_fields(layout: Layout) -> list[Field]:
+    return [f for f in layout.fields if f.required and not f.modelled]
+
+
+def conditions(layout: Layout, train: Dataset | None, n: int, length: int | None, seed: int) -> Conditions:
+    """n random examples lend their given values and their lengths; `length` sets those of all other plates."""
+    batch: dict[str, Tensor] = {}
+    if train is not None:
+        batch = collate(train, np.random.default_rng(seed).integers(len(train), size=n).tolist())
+    given = given_fields(layout)
+    fixed = {plate.name for f in given for _, plate in layout.ragged(f)}
+    lengths = {}
+    for plate in (p for p in layout.plates if p.ragged):
+        if length is not None and plate.name not in fixed and plate.within is None:
+            lengths[plate.name] = torch.full((n,), length)
+        elif plate.name in batch and (plate.name in fixed or plate.end is None):
+            lengths[plate.name] = batch[plate.name]
+    return Conditions({f.name: batch[f.name] for f in given}, lengths)
 
 
 @torch.no_grad()
 def draws(
-    model: nn.Module, layout: Layout, encoders: Mapping[str, Encoder], n: int, lengths: dict[str, Tensor], seed: int
+    model: nn.Module, layout: Layout, encoders: Mapping[str, Encoder], n: int, start: Conditions, seed: int
 ) -> list[Draw]:
     """n ancestral samples, decoded."""
     torch.manual_seed(seed)
     ends = end_ids(layout, encoders)
-    options = {**({"lengths": lengths} if lengths else {}), **({"ends": ends} if ends else {})}
-    found = model.sample(n, **options)
-    shaded = _shaded(model, found, layout, encoders, n)
-    found = {name: value.cpu() for name, value in {**found, **shaded}.items() if isinstance(value, Tensor)}
-    return [_decoded(found, row, layout, encoders, lengths, n) for row in range(n)]
+    options = {"lengths": dict(start.lengths)} if start.lengths else {}
+    options |= {"ends": ends} if ends else {}
+    found = model.sample(n, **({"given": dict(start.given)} if start.given else {}), **options)
+    shaded = _shaded(model, found, start, options, layout, encoders, n)
+    found = {name: v.cpu() for name, v in {**found, **shaded, **start.given}.items() if isinstance(v, Tensor)}
+    return [_decoded(found, row, layout, encoders, start.lengths, n) for row in range(n)]
 
 
-def _shaded(model: nn.Module, found: dict[str, Tensor], layout: Layout, encoders, n: int) -> dict[str, Tensor]:
+def _shaded(
+    model, found: dict, start: Conditions, options: dict, layout: Layout, encoders, n: int
+) -> dict[str, Tensor]:
     """Binary pictures as the mean of many draws at the same latents: shades of grey instead of single pixels' chance."""
-    names = [f.name for f in layout.fields if is_picture(f, found[f.name][0], encoders[f.name])] if found else []
+    modelled = [f for f in layout.fields if f.modelled and f.name in found]
+    names = [f.name for f in modelled if is_picture(f, found[f.name][0], encoders[f.name])]
     names = [name for name in names if encoders[name].kind == "binary"]
-    latents = {name: value for name, value in found.items() if name not in {f.name for f in layout.fields}}
+    known = {p.name for p in layout.plates} | {f.name for f in modelled}
+    latents = {name: value for name, value in found.items() if name not in known}
     if not names or not latents:
         return {}
-    again = [model.sample(n, given=latents) for _ in range(SHADES)]
+    again = [model.sample(n, given={**start.given, **latents}, **options) for _ in range(SHADES)]
     return {name: torch.stack([a[name].double() for a in again]).mean(0) for name in names}
 
 

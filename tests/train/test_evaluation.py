@@ -16,7 +16,7 @@ from lvspec.train.agreement import agreement
 from lvspec.train.baselines import baselines
 from lvspec.train.batches import collate
 from lvspec.train.dataset import encoded
-from lvspec.train.draws import draws, words
+from lvspec.train.draws import conditions, draws, words
 from lvspec.train.encoders import Symbols
 from lvspec.train.evaluate import evaluate
 from lvspec.train.fitting import fitted
@@ -184,7 +184,7 @@ def test_samples_are_words_up_to_the_end_or_pictures():
         return {"x": torch.eye(16)[:n].long(), "z": torch.zeros(n, 2)}
 
     model = SimpleNamespace(sample=sample)
-    first = draws(model, layout, encoders, 2, {}, seed=0)[0]
+    first = draws(model, layout, encoders, 2, conditions(layout, None, 2, None, 0), seed=0)[0]
     assert first.pictures["x"].shape == (4, 4) and first.pictures["x"][0, 0] == 1
     assert first.numbers == {"z": [0.0, 0.0]}
 
@@ -199,3 +199,19 @@ def test_pictures_as_text_and_png():
     start = content.index(b"IDAT") + 4
     rows = zlib.decompress(content[start : content.index(b"IEND") - 8])
     assert rows[0:9] == b"\0" + bytes([0, 0, 255, 255, 255, 255, 255, 255])
+
+
+def test_given_values_and_their_lengths_come_from_real_examples():
+    plates = (Plate("m", "sequence"), Plate("t", "sequence", end="EOS"), Plate("u", "bag"))
+    source = Field("s", "symbol", ("m",), vocabulary="s", modelled=False)
+    target = Field("x", "symbol", ("t",), vocabulary="x")
+    loose = Field("w", "symbol", ("u",), vocabulary="w")
+    layout = Layout((source, target, loose), plates, ())
+    records = [{"s": "a b", "x": "c", "w": "d d d"}, {"s": "a b", "x": "c c", "w": "d d d"}]
+    encoders = fitted(records, layout, {})
+    dataset = encoded(records, layout, encoders, {})
+    start = conditions(layout, dataset, 3, None, seed=0)
+    assert start.given["s"].tolist() == [[1, 2]] * 3
+    assert {name: n.tolist() for name, n in start.lengths.items()} == {"m": [2] * 3, "u": [3] * 3}
+    limited = conditions(layout, dataset, 2, 7, seed=0)
+    assert {name: n.tolist() for name, n in limited.lengths.items()} == {"m": [2, 2], "t": [7, 7], "u": [7, 7]}
