@@ -83,20 +83,20 @@ def previous(x: Tensor, dim: int, begin: float = 0, k: int = 1) -> Tensor:
 
 
 def site(states: Tensor, index: Tensor, lengths: Tensor, dim: int) -> Tensor:
-    """states[..., index, ...] along dim, one index for each element before it; 0 where the length is 0."""
+    """states[..., index, ...] along dim; index and lengths broadcast with the axes before it; 0 where the length is 0."""
     dim = dim % states.dim()
     if states.shape[dim] == 0:
         return states.sum(dim)
-    index = index.reshape(*index.shape, *[1] * (dim - index.dim()))
-    shape = [*states.shape[:dim], 1, *states.shape[dim + 1 :]]
-    at = index.reshape(*index.shape[:dim], *[1] * (states.dim() - dim)).expand(shape)
+    lead, tail = states.shape[:dim], states.shape[dim + 1 :]
+    ones = [1] * len(tail)
+    at = index.expand(lead).reshape(*lead, 1, *ones).expand(*lead, 1, *tail)
     found = states.gather(dim, at).squeeze(dim)
-    real = lengths.reshape(*lengths.shape, *[1] * (found.dim() - lengths.dim())) > 0
+    real = lengths.expand(lead).reshape(*lead, *ones) > 0
     return torch.where(real, found, torch.zeros((), dtype=states.dtype, device=states.device))
 
 
 def last(states: Tensor, lengths: Tensor, dim: int) -> Tensor:
-    """The state at each stretch's last real site: states (B, ..., T, ...), lengths over the leading axes."""
+    """The state at each stretch's last real site: states (*lead, T, ...), lengths broadcast with lead."""
     return site(states, (lengths - 1).clamp_min(0), lengths, dim)
 
 

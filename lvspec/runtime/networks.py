@@ -60,9 +60,8 @@ def reversal(lengths: Tensor, extent: int) -> Tensor:
 
 
 def reversed_stretches(x: Tensor, lengths: Tensor) -> Tensor:
-    """x (*lead, T, D) with the real sites of each stretch in opposite order."""
-    lengths = lengths.reshape(*lengths.shape, *[1] * (x.dim() - 2 - lengths.dim())).expand(x.shape[:-2])
-    return x.gather(-2, reversal(lengths, x.shape[-2]).unsqueeze(-1).expand(x.shape))
+    """x (*lead, T, D) with the real sites of each stretch in opposite order; lengths broadcast with lead."""
+    return x.gather(-2, reversal(lengths.expand(x.shape[:-2]), x.shape[-2]).unsqueeze(-1).expand(x.shape))
 
 
 class RNN(nn.RNN):
@@ -131,7 +130,6 @@ class Bidirectional(nn.Module):
             if level:
                 x = self.dropout(x)
             x = torch.cat([forth(x), back.backwards(x, lengths)], -1)
-        lengths = lengths.reshape(*lengths.shape, *[1] * (x.dim() - 2 - lengths.dim()))
         real = torch.arange(x.shape[-2], device=x.device) < lengths.unsqueeze(-1)
         return torch.where(real.unsqueeze(-1), x, torch.zeros((), dtype=x.dtype, device=x.device))
 

@@ -70,8 +70,8 @@ def test_first_and_last_real_sites():
     last(h, lengths, 1).sum().backward()
     assert h.grad.sum() == 4 and h.grad[0, 1].sum() == 4
     assert last(h[:, :0], lengths * 0, 1).shape == (2, 4)
-    drawn = torch.stack([h, h + 1])  # draws come before the batch: lengths get an axis of one
-    assert torch.equal(last(drawn, lengths.unsqueeze(0), 2)[1, 0], h[0, 1] + 1)
+    drawn = torch.stack([h, h + 1])  # draws come before the batch
+    assert torch.equal(last(drawn, lengths, 2)[1, 0], h[0, 1] + 1)
     nested = torch.randn(2, 3, 5, 4)
     inner = torch.tensor([[5, 1, 0], [2, 2, 2]])
     assert torch.equal(last(nested, inner, 2)[0, 0], nested[0, 0, 4])
