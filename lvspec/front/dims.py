@@ -30,7 +30,10 @@ def to_dim(node: S.Node, sizes: Container[str], problems: Problems) -> Dim | Non
             return Dim.of(name)
         case S.Binary(("add" | "subtract" | "multiply") as function, left, right):
             a, b = to_dim(left, sizes, problems), to_dim(right, sizes, problems)
-            if a is None or b is None or len(a.terms) * len(b.terms) > 64:
+            if a is None or b is None:
+                return None
+            if len(a.terms) * len(b.terms) > 64:
+                problems.error("too-large", node.span, "a product of sums of sizes has at most 64 terms")
                 return None
             return a + b if function == "add" else a - b if function == "subtract" else a * b
     problems.error("bad-size", node.span, "a size is made of numbers, sizes, `+`, `-` and `*`")
