@@ -8,7 +8,7 @@ import torch
 from lvspec.driver import compile_spec, read_spec
 from lvspec.plan import make_plan
 from lvspec.verify import pins, shrink
-from lvspec.verify.draw import padded_extent, random_draws, random_value, ragged_lengths, randomize
+from lvspec.verify.draw import padded_extent, ragged_lengths, random_draws, random_value, randomize
 from lvspec.verify.world import Instance
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
