@@ -189,8 +189,6 @@ def _led_first(factor: Factor, lead: tuple[str, ...], plate: str) -> Factor:
 
 def _steps(elimination, interface: Interface, moves: list[Factor], lead: tuple[str, ...]):
     """The transition factors in an order that keeps messages small, and how each acts on the message."""
-    import opt_einsum
-
     plate = interface.plate
     values = [f.value for f in moves]
     axes = list(dict.fromkeys([*interface.before, *interface.after]))
@@ -199,10 +197,7 @@ def _steps(elimination, interface: Interface, moves: list[Factor], lead: tuple[s
     operands = [tuple(interface.before), *(tuple(a for a in v.axes if a in letter) for v in values)]
     equation = ",".join(map(spell, operands)) + "->" + spell(interface.after)
     shapes = [tuple(elimination.nominal(a) for a in axes) for axes in operands]
-    path, _ = opt_einsum.contract_path(
-        equation, *shapes, shapes=True, optimize="optimal" if len(operands) < 9 else "greedy"
-    )
-    order = _linear(path, len(operands))
+    order = _best_order(equation, shapes)
     message, steps, chosen = list(interface.before), [], []
     for position, index in enumerate(order):
         value = values[index]
@@ -219,6 +214,17 @@ def _steps(elimination, interface: Interface, moves: list[Factor], lead: tuple[s
         chosen.append((moves[index], value))
         message = out
     return message, steps, chosen
+
+
+def _best_order(equation: str, shapes: list[tuple[int, ...]]) -> list[int]:
+    """Which factor acts on the message first, second, ...; the message is operand 0 of the equation."""
+    if len(shapes) == 2:
+        return [0]  # a single factor: nothing to search, and the library is not loaded
+    import opt_einsum
+
+    optimize = "optimal" if len(shapes) < 9 else "greedy"
+    path, _ = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize=optimize)
+    return _linear(path, len(shapes))
 
 
 def _linear(path, count: int) -> list[int]:
