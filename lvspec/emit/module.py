@@ -6,7 +6,7 @@ import hashlib
 
 from lvspec.emit.lower import begin_embeddings, size_code
 from lvspec.emit.marginal import log_marginal
-from lvspec.emit.objective import Objective
+from lvspec.emit.objective import forward_body, weights_body
 from lvspec.emit.posterior import latent_sizes, posterior_body, zero_tilts
 from lvspec.emit.sampling import sample_body
 from lvspec.emit.text import statement, wrap
@@ -274,12 +274,12 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
         "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
         f'        """{plan.formula}"""',
         "        batch, draws, samples = self.prepare(batch), draws or {}, self.samples",
-        *Objective(plan, imports).forward(),
+        *forward_body(plan, imports),
     ]
     weights = [
         "    def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:",
         '        """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws."""',
-        *Objective(plan, imports, weights=True).log_weights(),
+        *weights_body(plan, imports),
     ]
     log_prob = [
         "    def importance(self, batch: dict, samples: int = 100):",
@@ -323,7 +323,7 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
             "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
             f'        """{plan.formula}"""',
             "        batch = self.prepare(batch)",
-            *Objective(plan, imports).forward(),
+            *forward_body(plan, imports),
         ]
     log_prob = [
         "    def log_prob(self, batch: dict, samples: int | None = None) -> torch.Tensor:",

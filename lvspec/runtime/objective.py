@@ -23,10 +23,10 @@ class Objective:
 
 def linear(step: Tensor, a: float, b: float, steps: float) -> Tensor:
     """From a at step 0 to b at `steps`, then b."""
-    return a + (b - a) * (step / max(steps, 1)).clamp(0.0, 1.0)
+    return a + (b - a) * (step.double() / max(steps, 1)).clamp(0.0, 1.0)
 
 
 def cyclical(step: Tensor, a: float, b: float, period: float) -> Tensor:
     """Again and again: from a to b over the first half of a period, b over the second (Fu et al. 2019)."""
-    phase = torch.remainder(step, period) / max(period, 1)
+    phase = torch.remainder(step, period).double() / max(period, 1)
     return a + (b - a) * (2 * phase).clamp(0.0, 1.0)

@@ -1,0 +1,73 @@
+"""The score-function terms of a surrogate: gradient only, value zero.
+
+    advantage_s · log q(z_s)        advantage: the draw's signal minus the mean of the other draws' signals
+
+A term carries only the costs downstream of its own site: the same site where sites are independent, this and
+later ones along an ordered plate, all of them where a cost reads them together.
+"""
+
+from __future__ import annotations
+
+from lvspec.emit.factors import mask_of, masked, reduce_plates
+from lvspec.emit.terms import Cost, Terms
+from lvspec.emit.value import ALL, ATOM, FROM, PRODUCT, SAME, SUM, Value
+
+
+def score_terms(terms: Terms, costs: list[Cost], weighted: dict[str, str]) -> Value | None:
+    """Σ over scored latents of advantage · log q, per example; None where nothing is scored."""
+    latents = [p.name for p in terms.plan.latents if p.strategy == "reinforce"]
+    if not latents:
+        return None
+    scope = terms.scope
+    scope.line()
+    scope.comment("score terms: leave-one-out over draws; their value is zero, their gradient is the estimator's")
+    found = [t for t in (_score(terms, name, costs, weighted) for name in latents) if t is not None]
+    if not found:
+        return None
+    total = terms.low.plus(found)
+    return scope.assign("score", total.with_(code=f"{total.at(ATOM)}.mean(0)", axes=total.axes[1:]), own=True)
+
+
+def _score(terms: Terms, name: str, costs: list[Cost], weighted: dict[str, str]) -> Value | None:
+    """advantage · log q(name), per draw and example."""
+    low, scope, log_q = terms.low, terms.scope, terms.guide.log_q[name]
+    signal = None
+    for cost in costs:
+        relations = dict(cost.value.draws).get(name)
+        if relations is None:
+            continue
+        value = _downstream(terms, cost, dict(relations), log_q)
+        if cost.latent is not None:
+            weight = f"weight_{cost.latent} * " if cost.latent in weighted else ""
+            value = value.with_(code=f"-{weight}{value.at(ATOM)}", binds=PRODUCT)
+        signal = value if signal is None else add_signed(terms, signal, value)
+    if signal is None:
+        return None
+    signal = scope.assign(f"signal_{name}", signal, "what lies downstream of each draw")
+    code = f"{scope.use('leave_one_out')}({signal.code}.detach())"
+    advantage = scope.assign(f"advantage_{name}", signal.with_(code=code, draws=()))
+    _, _, (a, b) = low.broadcast(advantage, log_q)
+    product = Value(f"{a.code} * {b.code}", low.order.union(advantage, log_q), (), PRODUCT)
+    return terms.settled(Cost(None, product, mask_of(low, terms.plan.spec.variable(name))))
+
+
+def add_signed(terms: Terms, a: Value, b: Value) -> Value:
+    """a + b, written as a difference where b is negative."""
+    axes, _, (x, y) = terms.low.broadcast(a, b)
+    code = f"{x.code} - {y.code[1:]}" if y.code.startswith("-") else f"{x.code} + {y.code}"
+    return Value(code, axes, (), SUM)
+
+
+def _downstream(terms: Terms, cost: Cost, relations: dict[str, str], log_q: Value) -> Value:
+    """The part of a cost that a draw can change, site by site where sites are independent."""
+    low = terms.low
+    keep = tuple(a for a in log_q.axes if a not in ("S", "B") and relations.get(a, SAME) != ALL)
+    value = terms.expected(cost.value, keep)
+    later = [a for a in log_q.axes if a in low.order.plates and relations.get(a) == FROM and a in value.axes]
+    if later and cost.mask:
+        value = masked(low, value, cost.mask)
+    value = reduce_plates(low, value, set(keep), cost.mask)
+    for plate in later:
+        code = f"{terms.scope.use('later_sum')}({value.code}, {value.axes.index(plate)})"
+        value = value.with_(code=code, binds=ATOM)
+    return value

@@ -1,0 +1,223 @@
+"""The terms of an ELBO as costs: what each factor and each divergence contributes, before it is added up.
+
+A cost keeps every axis that it varies over: draws, batch, plates, enumerated latents. An enumerated latent is
+averaged over its q, plates are added up, draws are averaged last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lvspec.emit.densities import analytic_kl, lower_term, unfused
+from lvspec.emit.eliminate import Elimination, collapsed_axes
+from lvspec.emit.factors import Factor, bindings, factor_at, factors_of, mask_of, reduce_plates
+from lvspec.emit.guide import at_bound, bound_term, extent_code, given_values, write_guide
+from lvspec.emit.program import Program
+from lvspec.emit.value import ATOM, PRODUCT, SUM, Value, align, axis_of, join_draws, lag_of, latent_of, shift_axis
+from lvspec.ir.plan import Plan
+from lvspec.ir.reads import Reader
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A term of the ELBO. latent: whose divergence it is (None: reconstruction); it counts negatively then."""
+
+    latent: str | None
+    value: Value
+    mask: str | None = None
+
+
+class Terms:
+    """The guide and the costs of one program: of the objective, or of importance weights (`weights`), where every
+    divergence is log q - log p at the draw."""
+
+    def __init__(self, plan: Plan, imports: set[str], weights: bool = False):
+        self.plan = plan
+        self.weights = weights
+        self.treatment = {p.name: p.treatment for p in plan.latents}
+        if weights:
+            self.treatment |= exact_in_weights(plan)
+        self.enumerated = [n for n, t in self.treatment.items() if t == "enumerated"]
+        self.collapsed = [n for n, t in self.treatment.items() if t == "collapsed"]
+        self.sampled = [n for n, t in self.treatment.items() if t == "sampled"]
+        arguments = ("batch", "draws", "samples") if plan.sampled else ("batch",)
+        self.program = Program(plan, imports, {*self.enumerated, *self.collapsed}, arguments)
+        self.low, self.scope = self.program.low, self.program.scope
+
+    def write(self) -> list[Cost]:
+        """The statements of guide and model; what they cost."""
+        self.scope.comment("guide")
+        self.guide = write_guide(self.program, self.plan, self.enumerated, self.sampled, self.scored())
+        self.scope.line()
+        self.scope.comment("model")
+        return self.costs()
+
+    def scored(self) -> set[str]:
+        """Sampled latents whose log q at the draw is needed."""
+        if self.weights:
+            return set(self.sampled)
+        return {
+            p.name
+            for p in self.plan.latents
+            if p.strategy == "reinforce" or p.kl == "sampled" and p.treatment == "sampled"
+        }
+
+    def costs(self) -> list[Cost]:
+        costs, collapsed = [], []
+        for variable in self.plan.spec.variables:
+            if variable.role == "observed" or variable.name in self.collapsed:
+                for factor in factors_of(self.low, variable):
+                    if self.reads_collapsed(factor):
+                        collapsed.append(factor)
+                    else:
+                        costs.append(Cost(None, self.expected_sites(factor), factor.mask))
+        for variable in self.plan.spec.of_role("latent"):
+            if self.treatment[variable.name] in ("enumerated", "sampled"):
+                found, moved = self.divergence(variable)
+                costs.extend(found)
+                collapsed.extend(moved)
+        if collapsed:
+            sizes = ", ".join(
+                f"{n}={self.low.size(self.plan.spec.variable(n).type.support.cardinality)}" for n in self.collapsed
+            )
+            self.scope.line(
+                f"tilt = {self.scope.use('evidence')}(batch, self.zero, {sizes})", "what is known of summed latents"
+            )
+            summing = Elimination(self.low, self.scope.use("LOG"))
+            value = summing.run(collapsed, collapsed_axes(self.low, self.collapsed))
+            costs.append(Cost(None, self.scope.assign("log_marginal", value)))
+        return costs
+
+    def reads_collapsed(self, factor: Factor) -> bool:
+        return any(self.low.order.is_enumerated(a) and latent_of(a) in self.collapsed for a in factor.axes)
+
+    def divergence(self, variable) -> tuple[list[Cost], list[Factor]]:
+        """The latent's KL, in closed form or at the draw; its log p where a collapsed latent decides it."""
+        latent = self.plan.latent(variable.name)
+        if latent.kl == "analytic" and self.treatment[variable.name] == "sampled" and not self.weights:
+            return [self.closed_form(variable, sites) for sites in bindings(self.low, variable)], []
+        found, moved = [], []
+        for sites in bindings(self.low, variable):
+            factor = factor_at(self.low, variable, sites, fuse=False)
+            drawn = variable.name not in self.enumerated
+            log_q = at_bound(self.low, self.guide.log_q[variable.name if drawn else axis_of(variable.name, sites)])
+            value = log_q
+            if self.reads_collapsed(factor):
+                moved.append(factor)
+            else:
+                value = self.minus(log_q, self.expected_sites(factor))
+            value = self.scope.assign(f"kl_{variable.name}", self.at_every_site(variable, value))
+            found.append(Cost(variable.name, value, mask_of(self.low, variable)))
+        return found, moved
+
+    def minus(self, a: Value, b: Value) -> Value:
+        axes, _, (x, y) = self.low.broadcast(a, b)
+        return Value(f"{x.code} - {y.at(PRODUCT)}", axes, (), SUM, draws=join_draws(a, b))
+
+    def closed_form(self, variable, sites: tuple[int, ...]) -> Cost:
+        """KL(q ‖ p) of a sampled latent at the bound sites."""
+        q = bound_term(self.low, self.guide.terms[(variable.name, ())])
+
+        def kl(clause):
+            return analytic_kl(self.low, q, unfused(self.low, lower_term(self.low, clause.body, variable.name)))
+
+        values = [self.low.with_bindings(c, kl) for c in (variable.general, *variable.initial)]
+        value = values[0]
+        if variable.initial:
+            value = self.joined(variable, [self.expected(v) for v in values])
+        label = "_".join([variable.name, *map(str, sites)])
+        value = self.scope.assign(f"kl_{label}", self.at_every_site(variable, value))
+        if variable.type.support.finite:
+            value = self.known_divergence(variable, value)
+        return Cost(variable.name, value, mask_of(self.low, variable))
+
+    def at_every_site(self, variable, value: Value) -> Value:
+        """A divergence that does not vary over some plate of its latent counts once per site all the same."""
+        plates = [p for p in variable.plates if p not in self.low.unrolled and p not in value.axes]
+        if not plates:
+            return value
+        axes = self.low.order.sort({*value.axes, *plates, *(() if variable.outside_batch else ("B",))})
+        shape = ", ".join(extent_code(self.program, a) if a not in value.axes else "1" for a in axes)
+        code = f"{self.scope.use('spread')}({align(value, axes).code}, ({shape}{',' if len(axes) == 1 else ''}), self.zero)"
+        return value.with_(code=code, axes=axes, binds=ATOM)
+
+    def known_divergence(self, variable, value: Value) -> Value:
+        """KL(δ_z ‖ p) = -log p(z) where the batch gives z."""
+        scope, low = self.scope, self.low
+        _, observed = given_values(self.program, variable)
+        scope.line(f'if "{variable.name}" in batch:')
+        scope.indent += 1
+        sites = tuple(low.bound[p] for p in variable.plates if p in low.bound)
+        log_p = self.expected_sites(factor_at(low, variable, sites, fuse=False))
+        if "S" in log_p.axes and "S" not in value.axes:  # what is given is the same in every draw
+            log_p = log_p.with_(
+                code=f"{log_p.at(ATOM)}.mean({log_p.axes.index('S')})",
+                axes=tuple(a for a in log_p.axes if a != "S"),
+                binds=ATOM,
+            )
+        axes = low.order.union(value, log_p, observed)
+        parts = [align(v, axes, 0).code for v in (observed, log_p, value)]
+        scope.line(f"{value.code} = torch.where({parts[0]}, -{parts[1]}, {parts[2]})")
+        scope.indent -= 1
+        return value
+
+    def joined(self, variable, values: list[Value]) -> Value:
+        """The general value with the initial ones in place of its first sites."""
+        general, initial = values[0], values[1:]
+        plate = next((p for p in variable.plates if self.plan.spec.plate(p).ordered), None)
+        for site, first in reversed(list(enumerate(initial))):
+            general = self.low.replace_site(general, first, plate, site)
+        return general
+
+    # ------------------------------------------------------------ expectations under enumerated guides
+    def expected_sites(self, factor: Factor) -> Value:
+        """A factor with lagged enumerated latents averaged out and its initial clauses in place."""
+        if not factor.initial:
+            return factor.value
+        variable = self.plan.spec.variable(factor.name)
+        values = [self.expected(v) for v in (factor.value, *factor.initial)]
+        return self.scope.assign(f"log_{factor.name}", self.joined(variable, values))
+
+    def expected(self, value: Value, keep: tuple[str, ...] = ()) -> Value:
+        """E_q over the enumerated latents, children before parents."""
+        order = [
+            axis
+            for axis in self.guide.log_q
+            if self.low.order.is_enumerated(axis) and latent_of(axis) in self.enumerated
+        ]
+        for base in reversed(order):
+            for axis in sorted((a for a in value.axes if _base(self.low, a) == base), key=lag_of):
+                if axis in keep:
+                    continue
+                log_q = self.guide.log_q[base]
+                if lag_of(axis):
+                    plate = next(
+                        p for p in self.plan.spec.variable(latent_of(base)).plates if self.plan.spec.plate(p).ordered
+                    )
+                    log_q = self.low.shifted(log_q, plate, lag_of(axis), "0")
+                axes = self.low.order.union(value, log_q)
+                rest = tuple(a for a in axes if a != axis)
+                a, b = align(log_q, (*rest, axis)), align(value, (*rest, axis))
+                code = f"{self.scope.use('expectation')}({a.code}, {b.code}, -1)"
+                value = Value(code, rest, draws=join_draws(log_q, value))
+        return value
+
+    def settled(self, cost: Cost, keep: tuple[str, ...] = ()) -> Value:
+        """A cost per draw and example: enumerated latents averaged, plates added up (those in `keep` stay)."""
+        value = self.expected(cost.value, keep)
+        return reduce_plates(self.low, value, set(keep), cost.mask)
+
+
+def exact_in_weights(plan: Plan) -> dict[str, str]:
+    """In an importance weight an enumerated latent is summed out, or drawn where another guide factor reads it."""
+    reader = Reader(plan.spec, plan.guide)
+    treatment = {}
+    for latent in plan.latents:
+        if latent.treatment == "enumerated":
+            read = any(r.name == latent.name for v in plan.guide if v.role == "guide" for r in reader.of_variable(v))
+            treatment[latent.name] = "sampled" if read else "collapsed"
+    return treatment
+
+
+def _base(low, axis: str) -> str | None:
+    return shift_axis(axis, -lag_of(axis)) if low.order.is_enumerated(axis) else None
