@@ -8,7 +8,7 @@ from dataclasses import replace
 from lvspec.front.context import Declarations, unknown
 from lvspec.front.dependence import edges, expressions
 from lvspec.front.guide import named_parts
-from lvspec.front.names import did_you_mean, nearest
+from lvspec.front.names import check_name, did_you_mean, nearest
 from lvspec.front.nodes import Mapping
 from lvspec.front.problems import Problems
 from lvspec.front.story import Told
@@ -64,7 +64,8 @@ def gather_names(declared: Declarations, sections: list[dict[str, Told]], proble
     rows += [(n, "parameter", p.span) for n, p in declared.params.items()]
     rows += [(n, "network", w.span) for n, w in declared.networks.items()]
     rows += [(n, f"{t.role} variable", t.span) for told in sections[:-1] for n, t in told.items()]
-    rows += [(p.name, "part of a structure", p.span) for told in sections[:-1] for p in named_parts(told)]
+    parts = [p for told in sections[:-1] for p in named_parts(told)]
+    rows += [(p.name, "part of a structure", p.span) for p in parts if check_name(p.name, p.span, problems)]
     first: dict[str, tuple] = {}
     for name, kind, span in sorted(rows, key=lambda r: r[2]):
         if name in first:

@@ -9,7 +9,7 @@ from lvspec.front.arguments import AXES, read_arguments
 from lvspec.front.context import UNKNOWN, Context, broken, unknown
 from lvspec.front.dims import to_dim
 from lvspec.front.expressions import elaborate
-from lvspec.front.names import did_you_mean
+from lvspec.front.names import check_name, did_you_mean
 from lvspec.ir import types as T
 from lvspec.ir.dims import Shape
 from lvspec.ir.distributions import FAMILIES, Family
@@ -25,6 +25,7 @@ def where(value: S.Value, ctx: Context) -> tuple[tuple[Binding, ...], Context]:
     bindings = []
     for bound in value.where:
         for name in bound.names:
+            check_name(name.name, name.span, ctx.problems)
             if name.name in ctx.names() or name.name in FUNCTIONS or name.name in FAMILIES:
                 ctx.problems.error(
                     "name-clash", name.span, f"`{name.name}` has a meaning already", help="bind another name"

@@ -29,6 +29,8 @@ def split_guide(
         if name in latents:
             outside = name in told and told[name].outside_batch
             factors[name] = replace(one, role="guide", outside_batch=outside)
+        elif name in problems.wrong:
+            continue
         elif name in told:
             problems.error("guide-not-latent", one.span, f"`{name}` is {_role(told[name].role)}, and a guide is for latent variables",
                            help="give what the guide computes a name of its own")  # fmt: skip

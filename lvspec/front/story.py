@@ -171,6 +171,9 @@ def _told(name: str, role: str, rows: list, plates: dict[str, Plate], problems: 
         problems.error("bad-target", place.name.span, f"`{name}` has one index twice")
         return None
     told = Told(name, role, own, [c for _, _, c in rows], target.outside_batch, place.name.span)
+    numbers = [c.initial for _, _, c in rows if c.initial is not None]
+    if len(set(numbers)) < len(numbers):
+        problems.error("bad-clause", place.name.span, f"`{name}` has two clauses for one first site", help="keep one")
     ordered = all([_initial_fits(told, p, c, plates, problems) for _, p, c in rows if c.initial is not None])
     if told.outside_batch and any(plates[p].ragged for p in own):
         problems.error(
