@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -23,32 +23,49 @@ RULES: dict[str, Callable[..., object]] = {
 }
 
 
-def initialise(model: nn.Module, rules: Mapping[str, object]) -> None:
-    """`{transition: normal(0, 0.1)}`; a network's name stands for all of its parameters."""
+UNIGRAM = "unigram"  # log of the training counts of each symbol, plus normal noise: unigram(0.5)
+
+Counts = Mapping[int, Sequence[int]]  # training counts of the symbols of each vocabulary, by its size
+
+
+def initialise(model: nn.Module, rules: Mapping[str, object], counts: Counts) -> None:
+    """`{transition: normal(0, 0.1), emission: unigram(0.5)}`; a network's name stands for all of its parameters."""
     for name, rule in rules.items():
         matching = [p for n, p in model.named_parameters() if n == name or n.startswith(f"{name}.")]
         if not matching:
             known = ", ".join(n for n, _ in model.named_parameters())
             raise UsageError(f"train.init: no parameter {name!r}; the model has {known}")
         kind, numbers = parsed(rule)
+        fill = RULES.get(kind) or (lambda p, noise=0.1: unigram(p, noise, counts))
         for parameter in matching:
             try:
-                RULES[kind](parameter, *numbers)
+                fill(parameter, *numbers)
             except (TypeError, ValueError, RuntimeError) as error:
                 raise UsageError(
                     f"train.init.{name}: {rule!r} does not fit {tuple(parameter.shape)}: {error}"
                 ) from error
 
 
+@torch.no_grad()
+def unigram(parameter: torch.Tensor, noise: float, counts: Counts) -> None:
+    """Logits (..., V) that start at the words' frequencies: states then differ in what the data tell them apart by."""
+    found = counts.get(parameter.shape[-1] if parameter.dim() else 0)
+    if found is None:
+        raise ValueError("its last axis is no vocabulary")
+    frequencies = torch.tensor(found, dtype=parameter.dtype) + 1.0
+    logits = (frequencies / frequencies.sum()).log()
+    parameter.copy_(logits + noise * torch.randn(parameter.shape))
+
+
 def parsed(rule: object) -> tuple[str, tuple[float, ...]]:
     """`normal(0, 0.1)` is ("normal", (0.0, 0.1)); a pair is taken as it is, a number is a constant."""
     if isinstance(rule, (int, float)):
         return "constant", (float(rule),)
-    if isinstance(rule, (tuple, list)) and len(rule) == 2 and rule[0] in RULES:
+    if isinstance(rule, (tuple, list)) and len(rule) == 2 and rule[0] in (*RULES, UNIGRAM):
         return str(rule[0]), tuple(float(n) for n in rule[1])
     found = _RULE.fullmatch(str(rule))
-    if found is None or found["kind"] not in RULES:
-        raise UsageError(f"train.init: {rule!r} is none of {', '.join(RULES)}, e.g. normal(0, 0.1)")
+    if found is None or found["kind"] not in (*RULES, UNIGRAM):
+        raise UsageError(f"train.init: {rule!r} is none of {', '.join((*RULES, UNIGRAM))}, e.g. normal(0, 0.1)")
     pieces = [n for n in (found["numbers"] or "").split(",") if n.strip()]
     try:
         return found["kind"], tuple(float(n) for n in pieces)
@@ -56,11 +73,11 @@ def parsed(rule: object) -> tuple[str, tuple[float, ...]]:
         raise UsageError(f"train.init: {rule!r}: {error}") from error
 
 
-def made(make: Callable[[], nn.Module], seed: int, rules: Mapping[str, object]) -> nn.Module:
-    """A model whose first values depend on the seed alone."""
+def made(make: Callable[[], nn.Module], seed: int, rules: Mapping[str, object], counts: Counts) -> nn.Module:
+    """A model whose first values depend on the seed (and the training counts) alone."""
     torch.manual_seed(seed)
     model = make()
-    initialise(model, rules)
+    initialise(model, rules, counts)
     return model
 
 

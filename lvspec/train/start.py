@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -71,7 +72,9 @@ class Ready:
 
     def model(self, seed: int) -> nn.Module:
         rules = dict(self.config.train.init)
-        return made(lambda: make_model(self.compiled.Model, self.config.sizes, self.config.dataset_size), seed, rules)
+        counts = {e.size: e.counts for e in self.encoders.values() if isinstance(e, Symbols)}
+        make = partial(make_model, self.compiled.Model, self.config.sizes, self.config.dataset_size)
+        return made(make, seed, rules, counts)
 
 
 def wanted_data(

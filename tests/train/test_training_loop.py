@@ -159,6 +159,16 @@ def test_parameters_are_initialised_as_the_settings_say(text, tmp_path):
         train(request(text, tmp_path / "b", HMM, train={"init": {"transitions": "zeros"}}), quiet)
 
 
+def test_emissions_can_start_at_the_words_frequencies(text, tmp_path):
+    settings = {"init": {"emission": "unigram(0)"}, "steps": 1, "learning_rate": 0.0}
+    ready, _ = train(request(text, tmp_path / "a", HMM, train=settings), quiet)
+    found = weights(tmp_path / "a", Compiler(token_spec(), HMM))["emission"].softmax(-1)
+    counts = torch.tensor(ready.encoders["x"].counts) + 1.0
+    torch.testing.assert_close(found, (counts / counts.sum()).expand_as(found))
+    with pytest.raises(UsageError, match="no vocabulary"):
+        train(request(text, tmp_path / "b", HMM, train={"init": {"transition": "unigram"}}), quiet)
+
+
 def test_what_a_run_leaves_behind(text, tmp_path):
     train(request(text, tmp_path / "a", train={"steps": 3}), quiet)
     names = {p.name for p in (tmp_path / "a").iterdir()}
