@@ -7,7 +7,7 @@ import pytest
 import torch
 from small import NAMES, batch_of, draws_of, gradients, model_of
 
-QUICK = ("discrete_vae", "factorial_hmm", "hmm", "naive_bayes", "rnn_lm", "vae")
+QUICK = ("discrete_vae", "factorial_hmm", "hmm", "naive_bayes", "vae")
 INDUCTOR = ("hmm", "gm_vae", "discrete_vae")
 
 
