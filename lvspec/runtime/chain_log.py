@@ -41,6 +41,11 @@ def row_at(factors: list[tuple[Tensor, ...]], t: int) -> tuple[Tensor, ...]:
     return factors[min(t, len(factors)) - 1]
 
 
+def widest(x: Tensor) -> Tensor:
+    """x in float64 where the device has it: log messages grow along the chain, and a rounding of 1e5 is an error of e."""
+    return x if x.device.type == "mps" else x.double()
+
+
 def log_scan(
     start: Tensor,
     potentials: Tensor,
@@ -50,12 +55,15 @@ def log_scan(
     semiring,
 ) -> Tensor:
     """log sum over all state sequences, (B,); start (B or 1, S...), potentials (B, T, S...)."""
+    dtype = potentials.dtype
+    start, potentials = widest(start), widest(potentials)
+    factors = [tuple(map(widest, row)) for row in factors]
     with plain_arithmetic(potentials):
         message = first_site_message(start, potentials[:, 0], None if mask is None else mask[:, 0])
         for t in range(1, potentials.shape[1]):
             row = [factor_at(f, step, t) for f, step in zip(row_at(factors, t), steps, strict=True)]
             message = site_step(message, row, potentials[:, t], steps, None if mask is None else mask[:, t], semiring)
-        return semiring.sum(message, tuple(range(1, message.dim())))
+        return semiring.sum(message, tuple(range(1, message.dim()))).to(dtype)
 
 
 def log_messages(
@@ -65,7 +73,9 @@ def log_messages(
     factors: list[tuple[Tensor, ...]],
     steps: tuple[Step, ...],
 ) -> list[Tensor]:
-    """The messages of all sites, without a graph."""
+    """The messages of all sites, without a graph, in float64."""
+    start, potentials = widest(start), widest(potentials)
+    factors = [tuple(map(widest, row)) for row in factors]
     messages = [first_site_message(start, potentials[:, 0], None if mask is None else mask[:, 0])]
     for t in range(1, potentials.shape[1]):
         row = [factor_at(f, step, t) for f, step in zip(row_at(factors, t), steps, strict=True)]
@@ -123,6 +133,8 @@ def log_gradient(
 
     A tape of T steps would hold T tensors of batch times states squared; here there is one.
     """
+    start, potentials, grad = widest(start), widest(potentials), widest(grad)
+    factors = [tuple(map(widest, row)) for row in factors]
     states = [1] * (messages.dim() - 2)
     d_potentials = torch.zeros_like(potentials)
     d_factors = [tuple(torch.zeros_like(f) for f in row) for row in factors]

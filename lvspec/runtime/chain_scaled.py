@@ -242,7 +242,8 @@ def reach(program: Program, start: Tensor, potentials: Tensor, real: Tensor | No
     ]
     arcs = [a.float() for a in arcs]
     allowed = potentials > -torch.inf
-    if real is None and bool(allowed.all()) and start.shape[0] == 1:
+    shared = start.shape[0] == 1 and all(a.shape[1] == 1 for a in arcs)
+    if real is None and shared and bool(allowed.all()):
         allowed = allowed[:, :1]  # the same for every row
     now = (start > -torch.inf) & allowed[0] if real is None else first_message(start, potentials[0], real) > -torch.inf
     ways = [repeated(site_matrices(program, arcs, i, T)) for i in range(len(program.steps))]

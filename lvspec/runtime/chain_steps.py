@@ -40,8 +40,7 @@ class Step:
         return self.lead if factor.dim() == len(self.lead) + len(self.factor) else ""
 
 
-@cache
-def read_steps(steps: tuple[str, ...]) -> tuple[Step, ...]:
+def parse_steps(steps: tuple[str, ...]) -> tuple[Step, ...]:
     """Steps as they are written; capital letters in front of a factor are the batch and the time axis.
 
     A letter that comes back after its axis has ended is another axis: it gets another letter.
@@ -63,6 +62,17 @@ def read_steps(steps: tuple[str, ...]) -> tuple[Step, ...]:
         read.append(Step(renamed[0], renamed[1], lead, renamed[2]))
         ended |= set(message + factor[len(lead) :]) - set(output)
     return tuple(read)
+
+
+@cache
+def remembered_steps(steps: tuple[str, ...]) -> tuple[Step, ...]:
+    """parse_steps, done once for each program."""
+    return parse_steps(steps)
+
+
+def read_steps(steps: tuple[str, ...]) -> tuple[Step, ...]:
+    """parse_steps; a compiler that traces the call must not meet the memory."""
+    return parse_steps(steps) if torch.compiler.is_compiling() else remembered_steps(steps)
 
 
 def factor_at(factor: Tensor, step: Step, t: int) -> Tensor:
@@ -106,7 +116,6 @@ def merged(first: Step, second: Step) -> Step | None:
     return Step(first.message, first.factor + second.factor, "", second.output)
 
 
-@cache
 def is_simple(steps: tuple[Step, ...]) -> bool:
     """Whether the one step is already a matrix product: nothing to simplify, nothing to merge."""
     return len(steps) == 1 and set(steps[0].summed) == set(steps[0].message) & set(steps[0].factor) - set(

@@ -47,7 +47,8 @@ def chain_forward(
     if scan is not None:
         return scan.value.to(potentials.dtype), scan, []
     messages = log_messages(start, potentials, mask, rows_of_factors(program, factors), program.steps)
-    return log_sum_exp(messages[-1].flatten(1), 1), None, [torch.stack(messages)]
+    value = log_sum_exp(messages[-1].flatten(1), 1).to(potentials.dtype)
+    return value, None, [torch.stack(messages)]
 
 
 def chain_backward(
@@ -62,7 +63,8 @@ def chain_backward(
     if scan is None:
         rows = rows_of_factors(program, factors)
         d_start, d_potentials, found = log_gradient(messages[0], start, potentials, mask, rows, program.steps, grad)
-        return d_start, d_potentials, [d for row in found for d in row]
+        flat = [d.to(f.dtype) for d, f in zip([d for row in found for d in row], factors, strict=True)]
+        return d_start.to(start.dtype), d_potentials.to(potentials.dtype), flat
     real = None if mask is None else mask.t()
     first, marginals, found = scaled_gradient(program, scan, potentials.transpose(0, 1).flatten(2), real, factors, grad)
     d_start = (first.sum(0, keepdim=True) if start.shape[0] == 1 else first).to(start.dtype)

@@ -23,32 +23,41 @@ class ExactPosterior:
         self.tilts = tilts
         self.answers: dict[str, dict[str, Tensor]] = {}
 
-    def gradients(self, semiring, differentiable: bool = False) -> dict[str, Tensor]:
-        """d log p / d tilt under a semiring, for every latent."""
+    def gradients(self, semiring, differentiable: bool = False, times: int = 1) -> list[dict[str, Tensor]]:
+        """d log p / d tilt under a semiring, for every latent; `times` backward passes of one forward pass."""
         with torch.enable_grad():
             tilts = {name: tilt.detach().clone().requires_grad_() for name, tilt in self.tilts.items()}
             total = self.log_marginal(tilts, semiring).sum()
-            found = torch.autograd.grad(
-                total, list(tilts.values()), create_graph=differentiable, allow_unused=True, materialize_grads=True
-            )
-        return dict(zip(tilts, found, strict=True))
+            found = [
+                torch.autograd.grad(
+                    total,
+                    list(tilts.values()),
+                    create_graph=differentiable,
+                    retain_graph=differentiable or i + 1 < times,
+                    allow_unused=True,
+                    materialize_grads=True,
+                )
+                for i in range(times)
+            ]
+        return [dict(zip(tilts, g, strict=True)) for g in found]
 
     def marginals(self) -> dict[str, Tensor]:
         """p(z_i = k | x), each (B, *sites, K); differentiable when gradients are on."""
         key = f"marginals {torch.is_grad_enabled()}"
         if key not in self.answers:
-            self.answers[key] = self.gradients(LOG, differentiable=torch.is_grad_enabled())
+            self.answers[key] = self.gradients(LOG, differentiable=torch.is_grad_enabled())[0]
         return self.answers[key]
 
     def mode(self) -> dict[str, Tensor]:
         """argmax_z p(z | x), jointly over all latents; each (B, *sites) int64."""
         if "mode" not in self.answers:
-            self.answers["mode"] = {name: g.argmax(-1) for name, g in self.gradients(MAX).items()}
+            self.answers["mode"] = {name: g.argmax(-1) for name, g in self.gradients(MAX)[0].items()}
         return self.answers["mode"]
 
     def sample(self, n: int) -> dict[str, Tensor]:
         """n joint draws of all latents; each (n, B, *sites) int64."""
-        draws = [{name: g.argmax(-1) for name, g in self.gradients(SAMPLE).items()} for _ in range(n)]
+        # every backward pass draws anew
+        draws = [{name: g.argmax(-1) for name, g in d.items()} for d in self.gradients(SAMPLE, times=n)] if n else []
         return {
             name: torch.stack([d[name] for d in draws])
             if draws

@@ -284,3 +284,47 @@ def test_small_neighbouring_factors_are_merged():
 def test_the_message_keeps_its_order_of_axes():
     with pytest.raises(ValueError, match="not a step"):
         read_steps(("ii,ij->j",))
+
+
+def hostile(seed):
+    """A random program with factors of any sharpness, forbidden entries and ragged rows."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def pick(values):
+        return values[int(torch.randint(len(values), (), generator=generator))]
+
+    name, T, forbidden = pick(list(PROGRAMS)), pick([1, 2, 5, 12, 40]), pick([0.0, 0.3, 0.8])
+    start, factors, potentials, steps = draw(name, T=T, seed=seed, per_row_start=pick([True, False]))
+
+    def sharpen(x, may_forbid):
+        x = x.detach() * pick([0.1, 1, 1, 10, 30, 100, 300, 3000])
+        gone = torch.rand(x.shape, generator=generator) < forbidden
+        return x.masked_fill(gone, -torch.inf) if may_forbid else x
+
+    factors = [sharpen(f, pick([True, False])) for f in factors]
+    start, potentials = sharpen(start, pick([True, False])), sharpen(potentials, pick([True, False, False]))
+    mask = None
+    if pick([True, False]):
+        mask = torch.arange(T) < torch.tensor([T, pick(range(T + 1)), pick(range(T + 1))]).unsqueeze(1)
+        potentials = torch.where(mask.reshape(3, T, *[1] * (potentials.dim() - 2)), potentials, 0.0)
+    return start, factors, potentials, steps, mask
+
+
+@pytest.mark.parametrize("block", range(8))
+def test_hostile_programs_in_single_precision(block):
+    for seed in range(40 * block, 40 * block + 40):
+        start, factors, potentials, steps, mask = hostile(seed)
+        found = []
+        for dtype, program in ((torch.float32, chain), (torch.float64, plain)):
+            leaves = [x.float().to(dtype).requires_grad_() for x in (start, potentials, *factors)]
+            value = program(leaves[0], tuple(leaves[2:]), leaves[1], steps, mask)
+            possible = value.detach() > -torch.inf
+            slopes = torch.autograd.grad(value[possible].sum(), leaves, allow_unused=True, materialize_grads=True)
+            found.append((value.detach().double(), possible, slopes))
+        (value, possible, got), (truth, expected, want) = found
+        assert torch.equal(possible, expected), seed
+        error = (value - truth)[possible].abs() / truth[possible].abs().clamp_min(1)
+        assert (error <= 1e-5).all(), seed
+        for g, e in zip(got, want, strict=True):
+            assert g.isfinite().all(), seed
+            assert (g.double() - e).abs().max() <= 1e-3 * e.abs().max().clamp_min(1), seed
