@@ -2,17 +2,21 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from functools import partial
 
 import pytest
 from drawn_models import MODELS, hmm
 
+from lvspec.driver import plan_spec
 from lvspec.graph import WRITERS, draw
 from lvspec.graph.diagram import diagram
 from lvspec.graph.layout import layout
 from lvspec.graph.routes import routes
 from lvspec.graph.style import STRATEGY
+from lvspec.shipped import shipped
 
-every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+ZOO = {f"{path.stem}.yaml": partial(plan_spec, path) for path in sorted(shipped("specs").glob("*.yaml"))}
+every_model = pytest.mark.parametrize("model", (MODELS | ZOO).values(), ids=MODELS | ZOO)
 every_format = pytest.mark.parametrize("form", WRITERS)
 
 
