@@ -70,7 +70,7 @@ def _geometric(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _poisson(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     rate = a["rate"].expand(shape)
-    return value * torch.log(rate) - rate - torch.lgamma(value + 1)
+    return torch.special.xlogy(value.expand(shape), rate) - rate - torch.lgamma(value + 1)
 
 
 def _normal(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:

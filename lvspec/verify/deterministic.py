@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -73,11 +74,16 @@ def log_prob_check(subject: Subject) -> Check:
     return Check("log_prob", relative_error(found, log_marginal(summed)), VALUE)
 
 
-def weight_checks(subject: Subject) -> list[Check]:
-    """The importance weights at fixed draws."""
-    batch, samples = subject.model.prepare(dict(subject.batch)), subject.plan.samples
-    found = subject.model.log_weights(batch, dict(subject.draws), samples)[0]
-    expected = [log_weights(subject.instance(), row, samples) for row in range(subject.rows)]
+def weight_checks(subject: Subject, seed: int) -> list[Check]:
+    """The importance weights at the values that the module draws for them; all other latents are summed."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        batch = subject.model.prepare(dict(subject.batch))
+        found, drawn = subject.model.log_weights(batch, {}, subject.plan.samples)
+    every = [v.name for v in subject.spec.of_role("latent")]
+    treatments = {n: "sampled" if n in drawn else "collapsed" for n in every}
+    instance = replace(subject.instance(draws=drawn), noisy=frozenset(), treatments=treatments)
+    expected = [log_weights(instance, row, subject.plan.samples) for row in range(subject.rows)]
     return [Check("log importance weights", relative_error(found, torch.stack(expected, 1)), VALUE)]
 
 
@@ -122,7 +128,20 @@ def hidden_variants(subject: Subject, seed: int) -> list[tuple[str, dict[str, Te
     for variable in spec.of_role("observed"):
         if not is_read(spec, subject.plan, variable.name):
             variants.append((variable.name, "missing", subject.batch[variable.name]))
-    return [_partly(subject, *variant, generator) for variant in variants]
+    return [_partly(subject, *variant, generator) for variant in variants] + full_length(subject, generator)
+
+
+def full_length(subject: Subject, generator: torch.Generator) -> list[tuple[str, dict[str, Tensor]]]:
+    """The batch without lengths: every site counts."""
+    ragged = [p for p in subject.spec.plates if p.ragged]
+    if not ragged or any(p.within for p in ragged):
+        return []
+    full = {p.name: torch.full((subject.rows,), subject.length) for p in ragged}
+    batch = {}
+    for variable in subject.spec.of_role("observed") + subject.spec.of_role("given"):
+        size = (subject.sizes, subject.rows, subject.length, full, generator)
+        batch[variable.name] = random_column(subject.spec, variable, *size)
+    return [(", no lengths", batch)]
 
 
 def _partly(subject: Subject, name: str, what: str, value: Tensor, generator) -> tuple[str, dict[str, Tensor]]:

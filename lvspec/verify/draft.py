@@ -1,5 +1,4 @@
-"""The sections of a random spec as they fill up: declarations made on demand, scores that add up contributions,
-observations, guides."""
+"""The sections of a random spec as they fill up: declarations made on demand, scores that add up contributions."""
 
 from __future__ import annotations
 
@@ -42,6 +41,7 @@ class Draft:
     plate_size: str = ""
     symbols: bool = False  # whether x is categorical
     width: str = ""  # of x: its vocabulary or length
+    weighted: bool = False  # whether the KL has a schedule
     counter: int = 0
 
     # ------------------------------------------------------------ chance and names
@@ -140,6 +140,8 @@ class Draft:
 
     def mixed(self, index: Parent, vector: Parent, out: str) -> str:
         """One of a bank of networks, or one network that reads both."""
+        if self.chance(0.2):
+            return f"matmul({self.param(index.size, out, vector.size)}[{index.ref}], {vector.ref})"
         if index.kind == "category" and self.chance(0.5):
             bank = self.network(f"Linear({vector.size}, {out})", "bank", index.size)
             return f"{bank}[{index.ref}]({vector.ref})"
@@ -149,7 +151,8 @@ class Draft:
     def contribution(self, p: Parent, out: str, here: tuple[str, ...]) -> str:
         away = [m for m in p.plates if m not in here]
         if p.kind == "vector":
-            near = f"{self.mapping(p.size, out)}({p.ref})"
+            matrix = self.chance(0.15)
+            near = f"matmul({self.param(out, p.size)}, {p.ref})" if matrix else f"{self.mapping(p.size, out)}({p.ref})"
             return f"sum({near} over {away[0]})" if away else near
         if away:
             return self.summed_index(p, out, away[0])
@@ -173,9 +176,10 @@ class Draft:
 
     def number_score(self, parents: list[Parent], here: tuple[str, ...]) -> str:
         """One real number at a site."""
-        return f"sum({self.score(parents, self.size('P', 2, 3), here)})"
+        function = self.choose("sum", "sum", "mean", "max", "logsumexp")
+        return f"{function}({self.score(parents, self.size('P', 2, 3), here)})"
 
-    # ------------------------------------------------------------ observations
+    # ------------------------------------------------------------ what x is
     def declare_observed(self) -> None:
         self.symbols = self.chance(0.6)
         self.width = self.size("V", 3, 4) if self.symbols else self.size("P", 2, 3)
@@ -188,104 +192,22 @@ class Draft:
     def x(self) -> str:
         return f"x[{', '.join(self.here)}]" if self.line else "x"
 
-    def history(self) -> Parent:
-        """h[t]: what came before x[t]."""
-        words = self.network(f"Embedding(V, {self.size('E', 2, 3)})", "emb")
-        kind = self.choose("LSTM", "GRU", "RNN")
-        writer = self.network(f"{kind}(E, {self.size('H', 3, 4)})", "rnn")
-        self.let[f"h[{self.line}]"] = f"{writer}({words}(x[<{self.line}]))"
-        return Parent("h", (self.line,), "vector", "H")
-
-    def observe(self, parents: list[Parent], must: list[Parent]) -> None:
-        """x, which depends on the latents; at least on those that nothing else reads."""
-        used = [p for p in must if not self._is_read(p)]
-        near = [p for p in parents if p not in used and self._fits(p)]
-        over = [p for p in used if self._fits(p)] + self.some(near, 1)
-        self.observed[self.x] = self.likelihood(over or near[:1], self.here, self.symbols, self.width)
-
-    def _is_read(self, p: Parent) -> bool:
-        clauses = {k: v for k, v in {**self.latent, **self.let}.items() if not k.startswith(p.name)}
-        return any(f"{p.name}[" in v or v.endswith(p.name) or f"{p.name})" in v for v in clauses.values())
-
-    def _fits(self, p: Parent) -> bool:
+    def fits(self, p: Parent) -> bool:
+        """Whether a site of x can depend on it."""
         return set(p.plates) <= {*self.here, self.plate}
 
-    def likelihood(self, over: list[Parent], here: tuple[str, ...], symbols: bool, width: str) -> str:
-        score = self.score(over, width, here)
-        if symbols:
-            return f"Categorical(logits={score})"
-        family = self.choose("Normal", "Normal", "Bernoulli", "Poisson")
-        if family == "Normal":
-            return f"Normal({score}, {self.scale(width)})"
-        return f"Bernoulli(logits={score})" if family == "Bernoulli" else f"Poisson(softplus({score}))"
-
-    def observe_again(self, parents: list[Parent]) -> None:
-        """A second observation: one for each example, or one for each site."""
-        plates = self.choose((), self.here, (self.plate,) if self.plate else ())
-        over = [p for p in parents if set(p.plates) <= {*plates, self.plate}]
-        if not over:
-            return
-        symbols = self.chance(0.5)
-        width = self.size("C", 2, 3)
-        target = f"y[{', '.join(plates)}]" if plates else "y"
-        self.observed[target] = self.likelihood(self.rng.sample(over, 1), plates, symbols, width)
-
-    # ------------------------------------------------------------ guides
-    def guide_for(self, latent: Parent, before: list[Parent]) -> None:
-        """A guide factor, an override, both or neither."""
-        chained = latent.kind != "vector" and f"{latent.name}[0" in " ".join(self.latent)
-        written = self.chance(0.6 if latent.kind == "vector" else 0.15 if chained else 0.3)
-        if latent.kind != "vector" and self.chance(0.15 if chained else 0.3):
-            self.infer[latent.name] = "reinforce"
-        if not written or latent.plates == ("t", "m") or self._is_initial(latent):
-            return
-        if self.outer and self.outer not in latent.plates:
-            return
-        summary = self.summary(latent.plates)
-        near = [p for p in self.some(before, 1) if set(p.plates) <= set(latent.plates) and self._is_guided(p)]
-        if latent.kind == "category":
-            self.guide[latent.ref] = f"Categorical(logits={self.score([summary, *near], latent.size, latent.plates)})"
-        elif latent.kind == "switch":
-            self.guide[latent.ref] = f"Bernoulli(logits={self.number_score([summary, *near], latent.plates)})"
+    def history(self, writers: list[Parent]) -> Parent:
+        """h[t]: what came before x[t], as one of the writers would put it."""
+        words = self.network(f"Embedding(V, {self.size('E', 2, 3)})", "emb")
+        kind = self.choose("LSTM", "GRU", "RNN")
+        hidden = self.size("H", 3, 4)
+        if writers:
+            who = self.choose(*writers)
+            writer = self.network(f"{kind}(E, {hidden})", "rnn", who.size) + f"[{who.ref}]"
         else:
-            family = self._family(latent)
-            both = self.score([summary, *near], f"2*{latent.size}", latent.plates)
-            self.guide[latent.ref] = f"{family}(loc, softplus(scale)) where loc, scale = split({both})"
-
-    def _is_initial(self, latent: Parent) -> bool:
-        return latent.kind == "vector" and f"{latent.name}[0]" in self.latent and self.chance(0.3)
-
-    def _is_guided(self, p: Parent) -> bool:
-        return p.ref in self.guide
-
-    def _family(self, latent: Parent) -> str:
-        return self.latent[latent.ref].split("(")[0]
-
-    def summary(self, plates: tuple[str, ...]) -> Parent:
-        """What the guide reads of x: all of it, or its site."""
-        name = self.fresh("s")
-        width = self.size("H", 3, 4)
-        read = self.network(f"Embedding(V, {width})" if self.symbols else f"Linear({self.width}, {width})", "read")
-        if not self.line:
-            self.guide[name] = f"tanh({read}(x))"
-            return Parent(name, (), "vector", width)
-        if self.outer:
-            inner = f"tanh({read}({self.x}))" if self.line in plates else f"sum({read}({self.x}) over {self.line})"
-            self.guide[f"{name}[{', '.join(plates)}]"] = inner
-            return Parent(name, plates, "vector", width)
-        if self.line in plates:
-            if self.ordered and self.chance(0.5):
-                rnn = self.network(f"{self.choose('LSTM', 'GRU')}({width}, {width})", "rnn")
-                self.guide[f"{name}[{self.line}]"] = f"{rnn}({read}(x))[{self.line}]"
-            else:
-                self.guide[f"{name}[{self.line}]"] = f"tanh({read}({self.x}))"
-            return Parent(name, (self.line,), "vector", width)
-        if self.ordered and self.chance(0.5):
-            rnn = self.network(f"{self.choose('LSTM', 'GRU')}({width}, {width})", "rnn")
-            self.guide[name] = f"last({rnn}({read}(x)))"
-        else:
-            self.guide[name] = f"{self.choose('sum', 'mean')}({read}(x))"
-        return Parent(name, (), "vector", width)
+            writer = self.network(f"{kind}(E, {hidden})", "rnn")
+        self.let[f"h[{self.line}]"] = f"{writer}({words}(x[<{self.line}]))"
+        return Parent("h", (self.line,), "vector", "H")
 
     # ------------------------------------------------------------ text
     def text(self) -> str:
@@ -298,4 +220,6 @@ class Draft:
             if entries:
                 rows.append(f"{section}:")
                 rows += [f"  {key}: {value}" for key, value in entries.items()]
+        if self.weighted:
+            rows += ["train:", "  kl_weight: linear(0, 1, steps=10)"]
         return "\n".join(rows) + "\n"

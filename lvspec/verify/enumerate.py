@@ -173,7 +173,7 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
 def log_weights(instance: Instance, row: int, samples: int) -> Tensor:
     """log Σ_c p(x, c, z) / q(z | c) at each sample's draws, c all that is summed: (S,)."""
     world = World(instance, row)
-    summed = with_treatment(world, "enumerated") + with_treatment(world, "collapsed")
+    summed = with_treatment(world, "collapsed")
     drawn = with_treatment(world, "sampled")
     rows = assignments(world, summed)
     terms = joint_terms(world) + [lambda s=s: -world.log_q(*s) for s in drawn]

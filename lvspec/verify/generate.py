@@ -11,6 +11,8 @@ import random
 from dataclasses import dataclass, field
 
 from lvspec.verify.draft import Draft, Parent
+from lvspec.verify.draft_guide import guide_for
+from lvspec.verify.draft_observed import observe, observe_again
 
 
 def generate(seed: int) -> str:
@@ -35,21 +37,32 @@ class Story:
         self.observe_first()
         for _ in range(d.choose(1, 1, 2, 2, 3)):
             self.add_latent()
-        d.observe(self.parents, must=self.latents)
+        self.read_the_past()
+        observe(d, self.parents, must=self.latents)
         if d.chance(0.3):
-            d.observe_again(self.parents)
-        for latent in self.latents:
-            d.guide_for(latent, [p for p in self.latents[: self.latents.index(latent)]])
+            observe_again(d, self.parents)
+        latents = [p for p in self.latents if p.name != "h"]
+        for i, latent in enumerate(latents):
+            guide_for(d, latent, latents[:i])
+        d.weighted = d.chance(0.2)
         return d.text()
 
     def observe_first(self) -> None:
-        """What kind of thing x is, and whether its own past is read."""
+        """What kind of thing x is, whether its own past is read, and what is given."""
         d = self.draft
         d.declare_observed()
-        if d.ordered and d.symbols and d.chance(0.35):
-            self.parents.append(d.history())
+        if d.ordered and d.symbols and d.chance(0.25):
+            self.parents.append(d.history([]))
         if d.chance(0.2):
             self.parents.append(d.give())
+
+    def read_the_past(self) -> None:
+        """A history that one of a bank of networks reads, chosen by a latent."""
+        d = self.draft
+        writers = [p for p in self.latents if p.kind == "category" and not p.plates]
+        if d.ordered and d.symbols and not d.let and writers and d.chance(0.3):
+            self.parents.append(d.history(writers))
+            self.latents.append(self.parents[-1])
 
     # ------------------------------------------------------------ latents
     def add_latent(self) -> None:
@@ -114,9 +127,20 @@ class Story:
         elif not over and d.chance(0.5):
             d.latent[here.ref] = f"Normal(0, 1)[{size}]"
         else:
-            family = d.choose("Normal", "Normal", "Normal", "Laplace")
-            d.latent[here.ref] = f"{family}({d.score(over, size, plates)}, {d.scale(size)})"
+            d.latent[here.ref] = self.vector_prior(over, size, plates)
         self.remember(here)
+
+    def vector_prior(self, over: list[Parent], size: str, plates: tuple[str, ...]) -> str:
+        d = self.draft
+        family = d.choose(
+            "Normal", "Normal", "Normal", "Laplace", "LogNormal", "Exponential", "Gamma", "Beta", "Dirichlet"
+        )
+        score = d.score(over, size, plates)
+        if family in ("Exponential", "Dirichlet"):
+            return f"{family}(softplus({score}))"
+        if family in ("Gamma", "Beta"):
+            return f"{family}(softplus({score}), softplus({d.param(size)}))"
+        return f"{family}({score}, {d.scale(size)})"
 
     # ------------------------------------------------------------ chains
     def chain(self) -> None:

@@ -40,7 +40,7 @@ class Subject:
         length = longest(plan.spec, sizes)
         batch = random_batch(plan.spec, sizes, rows, length, generator)
         draws = random_draws(plan, Instance.of(plan, sizes, {}, batch), rows, length, generator)
-        return Subject(plan, sizes, model, batch, draws, length)
+        return Subject(plan, sizes, model, batch, draws, length, telling_step(plan))
 
     @property
     def spec(self) -> Spec:
@@ -94,6 +94,16 @@ class Subject:
         for name, kl in bound.kl.items():
             value = value + (1 - kl_weight(self.spec, name, self.step)) * kl
         return value
+
+
+def telling_step(plan: Plan) -> int:
+    """A step at which KL weights are neither 0 nor 1. Beside collapsed latents, whose sum holds log p of what they
+    decide, a weighted KL has no meaning of its own: then one where schedules have settled."""
+    schedules = [s for _, s in plan.spec.kl_weight if s.kind != "constant"]
+    if not schedules or any(p.treatment == "collapsed" for p in plan.latents):
+        return SETTLED
+    half = {"linear": 2, "cyclical": 4}[schedules[0].kind]  # 0.5 is exact in every precision
+    return max(int(schedules[0].values[2]) // half, 1)
 
 
 def kl_weight(spec: Spec, name: str, step: int) -> float:

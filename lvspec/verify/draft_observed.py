@@ -1,0 +1,54 @@
+"""Observations of a random spec: x, which depends on the latents that nothing else reads, and sometimes y."""
+
+from __future__ import annotations
+
+from lvspec.verify.draft import Draft, Parent
+
+# likelihoods of a vector, with the arguments that scores and free parameters stand for
+FAMILIES = {
+    "Normal": "{score}, {scale}",
+    "Laplace": "{score}, {scale}",
+    "StudentT": "3, {score}, {scale}",
+    "LogNormal": "{score}, {scale}",
+    "Bernoulli": "logits={score}",
+    "Geometric": "logits={score}",
+    "Binomial": "4, logits={score}",
+    "Poisson": "softplus({score})",
+    "Exponential": "softplus({score})",
+    "Gamma": "softplus({score}), softplus({free})",
+    "Beta": "softplus({score}), softplus({free})",
+}
+
+
+def observe(d: Draft, parents: list[Parent], must: list[Parent]) -> None:
+    """x, which depends on the latents; at least on those that nothing else reads."""
+    used = [p for p in must if not _is_read(d, p)]
+    near = [p for p in parents if p not in used and d.fits(p)]
+    over = [p for p in used if d.fits(p)] + d.some(near, 1)
+    d.observed[d.x] = likelihood(d, over or near[:1], d.here, d.symbols, d.width)
+
+
+def observe_again(d: Draft, parents: list[Parent]) -> None:
+    """A second observation: one for each example, or one for each site."""
+    plates = d.choose((), d.here, (d.plate,) if d.plate else ())
+    over = [p for p in parents if set(p.plates) <= {*plates, d.plate}]
+    if not over:
+        return
+    symbols = d.chance(0.5)
+    target = f"y[{', '.join(plates)}]" if plates else "y"
+    d.observed[target] = likelihood(d, d.rng.sample(over, 1), plates, symbols, d.size("C", 2, 3))
+
+
+def likelihood(d: Draft, over: list[Parent], here: tuple[str, ...], symbols: bool, width: str) -> str:
+    score = d.score(over, width, here)
+    if symbols:
+        return f"Categorical(logits={score})"
+    family = d.choose("Normal", "Normal", "Bernoulli", "Poisson", *FAMILIES)
+    free = d.param(width) if "free" in FAMILIES[family] else ""
+    scale = d.scale(width) if "scale" in FAMILIES[family] else ""
+    return f"{family}({FAMILIES[family].format(score=score, scale=scale, free=free)})"
+
+
+def _is_read(d: Draft, p: Parent) -> bool:
+    clauses = {k: v for k, v in {**d.latent, **d.let}.items() if not k.startswith(p.name)}
+    return any(f"{p.name}[" in v or f"[{p.name}]" in v or f"{p.name})" in v for v in clauses.values())
