@@ -25,7 +25,7 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
     spec = plan.spec
     program = Program(plan, imports, set(), ("n", "given", "lengths", "ends"))
     program.low.unrolled = ()
-    program.rows = "n"
+    program.rows = "" if any(v.name == "n" for v in spec.variables) else "n"
     inputs = [v for v in spec.variables if v.role == "given"]
     program.inputs = inputs
     random = [v for v in spec.variables if v.role in ("latent", "observed")]
