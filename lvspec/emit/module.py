@@ -26,6 +26,8 @@ def module_text(plan: Plan) -> str:
     body = "\n\n".join("\n".join(_trimmed(m)) for m in methods if m)
     head = "\n".join(_header(plan))
     name = plan.spec.class_name
+    if name in imports:  # a class of the runtime that this file uses
+        name += "Model"
     story = _class_doc(plan)
     return (
         f'{head}\n{_imports(imports)}\n\n\nclass {name}(nn.Module):\n    """{story}"""\n\n{body}\n\n\nModel = {name}\n'
@@ -258,6 +260,11 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
         masks.append(f'"{variable.name}": ({plates[:-1] if len(variable.plates) == 1 else plates[:-2]})')
     rows += wrap(f"batch = observed_sites(batch, {{{', '.join(masks)}}})", 2)
     imports.update(("fill_missing", "observed_sites"))
+    safe = {"positive": "1.0", "unit": "0.5", "simplex": "0.5"}
+    inside = [f"{v.name}={safe[v.type.support.kind]}" for v in spec.of_role("observed") if v.type.support.kind in safe]
+    if inside:
+        imports.add("inside_support")
+        rows += wrap(f"batch = inside_support(batch, {', '.join(inside)})", 2)
     anchor = next(v for v in spec.variables if v.role in ("observed", "given") and not v.outside_batch)
     rows.append(f'        rows = torch.arange(len(batch["{anchor.name}"]), device=batch["{anchor.name}"].device)')
     rows.append('        return {**batch, "rows": rows}')

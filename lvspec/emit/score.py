@@ -48,7 +48,8 @@ def _score(terms: Terms, name: str, costs: list[Cost], weighted: dict[str, str])
     advantage = scope.assign(f"advantage_{name}", signal.with_(code=code, draws=()))
     _, _, (a, b) = low.broadcast(advantage, log_q)
     product = Value(f"{a.code} * {b.code}", low.order.union(advantage, log_q), (), PRODUCT)
-    return terms.settled(Cost(None, product, mask_of(low, terms.plan.spec.variable(name))))
+    # q of enumerated latents only weighs the term: the ELBO itself carries their gradient
+    return terms.settled(Cost(None, product, mask_of(low, terms.plan.spec.variable(name))), detached=True)
 
 
 def add_signed(terms: Terms, a: Value, b: Value) -> Value:

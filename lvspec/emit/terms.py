@@ -178,34 +178,33 @@ class Terms:
         values = [self.expected(v) for v in (factor.value, *factor.initial)]
         return self.scope.assign(f"log_{factor.name}", self.joined(variable, values))
 
-    def expected(self, value: Value, keep: tuple[str, ...] = ()) -> Value:
-        """E_q over the enumerated latents, children before parents."""
-        order = [
-            axis
-            for axis in self.guide.log_q
-            if self.low.order.is_enumerated(axis) and latent_of(axis) in self.enumerated
-        ]
+    def expected(self, value: Value, keep: tuple[str, ...] = (), detached: bool = False) -> Value:
+        """E_q over the enumerated latents, children before parents; `detached`: q is a weight without gradient."""
+        low = self.low
+        order = [a for a in self.guide.log_q if low.order.is_enumerated(a) and latent_of(a) in self.enumerated]
         for base in reversed(order):
-            for axis in sorted((a for a in value.axes if _base(self.low, a) == base), key=lag_of):
-                if axis in keep:
-                    continue
-                log_q = self.guide.log_q[base]
-                if lag_of(axis):
-                    plate = next(
-                        p for p in self.plan.spec.variable(latent_of(base)).plates if self.plan.spec.plate(p).ordered
-                    )
-                    log_q = self.low.shifted(log_q, plate, lag_of(axis), "0")
-                axes = self.low.order.union(value, log_q)
+            for axis in sorted((a for a in value.axes if _base(low, a) == base and a not in keep), key=lag_of):
+                log_q = self.log_q_at(base, lag_of(axis))
+                if detached:
+                    log_q = log_q.with_(code=f"{log_q.at(ATOM)}.detach()")
+                axes = low.order.union(value, log_q)
                 rest = tuple(a for a in axes if a != axis)
                 a, b = align(log_q, (*rest, axis)), align(value, (*rest, axis))
                 code = f"{self.scope.use('expectation')}({a.code}, {b.code}, -1)"
                 value = Value(code, rest, draws=join_draws(log_q, value))
         return value
 
-    def settled(self, cost: Cost, keep: tuple[str, ...] = ()) -> Value:
+    def log_q_at(self, base: str, lag: int) -> Value:
+        """log q of an enumerated latent, of an earlier site where the axis is one."""
+        log_q = self.guide.log_q[base]
+        if not lag:
+            return log_q
+        plates = self.plan.spec.variable(latent_of(base)).plates
+        return self.low.shifted(log_q, next(p for p in plates if self.plan.spec.plate(p).ordered), lag, "0")
+
+    def settled(self, cost: Cost, keep: tuple[str, ...] = (), detached: bool = False) -> Value:
         """A cost per draw and example: enumerated latents averaged, plates added up (those in `keep` stay)."""
-        value = self.expected(cost.value, keep)
-        return reduce_plates(self.low, value, set(keep), cost.mask)
+        return reduce_plates(self.low, self.expected(cost.value, keep, detached), set(keep), cost.mask)
 
 
 def exact_in_weights(plan: Plan) -> dict[str, str]:

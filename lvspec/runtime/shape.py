@@ -104,6 +104,15 @@ def fill_missing(batch: dict, *names: str, latents: dict[str, int]) -> dict:
     return batch
 
 
+def inside_support(batch: dict, **values: float) -> dict:
+    """Sites that do not count hold a value at which the density and its gradient are finite."""
+    batch = dict(batch)
+    for name, value in values.items():
+        x, mask = batch[name], batch[f"{name}.mask"]
+        batch[name] = torch.where(mask.reshape(*mask.shape, *[1] * (x.dim() - mask.dim())), x, value)
+    return batch
+
+
 def given_table(log_q: Tensor, observed: Tensor, value: Tensor) -> Tensor:
     """log q along the last axis, with all mass on the value where it is observed."""
     chosen = torch.arange(log_q.shape[-1], device=log_q.device) == value.unsqueeze(-1)
