@@ -73,7 +73,9 @@ def test_override_replaces_what_the_file_says(hmm):
     assert dict(twice.infer)["samples"] == 4
 
 
-@pytest.mark.parametrize("text", ["", "reinforce(", "reinforce(8)", "reinforce(samples=0)", "reinforce(x=1)", "f(g(x=1))"])
+@pytest.mark.parametrize(
+    "text", ["", "reinforce(", "reinforce(8)", "reinforce(samples=0)", "reinforce(x=1)", "f(g(x=1))"]
+)
 def test_strategies_that_are_none_are_refused(text):
     with pytest.raises(UsageError):
         strategy_call(text)
