@@ -10,6 +10,7 @@ from __future__ import annotations
 from lvspec.emit.densities import lower_term, snake, unfused
 from lvspec.emit.guide import extent_code, full_arguments
 from lvspec.emit.program import Program
+from lvspec.emit.text import WIDTH
 from lvspec.emit.value import ATOM, Value
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Lag, Stretch, VariableRef, walk
@@ -150,6 +151,17 @@ def _loop(program: Program, plate: str, members: list[Variable]) -> None:
     for variable in members:
         value = _conditional(program, variable)
         at = ", ".join([":"] * value.axes.index(plate) + [site])
-        scope.line(f"{variable.name}[{at}] = {value.at(ATOM)}[{at}]")
+        scope.line(_site_line(program, variable.name, value, at))
         low.lets = dict(lets)
     scope.indent -= 1
+
+
+def _site_line(program: Program, name: str, value: Value, at: str) -> str:
+    """`z[:, i] = ...`: the given value where there is one, else the draw."""
+
+    def line(draw: str) -> str:
+        return f'{name}[{at}] = (batch["{name}"] if "{name}" in batch else {draw})[{at}]'
+
+    if 4 * program.scope.indent + len(line(value.code)) > WIDTH:
+        value = program.scope.assign(f"{name}_drawn", value)
+    return line(value.code)
