@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lvspec.emit.module import GENERATED, module_text
+from lvspec.emit.header import GENERATED
+from lvspec.emit.module import module_text
 from lvspec.ir.plan import Plan
 
 

@@ -293,5 +293,7 @@ def _call(elimination, lead, plate, start, operands, potentials, steps, openings
         arguments.append("normalized=True")
     code = f"{low.scope.use('chain')}({', '.join(arguments)})"
     if len(lead) > 1:
-        code += f".unflatten(0, {shape})"
+        flat_sum = low.scope.names.fresh("log_sum_flat")
+        low.scope.line(f"{flat_sum} = {code}")
+        code = f"{flat_sum}.unflatten(0, {shape})"
     return Value(code, lead, draws=draws)
