@@ -38,8 +38,12 @@ def apply_network(network: Network, bank: tuple[Expr, ...], args: tuple[Expr, ..
     """`network[bank](args)` with its type."""
     wanted = input_shapes(network)
     if len(args) != len(wanted):
-        ctx.problems.error("arguments", span, f"the network `{network.name}` takes {len(wanted)} argument{'s' * (len(wanted) != 1)}, not {len(args)}",
-                           help="join vectors with `concat(a, b)`" if len(args) > len(wanted) else "")  # fmt: skip
+        ctx.problems.error(
+            "arguments",
+            span,
+            f"the network `{network.name}` takes {len(wanted)} argument{'s' * (len(wanted) != 1)}, not {len(args)}",
+            help="join vectors with `concat(a, b)`" if len(args) > len(wanted) else "",
+        )
         return broken(span)
     banked = _bank(network, bank, ctx, span)
     heads = [_input(network, a, shape, ctx) for a, shape in zip(args, wanted, strict=False)]
@@ -59,9 +63,12 @@ def apply_network(network: Network, bank: tuple[Expr, ...], args: tuple[Expr, ..
 def _bank(network: Network, bank: tuple[Expr, ...], ctx: Context, span: Span) -> bool:
     if len(bank) != len(network.bank):
         declared = f"`{network.name}` is declared as {'one network' if not network.bank else 'a bank ' + show_shape(network.bank)}"
-        ctx.problems.error("index-missing" if len(bank) < len(network.bank) else "too-many-indices", span,
-                           f"{declared}, and {len(bank)} {'index is' if len(bank) == 1 else 'indices are'} given",
-                           help=f"choose one of the bank, e.g. `{network.name}[z](...)`" if len(bank) < len(network.bank) else "")  # fmt: skip
+        ctx.problems.error(
+            "index-missing" if len(bank) < len(network.bank) else "too-many-indices",
+            span,
+            f"{declared}, and {len(bank)} {'index is' if len(bank) == 1 else 'indices are'} given",
+            help=f"choose one of the bank, e.g. `{network.name}[z](...)`" if len(bank) < len(network.bank) else "",
+        )
         return False
     return all(
         [integer_index(i, axis, ctx, f"the bank `{network.name}`") for i, axis in zip(bank, network.bank, strict=False)]
@@ -79,8 +86,13 @@ def _input(network: Network, value: Expr, wanted: Shape, ctx: Context) -> Shape 
     shape = value.type.shape
     head = shape[: len(shape) - len(wanted)]
     if len(shape) < len(wanted) or shape[len(head) :] != wanted:
-        ctx.problems.error("shape-mismatch", value.span, f"the network `{network.name}` takes {show_shape(wanted) or 'a number'}, but is given {show_shape(shape) or 'a single number'}",
-                           label=supports.show(value.type), help=_declare(network, wanted, shape))  # fmt: skip
+        ctx.problems.error(
+            "shape-mismatch",
+            value.span,
+            f"the network `{network.name}` takes {show_shape(wanted) or 'a number'}, but is given {show_shape(shape) or 'a single number'}",
+            label=supports.show(value.type),
+            help=_declare(network, wanted, shape),
+        )
         return None
     if head and (reads(network) != "site" or network.kind == "Module"):
         ctx.problems.error(
@@ -103,8 +115,13 @@ def _declare(network: Network, wanted: Shape, found: Shape) -> str:
 def _ids(network: Network, value: Expr, size: Dim, ctx: Context) -> Shape | None:
     support = value.type.support
     if not supports.integral(value):
-        ctx.problems.error("real-as-index", value.span, f"`{network.name}` looks integers up, and this is real", label=supports.show(value.type),
-                           help="use `Linear` for a real vector")  # fmt: skip
+        ctx.problems.error(
+            "real-as-index",
+            value.span,
+            f"`{network.name}` looks integers up, and this is real",
+            label=supports.show(value.type),
+            help="use `Linear` for a real vector",
+        )
         return None
     if support.cardinality is not None and support.cardinality != size:
         ctx.problems.error(
@@ -129,16 +146,29 @@ def _reach(
     if reads(network) == "site" or (network.kind == "Module" and not reach and others):
         return plates, reach
     if not reach:
-        ctx.problems.error("needs-stretch", first.span, f"`{network.name}` ({network.kind}) reads a stretch of sites in order, and this is a single one",
-                           label=supports.show(first.type), help="give it a whole sequence, e.g. `x`, or a prefix, e.g. `x[<t]`")  # fmt: skip
+        ctx.problems.error(
+            "needs-stretch",
+            first.span,
+            f"`{network.name}` ({network.kind}) reads a stretch of sites in order, and this is a single one",
+            label=supports.show(first.type),
+            help="give it a whole sequence, e.g. `x`, or a prefix, e.g. `x[<t]`",
+        )
         return None
     if not ctx.declared.plates[reach.plate].ordered:
-        ctx.problems.error("unordered-plate", first.span, f"`{network.name}` ({network.kind}) reads sites in order, and `{reach.plate}` has none",
-                           help="use `sum(...)` or `mean(...)` of the sites, or declare the plate as `sequence`")  # fmt: skip
+        ctx.problems.error(
+            "unordered-plate",
+            first.span,
+            f"`{network.name}` ({network.kind}) reads sites in order, and `{reach.plate}` has none",
+            help="use `sum(...)` or `mean(...)` of the sites, or declare the plate as `sequence`",
+        )
         return None
     if reads(network) == "whole" and reach.reach != "whole":
-        ctx.problems.error("sees-the-future", span, f"`{network.name}` ({network.kind}) needs all sites at once, but is given `{show_reach(reach)}`: it would see beyond it",
-                           help="use a network that reads in order, e.g. `LSTM`")  # fmt: skip
+        ctx.problems.error(
+            "sees-the-future",
+            span,
+            f"`{network.name}` ({network.kind}) needs all sites at once, but is given `{show_reach(reach)}`: it would see beyond it",
+            help="use a network that reads in order, e.g. `LSTM`",
+        )
         return None
     if reach.plate in plates:
         ctx.problems.error(

@@ -23,8 +23,12 @@ def read_arguments(family: Family, node: S.Application, ctx: Context) -> tuple[t
     named = [a.name for a in family.arguments if a.one_of]
     if len(node.arguments) > len(places) and not named:
         shown = ", ".join(a.name for a in family.arguments)
-        ctx.problems.error("arguments", node.arguments[len(places)].span, f"`{family.name}` takes {shown}, not {len(node.arguments)} arguments by place",
-                           help=f"name them: `{family.name}({_usage(family)})`")  # fmt: skip
+        ctx.problems.error(
+            "arguments",
+            node.arguments[len(places)].span,
+            f"`{family.name}` takes {shown}, not {len(node.arguments)} arguments by place",
+            help=f"name them: `{family.name}({_usage(family)})`",
+        )
     for name, argument in [(a.name, n) for a, n in zip(places, node.arguments, strict=False)] + [
         (k.name, v) for k, v in node.keywords
     ]:
@@ -74,8 +78,12 @@ def _one_of(family: Family, given: dict[str, Expr], ctx: Context, span: Span) ->
     present = [n for n in names if n in given]
     if names and len(present) != 1:
         found = "both are" if present else "neither is"
-        ctx.problems.error("parameterization", span, f"`{family.name}` takes exactly one of {' and '.join(f'`{n}`' for n in names)}, and {found} given",
-                           help=f"write `{family.name}({names[0]}=...)`")  # fmt: skip
+        ctx.problems.error(
+            "parameterization",
+            span,
+            f"`{family.name}` takes exactly one of {' and '.join(f'`{n}`' for n in names)}, and {found} given",
+            help=f"write `{family.name}({names[0]}=...)`",
+        )
 
 
 def _text(node: S.Node) -> str:
@@ -100,8 +108,13 @@ def _check(family: Family, argument: Argument, value: Expr, text: str, ctx: Cont
         return
     if value.type.reach and not (family.name == "Pointer" and argument.name == "values"):
         t = value.type.reach.plate
-        ctx.problems.error("whole-as-site", value.span, f"`{argument.name}` of {family.name} is needed at one site, and this is a whole stretch of `{t}`",
-                           label=supports.show(value.type), help=f"index it with `[{t}]`, or reduce it, e.g. with `last(...)`")  # fmt: skip
+        ctx.problems.error(
+            "whole-as-site",
+            value.span,
+            f"`{argument.name}` of {family.name} is needed at one site, and this is a whole stretch of `{t}`",
+            label=supports.show(value.type),
+            help=f"index it with `[{t}]`, or reduce it, e.g. with `last(...)`",
+        )
         return
     if (
         value.type.support.kind == "integer"
@@ -109,21 +122,35 @@ def _check(family: Family, argument: Argument, value: Expr, text: str, ctx: Cont
         and argument.support.kind == "real"
         and family.name != "Delta"
     ):
-        ctx.problems.error("integer-as-real", value.span, f"`{argument.name}` of {family.name} is a real number, and this is the number of a category",
-                           label=supports.show(value.type), help=f"look it up: `{argument.name}=mu[{text}]`")  # fmt: skip
+        ctx.problems.error(
+            "integer-as-real",
+            value.span,
+            f"`{argument.name}` of {family.name} is a real number, and this is the number of a category",
+            label=supports.show(value.type),
+            help=f"look it up: `{argument.name}=mu[{text}]`",
+        )
     elif not supports.fits(value, argument.support):
         mend = supports.mend(argument.support, text, argument.axes) if not isinstance(value, Number) else ""
         mend = mend.replace("`", f"`{argument.name}=", 1)
         found = "" if isinstance(value, Number) else f", but `{text}` is {supports.in_words(value.type.support)}"
-        ctx.problems.error("support-mismatch", value.span, f"`{argument.name}` of {family.name} must be {supports.in_words(argument.support)}{found}",
-                           label=supports.show(value.type), help=mend)  # fmt: skip
+        ctx.problems.error(
+            "support-mismatch",
+            value.span,
+            f"`{argument.name}` of {family.name} must be {supports.in_words(argument.support)}{found}",
+            label=supports.show(value.type),
+            help=mend,
+        )
     if argument.name in _ANY_SHAPE:
         return
     axes = AXES[argument.axes]
     if len(value.type.shape) < axes:
         wanted = {1: "a vector", 2: "a matrix"}[axes]
-        ctx.problems.error("shape-mismatch", value.span, f"`{argument.name}` of {family.name} is {wanted}, and this is {'a vector' if value.type.shape else 'a single number'}",
-                           label=supports.show(value.type))  # fmt: skip
+        ctx.problems.error(
+            "shape-mismatch",
+            value.span,
+            f"`{argument.name}` of {family.name} is {wanted}, and this is {'a vector' if value.type.shape else 'a single number'}",
+            label=supports.show(value.type),
+        )
     elif argument.name != "terminals" and axes == 2 and value.type.shape[-1] != value.type.shape[-2]:
         ctx.problems.error(
             "shape-mismatch",

@@ -65,8 +65,13 @@ def _reduce(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr
     if value.type.reach:
         return Call(name, args, type=Type(value.type.shape, support, consumed(value, ctx)), span=span)
     if not value.type.shape:
-        ctx.problems.error("shape-mismatch", span, f"`{name}` has nothing to run over: this is a single number", label=supports.show(value.type),
-                           help=f"write `{name}(... over plate)`")  # fmt: skip
+        ctx.problems.error(
+            "shape-mismatch",
+            span,
+            f"`{name}` has nothing to run over: this is a single number",
+            label=supports.show(value.type),
+            help=f"write `{name}(... over plate)`",
+        )
         return None
     return Call(name, args, type=Type(value.type.shape[:-1], support, value.type.plates), span=span)
 
@@ -74,8 +79,13 @@ def _reduce(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr
 def _normalise(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | None:
     (value,) = args
     if not value.type.shape:
-        ctx.problems.error("shape-mismatch", span, f"`{name}` runs over the last axis, and this is a single number", label=supports.show(value.type),
-                           help=f"write `{name}(... over plate)`")  # fmt: skip
+        ctx.problems.error(
+            "shape-mismatch",
+            span,
+            f"`{name}` runs over the last axis, and this is a single number",
+            label=supports.show(value.type),
+            help=f"write `{name}(... over plate)`",
+        )
         return None
     return Call(name, args, type=value.type.with_(support=Support(FUNCTIONS[name].support)), span=span)
 
@@ -109,8 +119,12 @@ def _over(name: str, value: Expr, over: S.Name, ctx: Context, span: Span) -> Exp
 def _varies(value: Expr, over: S.Name, ctx: Context) -> bool:
     if over.name in value.type.plates:
         return True
-    ctx.problems.error("over-unused", over.span, f"the expression before `over {over.name}` is the same for every `{over.name}`",
-                       help=f"index something in it with `[{over.name}]`")  # fmt: skip
+    ctx.problems.error(
+        "over-unused",
+        over.span,
+        f"the expression before `over {over.name}` is the same for every `{over.name}`",
+        help=f"index something in it with `[{over.name}]`",
+    )
     return False
 
 
@@ -165,8 +179,13 @@ def real_enough(value: Expr, ctx: Context, what: str) -> bool:
     """Whether a value may enter arithmetic as real numbers: the number of a category may not."""
     if value.type.support.kind not in ("integer", "structure"):
         return True
-    ctx.problems.error("integer-as-real", value.span, f"{what} takes real values, and this is the number of a category", label=supports.show(value.type),
-                       help="look a vector up with it (`Embedding`, or a parameter indexed by it), or write `onehot(...)`")  # fmt: skip
+    ctx.problems.error(
+        "integer-as-real",
+        value.span,
+        f"{what} takes real values, and this is the number of a category",
+        label=supports.show(value.type),
+        help="look a vector up with it (`Embedding`, or a parameter indexed by it), or write `onehot(...)`",
+    )
     return False
 
 
@@ -181,8 +200,13 @@ def _split(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr 
         return None
     part = value.type.shape[-1].divided(parts) if value.type.shape else None
     if part is None:
-        ctx.problems.error("shape-mismatch", value.span, f"this cannot be split into {parts} equal parts", label=supports.show(value.type),
-                           help=f"give it a size that {parts} divides, e.g. `{parts}*D`")  # fmt: skip
+        ctx.problems.error(
+            "shape-mismatch",
+            value.span,
+            f"this cannot be split into {parts} equal parts",
+            label=supports.show(value.type),
+            help=f"give it a size that {parts} divides, e.g. `{parts}*D`",
+        )
         return None
     kind = value.type.with_(shape=(*value.type.shape[:-1], part), support=supports.entry(value.type.support))
     return Call(name, (value, Number(parts, type=Type(support=T.POSITIVE), span=span)), type=kind, span=span)
@@ -251,8 +275,13 @@ def _onehot(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr
 def _of_stretch(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | None:
     (value,) = args
     if not value.type.reach:
-        ctx.problems.error("needs-stretch", value.span, f"`{name}` reads a stretch of sites, and this is a single value", label=supports.show(value.type),
-                           help=f"give it a whole sequence, `{name}(x)`, or a prefix, `{name}(x[<t])`")  # fmt: skip
+        ctx.problems.error(
+            "needs-stretch",
+            value.span,
+            f"`{name}` reads a stretch of sites, and this is a single value",
+            label=supports.show(value.type),
+            help=f"give it a whole sequence, `{name}(x)`, or a prefix, `{name}(x[<t])`",
+        )
         return None
     if name != "length" and not ctx.declared.plates[value.type.reach.plate].ordered:
         ctx.problems.error(

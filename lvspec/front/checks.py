@@ -21,9 +21,26 @@ from lvspec.ir.types import Type
 
 MAX_ENTRIES = 1_000
 SECTIONS = (
-    "lvspec", "name", "class", "description", "sizes", "plates", "given", "params", "networks", "latent", "let",
-    "observed", "guide", "infer", "objective", "train", "data", "views", "phases",
-)  # fmt: skip
+    "lvspec",
+    "name",
+    "class",
+    "description",
+    "sizes",
+    "plates",
+    "given",
+    "params",
+    "networks",
+    "latent",
+    "let",
+    "observed",
+    "guide",
+    "infer",
+    "objective",
+    "train",
+    "data",
+    "views",
+    "phases",
+)
 
 
 def check_section_names(root: Mapping, problems: Problems) -> Mapping:
@@ -121,8 +138,12 @@ def check_size_sources(declared: Declarations, variables: dict[str, Variable], p
         found = (shape[-1] if shape else None) if size.source == "features" else variable.type.support.size
         if found != Dim.of(size.name):
             what = "as many entries" if size.source == "features" else "as many values"
-            problems.error("size-source", size.span, f"`{size.name}` is to be the {size.source} of `{size.of}`, but `{size.of}` has not {what}: {_shown(variable.type)}",
-                           help=f"use `{size.name}` where `{size.of}` gets its {'shape' if size.source == 'features' else 'number of values'}")  # fmt: skip
+            problems.error(
+                "size-source",
+                size.span,
+                f"`{size.name}` is to be the {size.source} of `{size.of}`, but `{size.of}` has not {what}: {_shown(variable.type)}",
+                help=f"use `{size.name}` where `{size.of}` gets its {'shape' if size.source == 'features' else 'number of values'}",
+            )
 
 
 def _shown(kind: Type) -> str:

@@ -95,13 +95,21 @@ class Context:
         reaches = tuple(dict.fromkeys(v.type.reach for v in values if v.type.reach is not None))
         if len(reaches) > 1:
             shown = " and ".join(f"`{show_reach(r)}`" for r in reaches)
-            self.problems.error("mixed-stretch", span, f"stretches of two kinds meet in one expression: {shown}",
-                                help="reduce one of them first, e.g. with `last(...)`")  # fmt: skip
+            self.problems.error(
+                "mixed-stretch",
+                span,
+                f"stretches of two kinds meet in one expression: {shown}",
+                help="reduce one of them first, e.g. with `last(...)`",
+            )
             return None
         if reaches and reaches[0].plate in plates:
             t = reaches[0].plate
-            self.problems.error("mixed-stretch", span, f"a stretch along `{t}` meets a value of the single site `{t}`",
-                                help=f"use the same stretch of both, e.g. `[<{t}]`, or reduce one with `last(...)`")  # fmt: skip
+            self.problems.error(
+                "mixed-stretch",
+                span,
+                f"a stretch along `{t}` meets a value of the single site `{t}`",
+                help=f"use the same stretch of both, e.g. `[<{t}]`, or reduce one with `last(...)`",
+            )
             return None
         return plates, (reaches[0] if reaches else None)
 

@@ -50,8 +50,14 @@ def _bound_value(bound: S.WhereBinding, ctx: Context) -> Expr:
         else 1
     )
     if parts != count and not unknown(expr):
-        ctx.problems.error("split-names", bound.names[0].span.to(bound.names[-1].span), f"{count} name{'s' * (count != 1)} for {parts} part{'s' * (parts != 1)}",
-                           help=f"e.g. `{', '.join(n.name for n in bound.names)} = split(..., {count})`" if count > 1 else "name each part")  # fmt: skip
+        ctx.problems.error(
+            "split-names",
+            bound.names[0].span.to(bound.names[-1].span),
+            f"{count} name{'s' * (count != 1)} for {parts} part{'s' * (parts != 1)}",
+            help=f"e.g. `{', '.join(n.name for n in bound.names)} = split(..., {count})`"
+            if count > 1
+            else "name each part",
+        )
         return broken(node.span)
     return expr
 
@@ -96,8 +102,12 @@ def _family(node: S.Node, ctx: Context) -> Family | None:
         )
         ctx.problems.error("unknown-distribution", base.span, f"there is no distribution `{base.name}`", help=help)
     else:
-        ctx.problems.error("no-distribution", node.span, "a random variable is drawn from a distribution, and this is a value",
-                           help="write `Normal(..., ...)` or another distribution, or move the variable to `let:`")  # fmt: skip
+        ctx.problems.error(
+            "no-distribution",
+            node.span,
+            "a random variable is drawn from a distribution, and this is a value",
+            help="write `Normal(..., ...)` or another distribution, or move the variable to `let:`",
+        )
     return None
 
 
@@ -201,8 +211,12 @@ def choice(node: S.ChoiceNode, ctx: Context) -> Choice | None:
     if not unknown(condition) and (
         condition.type.support.kind != "boolean" or condition.type.shape or condition.type.reach
     ):
-        ctx.problems.error("choice", condition.span, "`if` takes a single value that is 0 or 1, such as a Bernoulli variable",
-                           label=supports.show(condition.type))  # fmt: skip
+        ctx.problems.error(
+            "choice",
+            condition.span,
+            "`if` takes a single value that is 0 or 1, such as a Bernoulli variable",
+            label=supports.show(condition.type),
+        )
     if then is None or otherwise is None:
         return None
     a, b = then.type, otherwise.type

@@ -150,8 +150,12 @@ def tell_cycle(closed: tuple[Edge, ...], problems: Problems) -> None:
         else ""
     )
     wide = any(e.how == "any" for e in closed)
-    problems.error("cycle", first.span, f"`{first.reader}` depends on itself{way}",
-                   help="read a prefix, `[<t]`, instead of the whole" if wide else "read an earlier site, `[t-1]` or `[<t]`")  # fmt: skip
+    problems.error(
+        "cycle",
+        first.span,
+        f"`{first.reader}` depends on itself{way}",
+        help="read a prefix, `[<t]`, instead of the whole" if wide else "read an earlier site, `[t-1]` or `[<t]`",
+    )
 
 
 def mentions(told: dict[str, Told]) -> tuple[Edge, ...]:
@@ -210,13 +214,21 @@ def check_first_sites(variable: Variable, told: Told, problems: Problems) -> Non
     if missing:
         ref = next(ref for s, ref in lags if s.k == order)
         wanted = ", ".join(f"`{variable.name}[{_numbered(variable.plates, along, k)}]: ...`" for k in missing)
-        problems.error("missing-initial", ref.span, f"`{variable.name}` reads {order} site{'s' * (order > 1)} back, so its first {'site needs a clause of its own' if order == 1 else f'{order} sites need clauses of their own'}",
-                       help=f"add {wanted}")  # fmt: skip
+        problems.error(
+            "missing-initial",
+            ref.span,
+            f"`{variable.name}` reads {order} site{'s' * (order > 1)} back, so its first {'site needs a clause of its own' if order == 1 else f'{order} sites need clauses of their own'}",
+            help=f"add {wanted}",
+        )
     surplus = [k for k in have if k >= order]
     if surplus and not _has_mistake(variable.general) and not _reads_itself(variable):
         clause = next(c for c in variable.clauses if c.initial == surplus[0])
-        problems.error("surplus-initial", clause.span, f"`{variable.name}` has a clause for site {surplus[0]}, but its general clause reads {order or 'no'} site{'s' * (order != 1)} back",
-                       help=f"remove it, or read `{variable.name}[{told.initial_plate}-{surplus[-1] + 1}]` in the general clause")  # fmt: skip
+        problems.error(
+            "surplus-initial",
+            clause.span,
+            f"`{variable.name}` has a clause for site {surplus[0]}, but its general clause reads {order or 'no'} site{'s' * (order != 1)} back",
+            help=f"remove it, or read `{variable.name}[{told.initial_plate}-{surplus[-1] + 1}]` in the general clause",
+        )
 
 
 def _has_mistake(clause: Clause) -> bool:
@@ -238,5 +250,9 @@ def check_outside(readers: dict[str, Variable], variables: dict[str, Variable], 
         for _, ref in references(variable):
             source = variables.get(ref.name)
             if variable.outside_batch and source is not None and not source.outside_batch:
-                problems.error("global-reads-local", ref.span, f"`{variable.name}` is one for the whole data set, but `{ref.name}` is one for each example",
-                               help=f"write `global {ref.name}: ...`, or `{variable.name}` without `global`")  # fmt: skip
+                problems.error(
+                    "global-reads-local",
+                    ref.span,
+                    f"`{variable.name}` is one for the whole data set, but `{ref.name}` is one for each example",
+                    help=f"write `global {ref.name}: ...`, or `{variable.name}` without `global`",
+                )

@@ -43,8 +43,12 @@ def elaborate(node: S.Node, ctx: Context) -> Expr:
         case S.ListNode():
             ctx.problems.error("wrong-kind", node.span, "a list is no value", help="join vectors with `concat(a, b)`")
         case S.Dotted(path):
-            ctx.problems.error("unknown-name", node.span, f"`{path}` is no name of a spec",
-                               help="a class of your own is declared under `networks:` as `Module(package.Class, in=[...], out=[...])`")  # fmt: skip
+            ctx.problems.error(
+                "unknown-name",
+                node.span,
+                f"`{path}` is no name of a spec",
+                help="a class of your own is declared under `networks:` as `Module(package.Class, in=[...], out=[...])`",
+            )
         case S.Relation(_, plate):
             ctx.problems.error("bad-index", node.span, f"a prefix or suffix is one of a variable, e.g. `x[<{plate}]`")
     return broken(node.span)
@@ -80,8 +84,12 @@ def _name(name: str, node: S.Node, ctx: Context) -> Expr:
         return SizeRef(Dim.of(name), type=Type(support=POSITIVE), span=node.span)
     if name in declared.plates:
         if name not in ctx.bound:
-            ctx.problems.error("unbound-plate", node.span, f"`{name}` stands for no site here: the clause has no index `{name}`",
-                               help=f"write `... over {name}`, or name the variable with `[{name}]`")  # fmt: skip
+            ctx.problems.error(
+                "unbound-plate",
+                node.span,
+                f"`{name}` stands for no site here: the clause has no index `{name}`",
+                help=f"write `... over {name}`, or name the variable with `[{name}]`",
+            )
             return broken(node.span)
         kind = Type(support=Support("integer", ctx.extent(name)), plates=(name,))
         return PlateIndex(name, type=kind, span=node.span)
@@ -130,8 +138,12 @@ def _access(node: S.Access, ctx: Context) -> Expr:
 
 
 def _distribution(base: S.Name, ctx: Context) -> Expr:
-    ctx.problems.error("distribution-in-let", base.span, f"`{base.name}` is a distribution, and here a value is meant",
-                       help="draw it as a variable of its own under `latent:`")  # fmt: skip
+    ctx.problems.error(
+        "distribution-in-let",
+        base.span,
+        f"`{base.name}` is a distribution, and here a value is meant",
+        help="draw it as a variable of its own under `latent:`",
+    )
     return broken(base.span)
 
 
@@ -167,8 +179,12 @@ def _application(node: S.Application, ctx: Context) -> Expr:
         )
         return broken(node.span)
     known = (*ctx.declared.networks, *FUNCTIONS)
-    ctx.problems.error("unknown-function", base.span, f"there is no network or function `{name}`",
-                       help=did_you_mean(name, known, "declare the network under `networks:`"))  # fmt: skip
+    ctx.problems.error(
+        "unknown-function",
+        base.span,
+        f"there is no network or function `{name}`",
+        help=did_you_mean(name, known, "declare the network under `networks:`"),
+    )
     return broken(node.span)
 
 

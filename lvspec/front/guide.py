@@ -32,8 +32,12 @@ def split_guide(
         elif name in problems.wrong:
             continue
         elif name in told:
-            problems.error("guide-not-latent", one.span, f"`{name}` is {_role(told[name].role)}, and a guide is for latent variables",
-                           help="give what the guide computes a name of its own")  # fmt: skip
+            problems.error(
+                "guide-not-latent",
+                one.span,
+                f"`{name}` is {_role(told[name].role)}, and a guide is for latent variables",
+                help="give what the guide computes a name of its own",
+            )
         elif any(_random(c.value) for c in one.clauses):
             problems.error(
                 "guide-not-latent",
@@ -106,8 +110,12 @@ def _matches(factor: Variable, latent: Variable, problems: Problems) -> None:
         a, b = body.type, latent.type
         narrow = body.family in _NARROWER
         if a.shape != b.shape or (a.support != b.support and not narrow):
-            problems.error("guide-mismatch", body.span, f"the latent `{latent.name}` is {supports.show(b)}, and its guide draws {supports.show(a)}",
-                           help=_mend(body, a, b))  # fmt: skip
+            problems.error(
+                "guide-mismatch",
+                body.span,
+                f"the latent `{latent.name}` is {supports.show(b)}, and its guide draws {supports.show(a)}",
+                help=_mend(body, a, b),
+            )
 
 
 def _mend(body: Dist, found, wanted) -> str:
@@ -131,12 +139,20 @@ def _drawable(inside: list[Edge], problems: Problems) -> None:
     )
     if stuck is not None:
         what = f"`{stuck.source}`" if stuck.source != stuck.reader else "itself"
-        problems.error("guide-unavailable", stuck.span, f"the guide of `{stuck.reader}` reads {what}, which is not drawn before it",
-                       help="let one of them read the data only, or an earlier site such as `[t-1]`")  # fmt: skip
+        problems.error(
+            "guide-unavailable",
+            stuck.span,
+            f"the guide of `{stuck.reader}` reads {what}, which is not drawn before it",
+            help="let one of them read the data only, or an earlier site such as `[t-1]`",
+        )
     elif {"strict", "later"} <= ways:
         later = next(e for e in inside if e.how == "later")
-        problems.error("guide-both-ways", later.span, "the guide reads earlier sites and later ones: it can be drawn in neither direction",
-                       help="run it forwards, `[t-1]`, or backwards, `[t+1]`")  # fmt: skip
+        problems.error(
+            "guide-both-ways",
+            later.span,
+            "the guide reads earlier sites and later ones: it can be drawn in neither direction",
+            help="run it forwards, `[t-1]`, or backwards, `[t+1]`",
+        )
 
 
 def _closed(among: list[Edge]) -> bool:

@@ -45,8 +45,12 @@ def check_name(name: str, span: Span, problems: Problems) -> bool:
         problems.error("bad-name", span, f"`{name[:80]}` cannot be a name: {rule}")
         return False
     if name in RESERVED or name in keyword.softkwlist:
-        problems.error("reserved-name", span, f"`{name}` is taken: Python or the emitted module has a use of its own for it",
-                       help=f"call it for example `{name}_value`")  # fmt: skip
+        problems.error(
+            "reserved-name",
+            span,
+            f"`{name}` is taken: Python or the emitted module has a use of its own for it",
+            help=f"call it for example `{name}_value`",
+        )
     if name.endswith("_observed"):
         problems.error(
             "reserved-name",

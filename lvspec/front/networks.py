@@ -82,8 +82,12 @@ def _network(
         return None
     least, open_ended = len(kind.sizes), any(s.endswith("...") for s in kind.sizes)
     if len(dims) < (least if not open_ended else least - 1) or (len(dims) > least and not open_ended):
-        problems.error("network-arguments", entry.value.span, f"`{kind.name}` takes {', '.join(kind.sizes)}, and {len(dims)} {'size is' if len(dims) == 1 else 'sizes are'} given",
-                       help=f"write `{kind.name}({', '.join(kind.sizes)})`")  # fmt: skip
+        problems.error(
+            "network-arguments",
+            entry.value.span,
+            f"`{kind.name}` takes {', '.join(kind.sizes)}, and {len(dims)} {'size is' if len(dims) == 1 else 'sizes are'} given",
+            help=f"write `{kind.name}({', '.join(kind.sizes)})`",
+        )
         return None
     if any(d.constant is not None and d.constant < 1 for d in dims if d is not None):
         problems.error("network-arguments", entry.value.span, "a size is at least 1")
@@ -97,8 +101,12 @@ def _options(kind: Kind, keywords, problems: Problems) -> tuple[tuple[str, objec
     for keyword, node in keywords:
         name = keyword.name
         if name not in found:
-            problems.error("network-arguments", keyword.span, f"`{kind.name}` has no option `{name}`",
-                           help=did_you_mean(name, found, f"it has {', '.join(found)}" if found else "it has none"))  # fmt: skip
+            problems.error(
+                "network-arguments",
+                keyword.span,
+                f"`{kind.name}` has no option `{name}`",
+                help=did_you_mean(name, found, f"it has {', '.join(found)}" if found else "it has none"),
+            )
             continue
         value = _plain(node)
         wrong = _wrong_option(name, value)
@@ -157,8 +165,12 @@ def _module(
         return None
     path = call.arguments[0].path
     if not any(path == a or path.startswith(a + ".") for a in allowed):
-        problems.error("module-not-allowed", call.arguments[0].span, f"`{path}` is not in a package that this run allows",
-                       help=f"if you trust it, allow it on the command line: `--allow-module {path.split('.')[0]}`")  # fmt: skip
+        problems.error(
+            "module-not-allowed",
+            call.arguments[0].span,
+            f"`{path}` is not in a package that this run allows",
+            help=f"if you trust it, allow it on the command line: `--allow-module {path.split('.')[0]}`",
+        )
     keywords = {k.name: v for k, v in call.keywords}
     for k, _ in call.keywords:
         if k.name not in ("in", "out", "reads"):

@@ -57,8 +57,12 @@ def _parse(text: Text, start: str, problems: Problems):
         tree = _lark().parse(text.value, start=start)
     except UnexpectedCharacters as error:
         c = text.value[error.pos_in_stream]
-        problems.error("expression-syntax", text.part(error.pos_in_stream, error.pos_in_stream + 1),
-                       f"{_shown(c)} has no meaning in an expression", help=_advice(c))  # fmt: skip
+        problems.error(
+            "expression-syntax",
+            text.part(error.pos_in_stream, error.pos_in_stream + 1),
+            f"{_shown(c)} has no meaning in an expression",
+            help=_advice(c),
+        )
         return None
     except UnexpectedInput as error:
         _explain(error, text, problems)

@@ -12,12 +12,14 @@ from lvspec.errors import Source
 from lvspec.front import reader
 from lvspec.front.checks import check_lengths, check_section_names, check_size_sources, gather_names, unused
 from lvspec.front.context import Context, Declarations, Seen
-from lvspec.front.declarations import read_params, read_plates, read_sizes
+from lvspec.front.declarations import read_sizes
 from lvspec.front.dependence import check_graph, in_dependence_order
 from lvspec.front.guide import check_guide, named_parts, split_guide
 from lvspec.front.header import read_header
 from lvspec.front.networks import read_networks
 from lvspec.front.nodes import Mapping
+from lvspec.front.params import read_params
+from lvspec.front.plates import read_plates
 from lvspec.front.problems import Problems
 from lvspec.front.settings import Settings, read_settings
 from lvspec.front.story import ROLES, Told, read_story

@@ -179,8 +179,12 @@ class _Builder:
         first: dict[str, Span] = {}
         cut = flow and any(isinstance(n, Text) and n.plain and not balanced(n.value) for n in nodes)
         if cut:
-            self.problems.error("yaml-split", span, "YAML cuts an expression inside `{…}` at its commas and brackets",
-                                help="write one `name: expression` a line, or quote the expression")  # fmt: skip
+            self.problems.error(
+                "yaml-split",
+                span,
+                "YAML cuts an expression inside `{…}` at its commas and brackets",
+                help="write one `name: expression` a line, or quote the expression",
+            )
             return Mapping((), span, flow)
         for key, value in zip(nodes[::2], nodes[1::2], strict=False):
             if not isinstance(key, Text):
@@ -234,8 +238,12 @@ def _explain(error: yaml.MarkedYAMLError, text: str, lines: Lines, problems: Pro
         start = error.context_mark.index
         problems.error("yaml-syntax", lines.span(start, start + 1), f"this `{text[start : start + 1]}` is never closed")
     elif "flow" in context and "but got" in said:
-        problems.error("yaml-split", where, "YAML ends an expression inside `{…}` or `[…]` at a bracket or comma",
-                       help="write one `name: expression` a line, or quote the expression")  # fmt: skip
+        problems.error(
+            "yaml-split",
+            where,
+            "YAML ends an expression inside `{…}` or `[…]` at a bracket or comma",
+            help="write one `name: expression` a line, or quote the expression",
+        )
     elif "mapping values are not allowed" in said:
         problems.error("yaml-quote", where, "a second `:` in one line", help="quote an expression that contains `: `")
     elif (

@@ -108,9 +108,16 @@ INFER: tuple[Key, ...] = (
 )
 
 STRATEGIES = (
-    "enumeration", "dynamic_programming", "conjugacy", "reparameterization", "reinforce", "gumbel_softmax", "straight_through",
-    "collapse", "map",
-)  # fmt: skip
+    "enumeration",
+    "dynamic_programming",
+    "conjugacy",
+    "reparameterization",
+    "reinforce",
+    "gumbel_softmax",
+    "straight_through",
+    "collapse",
+    "map",
+)
 # options of a latent's strategy: `z: reinforce(samples=8)`
 STRATEGY: tuple[Key, ...] = (
     Key("samples", "integer", None, "draws for each example", least=1, most=10_000),

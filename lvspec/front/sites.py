@@ -120,8 +120,12 @@ def _bound(seen: Seen, plate: str, span: Span, ctx: Context) -> bool:
 def _ordered(seen: Seen, plate: str, span: Span, ctx: Context) -> bool:
     kind = ctx.declared.plates[plate]
     if not kind.ordered:
-        ctx.problems.error("unordered-plate", span, f"`{plate}` is a plate of kind {kind.kind}, whose sites have no order",
-                           help=f"declare it as `{plate}: sequence`")  # fmt: skip
+        ctx.problems.error(
+            "unordered-plate",
+            span,
+            f"`{plate}` is a plate of kind {kind.kind}, whose sites have no order",
+            help=f"declare it as `{plate}: sequence`",
+        )
     return kind.ordered
 
 
@@ -132,8 +136,12 @@ def _stretch(seen: Seen, plate: str, reach: str, other: str, span: Span, ctx: Co
     if not _bound(seen, plate, span, ctx) or not _ordered(seen, plate, span, ctx):
         return None
     if reach in ("after", "from") and not ctx.guide and seen.role != "given":
-        ctx.problems.error("future-site", span, f"the model reads sites of `{seen.name}` that come later",
-                           help=f"write `[<{plate}]`; what comes later may be read in the guide")  # fmt: skip
+        ctx.problems.error(
+            "future-site",
+            span,
+            f"the model reads sites of `{seen.name}` that come later",
+            help=f"write `[<{plate}]`; what comes later may be read in the guide",
+        )
         return None
     return Stretch(plate, reach)
 
@@ -142,8 +150,12 @@ def _lag(seen: Seen, plate: str, k: int, span: Span, ctx: Context) -> Site | Non
     if not _bound(seen, plate, span, ctx) or not _ordered(seen, plate, span, ctx):
         return None
     if k < 0 and not ctx.guide and seen.role != "given":
-        ctx.problems.error("future-site", span, f"the model reads the site `{plate}+{-k}` of `{seen.name}`, which comes later",
-                           help="a later site may be read in the guide")  # fmt: skip
+        ctx.problems.error(
+            "future-site",
+            span,
+            f"the model reads the site `{plate}+{-k}` of `{seen.name}`, which comes later",
+            help="a later site may be read in the guide",
+        )
         return None
     return Lag(plate, k) if k else Here(plate)
 
@@ -221,8 +233,12 @@ def index_into(base: Expr, nodes: tuple[S.Node, ...], ctx: Context, span: Span, 
         return base
     if len(nodes) > len(base.type.shape):
         axes = len(base.type.shape)
-        ctx.problems.error("too-many-indices", span, f"this value has {axes} {'axis' if axes == 1 else 'axes'} to index, not {len(nodes)}",
-                           label=supports.show(base.type))  # fmt: skip
+        ctx.problems.error(
+            "too-many-indices",
+            span,
+            f"this value has {axes} {'axis' if axes == 1 else 'axes'} to index, not {len(nodes)}",
+            label=supports.show(base.type),
+        )
         return broken(span)
     indices = tuple(elaborate(n, ctx) for n in nodes)
     fine = [integer_index(i, axis, ctx, "the axis") for i, axis in zip(indices, base.type.shape, strict=False)]

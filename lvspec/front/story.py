@@ -205,8 +205,12 @@ def _place_is_readable(place: S.Place, plates: dict[str, Plate], problems: Probl
                     problems.error("bad-target", index.span, "at most the sites 0 to 16 have clauses of their own")
                     fine = False
             case _:
-                problems.error("bad-target", index.span, "left of the colon an index is a plate or the number of a first site",
-                               help=f"write `{place.name.name}[t]` and reach other sites on the right")  # fmt: skip
+                problems.error(
+                    "bad-target",
+                    index.span,
+                    "left of the colon an index is a plate or the number of a first site",
+                    help=f"write `{place.name.name}[t]` and reach other sites on the right",
+                )
                 fine = False
     if numbers > 1:
         problems.error("bad-target", place.name.span, "one index at most is the number of a first site")
@@ -228,8 +232,12 @@ def _initial_fits(told: Told, place: S.Place, clause: ToldClause, plates: dict[s
         return False
     plate = next(p for i, p in zip(place.indices, told.plates, strict=False) if isinstance(i, S.Literal))
     if not plates[plate].ordered:
-        problems.error("unordered-plate", place.name.span, f"`{plate}` is a plate of kind {plates[plate].kind}, which has no first site",
-                       help=f"declare it as `{plate}: sequence`")  # fmt: skip
+        problems.error(
+            "unordered-plate",
+            place.name.span,
+            f"`{plate}` is a plate of kind {plates[plate].kind}, which has no first site",
+            help=f"declare it as `{plate}: sequence`",
+        )
         return False
     if plate != (told.initial_plate or plate):
         problems.error(

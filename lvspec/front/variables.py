@@ -77,8 +77,12 @@ def _variable(one: Told, ctx: Context) -> Variable:
         differs = (found.shape, found.support) != (kind.shape, kind.support)
         # a guide is compared with its latent, by check_guide
         if one.role != "guide" and differs and not unknown(found) and not unknown(kind):
-            ctx.problems.error("bad-clause", clause.span, f"this clause gives {supports.show(found)}, another one of `{one.name}` gives {supports.show(kind)}",
-                               help="all clauses of a variable have one shape and support")  # fmt: skip
+            ctx.problems.error(
+                "bad-clause",
+                clause.span,
+                f"this clause gives {supports.show(found)}, another one of `{one.name}` gives {supports.show(kind)}",
+                help="all clauses of a variable have one shape and support",
+            )
     clauses.sort(key=lambda c: (c.initial is None, c.initial or 0))
     kind = kind.with_(plates=one.plates, reach=None)
     return Variable(one.name, one.role, one.plates, kind, tuple(clauses), one.outside_batch, one.span)
@@ -167,8 +171,13 @@ def _let(one: Told, told: ToldClause, ctx: Context) -> tuple[Expr | None, Type]:
     reach = body.type.reach
     if reach is not None:
         if reach.plate not in own or reach.reach != "whole":
-            ctx.problems.error("whole-as-site", body.span, f"`{one.name}` is one value, and this is a stretch of `{reach.plate}`", label=supports.show(body.type),
-                               help=f"name one value per site, `{one.name}[{reach.plate}]`, or reduce the stretch, e.g. with `last(...)`")  # fmt: skip
+            ctx.problems.error(
+                "whole-as-site",
+                body.span,
+                f"`{one.name}` is one value, and this is a stretch of `{reach.plate}`",
+                label=supports.show(body.type),
+                help=f"name one value per site, `{one.name}[{reach.plate}]`, or reduce the stretch, e.g. with `last(...)`",
+            )
             return broken(body.span), UNKNOWN
         plates = ctx.in_order((*body.type.plates, reach.plate))
         body = SiteOf(body, reach.plate, type=body.type.with_(reach=None, plates=plates), span=body.span)
@@ -192,8 +201,12 @@ def _within_clause(one: Told, values: tuple[Expr, ...], ctx: Context) -> None:
     for value in values:
         extra = [p for p in value.type.plates if p not in one.plates] if not unknown(value) else []
         if extra:
-            ctx.problems.error("unbound-plate", value.span, f"this differs between the sites of `{', '.join(extra)}`, which `{one.name}` has not",
-                               help=f"name the variable `{one.name}[{', '.join((*one.plates, *extra))}]`, or reduce with `... over {extra[0]}`")  # fmt: skip
+            ctx.problems.error(
+                "unbound-plate",
+                value.span,
+                f"this differs between the sites of `{', '.join(extra)}`, which `{one.name}` has not",
+                help=f"name the variable `{one.name}[{', '.join((*one.plates, *extra))}]`, or reduce with `... over {extra[0]}`",
+            )
 
 
 def _drawn_together(told: ToldClause, name: str, body: Dist, kind: Type) -> Type:

@@ -8,8 +8,9 @@ import pytest
 from lvspec.errors import Source
 from lvspec.front import load, reader
 from lvspec.front.checks import SECTIONS
-from lvspec.front.declarations import INITS, NOMINAL
+from lvspec.front.declarations import NOMINAL
 from lvspec.front.nodes import Mapping, Text
+from lvspec.front.params import INITS
 from lvspec.front.parser import parse_target, parse_value
 from lvspec.front.problems import Problems
 from lvspec.front.sections import INFER

@@ -1,0 +1,114 @@
+"""`plates:` → the sets of sites: `t: sequence(end=EOS)`, `t: bag`, `l: 3`, `s: segments(t, max=8)`, `i: {length: l, max: 20}`."""
+
+from __future__ import annotations
+
+from lvspec.front import scalars
+from lvspec.front import syntax as S
+from lvspec.front.declarations import call_of, entries, expression
+from lvspec.front.dims import to_dim
+from lvspec.front.names import check_name, did_you_mean
+from lvspec.front.nodes import Entry, Mapping, Node, Text
+from lvspec.front.problems import Problems
+from lvspec.ir.spec import Plate, Size
+
+PLATE_KINDS = ("sequence", "bag", "segments")
+
+
+def read_plates(section: Node | None, sizes: dict[str, Size], problems: Problems) -> dict[str, Plate]:
+    found: dict[str, Plate] = {}
+    for entry in entries(section, "plates", problems):
+        name = entry.key.value
+        if check_name(name, entry.key.span, problems):
+            found[name] = _plate(entry, sizes, problems) or Plate(name, "sequence", span=entry.key.span)
+    for plate in found.values():
+        for other in (plate.within, dict(plate.options).get("of")):
+            if other is not None and (other not in found or other == plate.name or not found[str(other)].ragged):
+                problems.error(
+                    "bad-plate",
+                    plate.span,
+                    f"`{plate.name}` lies within `{other}`, which is no other ragged plate",
+                    help=did_you_mean(str(other), found),
+                )
+    return found
+
+
+def _plate(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Plate | None:
+    name, span = entry.key.value, entry.key.span
+    if isinstance(entry.value, Mapping):
+        return _latent_length(entry, entry.value, problems)
+    value = expression(entry, "`sequence`, `bag` or a size", problems)
+    if value is None:
+        return None
+    kind, call = call_of(value)
+    if kind in PLATE_KINDS:
+        return _ragged(name, kind, call, entry, problems)
+    if call is not None or (kind and kind not in sizes):
+        help = did_you_mean(
+            kind, (*PLATE_KINDS, *sizes), "a plate is `sequence`, `bag`, `segments(t, max=8)`, a size or a number"
+        )
+        problems.error("bad-plate", entry.value.span, f"`{kind}` is no kind of plate and no size", help=help)
+        return None
+    size = to_dim(value.body, sizes, problems)
+    if size is not None and size.constant is not None and size.constant < 1:
+        problems.error("bad-plate", entry.value.span, "a plate has at least one site")
+        return None
+    return Plate(name, "fixed", size, span=span) if size is not None else None
+
+
+_PLATE_OPTIONS = {"sequence": ("end", "within", "null"), "bag": ("within", "counts"), "segments": ("max",)}
+
+
+def _ragged(name: str, kind: str, call: S.Application | None, entry: Entry, problems: Problems) -> Plate | None:
+    within, end, options = None, None, []
+    arguments, keywords = (call.arguments, call.keywords) if call else ((), ())
+    if len(arguments) != (kind == "segments") or not all(isinstance(a, S.Name) for a in arguments):
+        usage = "`segments(t, max=8)`" if kind == "segments" else f"`{kind}` or `{kind}({_PLATE_OPTIONS[kind][0]}=...)`"
+        problems.error("bad-plate", entry.value.span, f"write {usage}")
+        return None
+    options.extend(("of", a.name) for a in arguments if isinstance(a, S.Name))
+    for keyword, value in keywords:
+        plain = value.name if isinstance(value, S.Name) else value.value if isinstance(value, S.Literal) else None
+        if keyword.name not in _PLATE_OPTIONS[kind]:
+            problems.error(
+                "bad-plate",
+                keyword.span,
+                f"`{kind}` has no setting `{keyword.name}`",
+                help=did_you_mean(keyword.name, _PLATE_OPTIONS[kind], f"it takes {', '.join(_PLATE_OPTIONS[kind])}"),
+            )
+        elif keyword.name == "within" and isinstance(plain, str):
+            within = plain
+        elif keyword.name == "end" and isinstance(plain, str):
+            end = plain
+        elif keyword.name == "max" and isinstance(plain, int) and plain >= 1:
+            options.append(("max", plain))
+        elif keyword.name in ("null", "counts") and plain in ("true", "false"):
+            options.append((keyword.name, plain == "true"))
+        else:
+            problems.error(
+                "bad-plate",
+                value.span,
+                f"`{keyword.name}` cannot have this value",
+                help="e.g. `sequence(end=EOS)`, `sequence(within=d)`, `segments(t, max=8)`",
+            )
+    return Plate(name, kind, None, within, end, tuple(options), entry.key.span)
+
+
+def _latent_length(entry: Entry, block: Mapping, problems: Problems) -> Plate:
+    options: dict[str, object] = {}
+    for e in block.entries:
+        if e.key.value == "length" and isinstance(e.value, Text) and e.value.value:
+            options["length"] = e.value.value
+        elif e.key.value == "max" and isinstance(e.value, Text):
+            options["max"] = scalars.number(e.value, problems, "`max` of a plate") or 1
+        else:
+            problems.error(
+                "bad-plate", e.key.span, f"a plate in block form has `length` and `max`, not `{e.key.value[:40]}`"
+            )
+    if "length" not in options or "max" not in options:
+        problems.error(
+            "bad-plate",
+            entry.value.span,
+            "a plate whose length is a variable names it and a bound",
+            help=f"write `{entry.key.value}: {{length: l, max: 20}}`",
+        )
+    return Plate(entry.key.value, "latent_length", options=tuple(sorted(options.items())), span=entry.key.span)
