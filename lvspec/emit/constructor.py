@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lvspec.emit.lower import begin_embeddings, size_code
 from lvspec.emit.text import statement, wrap
-from lvspec.errors import InternalError
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Network, Param
@@ -76,6 +75,11 @@ def _param(param: Param) -> list[str]:
     return statement(f"self.{param.name} = nn.Parameter({code}{extra})", comment, 2)
 
 
+def user_class(network: Network) -> str:
+    """The name that a user's class has in the emitted file."""
+    return network.path.rpartition(".")[2]
+
+
 BANKS = {"Linear": "LinearBank", "MLP": "MLPBank", "Embedding": "EmbeddingBank"}
 
 
@@ -86,7 +90,9 @@ def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]
     if network.kind == "Embedding" and network.name in begins:
         options.append("begin=True")
     if network.kind == "Module":
-        raise InternalError("a user's own module has no engine yet")
+        return statement(
+            f"self.{network.name} = {user_class(network)}({', '.join(sizes)})", "a class of the user's own", 2
+        )
     count = " * ".join(_local(d) if len(d.terms) == 1 else f"({_local(d)})" for d in network.bank)
     if network.bank and network.kind in BANKS:
         imports.add(BANKS[network.kind])

@@ -73,13 +73,16 @@ def safe(text: str) -> str:
     return text.replace("\\", "/").replace('"""', "'''").replace('"', "'")
 
 
-def import_lines(imports: set[str]) -> str:
+def import_lines(plan: Plan, imports: set[str]) -> str:
     rows = []
     if "math" in imports:
         rows += ["import math", ""]
     rows += ["import torch", "from torch import nn"]
     for name in sorted(imports & TORCH_NAMES.keys()):
         rows.append(f"from {TORCH_NAMES[name]} import {name}")
+    for path in sorted({n.path for n in plan.networks if n.path}):
+        package, _, name = path.rpartition(".")
+        rows.append(f"from {package} import {name}")
     names = sorted(imports - TORCH_NAMES.keys() - {"math"}, key=lambda n: (n.upper() != n, not n[0].isupper(), n))
     line = f"from lvspec.runtime import {', '.join(names)}"
     if len(line) <= 120:

@@ -318,10 +318,12 @@ class Lowering:
 
     def _Apply(self, expr: Apply) -> Value:
         network = self.networks[expr.network]
+        if network.kind == "Module":
+            return self.from_user(network, expr)
         value = self.argument(expr.args[0], network)
-        if network.kind not in ("Embedding", "Module"):
+        if network.kind != "Embedding":
             value = self.real(value)
-        reads = network.option("reads", "site") if network.kind == "Module" else NETWORKS[network.kind].reads
+        reads = NETWORKS[network.kind].reads
         module = f"self.{network.name}"
         reach = expr.args[0].type.reach
         if network.bank:
@@ -340,6 +342,23 @@ class Lowering:
         else:
             code = f"{module}({value.code})"
         return value.with_(code=code, shape=self.output(network), binds=ATOM)
+
+    def from_user(self, network, expr: Apply) -> Value:
+        """A user's own class: one leading axis in, whatever the axes here are; its shapes are checked as it runs."""
+        reach = next((a.type.reach for a in expr.args if a.type.reach), None)
+        time = (reach.plate,) if reach is not None and network.option("reads", "site") != "site" else ()
+        values = [self.real(self.lower(a)) for a in expr.args]
+        lead = tuple(a for a in self.order.union(*values) if a not in time)
+        inputs = ", ".join(align(v, (*lead, *time)).code for v in values)
+        ranks = ", ".join(str(len(v.shape) + len(time)) for v in values)
+        out = tuple(network.option("out"))
+        sizes = ", ".join(size_code(d) for d in out)
+        comma = "," if len(values) == 1 else ""
+        code = (
+            f"{self.scope.use('user_network')}(self.{network.name}, ({inputs}{comma}), ({ranks}{comma}), "
+            f"({sizes}{',' if len(out) == 1 else ''}))"
+        )
+        return Value(code, (*lead, *time), out, draws=join_draws(*values))
 
     def argument(self, expr: Expr, network) -> Value:
         if network.kind == "Embedding" and isinstance(expr, VariableRef):

@@ -23,7 +23,7 @@ def module_text(plan: Plan) -> str:
     if name in imports:  # a class of the runtime that this file uses
         name += "Model"
     story = class_doc(plan)
-    return f'{head}\n{import_lines(imports)}\n\n\nclass {name}(nn.Module):\n    """{story}"""\n\n{body}\n\n\nModel = {name}\n'
+    return f'{head}\n{import_lines(plan, imports)}\n\n\nclass {name}(nn.Module):\n    """{story}"""\n\n{body}\n\n\nModel = {name}\n'
 
 
 def _trimmed(lines: list[str]) -> list[str]:

@@ -141,6 +141,7 @@ from lvspec.runtime.shape import (
     spread,
     stack,
     until_end,
+    user_network,
 )
 
 __all__ = [
@@ -279,6 +280,7 @@ __all__ = [
     "uniform_log_prob",
     "uniform_noise",
     "until_end",
+    "user_network",
     "weighted_mean",
     "weighted_posterior",
 ]
