@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lvspec.errors import Span
 from lvspec.front import supports
-from lvspec.front.calls import consumed, real_enough
 from lvspec.front.context import Context, broken, show_reach, unknown
+from lvspec.front.shapes import consumed, real_enough
 from lvspec.front.sites import integer_index
 from lvspec.ir.dims import Dim, Shape, show_shape
 from lvspec.ir.expr import Apply, Expr
