@@ -84,7 +84,11 @@ def averaged_gradient(subject: Subject, scored: list[str], row: int) -> list[Ten
     rows = list(product(range(len(joint)), repeat=samples))
     weight = torch.stack([torch.stack([q[s][i] for s, i in enumerate(r)]).prod() for r in rows])
     batch = {name: _repeated(subject, name, value, row, len(rows)) for name, value in subject.batch.items()}
-    draws = {n: d[:, row : row + 1].repeat(1, len(rows), *[1] * (d.dim() - 2)) for n, d in subject.draws.items()}
+    shared = {v.name for v in subject.spec.of_role("latent") if v.outside_batch}
+    draws = {
+        n: d if n in shared else d[:, row : row + 1].repeat(1, len(rows), *[1] * (d.dim() - 2))
+        for n, d in subject.draws.items()
+    }
     for s in range(samples if drawn else 0):
         choice = torch.tensor([joint[r[s]] for r in rows]).reshape(len(rows), len(drawn), -1)
         for i, cell in enumerate(drawn):

@@ -41,6 +41,7 @@ class Draft:
     plate_size: str = ""
     symbols: bool = False  # whether x is categorical
     width: str = ""  # of x: its vocabulary or length
+    extra: list[str] = field(default_factory=list)  # further contributions to the score of x
     weighted: bool = False  # whether the KL has a schedule
     counter: int = 0
 

@@ -35,8 +35,9 @@ def factor(d: Draft, latent: Parent, over: list[Parent]) -> None:
     if family in ("Exponential", "Dirichlet"):
         d.guide[latent.ref] = f"{family}(softplus({d.score(over, latent.size, latent.plates)}))"
         return
-    first, second = ("loc", "scale") if family in LOCATED else ("softplus(loc)", "softplus(scale)")
-    second = f"softplus({second})" if family in LOCATED else second
+    first, second = ("loc", "softplus(scale)") if family in LOCATED else ("softplus(loc)", "softplus(scale)")
+    if family == "LogNormal":  # exponentials of sums of counts would leave the range of numbers
+        first, second = "tanh(loc)", "softplus(tanh(scale))"
     both = d.score(over, f"2*{latent.size}", latent.plates)
     d.guide[latent.ref] = f"{family}({first}, {second}) where loc, scale = split({both})"
 

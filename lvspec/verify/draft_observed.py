@@ -25,7 +25,7 @@ def observe(d: Draft, parents: list[Parent], must: list[Parent]) -> None:
     used = [p for p in must if not _is_read(d, p)]
     near = [p for p in parents if p not in used and d.fits(p)]
     over = [p for p in used if d.fits(p)] + d.some(near, 1)
-    d.observed[d.x] = likelihood(d, over or near[:1], d.here, d.symbols, d.width)
+    d.observed[d.x] = likelihood(d, over or near[:1], d.here, d.symbols, d.width, d.extra)
 
 
 def observe_again(d: Draft, parents: list[Parent]) -> None:
@@ -39,8 +39,8 @@ def observe_again(d: Draft, parents: list[Parent]) -> None:
     d.observed[target] = likelihood(d, d.rng.sample(over, 1), plates, symbols, d.size("C", 2, 3))
 
 
-def likelihood(d: Draft, over: list[Parent], here: tuple[str, ...], symbols: bool, width: str) -> str:
-    score = d.score(over, width, here)
+def likelihood(d: Draft, over: list[Parent], here: tuple[str, ...], symbols: bool, width: str, extra=()) -> str:
+    score = " + ".join([d.score(over, width, here), *extra])
     if symbols:
         return f"Categorical(logits={score})"
     family = d.choose("Normal", "Normal", "Bernoulli", "Poisson", *FAMILIES)

@@ -120,7 +120,8 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
         *(padded_extent(spec, p, sizes, length) for p in declared),
         *(spec.variable(p).type.support.cardinality.evaluate(sizes) for p in parents),
     )
-    shape = (plan.samples, rows, *lead, *(d.evaluate(sizes) for d in variable.type.shape))
+    batch = () if variable.outside_batch else (rows,)
+    shape = (plan.samples, *batch, *lead, *(d.evaluate(sizes) for d in variable.type.shape))
     if variable.name not in instance.noisy:
         return random_value(variable.type.support, sizes, shape, generator)
     factor = next(v for v in plan.guide if v.name == variable.name and v.role == "guide")

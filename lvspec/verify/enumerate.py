@@ -152,11 +152,12 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
     rows = [(*o, *i) for o in outer for i in inner]
     sites = enumerated + collapsed
 
-    log_p = table(world, sites, rows, joint_terms(world, [s for s in every if s not in closed])).sum(1)
+    explained = [s for s in every if s not in closed]
+    log_p = (table(world, sites, rows, joint_terms(world, explained)) * _shares(world, explained)).sum(1)
     inside = torch.logsumexp(log_p.reshape(len(outer), len(inner)), 1)
     q = table(world, enumerated, outer, [lambda s=s: world.log_q(*s) for s in enumerated]).sum(1).exp()
-    log_q = table(world, enumerated, outer, [lambda s=s: world.log_q(*s) for s in guided])
-    divergences = table(world, enumerated, outer, [lambda s=s: world.kl(*s) for s in closed])
+    log_q = table(world, enumerated, outer, [lambda s=s: world.log_q(*s) for s in guided]) * _shares(world, guided)
+    divergences = table(world, enumerated, outer, [lambda s=s: world.kl(*s) for s in closed]) * _shares(world, closed)
     value = (q * (inside - log_q.sum(1) - divergences.sum(1))).sum()
     kl = {name: torch.zeros((), dtype=torch.float64) for name in _named(guided + closed)}
     for (name, _), gap in zip(closed, (q[:, None] * divergences).sum(0), strict=True):
@@ -166,17 +167,23 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
         if prior is None:
             kl.pop(site[0], None)
         elif site[0] in kl:
-            kl[site[0]] = kl[site[0]] + (q * (log_ratio - prior)).sum()
+            kl[site[0]] = kl[site[0]] + (q * (log_ratio - prior * world.share(site))).sum()
     return Bound(value, kl)
 
 
+def _shares(world: World, sites: list[Site]) -> Tensor:
+    return torch.tensor([world.share(s) for s in sites], dtype=torch.float64)
+
+
 def log_weights(instance: Instance, row: int, samples: int) -> Tensor:
-    """log Σ_c p(x, c, z) / q(z | c) at each sample's draws, c all that is summed: (S,)."""
+    """log Σ_c p(x, c, z) / q(z | c) at each sample's draws, c all that is summed, given what is global: (S,)."""
     world = World(instance, row)
     summed = with_treatment(world, "collapsed")
-    drawn = with_treatment(world, "sampled")
+    local = [s for s in with_treatment(world, "sampled") if not world.variables[s[0]].outside_batch]
+    every = world.random_sites("latent") + world.random_sites("observed")
     rows = assignments(world, summed)
-    terms = joint_terms(world) + [lambda s=s: -world.log_q(*s) for s in drawn]
+    terms = joint_terms(world, [s for s in every if not world.variables[s[0]].outside_batch])
+    terms += [lambda s=s: -world.log_q(*s) for s in local]
     found = []
     for sample in range(samples):
         world.memory.assignment[SAMPLE] = sample

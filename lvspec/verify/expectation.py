@@ -58,6 +58,8 @@ def _noise_places(subject: Subject, world: World) -> list[tuple[str, tuple[int, 
             continue
         if world.factors[name].general.body.family not in GAUSSIAN:
             raise NotNumerable(f"{name} is no Gaussian")
+        if world.variables[name].outside_batch:
+            raise NotNumerable(f"{name} is global: its draws are not those of one example")
         variable = world.variables[name]
         declared = [p.name for p in world.spec.plates if p.name in variable.plates]
         rest = subject.draws[name].shape[2 + len(declared) :]

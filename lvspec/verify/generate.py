@@ -35,13 +35,17 @@ class Story:
         if d.chance(0.35):
             d.fixed_plate()
         self.observe_first()
+        if d.chance(0.07):
+            self.add_global()
         for _ in range(d.choose(1, 1, 2, 2, 3)):
             self.add_latent()
         self.read_the_past()
+        if d.chance(0.07):
+            self.global_table()
         observe(d, self.parents, must=self.latents)
         if d.chance(0.3):
             observe_again(d, self.parents)
-        latents = [p for p in self.latents if p.name != "h"]
+        latents = [p for p in self.latents if p.ref in d.latent]
         for i, latent in enumerate(latents):
             guide_for(d, latent, latents[:i])
         d.weighted = d.chance(0.2)
@@ -63,6 +67,29 @@ class Story:
         if d.ordered and d.symbols and not d.let and writers and d.chance(0.3):
             self.parents.append(d.history(writers))
             self.latents.append(self.parents[-1])
+
+    # ------------------------------------------------------------ what all examples share
+    def add_global(self) -> None:
+        """A vector outside the batch, with free parameters as its guide."""
+        d = self.draft
+        size = d.size("D", 1, 2)
+        here = Parent(d.fresh("g"), (), "vector", size)
+        d.latent[f"global {here.name}"] = f"Normal(0, 1)[{size}]"
+        d.guide[here.name] = f"Normal({d.param(size)}, softplus({d.param(size)}))"
+        self.remember(here)
+
+    def global_table(self) -> None:
+        """One vector for each value of a category, all of them outside the batch: mu[z]."""
+        d = self.draft
+        indices = [p for p in self.latents if p.kind == "category" and d.fits(p) and d.plate not in p.plates]
+        if not indices:
+            return
+        index, size = d.choose(*indices), d.size("D", 1, 2)
+        name = d.fresh("g")
+        d.plates["k"] = index.size
+        d.latent[f"global {name}[k]"] = f"Normal(0, 1)[{size}]"
+        d.guide[f"{name}[k]"] = f"Normal({d.param('K', size)}[k], softplus({d.param('K', size)}[k]))"
+        d.extra.append(f"{d.linear(size, d.width)}({name}[{index.ref}])")
 
     # ------------------------------------------------------------ latents
     def add_latent(self) -> None:
@@ -140,7 +167,8 @@ class Story:
             return f"{family}(softplus({score}))"
         if family in ("Gamma", "Beta"):
             return f"{family}(softplus({score}), softplus({d.param(size)}))"
-        return f"{family}({score}, {d.scale(size)})"
+        location = f"tanh({score})" if family == "LogNormal" else score
+        return f"{family}({location}, {d.scale(size)})"
 
     # ------------------------------------------------------------ chains
     def chain(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from lvspec.verify.enumerate import Bound, elbo
 from lvspec.verify.shrink import longest
 from lvspec.verify.world import Instance
 
+DATASET = 7  # examples in the data set, where something is global
 SETTLED = 10**9  # a step at which every linear schedule has arrived
 
 
@@ -35,7 +36,8 @@ class Subject:
         """Random parameters, a ragged batch and noise, all from one seed."""
         sizes = {s.name: dict(plan.sizes)[s.name] for s in plan.spec.sizes}
         generator = torch.Generator().manual_seed(seed)
-        model = module_class(**sizes).to(torch.float64).eval()
+        shared = {"dataset_size": DATASET} if any(v.outside_batch for v in plan.spec.of_role("latent")) else {}
+        model = module_class(**sizes, **shared).to(torch.float64).eval()
         randomize(model, generator)
         length = longest(plan.spec, sizes)
         batch = random_batch(plan.spec, sizes, rows, length, generator)
@@ -63,7 +65,8 @@ class Subject:
     ) -> Instance:
         """The oracle's view."""
         batch = self.batch if batch is None else batch
-        return Instance.of(self.plan, self.sizes, self.weights, batch, self.draws if draws is None else draws)
+        found = Instance.of(self.plan, self.sizes, self.weights, batch, self.draws if draws is None else draws)
+        return replace(found, dataset_size=DATASET)
 
     def objective(self, batch: Mapping[str, Tensor] | None = None, draws: Mapping[str, Tensor] | None = None):
         """The emitted module's answer, at fixed draws where it has any."""

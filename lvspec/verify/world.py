@@ -46,6 +46,7 @@ class Instance:
     networks: tuple[Network, ...] = ()
     draws: Mapping[str, Tensor] = field(default_factory=dict)
     noisy: frozenset[str] = frozenset()  # latents whose draws are base noise, not values
+    dataset_size: int = 1  # examples in the data set, which share one divergence of a global latent
     generative: bool = False  # whether finite observations that are missing and read by nothing are named too
     planned: Mapping[str, str] | None = None  # the treatments that the draws are laid out for, where others are tried
 
@@ -169,7 +170,8 @@ class World:
     def _draw(self, name: str, at: tuple[int, ...]) -> Tensor:
         sites = dict(zip(self.variables[name].plates, at, strict=True))
         declared = [sites[p.name] for p in self.spec.plates if p.name in sites]
-        index: list[int] = [self.memory.read(SAMPLE), self.row, *declared]
+        row = [] if self.variables[name].outside_batch else [self.row]
+        index: list[int] = [self.memory.read(SAMPLE), *row, *declared]
         for parent in self.parents_of_draws.get(name, ()):
             place = tuple(sites[p] for p in self.variables[parent].plates)
             given = self.is_given(parent, place)
@@ -241,6 +243,10 @@ class World:
         """The sites whose values the batch does not hold."""
         sites = self.random_sites("latent") + self.random_sites("observed")
         return [s for s in sites if not self.is_given(*s)]
+
+    def share(self, site: Site) -> float:
+        """How much of a site's log p and log q is this example's: the data set shares what is global."""
+        return 1 / self.instance.dataset_size if self.variables[site[0]].outside_batch else 1.0
 
     def values(self, name: str, at: tuple[int, ...]) -> list[object]:
         """The values of a discrete site with a finite support."""
