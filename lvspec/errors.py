@@ -84,9 +84,18 @@ class InternalError(Exception):
     """A bug of lvspec's own. Exit code 70."""
 
 
+LONGEST = 160  # characters of a source line that are shown
+
+
 def _visible(text: str) -> str:
     """Source text without what a terminal would act on; a tab is one blank, as columns count it."""
     return "".join(" " if c == "\t" else c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _window(line: str, start: int) -> str:
+    """A line as far as a person reads it: LONGEST characters from `start`."""
+    cut = _visible(line[start : start + LONGEST])
+    return ("…" if start else "") + cut + ("…" if len(line) > start + LONGEST else "")
 
 
 def _excerpt(source: Source, span: Span, label: str, context: int) -> list[str]:
@@ -94,12 +103,15 @@ def _excerpt(source: Source, span: Span, label: str, context: int) -> list[str]:
         return []
     width = len(str(span.line))
     rows = []
-    for number in range(max(1, span.line - context), span.line + 1):
-        rows.append(f"  {number:>{width}} | {_visible(source.lines[number - 1])}".rstrip())
+    for number in range(max(1, span.line - context), span.line):
+        rows.append(f"  {number:>{width}} | {_window(source.lines[number - 1], 0)}".rstrip())
     line = source.lines[span.line - 1]
+    start = span.column - 1 - LONGEST // 2 if span.column > LONGEST else 0
+    rows.append(f"  {span.line:>{width}} | {_window(line, start)}".rstrip())
     end = span.end_column if span.end_line == span.line else len(line) + 1
-    carets = "^" * max(1, min(end, len(line) + 1) - span.column)
-    rows.append(f"  {'':>{width}} | {' ' * (span.column - 1)}{carets} {_visible(label)}".rstrip())
+    count = max(1, min(end, len(line) + 1) - span.column)
+    carets = "^" * min(count, LONGEST - (span.column - 1 - start))
+    rows.append(f"  {'':>{width}} | {' ' * (span.column - 1 - start + bool(start))}{carets} {_visible(label)}".rstrip())
     return rows
 
 
