@@ -15,7 +15,7 @@ from lvspec.plan.model import Model, finite_reason, is_chain, reach_reason, unro
 from lvspec.plan.price import price_sum
 from lvspec.ir.reads import LAG
 
-SAMPLING = ("reparameterization", "reinforce", "gumbel_softmax")
+DRAWN = ("reinforce",)  # strategies that draw a finite latent
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def find(model: Model) -> tuple[dict[str, Component], dict[str, str]]:
 def _barred(model: Model, variable) -> str | None:
     name = variable.name
     override = model.overrides.get(name)
-    if override is not None and override.strategy in SAMPLING:
+    if override is not None and override.strategy in DRAWN:
         return f"`infer` asks for {override.strategy}"
     if model.guide_of(name) is not None:
         return f"a guide factor q({name}) is written, so {name} is summed under it or drawn from it"

@@ -157,7 +157,12 @@ def _summary(spec: Spec, x: Variable, value: Expr, reach: Reach, sequence: str |
     if not spec.plate(reach.plate).ordered and sequence != reach.plate:
         return Call("mean", (value,), type=Type((size,), REAL, plates))
     per_site = sequence == reach.plate
-    network = Network(f"{'sites' if per_site else 'scan'}_{x.name}", "BiLSTM" if per_site else "LSTM", (size, Dim.of(WIDTH)), derived=True)
+    network = Network(
+        f"{'sites' if per_site else 'scan'}_{x.name}",
+        "BiLSTM" if per_site else "LSTM",
+        (size, Dim.of(WIDTH)),
+        derived=True,
+    )
     if network not in networks:
         networks.append(network)
     out = Dim.of(WIDTH) * (2 if per_site else 1)

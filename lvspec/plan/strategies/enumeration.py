@@ -64,7 +64,9 @@ def _carried(view: View, latent) -> str | None:
     for name, reads in model.guide_reads.items():
         if not any(r.name == latent.name for r in reads):
             continue
-        others = [r for _, r in model.readers_of(name)] + [r for rs in model.guide_reads.values() for r in rs if r.name == name]
+        others = [r for _, r in model.readers_of(name)] + [
+            r for rs in model.guide_reads.values() for r in rs if r.name == name
+        ]
         for read in others:
             if any(read.way(p)[0] != HERE for p in latent.plates):
                 return f"q({name}) reads {latent.name}, and other sites of {name} are read together"
