@@ -25,7 +25,7 @@ _MODULE = """
 """
 # words that emitted modules use for things of their own
 _EMITTED = """
-    self torch math nn F batch draws phase phases index weight step loss elbo log_prob log_joint reconstruction kl
+    self torch math nn F B batch draws phase phases index weight step loss elbo log_prob log_joint reconstruction kl
     posterior importance log_weights log_marginal zero rows tilt semiring
     sample samples prepare lengths dataset_size objective Objective Model Tensor lvspec runtime rt forward
     guide prior_kl super range len int bool str list dict tuple set sum min max abs zip enumerate isinstance object print
