@@ -10,7 +10,7 @@ not matter beside it, each message is right entry by entry, and so is the sum. T
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite, prod
+from math import isfinite, log, prod
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from lvspec.runtime.chain_steps import Product, Sites, Step, factor_of, matrix_o
 # min c * min u must not fall below FLOOR; where every arc is at least DENSE, it cannot
 FLOOR = {torch.float32: 1e-28, torch.float64: 1e-290}
 DENSE = {torch.float32: 1e-9, torch.float64: 1e-90}
+RUN_NATS = 41.0  # where arcs are dense, messages are scaled before they can have shrunk or grown by 1e18
 
 
 @dataclass(frozen=True)
@@ -118,13 +119,15 @@ def scaled_scan(
     """The forward pass in `dtype`, or None where it may have lost mass. start (1 or B, S), potentials and real (T, B, ...)."""
     T, B, S = potentials.shape
     matrices, factor_shifts = exponentials(program, factors, dtype)
-    dense = is_dense(program, matrices, dtype)
+    density = least_arc(program, matrices)
+    dense = density >= DENSE[dtype]
     p, shifts = likelihoods(start, potentials, real, dtype)
     messages = torch.empty_like(p)
-    scales = p.new_empty(T, B, 1)
+    scales = p.new_ones(T, B, 1)
     pushed = messages[1:] if dense else torch.empty_like(p[1:])
     middles = [p.new_empty(T - 1, B, prod(q.shape(q.output))) for q in program.products[:-1]]
-    forward_sites(program, matrices, p, messages, middles, pushed, scales, real)
+    every = sites_between_scales(density, S) if dense and real is None else 1  # a site that is skipped has scale 1
+    forward_sites(program, matrices, p, messages, middles, pushed, scales, real, every)
     value = scales.log().sum((0, 2), dtype=torch.float64) + shifts.sum((0, 2), dtype=torch.float64)
     value = value + total_shift(program, factor_shifts, T, real)
     zeros = False
@@ -149,8 +152,12 @@ def forward_sites(
     pushed: Tensor,
     scales: Tensor,
     real: Tensor | None,
+    every: int,
 ) -> None:
-    """The loop over sites: products, likelihood, scale. Few dispatches count more here than few operations."""
+    """The loop over sites: products, likelihood, at every so many sites and the last one scale.
+
+    Few dispatches count more here than few operations.
+    """
     afters, heres, cs = messages.unbind(0), p.unbind(0), scales.unbind(0)
     torch.sum(heres[0], -1, keepdim=True, out=cs[0])
     torch.div(heres[0], cs[0], out=afters[0])
@@ -163,13 +170,14 @@ def forward_sites(
     ]
     if real is None and len(calls) == 1:
         operation, *operands = calls[0]
-        for left, right, result, u, here, after, c in zip(
-            *operands, us.rows, heres[1:], afters[1:], cs[1:], strict=True
-        ):
-            operation(left, right, out=result)
+        left = len(heres) - 1
+        for a, b, result, u, here, after, c in zip(*operands, us.rows, heres[1:], afters[1:], cs[1:], strict=True):
+            operation(a, b, out=result)
             torch.mul(u, here, out=after)
-            torch.sum(after, -1, keepdim=True, out=c)
-            after.div_(c)
+            left -= 1
+            if left % every == 0:
+                torch.sum(after, -1, keepdim=True, out=c)
+                after.div_(c)
         return
     whole = [True] * len(p) if real is None else real.all(1).tolist()
     for t, (u, here, after, c) in enumerate(zip(us.rows, heres[1:], afters[1:], cs[1:], strict=True)):
@@ -178,8 +186,9 @@ def forward_sites(
         torch.mul(u, here, out=after)
         if not whole[t + 1]:
             after.copy_(torch.where(real[t + 1].unsqueeze(-1), after, afters[t]))
-        torch.sum(after, -1, keepdim=True, out=c)
-        after.div_(c)
+        if (len(p) - 2 - t) % every == 0:
+            torch.sum(after, -1, keepdim=True, out=c)
+            after.div_(c)
 
 
 def backward_sites(
@@ -208,13 +217,19 @@ def backward_sites(
             columns[t].copy_(torch.where(real[t + 1].unsqueeze(-1), columns[t], columns[t + 1]))
 
 
-def is_dense(program: Program, matrices: list[Tensor], dtype: torch.dtype) -> bool:
-    """Whether every state is reached from every other one in one step, by at least DENSE of the largest arc."""
+def least_arc(program: Program, matrices: list[Tensor]) -> float:
+    """The least way from a state to another one in one step, beside the largest arc; 0 where there is none."""
     width = len(program.steps)
     if not renews(program.steps) or any(m.numel() == 0 for m in matrices):
-        return False
+        return 0.0
     least = [float(m.amin()) for m in matrices]
-    return all(prod(least[i : i + width]) >= DENSE[dtype] for i in range(0, len(least), width))
+    return min(prod(least[i : i + width]) for i in range(0, len(least), width))
+
+
+def sites_between_scales(density: float, states: int) -> int:
+    """After how many sites messages must be scaled: one site shrinks a sum by `density` at most, and grows it by `states`."""
+    worst = max(-log(density), log(max(states, 2)))
+    return max(1, min(8, int(RUN_NATS / worst)))
 
 
 def likelihoods(start: Tensor, potentials: Tensor, real: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
