@@ -292,6 +292,9 @@ def _call(elimination, lead, plate, start, operands, potentials, steps, openings
     if normalized:
         arguments.append("normalized=True")
     code = f"{low.scope.use('chain')}({', '.join(arguments)})"
+    low.scope.comment(
+        f"forward algorithm along {plate}: each step multiplies the message by the factors, letter by letter"
+    )
     if len(lead) > 1:
         flat_sum = low.scope.names.fresh("log_sum_flat")
         low.scope.line(f"{flat_sum} = {code}")

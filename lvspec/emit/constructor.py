@@ -83,10 +83,14 @@ def user_class(network: Network) -> str:
 BANKS = {"Linear": "LinearBank", "MLP": "MLPBank", "Embedding": "EmbeddingBank"}
 
 
+def _literal(value) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
 def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]:
     sizes = [_local(d) for d in network.arguments]
     usual = dict(NETWORKS[network.kind].options)
-    options = [f"{k}={v!r}" for k, v in network.options if k != "reads" and v != usual.get(k)]
+    options = [f"{k}={_literal(v)}" for k, v in network.options if k != "reads" and v != usual.get(k)]
     if network.kind == "Embedding" and network.name in begins:
         options.append("begin=True")
     if network.kind == "Module":
@@ -154,5 +158,5 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
         rows += wrap(f"batch = inside_support(batch, {', '.join(inside)})", 2)
     anchor = next(v for v in spec.variables if v.role in ("observed", "given") and not v.outside_batch)
     rows.append(f'        rows = torch.arange(len(batch["{anchor.name}"]), device=batch["{anchor.name}"].device)')
-    rows.append('        return {**batch, "rows": rows}')
+    rows.append('        return {**batch, "rows": rows}  # its presence says that the batch is prepared')
     return rows

@@ -90,7 +90,7 @@ class Elimination:
         if not extra:
             return factor
         value = reduce_plates(self.low, self.settled(factor), keep, factor.mask)
-        return Factor(factor.name, self.low.scope.assign(f"log_{factor.name}_sites", value), (), None, factor.own)
+        return Factor(factor.name, self.low.scope.assign(f"log_p_{factor.name}_sites", value), (), None, factor.own)
 
     def settled(self, factor: Factor) -> Value:
         """The factor as one tensor: initial clauses in place of the first sites."""
@@ -100,7 +100,7 @@ class Elimination:
             plate = next(p for p in variable.plates if self.low.spec.plate(p).ordered)
             for site, first in reversed(list(enumerate(factor.initial))):
                 value = self.low.replace_site(value, first, plate, site)
-            value = self.low.scope.assign(f"log_{factor.name}", value)
+            value = self.low.scope.assign(f"log_p_{factor.name}", value)
         return value
 
     # ------------------------------------------------------------ plain sums

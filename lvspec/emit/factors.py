@@ -60,7 +60,7 @@ def factors_of(low: Lowering, variable: Variable, fuse: bool = True) -> list[Fac
 def factor_at(low: Lowering, variable: Variable, sites: tuple[int, ...], fuse: bool = True) -> Factor:
     """The factor at the bound sites."""
     target = low.root(variable.name)
-    label = "log_" + "_".join([variable.name, *map(str, sites)])
+    label = "log_p_" + "_".join([variable.name, *map(str, sites)])
     ragged = [p for p in variable.plates if low.spec.plate(p).ragged]
     bag = ragged[0] if len(ragged) == 1 and variable.role == "observed" and not variable.initial else None
 

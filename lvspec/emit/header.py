@@ -94,4 +94,5 @@ def import_lines(plan: Plan, imports: set[str]) -> str:
 
 def class_doc(plan: Plan) -> str:
     text = safe(plan.spec.description) or f"The model {plan.spec.name}."
-    return text if len(text) < 105 else text[:100].rsplit(" ", 1)[0] + " ..."
+    first = text.split(". ")[0]
+    return first if len(first) < 105 else first[:100].rsplit(" ", 1)[0] + " ..."

@@ -246,8 +246,8 @@ class Lowering:
         if plate not in value.axes:
             return value
         value = widen_draws(value, plate, FROM if k > 0 else ALL)
-        extra = f", {k}" if k != 1 else ""
-        code = f"{self.scope.use('previous')}({value.code}, {dim(value, plate)}, {begin}{extra})"
+        extra = f", k={k}" if k != 1 else ""
+        code = f"{self.scope.use('previous')}({value.code}, {dim(value, plate)}, begin={begin}{extra})"
         return value.with_(code=code, binds=ATOM)
 
     def stretch(self, value: Value, plate: str, reach: str, begin: str) -> Value:

@@ -44,6 +44,8 @@ def weights_body(plan: Plan, imports: set[str]) -> list[str]:
     terms = Terms(plan, imports, weights=True)
     values = []
     for cost in terms.write():
+        if cost.latent is not None and plan.spec.variable(cost.latent).outside_batch:
+            continue  # log p(x) is conditional on draws of what belongs to the whole data set
         value = terms.settled(cost)
         values.append(value if cost.latent is None else replace(value, code=f"-{value.at(ATOM)}", binds=1))
     total = values[0]
@@ -71,22 +73,26 @@ def _total(terms: Terms, costs: list[Cost], name: str) -> Value:
 
 
 def _weights(terms: Terms, names: list[str]) -> dict[str, str]:
-    """The KL weight of each latent as Python, where it is not one."""
+    """Where the KL of a latent is weighted, the name of its weight; one name for one schedule."""
     schedules = dict(terms.plan.spec.kl_weight)
     chosen = {name: schedules.get(name, schedules.get("")) for name in names}
-    return {n: _schedule(terms, s) for n, s in chosen.items() if s not in (None, Schedule("constant", (1.0,)))}
+    chosen = {n: s for n, s in chosen.items() if s not in (None, Schedule("constant", (1.0,)))}
+    names = {s: f"kl_weight_{n}" if len(set(chosen.values())) > 1 else "kl_weight" for n, s in chosen.items()}
+    for schedule, name in names.items():
+        terms.scope.line(f"{name} = {_schedule(terms, schedule)}", "in the loss; the ELBO is never weighted")
+    return {n: names[s] for n, s in chosen.items()}
 
 
 def _schedule(terms: Terms, schedule: Schedule) -> str:
     if schedule.kind == "constant":
         return repr(schedule.values[0])
-    return f"{terms.scope.use(schedule.kind)}(self.step, {', '.join(f'{v:g}' for v in schedule.values)})"
+    first, last, extent = (f"{v:g}" for v in schedule.values)
+    name = "period" if schedule.kind == "cyclical" else "steps"
+    return f"{terms.scope.use(schedule.kind)}(self.step, {first}, {last}, {name}={extent})"
 
 
 def _objective(terms: Terms, reconstruction: Value, kl: dict, weighted: dict[str, str]) -> str:
     """The weighted objective: the loss is its negative mean, the ELBO itself is never weighted."""
-    for name, code in weighted.items():
-        terms.scope.line(f"weight_{name} = {code}", "of the KL in the loss; the ELBO is never weighted")
-    parts = [f'weight_{n} * kl["{n}"]' if n in weighted else f'kl["{n}"]' for n in kl]
+    parts = [f'{weighted[n]} * kl["{n}"]' if n in weighted else f'kl["{n}"]' for n in kl]
     terms.scope.line(f"objective = {' - '.join([reconstruction.code, *parts])}", "(B,)")
     return "objective"

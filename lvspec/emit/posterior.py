@@ -35,7 +35,7 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     imports.add("weighted_posterior")
     rows = [
         "    def posterior(self, batch: dict, samples: int = 100) -> dict:",
-        '        """p(z | x) by draws of q with self-normalised weights; enumerated latents by their q."""',
+        '        """p(z | x) by draws of q with self-normalised weights."""',
         "        batch = self.prepare(batch)",
         "        log_weight, drawn = self.log_weights(batch, {}, samples)",
     ]
@@ -51,6 +51,9 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     if not tabled:
         return [*rows, "        return weighted_posterior(drawn, log_weight)"]
     imports.add("table_posterior")
+    rows[1] = (
+        '        """p(z | x) by draws of q with self-normalised weights; latents summed under their q by that q."""'
+    )
     program = Program(plan, imports, set(tabled), ("batch", "samples", "drawn", "log_weight"))
     guide = write_guide(program, plan, tabled, [], set())
     tables = ", ".join(f'"{name}": {guide.log_q[name].code}' for name in tabled)

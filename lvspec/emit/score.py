@@ -38,7 +38,7 @@ def _score(terms: Terms, name: str, costs: list[Cost], weighted: dict[str, str])
             continue
         value = _downstream(terms, cost, dict(relations), log_q)
         if cost.latent is not None:
-            weight = f"weight_{cost.latent} * " if cost.latent in weighted else ""
+            weight = f"{weighted[cost.latent]} * " if cost.latent in weighted else ""
             value = value.with_(code=f"-{weight}{value.at(ATOM)}", binds=PRODUCT)
         signal = value if signal is None else add_signed(terms, signal, value)
     if signal is None:

@@ -85,7 +85,7 @@ class Terms:
             )
             summing = Elimination(self.low, self.scope.use("LOG"))
             value = summing.run(collapsed, collapsed_axes(self.low, self.collapsed))
-            costs.append(Cost(None, self.scope.assign("log_marginal", value)))
+            costs.append(Cost(None, value))
         return costs
 
     def reads_collapsed(self, factor: Factor) -> bool:
@@ -106,7 +106,7 @@ class Terms:
                 moved.append(factor)
             else:
                 value = self.minus(log_q, self.expected_sites(factor))
-            value = self.scope.assign(f"kl_{variable.name}", self.at_every_site(variable, value))
+            value = self.scope.assign(f"log_ratio_{variable.name}", self.at_every_site(variable, value))
             found.append(Cost(variable.name, value, mask_of(self.low, variable)))
         return found, moved
 
@@ -176,7 +176,7 @@ class Terms:
             return factor.value
         variable = self.plan.spec.variable(factor.name)
         values = [self.expected(v) for v in (factor.value, *factor.initial)]
-        return self.scope.assign(f"log_{factor.name}", self.joined(variable, values))
+        return self.scope.assign(f"log_p_{factor.name}", self.joined(variable, values))
 
     def expected(self, value: Value, keep: tuple[str, ...] = (), detached: bool = False) -> Value:
         """E_q over the enumerated latents, children before parents; `detached`: q is a weight without gradient."""

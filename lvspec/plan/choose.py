@@ -15,6 +15,7 @@ from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.components import find
 from lvspec.plan.derive import derive_guide
 from lvspec.plan.formula import formula
+from lvspec.plan.engines import parts_without_engine
 from lvspec.plan.model import DEFAULT_SAMPLES, Model, study, unrolled_by, without_engine
 from lvspec.plan.strategies import NAMES, STRATEGIES
 
@@ -60,7 +61,7 @@ def _engines(model: Model) -> list[Diagnostic]:
         reason = without_engine(model, variable)
         if reason:
             found.append(Diagnostic("no-strategy", variable.span, f"{variable.name} cannot be scored: {reason}"))
-    return found
+    return [*found, *(Diagnostic("no-strategy", span, message) for span, message in parts_without_engine(model.spec))]
 
 
 def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lvspec.ir.plan import LatentPlan
+from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Spec
 
 
@@ -18,26 +19,25 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...]) -> str:
     if not guided:
         return f"log Σ_{{{', '.join(collapsed)}}} p({', '.join([x, *collapsed])}{bar})"
     z = ", ".join(p.name for p in guided)
-    inside = f"log p({x} | {z}{', ' + given if given else ''})"
+    reads = {v.name: _parents(spec, v.name) for v in spec.variables if v.role in ("observed", "latent")}
+    seen = [p.name for p in guided if any(p.name in reads[v.name] for v in spec.of_role("observed"))] or [z]
+    condition = ", ".join([*(seen if not collapsed else [p.name for p in guided]), *([given] if given else [])])
+    inside = f"log p({x} | {condition})"
     if collapsed:
-        inside = (
-            f"log Σ_{{{', '.join(collapsed)}}} p({', '.join([x, *collapsed])} | {z}{', ' + given if given else ''})"
-        )
+        inside = f"log Σ_{{{', '.join(collapsed)}}} p({', '.join([x, *collapsed])} | {condition})"
     terms = [f"E_q({z} | {x})[{inside}]"]
+    names = [p.name for p in guided]
     for p in guided:
-        parents = _parents(spec, p.name)
-        name = f"KL(q({p.name} | {x}) ‖ p({p.name}{' | ' + ', '.join(parents) if parents else ''}))"
-        terms.append(
-            name
-            if p.kl == "analytic"
-            else f"E_q[log q({p.name} | {x}) - log p({p.name}{' | ' + ', '.join(parents) if parents else ''})]"
-        )
+        prior = f"p({p.name}{' | ' + ', '.join(reads[p.name]) if reads[p.name] else ''})"
+        around = [n for n in reads[p.name] if n in names and n != p.name]
+        divergence = f"KL(q({p.name} | {x}) ‖ {prior})"
+        if p.kl != "analytic":
+            divergence, around = f"log q({p.name} | {x}) - log {prior}", [p.name, *around]
+        terms.append(f"E_q({', '.join(around)} | {x})[{divergence}]" if around else divergence)
     return " - ".join(terms)
 
 
 def _parents(spec: Spec, name: str) -> list[str]:
-    from lvspec.ir.reads import Reader
-
     latents = {v.name for v in spec.of_role("latent")}
     return list(
         dict.fromkeys(r.name for r in Reader(spec, spec.guide).of_variable(spec.variable(name)) if r.name in latents)

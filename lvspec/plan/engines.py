@@ -1,0 +1,38 @@
+"""What the language can say and no engine computes yet: declined in plain words, never left out silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lvspec.errors import Span
+from lvspec.ir.expr import Call, walk
+from lvspec.ir.reads import bodies
+from lvspec.ir.spec import Spec
+
+PLATE_OPTIONS = {"counts": "ids with counts", "null": "a null site"}
+PARAM_OPTIONS = {"per_example": "free parameters per example", "tied": "tied parameters", "prior": "parameter priors"}
+
+
+def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
+    """(place, message) for each part of the spec that would otherwise be ignored."""
+    for plate in spec.plates:
+        for option, value in plate.options:
+            if option in PLATE_OPTIONS and value:
+                yield plate.span, f"{PLATE_OPTIONS[option]} (plate {plate.name}) have no engine yet"
+    for param in spec.params:
+        for option, value in getattr(param, "options", ()):
+            if value:
+                yield param.span, f"{PARAM_OPTIONS.get(option, option)} ({param.name}) have no engine yet"
+    place = spec.variables[0].span if spec.variables else Span(1, 1, 1, 1)
+    for section, value in spec.objective:
+        if value:
+            yield place, f"`{section}` has no engine yet"
+    for variable in (*spec.variables, *spec.guide):
+        for clause in variable.clauses:
+            for node in (n for body in bodies(clause) for n in walk(body)):
+                if isinstance(node, Call) and node.function in ("stack", "flatten") and _ragged(spec, node.over):
+                    yield node.span, f"a vector as long as the ragged plate {node.over} has no engine yet"
+
+
+def _ragged(spec: Spec, plate: str | None) -> bool:
+    return plate is not None and spec.plate(plate).ragged
