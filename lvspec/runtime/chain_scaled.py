@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lvspec.runtime.chain_steps import Product, Sites, Step, factor_of, matrix_of, product_of, renews, repeated
 
-# min c * min u must not fall below FLOOR; where every arc is at least DENSE, it cannot
+# c_{t-1} u_t must not fall below FLOOR at any site and state; where every arc is at least DENSE, it cannot
 FLOOR = {torch.float32: 1e-28, torch.float64: 1e-290}
 DENSE = {torch.float32: 1e-9, torch.float64: 1e-90}
 RUN_NATS = 41.0  # where arcs are dense, messages are scaled before they can have shrunk or grown by 1e18
@@ -134,10 +134,10 @@ def scaled_scan(
     if not isfinite(float(value.sum())):
         return None
     if not dense and B and T > 1:
-        floor = FLOOR[dtype] / float(scales.min())
-        if float(pushed.min()) < floor:
+        before = scales[:-1]
+        if float((pushed.amin(-1, keepdim=True) * before).min()) < FLOOR[dtype]:
             reachable = reach(program, start, potentials, real, factors)
-            if bool(((pushed < floor) & reachable).any()):
+            if bool(((pushed * before < FLOOR[dtype]) & reachable).any()):
                 return None
             zeros = True
     return Scan(value, messages, scales, shifts, middles, matrices, zeros)
