@@ -157,6 +157,6 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
         imports.add("inside_support")
         rows += wrap(f"batch = inside_support(batch, {', '.join(inside)})", 2)
     anchor = next(v for v in spec.variables if v.role in ("observed", "given") and not v.outside_batch)
-    rows.append(f'        rows = torch.arange(len(batch["{anchor.name}"]), device=batch["{anchor.name}"].device)')
+    rows += wrap(f'rows = torch.arange(len(batch["{anchor.name}"]), device=batch["{anchor.name}"].device)', 2)
     rows.append('        return {**batch, "rows": rows}  # its presence says that the batch is prepared')
     return rows

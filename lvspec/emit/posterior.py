@@ -58,4 +58,5 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     guide = write_guide(program, plan, tabled, [], set())
     tables = ", ".join(f'"{name}": {guide.log_q[name].code}' for name in tabled)
     rows += program.text()
-    return [*rows, "        return weighted_posterior(drawn, log_weight) | table_posterior({" + tables + "})"]
+    code = f"return weighted_posterior(drawn, log_weight) | table_posterior({{{tables}}})"
+    return [*rows, *wrap(code, 2)]

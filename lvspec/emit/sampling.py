@@ -10,7 +10,7 @@ from __future__ import annotations
 from lvspec.emit.densities import lower_term, snake, unfused
 from lvspec.emit.guide import extent_code, full_arguments
 from lvspec.emit.program import Program
-from lvspec.emit.text import WIDTH
+from lvspec.emit.text import WIDTH, wrap
 from lvspec.emit.value import ATOM, Value
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Lag, Stretch, VariableRef, walk
@@ -53,7 +53,7 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
         "    @torch.no_grad()",
         f"    def sample({signature}) -> dict:",
         f'        """{_story(random)}"""',
-        f"        batch = sample_batch(n, given, lengths, {{{defaults}}}, self.zero)",
+        *wrap(f"batch = sample_batch(n, given, lengths, {{{defaults}}}, self.zero)", 2),
         *program.text(),
     ]
 
