@@ -12,7 +12,10 @@ from lvspec.driver import compile_spec, plan_spec
 from lvspec.errors import SpecError
 from lvspec.front import load
 from lvspec.verify import render, verify
+from lvspec.verify.ancestral import sample_check
 from lvspec.verify.generate import generate
+from lvspec.verify.subject import Subject
+from lvspec.verify.world import TooMany
 
 COUNT = int(os.environ.get("LVSPEC_RANDOM_SPECS", "200"))
 CHUNK = 10
@@ -67,3 +70,18 @@ def test_random_specs_reach_every_strategy_and_treatment():
         ("reparameterization", "sampled"),
         ("reinforce", "sampled"),
     }
+
+
+def test_samples_of_random_specs_have_the_frequencies_of_the_model():
+    compared = 0
+    for seed in range(min(COUNT, 60)):
+        if plan_of(seed) is None:
+            continue
+        compiled = compile_spec(generate(seed))
+        try:
+            check = sample_check(Subject.of(compiled.plan, compiled.Model, seed), 20_000, seed)
+        except TooMany:  # a latent with infinitely many values: no frequencies
+            continue
+        compared += 1
+        assert check.passed, f"{generate(seed)}\n{check}"
+    assert compared >= min(COUNT, 60) / 4

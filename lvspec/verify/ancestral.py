@@ -1,6 +1,7 @@
-"""Are draws of `model.sample` draws of the model? Frequencies of every site and pair of sites against brute force.
+"""Are draws of the module draws of the model? Frequencies of every site and pair of sites against brute force.
 
-    p(z_1 = i, x_2 = j) = Σ over all joint assignments with z_1 = i, x_2 = j of Π p(site | parents)
+    model.sample             p(z_1 = i, x_2 = j) = Σ over all joint assignments with z_1 = i, x_2 = j of Π p(site | parents)
+    posterior[name].sample   p(z_1 = i, z_2 = j | x), the same sum with x given
 
 Only for models whose latents are finite; what is observed counts where it has few values.
 """
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lvspec.verify.chance import FALSE_ALARM, repeated
-from lvspec.verify.enumerate import assignments, joint_terms, table
+from lvspec.verify.enumerate import assignments, joint_terms, posterior, table
 from lvspec.verify.report import Check
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import Site, TooMany, World
@@ -36,14 +37,40 @@ def sample_check(subject: Subject, draws: int, seed: int) -> Check:
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         found = subject.model.sample(draws, given=given, lengths=lengths)
+    worst, cells = _pairs([_codes(found[name], at) for name, at in sites], rows, weights)
+    return _judged("z of the frequencies of samples", worst, cells, draws)
+
+
+def posterior_sample_check(subject: Subject, draws: int, seed: int) -> Check:
+    """The same for draws of each latent given the first example; sites of one latent are drawn together."""
+    found = posterior(subject.instance(), 0)
+    weights, worst, cells = found.probabilities(), 0.0, 0
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        answers = subject.model.posterior(dict(subject.batch))
+        for name in dict.fromkeys(n for n, _ in found.sites):
+            drawn = answers[name].sample(draws)[:, 0]
+            own = [i for i, site in enumerate(found.sites) if site[0] == name]
+            rows = [tuple(row[i] for i in own) for row in found.rows]
+            z, looked_at = _pairs([_codes(drawn, found.sites[i][1]) for i in own], rows, weights)
+            worst, cells = max(worst, z), cells + looked_at
+    return _judged("z of the frequencies of posterior draws", worst, cells, draws)
+
+
+def _judged(name: str, worst: float, cells: int, draws: int) -> Check:
+    bound = NormalDist().inv_cdf(1 - FALSE_ALARM / (2 * max(cells, 1)))
+    return Check(name, worst, bound, f"{draws} draws, {cells} cells")
+
+
+def _pairs(codes: list[Tensor], rows: list[tuple[object, ...]], weights: Tensor) -> tuple[float, int]:
+    """The largest |z| over all sites and pairs of sites, and how many cells were looked at."""
     worst, cells = 0.0, 0
-    codes = [_codes(found[name], at) for name, at in sites]
-    exact = [torch.tensor([_code(row[i]) for row in rows]) for i in range(len(sites))]
-    for pair in [(i, i) for i in range(len(sites))] + list(combinations(range(len(sites)), 2)):
+    sites = range(len(codes))
+    exact = [torch.tensor([_code(row[i]) for row in rows]) for i in sites]
+    for pair in [(i, i) for i in sites] + list(combinations(sites, 2)):
         z, looked_at = _largest_z([codes[i] for i in pair], [exact[i] for i in pair], weights)
         worst, cells = max(worst, z), cells + looked_at
-    bound = NormalDist().inv_cdf(1 - FALSE_ALARM / (2 * max(cells, 1)))
-    return Check("z of the frequencies of samples", worst, bound, f"{draws} draws, {cells} cells")
+    return worst, cells
 
 
 def _given(subject: Subject, draws: int, lengths: dict[str, int]) -> dict[str, Tensor]:

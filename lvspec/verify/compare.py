@@ -10,7 +10,7 @@ from torch import nn
 
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec
-from lvspec.verify.ancestral import sample_check
+from lvspec.verify.ancestral import posterior_sample_check, sample_check
 from lvspec.verify.averages import averaged_gradient, exact_gradient
 from lvspec.verify.chance import weight_check, z_check
 from lvspec.verify.deterministic import (
@@ -29,6 +29,7 @@ from lvspec.verify.report import Check, Report, gradient_error
 from lvspec.verify.subject import SETTLED, Subject
 from lvspec.verify.world import TooMany
 
+POSTERIOR_DRAWS = 500  # each costs a pass over the model
 # what a module that was emitted wrongly can raise when it runs
 MODULE_ERRORS = (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
 
@@ -103,6 +104,9 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
             ("z of the mean importance weight", lambda: [weight_check(subject, 0, draws, seed)]),
             *tests,
         ]
+    elif subject.spec.of_role("latent"):
+        few = min(draws, POSTERIOR_DRAWS)
+        tests.append(("z of the frequencies of posterior draws", lambda: [posterior_sample_check(subject, few, seed)]))
     checks = []
     for name, check in tests:
         try:

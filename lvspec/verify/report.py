@@ -78,12 +78,15 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
 
 def gradient_error(found: list[Tensor | None], expected: list[Tensor | None]) -> float:
     """The largest relative error of any coordinate; an absent gradient is zero."""
-    worst = 0.0
+    errors = []
     for a, b in zip(found, expected, strict=True):
         if a is None and b is None:
             continue
-        like = a if a is not None else b
-        zeros = torch.zeros_like(like)
-        error = relative_error(zeros if a is None else a, zeros if b is None else b)
-        worst = error if not error <= worst else worst
-    return worst
+        zeros = torch.zeros_like(a if a is not None else b)
+        errors.append(relative_error(zeros if a is None else a, zeros if b is None else b))
+    return largest(errors)
+
+
+def largest(errors: list[float]) -> float:
+    """The largest error, 0 of none; NaN where one is NaN (which Python's max would lose)."""
+    return float(torch.tensor([0.0, *errors], dtype=torch.float64).max())
