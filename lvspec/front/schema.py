@@ -22,6 +22,7 @@ _TYPES = {
     "column": {"type": ["string", "integer"]},
     "range": {"type": "string", "pattern": r"^[1-9][0-9]*-[1-9][0-9]*$"},
     "texts": {"type": "array", "items": {"type": ["string", "number", "integer", "boolean"]}, "minItems": 1},
+    "rules": {"type": "object", "additionalProperties": {"type": "string"}},
     "weight": {"anyOf": [EXPRESSION, {"type": "object", "additionalProperties": EXPRESSION}]},
 }
 # section -> (what it holds, the schema of one entry)

@@ -78,6 +78,12 @@ TRAIN: tuple[Key, ...] = (
         None,
         "of the KL terms: a number, `linear(0, 1, steps=2000)`, `cyclical(0, 1, period=5000)`, or one for each latent",
     ),
+    Key(
+        "init",
+        "rules",
+        None,
+        "first values by parameter or network, such as `emission: unigram(0.1)`: log frequencies of the symbols and noise",
+    ),
     Key("patience", "integer", 5, "validations without progress before training stops; 0 for never", least=0),
     Key("restarts", "integer", 1, "short runs from new parameters, of which the best goes on", least=1, most=1000),
     Key("restart_steps", "integer", 50, "steps of each short run", least=1),
@@ -92,6 +98,18 @@ TRAIN: tuple[Key, ...] = (
         most=0.999,
     ),
 )
+
+# rules for first values, and how many numbers each takes at most
+INIT_RULES: dict[str, int] = {
+    "normal": 2,
+    "uniform": 2,
+    "constant": 1,
+    "zeros": 0,
+    "ones": 0,
+    "xavier": 1,
+    "orthogonal": 1,
+    "unigram": 1,
+}
 
 INFER: tuple[Key, ...] = (
     Key(

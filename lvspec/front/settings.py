@@ -14,7 +14,7 @@ from lvspec.front.nodes import Entry, Listing, Mapping, Node, Text
 from lvspec.front.overrides import Pairs, read_override
 from lvspec.front.parser import parse_value
 from lvspec.front.problems import Problems
-from lvspec.front.sections import DATA, INFER, TRAIN, Key
+from lvspec.front.sections import DATA, INFER, INIT_RULES, TRAIN, Key
 from lvspec.ir.spec import Override, Schedule, Variable
 
 SCHEDULES = {"constant": (), "linear": ("steps",), "cyclical": ("period",)}
@@ -36,7 +36,8 @@ def read_settings(
 ) -> Settings:
     latents = tuple(n for n, v in variables.items() if v.role == "latent")
     overrides, infer = _infer(root.get("infer"), declared, variables, latents, problems)
-    train, weights = _train(root.get("train"), latents, problems)
+    starting = (*declared.params, *declared.networks)
+    train, weights = _train(root.get("train"), latents, starting, problems)
     objective, mentioned = _free_sections(root, problems)
     return Settings(
         overrides, infer, weights, objective, _data(root.get("data"), variables, problems), train, mentioned
@@ -75,17 +76,43 @@ def _data(section: Node | None, variables: dict[str, Variable], problems: Proble
 
 # ---------------------------------------------------------------- train
 def _train(
-    section: Node | None, latents: tuple[str, ...], problems: Problems
+    section: Node | None, latents: tuple[str, ...], starting: tuple[str, ...], problems: Problems
 ) -> tuple[Pairs, tuple[tuple[str, Schedule], ...]]:
     found, rest = read_table(section, "train", TRAIN, problems)
     weights: dict[str, Schedule] = {}
     for entry in rest:
         if entry.key.value == "kl_weight":
             weights = _weights(entry, latents, problems)
+        elif entry.key.value == "init":
+            found["init"] = _first_values(entry, starting, problems)
         else:
             unknown_key(entry, "train", tuple(k.name for k in TRAIN), problems)
     del found["kl_weight"]
+    found["init"] = found["init"] or ()
     return tuple(found.items()), tuple(weights.items())
+
+
+def _first_values(entry: Entry, known: tuple[str, ...], problems: Problems) -> tuple[tuple[str, str], ...]:
+    """`init: {emission: unigram(0.1)}`: a rule for a parameter, or for all parameters of a network."""
+    usage = f"write `NAME: normal(0, 0.1)`; the rules are {', '.join(INIT_RULES)}"
+    if not isinstance(entry.value, Mapping):
+        problems.error("wrong-setting", entry.value.span, "`init` holds a rule for each name", help=usage)
+        return ()
+    rules = []
+    for e in entry.value.entries:
+        if e.key.value not in known:
+            message = f"`{e.key.value[:60]}` is no parameter or network"
+            problems.error("unknown-name", e.key.span, message, help=did_you_mean(e.key.value, known, usage))
+            continue
+        value = parse_value(e.value, problems) if isinstance(e.value, Text) else None
+        kind, call = call_of(value) if value is not None else ("", None)
+        numbers = [a for a in call.arguments if isinstance(a, S.Literal)] if call else []
+        count = len(call.arguments) if call else 0
+        if kind not in INIT_RULES or len(numbers) != count or count > INIT_RULES[kind] or (call and call.keywords):
+            problems.error("wrong-setting", e.value.span, "not a rule for first values", help=usage)
+            continue
+        rules.append((e.key.value, e.value.value.strip()))
+    return tuple(rules)
 
 
 def _weights(entry: Entry, latents: tuple[str, ...], problems: Problems) -> dict[str, Schedule]:
