@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from lvspec.emit.constructor import constructor, prepare
 from lvspec.emit.header import class_doc, header, import_lines
 from lvspec.emit.marginal import log_marginal
@@ -18,6 +20,7 @@ def module_text(plan: Plan) -> str:
     methods = [constructor(plan, imports), prepare(plan, imports), *inference(plan, imports)]
     methods.append(sample_body(plan, imports))
     body = "\n\n".join("\n".join(_trimmed(m)) for m in methods if m)
+    imports = {n for n in imports if re.search(rf"(?<![\w.]){n}\b", body)}
     head = "\n".join(header(plan))
     name = plan.spec.class_name
     if name in imports:  # a class of the runtime that this file uses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lvspec.emit.lower import Lowering
 from lvspec.emit.scope import Scope
+from lvspec.emit.unused import without_unused
 from lvspec.emit.value import AxisOrder, Value
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Variable
@@ -27,14 +28,17 @@ class Program:
         self.scope.names.taken |= names
 
     def text(self) -> list[str]:
-        """The body, with a line for every input that it reads."""
-        body = "\n".join(self.scope.lines)
+        """The body without what nothing reads, with a line for every input that it reads."""
+        lines = self.scope.lines
+        if any(line.startswith("        return ") for line in lines):
+            lines = without_unused(lines)
+        body = "\n".join(lines)
         header = [
             f'        {v.name} = batch["{v.name}"]  # {self.scope.shape_comment(self.low.known[v.name])}'
             for v in self.inputs
             if _mentions(body, v.name)
         ]
-        return [*header, *self.scope.lines]
+        return [*header, *lines]
 
 
 def input_value(variable: Variable) -> Value:
