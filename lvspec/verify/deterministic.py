@@ -118,7 +118,7 @@ def _is_mode(exact, row: int, modes: dict[str, Tensor]) -> bool:
 
 
 def hidden_variants(subject: Subject, seed: int) -> list[tuple[str, dict[str, Tensor]]]:
-    """Batches in which a finite latent is given at some sites, or an observed variable is missing at some."""
+    """Batches in which a finite latent is given, at some sites or at all, or an observed variable is missing at some."""
     generator = torch.Generator().manual_seed(seed)
     spec, variants = subject.spec, []
     for latent in spec.of_role("latent"):
@@ -128,7 +128,9 @@ def hidden_variants(subject: Subject, seed: int) -> list[tuple[str, dict[str, Te
     for variable in spec.of_role("observed"):
         if not is_read(spec, subject.plan, variable.name):
             variants.append((variable.name, "missing", subject.batch[variable.name]))
-    return [_partly(subject, *variant, generator) for variant in variants] + full_length(subject, generator)
+    whole = [(f", {name} given", {**subject.batch, name: value}) for name, what, value in variants if what == "given"]
+    partly = [_partly(subject, *variant, generator) for variant in variants]
+    return [*partly, *whole[:1], *full_length(subject, generator)]
 
 
 def full_length(subject: Subject, generator: torch.Generator) -> list[tuple[str, dict[str, Tensor]]]:
