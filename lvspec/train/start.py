@@ -28,7 +28,7 @@ from lvspec.train.run import (
     write_run,
 )
 from lvspec.train.score import score
-from lvspec.train.settings import DataSettings, TrainSettings, data_settings, plain, train_settings
+from lvspec.train.settings import ELSEWHERE, DataSettings, TrainSettings, data_settings, plain, train_settings
 from lvspec.train.sources import Files, records_of
 from lvspec.train.word_dropout import add_word_dropout
 
@@ -93,6 +93,8 @@ def wanted_data(
 
 def prepare(request: Request) -> Ready:
     """Read and encode the data, compile at the sizes they have; nothing is written yet."""
+    for name in sorted(ELSEWHERE & set(request.train)):
+        raise UsageError(f"train.{name} becomes part of the module: write it under `train:` in the spec itself")
     run = RunDirectory(request.out)
     if run.used() and not (request.resume or request.replace_run):
         raise UsageError(f"{run.root}: holds a run already; --resume it, give another --out, or --overwrite")

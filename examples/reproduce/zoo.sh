@@ -1,0 +1,45 @@
+#!/bin/sh
+# The figures of docs/zoo.md:  DATA=the/data/folder examples/reproduce/zoo.sh MODEL [SEED]
+# MODEL is a file of specs/; the run is left in $OUT/MODEL-SEED (runs/ unless OUT says otherwise).
+set -eu
+cd "$(dirname "$0")/../.."
+: "${DATA:?the folder of the data sets}"
+LVSPEC=${LVSPEC:-.venv/bin/lvspec}
+model=${1:?MODEL}
+seed=${2:-0}
+run=${OUT:-runs}/$model-$seed
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+
+train() { "$LVSPEC" train "specs/$model.yaml" --out "$run" --overwrite --quiet --seed "$seed" "$@" > /dev/null; }
+evaluate() { "$LVSPEC" eval "$run" "$@"; }
+
+# The films' sentences and the sizes of every recurrent model, so that their perplexities compare.
+polarity() {
+    train --data "$DATA/sentence_polarity/train.tsv" --valid "$DATA/sentence_polarity/dev.tsv" \
+        --test "$DATA/sentence_polarity/test.tsv" --format tsv --column 2 --set data.x.min_count=1 \
+        --set data.x.max_size=2000 --set sizes.E=64 --set sizes.H=128 "$@"
+}
+topics() {
+    train --data "$DATA/wiki_topics/train.jsonl.gz" --valid "$DATA/wiki_topics/dev.jsonl.gz" --split-dev "$@"
+}
+treebank() {
+    train --data "$DATA/ud_english_ewt/en_ewt-ud-train.conllu.gz" \
+        --valid "$DATA/ud_english_ewt/en_ewt-ud-dev.conllu.gz" \
+        --test "$DATA/ud_english_ewt/en_ewt-ud-test.conllu.gz" "$@"
+}
+
+case $model in
+    hmm | deep_hmm) treebank && evaluate --gold upos ;;
+    factorial_hmm)
+        train --data "$DATA/js_fakes/train.jsonl.gz" --valid "$DATA/js_fakes/dev.jsonl.gz" --split-dev && evaluate
+        ;;
+    naive_bayes | naive_bayes_amortized) topics && evaluate --gold label ;;
+    gaussian_softmax) topics && evaluate ;;
+    vae | discrete_vae) train --data "$DATA/mnist_subset/mnist_subset.npz" --split-dev && evaluate ;;
+    rnn_lm | mixture_of_rnns | softmax_mixture_lm | sentence_vae) polarity && evaluate ;;
+    gm_vae)
+        train --data "$DATA/clinc150/train.tsv" --valid "$DATA/clinc150/val.tsv" --test "$DATA/clinc150/test.tsv" \
+            --set sizes.E=64 --set sizes.H=128 && evaluate --gold 1
+        ;;
+    *) echo "no recipe for $model" >&2 && exit 2 ;;
+esac
