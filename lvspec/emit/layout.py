@@ -164,14 +164,17 @@ class Layout:
         loosest, count = self.loosest(node)
         if count > 1 or isinstance(node, (ast.Name, ast.Constant)):
             return wrapped
-        if count == 1 and loosest != "attribute":
-            last = node.values[-1] if isinstance(node, ast.BoolOp) else self.operands(node)[-1][1]
-            first = self.text(node)[0]
-            if not (first in "([{" or self.opens(last, node)):
-                return wrapped
-            if len(self.text(node).split("(")[0].split("[")[0]) + 1 > room:
+        if count == 1:
+            opened = len(self.text(node).split("(")[0].split("[")[0]) + 1  # up to the first bracket
+            if opened > room or loosest != "attribute" and not self.ends_open(node):
                 return wrapped
         return self.of(node, False)
+
+    def ends_open(self, node: ast.AST) -> bool:
+        """Whether an expression of two operands starts or ends with brackets that may be opened."""
+        while isinstance(node, ast.UnaryOp):
+            node = node.operand
+        return self.text(node)[0] in "([{" or self.opens(self.operands(node)[-1][1], node)
 
     def opens(self, node: ast.AST, parent: ast.AST) -> bool:
         """Whether an operand ends in brackets that may be opened: not empty ones, not those of a subscript."""

@@ -2,11 +2,18 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 from small import NAMES, SPECS, compiled
+
+from lvspec.driver import compile_spec
+from lvspec.emit.text import wrap
+from lvspec.emit.unused import without_unused
+from lvspec.errors import SpecError
+from lvspec.verify.generate import generate
 
 HASHES = """
 import hashlib, sys
@@ -15,6 +22,7 @@ from lvspec.driver import compile_spec
 for path in sorted(Path(sys.argv[1]).glob("*.yaml")):
     print(path.stem, hashlib.sha256(compile_spec(path).source.encode()).hexdigest())
 """
+RANDOM = int(os.environ.get("LVSPEC_RANDOM_TEXTS", "25"))  # specs, each once more with long names
 MAKERS = {"zeros", "ones", "full", "arange", "eye", "empty", "rand", "randn", "randint", "linspace", "tensor"}
 
 
@@ -37,21 +45,41 @@ def test_source_is_the_same_bytes_whatever_the_hash_seed_is():
     assert len(first.splitlines()) == len(NAMES)
 
 
+def random_sources(directory):
+    """Random specs that have a plan, as they are and with names that make lines too long."""
+    for seed in range(RANDOM):
+        text = generate(seed)
+        try:
+            spec = compile_spec(text).spec
+        except SpecError:
+            continue
+        names = {v.name for v in (*spec.variables, *spec.guide, *spec.params, *spec.networks)} - {"x"}
+        longer = text
+        for name in sorted(names, key=len, reverse=True):
+            suffix = "_of_a_rather_long_name"[: 6 + seed % 17].rstrip("_")
+            longer = re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w=])", name + suffix, longer)
+        for kind, written in (("short", text), ("long", longer)):
+            (directory / f"{kind}_{seed}.py").write_text(compile_spec(written).source)
+    return [str(p) for p in sorted(directory.glob("*.py"))]
+
+
 def ruff(*arguments):
     command = [sys.executable, "-m", "ruff", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
 
-def test_formatter_changes_nothing(tmp_path):
-    code, said = ruff("format", "--isolated", "--check", "--diff", "--line-length", "120", *sources(tmp_path))
+@pytest.mark.parametrize("written", [sources, random_sources])
+def test_formatter_changes_nothing(tmp_path, written):
+    code, said = ruff("format", "--isolated", "--check", "--diff", "--line-length", "120", *written(tmp_path))
     assert code == 0, said
 
 
-def test_linter_finds_nothing(tmp_path):
+@pytest.mark.parametrize("written", [sources, random_sources])
+def test_linter_finds_nothing(tmp_path, written):
     own = 'lint.isort.known-first-party=["lvspec"]'
     code, said = ruff(
-        "check", "--isolated", "--config", own, "--select", "E,F,B,I,UP,W", "--ignore", "E501", *sources(tmp_path)
+        "check", "--isolated", "--config", own, "--select", "E,F,B,I,UP,W", "--ignore", "E501", *written(tmp_path)
     )
     assert code == 0, said
 
@@ -81,3 +109,39 @@ def test_a_tensor_without_a_device_would_be_found():
 def test_file_names_no_path_and_no_date(name):
     source = compiled(name).source
     assert str(SPECS) not in source and "/home" not in source and "20" + "26" not in source
+
+
+LINES = [
+    "x = first_function(a, b) + second_function(c, d) * {pad}",
+    "x = -weighted_mean(elbo_of_this + score_of_that - score_of_that.detach(), batch.get('{pad}'))",
+    "x = {pad} if '{pad}' in batch else other_function(a)",
+    "x = function_of_{pad}(argument)[:, :, None, None]",
+    "return function(first_{pad}(a), second(b))[0].first(1).second(2)",
+    "x[:, i] = (batch['z'] if 'z' in batch else draw_{pad}(a, b, c))[:, i]",
+    "x, y = module.function_{pad}(a).chunk(2, -1)",
+    "x = {{'first': first_{pad}, 'second': second}}",
+    "x = a_{pad} @ (b + c).mT - square",
+    "x = bank([network(a, b) for _ in range({pad})])",
+    "if condition_{pad} and other(a, b):",
+    "raise ValueError(message_{pad}, 'more')",
+    "x |= function_of_{pad}(first, second)",
+    "x = function(name_{pad}**2 + b, *rest, key=value + other)",
+    "x = not_called_{pad} + b",
+]
+
+
+def test_long_lines_break_as_the_formatter_breaks_them(tmp_path):
+    rows = []
+    for line in LINES:
+        for length in (20, 45, 60, 75, 90):
+            code = line.format(pad="p" * length).replace("'", '"')
+            rows += wrap(code, 1) + (["        pass"] if code.endswith(":") else [])
+    (tmp_path / "lines.py").write_text("def f():\n" + "\n".join(rows) + "\n")
+    code, said = ruff("format", "--isolated", "--check", "--diff", "--line-length", "120", str(tmp_path))
+    assert code == 0, said
+
+
+def test_assignments_that_nothing_reads_are_left_out():
+    kept = ["        a = f(x)  # (B,)", "        b = g(a)  # (B,)", "        return b"]
+    dead = ["        # (B, T)", "        c = h(", "            b", "        )", "        d = c + 1"]
+    assert without_unused([*kept[:2], *dead, kept[2]]) == kept
