@@ -74,7 +74,8 @@ def _summed_sites(elimination, group: list[str], touched: list[Factor]) -> Facto
     initial = []
     for site in range(max(len(f.initial) for f in plain)):
         row = [
-            masked(low, f.initial[site], f.observed_mask) if site < len(f.initial) else v for f, v in zip(plain, values)
+            masked(low, f.initial[site], f.observed_mask) if site < len(f.initial) else v
+            for f, v in zip(plain, values, strict=True)
         ]
         initial.append(low.scope.assign(f"{name}_at_{site}", elimination.summed(group, row)))
     return Factor(name, low.scope.assign(name, elimination.summed(group, values)), tuple(initial))
@@ -192,8 +193,11 @@ def _steps(elimination, interface: Interface, moves: list[Factor], lead: tuple[s
     plate = interface.plate
     values = [f.value for f in moves]
     axes = list(dict.fromkeys([*interface.before, *interface.after]))
-    letter = dict(zip(axes, LETTERS))
-    spell = lambda some: "".join(letter[a] for a in some if a in letter)  # noqa: E731
+    letter = dict(zip(axes, LETTERS, strict=False))
+
+    def spell(some) -> str:
+        return "".join(letter[a] for a in some if a in letter)
+
     operands = [tuple(interface.before), *(tuple(a for a in v.axes if a in letter) for v in values)]
     equation = ",".join(map(spell, operands)) + "->" + spell(interface.after)
     shapes = [tuple(elimination.nominal(a) for a in axes) for axes in operands]
@@ -266,25 +270,25 @@ def _call(elimination, lead, plate, start, operands, potentials, steps, openings
         shape = low.scope.names.fresh("lead")
         low.scope.line(f"{shape} = {potentials.code}.shape[:{len(lead)}]")
         merge = low.scope.use("merge_lead")
-        flat = lambda v: (
-            v
-            if not any(a in lead for a in v.axes)
-            else v.with_(code=f"{merge}({spelled(v, (*lead, *(a for a in v.axes if a not in lead)))}, {shape})")
-        )  # noqa: E731
+
+        def flat(v: Value) -> Value:
+            if not any(a in lead for a in v.axes):
+                return v
+            return v.with_(code=f"{merge}({spelled(v, (*lead, *(a for a in v.axes if a not in lead)))}, {shape})")
+
         start, potentials, transitions = flat(start), flat(potentials), [flat(v) for v in transitions]
         openings = [tuple(flat(v) for v in row) for row in openings]
         outer = ("B", *([within] if (within := low.spec.plate(plate).within) else []), plate)
         mask = f"{merge}({spelled(Value(mask, outer), (*lead, plate))}, {shape})"
-    tuple_of = lambda items: f"({', '.join(items)}{',' if len(items) == 1 else ''})"  # noqa: E731
     arguments = [
         start.code,
-        tuple_of([v.code for v in transitions]),
+        _tuple([v.code for v in transitions]),
         potentials.code,
-        tuple_of([f'"{s}"' for s in steps]),
+        _tuple([f'"{s}"' for s in steps]),
         f"mask={mask}",
     ]
     if openings:
-        arguments.append(f"openings={tuple_of([tuple_of([v.code for v in row]) for row in openings])}")
+        arguments.append(f"openings={_tuple([_tuple([v.code for v in row]) for row in openings])}")
     semiring = elimination.semiring
     if len(lead) > 1 and semiring == "semiring":
         semiring = f"{low.scope.use('merge_semiring')}(semiring, {shape})"
@@ -300,3 +304,8 @@ def _call(elimination, lead, plate, start, operands, potentials, steps, openings
         low.scope.line(f"{flat_sum} = {code}")
         code = f"{flat_sum}.unflatten(0, {shape})"
     return Value(code, lead, draws=draws)
+
+
+def _tuple(items: list[str]) -> str:
+    """Python for a tuple."""
+    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"

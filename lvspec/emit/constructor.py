@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lvspec.emit.lower import begin_embeddings, size_code
+from lvspec.emit.sizes import begin_embeddings, size_code
 from lvspec.emit.text import statement, wrap
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Plan

@@ -189,7 +189,7 @@ class Elimination:
         axes = low.order.union(*values)
         if len(axes) > len(LETTERS):
             raise InternalError(f"a sum over {len(axes)} axes at once")
-        letter = dict(zip(axes, LETTERS))
+        letter = dict(zip(axes, LETTERS, strict=False))
         kept = [a for a in axes if a not in component]
         subscripts = ",".join("".join(letter[a] for a in v.axes) for v in values)
         output = "".join(letter[a] for a in kept)

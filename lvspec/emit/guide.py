@@ -33,7 +33,7 @@ def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: li
             continue
         for sites in bindings(low, latent):
             label = "_".join([variable.name, *map(str, sites)])
-            term = low.with_bindings(variable.general, lambda c: _named(program, lower_term(low, c.body, label), label))
+            term = _term(program, variable.general, label)
             guide.terms[(variable.name, sites)] = term
             axis = axis_of(variable.name, sites)
             target = Value("", axes=(axis,), integer=True, enumerated=axis)
@@ -55,11 +55,17 @@ def bound_term(low, term: Term) -> Term:
     return Term(term.dist, tuple(at_bound(low, v) for v in unfused(low, term).arguments))
 
 
+def _term(program: Program, clause, label: str) -> Term:
+    """A q-factor with its arguments under names of their own."""
+    low = program.low
+    return low.with_bindings(clause, lambda c: _named(program, lower_term(low, c.body, label), label))
+
+
 def _named(program: Program, term: Term, label: str) -> Term:
     """The term with its arguments under names of their own: they are read several times."""
     names = [a for a, _ in term.dist.arguments]
     values = []
-    for name, value in zip(names, term.arguments):
+    for name, value in zip(names, term.arguments, strict=True):
         plain = value.code.isidentifier() or not value.axes and not value.shape
         values.append(value if plain else program.scope.assign(f"{name}_{label}", value))
     return Term(term.dist, tuple(values))
@@ -70,7 +76,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide, scored: set[str]) 
     low, scope, name = program.low, program.scope, latent.name
     factor = next(v for v in plan.guide if v.name == name and v.role == "guide")
     unrolled, low.unrolled = low.unrolled, ()  # all sites are drawn at once
-    term = low.with_bindings(factor.general, lambda c: _named(program, lower_term(low, c.body, name), name))
+    term = _term(program, factor.general, name)
     guide.terms[(name, ())] = term = unfused(low, term)
     low.unrolled = unrolled
     family = FAMILIES[term.dist.family]

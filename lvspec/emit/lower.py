@@ -12,7 +12,9 @@ initial clauses and is never used.
 from __future__ import annotations
 
 from lvspec.emit.calls import CALLS
+from lvspec.emit.networks import apply_network
 from lvspec.emit.scope import Scope
+from lvspec.emit.sizes import size_code
 from lvspec.emit.value import (
     ALL,
     ATOM,
@@ -33,7 +35,6 @@ from lvspec.emit.value import (
     shift_axis,
     widen_draws,
 )
-from lvspec.errors import InternalError
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import (
     Apply,
@@ -52,7 +53,6 @@ from lvspec.ir.expr import (
     Stretch,
     VariableRef,
 )
-from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Variable
 
@@ -141,7 +141,7 @@ class Lowering:
         definition = self.definitions.get(expr.name)
         value = self.let(definition) if definition is not None else self.root(expr.name)
         plates = self.plates_of(expr.name)
-        for plate, site in zip(plates, expr.at):
+        for plate, site in zip(plates, expr.at, strict=True):
             if plate in self.bound:
                 continue  # already the bound site
             if isinstance(site, Lag):
@@ -220,7 +220,7 @@ class Lowering:
         shape = (*value.shape[:-1], part)
         comment = f"{self.scope.shape_comment(value.with_(shape=shape))} each"
         self.scope.line(f"{', '.join(names)} = {value.at(ATOM)}.chunk({len(names)}, -1)", comment)
-        for source, name in zip(binding.names, names):
+        for source, name in zip(binding.names, names, strict=True):
             self.locals[source] = value.with_(code=name, shape=shape, binds=ATOM)
 
     def concrete(self, value: Value) -> Value:
@@ -317,116 +317,4 @@ class Lowering:
         return Value(code, axes, values[0].shape, SUM, draws=join_draws(*values))
 
     def _Apply(self, expr: Apply) -> Value:
-        network = self.networks[expr.network]
-        if network.kind == "Module":
-            return self.from_user(network, expr)
-        value = self.argument(expr.args[0], network)
-        if network.kind != "Embedding":
-            value = self.real(value)
-        reads = NETWORKS[network.kind].reads
-        module = f"self.{network.name}"
-        reach = expr.args[0].type.reach
-        if network.bank:
-            return self.from_bank(network, expr, value, reads)
-        if reads == "site":
-            if network.kind == "Embedding":
-                return self.embedded(network, value)
-            return value.with_(code=f"{module}({value.code})", shape=self.output(network), binds=ATOM)
-        plate = reach.plate
-        value = permute(value, (*(a for a in value.axes if a != plate), plate))
-        lead = value.axes[:-1]
-        if reads == "whole":
-            code = f"{module}({value.code}, {self.lengths(plate, lead)})"
-        elif reach.reach in ("after", "from"):
-            code = f"{module}.backwards({value.code}, {self.lengths(plate, lead)})"
-        else:
-            code = f"{module}({value.code})"
-        return value.with_(code=code, shape=self.output(network), binds=ATOM)
-
-    def from_user(self, network, expr: Apply) -> Value:
-        """A user's own class: one leading axis in, whatever the axes here are; its shapes are checked as it runs."""
-        reach = next((a.type.reach for a in expr.args if a.type.reach), None)
-        time = (reach.plate,) if reach is not None and network.option("reads", "site") != "site" else ()
-        values = [self.real(self.lower(a)) for a in expr.args]
-        lead = tuple(a for a in self.order.union(*values) if a not in time)
-        inputs = ", ".join(align(v, (*lead, *time)).code for v in values)
-        ranks = ", ".join(str(len(v.shape) + len(time)) for v in values)
-        out = tuple(network.option("out"))
-        sizes = ", ".join(size_code(d) for d in out)
-        comma = "," if len(values) == 1 else ""
-        code = (
-            f"{self.scope.use('user_network')}(self.{network.name}, ({inputs}{comma}), ({ranks}{comma}), "
-            f"({sizes}{',' if len(out) == 1 else ''}))"
-        )
-        return Value(code, (*lead, *time), out, draws=join_draws(*values))
-
-    def argument(self, expr: Expr, network) -> Value:
-        if network.kind == "Embedding" and isinstance(expr, VariableRef):
-            return self.variable(expr, begin=size_code(network.arguments[0]))
-        return self.lower(expr)
-
-    def output(self, network) -> tuple[Dim, ...]:
-        last = network.arguments[-1]
-        return (last * 2,) if NETWORKS[network.kind].output == "2*out" else (last,)
-
-    def embedded(self, network, value: Value) -> Value:
-        shape = (network.arguments[1],)
-        if value.enumerated is None:
-            return value.with_(code=f"self.{network.name}({value.code})", shape=shape, integer=False, binds=ATOM)
-        table = f"self.{network.name}.weight"
-        if network.name in begin_embeddings(self.plan):
-            table += f"[: {size_code(network.arguments[0])}]"
-        return value.with_(code=table, shape=shape, integer=False, enumerated=None)
-
-    def from_bank(self, network, expr: Apply, value: Value, reads: str) -> Value:
-        """One of K alike networks: all of them where the index is summed, the drawn one where it is sampled."""
-        if len(expr.bank) != 1:
-            raise InternalError("banks with several indices are declined by the planner")
-        index = expr.bank[0]
-        chosen = self.lower(index)
-        time = (expr.args[0].type.reach.plate,) if reads != "site" else ()
-        lead = tuple(a for a in value.axes if a not in time)
-        module, shape = f"self.{network.name}", self.output(network)
-        axis = chosen.enumerated or (chosen.axes[0] if isinstance(index, PlateIndex) and chosen.axes else None)
-        draws = join_draws(value, chosen)
-        if axis is not None and axis in value.axes:
-            value = permute(value, (*(a for a in lead if a != axis), axis, *time))
-            return Value(f"{module}.paired({value.code})", value.axes, shape, draws=draws)
-        if axis is not None:
-            value = permute(value, (*lead, *time))
-            return Value(f"{module}.each({value.code})", (*lead, axis, *time), shape, draws=draws)
-        chosen = self.concrete(chosen)
-        axes = self.order.union(Value("", axes=lead), chosen)
-        picked = (
-            align(chosen, axes, 0).code if chosen.axes else f"torch.full((), {chosen.code}, device=self.zero.device)"
-        )
-        aligned = align(value, (*axes, *time))
-        return Value(f"{module}.at({picked}, {aligned.code})", (*axes, *time), shape, draws=draws)
-
-
-def size_code(size: Dim) -> str:
-    """A symbolic size as Python over the module's attributes: `2 * self.D`, `self.E + self.D`."""
-    parts = []
-    for names, c in sorted(size.terms, key=lambda t: (-len(t[0]), t[0])):
-        factors = ([] if c == 1 and names else [str(c)]) + [f"self.{n}" for n in names]
-        parts.append(" * ".join(factors))
-    return " + ".join(parts).replace("+ -", "- ") if parts else "0"
-
-
-def begin_embeddings(plan: Plan) -> set[str]:
-    """Embeddings that read a shifted sequence and so own a row for the begin symbol."""
-    from lvspec.ir.expr import walk
-
-    found = set()
-    for variable in (*plan.spec.variables, *plan.guide):
-        for clause in variable.clauses:
-            bodies = [b.value for b in clause.bindings] + ([clause.body] if clause.body is not None else [])
-            for node in (n for body in bodies for n in walk(body)):
-                if isinstance(node, Apply) and node.args and isinstance(node.args[0], VariableRef):
-                    sites = node.args[0].at
-                    shifted = any(
-                        isinstance(s, Lag) or (isinstance(s, Stretch) and s.reach in ("before", "after")) for s in sites
-                    )
-                    if shifted and any(n.name == node.network and n.kind == "Embedding" for n in plan.networks):
-                        found.add(node.network)
-    return found
+        return apply_network(self, expr)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lvspec.emit.guide import extent_code, write_guide
-from lvspec.emit.lower import size_code
 from lvspec.emit.program import Program
+from lvspec.emit.sizes import size_code
 from lvspec.emit.text import wrap
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader

@@ -8,8 +8,8 @@ a + 2*b                        Call("add", (a, Call("multiply", (Number(2), b)))
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Iterator
 
 from lvspec.errors import NOWHERE, Span
 from lvspec.ir.dims import Dim

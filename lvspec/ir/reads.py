@@ -66,7 +66,7 @@ class Reader:
     def _reference(self, node: VariableRef, over: frozenset[str]) -> list[Read]:
         found = [r for site in node.at if isinstance(site, At) for r in self.of(site.index, over)]
         definition = self.lets.get(node.name) or self.variables[node.name]
-        ways = {p: _way(site, p in over, self._ragged(p)) for p, site in zip(definition.plates, node.at)}
+        ways = {p: _way(site, p in over, self._ragged(p)) for p, site in zip(definition.plates, node.at, strict=True)}
         if node.name not in self.lets:
             return [*found, Read(node.name, tuple((p, *w) for p, w in ways.items()))]
         return [*found, *(_through(r, ways) for r in self._let(node.name))]

@@ -14,8 +14,8 @@ from lvspec.ir.spec import Network, Spec, Variable
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.components import find
 from lvspec.plan.derive import derive_guide
-from lvspec.plan.formula import formula
 from lvspec.plan.engines import parts_without_engine
+from lvspec.plan.formula import formula
 from lvspec.plan.model import DEFAULT_SAMPLES, Model, study, unrolled_by, without_engine
 from lvspec.plan.strategies import NAMES, STRATEGIES
 
@@ -178,7 +178,7 @@ def _kl(model: Model, name: str, treatment: dict[str, str], guide: tuple[Variabl
         return "none", "summed out: no guide factor"
     latent = model.spec.variable(name)
     q = next(v for v in guide if v.name == name and v.role == "guide").general.body
-    collapsed = [r.name for r in model.reads[name] if treatment.get(r.name) == "collapsed"]
+    collapsed = [r.name for r in model.reads(name) if treatment.get(r.name) == "collapsed"]
     if collapsed:
         return "sampled", f"its parent {collapsed[0]} is summed out inside the expectation"
     for clause in latent.clauses:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import networkx as nx
-
 from lvspec.ir.plan import Cost
-from lvspec.plan.model import Model, finite_reason, is_chain, reach_reason, unrolled_by, without_engine
+from lvspec.plan.graph import connected, lagged_plates
+from lvspec.plan.model import Model, finite_reason, reach_reason, unrolled_by, without_engine
 from lvspec.plan.price import price_sum
-from lvspec.ir.reads import LAG
 
 DRAWN = ("reinforce",)  # strategies that draw a finite latent
 
@@ -39,7 +37,7 @@ def find(model: Model) -> tuple[dict[str, Component], dict[str, str]]:
             barred[variable.name] = reason
     while True:
         free = [v.name for v in model.spec.of_role("latent") if v.name not in barred]
-        components = [_component(model, names) for names in _connected(model, free)]
+        components = [_component(model, names) for names in connected(model.graph, free)]
         crossing = {n: r for names, r in ((c.latents, _tangled(model, c)) for c in components) if r for n in names}
         if not crossing:
             return {n: c for c in components for n in c.latents}, barred
@@ -60,24 +58,11 @@ def _barred(model: Model, variable) -> str | None:
     return without_engine(model, variable) or finite_reason(model, variable) or reach_reason(model, name)
 
 
-def _connected(model: Model, names: list[str]) -> list[tuple[str, ...]]:
-    graph = nx.Graph()
-    graph.add_nodes_from(names)
-    for variable in model.random():
-        scope = [n for n in names if n == variable.name or any(r.name == n for r in model.reads[variable.name])]
-        graph.add_edges_from(zip(scope, scope[1:]))
-    return [tuple(n for n in names if n in group) for group in nx.connected_components(graph)]
-
-
 def _component(model: Model, names: tuple[str, ...]) -> Component:
     unrolled = unrolled_by(model, set(names))
-    chain = next((p for n in names if is_chain(model, n) for p in _lagged_plates(model, n)), None)
+    chain = next((p for n in names for p in lagged_plates(model.graph, n)), None)
     order = max((r.lag for n in names for _, r in model.readers_of(n)), default=0)
     return Component(names, chain, order, unrolled, price_sum(model, names, unrolled))
-
-
-def _lagged_plates(model: Model, name: str) -> list[str]:
-    return [p for _, r in model.readers_of(name) for p, way, _ in r.ways if way == LAG]
 
 
 def _tangled(model: Model, component: Component) -> str | None:
@@ -88,12 +73,12 @@ def _tangled(model: Model, component: Component) -> str | None:
             if not (plates[a] <= plates[b] or plates[b] <= plates[a]):
                 return f"{a} and {b} live on plates that cross ({', '.join(sorted(plates[a] ^ plates[b]))}), so their sum does not split"
     for name in component.latents:
-        lagged = _lagged_plates(model, name)
+        lagged = lagged_plates(model.graph, name)
         if len(set(lagged)) > 1:
             return f"{name} reaches back along two plates, {' and '.join(sorted(set(lagged)))}"
     if component.order > 1 and component.chain:
         for variable in model.random():
-            lagging = any(r.name in component.latents and r.lag for r in model.reads[variable.name])
+            lagging = any(r.name in component.latents and r.lag for r in model.reads(variable.name))
             if lagging and variable.role == "observed" and component.order > 1:
                 return f"{variable.name} reads an earlier site in a chain of order {component.order}: no engine yet"
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lvspec.errors import Span
-from lvspec.ir.expr import Call, walk
+from lvspec.ir.expr import Apply, Call, walk
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Spec
 
@@ -30,6 +30,8 @@ def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
     for variable in (*spec.variables, *spec.guide):
         for clause in variable.clauses:
             for node in (n for body in bodies(clause) for n in walk(body)):
+                if isinstance(node, Apply) and len(node.bank) > 1:
+                    yield node.span, f"a bank of networks with {len(node.bank)} indices has no engine yet"
                 if isinstance(node, Call) and node.function in ("stack", "flatten") and _ragged(spec, node.over):
                     yield node.span, f"a vector as long as the ragged plate {node.over} has no engine yet"
 

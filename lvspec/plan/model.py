@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import networkx as nx
+
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Choice, Dist
+from lvspec.ir.reads import LAG, OVER, WIDE, Read
 from lvspec.ir.spec import Override, Spec, Variable
-from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader
+from lvspec.plan.graph import dependency_graph, guide_reads, lagged_plates, readers_of, reads_of
 
 BUDGET_FLOPS = 1e12  # multiply-adds of one step: about ten seconds on one core
 BUDGET_BYTES = 4 * 2**30
 NOMINAL = {"B": 32, "sites": 32}
-DEFAULT_SAMPLES = 4  # draws for leave-one-out: the least time × variance of 2, 4 and 8 in docs/estimators
+DEFAULT_SAMPLES = 4  # draws for leave-one-out: on ten categoricals, less time × variance than 2 (docs/design.md)
 
 
 @dataclass(frozen=True)
 class Model:
-    """A spec seen by the planner. reads: by random variable. guide_reads: by latent with a written q-factor."""
+    """A spec seen by the planner. graph: see plan/graph.py. guide_reads: by latent with a written q-factor."""
 
     spec: Spec
     sizes: dict[str, int]
     nominal: tuple[str, ...]
-    reads: dict[str, tuple[Read, ...]]
+    graph: nx.MultiDiGraph
     guide_reads: dict[str, tuple[Read, ...]]
     overrides: dict[str, Override]
     settings: dict[str, object] = field(default_factory=dict)
@@ -40,9 +43,13 @@ class Model:
     def random(self) -> tuple[Variable, ...]:
         return tuple(v for v in self.spec.variables if v.role in ("latent", "observed"))
 
+    def reads(self, name: str) -> list[Read]:
+        """How a variable's factor reaches its parents."""
+        return reads_of(self.graph, name)
+
     def readers_of(self, name: str) -> list[tuple[Variable, Read]]:
         """Random variables whose factor reads `name`, once for each way."""
-        return [(v, r) for v in self.random() for r in self.reads[v.name] if r.name == name]
+        return readers_of(self.graph, self.spec, name)
 
     def cardinality(self, name: str) -> int:
         return self.spec.variable(name).type.support.cardinality.evaluate(self.sizes)
@@ -61,11 +68,8 @@ def study(spec: Spec, sizes: dict[str, int] | None) -> Model:
         if name not in known:
             known[name] = default
         nominal.append(name)
-    reader = Reader(spec, spec.guide)
-    reads = {v.name: reader.of_variable(v) for v in spec.variables if v.role in ("latent", "observed")}
-    guide_reads = {v.name: reader.of_variable(v) for v in spec.guide if v.role == "guide"}
     overrides = {o.name: o for o in spec.overrides}
-    return Model(spec, known, tuple(nominal), reads, guide_reads, overrides, settings)
+    return Model(spec, known, tuple(nominal), dependency_graph(spec), guide_reads(spec), overrides, settings)
 
 
 # ---------------------------------------------------------------- facts that rules share
@@ -114,7 +118,7 @@ def reach_reason(model: Model, name: str) -> str | None:
 
 def is_chain(model: Model, name: str) -> bool:
     """Whether some factor reads the latent at an earlier site."""
-    return any(way == LAG for _, read in model.readers_of(name) for _, way, _ in read.ways)
+    return bool(lagged_plates(model.graph, name))
 
 
 def unrolled_by(model: Model, names: set[str]) -> tuple[str, ...]:

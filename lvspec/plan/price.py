@@ -10,9 +10,9 @@ from math import prod
 
 from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, SiteOf, VariableRef
 from lvspec.ir.plan import Cost
+from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Variable
 from lvspec.plan.model import Model
-from lvspec.ir.reads import bodies
 
 FLOAT = 4  # bytes
 TRAINING = 3  # forward and backward, in forwards
@@ -115,7 +115,7 @@ class Pricer:
             return gates * (sizes[0] + sizes[1])
         if network.kind == "Embedding":
             return 1
-        return max(1.0, sum(a * b for a, b in zip(sizes, sizes[1:])) / sizes[-1])
+        return max(1.0, sum(a * b for a, b in zip(sizes, sizes[1:], strict=False)) / sizes[-1])
 
     def factor(self, variable: Variable) -> frozenset[str]:
         """Adds the price of a log-factor, and gives the axes that it varies over."""
@@ -135,8 +135,9 @@ class Pricer:
             classes = self._events(logits.type.shape[-1:])
             rows = self.extent(self.axes(logits))
             self.flops += TRAINING * rows * classes
-            # a softmax over many classes runs in chunks: only the chosen symbol's number is kept
-            self.bytes += FLOAT * (self.extent(axes) + min(rows * classes, 2**20))
+            # a linear layer under the softmax runs in chunks: only the chosen symbol's number is kept
+            fused = isinstance(logits, Apply) and not logits.bank and self.networks[logits.network].kind == "Linear"
+            self.bytes += FLOAT * (self.extent(axes) + (min(rows * classes, 2**20) if fused else rows * classes))
         else:
             self.flops += TRAINING * self.extent(axes) * self._events(variable.type.shape)
             self.bytes += FLOAT * self.extent(axes)
@@ -147,7 +148,7 @@ def price_sum(model: Model, component: tuple[str, ...], unrolled: tuple[str, ...
     """Summing a connected set of latents out of every factor that reads one of them."""
     pricer = Pricer(model, set(component), 1, unrolled)
     touched = [
-        v for v in model.random() if v.name in component or any(r.name in component for r in model.reads[v.name])
+        v for v in model.random() if v.name in component or any(r.name in component for r in model.reads(v.name))
     ]
     scopes = [s for v in touched for s in _site_scopes(pricer, v, pricer.factor(v))]
     latents = {a for s in scopes for a in s if _latent(a) in component}
@@ -201,6 +202,6 @@ def price_sampling(model: Model, name: str, samples: int) -> Cost:
     """Every factor that depends on the latent, at S draws."""
     pricer = Pricer(model, set(), samples)
     for variable in model.random():
-        if variable.name == name or any(r.name == name for r in model.reads[variable.name]):
+        if variable.name == name or any(r.name == name for r in model.reads(variable.name)):
             pricer.factor(variable)
     return Cost(pricer.flops, pricer.bytes)

@@ -6,10 +6,10 @@ enumerated   Σ_z q(z | x) [ log p(x, z) - log q(z | x) ]   where q is written
 
 from __future__ import annotations
 
+from lvspec.ir.reads import HERE, LAG
 from lvspec.plan.claims import Claim, Declined, View, over_budget
 from lvspec.plan.model import finite_reason, reach_reason, unrolled_by, without_engine
 from lvspec.plan.price import price_sum
-from lvspec.ir.reads import HERE, LAG
 
 NAME = "enumeration"
 
@@ -44,7 +44,7 @@ def _inside_a_sum(view: View, latent) -> str | None:
     """
     model = view.model
     for reader in [latent, *(v for v, _ in model.readers_of(latent.name))]:
-        for read in model.reads[reader.name]:
+        for read in model.reads(reader.name):
             component = view.collapsible.get(read.name)
             if component is None or over_budget(model, component.cost):
                 continue

@@ -1,0 +1,106 @@
+"""Networks applied to tensors with named axes.
+
+expert[z](h), z summed      self.expert.each(h)       every expert at once, along the axis of z
+expert[z](h), z drawn       self.expert.at(z, h)      the drawn one
+writer(words(x[<t]))        self.writer(...)          the stretch t last, as recurrent networks read it
+"""
+
+from __future__ import annotations
+
+from lvspec.emit.sizes import begin_embeddings, size_code
+from lvspec.emit.value import ATOM, Value, align, join_draws, permute
+from lvspec.errors import InternalError
+from lvspec.ir.dims import Dim
+from lvspec.ir.expr import Apply, Expr, PlateIndex, VariableRef
+from lvspec.ir.networks import NETWORKS
+
+
+def apply_network(low, expr: Apply) -> Value:
+    network = low.networks[expr.network]
+    if network.kind == "Module":
+        return _from_user(low, network, expr)
+    value = _argument(low, expr.args[0], network)
+    if network.kind != "Embedding":
+        value = low.real(value)
+    reads = NETWORKS[network.kind].reads
+    module = f"self.{network.name}"
+    reach = expr.args[0].type.reach
+    if network.bank:
+        return _from_bank(low, network, expr, value, reads)
+    if reads == "site":
+        if network.kind == "Embedding":
+            return _embedded(low, network, value)
+        return value.with_(code=f"{module}({value.code})", shape=_output(network), binds=ATOM)
+    plate = reach.plate
+    value = permute(value, (*(a for a in value.axes if a != plate), plate))
+    lead = value.axes[:-1]
+    if reads == "whole":
+        code = f"{module}({value.code}, {low.lengths(plate, lead)})"
+    elif reach.reach in ("after", "from"):
+        code = f"{module}.backwards({value.code}, {low.lengths(plate, lead)})"
+    else:
+        code = f"{module}({value.code})"
+    return value.with_(code=code, shape=_output(network), binds=ATOM)
+
+
+def _from_user(low, network, expr: Apply) -> Value:
+    """A user's own class: one leading axis in, whatever the axes here are; its shapes are checked as it runs."""
+    reach = next((a.type.reach for a in expr.args if a.type.reach), None)
+    time = (reach.plate,) if reach is not None and network.option("reads", "site") != "site" else ()
+    values = [low.real(low.lower(a)) for a in expr.args]
+    lead = tuple(a for a in low.order.union(*values) if a not in time)
+    inputs = ", ".join(align(v, (*lead, *time)).code for v in values)
+    ranks = ", ".join(str(len(v.shape) + len(time)) for v in values)
+    out = tuple(network.option("out"))
+    sizes = ", ".join(size_code(d) for d in out)
+    comma = "," if len(values) == 1 else ""
+    code = (
+        f"{low.scope.use('user_network')}(self.{network.name}, ({inputs}{comma}), ({ranks}{comma}), "
+        f"({sizes}{',' if len(out) == 1 else ''}))"
+    )
+    return Value(code, (*lead, *time), out, draws=join_draws(*values))
+
+
+def _argument(low, expr: Expr, network) -> Value:
+    if network.kind == "Embedding" and isinstance(expr, VariableRef):
+        return low.variable(expr, begin=size_code(network.arguments[0]))
+    return low.lower(expr)
+
+
+def _output(network) -> tuple[Dim, ...]:
+    last = network.arguments[-1]
+    return (last * 2,) if NETWORKS[network.kind].output == "2*out" else (last,)
+
+
+def _embedded(low, network, value: Value) -> Value:
+    shape = (network.arguments[1],)
+    if value.enumerated is None:
+        return value.with_(code=f"self.{network.name}({value.code})", shape=shape, integer=False, binds=ATOM)
+    table = f"self.{network.name}.weight"
+    if network.name in begin_embeddings(low.plan):
+        table += f"[: {size_code(network.arguments[0])}]"
+    return value.with_(code=table, shape=shape, integer=False, enumerated=None)
+
+
+def _from_bank(low, network, expr: Apply, value: Value, reads: str) -> Value:
+    """One of K alike networks: all of them where the index is summed, the drawn one where it is sampled."""
+    if len(expr.bank) != 1:
+        raise InternalError("banks with several indices are declined by the planner")
+    index = expr.bank[0]
+    chosen = low.lower(index)
+    time = (expr.args[0].type.reach.plate,) if reads != "site" else ()
+    lead = tuple(a for a in value.axes if a not in time)
+    module, shape = f"self.{network.name}", _output(network)
+    axis = chosen.enumerated or (chosen.axes[0] if isinstance(index, PlateIndex) and chosen.axes else None)
+    draws = join_draws(value, chosen)
+    if axis is not None and axis in value.axes:
+        value = permute(value, (*(a for a in lead if a != axis), axis, *time))
+        return Value(f"{module}.paired({value.code})", value.axes, shape, draws=draws)
+    if axis is not None:
+        value = permute(value, (*lead, *time))
+        return Value(f"{module}.each({value.code})", (*lead, axis, *time), shape, draws=draws)
+    chosen = low.concrete(chosen)
+    axes = low.order.union(Value("", axes=lead), chosen)
+    picked = align(chosen, axes, 0).code if chosen.axes else f"torch.full((), {chosen.code}, device=self.zero.device)"
+    aligned = align(value, (*axes, *time))
+    return Value(f"{module}.at({picked}, {aligned.code})", (*axes, *time), shape, draws=draws)

@@ -1,0 +1,33 @@
+"""Symbolic sizes as Python, and which embeddings own a row for the begin symbol."""
+
+from __future__ import annotations
+
+from lvspec.ir.dims import Dim
+from lvspec.ir.expr import Apply, Lag, Stretch, VariableRef, walk
+from lvspec.ir.plan import Plan
+
+
+def size_code(size: Dim) -> str:
+    """A symbolic size as Python over the module's attributes: `2 * self.D`, `self.E + self.D`."""
+    parts = []
+    for names, c in sorted(size.terms, key=lambda t: (-len(t[0]), t[0])):
+        factors = ([] if c == 1 and names else [str(c)]) + [f"self.{n}" for n in names]
+        parts.append(" * ".join(factors))
+    return " + ".join(parts).replace("+ -", "- ") if parts else "0"
+
+
+def begin_embeddings(plan: Plan) -> set[str]:
+    """Embeddings that read a shifted sequence and so own a row for the begin symbol."""
+    found = set()
+    for variable in (*plan.spec.variables, *plan.guide):
+        for clause in variable.clauses:
+            bodies = [b.value for b in clause.bindings] + ([clause.body] if clause.body is not None else [])
+            for node in (n for body in bodies for n in walk(body)):
+                if isinstance(node, Apply) and node.args and isinstance(node.args[0], VariableRef):
+                    sites = node.args[0].at
+                    shifted = any(
+                        isinstance(s, Lag) or (isinstance(s, Stretch) and s.reach in ("before", "after")) for s in sites
+                    )
+                    if shifted and any(n.name == node.network and n.kind == "Embedding" for n in plan.networks):
+                        found.add(node.network)
+    return found
