@@ -54,7 +54,7 @@ PLANTED = {
     "naive_bayes_amortized: no KL": ("naive_bayes_amortized", swap(r'elbo = (\w+) - kl\["z"\]', r"elbo = \1")),
     "naive_bayes_amortized: the KL's ratio upside down": (
         "naive_bayes_amortized",
-        swap(r"log_q_z - log_z", "log_z - log_q_z"),
+        swap(r"(log_q_z) - (log_\w+)", r"\2 - \1"),
     ),
     # dynamic programming
     "hmm: the transition is transposed": ("hmm", swap(r"self\.transition\b(?! =)\.log", "self.transition.mT.log")),
@@ -63,14 +63,14 @@ PLANTED = {
         swap(r"self\.transition\.log_softmax\(-1\)", "self.transition.log_softmax(0)"),
     ),
     "hmm: starts from the first row": ("hmm", swap(r"self\.start\.log_softmax", "self.transition[0].log_softmax")),
-    "hmm: sites beyond the length count": ("hmm", swap(r"real_sites\(log_x, [^)]*\)", "log_x")),
+    "hmm: sites beyond the length count": ("hmm", swap(r"real_sites\((\w+), [^)]*\)", r"\1")),
     "factorial_hmm: one noise for all": (
         "factorial_hmm",
         swap(r"softplus\(self\.noise\)", "softplus(self.noise.mean(-1, keepdim=True))"),
     ),
     # an observed sequence read one site off
-    "rnn_lm: the writer sees its own word": ("rnn_lm", swap(r"previous\(x, 1, self\.V\)", "x")),
-    "rnn_lm: begins with the first word": ("rnn_lm", swap(r"previous\(x, 1, self\.V\)", "previous(x, 1, 0)")),
+    "rnn_lm: the writer sees its own word": ("rnn_lm", swap(r"previous\(x, [^()]*\)", "x")),
+    "rnn_lm: begins with the first word": ("rnn_lm", swap(r"previous\(x, [^()]*\)", "previous(x, 1, 0)")),
     # reparameterization
     "sentence_vae: no KL": ("sentence_vae", swap(r'elbo = (\w+) - kl\["z"\]', r"elbo = \1")),
     "sentence_vae: the scale is squared": (
