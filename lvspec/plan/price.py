@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import prod
 
-from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, SiteOf, VariableRef
+from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex, VariableRef
 from lvspec.ir.plan import Cost
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Variable
@@ -37,10 +37,9 @@ class Pricer:
         """Named axes that an expression varies over: S, B, plates, enumerated latents (with lags and sites)."""
         if isinstance(node, VariableRef):
             return self._variable_axes(node)
-        own = frozenset(p for p in node.type.plates) if isinstance(node, Expr) and node.type.plates else frozenset()
+        if isinstance(node, PlateIndex):
+            return frozenset({node.plate})
         inner = frozenset(a for c in node.children() for a in self.axes(c))
-        if isinstance(node, (Index, SiteOf)):
-            return inner | (own & {p.name for p in self.model.spec.plates} if isinstance(node, Index) else frozenset())
         if isinstance(node, Call) and node.over:
             inner = self._over(inner, node.over)
         return inner
