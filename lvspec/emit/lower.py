@@ -30,6 +30,7 @@ from lvspec.emit.value import (
     dim,
     event_to_axis,
     join_draws,
+    latent_of,
     permute,
     select,
     shift_axis,
@@ -239,9 +240,13 @@ class Lowering:
 
     # ------------------------------------------------------------ sites
     def shifted(self, value: Value, plate: str, k: int, begin: str) -> Value:
+        def earlier(axis: str) -> str:
+            """The axis of the site k back; a latent that does not live on the plate is the same one there."""
+            moves = self.order.is_enumerated(axis) and plate in self.spec.variable(latent_of(axis)).plates
+            return shift_axis(axis, k) if moves else axis
+
         value = value.with_(
-            axes=tuple(shift_axis(a, k) if self.order.is_enumerated(a) else a for a in value.axes),
-            enumerated=shift_axis(value.enumerated, k) if value.enumerated else None,
+            axes=tuple(map(earlier, value.axes)), enumerated=earlier(value.enumerated) if value.enumerated else None
         )
         if plate not in value.axes:
             return value
