@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from lvspec.emit.lower import Lowering
 from lvspec.emit.value import ATOM, SUM, Value, align, event_to_axis, join_draws, permute, spelled
 from lvspec.ir.dims import Dim
-from lvspec.ir.expr import Apply, Dist, Expr
+from lvspec.ir.expr import Apply, Call, Dist, Expr
 
 SNAKE = {"StudentT": "student_t", "LogNormal": "log_normal", "OneHotCategorical": "one_hot_categorical"}
 
@@ -33,11 +33,13 @@ class Term:
     """A distribution with its arguments lowered: what a density, a draw or a divergence is made of.
 
     head: for logits that are a linear layer's output, (hidden, network), so that the layer can be fused.
+    addends: for logits that are a sum, what varies over summed latents only and what varies over examples only.
     """
 
     dist: Dist
     arguments: tuple[Value, ...]
     head: tuple[Value, object] | None = None
+    addends: tuple[Value, Value] | None = None
 
 
 def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term:
@@ -49,6 +51,10 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
             head = (low.lower(expr.args[0]), network)
             values.append(Value("", head[0].axes, (network.arguments[1],), draws=head[0].draws))
             continue
+        addends = _addends(low, expr, name) if fuse and dist.family == "Categorical" and argument == "logits" else None
+        if addends is not None:
+            axes = low.order.union(*addends)
+            return Term(dist, (Value("", axes, addends[0].shape, draws=join_draws(*addends)),), addends=addends)
         value = low.concrete(low.lower(expr))
         if argument == "probs":
             function = "logits_from_probs" if "ategorical" in dist.family else "bernoulli_logits_from_probs"
@@ -63,8 +69,31 @@ def _is_linear(low: Lowering, expr: Expr) -> bool:
     return isinstance(expr, Apply) and low.networks[expr.network].kind == "Linear" and not expr.bank
 
 
+def _addends(low: Lowering, expr: Expr, name: str) -> tuple[Value, Value] | None:
+    """A sum of logits in two parts: of summed latents alone, and of everything else alone; None where it is not so."""
+    if not isinstance(expr, Call) or expr.function != "add":
+        return None
+    saved, lets = list(low.scope.lines), dict(low.lets)
+    parts = [low.lower(e) for e in _terms(expr)]
+    states = [v for v in parts if v.axes and all(low.order.is_enumerated(a) for a in v.axes)]
+    others = [v for v in parts if not any(low.order.is_enumerated(a) for a in v.axes)]
+    if not states or len(states) + len(others) < len(parts) or not any(v.axes for v in others):
+        low.scope.lines[:], low.lets = saved, lets
+        return None
+    sums = [low.plus(group) for group in (states, others)]
+    return tuple(low.scope.assign(f"{n}_logits_{name}", v) for n, v in zip(("state", "site"), sums, strict=True))
+
+
+def _terms(expr: Expr) -> list[Expr]:
+    if isinstance(expr, Call) and expr.function == "add":
+        return [t for e in expr.args for t in _terms(e)]
+    return [expr]
+
+
 def unfused(low: Lowering, term: Term) -> Term:
-    """The term with its linear layer applied."""
+    """The term with its linear layer applied, or its addends added."""
+    if term.addends is not None:
+        return Term(term.dist, (low.plus(list(term.addends)),))
     if term.head is None:
         return term
     hidden, network = term.head
@@ -94,6 +123,8 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
     draws = join_draws(term.arguments[0], value)
     if value.shape:
         return _plain_categorical(low, term, value, draws)
+    if term.addends is not None:
+        return _from_sum(low, term, value, draws)
     if not any(not low.order.is_enumerated(a) for a in varies):
         return _from_table(low, term, value, name, bag, draws)
     if (
@@ -107,6 +138,27 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
     if term.head is not None:
         return _from_head(low, term, value, draws)
     return _plain_categorical(low, term, value, draws)
+
+
+def _from_sum(low: Lowering, term: Term, value: Value, draws) -> Value:
+    """log softmax(u_z + w)[x] = u_z[x] + w[x] - log Σ_v exp(u_zv + w_v): the normaliser is one contraction over v."""
+    states, sites = term.addends
+    log_p = low.scope.assign("log_site", sites.with_(code=f"{sites.at(ATOM)}.log_softmax(-1)", binds=ATOM))
+    letters = dict(zip((*states.axes, *sites.axes), "abcdefghijklmnopqrst", strict=False))
+    spell = ["".join(letters[a] for a in axes) for axes in (states.axes, sites.axes)]
+    equation = f"{spell[0]}v,{spell[1]}v->{spell[1]}{spell[0]}"
+    code = f'{low.scope.use("contract")}("{equation}", {states.code}, {log_p.code})'
+    normaliser = low.scope.assign("log_normaliser", Value(code, (*sites.axes, *states.axes), draws=draws))
+    table = f"{low.scope.use('symbol_scores')}({states.code}, {value.code})"
+    chosen = Value(table, (*value.axes, *states.axes))
+    own = Term(term.dist, (log_p,))
+    site = (
+        _from_rows(low, own, value, draws)
+        if not set(value.axes) <= set(sites.axes)
+        else _plain_categorical(low, own, value, draws)
+    )
+    axes, _, (a, b, c) = low.broadcast(chosen, site, normaliser)
+    return Value(f"{a.code} + {b.code} - {c.code}", axes, binds=SUM, draws=draws)
 
 
 def _from_table(low: Lowering, term: Term, value: Value, name: str, bag: str | None, draws) -> Value:

@@ -33,7 +33,8 @@ def _score(terms: Terms, name: str, costs: list[Cost], weighted: dict[str, str])
     low, scope, log_q = terms.low, terms.scope, terms.guide.log_q[name]
     signal = None
     for cost in costs:
-        relations = dict(cost.value.draws).get(name)
+        # a draw also decides costs through q of an enumerated latent that reads it
+        relations = dict(terms.expected(cost.value).draws).get(name)
         if relations is None:
             continue
         value = _downstream(terms, cost, dict(relations), log_q)

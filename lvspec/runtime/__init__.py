@@ -140,6 +140,7 @@ from lvspec.runtime.shape import (
     sample_batch,
     spread,
     stack,
+    symbol_scores,
     until_end,
     user_network,
 )
@@ -271,6 +272,7 @@ __all__ = [
     "sample_batch",
     "spread",
     "stack",
+    "symbol_scores",
     "student_t_draw",
     "student_t_log_prob",
     "student_t_noise",

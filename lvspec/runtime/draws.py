@@ -178,7 +178,9 @@ def dirichlet_draw(concentration: Tensor, noise: Tensor | None = None) -> Tensor
 def beta_noise(concentration1: Tensor, concentration0: Tensor, samples_shape: tuple[int, ...] = ()) -> Tensor:
     """A value of Beta(concentration1, concentration0), without gradient."""
     pair = torch.stack(torch.broadcast_tensors(concentration1, concentration0), -1)
-    return dirichlet_noise(pair, samples_shape)[..., 0]
+    value = dirichlet_noise(pair, samples_shape)[..., 0]
+    # 1 itself has density 0 or infinity: the largest number below it stands for what rounding took away
+    return value.clamp_max(1 - torch.finfo(value.dtype).eps / 2)
 
 
 def beta_draw(concentration1: Tensor, concentration0: Tensor, noise: Tensor | None = None) -> Tensor:

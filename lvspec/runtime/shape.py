@@ -212,6 +212,12 @@ def merge_semiring(semiring, lead: tuple[int, ...]):
     return tempered(beta.expand(lead).flatten())
 
 
+def symbol_scores(table: Tensor, x: Tensor) -> Tensor:
+    """table[..., x] for every row of the table: table (*E, V), x (*D) -> (*D, *E)."""
+    flat = table.reshape(-1, table.shape[-1]).mT  # (V, E)
+    return torch.nn.functional.embedding(x, flat).reshape(*x.shape, *table.shape[:-1])
+
+
 def categorical_shared(logits: Tensor, x: Tensor) -> Tensor:
     """log softmax(logits)[x] where tables differ over the last axis of x: logits (L, *E, V), x (*D, L) -> (*D, L, *E)."""
     table = logits.log_softmax(-1).movedim(-1, 1)  # (L, V, *E)
