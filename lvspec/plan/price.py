@@ -136,7 +136,9 @@ class Pricer:
             self.flops += TRAINING * rows * classes
             # a linear layer under the softmax runs in chunks: only the chosen symbol's number is kept
             fused = isinstance(logits, Apply) and not logits.bank and self.networks[logits.network].kind == "Linear"
-            self.bytes += FLOAT * (self.extent(axes) + (min(rows * classes, 2**20) if fused else rows * classes))
+            addends = logits.args if isinstance(logits, Call) and logits.function == "add" else (logits,)
+            table = classes * sum(self.extent(self.axes(part)) for part in addends)
+            self.bytes += FLOAT * (self.extent(axes) + (min(rows * classes, 2**20) if fused else table))
         else:
             self.flops += TRAINING * self.extent(axes) * self._events(variable.type.shape)
             self.bytes += FLOAT * self.extent(axes)
