@@ -73,8 +73,9 @@ def discrete_latent(trained: TrainedRun, name: str | None) -> Latent:
     discrete = [z for z in latents_of(trained.compiled.spec, sizes_of(trained)) if z.states is not None]
     found = next((z for z in discrete if name in (None, z.name)), None)
     if found is None:
-        known = ", ".join(z.name for z in discrete) or "none"
-        raise UsageError(f"no discrete latent {name or ''!r} (there are: {known})")
+        if not discrete:
+            raise UsageError("the model has no discrete latent")
+        raise UsageError(f"no discrete latent {name!r} (there are: {', '.join(z.name for z in discrete)})")
     return found
 
 

@@ -38,6 +38,8 @@ def compare(
             label = label.tolist()
         if isinstance(label, list):
             _add_sites(clusters, labels, mode, label, latent, limit)
+        elif label is not None and latent.ragged:
+            raise UsageError(f"the gold labels are one an example, but {latent.name} is one a site")
         elif label is not None:
             clusters.append(_key(mode))
             labels.append(str(label))

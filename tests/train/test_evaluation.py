@@ -153,6 +153,8 @@ def test_modes_marginals_top_words_and_gold_labels():
     assert (found.items, found.v_measure, found.many_to_one) == (3, 1.0, 1.0)
     with pytest.raises(UsageError, match="gold labels for"):
         compare(inferred, latent, dataset, [["DET"], ["NOUN"]])
+    with pytest.raises(UsageError, match="one an example, but z is one a site"):
+        compare(inferred, latent, dataset, ["DET", "NOUN"])
 
 
 def test_prefixes_are_thinned_and_nothing_else():
