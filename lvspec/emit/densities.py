@@ -121,8 +121,8 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
         return Value(f"({b.code} * {a.code}).sum(-1)", axes, value.shape[:-1], draws=join_draws(log_p, value))
     varies = set(term.arguments[0].axes)
     draws = join_draws(term.arguments[0], value)
-    if value.shape:
-        return _plain_categorical(low, term, value, draws)
+    if value.shape or any(low.order.is_enumerated(a) for a in varies & set(value.axes)):
+        return _plain_categorical(low, term, value, draws)  # a draw that was made once per value of a summed parent
     if term.addends is not None:
         return _from_sum(low, term, value, draws)
     if not any(not low.order.is_enumerated(a) for a in varies):
@@ -228,7 +228,7 @@ def _enumerated_bernoulli(low: Lowering, term: Term, value: Value) -> Value:
 
 
 def _elementwise(low: Lowering, term: Term, value: Value) -> Value:
-    if term.dist.family == "Normal" and len(value.shape) == 1 and not value.enumerated and _states_only(low, term):
+    if term.dist.family == "Normal" and len(value.shape) == 1 and _states_only(low, term, value):
         return _gaussian_table(low, term, value)
     values = (value, *term.arguments)
     axes, rank, aligned = low.broadcast(*values)
@@ -238,9 +238,11 @@ def _elementwise(low: Lowering, term: Term, value: Value) -> Value:
     return _sum_event(density, 1 if term.dist.family == "Dirichlet" else 0)
 
 
-def _states_only(low: Lowering, term: Term) -> bool:
+def _states_only(low: Lowering, term: Term, value: Value) -> bool:
+    """Whether loc and scale vary over summed latents alone, and the value over none of them."""
     axes = [a for v in term.arguments for a in v.axes]
-    return bool(axes) and all(low.order.is_enumerated(a) for a in axes)
+    summed = bool(axes) and all(low.order.is_enumerated(a) for a in axes)
+    return summed and value.enumerated is None and not set(axes) & set(value.axes)
 
 
 def _gaussian_table(low: Lowering, term: Term, value: Value) -> Value:
