@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from lvspec.verify.draft import Draft, Parent
 
-# factors of vectors: how their arguments come from halves of one vector
-LOCATED = ("Normal", "Laplace", "LogNormal")
-
 
 def guide_for(d: Draft, latent: Parent, before: list[Parent]) -> None:
     """A guide factor, an override, both or neither."""
@@ -32,12 +29,15 @@ def factor(d: Draft, latent: Parent, over: list[Parent]) -> None:
         d.guide[latent.ref] = f"Bernoulli(logits={d.number_score(over, latent.plates)})"
         return
     family = d.latent[latent.ref].split("(")[0]
+    # positive arguments of sums of counts would leave the range of numbers: tanh keeps them near one
     if family in ("Exponential", "Dirichlet"):
-        d.guide[latent.ref] = f"{family}(softplus({d.score(over, latent.size, latent.plates)}))"
+        d.guide[latent.ref] = f"{family}(softplus(tanh({d.score(over, latent.size, latent.plates)})))"
         return
-    first, second = ("loc", "softplus(scale)") if family in LOCATED else ("softplus(loc)", "softplus(scale)")
-    if family == "LogNormal":  # exponentials of sums of counts would leave the range of numbers
-        first, second = "tanh(loc)", "softplus(tanh(scale))"
+    first, second = {
+        "Normal": ("loc", "softplus(scale)"),
+        "Laplace": ("loc", "softplus(scale)"),
+        "LogNormal": ("tanh(loc)", "softplus(tanh(scale))"),
+    }.get(family, ("softplus(tanh(loc))", "softplus(tanh(scale))"))
     both = d.score(over, f"2*{latent.size}", latent.plates)
     d.guide[latent.ref] = f"{family}({first}, {second}) where loc, scale = split({both})"
 

@@ -164,9 +164,9 @@ class Story:
         )
         score = d.score(over, size, plates)
         if family in ("Exponential", "Dirichlet"):
-            return f"{family}(softplus({score}))"
+            return f"{family}(softplus(tanh({score})))"
         if family in ("Gamma", "Beta"):
-            return f"{family}(softplus({score}), softplus({d.param(size)}))"
+            return f"{family}(softplus(tanh({score})), softplus({d.param(size)}))"
         location = f"tanh({score})" if family == "LogNormal" else score
         return f"{family}({location}, {d.scale(size)})"
 
