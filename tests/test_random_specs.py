@@ -1,6 +1,6 @@
 """Random well-formed specs, compiled and held against brute force: values to 1e-9, gradients to 1e-8.
 
-LVSPEC_RANDOM_SPECS says how many (200 without it); `make slow` runs 10,000.
+LVSPEC_RANDOM_SPECS says how many in the normal run (200 without it); `make slow` goes on to 10,000.
 """
 
 import os
@@ -19,6 +19,7 @@ from lvspec.verify.world import TooMany
 
 COUNT = int(os.environ.get("LVSPEC_RANDOM_SPECS", "200"))
 CHUNK = 10
+SLOW = 10_000
 WITHOUT_STRATEGY = 0.10  # at most this share may find no strategy yet
 
 
@@ -34,17 +35,30 @@ def plan_of(seed):
         return None
 
 
-@pytest.mark.parametrize("first", range(0, COUNT, CHUNK))
-def test_random_specs_agree_with_brute_force(first):
-    disagreements = []
-    for seed in range(first, min(first + CHUNK, COUNT)):
+def disagreements(seeds):
+    """The specs whose modules differ from brute force, with the reports."""
+    found = []
+    for seed in seeds:
         if plan_of(seed) is None:
             continue
         compiled = compile_spec(generate(seed))
         report = verify(compiled.spec, compiled.plan, compiled.Model, seed=seed, draws=0)
         if not report.passed:
-            disagreements.append(f"{generate(seed)}\n{render(report)}")
-    assert not disagreements, "\n\n".join(disagreements)
+            found.append(f"{generate(seed)}\n{render(report)}")
+    return found
+
+
+@pytest.mark.parametrize("first", range(0, COUNT, CHUNK))
+def test_random_specs_agree_with_brute_force(first):
+    found = disagreements(range(first, min(first + CHUNK, COUNT)))
+    assert not found, "\n\n".join(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(COUNT, SLOW, 100))
+def test_many_more_random_specs_agree_with_brute_force(first):
+    found = disagreements(range(first, min(first + 100, SLOW)))
+    assert not found, "\n\n".join(found)
 
 
 def test_random_specs_are_well_formed():
