@@ -48,7 +48,10 @@ def _inside_a_sum(view: View, latent) -> str | None:
             component = view.collapsible.get(read.name)
             if component is None or over_budget(model, component.cost):
                 continue
-            kept = set(model.spec.variable(read.name).plates) - {component.chain}
+            # what the factor connects is summed together: all of it must stay inside the latent's own sites
+            kept = set.intersection(*(set(model.spec.variable(n).plates) for n in component.latents)) - {
+                component.chain
+            }
             if not set(latent.plates) - set(component.unrolled) <= kept:
                 return f"{read.name} is summed out along sites of {latent.name} in one factor with it, so q({latent.name}) is drawn"
     return None
