@@ -135,3 +135,32 @@ def test_what_has_no_engine_yet_is_declined_in_plain_words(latent, observed, wor
     with pytest.raises(SpecError) as caught:
         plan_spec(text(latent, observed))
     assert any(words in d.message for d in caught.value.diagnostics)
+
+
+def test_an_average_is_not_taken_inside_a_sum_across_its_sites():
+    """E_q(w_1..w_D) log Σ_c Π_d f(c, w_d) does not split over d: w is drawn."""
+    source = """lvspec: 1
+name: model
+sizes:
+  K: 3
+  V: 4
+plates:
+  d: sequence
+params:
+  a: [K]
+  b: [K, K]
+  e: [K, K, V]
+  q: [V, K]
+latent:
+  w[d]: Categorical(logits=a)
+  z[d]: Categorical(logits=b[w[d]])
+  c: Categorical(logits=a)
+observed:
+  x[d]: Categorical(logits=e[z[d], c])
+guide:
+  w[d]: Categorical(logits=q[x[d]])
+"""
+    plan = plan_spec(source)
+    assert plan.latent("w").strategy == "reinforce"
+    assert "across sites" in dict(plan.latent("w").declined)["enumeration"]
+    assert plan.latent("z").treatment == plan.latent("c").treatment == "collapsed"

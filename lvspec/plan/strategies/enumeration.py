@@ -44,16 +44,14 @@ def _inside_a_sum(view: View, latent) -> str | None:
     """
     model = view.model
     for reader in [latent, *(v for v, _ in model.readers_of(latent.name))]:
-        for read in model.reads(reader.name):
-            component = view.collapsible.get(read.name)
+        for name in (reader.name, *(read.name for read in model.reads(reader.name))):
+            component = view.collapsible.get(name)
             if component is None or over_budget(model, component.cost):
                 continue
-            # what the factor connects is summed together: all of it must stay inside the latent's own sites
-            kept = set.intersection(*(set(model.spec.variable(n).plates) for n in component.latents)) - {
-                component.chain
-            }
-            if not set(latent.plates) - set(component.unrolled) <= kept:
-                return f"{read.name} is summed out along sites of {latent.name} in one factor with it, so q({latent.name}) is drawn"
+            # what factors connect is summed together: all of it must stay inside the latent's own sites
+            shared = set.intersection(*(set(model.spec.variable(n).plates) for n in component.latents))
+            if not set(latent.plates) - set(component.unrolled) <= shared - {component.chain}:
+                return f"{name} is summed out across sites of {latent.name} in one factor with it, so q({latent.name}) is drawn"
     return None
 
 
