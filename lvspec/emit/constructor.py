@@ -128,6 +128,13 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
         '        if "rows" in batch:',
         "            return batch",
     ]
+    readable = [f'"{v.name}"' for v in spec.variables if v.role in ("observed", "given")]
+    axes = [
+        f'"{v.name}": {1 + len(v.plates)}'
+        for v in spec.of_role("latent")
+        if v.type.support.finite and not v.outside_batch
+    ]
+    rows += wrap(f"batch = fill_missing(batch, {', '.join(readable)}, latents={{{', '.join(axes)}}})", 2)
     current = "batch"
     for plate in (p for p in spec.plates if p.ragged):
         axes = [
@@ -138,13 +145,6 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
         imports.add("prepare_plate")
         within = f', within="{plate.within}"' if plate.within else ""
         rows += wrap(f'batch = prepare_plate({current}, "{plate.name}", {{{", ".join(axes)}}}{within})', 2)
-    readable = [f'"{v.name}"' for v in spec.variables if v.role in ("observed", "given")]
-    axes = [
-        f'"{v.name}": {1 + len(v.plates)}'
-        for v in spec.of_role("latent")
-        if v.type.support.finite and not v.outside_batch
-    ]
-    rows += wrap(f"batch = fill_missing(batch, {', '.join(readable)}, latents={{{', '.join(axes)}}})", 2)
     masks = []
     for variable in spec.of_role("observed"):
         plates = "".join(f'"{p}", ' for p in variable.plates)

@@ -145,6 +145,7 @@ def _loop(program: Program, plate: str, members: list[Variable]) -> None:
         value = Value(code, axes, variable.type.shape, integer=variable.type.support.discrete)
         low.known[variable.name] = scope.assign(variable.name, value, own=True)
     site = scope.names.fresh("i")
+    scope.comment("every site is drawn given the sites so far, and site i is kept")
     scope.line(f"for {site} in range({extent}):")
     scope.indent += 1
     lets = dict(low.lets)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lvspec.errors import Span
 from lvspec.ir.expr import Apply, Call, walk
+from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Spec
 
@@ -32,8 +33,21 @@ def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
             for node in (n for body in bodies(clause) for n in walk(body)):
                 if isinstance(node, Apply) and len(node.bank) > 1:
                     yield node.span, f"a bank of networks with {len(node.bank)} indices has no engine yet"
+                if isinstance(node, Call) and _reads_part(node):
+                    yield node.span, f"`{node.function}` over a part of a sequence (x[<t]) has no engine yet"
                 if isinstance(node, Call) and node.function in ("stack", "flatten") and _ragged(spec, node.over):
                     yield node.span, f"a vector as long as the ragged plate {node.over} has no engine yet"
+
+
+def _reads_part(node: Call) -> bool:
+    """A reduction of a prefix or suffix: one value per site, that only a recurrent network gives so far."""
+    if FUNCTIONS[node.function].kind not in ("reduce", "normalise") and node.function not in (
+        "last",
+        "first",
+        "length",
+    ):
+        return False
+    return any(a.type.reach is not None and a.type.reach.reach != "whole" for a in node.args)
 
 
 def _ragged(spec: Spec, plate: str | None) -> bool:

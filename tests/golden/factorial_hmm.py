@@ -63,8 +63,8 @@ class FactorialHMM(nn.Module):
         """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step."""
         if "rows" in batch:
             return batch
-        batch = prepare_plate(batch, "t", {"z": 1, "x": 1})
         batch = fill_missing(batch, "x", latents={"z": 3})
+        batch = prepare_plate(batch, "t", {"z": 1, "x": 1})
         batch = observed_sites(batch, {"x": ("t",)})
         rows = torch.arange(len(batch["x"]), device=batch["x"].device)
         return {**batch, "rows": rows}  # its presence says that the batch is prepared
@@ -132,6 +132,7 @@ class FactorialHMM(nn.Module):
         z = torch.zeros(n, batch["t.mask"].shape[-1], self.L, dtype=torch.int64, device=self.zero.device)  # (B, T, L)
         # (B, T, D)
         x = torch.zeros(n, batch["t.mask"].shape[-1], self.D, dtype=self.zero.dtype, device=self.zero.device)
+        # every site is drawn given the sites so far, and site i is kept
         for i in range(batch["t.mask"].shape[-1]):
             z_drawn = categorical_draw(pick(self.transition, previous(z, 1, begin=0), 1))  # (B, T, L)
             z_at_0 = categorical_draw(spread(self.start, (n, batch["t.mask"].shape[-1], 1, 1), self.zero))  # (B, T, L)

@@ -56,8 +56,8 @@ class HMM(nn.Module):
         """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step."""
         if "rows" in batch:
             return batch
-        batch = prepare_plate(batch, "t", {"z": 1, "x": 1})
         batch = fill_missing(batch, "x", latents={"z": 2})
+        batch = prepare_plate(batch, "t", {"z": 1, "x": 1})
         batch = observed_sites(batch, {"x": ("t",)})
         rows = torch.arange(len(batch["x"]), device=batch["x"].device)
         return {**batch, "rows": rows}  # its presence says that the batch is prepared
@@ -111,6 +111,7 @@ class HMM(nn.Module):
         batch = sample_batch(n, given, lengths, {"t": 64}, self.zero)
         z = torch.zeros(n, batch["t.mask"].shape[-1], dtype=torch.int64, device=self.zero.device)  # (B, T)
         x = torch.zeros(n, batch["t.mask"].shape[-1], dtype=torch.int64, device=self.zero.device)  # (B, T)
+        # every site is drawn given the sites so far, and site i is kept
         for i in range(batch["t.mask"].shape[-1]):
             z_drawn = categorical_draw(self.transition[previous(z, 1, begin=0)])  # (B, T)
             z_at_0 = categorical_draw(spread(self.start, (n, batch["t.mask"].shape[-1], 1), self.zero))  # (B, T)

@@ -68,8 +68,8 @@ class SentenceVAE(nn.Module):
         """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step."""
         if "rows" in batch:
             return batch
-        batch = prepare_plate(batch, "t", {"x": 1})
         batch = fill_missing(batch, "x", latents={})
+        batch = prepare_plate(batch, "t", {"x": 1})
         batch = observed_sites(batch, {"x": ("t",)})
         rows = torch.arange(len(batch["x"]), device=batch["x"].device)
         return {**batch, "rows": rows}  # its presence says that the batch is prepared
@@ -138,6 +138,7 @@ class SentenceVAE(nn.Module):
         batch = sample_batch(n, given, lengths, {"t": 64}, self.zero)
         z = batch["z"] if "z" in batch else normal_draw(spread(0, (n, self.D), self.zero), self.zero + 1)  # (B, D)
         x = torch.zeros(n, batch["t.mask"].shape[-1], dtype=torch.int64, device=self.zero.device)  # (B, T)
+        # every site is drawn given the sites so far, and site i is kept
         for i in range(batch["t.mask"].shape[-1]):
             h = self.writer(concat(self.words(previous(x, 1, begin=self.V)), z[:, None]))  # (B, T, H)
             x[:, i] = (batch["x"] if "x" in batch else categorical_draw(self.output(h)))[:, i]
