@@ -158,7 +158,9 @@ def _start(low, interface: Interface, factors: list[Factor], stays: list[Factor]
             value = value.with_(code=code, axes=tuple(a for a in value.axes if a != interface.plate), binds=ATOM)
         values.append(value)
     if not values:
-        raise InternalError("a chain without an initial clause reached the emitter")
+        # the first site's own factors are among the potentials: every state starts with weight one
+        sizes = [low.size(low.spec.variable(latent_of(a)).type.support.cardinality) for a in interface.order]
+        values = [Value(f"self.zero.expand({', '.join(sizes)})", tuple(interface.order))]
     axes = (*low.order.sort(a for v in values for a in v.axes if not low.order.is_enumerated(a)), *interface.order)
     total = Value(
         " + ".join(align(v, axes).code for v in values),

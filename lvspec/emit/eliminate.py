@@ -71,7 +71,7 @@ class Elimination:
         own_plates = set(self.plates(component[0]))
         keep = own_plates | {p for f in factors for p in self.held(f.axes, component)}
         factors = [self.within(f, keep) for f in factors]
-        if any(lag_of(a) for f in factors for a in f.axes if low.order.is_enumerated(a)):
+        if any(lag_of(a) and shift_axis(a, -lag_of(a)) in component for f in factors for a in f.axes):
             value = chain_sum(self, component, factors)
         else:
             value = self.contraction(component, [masked(self.low, self.settled(f), f.observed_mask) for f in factors])
@@ -96,8 +96,8 @@ class Elimination:
         """The factor as one tensor: initial clauses in place of the first sites."""
         value = factor.value
         if factor.initial:
-            variable = self.low.spec.variable(factor.name)
-            plate = next(p for p in variable.plates if self.low.spec.plate(p).ordered)
+            own = next((v.plates for v in self.low.spec.variables if v.name == factor.name), factor.axes)
+            plate = next(p.name for p in self.low.spec.plates if p.ordered and p.name in own)
             for site, first in reversed(list(enumerate(factor.initial))):
                 value = self.low.replace_site(value, first, plate, site)
             value = self.low.scope.assign(f"log_p_{factor.name}", value)

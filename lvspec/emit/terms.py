@@ -200,7 +200,13 @@ class Terms:
         if not lag:
             return log_q
         plates = self.plan.spec.variable(latent_of(base)).plates
-        return self.low.shifted(log_q, next(p for p in plates if self.plan.spec.plate(p).ordered), lag, "0")
+        plate = next(p for p in plates if self.plan.spec.plate(p).ordered)
+        shifted = self.low.shifted(log_q, plate, lag, "0")
+        if plate not in shifted.axes:
+            return shifted
+        # before the first site q is uniform: what the first site's clause gives is averaged over nothing
+        at = shifted.axes.index(shift_axis(base, lag))
+        return shifted.with_(code=f"{shifted.at(ATOM)}.log_softmax({at})", binds=ATOM)
 
     def settled(self, cost: Cost, keep: tuple[str, ...] = (), detached: bool = False) -> Value:
         """A cost per draw and example: enumerated latents averaged, plates added up (those in `keep` stay)."""

@@ -57,5 +57,5 @@ def chain(
 
 def without_sites(value: Tensor, start: Tensor, mask: Tensor) -> Tensor:
     """The value, with log sum exp(start) for rows without a real site: nothing there is maximised, drawn or counted."""
-    nothing = log_sum_exp(start.flatten(1), 1).expand(value.shape)
+    nothing = log_sum_exp(start.flatten(1), 1).expand(value.shape).detach()
     return torch.where(mask.any(1), value, nothing)
