@@ -195,11 +195,12 @@ class Lowering:
         """`value` with site `index` taken from `first`."""
         axes = self.order.union(value, first, Value("", axes=(plate,)))
         rank = max(len(value.shape), len(first.shape))
-        code = (
-            f"{self.scope.use('replace_site')}({align(value, axes, rank).code}, {align(first, axes, rank).code}, "
-            f"{axes.index(plate)} - {len(axes) + rank}, {index})"
-        )
-        code = code.replace(f"{axes.index(plate)} - {len(axes) + rank}", str(axes.index(plate) - len(axes) - rank))
+        here = axes.index(plate) - len(axes) - rank
+        arguments = [align(value, axes, rank).code, align(first, axes, rank).code, str(here), str(index)]
+        if plate not in {*value.axes, *first.axes}:  # the same at every site: how many there are, neither knows
+            size = self.spec.plate(plate).size
+            arguments.append(f"{self.mask(plate)}.shape[-1]" if size is None else self.size(size))
+        code = f"{self.scope.use('replace_site')}({', '.join(arguments)})"
         return Value(code, axes, value.shape or first.shape, draws=join_draws(value, first))
 
     def with_bindings(self, clause, lower) -> Value:

@@ -38,9 +38,14 @@ def pick(base: Tensor, index: Tensor, event: int) -> Tensor:
     return base.gather(len(lead), where).squeeze(len(lead))
 
 
-def replace_site(general: Tensor, first: Tensor, dim: int, site: int) -> Tensor:
-    """`general` with site number `site` along axis `dim` (counted from the end) taken from `first`."""
+def replace_site(general: Tensor, first: Tensor, dim: int, site: int, sites: int | None = None) -> Tensor:
+    """`general` with site number `site` along axis `dim` (counted from the end) taken from `first`; `sites` is how
+    many there are, where neither has them."""
     general, first = torch.broadcast_tensors(*_same_rank(general, first, -dim))
+    if sites is not None:
+        shape = [*general.shape]
+        shape[dim] = sites
+        general, first = general.expand(shape), first.expand(shape)
     parts = (general.narrow(dim, 0, min(site, general.shape[dim])), *(_tail(x, dim, site) for x in (first, general)))
     return torch.cat([parts[0], parts[1][0], parts[2][1]], dim)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lvspec.verify.enumerate import posterior
-from lvspec.verify.expectation import expected_gradient
+from lvspec.verify.expectation import Truth, expected_gradient
 from lvspec.verify.report import Check
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import TooMany
@@ -36,12 +36,12 @@ class Estimates:
         """Of one draw's gradient, summed over coordinates."""
         return float(self.means.var(0).sum()) * self.size
 
-    def largest_z(self, truth: Tensor, slack: Tensor | float = 0.0) -> float:
-        """max |z| beyond what the truth itself may be off. A coordinate that never varied must equal the truth, but
-        for what a single draw, too rare to be seen, can change."""
-        error = ((self.means.mean(0) - truth).abs() - slack).clamp(min=0)
-        spread = self.means.std(0) / math.sqrt(len(self.means))
-        tight = 1e-10 * truth.abs().clamp(min=1)
+    def largest_z(self, truth: Truth) -> float:
+        """max |z|, the standard errors of both sides together. A coordinate that never varied must equal the truth,
+        but for what a single draw, too rare to be seen, can change."""
+        error = (self.means.mean(0) - truth.value).abs()
+        spread = torch.hypot(self.means.std(0) / math.sqrt(len(self.means)), truth.error)
+        tight = 1e-10 * truth.value.abs().clamp(min=1)
         unseen = tight + (self.means.abs().max() / len(self.means) if self.means.std(0).any() else 0.0)
         fixed = torch.where(error <= unseen, torch.zeros_like(error), torch.full_like(error, math.inf))
         return float(torch.where(spread > tight, error / spread, fixed).max())
@@ -78,13 +78,15 @@ def gradient_estimates(subject: Subject, row: int, draws: int, seed: int) -> Est
 
 def z_check(subject: Subject, scored: list[str], row: int, draws: int, seed: int) -> Check:
     """Mean gradient of the surrogate against the gradient of the expectation."""
-    truth, slack = expected_gradient(subject, scored, row)
+    truth = expected_gradient(subject, scored, row)
     estimates = gradient_estimates(subject, row, draws, seed)
-    bound = critical_value(len(truth), GROUPS)
     note = f"{estimates.size * GROUPS} rows of {subject.plan.samples} draws, variance {estimates.variance:.3g}"
-    if float(slack.max()) > 1e-6:
-        note += f"; quadrature knows the truth to {float(slack.max()):.1e} only: the comparison at fixed draws is the sharp one"
-    return Check("z of the mean gradient", estimates.largest_z(truth, slack), bound, note)
+    return Check("z of the mean gradient", estimates.largest_z(truth), gradient_bound(truth), note)
+
+
+def gradient_bound(truth: Truth) -> float:
+    """The largest |z| of a true estimator; the fewer degrees of freedom count where both sides are estimated."""
+    return critical_value(len(truth.value), min(GROUPS, truth.estimates or GROUPS))
 
 
 def weight_check(subject: Subject, row: int, draws: int, seed: int) -> Check:
@@ -100,6 +102,7 @@ def weight_check(subject: Subject, row: int, draws: int, seed: int) -> Check:
         torch.manual_seed(seed)
         found = [subject.model.log_prob(dict(subject.batch), samples=samples)[row] for _ in range(GROUPS)]
     ratios = torch.exp(torch.stack(found) - truth)[:, None]  # of a group's mean weight to p(x)
+    one = torch.ones(1, dtype=torch.float64)
     if ratios.std() > HEAVY:
         return Check(name, None, bound, f"the weights of {samples} draws vary by {float(ratios.std()):.2g} of p(x)")
-    return Check(name, Estimates(ratios, samples).largest_z(torch.ones(1, dtype=torch.float64)), bound)
+    return Check(name, Estimates(ratios, samples).largest_z(Truth(one, torch.zeros_like(one))), bound)

@@ -13,10 +13,11 @@ FAMILIES = {
     "Bernoulli": "logits={score}",
     "Geometric": "logits={score}",
     "Binomial": "4, logits={score}",
-    "Poisson": "softplus({score})",
-    "Exponential": "softplus({score})",
-    "Gamma": "softplus({score}), softplus({free})",
-    "Beta": "softplus({score}), softplus({free})",
+    # bounded: softplus of a score below -745 is the number 0, where the density of these is 0 or a point mass
+    "Poisson": "softplus(tanh({score}))",
+    "Exponential": "softplus(tanh({score}))",
+    "Gamma": "softplus(tanh({score})), softplus({free})",
+    "Beta": "softplus(tanh({score})), softplus({free})",
 }
 
 

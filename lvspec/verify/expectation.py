@@ -1,54 +1,42 @@
-"""Expectations over everything that is drawn: finite latents by enumeration, Gaussian noise by Gauss–Hermite nodes.
+"""Expectations over everything that is drawn: finite latents by enumeration, Gaussian noise by randomised points.
 
-E[ELBO] = Σ_n w_n Σ_d q(d | n) [...]        n: nodes of the noise of one example, at most two numbers of it
-p(x)    = Σ_n w_n Σ_c p(x, c | z(n))        z(n): the latents at the nodes under their prior
+E[ELBO] = ∫ Normal(n) Σ_d q(d | n) [...] dn        n: the noise of one example
+
+The integral is a mean over scrambled Sobol points (Owen 1997), several times with independent scrambles: each mean
+is unbiased whatever the integrand's kinks (rectifiers have them), and how they differ is the standard error.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import product
 
-import numpy
 import torch
 from torch import Tensor
+from torch.quasirandom import SobolEngine
 
 from lvspec.verify.enumerate import one_sample
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import World
 
-# nodes for each number, by how many numbers there are: the rule that is used, and others, to see its error
-NODES = {1: (64, 51, 40), 2: (14, 11, 9)}
+SCRAMBLES = 64
+POINTS = 2048  # of one scramble; a power of two keeps them balanced
+MOST = 8  # numbers of noise: beyond, points are no better than chance
 GAUSSIAN = ("Normal", "LogNormal")
 
 
 class NotNumerable(Exception):
-    """More noise than quadrature is good for, or noise of another family."""
+    """More noise than points are good for, or noise of another family."""
 
 
 @dataclass(frozen=True)
-class Nodes:
-    """draws: noise with one sample for each node. log_weights: (nodes,)."""
+class Truth:
+    """value: a gradient's coordinates. error: their standard errors, 0 where nothing was integrated."""
 
-    draws: dict[str, Tensor]
-    log_weights: Tensor
-
-
-def nodes(subject: Subject, row: int, rule: int = 0) -> Nodes:
-    """Quadrature nodes for the noise of one example; one empty node where there is none."""
-    world = World(subject.instance(), row)
-    places = _noise_places(subject, world)
-    if len(places) > 2:
-        raise NotNumerable(f"{len(places)} numbers of noise")
-    if not places:
-        return Nodes(dict(subject.draws), torch.zeros(1, dtype=torch.float64))
-    points, weights = numpy.polynomial.hermite_e.hermegauss(NODES[len(places)][rule])
-    grid = list(product(range(len(points)), repeat=len(places)))
-    log_weights = torch.tensor([sum(numpy.log(weights[i]) for i in g) for g in grid], dtype=torch.float64)
-    draws = {n: d[:1].repeat(len(grid), *[1] * (d.dim() - 1)) for n, d in subject.draws.items()}
-    for i, (name, index) in enumerate(places):
-        draws[name][(slice(None), row, *index)] = torch.tensor([points[g[i]] for g in grid], dtype=torch.float64)
-    return Nodes(draws, log_weights - torch.logsumexp(log_weights, 0))
+    value: Tensor
+    error: Tensor
+    estimates: int | None = None  # how many the errors come from; None where the value is exact
 
 
 def _noise_places(subject: Subject, world: World) -> list[tuple[str, tuple[int, ...]]]:
@@ -71,31 +59,38 @@ def _noise_places(subject: Subject, world: World) -> list[tuple[str, tuple[int, 
     return places
 
 
-def expected_gradient(subject: Subject, scored: list[str], row: int) -> tuple[Tensor, Tensor]:
-    """The loss's gradient for one example, averaged over all that the module draws; and what quadrature, which is
-    exact without noise, may be off in each coordinate."""
-    value = expected_objective(subject, scored, row)
-    truth = subject.flat(subject.gradients(-value))
-    if not world_noise(subject, row):
-        return truth, torch.zeros_like(truth)
-    others = [subject.flat(subject.gradients(-expected_objective(subject, scored, row, rule))) for rule in (1, 2)]
-    # a rectifier's kink costs digits, unevenly over coordinates; where the integrand is smooth the rules agree
-    spread = torch.stack([(truth - other).abs() for other in others]).amax(0)
-    return truth, 4 * spread + 0.2 * spread.max()
+def expected_gradient(subject: Subject, scored: list[str], row: int) -> Truth:
+    """The loss's gradient for one example, averaged over all that the module draws."""
+    gradients = [subject.flat(subject.gradients(-value)) for value in expected_objectives(subject, scored, row)]
+    if len(gradients) == 1:
+        return Truth(gradients[0], torch.zeros_like(gradients[0]))
+    found = torch.stack(gradients)
+    return Truth(found.mean(0), found.std(0) / len(found) ** 0.5, len(found))
 
 
-def world_noise(subject: Subject, row: int) -> int:
-    """How many numbers of noise one example reads."""
-    return len(_noise_places(subject, World(subject.instance(), row)))
-
-
-def expected_objective(subject: Subject, scored: list[str], row: int, rule: int = 0) -> Tensor:
-    """The training objective of one example, averaged over all that the module draws."""
-    found = nodes(subject, row, rule)
-    instance = subject.instance(draws=found.draws).treating(**dict.fromkeys(scored, "enumerated"))
-    world = World(instance, row)
+def expected_objectives(subject: Subject, scored: list[str], row: int) -> Iterator[Tensor]:
+    """The training objective of one example, averaged over all that the module draws: once where that is exact,
+    else once for each scramble."""
+    instance = subject.instance().treating(**dict.fromkeys(scored, "enumerated"))
+    places = _noise_places(subject, World(subject.instance(), row))
     analytic = subject.analytic - set(scored)
-    values = [
-        subject.weighted(one_sample(world, n, analytic)) * weight for n, weight in enumerate(found.log_weights.exp())
-    ]
-    return torch.stack(values).sum()
+
+    def objective(noise: Tensor) -> Tensor:
+        """At one point: (numbers,)."""
+        draws = {name: draw[:1].clone() for name, draw in subject.draws.items()}
+        for (name, index), number in zip(places, noise, strict=True):
+            at = torch.zeros_like(draws[name], dtype=torch.bool)
+            at[(slice(None), row, *index)] = True
+            draws[name] = torch.where(at, number, draws[name])
+        world = World(replace(instance, draws=draws), row)
+        return subject.weighted(one_sample(world, 0, analytic))
+
+    if not places:
+        yield objective(torch.zeros(0, dtype=torch.float64))
+        return
+    if len(places) > MOST:
+        raise NotNumerable(f"{len(places)} numbers of noise")
+    for seed in range(SCRAMBLES):
+        points = SobolEngine(len(places), scramble=True, seed=seed).draw(POINTS, dtype=torch.float64)
+        inside = points.clamp(torch.finfo(torch.float64).eps, 1 - torch.finfo(torch.float64).eps)
+        yield torch.func.vmap(objective)(torch.special.ndtri(inside)).mean()

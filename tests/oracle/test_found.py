@@ -1,0 +1,122 @@
+"""Small specs for which an earlier emitter was wrong, each found among random ones: what was wrong, and the case."""
+
+import pytest
+
+from lvspec.driver import compile_spec
+from lvspec.verify import render, verify
+
+# z is summed inside the chain y, which is averaged under its guide; q before the first site is uniform
+AVERAGED_CHAIN_WITH_A_SUM_INSIDE = """
+lvspec: 1
+name: averaged_chain
+sizes: {V: 3, K: 3, H: 2}
+plates: {t: sequence}
+params:
+  switch: [2]
+  start: [K]
+  move: [K, K]
+  push: [2, K]
+  emission: [K, 2, V]
+networks:
+  read: Embedding(V, H)
+  score: Linear(H, K)
+latent:
+  z[t]: Bernoulli(logits=sum(switch))
+  y[0]: Categorical(logits=start)
+  y[t]: Categorical(logits=move[y[t-1]] + push[z[t]])
+observed:
+  x[t]: Categorical(logits=emission[y[t], z[t]])
+guide:
+  y[t]: Categorical(logits=score(tanh(read(x[t]))))
+"""
+
+# rows of length 0 have no site of z to be uncertain about
+SITE_LATENT_INSIDE_A_CHAIN = """
+lvspec: 1
+name: site_inside_chain
+sizes: {V: 3, K: 2}
+plates: {t: sequence}
+params:
+  choice: [K]
+  start: [K]
+  move: [K, K]
+  push: [K, K]
+  emission: [K, K, V]
+latent:
+  z[t]: Categorical(logits=choice)
+  y[0]: Categorical(logits=start)
+  y[t]: Categorical(logits=move[y[t-1]] + push[z[t]])
+observed:
+  x[t]: Categorical(logits=emission[y[t], z[t]])
+"""
+
+# one latent for an example, summed, reaches across the sites of z, whose average cannot stand inside that sum
+SUM_ACROSS_AVERAGED_SITES = """
+lvspec: 1
+name: sum_across_sites
+sizes: {P: 2, K: 2}
+plates: {d: sequence, t: bag(within=d)}
+params:
+  prior: [K]
+  below: [K, K]
+  switch: [P]
+  rate: [K, P]
+  shift: [2, P]
+networks:
+  read: Linear(P, K)
+latent:
+  z[d]: Categorical(logits=prior)
+  y[d]: Categorical(logits=below[z[d]])
+  s: Bernoulli(logits=mean(switch))
+observed:
+  x[d, t]: Poisson(softplus(tanh(rate[y[d]] + shift[s])))
+guide:
+  z[d]: Categorical(logits=sum(tanh(read(x[d, t])) over t))
+"""
+
+# z is drawn once for each value of its parent; the global table is read at the drawn value
+DRAWN_FOR_EACH_VALUE_OF_A_PARENT = """
+lvspec: 1
+name: drawn_for_each_value
+sizes: {V: 3, K: 2, D: 2, H: 3}
+plates: {t: bag, k: K}
+params:
+  switch: [2]
+  below: [2, K]
+  loc: [K, D]
+  scale: [K, D]
+  shift: [2, V]
+  above: [2, K]
+networks:
+  words: Linear(D, V)
+  read: Embedding(V, H)
+  top: Linear(H, 1)
+  low: Linear(H, K)
+latent:
+  s: Bernoulli(logits=max(switch))
+  z: Categorical(logits=below[s])
+  global g[k]: Normal(0, 1)[D]
+observed:
+  x[t]: Categorical(logits=shift[s] + words(g[z]))
+guide:
+  g[k]: Normal(loc[k], softplus(scale[k]))
+  s: Bernoulli(logits=sum(top(mean(read(x)))))
+  z: Categorical(logits=low(mean(read(x))) + above[s])
+infer:
+  z: reinforce
+  samples: 2
+"""
+
+FOUND = {
+    "averaged chain with a sum inside": AVERAGED_CHAIN_WITH_A_SUM_INSIDE,
+    "site latent inside a chain": SITE_LATENT_INSIDE_A_CHAIN,
+    "sum across averaged sites": SUM_ACROSS_AVERAGED_SITES,
+    "drawn for each value of a parent": DRAWN_FOR_EACH_VALUE_OF_A_PARENT,
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_once_wrong_now_agrees_with_brute_force(name):
+    compiled = compile_spec(FOUND[name])
+    report = verify(compiled.spec, compiled.plan, compiled.Model, seed=0, draws=0)
+    assert report.passed, render(report)
