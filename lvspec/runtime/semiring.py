@@ -74,7 +74,26 @@ class DrawnReduction(torch.autograd.Function):
         return (share * grad.unsqueeze(-1)).masked_fill_((value == -torch.inf).unsqueeze(-1), 0.0)
 
 
-class LogSemiring:
+class Semiring:
+    """Numbers that a program adds with `sum` and multiplies with `times`. Programs for structures lift their
+    potentials first and name axes from the end, since a lifted number may have a further axis in front."""
+
+    name = ""
+
+    def lift(self, x: Tensor) -> Tensor:
+        """A log-potential as a number of the semiring."""
+        return x
+
+    def times(self, x: Tensor, y: Tensor) -> Tensor:
+        """The product of two numbers, broadcast against one another."""
+        return x + y
+
+    def sum(self, x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+        """Over the axes of `dim`."""
+        raise NotImplementedError
+
+
+class LogSemiring(Semiring):
     """sum = logsumexp; gradient = posterior marginals."""
 
     name = "log"
@@ -83,7 +102,7 @@ class LogSemiring:
         return log_sum_exp(x, dim)
 
 
-class MaxSemiring:
+class MaxSemiring(Semiring):
     """sum = max; gradient = one-hot of the best configuration, the first one of several."""
 
     name = "max"
@@ -93,7 +112,7 @@ class MaxSemiring:
         return torch.where(value == -torch.inf, value.detach(), value)
 
 
-class SampleSemiring:
+class SampleSemiring(Semiring):
     """sum = logsumexp; gradient = one-hot of an exact posterior draw, a new one in every backward pass."""
 
     name = "sample"
@@ -103,7 +122,7 @@ class SampleSemiring:
             return DrawnReduction.apply(last_axis(full_precision(x), dim))
 
 
-class TemperedSemiring:
+class TemperedSemiring(Semiring):
     """sum = (1/beta) logsumexp(beta x) with beta (B,) along the first axis of x; d/dbeta at 1 is minus the entropy."""
 
     name = "tempered"
@@ -122,6 +141,34 @@ class TemperedSemiring:
         value = log_sum_exp(scaled, -1)
         empty = value.detach() == -torch.inf
         return (value.masked_fill(empty, 0.0) / beta.squeeze(-1)).masked_fill(empty, -torch.inf)
+
+
+class BestSemiring(Semiring):
+    """The k best: a number is k scores in order, along a new first axis, -inf where there are fewer. The gradient of
+    the i-th score is the one-hot of the i-th best structure. Axes are named from the end, and ranks are equal."""
+
+    name = "best"
+
+    def __init__(self, k: int):
+        self.k = k
+
+    def lift(self, x: Tensor) -> Tensor:
+        x = full_precision(x)
+        return torch.cat([x[None], x.new_full((self.k - 1, *x.shape), -torch.inf)])
+
+    def times(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.best((x[:, None] + y[None]).flatten(0, 1))
+
+    def sum(self, x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+        axes = [d % x.dim() for d in ((dim,) if isinstance(dim, int) else dim)]
+        return self.best(x.movedim(axes, tuple(range(1, len(axes) + 1))).flatten(0, len(axes)))
+
+    def best(self, x: Tensor) -> Tensor:
+        """(n, ...) -> (k, ...), in order; scores of -inf carry no gradient."""
+        if x.shape[0] < self.k:
+            x = torch.cat([x, x.new_full((self.k - x.shape[0], *x.shape[1:]), -torch.inf)])
+        value = x.topk(self.k, dim=0).values
+        return torch.where(value == -torch.inf, value.detach(), value)
 
 
 def tempered(beta: Tensor) -> TemperedSemiring:
