@@ -89,6 +89,16 @@ from lvspec.runtime.draws import (
     uniform_noise,
 )
 from lvspec.runtime.importance import ImportanceEstimate, TablePosterior, importance, table_posterior
+from lvspec.runtime.kalman import GaussianChain
+from lvspec.runtime.kalman_posterior import GaussianChainPosterior
+from lvspec.runtime.multivariate_normal import (
+    cholesky,
+    diagonal_covariance,
+    multivariate_normal_draw,
+    multivariate_normal_log_prob,
+    multivariate_normal_noise,
+    tril_covariance,
+)
 from lvspec.runtime.networks import (
     GRU,
     LSTM,
@@ -146,6 +156,8 @@ from lvspec.runtime.shape import (
 )
 
 __all__ = [
+    "GaussianChain",
+    "GaussianChainPosterior",
     "Bank",
     "BiGRU",
     "BiLSTM",
@@ -193,9 +205,11 @@ __all__ = [
     "categorical_rows",
     "categorical_shared",
     "chain",
+    "cholesky",
     "concat",
     "contract",
     "cyclical",
+    "diagonal_covariance",
     "dirichlet_draw",
     "dirichlet_entropy",
     "dirichlet_kl",
@@ -247,6 +261,9 @@ __all__ = [
     "masked_sum",
     "merge_lead",
     "merge_semiring",
+    "multivariate_normal_draw",
+    "multivariate_normal_log_prob",
+    "multivariate_normal_noise",
     "normal_draw",
     "normal_entropy",
     "normal_kl",
@@ -278,6 +295,7 @@ __all__ = [
     "student_t_noise",
     "table_posterior",
     "tempered",
+    "tril_covariance",
     "uniform_draw",
     "uniform_log_prob",
     "uniform_noise",

@@ -1,0 +1,166 @@
+"""Linear-Gaussian chains, integrated exactly: the Kalman filter.
+
+    z[0] ~ N(m0, S0)       z[t] ~ N(A z[t-1] + b, Q)       x[t] ~ N(C z[t] + d, R)
+
+The filter goes forward once and gives log p(x) and p(z[t] | x[<=t]). Covariances are updated in Joseph's form, which
+keeps them positive definite. What follows about p(z | x) stands in kalman_posterior.py.
+Kalman 1960; Bucy & Joseph 1968; Särkkä 2013, "Bayesian filtering and smoothing", 4.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from lvspec.runtime.distributions import LOG_TWO_PI
+from lvspec.runtime.multivariate_normal import cholesky
+from lvspec.runtime.semiring import plain_arithmetic
+
+EVENTS = (2, 1, 2)  # event axes of a matrix, an offset and a covariance
+
+
+def apply_matrix(matrix: Tensor, vector: Tensor) -> Tensor:
+    """matrix (..., N, D) times vector (..., D)."""
+    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
+
+
+def sandwich(matrix: Tensor, covariance: Tensor) -> Tensor:
+    """M P M', exactly symmetric."""
+    product = matrix @ covariance @ matrix.mT
+    return 0.5 * (product + product.mT)
+
+
+def at_site(x: Tensor, t: int, event: int) -> Tensor:
+    """x[..., t, *event]; what has no axis for the sites, or one of size 1, is the same at every site."""
+    if x.dim() <= event:
+        return x
+    axis = x.dim() - event - 1
+    return x.select(axis, t if x.shape[axis] > 1 else 0)
+
+
+@dataclass(frozen=True)
+class GaussianEmission:
+    """value ~ N(matrix z + offset, covariance) at each site, where mask is true.
+
+    matrix (..., T, N, D), offset (..., T, N), covariance (..., T, N, N), value (*lead, T, N); mask (*lead, T), or
+    (*lead, T, N) where single coordinates are missing. What is missing is integrated out; its fill value is never read.
+    """
+
+    matrix: Tensor
+    offset: Tensor
+    covariance: Tensor
+    value: Tensor
+    mask: Tensor
+
+    def observed(self) -> Tensor:
+        """Which coordinates are seen, (*lead, T, N)."""
+        whole_sites = self.mask.dim() < self.value.dim()
+        return self.mask.unsqueeze(-1).expand(self.value.shape) if whole_sites else self.mask
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """log_prob (*lead,): log p(x). means (*lead, T, D), covariances (*lead, T, D, D): p(z[t] | x[<=t]);
+    predicted_means, predicted_covariances: p(z[t] | x[<t])."""
+
+    log_prob: Tensor
+    means: Tensor
+    covariances: Tensor
+    predicted_means: Tensor
+    predicted_covariances: Tensor
+
+
+@dataclass(frozen=True)
+class GaussianChain:
+    """A linear-Gaussian chain with what was seen of it.
+
+    start: (mean (..., D), covariance (..., D, D)) of z[0].
+    transition: (matrix (..., T, D, D), offset (..., T, D), covariance (..., T, D, D)) of z[t] given z[t-1]; those of
+        site 0 are not read. emissions: GaussianEmission arguments, one tuple for each observed variable.
+    mask (*lead, T): the real sites, a prefix of each row.
+    Axes in front of the event broadcast from the right: what is the same at all sites may lack the axis T, what is the
+    same for all rows the axes *lead.
+    """
+
+    start: tuple[Tensor, Tensor]
+    transition: tuple[Tensor, Tensor, Tensor]
+    emissions: tuple[tuple[Tensor, Tensor, Tensor, Tensor, Tensor], ...]
+    mask: Tensor
+
+    @property
+    def size(self) -> int:
+        """D."""
+        return self.start[1].shape[-1]
+
+    @cached_property
+    def filtered(self) -> Filtered:
+        with plain_arithmetic(self.start[0]):
+            return kalman_filter(self)
+
+    def log_prob(self) -> Tensor:
+        """log p(x), z integrated out: (*lead,)."""
+        return self.filtered.log_prob
+
+
+def kalman_filter(chain: GaussianChain) -> Filtered:
+    """p(z[t] | x[<=t]) for every t, and log p(x) = sum_t log p(x[t] | x[<t])."""
+    emissions = [GaussianEmission(*e) for e in chain.emissions]
+    lead, sites, D = chain.mask.shape[:-1], chain.mask.shape[-1], chain.size
+    mean, covariance = chain.start[0].expand(*lead, D), chain.start[1].expand(*lead, D, D)
+    total = mean.new_zeros(lead)
+    seen = [e.observed() & chain.mask.unsqueeze(-1) for e in emissions]
+    predicted, filtered = [], []
+    for t in range(sites):
+        if t > 0:
+            # padding is no site: the state stays what it was, however long it is and whatever A is
+            here = chain.mask[..., t, None]
+            ahead, spread = kalman_predict(chain, t, mean, covariance)
+            mean = torch.where(here, ahead, mean)
+            covariance = torch.where(here.unsqueeze(-1), spread, covariance)
+        predicted.append((mean, covariance))
+        for emission, observed in zip(emissions, seen, strict=True):
+            mean, covariance, log_p = kalman_update(emission, t, observed[..., t, :], mean, covariance)
+            total = total + log_p
+        filtered.append((mean, covariance))
+    return Filtered(total, *stacked_states(filtered, lead, mean), *stacked_states(predicted, lead, mean))
+
+
+def stacked_states(states: list[tuple[Tensor, Tensor]], lead: torch.Size, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and covariances of all sites."""
+    D = like.shape[-1]
+    if not states:
+        return like.new_zeros(*lead, 0, D), like.new_zeros(*lead, 0, D, D)
+    means, covariances = zip(*states, strict=True)
+    return torch.stack(means, -2), torch.stack(covariances, -3)
+
+
+def kalman_predict(chain: GaussianChain, t: int, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """N(A m + b, A P A' + Q)."""
+    A, b, Q = (at_site(x, t, event) for x, event in zip(chain.transition, EVENTS, strict=True))
+    return apply_matrix(A, mean) + b, sandwich(A, covariance) + Q
+
+
+def kalman_update(
+    emission: GaussianEmission, t: int, observed: Tensor, mean: Tensor, covariance: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """p(z | x) and log p(x) for z ~ N(mean, covariance).
+
+    A coordinate that is not observed gets the row C = 0 and unit noise of its own: it says nothing, and nothing is
+    added to the log-determinant.
+    """
+    coefficients = (emission.matrix, emission.offset, emission.covariance)
+    C, d, R = (at_site(x, t, event) for x, event in zip(coefficients, EVENTS, strict=True))
+    C = torch.where(observed.unsqueeze(-1), C, 0.0)
+    both = observed.unsqueeze(-1) & observed.unsqueeze(-2)
+    R = torch.where(both, R, torch.eye(R.shape[-1], dtype=R.dtype, device=R.device))
+    surprise = torch.where(observed, emission.value[..., t, :] - apply_matrix(C, mean) - d, 0.0)
+    factor = cholesky(sandwich(C, covariance) + R)
+    whitened = torch.linalg.solve_triangular(factor, surprise.unsqueeze(-1), upper=False).squeeze(-1)
+    gain = torch.cholesky_solve(C @ covariance, factor).mT
+    kept = torch.eye(mean.shape[-1], dtype=mean.dtype, device=mean.device) - gain @ C
+    log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    log_p = -0.5 * (whitened**2).sum(-1) - log_det - 0.5 * LOG_TWO_PI * observed.sum(-1, dtype=mean.dtype)
+    return mean + apply_matrix(gain, surprise), sandwich(kept, covariance) + sandwich(gain, R), log_p

@@ -1,0 +1,160 @@
+"""p(z | x) of a linear-Gaussian chain, asked of its backward conditionals.
+
+    p(z | x) = p(z[T-1] | x) prod_t p(z[t] | z[t+1], x[<=t])         each factor is N(G z[t+1] + g, V)
+
+Marginals pass through the conditionals, draws pass through them, and their entropies add up. All of them come from the
+filter at once, without a loop.
+Rauch, Tung & Striebel 1965; Frühwirth-Schnatter 1994; Särkkä 2013, "Bayesian filtering and smoothing", 8.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from lvspec.runtime.distributions import LOG_TWO_PI
+from lvspec.runtime.kalman import (
+    EVENTS,
+    GaussianChain,
+    apply_matrix,
+    kalman_predict,
+    sandwich,
+    stacked_states,
+)
+from lvspec.runtime.multivariate_normal import cholesky
+from lvspec.runtime.semiring import plain_arithmetic
+
+
+@dataclass(frozen=True)
+class GaussianChainPosterior:
+    """p(z | x) of a linear-Gaussian chain; 0 beyond each row's length. scalar: z is a number, D = 1 is left out."""
+
+    chain: GaussianChain
+    scalar: bool = False
+
+    @cached_property
+    def conditionals(self) -> tuple[Tensor, Tensor, Tensor]:
+        """p(z[t] | z[t+1], x[<=t]) = N(G z[t+1] + g, V): G and V (*lead, T, D, D), g (*lead, T, D); G is 0 at the last
+        real site."""
+        f, mask = self.chain.filtered, self.chain.mask
+        with plain_arithmetic(f.means):
+            A, _, Q = (spread_sites(x, mask.shape[-1], e) for x, e in zip(self.chain.transition, EVENTS, strict=True))
+            followed = mask[..., 1:].unsqueeze(-1).unsqueeze(-1)
+            ahead = A[..., 1:, :, :] @ f.covariances[..., :-1, :, :]
+            G = torch.cholesky_solve(ahead, cholesky(f.predicted_covariances[..., 1:, :, :])).mT
+            G = torch.where(followed, G, 0.0)
+            kept = torch.eye(self.chain.size, dtype=G.dtype, device=G.device) - G @ A[..., 1:, :, :]
+            V = sandwich(kept, f.covariances[..., :-1, :, :]) + sandwich(G, Q[..., 1:, :, :])
+            g = f.means[..., :-1, :] - apply_matrix(G, f.predicted_means[..., 1:, :])
+            last = slice(-1, None) if mask.shape[-1] else slice(0, 0)
+            end = f.covariances[..., last, :, :]
+            G = torch.cat([G, torch.zeros_like(end)], -3)
+            return G, torch.cat([g, f.means[..., last, :]], -2), torch.cat([V, end], -3)
+
+    @cached_property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean (*lead, T, D) and covariance (*lead, T, D, D) of p(z[t] | x)."""
+        G, g, V = self.conditionals
+        with plain_arithmetic(g):
+            found: list[tuple[Tensor, Tensor]] = []
+            mean, covariance = torch.zeros_like(self.chain.start[0]), torch.zeros_like(self.chain.start[1])
+            for t in reversed(range(self.chain.mask.shape[-1])):
+                mean = apply_matrix(G[..., t, :, :], mean) + g[..., t, :]
+                covariance = sandwich(G[..., t, :, :], covariance) + V[..., t, :, :]
+                found.insert(0, (mean, covariance))
+            means, covariances = stacked_states(found, self.chain.mask.shape[:-1], g)
+        here = self.chain.mask.unsqueeze(-1)
+        return torch.where(here, means, 0.0), torch.where(here.unsqueeze(-1), covariances, 0.0)
+
+    def _shaped(self, value: Tensor, event: int) -> Tensor:
+        return value.flatten(-event - 1) if self.scalar else value
+
+    @property
+    def mean(self) -> Tensor:
+        """E[z[t] | x]: (*lead, T, D)."""
+        return self._shaped(self.moments[0], 1)
+
+    @property
+    def covariance(self) -> Tensor:
+        """Cov[z[t] | x]: (*lead, T, D, D)."""
+        return self.moments[1]
+
+    @property
+    def variance(self) -> Tensor:
+        """Of each coordinate: (*lead, T, D)."""
+        return self._shaped(self.moments[1].diagonal(dim1=-2, dim2=-1), 1)
+
+    @property
+    def lagged_covariance(self) -> Tensor:
+        """Cov[z[t], z[t+1] | x] = G Cov[z[t+1] | x]: (*lead, T, D, D), 0 at the last real site."""
+        G, covariance = self.conditionals[0], self.moments[1]
+        return G @ torch.cat([covariance[..., 1:, :, :], torch.zeros_like(covariance[..., :1, :, :])], -3)
+
+    @property
+    def mode(self) -> Tensor:
+        """The most probable path, which of a Gaussian is the mean: (*lead, T, D)."""
+        return self.mean
+
+    @property
+    def filtered(self) -> tuple[Tensor, Tensor]:
+        """Mean and covariance of p(z[t] | x[<=t])."""
+        here = self.chain.mask.unsqueeze(-1)
+        f = self.chain.filtered
+        means = self._shaped(torch.where(here, f.means, 0.0), 1)
+        return means, torch.where(here.unsqueeze(-1), f.covariances, 0.0)
+
+    def sample(self, n: int) -> Tensor:
+        """n joint draws of the path, last site first (Frühwirth-Schnatter 1994): (n, *lead, T, D), reparameterized."""
+        G, g, V = self.conditionals
+        with plain_arithmetic(g):
+            factors = cholesky(V)
+            noise = torch.randn(n, *g.shape, dtype=g.dtype, device=g.device)
+            z, found = torch.zeros_like(noise[..., 0, :]) if g.shape[-2] else None, []
+            for t in reversed(range(g.shape[-2])):
+                spread = apply_matrix(factors[..., t, :, :], noise[..., t, :])
+                z = apply_matrix(G[..., t, :, :], z) + g[..., t, :] + spread
+                found.insert(0, z)
+            draws = torch.stack(found, -2) if found else noise
+        return self._shaped(torch.where(self.chain.mask.unsqueeze(-1), draws, 0.0), 1)
+
+    @property
+    def entropy(self) -> Tensor:
+        """H[p(z | x)] = sum_t H[z[t] | z[t+1], x]: (*lead,)."""
+        V = self.conditionals[2]
+        with plain_arithmetic(V):
+            log_det = cholesky(V).diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        each = log_det + 0.5 * self.chain.size * (1 + LOG_TWO_PI)
+        return torch.where(self.chain.mask, each, 0.0).sum(-1)
+
+    def forecast(self, steps: int) -> tuple[Tensor, Tensor]:
+        """Mean (*lead, steps, D) and covariance of z at the `steps` sites after each row's last one, given all of x.
+
+        Needs a transition that is the same at every site (ValueError otherwise), and at least one site a row: for
+        coefficients that change, or for no site at all, give longer lengths and say that x is missing there.
+        """
+        if any(x.dim() > e and x.shape[-e - 1] > 1 for x, e in zip(self.chain.transition, EVENTS, strict=True)):
+            raise ValueError(
+                "the transition changes from site to site: give longer lengths, with x_observed false there"
+            )
+        f = self.chain.filtered
+        with plain_arithmetic(f.means):
+            mean, covariance = f.means[..., -1, :], f.covariances[..., -1, :, :]  # padding has kept the last state
+            found = []
+            for _ in range(steps):
+                mean, covariance = kalman_predict(self.chain, 0, mean, covariance)
+                found.append((mean, covariance))
+            means, covariances = stacked_states(found, self.chain.mask.shape[:-1], f.means)
+        return self._shaped(means, 1), covariances
+
+
+def spread_sites(x: Tensor, sites: int, event: int) -> Tensor:
+    """x with its axis for the sites, of full length."""
+    if x.dim() < event:
+        x = x.expand(*[1] * (event - x.dim()), *x.shape)
+    if x.dim() == event:
+        x = x.unsqueeze(0)
+    axis = x.dim() - event - 1
+    return x.expand(*x.shape[:axis], sites, *x.shape[axis + 1 :])
