@@ -12,7 +12,8 @@ def arguments(seed=0):
     """value (5, 3), loc (3,), scale_tril (5, 3, 3) with rubbish above the diagonal."""
     g = torch.Generator().manual_seed(seed)
     value, loc = torch.randn(5, 3, generator=g, dtype=F), torch.randn(3, generator=g, dtype=F)
-    scale_tril = torch.randn(5, 3, 3, generator=g, dtype=F)
+    # a diagonal of either sign, away from 0
+    scale_tril = 0.5 * torch.randn(5, 3, 3, generator=g, dtype=F) + torch.diag(torch.tensor([2.0, -2.0, 2.0], dtype=F))
     return value, loc, scale_tril
 
 
