@@ -10,6 +10,8 @@ from lvspec.ir.plan import LatentPlan, Plan
 from lvspec.ir.spec import Spec, Variable
 
 WIDTH = 100
+FLOPS = ("", "k", "M", "G", "T", "P", "E")
+BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 OBJECTIVES = {
     "log_marginal": "the log marginal likelihood, exact",
     "elbo": "the evidence lower bound",
@@ -34,6 +36,10 @@ def as_data(plan: Plan) -> dict:
         "eliminations": [
             {"latents": list(e.latents), "chain": e.chain, "order": e.order, "cost": _cost(e.cost)}
             for e in plan.eliminations
+        ],
+        "structures": [
+            {"variable": s.name, "family": s.family, "part": s.part, "algorithm": s.algorithm, "cost": _cost(s.cost)}
+            for s in plan.structures
         ],
         "sizes": dict(plan.sizes),
         "nominal": list(plan.nominal),
@@ -110,6 +116,7 @@ def as_text(plan: Plan, paint: Paint = lambda text, style: text) -> str:
     parts.append(_objective(plan, paint))
     if plan.latents:
         parts.append(_latents(plan, paint))
+    if plan.latents or plan.structures:
         parts.append(_reasons(plan, paint))
     parts.append(_nodes(spec, paint))
     parts.append(_sizes(plan, paint))
@@ -121,7 +128,8 @@ def _objective(plan: Plan, paint: Paint) -> list[str]:
     modelled = ", ".join(v.name for role in ("observed", "latent") for v in spec.of_role(role))
     given = ", ".join(v.name for v in spec.of_role("given"))
     meaning = OBJECTIVES.get(plan.objective, plan.objective)
-    meaning = "the log-likelihood: nothing is latent" if not plan.latents else meaning
+    if not plan.latents:
+        meaning = "the log-likelihood, exact" if plan.structures else "the log-likelihood: nothing is latent"
     rows = [paint("objective", "bold"), *_indented(plan.formula, 2), f"  {meaning}"]
     if plan.sampled:
         rows.append(f"  {plan.samples} draw{'s' if plan.samples > 1 else ''} per example of {', '.join(plan.sampled)}")
@@ -139,8 +147,8 @@ def _latents(plan: Plan, paint: Paint) -> list[str]:
             "yes" if p.exact else ("no, biased" if p.biased else "no, unbiased"),
             p.guide if p.guide != "none" else "-",
             p.kl if p.kl != "none" else "-",
-            amount(p.cost.flops, 1000, ("", "k", "M", "G", "T", "P", "E")),
-            amount(p.cost.bytes, 1024, ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")),
+            amount(p.cost.flops, 1000, FLOPS),
+            amount(p.cost.bytes, 1024, BYTES),
         )
         for p in plan.latents
     ]
@@ -158,8 +166,12 @@ def _reasons(plan: Plan, paint: Paint) -> list[str]:
         for strategy, reason in p.declined:
             rows += _indented(f"not {strategy}: {reason}", 4)
     for e in plan.eliminations:
-        along = f" along {e.chain}, order {e.order}" if e.chain else ""
+        along = f" along {e.chain}" + (f", order {e.order}" if e.order else "") if e.chain else ""
         rows += _indented(f"summed together{along}: {', '.join(e.latents)}", 2)
+    for s in plan.structures:
+        rows += _indented(f"{s.part or 'the structure'} behind {s.name}: summed exactly, {s.algorithm}", 2)
+        cost = f"{amount(s.cost.flops, 1000, FLOPS)} flops, {amount(s.cost.bytes, 1024, BYTES)}"
+        rows += _indented(cost, 4)
     return rows
 
 

@@ -35,12 +35,13 @@ def chain_sum(elimination, component: list[str], factors: list[Factor]) -> Value
     """log Σ over all sites of the component's latents."""
     low = elimination.low
     plate = next(p for p in low.order.sort(elimination.plates(component[0])) if low.spec.plate(p).ordered)
-    factors = _without_local_latents(elimination, component, factors)
+    read_back = {shift_axis(a, -lag_of(a)) for f in factors for a in f.axes if lag_of(a)}
+    factors = without_local_latents(elimination, component, factors, read_back)
     interface = _interface(low, plate, component, factors)
     moves = [f for f in factors if _leaves(f, interface)]
     stays = [f for f in factors if not _leaves(f, interface)]
     lead = _lead(low, factors, plate, component)
-    potentials = _potentials(elimination, interface, stays, lead)
+    potentials = potentials_of(elimination, interface, stays, lead)
     start = _start(low, interface, factors, stays)
     moves = [_led_first(f, lead, plate) for f in moves]
     message, steps, operands = _steps(elimination, interface, moves, lead)
@@ -49,9 +50,10 @@ def chain_sum(elimination, component: list[str], factors: list[Factor]) -> Value
     return _call(elimination, lead, plate, start, operands, potentials, steps, openings, normalized)
 
 
-def _without_local_latents(elimination, component: list[str], factors: list[Factor]) -> list[Factor]:
-    """Sums out, at every site at once, the latents that no other site reads."""
-    read_back = {shift_axis(a, -lag_of(a)) for f in factors for a in f.axes if lag_of(a)}
+def without_local_latents(
+    elimination, component: list[str], factors: list[Factor], read_back: set[str]
+) -> list[Factor]:
+    """Sums out, at every site at once, the latents that no other site reads: all but `read_back`."""
     local = [a for a in component if a not in read_back]
     for group in elimination.components(local, factors):
         touched = [f for f in factors if elimination.touches(f, group)]
@@ -110,7 +112,7 @@ def _lead(low, factors: list[Factor], plate: str, component: list[str]) -> tuple
     return low.order.sort(axes | {"B"})
 
 
-def _potentials(elimination, interface: Interface, stays: list[Factor], lead: tuple[str, ...]) -> Value:
+def potentials_of(elimination, interface: Interface, stays: list[Factor], lead: tuple[str, ...]) -> Value:
     """Everything that a site's own state decides, (lead, T, state), 0 where sites do not count."""
     low = elimination.low
     full = (*lead, interface.plate, *interface.after)

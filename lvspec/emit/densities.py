@@ -18,7 +18,13 @@ from lvspec.emit.value import ATOM, SUM, Value, align, event_to_axis, join_draws
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Apply, Call, Dist, Expr
 
-SNAKE = {"StudentT": "student_t", "LogNormal": "log_normal", "OneHotCategorical": "one_hot_categorical"}
+SNAKE = {
+    "StudentT": "student_t",
+    "LogNormal": "log_normal",
+    "OneHotCategorical": "one_hot_categorical",
+    "LinearChain": "linear_chain",
+    "SemiMarkov": "semi_markov",
+}
 
 
 LONG = 60  # characters of an argument from which on it gets a name of its own

@@ -10,9 +10,10 @@ Obermeyer et al. 2019, "Tensor variable elimination for plated factor graphs".
 
 from __future__ import annotations
 
-from lvspec.emit.chains import chain_sum
+from lvspec.emit.chains import chain_sum, without_local_latents
 from lvspec.emit.factors import Factor, bindings, masked, reduce_plates
 from lvspec.emit.lower import Lowering
+from lvspec.emit.structures import is_structured, structure_sum
 from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws, lag_of, latent_of, shift_axis
 from lvspec.errors import InternalError
 
@@ -71,7 +72,11 @@ class Elimination:
         own_plates = set(self.plates(component[0]))
         keep = own_plates | {p for f in factors for p in self.held(f.axes, component)}
         factors = [self.within(f, keep) for f in factors]
-        if any(lag_of(a) and shift_axis(a, -lag_of(a)) in component for f in factors for a in f.axes):
+        structured = next((a for a in component if is_structured(low, a)), None)
+        if structured is not None:
+            factors = without_local_latents(self, component, factors, {structured})
+            value = structure_sum(self, structured, factors)
+        elif any(lag_of(a) and shift_axis(a, -lag_of(a)) in component for f in factors for a in f.axes):
             value = chain_sum(self, component, factors)
         else:
             value = self.contraction(component, [masked(self.low, self.settled(f), f.observed_mask) for f in factors])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lvspec.emit.eliminate import Elimination, collapsed_axes
-from lvspec.emit.factors import factors_of
 from lvspec.emit.program import Program
+from lvspec.emit.structures import log_factors
 from lvspec.ir.plan import Plan
 
 
@@ -13,7 +13,7 @@ def log_marginal(plan: Plan, imports: set[str], collapsed: list[str]) -> list[st
     program = Program(plan, imports, set(collapsed), ("batch", "tilt", "semiring"))
     low, scope = program.low, program.scope
     factors = [
-        f for v in plan.spec.variables if v.role == "observed" or v.name in collapsed for f in factors_of(low, v)
+        f for v in plan.spec.variables if v.role == "observed" or v.name in collapsed for f in log_factors(low, v)
     ]
     total = Elimination(low).run(factors, collapsed_axes(low, collapsed))
     scope.line(f"return {total.code}", scope.shape_comment(total))

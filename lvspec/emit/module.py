@@ -10,6 +10,7 @@ from lvspec.emit.marginal import log_marginal
 from lvspec.emit.objective import forward_body, weights_body
 from lvspec.emit.posterior import latent_sizes, posterior_body, zero_tilts
 from lvspec.emit.sampling import sample_body
+from lvspec.emit.structures import parts_body
 from lvspec.emit.text import wrap
 from lvspec.ir.plan import Plan
 
@@ -104,16 +105,28 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
         *wrap(f"return self.log_marginal(batch, {known})", 2),
     ]
     methods = [marginal, forward, log_prob]
-    if finite:
-        imports.add("exact_posterior")
-        methods.append(
-            [
-                "    def posterior(self, batch: dict) -> dict:",
-                '        """p(z | x) of each latent: marginals, joint mode, exact samples, entropy."""',
-                "        batch = self.prepare(batch)",
-                *zero_tilts(plan, imports),
-                *wrap(f"tilts |= {known}", 2),
-                "        return exact_posterior(lambda tilt, semiring: self.log_marginal(batch, tilt, semiring), tilts)",
-            ]
-        )
+    parts = parts_body(plan, imports)
+    if finite or parts:
+        methods.append(_exact_posterior(plan, imports, known if finite else "", parts))
     return methods
+
+
+def _exact_posterior(plan: Plan, imports: set[str], known: str, parts: list[str]) -> list[str]:
+    """`posterior`: of summed latents by tilts, of hidden structures by their own programs."""
+    asked = "marginals, joint mode, exact samples, entropy"
+    rows = [
+        "    def posterior(self, batch: dict) -> dict:",
+        f'        """p(z | x) of each latent: {asked}."""' if known else f'        """p(structure | x): {asked}."""',
+        "        batch = self.prepare(batch)",
+        *parts,
+    ]
+    if not known:
+        return [*rows, "        return parts"]
+    imports.add("exact_posterior")
+    code = "exact_posterior(lambda tilt, semiring: self.log_marginal(batch, tilt, semiring), tilts)"
+    return [
+        *rows,
+        *zero_tilts(plan, imports),
+        *wrap(f"tilts |= {known}", 2),
+        *wrap(f"return {code} | parts" if parts else f"return {code}", 2),
+    ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from lvspec.emit.densities import lower_term, snake, unfused
 from lvspec.emit.guide import extent_code, full_arguments
 from lvspec.emit.program import Program
+from lvspec.emit.structures import structure_draw
 from lvspec.emit.text import WIDTH, wrap
 from lvspec.emit.value import ATOM, Value
 from lvspec.ir.distributions import FAMILIES
@@ -17,6 +18,7 @@ from lvspec.ir.expr import Lag, Stretch, VariableRef, walk
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader, bodies
 from lvspec.ir.spec import Spec, Variable
+from lvspec.ir.structures import structure_of
 
 DEFAULT_LENGTH = 64  # sites of a ragged plate whose length nobody says
 
@@ -116,6 +118,8 @@ def _conditional(program: Program, variable: Variable) -> Value:
     """A draw from p(variable | parents) at all sites at once."""
     low = program.low
     axes = low.order.sort({*(() if variable.outside_batch else ("B",)), *variable.plates})
+    if structure_of(variable):
+        return Value(structure_draw(low, variable, axes), axes, integer=True)
 
     def draw(clause) -> Value:
         term = unfused(low, lower_term(low, clause.body, variable.name))

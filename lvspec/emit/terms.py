@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from lvspec.emit.densities import analytic_kl, lower_term, unfused
 from lvspec.emit.eliminate import Elimination, collapsed_axes
-from lvspec.emit.factors import Factor, bindings, factor_at, factors_of, mask_of, reduce_plates
+from lvspec.emit.factors import Factor, bindings, factor_at, mask_of, reduce_plates
 from lvspec.emit.guide import at_bound, bound_term, extent_code, given_values, write_guide
 from lvspec.emit.program import Program
+from lvspec.emit.structures import log_factors
 from lvspec.emit.value import ATOM, PRODUCT, SUM, Value, align, axis_of, join_draws, lag_of, latent_of, shift_axis
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader
+from lvspec.ir.structures import structure_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Terms:
         costs, collapsed = [], []
         for variable in self.plan.spec.variables:
             if variable.role == "observed" or variable.name in self.collapsed:
-                for factor in factors_of(self.low, variable):
+                for factor in log_factors(self.low, variable):
                     if self.reads_collapsed(factor):
                         collapsed.append(factor)
                     else:
@@ -76,7 +78,7 @@ class Terms:
                 found, moved = self.divergence(variable)
                 costs.extend(found)
                 collapsed.extend(moved)
-        if collapsed:
+        if self.collapsed and (collapsed or any(structure_of(self.plan.spec.variable(n)) for n in self.collapsed)):
             sizes = ", ".join(
                 f"{n}={self.low.size(self.plan.spec.variable(n).type.support.cardinality)}" for n in self.collapsed
             )

@@ -13,7 +13,6 @@ from lvspec.ir.expr import Expr, Number
 from lvspec.ir.types import Type
 
 AXES = {"scalar": 0, "vector": 1, "square": 2}
-_ANY_SHAPE = ("spans", "rules", "stop", "attach")  # of structured families: axes of their own
 
 
 def read_arguments(family: Family, node: S.Application, ctx: Context) -> tuple[tuple[str, Expr], ...]:
@@ -140,7 +139,7 @@ def _check(family: Family, argument: Argument, value: Expr, text: str, ctx: Cont
             label=supports.show(value.type),
             help=mend,
         )
-    if argument.name in _ANY_SHAPE:
+    if family.event == "structure":  # axes that must agree with one another: see front/structures.py
         return
     axes = AXES[argument.axes]
     if len(value.type.shape) < axes:

@@ -17,6 +17,7 @@ from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Apply, At, Call, Choice, Dist, Here, Lag, ParamRef, PlateIndex, SizeRef, Stretch, VariableRef
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.spec import Variable
+from lvspec.ir.structures import structure_of
 from lvspec.ir.types import Type
 
 MAX_ENTRIES = 1_000
@@ -207,7 +208,9 @@ def _unused_latents(declared: Declarations, variables: tuple[Variable, ...], pro
             break
         read |= more
     for variable in variables:
-        if variable.role == "latent" and variable.name not in read:
+        # labels of a conditional model are predicted, not read
+        labels = structure_of(variable) is not None
+        if variable.role == "latent" and variable.name not in read and not labels:
             problems.warning(
                 "unused-latent",
                 variable.span,

@@ -10,11 +10,13 @@ from lvspec.front.context import UNKNOWN, Context, broken, unknown
 from lvspec.front.dims import to_dim
 from lvspec.front.expressions import elaborate
 from lvspec.front.names import check_name, did_you_mean
+from lvspec.front.structures import check_axes, state_size
 from lvspec.ir import types as T
 from lvspec.ir.dims import Shape
 from lvspec.ir.distributions import FAMILIES, Family
 from lvspec.ir.expr import Binding, Call, Choice, Dist, Expr, Number
 from lvspec.ir.functions import FUNCTIONS
+from lvspec.ir.structures import STRUCTURES
 from lvspec.ir.types import Support, Type
 
 FLOWS = ("planar", "radial", "iaf", "maf", "affine", "coupling")
@@ -76,6 +78,8 @@ def distribution(value: S.Value, ctx: Context, over: str | None = None) -> Dist 
     if family is None or not isinstance(node, S.Application):
         return None
     arguments = read_arguments(family, node, ctx)
+    if family.name in STRUCTURES:
+        check_axes(family.name, arguments, ctx)
     kind = _variate(family, arguments, copies, ctx, node.span)
     through = _through(value, kind, ctx)
     if value.parts and family.event != "structure":
@@ -161,10 +165,8 @@ def _batch_shape(family: Family, arguments: tuple[tuple[str, Expr], ...], ctx: C
 
 def _structured(family: Family, arguments: dict[str, Expr], copies: Shape) -> Type:
     """One site of a structure: a state of a chain, a token of a yield; trees as wholes."""
-    source = {"LinearChain": "unary", "SemiMarkov": "unary", "PCFG": "terminals", "DMV": "root"}.get(family.name)
-    if source in arguments and arguments[source].type.shape:
-        return Type(copies, Support("integer", arguments[source].type.shape[-1]))
-    return Type(copies, T.STRUCTURE)
+    size = state_size(family.name, arguments) if family.name in STRUCTURES else None
+    return Type(copies, T.STRUCTURE if size is None else Support("integer", size))
 
 
 def _pointer(arguments: dict[str, Expr]) -> tuple[Shape, Support]:

@@ -128,35 +128,12 @@ FAMILIES: dict[str, Family] = {
         Family("TruncatedGeometric", (Argument("gamma", T.UNIT), Argument("max", T.COUNT)), T.COUNT, engine=False),
         Family("Delta", (Argument("value"),), T.REAL, engine=False),
         Family("Pointer", (Argument("weights", T.NONNEGATIVE), Argument("values", T.COUNT)), T.COUNT, engine=False),
-        Family(
-            "LinearChain",
-            (Argument("unary", axes="vector"), Argument("pairwise", axes="square")),
-            T.STRUCTURE,
-            "structure",
-            engine=False,
-        ),
-        Family(
-            "SemiMarkov",
-            (Argument("unary", axes="vector"), Argument("pairwise", axes="square"), Argument("length", axes="vector")),
-            T.STRUCTURE,
-            "structure",
-            engine=False,
-        ),
+        # over a plate: their axes are in ir/structures.py
+        Family("LinearChain", (Argument("unary"), Argument("pairwise")), T.STRUCTURE, "structure"),
+        Family("SemiMarkov", (Argument("start"), Argument("transition"), Argument("length")), T.STRUCTURE, "structure"),
+        Family("PCFG", (Argument("root"), Argument("rules"), Argument("terminals")), T.STRUCTURE, "structure"),
+        Family("DMV", (Argument("root"), Argument("stop"), Argument("attach")), T.STRUCTURE, "structure"),
         Family("TreeCRF", (Argument("spans"),), T.STRUCTURE, "structure", engine=False),
-        Family(
-            "PCFG",
-            (Argument("root", axes="vector"), Argument("rules"), Argument("terminals", axes="square")),
-            T.STRUCTURE,
-            "structure",
-            engine=False,
-        ),
-        Family(
-            "DMV",
-            (Argument("root", axes="vector"), Argument("stop"), Argument("attach")),
-            T.STRUCTURE,
-            "structure",
-            engine=False,
-        ),
         Family("DependencyCRF", (Argument("arcs", axes="square"),), T.STRUCTURE, "structure", engine=False),
     )
 }

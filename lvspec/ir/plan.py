@@ -53,6 +53,18 @@ class Elimination:
 
 
 @dataclass(frozen=True)
+class Summed:
+    """An observed variable that is drawn as one structure, whose hidden part is summed by the structure's own
+    algorithm. part: the hidden part's name, where the spec gives one."""
+
+    name: str
+    family: str
+    part: str | None
+    algorithm: str
+    cost: Cost
+
+
+@dataclass(frozen=True)
 class Plan:
     """A spec with its inference.
 
@@ -77,6 +89,7 @@ class Plan:
     nominal: tuple[str, ...]
     # fixed plates whose sites are written out one by one, because something reads them together
     unrolled: tuple[str, ...] = ()
+    structures: tuple[Summed, ...] = ()  # observed variables over whole plates
 
     def latent(self, name: str) -> LatentPlan:
         return next(p for p in self.latents if p.name == name)

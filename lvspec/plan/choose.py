@@ -9,14 +9,16 @@ from __future__ import annotations
 from lvspec.errors import Diagnostic, SpecError
 from lvspec.ir.distributions import ANALYTIC_KL
 from lvspec.ir.expr import Dist
-from lvspec.ir.plan import Elimination, LatentPlan, Plan
+from lvspec.ir.plan import Elimination, LatentPlan, Plan, Summed
 from lvspec.ir.spec import Network, Spec, Variable
+from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.components import find
 from lvspec.plan.derive import derive_guide
 from lvspec.plan.engines import parts_without_engine
 from lvspec.plan.formula import formula
 from lvspec.plan.model import DEFAULT_SAMPLES, Model, study, unrolled_by, without_engine
+from lvspec.plan.price import price_structure
 from lvspec.plan.strategies import NAMES, STRATEGIES
 
 
@@ -157,7 +159,14 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
         sizes=tuple(sorted(model.sizes.items())),
         nominal=model.nominal,
         unrolled=unrolled_by(model, summed),
+        structures=tuple(_summed(model, v) for v in spec.of_role("observed") if structure_of(v)),
     )
+
+
+def _summed(model: Model, variable: Variable) -> Summed:
+    body, structure = variable.general.body, structure_of(variable)
+    part = body.parts[0] if body.parts else None
+    return Summed(variable.name, body.family, part, structure.algorithm, price_structure(model, variable))
 
 
 def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...], tuple[Network, ...]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir.plan import Cost
+from lvspec.ir.structures import structure_of
 from lvspec.plan.graph import connected, lagged_plates
 from lvspec.plan.model import Model, finite_reason, reach_reason, unrolled_by, without_engine
 from lvspec.plan.price import price_sum
@@ -60,9 +61,16 @@ def _barred(model: Model, variable) -> str | None:
 
 def _component(model: Model, names: tuple[str, ...]) -> Component:
     unrolled = unrolled_by(model, set(names))
-    chain = next((p for n in names for p in lagged_plates(model.graph, n)), None)
+    over = [_structured_plate(model, n) for n in names]
+    chain = next((p for n, o in zip(names, over, strict=True) for p in (o, *lagged_plates(model.graph, n)) if p), None)
     order = max((r.lag for n in names for _, r in model.readers_of(n)), default=0)
     return Component(names, chain, order, unrolled, price_sum(model, names, unrolled))
+
+
+def _structured_plate(model: Model, name: str) -> str | None:
+    """The plate over which the latent is one structure."""
+    variable = model.spec.variable(name)
+    return variable.general.body.over if structure_of(variable) else None
 
 
 def _tangled(model: Model, component: Component) -> str | None:
@@ -72,6 +80,12 @@ def _tangled(model: Model, component: Component) -> str | None:
         for b in component.latents:
             if not (plates[a] <= plates[b] or plates[b] <= plates[a]):
                 return f"{a} and {b} live on plates that cross ({', '.join(sorted(plates[a] ^ plates[b]))}), so their sum does not split"
+    structured = [n for n in component.latents if _structured_plate(model, n)]
+    for name in structured:
+        if any(lagged_plates(model.graph, n) for n in component.latents):
+            return f"a factor reads an earlier site beside the structure {name}: no engine yet"
+        if len(structured) > 1:
+            return f"{' and '.join(structured)} are structures in one sum: no engine yet"
     for name in component.latents:
         lagged = lagged_plates(model.graph, name)
         if len(set(lagged)) > 1:

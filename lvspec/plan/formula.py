@@ -5,6 +5,7 @@ from __future__ import annotations
 from lvspec.ir.plan import LatentPlan
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Spec
+from lvspec.ir.structures import structure_of
 
 
 def formula(spec: Spec, latents: tuple[LatentPlan, ...]) -> str:
@@ -14,8 +15,11 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...]) -> str:
     bar = f" | {given}" if given else ""
     collapsed = [p.name for p in latents if p.treatment == "collapsed"]
     guided = [p for p in latents if p.treatment != "collapsed"]
+    parts = [b.parts[0] for v in spec.of_role("observed") if structure_of(v) and (b := v.general.body).parts]
     if not latents:
-        return f"log p({x}{bar})"
+        return f"log Σ_{{{', '.join(parts)}}} p({', '.join([x, *parts])}{bar})" if parts else f"log p({x}{bar})"
+    if not x and not guided:
+        return f"log p({', '.join(collapsed)}{bar}), summed over what the batch does not give of {', '.join(collapsed)}"
     if not guided:
         return f"log Σ_{{{', '.join(collapsed)}}} p({', '.join([x, *collapsed])}{bar})"
     z = ", ".join(p.name for p in guided)

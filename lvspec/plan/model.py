@@ -10,6 +10,7 @@ from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Choice, Dist
 from lvspec.ir.reads import LAG, OVER, WIDE, Read
 from lvspec.ir.spec import Override, Spec, Variable
+from lvspec.ir.structures import structure_of
 from lvspec.plan.graph import dependency_graph, guide_reads, lagged_plates, readers_of, reads_of
 
 BUDGET_FLOPS = 1e12  # multiply-adds of one step: about ten seconds on one core
@@ -85,11 +86,34 @@ def without_engine(model: Model, variable: Variable) -> str | None:
             if body.through:
                 return f"a flow (`through {body.through[0][0]}`) has no engine yet"
             if body.over or body.parts:
-                return "a structured distribution has no engine yet"
+                reason = structure_reason(model, variable)
+                if reason:
+                    return reason
     for plate in variable.plates:
         kind = model.spec.plate(plate).kind
         if kind in ("segments", "latent_length"):
             return f"plate {plate} ({kind.replace('_', ' ')}) has no engine yet"
+    return None
+
+
+def structure_reason(model: Model, variable: Variable) -> str | None:
+    """Why a distribution over structures cannot be summed as one, or None."""
+    body, structure = variable.general.body, structure_of(variable)
+    if structure is None:
+        return f"{body.family} over a plate has no engine yet"
+    if model.spec.plate(body.over).kind != "sequence":
+        return f"{body.family} runs over an ordered plate, and {body.over} is a {model.spec.plate(body.over).kind}"
+    if structure.value == "yield" and variable.role != "observed":
+        return f"{body.family} is summed where its yield {variable.name} is observed; a latent yield has no engine yet"
+    if variable.plates[-1] != body.over:
+        return f"{body.family} runs over the last of the plates of {variable.name}"
+    if variable.initial or body.copies:
+        return f"{body.family} over {body.over} is one clause, without copies"
+    if model.guide_of(variable.name) is not None:
+        return f"a guide over structures (q({variable.name})) has no engine yet"
+    for name, argument in body.arguments:
+        if body.over in argument.type.plates and name not in structure.along:
+            return f"`{name}` of {body.family} is the same at every site of {body.over}"
     return None
 
 

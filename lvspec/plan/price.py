@@ -12,6 +12,7 @@ from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex,
 from lvspec.ir.plan import Cost
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Variable
+from lvspec.ir.structures import structure_of
 from lvspec.plan.model import Model
 
 FLOAT = 4  # bytes
@@ -158,7 +159,25 @@ def price_sum(model: Model, component: tuple[str, ...], unrolled: tuple[str, ...
     work = _chain_step(pricer, latents) if any("@" in a for a in latents) else _elimination(pricer, scopes, latents)
     widest = max((prod(float(pricer.length(a)) for a in s) for s in scopes), default=1.0)
     extent = pricer.extent(outer)
+    for name in component:
+        cost = price_structure(model, model.spec.variable(name))
+        pricer.flops += cost.flops
+        pricer.bytes += cost.bytes
     return Cost(pricer.flops + TRAINING * extent * work, pricer.bytes + FLOAT * extent * widest)
+
+
+def price_structure(model: Model, variable: Variable) -> Cost:
+    """The algorithm of a distribution over structures, where the variable has one: for all examples."""
+    structure = structure_of(variable)
+    if structure is None:
+        return Cost(0.0, 0.0)
+    body = variable.general.body
+    numbers = {"T": float(model.extent(body.over))}
+    for name, value in body.arguments:
+        for letter, size in zip(structure.axes_of(name), value.type.shape, strict=True):
+            numbers[letter] = float(size.evaluate(model.sizes))
+    rows = prod(model.extent(p) for p in variable.plates if p != body.over) * model.sizes["B"]
+    return Cost(TRAINING * rows * structure.work(numbers), FLOAT * rows * structure.cells(numbers))
 
 
 def _latent(axis: str) -> str:

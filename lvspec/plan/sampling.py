@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Dist
+from lvspec.ir.structures import structure_of
 from lvspec.plan.model import Model
 
 
 def guide_reason(model: Model, latent) -> str | None:
     """Why q(latent) cannot be drawn from, or None; without a written guide one is derived."""
+    if structure_of(latent):
+        return f"{latent.name} is drawn as one structure: a guide over structures has no engine yet"
     guide = model.guide_of(latent.name)
     if guide is None:
         if latent.outside_batch:

@@ -91,6 +91,7 @@ from lvspec.runtime.draws import (
 from lvspec.runtime.importance import ImportanceEstimate, TablePosterior, importance, table_posterior
 from lvspec.runtime.kalman import GaussianChain
 from lvspec.runtime.kalman_posterior import GaussianChainPosterior
+from lvspec.runtime.labels import linear_chain_draw, linear_chain_log_prob, linear_chain_sum, no_draw
 from lvspec.runtime.multivariate_normal import (
     cholesky,
     diagonal_covariance,
@@ -124,6 +125,7 @@ from lvspec.runtime.shape import (
     batch_rows,
     bernoulli_table,
     categorical_shared,
+    complete_rows,
     concat,
     evidence,
     expectation,
@@ -206,6 +208,7 @@ __all__ = [
     "categorical_shared",
     "chain",
     "cholesky",
+    "complete_rows",
     "concat",
     "contract",
     "cyclical",
@@ -259,11 +262,15 @@ __all__ = [
     "masked_prod",
     "masked_softmax",
     "masked_sum",
+    "linear_chain_draw",
+    "linear_chain_log_prob",
+    "linear_chain_sum",
     "merge_lead",
     "merge_semiring",
     "multivariate_normal_draw",
     "multivariate_normal_log_prob",
     "multivariate_normal_noise",
+    "no_draw",
     "normal_draw",
     "normal_entropy",
     "normal_kl",

@@ -91,6 +91,11 @@ def observed_sites(batch: dict, plates: dict[str, tuple[str, ...]]) -> dict:
     return batch
 
 
+def complete_rows(batch: dict, name: str, plate: str) -> Tensor:
+    """Where every site of `plate` has its value of the variable: (B, ...), the plate's axis gone."""
+    return (batch[f"{name}.mask"] == batch[f"{plate}.mask"]).all(-1)
+
+
 def fill_missing(batch: dict, *names: str, latents: dict[str, int]) -> dict:
     """What is not observed is zero from here on: fill values are never read.
 

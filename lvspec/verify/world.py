@@ -18,11 +18,13 @@ from lvspec.ir import expr as E
 from lvspec.ir.dims import Shape
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Clause, Network, Spec, Variable
+from lvspec.ir.structures import structure_of
 from lvspec.verify.densities import log_density
 from lvspec.verify.divergences import divergence
 from lvspec.verify.evaluate import Names, Sites, bind, evaluate
 from lvspec.verify.memory import Memory, Site
 from lvspec.verify.stretch import Begin, Value, number
+from lvspec.verify.structured import structure_log_prob
 from lvspec.verify.transport import transport
 
 SAMPLE: Site = ("number of the sample", ())
@@ -197,10 +199,23 @@ class World:
         return body.then if bool(number(evaluate(body.condition, self, sites, names)) > 0.5) else body.otherwise
 
     def _log(self, variable: Variable, at: tuple[int, ...]) -> Tensor:
+        if structure_of(variable) is not None:
+            return self._log_structure(variable, at)
         sites = dict(zip(variable.plates, at, strict=True))
         family, arguments = self.density(variable, at)
         shape = self.shape(variable.type.shape, sites)
         return log_density(family, arguments, number(self.value(variable.name, at)), shape)
+
+    def _log_structure(self, variable: Variable, at: tuple[int, ...]) -> Tensor:
+        """log p of a whole plate's values, counted at its first site and nowhere else."""
+        body = variable.general.body
+        if at[-1] > 0:
+            return torch.zeros((), dtype=torch.float64)
+        plates = dict(zip(variable.plates, at, strict=True))
+        sites = [(*at[:-1], i) for i in range(self.extent(body.over, plates))]
+        rows = [self.density(variable, site)[1] for site in sites]
+        values = [int(self.value(variable.name, site)) for site in sites]
+        return structure_log_prob(body.family, values, rows)
 
     def log_p(self, name: str, at: tuple[int, ...]) -> Tensor:
         """log p of one site given its parents."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, over_budget
 from lvspec.plan.model import finite_reason, is_chain, without_engine
 
@@ -28,6 +29,9 @@ def consider(view: View, latent) -> Claim | Declined:
     reason = over_budget(model, component.cost)
     if reason:
         return Declined(reason)
+    structures = [s for n in component.latents if (s := structure_of(model.spec.variable(n)))]
+    if structures:
+        return Claim("collapsed", True, f"{structures[0].algorithm}, along {component.chain}", component.cost)
     order = f"order-{component.order} " if component.order > 1 else ""
     count = f"{len(component.latents)} latents" if len(component.latents) > 1 else f"{model.cardinality(name)} states"
     why = f"{order}chain along {component.chain} ({count}): exact by one pass over the sites"

@@ -1,0 +1,132 @@
+"""Distributions over structures: one call of the runtime for a whole plate.
+
+labels    log Σ_z p(z) Π_t exp f_t(z_t)      linear_chain_sum(f, mask, unary, pairwise)
+yield     log Σ_tree p(x, tree)              pcfg_log_prob(x, mask, root, rules, terminals)
+"""
+
+from __future__ import annotations
+
+from lvspec.emit.chains import Interface, potentials_of
+from lvspec.emit.densities import lower_term, snake
+from lvspec.emit.factors import Factor, factors_of
+from lvspec.emit.lower import Lowering
+from lvspec.emit.program import Program
+from lvspec.emit.value import ATOM, Value, align, join_draws, latent_of, shift_axis, spelled
+from lvspec.ir.plan import Plan
+from lvspec.ir.reads import Reader
+from lvspec.ir.spec import Variable
+from lvspec.ir.structures import structure_of
+
+
+def is_structured(low: Lowering, axis: str) -> bool:
+    return structure_of(low.spec.variable(latent_of(axis))) is not None
+
+
+def arguments_of(low: Lowering, variable: Variable) -> dict[str, Value]:
+    """The arguments, with `where` bindings in force."""
+    term = low.with_bindings(variable.general, lambda c: lower_term(low, c.body, variable.name))
+    names = [name for name, _ in variable.general.body.arguments]
+    return {n: _named(low, f"{n}_{variable.name}", v) for n, v in zip(names, term.arguments, strict=True)}
+
+
+def _named(low: Lowering, name: str, value: Value) -> Value:
+    plain = value.code.isidentifier() or value.code.startswith("self.") and value.code[5:].isidentifier()
+    return value if plain else low.scope.assign(name, value)
+
+
+def spelled_arguments(variable: Variable, arguments: dict[str, Value], lead: tuple[str, ...]) -> list[str]:
+    """As the runtime takes them: with every leading axis where they vary over one, bare where they do not."""
+    structure, plate = structure_of(variable), variable.general.body.over
+    rows = []
+    for name, value in arguments.items():
+        axes = (*lead, plate) if name in structure.along else lead
+        rows.append(spelled(value, axes) if value.axes else value.code)
+    return rows
+
+
+def leading(low: Lowering, variable: Variable, values: list[Value], but: set[str]) -> tuple[str, ...]:
+    """What whole structures differ over: the batch, draws, outer plates, latents that are summed later."""
+    axes = {a for v in values for a in v.axes} | {"B", *variable.plates}
+    return low.order.sort(axes - but - {variable.general.body.over})
+
+
+def mask_code(low: Lowering, plate: str, lead: tuple[str, ...]) -> str:
+    within = low.spec.plate(plate).within
+    return align(Value(low.mask(plate), ("B", *((within,) if within else ()), plate)), (*lead, plate)).code
+
+
+def log_factors(low: Lowering, variable: Variable) -> list[Factor]:
+    """The log-factors of a random variable: those of its sites, or one for a whole structure. A latent structure
+    has none of its own: its sum takes all that reads it (structure_sum)."""
+    if structure_of(variable) is None:
+        return factors_of(low, variable)
+    return [structure_factor(low, variable)] if variable.role == "observed" else []
+
+
+# ---------------------------------------------------------------- a latent state at each site
+def structure_sum(elimination, axis: str, factors: list[Factor]) -> Value:
+    """log Σ over all labellings, of p(labels) times what reads them."""
+    low = elimination.low
+    variable = low.spec.variable(latent_of(axis))
+    plate = variable.general.body.over
+    arguments = arguments_of(low, variable)
+    values = [*arguments.values(), *(f.value for f in factors)]
+    lead = leading(low, variable, values, {axis})
+    interface = Interface(plate, {axis: 1}, (axis,), (shift_axis(axis, 1),))
+    potentials = potentials_of(elimination, interface, factors, lead)
+    operands = [potentials.code, mask_code(low, plate, lead), *spelled_arguments(variable, arguments, lead)]
+    function = low.scope.use(f"{snake(variable.general.body.family)}_sum")
+    low.scope.comment(f"{structure_of(variable).algorithm}, along {plate}")
+    code = f"{function}({', '.join(operands)}, semiring={elimination.semiring})"
+    return Value(code, lead, draws=join_draws(potentials, *arguments.values()))
+
+
+# ---------------------------------------------------------------- an observed yield
+def structure_factor(low: Lowering, variable: Variable) -> Factor:
+    """log p(x) of a whole plate: rows with a missing symbol count nothing."""
+    arguments = arguments_of(low, variable)
+    target = low.root(variable.name)
+    lead = leading(low, variable, list(arguments.values()), set())
+    value = Value(
+        _call(low, variable, "log_prob", target, arguments, lead), lead, draws=join_draws(*arguments.values())
+    )
+    value = low.scope.assign(f"log_p_{variable.name}", value)
+    plate = variable.general.body.over
+    rows = tuple(a for a in ("B", *variable.plates) if a != plate)
+    complete = Value(f'{low.scope.use("complete_rows")}(batch, "{variable.name}", "{plate}")', rows)
+    code = f"{low.scope.use('real_sites')}({value.code}, {align(complete, lead, 0).code})"
+    return Factor(variable.name, low.scope.assign(f"log_p_{variable.name}_rows", value.with_(code=code)))
+
+
+def _call(low: Lowering, variable: Variable, what: str, target: Value, arguments, lead: tuple[str, ...]) -> str:
+    plate = variable.general.body.over
+    operands = [align(target, (*lead, plate), 0).code, mask_code(low, plate, lead)]
+    operands += spelled_arguments(variable, arguments, lead)
+    return f"{low.scope.use(f'{snake(variable.general.body.family)}_{what}')}({', '.join(operands)})"
+
+
+def structure_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> str:
+    """A draw of labels given how many sites there are; a yield's length is part of the draw, and has to be given."""
+    plate, family = variable.general.body.over, variable.general.body.family
+    if structure_of(variable).value == "yield":
+        return f'{low.scope.use("no_draw")}("{variable.name}", "{family}")'
+    lead = tuple(a for a in axes if a != plate)
+    operands = [mask_code(low, plate, lead), *spelled_arguments(variable, arguments_of(low, variable), lead)]
+    return f"{low.scope.use(f'{snake(family)}_draw')}({', '.join(operands)})"
+
+
+def parts_body(plan: Plan, imports: set[str]) -> list[str]:
+    """`{"tree": pcfg_parts(x, ...)}`: what is asked of hidden parts whose arguments no latent changes."""
+    program = Program(plan, imports, set(), ("batch",))
+    low, items, reader = program.low, [], Reader(plan.spec)
+    for summed in plan.structures:
+        variable = plan.spec.variable(summed.name)
+        latent = any(plan.spec.variable(r.name).role == "latent" for r in reader.of_variable(variable))
+        if summed.part is None or latent:
+            continue
+        arguments = arguments_of(low, variable)
+        lead = leading(low, variable, list(arguments.values()), set())
+        code = _call(low, variable, "parts", low.root(variable.name), arguments, lead)
+        items.append(f'"{summed.part}": {low.scope.assign(summed.part, Value(code, binds=ATOM)).code}')
+    program.scope.line(f"parts = {{{', '.join(items)}}}")
+    return program.text() if items else []

@@ -1,0 +1,77 @@
+"""Distributions over structures, as data: what the variable over the plate holds, and what its algorithm costs.
+
+labels: a state at each site, which other variables may read; p(z) ∝ exp(its scores), given the number of sites.
+yield: the symbols at the leaves of a hidden tree, or of a tree whose nodes they are; the trees are summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from lvspec.ir.expr import Dist
+from lvspec.ir.spec import Variable
+
+Numbers = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """axes: the axes of each argument at one site, by letters that must agree over the arguments.
+    state: the letter of how many values the variable has. along: arguments that may differ from site to site.
+    algorithm: how it is summed. work, cells: multiply-adds and numbers of one example, by T and the letters.
+    """
+
+    value: str
+    axes: tuple[tuple[str, tuple[str, ...]], ...]
+    state: str
+    algorithm: str
+    work: Callable[[Numbers], float]
+    cells: Callable[[Numbers], float]
+    along: tuple[str, ...] = ()
+
+    def axes_of(self, argument: str) -> tuple[str, ...]:
+        return dict(self.axes)[argument]
+
+
+def structure_of(variable: Variable) -> Structure | None:
+    """The structure that a variable is drawn from as a whole, `z over t: LinearChain(...)`."""
+    body = variable.clauses[-1].body if variable.clauses else None
+    return STRUCTURES.get(body.family) if isinstance(body, Dist) and body.over else None
+
+
+STRUCTURES: dict[str, Structure] = {
+    "LinearChain": Structure(
+        "labels",
+        (("unary", ("K",)), ("pairwise", ("K", "K"))),
+        "K",
+        "forward algorithm, once with the observations and once without",
+        lambda n: 2 * n["T"] * n["K"] ** 2,
+        lambda n: 3 * n["T"] * n["K"],
+        along=("unary",),
+    ),
+    "SemiMarkov": Structure(
+        "labels",
+        (("start", ("K",)), ("transition", ("K", "K")), ("length", ("K", "L"))),
+        "K",
+        "semi-Markov forward algorithm (Sarawagi & Cohen 2004), once with the observations and once without",
+        lambda n: 2 * n["T"] * (n["K"] ** 2 + n["K"] * n["L"]),
+        lambda n: 2 * n["T"] * n["K"] * n["L"],
+    ),
+    "PCFG": Structure(
+        "yield",
+        (("root", ("N",)), ("rules", ("N", "N + P", "N + P")), ("terminals", ("P", "V"))),
+        "V",
+        "inside algorithm (Baker 1979)",
+        lambda n: (n["N"] + n["P"]) ** 2 * (n["T"] ** 3 / 6 + n["N"] * n["T"] ** 2 / 2),
+        lambda n: n["T"] ** 2 * (n["N"] + n["P"]) + n["T"] * (n["N"] + n["P"]) ** 2,
+    ),
+    "DMV": Structure(
+        "yield",
+        (("root", ("C",)), ("stop", ("C", "2", "2", "2")), ("attach", ("C", "2", "C"))),
+        "C",
+        "inside algorithm over split heads (Eisner 1996), with valence (Klein & Manning 2004)",
+        lambda n: 4 * n["T"] ** 3,
+        lambda n: 12 * n["T"] ** 2,
+    ),
+}

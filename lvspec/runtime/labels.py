@@ -1,0 +1,70 @@
+"""Labels of a whole sequence as one random variable: log sum_z p(z) prod_t exp f_t(z_t), and draws of z.
+
+p(z) is proportional to exp(its scores), given the number of sites; where there is none, the sum is 1. A semiring other
+than the log one answers questions about p(z) exp f(z), and the normaliser of p stays what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lvspec.runtime.chain import chain
+from lvspec.runtime.semiring import LOG, SAMPLE
+from lvspec.runtime.shape import merge_lead, merge_semiring
+
+
+def merged(x: Tensor, lead: tuple[int, ...], events: int) -> Tensor:
+    """(lead..., events) as (rows, events); what has no leading axes stays as it is, shared by all rows."""
+    if x.dim() == events:
+        return x
+    return merge_lead(x.reshape(*[1] * (len(lead) + events - x.dim()), *x.shape), lead)
+
+
+def linear_chain_sum(potentials: Tensor, mask: Tensor, unary: Tensor, pairwise: Tensor, semiring=LOG) -> Tensor:
+    """p(z) = exp(sum_t unary_t[z_t] + sum_t pairwise[z_{t-1}, z_t]) / Z (Lafferty, McCallum & Pereira 2001).
+
+    potentials (..., T, K), 0 where masked; mask (..., T); unary (K,), or (..., T or 1, K); pairwise (..., K, K): (...).
+    """
+    lead = potentials.shape[:-2]
+    rows, mask = merged(potentials, lead, 2), merged(mask, lead, 1)
+    unary = unary if unary.dim() == 1 else merged(unary, lead, 2)
+    unary = torch.where(mask.unsqueeze(-1), unary, 0.0)
+    pairwise = merged(pairwise, lead, 2)
+    start = torch.zeros_like(unary[:1, 0]) if mask.shape[1] else unary.new_zeros(1, unary.shape[-1])
+    step = ("i,Bij->j",) if pairwise.dim() == 3 else ("i,ij->j",)
+
+    def total(scores: Tensor, semiring) -> Tensor:
+        return chain(start, (pairwise,), scores, step, mask=mask, semiring=semiring)
+
+    value = total(rows + unary, merge_semiring(semiring, lead)) - total(unary, LOG)
+    return value.reshape(lead)
+
+
+def labels_draw(summed: Callable[[Tensor], Tensor], potentials: Tensor) -> Tensor:
+    """z ~ p: (..., T) int64, where summed(potentials) is a sum over labels under the sampling semiring."""
+    with torch.enable_grad():
+        leaf = potentials.detach().clone().requires_grad_()
+        (parts,) = torch.autograd.grad(summed(leaf).sum(), leaf)
+    return parts.argmax(-1)
+
+
+def linear_chain_draw(mask: Tensor, unary: Tensor, pairwise: Tensor) -> Tensor:
+    """z ~ exp(sum_t unary_t[z_t] + sum_t pairwise[z_{t-1}, z_t]) / Z at the sites of mask (..., T); 0 elsewhere."""
+    zeros = unary.new_zeros(*mask.shape, unary.shape[-1])
+    return labels_draw(lambda f: linear_chain_sum(f, mask, unary, pairwise, semiring=SAMPLE), zeros)
+
+
+def linear_chain_log_prob(labels: Tensor, mask: Tensor, unary: Tensor, pairwise: Tensor) -> Tensor:
+    """log p(z): labels (..., T), (...)."""
+    states = unary.shape[-1]
+    chosen = torch.arange(states, device=labels.device) == labels.unsqueeze(-1)
+    known = torch.where(chosen | ~mask.unsqueeze(-1), 0.0, -torch.inf).to(unary.dtype)
+    return linear_chain_sum(known, mask, unary, pairwise)
+
+
+def no_draw(name: str, family: str) -> Tensor:
+    """Refuses an ancestral draw of a yield, whose length is part of the draw."""
+    raise NotImplementedError(f"{name} ~ {family} decides its own length: pass {name} in `given`")
