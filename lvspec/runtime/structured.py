@@ -2,7 +2,8 @@
 
 p(y) = exp(sum_parts theta(part) [part in y] - log Z)        log Z = log sum_y exp theta(y) = program(LOG, theta)
 
-A part is an entry of a potential: a span, an arc, a step of a chain. Marginals, the best structures and draws are
+A part is an entry of a potential: a span, an arc, a step of a chain; a structure may use one several times (a
+transition that all steps share), and is given by how often it uses each. Marginals, the best structures and draws are
 gradients of the program under other semirings (Li & Eisner 2009), and have the shapes of the potentials.
 """
 
@@ -14,7 +15,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lvspec.runtime.semiring import LOG, MAX, SAMPLE, BestSemiring
+from lvspec.runtime.chain_log import widest
+from lvspec.runtime.semiring import LOG, MAX, SAMPLE, BestSemiring, full_precision
 
 Parts = dict[str, Tensor]  # potential's name -> (B, ...), as the potential
 
@@ -24,16 +26,18 @@ class Undefined(Exception):
 
 
 def weighted(parts: Tensor, potential: Tensor) -> Tensor:
-    """(B,): sum of parts * potential over all but the first axis, where 0 * -inf is 0."""
-    product = torch.where(parts == 0, 0.0, parts * potential.masked_fill(parts == 0, 0.0))
-    return product.flatten(1).sum(1)
+    """(..., B): sum of parts (..., B, *shape) * potential (B or 1, *shape) over the shape, where 0 * -inf is 0."""
+    product = parts * potential.masked_fill(parts == 0, 0.0)
+    return product.unsqueeze(-1).flatten(parts.dim() - potential.dim() + 1).sum(-1)
 
 
 @dataclass(frozen=True)
 class Structured:
-    """program(semiring, potentials) -> (B,), a sum over all structures; (k, B) for the k best.
+    """program(semiring, potentials) -> (B,), a sum over all structures; (k, B) for the k best. It is run in float64.
     fast: the same sum under LOG, by a quicker way. potentials: log-potentials (B, ...) or (1, ...) for all examples.
     undefined: question -> why there is no answer.
+
+    An example without a structure has log Z = -inf; its parts, entropy and divergences are 0.
     """
 
     program: Callable[[object, Parts], Tensor]
@@ -45,31 +49,38 @@ class Structured:
     @property
     def log_partition(self) -> Tensor:
         """log Z: (B,), differentiable in the potentials."""
-        return self.fast(self.potentials) if self.fast else self.program(LOG, self.potentials)
+        return self.total(LOG, self.potentials)
 
     def score(self, parts: Parts) -> Tensor:
-        """theta(y) of structures given by their parts: (B,)."""
+        """theta(y) of structures given by their parts: (B,), or (n, B) of n each."""
         return sum(weighted(parts[n], p) for n, p in self.potentials.items())
 
     def log_prob(self, parts: Parts) -> Tensor:
-        """log p(y): (B,)."""
-        return self.score(parts) - self.log_partition
+        """log p(y): (B,), or (n, B)."""
+        total = self.log_partition
+        return self.score(parts) - total.masked_fill(total == -torch.inf, torch.inf)
 
     @property
     def marginals(self) -> Parts:
-        """p(part in y) of every example: (B, ...) each; differentiable where gradients are on."""
+        """E[how often y uses the part], of every example: (B, ...) each; differentiable where gradients are on."""
         self.ask("marginals")
-        value, potentials = self.evaluated(LOG)
-        return self.gradient(value, potentials, differentiable=torch.is_grad_enabled())
+        return self.expected()[1]
+
+    @property
+    def expected_counts(self) -> Parts:
+        """The marginals in the potentials' own shapes: summed over the examples that share a potential."""
+        self.ask("marginals")
+        differentiable = torch.is_grad_enabled()
+        return self.gradient(*self.evaluated(LOG, apart=False), differentiable)
 
     @property
     def mode(self) -> Parts:
-        """The best structure: 1 for its parts, 0 elsewhere."""
+        """The best structure, one of them where several are."""
         self.ask("mode")
         return self.gradient(*self.evaluated(MAX, detached=True))
 
     def k_best(self, k: int) -> tuple[Tensor, Parts]:
-        """Scores (k, B) in order, -inf where there are fewer structures; parts (k, B, ...)."""
+        """Scores (k, B) in order, -inf where there are fewer structures; parts (k, B, ...), 0 there."""
         self.ask("k_best")
         value, potentials = self.evaluated(BestSemiring(k), detached=True)
         found = [self.gradient(v, potentials, keep=True) for v in value]
@@ -87,49 +98,77 @@ class Structured:
 
     @property
     def entropy(self) -> Tensor:
-        """H[p]: (B,), differentiable. H = log Z - sum p(part) theta(part)."""
-        return self.cross_entropy(self)
+        """H[p] = log Z - sum_parts p(part) theta(part): (B,), differentiable."""
+        self.ask("entropy")
+        total, parts = self.expected()
+        return possible(total) - sum(weighted(parts[n], p) for n, p in self.potentials.items())
 
     def cross_entropy(self, other: Structured) -> Tensor:
-        """E_self[-log other(y)]: (B,), of two distributions over the same parts."""
+        """E_self[-log other(y)]: (B,), of two distributions over the same parts; inf where `other` forbids some y."""
         self.ask("entropy")
-        parts = self.marginals
-        return other.log_partition - sum(weighted(parts[n], p.expand_as(parts[n])) for n, p in other.potentials.items())
+        total, parts = self.expected()
+        found = possible(other.log_partition) - sum(weighted(parts[n], p) for n, p in other.potentials.items())
+        return found.masked_fill(total == -torch.inf, 0.0)
 
     def kl(self, other: Structured) -> Tensor:
-        """KL(self || other): (B,)."""
-        return self.cross_entropy(other) - self.entropy
+        """KL(self || other): (B,); inf where `other` forbids some y."""
+        self.ask("entropy")
+        total, parts = self.expected()
+        gain = sum(weighted(parts[n], p - other.potentials[n]) for n, p in self.potentials.items())
+        return (possible(other.log_partition) - possible(total) + gain).masked_fill(total == -torch.inf, 0.0)
 
     @property
     def log_count(self) -> Tensor:
         """The log of the number of structures whose score is not -inf: (B,)."""
         self.ask("log_count")
-        return self.program(LOG, {n: p.detach().masked_fill(p > -torch.inf, 0.0) for n, p in self.potentials.items()})
+        with torch.no_grad():
+            return self.total(LOG, {n: p.masked_fill(p > -torch.inf, 0.0) for n, p in self.potentials.items()})
 
     # ------------------------------------------------------------
     def ask(self, question: str) -> None:
         if question in self.undefined:
             raise Undefined(f"{question}: {self.undefined[question]}")
 
-    def evaluated(self, semiring, detached: bool = False) -> tuple[Tensor, Parts]:
-        """The program's value, and the leaves (one row an example) that its gradient is taken by."""
+    def total(self, semiring, potentials: Parts) -> Tensor:
+        """The program's value (..., B), in the potentials' precision."""
+        dtype = full_precision(next(iter(potentials.values()))).dtype
+        if semiring is LOG and self.fast:
+            value = self.fast(potentials)
+        else:  # log messages grow with the structures, and a rounding of 1e5 is an error of e
+            value = self.program(semiring, {n: widest(p) for n, p in potentials.items()})
+        return value.to(dtype).expand(*value.shape[:-1], self.rows)
+
+    def expected(self) -> tuple[Tensor, Parts]:
+        """log Z and the marginals, from one pass; differentiable where gradients are on."""
+        differentiable = torch.is_grad_enabled()
+        value, potentials = self.evaluated(LOG)
+        return value if differentiable else value.detach(), self.gradient(value, potentials, differentiable)
+
+    def evaluated(self, semiring, detached: bool = False, apart: bool = True) -> tuple[Tensor, Parts]:
+        """The program's value, and the potentials that its gradient is taken by; apart: one row for each example."""
+        attached = torch.is_grad_enabled() and not detached
         with torch.enable_grad():
-            rows = {n: p.expand(self.rows, *p.shape[1:]) for n, p in self.potentials.items()}
-            if detached or not torch.is_grad_enabled():
-                rows = {n: p.detach().clone().requires_grad_() for n, p in rows.items()}
-            else:
-                rows = {n: p if p.requires_grad else p.detach().clone().requires_grad_() for n, p in rows.items()}
-            value = self.fast(rows) if semiring is LOG and self.fast else self.program(semiring, rows)
-        return value, rows
+            given = self.potentials
+            rows = {n: p.expand(self.rows, *p.shape[1:]) for n, p in given.items()} if apart else given
+            rows = {n: p if attached and p.requires_grad else p.detach().requires_grad_() for n, p in rows.items()}
+            return self.total(semiring, rows), rows
 
     @staticmethod
     def gradient(value: Tensor, potentials: Parts, differentiable: bool = False, keep: bool = False) -> Parts:
+        if not value.requires_grad:  # no structure has parts
+            return {n: torch.zeros_like(p) for n, p in potentials.items()}
         found = torch.autograd.grad(
-            value.sum(),
+            value,
             list(potentials.values()),
+            torch.ones_like(value),
             create_graph=differentiable,
             retain_graph=differentiable or keep,
             allow_unused=True,
             materialize_grads=True,
         )
         return dict(zip(potentials, found, strict=True))
+
+
+def possible(total: Tensor) -> Tensor:
+    """log Z, and 0 for an example without a structure."""
+    return total.masked_fill(total == -torch.inf, 0.0)
