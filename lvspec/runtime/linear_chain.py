@@ -79,15 +79,15 @@ def linear_chain(
         pairwise = pairwise.unsqueeze(0)
     rows = max(unary.shape[0], pairwise.shape[0], 0 if lengths is None else lengths.shape[0])
     return LinearChain(
-        partial(linear_chain_sum, lengths=lengths),
+        partial(labellings_sum, lengths=lengths),
         {"unary": unary, "pairwise": pairwise},
         rows,
-        partial(linear_chain_log_partition, rows=rows, lengths=lengths),
+        partial(labellings_log_partition, rows=rows, lengths=lengths),
         lengths=lengths,
     )
 
 
-def linear_chain_log_prob(
+def labelling_log_prob(
     unary: Tensor, pairwise: Tensor, labels: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
 ) -> Tensor:
     """log p(z) of one labelling (B, T) of each example: (B,)."""
@@ -95,7 +95,7 @@ def linear_chain_log_prob(
     return found.score_of(labels) - found.log_partition
 
 
-def linear_chain_sum(semiring, potentials: Parts, lengths: Tensor | None) -> Tensor:
+def labellings_sum(semiring, potentials: Parts, lengths: Tensor | None) -> Tensor:
     """The sum over labellings, (..., B), by the forward recursion over the sites."""
     unary, pairwise = semiring.lift(potentials["unary"]), semiring.lift(potentials["pairwise"])
     stepwise = potentials["pairwise"].dim() == 4
@@ -113,7 +113,7 @@ def linear_chain_sum(semiring, potentials: Parts, lengths: Tensor | None) -> Ten
     return total if lengths is None else torch.where(lengths > 0, total, nothing)
 
 
-def linear_chain_log_partition(potentials: Parts, rows: int, lengths: Tensor | None) -> Tensor:
+def labellings_log_partition(potentials: Parts, rows: int, lengths: Tensor | None) -> Tensor:
     """log Z (B,), by matrix products in scaled probability space and the backward algorithm as the gradient."""
     unary, pairwise = potentials["unary"], potentials["pairwise"]
     T, K = unary.shape[1:]

@@ -15,7 +15,7 @@ from structures import (
     forbidden,
 )
 
-from lvspec.runtime.linear_chain import linear_chain, linear_chain_log_prob
+from lvspec.runtime.linear_chain import labelling_log_prob, linear_chain
 from lvspec.verify.structures.linear_chain import structures
 
 K = 3
@@ -79,7 +79,7 @@ def test_labels_and_parts(form):
     assert torch.equal(p.labels_of(parts), labels.masked_fill(~real, 0))
     assert close(p.score_of(labels), p.score(parts))
     junk = labels.masked_fill(~real, -1)
-    by_mask = linear_chain_log_prob(potentials["unary"], potentials["pairwise"], junk, mask=real)
+    by_mask = labelling_log_prob(potentials["unary"], potentials["pairwise"], junk, mask=real)
     assert close(by_mask, p.log_prob(parts))
     draws = p.sample(6)
     again = p.parts_of(p.labels_of(draws))
