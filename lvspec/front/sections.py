@@ -61,6 +61,14 @@ DATA: tuple[Key, ...] = (
 )
 
 TRAIN: tuple[Key, ...] = (
+    Key(
+        "method",
+        "choice",
+        "gradient",
+        "steps along a gradient; or EM with expected counts or with those of the best assignment, one step an epoch",
+        ("gradient", "em", "hard_em"),
+    ),
+    Key("pseudo_count", "number", 0.0, "added to every count of EM", least=0),
     Key("epochs", "integer", 10, "passes over the data", least=1),
     Key("steps", "integer", None, "at most so many steps", least=1),
     Key("batch_size", "integer", 32, "examples in a step", least=1),

@@ -16,10 +16,12 @@ from torch import nn
 
 from lvspec.errors import TrainingError
 from lvspec.train import checkpoints
-from lvspec.train.batches import collate, epoch_order
+from lvspec.train.batches import collate, epoch_order, sorted_order
 from lvspec.train.blame import blame
 from lvspec.train.checkpoints import CheckpointStore
+from lvspec.train.closed_forms import ClosedForms
 from lvspec.train.dataset import Dataset
+from lvspec.train.expectation_maximisation import ExpectationMaximisation
 from lvspec.train.interrupt import asked_to_stop
 from lvspec.train.metrics import Metrics
 from lvspec.train.optimise import (
@@ -65,7 +67,8 @@ class Event:
 
 @dataclass(frozen=True)
 class Job:
-    """A model, its data, how to train it, and where its checkpoints and metrics go (None: nowhere)."""
+    """A model, its data, how to train it, and where its checkpoints and metrics go (None: nowhere).
+    forms: the closed forms of EM's M step, where the settings ask for EM."""
 
     model: nn.Module
     train: Dataset
@@ -75,6 +78,7 @@ class Job:
     store: CheckpointStore | None = None
     metrics: Metrics | None = None
     report: Callable[[Event], None] = lambda event: None
+    forms: ClosedForms | None = None
 
 
 class Training:
@@ -102,7 +106,7 @@ class Training:
         """How many steps the whole run has (with a budget of sites: as many as the first epoch suggests)."""
         if not len(self.job.train):
             raise TrainingError("no example to train on")
-        whole = self.settings.epochs * len(self._order())
+        whole = self.settings.epochs * (1 if self.job.forms else len(self._order()))
         return whole if self.settings.steps is None else min(whole, self.settings.steps)
 
     def resume(self, which: str = "last") -> None:
@@ -118,8 +122,9 @@ class Training:
         self.model.train()
         self._report("start", {})
         with asked_to_stop() as stopping:
+            take_step = self._em_step if self.job.forms else self._step
             while not self._finished():
-                self._step()
+                take_step()
                 if self._validation_due():
                     self._validate()
                 if stopping():
@@ -157,6 +162,18 @@ class Training:
         self._advance(len(order))
         row = {"step": p.step, "epoch": epoch, "loss": loss, "grad_norm": norm.item(), "learning_rate": rate}
         self._log(row)
+
+    def _em_step(self) -> None:
+        """One step of EM on all of the training data: an epoch."""
+        p, s = self.progress, self.settings
+        em = ExpectationMaximisation(self.model, self.job.forms, s.method, s.pseudo_count)
+        rows = sorted_order(self.job.train, s)
+        found = em.step(prepared(self.model, collate(self.job.train, r), self.job.device) for r in rows)
+        if not math.isfinite(found.log_prob):
+            raise TrainingError(f"step {p.step + 1}: the log-likelihood is {found.log_prob}")
+        epoch = p.epoch
+        self._advance(1)
+        self._log({"step": p.step, "epoch": epoch, "loss": -found.log_prob / found.examples})
 
     def _advance(self, batches_in_epoch: int) -> None:
         p = self.progress

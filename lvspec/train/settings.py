@@ -43,6 +43,7 @@ class DataSettings:
 class TrainSettings:
     """How a model is trained.
 
+    method: gradient | em | hard_em (an epoch is one step of EM, in full batch). pseudo_count: added to EM's counts.
     epochs, steps: whichever comes first (steps None: no limit). batch_size: examples; batch_tokens: sites, if set instead.
     optimizer: adam | adamw | sgd. schedule: constant | linear | cosine | plateau, after `warmup` steps of linear rise;
     linear and cosine fall to zero at the last step. clip: largest gradient norm, 0 for none.
@@ -51,6 +52,8 @@ class TrainSettings:
     word_dropout: share of a prefix's words that the writer does not see. init: parameter -> (function, numbers).
     """
 
+    method: str = "gradient"
+    pseudo_count: float = 0.0
     epochs: int = 10
     steps: int | None = None
     batch_size: int = 32
@@ -115,9 +118,13 @@ def _fits(value: object, annotation: str) -> bool:
     return any(isinstance(value, _TYPES.get(n, tuple)) and (n == "bool" or not isinstance(value, bool)) for n in names)
 
 
-_CHOICES = {"optimizer": ("adam", "adamw", "sgd"), "schedule": ("constant", "linear", "cosine", "plateau")}
+_CHOICES = {
+    "method": ("gradient", "em", "hard_em"),
+    "optimizer": ("adam", "adamw", "sgd"),
+    "schedule": ("constant", "linear", "cosine", "plateau"),
+}
 _ABOVE_ZERO = ("epochs", "steps", "batch_size", "batch_tokens", "validate_every", "restarts", "restart_steps")
-_NOT_NEGATIVE = ("learning_rate", "weight_decay", "momentum", "warmup", "clip", "patience", "seed")
+_NOT_NEGATIVE = ("pseudo_count", "learning_rate", "weight_decay", "momentum", "warmup", "clip", "patience", "seed")
 
 
 def _check(settings: TrainSettings) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lvspec.errors import UsageError
+from lvspec.train.closed_forms import ClosedForms, closed_forms
 from lvspec.train.dataset import Dataset, encoded
 from lvspec.train.encoders import Encoder, Symbols
 from lvspec.train.fitting import fitted, sizes_from_data
@@ -69,6 +70,7 @@ class Ready:
     config: Config
     parts: dict[str, Dataset]
     device: torch.device
+    forms: ClosedForms | None = None
 
     def model(self, seed: int) -> nn.Module:
         rules = dict(self.config.train.init)
@@ -127,7 +129,8 @@ def prepare(request: Request) -> Ready:
     )
     if request.resume:
         _same(read_config(run), config, request)
-    return Ready(run, compiled, layout, encoders, config, parts, device)
+    forms = None if settings.method == "gradient" else closed_forms(compiled.plan)
+    return Ready(run, compiled, layout, encoders, config, parts, device, forms)
 
 
 def _same(before: Config, now: Config, request: Request) -> None:
@@ -172,9 +175,8 @@ def _training(ready: Ready, model: nn.Module, settings: TrainSettings, report) -
         tables = {e.size for e in ready.encoders.values() if isinstance(e, Symbols) and e.unknown}
         add_word_dropout(model, settings.word_dropout, tables)
     valid = ready.parts["valid"] if len(ready.parts["valid"]) else None
-    job = Job(
-        model, ready.parts["train"], valid, settings, ready.device, ready.run.checkpoints, ready.run.metrics, report
-    )
+    run, data = ready.run, ready.parts["train"]
+    job = Job(model, data, valid, settings, ready.device, run.checkpoints, run.metrics, report, ready.forms)
     return Training(job)
 
 
@@ -187,7 +189,7 @@ def best_start(ready: Ready, told: Callable[[str], None]) -> int:
     for attempt in range(settings.restarts):
         seed = restart_seed(settings.seed, attempt)
         model = ready.model(seed)
-        Training(Job(model, ready.parts["train"], None, settings, ready.device)).run()
+        Training(Job(model, ready.parts["train"], None, settings, ready.device, forms=ready.forms)).run()
         value = score(model, part, settings, ready.device).value
         told(
             f"start {attempt + 1} of {settings.restarts}: {value:.3f} nats per example after {settings.restart_steps} steps"
