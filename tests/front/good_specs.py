@@ -147,9 +147,9 @@ CONSTRUCTS: dict[str, str] = {
           x[t]: Categorical(logits=emission[z[t]])
         """,
     "pcfg": """
-        sizes: {N: 5, V: vocabulary(x)}
+        sizes: {N: 5, P: 6, V: vocabulary(x)}
         plates: {t: sequence}
-        params: {root: [N], rules: [N, N, N], emission: [N, V], arcs: [V, V]}
+        params: {root: [N], rules: [N, N + P, N + P], emission: [P, V], arcs: [V, V]}
         observed:
           x over t: PCFG(root=root, rules=rules, terminals=emission) with tree
         guide:
