@@ -1,4 +1,5 @@
-"""The emitted modules as contenders: `contenders(case) -> {name: callable}`, a step as `emitted.emitted_step` has it.
+"""The emitted modules as contenders: `contenders(case) -> {name: callable}`, a step as `emitted.emitted_step` has it;
+for structures that have no specs here, the runtime's own.
 
 A case has `workload`, `cfg`, `data` (the batch) and `params` (leaf tensors); steps return (summed loss, gradients).
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 
 from benchmarks.emitted import Binding, emitted_step
+from benchmarks.trees import grammar_step
 
 BINDINGS = {
     "W1": Binding("chain", {"K": "K", "V": "V"}, {"pi": "start", "A": "transition", "E": "emission"}),
@@ -49,6 +51,8 @@ def batch_of(case) -> dict:
 
 
 def contenders(case) -> dict:
+    if case.workload == "W6":
+        return {"lvspec": grammar_step(case.params)}
     binding = BINDINGS.get(case.workload)
     if binding is None:
         return {}

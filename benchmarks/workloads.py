@@ -8,9 +8,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from benchmarks import chains, references
+from benchmarks import chains, references, trees
 
 CHAINS = {"W1-small": (32, 40, 16, 1000), "W1-mid": (32, 40, 64, 10000), "W1-large": (16, 100, 256, 10000)}
+# sentences, words, nonterminals, preterminals, whether rules are those of all sentences
+GRAMMARS = {
+    "W6-shared": (8, 20, 30, 60, True),
+    "W6-perbatch": (8, 20, 30, 60, False),
+    "W6-long": (4, 40, 20, 40, True),
+    "W6-many": (4, 20, 60, 120, True),
+}
 
 
 @dataclass(frozen=True)
@@ -115,12 +122,21 @@ def factorial(name: str) -> Workload:
     return Workload("W8", name, cfg, {"x": x}, params, lambda: chains.factorial_loss(params, x))
 
 
+def grammar(name: str) -> Workload:
+    B, T, N, P, shared = GRAMMARS[name]
+    rules = (N, N + P, N + P) if shared else (B, N, N + P, N + P)
+    params = leaves(12, term=(B, T, P), rules=rules, root=(N,))
+    cfg = {"B": B, "T": T, "NT": N, "PT": P}
+    return Workload("W6", name, cfg, {}, params, lambda: trees.grammar_loss(params))
+
+
 MAKERS = {
     **dict.fromkeys(CHAINS, chain),
     "W2": mixture,
     "W3": image_vae,
     "W4": sentence_vae,
     "W5": discrete_vae,
+    **dict.fromkeys(GRAMMARS, grammar),
     "W8": factorial,
 }
 

@@ -1,0 +1,61 @@
+"""log p(words) of a grammar with the outside algorithm as its gradient.
+
+Three programs for one sum, and the first that is certain to be right is taken: scaled probabilities in the inputs'
+precision, scaled probabilities in float64, the log domain. On an accelerator the choice waits for it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lvspec.runtime.inside import Inside, scaled_inside
+from lvspec.runtime.outside import outside
+from lvspec.runtime.semiring import full_precision, plain_arithmetic
+from lvspec.runtime.spans import within
+
+
+def inside_sum(
+    root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor, in_logs: Callable[[Tensor, Tensor, Tensor], Tensor]
+) -> Tensor:
+    """log Z (B). in_logs: the same from (root, rules, terminals) in the log domain, by operations that autograd knows."""
+    inputs = tuple(full_precision(x) for x in (root, rules, terminals))
+    with plain_arithmetic(terminals):
+        found = certain_inside(*(x.detach() for x in inputs), lengths)
+        return in_logs(*inputs) if found is None else InsideSum.apply(found, lengths, in_logs, *inputs)
+
+
+def certain_inside(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) -> Inside | None:
+    """The scaled forward pass in the first precision in which nothing is lost."""
+    T = terminals.shape[1]
+    if T < 2 or terminals.device.type == "meta":
+        return None
+    places = terminals.masked_fill(~within(lengths, T).unsqueeze(-1), 0.0).transpose(0, 1).contiguous()
+    for dtype in dict.fromkeys((terminals.dtype, torch.float64)):
+        found = scaled_inside(root, rules, places, lengths, dtype)
+        if found is not None:
+            return found
+    return None
+
+
+class InsideSum(torch.autograd.Function):
+    """log Z (B) of a forward pass, and its gradient in (root, rules, terminals)."""
+
+    @staticmethod
+    def forward(ctx, found, lengths, in_logs, root, rules, terminals):
+        ctx.found, ctx.lengths, ctx.in_logs = found, lengths, in_logs
+        ctx.save_for_backward(root, rules, terminals)
+        return found.value.to(terminals.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        inputs = ctx.saved_tensors
+        with plain_arithmetic(grad):
+            if torch.is_grad_enabled():  # a second derivative will be asked for
+                value = ctx.in_logs(*inputs)
+                wanted = [x for x in inputs if x.requires_grad]
+                grads = iter(torch.autograd.grad(value, wanted, grad, create_graph=True, allow_unused=True))
+                return None, None, None, *(next(grads) if x.requires_grad else None for x in inputs)
+            return None, None, None, *outside(ctx.found, ctx.lengths, grad, *inputs)

@@ -1,0 +1,70 @@
+"""Binary trees over a sentence: every span of two words or more has one split, and its value sums over where.
+
+    inside(i, j) = spans[i, j] sum_{i <= k < j} inside(i, k) inside(k + 1, j)        inside(i, i) = spans[i, i]
+
+All spans of one width are treated at a time. Their parts are kept in two charts, row for row beside one another: by
+where they start, narrow ones first; by where they end, wide ones first.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from lvspec.runtime.structured import Parts, Structured
+
+
+def by_start(rows: Tensor, cells: Tensor) -> Tensor:
+    """rows (..., more, widths, S) of spans that start at a place, and the cells (..., n, S) of the next width."""
+    return torch.cat([rows[..., : cells.shape[-2], :, :], cells.unsqueeze(-2)], -2)
+
+
+def by_end(rows: Tensor, cells: Tensor) -> Tensor:
+    """rows (..., more, widths, S) of spans that end at a place, and the cells (..., n, S) of the next width."""
+    return torch.cat([cells.unsqueeze(-2), rows[..., rows.shape[-3] - cells.shape[-2] :, :, :]], -2)
+
+
+def at_lengths(by_width: list[Tensor], lengths: Tensor) -> Tensor:
+    """Of values (..., B, S) for the widths 0, 1, ..: each example's at its own length."""
+    values = torch.stack(by_width, -2)
+    place = lengths.view(-1, 1, 1).expand(*values.shape[:-2], 1, values.shape[-1])
+    return values.gather(-2, place).squeeze(-2)
+
+
+def within(lengths: Tensor, extent: int) -> Tensor:
+    """Which places are not padding: (B, extent)."""
+    return torch.arange(extent, device=lengths.device) < lengths.unsqueeze(1)
+
+
+def tree_crf(spans: Tensor, lengths: Tensor) -> Structured:
+    """p(tree) of all binary trees over the words 0 .. length - 1, proportional to exp(sum of its spans' potentials).
+
+    spans: (B, T, T) or (1, T, T), the log-potential of the span i .. j inclusive at [i, j], i <= j; the rest is not
+    read. lengths: (B). A sentence without words has one tree, without parts.
+    """
+
+    return Structured(partial(span_program, lengths=lengths), {"spans": spans}, lengths.shape[0])
+
+
+def span_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
+    """The sum over all binary trees: (..., B)."""
+    spans = potentials["spans"]
+    T, B = spans.shape[-1], lengths.shape[0]
+    real = within(lengths, T)
+    scores = spans.masked_fill(~(real.unsqueeze(1) & real.unsqueeze(2)), 0.0)
+    nothing = semiring.lift(scores.new_zeros(B, 1))
+    if T == 0:
+        return nothing.squeeze(-1)
+    by_width = [semiring.lift(scores.diagonal(w, -2, -1).unsqueeze(-1)) for w in range(T)]
+    cells = by_width[0]
+    starting = ending = cells.unsqueeze(-2)
+    whole = [nothing, cells[..., 0, :]]
+    for w in range(1, T):
+        n = T - w
+        pairs = semiring.times(starting[..., :n, :, :], ending[..., 1:, :, :])
+        cells = semiring.times(semiring.sum(pairs, -2), by_width[w])
+        starting, ending = by_start(starting, cells), by_end(ending, cells)
+        whole.append(cells[..., 0, :])
+    return semiring.sum(at_lengths(whole, lengths), -1)  # of one: a value of -inf has no gradient

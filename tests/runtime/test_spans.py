@@ -1,0 +1,154 @@
+"""Binary trees and grammars as distributions, against brute force."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from structures import (
+    Family,
+    assert_differentiable_twice,
+    assert_exact,
+    assert_samples,
+    close,
+    forbidden,
+)
+
+from lvspec.runtime.inside_sum import certain_inside
+from lvspec.runtime.pcfg import pcfg
+from lvspec.runtime.spans import tree_crf
+from lvspec.verify.structures import pcfg as derivations
+from lvspec.verify.structures import spans as trees
+
+N, P = 2, 2
+
+
+def span_potentials(lengths, generator):
+    T = max(lengths)
+    return {"spans": torch.randn(len(lengths), T, T, generator=generator, dtype=torch.float64)}
+
+
+def grammar_potentials(lengths, generator, shared):
+    B, T, G = len(lengths), max(lengths), 1 if shared else len(lengths)
+    shapes = {"root": (G, N), "rules": (G, N, N + P, N + P), "terminals": (B, T, P)}
+    return {n: torch.randn(*s, generator=generator, dtype=torch.float64) for n, s in shapes.items()}
+
+
+def grammar(shared: bool) -> Family:
+    return Family(
+        lambda p, lengths: pcfg(p["root"], p["rules"], p["terminals"], torch.tensor(lengths)),
+        partial(derivations.structures, nonterminals=N, preterminals=P),
+        partial(grammar_potentials, shared=shared),
+    )
+
+
+FAMILIES = {
+    "tree_crf": Family(
+        lambda p, lengths: tree_crf(p["spans"], torch.tensor(lengths)), trees.structures, span_potentials
+    ),
+    "pcfg_shared": grammar(shared=True),
+    "pcfg_by_example": grammar(shared=False),
+}
+
+
+def drawn(name, lengths, seed=0):
+    return FAMILIES[name].potentials(lengths, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("lengths", [[4], [1], [0], [0, 1, 2, 4, 3], [0, 0]], ids=str)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_question_equals_enumeration(name, lengths):
+    assert_exact(FAMILIES[name], drawn(name, lengths), lengths)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_forbidden_parts(name, share):
+    lengths = [4, 2, 3, 0, 4, 3, 1]
+    assert_exact(FAMILIES[name], forbidden(drawn(name, lengths), share), lengths)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_second_derivatives(name):
+    lengths = [3, 0, 2] if "pcfg" in name else [4, 0, 1, 2]
+    assert_differentiable_twice(FAMILIES[name], drawn(name, lengths), lengths)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_samples_fit(name):
+    torch.manual_seed(0)
+    length = 3 if "pcfg" in name else 5
+    assert_samples(FAMILIES[name], drawn(name, [length]), length)
+    assert_samples(FAMILIES[name], forbidden(drawn(name, [length]), 0.1), length)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_padding_changes_nothing(name):
+    lengths = [2, 4, 0]
+    potentials = drawn(name, [5, 5, 5])
+    junk = {n: p.clone() for n, p in potentials.items()}
+    beyond = torch.arange(5) >= torch.tensor(lengths).unsqueeze(1)
+    if name == "tree_crf":
+        junk["spans"][beyond] = torch.nan
+        junk["spans"].mT[beyond] = torch.inf
+    else:
+        junk["terminals"][beyond] = torch.nan
+    for a, b in zip(*(every(FAMILIES[name].make(p, lengths)) for p in (potentials, junk)), strict=True):
+        assert torch.equal(a, b)
+
+
+def every(p):
+    return p.log_partition, *p.marginals.values(), *p.mode.values(), *p.k_best(2)[1].values(), p.log_count
+
+
+def assert_like_double(make, potentials):
+    """Value within 1e-6 and gradients within 1e-4 of the log-domain program in float64."""
+    single, double = make(potentials), make({n: p.double() for n, p in potentials.items()})
+    exact = replace(double, fast=None)
+    assert close(single.log_partition, exact.log_partition, 1e-6)
+    assert close(double.log_partition, exact.log_partition, 1e-9)
+    for name, wanted in exact.marginals.items():
+        assert (single.marginals[name].double() - wanted).abs().max() < 1e-4
+        assert (double.marginals[name] - wanted).abs().max() < 1e-8
+
+
+@pytest.mark.parametrize("scale", [30, 100, 300])
+def test_sharp_spans_in_float32(scale):
+    spans = scale * torch.randn(4, 20, 20, generator=torch.Generator().manual_seed(scale))
+    assert_like_double(lambda p: tree_crf(p["spans"], torch.tensor([20, 7, 1, 0])), {"spans": spans})
+
+
+SHARP = {"ordinary": (1, 1, 0), "rules": (30, 1, 0), "words": (1, 30, 0), "forbidden": (1, 30, 0.8)} | {
+    str(scale): (scale, scale, 0) for scale in (10, 30, 100, 300)
+}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("kind", SHARP)
+def test_sharp_grammars_in_float32(kind, shared):
+    """Where scaled probabilities lose mass, silently too, another program takes over."""
+    rules, words, share = SHARP[kind]
+    B, T, n, p = 4, 12, 4, 6
+    lengths = torch.tensor([12, 7, 2, 1])
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        G = 1 if shared else B
+        potentials = {
+            "root": torch.randn(G, n, generator=generator),
+            "rules": rules * torch.randn(G, n, n + p, n + p, generator=generator),
+            "terminals": words * torch.randn(B, T, p, generator=generator),
+        }
+        potentials |= {"rules": forbidden({"rules": potentials["rules"]}, share)["rules"]}
+        assert_like_double(lambda x: pcfg(x["root"], x["rules"], x["terminals"], lengths), potentials)
+
+
+def test_sharper_grammars_need_wider_programs():
+    """The three programs are all in use above: float32, float64, the log domain."""
+    found = []
+    for scale in (1, 30, 300):
+        generator = torch.Generator().manual_seed(0)
+        potentials = [scale * torch.randn(*s, generator=generator) for s in [(1, 4), (1, 4, 10, 10), (4, 12, 6)]]
+        found.append(certain_inside(*potentials, torch.tensor([12, 7, 2, 1])))
+    assert [f and f.charts.words.dtype for f in found] == [torch.float32, torch.float64, None]
