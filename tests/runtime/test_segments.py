@@ -1,0 +1,206 @@
+"""Semi-Markov chains as distributions over segmentations, against brute force."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from structures import (
+    Family,
+    assert_differentiable_twice,
+    assert_exact,
+    assert_samples,
+    close,
+    forbidden,
+)
+
+from lvspec.runtime.segments import segmentation, token_segments, token_windows
+from lvspec.runtime.segments_scaled import scaled_segments
+from lvspec.verify.structures.segments import structures
+
+L, K = 3, 2
+FORMS = {"shared": False, "by_example": True}
+
+
+def family(form: str, L: int = L, K: int = K) -> Family:
+    def potentials(lengths, generator):
+        B, T = len(lengths), max(lengths)
+        rows = B if FORMS[form] else 1
+
+        def normal(*shape):
+            return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+        return {"segment": normal(B, T, L, K), "start": normal(rows, K), "transition": normal(rows, K, K)}
+
+    def make(potentials, lengths):
+        return segmentation(**potentials, lengths=torch.tensor(lengths))
+
+    return Family(make, partial(structures, longest=L, states=K), potentials)
+
+
+def drawn(form, lengths, seed=0, **sizes):
+    return family(form, **sizes).potentials(lengths, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("lengths", [[4], [1], [0], [0, 1, 2, 5, 3], [0, 0]], ids=str)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_question_equals_enumeration(form, lengths):
+    assert_exact(family(form), drawn(form, lengths), lengths)
+
+
+@pytest.mark.parametrize("sizes", [(1, 3), (6, 1), (1, 1), (2, 3)], ids=str)
+def test_sizes(sizes):
+    L, K = sizes
+    lengths = [4, 2, 0, 3]
+    assert_exact(family("shared", L, K), drawn("shared", lengths, L=L, K=K), lengths)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+@pytest.mark.parametrize("form", FORMS)
+def test_forbidden_parts(form, share):
+    lengths = [4, 2, 1, 5, 4, 3, 0]
+    assert_exact(family(form), forbidden(drawn(form, lengths), share), lengths)
+
+
+def test_equal_neighbours_forbidden():
+    lengths = [5, 2, 1, 4]
+    potentials = drawn("shared", lengths, K=3)
+    potentials["transition"].diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+    assert_exact(family("shared", K=3), potentials, lengths)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_second_derivatives(form):
+    lengths = [3, 0, 1, 4]
+    assert_differentiable_twice(family(form), drawn(form, lengths), lengths)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_samples_fit(form):
+    torch.manual_seed(0)
+    assert_samples(family(form), drawn(form, [4]), 4)
+    assert_samples(family(form), forbidden(drawn(form, [4]), 0.3), 4)
+
+
+def test_segments_and_parts():
+    lengths = [0, 1, 5, 3]
+    p = family("shared").make(drawn("shared", lengths), lengths)
+    draws = p.sample(20)
+    states, begins = p.segments_of(draws)
+    again = p.parts_of(states, begins)
+    assert all(torch.equal(again[n], draws[n]) for n in draws)
+    real = torch.arange(5) < torch.tensor(lengths).unsqueeze(1)
+    junk = p.parts_of(states.masked_fill(~real, -7), begins | ~real)
+    assert all(torch.equal(junk[n], draws[n]) for n in draws)
+
+
+def test_padding_changes_nothing():
+    lengths = torch.tensor([2, 4, 0, 5])
+    potentials = drawn("shared", [5] * 4)
+    ends = torch.arange(5).unsqueeze(1) + torch.arange(L) + 1
+    junk = torch.where(ends > lengths.view(-1, 1, 1), 1e30, 0.0).unsqueeze(-1)
+    for a, b in zip(every(potentials, lengths), every(potentials, lengths, junk), strict=True):
+        assert torch.equal(a, b)
+
+
+def every(potentials, lengths, junk=0.0):
+    p = segmentation(potentials["segment"] + junk, potentials["start"], potentials["transition"], lengths)
+    return p.log_partition, p.entropy, *p.marginals.values(), *p.mode.values(), *p.k_best(2)[1].values()
+
+
+# ------------------------------------------------------------ the scaled program
+def large(scale, B=4, T=24, L=5, K=6, tokens=True, seed=0, rows=1):
+    """Potentials whose segments grow with their length, or not."""
+    generator = torch.Generator().manual_seed(seed)
+    start, transition = (scale * torch.randn(rows, *s, generator=generator) for s in [(K,), (K, K)])
+    if not tokens:
+        return scale * torch.randn(B, T, L, K, generator=generator), start, transition
+    token = scale * (torch.randn(B, T, K, generator=generator) - 2.0)
+    return token_segments(token, torch.randn(K, L, generator=generator)), start, transition
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("tokens", [True, False])
+@pytest.mark.parametrize("ragged", [True, False])
+@pytest.mark.parametrize("scale", [0.1, 1, 5, 30, 100, 300])
+def test_float32_equals_float64(scale, ragged, tokens, rows):
+    inputs = large(scale, tokens=tokens, rows=rows)
+    lengths = torch.tensor([24, 7, 1, 0]) if ragged else None
+    single = segmentation(*inputs, lengths)
+    double = segmentation(*(x.double() for x in inputs), lengths)
+    plain = double.program(single_log(), double.potentials)
+    assert close(double.log_partition, plain, 1e-9)
+    assert close(single.log_partition, plain, 1e-6)
+    for name, wanted in double.marginals.items():
+        assert (single.marginals[name].double() - wanted).abs().max() < 1e-4
+
+
+def single_log():
+    from lvspec.runtime.semiring import LOG
+
+    return LOG
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("scale", [1, 30])
+def test_four_arcs_in_five_forbidden(scale, seed):
+    segment, start, transition = large(scale, K=10, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    transition = transition.masked_fill(torch.rand(transition.shape, generator=generator) < 0.8, -torch.inf)
+    single = segmentation(segment, start, transition, torch.tensor([24, 7, 1, 0]))
+    double = segmentation(segment.double(), start.double(), transition.double(), torch.tensor([24, 7, 1, 0]))
+    plain = double.program(single_log(), double.potentials)
+    assert close(single.log_partition, plain, 1e-6)
+    leaves = {n: x.clone().requires_grad_() for n, x in double.potentials.items()}
+    double.program(single_log(), leaves).masked_fill(plain == -torch.inf, 0.0).sum().backward()
+    for name, found in single.expected_counts.items():
+        assert (found.double() - leaves[name].grad).abs().max() < 1e-4
+
+
+def test_ordinary_potentials_take_the_scaled_program_in_float32():
+    for rows in (1, 4):
+        segment, start, transition = large(1.0, rows=rows)
+        lengths = torch.tensor([24, 7, 1, 0])
+        scan = scaled_segments(segment.permute(1, 2, 0, 3), start, transition, lengths, torch.float32)
+        assert scan is not None and scan.ends.dtype == torch.float32
+
+
+def test_long_sequences_keep_their_precision():
+    segment, start, transition = large(1.0, B=2, T=3000, L=4, K=5)
+    single = segmentation(segment, start, transition)
+    double = segmentation(segment.double(), start.double(), transition.double())
+    assert scaled_segments(segment.permute(1, 2, 0, 3), start, transition, torch.tensor([3000, 3000]), torch.float32)
+    assert close(single.log_partition, double.log_partition, 1e-6)
+    for name, wanted in double.marginals.items():
+        assert (single.marginals[name].double() - wanted).abs().max() < 1e-4 * max(1.0, float(wanted.max()))
+
+
+# ------------------------------------------------------------ potentials
+def test_token_segments():
+    token, length = torch.randn(2, 5, 3, dtype=torch.float64), torch.randn(3, 8, dtype=torch.float64)
+    for size in (1, 3, 8):
+        got = token_segments(token, length[:, :size])
+        assert got.shape == (2, 5, size, 3)
+        for t in range(5):
+            for i in range(size):
+                assert close(got[:, t, i], token[:, t : t + i + 1].sum(1) + length[:, i])
+    leaves = (token.requires_grad_(), length.requires_grad_())
+    assert torch.autograd.gradcheck(token_segments, leaves)
+    assert torch.autograd.gradgradcheck(lambda *x: token_segments(*x).sin(), leaves)
+
+
+def test_token_windows():
+    x = torch.randn(2, 4, 3)
+    got = token_windows(x, 3)
+    assert got.shape == (2, 4, 3, 3)
+    assert torch.equal(got[:, 1], x[:, 1:4]) and torch.equal(got[:, 3, 0], x[:, 3]) and not got[:, 3, 1:].any()
+
+
+def test_a_planted_error_is_found():
+    """A sum that lets segments be one site longer than they may fails."""
+    lengths = [4, 3]
+    right = family("shared")
+    wrong = Family(right.make, partial(structures, longest=L - 1, states=K), right.potentials)
+    with pytest.raises(AssertionError):
+        assert_exact(wrong, drawn("shared", lengths), lengths)
