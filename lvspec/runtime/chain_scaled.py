@@ -10,6 +10,7 @@ not matter beside it, each message is right entry by entry, and so is the sum. T
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, cached_property
 from math import isfinite, log, prod
 
 import torch
@@ -32,7 +33,7 @@ class Program:
     normalized: bool
     sizes: tuple[tuple[str, int], ...]
 
-    @property
+    @cached_property
     def products(self) -> tuple[Product, ...]:
         return tuple(product_of(step, self.sizes) for step in self.steps)
 
@@ -42,22 +43,28 @@ def program_for(steps: tuple[Step, ...], openings: int, normalized: bool, potent
     sizes = dict(zip(steps[0].message, potentials.shape[2:], strict=True))
     for step, factor in zip(steps, factors, strict=True):
         sizes.update(zip(step.factor, factor.shape[factor.dim() - len(step.factor) :], strict=True))
-    return Program(steps, openings, normalized, tuple(sizes.items()))
+    return remembered_program(steps, openings, normalized, tuple(sizes.items()))
+
+
+@cache
+def remembered_program(*fields) -> Program:
+    """One program for each set of fields: its products are worked out once."""
+    return Program(*fields)
 
 
 @dataclass
 class Scan:
-    """A forward pass that passed the check. messages (T, B, S) sum to one; middles: between the steps of one site.
+    """A forward pass that passed the check. messages (T, B, S) sum to one where they were scaled; arriving: p_t / c_t,
+    which the backward pass overwrites; middles: between the steps of one site.
 
     matrices: for each row of factors (openings, then the regular ones), one for each step. zeros: some states cannot
     be reached, so what comes back from them must not be read.
     """
 
     value: Tensor
-    messages: Tensor
-    scales: Tensor
-    shifts: Tensor
-    middles: list[Tensor]
+    messages: Sites
+    arriving: Sites
+    middles: list[Sites]
     matrices: list[Tensor]
     zeros: bool
 
@@ -122,34 +129,33 @@ def scaled_scan(
     density = least_arc(program, matrices)
     dense = density >= DENSE[dtype]
     p, shifts = likelihoods(start, potentials, real, dtype)
-    messages = torch.empty_like(p)
-    scales = p.new_ones(T, B, 1)
-    pushed = messages[1:] if dense else torch.empty_like(p[1:])
-    middles = [p.new_empty(T - 1, B, prod(q.shape(q.output))) for q in program.products[:-1]]
-    every = sites_between_scales(density, S) if dense and real is None else 1  # a site that is skipped has scale 1
-    forward_sites(program, matrices, p, messages, middles, pushed, scales, real, every)
+    every = sites_between_scales(density, S) if dense and real is None else 1
+    first = (T - 2) % every + 1  # the last site is scaled, every so many sites before it, and site 0
+    scales = p.new_empty(1 + len(range(first, T, every)), B, 1)
+    messages, arriving = Sites.of(torch.empty_like(p)), Sites.of(p)
+    pushed = messages.after_first if dense else Sites.of(torch.empty_like(p[1:]))
+    middles = [Sites.of(p.new_empty(T - 1, B, prod(q.shape(q.output)))) for q in program.products[:-1]]
+    forward_sites(program, matrices, arriving, messages, middles, pushed, scales, real, every)
+    p[first::every].div_(scales[1:])
     value = scales.log().sum((0, 2), dtype=torch.float64) + shifts.sum((0, 2), dtype=torch.float64)
-    value = value + total_shift(program, factor_shifts, T, real)
-    zeros = False
+    if not program.normalized:
+        value = value + total_shift(program, factor_shifts, T, real)
     if not isfinite(float(value.sum())):
         return None
-    if not dense and B and T > 1:
-        before = scales[:-1]
-        if float((pushed.amin(-1, keepdim=True) * before).min()) < FLOOR[dtype]:
-            reachable = reach(program, start, potentials, real, factors)
-            if bool(((pushed * before < FLOOR[dtype]) & reachable).any()):
-                return None
-            zeros = True
-    return Scan(value, messages, scales, shifts, middles, matrices, zeros)
+    lost = None if dense or not B or T < 2 else pushed.values * scales[:-1] < FLOOR[dtype]
+    zeros = lost is not None and bool(lost.any())
+    if zeros and bool(lost.logical_and_(reach(program, start, potentials, real, factors)).any()):
+        return None
+    return Scan(value, messages, arriving, middles, matrices, zeros)
 
 
 def forward_sites(
     program: Program,
     matrices: list[Tensor],
-    p: Tensor,
-    messages: Tensor,
-    middles: list[Tensor],
-    pushed: Tensor,
+    arriving: Sites,
+    messages: Sites,
+    middles: list[Sites],
+    pushed: Sites,
     scales: Tensor,
     real: Tensor | None,
     every: int,
@@ -158,45 +164,47 @@ def forward_sites(
 
     Few dispatches count more here than few operations.
     """
-    afters, heres, cs = messages.unbind(0), p.unbind(0), scales.unbind(0)
-    torch.sum(heres[0], -1, keepdim=True, out=cs[0])
-    torch.div(heres[0], cs[0], out=afters[0])
-    in_place = pushed.data_ptr() == messages[1:].data_ptr()
-    us = Sites(pushed, afters[1:]) if in_place else Sites.of(pushed)
-    buffers = [Sites(messages[:-1], afters[:-1]), *map(Sites.of, middles), us]
+    heres, afters, cs = arriving.rows, messages.rows, iter(scales.unbind(0))
+    c = next(cs)
+    torch.sum(heres[0], -1, keepdim=True, out=c)
+    torch.div(heres[0], c, out=afters[0])
+    buffers = [messages.before_last, *middles, pushed]
     calls = [
         product.calls(buffers[i], buffers[i + 1], site_matrices(program, matrices, i, len(afters)), False)
         for i, product in enumerate(program.products)
     ]
+    left = len(heres) - 1
     if real is None and len(calls) == 1:
         operation, *operands = calls[0]
-        left = len(heres) - 1
-        for a, b, result, u, here, after, c in zip(*operands, us.rows, heres[1:], afters[1:], cs[1:], strict=True):
+        for a, b, result, u, here, after in zip(*operands, pushed.rows, heres[1:], afters[1:], strict=True):
             operation(a, b, out=result)
             torch.mul(u, here, out=after)
             left -= 1
             if left % every == 0:
+                c = next(cs)
                 torch.sum(after, -1, keepdim=True, out=c)
                 after.div_(c)
         return
-    whole = [True] * len(p) if real is None else real.all(1).tolist()
-    for t, (u, here, after, c) in enumerate(zip(us.rows, heres[1:], afters[1:], cs[1:], strict=True)):
+    whole = [True] * len(heres) if real is None else real.all(1).tolist()
+    for t, (u, here, after) in enumerate(zip(pushed.rows, heres[1:], afters[1:], strict=True)):
         for operation, lefts, rights, results in calls:
             operation(lefts[t], rights[t], out=results[t])
         torch.mul(u, here, out=after)
         if not whole[t + 1]:
             after.copy_(torch.where(real[t + 1].unsqueeze(-1), after, afters[t]))
-        if (len(p) - 2 - t) % every == 0:
+        left -= 1
+        if left % every == 0:
+            c = next(cs)
             torch.sum(after, -1, keepdim=True, out=c)
             after.div_(c)
 
 
 def backward_sites(
-    program: Program, matrices: list[Tensor], w: Tensor, middles: list[Tensor], betas: Tensor, real: Tensor | None
+    program: Program, matrices: list[Tensor], arriving: Sites, middles: list[Sites], betas: Sites, real: Tensor | None
 ) -> None:
     """The loop back: w_t becomes w_t beta_t, and its product with the transposed matrices beta_{t-1}."""
-    rows, columns = w.unbind(0), betas.unbind(0)
-    buffers = [Sites(betas[:-1], columns[:-1]), *map(Sites.of, middles), Sites(w, rows)]
+    rows, columns = arriving.rows[1:], betas.rows
+    buffers = [betas.before_last, *middles, arriving.after_first]
     calls = [
         product.reverse.calls(buffers[i + 1], buffers[i], site_matrices(program, matrices, i, len(columns)), True)
         for i, product in reversed(list(enumerate(program.products)))
@@ -208,7 +216,7 @@ def backward_sites(
             row.mul_(column)
             operation(left, right, out=result)
         return
-    whole = [True] * len(betas) if real is None else real.all(1).tolist()
+    whole = [True] * len(columns) if real is None else real.all(1).tolist()
     for t in range(len(rows) - 1, -1, -1):
         rows[t].mul_(columns[t + 1])
         for operation, lefts, rights, results in calls:
@@ -274,27 +282,23 @@ def reach(program: Program, start: Tensor, potentials: Tensor, real: Tensor | No
 
 
 def scaled_gradient(
-    program: Program, scan: Scan, potentials: Tensor, real: Tensor | None, factors: list[Tensor], grad: Tensor
+    program: Program, scan: Scan, real: Tensor | None, factors: list[Tensor], grad: Tensor
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """d log Z / d (first message, potentials, factors): (B, S), (T, B, S), and the factors' own shapes."""
-    messages, scales = scan.messages, scan.scales
-    T, B, S = messages.shape
-    w = torch.empty_like(messages[1:])
-    torch.sub(potentials[1:], scan.shifts[1:], out=w)
-    w.exp_().div_(scales[1:])
+    """d log Z / d (first message, potentials, factors): (B, S), (T, B, S), and the factors' own shapes. Uses up the scan."""
+    messages, w = scan.messages.values, scan.arriving.values[1:]
     if scan.zeros:  # unreachable states take no part, however likely what follows them
         w.masked_fill_(messages[1:] == 0, 0.0)
     if real is not None:
         w.masked_fill_(~real[1:].unsqueeze(-1), 0.0)
-    betas = torch.empty_like(messages)
-    betas[-1] = grad.to(betas.dtype).unsqueeze(-1)  # the pass is linear: the incoming gradient goes with it
-    middles = [torch.empty_like(m) for m in scan.middles]
-    backward_sites(program, scan.matrices, w, middles, betas, real)
-    found = [
-        factor_gradient(program, i, [messages[:-1], *scan.middles], [*middles, w], scan.matrices[i], factor)
-        for i, factor in enumerate(factors)
-    ]
-    marginals = betas.mul_(messages)
+    betas = Sites.of(torch.empty_like(messages))
+    betas.rows[-1].copy_(grad.unsqueeze(-1))  # the pass is linear: the incoming gradient goes with it
+    middles = [Sites.of(torch.empty_like(m.values)) for m in scan.middles]
+    backward_sites(program, scan.matrices, scan.arriving, middles, betas, real)
+    inputs, grads = [messages[:-1]], [w]
+    if middles:
+        inputs, grads = inputs + [m.values for m in scan.middles], [m.values for m in middles] + grads
+    found = [factor_gradient(program, i, inputs, grads, scan.matrices[i], factor) for i, factor in enumerate(factors)]
+    marginals = betas.values.mul_(messages)
     first = marginals[0].clone() if real is not None else marginals[0]
     if real is not None:
         marginals.masked_fill_(~real.unsqueeze(-1), 0.0)

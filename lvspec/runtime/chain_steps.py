@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from math import prod
 
 import torch
@@ -165,6 +165,14 @@ class Sites:
     def of(values: Tensor) -> Sites:
         return Sites(values, values.unbind(0))
 
+    @property
+    def before_last(self) -> Sites:
+        return Sites(self.values[:-1], self.rows[:-1])
+
+    @property
+    def after_first(self) -> Sites:
+        return Sites(self.values[1:], self.rows[1:])
+
     def shaped(self, *shape: int) -> tuple[Tensor, ...]:
         """The rows as views of a shape."""
         if self.values.shape[1:] == shape:
@@ -199,19 +207,24 @@ class Product:
         sizes = dict(self.sizes)
         return [sizes[a] for a in letters]
 
-    @property
+    @cached_property
     def reverse(self) -> Product:
         """The product with the transposed matrix, from the new message's axes to the old one's."""
         return Product(self.output, self.message, self.kept, self.new, self.summed, self.free, self.sizes)
 
-    @property
-    def around(self) -> tuple[str, str] | None:
-        """(before, after) where the old axes are replaced by the new ones in place; None where axes move."""
+    @cached_property
+    def matrix(self) -> tuple[int, int, int]:
+        """Extents of the factor as a matrix: kept, summed, new."""
+        return self.extent(self.kept), self.extent(self.summed), self.extent(self.new)
+
+    @cached_property
+    def around(self) -> tuple[int, int] | None:
+        """Extents (before, after) where the old axes are replaced by the new ones in place; None where axes move."""
         at = self.message.find(self.summed)
         before, after = self.message[:at], self.message[at + len(self.summed) :]
         if self.kept or at < 0 or self.output != before + self.new + after:
             return None
-        return before, after
+        return self.extent(before), self.extent(after)
 
     def calls(self, inputs: Sites, outputs: Sites, matrices: list[tuple[Tensor, int]], transpose: bool) -> Calls:
         """The products of all sites: inputs (T, B, message axes flat) times matrices give outputs (T, B, axes flat).
@@ -220,13 +233,12 @@ class Product:
         """
         B = inputs.values.shape[1]
         turned = [(m.mT if transpose else m, count) for m, count in matrices]
-        place = self.around
         batched = any(m.shape[0] > 1 for m, _ in matrices)
-        if place is None or (batched and place[1]):
+        if self.around is None or (batched and self.around[1] > 1):
             return self.permuted, inputs.rows, repeated(turned), outputs.rows
-        rows, columns = self.extent(self.summed), self.extent(self.new)
-        count, width = B * self.extent(place[0]), self.extent(place[1])
-        if place[1]:
+        _, rows, columns = self.matrix
+        count, width = B * self.around[0], self.around[1]
+        if width > 1:
             lefts = repeated([(m[0, 0].mT.expand(count, columns, rows), n) for m, n in turned])
             return torch.bmm, lefts, inputs.shaped(count, rows, width), outputs.shaped(count, columns, width)
         if not batched:
@@ -260,9 +272,9 @@ class Product:
 
     def gradient(self, inputs: Tensor, grads: Tensor, over_time: bool, over_batch: bool) -> Tensor:
         """d / d matrix: (T or 1, B or 1, kept, rows, columns) from inputs (T, B, ...) and the results' gradients."""
-        if not (over_time or over_batch) and self.around is not None and not self.around[1]:
-            x, y = inputs.flatten(0, 1).view(-1, self.extent(self.summed)), grads.flatten(0, 1)
-            return torch.mm(x.t(), y.view(x.shape[0], self.extent(self.new)))[None, None, None]
+        if not (over_time or over_batch) and self.around is not None and self.around[1] == 1:
+            _, rows, columns = self.matrix
+            return torch.mm(inputs.view(-1, rows).t(), grads.view(-1, columns)).view(1, 1, 1, rows, columns)
         x = self.rows_of(inputs, self.message, self.summed)
         y = self.rows_of(grads, self.output, self.new)
         axes = [d for d, on in ((0, over_time), (1, over_batch), (2, True)) if on]
@@ -291,17 +303,27 @@ def product_of(step: Step, named_sizes: tuple[tuple[str, int], ...]) -> Product:
 def matrix_of(factor: Tensor, step: Step, product: Product) -> Tensor:
     """The factor as (T or 1, B or 1, kept, summed, new), each state group merged into one axis."""
     lead = step.lead_of(factor)
-    order = "".join(a for a in "TB" if a in lead) + product.kept + product.summed + product.new
-    laid = factor.permute(*[(lead + step.factor).index(a) for a in order])
+    laid = factor.permute(places(lead + step.factor, order_of(lead, product)))
     T = laid.shape[0] if "T" in lead else 1
     B = laid.shape[1 if "T" in lead else 0] if "B" in lead else 1
-    return laid.reshape(T, B, product.extent(product.kept), product.extent(product.summed), product.extent(product.new))
+    return laid.reshape(T, B, *product.matrix)
 
 
 def factor_of(matrix: Tensor, factor: Tensor, step: Step, product: Product) -> Tensor:
     """The inverse of matrix_of: a matrix in the axes of `factor`."""
     lead = step.lead_of(factor)
-    order = "".join(a for a in "TB" if a in lead) + product.kept + product.summed + product.new
-    letters = lead + step.factor
-    laid = matrix.reshape([factor.shape[letters.index(a)] for a in order])
-    return laid.permute(*[order.index(a) for a in letters])
+    letters, order = lead + step.factor, order_of(lead, product)
+    shape = factor.shape
+    return matrix.view([shape[i] for i in places(letters, order)]).permute(places(order, letters))
+
+
+@cache
+def order_of(lead: str, product: Product) -> str:
+    """The axes of a factor as a matrix."""
+    return "".join(a for a in "TB" if a in lead) + product.kept + product.summed + product.new
+
+
+@cache
+def places(letters: str, wanted: str) -> tuple[int, ...]:
+    """Where each wanted axis is among `letters`."""
+    return tuple(map(letters.index, wanted))

@@ -66,40 +66,32 @@ def chain_backward(
         flat = [d.to(f.dtype) for d, f in zip([d for row in found for d in row], factors, strict=True)]
         return d_start.to(start.dtype), d_potentials.to(potentials.dtype), flat
     real = None if mask is None else mask.t()
-    first, marginals, found = scaled_gradient(program, scan, potentials.transpose(0, 1).flatten(2), real, factors, grad)
+    first, marginals, found = scaled_gradient(program, scan, real, factors, grad)
     d_start = (first.sum(0, keepdim=True) if start.shape[0] == 1 else first).to(start.dtype)
     d_potentials = marginals.to(potentials.dtype).unflatten(2, potentials.shape[2:]).transpose(0, 1)
     return d_start.view(start.shape), d_potentials, found
 
 
 class ChainSum(torch.autograd.Function):
-    """log Z (B,) with the backward algorithm as its gradient."""
+    """log Z (B,) with the backward algorithm as its gradient, which uses up what the forward pass left."""
 
     @staticmethod
     def forward(ctx, program, start, potentials, mask, *factors):
-        value, scan, messages = chain_forward(program, start, potentials, mask, list(factors))
-        stored = messages
-        ctx.program, ctx.zeros, ctx.middles = program, None, 0
-        if scan is not None:
-            ctx.zeros, ctx.middles = scan.zeros, len(scan.middles)
-            stored = [scan.messages, scan.scales, scan.shifts, *scan.middles, *scan.matrices]
-        ctx.save_for_backward(start, potentials, mask, *factors, *stored)
-        ctx.factors = len(factors)
+        value, *ctx.left = chain_forward(program, start, potentials, mask, list(factors))
+        ctx.program = program
+        ctx.save_for_backward(start, potentials, mask, *factors)
         return value
 
     @staticmethod
     def backward(ctx, grad):
-        start, potentials, mask, *rest = ctx.saved_tensors
-        factors, stored = rest[: ctx.factors], rest[ctx.factors :]
+        start, potentials, mask, *factors = ctx.saved_tensors
         with plain_arithmetic(grad):
             if torch.is_grad_enabled():
                 return (None, *differentiable_gradient(ctx.program, start, potentials, mask, factors, grad))
-            scan = None
-            if ctx.zeros is not None:
-                middles, matrices = stored[3 : 3 + ctx.middles], stored[3 + ctx.middles :]
-                scan = Scan(grad, *stored[:3], middles, matrices, ctx.zeros)
+            left = ctx.left or chain_forward(ctx.program, start, potentials, mask, factors)[1:]
+            ctx.left = None
             inputs = (start, potentials, mask, factors)
-            d_start, d_potentials, found = chain_backward(ctx.program, scan, stored, inputs, grad)
+            d_start, d_potentials, found = chain_backward(ctx.program, *left, inputs, grad)
             return None, d_start, d_potentials, None, *found
 
 

@@ -151,6 +151,15 @@ def test_first_and_second_derivatives(name):
     assert torch.autograd.gradgradcheck(f, (start, potentials, *factors))
 
 
+@pytest.mark.parametrize("name", ["hmm", "factorial", "coupled"])
+def test_second_backward_pass_gives_the_same(name):
+    start, factors, potentials, steps = draw(name)
+    value = chain(start, factors, potentials, steps)
+    leaves = [start, potentials, *factors]
+    first, again = gradients(value, leaves), gradients(value, leaves)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
 def test_lengths_zero_and_one_and_no_rows():
     start, factors, potentials, steps = draw("hmm")
     assert chain(start, factors, potentials[:, :0], steps).tolist() == [0.0, 0.0, 0.0]
