@@ -91,7 +91,15 @@ from lvspec.runtime.draws import (
 from lvspec.runtime.importance import ImportanceEstimate, TablePosterior, importance, table_posterior
 from lvspec.runtime.kalman import GaussianChain
 from lvspec.runtime.kalman_posterior import GaussianChainPosterior
-from lvspec.runtime.labels import linear_chain_draw, linear_chain_log_prob, linear_chain_sum, no_draw
+from lvspec.runtime.labels import (
+    linear_chain_draw,
+    linear_chain_log_prob,
+    linear_chain_sum,
+    no_draw,
+    semi_markov_draw,
+    semi_markov_log_prob,
+    semi_markov_sum,
+)
 from lvspec.runtime.multivariate_normal import (
     cholesky,
     diagonal_covariance,
@@ -294,6 +302,9 @@ __all__ = [
     "repeat",
     "replace_site",
     "sample_batch",
+    "semi_markov_draw",
+    "semi_markov_log_prob",
+    "semi_markov_sum",
     "spread",
     "stack",
     "symbol_scores",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.chain import chain
+from lvspec.runtime.segments import segmentation, token_segments
 from lvspec.runtime.semiring import LOG, SAMPLE
 from lvspec.runtime.shape import merge_lead, merge_semiring
 
@@ -43,6 +44,28 @@ def linear_chain_sum(potentials: Tensor, mask: Tensor, unary: Tensor, pairwise: 
     return value.reshape(lead)
 
 
+def semi_markov_sum(
+    potentials: Tensor, mask: Tensor, start: Tensor, transition: Tensor, length: Tensor, semiring=LOG
+) -> Tensor:
+    """p(segments) = exp(start[z_1] + sum transition[z_{i-1}, z_i] + sum length[z_i, |segment i| - 1]) / Z, and z at a
+    site is the state of the segment around it (Sarawagi & Cohen 2004).
+
+    potentials (..., T, K), 0 where masked; mask (..., T); start (..., K); transition (..., K, K); length (..., K, L): (...).
+    """
+    lead = potentials.shape[:-2]
+    rows, lengths = merged(potentials, lead, 2), merged(mask, lead, 1).sum(-1)
+    start, transition, length = merged(start, lead, 1), merged(transition, lead, 2), merged(length, lead, 2)
+    own = length.unsqueeze(0) if length.dim() == 2 else length
+
+    def total(tokens: Tensor, semiring) -> Tensor:
+        segment = token_segments(tokens, tokens.new_zeros(length.shape[-2:])) + own.mT.unsqueeze(1)
+        found = segmentation(segment, start, transition, lengths)
+        return found.log_partition if semiring is LOG else found.program(semiring, found.potentials)
+
+    value = total(rows, merge_semiring(semiring, lead)) - total(torch.zeros_like(rows), LOG)
+    return value.reshape(lead)
+
+
 def labels_draw(summed: Callable[[Tensor], Tensor], potentials: Tensor) -> Tensor:
     """z ~ p: (..., T) int64, where summed(potentials) is a sum over labels under the sampling semiring."""
     with torch.enable_grad():
@@ -57,12 +80,26 @@ def linear_chain_draw(mask: Tensor, unary: Tensor, pairwise: Tensor) -> Tensor:
     return labels_draw(lambda f: linear_chain_sum(f, mask, unary, pairwise, semiring=SAMPLE), zeros)
 
 
+def semi_markov_draw(mask: Tensor, start: Tensor, transition: Tensor, length: Tensor) -> Tensor:
+    """The states at the sites of mask (..., T) of segments drawn from p; 0 elsewhere."""
+    zeros = start.new_zeros(*mask.shape, start.shape[-1])
+    return labels_draw(lambda f: semi_markov_sum(f, mask, start, transition, length, semiring=SAMPLE), zeros)
+
+
+def known_labels(labels: Tensor, mask: Tensor, states: int, like: Tensor) -> Tensor:
+    """Log-factors that leave the given labels alone: 0 for them, -inf for others, 0 where masked."""
+    chosen = torch.arange(states, device=labels.device) == labels.unsqueeze(-1)
+    return torch.where(chosen | ~mask.unsqueeze(-1), 0.0, -torch.inf).to(like.dtype)
+
+
+def semi_markov_log_prob(labels: Tensor, mask: Tensor, start: Tensor, transition: Tensor, length: Tensor) -> Tensor:
+    """log p of the states of the segments around the sites, their borders summed over: labels (..., T), (...)."""
+    return semi_markov_sum(known_labels(labels, mask, start.shape[-1], start), mask, start, transition, length)
+
+
 def linear_chain_log_prob(labels: Tensor, mask: Tensor, unary: Tensor, pairwise: Tensor) -> Tensor:
     """log p(z): labels (..., T), (...)."""
-    states = unary.shape[-1]
-    chosen = torch.arange(states, device=labels.device) == labels.unsqueeze(-1)
-    known = torch.where(chosen | ~mask.unsqueeze(-1), 0.0, -torch.inf).to(unary.dtype)
-    return linear_chain_sum(known, mask, unary, pairwise)
+    return linear_chain_sum(known_labels(labels, mask, unary.shape[-1], unary), mask, unary, pairwise)
 
 
 def no_draw(name: str, family: str) -> Tensor:

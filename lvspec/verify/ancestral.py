@@ -37,7 +37,9 @@ def sample_check(subject: Subject, draws: int, seed: int) -> Check:
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         found = subject.model.sample(draws, given=given, lengths=lengths)
-    worst, cells = _pairs([_codes(found[name], at) for name, at in sites], rows, weights)
+    seen = [i for i, (name, _) in enumerate(sites) if name in found]
+    rows = [tuple(row[i] for i in seen) for row in rows]
+    worst, cells = _pairs([_codes(found[sites[i][0]], sites[i][1]) for i in seen], rows, weights)
     return _judged("z of the frequencies of samples", worst, cells, draws)
 
 
@@ -48,7 +50,7 @@ def posterior_sample_check(subject: Subject, draws: int, seed: int) -> Check:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         answers = subject.model.posterior(dict(subject.batch))
-        for name in dict.fromkeys(n for n, _ in found.sites):
+        for name in dict.fromkeys(n for n, _ in found.sites if n in answers):
             drawn = answers[name].sample(draws)[:, 0]
             own = [i for i, site in enumerate(found.sites) if site[0] == name]
             rows = [tuple(row[i] for i in own) for row in found.rows]

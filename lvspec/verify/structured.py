@@ -14,7 +14,10 @@ from torch import Tensor
 Rows = list[dict[str, Tensor]]
 
 
-def structure_log_prob(family: str, values: list[int], rows: Rows) -> Tensor:
+def structure_log_prob(family: str, values: list[int], rows: Rows, borders: list[int]) -> Tensor:
+    """borders: of segments, whether one begins at each site but the first."""
+    if family == "SemiMarkov":
+        return _semi_markov(values, rows, borders)
     return FAMILIES[family](values, rows)
 
 
@@ -37,22 +40,27 @@ def segmentations(length: int, longest: int) -> list[list[int]]:
     return [[n, *rest] for n in range(1, min(length, longest) + 1) for rest in segmentations(length - n, longest)]
 
 
-def _semi_markov(values: list[int], rows: Rows) -> Tensor:
-    """Labels of sites: the sum over all segmentations that give them, over that of all segmentations."""
+def _semi_markov(values: list[int], rows: Rows, borders: list[int]) -> Tensor:
+    """States of sites with the borders of their segments, over the sum of all segmentations."""
     start, transition, length = (rows[0][n] for n in ("start", "transition", "length"))
     states, longest = length.shape
-    consistent, every = [], []
-    for lengths in segmentations(len(rows), longest):
-        for labels in product(range(states), repeat=len(lengths)):
-            score = start[labels[0]] + sum(length[k, n - 1] for k, n in zip(labels, lengths, strict=True))
-            score = score + sum(transition[a, b] for a, b in zip(labels, labels[1:], strict=False))
-            every.append(score)
-            if [k for k, n in zip(labels, lengths, strict=True) for _ in range(n)] == values:
-                consistent.append(score)
+
+    def score(labels, lengths) -> Tensor:
+        total = start[labels[0]] + sum(length[k, n - 1] for k, n in zip(labels, lengths, strict=True))
+        return total + sum(transition[a, b] for a, b in zip(labels, labels[1:], strict=False))
+
+    every = [
+        score(labels, lengths)
+        for lengths in segmentations(len(rows), longest)
+        for labels in product(range(states), repeat=len(lengths))
+    ]
+    first = [0, *(i for i, border in enumerate(borders, start=1) if border)]
+    lengths = [b - a for a, b in zip(first, [*first[1:], len(rows)], strict=True)]
+    labels = [values[i] for i in first]
     joint = torch.logsumexp(torch.stack(every), 0)
-    if not consistent:
+    if [k for k, n in zip(labels, lengths, strict=True) for _ in range(n)] != values or max(lengths) > longest:
         return torch.full_like(joint, -torch.inf)
-    return torch.logsumexp(torch.stack(consistent), 0) - joint
+    return score(labels, lengths) - joint
 
 
-FAMILIES = {"LinearChain": _linear_chain, "SemiMarkov": _semi_markov}
+FAMILIES = {"LinearChain": _linear_chain}

@@ -30,6 +30,9 @@ from lvspec.verify.transport import transport
 SAMPLE: Site = ("number of the sample", ())
 
 
+BORDER = "border of "  # before a latent's name: whether one of its segments begins at a site
+
+
 class TooMany(Exception):
     """More joint assignments than brute force should be asked for."""
 
@@ -215,7 +218,8 @@ class World:
         sites = [(*at[:-1], i) for i in range(self.extent(body.over, plates))]
         rows = [self.density(variable, site)[1] for site in sites]
         values = [int(self.value(variable.name, site)) for site in sites]
-        return structure_log_prob(body.family, values, rows)
+        hidden = [self.memory.read((BORDER + variable.name, site)) for site in sites[1:]] if has_borders(variable) else []
+        return structure_log_prob(body.family, values, rows, hidden)
 
     def log_p(self, name: str, at: tuple[int, ...]) -> Tensor:
         """log p of one site given its parents."""
@@ -257,14 +261,21 @@ class World:
     def hidden(self) -> list[Site]:
         """The sites whose values the batch does not hold."""
         sites = self.random_sites("latent") + self.random_sites("observed")
-        return [s for s in sites if not self.is_given(*s)]
+        return [s for s in sites if not self.is_given(*s)] + self.borders()
+
+    def borders(self) -> list[Site]:
+        """Where a segment may begin, of structures whose segments the states do not tell apart."""
+        cut = [v for v in self.spec.variables if has_borders(v)]
+        return [(BORDER + v.name, at) for v in cut for at in self.sites(v.plates) if at[-1] > 0]
 
     def share(self, site: Site) -> float:
         """How much of a site's log p and log q is this example's: the data set shares what is global."""
-        return 1 / self.instance.dataset_size if self.variables[site[0]].outside_batch else 1.0
+        return 1.0 if site[0].startswith(BORDER) else 1 / self.instance.dataset_size if self.variables[site[0]].outside_batch else 1.0
 
     def values(self, name: str, at: tuple[int, ...]) -> list[object]:
         """The values of a discrete site with a finite support."""
+        if name.startswith(BORDER):
+            return [0, 1]
         variable = self.variables[name]
         sites = dict(zip(variable.plates, at, strict=True))
         if not variable.type.support.finite:
@@ -281,6 +292,11 @@ def _nested(flat: tuple[int, ...], shape: tuple[int, ...]) -> object:
         return flat
     step = len(flat) // shape[0]
     return tuple(_nested(flat[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0]))
+
+
+def has_borders(variable: Variable) -> bool:
+    """Whether the variable is the states of segments."""
+    return structure_of(variable) is not None and variable.general.body.family == "SemiMarkov"
 
 
 def chain_plate(variable: Variable, spec: Spec) -> str | None:
