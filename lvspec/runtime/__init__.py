@@ -164,6 +164,7 @@ from lvspec.runtime.shape import (
     until_end,
     user_network,
 )
+from lvspec.runtime.yields import pcfg_log_prob, pcfg_parts
 
 __all__ = [
     "GaussianChain",
@@ -291,6 +292,8 @@ __all__ = [
     "one_hot_categorical_entropy",
     "one_hot_categorical_kl",
     "one_hot_categorical_log_prob",
+    "pcfg_log_prob",
+    "pcfg_parts",
     "pick",
     "pin_first",
     "poisson_draw",

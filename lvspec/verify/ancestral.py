@@ -16,6 +16,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
+from lvspec.ir.structures import structure_of
 from lvspec.verify.chance import FALSE_ALARM, repeated
 from lvspec.verify.enumerate import assignments, joint_terms, posterior, table
 from lvspec.verify.report import Check
@@ -31,6 +32,8 @@ def sample_check(subject: Subject, draws: int, seed: int) -> Check:
     spec = subject.spec
     if any(not v.type.support.finite for v in spec.of_role("latent")) or any(p.within for p in spec.plates):
         raise TooMany("a latent is not finite, or a plate is nested")
+    if any(structure_of(v) for v in spec.of_role("observed")):
+        raise TooMany("a yield's length is part of its draw")
     lengths = {p.name: LENGTH for p in spec.plates if p.ragged}
     given = _given(subject, draws, lengths)
     sites, rows, weights = _exact(subject, given, lengths)

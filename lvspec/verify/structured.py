@@ -63,4 +63,37 @@ def _semi_markov(values: list[int], rows: Rows, borders: list[int]) -> Tensor:
     return score(labels, lengths) - joint
 
 
-FAMILIES = {"LinearChain": _linear_chain}
+# ---------------------------------------------------------------- yields
+def binary_trees(first: int, after: int) -> list[tuple[tuple[int, int, int], ...]]:
+    """Every binary tree over the words first .. after - 1, as its inner nodes, the root first."""
+    if after - first == 1:
+        return [()]
+    return [
+        ((first, after, split), *left, *right)
+        for split in range(first + 1, after)
+        for left in binary_trees(first, split)
+        for right in binary_trees(split, after)
+    ]
+
+
+def _pcfg(values: list[int], rows: Rows) -> Tensor:
+    """Σ over trees and over symbols at their nodes of the product of the rules."""
+    root = torch.log_softmax(rows[0]["root"], 0)
+    rules = rows[0]["rules"]
+    rules = torch.log_softmax(rules.reshape(len(root), -1), 1).reshape(rules.shape)
+    terminals = torch.log_softmax(rows[0]["terminals"], 1)
+    N, P = len(root), len(terminals)
+    scores = []
+    for tree in binary_trees(0, len(values)):
+        if not tree:
+            continue
+        spans = [(a, b) for a, b, _ in tree]
+        for inner in product(range(N), repeat=len(tree)):
+            for leaves in product(range(P), repeat=len(values)):
+                symbol = dict(zip(spans, inner, strict=True)) | {(i, i + 1): N + p for i, p in enumerate(leaves)}
+                score = root[inner[0]] + sum(rules[symbol[a, b], symbol[a, m], symbol[m, b]] for a, b, m in tree)
+                scores.append(score + sum(terminals[p, x] for p, x in zip(leaves, values, strict=True)))
+    return torch.logsumexp(torch.stack(scores), 0) if scores else torch.tensor(-torch.inf, dtype=torch.float64)
+
+
+FAMILIES = {"LinearChain": _linear_chain, "PCFG": _pcfg}

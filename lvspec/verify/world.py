@@ -218,7 +218,9 @@ class World:
         sites = [(*at[:-1], i) for i in range(self.extent(body.over, plates))]
         rows = [self.density(variable, site)[1] for site in sites]
         values = [int(self.value(variable.name, site)) for site in sites]
-        hidden = [self.memory.read((BORDER + variable.name, site)) for site in sites[1:]] if has_borders(variable) else []
+        hidden = (
+            [self.memory.read((BORDER + variable.name, site)) for site in sites[1:]] if has_borders(variable) else []
+        )
         return structure_log_prob(body.family, values, rows, hidden)
 
     def log_p(self, name: str, at: tuple[int, ...]) -> Tensor:
@@ -246,7 +248,15 @@ class World:
         """Every site of the latents, or of the observed variables, in the spec's order; what is missing and read
         by nothing sums to one and is left out."""
         sites = [(v.name, at) for v in self.spec.variables if v.role == role for at in self.sites(v.plates)]
-        return [s for s in sites if role == "latent" or self.is_given(*s) or self._is_named(s[0])]
+        return [s for s in sites if role == "latent" or self._counts(*s)]
+
+    def _counts(self, name: str, at: tuple[int, ...]) -> bool:
+        """Whether an observed site has a factor: a yield has one where all of its symbols are there."""
+        variable = self.variables[name]
+        if structure_of(variable) is None:
+            return self.is_given(name, at) or self._is_named(name)
+        extent = self.extent(variable.general.body.over, dict(zip(variable.plates, at, strict=True)))
+        return all(self.is_given(name, (*at[:-1], i)) for i in range(extent))
 
     def _is_named(self, observed: str) -> bool:
         named = self.instance.generative and self.variables[observed].type.support.finite
@@ -270,7 +280,13 @@ class World:
 
     def share(self, site: Site) -> float:
         """How much of a site's log p and log q is this example's: the data set shares what is global."""
-        return 1.0 if site[0].startswith(BORDER) else 1 / self.instance.dataset_size if self.variables[site[0]].outside_batch else 1.0
+        return (
+            1.0
+            if site[0].startswith(BORDER)
+            else 1 / self.instance.dataset_size
+            if self.variables[site[0]].outside_batch
+            else 1.0
+        )
 
     def values(self, name: str, at: tuple[int, ...]) -> list[object]:
         """The values of a discrete site with a finite support."""
