@@ -1,0 +1,101 @@
+"""Projective dependency trees: every word has one head, and no two arcs cross.
+
+    linked(h, m) = arc(h, m) sum_k half(h, k) done(m, k + 1)        half(h, e) = sum_m linked(h, m) done(m, e)
+
+half(h, e) is what h has on one side, up to e; done is a half that takes nothing more. Left halves are the right halves
+of the sentence read backwards, so both directions are one program (Eisner 1996), all spans of one width at a time.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from lvspec.runtime.spans import at_lengths, by_end, by_start, within
+from lvspec.runtime.structured import Parts, Structured
+
+
+def projective(arcs: Tensor, lengths: Tensor, single_root: bool = True) -> Structured:
+    """p(tree) of all projective trees over the words 1 .. length, proportional to exp(sum of its arcs' potentials).
+
+    arcs: (B, T + 1, T + 1) or (1, ...), [head, modifier]; head 0 is the root, and arcs into it are not read.
+    lengths: (B). single_root: the root has one modifier, else any number. No words: one tree, without arcs.
+    """
+    program = partial(projective_program, lengths=lengths, single_root=single_root)
+    return Structured(program, {"arcs": arcs}, lengths.shape[0])
+
+
+def heads_of(arcs: Tensor) -> Tensor:
+    """Trees by their arcs (..., T + 1, T + 1) as each word's head (..., T): 0 for the root, and beyond a length."""
+    return arcs[..., 1:].argmax(-2)
+
+
+def arcs_of(heads: Tensor, lengths: Tensor) -> Tensor:
+    """Each word's head (..., B, T) as arcs (..., B, T + 1, T + 1) of ones, in the default precision."""
+    T = heads.shape[-1]
+    real = within(lengths, T)
+    columns = torch.nn.functional.one_hot(torch.where(real, heads, 0), T + 1) * real.unsqueeze(-1)
+    return torch.nn.functional.pad(columns.mT, (1, 0)).to(torch.get_default_dtype())
+
+
+def readable(extent: int, lengths: Tensor) -> Tensor:
+    """Which arcs lead from the root or a word to another word: (B, extent, extent)."""
+    real = within(lengths + 1, extent)
+    other = ~torch.eye(extent, dtype=torch.bool, device=lengths.device)
+    other[:, :1] = False
+    return real.unsqueeze(2) & real.unsqueeze(1) & other
+
+
+def projective_program(semiring, potentials: Parts, lengths: Tensor, single_root: bool) -> Tensor:
+    """The sum over all projective trees: (..., B)."""
+    arcs = potentials["arcs"]
+    M = arcs.shape[-1]
+    arcs = arcs.masked_fill(~readable(M, lengths), 0.0).unsqueeze(-1)
+    if single_root:  # the root, once it has a modifier, takes no other
+        again = torch.zeros(M, 1, 2, dtype=torch.bool, device=arcs.device)
+        again[:1, :, 1] = True
+        arcs = arcs.expand(-1, -1, -1, 2).masked_fill(again, -torch.inf)
+    return split_heads(semiring, arcs, None, lengths)
+
+
+def split_heads(semiring, arcs: Tensor, stops: Tensor | None, lengths: Tensor) -> Tensor:
+    """The sum over projective trees in which each head generates its two sides apart, from the nearest word outwards.
+
+    arcs: (B, M, M, 1 or 2), [head, modifier, whether the head has a nearer modifier on that side]. stops:
+    (B, M, 2, 2), [head, left or right, whether it has modifiers on that side]; None: 0. Place 0 is the root, whose
+    stops are not read.
+    """
+    M, B = arcs.shape[-2], lengths.shape[0]
+    arcs = semiring.lift(torch.stack([arcs, arcs.flip(1, 2)], -1))  # (B, M, M, 1 or 2, right or left read backwards)
+    if stops is not None:
+        stops = semiring.lift(torch.stack([stops[:, :, 1], stops[:, :, 0].flip(1)], -1))
+
+    def ended(half: Tensor, some: int) -> Tensor:
+        return half if stops is None else semiring.times(half, stops[..., : half.shape[-2], some, :])
+
+    nothing = semiring.lift(arcs.new_zeros(B, M, 2))
+    halves = nothing.unsqueeze(-2)
+    starting = ending = ended(nothing, 0).unsqueeze(-2)
+    links = starting[..., :0, :]
+    whole = [nothing[..., 0, :1]]
+    for w in range(1, M):
+        n = M - w
+        across = semiring.times(halves[..., :n, :, :], starting[..., :n, :, :].flip(-3, -2, -1))
+        linked = semiring.sum(semiring.times(across, by_split(arcs, w)), -2)
+        links = by_start(links, linked)
+        half = semiring.sum(semiring.times(links, ending[..., 1:, :, :]), -2)
+        done = ended(half, 1)
+        halves, starting, ending = by_start(halves, half), by_start(starting, done), by_end(ending, done)
+        whole.append(half[..., 0, :1])
+    return semiring.sum(at_lengths(whole, lengths), -1)  # of one: a value of -inf has no gradient
+
+
+def by_split(arcs: Tensor, w: int) -> Tensor:
+    """Arcs from i to i + w, (..., n, w, 2): the nearest split leaves the head without a modifier, the others do not."""
+    found = arcs.diagonal(w, -4, -3).movedim(-1, -3)
+    if found.shape[-2] == 1:
+        return found
+    others = found[..., 1:, :]
+    return torch.cat([found[..., :1, :], others.expand(*others.shape[:-2], w - 1, 2)], -2)
