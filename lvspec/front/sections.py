@@ -47,6 +47,7 @@ DATA: tuple[Key, ...] = (
     Key("min_count", "integer", 1, "rarer words become the unknown word", least=1),
     Key("max_size", "integer", None, "at most so many words in the vocabulary, the most frequent ones", least=1),
     Key("max_length", "integer", None, "longer sequences are cut", least=1),
+    Key("lengths", "range", None, "sequences of other lengths are left out, e.g. `2-20`"),
     Key("scale", "number", 1.0, "numbers are multiplied by this, then shifted"),
     Key("shift", "number", 0.0, "added to scaled numbers"),
     Key(

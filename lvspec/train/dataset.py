@@ -30,7 +30,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples of one part. dropped: records left out because a sequence was empty. partial: names with missing values."""
+    """Examples of one part. dropped: records left out because a sequence was empty, or of a length that is not wanted. partial: names with missing values."""
 
     examples: tuple[Example, ...]
     layout: Layout
@@ -79,12 +79,23 @@ def _example(record: Raw, index: int, layout: Layout, encoders, data) -> Example
                     f"record {index + 1}: {f.name} has {length} sites along {plate}, another variable {lengths[plate]}"
                 )
             lengths[plate] = length
+        if settings.lengths and not _admitted(found, settings.lengths):
+            return None
         if f.required and any(np.max(n, initial=0) == 0 for n in found.values()):
             return None
         values[f.name] = value
         if not seen.all():
             observed[f.name] = seen
     return Example(values, lengths, observed, index)
+
+
+def _admitted(lengths: dict[str, np.ndarray], wanted: str) -> bool:
+    """Whether every length lies within "2-20"."""
+    least, _, most = wanted.partition("-")
+    return all(
+        int(least) <= np.min(n, initial=int(least)) <= np.max(n, initial=0) <= int(most or least)
+        for n in lengths.values()
+    )
 
 
 def _encode(raw: object, f: Field, layout: Layout, encoder: Encoder, settings: DataSettings):

@@ -16,7 +16,7 @@ class DataSettings:
     column: 1-based number or header name (conllu: form, upos, ...; trees: words, tags, tree); columns: "1-64" for a vector.
     field: dotted path in a JSON object. array: name in an npz. header: the table's first line names columns.
     headings: keep `= Title =` lines of text. lower, tokenize (whitespace | characters | none), min_count, max_size: the vocabulary.
-    max_length: longer sequences are cut. scale, shift: numbers become value * scale + shift.
+    max_length: longer sequences are cut. lengths: "2-20", sequences of other lengths are left out. scale, shift: numbers become value * scale + shift.
     binarize: numbers above this fraction of the largest training value are 1. labels: the categories, in order
     (default: sorted).
     """
@@ -33,6 +33,7 @@ class DataSettings:
     min_count: int = 1
     max_size: int | None = None
     max_length: int | None = None
+    lengths: str | None = None
     scale: float = 1.0
     shift: float = 0.0
     binarize: float | None = None
