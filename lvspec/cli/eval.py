@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         training=trained.config.examples["train"],
         samples=max(0, args.samples),
     )
-    rows = figures.rows()
+    rows = figures.rows() + _accuracies(trained, part)
     if args.gold:
         rows.extend(_gold(args, trained, part))
     about = {
@@ -64,15 +64,47 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _accuracies(trained, part) -> list[dict[str, object]]:
+    """Latents that the data label, predicted without their labels; beside them, the same label everywhere."""
+    from lvspec.cli.opened import sizes_of
+    from lvspec.train.accuracy import accuracy, labelled, most_frequent
+    from lvspec.train.encoders import Symbols
+    from lvspec.train.posteriors import latents_of, posteriors
+
+    names = labelled(trained.layout)
+    latents = latents_of(trained.compiled.spec, sizes_of(trained))
+    rows: list[dict[str, object]] = []
+    for latent in (z for z in latents if z.name in names and z.states is not None):
+        encoder = trained.encoders[latent.name]
+        hidden = part.dataset.hiding(names)
+        inferred = posteriors(trained.model, hidden, (latent,), trained.config.train, trained.device)
+        found = accuracy(inferred, latent.name, part.dataset, encoder)
+        rows += _shares(found, f"mode of {latent.name}, labels hidden ({found.labels} labels)", bool(latent.ragged))
+        if isinstance(encoder, Symbols):
+            label, base = most_frequent(latent.name, part.dataset, encoder)
+            rows += _shares(base, f"{label} everywhere, as {latent.name} of the training data most often is", False)
+    return rows
+
+
+def _shares(found, how: str, sequences: bool) -> list[dict[str, object]]:
+    """An accuracy as rows: of labels, and of examples where they have several. Without any label, nothing."""
+    shares = [("of labels", found.right, found.labels)]
+    if sequences:
+        shares.append(("of sequences", found.whole, found.examples))
+    return [{"quantity": "accuracy", "unit": u, "value": k / n, "how": how} for u, k, n in shares if n]
+
+
 def _gold(args: argparse.Namespace, trained, part) -> list[dict[str, object]]:
     from dataclasses import asdict
 
     from lvspec.cli.opened import discrete_latent
+    from lvspec.train.accuracy import labelled
     from lvspec.train.gold import compare
     from lvspec.train.posteriors import posteriors
 
     latent = discrete_latent(trained, args.latent)
-    inferred = posteriors(trained.model, part.dataset, (latent,), trained.config.train, trained.device)
+    hidden = part.dataset.hiding(labelled(trained.layout))
+    inferred = posteriors(trained.model, hidden, (latent,), trained.config.train, trained.device)
     limits = [s.max_length for s in trained.config.data.values() if s.max_length is not None]
     found = asdict(compare(inferred, latent, part.dataset, part.gold(args.gold), min(limits, default=None)))
     counts = {k: found.pop(k) for k in ("clusters", "labels", "items")}

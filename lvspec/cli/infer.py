@@ -13,7 +13,10 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser("infer", help="posteriors of a trained model", description=__doc__.split(": ")[1])
     add_run_options(parser)
     parser.add_argument("--latent", help="only this latent")
-    parser.add_argument("--no-marginals", action="store_true", help="modes (Viterbi) and means only")
+    parser.add_argument(
+        "--marginals", action=argparse.BooleanOptionalAction, default=False, help="of every value, not the mode's alone"
+    )
+    parser.add_argument("--keep-labels", action="store_true", help="condition on the labels that the data have")
     parser.add_argument("--limit", type=int, help="only the first so many examples")
     parser.add_argument(
         "--top-words", type=int, nargs="?", const=10, metavar="N", help="for each value, its N words (10)"
@@ -41,28 +44,58 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _lines(args: argparse.Namespace, trained, part, latents):
-    """One JSON object an example, in the file's order."""
+def _inferred(args: argparse.Namespace, trained, part, latents):
+    """The posteriors, given what the data have besides labels; with them where they are to be kept."""
+    from lvspec.train.accuracy import labelled
     from lvspec.train.posteriors import posteriors
 
-    found = posteriors(trained.model, part.dataset, latents, trained.config.train, trained.device)
+    known = part.dataset if args.keep_labels else part.dataset.hiding(labelled(trained.layout))
+    return posteriors(trained.model, known, latents, trained.config.train, trained.device)
+
+
+def _lines(args: argparse.Namespace, trained, part, latents):
+    """One JSON object an example, in the file's order."""
+    found, fields = _inferred(args, trained, part, latents), part.dataset.layout.fields
     for one in sorted(found, key=lambda inferred: inferred.row):
         example = part.dataset.examples[one.row]
         entry: dict[str, object] = {"record": example.index}
-        for field in part.dataset.layout.fields:
+        for field in fields:
             encoder = trained.encoders[field.name]
-            if hasattr(encoder, "symbols") and field.name in example.values:
+            if field.required and hasattr(encoder, "symbols") and field.name in example.values:
                 entry[field.name] = encoder.show(example.values[field.name])
         for latent in latents:
-            entry[latent.name] = _plain(one, latent.name, not args.no_marginals)
+            entry[latent.name] = _plain(one, latent.name, trained.encoders.get(latent.name), args.marginals)
+        for field in fields:
+            if field.name in entry and not field.required:
+                entry[field.name] |= _label(part.dataset, one.row, field, trained.encoders[field.name])
         yield json.dumps(entry, ensure_ascii=False)
 
 
-def _plain(one, name: str, marginals: bool) -> dict[str, object]:
-    kinds = {"mode": one.mode, "mean": one.mean, "deviation": one.deviation}
-    if marginals:
-        kinds["marginals"] = one.marginals
-    return {k: rounded(values[name].tolist()) for k, values in kinds.items() if name in values}
+def _plain(one, name: str, encoder, marginals: bool) -> dict[str, object]:
+    """A latent's answers; values by their names where the data have named them."""
+    named = hasattr(encoder, "symbols")
+    found: dict[str, object] = {}
+    if name in one.mode:
+        found["mode"] = encoder.show(one.mode[name]) if named else one.mode[name].tolist()
+        found["probability"] = rounded(one.probability(name).tolist())
+    if name in one.marginals and marginals:
+        found |= {"values": list(encoder.symbols)} if named else {}
+        found["marginals"] = rounded(one.marginals[name].tolist())
+    kinds = {"mean": one.mean, "deviation": one.deviation}
+    return found | {k: rounded(values[name].tolist()) for k, values in kinds.items() if name in values}
+
+
+def _label(dataset, row: int, field, encoder) -> dict[str, object]:
+    """What the data say of a latent, null where they say nothing."""
+    import numpy as np
+
+    from lvspec.train.accuracy import gold_labels
+
+    gold, seen = gold_labels(dataset, row, field.name)
+    if not seen.any():
+        return {}
+    shown = np.array(encoder.symbols, dtype=object)[gold] if hasattr(encoder, "symbols") else gold.astype(object)
+    return {"label": np.where(seen, shown, None).tolist()}
 
 
 def rounded(value: object) -> object:
@@ -74,21 +107,21 @@ def rounded(value: object) -> object:
 
 def _top_words(args: argparse.Namespace, trained, part, latent) -> int:
     from lvspec.errors import UsageError
-    from lvspec.train.posteriors import posteriors
     from lvspec.train.words import expected_counts, top_words
 
     layout = part.dataset.layout
     field = next((f for f in layout.fields if f.modelled and hasattr(trained.encoders[f.name], "symbols")), None)
     if field is None:
         raise UsageError("--top-words: the model explains no words")
-    found = posteriors(trained.model, part.dataset, (latent,), trained.config.train, trained.device)
+    found = _inferred(args, trained, part, (latent,))
     counts = expected_counts(found, latent, part.dataset, field, trained.encoders[field.name])
     rows = top_words(counts, trained.encoders[field.name], args.top_words)
+    named = trained.encoders.get(latent.name)
+    name = named.symbols.__getitem__ if hasattr(named, "symbols") else int
     if args.json:
-        print(
-            json.dumps([{"value": k, "share": share, "words": words} for k, share, words in rows], ensure_ascii=False)
-        )
+        entries = [{"value": name(k), "share": share, "words": words} for k, share, words in rows]
+        print(json.dumps(entries, ensure_ascii=False))
         return 0
     for k, share, words in rows:
-        print(terminal.visible(f"{latent.name} = {k:<4} {share:6.1%}  {' '.join(words)}"))
+        print(terminal.visible(f"{latent.name} = {name(k):<4} {share:6.1%}  {' '.join(words)}"))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 
 from lvspec.front.context import Declarations, unknown
@@ -178,9 +179,11 @@ def unused(
     variables: tuple[Variable, ...],
     guide: tuple[Variable, ...],
     mentioned: str,
+    labelled: Collection[str],
     problems: Problems,
 ) -> None:
-    """Warnings for names that nothing reads. mentioned: the text of sections that may name anything."""
+    """Warnings for names that nothing reads. mentioned: the text of sections that may name anything; labelled: what
+    the data section has a place for."""
     words = set(re.findall(r"\w+", mentioned)) | _words((*variables, *guide)) | _declared_words(declared)
     kinds = (
         ("size", declared.sizes),
@@ -195,11 +198,16 @@ def unused(
     for variable in (*variables, *guide):
         if variable.role == "let" and variable.name not in words:
             problems.warning("unused-name", variable.span, f"nothing reads `{variable.name}`", help="remove it")
-    _unused_latents(declared, variables, problems)
+    _unused_latents(declared, variables, labelled, problems)
 
 
-def _unused_latents(declared: Declarations, variables: tuple[Variable, ...], problems: Problems) -> None:
-    read = {v.name for v in variables if v.role == "observed"}
+def _unused_latents(
+    declared: Declarations, variables: tuple[Variable, ...], labelled: Collection[str], problems: Problems
+) -> None:
+    """Latents that change neither what is observed nor what a conditional model predicts: latents with labels."""
+    conditional = any(v.role == "given" for v in variables)
+    predicted = {v.name for v in variables if v.role == "latent" and v.name in labelled} if conditional else set()
+    read = predicted | {v.name for v in variables if v.role == "observed"}
     read |= {str(dict(p.options).get("length")) for p in declared.plates.values()}
     links = edges(variables)
     for _ in variables:  # at most one round a variable: each adds what the ones before read
@@ -208,7 +216,7 @@ def _unused_latents(declared: Declarations, variables: tuple[Variable, ...], pro
             break
         read |= more
     for variable in variables:
-        # labels of a conditional model are predicted, not read
+        # a structure is predicted as a whole, with labels or without
         labels = structure_of(variable) is not None
         if variable.role == "latent" and variable.name not in read and not labels:
             problems.warning(

@@ -44,7 +44,7 @@ def load(text: str, name: str, allow_modules: Iterable[str] = ()) -> Spec:
     settings = read_settings(root, declared, variables, problems)
     problems.stop_if_any()
     ordered = in_dependence_order(variables)
-    unused(declared, ordered, factors, settings.mentioned, problems)
+    unused(declared, ordered, factors, settings.mentioned, dict(settings.data), problems)
     return _spec(source, header, declared, ordered, factors, settings, problems)
 
 

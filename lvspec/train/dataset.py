@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -40,11 +40,32 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.examples)
 
+    def hiding(self, names: Collection[str]) -> Dataset:
+        """The same examples with these variables missing; the plates that they stand on keep their lengths."""
+        missing = {name: np.zeros((), dtype=bool) for name in names}
+        examples = (
+            replace(
+                e, values={n: v for n, v in e.values.items() if n not in missing}, observed={**e.observed, **missing}
+            )
+            for e in self.examples
+        )
+        return replace(self, examples=tuple(examples), partial=self.partial | missing.keys())
+
     def sizes(self) -> np.ndarray:
         """The longest sequence of each example: what a batch pads to."""
         return np.array(
             [max((int(np.max(n, initial=0)) for n in e.lengths.values()), default=1) for e in self.examples]
         )
+
+
+def real_sites(example: Example, f: Field, layout: Layout) -> np.ndarray:
+    """Which sites of a value of the example are no padding; a nested plate's axis follows the one it is nested in."""
+    shape = example.values[f.name].shape
+    real = np.ones(shape, dtype=bool)
+    for axis, plate in layout.ragged(f):
+        inside = np.arange(shape[axis]) < example.lengths[plate.name][..., None]
+        real &= inside.reshape(inside.shape + (1,) * (len(shape) - axis - 1))
+    return real
 
 
 def encoded(

@@ -36,6 +36,10 @@ class Inferred:
     mean: dict[str, np.ndarray]
     deviation: dict[str, np.ndarray]
 
+    def probability(self, name: str) -> np.ndarray:
+        """p(z_i = mode_i | x), site by site."""
+        return np.take_along_axis(self.marginals[name], self.mode[name][..., None], -1)[..., 0]
+
 
 def latents_of(spec: Spec, sizes: Mapping[str, int]) -> tuple[Latent, ...]:
     """The latents inside the batch plate, in the spec's order."""

@@ -62,3 +62,39 @@ def test_distribution_arguments_are_named_and_filled_in():
     assert [str(d) for d in spec.variable("v16").type.shape] == ["K", "D"]
     assert [str(d) for d in spec.variable("v2").type.shape] == ["K"]
     assert spec.variable("v1").type.support.kind == "integer"
+
+
+TAGGER = """
+lvspec: 1
+plates: {t: sequence}
+given:
+  s[t]: real[4]
+params:
+  styles: [2]
+  mix: [2, 4]
+latent:
+  style: Categorical(logits=styles)
+  tag[t]: Categorical(logits=mix[style] + s[t])
+"""
+LABELS = "data:\n  tag: {format: jsonl, field: tag}\n"
+WORDS = "observed:\n  x: Normal(0, 1)\n"
+
+
+def unused_latents(text):
+    return [w.message.split("`")[1] for w in load(text, "tagger.yaml").warnings if w.code == "unused-latent"]
+
+
+def test_latents_that_data_label_are_what_a_conditional_model_predicts():
+    assert unused_latents(TAGGER + LABELS) == []  # nor is what they depend on unused
+    assert unused_latents(TAGGER + LABELS + WORDS) == []
+
+
+def test_latents_without_labels_have_to_be_read_by_something_observed():
+    assert unused_latents(TAGGER) == ["style", "tag"]
+    assert unused_latents(TAGGER + WORDS) == ["style", "tag"]
+    assert unused_latents(TAGGER + LABELS.replace("tag:", "style:", 1)) == ["tag"]
+
+
+def test_labelled_latents_are_not_predicted_where_nothing_is_given():
+    generative = TAGGER.replace("given:\n  s[t]: real[4]\n", "").replace(" + s[t]", "")
+    assert unused_latents(generative + LABELS + WORDS) == ["style", "tag"]

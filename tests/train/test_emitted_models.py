@@ -49,6 +49,12 @@ def figures(capsys, *options: str) -> dict:
     return {(row["quantity"], row["how"]): row["value"] for row in rows}
 
 
+def inferred(capsys, *options: str) -> list[dict]:
+    capsys.readouterr()
+    assert main(["infer", *options]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
 TEXT = ["--data", "train.txt", "--valid", "dev.txt", "--format", "text", "--set", "data.x.min_count=1"]
 
 
@@ -125,12 +131,58 @@ def test_a_few_labels_name_the_clusters(here, capsys):
     (here / "unlabelled.tsv").write_text("\n".join(unlabelled) + "\n")
     assert main(["train", "labelled.yaml", "--data", "few.tsv", "--valid", "unlabelled.tsv", "--quiet"]) == 0
     capsys.readouterr()
-    assert main(["infer", "runs/labelled", "--data", "unlabelled.tsv", "--no-marginals"]) == 0
-    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     gold = [line.split("\t")[0] for line in (here / "dev.tsv").read_text().splitlines()]
-    symbols = open_run(here / "runs/labelled", compile_spec).encoders["y"].symbols
-    right = [symbols[one["y"]["mode"]] == label for one, label in zip(found, gold, strict=True)]
+    found = inferred(capsys, "runs/labelled", "--data", "unlabelled.tsv")
+    right = [one["y"]["mode"] == label for one, label in zip(found, gold, strict=True)]
     assert sum(right) / len(right) > 0.9
+    assert all("label" not in one["y"] and "marginals" not in one["y"] for one in found)
+    seen = inferred(capsys, "runs/labelled", "--data", "dev.tsv")  # the labels are shown to the reader alone
+    assert [one["y"].pop("label") for one in seen] == gold and seen == found
+    told = figures(capsys, "runs/labelled", "--data", "dev.tsv")
+    assert told["accuracy", "mode of y, labels hidden (60 labels)"] == pytest.approx(sum(right) / 60)
+    assert not any(
+        quantity == "accuracy" for quantity, _ in figures(capsys, "runs/labelled", "--data", "unlabelled.tsv")
+    )
+
+
+TAGGER = """\
+lvspec: 1
+name: tagger
+sizes: {V: vocabulary(x), K: categories(z)}
+plates: {t: sequence}
+given:
+  x[t]: token(V)
+params:
+  scores: {shape: [V, K], init: zeros}
+  pairwise: {shape: [K, K], init: zeros}
+latent:
+  z over t: LinearChain(unary=scores[x[t]], pairwise=pairwise)
+data:
+  x: {format: conllu, column: form}
+  z: {format: conllu, column: upos}
+train: {epochs: 8, batch_size: 16, learning_rate: 0.1}
+"""
+
+
+def test_labels_of_a_conditional_model_are_what_it_predicts(here, capsys):
+    """`see` is a noun after `the`, else a verb: only the pair of tags tells."""
+    sentences = ([("the", "DET"), ("see", "NOUN")], [("we", "PRON"), ("see", "VERB"), ("cats", "NOUN")])
+    lines = ["".join(f"{i + 1}\t{w}\t_\t{tag}" + "\t_" * 6 + "\n" for i, (w, tag) in enumerate(s)) for s in sentences]
+    (here / "tags.conllu").write_text("\n".join(lines * 40))
+    (here / "tagger.yaml").write_text(TAGGER)
+    assert main(["train", "tagger.yaml", "--data", "tags.conllu", "--valid", "tags.conllu", "--quiet"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert main(["eval", "runs/tagger", "--json"]) == 0
+    rows = [r for r in json.loads(capsys.readouterr().out)["figures"] if r["quantity"] == "accuracy"]
+    assert [(r["unit"], r["value"]) for r in rows] == [("of labels", 1), ("of sequences", 1), ("of labels", 0.4)]
+    first, second = inferred(capsys, "runs/tagger", "--limit", "2", "--marginals")
+    assert first["z"]["mode"] == ["DET", "NOUN"] and second["z"]["mode"] == ["PRON", "VERB", "NOUN"]
+    assert first["z"]["values"] == ["DET", "NOUN", "PRON", "VERB"]
+    assert first["z"]["probability"] == pytest.approx([max(p) for p in first["z"]["marginals"]])
+    assert max(first["z"]["probability"]) < 1
+    kept = inferred(capsys, "runs/tagger", "--limit", "2", "--keep-labels")
+    assert [one["z"]["probability"] for one in kept] == [[1, 1], [1, 1, 1]]
+    assert main(["infer", "runs/tagger", "--latent", "z", "--top-words"]) == 2
 
 
 def test_sentences_of_a_language_model_end_themselves(here, capsys):

@@ -57,11 +57,13 @@ def test_train_then_eval_infer_and_sample(here, capsys):
     rows = {(r["quantity"], r["how"]): r["value"] for r in report["figures"]}
     assert rows["perplexity", "exact"] < rows["perplexity", "unigram (add-one) of x"]
     assert 0 <= rows["v_measure", "mode of z against upos (3 clusters, 3 labels, 25 items)"] <= 1
-    assert main(["infer", "runs/hmm", "--data", "dev.conllu", "--limit", "3"]) == 0
+    assert main(["infer", "runs/hmm", "--data", "dev.conllu", "--limit", "3", "--marginals"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["record"] for line in lines] == [0, 1, 2]
     assert lines[1]["x"] == ["the", "noun1", "runs"] and len(lines[1]["z"]["mode"]) == 3
     assert sum(lines[1]["z"]["marginals"][0]) == pytest.approx(1, abs=1e-5)
+    first = lines[1]["z"]["marginals"][0]
+    assert lines[1]["z"]["probability"][0] == first[lines[1]["z"]["mode"][0]]
     assert main(["infer", "runs/hmm", "--top-words", "2"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
     assert main(["sample", "runs/hmm", "-n", "2", "--length", "4"]) == 0
