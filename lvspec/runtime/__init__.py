@@ -164,7 +164,7 @@ from lvspec.runtime.shape import (
     until_end,
     user_network,
 )
-from lvspec.runtime.yields import pcfg_log_prob, pcfg_parts
+from lvspec.runtime.yields import dmv_log_prob, dmv_parts, pcfg_log_prob, pcfg_parts
 
 __all__ = [
     "GaussianChain",
@@ -227,6 +227,8 @@ __all__ = [
     "dirichlet_kl",
     "dirichlet_log_prob",
     "dirichlet_noise",
+    "dmv_log_prob",
+    "dmv_parts",
     "evidence",
     "exact_posterior",
     "expectation",

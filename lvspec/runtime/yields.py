@@ -11,6 +11,7 @@ from torch import Tensor
 from lvspec.runtime.labels import merged
 from lvspec.runtime.pcfg import pcfg
 from lvspec.runtime.structured import Structured
+from lvspec.runtime.valence import dmv, order
 
 
 def leading(symbols: Tensor, *arguments: tuple[Tensor, int]) -> torch.Size:
@@ -42,3 +43,30 @@ def pcfg_log_prob(symbols: Tensor, mask: Tensor, root: Tensor, rules: Tensor, te
     """log p(x), all derivations summed: (...). A sentence of one word has none: -inf."""
     found = pcfg_parts(symbols, mask, root, rules, terminals).log_partition
     return found.reshape(leading(symbols, (root, 1), (rules, 3), (terminals, 2)))
+
+
+def dmv_parts(symbols: Tensor, mask: Tensor, root: Tensor, stop: Tensor, attach: Tensor) -> Structured:
+    """The dependency trees of sentences of tags (runtime/valence.py), one row for each of the leading axes.
+
+    symbols, mask: (..., T). root: (..., C). stop: (..., C, 2, 2, 2), [head, side, valence, decision (go on, stop)].
+    attach: (..., C, 2, C), [head, side, modifier].
+    """
+    lead = leading(symbols, (root, 1), (stop, 4), (attach, 3))
+    tags, real = merged(symbols, lead, 1), merged(mask, lead, 1)
+    tags = torch.where(real, tags, 0)
+    tables = [merged(table.log_softmax(-1), lead, own) for table, own in ((root, 1), (stop, 4), (attach, 3))]
+    per_row = torch.arange(len(tags), device=tags.device)
+
+    def at(table: Tensor, own: int, *index: Tensor) -> Tensor:
+        rows = () if table.dim() == own else (per_row.reshape(-1, *[1] * (index[0].dim() - 1)),)
+        return table[(*rows, *index)]
+
+    side = order(tags.shape[1], tags.device).long().unsqueeze(0)
+    pairs = at(tables[2], 3, tags.unsqueeze(2), side, tags.unsqueeze(1))  # (rows, T, T)
+    return dmv(at(tables[0], 1, tags), at(tables[1], 4, tags), pairs.unsqueeze(-1), real.sum(-1))
+
+
+def dmv_log_prob(symbols: Tensor, mask: Tensor, root: Tensor, stop: Tensor, attach: Tensor) -> Tensor:
+    """log p(tags), all projective trees with one root summed: (...)."""
+    found = dmv_parts(symbols, mask, root, stop, attach).log_partition
+    return found.reshape(leading(symbols, (root, 1), (stop, 4), (attach, 3)))

@@ -96,4 +96,50 @@ def _pcfg(values: list[int], rows: Rows) -> Tensor:
     return torch.logsumexp(torch.stack(scores), 0) if scores else torch.tensor(-torch.inf, dtype=torch.float64)
 
 
-FAMILIES = {"LinearChain": _linear_chain, "PCFG": _pcfg}
+def projective_heads(length: int) -> list[tuple[int, ...]]:
+    """Every projective tree with one root: the head of each word, -1 of the root."""
+
+    def dominated(heads, word: int, head: int) -> bool:
+        while word != head and word >= 0:
+            word = heads[word]
+        return word == head
+
+    def is_tree(heads) -> bool:
+        if heads.count(-1) != 1 or any(h == m for m, h in enumerate(heads)):
+            return False
+        root = heads.index(-1)
+        return all(_reaches(heads, m, root) for m in range(length)) and all(
+            dominated(heads, between, h)
+            for m, h in enumerate(heads)
+            if h >= 0
+            for between in range(min(h, m) + 1, max(h, m))
+        )
+
+    return [heads for heads in product(range(-1, length), repeat=length) if is_tree(heads)]
+
+
+def _reaches(heads, word: int, root: int) -> bool:
+    for _ in heads:
+        word = word if word == root else heads[word]
+    return word == root
+
+
+def _dmv(values: list[int], rows: Rows) -> Tensor:
+    """Σ over trees: each head goes on and attaches, from the nearest modifier outwards, and stops, on both sides."""
+    root = torch.log_softmax(rows[0]["root"], 0)
+    stop, attach = (torch.log_softmax(rows[0][n], -1) for n in ("stop", "attach"))
+    scores = []
+    for heads in projective_heads(len(values)):
+        score = root[values[heads.index(-1)]]
+        for head, tag in enumerate(values):
+            left = [m for m in reversed(range(head)) if heads[m] == head]
+            right = [m for m in range(head + 1, len(values)) if heads[m] == head]
+            for side, modifiers in enumerate((left, right)):
+                for i, m in enumerate(modifiers):
+                    score = score + stop[tag, side, min(i, 1), 0] + attach[tag, side, values[m]]
+                score = score + stop[tag, side, min(len(modifiers), 1), 1]
+        scores.append(score)
+    return torch.logsumexp(torch.stack(scores), 0)
+
+
+FAMILIES = {"LinearChain": _linear_chain, "PCFG": _pcfg, "DMV": _dmv}
