@@ -149,6 +149,14 @@ class Apply(Expr):
         return (*self.bank, *self.args)
 
 
+@dataclass(frozen=True)
+class NetworkPart(Expr):
+    """`weight` or `bias` of a linear network: made by ir/affine.py, never written in a spec."""
+
+    network: str
+    part: str
+
+
 # ---------------------------------------------------------------- distributions
 @dataclass(frozen=True)
 class Dist:

@@ -1,0 +1,212 @@
+"""Whether an expression is affine in a variable, and with which coefficients: e(z) = matrix · z + offset.
+
+    matmul(A, z[t-1]) + b        matrix A            offset b
+    readout(z[t])                readout.weight      readout.bias           readout: Linear(D, N)
+    0.9 * z[t-1]                 0.9 I               nothing
+    u[t] * z[t] - dot(w, h[t])   u[t] I              -dot(w, h[t])
+
+Decided on the expression alone, by one small rule for each form that keeps affinity. A number counts as a vector of
+one: matrices are [rows of e, size of z], and one row stands for as many as e has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from lvspec.ir.expr import Apply, Call, Expr, Here, LocalRef, NetworkPart, VariableRef, walk
+from lvspec.ir.spec import Clause, Network, Spec, Variable
+
+
+# ---------------------------------------------------------------- matrices
+@dataclass(frozen=True)
+class Identity:
+    """z itself."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """left · right, left [N, M] of an expression; a vector left [M] is a single row."""
+
+    left: Expr
+    right: Matrix
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Each row times its entry of `factor`; `divided`: over it."""
+
+    factor: Expr
+    matrix: Matrix
+    divided: bool = False
+
+
+@dataclass(frozen=True)
+class Sum:
+    """left + right; `negative`: left - right. Without left: right alone."""
+
+    left: Matrix | None
+    right: Matrix
+    negative: bool = False
+
+
+Matrix = Identity | Product | Scaled | Sum
+
+
+@dataclass(frozen=True)
+class Affine:
+    """matrix · z + offset; None is zero."""
+
+    matrix: Matrix | None
+    offset: Expr | None
+
+
+class NotAffine(Exception):
+    """An expression is not affine in a variable, and why."""
+
+
+# ---------------------------------------------------------------- the analysis
+def affine_in(spec: Spec, name: str, clause: Clause, expr: Expr) -> Affine:
+    """The coefficients of `expr`, which stands in `clause`, in the variable `name`; NotAffine with the reason."""
+    return _Analysis(spec, name, clause).of(expr)
+
+
+def reads_variable(spec: Spec, name: str, clause: Clause, expr: Expr) -> bool:
+    """Whether `expr` depends on the variable, through let variables and the clause's own names."""
+    return _Analysis(spec, name, clause).reads(expr)
+
+
+class _Analysis:
+    """lets: definitions by name. locals: what the clause's `where` binds, by name."""
+
+    def __init__(self, spec: Spec, name: str, clause: Clause):
+        self.spec, self.name = spec, name
+        self.lets: Mapping[str, Variable] = {v.name: v for v in spec.variables if v.role == "let"}
+        self.networks: Mapping[str, Network] = {n.name: n for n in spec.networks}
+        self.bindings = {n: b for b in clause.bindings for n in b.names}
+
+    def reads(self, expr: Expr) -> bool:
+        return any(self._mentions(node) for node in walk(expr))
+
+    def _mentions(self, node: Expr) -> bool:
+        if isinstance(node, LocalRef) and node.name in self.bindings:
+            return self.reads(self.bindings[node.name].value)
+        if not isinstance(node, VariableRef):
+            return False
+        return node.name == self.name or node.name in self.lets and self._let_reads(self.lets[node.name])
+
+    def _let_reads(self, let: Variable) -> bool:
+        inside = [_Analysis(self.spec, self.name, c) for c in let.clauses]
+        return any(a.reads(c.body) for a, c in zip(inside, let.clauses, strict=True))
+
+    def of(self, expr: Expr) -> Affine:
+        if not self.reads(expr):
+            return Affine(None, expr)
+        if isinstance(expr, Call) and expr.function in _RULES and expr.over is None:
+            return _RULES[expr.function](self, expr)
+        if isinstance(expr, Apply):
+            return self._network(expr)
+        if isinstance(expr, LocalRef):
+            return self._local(expr)
+        if isinstance(expr, VariableRef):
+            return self._variable(expr)
+        what = f"`{expr.function}` of it" if isinstance(expr, Call) else "an entry of it"
+        raise NotAffine(f"{what} is no sum, product or linear network")
+
+    def _variable(self, expr: VariableRef) -> Affine:
+        if expr.name == self.name:
+            return Affine(Identity(), None)
+        let = self.lets[expr.name]
+        if any(not isinstance(s, Here) for s in expr.at):
+            raise NotAffine(f"{let.name}, which reads it, is read at another site")
+        if let.initial:
+            raise NotAffine(f"{let.name}, which reads it, has a clause of its own for the first sites")
+        return _Analysis(self.spec, self.name, let.general).of(let.general.body)
+
+    def _local(self, expr: LocalRef) -> Affine:
+        binding = self.bindings[expr.name]
+        if len(binding.names) > 1:
+            raise NotAffine("a part of a split is no sum, product or linear network")
+        return self.of(binding.value)
+
+    def _network(self, expr: Apply) -> Affine:
+        network = self.networks[expr.network]
+        if network.kind != "Linear" or expr.bank:
+            raise NotAffine(f"{network.name} is {'a bank of networks' if expr.bank else network.kind}, not Linear")
+        inside = self.of(expr.args[0])
+        weight = NetworkPart(network.name, "weight", type=_shaped(expr, (network.arguments[1], network.arguments[0])))
+        bias = NetworkPart(network.name, "bias", type=expr.type) if network.option("bias", True) else None
+        offset = bias if inside.offset is None else replace(expr, args=(inside.offset,))
+        return Affine(_product(weight, inside.matrix), offset)
+
+    # ------------------------------------------------------------ functions
+    def add(self, expr: Call) -> Affine:
+        left, right = map(self.of, expr.args)
+        return Affine(_sum(left.matrix, right.matrix), _joined(expr, left.offset, right.offset))
+
+    def subtract(self, expr: Call) -> Affine:
+        left, right = map(self.of, expr.args)
+        offset = _joined(expr, left.offset, right.offset)
+        if left.offset is None and right.offset is not None:
+            offset = Call("negative", (right.offset,), type=expr.type, span=expr.span)
+        return Affine(_sum(left.matrix, right.matrix, negative=True), offset)
+
+    def negative(self, expr: Call) -> Affine:
+        inside = self.of(expr.args[0])
+        return Affine(_sum(None, inside.matrix, negative=True), _around(expr, 0, inside.offset))
+
+    def scaled(self, expr: Call) -> Affine:
+        """multiply, divide"""
+        left, right = expr.args
+        if self.reads(right) and (self.reads(left) or expr.function == "divide"):
+            raise NotAffine("it is multiplied with itself" if self.reads(left) else "something is divided by it")
+        at = 1 if self.reads(right) else 0
+        inside = self.of(expr.args[at])
+        matrix = Scaled(expr.args[1 - at], inside.matrix, divided=expr.function == "divide")
+        return Affine(matrix, _around(expr, at, inside.offset))
+
+    def product(self, expr: Call) -> Affine:
+        """matmul, dot"""
+        left, right = expr.args
+        if expr.function == "dot" and self.reads(left) and not self.reads(right):
+            left, right = right, left
+        if self.reads(left):
+            raise NotAffine("it is multiplied with itself" if self.reads(right) else "it stands in a matrix")
+        inside = self.of(right)
+        offset = None if inside.offset is None else replace(expr, args=(left, inside.offset))
+        return Affine(_product(left, inside.matrix), offset)
+
+
+_RULES = {
+    "add": _Analysis.add,
+    "subtract": _Analysis.subtract,
+    "negative": _Analysis.negative,
+    "multiply": _Analysis.scaled,
+    "divide": _Analysis.scaled,
+    "matmul": _Analysis.product,
+    "dot": _Analysis.product,
+}
+
+
+def _shaped(expr: Expr, shape: tuple):
+    return replace(expr.type, shape=shape, plates=())
+
+
+def _product(left: Expr, right: Matrix | None) -> Matrix | None:
+    return None if right is None else Product(left, right)
+
+
+def _sum(left: Matrix | None, right: Matrix | None, negative: bool = False) -> Matrix | None:
+    if right is None or left is None and not negative:
+        return left or right
+    return Sum(left, right, negative)
+
+
+def _joined(expr: Call, left: Expr | None, right: Expr | None) -> Expr | None:
+    """The same function of two offsets; of one, that one."""
+    return replace(expr, args=(left, right)) if left is not None and right is not None else left or right
+
+
+def _around(expr: Call, at: int, offset: Expr | None) -> Expr | None:
+    """The same function with an offset in place of argument `at`."""
+    return None if offset is None else replace(expr, args=(*expr.args[:at], offset, *expr.args[at + 1 :]))
