@@ -22,6 +22,7 @@ SNAKE = {
     "StudentT": "student_t",
     "LogNormal": "log_normal",
     "OneHotCategorical": "one_hot_categorical",
+    "MultivariateNormal": "multivariate_normal",
     "LinearChain": "linear_chain",
     "SemiMarkov": "semi_markov",
 }
@@ -65,6 +66,8 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
         if argument == "probs":
             function = "logits_from_probs" if "ategorical" in dist.family else "bernoulli_logits_from_probs"
             value = value.with_(code=f"{low.scope.use(function)}({value.code})", binds=ATOM)
+        if argument == "covariance_matrix":
+            value = value.with_(code=f"{low.scope.use('cholesky')}({value.code})", binds=ATOM)
         if len(value.code) > LONG:
             value = low.scope.assign(f"{argument}_{name}", value)
         values.append(value)
@@ -236,12 +239,24 @@ def _enumerated_bernoulli(low: Lowering, term: Term, value: Value) -> Value:
 def _elementwise(low: Lowering, term: Term, value: Value) -> Value:
     if term.dist.family == "Normal" and len(value.shape) == 1 and _states_only(low, term, value):
         return _gaussian_table(low, term, value)
+    if term.dist.family == "MultivariateNormal":
+        return _multivariate_normal(low, term, value)
     values = (value, *term.arguments)
     axes, rank, aligned = low.broadcast(*values)
     shape = max((v.shape for v in values), key=len)
     function = low.scope.use(f"{snake(term.dist.family)}_log_prob")
     density = Value(f"{function}({', '.join(v.code for v in aligned)})", axes, shape, draws=join_draws(*values))
     return _sum_event(density, 1 if term.dist.family == "Dirichlet" else 0)
+
+
+def _multivariate_normal(low: Lowering, term: Term, value: Value) -> Value:
+    """A matrix among vectors: it has one event axis more."""
+    loc, scale_tril = term.arguments
+    axes, rank = low.order.union(value, loc, scale_tril), max(len(value.shape), len(loc.shape))
+    aligned = (align(value, axes, rank), align(loc, axes, rank), align(scale_tril, axes, rank + 1))
+    code = f"{low.scope.use('multivariate_normal_log_prob')}({', '.join(v.code for v in aligned)})"
+    shape = max((value.shape, loc.shape), key=len)
+    return _sum_event(Value(code, axes, shape, draws=join_draws(value, loc, scale_tril)), 1)
 
 
 def _states_only(low: Lowering, term: Term, value: Value) -> bool:

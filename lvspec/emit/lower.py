@@ -46,6 +46,7 @@ from lvspec.ir.expr import (
     Index,
     Lag,
     LocalRef,
+    NetworkPart,
     Number,
     ParamRef,
     PlateIndex,
@@ -120,6 +121,9 @@ class Lowering:
 
     def _LocalRef(self, expr: LocalRef) -> Value:
         return self.locals[expr.name]
+
+    def _NetworkPart(self, expr: NetworkPart) -> Value:
+        return Value(f"self.{expr.network}.{expr.part}", shape=expr.type.shape)
 
     def _PlateIndex(self, expr: PlateIndex) -> Value:
         if expr.plate in self.bound:

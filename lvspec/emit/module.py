@@ -6,6 +6,7 @@ import re
 
 from lvspec.emit.constructor import constructor, prepare
 from lvspec.emit.header import class_doc, header, import_lines
+from lvspec.emit.integrals import integral_answers, integral_methods
 from lvspec.emit.marginal import log_marginal
 from lvspec.emit.objective import forward_body, weights_body
 from lvspec.emit.posterior import latent_sizes, posterior_body, zero_tilts
@@ -40,8 +41,9 @@ def _trimmed(lines: list[str]) -> list[str]:
 
 def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
     """forward, log_prob and posterior, with what they stand on."""
+    integrals = integral_methods(plan, imports)
     if not plan.sampled:
-        return _exact(plan, imports)
+        return [*integrals, *_exact(plan, imports)]
     imports.update(("Objective", "importance"))
     forward = [
         "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
@@ -63,12 +65,12 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
         '        """The importance-sampled log p(x), (B,): low-biased, consistent in S."""',
         "        return self.importance(batch, samples).log_prob",
     ]
-    return [forward, weights, log_prob, posterior_body(plan, imports)]
+    return [*integrals, forward, weights, log_prob, posterior_body(plan, imports)]
 
 
 def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
     imports.add("Objective")
-    summed = [p.name for p in plan.latents]
+    summed = [p.name for p in plan.latents if p.treatment != "integrated"]
     finite = latent_sizes(plan)
     imports.add("LOG")
     marginal = [
@@ -106,27 +108,31 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
     ]
     methods = [marginal, forward, log_prob]
     parts = parts_body(plan, imports)
-    if finite or parts:
+    if finite or parts or plan.integrations:
         methods.append(_exact_posterior(plan, imports, known if finite else "", parts))
     return methods
 
 
 def _exact_posterior(plan: Plan, imports: set[str], known: str, parts: list[str]) -> list[str]:
-    """`posterior`: of summed latents by tilts, of hidden structures by their own programs."""
-    asked = "marginals, joint mode, exact samples, entropy"
-    rows = [
-        "    def posterior(self, batch: dict) -> dict:",
-        f'        """p(z | x) of each latent: {asked}."""' if known else f'        """p(structure | x): {asked}."""',
-        "        batch = self.prepare(batch)",
-        *parts,
-    ]
-    if not known:
-        return [*rows, "        return parts"]
-    imports.add("exact_posterior")
-    code = "exact_posterior(lambda tilt, semiring: self.log_marginal(batch, tilt, semiring), tilts)"
+    """`posterior`: of summed latents by tilts, of hidden structures and of integrals by their own programs."""
+    answers, about = [], "p(z | x) of each latent: marginals, joint mode, exact samples, entropy."
+    rows = list(parts)
+    if known:
+        imports.add("exact_posterior")
+        rows += [*zero_tilts(plan, imports), *wrap(f"tilts |= {known}", 2)]
+        answers.append("exact_posterior(lambda tilt, semiring: self.log_marginal(batch, tilt, semiring), tilts)")
+    elif plan.integrations:
+        about = "p(z | x) of each latent: moments, joint mode, exact samples, entropy."
+    else:
+        about = "p(structure | x): marginals, joint mode, exact samples, entropy."
+    if parts:
+        answers.append("parts")
+    if plan.integrations:
+        answers.append(integral_answers(plan, imports))
     return [
+        "    def posterior(self, batch: dict) -> dict:",
+        f'        """{about}"""',
+        "        batch = self.prepare(batch)",
         *rows,
-        *zero_tilts(plan, imports),
-        *wrap(f"tilts |= {known}", 2),
-        *wrap(f"return {code} | parts" if parts else f"return {code}", 2),
+        *wrap(f"return {' | '.join(answers)}", 2),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lvspec.emit.guide import extent_code, write_guide
+from lvspec.emit.integrals import integral_answers
 from lvspec.emit.program import Program
 from lvspec.emit.sizes import size_code
 from lvspec.emit.text import wrap
@@ -39,6 +40,7 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
         "        batch = self.prepare(batch)",
         "        log_weight, drawn = self.log_weights(batch, {}, samples)",
     ]
+    exact = f" | {integral_answers(plan, imports)}" if plan.integrations else ""
     reader = Reader(plan.spec, plan.guide)
     factors = {v.name: v for v in plan.guide if v.role == "guide"}
     tabled = [
@@ -49,7 +51,7 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     ]
     tabled = [n for n in tabled if not set(plan.spec.variable(n).plates) & set(plan.unrolled)]
     if not tabled:
-        return [*rows, "        return weighted_posterior(drawn, log_weight)"]
+        return [*rows, *wrap(f"return weighted_posterior(drawn, log_weight){exact}", 2)]
     imports.add("table_posterior")
     rows[1] = (
         '        """p(z | x) by draws of q with self-normalised weights; latents summed under their q by that q."""'
@@ -58,5 +60,5 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     guide = write_guide(program, plan, tabled, [], set())
     tables = ", ".join(f'"{name}": {guide.log_q[name].code}' for name in tabled)
     rows += program.text()
-    code = f"return weighted_posterior(drawn, log_weight) | table_posterior({{{tables}}})"
+    code = f"return weighted_posterior(drawn, log_weight) | table_posterior({{{tables}}}){exact}"
     return [*rows, *wrap(code, 2)]

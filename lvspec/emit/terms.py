@@ -12,6 +12,7 @@ from lvspec.emit.densities import analytic_kl, lower_term, unfused
 from lvspec.emit.eliminate import Elimination, collapsed_axes
 from lvspec.emit.factors import Factor, bindings, factor_at, mask_of, reduce_plates
 from lvspec.emit.guide import at_bound, bound_term, extent_code, given_values, write_guide
+from lvspec.emit.integrals import integral_factor
 from lvspec.emit.program import Program
 from lvspec.emit.structures import log_factors
 from lvspec.emit.value import ATOM, PRODUCT, SUM, Value, align, axis_of, join_draws, lag_of, latent_of, shift_axis
@@ -67,6 +68,8 @@ class Terms:
     def costs(self) -> list[Cost]:
         costs, collapsed = [], []
         for variable in self.plan.spec.variables:
+            if variable.name in self.plan.absorbed:
+                continue
             if variable.role == "observed" or variable.name in self.collapsed:
                 for factor in log_factors(self.low, variable):
                     if self.reads_collapsed(factor):
@@ -78,6 +81,7 @@ class Terms:
                 found, moved = self.divergence(variable)
                 costs.extend(found)
                 collapsed.extend(moved)
+        costs += [Cost(None, f.value, f.mask) for f in (integral_factor(self.low, i) for i in self.plan.integrations)]
         if self.collapsed and (collapsed or any(structure_of(self.plan.spec.variable(n)) for n in self.collapsed)):
             sizes = ", ".join(
                 f"{n}={self.low.size(self.plan.spec.variable(n).type.support.cardinality)}" for n in self.collapsed

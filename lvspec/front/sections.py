@@ -137,6 +137,7 @@ INFER: tuple[Key, ...] = (
 STRATEGIES = (
     "enumeration",
     "dynamic_programming",
+    "linear_gaussian",
     "conjugacy",
     "reparameterization",
     "reinforce",

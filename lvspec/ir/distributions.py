@@ -92,7 +92,7 @@ FAMILIES: dict[str, Family] = {
             "Dirichlet", (Argument("concentration", T.POSITIVE, "vector"),), T.SIMPLEX, "vector", reparameterized=True
         ),
         Family("Uniform", (Argument("low", default=0.0), Argument("high", default=1.0)), T.REAL, reparameterized=True),
-        # parsed and checked; engines come with later issues
+        # of scale_tril the lower triangle is read
         Family(
             "MultivariateNormal",
             (
@@ -102,9 +102,9 @@ FAMILIES: dict[str, Family] = {
             ),
             T.REAL,
             "vector",
-            True,
-            engine=False,
+            reparameterized=True,
         ),
+        # parsed and checked; engines come with later issues
         Family(
             "NormalInverseWishart",
             (

@@ -15,16 +15,19 @@ class Cost:
     bytes: float
 
 
+MARGINAL = ("collapsed", "integrated")  # treatments of latents that log p(x) no longer speaks of: no guide factor
+
+
 @dataclass(frozen=True)
 class LatentPlan:
     """What is done with one latent.
 
-    strategy: enumeration | dynamic_programming | conjugacy | reparameterization | reinforce | gumbel_softmax | none.
-    treatment: collapsed (log-sum inside the expectation, no guide factor) | enumerated (summed under its
-        guide factor q) | sampled.
+    strategy: enumeration | dynamic_programming | linear_gaussian | conjugacy | reparameterization | reinforce | gumbel_softmax | none.
+    treatment: collapsed (log-sum inside the expectation, no guide factor) | integrated (the same of a continuous
+        latent, in closed form) | enumerated (summed under its guide factor q) | sampled.
     exact: no Monte-Carlo error from this latent. biased: only ever on request.
     guide: written | derived | none.
-    kl: analytic | sampled (log q - log p at the draw) | none (collapsed); kl_why says why not analytic.
+    kl: analytic | sampled (log q - log p at the draw) | none (collapsed, integrated); kl_why says why not analytic.
     why: in one sentence. declined: (strategy, reason) for each strategy that was not chosen.
     """
 
@@ -53,6 +56,16 @@ class Elimination:
 
 
 @dataclass(frozen=True)
+class Integration:
+    """A latent that is integrated out in closed form, by the strategy's rule, together with the observed variables
+    that read it: they have no factors of their own then."""
+
+    latent: str
+    rule: str
+    observed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Summed:
     """An observed variable that is drawn as one structure, whose hidden part is summed by the structure's own
     algorithm. part: the hidden part's name, where the spec gives one."""
@@ -70,7 +83,7 @@ class Plan:
 
     guide: the q-factors in force, written or derived (and the let variables they read).
     networks: the spec's, and those of derived guides.
-    objective: "log_marginal" when everything is exact and collapsed, else "elbo".
+    objective: "log_marginal" when everything is exact and summed or integrated out, else "elbo".
     formula: the objective as a person writes it.
     samples: draws per example, S (1 where a single one is enough; leave-one-out needs two or more).
     sizes: the numbers that the costs were computed with. nominal: those of them that only data know,
@@ -90,6 +103,12 @@ class Plan:
     # fixed plates whose sites are written out one by one, because something reads them together
     unrolled: tuple[str, ...] = ()
     structures: tuple[Summed, ...] = ()  # observed variables over whole plates
+    integrations: tuple[Integration, ...] = ()
+
+    @property
+    def absorbed(self) -> frozenset[str]:
+        """The variables whose factors stand inside an integral."""
+        return frozenset(n for i in self.integrations for n in (i.latent, *i.observed))
 
     def latent(self, name: str) -> LatentPlan:
         return next(p for p in self.latents if p.name == name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from lvspec.errors import Diagnostic, SpecError
 from lvspec.ir.distributions import ANALYTIC_KL
 from lvspec.ir.expr import Dist
-from lvspec.ir.plan import Elimination, LatentPlan, Plan, Summed
+from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
 from lvspec.ir.spec import Network, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View
@@ -101,7 +101,7 @@ def _pick(model: Model, latent: Variable, answers: dict, problems: list[Diagnost
 
 def _declined(picked: str, answers: dict) -> tuple[tuple[str, str], ...]:
     """Why the others were not taken; a legal one lost by its place in the order."""
-    rows = []
+    rows, exact = [], answers[picked].exact
     for name, answer in answers.items():
         if name == picked:
             continue
@@ -111,7 +111,7 @@ def _declined(picked: str, answers: dict) -> tuple[tuple[str, str], ...]:
             rows.append(
                 (
                     name,
-                    f"legal, but {picked} comes first: {'exact' if picked in NAMES[:3] else 'lower variance as a rule'}",
+                    f"legal, but {picked} comes first: {'exact' if exact else 'lower variance as a rule'}",
                 )
             )
     return tuple(rows)
@@ -123,7 +123,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     guide, networks = _guide(spec, treatment)
     latents = []
     for name, (strategy, claim, declined) in chosen.items():
-        origin = "none" if claim.treatment == "collapsed" else "written" if model.guide_of(name) else "derived"
+        origin = "none" if claim.treatment in MARGINAL else "written" if model.guide_of(name) else "derived"
         kl, kl_why = _kl(model, name, treatment, guide)
         latents.append(
             LatentPlan(
@@ -144,7 +144,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     sampled = any(p.treatment == "sampled" for p in latents)
     samples = max(2, view.samples) if scored else int(model.settings.get("samples") or 1)
     summed = {p.name for p in latents if p.treatment in ("collapsed", "enumerated")}
-    objective = "log_marginal" if all(p.treatment == "collapsed" for p in latents) else "elbo"
+    objective = "log_marginal" if all(p.treatment in MARGINAL for p in latents) else "elbo"
     components = {id(c): c for n, c in view.collapsible.items() if treatment.get(n) == "collapsed"}
     eliminations = tuple(Elimination(c.latents, c.chain, c.order, c.cost) for c in components.values())
     return Plan(
@@ -160,6 +160,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
         nominal=model.nominal,
         unrolled=unrolled_by(model, summed),
         structures=tuple(_summed(model, v) for v in spec.of_role("observed") if structure_of(v)),
+        integrations=tuple(c.integration for _, c, _ in chosen.values() if c.integration),
     )
 
 
@@ -174,7 +175,7 @@ def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...],
     guide, networks = list(spec.guide), []
     written = {v.name for v in spec.guide if v.role == "guide"}
     for latent in spec.of_role("latent"):
-        if treatment[latent.name] != "collapsed" and latent.name not in written:
+        if treatment[latent.name] not in MARGINAL and latent.name not in written:
             factor, needed = derive_guide(spec, latent)
             guide.append(factor)
             networks += [n for n in needed if n.name not in {m.name for m in networks}]
@@ -183,7 +184,7 @@ def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...],
 
 def _kl(model: Model, name: str, treatment: dict[str, str], guide: tuple[Variable, ...]) -> tuple[str, str]:
     """Whether KL(q ‖ p) has a closed form here, and why not."""
-    if treatment[name] == "collapsed":
+    if treatment[name] in MARGINAL:
         return "none", "summed out: no guide factor"
     latent = model.spec.variable(name)
     q = next(v for v in guide if v.name == name and v.role == "guide").general.body

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lvspec.ir.plan import Cost
+from lvspec.ir.plan import Cost, Integration
 from lvspec.plan.components import Component
 from lvspec.plan.model import Model
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The strategy is legal here. treatment and exact: see ir/plan.py."""
+    """The strategy is legal here. treatment and exact: see ir/plan.py; integration: what is integrated with the latent."""
 
     treatment: str
     exact: bool
     why: str
     cost: Cost
     biased: bool = False
+    integration: Integration | None = None
 
 
 @dataclass(frozen=True)

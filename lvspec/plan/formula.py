@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lvspec.ir.plan import LatentPlan
+from lvspec.ir.plan import MARGINAL, LatentPlan
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Spec
 from lvspec.ir.structures import structure_of
@@ -14,21 +14,24 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...]) -> str:
     given = ", ".join(v.name for v in spec.of_role("given"))
     bar = f" | {given}" if given else ""
     collapsed = [p.name for p in latents if p.treatment == "collapsed"]
-    guided = [p for p in latents if p.treatment != "collapsed"]
+    integrated = [p.name for p in latents if p.treatment == "integrated"]
+    guided = [p for p in latents if p.treatment not in MARGINAL]
     parts = [b.parts[0] for v in spec.of_role("observed") if structure_of(v) and (b := v.general.body).parts]
     if not latents:
         return f"log Σ_{{{', '.join(parts)}}} p({', '.join([x, *parts])}{bar})" if parts else f"log p({x}{bar})"
     if not x and not guided:
         return f"log p({', '.join(collapsed)}{bar}), summed over what the batch does not give of {', '.join(collapsed)}"
     if not guided:
-        return f"log Σ_{{{', '.join(collapsed)}}} p({', '.join([x, *collapsed])}{bar})"
+        return _marginal(x, collapsed, integrated, bar)
     z = ", ".join(p.name for p in guided)
     reads = {v.name: _parents(spec, v.name) for v in spec.variables if v.role in ("observed", "latent")}
     seen = [p.name for p in guided if any(p.name in reads[v.name] for v in spec.of_role("observed"))] or [z]
-    condition = ", ".join([*(seen if not collapsed else [p.name for p in guided]), *([given] if given else [])])
+    condition = ", ".join(
+        [*(seen if not collapsed and not integrated else [p.name for p in guided]), *([given] if given else [])]
+    )
     inside = f"log p({x} | {condition})"
-    if collapsed:
-        inside = f"log Σ_{{{', '.join(collapsed)}}} p({', '.join([x, *collapsed])} | {condition})"
+    if collapsed or integrated:
+        inside = _marginal(x, collapsed, integrated, f" | {condition}")
     terms = [f"E_q({z} | {x})[{inside}]"]
     names = [p.name for p in guided]
     for p in guided:
@@ -39,6 +42,13 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...]) -> str:
             divergence, around = f"log q({p.name} | {x}) - log {prior}", [p.name, *around]
         terms.append(f"E_q({', '.join(around)} | {x})[{divergence}]" if around else divergence)
     return " - ".join(terms)
+
+
+def _marginal(x: str, collapsed: list[str], integrated: list[str], bar: str) -> str:
+    """`log Σ_{c} ∫ p(x, c, z) dz`."""
+    total = f"Σ_{{{', '.join(collapsed)}}} " if collapsed else ""
+    integral, over = ("∫ ", "".join(f" d{z}" for z in integrated)) if integrated else ("", "")
+    return f"log {total}{integral}p({', '.join([x, *collapsed, *integrated])}{bar}){over}"
 
 
 def _parents(spec: Spec, name: str) -> list[str]:

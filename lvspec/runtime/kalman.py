@@ -80,7 +80,7 @@ class GaussianChain:
     start: (mean (..., D), covariance (..., D, D)) of z[0].
     transition: (matrix (..., T, D, D), offset (..., T, D), covariance (..., T, D, D)) of z[t] given z[t-1]; those of
         site 0 are not read. emissions: GaussianEmission arguments, one tuple for each observed variable.
-    mask (*lead, T): the real sites, a prefix of each row.
+    mask (*lead, T): the real sites, a prefix of each row. scalar: z is a number, and D = 1 is left out of answers.
     Axes in front of the event broadcast from the right: what is the same at all sites may lack the axis T, what is the
     same for all rows the axes *lead.
     """
@@ -89,6 +89,7 @@ class GaussianChain:
     transition: tuple[Tensor, Tensor, Tensor]
     emissions: tuple[tuple[Tensor, Tensor, Tensor, Tensor, Tensor], ...]
     mask: Tensor
+    scalar: bool = False
 
     @property
     def size(self) -> int:

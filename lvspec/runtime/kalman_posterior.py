@@ -30,10 +30,9 @@ from lvspec.runtime.semiring import plain_arithmetic
 
 @dataclass(frozen=True)
 class GaussianChainPosterior:
-    """p(z | x) of a linear-Gaussian chain; 0 beyond each row's length. scalar: z is a number, D = 1 is left out."""
+    """p(z | x) of a linear-Gaussian chain; 0 beyond each row's length."""
 
     chain: GaussianChain
-    scalar: bool = False
 
     @cached_property
     def conditionals(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,7 +59,7 @@ class GaussianChainPosterior:
         G, g, V = self.conditionals
         with plain_arithmetic(g):
             found: list[tuple[Tensor, Tensor]] = []
-            mean, covariance = torch.zeros_like(self.chain.start[0]), torch.zeros_like(self.chain.start[1])
+            mean, covariance = g.new_zeros(self.chain.size), torch.zeros_like(self.chain.start[1])
             for t in reversed(range(self.chain.mask.shape[-1])):
                 mean = apply_matrix(G[..., t, :, :], mean) + g[..., t, :]
                 covariance = sandwich(G[..., t, :, :], covariance) + V[..., t, :, :]
@@ -70,7 +69,7 @@ class GaussianChainPosterior:
         return torch.where(here, means, 0.0), torch.where(here.unsqueeze(-1), covariances, 0.0)
 
     def _shaped(self, value: Tensor, event: int) -> Tensor:
-        return value.flatten(-event - 1) if self.scalar else value
+        return value.flatten(-event - 1) if self.chain.scalar else value
 
     @property
     def mean(self) -> Tensor:

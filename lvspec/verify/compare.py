@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from lvspec.ir.plan import Plan
+from lvspec.ir.plan import Integration, Plan
 from lvspec.ir.spec import Spec
 from lvspec.verify.ancestral import posterior_sample_check, sample_check
 from lvspec.verify.averages import averaged_gradient, exact_gradient
@@ -25,9 +25,10 @@ from lvspec.verify.deterministic import (
     weighted_batch,
 )
 from lvspec.verify.expectation import NotNumerable
+from lvspec.verify.integrals import RULES, integral_draw_check
 from lvspec.verify.report import Check, Report, gradient_error
 from lvspec.verify.subject import SETTLED, Subject
-from lvspec.verify.world import TooMany
+from lvspec.verify.world import TooMany, World
 
 POSTERIOR_DRAWS = 500  # each costs a pass over the model
 # what a module that was emitted wrongly can raise when it runs
@@ -95,6 +96,14 @@ def _average(subject: Subject, name: str, row: int) -> Check:
     return Check(name, gradient_error(found, expected), GRADIENT)
 
 
+def _integral_draws(subject: Subject, integration: Integration, draws: int, seed: int) -> Callable[[], list[Check]]:
+    def check() -> list[Check]:
+        truth = RULES[integration.rule](World(subject.instance(), 0), integration)
+        return [integral_draw_check(subject, integration, truth, draws, seed)]
+
+    return check
+
+
 def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
     """What needs many draws, where the expectation is known."""
     tests = [("z of the frequencies of samples", lambda: [sample_check(subject, draws, seed)])]
@@ -104,7 +113,12 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
             ("z of the mean importance weight", lambda: [weight_check(subject, 0, draws, seed)]),
             *tests,
         ]
-    elif subject.spec.of_role("latent"):
+    else:
+        tests += [
+            (f"posterior draws of {i.latent}", _integral_draws(subject, i, draws, seed))
+            for i in subject.plan.integrations
+        ]
+    if not subject.plan.sampled and any(v.type.support.finite for v in subject.spec.of_role("latent")):
         few = min(draws, POSTERIOR_DRAWS)
         tests.append(("z of the frequencies of posterior draws", lambda: [posterior_sample_check(subject, few, seed)]))
     checks = []

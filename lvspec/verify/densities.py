@@ -116,6 +116,20 @@ def _dirichlet(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     return ((alpha - 1) * torch.log(value)).sum(-1) - normaliser
 
 
+def multivariate_normal_covariance(a: Arguments) -> Tensor:
+    """The covariance matrix; of scale_tril only the lower triangle is meant."""
+    if "covariance_matrix" in a:
+        return a["covariance_matrix"]
+    lower = torch.tril(a["scale_tril"])
+    return lower @ lower.mT
+
+
+def _multivariate_normal(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    covariance, gap = multivariate_normal_covariance(a), (value - a["loc"]).expand(shape)
+    log_det = torch.linalg.slogdet(2 * math.pi * covariance).logabsdet
+    return -0.5 * ((gap * torch.linalg.solve(covariance, gap.unsqueeze(-1)).squeeze(-1)).sum(-1) + log_det)
+
+
 def _uniform(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     low, high = a["low"].expand(shape), a["high"].expand(shape)
     inside = (value >= low) & (value < high)
@@ -138,4 +152,5 @@ _DENSITIES: dict[str, Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]] = 
     "Beta": _beta,
     "Dirichlet": _dirichlet,
     "Uniform": _uniform,
+    "MultivariateNormal": _multivariate_normal,
 }

@@ -12,9 +12,10 @@ from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec
 from lvspec.verify.draw import RUBBISH, random_column
 from lvspec.verify.enumerate import log_marginal, log_weights, posterior
+from lvspec.verify.integrals import integral_checks
 from lvspec.verify.report import Check, gradient_error, largest, relative_error
 from lvspec.verify.subject import Subject, mean_loss
-from lvspec.verify.world import reads
+from lvspec.verify.world import World, reads
 
 VALUE, GRADIENT = 1e-9, 1e-8
 
@@ -69,7 +70,9 @@ def scored(subject: Subject) -> list[str]:
 
 def log_prob_check(subject: Subject) -> Check:
     """`model.log_prob` where nothing is drawn: exact, guide or no guide."""
-    summed = subject.instance().treating(**{v.name: "collapsed" for v in subject.spec.of_role("latent")})
+    summed = subject.instance().treating(
+        **{v.name: "collapsed" for v in subject.spec.of_role("latent") if v.name not in subject.plan.absorbed}
+    )
     found = subject.model.log_prob(dict(subject.batch))
     return Check("log_prob", relative_error(found, log_marginal(summed)), VALUE)
 
@@ -105,7 +108,10 @@ def posterior_checks(subject: Subject) -> list[Check]:
         checks.append(Check(f"marginals of {latent.name}", largest(errors), VALUE))
         entropy = torch.tensor([exact.entropy() for exact in truth], dtype=torch.float64)
         checks.append(Check(f"entropy of {latent.name}", relative_error(answer.entropy, entropy), VALUE))
-    names = [v.name for v in subject.spec.of_role("latent")]
+    checks += integral_checks(subject, lambda row: World(instance, row), VALUE)
+    names = [v.name for v in subject.spec.of_role("latent") if v.type.support.finite]
+    if not names:
+        return checks
     modes = {n: found[n].mode for n in names}
     wrong = sum(not _is_mode(exact, row, modes) for row, exact in enumerate(truth))
     checks.append(Check("joint modes that are not the best assignment", float(wrong), 0.0))

@@ -15,6 +15,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from lvspec.verify.integrals import integral
 from lvspec.verify.memory import Site
 from lvspec.verify.world import SAMPLE, Instance, TooMany, World
 
@@ -109,7 +110,7 @@ def posterior(instance: Instance, row: int) -> Posterior:
     world = World(instance, row)
     sites = world.hidden()
     rows = assignments(world, sites)
-    return Posterior(sites, rows, table(world, sites, rows, joint_terms(world)).sum(1))
+    return Posterior(sites, rows, table(world, sites, rows, joint_terms(world)).sum(1) + integral(world))
 
 
 def log_marginal(instance: Instance) -> Tensor:
@@ -158,7 +159,7 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
     q = table(world, enumerated, outer, [lambda s=s: world.log_q(*s) for s in enumerated]).sum(1).exp()
     log_q = table(world, enumerated, outer, [lambda s=s: world.log_q(*s) for s in guided]) * _shares(world, guided)
     divergences = table(world, enumerated, outer, [lambda s=s: world.kl(*s) for s in closed]) * _shares(world, closed)
-    value = (q * (inside - log_q.sum(1) - divergences.sum(1))).sum()
+    value = (q * (inside - log_q.sum(1) - divergences.sum(1))).sum() + integral(world)
     kl = {name: torch.zeros((), dtype=torch.float64) for name in _named(guided + closed)}
     for (name, _), gap in zip(closed, (q[:, None] * divergences).sum(0), strict=True):
         kl[name] = kl[name] + gap
@@ -187,7 +188,7 @@ def log_weights(instance: Instance, row: int, samples: int) -> Tensor:
     found = []
     for sample in range(samples):
         world.memory.assignment[SAMPLE] = sample
-        found.append(torch.logsumexp(table(world, summed, rows, terms).sum(1), 0))
+        found.append(torch.logsumexp(table(world, summed, rows, terms).sum(1), 0) + integral(world))
     return torch.stack(found)
 
 

@@ -2,6 +2,7 @@
 
 Normal   loc + scale n          LogNormal    exp(loc + scale n)       StudentT  loc + scale n sqrt(df / 2g)
 Laplace  loc + scale n          Exponential  n / rate                 Uniform   low + (high - low) n
+MultivariateNormal  loc + L n, L the lower triangle of scale_tril, or the Cholesky factor of the covariance
 Gamma, Beta, Dirichlet: the noise is the value v itself, and moves with the arguments so that its quantile
 stays: dv/da = - (dF/da) / density, which torch knows.
 """
@@ -24,6 +25,11 @@ def transport(family: str, arguments: Arguments, noise: Tensor) -> Tensor:
 
 def _location_scale(a: Arguments, n: Tensor) -> Tensor:
     return a["loc"] + a["scale"] * n
+
+
+def _multivariate_normal(a: Arguments, n: Tensor) -> Tensor:
+    factor = torch.tril(a["scale_tril"]) if "scale_tril" in a else torch.linalg.cholesky(a["covariance_matrix"])
+    return a["loc"] + torch.einsum("...ij,...j->...i", factor, n)
 
 
 def _student_t(a: Arguments, n: Tensor) -> Tensor:
@@ -63,4 +69,5 @@ _TRANSPORTS: dict[str, Callable[[Arguments, Tensor], Tensor]] = {
     "Gamma": _gamma,
     "Beta": _beta,
     "Dirichlet": _dirichlet,
+    "MultivariateNormal": _multivariate_normal,
 }

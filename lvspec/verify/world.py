@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lvspec.ir import expr as E
 from lvspec.ir.dims import Shape
-from lvspec.ir.plan import Plan
+from lvspec.ir.plan import Integration, Plan
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.verify.densities import log_density
@@ -53,6 +53,7 @@ class Instance:
     noisy: frozenset[str] = frozenset()  # latents whose draws are base noise, not values
     dataset_size: int = 1  # examples in the data set, which share one divergence of a global latent
     generative: bool = False  # whether finite observations that are missing and read by nothing are named too
+    integrations: tuple[Integration, ...] = ()  # latents that are integrated out with what reads them
     planned: Mapping[str, str] | None = None  # the treatments that the draws are laid out for, where others are tried
 
     @staticmethod
@@ -60,7 +61,8 @@ class Instance:
         """The plan's own treatments, guide and networks."""
         chosen = {p.name: p.treatment for p in plan.latents}
         noisy = frozenset(p.name for p in plan.latents if p.strategy == "reparameterization")
-        return Instance(plan.spec, sizes, weights, batch, chosen, plan.guide, plan.networks, draws or {}, noisy)
+        known = (plan.spec, sizes, weights, batch, chosen, plan.guide, plan.networks, draws or {}, noisy)
+        return Instance(*known, integrations=plan.integrations)
 
     def treating(self, **treatments: str) -> Instance:
         """The same numbers, some latents treated otherwise; draws keep their layout."""
@@ -150,7 +152,8 @@ class World:
             return data[at] if variable.outside_batch else data[(self.row, *at)]
         if self.instance.treatments.get(name) == "sampled":
             return self.memory.recall(("draw", name, at), lambda: self._draw(name, at))
-        return torch.tensor(self.memory.read((name, at)))
+        kind = None if variable.type.support.discrete else torch.float64
+        return torch.tensor(self.memory.read((name, at)), dtype=kind)
 
     def _let(self, variable: Variable, at: tuple[int, ...], sites: Sites) -> Value:
         clause = self.clause(variable, at)
@@ -246,8 +249,9 @@ class World:
     # ------------------------------------------------------------ what is random here
     def random_sites(self, role: str) -> list[Site]:
         """Every site of the latents, or of the observed variables, in the spec's order; what is missing and read
-        by nothing sums to one and is left out."""
+        by nothing sums to one and is left out, and so is what an integral accounts for."""
         sites = [(v.name, at) for v in self.spec.variables if v.role == role for at in self.sites(v.plates)]
+        sites = [s for s in sites if s[0] not in self.absorbed]
         return [s for s in sites if role == "latent" or self._counts(*s)]
 
     def _counts(self, name: str, at: tuple[int, ...]) -> bool:
@@ -257,6 +261,11 @@ class World:
             return self.is_given(name, at) or self._is_named(name)
         extent = self.extent(variable.general.body.over, dict(zip(variable.plates, at, strict=True)))
         return all(self.is_given(name, (*at[:-1], i)) for i in range(extent))
+
+    @cached_property
+    def absorbed(self) -> set[str]:
+        """Variables whose factors stand inside an integral (integrals.py)."""
+        return {n for i in self.instance.integrations for n in (i.latent, *i.observed)}
 
     def _is_named(self, observed: str) -> bool:
         named = self.instance.generative and self.variables[observed].type.support.finite

@@ -36,9 +36,13 @@ CASES = {
     "Gamma": ({"concentration": t(2.2), "rate": t(1.3)}, t(0.4)),
     "Beta": ({"concentration1": t(2.2), "concentration0": t(0.8)}, t(0.4)),
     "Dirichlet": ({"concentration": t(2.2, 0.8, 1.1)}, t(0.2, 0.3, 0.5)),
+    "MultivariateNormal": (
+        {"loc": t(0.5, -1.0), "scale_tril": torch.tensor([[1.2, 0.0], [-0.4, 0.7]], dtype=F)},
+        t(0.2, 0.3),
+    ),
     "Uniform": ({"low": t(-1.0), "high": t(2.0)}, t(0.4)),
 }
-VECTORS = ("OneHotCategorical", "Dirichlet")
+VECTORS = ("OneHotCategorical", "Dirichlet", "MultivariateNormal")
 
 
 def shape_of(family, value):

@@ -13,6 +13,7 @@ ZOO = {
     "softmax_mixture_lm": {"z": ("enumeration", "collapsed")},
     "hmm": {"z": ("dynamic_programming", "collapsed")},
     "deep_hmm": {"z": ("dynamic_programming", "collapsed")},
+    "kalman": {"z": ("linear_gaussian", "integrated")},
     "factorial_hmm": {"z": ("dynamic_programming", "collapsed")},
     "gaussian_softmax": {"z": ("reparameterization", "sampled")},
     "vae": {"z": ("reparameterization", "sampled")},
@@ -26,7 +27,9 @@ ZOO = {
 def test_zoo_strategies_are_chosen_without_an_override(name):
     plan = plan_spec(f"specs/{name}.yaml")
     assert {p.name: (p.strategy, p.treatment) for p in plan.latents} == ZOO[name]
-    assert plan.objective == ("elbo" if any(t != "collapsed" for _, t in ZOO[name].values()) else "log_marginal")
+    assert plan.objective == (
+        "elbo" if any(t not in ("collapsed", "integrated") for _, t in ZOO[name].values()) else "log_marginal"
+    )
 
 
 @pytest.mark.parametrize("name", ZOO)

@@ -9,9 +9,18 @@ from lvspec.plan.strategies import (
     dynamic_programming,
     enumeration,
     gumbel_softmax,
+    linear_gaussian,
     reinforce,
     reparameterization,
 )
 
-STRATEGIES = (dynamic_programming, enumeration, conjugacy, reparameterization, reinforce, gumbel_softmax)
+STRATEGIES = (
+    dynamic_programming,
+    linear_gaussian,
+    enumeration,
+    conjugacy,
+    reparameterization,
+    reinforce,
+    gumbel_softmax,
+)
 NAMES = tuple(s.NAME for s in STRATEGIES)

@@ -1,0 +1,90 @@
+"""Which continuous latents are integrated out in closed form, and what is said where one is not."""
+
+import pytest
+
+from lvspec.driver import plan_spec
+
+HEAD = """lvspec: 1
+name: model
+sizes:
+  D: 3
+  N: 2
+  K: 4
+plates:
+  t: sequence
+params:
+  A: [D, D]
+  C: [N, D]
+  a: [K]
+  b: [K, K]
+  M: [K, D, D]
+networks:
+  mlp: MLP(D, 5, N)
+  bank[K]: Linear(D, N)
+latent:
+"""
+START, WALK = "  z[0]: Normal(0, 1)[D]\n", "  z[t]: Normal(matmul(A, z[t-1]), 1)\n"
+SEEN = "observed:\n  x[t]: Normal(matmul(C, z[t]), 1)\n"
+SWITCH = "  c[0]: Categorical(logits=a)\n  c[t]: Categorical(logits=b[c[t-1]])\n"
+
+
+def latent(body, name="z"):
+    return plan_spec(HEAD + body).latent(name)
+
+
+def test_linear_gaussian_chain_is_integrated_exactly():
+    found = latent(START + WALK + SEEN)
+    assert (found.strategy, found.treatment, found.exact) == ("linear_gaussian", "integrated", True)
+    assert dict(found.declined)["reparameterization"] == "legal, but linear_gaussian comes first: exact"
+    assert plan_spec(HEAD + START + WALK + SEEN).formula == "log ∫ p(x, z) dz"
+
+
+DECLINED = {
+    "network": (START + WALK + SEEN.replace("matmul(C, z[t])", "mlp(z[t])"), "mlp is MLP, not Linear"),
+    "product": (START + "  z[t]: Normal(z[t-1] * z[t-1], 1)\n" + SEEN, "it is multiplied with itself"),
+    "quotient": (START + "  z[t]: Normal(1 / z[t-1], 1)\n" + SEEN, "something is divided by it"),
+    "function": (START + "  z[t]: Normal(tanh(z[t-1]), 1)\n" + SEEN, "location of z is not affine in z: `tanh` of it"),
+    "entry": (
+        START + WALK + SEEN.replace("matmul(C, z[t])", "z[t, 0]"),
+        "the location of x is not affine in z: an entry",
+    ),
+    "scale": (START + WALK + SEEN.replace(", 1)", ", exp(z[t, 0]))"), "the scale of x depends on z"),
+    "family": (START + "  z[t]: Laplace(z[t-1], 1)\n" + SEEN, "its family is Laplace, Normal, not Normal"),
+    "likelihood": (START + WALK + "observed:\n  x[t]: Laplace(z[t], 1)\n", "x is Laplace, not Normal"),
+    "two back": (
+        START + "  z[1]: Normal(0, 1)[D]\n  z[t]: Normal(z[t-2], 1)\n" + SEEN,
+        "z reads back further than one site: write (z[t], z[t-1]) as one vector",
+    ),
+    "emission from before": (
+        START + WALK + "observed:\n  x[0]: Normal(0, 1)[N]\n  x[t]: Normal(matmul(C, z[t-1]), 1)\n",
+        "x reads z at other sites than its own",
+    ),
+    "whole": (START + WALK + "observed:\n  x: Normal(sum(z), 1)\n", "x reads z from other plates (none)"),
+    "guide": (START + WALK + SEEN + "guide:\n  z[t]: Normal(x[t, 0], 1)[D]\n", "a guide factor q(z) is written"),
+    "another latent": (
+        START + WALK + "  w[t]: Normal(z[t], 1)\n" + SEEN,
+        "the latent w reads z: only observed variables may",
+    ),
+    "no chain": ("  z[t]: Normal(0, 1)[D]\n" + SEEN, "no factor reads z at an earlier site"),
+}
+
+
+@pytest.mark.parametrize("name", DECLINED)
+def test_failed_condition_is_named(name):
+    body, reason = DECLINED[name]
+    found = latent(body)
+    assert found.strategy != "linear_gaussian"
+    assert reason in dict(found.declined)["linear_gaussian"]
+
+
+def test_switching_chain_is_declined_with_a_remedy():
+    body = SWITCH + START + "  z[t]: Normal(matmul(M[c[t]], z[t-1]), 1)\n" + SEEN
+    reason = dict(latent(body).declined)["linear_gaussian"]
+    assert reason == (
+        "its parent c is discrete: a switching linear-Gaussian chain has a posterior of K^T components, and no filter of "
+        "fixed size; give z a guide, or c reinforce"
+    )
+
+
+def test_override_takes_another_strategy():
+    assert latent(START + WALK + SEEN + "infer:\n  z: reparameterization\n").strategy == "reparameterization"
