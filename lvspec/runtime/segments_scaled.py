@@ -11,21 +11,22 @@ then. Where every F and G is far above what underflow may have taken from it, al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, isfinite, log
 
 import torch
 from torch import Tensor
 
 LEAST = {torch.float32: 1e-28, torch.float64: 1e-290}  # of the largest entry: less may owe a part to underflow
-GROWTH_NATS = 41.0  # sums are scaled before they can have grown by e^41
+GROWTH_NATS = 80.0  # sums are divided before they can have grown by e^80
 
 
 @dataclass
 class SegmentScan:
     """A forward pass that lost nothing. ends: G (T + L, B, K); begins: F (T, B, K); segments: S (T, L, B, K);
     transition: P (B or 1, K, K); totals: sum_k G at each length, (B). scales: site -> what was divided out there, (B, 1).
-    zeros: some states cannot be reached, so what comes back from them must not be read."""
+    shrinkage: by how much losses may have been scaled up. zeros: some states cannot be reached, so what comes back from
+    them must not be read."""
 
     value: Tensor
     ends: Tensor
@@ -34,6 +35,7 @@ class SegmentScan:
     transition: Tensor
     totals: Tensor
     scales: dict[int, Tensor]
+    shrinkage: float
     zeros: bool
 
 
@@ -42,54 +44,116 @@ def windows_after(x: Tensor, first: int, count: int, size: int) -> Tensor:
     return x[first : first + count + size - 1].unfold(0, size, 1).movedim(-1, 1)
 
 
-def at_lengths(x: Tensor, lengths: Tensor) -> Tensor:
-    """x (T + 1 or more, B) at each example's length: (B)."""
-    return x.gather(0, lengths.unsqueeze(0)).squeeze(0)
-
-
 # ------------------------------------------------------------ forward
 def scaled_segments(
     segment: Tensor, start: Tensor, transition: Tensor, lengths: Tensor, dtype: torch.dtype
 ) -> SegmentScan | None:
     """The forward pass in `dtype`, or None where it may have lost mass. segment: (T, L, B, K); lengths: (B)."""
-    T, L, B, K = segment.shape
+    pay = payments(transition)
+    S, level = relative_segments(segment, pay, lengths, dtype)
+    scan = segment_scan(S, level, start, transition, pay, lengths)
+    if scan is None or stands_above(scan, scan.ends, scan.begins, lengths):
+        return scan
+    return past_zeros(scan, segment > -torch.inf, start, transition, lengths)
+
+
+def scaled_tokens(
+    token: Tensor, length: Tensor, start: Tensor, transition: Tensor, lengths: Tensor, dtype: torch.dtype
+) -> SegmentScan | None:
+    """The same where segment[t, l] = sum_{i=0..l} token[t + i] + length[l]. token: (T, B, K); length: (L, B or 1, K)."""
+    pay = payments(transition)
+    S, level = relative_tokens(token, length, pay, lengths, dtype)
+    scan = segment_scan(S, level, start, transition, pay, lengths)
+    if scan is None or stands_above(scan, scan.ends, scan.begins, lengths):
+        return scan
+    ways = products_along((token > -torch.inf).float(), (length > -torch.inf).float()) > 0
+    return past_zeros(scan, ways, start, transition, lengths)
+
+
+def payments(transition: Tensor) -> Tensor:
+    """The best transition, (B or 1) in whole numbers: every segment pays for one, and the first one gets it back."""
     best = transition.amax((1, 2))
-    best = best.masked_fill(best == -torch.inf, 0.0).round_()  # each segment pays it, and the first one gets it back
-    P = (transition - best.view(-1, 1, 1)).to(dtype).exp_()
-    S, level = relative(segment, best, lengths, dtype)
+    return best.masked_fill(best == -torch.inf, 0.0).round_().double()
+
+
+def relative_segments(segment: Tensor, pay: Tensor, lengths: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """S = exp(segment + pay - the rise of the level) (T, L, B, K), and the levels (T + 1, B) in float64."""
+    T, L = segment.shape[:2]
+    outside = (torch.arange(1, T + 1).unsqueeze(1) + torch.arange(L)).unsqueeze(-1) > lengths
+    found = levels((largest(segment) + pay).masked_fill_(outside, -torch.inf))
+    to, since = windows_after(found, 1, T, L), found[:T]
+    if bool((found[: T + 1] == -torch.inf).any()):  # nothing begins there: S is 0, whatever the segment's score
+        to = to.masked_fill(to == -torch.inf, 0.0)
+    rise = (to - (since + pay).unsqueeze(1)).masked_fill_(outside, torch.inf)
+    return torch.sub(segment, rise.to(dtype).unsqueeze(-1)).exp_(), found[: T + 1]
+
+
+def relative_tokens(
+    token: Tensor, length: Tensor, pay: Tensor, lengths: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """S as products of a factor for each token, and the levels: the tokens' best scores, and what the best length
+    gives to each of its sites. No table of log scores is made."""
+    T, L = token.shape[0], length.shape[0]
+    past = torch.arange(T).unsqueeze(1) >= lengths
+    best = token.amax(-1).masked_fill_(past, 0.0)
+    sizes = torch.arange(1, L + 1, dtype=torch.float64).unsqueeze(1)
+    share = ((length.amax(-1) + pay) / sizes).amax(0)
+    factors = (token.to(dtype) - best.unsqueeze(-1)).exp_().masked_fill_(past.unsqueeze(-1), 0.0)
+    extents = (length + (pay - share * sizes).unsqueeze(-1)).exp_().to(dtype)
+    rises = torch.cat([best.new_zeros(1, best.shape[1], dtype=torch.float64), best + share])
+    return products_along(factors, extents), rises.cumsum_(0)
+
+
+def products_along(factors: Tensor, extents: Tensor) -> Tensor:
+    """(T, L, B, K): extents[l] * prod_{i=0..l} factors[t + i], and 0 past the end."""
+    T, L = factors.shape[0], extents.shape[0]
+    found = factors.new_empty(T, L, *factors.shape[1:])
+    found[:, 0] = factors
+    for i in range(1, L):
+        inside = max(T - i, 0)
+        torch.mul(found[:inside, i - 1], factors[i:], out=found[:inside, i])
+        found[inside:, i] = 0.0
+    return found.mul_(extents)
+
+
+def segment_scan(
+    S: Tensor, level: Tensor, start: Tensor, transition: Tensor, pay: Tensor, lengths: Tensor
+) -> SegmentScan | None:
+    """The forward pass over S, or None where its value is not finite."""
+    T, L, B, K = S.shape
+    P = (transition - pay.view(-1, 1, 1)).to(S.dtype).exp_()
     top = start.amax(-1)
     F = S.new_empty(T, B, K)
     F[0] = (start - top.unsqueeze(-1)).exp()
     G = S.new_zeros(T + L, B, K)
     scales = push_segments(G, F, S, P)
-    totals = at_lengths(G.sum(-1), lengths)
-    removed = divided_out(scales, level[: T + 1])
-    value = totals.double().log() + at_lengths(level[: T + 1] + removed, lengths) + (top - best)
-    value = torch.where(lengths > 0, value, 0.0)
+    rows = torch.arange(B)
+    totals = G[lengths, rows].sum(-1)
+    removed = divided_out(scales, level)
+    value = totals.double().log() + level[lengths, rows] + removed[lengths, rows] + (top - pay)
+    value = value.masked_fill_(lengths == 0, 0.0)
     if not isfinite(float(value.sum())):
         return None
-    scan = SegmentScan(value, G, F, S, P, totals, scales, False)
-    bar = LEAST[dtype] * magnitude(scan) * shrinkage(removed, L)
-    if not stands_above(bar, G[1 : T + 1], F, lengths):
-        ends, begins = reachable_sites(segment, start, transition, lengths)
-        if not stands_above(
-            bar, G[1 : T + 1].masked_fill(~ends, torch.inf), F.masked_fill(~begins, torch.inf), lengths
-        ):
-            return None
-        scan.zeros = True
-    return scan
+    return SegmentScan(value, G, F, S, P, totals, scales, shrinkage(removed, L), False)
 
 
-def relative(segment: Tensor, pay: Tensor, lengths: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """S = exp(segment + pay - the rise of the level) (T, L, B, K), and the levels (T + L, B) in float64."""
-    T, L = segment.shape[:2]
-    ends = torch.arange(1, T + 1).unsqueeze(1) + torch.arange(L)
-    outside = ends.unsqueeze(-1) > lengths
-    found = levels((segment.amax(-1).double() + pay).masked_fill_(outside, -torch.inf))
-    to = windows_after(found, 1, T, L)
-    rise = to.masked_fill(to == -torch.inf, 0.0) - found[:T].unsqueeze(1)  # inf where nothing can begin: S is 0
-    rise = (rise - pay).masked_fill_(outside, torch.inf).to(dtype)
-    return torch.sub(segment, rise.unsqueeze(-1)).exp_(), found
+def past_zeros(
+    scan: SegmentScan, ways: Tensor, start: Tensor, transition: Tensor, lengths: Tensor
+) -> SegmentScan | None:
+    """The pass again if only what cannot be reached has small entries. ways: (T, L, B, K), which segments may be."""
+    ends, begins = reachable_sites(ways, start, transition, lengths)
+    seen_ends = scan.ends.masked_fill(~ends, torch.inf)
+    if not stands_above(scan, seen_ends, scan.begins.masked_fill(~begins, torch.inf), lengths):
+        return None
+    return replace(scan, zeros=True)
+
+
+def largest(x: Tensor) -> Tensor:
+    """max over the last axis, by halves: much quicker than a reduction of many short rows."""
+    while x.shape[-1] > 1:
+        half = (x.shape[-1] + 1) // 2
+        x = torch.maximum(x[..., :half], x[..., -half:])
+    return x.squeeze(-1)
 
 
 def levels(best: Tensor) -> Tensor:
@@ -98,9 +162,8 @@ def levels(best: Tensor) -> Tensor:
     found = best.new_full((T + L, B), -torch.inf)
     found[0] = 0.0
     reached = torch.empty_like(best[0])
-    for here, after, scores in zip(
-        found[:T].unbind(0), windows_after(found, 1, T, L).unbind(0), best.unbind(0), strict=True
-    ):
+    sites = zip(found.unbind(0), windows_after(found, 1, T, L).unbind(0), best.unbind(0), strict=False)
+    for here, after, scores in sites:
         torch.add(scores, here, out=reached)
         torch.maximum(after, reached, out=after)
     return found.round_()
@@ -109,73 +172,81 @@ def levels(best: Tensor) -> Tensor:
 def push_segments(G: Tensor, F: Tensor, S: Tensor, P: Tensor) -> dict[int, Tensor]:
     """The loop over sites: F_t from G_t, and on to all sites that a segment from t reaches. Fills G and F."""
     T, L, B, K = S.shape
-    every = max(1, min(8, int(GROWTH_NATS / log(5 * L * K))))  # one site multiplies by at most e^1.5 L K
-    pending, after = windows_after(G, 0, T, L).unbind(0), windows_after(G, 1, T, L).unbind(0)
-    ends, begins, segments = transposable(G[:T], P), transposable(F, P), S.unbind(0)
-    factor, product = (P[0], torch.mm) if P.shape[0] == 1 else (P, torch.bmm)
-    flat, scales = F.unbind(0), {}
-    for t in range(T):
-        if t and t % every == 0:
-            largest = pending[t].amax((0, 2)).unsqueeze(-1)
-            scales[t] = largest.masked_fill_(largest == 0, 1.0)
-            pending[t].div_(scales[t])
-        if t:
-            product(ends[t], factor, out=begins[t])
-        after[t].addcmul_(flat[t], segments[t])
+    every = sites_between_divisions(L, K)
+    begins, segments, after = F.unbind(0), S.unbind(0), windows_after(G, 1, T, L).unbind(0)
+    left, result, product, factor = factors_by_site(G[:T], F, begins, P)
+    scales = {}
+    after[0].addcmul_(begins[0], segments[0])
+    for t in range(1, T):
+        if t % every == 0:
+            pending = G[t : t + L]
+            scale = pending.amax((0, 2)).unsqueeze(-1)
+            scales[t] = scale.masked_fill_(scale == 0, 1.0)
+            pending.div_(scale)
+        product(left[t], factor, out=result[t])
+        after[t].addcmul_(begins[t], segments[t])
     return scales
 
 
-def transposable(x: Tensor, P: Tensor) -> tuple[Tensor, ...]:
-    """x (T, B, K) site by site as the left side of a product with P: (B, K), or (B, 1, K) where P differs by example."""
-    return x.unbind(0) if P.shape[0] == 1 else x.unsqueeze(2).unbind(0)
+def sites_between_divisions(L: int, K: int) -> int:
+    """One site multiplies the sums by at most e^1.5 L K."""
+    return max(1, min(16, int(GROWTH_NATS / log(5 * L * K))))
+
+
+def factors_by_site(x: Tensor, y: Tensor, rows: tuple[Tensor, ...], P: Tensor) -> tuple:
+    """How y_t = x_t P is written: the x_t, the y_t, the operation, and P; one P for all, or one for each example."""
+    if P.shape[0] == 1:
+        return x.unbind(0), rows, torch.mm, P[0]
+    return x.unsqueeze(2).unbind(0), y.unsqueeze(2).unbind(0), torch.bmm, P
 
 
 # ------------------------------------------------------------ what was lost
-def divided_out(scales: dict[int, Tensor], like: Tensor) -> Tensor:
+def divided_out(scales: dict[int, Tensor], level: Tensor) -> Tensor:
     """(T + 1, B) float64: the log of what was divided out up to each site."""
-    found = torch.zeros_like(like)
-    for t, scale in scales.items():
-        found[t] = scale.squeeze(-1).log()
+    found = torch.zeros_like(level)
+    if scales:
+        found[list(scales)] = torch.stack(list(scales.values())).squeeze(-1).double().log_()
     return found.cumsum_(0)
 
 
 def magnitude(scan: SegmentScan) -> float:
     """The largest number that the pass met, and at least 1."""
-    met = [scan.ends, scan.begins, *scan.scales.values()]
-    return max(1.0, *(float(x.amax()) for x in met if x.numel()))
+    return max(1.0, *(float(x.amax()) for x in (scan.ends, scan.begins, *scan.scales.values())))
 
 
 def shrinkage(removed: Tensor, size: int) -> float:
-    """By how much sums may have been scaled up after something was pushed into them."""
+    """By how much sums may have been scaled up after something was pushed into them, L sites ago at most."""
     if not bool((removed[1:] < removed[:-1]).any()):
         return 1.0
-    before = torch.cat([removed[:1].expand(size, -1), removed[:-1]])  # site 0 stands for what lies before it
-    return exp(min(600.0, float((before.unfold(0, size, 1).amax(-1)[: len(removed)] - removed).amax().clamp(min=0.0))))
+    before = torch.cat([removed[:1].expand(size, -1), removed])
+    return exp(min(600.0, float((before.unfold(0, size + 1, 1).amax(-1) - removed).amax())))
 
 
-def stands_above(bar: float, ends: Tensor, begins: Tensor, lengths: Tensor) -> bool:
-    """Whether every entry is at least `bar`, those of sites beyond a length aside. Site t's ends are those of t + 1."""
+def stands_above(scan: SegmentScan, ends: Tensor, begins: Tensor, lengths: Tensor) -> bool:
+    """Whether every entry of G_1 .. and F_0 .. is above what may have been lost, those at sites beyond a length aside."""
     T = len(begins)
+    ends = ends[1 : T + 1]
     if bool((lengths < T).any()):
         past = (torch.arange(T).unsqueeze(1) >= lengths).unsqueeze(-1)
         ends, begins = ends.masked_fill(past, torch.inf), begins.masked_fill(past, torch.inf)
+    bar = LEAST[begins.dtype] * magnitude(scan) * scan.shrinkage
     return ends.numel() == 0 or min(float(ends.amin()), float(begins.amin())) >= bar
 
 
-def reachable_sites(segment: Tensor, start: Tensor, transition: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Which entries of G_1 .. G_T and of F_0 .. F_{T-1} are not exactly zero: (T, B, K) bool each."""
-    T, L, B, K = segment.shape
-    ends = segment.new_zeros(T + L, B, K, dtype=torch.float32)
+def reachable_sites(ways: Tensor, start: Tensor, transition: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Which entries of G (T + L, B, K) and of F (T, B, K) are not exactly zero."""
+    T, L, B, K = ways.shape
+    ends = start.new_zeros(T + L, B, K, dtype=torch.float32)
     begins = ends.new_zeros(T, B, K)
     begins[0] = start > -torch.inf
     outside = (torch.arange(1, T + 1).unsqueeze(1) + torch.arange(L)).unsqueeze(-1) > lengths
-    ways = ((segment > -torch.inf) & ~outside.unsqueeze(-1)).float()
+    ways = (ways & ~outside.unsqueeze(-1)).float()
     arcs = (transition > -torch.inf).float()
     for t, after in enumerate(windows_after(ends, 1, T, L).unbind(0)):
         if t:
             begins[t] = torch.matmul(ends[t].unsqueeze(1), arcs).squeeze(1) > 0
         torch.maximum(after, begins[t] * ways[t], out=after)
-    return ends[1 : T + 1] > 0, begins > 0
+    return ends > 0, begins > 0
 
 
 # ------------------------------------------------------------ backward
@@ -199,19 +270,22 @@ def scaled_segments_gradient(scan: SegmentScan, lengths: Tensor, grad: Tensor) -
 
 def pull_segments(scan: SegmentScan, dG: Tensor, dF: Tensor, dS: Tensor) -> None:
     """The loop back over sites. Fills dF, and dS with S dG; leaves in dG what it was scaled to on the way."""
-    G, S, P = scan.ends, scan.segments, scan.transition
-    T, L, B, K = S.shape
-    pending, after = windows_after(dG, 0, T, L).unbind(0), windows_after(dG, 1, T, L).unbind(0)
-    found, begins, segments, steps = dG.unbind(0), dF.unbind(0), S.unbind(0), dS.unbind(0)
-    left, right = transposable(dF, P), transposable(dG, P)
-    back = P[0].t() if P.shape[0] == 1 else P.transpose(1, 2)
+    T, L, B, K = dS.shape
+    shared = scan.transition.shape[0] == 1
+    back = scan.transition.transpose(1, 2).contiguous()
+    factor = back[0]
+    begins, segments, steps = dF.unbind(0), scan.segments.unbind(0), dS.unbind(0)
+    after, ends = windows_after(dG, 1, T, L).unbind(0), dG[:T].unbind(0)
     for t in range(T - 1, -1, -1):
         torch.mul(segments[t], after[t], out=steps[t])
         torch.sum(steps[t], 0, out=begins[t])
         if not t:
             break
-        right[t].addmm_(left[t], back) if P.shape[0] == 1 else right[t].baddbmm_(left[t], back)
+        if shared:
+            ends[t].addmm_(begins[t], factor)
+        else:
+            ends[t].unsqueeze(1).baddbmm_(begins[t].unsqueeze(1), back)
         if scan.zeros:
-            found[t].masked_fill_(G[t] == 0, 0.0)
+            ends[t].masked_fill_(scan.ends[t] == 0, 0.0)
         if t in scan.scales:
-            pending[t].div_(scan.scales[t])
+            dG[t : t + L].div_(scan.scales[t])

@@ -15,8 +15,10 @@ from structures import (
     forbidden,
 )
 
-from lvspec.runtime.segments import segmentation, token_segments, token_windows
-from lvspec.runtime.segments_scaled import scaled_segments
+from lvspec.runtime.segments import segmentation, token_segmentation_sum
+from lvspec.runtime.segments_scaled import scaled_segments, scaled_tokens
+from lvspec.runtime.semiring import LOG, MAX
+from lvspec.runtime.windows import token_segments, token_windows
 from lvspec.verify.structures.segments import structures
 
 L, K = 3, 2
@@ -129,17 +131,11 @@ def test_float32_equals_float64(scale, ragged, tokens, rows):
     lengths = torch.tensor([24, 7, 1, 0]) if ragged else None
     single = segmentation(*inputs, lengths)
     double = segmentation(*(x.double() for x in inputs), lengths)
-    plain = double.program(single_log(), double.potentials)
+    plain = double.program(LOG, double.potentials)
     assert close(double.log_partition, plain, 1e-9)
     assert close(single.log_partition, plain, 1e-6)
     for name, wanted in double.marginals.items():
         assert (single.marginals[name].double() - wanted).abs().max() < 1e-4
-
-
-def single_log():
-    from lvspec.runtime.semiring import LOG
-
-    return LOG
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -150,10 +146,10 @@ def test_four_arcs_in_five_forbidden(scale, seed):
     transition = transition.masked_fill(torch.rand(transition.shape, generator=generator) < 0.8, -torch.inf)
     single = segmentation(segment, start, transition, torch.tensor([24, 7, 1, 0]))
     double = segmentation(segment.double(), start.double(), transition.double(), torch.tensor([24, 7, 1, 0]))
-    plain = double.program(single_log(), double.potentials)
+    plain = double.program(LOG, double.potentials)
     assert close(single.log_partition, plain, 1e-6)
     leaves = {n: x.clone().requires_grad_() for n, x in double.potentials.items()}
-    double.program(single_log(), leaves).masked_fill(plain == -torch.inf, 0.0).sum().backward()
+    double.program(LOG, leaves).masked_fill(plain == -torch.inf, 0.0).sum().backward()
     for name, found in single.expected_counts.items():
         assert (found.double() - leaves[name].grad).abs().max() < 1e-4
 
@@ -173,10 +169,122 @@ def test_long_sequences_keep_their_precision():
     assert scaled_segments(segment.permute(1, 2, 0, 3), start, transition, torch.tensor([3000, 3000]), torch.float32)
     assert close(single.log_partition, double.log_partition, 1e-6)
     for name, wanted in double.marginals.items():
-        assert (single.marginals[name].double() - wanted).abs().max() < 1e-4 * max(1.0, float(wanted.max()))
+        assert (single.marginals[name] - wanted).detach().abs().max() < 1e-4 * max(1.0, float(wanted.detach().max()))
 
 
-# ------------------------------------------------------------ potentials
+# ------------------------------------------------------------ scores of tokens
+def tokens_and(scale, rows, dtype=torch.float64, B=4, T=24, L=5, K=6, seed=0):
+    """token, length, start, transition, the last three with `rows` rows."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(B, T, K), (rows, K, L), (rows, K), (rows, K, K)]
+    token, *others = (scale * torch.randn(*s, generator=generator) for s in shapes)
+    return [x.to(dtype) for x in (token - 2.0 * scale, *others)]
+
+
+def by_table(token, length, start, transition, lengths=None):
+    p = segmentation(token_segments(token, length), start, transition, lengths)
+    return p.program(LOG, p.potentials)
+
+
+def gradients(function, inputs, lengths):
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    value = function(*leaves, lengths)
+    weights = torch.linspace(0.5, 2.0, len(value), dtype=value.dtype)
+    return torch.autograd.grad((value.masked_fill(value == -torch.inf, 0.0) * weights).sum(), leaves)
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("ragged", [True, False])
+@pytest.mark.parametrize("scale", [0.1, 1, 5, 30, 100, 300])
+def test_scores_of_tokens_equal_the_table(scale, ragged, rows):
+    double, single = tokens_and(scale, rows), tokens_and(scale, rows, torch.float32)
+    double = [x.double() for x in single]
+    lengths = torch.tensor([24, 7, 1, 0]) if ragged else None
+    wanted = by_table(*double, lengths)
+    assert close(token_segmentation_sum(*double, lengths), wanted)
+    assert close(token_segmentation_sum(*single, lengths), wanted, 1e-6)
+    exact = gradients(by_table, double, lengths)
+    for tolerance, inputs in [(1e-9, double), (1e-4, single)]:
+        for got, right in zip(gradients(token_segmentation_sum, inputs, lengths), exact, strict=True):
+            assert got.shape == right.shape
+            assert (got.double() - right).abs().max() <= tolerance * max(1.0, float(right.abs().max()))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("which", range(4))
+def test_forbidden_tokens_lengths_starts_and_arcs(which, seed):
+    inputs = tokens_and(1.0, 1, torch.float32, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    share = 0.2 if which == 0 else 0.6
+    gone = torch.rand(inputs[which].shape, generator=generator) < share
+    inputs[which] = inputs[which].masked_fill(gone, -torch.inf)
+    double = [x.double() for x in inputs]
+    lengths = torch.tensor([24, 7, 1, 0])
+    assert close(token_segmentation_sum(*inputs, lengths), by_table(*double, lengths), 1e-6)
+    pairs = zip(gradients(token_segmentation_sum, inputs, lengths), gradients(by_table, double, lengths), strict=True)
+    for got, right in pairs:
+        assert (got.double() - right).abs().max() <= 1e-4 * max(1.0, float(right.abs().max()))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_scores_of_tokens_twice_differentiable(rows):
+    inputs = [x.requires_grad_() for x in tokens_and(1.0, rows, B=3, T=4, L=3, K=2)]
+    lengths = torch.tensor([4, 0, 2])
+    assert torch.autograd.gradcheck(lambda *x: token_segmentation_sum(*x, lengths), inputs)
+    assert torch.autograd.gradgradcheck(lambda *x: token_segmentation_sum(*x, lengths), inputs)
+
+
+def test_scores_of_tokens_padding():
+    token, *others = tokens_and(1.0, 1, torch.float32)
+    lengths = torch.tensor([24, 7, 1, 0])
+    past = (torch.arange(24) >= lengths.unsqueeze(1)).unsqueeze(-1)
+    for junk in (1e30, -torch.inf, torch.nan):
+        other = token.masked_fill(past, junk)
+        assert torch.equal(
+            token_segmentation_sum(other, *others, lengths), token_segmentation_sum(token, *others, lengths)
+        )
+        for a, b in zip(
+            *(gradients(token_segmentation_sum, [t, *others], lengths) for t in (token, other)), strict=True
+        ):
+            assert torch.equal(a, b)
+
+
+def test_best_segmentation_from_scores_of_tokens():
+    inputs = tokens_and(1.0, 1, T=6)
+    best = segmentation(token_segments(*inputs[:2]), *inputs[2:])
+    assert close(token_segmentation_sum(*inputs, semiring=MAX), best.score(best.mode))
+
+
+def test_ordinary_scores_of_tokens_take_the_scaled_program_in_float32():
+    token, length, start, transition = tokens_and(1.0, 1, torch.float32)
+    lengths = torch.tensor([24, 7, 1, 0])
+    args = (token.transpose(0, 1), length.permute(2, 0, 1), start, transition, lengths)
+    assert scaled_tokens(*args, torch.float32) is not None
+    transition = transition.masked_fill(torch.eye(6, dtype=torch.bool), -torch.inf)
+    start = start.masked_fill(torch.arange(6) > 2, -torch.inf)
+    scan = scaled_tokens(*args[:2], start, transition, lengths, torch.float32)
+    assert scan is not None and scan.zeros  # what cannot be reached is told from what was lost
+
+
+def test_lost_mass_is_noticed():
+    """A state that float32 loses on the way, and on which the end depends: nothing but float64 will do."""
+    token = torch.zeros(1, 12, 2)
+    token[0, :6, 1] = -20.0  # state 1 falls to e^-120 beside state 0,
+    token[0, 6:, 0] = -40.0  # and wins in the end
+    transition = torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]])
+    args = (torch.zeros(2, 1), torch.zeros(2), transition)
+    scan = scaled_tokens(
+        token.transpose(0, 1),
+        torch.zeros(1, 1, 2),
+        torch.zeros(1, 2),
+        transition[None],
+        torch.tensor([12]),
+        torch.float32,
+    )
+    assert scan is None
+    assert close(token_segmentation_sum(token, *args), by_table(token.double(), *(x.double() for x in args)), 1e-6)
+
+
 def test_token_segments():
     token, length = torch.randn(2, 5, 3, dtype=torch.float64), torch.randn(3, 8, dtype=torch.float64)
     for size in (1, 3, 8):
