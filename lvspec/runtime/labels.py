@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.chain import chain
-from lvspec.runtime.segments import segmentation, token_segments
+from lvspec.runtime.segments import token_segmentation_sum
 from lvspec.runtime.semiring import LOG, SAMPLE
 from lvspec.runtime.shape import merge_lead, merge_semiring
 
 
-def merged(x: Tensor, lead: tuple[int, ...], events: int) -> Tensor:
+def merged_rows(x: Tensor, lead: tuple[int, ...], events: int) -> Tensor:
     """(lead..., events) as (rows, events); what has no leading axes stays as it is, shared by all rows."""
     if x.dim() == events:
         return x
@@ -30,10 +30,10 @@ def linear_chain_sum(potentials: Tensor, mask: Tensor, unary: Tensor, pairwise: 
     potentials (..., T, K), 0 where masked; mask (..., T); unary (K,), or (..., T or 1, K); pairwise (..., K, K): (...).
     """
     lead = potentials.shape[:-2]
-    rows, mask = merged(potentials, lead, 2), merged(mask, lead, 1)
-    unary = unary if unary.dim() == 1 else merged(unary, lead, 2)
+    rows, mask = merged_rows(potentials, lead, 2), merged_rows(mask, lead, 1)
+    unary = unary if unary.dim() == 1 else merged_rows(unary, lead, 2)
     unary = torch.where(mask.unsqueeze(-1), unary, 0.0)
-    pairwise = merged(pairwise, lead, 2)
+    pairwise = merged_rows(pairwise, lead, 2)
     start = torch.zeros_like(unary[:1, 0]) if mask.shape[1] else unary.new_zeros(1, unary.shape[-1])
     step = ("i,Bij->j",) if pairwise.dim() == 3 else ("i,ij->j",)
 
@@ -53,14 +53,15 @@ def semi_markov_sum(
     potentials (..., T, K), 0 where masked; mask (..., T); start (..., K); transition (..., K, K); length (..., K, L): (...).
     """
     lead = potentials.shape[:-2]
-    rows, lengths = merged(potentials, lead, 2), merged(mask, lead, 1).sum(-1)
-    start, transition, length = merged(start, lead, 1), merged(transition, lead, 2), merged(length, lead, 2)
-    own = length.unsqueeze(0) if length.dim() == 2 else length
+    rows, lengths = merged_rows(potentials, lead, 2), merged_rows(mask, lead, 1).sum(-1)
+    start, transition, length = (
+        merged_rows(start, lead, 1),
+        merged_rows(transition, lead, 2),
+        merged_rows(length, lead, 2),
+    )
 
     def total(tokens: Tensor, semiring) -> Tensor:
-        segment = token_segments(tokens, tokens.new_zeros(length.shape[-2:])) + own.mT.unsqueeze(1)
-        found = segmentation(segment, start, transition, lengths)
-        return found.log_partition if semiring is LOG else found.program(semiring, found.potentials)
+        return token_segmentation_sum(tokens, length, start, transition, lengths, semiring)
 
     value = total(rows, merge_semiring(semiring, lead)) - total(torch.zeros_like(rows), LOG)
     return value.reshape(lead)

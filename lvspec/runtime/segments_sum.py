@@ -60,7 +60,7 @@ def segmentations_sum(semiring, segment: Tensor, start: Tensor, transition: Tens
     """The sum over segmentations, (..., B): what ends before site t, from what began at the L sites before it."""
     T, L = segment.shape[1:3]
     begin, arcs = semiring.lift(start), semiring.lift(transition)
-    ending = semiring.lift(by_end(segment, lengths)).unbind(-3)
+    ending = semiring.lift(ending_at(segment, lengths)).unbind(-3)
     begins, totals = [begin], [semiring.lift(segment.new_zeros(segment.shape[0]))]
     for t in range(1, T + 1):
         before = torch.stack(torch.broadcast_tensors(*reversed(begins[-L:])), -2)
@@ -73,7 +73,7 @@ def segmentations_sum(semiring, segment: Tensor, start: Tensor, transition: Tens
     return every.gather(-1, lengths.unsqueeze(-1).expand(*every.shape[:-1], 1)).squeeze(-1)
 
 
-def by_end(segment: Tensor, lengths: Tensor | None) -> Tensor:
+def ending_at(segment: Tensor, lengths: Tensor | None) -> Tensor:
     """(B, T, L, K): the score of l + 1 sites up to and with t; -inf where they begin before 0 or end beyond a length."""
     T, L, K = segment.shape[1:]
     sites, sizes = torch.arange(T, device=segment.device), torch.arange(L, device=segment.device)

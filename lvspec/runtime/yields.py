@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lvspec.runtime.labels import merged
+from lvspec.runtime.labels import merged_rows
 from lvspec.runtime.pcfg import pcfg
 from lvspec.runtime.structured import Structured
 from lvspec.runtime.valence import dmv, order
@@ -25,11 +25,11 @@ def pcfg_parts(symbols: Tensor, mask: Tensor, root: Tensor, rules: Tensor, termi
     symbols, mask: (..., T). root: (..., N). rules: (..., N, N + P, N + P), [parent, left, right]. terminals: (..., P, V).
     """
     lead = leading(symbols, (root, 1), (rules, 3), (terminals, 2))
-    words, real = merged(symbols, lead, 1), merged(mask, lead, 1)
+    words, real = merged_rows(symbols, lead, 1), merged_rows(mask, lead, 1)
     words = torch.where(real, words, 0)
-    root = merged(root.log_softmax(-1), lead, 1)
-    rules = merged(rules.flatten(-2).log_softmax(-1).unflatten(-1, rules.shape[-2:]), lead, 3)
-    table = merged(terminals.log_softmax(-1), lead, 2)
+    root = merged_rows(root.log_softmax(-1), lead, 1)
+    rules = merged_rows(rules.flatten(-2).log_softmax(-1).unflatten(-1, rules.shape[-2:]), lead, 3)
+    table = merged_rows(terminals.log_softmax(-1), lead, 2)
     if table.dim() == 2:
         at_words = torch.nn.functional.embedding(words, table.mT)  # (rows, T, P)
     else:
