@@ -75,7 +75,7 @@ def segmentation(segment: Tensor, start: Tensor, transition: Tensor, lengths: Te
     segment: (B, T, L, K), the score of l + 1 sites from t on in state k; what ends beyond the length is not read.
     start: (K) or (B or 1, K). transition: (K, K) or (B or 1, K, K); -inf forbids, equal neighbours for instance.
     """
-    potentials = {"segment": segment, "start": leading(start, 2), "transition": leading(transition, 3)}
+    potentials = {"segment": segment, "start": with_first_axis(start, 2), "transition": with_first_axis(transition, 3)}
     rows = max(*(p.shape[0] for p in potentials.values()), 0 if lengths is None else len(lengths))
     return Segmentation(
         lambda semiring, p: segmentations_sum(semiring, p["segment"], p["start"], p["transition"], lengths),
@@ -86,7 +86,7 @@ def segmentation(segment: Tensor, start: Tensor, transition: Tensor, lengths: Te
     )
 
 
-def leading(x: Tensor, dims: int) -> Tensor:
+def with_first_axis(x: Tensor, dims: int) -> Tensor:
     """x with a first axis for the examples, of 1 where it has none."""
     return x.unsqueeze(0) if x.dim() < dims else x
 
@@ -104,7 +104,7 @@ def token_segmentation_sum(
     token: (B, T, K), its gradient is p(site t has state k). length: (K, L) or (B or 1, K, L). Others as for
     `segmentation`, which answers what is asked about the segments themselves, by token_segments(token, length).
     """
-    start, transition, length = leading(start, 2), leading(transition, 3), leading(length, 3)
+    start, transition, length = with_first_axis(start, 2), with_first_axis(transition, 3), with_first_axis(length, 3)
     given = (token, length, start, transition)
     if semiring is not LOG:
         segment = token_segments(widest(token), widest(length))
