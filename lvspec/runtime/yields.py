@@ -52,9 +52,9 @@ def dmv_parts(symbols: Tensor, mask: Tensor, root: Tensor, stop: Tensor, attach:
     attach: (..., C, 2, C), [head, side, modifier].
     """
     lead = leading(symbols, (root, 1), (stop, 4), (attach, 3))
-    tags, real = merged(symbols, lead, 1), merged(mask, lead, 1)
+    tags, real = merged_rows(symbols, lead, 1), merged_rows(mask, lead, 1)
     tags = torch.where(real, tags, 0)
-    tables = [merged(table.log_softmax(-1), lead, own) for table, own in ((root, 1), (stop, 4), (attach, 3))]
+    tables = [merged_rows(table.log_softmax(-1), lead, own) for table, own in ((root, 1), (stop, 4), (attach, 3))]
     per_row = torch.arange(len(tags), device=tags.device)
 
     def at(table: Tensor, own: int, *index: Tensor) -> Tensor:
