@@ -19,6 +19,18 @@ from lvspec.runtime.categorical import (
 )
 from lvspec.runtime.categorical_head import categorical_head
 from lvspec.runtime.chain import chain
+from lvspec.runtime.conjugate import (
+    Conjugate,
+    NormalInverseWishart,
+    bernoulli_statistics,
+    binomial_statistics,
+    categorical_statistics,
+    exponential_statistics,
+    gamma_statistics,
+    geometric_statistics,
+    poisson_statistics,
+    site_sums,
+)
 from lvspec.runtime.contract import contract
 from lvspec.runtime.distributions import (
     bernoulli_entropy,
@@ -88,6 +100,7 @@ from lvspec.runtime.draws import (
     uniform_draw,
     uniform_noise,
 )
+from lvspec.runtime.gaussian_factors import GaussianFactors
 from lvspec.runtime.importance import ImportanceEstimate, TablePosterior, importance, table_posterior
 from lvspec.runtime.kalman import GaussianChain
 from lvspec.runtime.kalman_posterior import GaussianChainPosterior
@@ -167,6 +180,17 @@ from lvspec.runtime.shape import (
 from lvspec.runtime.yields import dmv_log_prob, dmv_parts, pcfg_log_prob, pcfg_parts
 
 __all__ = [
+    "site_sums",
+    "poisson_statistics",
+    "geometric_statistics",
+    "gamma_statistics",
+    "exponential_statistics",
+    "categorical_statistics",
+    "binomial_statistics",
+    "bernoulli_statistics",
+    "NormalInverseWishart",
+    "GaussianFactors",
+    "Conjugate",
     "GaussianChain",
     "GaussianChainPosterior",
     "Bank",

@@ -1,0 +1,287 @@
+"""Conjugate pairs: a latent integrated out through its sufficient statistics.
+
+    Beta       Bernoulli, Binomial, Geometric      (successes, failures)
+    Dirichlet  Categorical                         counts
+    Gamma      Poisson, Exponential, Gamma         (events, exposure)
+    NormalInverseWishart  MultivariateNormal       (n, sum x, sum x x')
+
+A likelihood gives, for each site, what it adds to the prior's parameters, and a term that the latent does not enter.
+With A the log-normaliser of the prior's family, prior parameters p and the sums s over the sites:
+
+    posterior = family(p + s)          log p(x) = A(p + s) - A(p) + sum of the terms
+
+(the sum p + s in the family's additive parameters.) Diaconis & Ylvisaker 1979; Gelman et al., "Bayesian data analysis", 2-3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from lvspec.runtime.distributions import (
+    LOG_TWO_PI,
+    beta_entropy,
+    dirichlet_entropy,
+    gamma_entropy,
+    x_log_y,
+)
+from lvspec.runtime.draws import beta_draw, dirichlet_draw, gamma_draw
+
+Parameters = tuple[Tensor, ...]
+
+
+# ---------------------------------------------------------------- families of priors
+@dataclass(frozen=True)
+class ConjugateFamily:
+    """names: of the parameters, which are additive: the posterior's are the prior's plus the statistics.
+    event: axes of one value. log_normaliser, mean, variance, entropy: of the parameters; draw(parameters, n)."""
+
+    names: tuple[str, ...]
+    event: int
+    log_normaliser: Callable[..., Tensor]
+    mean: Callable[..., Tensor]
+    variance: Callable[..., Tensor]
+    entropy: Callable[..., Tensor]
+    draw: Callable[[Parameters], Tensor]
+
+
+def beta_normaliser(a: Tensor, b: Tensor) -> Tensor:
+    """log B(a, b)."""
+    return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+
+
+def beta_variance(a: Tensor, b: Tensor) -> Tensor:
+    return a * b / ((a + b) ** 2 * (a + b + 1))
+
+
+def dirichlet_normaliser(alpha: Tensor) -> Tensor:
+    """sum_k log Gamma(alpha_k) - log Gamma(sum_k alpha_k), over the last axis."""
+    return torch.lgamma(alpha).sum(-1) - torch.lgamma(alpha.sum(-1))
+
+
+def dirichlet_mean(alpha: Tensor) -> Tensor:
+    return alpha / alpha.sum(-1, keepdim=True)
+
+
+def dirichlet_variance(alpha: Tensor) -> Tensor:
+    mean = dirichlet_mean(alpha)
+    return mean * (1 - mean) / (alpha.sum(-1, keepdim=True) + 1)
+
+
+def gamma_normaliser(a: Tensor, rate: Tensor) -> Tensor:
+    """log Gamma(a) - a log rate."""
+    return torch.lgamma(a) - a * rate.log()
+
+
+CONJUGATE: dict[str, ConjugateFamily] = {
+    "Beta": ConjugateFamily(
+        ("concentration1", "concentration0"),
+        0,
+        beta_normaliser,
+        lambda a, b: a / (a + b),
+        beta_variance,
+        beta_entropy,
+        lambda p: beta_draw(*p),
+    ),
+    "Dirichlet": ConjugateFamily(
+        ("concentration",),
+        1,
+        dirichlet_normaliser,
+        dirichlet_mean,
+        dirichlet_variance,
+        dirichlet_entropy,
+        lambda p: dirichlet_draw(*p),
+    ),
+    "Gamma": ConjugateFamily(
+        ("concentration", "rate"),
+        0,
+        gamma_normaliser,
+        lambda a, rate: a / rate,
+        lambda a, rate: a / rate**2,
+        gamma_entropy,
+        lambda p: gamma_draw(*p),
+    ),
+}
+
+
+# ---------------------------------------------------------------- likelihoods: (statistics, term) of each site
+def bernoulli_statistics(x: Tensor, like: Tensor) -> tuple[Parameters, Tensor]:
+    """theta^x (1 - theta)^(1 - x)."""
+    x = x.to(like.dtype)
+    return (x, 1 - x), torch.zeros_like(x)
+
+
+def binomial_statistics(x: Tensor, like: Tensor, total_count: Tensor) -> tuple[Parameters, Tensor]:
+    """C(n, x) theta^x (1 - theta)^(n - x)."""
+    x, n = torch.broadcast_tensors(x.to(like.dtype), torch.as_tensor(total_count).to(like))
+    return (x, n - x), torch.lgamma(n + 1) - torch.lgamma(x + 1) - torch.lgamma(n - x + 1)
+
+
+def geometric_statistics(x: Tensor, like: Tensor) -> tuple[Parameters, Tensor]:
+    """theta (1 - theta)^x: x failures before the first success."""
+    x = x.to(like.dtype)
+    return (torch.ones_like(x), x), torch.zeros_like(x)
+
+
+def categorical_statistics(x: Tensor, like: Tensor, size: int) -> tuple[Parameters, Tensor]:
+    """theta_x: one count, of size K."""
+    counts = (torch.arange(size, device=x.device) == x.unsqueeze(-1)).to(like.dtype)
+    return (counts,), torch.zeros_like(counts[..., 0])
+
+
+def poisson_statistics(x: Tensor, like: Tensor, exposure: Tensor | float = 1.0) -> tuple[Parameters, Tensor]:
+    """(e lambda)^x exp(-e lambda) / x!, e the exposure."""
+    x, e = torch.broadcast_tensors(x.to(like.dtype), torch.as_tensor(exposure).to(like))
+    return (x, e), x_log_y(x, e) - torch.lgamma(x + 1)
+
+
+def exponential_statistics(x: Tensor, like: Tensor, exposure: Tensor | float = 1.0) -> tuple[Parameters, Tensor]:
+    """e lambda exp(-e lambda x)."""
+    x, e = torch.broadcast_tensors(x.to(like.dtype), torch.as_tensor(exposure).to(like))
+    return (torch.ones_like(x), e * x), e.log()
+
+
+def gamma_statistics(
+    x: Tensor, like: Tensor, concentration: Tensor, exposure: Tensor | float = 1.0
+) -> tuple[Parameters, Tensor]:
+    """(e lambda)^a x^(a - 1) exp(-e lambda x) / Gamma(a), a the known concentration."""
+    a, e = torch.as_tensor(concentration).to(like), torch.as_tensor(exposure).to(like)
+    x, a, e = torch.broadcast_tensors(x.to(like.dtype), a, e)
+    return (a, e * x), a * e.log() + x_log_y(a - 1, x) - torch.lgamma(a)
+
+
+Statistics = tuple[Parameters, Tensor]
+
+
+def site_sums(statistics: Statistics, mask: Tensor, keep: int) -> Statistics:
+    """Sums over the sites that count: axes `keep` and on of the mask (B, sites...); what they hold elsewhere is not read.
+
+    statistics: shaped (B, sites..., event axes)."""
+    every = (*statistics[0], statistics[1])
+    axes = tuple(range(keep, mask.dim()))
+    summed = []
+    for value in every:
+        here = mask.reshape(*mask.shape, *[1] * (value.dim() - mask.dim()))
+        value = torch.where(here, value, torch.zeros((), dtype=value.dtype, device=value.device))
+        summed.append(value.sum(axes) if axes else value)
+    return tuple(summed[:-1]), summed[-1]
+
+
+# ---------------------------------------------------------------- the integral, and what is known of the latent
+@dataclass(frozen=True)
+class Conjugate:
+    """A latent with a conjugate prior, and the statistics of what was seen of it.
+
+    family: a row of the table. prior: its parameters, which broadcast to (*lead, event axes). seen: for each likelihood
+    its (statistics, term), summed over the sites that are not the latent's own. mask (*lead): the latent's own sites.
+    """
+
+    family: str
+    prior: Parameters
+    seen: tuple[Statistics, ...]
+    mask: Tensor
+
+    @property
+    def row(self) -> ConjugateFamily:
+        return CONJUGATE[self.family]
+
+    @cached_property
+    def parameters(self) -> dict[str, Tensor]:
+        """Of p(latent | x), which is of the prior's family; by the names of its arguments."""
+        total = self.prior
+        for statistics, _ in self.seen:
+            total = tuple(p + s for p, s in zip(total, statistics, strict=True))
+        return dict(zip(self.row.names, total, strict=True))
+
+    def _each(self, function: Callable[..., Tensor]) -> Tensor:
+        return function(*self.parameters.values())
+
+    def _per_site(self, value: Tensor) -> Tensor:
+        """Summed over independent coordinates, 0 at sites that are none."""
+        value = value.flatten(self.mask.dim()).sum(-1) if value.dim() > self.mask.dim() else value
+        return torch.where(self.mask, value, torch.zeros((), dtype=value.dtype, device=value.device))
+
+    def log_prob(self) -> Tensor:
+        """log p(x), the latent integrated out: (*lead,)."""
+        gain = self._each(self.row.log_normaliser) - self.row.log_normaliser(*self.prior)
+        return self._per_site(gain + sum(term for _, term in self.seen))
+
+    @property
+    def mean(self) -> Tensor:
+        return self._each(self.row.mean)
+
+    @property
+    def variance(self) -> Tensor:
+        return self._each(self.row.variance)
+
+    @property
+    def entropy(self) -> Tensor:
+        """Of all sites of an example together: (B,)."""
+        each = self._per_site(self._each(self.row.entropy))
+        return each.flatten(1).sum(-1) if each.dim() > 1 else each
+
+    def sample(self, n: int) -> Tensor:
+        """n draws, (n, *lead, event axes), reparameterized."""
+        wide = torch.broadcast_tensors(*self.parameters.values()) if self.row.event == 0 else self.parameters.values()
+        return self.row.draw(tuple(p.expand(n, *p.shape) for p in wide))
+
+
+# ---------------------------------------------------------------- Normal-inverse-Wishart
+@dataclass(frozen=True)
+class NormalInverseWishart:
+    """Sigma ~ InverseWishart(df, scale), mu ~ N(loc, Sigma / kappa), and x ~ N(mu, Sigma) i.i.d.
+
+    loc (..., D), kappa (...), df (...) > D - 1, scale (..., D, D). Murphy 2007, "Conjugate Bayesian analysis of the
+    Gaussian distribution", 9.
+    """
+
+    loc: Tensor
+    kappa: Tensor
+    df: Tensor
+    scale: Tensor
+
+    def given(self, x: Tensor, weight: Tensor) -> NormalInverseWishart:
+        """The posterior given x (..., n, D), of which `weight` (..., n) says what counts, and how much."""
+        weight = weight.to(self.loc.dtype)
+        x = torch.where(weight.unsqueeze(-1) != 0, x, torch.zeros((), dtype=x.dtype, device=x.device))
+        n = weight.sum(-1)
+        kappa = self.kappa + n
+        mean = (weight.unsqueeze(-1) * x).sum(-2) / n.clamp_min(torch.finfo(n.dtype).tiny).unsqueeze(-1)
+        gap, centred = mean - self.loc, x - mean.unsqueeze(-2)
+        scatter = (weight.unsqueeze(-1) * centred).mT @ centred
+        between = (self.kappa * n / kappa)[..., None, None] * gap.unsqueeze(-1) * gap.unsqueeze(-2)
+        loc = self.loc + (n / kappa).unsqueeze(-1) * gap
+        return NormalInverseWishart(loc, kappa, self.df + n, self.scale + scatter + between)
+
+    def log_normaliser(self) -> Tensor:
+        """(df D / 2) log 2 + log Gamma_D(df / 2) - df / 2 log |scale| + D / 2 log(2 pi / kappa)."""
+        D = self.loc.shape[-1]
+        gammas = torch.special.multigammaln(torch.as_tensor(self.df / 2), D)
+        log_det = torch.linalg.slogdet(self.scale).logabsdet
+        whole = 0.5 * self.df * (D * math.log(2) - log_det) + gammas
+        return whole + 0.5 * D * (LOG_TWO_PI - torch.as_tensor(self.kappa).log())
+
+    def log_evidence(self, x: Tensor, weight: Tensor) -> Tensor:
+        """log p(x), both latents integrated out: (...)."""
+        n = weight.to(self.loc.dtype).sum(-1)
+        return (
+            self.given(x, weight).log_normaliser() - self.log_normaliser() - 0.5 * n * self.loc.shape[-1] * LOG_TWO_PI
+        )
+
+    def sample(self, n: int) -> tuple[Tensor, Tensor]:
+        """n draws of (mu, Sigma): Sigma^-1 by Bartlett's decomposition of the Wishart distribution."""
+        D, lead = self.loc.shape[-1], self.scale.shape[:-2]
+        df = torch.as_tensor(self.df).to(self.scale).expand(lead).unsqueeze(-1) - torch.arange(D).to(self.scale)
+        chi = gamma_draw((df / 2).expand(n, *lead, D), torch.full_like(df, 0.5).expand(n, *lead, D)).sqrt()
+        normal = torch.randn(n, *lead, D, D, dtype=self.scale.dtype, device=self.scale.device).tril(-1)
+        bartlett = normal + torch.diag_embed(chi)  # A A' ~ Wishart(df, I); Sigma = L A^-T A^-1 L'
+        factor = torch.linalg.cholesky(self.scale).expand(n, *lead, D, D)
+        root = torch.linalg.solve_triangular(bartlett, factor.mT, upper=False).mT
+        noise = torch.randn(n, *lead, D, 1, dtype=self.scale.dtype, device=self.scale.device)
+        kappa = torch.as_tensor(self.kappa).to(self.scale).expand(lead)[..., None]
+        return self.loc + (root @ noise).squeeze(-1) / kappa.sqrt(), root @ root.mT
