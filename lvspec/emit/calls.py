@@ -18,7 +18,7 @@ from lvspec.emit.value import (
     join_draws,
 )
 from lvspec.ir.dims import Dim
-from lvspec.ir.expr import Call
+from lvspec.ir.expr import Call, Number
 
 _INFIX = {"add": ("+", SUM, SUM, PRODUCT), "subtract": ("-", SUM, SUM, PRODUCT), "multiply": ("*", PRODUCT, PRODUCT, UNARY), "divide": ("/", PRODUCT, PRODUCT, UNARY), "power": ("**", UNARY, ATOM, ATOM)}  # fmt: skip
 _METHODS = {name: f".{name}()" for name in ("exp", "log", "sqrt", "square", "abs", "sigmoid", "tanh", "relu", "detach")}
@@ -138,6 +138,9 @@ def normalise(lowering, call: Call) -> Value:
 
 def stack(lowering, call: Call) -> Value:
     size = lowering.spec.plate(call.over).size or Dim.of(f"|{call.over}|")
+    if isinstance(call.args[0], Number):  # the same at every site
+        code = f"{lowering.scope.use('spread')}({call.args[0].value!r}, ({lowering.size(size)},), self.zero)"
+        return Value(code, shape=(size,))
     if is_unrolled(lowering, call.over):
         values = _unrolled(lowering, call)
         axes, rank, aligned = lowering.broadcast(*values)
@@ -217,6 +220,20 @@ def onehot(lowering, call: Call) -> Value:
     return value.with_(code=code, shape=call.type.shape, integer=False, binds=ATOM)
 
 
+def clip(lowering, call: Call) -> Value:
+    value = lowering.concrete(lowering.lower(call.args[0]))
+    last = lowering.size(call.args[1].dim + -1)
+    if not value.axes:
+        return value.with_(code=f"min(max({value.code}, 0), {last})", binds=ATOM)
+    return value.with_(code=f"{value.at(ATOM)}.clamp(0, {last})", binds=ATOM)
+
+
+def equal(lowering, call: Call) -> Value:
+    values = [lowering.lower(a) for a in call.args]
+    axes, _, (a, b) = lowering.broadcast(*values)
+    return Value(f"({a.at(PRODUCT)} == {b.at(PRODUCT)})", axes, integer=True, draws=join_draws(*values))
+
+
 def endpoint(lowering, call: Call) -> Value:
     value = lowering.concrete(lowering.lower(call.args[0]))
     plate = call.args[0].type.reach.plate
@@ -248,5 +265,7 @@ CALLS = {
     "dot": dot,
     "matmul": matmul,
     "onehot": onehot,
+    "clip": clip,
+    "equal": equal,
     "length": length,
 }

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from lvspec.emit.factors import Factor, masked
 from lvspec.emit.value import ATOM, Value, align, join_draws, lag_of, latent_of, permute, shift_axis, spelled
 from lvspec.errors import InternalError
+from lvspec.ir.dims import ragged_plate
 
 LETTERS = "ijklmnopqrsuvwxyzacdefgh"
 
@@ -47,7 +48,7 @@ def chain_sum(elimination, component: list[str], factors: list[Factor]) -> Value
     message, steps, operands = _steps(elimination, interface, moves, lead)
     openings = _openings(low, interface, operands, moves)
     normalized = all(f.own is not None for f in moves)
-    return _call(elimination, lead, plate, start, operands, potentials, steps, openings, normalized)
+    return _call(elimination, component, lead, plate, start, operands, potentials, steps, openings, normalized)
 
 
 def without_local_latents(
@@ -265,7 +266,7 @@ def _openings(low, interface: Interface, operands, moves: list[Factor]) -> list[
     return openings
 
 
-def _call(elimination, lead, plate, start, operands, potentials, steps, openings, normalized) -> Value:
+def _call(elimination, component, lead, plate, start, operands, potentials, steps, openings, normalized) -> Value:
     low = elimination.low
     draws = join_draws(start, potentials, *(v for _, v in operands))
     transitions = [v for _, v in operands]
@@ -307,7 +308,21 @@ def _call(elimination, lead, plate, start, operands, potentials, steps, openings
         flat_sum = low.scope.names.fresh("log_sum_flat")
         low.scope.line(f"{flat_sum} = {code}")
         code = f"{flat_sum}.unflatten(0, {shape})"
-    return Value(code, lead, draws=draws)
+    value = Value(code, lead, draws=draws)
+    sizes = [low.spec.variable(latent_of(a)).type.support.cardinality for a in component]
+    if any(ragged_plate(size) for size in sizes):
+        value = _with_sites(low, value, plate)
+    return value
+
+
+def _with_sites(low, value: Value, plate: str) -> Value:
+    """0 for examples without a site along the chain: they may be without a state for one, too."""
+    axes = low.plate_axes(plate)[:-1]
+    some = Value(f"{low.mask(plate)}.any(-1)", axes)
+    value = low.scope.assign("log_sum", value)
+    return value.with_(
+        code=f"{low.scope.use('real_sites')}({value.code}, {align(some, value.axes, 0).code})", binds=ATOM
+    )
 
 
 def _tuple(items: list[str]) -> str:

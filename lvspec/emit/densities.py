@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from lvspec.emit.lower import Lowering
 from lvspec.emit.value import ATOM, SUM, Value, align, event_to_axis, join_draws, permute, spelled
-from lvspec.ir.dims import Dim
+from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import Apply, Call, Dist, Expr
+from lvspec.ir.types import Type
 
 SNAKE = {
     "StudentT": "student_t",
@@ -58,7 +59,8 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
             head = (low.lower(expr.args[0]), network)
             values.append(Value("", head[0].axes, (network.arguments[1],), draws=head[0].draws))
             continue
-        addends = _addends(low, expr, name) if fuse and dist.family == "Categorical" and argument == "logits" else None
+        splits = fuse and dist.family == "Categorical" and argument == "logits" and _positions(expr.type) is None
+        addends = _addends(low, expr, name) if splits else None
         if addends is not None:
             axes = low.order.union(*addends)
             return Term(dist, (Value("", axes, addends[0].shape, draws=join_draws(*addends)),), addends=addends)
@@ -68,10 +70,26 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
             value = value.with_(code=f"{low.scope.use(function)}({value.code})", binds=ATOM)
         if argument == "covariance_matrix":
             value = value.with_(code=f"{low.scope.use('cholesky')}({value.code})", binds=ATOM)
+        if _positions(value) is not None:
+            value = _inside(low, value)
         if len(value.code) > LONG:
             value = low.scope.assign(f"{argument}_{name}", value)
         values.append(value)
     return Term(dist, tuple(values), head)
+
+
+def _positions(vector: Value | Type) -> str | None:
+    """The ragged plate whose sites a vector has its entries for, or None."""
+    return ragged_plate(vector.shape[-1]) if vector.shape else None
+
+
+def _inside(low: Lowering, logits: Value) -> Value:
+    """Logits over the sites of a ragged plate, with no mass beyond each example's own."""
+    plate = _positions(logits)
+    mask = Value(low.mask(plate), low.plate_axes(plate)[:-1], logits.shape)
+    axes, _, (x, real) = low.broadcast(logits, mask)
+    code = f"{low.scope.use('inside_plate')}({x.code}, {real.code})"
+    return logits.with_(code=code, axes=axes, binds=ATOM)
 
 
 def _is_linear(low: Lowering, expr: Expr) -> bool:
@@ -123,7 +141,10 @@ def log_density(low: Lowering, term: Term, value: Value, name: str, bag: str | N
 def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | None) -> Value:
     if value.enumerated is not None or term.dist.family == "OneHotCategorical":
         logits = unfused(low, term).arguments[0]
-        log_p = logits.with_(code=f"{logits.at(ATOM)}.log_softmax(-1)", binds=ATOM)
+        code = f"{logits.at(ATOM)}.log_softmax(-1)"
+        if _positions(logits) is not None:
+            code = f"{low.scope.use('log_softmax_table')}({logits.code})"
+        log_p = logits.with_(code=code, binds=ATOM)
         if value.enumerated is not None:
             return event_to_axis(log_p, value.enumerated)
         axes, _, (a, b) = low.broadcast(log_p, value)

@@ -96,8 +96,7 @@ def mask_axes(low: Lowering, entry: str) -> tuple[str, ...]:
     variable = next((v for v in low.spec.variables if v.name == owner), None)
     if variable is not None:
         return ("B", *(p for p in variable.plates if p not in low.bound))
-    within = low.spec.plate(owner).within
-    return ("B", within, owner) if within else ("B", owner)
+    return low.plate_axes(owner)
 
 
 def mask_value(low: Lowering, entry: str) -> Value:

@@ -36,7 +36,7 @@ from lvspec.emit.value import (
     shift_axis,
     widen_draws,
 )
-from lvspec.ir.dims import Dim
+from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import (
     Apply,
     At,
@@ -86,6 +86,11 @@ class Lowering:
         """A symbolic size as Python: `2 * self.D`."""
         return size_code(size)
 
+    def plate_axes(self, plate: str) -> tuple[str, ...]:
+        """The axes of a ragged plate's mask."""
+        within = self.spec.plate(plate).within
+        return ("B", within, plate) if within else ("B", plate)
+
     def mask(self, plate: str) -> str:
         return f'batch["{plate}.mask"]'
 
@@ -99,8 +104,7 @@ class Lowering:
 
     def mask_along(self, value: Value, plate: str) -> str:
         """The mask of `plate`, broadcastable against the axes of value up to the plate's."""
-        within = self.spec.plate(plate).within
-        axes = ("B", within, plate) if within else ("B", plate)
+        axes = self.plate_axes(plate)
         slots = [":" if a in axes else "None" for a in value.axes[: value.axes.index(plate) + 1]]
         while slots and slots[-1] == ":":
             slots.pop()
@@ -128,12 +132,20 @@ class Lowering:
     def _PlateIndex(self, expr: PlateIndex) -> Value:
         if expr.plate in self.bound:
             return Value(str(self.bound[expr.plate]), integer=True)
-        plate = self.spec.plate(expr.plate)
-        if plate.size is None:
-            code = f"torch.arange({self.mask(expr.plate)}.shape[-1], device=self.zero.device)"
-        else:
-            code = f"torch.arange({size_code(plate.size)}, device=self.zero.device)"
+        size = self.spec.plate(expr.plate).size
+        code = self.numbers(Dim.of(f"|{expr.plate}|") if size is None else size)
         return Value(code, axes=(expr.plate,), integer=True)
+
+    def numbers(self, size: Dim) -> str:
+        """The integers 0 .. size-1; those of a ragged plate's sites have a name of their own."""
+        code = f"torch.arange({size_code(size)}, device=self.zero.device)"
+        plate = ragged_plate(size)
+        if plate is None:
+            return code
+        key = ("sites", plate)
+        if key not in self.lets:
+            self.lets[key] = self.scope.assign(f"sites_{plate}", Value(code, axes=(plate,), integer=True))
+        return self.lets[key].code
 
     def _SiteOf(self, expr: SiteOf) -> Value:
         return self.lower(expr.base)
@@ -234,7 +246,7 @@ class Lowering:
         if value.enumerated is None:
             return value
         size = self.spec.variable(value.enumerated.split("@")[0].split(".")[0]).type.support.cardinality
-        return value.with_(code=f"torch.arange({size_code(size)}, device=self.zero.device)", enumerated=None)
+        return value.with_(code=self.numbers(size), enumerated=None)
 
     def real(self, value: Value) -> Value:
         """Integers in the module's floating-point type, where a network or a mean takes them."""

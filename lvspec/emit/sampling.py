@@ -47,7 +47,7 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
     items = [f'"{v.name}": {v.name}' for v in random] + [f'"{p}": {ending.get(p, f"""batch["{p}"]""")}' for p in ragged]
     scope.line(f"return {{{', '.join(items)}}}")
     imports.add("sample_batch")
-    defaults = ", ".join(f'"{p}": {DEFAULT_LENGTH}' for p in ragged)
+    defaults = ", ".join(f'"{p}": {_default_length(inputs, p)}' for p in ragged)
     signature = "self, n: int, given: dict | None = None, lengths: dict | None = None"
     if ending:
         signature += ", ends: dict | None = None"
@@ -58,6 +58,12 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
         *wrap(f"batch = sample_batch(n, given, lengths, {{{defaults}}}, self.zero)", 2),
         *program.text(),
     ]
+
+
+def _default_length(given: list[Variable], plate: str) -> str:
+    """The sites of a ragged plate where nobody says how many: as many as what is given has."""
+    known = next((v for v in given if plate in v.plates and not v.outside_batch), None)
+    return f'given["{known.name}"].shape[{known.plates.index(plate) + 1}]' if known else str(DEFAULT_LENGTH)
 
 
 def _story(random: list[Variable]) -> str:

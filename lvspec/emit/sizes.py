@@ -8,12 +8,17 @@ from lvspec.ir.plan import Plan
 
 
 def size_code(size: Dim) -> str:
-    """A symbolic size as Python over the module's attributes: `2 * self.D`, `self.E + self.D`."""
+    """A symbolic size as Python over the module's attributes: `2 * self.D`, `self.E + self.D`; the extent of a ragged
+    plate is that of its mask."""
     parts = []
     for names, c in sorted(size.terms, key=lambda t: (-len(t[0]), t[0])):
-        factors = ([] if c == 1 and names else [str(c)]) + [f"self.{n}" for n in names]
+        factors = ([] if c == 1 and names else [str(c)]) + [_name_code(n) for n in names]
         parts.append(" * ".join(factors))
     return " + ".join(parts).replace("+ -", "- ") if parts else "0"
+
+
+def _name_code(name: str) -> str:
+    return f'batch["{name.strip("|")}.mask"].shape[-1]' if name.startswith("|") else f"self.{name}"
 
 
 def begin_embeddings(plan: Plan) -> set[str]:

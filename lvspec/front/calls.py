@@ -46,6 +46,10 @@ def _elementwise(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) ->
     else:
         stated = FUNCTIONS[name].support
         support = args[0].type.support if stated == "same" else Support(stated)
+    if name == "equal" and not all(map(supports.integral, args)):
+        shown = " and ".join(supports.show(a.type) for a in args)
+        ctx.problems.error("real-as-index", span, "`equal` compares integers", label=shown)
+        return None
     if name == "divide" and isinstance(args[1], Number) and args[1].value == 0:
         ctx.problems.error("support-mismatch", args[1].span, "this divides by zero")
         return None
@@ -121,9 +125,23 @@ def _varies(value: Expr, over: S.Name, ctx: Context) -> bool:
     return False
 
 
+def _placed(over: S.Name, ctx: Context) -> bool:
+    """Whether it is clear which sites a plate has: those of a nested one belong to a site of the plate around it."""
+    within = ctx.declared.plates[over.name].within
+    if within is None or within in ctx.bound:
+        return True
+    ctx.problems.error(
+        "unbound-plate",
+        over.span,
+        f"`{over.name}` lies within `{within}`, and the clause speaks of no single site `{within}`",
+        help=f"index the variable of this clause with `[{within}]`",
+    )
+    return False
+
+
 def stack_over(value: Expr, over: S.Name, ctx: Context, span: Span) -> Expr:
-    """A bare `value over plate`: the plate as a new first axis."""
-    if unknown(value) or not _varies(value, over, ctx):
+    """A bare `value over plate`: the plate as a new first axis. A number is the same at each site, `0 over m`."""
+    if unknown(value) or not (_varies(value, over, ctx) if not isinstance(value, Number) else _placed(over, ctx)):
         return broken(span)
     return stack(value, over.name, ctx, span)
 

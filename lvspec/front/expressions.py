@@ -202,6 +202,8 @@ def _function(name: str, node: S.Application, ctx: Context) -> Expr:
             return broken(node.span) if unknown(body) else call(name, (body,), ctx, node.span, over=along.plate)
     if name == "reshape":
         return _reshape(node, ctx)
+    if name == "clip":
+        return _clip(node, ctx)
     return call(name, tuple(elaborate(a, ctx) for a in node.arguments), ctx, node.span)
 
 
@@ -218,3 +220,17 @@ def _reshape(node: S.Application, ctx: Context) -> Expr:
         return broken(node.span)
     refs = tuple(SizeRef(d, type=Type(support=POSITIVE), span=span) for d, span in dims)
     return call("reshape", (elaborate(base, ctx), *refs), ctx, node.span)
+
+
+def _clip(node: S.Application, ctx: Context) -> Expr:
+    """`clip(i, K)`: the size is symbolic, not a value."""
+    if len(node.arguments) != 2:
+        ctx.problems.error(
+            "arguments", node.span, "`clip` takes an integer and a size, e.g. `clip(m - a[t-1] + W, 2*W + 1)`"
+        )
+        return broken(node.span)
+    size = to_dim(node.arguments[1], ctx.declared.sizes, ctx.problems)
+    if size is None:
+        return broken(node.span)
+    below = SizeRef(size, type=Type(support=POSITIVE), span=node.arguments[1].span)
+    return call("clip", (elaborate(node.arguments[0], ctx), below), ctx, node.span)

@@ -8,7 +8,7 @@ from lvspec.front.context import Context
 from lvspec.ir import types as T
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Call, Expr, Number, SizeRef
-from lvspec.ir.types import Type
+from lvspec.ir.types import Support, Type
 
 
 def consumed(value: Expr, ctx: Context) -> tuple[str, ...]:
@@ -146,6 +146,16 @@ def _onehot(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr
     return Call(name, args, type=value.type.with_(shape=(*value.type.shape, size), support=T.SIMPLEX), span=span)
 
 
+def _clip(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | None:
+    """Any integer becomes one below the size."""
+    value, size = args
+    if not supports.integral(value) or value.type.shape:
+        shown = supports.show(value.type)
+        ctx.problems.error("real-as-index", value.span, "`clip` takes a single integer", label=shown)
+        return None
+    return Call(name, args, type=value.type.with_(support=Support("integer", size.dim)), span=span)
+
+
 def _of_stretch(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | None:
     (value,) = args
     if not value.type.reach:
@@ -175,5 +185,5 @@ def _of_stretch(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> 
 
 SHAPES = {
     "concat": _concat, "split": _split, "reshape": _reshape, "flatten": _flatten, "dot": _dot, "matmul": _dot,
-    "onehot": _onehot, "last": _of_stretch, "first": _of_stretch, "length": _of_stretch,
+    "onehot": _onehot, "clip": _clip, "last": _of_stretch, "first": _of_stretch, "length": _of_stretch,
 }  # fmt: skip

@@ -8,7 +8,7 @@ from lvspec.errors import Span
 from lvspec.front import supports
 from lvspec.front import syntax as S
 from lvspec.front.context import UNKNOWN, Context, Seen, broken, unknown
-from lvspec.ir.dims import Dim
+from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import At, Expr, Here, Index, Lag, Number, Site, SiteOf, Stretch, VariableRef
 from lvspec.ir.types import Reach
 
@@ -199,6 +199,15 @@ def integer_index(index: Expr, axis: Dim, ctx: Context, what: str) -> bool:
             return False
         return True
     size = index.type.support.cardinality
+    if size is None and index.type.support == supports.INTEGER:
+        ctx.problems.error(
+            "index-range",
+            index.span,
+            f"{what} has {axis} entries, and nothing keeps this integer among them",
+            label=supports.show(index.type),
+            help=f"`clip(..., {axis})` takes the nearest entry" if ragged_plate(axis) is None else "",
+        )
+        return False
     if size is not None and size != axis:
         ctx.problems.error(
             "index-size",

@@ -88,3 +88,8 @@ Shape = tuple[Dim, ...]
 def show_shape(shape: Shape) -> str:
     """`[K, 2 * D]`, or nothing for a scalar."""
     return f"[{', '.join(map(str, shape))}]" if shape else ""
+
+
+def ragged_plate(size: Dim) -> str | None:
+    """`t`, where a size has the extent of the ragged plate t in it."""
+    return next((n.strip("|") for n in size.names if n.startswith("|")), None)

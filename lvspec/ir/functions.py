@@ -43,6 +43,8 @@ FUNCTIONS: dict[str, Function] = {
         Function("tanh", "elementwise"),
         Function("relu", "elementwise", support="nonnegative"),
         Function("detach", "elementwise", support="same"),
+        # equal(i, j): 1 where two integers are equal, else 0
+        Function("equal", "elementwise", (2, 2), support="boolean"),
         Function("sum", "reduce"),
         Function("mean", "reduce", support="same"),
         Function("max", "reduce", support="same"),
@@ -62,6 +64,8 @@ FUNCTIONS: dict[str, Function] = {
         # dot(a, b): inner product of the last axes.  matmul(W, v): matrix times vector
         Function("dot", "shape", (2, 2)),
         Function("matmul", "shape", (2, 2)),
+        # clip(i, K): the integer below K that is nearest to i
+        Function("clip", "shape", (2, 2), support="integer"),
         # onehot(z): an integer below K as a vector [K]
         Function("onehot", "shape", support="simplex"),
         # last(s), first(s): one site of a stretch.  length(s): how many sites it has

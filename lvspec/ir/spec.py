@@ -46,6 +46,11 @@ class Plate:
     span: Span = field(default=NOWHERE, compare=False)
 
     @property
+    def null(self) -> bool:
+        """Whether site 0 is there in every example and stands for nothing."""
+        return bool(dict(self.options).get("null"))
+
+    @property
     def ordered(self) -> bool:
         return self.kind in ("sequence", "segments", "latent_length")
 

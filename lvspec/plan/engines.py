@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lvspec.errors import Span
-from lvspec.ir.expr import Apply, Call, walk
+from lvspec.ir.dims import Shape, ragged_plate
+from lvspec.ir.expr import Apply, Call, Dist, Expr, walk
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Spec
 
-PLATE_OPTIONS = {"counts": "ids with counts", "null": "a null site"}
+PLATE_OPTIONS = {"counts": "ids with counts"}
 PARAM_OPTIONS = {"per_example": "free parameters per example", "tied": "tied parameters", "prior": "parameter priors"}
 
 
@@ -35,8 +36,17 @@ def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
                     yield node.span, f"a bank of networks with {len(node.bank)} indices has no engine yet"
                 if isinstance(node, Call) and _reads_part(node):
                     yield node.span, f"`{node.function}` over a part of a sequence (x[<t]) has no engine yet"
-                if isinstance(node, Call) and node.function in ("stack", "flatten") and _ragged(spec, node.over):
+                if isinstance(node, Call) and node.function == "flatten" and _ragged(spec, node.over):
                     yield node.span, f"a vector as long as the ragged plate {node.over} has no engine yet"
+                for plate in _mixed_ragged(node):
+                    yield (
+                        node.span,
+                        f"this mixes the entries of a vector as long as the ragged plate {plate}: no engine yet",
+                    )
+            if isinstance(clause.body, Dist):
+                for plate in _ragged_arguments(clause.body):
+                    message = f"{clause.body.family} with an argument as long as the ragged plate {plate}"
+                    yield clause.body.span, f"{message} has no engine yet; Categorical has one"
 
 
 def _reads_part(node: Call) -> bool:
@@ -52,3 +62,29 @@ def _reads_part(node: Call) -> bool:
 
 def _ragged(spec: Spec, plate: str | None) -> bool:
     return plate is not None and spec.plate(plate).ragged
+
+
+def _mixed_ragged(node: Expr) -> list[str]:
+    """Ragged plates along which a node combines the entries of a vector: only what is done entry by entry leaves the
+    entries beyond an example's own where they are, for the Categorical to leave out."""
+    if not isinstance(node, (Call, Apply)) or isinstance(node, Call) and _entry_by_entry(node):
+        return []
+    return [p for a in node.children() for p in _ragged_axes(a.type.shape)]
+
+
+def _entry_by_entry(node: Call) -> bool:
+    return FUNCTIONS[node.function].kind == "elementwise" or node.function == "stack" or node.over is not None
+
+
+def _ragged_axes(shape: Shape) -> list[str]:
+    return [p for d in shape if (p := ragged_plate(d)) is not None]
+
+
+def _ragged_arguments(dist: Dist) -> list[str]:
+    """Ragged plates of arguments that no engine takes: all but the one vector of a Categorical."""
+    found = []
+    for _, argument in dist.arguments:
+        plates = _ragged_axes(argument.type.shape)
+        if dist.family != "Categorical" or len(argument.type.shape) > 1 or dist.copies:
+            found += plates
+    return found

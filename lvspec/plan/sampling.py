@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lvspec.ir.dims import ragged_plate
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Dist
 from lvspec.ir.structures import structure_of
@@ -14,6 +15,9 @@ def guide_reason(model: Model, latent) -> str | None:
         return f"{latent.name} is drawn as one structure: a guide over structures has no engine yet"
     guide = model.guide_of(latent.name)
     if guide is None:
+        size = latent.type.support.cardinality
+        if size is not None and (plate := ragged_plate(size)) is not None:
+            return f"{latent.name} has a value for each site of plate {plate}: write its q in `guide:`"
         if latent.outside_batch:
             return f"{latent.name} lies outside the batch plate: write its q in `guide:` (free parameters will do)"
         return None

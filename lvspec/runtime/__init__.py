@@ -1,5 +1,6 @@
 """What emitted modules call: torch alone, nothing of the compiler."""
 
+from lvspec.runtime.alignment import inside_plate
 from lvspec.runtime.banks import Bank, EmbeddingBank, LinearBank, MLPBank
 from lvspec.runtime.batch import (
     first,
@@ -16,6 +17,7 @@ from lvspec.runtime.categorical import (
     categorical_bag,
     categorical_log_prob,
     categorical_rows,
+    log_softmax_table,
 )
 from lvspec.runtime.categorical_head import categorical_head
 from lvspec.runtime.chain import chain
@@ -272,6 +274,7 @@ __all__ = [
     "geometric_draw",
     "geometric_log_prob",
     "given_table",
+    "inside_plate",
     "inside_support",
     "importance",
     "laplace_draw",
@@ -289,6 +292,7 @@ __all__ = [
     "log_normal_log_prob",
     "log_normal_noise",
     "logits_from_probs",
+    "log_softmax_table",
     "masked_log_softmax",
     "masked_logsumexp",
     "masked_max",

@@ -150,6 +150,8 @@ def _encode_symbols(raw, f: Field, layout: Layout, encoder: Symbols, settings: D
         ids = np.array([encoder.id(s) for s in symbols[: settings.max_length]], dtype=np.int64)
         if ragged and ragged[0][1].end:
             ids = np.append(ids, encoder.end_id)
+        if ragged and ragged[0][1].null:
+            ids = np.append(encoder.null_id, ids)
         lengths = {ragged[0][1].name: np.array(len(ids))} if ragged else {}
     elif depth == 0:
         ids, lengths = np.array(encoder.id(symbols), dtype=np.int64), {}
@@ -161,13 +163,15 @@ def _encode_symbols(raw, f: Field, layout: Layout, encoder: Symbols, settings: D
 
 def _rectangle(symbols: list, ragged, encoder: Symbols, settings: DataSettings, depth: int):
     """Nested lists padded to a block: a plate nested in another has a length for each of its sites."""
-    ends = {axis: plate.end for axis, plate in ragged}
+    plates = dict(ragged)
 
     def ids(value, axis: int):
         if axis == depth:
             return encoder.id(value)
         inner = [ids(v, axis + 1) for v in value[: settings.max_length if axis == depth - 1 else None]]
-        return inner + [encoder.end_id] if ends.get(axis) else inner
+        plate = plates.get(axis)
+        start = [encoder.null_id] if plate and plate.null else []
+        return [*start, *inner, *([encoder.end_id] if plate and plate.end else [])]
 
     value = ids(symbols, 0)
     extents = [_extent(value, axis) for axis in range(depth)]
@@ -196,6 +200,8 @@ def _lengths(value: list, axis: int, extents: list[int], plate, ragged) -> np.nd
 def _encode_numbers(raw, f: Field, layout: Layout, encoder: Numbers, settings: DataSettings):
     value = encoder.transformed(number_block(raw, f))
     ragged = layout.ragged(f)
+    if layout.null(f):
+        raise UsageError(f"{f.name} has numbers, and a site that stands for nothing (null=true) has a symbol")
     if ragged and settings.max_length is not None:
         value = np.moveaxis(np.moveaxis(value, ragged[-1][0], 0)[: settings.max_length], 0, ragged[-1][0])
     seen = ~np.isnan(value)

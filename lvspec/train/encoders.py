@@ -15,6 +15,7 @@ import numpy as np
 from lvspec.errors import UsageError
 
 UNKNOWN = "<unk>"
+NULL = "<null>"
 MISSING = -1  # the id of a missing symbol inside an encoded sequence; never reaches a batch
 
 
@@ -44,24 +45,36 @@ def leaves(value: object) -> Iterable:
 class Symbols:
     """A table of symbols with their training counts: by frequency, then alphabetically.
 
-    With `unknown`, id 0 is <unk>; `end` (the stop symbol of a sequence) comes next.
+    With `unknown`, id 0 is <unk>; `end` (the stop symbol of a sequence) comes next, then `null` (its site 0, which
+    stands for nothing).
     """
 
     symbols: tuple[str, ...]
     counts: tuple[int, ...]
     unknown: bool
     end: str | None = None
+    null: str | None = None
 
     @staticmethod
-    def fit(counted: Counter, sequences: int, *, unknown: bool, end: str | None, min_count=1, max_size=None) -> Symbols:
-        special = ([UNKNOWN] if unknown else []) + ([end] if end else [])
+    def fit(
+        counted: Counter,
+        sequences: int,
+        *,
+        unknown: bool,
+        end: str | None,
+        null: str | None = None,
+        min_count=1,
+        max_size=None,
+    ) -> Symbols:
+        special = [s for s in (UNKNOWN if unknown else None, end, null) if s]
         ranked = sorted((c for c in counted.items() if c[1] >= min_count), key=lambda c: (-c[1], c[0]))
         ranked = [c for c in ranked if c[0] not in special][
             : None if max_size is None else max(0, max_size - len(special))
         ]
         dropped = sum(counted.values()) - sum(n for _, n in ranked)
-        counts = ([dropped] if unknown else []) + ([sequences] if end else [])
-        return Symbols(tuple(special) + tuple(s for s, _ in ranked), (*counts, *(n for _, n in ranked)), unknown, end)
+        counts = ([dropped] if unknown else []) + [sequences for s in (end, null) if s]
+        symbols = (*special, *(s for s, _ in ranked))
+        return Symbols(symbols, (*counts, *(n for _, n in ranked)), unknown, end, null)
 
     @staticmethod
     def of_labels(labels: tuple[str, ...], counted: Counter) -> Symbols:
@@ -79,6 +92,10 @@ class Symbols:
     @property
     def end_id(self) -> int | None:
         return self._ids[self.end] if self.end else None
+
+    @property
+    def null_id(self) -> int | None:
+        return self._ids[self.null] if self.null else None
 
     def id(self, symbol: str | None) -> int:
         if symbol is None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lvspec.errors import TrainingError, UsageError
 from lvspec.train.dataset import Raw, nested, number_block
-from lvspec.train.encoders import Encoder, Numbers, Symbols, leaves
+from lvspec.train.encoders import NULL, Encoder, Numbers, Symbols, leaves
 from lvspec.train.layout import Field, Layout
 from lvspec.train.settings import DataSettings
 
@@ -37,6 +37,7 @@ def _symbols(records, f: Field, sharing: list[Field], layout: Layout, data) -> S
     counted: Counter = Counter()
     sequences = 0
     end = next((e for g in sharing if (e := layout.end(g))), None)
+    null = NULL if any(layout.null(g) for g in sharing) else None
     for g in sharing:
         settings = data.get(g.name, DataSettings())
         depth = len(g.plates) + len(g.event)
@@ -48,14 +49,16 @@ def _symbols(records, f: Field, sharing: list[Field], layout: Layout, data) -> S
     settings = data.get(f.vocabulary, data.get(f.name, DataSettings()))
     if settings.labels is not None:
         return Symbols.of_labels(settings.labels, counted)
-    if f.size is not None and end is None and all(s.isdigit() and int(s) < f.size for s in counted):
+    if f.size is not None and end is None and null is None and all(s.isdigit() and int(s) < f.size for s in counted):
         return Symbols.of_labels(tuple(str(i) for i in range(f.size)), counted)  # the file holds ids already
     if f.categories or not (f.plates or f.event):  # a label: all of them count, none is unknown
         table = Symbols.of_labels(tuple(sorted(counted, key=_label_order)), counted)
     else:
         limits = [n for n in (settings.max_size, f.size) if n is not None]
         most = min(limits, default=None)
-        table = Symbols.fit(counted, sequences, unknown=True, end=end, min_count=settings.min_count, max_size=most)
+        table = Symbols.fit(
+            counted, sequences, unknown=True, end=end, null=null, min_count=settings.min_count, max_size=most
+        )
     if f.size is not None and table.size > f.size:
         raise TrainingError(f"{f.name}: the data have {table.size} categories, the spec {f.size}")
     return table

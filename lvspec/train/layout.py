@@ -56,6 +56,10 @@ class Layout:
         """The end symbol of the sequence that the field runs along."""
         return next((p.end for _, p in self.ragged(field) if p.end), None)
 
+    def null(self, field: Field) -> bool:
+        """Whether site 0 of the sequence that the field runs along stands for nothing."""
+        return any(p.null for _, p in self.ragged(field))
+
 
 _KINDS = {"integer": "symbol", "boolean": "binary", "count": "count"}
 

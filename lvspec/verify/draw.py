@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from lvspec.ir.dims import ragged_plate
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.types import Support
@@ -26,14 +27,17 @@ def randomize(module: nn.Module, generator: torch.Generator, spread: float = 0.5
 
 
 def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int], generator) -> dict[str, Tensor]:
-    """Lengths of every ragged plate: the first row is full, the second short, the third empty."""
+    """Lengths of every ragged plate: the first row is full, the second short, the third empty. Of a plate whose sites
+    are the values of a latent no row is empty."""
     found: dict[str, Tensor] = {}
     pattern = [length, 1, 0, max(length - 1, 1)]
+    supports = {ragged_plate(v.type.support.size) for v in spec.variables if v.type.support.size is not None}
     for plate in spec.plates:
         if not plate.ragged:
             continue
         if plate.within is None:
-            found[plate.name] = torch.tensor([pattern[r % 4] for r in range(rows)])
+            own = [length, max(length - 1, 1), 1, 2] if plate.name in supports else pattern
+            found[plate.name] = torch.tensor([own[r % 4] for r in range(rows)])
         else:
             around = spec.plate(plate.within)
             extent = length if around.ragged else around.size.evaluate(sizes)
@@ -58,10 +62,27 @@ def random_column(spec: Spec, variable: Variable, sizes, rows: int, length: int,
     extents = tuple(padded_extent(spec, p, sizes, length) for p in variable.plates)
     lead = extents if variable.outside_batch else (rows, *extents)
     shape = (*lead, *(d.evaluate(sizes) for d in variable.type.shape))
-    value = random_value(variable.type.support, sizes, shape, generator)
+    value = random_value(variable.type.support, extended(spec, sizes, length), shape, generator)
+    if variable.type.support.kind == "integer" and (plate := ragged_plate(variable.type.support.size)) is not None:
+        value = value % owned_sites(spec, variable, plate, lengths, value.dim()).clamp_min(1)
     real = real_sites(spec, variable, rows, extents, lengths)
     real = real.reshape(*real.shape, *[1] * (value.dim() - real.dim()))
     return torch.where(real, value, torch.full_like(value, RUBBISH[value.is_floating_point()]))
+
+
+def extended(spec: Spec, sizes: Mapping[str, int], length: int) -> dict[str, int]:
+    """The sizes with the padded extents of ragged plates, `|t|`."""
+    return {**{f"|{p.name}|": length for p in spec.plates if p.ragged}, **sizes}
+
+
+def owned_sites(spec: Spec, variable: Variable, plate: str, lengths, rank: int) -> Tensor:
+    """How many sites of `plate` each row has, against the axes of the variable's tensor."""
+    own = lengths[plate]
+    around = spec.plate(plate).within
+    shape = [own.shape[0], *[1] * (rank - 1)]
+    if around is not None:
+        shape[variable.plates.index(around) + 1] = own.shape[1]
+    return own.reshape(shape)
 
 
 def padded_extent(spec: Spec, plate: str, sizes: Mapping[str, int], length: int) -> int:
@@ -118,7 +139,7 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
     parents = enumerated_parents(variable.name, instance)
     lead = (
         *(padded_extent(spec, p, sizes, length) for p in declared),
-        *(spec.variable(p).type.support.cardinality.evaluate(sizes) for p in parents),
+        *(spec.variable(p).type.support.cardinality.evaluate(extended(spec, sizes, length)) for p in parents),
     )
     batch = () if variable.outside_batch else (rows,)
     shape = (plan.samples, *batch, *lead, *(d.evaluate(sizes) for d in variable.type.shape))

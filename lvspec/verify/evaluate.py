@@ -195,6 +195,11 @@ def _one_hot(e: E.Call, args: tuple[Value, ...], world: Surroundings, sites: Sit
     return F.item_by_item(lambda v: F.one_hot(v, size), args)
 
 
+def _clip(e: E.Call, args: tuple[Value, ...], world: Surroundings, sites: Sites) -> Value:
+    size = world.shape((e.args[1].dim,), sites)[0]
+    return F.item_by_item(lambda v: torch.tensor(min(max(int(number(v)), 0), size - 1)), args[:1])
+
+
 def _length(e: E.Call, args: tuple[Value, ...], world: Surroundings, sites: Sites) -> Value:
     return torch.tensor(sum(not isinstance(v, Begin) for v in args[0].items))
 
@@ -206,6 +211,7 @@ _SHAPES: dict[str, Callable[[E.Call, tuple[Value, ...], Surroundings, Sites], Va
     "flatten": lambda e, args, world, sites: F.item_by_item(lambda v: number(v).reshape(-1), args),
     "reshape": _reshape,
     "onehot": _one_hot,
+    "clip": _clip,
     "last": _last,
     "first": _last,
     "length": _length,

@@ -30,6 +30,7 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "tanh": torch.tanh,
     "relu": lambda a: a.clamp(min=0),
     "detach": lambda a: a.detach(),
+    "equal": lambda a, b: (a == b).double(),
 }
 
 # over axis 0 of the stacked values, which is not empty

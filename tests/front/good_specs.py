@@ -235,8 +235,8 @@ CONSTRUCTS: dict[str, str] = {
           s[m]: token(V_source)
         params: {jump: [J], table: [V_source, V]}
         latent:
-          a[0]: Categorical(logits=jump[m - 0] over m)
-          a[t]: Categorical(logits=jump[m - a[t-1]] over m)
+          a[0]: Categorical(logits=jump[clip(m, J)] over m)
+          a[t]: Categorical(logits=jump[clip(m - a[t-1] + 25, J)] over m)
         observed:
           x[t]: Categorical(logits=table[s[a[t]]])
         """,
