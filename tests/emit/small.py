@@ -47,7 +47,7 @@ def batch_of(name: str, seed: int = 0, rows: int = ROWS, dtype=torch.float32) ->
     spec, sizes = compiled(name).spec, sizes_of(name)
     generator = torch.Generator().manual_seed(seed)
     batch = ragged_lengths(spec, rows, LENGTH, sizes, generator)
-    for variable in spec.of_role("observed"):
+    for variable in spec.of_role("observed") + spec.of_role("given"):
         extents = (padded_extent(spec, p, sizes, LENGTH) for p in variable.plates)
         shape = (rows, *extents, *(d.evaluate(sizes) for d in variable.type.shape))
         value = random_value(variable.type.support, sizes, shape, generator)
@@ -55,12 +55,27 @@ def batch_of(name: str, seed: int = 0, rows: int = ROWS, dtype=torch.float32) ->
     return batch
 
 
+def given_in(name: str, batch: dict, rows: int) -> dict:
+    """What draws of the model are conditioned on: the first examples, repeated as often as there are draws."""
+    return {v.name: batch[v.name][torch.arange(rows) % ROWS] for v in compiled(name).spec.of_role("given")}
+
+
+def example_of(name: str, batch: dict, row: int) -> dict:
+    """One example of a batch, cut to its own lengths (a site is left where it has none)."""
+    alone = {k: v[row : row + 1] for k, v in batch.items()}
+    for variable in compiled(name).spec.variables:
+        for axis, plate in enumerate(variable.plates, start=1):
+            if variable.name in alone and plate in batch:
+                alone[variable.name] = alone[variable.name].narrow(axis, 0, max(int(batch[plate][row]), 1))
+    return alone
+
+
 def draws_of(name: str, batch: dict, seed: int = 0, dtype=torch.float32) -> dict:
     """Noise, or values, for every sampled latent: with them a stochastic objective is a function."""
     plan = compiled(name).plan
     instance = Instance.of(plan, sizes_of(name), {}, batch)
     generator = torch.Generator().manual_seed(seed)
-    draws = random_draws(plan, instance, len(batch["x"]), LENGTH, generator)
+    draws = random_draws(plan, instance, instance.rows(), LENGTH, generator)
     return {k: v.to(dtype) if v.is_floating_point() else v for k, v in draws.items()}
 
 

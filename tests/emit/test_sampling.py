@@ -2,30 +2,40 @@
 
 import pytest
 import torch
-from small import NAMES, compiled, model_of, sequences, sizes_of
+from small import LENGTH, NAMES, batch_of, compiled, given_in, model_of, sizes_of
 
 from lvspec.driver import compile_spec
+
+
+def lengths_of(name):
+    """Sites of each ragged plate: as many as what is given has, where something on it is given."""
+    spec = compiled(name).spec
+    given = {p for v in spec.of_role("given") for p in v.plates}
+    return {p.name: LENGTH if p.name in given else 3 for p in spec.plates if p.ragged}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_draws_are_a_batch_that_the_model_can_score(name):
     torch.manual_seed(0)
     model = model_of(name)
-    drawn = model.sample(5, lengths={"t": 3} if sequences(name) else None)
-    latent = {v.name for v in compiled(name).spec.of_role("latent")}
-    assert drawn.keys() == {*latent, "x", *(["t"] if sequences(name) else [])}
+    spec, lengths = compiled(name).spec, lengths_of(name)
+    given = given_in(name, batch_of(name), 5)
+    drawn = model.sample(5, given=given, lengths=lengths)
+    latent = {v.name for v in spec.of_role("latent")}
+    assert drawn.keys() == {*latent, *(v.name for v in spec.of_role("observed")), *lengths}
     assert all(len(v) == 5 for v in drawn.values())
     observed = {k: v for k, v in drawn.items() if k not in latent}
-    assert model(observed).loss.isfinite()
+    assert model(given | observed).loss.isfinite()
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if compiled(n).plan.latents])
 def test_what_is_given_is_kept(name):
     torch.manual_seed(0)
-    model, lengths = model_of(name), {"t": 3} if sequences(name) else None
-    before = model.sample(4, lengths=lengths)
+    model, lengths, given = model_of(name), lengths_of(name), given_in(name, batch_of(name), 4)
+    before = model.sample(4, given=given, lengths=lengths)
     for key in (p.name for p in compiled(name).plan.latents):
-        assert torch.equal(model.sample(4, given={key: before[key]}, lengths=lengths)[key], before[key])
+        kept = model.sample(4, given={**given, key: before[key]}, lengths=lengths)
+        assert torch.equal(kept[key], before[key])
 
 
 def test_frequencies_of_an_hmm_are_its_probabilities():

@@ -8,7 +8,7 @@ import types
 
 import pytest
 import torch
-from small import NAMES, batch_of, compiled, draws_of, gradients, model_of, per_example, sizes_of
+from small import NAMES, batch_of, compiled, draws_of, given_in, gradients, model_of, per_example, sizes_of
 
 import lvspec.runtime
 from lvspec.emit import standalone
@@ -37,7 +37,7 @@ for file, data in zip(sys.argv[1::2], sys.argv[2::2]):
     grads = {n: p.grad for n, p in model.named_parameters()}
     answered = model.posterior(given["batch"]) if hasattr(model, "posterior") else {}
     torch.manual_seed(0)
-    drawn = model.sample(3)
+    drawn = model.sample(3, given=given["given"])
     torch.save({"values": values, "grads": grads, "latents": sorted(answered), "drawn": sorted(drawn)}, data)
 assert not [m for m in sys.modules if m.partition(".")[0] == "lvspec"]
 """
@@ -55,7 +55,12 @@ def answers(tmp_path_factory):
         file, data = directory / f"{name}.py", directory / f"{name}.pt"
         file.write_text(alone(name))
         batch = batch_of(name)
-        given = {"sizes": sizes_of(name), "batch": batch, "draws": draws_of(name, batch)}
+        given = {
+            "sizes": sizes_of(name),
+            "batch": batch,
+            "draws": draws_of(name, batch),
+            "given": given_in(name, batch, 3),
+        }
         torch.save({**given, "state": model_of(name).state_dict()}, data)
         arguments += [str(file), str(data)]
     done = subprocess.run([sys.executable, "-c", ALONE, *arguments], capture_output=True, text=True, cwd=directory)
