@@ -21,6 +21,7 @@ from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Call, Number
 
 _INFIX = {"add": ("+", SUM, SUM, PRODUCT), "subtract": ("-", SUM, SUM, PRODUCT), "multiply": ("*", PRODUCT, PRODUCT, UNARY), "divide": ("/", PRODUCT, PRODUCT, UNARY), "power": ("**", UNARY, ATOM, ATOM)}  # fmt: skip
+_COMPARE = {"equal": "==", "less": "<"}
 _METHODS = {name: f".{name}()" for name in ("exp", "log", "sqrt", "square", "abs", "sigmoid", "tanh", "relu", "detach")}
 _REDUCE = {"sum": "sum", "mean": "mean", "max": "amax", "min": "amin", "prod": "prod", "logsumexp": "logsumexp"}
 _MASKED = {
@@ -228,10 +229,13 @@ def clip(lowering, call: Call) -> Value:
     return value.with_(code=f"{value.at(ATOM)}.clamp(0, {last})", binds=ATOM)
 
 
-def equal(lowering, call: Call) -> Value:
+def compare(lowering, call: Call) -> Value:
     values = [lowering.lower(a) for a in call.args]
     axes, _, (a, b) = lowering.broadcast(*values)
-    return Value(f"({a.at(PRODUCT)} == {b.at(PRODUCT)})", axes, integer=True, draws=join_draws(*values))
+    code = f"{a.at(SUM)} {_COMPARE[call.function]} {b.at(SUM)}"
+    if not axes:
+        return Value(f"int({code})", integer=True)
+    return Value(f"({code}).int()", axes, integer=True, draws=join_draws(*values))
 
 
 def endpoint(lowering, call: Call) -> Value:
@@ -266,6 +270,6 @@ CALLS = {
     "matmul": matmul,
     "onehot": onehot,
     "clip": clip,
-    "equal": equal,
+    **dict.fromkeys(_COMPARE, compare),
     "length": length,
 }

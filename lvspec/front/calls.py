@@ -12,6 +12,7 @@ from lvspec.ir.expr import Call, Expr, Number
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.types import Support, Type
 
+_COMPARISONS = ("equal", "less")
 _ARITHMETIC = ("add", "subtract", "multiply", "divide", "power")
 
 
@@ -46,9 +47,9 @@ def _elementwise(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) ->
     else:
         stated = FUNCTIONS[name].support
         support = args[0].type.support if stated == "same" else Support(stated)
-    if name == "equal" and not all(map(supports.integral, args)):
+    if name in _COMPARISONS and not all(map(supports.integral, args)):
         shown = " and ".join(supports.show(a.type) for a in args)
-        ctx.problems.error("real-as-index", span, "`equal` compares integers", label=shown)
+        ctx.problems.error("real-as-index", span, f"`{name}` compares integers", label=shown)
         return None
     if name == "divide" and isinstance(args[1], Number) and args[1].value == 0:
         ctx.problems.error("support-mismatch", args[1].span, "this divides by zero")

@@ -68,6 +68,8 @@ def mend(wanted: Support, text: str, axes: str = "scalar") -> str:
 def arithmetic(function: str, args: tuple[Expr, ...]) -> Support:
     """The support of `a + b`, `a * b`, ..."""
     kinds = [a.type.support.kind for a in args]
+    if function == "subtract" and isinstance(args[0], Number) and args[0].value == 1 and kinds[1] == "boolean":
+        return T.BOOLEAN
     if (
         function in ("add", "subtract", "multiply")
         and all(map(integral, args))

@@ -43,8 +43,9 @@ FUNCTIONS: dict[str, Function] = {
         Function("tanh", "elementwise"),
         Function("relu", "elementwise", support="nonnegative"),
         Function("detach", "elementwise", support="same"),
-        # equal(i, j): 1 where two integers are equal, else 0
+        # equal(i, j), less(i, j): 1 where i = j, or i < j, of two integers, else 0
         Function("equal", "elementwise", (2, 2), support="boolean"),
+        Function("less", "elementwise", (2, 2), support="boolean"),
         Function("sum", "reduce"),
         Function("mean", "reduce", support="same"),
         Function("max", "reduce", support="same"),

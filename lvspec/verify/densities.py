@@ -25,7 +25,9 @@ def log_probabilities(arguments: Arguments) -> Tensor:
         logits = arguments["logits"]
         return logits - torch.logsumexp(logits, -1, keepdim=True)
     probs = arguments["probs"]
-    return torch.log(probs / probs.sum(-1, keepdim=True))
+    possible = probs > 0  # what is impossible is so for good: it has no gradient
+    log = torch.log(torch.where(possible, probs / probs.sum(-1, keepdim=True), torch.ones_like(probs)))
+    return torch.where(possible, log, -torch.inf)
 
 
 def log_odds_pair(arguments: Arguments) -> tuple[Tensor, Tensor]:

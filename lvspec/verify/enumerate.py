@@ -57,8 +57,8 @@ def table(world: World, sites: list[Site], rows: list[tuple[object, ...]], terms
                 distinct.append(value)
             places.append(cells[id(value)])
         index.append(places)
-    if not terms:
-        return torch.zeros(len(rows), 0, dtype=torch.float64)
+    if not terms or not rows:
+        return torch.zeros(len(rows), len(terms), dtype=torch.float64)
     return torch.stack(distinct)[torch.tensor(index)]
 
 
@@ -78,7 +78,9 @@ class Posterior:
 
     @property
     def log_marginal(self) -> Tensor:
-        return torch.logsumexp(self.log_weights, 0)
+        """-inf, without a gradient, where no assignment is possible."""
+        possible = self.log_weights > -torch.inf
+        return torch.logsumexp(self.log_weights[possible], 0) if possible.any() else torch.tensor(-torch.inf).double()
 
     def probabilities(self) -> Tensor:
         return torch.softmax(self.log_weights.detach(), 0)

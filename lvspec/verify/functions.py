@@ -31,6 +31,7 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "relu": lambda a: a.clamp(min=0),
     "detach": lambda a: a.detach(),
     "equal": lambda a, b: (a == b).double(),
+    "less": lambda a, b: (a < b).double(),
 }
 
 # over axis 0 of the stacked values, which is not empty
