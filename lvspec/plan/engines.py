@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lvspec.errors import Span
 from lvspec.ir.dims import Shape, ragged_plate
+from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Apply, Call, Dist, Expr, walk
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.reads import bodies
@@ -81,10 +82,11 @@ def _ragged_axes(shape: Shape) -> list[str]:
 
 
 def _ragged_arguments(dist: Dist) -> list[str]:
-    """Ragged plates of arguments that no engine takes: all but the one vector of a Categorical."""
+    """Ragged plates of arguments that no engine takes: all but the one vector of a Categorical, and structures'."""
+    if FAMILIES[dist.family].event == "structure":
+        return []
     found = []
     for _, argument in dist.arguments:
-        plates = _ragged_axes(argument.type.shape)
         if dist.family != "Categorical" or len(argument.type.shape) > 1 or dist.copies:
-            found += plates
+            found += _ragged_axes(argument.type.shape)
     return found
