@@ -26,7 +26,23 @@ def observe(d: Draft, parents: list[Parent], must: list[Parent]) -> None:
     used = [p for p in must if not _is_read(d, p)]
     near = [p for p in parents if p not in used and d.fits(p)]
     over = [p for p in used if d.fits(p)] + d.some(near, 1)
+    alone = d.ordered and not d.outer and d.symbols and not d.extra and not any(p.plates for p in over)
+    if alone and d.chance(0.25):
+        d.observed[f"x over {d.line}"] = tree(d, over)
+        return
     d.observed[d.x] = likelihood(d, over or near[:1], d.here, d.symbols, d.width, d.extra)
+
+
+def tree(d: Draft, over: list[Parent]) -> str:
+    """x as the yield of a hidden tree, whose root depends on latents of the example."""
+    # one word has no derivation under a grammar: log p(x) = -inf is no reward to average
+    if d.chance(0.5) or any(p.kind != "vector" for p in over):
+        score = d.score(over, d.width, ())
+        return f"DMV(root={score}, stop={d.param(d.width, '2', '2', '2')}, attach={d.param(d.width, '2', d.width)}) with tree"
+    N, P = d.size("N", 1, 2), d.size("Q", 1, 2)
+    both = f"{N} + {P}"
+    rules, terminals = d.param(N, both, both), d.param(P, d.width)
+    return f"PCFG(root={d.score(over, N, ())}, rules={rules}, terminals={terminals}) with tree"
 
 
 def observe_again(d: Draft, parents: list[Parent]) -> None:

@@ -177,8 +177,10 @@ class Story:
         kinds = ["first", "first", "second", "neural", "driven"]
         static = [p for p in self.latents if p.kind == "category" and not p.plates]
         kinds += ["switching", "switching"] if static else []
-        kinds += ["coupled", "factorial"]
+        kinds += ["coupled", "factorial", "labels", "segments"]
         kind = d.choose(*kinds)
+        if kind in ("labels", "segments"):
+            return self.structure(kind, size)
         if not self.room(d.number(size), 6 if kind in ("coupled", "factorial") else 3):
             return self.vector()
         if kind in ("coupled", "factorial"):
@@ -199,6 +201,23 @@ class Story:
             over = [p for p in d.some(self.parents, 2) if set(p.plates) <= {t, d.plate}]
             drive = f" + {d.score(over, size, (t,))}" if over else ""
             d.latent[here.ref] = f"Categorical(logits={d.param(size, size)}[{z}[{t}-1]]{drive})"
+        return self.remember(here)
+
+    def structure(self, kind: str, size: str) -> None:
+        """States of all sites drawn as one."""
+        d = self.draft
+        if d.outer or not self.room(d.number(size) * (2 if kind == "segments" else 1), 3):  # borders are hidden too
+            return self.vector()
+        here = Parent(d.fresh("z"), (d.line,), "category", size)
+        plates = (d.line,) if kind == "labels" else ()
+        over = [p for p in d.some(self.parents, 2) if set(p.plates) <= {*plates, d.plate}]
+        score = d.score(over, size, plates)
+        if kind == "labels":
+            body = f"LinearChain(unary={score}, pairwise={d.param(size, size)})"
+        else:
+            length = d.param(size, d.size("L", 2, 3))
+            body = f"SemiMarkov(start={score}, transition={d.param(size, size)}, length={length})"
+        d.latent[f"{here.name} over {d.line}"] = body
         return self.remember(here)
 
     def coupled(self, size: str) -> None:
