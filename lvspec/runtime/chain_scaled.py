@@ -142,11 +142,18 @@ def scaled_scan(
         value = value + total_shift(program, factor_shifts, T, real)
     if not isfinite(float(value.sum())):
         return None
-    lost = None if dense or not B or T < 2 else pushed.values * scales[:-1] < FLOOR[dtype]
-    zeros = lost is not None and bool(lost.any())
-    if zeros and bool(lost.logical_and_(reach(program, start, potentials, real, factors)).any()):
-        return None
+    zeros = False
+    if not dense and B and T > 1:
+        before = scales[:-1]
+        zeros = float((pushed.values.amin(-1, keepdim=True) * before).min()) < FLOOR[dtype]
+        if zeros and lost(pushed.values * before < FLOOR[dtype], reach(program, start, potentials, real, factors)):
+            return None
     return Scan(value, messages, arriving, middles, matrices, zeros)
+
+
+def lost(low: Tensor, reachable: Tensor) -> bool:
+    """Whether any entry that should not be zero is too low to be trusted."""
+    return bool(low.logical_and_(reachable).any())
 
 
 def forward_sites(
