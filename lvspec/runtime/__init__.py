@@ -102,6 +102,7 @@ from lvspec.runtime.draws import (
     uniform_draw,
     uniform_noise,
 )
+from lvspec.runtime.forecast import forecast
 from lvspec.runtime.gaussian_factors import GaussianFactors
 from lvspec.runtime.importance import ImportanceEstimate, TablePosterior, importance, table_posterior
 from lvspec.runtime.kalman import GaussianChain
@@ -143,7 +144,7 @@ from lvspec.runtime.posterior import (
     exact_posterior,
     weighted_posterior,
 )
-from lvspec.runtime.semiring import LOG, MAX, SAMPLE, tempered
+from lvspec.runtime.semiring import LOG, MAX, SAMPLE, Undefined, tempered
 from lvspec.runtime.shape import (
     batch_rows,
     bernoulli_table,
@@ -217,6 +218,7 @@ __all__ = [
     "Objective",
     "RNN",
     "SAMPLE",
+    "Undefined",
     "TablePosterior",
     "batch_rows",
     "bernoulli_draw",
@@ -257,6 +259,7 @@ __all__ = [
     "dmv_parts",
     "evidence",
     "exact_posterior",
+    "forecast",
     "expectation",
     "exponential_draw",
     "exponential_entropy",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lvspec.runtime.chain_log import log_scan
+from lvspec.runtime.chain_log import filtered_scan, log_scan
 from lvspec.runtime.chain_ops import CHAIN_OPERATOR, program_text
 from lvspec.runtime.chain_scaled import program_for
 from lvspec.runtime.chain_steps import is_simple, program_of, read_steps
 from lvspec.runtime.chain_sum import ChainSum
-from lvspec.runtime.semiring import LOG, full_precision, log_sum_exp, plain_arithmetic
+from lvspec.runtime.semiring import FILTER, LOG, full_precision, log_sum_exp, plain_arithmetic
 
 
 def chain(
@@ -29,7 +29,9 @@ def chain(
     each step; steps: "i,ij->j", a factor's batch and time axes as capitals in front, "i,BTij->j".
     openings: transitions for the steps into sites 1, 2, ... before the regular ones.
     mask (B, T): where it is false the message is kept. normalized: transitions sum to one over the new state.
+    semiring: what summing means; the k best give (k, B).
     """
+    semiring = semiring.entered()
     start, potentials = full_precision(start), full_precision(potentials)
     factors = [tuple(full_precision(f) for f in row) for row in (*openings, transitions)]
     if start.dim() == potentials.dim() - 2:
@@ -41,9 +43,11 @@ def chain(
         start, potentials = start.expand(-1, *states), potentials.expand(-1, -1, *states)
     if semiring is LOG and normalized:
         mask = None  # the sites beyond a length sum to one
+    if semiring is FILTER:
+        return filtered_scan(start, potentials, mask, factors, read_steps(tuple(steps)))
     if semiring is not LOG:
         value = log_scan(start, potentials, mask, factors, read_steps(tuple(steps)), semiring)
-        return value if mask is None else without_sites(value, start, mask)
+        return value if mask is None else without_sites(value, start, mask, semiring)
     read = read_steps(tuple(steps))
     with plain_arithmetic(potentials):
         if not is_simple(read):
@@ -55,7 +59,7 @@ def chain(
         return ChainSum.apply(program, start, potentials, mask, *flat)
 
 
-def without_sites(value: Tensor, start: Tensor, mask: Tensor) -> Tensor:
+def without_sites(value: Tensor, start: Tensor, mask: Tensor, semiring) -> Tensor:
     """The value, with log sum exp(start) for rows without a real site: nothing there is maximised, drawn or counted."""
-    nothing = log_sum_exp(start.flatten(1), 1).expand(value.shape).detach()
+    nothing = semiring.lift(log_sum_exp(start.flatten(1), 1).detach())
     return torch.where(mask.any(1), value, nothing)

@@ -1,4 +1,7 @@
-"""A chain's sum by a scan in the log domain: right for every input, any semiring, differentiable as often as wanted."""
+"""A chain's sum by a scan in the log domain: right for every input, any semiring, differentiable as often as wanted.
+
+Messages have the axes (B, states), of the k best (k, B, states): axes are named from the end.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,12 @@ from lvspec.runtime.semiring import LOG, log_sum_exp, plain_arithmetic
 
 
 def log_step(message: Tensor, factor: Tensor, step: Step, semiring) -> Tensor:
-    """One pairwise step on (B, ...) messages: the factor is added, the axes that end here are reduced."""
+    """One pairwise step: the message is weighed with the factor (B or 1, ...), the axes that end here are reduced."""
     union = "B" + step.output + step.summed
-    both = over_axes(message, "B" + step.message, union) + over_axes(factor, "B" + step.factor, union)
-    return semiring.sum(both, tuple(range(1 + len(step.output), len(union)))) if step.summed else both
+    ranks = "R" * (message.dim() - len("B" + step.message))
+    wide = over_axes(message, ranks + "B" + step.message, ranks + union)
+    both = semiring.weigh(wide, over_axes(factor, "B" + step.factor, union))
+    return semiring.sum(both, tuple(range(-len(step.summed), 0))) if step.summed else both
 
 
 def site_step(
@@ -24,16 +29,16 @@ def site_step(
     after = message
     for factor, step in zip(factors, steps, strict=True):
         after = log_step(after, factor, step, semiring)
-    after = after + potential
+    after = semiring.weigh(after, potential)
     if here is None:
         return after
-    return torch.where(here.reshape(-1, *[1] * (after.dim() - 1)), after, message)
+    return torch.where(here.reshape(-1, *[1] * (potential.dim() - 1)), after, message)
 
 
-def first_site_message(start: Tensor, potential: Tensor, here: Tensor | None) -> Tensor:
+def first_site_message(start: Tensor, potential: Tensor, here: Tensor | None, semiring=LOG) -> Tensor:
     """The message at site 0: start times potential."""
-    message = start.expand(potential.shape)
-    return site_step(message, [], potential, (), here, LOG)
+    message = semiring.lift(start.expand(potential.shape))
+    return site_step(message, [], potential, (), here, semiring)
 
 
 def row_at(factors: list[tuple[Tensor, ...]], t: int) -> tuple[Tensor, ...]:
@@ -54,16 +59,37 @@ def log_scan(
     steps: tuple[Step, ...],
     semiring,
 ) -> Tensor:
-    """log sum over all state sequences, (B,); start (B or 1, S...), potentials (B, T, S...)."""
+    """log sum over all state sequences, (B,) or (k, B); start (B or 1, S...), potentials (B, T, S...)."""
     dtype = potentials.dtype
     start, potentials = widest(start), widest(potentials)
     factors = [tuple(map(widest, row)) for row in factors]
+    states = tuple(range(2 - potentials.dim(), 0))
     with plain_arithmetic(potentials):
-        message = first_site_message(start, potentials[:, 0], None if mask is None else mask[:, 0])
+        message = first_site_message(start, potentials[:, 0], None if mask is None else mask[:, 0], semiring)
         for t in range(1, potentials.shape[1]):
             row = [factor_at(f, step, t) for f, step in zip(row_at(factors, t), steps, strict=True)]
             message = site_step(message, row, potentials[:, t], steps, None if mask is None else mask[:, t], semiring)
-        return semiring.sum(message, tuple(range(1, message.dim()))).to(dtype)
+        return semiring.sum(message, states).to(dtype)
+
+
+def filtered_scan(
+    start: Tensor,
+    potentials: Tensor,
+    mask: Tensor | None,
+    factors: list[tuple[Tensor, ...]],
+    steps: tuple[Step, ...],
+) -> Tensor:
+    """sum over t of log sum of the message at t, (B,), where only site t's own potentials are differentiable: the
+    gradient with respect to these is p(z_t | x_1 .. x_t)."""
+    messages = log_messages(
+        start.detach(), potentials.detach(), mask, [tuple(f.detach() for f in r) for r in factors], steps
+    )
+    total = 0.0
+    for t, message in enumerate(messages):
+        own = potentials[:, t] - potentials[:, t].detach()
+        value = log_sum_exp(message + own.masked_fill(own.isnan(), 0.0), tuple(range(1, message.dim())))
+        total = total + (value if mask is None else torch.where(mask[:, t], value, value.detach()))
+    return total.to(potentials.dtype)
 
 
 def log_messages(

@@ -19,9 +19,9 @@ from torch.nn.functional import pad
 
 from lvspec.runtime.arborescence import best_heads
 from lvspec.runtime.dependencies import readable
-from lvspec.runtime.semiring import LOG, gumbel, log_sum_exp
+from lvspec.runtime.semiring import LOG, Undefined, gumbel, log_sum_exp
 from lvspec.runtime.spans import within
-from lvspec.runtime.structured import Parts, Structured, Undefined
+from lvspec.runtime.structured import Parts, Structured
 
 NO_MAXIMUM = (
     "a determinant has cancelling terms; the k best trees need an algorithm of their own (Camerini et al. 1980)"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lvspec.runtime.semiring import LOG, MAX, SAMPLE, tempered
+from lvspec.runtime.semiring import COUNT, FILTER, LOG, MAX, SAMPLE, BestSemiring, OneChain, tempered
 
 
 class ExactPosterior:
@@ -28,18 +28,7 @@ class ExactPosterior:
         with torch.enable_grad():
             tilts = {name: tilt.detach().clone().requires_grad_() for name, tilt in self.tilts.items()}
             total = self.log_marginal(tilts, semiring).sum()
-            found = [
-                torch.autograd.grad(
-                    total,
-                    list(tilts.values()),
-                    create_graph=differentiable,
-                    retain_graph=differentiable or i + 1 < times,
-                    allow_unused=True,
-                    materialize_grads=True,
-                )
-                for i in range(times)
-            ]
-        return [dict(zip(tilts, g, strict=True)) for g in found]
+            return [gradient(total, tilts, differentiable, i + 1 < times) for i in range(times)]
 
     def marginals(self) -> dict[str, Tensor]:
         """p(z_i = k | x), each (B, *sites, K); differentiable when gradients are on."""
@@ -65,6 +54,25 @@ class ExactPosterior:
             for name, tilt in self.tilts.items()
         }
 
+    def filtered(self) -> dict[str, Tensor]:
+        """p(z_t = k | x_1 .. x_t) of latents along a chain, p(z = k | x) of others; each (B, *sites, K)."""
+        if "filtered" not in self.answers:
+            self.answers["filtered"] = self.gradients(FILTER)[0]
+        return self.answers["filtered"]
+
+    def k_best(self, k: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """log p(x, z) of the k most probable z, (k, B) in order, -inf where there are fewer; each (k, B, *sites) int64."""
+        with torch.enable_grad():
+            tilts = {name: tilt.detach().clone().requires_grad_() for name, tilt in self.tilts.items()}
+            scores = self.log_marginal(tilts, OneChain(BestSemiring(k), "k_best"))
+            found = [gradient(score.sum(), tilts, keep=True) for score in scores]
+        return scores.detach(), {n: torch.stack([f[n].argmax(-1) for f in found]) for n in tilts}
+
+    def log_count(self) -> Tensor:
+        """The log of how many values of z have p(z | x) > 0: (B,)."""
+        with torch.no_grad():
+            return self.log_marginal(dict(self.tilts), OneChain(COUNT, "log_count"))
+
     def entropy(self) -> Tensor:
         """H[p(z | x)] (B,), of all latents jointly."""
         with torch.enable_grad():
@@ -73,6 +81,19 @@ class ExactPosterior:
             total = self.log_marginal({k: v.detach() for k, v in self.tilts.items()}, tempered(beta)).sum()
             (slope,) = torch.autograd.grad(total, beta)
         return -slope
+
+
+def gradient(total: Tensor, tilts: dict[str, Tensor], differentiable: bool = False, keep: bool = False):
+    """d total / d tilt, for every latent."""
+    found = torch.autograd.grad(
+        total,
+        list(tilts.values()),
+        create_graph=differentiable,
+        retain_graph=differentiable or keep,
+        allow_unused=True,
+        materialize_grads=True,
+    )
+    return dict(zip(tilts, found, strict=True))
 
 
 @dataclass(frozen=True)
@@ -95,6 +116,22 @@ class LatentPosterior:
     def sample(self, n: int) -> Tensor:
         """This latent's part of n joint draws: (n, B, *sites) int64."""
         return self.joint.sample(n)[self.name]
+
+    def k_best(self, k: int) -> tuple[Tensor, Tensor]:
+        """The k most probable joint values: log p(x, z) (k, B), -inf where there are fewer; this latent's part of each,
+        (k, B, *sites) int64. For models whose summed latents are one chain."""
+        scores, values = self.joint.k_best(k)
+        return scores, values[self.name]
+
+    @property
+    def filtered(self) -> Tensor:
+        """p(z_t = k | x_1 .. x_t) along a chain: (B, T, ..., K)."""
+        return self.joint.filtered()[self.name]
+
+    @property
+    def log_count(self) -> Tensor:
+        """The log of how many joint values are possible, given what is observed: (B,)."""
+        return self.joint.log_count()
 
     @property
     def entropy(self) -> Tensor:

@@ -74,6 +74,10 @@ class DrawnReduction(torch.autograd.Function):
         return (share * grad.unsqueeze(-1)).masked_fill_((value == -torch.inf).unsqueeze(-1), 0.0)
 
 
+class Undefined(Exception):
+    """A question that has no answer here; the message says why."""
+
+
 class Semiring:
     """Numbers that a program adds with `sum` and multiplies with `times`. Programs for structures lift their
     potentials first and name axes from the end, since a lifted number may have a further axis in front."""
@@ -88,9 +92,17 @@ class Semiring:
         """The product of two numbers, broadcast against one another."""
         return x + y
 
+    def weigh(self, x: Tensor, potential: Tensor) -> Tensor:
+        """A number times a log-potential that is not lifted."""
+        return x + potential
+
     def sum(self, x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
         """Over the axes of `dim`."""
         raise NotImplementedError
+
+    def entered(self) -> Semiring:
+        """What a chain reduces by."""
+        return self
 
 
 class LogSemiring(Semiring):
@@ -171,6 +183,47 @@ class BestSemiring(Semiring):
         return torch.where(value == -torch.inf, value.detach(), value)
 
 
+class CountSemiring(LogSemiring):
+    """The log of how many configurations are possible: their log-potentials are not -inf."""
+
+    name = "count"
+
+    def lift(self, x: Tensor) -> Tensor:
+        return torch.where(x > -torch.inf, 0.0, -torch.inf).to(x.dtype)
+
+    def weigh(self, x: Tensor, potential: Tensor) -> Tensor:
+        return x + self.lift(potential)
+
+
+class FilterSemiring(LogSemiring):
+    """sum = logsumexp; a chain's gradient at site t = p(z_t | x_1 .. x_t)."""
+
+    name = "filter"
+
+
+class OneChain(Semiring):
+    """A reduction for programs that are one chain and nothing else: numbers of several sums are not added."""
+
+    def __init__(self, inner: Semiring, question: str):
+        self.inner, self.question = inner, question
+        self.asked = False
+
+    def entered(self) -> Semiring:
+        if self.asked:
+            raise self.undefined
+        self.asked = True
+        return self.inner
+
+    def sum(self, x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+        raise self.undefined
+
+    lift = weigh = times = sum
+
+    @property
+    def undefined(self) -> Undefined:
+        return Undefined(f"{self.question}: only where all latents that are summed form one chain over one plate")
+
+
 def tempered(beta: Tensor) -> TemperedSemiring:
     """The reduction (1/beta) log sum exp(beta x)."""
     return TemperedSemiring(beta)
@@ -179,3 +232,5 @@ def tempered(beta: Tensor) -> TemperedSemiring:
 LOG = LogSemiring()
 MAX = MaxSemiring()
 SAMPLE = SampleSemiring()
+COUNT = CountSemiring()
+FILTER = FilterSemiring()

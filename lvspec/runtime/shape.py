@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.batch import along, masked_max
-from lvspec.runtime.semiring import TemperedSemiring, tempered
+from lvspec.runtime.semiring import OneChain, TemperedSemiring, tempered
 
 
 def concat(*parts: Tensor) -> Tensor:
@@ -216,6 +216,8 @@ def merge_lead(x: Tensor, lead: tuple[int, ...]) -> Tensor:
 
 def merge_semiring(semiring, lead: tuple[int, ...]):
     """The semiring for merged leading axes: a temperature per example is repeated over the others."""
+    if isinstance(semiring, OneChain):
+        raise semiring.undefined
     if not isinstance(semiring, TemperedSemiring):
         return semiring
     beta = semiring.beta.reshape(-1, *[1] * (len(lead) - 1))

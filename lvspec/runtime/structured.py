@@ -16,13 +16,9 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.chain_log import widest
-from lvspec.runtime.semiring import LOG, MAX, SAMPLE, BestSemiring, full_precision
+from lvspec.runtime.semiring import LOG, MAX, SAMPLE, BestSemiring, Undefined, full_precision
 
 Parts = dict[str, Tensor]  # potential's name -> (B, ...), as the potential
-
-
-class Undefined(Exception):
-    """A question that a family of structures has no answer to; the message says why."""
 
 
 def weighted(parts: Tensor, potential: Tensor) -> Tensor:

@@ -361,7 +361,16 @@ def test_hostile_programs_in_single_precision(block):
         (value, possible, got), (truth, expected, want) = found
         assert torch.equal(possible, expected), seed
         # large terms that cancel leave their rounding: an error is relative to the largest of them too
-        largest = max([1.0, *(float(x[x > -torch.inf].abs().amax()) for x in (start, potentials, *factors) if (x > -torch.inf).any())])
+        largest = max(
+            [
+                1.0,
+                *(
+                    float(x[x > -torch.inf].abs().amax())
+                    for x in (start, potentials, *factors)
+                    if (x > -torch.inf).any()
+                ),
+            ]
+        )
         error = (value - truth)[possible].abs() / truth[possible].abs().clamp_min(largest)
         assert (error <= 1e-6).all(), seed
         for g, e in zip(got, want, strict=True):

@@ -1,0 +1,142 @@
+"""Questions about chains, asked of emitted modules, against enumeration of every state sequence."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from small import batch_of, compiled, model_of, sizes_of
+
+from lvspec.runtime import Undefined, forecast
+
+K, V = 3, 4
+LENGTHS = (4, 2, 1, 0)
+
+
+def hmm(forbidden=False):
+    model = compiled("hmm", K=K, V=V).Model(V=V, K=K).double()
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        if forbidden:  # no state follows itself
+            model.transition.fill_diagonal_(-torch.inf)
+    x = torch.randint(V, (len(LENGTHS), 4), generator=generator)
+    return model, {"x": x, "t": torch.tensor(LENGTHS)}
+
+
+def joint(model, x):
+    """Every state sequence of one example with its log p(x, z)."""
+    start, arc, emission = (p.detach().log_softmax(-1) for p in (model.start, model.transition, model.emission))
+    found = {}
+    for z in itertools.product(range(K), repeat=len(x)):
+        score = sum(float(emission[s, v]) for s, v in zip(z, x, strict=True))
+        score += float(start[z[0]]) if z else 0.0
+        found[z] = score + sum(float(arc[a, b]) for a, b in itertools.pairwise(z))
+    return found
+
+
+def log_sum(scores):
+    scores = list(scores)
+    top = max(scores)
+    return top + math.log(sum(math.exp(s - top) for s in scores)) if top > -math.inf else top
+
+
+def rows(model, batch):
+    return [joint(model, x[:n].tolist()) for x, n in zip(batch["x"], LENGTHS, strict=True)]
+
+
+@pytest.mark.parametrize("k", [1, 5, 100])
+@pytest.mark.parametrize("forbidden", [False, True])
+def test_k_best_sequences_are_in_order_and_complete(k, forbidden):
+    model, batch = hmm(forbidden)
+    scores, values = model.posterior(batch)["z"].k_best(k)
+    assert scores.shape == (k, 4) and values.shape == (k, 4, 4)
+    for row, (scored, length) in enumerate(zip(rows(model, batch), LENGTHS, strict=True)):
+        best = sorted((s for s in scored.values() if s > -math.inf), reverse=True)[:k]
+        expected = torch.tensor(best + [-math.inf] * (k - len(best)), dtype=torch.float64)
+        torch.testing.assert_close(scores[:, row], expected, rtol=1e-9, atol=1e-9)
+        sequences = [tuple(z[:length]) for z in values[: len(best), row].tolist()]
+        assert len(set(sequences)) == len(best)
+        for z, s in zip(sequences, best, strict=True):
+            assert scored[z] == pytest.approx(s, rel=1e-9)
+
+
+def test_first_of_the_best_is_the_mode():
+    model, batch = hmm()
+    answer = model.posterior(batch)["z"]
+    assert torch.equal(answer.k_best(2)[1][0], answer.mode)
+
+
+@pytest.mark.parametrize("forbidden", [False, True])
+def test_filtered_states_know_the_sites_so_far(forbidden):
+    model, batch = hmm(forbidden)
+    found = model.posterior(batch)["z"].filtered
+    for row, length in enumerate(LENGTHS):
+        for t in range(length):
+            prefix = joint(model, batch["x"][row, : t + 1].tolist())
+            total = log_sum(prefix.values())
+            for state in range(K):
+                expected = math.exp(log_sum(s for z, s in prefix.items() if z[t] == state) - total)
+                assert float(found[row, t, state]) == pytest.approx(expected, rel=1e-9)
+        assert found[row, length:].abs().sum() == 0
+
+
+@pytest.mark.parametrize("forbidden", [False, True])
+def test_number_of_possible_sequences(forbidden):
+    model, batch = hmm(forbidden)
+    counts = model.posterior(batch)["z"].log_count.exp()
+    expected = [sum(s > -math.inf for s in scored.values()) for scored in rows(model, batch)]
+    assert counts.tolist() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("observed", [False, True])
+def test_forecast_of_the_next_symbol(observed):
+    model, batch = hmm()
+    if observed:
+        batch["x_observed"] = torch.ones(4, 4, dtype=torch.bool)
+    found = forecast(model.log_prob, batch, "x", "t", V)
+    for row, length in enumerate(LENGTHS):
+        x = batch["x"][row, :length].tolist()
+        total = log_sum(joint(model, x).values())
+        for v in range(V):
+            assert float(found[row, v]) == pytest.approx(log_sum(joint(model, [*x, v]).values()) - total, rel=1e-9)
+    assert torch.allclose(found.exp().sum(1), torch.ones(4, dtype=torch.float64))
+
+
+def test_next_state_is_the_posterior_of_a_site_that_nothing_is_observed_at():
+    model, batch = hmm()
+    longer = {"x": torch.nn.functional.pad(batch["x"], (0, 1)), "t": batch["t"] + 1}
+    longer["x_observed"] = torch.arange(5) < batch["t"].unsqueeze(1)
+    found = model.posterior(longer)["z"].marginals
+    arc = model.transition.detach().softmax(-1)
+    for row, length in enumerate(LENGTHS):
+        now = model.posterior(batch)["z"].filtered[row, length - 1] @ arc if length else model.start.softmax(-1)
+        torch.testing.assert_close(found[row, length], now.detach(), rtol=1e-9, atol=1e-9)
+
+
+def test_prepared_batch_is_refused():
+    model, batch = hmm()
+    with pytest.raises(ValueError, match="not prepared"):
+        forecast(model.log_prob, model.prepare(batch), "x", "t", V)
+
+
+def test_sums_that_are_multiplied_have_no_k_best():
+    model, batch = model_of("naive_bayes"), batch_of("naive_bayes")
+    with pytest.raises(Undefined, match="one chain"):
+        next(iter(model.posterior(batch).values())).k_best(2)
+
+
+def test_factorial_chain_is_one_chain():
+    model = model_of("factorial_hmm").double()
+    batch = batch_of("factorial_hmm", dtype=torch.float64)
+    answer = model.posterior(batch)["z"]
+    scores, values = answer.k_best(3)
+    assert torch.equal(values[0], answer.mode)
+    L = sizes_of("factorial_hmm")["L"]
+    given = {**batch, "z_observed": torch.ones(*batch["x"].shape[:2], L, dtype=torch.bool)}
+    for i in range(3):
+        fits = model.log_prob({**given, "z": values[i]})
+        here = scores[i] > -torch.inf
+        torch.testing.assert_close(fits[here], scores[i][here], rtol=1e-9, atol=1e-9)
+    assert (scores[:-1] >= scores[1:]).all()
