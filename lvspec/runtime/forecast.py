@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-ROWS = 4096  # rows of a batch at a time
+FORECAST_ROWS = 4096  # rows of a batch at a time
 
 
 @torch.no_grad()
@@ -27,7 +27,7 @@ def forecast(log_prob: Callable[[dict], Tensor], batch: dict, name: str, plate: 
         known[f"{name}_observed"] = one_site_more(batch[f"{name}_observed"], True)
     now = log_prob(known)
     found = []
-    for chunk in torch.arange(values, device=x.device).split(max(1, ROWS // max(len(x), 1))):
+    for chunk in torch.arange(values, device=x.device).split(max(1, FORECAST_ROWS // max(len(x), 1))):
         rows = {n: v.repeat_interleave(len(chunk), 0) for n, v in known.items()}
         ends = rows[plate]
         rows[name][torch.arange(len(ends), device=x.device), ends] = chunk.repeat(len(x))

@@ -28,7 +28,7 @@ class ExactPosterior:
         with torch.enable_grad():
             tilts = {name: tilt.detach().clone().requires_grad_() for name, tilt in self.tilts.items()}
             total = self.log_marginal(tilts, semiring).sum()
-            return [gradient(total, tilts, differentiable, i + 1 < times) for i in range(times)]
+            return [tilt_gradient(total, tilts, differentiable, i + 1 < times) for i in range(times)]
 
     def marginals(self) -> dict[str, Tensor]:
         """p(z_i = k | x), each (B, *sites, K); differentiable when gradients are on."""
@@ -65,7 +65,7 @@ class ExactPosterior:
         with torch.enable_grad():
             tilts = {name: tilt.detach().clone().requires_grad_() for name, tilt in self.tilts.items()}
             scores = self.log_marginal(tilts, OneChain(BestSemiring(k), "k_best"))
-            found = [gradient(score.sum(), tilts, keep=True) for score in scores]
+            found = [tilt_gradient(score.sum(), tilts, keep=True) for score in scores]
         return scores.detach(), {n: torch.stack([f[n].argmax(-1) for f in found]) for n in tilts}
 
     def log_count(self) -> Tensor:
@@ -83,7 +83,7 @@ class ExactPosterior:
         return -slope
 
 
-def gradient(total: Tensor, tilts: dict[str, Tensor], differentiable: bool = False, keep: bool = False):
+def tilt_gradient(total: Tensor, tilts: dict[str, Tensor], differentiable: bool = False, keep: bool = False):
     """d total / d tilt, for every latent."""
     found = torch.autograd.grad(
         total,
