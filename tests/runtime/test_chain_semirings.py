@@ -51,7 +51,7 @@ def scored(name, start, factors, potentials, row, length):
     for z in itertools.product(range(len(states)), repeat=length):
         score = first[z[0]] if z else 0.0
         score += sum(here[t, s] for t, s in enumerate(z)) + sum(
-            a[i, j] for a, (i, j) in zip(arcs, itertools.pairwise(z))
+            a[i, j] for a, (i, j) in zip(arcs, itertools.pairwise(z), strict=True)
         )
         found[z] = score
     return found
