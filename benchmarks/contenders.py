@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from benchmarks.emitted import Binding, emitted_step
+from benchmarks.segments import segments_step
 from benchmarks.trees import grammar_step
 
 BINDINGS = {
@@ -35,6 +36,7 @@ BINDINGS = {
         constant=lambda cfg: 0.5 * cfg["D"] * cfg["B"] * cfg["T"] * math.log(2 * math.pi),
     ),
 }
+STRUCTURES = {"W6": grammar_step, "W7": segments_step}  # params -> step
 STOCHASTIC = {"W5"}  # draws of its own: losses and gradients agree in expectation only
 
 
@@ -51,8 +53,8 @@ def batch_of(case) -> dict:
 
 
 def contenders(case) -> dict:
-    if case.workload == "W6":
-        return {"lvspec": grammar_step(case.params)}
+    if case.workload in STRUCTURES:
+        return {"lvspec": STRUCTURES[case.workload](case.params)}
     binding = BINDINGS.get(case.workload)
     if binding is None:
         return {}

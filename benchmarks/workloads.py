@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from benchmarks import chains, references, trees
+from benchmarks import chains, references, segments, trees
 
 CHAINS = {"W1-small": (32, 40, 16, 1000), "W1-mid": (32, 40, 64, 10000), "W1-large": (16, 100, 256, 10000)}
 # sentences, words, nonterminals, preterminals, whether rules are those of all sentences
@@ -18,6 +18,8 @@ GRAMMARS = {
     "W6-long": (4, 40, 20, 40, True),
     "W6-many": (4, 20, 60, 120, True),
 }
+# sequences, sites, states, longest segment
+SEGMENTS = {"W7": (16, 60, 20, 8), "W7-one": (1, 60, 20, 8), "W7-long": (16, 300, 20, 8), "W7-wide": (8, 60, 80, 16)}
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,13 @@ def grammar(name: str) -> Workload:
     return Workload("W6", name, cfg, {}, params, lambda: trees.grammar_loss(params))
 
 
+def segmented(name: str) -> Workload:
+    B, T, K, D = SEGMENTS[name]
+    params = leaves(12, pi=(K,), A=(K, K), dur=(K, D), e=(B, T, K))
+    cfg = {"B": B, "T": T, "K": K, "D": D}
+    return Workload("W7", name, cfg, {}, params, lambda: segments.segments_loss(params))
+
+
 MAKERS = {
     **dict.fromkeys(CHAINS, chain),
     "W2": mixture,
@@ -137,6 +146,7 @@ MAKERS = {
     "W4": sentence_vae,
     "W5": discrete_vae,
     **dict.fromkeys(GRAMMARS, grammar),
+    **dict.fromkeys(SEGMENTS, segmented),
     "W8": factorial,
 }
 

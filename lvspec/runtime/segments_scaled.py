@@ -113,7 +113,7 @@ def products_along(factors: Tensor, extents: Tensor) -> Tensor:
         inside = max(T - i, 0)
         torch.mul(found[:inside, i - 1], factors[i:], out=found[:inside, i])
         found[inside:, i] = 0.0
-    return found.mul_(extents)
+    return found.mul_(extents.expand(found.shape[1:]).contiguous())  # one long row a site
 
 
 def segment_scan(

@@ -13,7 +13,7 @@ def benchmarks(monkeypatch):
     return {n: importlib.import_module(f"benchmarks.{n}") for n in ("contenders", "measure", "workloads")}
 
 
-@pytest.mark.parametrize("name", ["W1-small", "W2", "W3", "W6-shared", "W8"])
+@pytest.mark.parametrize("name", ["W1-small", "W2", "W3", "W6-shared", "W7", "W8"])
 def test_emitted_step_agrees_with_the_hand_written_one(benchmarks, name):
     workload = benchmarks["workloads"].make(name)
     candidate = benchmarks["contenders"].contenders(workload)["lvspec"]
