@@ -3,10 +3,10 @@
     F_0 = start,  F_t = G_t P,          G_{t+l+1} += F_t S[t, l]                 log Z = log sum_k G_T(k) + the scales
     dG_t = P dF_t,  dF_t = sum_l S[t, l] dG_{t+l+1},         d log Z / d segment[t, l, k] = F_t(k) S[t, l, k] dG_{t+l+1}(k)
 
-Sites have levels: the best score of any segmentation up to there, were all transitions the best one. Segments are taken
-relative to the rise of the level along them, so that no S exceeds 1 and long segments compare with short ones; levels
-are whole numbers, which makes their differences exact. What grows or shrinks beside the levels is divided out now and
-then. Where every F and G is far above what underflow may have taken from it, all of them are right entry by entry.
+Sites have levels, which are near the log of G there: segments are taken relative to the rise of the level along them, so
+that long segments compare with short ones. Where they come from a maximum or a mean they are whole numbers, which makes
+differences exact. What grows or shrinks beside the levels is divided out now and then. Where every F and G is far above
+what underflow may have taken from it, all of them are right entry by entry.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def scaled_tokens(
 ) -> SegmentScan | None:
     """The same where segment[t, l] = sum_{i=0..l} token[t + i] + length[l]. token: (T, B, K); length: (L, B or 1, K)."""
     pay = payments(transition)
-    S, level = relative_tokens(token, length, pay, lengths, dtype)
+    S, level = relative_tokens(token, length, transition, pay, lengths, dtype)
     scan = segment_scan(S, level, start, transition, pay, lengths)
     if scan is None or stands_above(scan, scan.ends, scan.begins, lengths):
         return scan
@@ -89,19 +89,36 @@ def relative_segments(segment: Tensor, pay: Tensor, lengths: Tensor, dtype: torc
 
 
 def relative_tokens(
-    token: Tensor, length: Tensor, pay: Tensor, lengths: Tensor, dtype: torch.dtype
+    token: Tensor, length: Tensor, transition: Tensor, pay: Tensor, lengths: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """S as products of a factor for each token, and the levels: the tokens' best scores, and what the best length
-    gives to each of its sites. No table of log scores is made."""
+    """S as products of a factor for each token, and the levels: no table of log scores is made, and none of its maxima.
+
+    A site raises the level by its tokens' mean over states, and by the rate at which segmentations grow without tokens.
+    """
     T, L = token.shape[0], length.shape[0]
     past = torch.arange(T).unsqueeze(1) >= lengths
-    best = token.amax(-1).masked_fill_(past, 0.0)
+    top = token.amax(-1).masked_fill_(past, 0.0)
+    factors = (token.to(dtype) - top.unsqueeze(-1)).exp_().masked_fill_(past.unsqueeze(-1), 0.0)
+    mean = (top.double() + factors.mean(-1).log()).round_().masked_fill_(past, 0.0)
+    factors.mul_((top - mean).exp_().to(dtype).unsqueeze(-1))
     sizes = torch.arange(1, L + 1, dtype=torch.float64).unsqueeze(1)
-    share = ((length.amax(-1) + pay) / sizes).amax(0)
-    factors = (token.to(dtype) - best.unsqueeze(-1)).exp_().masked_fill_(past.unsqueeze(-1), 0.0)
-    extents = (length + (pay - share * sizes).unsqueeze(-1)).exp_().to(dtype)
-    rises = torch.cat([best.new_zeros(1, best.shape[1], dtype=torch.float64), best + share])
+    rate = growth(length, transition, sizes)
+    extents = (length + (pay - rate * sizes).unsqueeze(-1)).exp_().to(dtype)
+    rises = torch.cat([mean.new_zeros(1, mean.shape[1]), mean + rate])
     return products_along(factors, extents), rises.cumsum_(0)
+
+
+def growth(length: Tensor, transition: Tensor, sizes: Tensor) -> Tensor:
+    """r (B or 1) with sum_l a_l exp(-r (l + 1)) = 1, a_l the mean weight of a segment of l + 1 sites with the transition
+    into it: a renewal equation, by Newton's method from below. Any r would do; this one keeps sums near 1."""
+    arcs = transition.double().flatten(1).logsumexp(1) - log(transition.shape[-1])
+    weights = length.double().logsumexp(-1) - log(length.shape[-1]) + arcs
+    rate = (weights / sizes).amax(0)
+    for _ in range(2):  # near enough
+        terms = (weights - rate * sizes).exp_()
+        total = terms.sum(0)
+        rate = rate + total.log() * total / (terms * sizes).sum(0)
+    return rate
 
 
 def products_along(factors: Tensor, extents: Tensor) -> Tensor:
