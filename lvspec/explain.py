@@ -131,6 +131,10 @@ def _objective(plan: Plan, paint: Paint) -> list[str]:
     if not plan.latents:
         meaning = "the log-likelihood, exact" if plan.structures else "the log-likelihood: nothing is latent"
     rows = [paint("objective", "bold"), *_indented(plan.formula, 2), f"  {meaning}"]
+    if plan.mean_field:
+        rows.append(
+            "  a bound with an exact gradient, not the likelihood: q is a product of factors, each at its optimum"
+        )
     if plan.sampled:
         rows.append(f"  {plan.samples} draw{'s' if plan.samples > 1 else ''} per example of {', '.join(plan.sampled)}")
     conditional = f"{modelled} | {given}" if given else modelled
@@ -144,7 +148,7 @@ def _latents(plan: Plan, paint: Paint) -> list[str]:
             p.name,
             p.strategy,
             p.treatment,
-            "yes" if p.exact else ("no, biased" if p.biased else "no, unbiased"),
+            _exactness(p),
             p.guide if p.guide != "none" else "-",
             p.kl if p.kl != "none" else "-",
             amount(p.cost.flops, 1000, FLOPS),
@@ -155,6 +159,12 @@ def _latents(plan: Plan, paint: Paint) -> list[str]:
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     text = ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
     return [paint(text[0], "bold"), *text[1:]]
+
+
+def _exactness(p: LatentPlan) -> str:
+    if p.treatment == "mean_field":
+        return "no, a bound"
+    return "yes" if p.exact else ("no, biased" if p.biased else "no, unbiased")
 
 
 def _reasons(plan: Plan, paint: Paint) -> list[str]:

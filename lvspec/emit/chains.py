@@ -47,7 +47,8 @@ def chain_sum(elimination, component: list[str], factors: list[Factor]) -> Value
     moves = [_led_first(f, lead, plate) for f in moves]
     message, steps, operands = _steps(elimination, interface, moves, lead)
     openings = _openings(low, interface, operands, moves)
-    normalized = all(f.own is not None for f in moves)
+    # expected log-probabilities sum to less than one
+    normalized = all(f.own is not None for f in moves) and not elimination.low.statistics
     return _call(elimination, component, lead, plate, start, operands, potentials, steps, openings, normalized)
 
 

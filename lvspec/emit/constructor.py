@@ -44,6 +44,11 @@ def constructor(plan: Plan, imports: set[str]) -> list[str]:
         '        self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop'
     )
     rows.append('        self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device')
+    if any(v.name in plan.mean_field and v.outside_batch for v in spec.of_role("latent")):
+        imports.add("SharedFactors")
+        rows.append(
+            "        self.shared = SharedFactors(self.shared_prior())  # q of what the data set shares, near its prior"
+        )
     return rows
 
 

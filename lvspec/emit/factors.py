@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from lvspec.emit.densities import Term, log_density, lower_term
+from lvspec.emit.expected import expected_density
 from lvspec.emit.lower import Lowering
 from lvspec.emit.value import ATOM, Value, align, dim, latent_of, select
 from lvspec.ir.spec import Clause, Variable
@@ -66,6 +67,9 @@ def factor_at(low: Lowering, variable: Variable, sites: tuple[int, ...], fuse: b
 
     def density(clause: Clause, name: str) -> Value:
         def lower(c: Clause) -> Value:
+            expected = expected_density(low, c.body, target)
+            if expected is not None:
+                return expected
             term = lower_term(low, c.body, variable.name, fuse)
             return log_density(low, term, target, variable.name, _bag(low, term, bag))
 

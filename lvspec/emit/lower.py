@@ -63,6 +63,7 @@ class Lowering:
     """Lowers the expressions of one program (a method of the module).
 
     known: tensors by variable name (observed, given, sampled so far). summed: latents that are axes here.
+    statistics: expected statistics of latents of the mean field, which have no value here.
     bound: the sites of unrolled plates that are being written now.
     """
 
@@ -74,6 +75,7 @@ class Lowering:
         self.summed = summed
         self.unrolled = plan.unrolled
         self.known: dict[str, Value] = {}
+        self.statistics: dict[str, tuple[Value, ...]] = {}
         self.bound: dict[str, int] = {}
         self.locals: dict[str, Value] = {}
         self.lets: dict[tuple, Value] = {}

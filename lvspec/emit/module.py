@@ -8,6 +8,7 @@ from lvspec.emit.constructor import constructor, prepare
 from lvspec.emit.header import class_doc, header, import_lines
 from lvspec.emit.integrals import integral_answers, integral_methods
 from lvspec.emit.marginal import log_marginal
+from lvspec.emit.mean_field import mean_field_methods
 from lvspec.emit.objective import forward_body, weights_body
 from lvspec.emit.posterior import latent_sizes, posterior_body, zero_tilts
 from lvspec.emit.sampling import sample_body
@@ -41,6 +42,8 @@ def _trimmed(lines: list[str]) -> list[str]:
 
 def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
     """forward, log_prob and posterior, with what they stand on."""
+    if plan.mean_field:
+        return mean_field_methods(plan, imports)
     integrals = integral_methods(plan, imports)
     if not plan.sampled:
         return [*integrals, *_exact(plan, imports)]

@@ -70,6 +70,15 @@ TRAIN: tuple[Key, ...] = (
         ("gradient", "em", "hard_em"),
     ),
     Key("pseudo_count", "number", 0.0, "added to every count of EM", least=0),
+    Key(
+        "forgetting",
+        "number",
+        0.7,
+        "natural-gradient steps have the size (step + delay) ** -forgetting; above 0.5 they settle, 0 for one full batch",
+        least=0,
+        most=1,
+    ),
+    Key("delay", "number", 1.0, "of the sizes of natural-gradient steps", above=0),
     Key("epochs", "integer", 10, "passes over the data", least=1),
     Key("steps", "integer", None, "at most so many steps", least=1),
     Key("batch_size", "integer", 32, "examples in a step", least=1),
@@ -139,6 +148,7 @@ STRATEGIES = (
     "dynamic_programming",
     "linear_gaussian",
     "conjugacy",
+    "mean_field",
     "reparameterization",
     "reinforce",
     "gumbel_softmax",
@@ -158,6 +168,8 @@ STRATEGY: tuple[Key, ...] = (
     ),
     Key("temperature", "number", None, "of a relaxation", above=0),
     Key("chunk", "integer", None, "values that are enumerated together", least=1),
+    Key("steps", "integer", None, "rounds of coordinate ascent at most", least=1),
+    Key("tolerance", "number", None, "of natural parameters, at which coordinate ascent ends", above=0),
 )
 
 

@@ -13,6 +13,7 @@ STRATEGY = {
     "enumeration": "#a9d6f5",
     "dynamic_programming": "#a8e0c8",
     "conjugacy": "#f6ec9c",
+    "mean_field": "#e3d18a",
     "reparameterization": "#fbd08f",
     "reinforce": "#f4ab93",
     "gumbel_softmax": "#e3bdd9",

@@ -30,16 +30,27 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     asked = next((dict(o.options).get("samples") for o in spec.overrides if dict(o.options).get("samples")), None)
     samples = int(asked or model.settings.get("samples") or DEFAULT_SAMPLES)
     view = View(model, collapsible, barred, samples)
+    every: dict[str, dict] = {}
     chosen: dict[str, tuple[str, Claim, tuple]] = {}
     for latent in spec.of_role("latent"):
-        answers = {s.NAME: s.consider(view, latent) for s in STRATEGIES}
+        answers = every[latent.name] = {s.NAME: s.consider(view, latent) for s in STRATEGIES}
         picked = _pick(model, latent, answers, problems)
         if picked:
             chosen[latent.name] = (picked, answers[picked], _declined(picked, answers))
+    _one_mean_field(every, chosen)
     _bound(model, chosen, problems)
     if problems:
         raise SpecError(spec.source, tuple(problems))
     return _assemble(model, view, chosen)
+
+
+def _one_mean_field(every: dict[str, dict], chosen: dict[str, tuple[str, Claim, tuple]]) -> None:
+    """Beside factors of a mean field a latent has one as well, or is summed: integrals under their expectations are none."""
+    if any(claim.treatment == "mean_field" for _, claim, _ in chosen.values()):
+        for name, (_, claim, _) in chosen.items():
+            factor = every[name]["mean_field"]
+            if claim.treatment not in ("collapsed", "mean_field") and isinstance(factor, Claim):
+                chosen[name] = "mean_field", factor, _declined("mean_field", every[name])
 
 
 def _overrides(model: Model) -> list[Diagnostic]:
@@ -123,7 +134,8 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     guide, networks = _guide(spec, treatment)
     latents = []
     for name, (strategy, claim, declined) in chosen.items():
-        origin = "none" if claim.treatment in MARGINAL else "written" if model.guide_of(name) else "derived"
+        unguided = claim.treatment in (*MARGINAL, "mean_field")
+        origin = "none" if unguided else "written" if model.guide_of(name) else "derived"
         kl, kl_why = _kl(model, name, treatment, guide)
         latents.append(
             LatentPlan(
@@ -175,7 +187,7 @@ def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...],
     guide, networks = list(spec.guide), []
     written = {v.name for v in spec.guide if v.role == "guide"}
     for latent in spec.of_role("latent"):
-        if treatment[latent.name] not in MARGINAL and latent.name not in written:
+        if treatment[latent.name] not in (*MARGINAL, "mean_field") and latent.name not in written:
             factor, needed = derive_guide(spec, latent)
             guide.append(factor)
             networks += [n for n in needed if n.name not in {m.name for m in networks}]
@@ -186,6 +198,8 @@ def _kl(model: Model, name: str, treatment: dict[str, str], guide: tuple[Variabl
     """Whether KL(q ‖ p) has a closed form here, and why not."""
     if treatment[name] in MARGINAL:
         return "none", "summed out: no guide factor"
+    if treatment[name] == "mean_field":
+        return "analytic", ""
     latent = model.spec.variable(name)
     q = next(v for v in guide if v.name == name and v.role == "guide").general.body
     collapsed = [r.name for r in model.reads(name) if treatment.get(r.name) == "collapsed"]

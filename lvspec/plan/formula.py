@@ -23,6 +23,8 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...]) -> str:
         return f"log p({', '.join(collapsed)}{bar}), summed over what the batch does not give of {', '.join(collapsed)}"
     if not guided:
         return _marginal(x, collapsed, integrated, bar)
+    if any(p.treatment == "mean_field" for p in guided):
+        return _mean_field(x, collapsed, [p.name for p in guided], bar)
     z = ", ".join(p.name for p in guided)
     reads = {v.name: _parents(spec, v.name) for v in spec.variables if v.role in ("observed", "latent")}
     seen = [p.name for p in guided if any(p.name in reads[v.name] for v in spec.of_role("observed"))] or [z]
@@ -49,6 +51,14 @@ def _marginal(x: str, collapsed: list[str], integrated: list[str], bar: str) -> 
     total = f"Σ_{{{', '.join(collapsed)}}} " if collapsed else ""
     integral, over = ("∫ ", "".join(f" d{z}" for z in integrated)) if integrated else ("", "")
     return f"log {total}{integral}p({', '.join([x, *collapsed, *integrated])}{bar}){over}"
+
+
+def _mean_field(x: str, collapsed: list[str], factors: list[str], bar: str) -> str:
+    """`log Σ_z exp E_q(θ)[log p(x, z | θ)] - KL(q(θ) ‖ p(θ))`, θ each with a factor of its own."""
+    q = " ".join(f"q({n})" for n in factors)
+    inside = f"E_{q}[log p({', '.join([x, *collapsed])} | {', '.join(factors)}{bar.replace(' | ', ', ')})]"
+    total = f"log Σ_{{{', '.join(collapsed)}}} exp {inside}" if collapsed else inside
+    return " - ".join([total, *(f"KL(q({n}) ‖ p({n}))" for n in factors)])
 
 
 def _parents(spec: Spec, name: str) -> list[str]:

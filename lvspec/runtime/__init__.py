@@ -102,6 +102,13 @@ from lvspec.runtime.draws import (
     uniform_draw,
     uniform_noise,
 )
+from lvspec.runtime.expected import (
+    bernoulli_expected,
+    bernoulli_expected_table,
+    exponential_expected,
+    normal_expected,
+    poisson_expected,
+)
 from lvspec.runtime.forecast import forecast
 from lvspec.runtime.gaussian_factors import GaussianFactors
 from lvspec.runtime.importance import ImportanceEstimate, TablePosterior, importance, table_posterior
@@ -115,6 +122,16 @@ from lvspec.runtime.labels import (
     semi_markov_draw,
     semi_markov_log_prob,
     semi_markov_sum,
+)
+from lvspec.runtime.mean_field import (
+    BETA,
+    DIRICHLET,
+    GAMMA,
+    NORMAL,
+    Factor,
+    SharedFactors,
+    coordinate_ascent,
+    statistics_of,
 )
 from lvspec.runtime.multivariate_normal import (
     cholesky,
@@ -194,6 +211,19 @@ __all__ = [
     "NormalInverseWishart",
     "GaussianFactors",
     "Conjugate",
+    "bernoulli_expected",
+    "bernoulli_expected_table",
+    "exponential_expected",
+    "normal_expected",
+    "poisson_expected",
+    "BETA",
+    "DIRICHLET",
+    "GAMMA",
+    "NORMAL",
+    "Factor",
+    "SharedFactors",
+    "coordinate_ascent",
+    "statistics_of",
     "GaussianChain",
     "GaussianChainPosterior",
     "Bank",

@@ -152,12 +152,15 @@ class Training:
         loss = objective.loss.item()
         if not math.isfinite(loss):
             raise TrainingError(self._lost(objective))
-        objective.loss.backward()
+        if objective.loss.requires_grad:  # a model of shared factors alone has no parameters
+            objective.loss.backward()
         norm = gradient_norm(self.model)
         if not math.isfinite(norm.item()):
             raise TrainingError(self._lost(objective))
         clip_gradient(self.model, norm, self.settings.clip)
         self.optimizer.step()
+        if hasattr(self.model, "ascend"):
+            self.model.ascend(batch, (p.step + self.settings.delay) ** -self.settings.forgetting)
         epoch = p.epoch
         self._advance(len(order))
         row = {"step": p.step, "epoch": epoch, "loss": loss, "grad_norm": norm.item(), "learning_rate": rate}

@@ -45,6 +45,7 @@ class TrainSettings:
     """How a model is trained.
 
     method: gradient | em | hard_em (an epoch is one step of EM, in full batch). pseudo_count: added to EM's counts.
+    delay, forgetting: natural-gradient steps of size (step + delay) ** -forgetting, of factors that the data set shares.
     epochs, steps: whichever comes first (steps None: no limit). batch_size: examples; batch_tokens: sites, if set instead.
     optimizer: adam | adamw | sgd. schedule: constant | linear | cosine | plateau, after `warmup` steps of linear rise;
     linear and cosine fall to zero at the last step. clip: largest gradient norm, 0 for none.
@@ -55,6 +56,8 @@ class TrainSettings:
 
     method: str = "gradient"
     pseudo_count: float = 0.0
+    delay: float = 1.0
+    forgetting: float = 0.7
     epochs: int = 10
     steps: int | None = None
     batch_size: int = 32
@@ -125,7 +128,18 @@ _CHOICES = {
     "schedule": ("constant", "linear", "cosine", "plateau"),
 }
 _ABOVE_ZERO = ("epochs", "steps", "batch_size", "batch_tokens", "validate_every", "restarts", "restart_steps")
-_NOT_NEGATIVE = ("pseudo_count", "learning_rate", "weight_decay", "momentum", "warmup", "clip", "patience", "seed")
+_NOT_NEGATIVE = (
+    "pseudo_count",
+    "delay",
+    "forgetting",
+    "learning_rate",
+    "weight_decay",
+    "momentum",
+    "warmup",
+    "clip",
+    "patience",
+    "seed",
+)
 
 
 def _check(settings: TrainSettings) -> None:

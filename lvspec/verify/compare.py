@@ -26,6 +26,7 @@ from lvspec.verify.deterministic import (
 )
 from lvspec.verify.expectation import NotNumerable
 from lvspec.verify.integrals import RULES, integral_draw_check
+from lvspec.verify.mean_field import mean_field_checks
 from lvspec.verify.report import Check, Report, gradient_error
 from lvspec.verify.subject import SETTLED, Subject
 from lvspec.verify.world import TooMany, World
@@ -54,7 +55,7 @@ def verify(
 def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
     """Everything that no chance enters."""
     exact = subject.plan.objective == "log_marginal"
-    compare = exact_checks if exact else bound_checks
+    compare = mean_field_checks if subject.plan.mean_field else exact_checks if exact else bound_checks
     checks = attempt("objective", lambda: compare(subject))
     if thorough:
         weighted = weighted_batch(subject)
@@ -62,7 +63,7 @@ def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
         settled = replace(subject, step=SETTLED)  # whether log p of what is given counts as a KL must not matter
         for about, batch in hidden_variants(subject, seed):
             checks += attempt(f"objective{about}", lambda b=batch, a=about: compare(settled, b, a))
-        if subject.spec.of_role("latent") and not subject.plan.sampled:
+        if subject.spec.of_role("latent") and not subject.plan.sampled and not subject.plan.mean_field:
             checks += attempt("log_prob", lambda: [log_prob_check(subject)])
             checks += attempt("posterior", lambda: posterior_checks(subject))
         if subject.plan.sampled:
@@ -118,7 +119,8 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
             (f"posterior draws of {i.latent}", _integral_draws(subject, i, draws, seed))
             for i in subject.plan.integrations
         ]
-    if not subject.plan.sampled and any(v.type.support.finite for v in subject.spec.of_role("latent")):
+    exact = not subject.plan.sampled and not subject.plan.mean_field
+    if exact and any(v.type.support.finite for v in subject.spec.of_role("latent")):
         few = min(draws, POSTERIOR_DRAWS)
         tests.append(("z of the frequencies of posterior draws", lambda: [posterior_sample_check(subject, few, seed)]))
     checks = []

@@ -78,9 +78,11 @@ class Subject:
 
     def gradients(self, value: Tensor) -> list[Tensor | None]:
         """d value / d parameters, in the order of the module's parameters."""
-        if not value.requires_grad:
+        moving = [w for w in self.weights.values() if w.requires_grad]
+        if not value.requires_grad or not moving:
             return [None for _ in self.weights]
-        return list(torch.autograd.grad(value, list(self.weights.values()), allow_unused=True))
+        found = iter(torch.autograd.grad(value, moving, allow_unused=True))
+        return [next(found) if w.requires_grad else None for w in self.weights.values()]
 
     def flat(self, gradients: list[Tensor | None]) -> Tensor:
         """All coordinates in one row; absent gradients are zeros."""

@@ -10,6 +10,7 @@ from lvspec.plan.strategies import (
     enumeration,
     gumbel_softmax,
     linear_gaussian,
+    mean_field,
     reinforce,
     reparameterization,
 )
@@ -19,6 +20,7 @@ STRATEGIES = (
     linear_gaussian,
     enumeration,
     conjugacy,
+    mean_field,
     reparameterization,
     reinforce,
     gumbel_softmax,

@@ -1,0 +1,109 @@
+"""Mean field: q(θ) in the family of its prior, at the optimum that coordinate ascent finds; a bound, not log p(x).
+
+    log p(x) ≥ log Σ_z exp E_q(θ)[log p(x, z | θ)] - KL(q(θ) ‖ p(θ))
+
+Legal where the full conditional of the latent is in its prior's family (the table of ir/mean_field.py) and every
+other latent is summed inside, or is such a latent too. Its gradient is exact: by the envelope theorem none flows
+through the iterations. Ghahramani & Beal 2001; Blei et al. 2003; of latents of the whole data set Hoffman et al. 2013.
+"""
+
+from __future__ import annotations
+
+from lvspec.ir.expr import Dist
+from lvspec.ir.mean_field import STATISTICS, pair_reason
+from lvspec.ir.plan import Cost
+from lvspec.ir.reads import LAG
+from lvspec.plan.claims import Claim, Declined, View, over_budget
+from lvspec.plan.model import unrolled_by, without_engine
+from lvspec.plan.price import Pricer
+
+NAME = "mean_field"
+STEPS = 50  # rounds of coordinate ascent, at most
+TOLERANCE = 1e-3  # they end where natural parameters move by less on average
+
+
+def consider(view: View, latent) -> Claim | Declined:
+    reason = _reason(view, latent) or _others(view, latent)
+    if reason:
+        return Declined(reason)
+    override = view.model.overrides.get(latent.name)
+    steps = int(dict(override.options).get("steps", STEPS)) if override else STEPS
+    how = (
+        "natural-gradient steps, one a batch"
+        if latent.outside_batch
+        else f"coordinate ascent, at most {steps} rounds a batch"
+    )
+    why = (
+        f"its full conditional is {latent.general.body.family} like its prior: q by {how}; a bound, not the likelihood"
+    )
+    return Claim("mean_field", False, why, _price(view, latent, 1 if latent.outside_batch else steps))
+
+
+def _reason(view: View, latent) -> str | None:
+    """Why this latent alone cannot have a factor at its optimum, or None."""
+    model, name, body = view.model, latent.name, latent.general.body
+    override = model.overrides.get(name)
+    if override is not None and override.strategy != NAME:
+        return f"`infer` asks for {override.strategy}"
+    reason = without_engine(model, latent)
+    if reason:
+        return reason
+    if not isinstance(body, Dist) or body.family not in STATISTICS:
+        family = body.family if isinstance(body, Dist) else "a choice"
+        return f"{family} is no prior in the table of conditionally conjugate pairs"
+    if model.guide_of(name) is not None or any(r.name == name for rs in model.guide_reads.values() for r in rs):
+        return f"a guide factor speaks of {name}"
+    if latent.initial:
+        return f"{name} has clauses of its own for first sites"
+    for read in model.reads(name):
+        if model.spec.variable(read.name).role in ("latent", "observed"):
+            return f"its prior reads {read.name}"
+    if any(p in unrolled_by(model, set(view.collapsible)) for p in latent.plates):
+        return f"{name} lives on a plate whose sites are written out"
+    for reader, read in model.readers_of(name):
+        if reader.role == "latent" and reader.name not in view.collapsible:
+            return f"{reader.name}, which reads it, is not summed out"
+        if any(way == LAG for _, way, _ in read.ways):
+            return f"{reader.name} reads an earlier site of {name}"
+        for clause in reader.clauses:
+            reason = _clause_reason(model, reader, clause, name, body.family)
+            if reason:
+                return reason
+    return None
+
+
+def _clause_reason(model, reader, clause, name: str, prior: str) -> str | None:
+    reads = any(r.name == name for r in _reads(model, clause))
+    if not reads:
+        return None
+    if clause.bindings or not isinstance(clause.body, Dist):
+        return f"{reader.name} reads {name} through `where`"
+    return pair_reason(clause.body, reader.name, name, prior)
+
+
+def _reads(model, clause):
+    from lvspec.ir.reads import Reader
+
+    return Reader(model.spec, model.spec.guide).of_clause(clause)
+
+
+def _others(view: View, latent) -> str | None:
+    """Beside factors at their optimum, every other latent has to be summed."""
+    for other in view.model.spec.of_role("latent"):
+        if other.name == latent.name:
+            continue
+        component = view.collapsible.get(other.name)
+        if component is not None and not over_budget(view.model, component.cost):
+            continue
+        if _reason(view, other) is not None:
+            return f"{other.name} is neither summed out nor conditionally conjugate"
+    return None
+
+
+def _price(view: View, latent, steps: int) -> Cost:
+    """Every factor that reads the latent, once a round; memory is that of one round."""
+    pricer = Pricer(view.model, set(view.collapsible))
+    for variable in view.model.random():
+        if variable.name == latent.name or any(r.name == latent.name for r in view.model.reads(variable.name)):
+            pricer.factor(variable)
+    return Cost(pricer.flops * steps, pricer.bytes)

@@ -1,0 +1,381 @@
+"""Mean field: the bound and its optimum against textbook formulas in NumPy, which share no code with the module."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import digamma, gammaln
+
+from lvspec.driver import compile_spec, plan_spec
+from lvspec.errors import SpecError
+from lvspec.load import load_module
+from lvspec.shipped import shipped
+from lvspec.verify import pins, shrink, verify
+
+LDA = str(shipped("specs") / "lda.yaml")
+MIXTURE = str(shipped("specs") / "bayesian_mixture.yaml")
+CONVERGED = "mean_field(steps=20000, tolerance=1e-13)"
+
+ONLINE_LDA = """
+lvspec: 1
+name: online_lda
+sizes: {K: 3, V: vocabulary(x)}
+plates:
+  t: bag
+  k: K
+params:
+  alpha: {shape: [K], init: zeros, frozen: true}
+  eta: {shape: [V], init: zeros, frozen: true}
+latent:
+  global beta[k]: Dirichlet(softplus(eta))
+  theta: Dirichlet(softplus(alpha))
+  z[t]: Categorical(probs=theta)
+observed:
+  x[t]: Categorical(probs=beta[z[t]])
+"""
+BAYESIAN_HMM = """
+lvspec: 1
+name: bayesian_hmm
+sizes: {K: 3, D: features(x)}
+plates:
+  t: sequence
+  k: K
+params:
+  prior: [K]
+latent:
+  global first: Dirichlet(softplus(prior))
+  global next[k]: Dirichlet(softplus(prior))
+  global mu[k]: Normal(0, 2)[D]
+  z[0]: Categorical(probs=first)
+  z[t]: Categorical(probs=next[z[t-1]])
+observed:
+  x[t]: Normal(mu[z[t]], 0.7)
+"""
+# one latent, all of whose children are conjugate to it: q is the posterior and the bound is log p(x) itself
+TIGHT = """
+lvspec: 1
+name: tight
+plates:
+  t: bag
+latent:
+  theta: %s
+observed:
+  x[t]: %s
+infer:
+  theta: mean_field
+"""
+
+
+def made(text, seed=0, overrides=None, **sizes):
+    compiled = compile_spec(text, overrides=overrides or {})
+    torch.manual_seed(seed)
+    return compiled.Model(**sizes).double()
+
+
+def softplus(x):
+    return np.log1p(np.exp(x.detach().numpy()))
+
+
+def documents(seed, V=5, rows=5, length=4):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.tensor([length, 1, length - 1, 0, 2])[:rows]
+    return {"x": torch.randint(V, (rows, length), generator=generator), "t": lengths}
+
+
+# ---------------------------------------------------------------- lda
+def exact_lda(alpha, beta, words):
+    """log Σ_z p(x | z) ∫ p(theta) Π theta_z: every assignment of topics, the integral in closed form."""
+    K, terms = len(alpha), []
+    for z in product(range(K), repeat=len(words)):
+        counts = np.bincount(np.array(z, dtype=int), minlength=K)
+        polya = gammaln(alpha.sum()) - gammaln(alpha.sum() + len(words))
+        polya += (gammaln(alpha + counts) - gammaln(alpha)).sum()
+        terms.append(polya + sum(math.log(beta[k, v]) for k, v in zip(z, words, strict=True)))
+    return np.logaddexp.reduce(terms)
+
+
+def variational_lda(alpha, beta, words, rounds=5000):
+    """Blei, Ng & Jordan 2003, figure 6 and equation 15: (gamma, the bound)."""
+    K = len(alpha)
+    gamma = alpha + len(words) / K
+    for _ in range(rounds):
+        phi = np.array([beta[:, v] * np.exp(digamma(gamma)) for v in words]).reshape(-1, K)
+        phi /= phi.sum(1, keepdims=True)
+        gamma = alpha + phi.sum(0)
+    log_theta = digamma(gamma) - digamma(gamma.sum())
+    bound = gammaln(alpha.sum()) - gammaln(alpha).sum() + ((alpha - 1) * log_theta).sum()
+    bound += (phi * log_theta).sum() - (phi * np.log(phi)).sum()
+    bound += sum((phi[i] * np.log(beta[:, v])).sum() for i, v in enumerate(words))
+    return gamma, bound - (gammaln(gamma.sum()) - gammaln(gamma).sum() + ((gamma - 1) * log_theta).sum())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_lda_is_the_textbooks_and_below_the_likelihood(seed):
+    model = made(LDA, seed, {"theta": CONVERGED}, K=3, V=5)
+    with torch.no_grad():
+        model.alpha.normal_()
+        model.topics.mul_(2)
+    batch = model.prepare(documents(seed))
+    alpha, beta = softplus(model.alpha), model.topics.detach().softmax(-1).numpy()
+    gamma = model.optimum(batch)["theta"].parameters[0].numpy()
+    elbo = model(batch).elbo.detach().numpy()
+    for row, n in enumerate(batch["t"].tolist()):
+        words = batch["x"][row, :n].tolist()
+        expected_gamma, expected = variational_lda(alpha, beta, words)
+        np.testing.assert_allclose(gamma[row], expected_gamma, atol=1e-8)
+        assert abs(elbo[row] - expected) < 1e-9 * max(1, abs(expected))
+        assert elbo[row] <= exact_lda(alpha, beta, words) + 1e-9
+
+
+def test_importance_weights_of_lda_average_to_the_likelihood():
+    """The mean weight within 5 standard errors of p(x): a false alarm of 1e-6 a document. (With small concentrations q is
+    narrower than the posterior and weights have no variance.)"""
+    model = made(LDA, 1, K=3, V=5)
+    torch.nn.init.constant_(model.alpha, 2.0)
+    batch = model.prepare(documents(1))
+    alpha, beta = softplus(model.alpha), model.topics.detach().softmax(-1).numpy()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        log_weight, _ = model.log_weights(batch, 20_000)
+    for row, n in enumerate(batch["t"].tolist()):
+        weight = (log_weight[:, row] - exact_lda(alpha, beta, batch["x"][row, :n].tolist())).exp()
+        error = (weight.std() / len(weight) ** 0.5).clamp_min(1e-9)
+        assert abs(weight.mean() - 1) < 5 * error
+
+
+def test_no_gradient_flows_through_the_iterations():
+    """The envelope theorem: at the optimum the slope of the bound is the partial one, found here by differences."""
+    model = made(LDA, 2, {"theta": CONVERGED}, K=3, V=5)
+    batch = model.prepare(documents(2))
+    model(batch).loss.backward()
+    for parameter, entry in ((model.topics, (1, 2)), (model.alpha, (0,))):
+        found, h = parameter.grad[entry].item(), 1e-5
+        ends = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                parameter[entry] += sign * h
+                ends.append(model(batch).loss.item())
+                parameter[entry] -= sign * h
+        assert abs((ends[0] - ends[1]) / (2 * h) - found) < 1e-7
+
+
+# ---------------------------------------------------------------- mixture
+def mixture_step(x, alpha, q, prior=(0.0, 10.0, 2.0, 2.0)):
+    """One round of coordinate ascent (Bishop 2006, section 10.2, with independent means and precisions): weights, means,
+    precisions, each after responsibilities of its own."""
+    m0, s0, a0, b0 = prior
+
+    def responsibilities():
+        conc, m, s, a, b = q
+        score = digamma(conc) - digamma(conc.sum())
+        tau, log_tau = a / b, digamma(a) - np.log(b)
+        square = (x[:, None] - m) ** 2 + s**2
+        score = score + 0.5 * (log_tau - math.log(2 * math.pi) - tau * square).sum(-1)
+        return np.exp(score - np.logaddexp.reduce(score, axis=1, keepdims=True)), np.logaddexp.reduce(score, axis=1)
+
+    r, _ = responsibilities()
+    q = (alpha + r.sum(0), *q[1:])
+    r, _ = responsibilities()
+    tau = q[3] / q[4]
+    precision = 1 / s0**2 + tau * r.sum(0)[:, None]
+    m = (m0 / s0**2 + tau * np.einsum("nk,nd->kd", r, x)) / precision
+    q = (q[0], m, precision**-0.5, *q[3:])
+    r, _ = responsibilities()
+    square = (x[:, None] - q[1]) ** 2 + q[2] ** 2
+    q = (*q[:3], a0 + 0.5 * r.sum(0)[:, None] + 0 * q[4], b0 + 0.5 * np.einsum("nk,nkd->kd", r, square))
+    _, local = responsibilities()
+    return q, local.sum() - mixture_kl(q, alpha, prior)
+
+
+def mixture_kl(q, alpha, prior):
+    conc, m, s, a, b = q
+    m0, s0, a0, b0 = prior
+    log_w = digamma(conc) - digamma(conc.sum())
+    weights = gammaln(conc.sum()) - gammaln(conc).sum() - gammaln(alpha.sum()) + gammaln(alpha).sum()
+    weights += ((conc - alpha) * log_w).sum()
+    means = (np.log(s0 / s) + (s**2 + (m - m0) ** 2) / (2 * s0**2) - 0.5).sum()
+    taus = a0 * np.log(b / b0) - gammaln(a) + gammaln(a0) + (a - a0) * digamma(a) - (b - b0) * a / b
+    return weights + means + taus.sum()
+
+
+def mixture(seed, rows=30, D=2, K=4):
+    model = made(MIXTURE, seed, D=D, K=K, dataset_size=rows)
+    random = np.random.default_rng(seed)
+    x = random.normal(0, 3, (3, D))[random.integers(3, size=rows)] + random.normal(0, 0.6, (rows, D))
+    return model, x
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_full_batch_coordinate_ascent_never_lowers_the_bound(seed):
+    """And every round is the textbook's, its bound included."""
+    model, x = mixture(seed)
+    batch, alpha = model.prepare({"x": torch.tensor(x)}), softplus(model.sparsity)
+    factors = model.shared.factors()
+    q = tuple(p.numpy().copy() for n in ("weights", "mu", "tau") for p in factors[n].parameters)
+    before = -math.inf
+    for step in range(25):
+        model.ascend(batch)
+        found = model(batch).elbo.sum().item()
+        assert found >= before - 1e-9 * max(1, abs(found))
+        before = found
+        if step < 5:
+            q, expected = mixture_step(x, alpha, q)
+            assert abs(found - expected) < 1e-8 * max(1, abs(expected))
+            shared = model.shared.factors()
+            mine = [p.numpy() for n in ("weights", "mu", "tau") for p in shared[n].parameters]
+            for a, b in zip(mine, q, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12)
+
+
+def test_stochastic_steps_approach_the_full_batchs_bound():
+    """Robbins-Monro steps on tenths of the data end within one per cent of coordinate ascent from the same start."""
+    model, x = mixture(3, rows=200)
+    other, _ = mixture(3, rows=200)
+    whole = model.prepare({"x": torch.tensor(x)})
+    for _ in range(200):
+        model.ascend(whole)
+    random = np.random.default_rng(0)
+    for step in range(800):
+        other.ascend({"x": torch.tensor(x[random.permutation(200)[:20]])}, (step + 1) ** -0.7)
+    best, found = model(whole).elbo.mean().item(), other(whole).elbo.mean().item()
+    assert abs(found - best) < 0.01 * abs(best)
+
+
+# ---------------------------------------------------------------- others
+@pytest.mark.parametrize("text", [ONLINE_LDA, BAYESIAN_HMM])
+@pytest.mark.parametrize("seed", range(3))
+def test_shared_factors_of_topics_and_chains_never_lower_the_bound(text, seed):
+    overrides = {"theta": CONVERGED} if text is ONLINE_LDA else {}
+    sizes = {"V": 5, "dataset_size": 5} if text is ONLINE_LDA else {"D": 2, "dataset_size": 5}
+    model = made(text, seed, overrides, **sizes)
+    batch = documents(seed)
+    if text is BAYESIAN_HMM:
+        generator = torch.Generator().manual_seed(seed)
+        batch["x"] = torch.randn(5, 4, 2, dtype=torch.float64, generator=generator)
+    batch = model.prepare(batch)
+    found = []
+    for _ in range(15):
+        model.ascend(batch)
+        found.append(model(batch).elbo.sum().item())
+    assert all(b >= a - 1e-9 * max(1, abs(a)) for a, b in zip(found, found[1:], strict=False))
+    assert found[-1] > found[0] + 1e-6
+
+
+def log_beta(a, b):
+    return gammaln(a) + gammaln(b) - gammaln(a + b)
+
+
+CONJUGATE = {
+    "bernoulli": (
+        ("Beta(2, 3)", "Bernoulli(probs=theta)"),
+        lambda x: log_beta(2 + x.sum(), 3 + (1 - x).sum()) - log_beta(2, 3),
+    ),
+    "poisson": (
+        ("Gamma(2, 1.5)", "Poisson(theta)"),
+        lambda x: (
+            2 * math.log(1.5)
+            - gammaln(2)
+            + gammaln(2 + x.sum())
+            - (2 + x.sum()) * math.log(1.5 + len(x))
+            - gammaln(x + 1).sum()
+        ),
+    ),
+    "exponential": (
+        ("Gamma(2, 1.5)", "Exponential(theta)"),
+        lambda x: 2 * math.log(1.5) - gammaln(2) + gammaln(2 + len(x)) - (2 + len(x)) * math.log(1.5 + x.sum()),
+    ),
+    "normal": (
+        ("Normal(0.5, 2)", "Normal(theta, 0.7)"),
+        lambda x: _gaussian(x - 0.5, 0.49 * np.eye(len(x)) + 4.0),
+    ),
+    "precision": (
+        ("Gamma(2, 1.5)", "Normal(0.5, theta ** -0.5)"),
+        lambda x: (
+            2 * math.log(1.5)
+            - gammaln(2)
+            + gammaln(2 + len(x) / 2)
+            - (2 + len(x) / 2) * math.log(1.5 + ((x - 0.5) ** 2).sum() / 2)
+            - len(x) / 2 * math.log(2 * math.pi)
+        ),
+    ),
+}
+
+
+def _gaussian(x, covariance):
+    if not len(x):
+        return 0.0
+    return -0.5 * (x @ np.linalg.solve(covariance, x) + np.linalg.slogdet(2 * math.pi * covariance)[1])
+
+
+@pytest.mark.parametrize("name", CONJUGATE)
+def test_the_bound_of_one_conjugate_latent_is_the_likelihood(name):
+    families, exact = CONJUGATE[name]
+    model = made(TIGHT % families)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 4, generator=generator, dtype=torch.float64)
+    x = {"bernoulli": (x > 0).double(), "poisson": x.abs().round(), "exponential": x.abs()}.get(name, x)
+    lengths = torch.tensor([4, 2, 0])
+    values = x.long() if name in ("bernoulli", "poisson") else x
+    found = model({"x": values, "t": lengths}).elbo.detach()
+    for row, n in enumerate(lengths.tolist()):
+        expected = float(exact(x[row, :n].numpy()))
+        assert abs(found[row] - expected) < 1e-9 * max(1, abs(expected))
+
+
+@pytest.mark.parametrize("text", [LDA, MIXTURE, ONLINE_LDA, BAYESIAN_HMM, *(TIGHT % f for f, _ in CONJUGATE.values())])
+def test_the_verifier_agrees(text):
+    plan = plan_spec(text)
+    compiled = compile_spec(text, sizes=shrink(plan.spec), overrides=pins(plan))
+    report = verify(compiled.spec, compiled.plan, compiled.Model, seed=1, draws=0)
+    assert report.passed, [c for c in report.checks if not c.passed]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["torch.digamma(concentration)", "torch.digamma(concentration + 0.01) - torch.digamma("]
+)
+def test_a_planted_error_is_found_by_the_verifier(wrong):
+    """Expected logarithms without their normaliser, or slightly off."""
+    plan = plan_spec(LDA)
+    compiled = compile_spec(LDA, sizes=shrink(plan.spec), overrides=pins(plan), standalone=True)
+    right = "torch.digamma(concentration) - torch.digamma(concentration.sum(-1, keepdim=True))"
+    assert right in compiled.source
+    source = compiled.source.replace(
+        right, wrong if not wrong.endswith("(") else wrong + "concentration.sum(-1, keepdim=True))"
+    )
+    report = verify(compiled.spec, compiled.plan, load_module(source, compiled.spec).Model, seed=1, draws=0)
+    assert not report.passed
+
+
+def test_one_file_gives_the_same_bound():
+    a, b = compile_spec(LDA), compile_spec(LDA, standalone=True)
+    found = []
+    for compiled in (a, b):
+        torch.manual_seed(0)
+        found.append(compiled.Model(V=5)(documents(0)).elbo)
+    assert "lvspec.runtime" not in b.source.split('"""', 2)[2]
+    assert torch.equal(*found)
+
+
+DECLINED = {
+    ("Normal(0, 1)", "Normal(tanh(theta), 1)"): "is not theta as it is",
+    ("Gamma(1, 1)", "Normal(0, theta)"): "is not theta as it is",
+    ("Normal(0, 1)", "Poisson(exp(theta))"): "is not theta as it is",
+    ("Gamma(1, 1)", "Normal(theta, 1)"): "Gamma is not conjugate to `loc` of Normal",
+    ("Laplace(0, 1)", "Normal(theta, 1)"): "Laplace is no prior",
+    ("Normal(0, 1)", "Normal(theta, exp(theta))"): "x reads theta in 2 places",
+}
+
+
+@pytest.mark.parametrize("families", DECLINED)
+def test_without_a_conjugate_pair_it_is_refused_with_the_reason(families):
+    with pytest.raises(SpecError) as caught:
+        plan_spec(TIGHT % families)
+    assert DECLINED[families] in str(caught.value.diagnostics[0].message)
+
+
+def test_the_planner_takes_it_before_it_samples():
+    plan = plan_spec(LDA)
+    assert plan.latent("theta").strategy == "mean_field" and plan.objective == "elbo"
+    assert dict(plan.latent("theta").declined)["reparameterization"].startswith("legal")
