@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lvspec.runtime.conjugate import Parameters
 from lvspec.runtime.distributions import beta_entropy, dirichlet_entropy, gamma_entropy, normal_entropy
-
-Parameters = tuple[Tensor, ...]
 
 
 class DirichletFamily:

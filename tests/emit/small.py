@@ -32,7 +32,9 @@ def compiled(name: str, **changed: int):
 
 def model_of(name: str, seed: int = 0, **changed: int):
     """The emitted module with random parameters, in evaluation mode."""
-    model = compiled(name, **changed).Model(**(sizes_of(name) | changed)).eval()
+    found = compiled(name, **changed)
+    shared = {"dataset_size": ROWS} if any(v.outside_batch for v in found.spec.of_role("latent")) else {}
+    model = found.Model(**(sizes_of(name) | changed), **shared).eval()
     randomize(model, torch.Generator().manual_seed(seed))
     return model
 
@@ -87,5 +89,7 @@ def per_example(objective) -> torch.Tensor:
 def gradients(model, loss) -> dict[str, torch.Tensor]:
     """d loss / d parameter by name; parameters that the loss does not reach are left out."""
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    if not trained:
+        return {}
     found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
     return {n: g for n, g in zip(trained, found, strict=True) if g is not None}

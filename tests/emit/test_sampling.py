@@ -23,7 +23,8 @@ def test_draws_are_a_batch_that_the_model_can_score(name):
     drawn = model.sample(5, given=given, lengths=lengths)
     latent = {v.name for v in spec.of_role("latent")}
     assert drawn.keys() == {*latent, *(v.name for v in spec.of_role("observed")), *lengths}
-    assert all(len(v) == 5 for v in drawn.values())
+    shared = {v.name for v in spec.of_role("latent") if v.outside_batch}
+    assert all(len(v) == 5 for n, v in drawn.items() if n not in shared)
     observed = {k: v for k, v in drawn.items() if k not in latent}
     assert model(given | observed).loss.isfinite()
 
