@@ -32,11 +32,14 @@ def compiled(name: str, **changed: int):
 
 def model_of(name: str, seed: int = 0, **changed: int):
     """The emitted module with random parameters, in evaluation mode."""
-    found = compiled(name, **changed)
-    shared = {"dataset_size": ROWS} if any(v.outside_batch for v in found.spec.of_role("latent")) else {}
-    model = found.Model(**(sizes_of(name) | changed), **shared).eval()
+    model = compiled(name, **changed).Model(**(sizes_of(name) | changed), **shared_by(name)).eval()
     randomize(model, torch.Generator().manual_seed(seed))
     return model
+
+
+def shared_by(name: str) -> dict[str, int]:
+    """How many examples share what is global, where something is."""
+    return {"dataset_size": ROWS} if any(v.outside_batch for v in compiled(name).spec.of_role("latent")) else {}
 
 
 def sequences(name: str) -> bool:

@@ -8,7 +8,7 @@ import types
 
 import pytest
 import torch
-from small import NAMES, batch_of, compiled, draws_of, given_in, gradients, model_of, per_example, sizes_of
+from small import NAMES, batch_of, compiled, draws_of, given_in, gradients, model_of, per_example, shared_by, sizes_of
 
 import lvspec.runtime
 from lvspec.emit import standalone
@@ -32,7 +32,8 @@ for file, data in zip(sys.argv[1::2], sys.argv[2::2]):
     model = module.Model(**given["sizes"]).eval()
     model.load_state_dict(given["state"])
     objective = model(given["batch"], draws=given["draws"])
-    objective.loss.backward()
+    if objective.loss.requires_grad:
+        objective.loss.backward()
     values = objective.log_prob if objective.log_prob is not None else objective.elbo
     grads = {n: p.grad for n, p in model.named_parameters()}
     answered = model.posterior(given["batch"]) if hasattr(model, "posterior") else {}
@@ -56,7 +57,7 @@ def answers(tmp_path_factory):
         file.write_text(alone(name))
         batch = batch_of(name)
         given = {
-            "sizes": sizes_of(name),
+            "sizes": sizes_of(name) | shared_by(name),
             "batch": batch,
             "draws": draws_of(name, batch),
             "given": given_in(name, batch, 3),
