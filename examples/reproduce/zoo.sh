@@ -30,6 +30,7 @@ treebank() {
 
 case $model in
     hmm | deep_hmm) treebank && evaluate --gold upos ;;
+    linear_chain_crf | bilstm_tagger) treebank && evaluate ;;
     factorial_hmm)
         train --data "$DATA/js_fakes/train.jsonl.gz" --valid "$DATA/js_fakes/dev.jsonl.gz" --split-dev && evaluate
         ;;

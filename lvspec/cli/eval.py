@@ -17,8 +17,11 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--samples", type=int, default=100, help="for importance-sampled log p(x) (default 100; 0: none)"
     )
-    parser.add_argument("--gold", metavar="COLUMN", help="compare a discrete latent with these labels (upos, a column)")
-    parser.add_argument("--latent", help="which one to compare (default: the first discrete one)")
+    parser.add_argument(
+        "--gold", metavar="COLUMN", help="compare a latent with these labels (upos, a column) or trees (tree, head)"
+    )
+    parser.add_argument("--latent", help="which one to compare (default: the first one that it fits)")
+    parser.add_argument("--no-punctuation", action="store_true", help="trees: words that are punctuation do not count")
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
 
 
@@ -95,21 +98,57 @@ def _shares(found, how: str, sequences: bool) -> list[dict[str, object]]:
 
 
 def _gold(args: argparse.Namespace, trained, part) -> list[dict[str, object]]:
-    from dataclasses import asdict
-
-    from lvspec.cli.opened import discrete_latent
+    """Labels against the mode of a discrete latent; trees against the best ones of a hidden structure."""
+    from lvspec.cli.opened import compared
     from lvspec.train.accuracy import labelled
-    from lvspec.train.gold import compare
     from lvspec.train.posteriors import posteriors
 
-    latent = discrete_latent(trained, args.latent)
+    latent = compared(trained, args.latent, args.gold)
     hidden = part.dataset.hiding(labelled(trained.layout))
-    inferred = posteriors(trained.model, hidden, (latent,), trained.config.train, trained.device)
+    inferred = posteriors(trained.model, hidden, (latent,), trained.config.train, trained.device, marginals=False)
+    if latent.structure == "spans":
+        return _constituents(args, inferred, latent, part)
+    if latent.structure == "heads":
+        return _dependencies(args, inferred, latent, part)
+    return _clusters(args, inferred, latent, part, trained)
+
+
+def _clusters(args: argparse.Namespace, inferred, latent, part, trained) -> list[dict[str, object]]:
+    from dataclasses import asdict
+
+    from lvspec.train.gold import compare
+
     limits = [s.max_length for s in trained.config.data.values() if s.max_length is not None]
     found = asdict(compare(inferred, latent, part.dataset, part.gold(args.gold), min(limits, default=None)))
     counts = {k: found.pop(k) for k in ("clusters", "labels", "items")}
     how = f"mode of {latent.name} against {args.gold} ({counts['clusters']} clusters, {counts['labels']} labels, {counts['items']} items)"
     return [{"quantity": k, "unit": "", "value": v, "how": how} for k, v in found.items()]
+
+
+def _constituents(args: argparse.Namespace, inferred, latent, part) -> list[dict[str, object]]:
+    from lvspec.train.parses import compare_spans
+
+    scores = compare_spans(inferred, latent.name, part.dataset, part.gold(args.gold), not args.no_punctuation)
+    rows = []
+    for name, f1 in scores.items():
+        how = f"mode of {latent.name} against {args.gold} ({f1.sentences} sentences)" if name == "found" else name
+        rows.append({"quantity": "sentence F1", "unit": "unlabelled", "value": f1.sentence, "how": how})
+        rows.append({"quantity": "corpus F1", "unit": "unlabelled", "value": f1.corpus, "how": how})
+    return rows
+
+
+def _dependencies(args: argparse.Namespace, inferred, latent, part) -> list[dict[str, object]]:
+    from lvspec.train.parses import compare_heads
+
+    tags = part.gold("upos") if args.no_punctuation else None
+    scores = compare_heads(inferred, latent.name, part.dataset, part.gold(args.gold), tags)
+    rows = []
+    for name, found in scores.items():
+        how = f"mode of {latent.name} against {args.gold} ({found.words} words)" if name == "found" else name
+        for quantity, right in (("directed", found.directed), ("undirected", found.undirected)):
+            share = right / found.words if found.words else 0.0
+            rows.append({"quantity": quantity, "unit": "of words", "value": share, "how": how})
+    return rows
 
 
 def _table(about: dict, rows: list[dict]) -> list[str]:

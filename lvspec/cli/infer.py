@@ -64,7 +64,10 @@ def _lines(args: argparse.Namespace, trained, part, latents):
             if field.required and hasattr(encoder, "symbols") and field.name in example.values:
                 entry[field.name] = encoder.show(example.values[field.name])
         for latent in latents:
-            entry[latent.name] = _plain(one, latent.name, trained.encoders.get(latent.name), args.marginals)
+            if latent.structure == "spans":
+                entry |= _brackets(one, latent, entry.get(latent.of), args.marginals)
+            else:
+                entry[latent.name] = _plain(one, latent.name, trained.encoders.get(latent.name), args.marginals)
         for field in fields:
             if field.name in entry and not field.required:
                 entry[field.name] |= _label(part.dataset, one.row, field, trained.encoders[field.name])
@@ -83,6 +86,19 @@ def _plain(one, name: str, encoder, marginals: bool) -> dict[str, object]:
         found["marginals"] = rounded(one.marginals[name].tolist())
     kinds = {"mean": one.mean, "deviation": one.deviation}
     return found | {k: rounded(values[name].tolist()) for k, values in kinds.items() if name in values}
+
+
+def _brackets(one, latent, words: list[str] | None, marginals: bool) -> dict[str, object]:
+    """The best tree as text, its spans (first word, the one after the last) and the probability of each."""
+    from lvspec.train.brackets import shown
+    from lvspec.train.parses import spans_of
+
+    if latent.name not in one.mode:
+        return {}
+    spans, table = spans_of(one.mode[latent.name]), one.marginals[latent.name]
+    found: dict[str, object] = {"mode": shown(words or [str(i) for i in range(len(table))], spans), "spans": spans}
+    found["probability"] = rounded([float(table[i, j - 1]) for i, j in spans])
+    return {latent.name: found | ({"marginals": rounded(table.tolist())} if marginals else {})}
 
 
 def _label(dataset, row: int, field, encoder) -> dict[str, object]:

@@ -79,5 +79,14 @@ def discrete_latent(trained: TrainedRun, name: str | None) -> Latent:
     return found
 
 
+def compared(trained: TrainedRun, name: str | None, column: str) -> Latent:
+    """What the gold labels of a column say something of: a hidden structure where they are trees or heads, else the
+    first discrete latent, or whatever there is by that name."""
+    latents = latents_of(trained.compiled.spec, sizes_of(trained))
+    found = [z for z in latents if name in (None, z.name) and (z.structure or z.states is not None)]
+    fits = {"tree": "spans", "head": "heads"}.get(column)
+    return next((z for z in found if z.structure == fits), found[0]) if found else discrete_latent(trained, name)
+
+
 def sizes_of(trained: TrainedRun) -> dict[str, int]:
     return {**trained.compiled.spec.nominal(), **trained.config.sizes}

@@ -33,6 +33,16 @@ def pcfg(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) -> Str
     return Structured(program, potentials, lengths.shape[0], fast)
 
 
+def bracketings(derivations: Structured) -> Structured:
+    """The same derivations by their spans of two words and more, of whatever symbol: potentials spans (1, T, T), 0."""
+
+    def program(semiring, potentials: Parts) -> Tensor:
+        return derivations.program(semiring, {**derivations.potentials, **potentials})
+
+    T = derivations.potentials["terminals"].shape[-2]
+    return Structured(program, {"spans": derivations.potentials["terminals"].new_zeros(1, T, T)}, derivations.rows)
+
+
 def pcfg_log_partition(potentials: Parts, lengths: Tensor) -> Tensor:
     """log Z (B), by matrix products in scaled probability space and the outside algorithm as the gradient."""
 
@@ -43,7 +53,8 @@ def pcfg_log_partition(potentials: Parts, lengths: Tensor) -> Tensor:
 
 
 def inside_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
-    """The sum over all derivations: (..., B)."""
+    """The sum over all derivations: (..., B). Where there are potentials of spans (B or 1, T, T), as in
+    runtime/spans.py, those of two words and more count."""
     root, rules, terminals = (potentials[name] for name in ("root", "rules", "terminals"))
     N, T, B = root.shape[-1], terminals.shape[-2], lengths.shape[0]
     words = terminals.masked_fill(~within(lengths, T).unsqueeze(-1), 0.0)
@@ -60,6 +71,8 @@ def inside_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
         left, right = starting[..., :n, :, :].unsqueeze(-1), ending[..., 1:, :, :].unsqueeze(-2)
         pairs = semiring.sum(semiring.times(left, right), -3)  # (B, n, S, S)
         found = semiring.sum(semiring.times(productions, pairs.unsqueeze(-3)), (-2, -1))
+        if "spans" in potentials:
+            found = semiring.times(found, semiring.lift(potentials["spans"].diagonal(w - 1, -2, -1).unsqueeze(-1)))
         cells = pad(found, (0, terminals.shape[-1]), value=-torch.inf)
         starting, ending = by_start(starting, cells), by_end(ending, cells)
         whole.append(found[..., 0, :])

@@ -9,26 +9,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lvspec.ir.spec import Spec
+from lvspec.ir.expr import Dist
+from lvspec.ir.spec import Spec, Variable
 from lvspec.train.batches import collate, sorted_order
 from lvspec.train.dataset import Dataset
 from lvspec.train.score import EVALUATION_SEED, prepared
 from lvspec.train.settings import TrainSettings
+from lvspec.train.structures import ANSWERS, READ_AS
 
 
 @dataclass(frozen=True)
 class Latent:
-    """What is asked of one latent. states: how many values, None for continuous ones. ragged: (axis within an example, plate)."""
+    """What is asked of one latent. states: how many values, None for continuous ones. ragged: (axis within an example, plate).
+    structure: what a hidden structure is read as (train/structures.py); of: the sequence that it is of."""
 
     name: str
     states: int | None
     ragged: tuple[tuple[int, str], ...]
+    structure: str | None = None
+    of: str | None = None
 
 
 @dataclass(frozen=True)
 class Inferred:
-    """One example's posterior. row: its place in the data set. mode, marginals (discrete); mean, deviation (continuous),
-    by latent, cut to the example's lengths."""
+    """One example's posterior. row: its place in the data set. mode, marginals (discrete, structures); mean, deviation
+    (continuous), by latent, cut to the example's lengths."""
 
     row: int
     mode: dict[str, np.ndarray]
@@ -42,9 +47,9 @@ class Inferred:
 
 
 def latents_of(spec: Spec, sizes: Mapping[str, int]) -> tuple[Latent, ...]:
-    """The latents inside the batch plate, in the spec's order."""
+    """The latents inside the batch plate, in the spec's order, and the hidden structures of sequences."""
     ragged = {p.name for p in spec.plates if p.ragged}
-    return tuple(
+    values = tuple(
         Latent(
             v.name,
             v.type.support.cardinality.evaluate(dict(sizes)) if v.type.support.finite else None,
@@ -53,29 +58,51 @@ def latents_of(spec: Spec, sizes: Mapping[str, int]) -> tuple[Latent, ...]:
         for v in spec.variables
         if v.role == "latent" and not v.outside_batch
     )
+    return (*values, *(s for v in spec.variables if (s := _structure(v)) is not None))
+
+
+def _structure(variable: Variable) -> Latent | None:
+    """The hidden part of an observed sequence, `with tree`."""
+    body = variable.clauses[-1].body if variable.clauses else None
+    if not isinstance(body, Dist) or not body.parts or variable.plates != (body.over,):
+        return None
+    read_as = READ_AS.get(body.family)
+    axes = {"spans": (0, 1), "heads": (0,)}.get(read_as, ())
+    return read_as and Latent(body.parts[0], None, tuple((i, body.over) for i in axes), read_as, variable.name)
 
 
 def posteriors(
-    model: nn.Module, dataset: Dataset, latents: tuple[Latent, ...], settings: TrainSettings, device: torch.device
+    model: nn.Module,
+    dataset: Dataset,
+    latents: tuple[Latent, ...],
+    settings: TrainSettings,
+    device: torch.device,
+    marginals: bool = True,
 ) -> Iterator[Inferred]:
-    """Examples in batches of alike length; `row` says which one each is."""
+    """Examples in batches of alike length; `row` says which one each is. marginals: whether they are wanted."""
     torch.manual_seed(EVALUATION_SEED)
     for rows in sorted_order(dataset, settings):
         batch = prepared(model, collate(dataset, rows), device)
         with torch.no_grad():
             found = model.posterior(batch)
-            answers = {latent.name: _answers(found[latent.name], latent) for latent in latents if latent.name in found}
+            asked = [latent for latent in latents if latent.name in found]
+            answers = {latent.name: _answers(found[latent.name], latent, marginals) for latent in asked}
         for place, row in enumerate(rows):
             yield _one(int(row), place, answers, latents, dataset)
 
 
-def _answers(posterior: object, latent: Latent) -> dict[str, Tensor]:
+def _answers(posterior: object, latent: Latent, marginals: bool) -> dict[str, Tensor]:
     """The tensors (B, sites, ...) that a latent's posterior has."""
+    if latent.structure:
+        return ANSWERS[latent.structure](posterior, marginals)
     if latent.states is None:
         deviation = getattr(posterior, "variance", None)
         return {"mean": posterior.mean, **({} if deviation is None else {"deviation": deviation.clamp(min=0).sqrt()})}
-    marginals = posterior.marginals
-    return {"mode": posterior.mode, "marginals": marginals(latent.states) if callable(marginals) else marginals}
+    answers = {"mode": posterior.mode}
+    if marginals:
+        found = posterior.marginals
+        answers["marginals"] = found(latent.states) if callable(found) else found
+    return answers
 
 
 def _one(row: int, place: int, answers: dict, latents: tuple[Latent, ...], dataset: Dataset) -> Inferred:
