@@ -20,6 +20,12 @@ from lvspec.runtime.spans import within
 UNREACHED = -1e30  # the log scale of a span without a derivation: beside any other split it has no weight
 
 
+def highest(x: Tensor, axes: int | tuple[int, ...] = -1) -> Tensor:
+    """What is subtracted from logs before they are exponentiated."""
+    top = x.detach().amax(axes, keepdim=True)
+    return top.masked_fill(top == -torch.inf, 0.0)
+
+
 def pushed(x: Tensor, matrix: Tensor) -> Tensor:
     """x (n, B, F) @ matrix (1 or B, F, G): (n, B, G)."""
     if matrix.shape[0] == 1:
@@ -57,13 +63,20 @@ class Rules:
 
     @classmethod
     def of(cls, rules: Tensor, dtype: torch.dtype) -> Rules:
-        shift = rules.amax((1, 2, 3), keepdim=True)
-        shift.masked_fill_(shift == -torch.inf, 0.0)
+        shift = highest(rules, (1, 2, 3))
         found = []
         for block in cls.blocks(rules):
             exp = torch.empty(block.shape, dtype=dtype, device=rules.device)
             found.append(torch.sub(block, shift, out=exp).exp_().flatten(2))
         return cls(*found, shift.view(-1).double())
+
+    def table(self) -> Tensor:
+        """exp(rules - shift) in one: (1 or B, N, S, S)."""
+        N, S = self.pairs.shape[1], self.pairs.shape[1] + self.left.shape[1]
+        found = self.pairs.new_empty(len(self.pairs), N, S, S)
+        for block, exp in zip(self.blocks(found), (self.pairs, self.left, self.right), strict=True):
+            block.copy_(exp.view(block.shape))
+        return found
 
     def gradient(self, grads: tuple[Tensor, Tensor, Tensor], like: Tensor) -> Tensor:
         """d / d rules, of the gradients of the three kinds."""
@@ -98,20 +111,12 @@ class Charts:
         n = T - w + 1
         return self.starts[:n, :, : w - 3].flatten(0, 1), self.ends[w - 1 :, :, T - w + 1 :].flatten(0, 1)
 
-    def outer(self, w: int) -> tuple[Tensor, Tensor, Tensor]:
-        """sum_k W_k a(i, k) x a(k + 1, j): (n, B, N N), and its factors."""
-        first, second = self.narrow(w)
-        first = first * self.splits[w - 2][:, :, 1:-1].reshape(-1, w - 3, 1)
-        both = torch.bmm(first.mT, second)
-        return both.view(*self.splits[w - 2].shape[:2], -1), first, second
-
 
 def inside_charts(terminals: Tensor, rules: Rules, counting: bool = False) -> Charts:
     """Cells of every width, from terminals (T, B, P). counting: which entries are not zero, as ones."""
     T, B, _ = terminals.shape
     N = rules.pairs.shape[1]
-    tallest = terminals.amax(-1, keepdim=True)
-    tallest = tallest.masked_fill(tallest == -torch.inf, 0.0)
+    tallest = highest(terminals)
     words = (terminals - tallest).to(rules.pairs.dtype).exp_()
     left = pushed(words, rules.left).reshape(T, B, N, -1)
     right = pushed(words, rules.right).reshape(T, B, N, N)
@@ -119,13 +124,15 @@ def inside_charts(terminals: Tensor, rules: Rules, counting: bool = False) -> Ch
     charts = Charts(words, left, right, starts, ends, [], [], [], [])
     scales = tallest.squeeze(-1).double()
     by_start, by_end = scales.new_zeros(T, B, T), scales.new_zeros(T, B, T)  # log scales of the widths 1 ..
+    cells = words
     for w in range(2, T + 1):
         n = T - w + 1
         by_start[: n + 1, :, w - 2], by_end[w - 2 :, :, T - w] = scales, scales
         together = by_start[:n, :, : w - 1] + by_end[w - 1 :, :, T - w : T - 1]
         best = together.amax(-1, keepdim=True)
         charts.splits.append((together - best).exp_().to(words.dtype))
-        u = wider(charts, rules, w)
+        narrow = charts.narrow(w) if w > 3 else None
+        u = wider((words, left, right), rules.pairs, charts.splits[-1], cells, narrow)
         if counting:
             u = (u > 0).to(u.dtype)
         top = u.amax(-1, keepdim=True)
@@ -141,23 +148,28 @@ def inside_charts(terminals: Tensor, rules: Rules, counting: bool = False) -> Ch
     return charts
 
 
-def wider(charts: Charts, rules: Rules, w: int) -> Tensor:
-    """u of the spans of width w, from the narrower ones: (n, B, N)."""
-    n, N = len(charts.words) - w + 1, rules.pairs.shape[1]
-    if w == 2:
-        return each(charts.left[:n, :, :, N:], charts.words[1:])
-    weights, last = charts.splits[-1], charts.cells[-1]
-    u = each(charts.left[:n, :, :, :N], last[1:] * weights[..., :1])
-    u += each(charts.right[w - 1 :], last[:-1] * weights[..., -1:])
-    if w > 3:
-        u += pushed(charts.outer(w)[0], rules.pairs.mT)
-    return u
+def wider(parts: tuple[Tensor, Tensor, Tensor], pairs: Tensor, weights: Tensor, cells: Tensor, narrow) -> Tensor:
+    """u of the spans of one width, (n, B, N). parts: words, left, right of `Charts`. pairs: the rules over pairs of
+    nonterminals. weights: W. cells: the next narrower ones. narrow: both nonterminal parts, of more than three words."""
+    words, left, right = parts
+    n, _, splits = weights.shape
+    N = pairs.shape[1]
+    if splits == 1:
+        return each(left[:n, :, :, N:], words[1:])
+    u = each(left[:n, :, :, :N], cells[1:] * weights[..., :1])
+    u = u + each(right[splits:], cells[:-1] * weights[..., -1:])
+    return u if splits == 2 else u + pushed(outer(weights, *narrow)[0], pairs.mT)
+
+
+def outer(weights: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """sum_k W_k a(i, k) x a(k + 1, j): (n, B, N N), and W a; of (n B, splits, N) each."""
+    first = first * weights[:, :, 1:-1].reshape(len(first), -1, 1)
+    return torch.bmm(first.mT, second).view(*weights.shape[:2], -1), first
 
 
 @dataclass
 class Inside:
-    """A forward pass that passed the check. value (B); root (1 or B, N): exp(root - shift); ends_in (B, N): the cell of
-    the whole sentence; total (B, 1) = root . ends_in."""
+    """A forward pass that passed the check. value (B); root (1 or B, N): exp(root - shift); total (B, 1): root . a."""
 
     value: Tensor
     charts: Charts
@@ -176,8 +188,7 @@ def scaled_inside(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tenso
     """The forward pass in `dtype`, or None where it may have lost mass. terminals: (T, B, P), 0 in padding."""
     matrices = Rules.of(rules, dtype)
     charts = inside_charts(terminals, matrices)
-    shift = root.amax(-1, keepdim=True)
-    shift = shift.masked_fill(shift == -torch.inf, 0.0)
+    shift = highest(root)
     likelihood = (root - shift).to(dtype).exp_()
     total = (likelihood * whole_sentence(charts.cells, lengths)).sum(-1, keepdim=True)
     value = total.squeeze(-1).double().log() + whole_sentence(charts.scales, lengths) + shift.squeeze(-1)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.inside import Inside, scaled_inside
+from lvspec.runtime.inside_again import inside_again
 from lvspec.runtime.outside import outside
 from lvspec.runtime.semiring import full_precision, plain_arithmetic
 from lvspec.runtime.spans import within
@@ -24,15 +25,14 @@ def inside_sum(
     inputs = tuple(full_precision(x) for x in (root, rules, terminals))
     with plain_arithmetic(terminals):
         found = certain_inside(*(x.detach() for x in inputs), lengths)
-        return in_logs(*inputs) if found is None else InsideSum.apply(found, lengths, in_logs, *inputs)
+        return in_logs(*inputs) if found is None else InsideSum.apply(found, lengths, *inputs)
 
 
 def certain_inside(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) -> Inside | None:
     """The scaled forward pass in the first precision in which nothing is lost."""
-    T = terminals.shape[1]
-    if T < 2 or terminals.device.type == "meta":
+    if terminals.shape[1] < 2 or terminals.device.type == "meta":
         return None
-    places = terminals.masked_fill(~within(lengths, T).unsqueeze(-1), 0.0).transpose(0, 1).contiguous()
+    places = by_place(terminals, lengths)
     for dtype in dict.fromkeys((terminals.dtype, torch.float64)):
         found = scaled_inside(root, rules, places, lengths, dtype)
         if found is not None:
@@ -40,22 +40,28 @@ def certain_inside(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tens
     return None
 
 
+def by_place(terminals: Tensor, lengths: Tensor) -> Tensor:
+    """(B, T, P) as (T, B, P), 0 in padding."""
+    return terminals.masked_fill(~within(lengths, terminals.shape[1]).unsqueeze(-1), 0.0).transpose(0, 1).contiguous()
+
+
 class InsideSum(torch.autograd.Function):
     """log Z (B) of a forward pass, and its gradient in (root, rules, terminals)."""
 
     @staticmethod
-    def forward(ctx, found, lengths, in_logs, root, rules, terminals):
-        ctx.found, ctx.lengths, ctx.in_logs = found, lengths, in_logs
+    def forward(ctx, found, lengths, root, rules, terminals):
+        ctx.found, ctx.lengths = found, lengths
         ctx.save_for_backward(root, rules, terminals)
-        return found.value.to(terminals.dtype)
+        return found.value.to(terminals.dtype, copy=True)  # a tensor that ctx holds must not get a graph
 
     @staticmethod
     def backward(ctx, grad):
         inputs = ctx.saved_tensors
         with plain_arithmetic(grad):
-            if torch.is_grad_enabled():  # a second derivative will be asked for
-                value = ctx.in_logs(*inputs)
-                wanted = [x for x in inputs if x.requires_grad]
-                grads = iter(torch.autograd.grad(value, wanted, grad, create_graph=True, allow_unused=True))
-                return None, None, None, *(next(grads) if x.requires_grad else None for x in inputs)
-            return None, None, None, *outside(ctx.found, ctx.lengths, grad, *inputs)
+            if not torch.is_grad_enabled():
+                return None, None, *outside(ctx.found, ctx.lengths, grad, *inputs)
+            root, rules, terminals = inputs  # a second derivative will be asked for
+            value = inside_again(ctx.found, ctx.lengths, root, rules, by_place(terminals, ctx.lengths))
+            wanted = [x for x in inputs if x.requires_grad]
+            grads = iter(torch.autograd.grad(value, wanted, grad.to(value.dtype), create_graph=True))
+            return None, None, *(next(grads) if x.requires_grad else None for x in inputs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lvspec.runtime.inside import Charts, Inside, Rules, each, pulled, pushed, whole_sentence
+from lvspec.runtime.inside import Charts, Inside, Rules, each, outer, pulled, pushed, whole_sentence
 
 
 def outside(
@@ -54,7 +54,8 @@ def outside_parts(
         beside[1:] += each(charts.left[:n, :, :, :N].mT, on_left)
         beside[:-1] += each(charts.right[w - 1 :].mT, on_right)
         if w > 3:
-            both, first, second = charts.outer(w)
+            first, second = charts.narrow(w)
+            both, first = outer(weights, first, second)
             d_pairs += pulled(du, both, shared)
             d_both = pushed(du, rules.pairs).reshape(-1, N, N)
             inner = weights[:, :, 1:-1].unsqueeze(-1)

@@ -6,20 +6,25 @@ inside(i, j, nonterminal a) = sum_{l, r} rules[a, l, r] sum_{i <= k < j} inside(
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from torch.utils.checkpoint import checkpoint
 
 from lvspec.runtime.chain_log import widest
-from lvspec.runtime.inside_sum import inside_sum
-from lvspec.runtime.semiring import LOG
+from lvspec.runtime.inside_draws import inside_draws
+from lvspec.runtime.inside_sum import certain_inside, inside_sum
+from lvspec.runtime.semiring import LOG, full_precision, plain_arithmetic
 from lvspec.runtime.spans import at_lengths, by_end, by_start, within
 from lvspec.runtime.structured import Parts, Structured
 
+LARGEST = 2**22  # numbers of a temporary
 
-def pcfg(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) -> Structured:
+
+def pcfg(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) -> Grammar:
     """Derivations of sentences: a nonterminal at the root, two symbols for a nonterminal, a word for a preterminal.
 
     root: (B or 1, N). rules: (B or 1, N, S, S) with S = N + P, nonterminals first: [parent, left, right].
@@ -30,7 +35,26 @@ def pcfg(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) -> Str
 
     potentials = {"root": root, "rules": rules, "terminals": terminals}
     program, fast = partial(inside_program, lengths=lengths), partial(pcfg_log_partition, lengths=lengths)
-    return Structured(program, potentials, lengths.shape[0], fast)
+    return Grammar(program, potentials, lengths.shape[0], fast, lengths=lengths)
+
+
+@dataclass(frozen=True)
+class Grammar(Structured):
+    """Derivations are drawn from the root down, where the inside charts are certain."""
+
+    lengths: Tensor | None = None
+
+    def sample(self, n: int) -> Parts:
+        """n exact draws: (n, B, ...)."""
+        inputs = [full_precision(p.detach()) for p in self.potentials.values()]
+        inputs[2] = inputs[2].expand(self.rows, *inputs[2].shape[1:])
+        with plain_arithmetic(inputs[2]):
+            found = certain_inside(*inputs, self.lengths)
+            if found is None:
+                return super().sample(n)
+            uses = inside_draws(found, self.lengths, n)
+        parts = zip(self.potentials.items(), uses, strict=True)
+        return {name: use.to(p.dtype).unflatten(0, (n, self.rows)) for (name, p), use in parts}
 
 
 def bracketings(derivations: Structured) -> Structured:
@@ -68,9 +92,7 @@ def inside_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
     whole = [none, none]
     for w in range(2, T + 1):
         n = T - w + 1
-        left, right = starting[..., :n, :, :].unsqueeze(-1), ending[..., 1:, :, :].unsqueeze(-2)
-        pairs = semiring.sum(semiring.times(left, right), -3)  # (B, n, S, S)
-        found = semiring.sum(semiring.times(productions, pairs.unsqueeze(-3)), (-2, -1))
+        found = derived(semiring, productions, starting[..., :n, :, :], ending[..., 1:, :, :])
         if "spans" in potentials:
             found = semiring.times(found, semiring.lift(potentials["spans"].diagonal(w - 1, -2, -1).unsqueeze(-1)))
         cells = pad(found, (0, terminals.shape[-1]), value=-torch.inf)
@@ -78,3 +100,22 @@ def inside_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
         whole.append(found[..., 0, :])
     top = semiring.times(semiring.lift(root), at_lengths(whole, lengths))
     return torch.where(lengths == 0, nothing, semiring.sum(top, -1))
+
+
+def derived(semiring, productions: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Sums over splits and rules: left, right (..., B, n, splits, S) -> (..., B, n, N).
+
+    Where the sums' terms are too many to be kept, a few places at a time, and once more in the backward pass.
+    """
+
+    def found(left: Tensor, right: Tensor) -> Tensor:
+        pairs = semiring.sum(semiring.times(left.unsqueeze(-1), right.unsqueeze(-2)), -3)
+        return semiring.sum(semiring.times(productions, pairs.unsqueeze(-3)), (-2, -1))
+
+    n, splits, S = left.shape[-3:]
+    terms = left[..., 0, 0, 0].numel() * S * S * max(splits, productions.shape[-3])
+    few = max(1, LARGEST // max(terms, 1))
+    if few >= n:
+        return found(left, right)
+    pieces = zip(left.split(few, -3), right.split(few, -3), strict=True)
+    return torch.cat([checkpoint(found, *p, use_reentrant=False, preserve_rng_state=False) for p in pieces], -2)
