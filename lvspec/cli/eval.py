@@ -77,7 +77,7 @@ def _accuracies(trained, part) -> list[dict[str, object]]:
     names = labelled(trained.layout)
     latents = latents_of(trained.compiled.spec, sizes_of(trained))
     rows: list[dict[str, object]] = []
-    for latent in (z for z in latents if z.name in names and z.states is not None):
+    for latent in (z for z in latents if z.name in names and z.discrete):
         encoder = trained.encoders[latent.name]
         hidden = part.dataset.hiding(names)
         inferred = posteriors(trained.model, hidden, (latent,), trained.config.train, trained.device)

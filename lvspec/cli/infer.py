@@ -129,6 +129,8 @@ def _top_words(args: argparse.Namespace, trained, part, latent) -> int:
     field = next((f for f in layout.fields if f.modelled and hasattr(trained.encoders[f.name], "symbols")), None)
     if field is None:
         raise UsageError("--top-words: the model explains no words")
+    if latent.states is None:
+        raise UsageError(f"--top-words: the values of {latent.name} are places, which have no words of their own")
     found = _inferred(args, trained, part, (latent,))
     counts = expected_counts(found, latent, part.dataset, field, trained.encoders[field.name])
     rows = top_words(counts, trained.encoders[field.name], args.top_words)

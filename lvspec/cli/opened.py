@@ -70,7 +70,7 @@ def _records(args: argparse.Namespace, trained: TrainedRun, wanted: dict[str, Da
 
 def discrete_latent(trained: TrainedRun, name: str | None) -> Latent:
     """The latent that was asked for, or the first discrete one."""
-    discrete = [z for z in latents_of(trained.compiled.spec, sizes_of(trained)) if z.states is not None]
+    discrete = [z for z in latents_of(trained.compiled.spec, sizes_of(trained)) if z.discrete]
     found = next((z for z in discrete if name in (None, z.name)), None)
     if found is None:
         if not discrete:
@@ -83,7 +83,7 @@ def compared(trained: TrainedRun, name: str | None, column: str) -> Latent:
     """What the gold labels of a column say something of: a hidden structure where they are trees or heads, else the
     first discrete latent, or whatever there is by that name."""
     latents = latents_of(trained.compiled.spec, sizes_of(trained))
-    found = [z for z in latents if name in (None, z.name) and (z.structure or z.states is not None)]
+    found = [z for z in latents if name in (None, z.name) and (z.structure or z.discrete)]
     fits = {"tree": "spans", "head": "heads"}.get(column)
     return next((z for z in found if z.structure == fits), found[0]) if found else discrete_latent(trained, name)
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Spec, Variable
 from lvspec.train.batches import collate, sorted_order
@@ -20,7 +21,8 @@ from lvspec.train.structures import ANSWERS, READ_AS
 
 @dataclass(frozen=True)
 class Latent:
-    """What is asked of one latent. states: how many values, None for continuous ones. ragged: (axis within an example, plate).
+    """What is asked of one latent. states: how many values, None for continuous ones. sites: the ragged plate whose
+    sites are its values, as many as the example has. ragged: (axis within an example, plate).
     structure: what a hidden structure is read as (train/structures.py); of: the sequence that it is of."""
 
     name: str
@@ -28,6 +30,11 @@ class Latent:
     ragged: tuple[tuple[int, str], ...]
     structure: str | None = None
     of: str | None = None
+    sites: str | None = None
+
+    @property
+    def discrete(self) -> bool:
+        return self.states is not None or self.sites is not None
 
 
 @dataclass(frozen=True)
@@ -49,16 +56,18 @@ class Inferred:
 def latents_of(spec: Spec, sizes: Mapping[str, int]) -> tuple[Latent, ...]:
     """The latents inside the batch plate, in the spec's order, and the hidden structures of sequences."""
     ragged = {p.name for p in spec.plates if p.ragged}
-    values = tuple(
-        Latent(
-            v.name,
-            v.type.support.cardinality.evaluate(dict(sizes)) if v.type.support.finite else None,
-            tuple((i, plate) for i, plate in enumerate(v.plates) if plate in ragged),
-        )
-        for v in spec.variables
-        if v.role == "latent" and not v.outside_batch
-    )
+    values = tuple(_value(v, ragged, sizes) for v in spec.variables if v.role == "latent" and not v.outside_batch)
     return (*values, *(s for v in spec.variables if (s := _structure(v)) is not None))
+
+
+def _value(variable: Variable, ragged: set[str], sizes: Mapping[str, int]) -> Latent:
+    axes = tuple((i, plate) for i, plate in enumerate(variable.plates) if plate in ragged)
+    support = variable.type.support
+    if not support.finite:
+        return Latent(variable.name, None, axes)
+    sites = next((plate for plate in ragged if support.cardinality == Dim.of(f"|{plate}|")), None)
+    states = None if sites else support.cardinality.evaluate(dict(sizes))
+    return Latent(variable.name, states, axes, sites=sites)
 
 
 def _structure(variable: Variable) -> Latent | None:
@@ -95,13 +104,13 @@ def _answers(posterior: object, latent: Latent, marginals: bool) -> dict[str, Te
     """The tensors (B, sites, ...) that a latent's posterior has."""
     if latent.structure:
         return ANSWERS[latent.structure](posterior, marginals)
-    if latent.states is None:
+    if not latent.discrete:
         deviation = getattr(posterior, "variance", None)
         return {"mean": posterior.mean, **({} if deviation is None else {"deviation": deviation.clamp(min=0).sqrt()})}
     answers = {"mode": posterior.mode}
     if marginals:
         found = posterior.marginals
-        answers["marginals"] = found(latent.states) if callable(found) else found
+        answers["marginals"] = found(-1 if latent.sites else latent.states) if callable(found) else found
     return answers
 
 
@@ -114,5 +123,11 @@ def _one(row: int, place: int, answers: dict, latents: tuple[Latent, ...], datas
             for axis, plate in latent.ragged:
                 if plate in lengths:
                     one = one.take(range(int(np.max(lengths[plate], initial=0))), axis=axis)
-            kept[kind][latent.name] = one
+            kept[kind][latent.name] = one[..., : _choices(latent, lengths)] if kind == "marginals" else one
     return Inferred(row, **kept)
+
+
+def _choices(latent: Latent, lengths: Mapping[str, np.ndarray]) -> int | None:
+    """How many values there are in this example, where that differs: sites, or the words and the root."""
+    plate = latent.ragged[0][1] if latent.structure == "heads" else latent.sites
+    return int(np.max(lengths[plate], initial=0)) + (latent.structure == "heads") if plate else None

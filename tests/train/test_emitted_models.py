@@ -219,3 +219,19 @@ def test_a_run_cannot_allow_modules_by_itself(here, capsys):
     assert main(["eval", "runs/hmm"]) in (1, 2)
     assert "somewhere" in capsys.readouterr().err
     assert "somewhere" not in sys.modules
+
+
+def test_values_that_are_places_are_as_many_as_the_example_has(here, capsys):
+    """An alignment: each target word comes from a source word, or from the null word at place 0."""
+    lines = ["chat noir\tblack cat", "chat\tcat", "le chat noir dort\tthe black cat sleeps"]
+    (here / "pairs.tsv").write_text("\n".join(lines * 10) + "\n")
+    small = [o for v in "sx" for o in ("--set", f"data.{v}.min_count=1")]
+    trained("ibm1", "--data", "pairs.tsv", "--valid", "pairs.tsv", "--steps", "4", *small)
+    assert not any(quantity == "accuracy" for quantity, _ in figures(capsys, "runs/ibm1"))
+    for line in inferred(capsys, "runs/ibm1", "--limit", "3", "--marginals"):
+        places = len(line["s"])
+        assert len(line["a"]["mode"]) == len(line["x"]) and max(line["a"]["mode"]) < places
+        assert [len(row) for row in line["a"]["marginals"]] == [places] * len(line["x"])
+        assert [sum(row) for row in line["a"]["marginals"]] == pytest.approx([1] * len(line["x"]), abs=1e-5)
+    assert main(["infer", "runs/ibm1", "--top-words"]) == 2
+    assert "places" in capsys.readouterr().err
