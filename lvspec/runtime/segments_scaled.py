@@ -11,6 +11,7 @@ what underflow may have taken from it, all of them are right entry by entry.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import exp, isfinite, log
 
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 LEAST = {torch.float32: 1e-28, torch.float64: 1e-290}  # of the largest entry: less may owe a part to underflow
-GROWTH_NATS = 80.0  # sums are divided before they can have grown by e^80
+EVERY = 12  # sites: levels are near enough to the sums that few divisions are needed; an overflow would be seen
 
 
 @dataclass
@@ -52,9 +53,7 @@ def scaled_segments(
     pay = payments(transition)
     S, level = relative_segments(segment, pay, lengths, dtype)
     scan = segment_scan(S, level, start, transition, pay, lengths)
-    if scan is None or stands_above(scan, scan.ends, scan.begins, lengths):
-        return scan
-    return past_zeros(scan, segment > -torch.inf, start, transition, lengths)
+    return certain_scan_of(scan, lambda: segment > -torch.inf, start, transition, lengths)
 
 
 def scaled_tokens(
@@ -64,10 +63,11 @@ def scaled_tokens(
     pay = payments(transition)
     S, level = relative_tokens(token, length, transition, pay, lengths, dtype)
     scan = segment_scan(S, level, start, transition, pay, lengths)
-    if scan is None or stands_above(scan, scan.ends, scan.begins, lengths):
-        return scan
-    ways = products_along((token > -torch.inf).float(), (length > -torch.inf).float()) > 0
-    return past_zeros(scan, ways, start, transition, lengths)
+
+    def ways() -> Tensor:
+        return products_along((token > -torch.inf).float(), (length > -torch.inf).float()) > 0
+
+    return certain_scan_of(scan, ways, start, transition, lengths)
 
 
 def payments(transition: Tensor) -> Tensor:
@@ -93,18 +93,23 @@ def relative_tokens(
 ) -> tuple[Tensor, Tensor]:
     """S as products of a factor for each token, and the levels: no table of log scores is made, and none of its maxima.
 
-    A site raises the level by its tokens' mean over states, and by the rate at which segmentations grow without tokens.
+    A site raises the level by what its token adds to a state that is drawn anew or, where that is more, to the state
+    that the token before it suggests; and by the rate at which segmentations grow without tokens.
     """
     T, L = token.shape[0], length.shape[0]
     past = torch.arange(T).unsqueeze(1) >= lengths
-    top = token.amax(-1).masked_fill_(past, 0.0)
+    top = largest(token).masked_fill(past, 0.0)
     factors = (token.to(dtype) - top.unsqueeze(-1)).exp_().masked_fill_(past.unsqueeze(-1), 0.0)
-    mean = (top.double() + factors.mean(-1).log()).round_().masked_fill_(past, 0.0)
-    factors.mul_((top - mean).exp_().to(dtype).unsqueeze(-1))
+    added = factors.sum(-1)
+    kept = (factors[1:] * factors[:-1]).sum(-1).div_(added[:-1])
+    added.div_(factors.shape[-1])
+    torch.maximum(added[1:], kept, out=added[1:])
+    raised = (top.double() + added.log()).round_().masked_fill_(past, 0.0)
+    factors.mul_((top - raised).exp_().to(dtype).unsqueeze(-1))
     sizes = torch.arange(1, L + 1, dtype=torch.float64).unsqueeze(1)
     rate = growth(length, transition, sizes)
     extents = (length + (pay - rate * sizes).unsqueeze(-1)).exp_().to(dtype)
-    rises = torch.cat([mean.new_zeros(1, mean.shape[1]), mean + rate])
+    rises = torch.cat([raised.new_zeros(1, raised.shape[1]), raised + rate])
     return products_along(factors, extents), rises.cumsum_(0)
 
 
@@ -154,17 +159,6 @@ def segment_scan(
     return SegmentScan(value, G, F, S, P, totals, scales, shrinkage(removed, L), False)
 
 
-def past_zeros(
-    scan: SegmentScan, ways: Tensor, start: Tensor, transition: Tensor, lengths: Tensor
-) -> SegmentScan | None:
-    """The pass again if only what cannot be reached has small entries. ways: (T, L, B, K), which segments may be."""
-    ends, begins = reachable_sites(ways, start, transition, lengths)
-    seen_ends = scan.ends.masked_fill(~ends, torch.inf)
-    if not stands_above(scan, seen_ends, scan.begins.masked_fill(~begins, torch.inf), lengths):
-        return None
-    return replace(scan, zeros=True)
-
-
 def largest(x: Tensor) -> Tensor:
     """max over the last axis, by halves: much quicker than a reduction of many short rows."""
     while x.shape[-1] > 1:
@@ -189,13 +183,12 @@ def levels(best: Tensor) -> Tensor:
 def push_segments(G: Tensor, F: Tensor, S: Tensor, P: Tensor) -> dict[int, Tensor]:
     """The loop over sites: F_t from G_t, and on to all sites that a segment from t reaches. Fills G and F."""
     T, L, B, K = S.shape
-    every = sites_between_divisions(L, K)
     begins, segments, after = F.unbind(0), S.unbind(0), windows_after(G, 1, T, L).unbind(0)
     left, result, product, factor = factors_by_site(G[:T], F, begins, P)
     scales = {}
     after[0].addcmul_(begins[0], segments[0])
     for t in range(1, T):
-        if t % every == 0:
+        if t % EVERY == 0:
             pending = G[t : t + L]
             scale = pending.amax((0, 2)).unsqueeze(-1)
             scales[t] = scale.masked_fill_(scale == 0, 1.0)
@@ -203,11 +196,6 @@ def push_segments(G: Tensor, F: Tensor, S: Tensor, P: Tensor) -> dict[int, Tenso
         product(left[t], factor, out=result[t])
         after[t].addcmul_(begins[t], segments[t])
     return scales
-
-
-def sites_between_divisions(L: int, K: int) -> int:
-    """One site multiplies the sums by at most e^1.5 L K."""
-    return max(1, min(16, int(GROWTH_NATS / log(5 * L * K))))
 
 
 def factors_by_site(x: Tensor, y: Tensor, rows: tuple[Tensor, ...], P: Tensor) -> tuple:
@@ -237,6 +225,21 @@ def shrinkage(removed: Tensor, size: int) -> float:
         return 1.0
     before = torch.cat([removed[:1].expand(size, -1), removed])
     return exp(min(600.0, float((before.unfold(0, size + 1, 1).amax(-1) - removed).amax())))
+
+
+def certain_scan_of(
+    scan: SegmentScan | None, ways: Callable[[], Tensor], start: Tensor, transition: Tensor, lengths: Tensor
+) -> SegmentScan | None:
+    """The scan if nothing that matters was lost. ways: which segments may be, (T, L, B, K), asked for if there are zeros
+    that may either be right or lost."""
+    if scan is None or stands_above(scan, scan.ends, scan.begins, lengths):
+        return scan
+    ends, begins = (x.masked_fill(x == 0, torch.inf) for x in (scan.ends, scan.begins))
+    if not stands_above(scan, ends, begins, lengths):
+        return None
+    can_end, can_begin = reachable_sites(ways(), start, transition, lengths)
+    lost = bool((can_end & (scan.ends == 0)).any()) or bool((can_begin & (scan.begins == 0)).any())
+    return None if lost else replace(scan, zeros=True)
 
 
 def stands_above(scan: SegmentScan, ends: Tensor, begins: Tensor, lengths: Tensor) -> bool:

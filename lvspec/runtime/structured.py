@@ -142,6 +142,8 @@ class Structured:
 
     def evaluated(self, semiring, detached: bool = False, apart: bool = True) -> tuple[Tensor, Parts]:
         """The program's value, and the potentials that its gradient is taken by; apart: one row for each example."""
+        if torch.compiler.is_compiling():  # a graph that is broken between the value and its gradient gives zeros
+            raise Undefined("answers that are gradients of the program, within a compiled graph: ask outside of it")
         attached = torch.is_grad_enabled() and not detached
         with torch.enable_grad():
             given = self.potentials

@@ -34,7 +34,7 @@ class WindowSums(torch.autograd.Function):
         y[:, 0] = x
         for i in range(1, size):
             inside = max(T - i, 0)
-            torch.add(y[:inside, i - 1], x[i:], out=y[:inside, i])
+            y[:inside, i] = y[:inside, i - 1] + x[i:]
             y[inside:, i] = y[inside:, i - 1]
         return y
 
