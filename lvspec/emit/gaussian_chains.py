@@ -6,6 +6,7 @@ x[t]: Normal(readout(z[t]), softplus(r))            emission    (readout.weight,
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from lvspec.emit.affine import ONE, lower_matrix, with_rows
@@ -31,7 +32,7 @@ def gaussian_chain_body(program: Program, integration: Integration) -> None:
     rows = [
         f"return {scope.use('GaussianChain')}(",
         f"start=({', '.join(start)}),",
-        f"transition=({', '.join(_aligned(transition, (*lead, plate)))}),",
+        f"transition=({', '.join(aligned_coefficients(transition, (*lead, plate)))}),",
         f"emissions=({', '.join(f'({e})' for e in emissions)},),",
         f"mask={low.mask(plate)},",
         *(["scalar=True,"] if not latent.type.shape else []),
@@ -53,15 +54,15 @@ def coefficients(program: Program, variable: Variable, latent: Variable, clause:
         found = affine_in(low.spec, latent.name, clause, c.body.argument("loc"))
         offset = Value("0") if found.offset is None else low.real(low.concrete(low.lower(found.offset)))
         matrix = with_rows(low, lower_matrix(low, found.matrix, length_of(latent)), length_of(variable))
-        return [matrix, _tensor(offset), covariance(program, c, length_of(variable))]
+        return [matrix, as_tensor(offset), covariance(program, c, length_of(variable))]
 
     site = "" if clause.initial is None else f"_at_{clause.initial}"
     labels = (f"matrix_{variable.name}{site}", f"offset_{variable.name}{site}", f"covariance_{variable.name}{site}")
-    values = low.with_bindings(_without(low.spec, latent, clause), lower)
+    values = low.with_bindings(without_latent(low.spec, latent, clause), lower)
     return [_named(program, label, v) for label, v in zip(labels, values, strict=True)]
 
 
-def _without(spec: Spec, latent: Variable, clause: Clause) -> Clause:
+def without_latent(spec: Spec, latent: Variable, clause: Clause) -> Clause:
     """The clause without the names that depend on the latent: their coefficients are part of the others'."""
     apart = (b for b in clause.bindings if not reads_variable(spec, latent.name, clause, b.value))
     return replace(clause, bindings=tuple(apart))
@@ -81,20 +82,20 @@ def covariance(program: Program, clause: Clause, size: Dim) -> Value:
         return value
     if name == "scale_tril":
         return value.with_(code=f"{use('tril_covariance')}({value.code})", binds=ATOM)
-    value = _tensor(value)
+    value = as_tensor(value)
     scale = align(value, value.axes, 1 if value.axes or value.shape else 0)
     code = f"{use('diagonal_covariance')}({scale.code}, {low.size(size)})"
     return value.with_(code=code, shape=(size, size), binds=ATOM)
 
 
-def _tensor(value: Value) -> Value:
+def as_tensor(value: Value) -> Value:
     """A number as a tensor of the module's dtype and device."""
-    if value.axes or value.shape:
+    if value.axes or value.shape or re.fullmatch(r"softplus\(.*\)|self\.\w+", value.code) and not value.integer:
         return value
     return value.with_(code="self.zero" if value.code in ("0", "0.0") else f"self.zero + {value.code}", binds=SUM)
 
 
-def _aligned(values: list[Value], axes: tuple[str, ...]) -> list[str]:
+def aligned_coefficients(values: list[Value], axes: tuple[str, ...]) -> list[str]:
     return [align(v, axes, e if v.axes else len(v.shape)).code for v, e in zip(values, EVENTS, strict=True)]
 
 
@@ -117,7 +118,12 @@ def _emission(program: Program, variable: Variable, latent: Variable, axes: tupl
             a if a.code == b.code else low.replace_site(a, b, axes[-1], clause.initial)
             for a, b in zip(values, first, strict=True)
         ]
-    seen = low.known[variable.name]
-    if not seen.shape:
-        seen = seen.with_(code=f"{seen.code}.unsqueeze(-1)", shape=(ONE,))
-    return ", ".join([*_aligned(values, axes), seen.code, f'batch["{variable.name}.mask"]'])
+    seen = observed_vector(low.known[variable.name])
+    return ", ".join([*aligned_coefficients(values, axes), seen.code, f'batch["{variable.name}.mask"]'])
+
+
+def observed_vector(value: Value) -> Value:
+    """What was seen, a number as a vector of one."""
+    if value.shape:
+        return value
+    return value.with_(code=f"{value.at(ATOM)}.unsqueeze(-1)", shape=(ONE,), binds=ATOM)

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from lvspec.runtime.distributions import (
     LOG_TWO_PI,
+    as_tensor,
     beta_entropy,
     dirichlet_entropy,
     gamma_entropy,
@@ -118,7 +119,7 @@ def bernoulli_statistics(x: Tensor, like: Tensor) -> tuple[Parameters, Tensor]:
 
 def binomial_statistics(x: Tensor, like: Tensor, total_count: Tensor) -> tuple[Parameters, Tensor]:
     """C(n, x) theta^x (1 - theta)^(n - x)."""
-    x, n = torch.broadcast_tensors(x.to(like.dtype), torch.as_tensor(total_count).to(like))
+    x, n = torch.broadcast_tensors(x.to(like.dtype), as_tensor(total_count, like))
     return (x, n - x), torch.lgamma(n + 1) - torch.lgamma(x + 1) - torch.lgamma(n - x + 1)
 
 
@@ -136,13 +137,13 @@ def categorical_statistics(x: Tensor, like: Tensor, size: int) -> tuple[Paramete
 
 def poisson_statistics(x: Tensor, like: Tensor, exposure: Tensor | float = 1.0) -> tuple[Parameters, Tensor]:
     """(e lambda)^x exp(-e lambda) / x!, e the exposure."""
-    x, e = torch.broadcast_tensors(x.to(like.dtype), torch.as_tensor(exposure).to(like))
+    x, e = torch.broadcast_tensors(x.to(like.dtype), as_tensor(exposure, like))
     return (x, e), x_log_y(x, e) - torch.lgamma(x + 1)
 
 
 def exponential_statistics(x: Tensor, like: Tensor, exposure: Tensor | float = 1.0) -> tuple[Parameters, Tensor]:
     """e lambda exp(-e lambda x)."""
-    x, e = torch.broadcast_tensors(x.to(like.dtype), torch.as_tensor(exposure).to(like))
+    x, e = torch.broadcast_tensors(x.to(like.dtype), as_tensor(exposure, like))
     return (torch.ones_like(x), e * x), e.log()
 
 
@@ -150,7 +151,7 @@ def gamma_statistics(
     x: Tensor, like: Tensor, concentration: Tensor, exposure: Tensor | float = 1.0
 ) -> tuple[Parameters, Tensor]:
     """(e lambda)^a x^(a - 1) exp(-e lambda x) / Gamma(a), a the known concentration."""
-    a, e = torch.as_tensor(concentration).to(like), torch.as_tensor(exposure).to(like)
+    a, e = as_tensor(concentration, like), as_tensor(exposure, like)
     x, a, e = torch.broadcast_tensors(x.to(like.dtype), a, e)
     return (a, e * x), a * e.log() + x_log_y(a - 1, x) - torch.lgamma(a)
 
@@ -261,10 +262,10 @@ class NormalInverseWishart:
     def log_normaliser(self) -> Tensor:
         """(df D / 2) log 2 + log Gamma_D(df / 2) - df / 2 log |scale| + D / 2 log(2 pi / kappa)."""
         D = self.loc.shape[-1]
-        gammas = torch.special.multigammaln(torch.as_tensor(self.df / 2), D)
+        gammas = torch.special.multigammaln(as_tensor(self.df, self.loc) / 2, D)
         log_det = torch.linalg.slogdet(self.scale).logabsdet
         whole = 0.5 * self.df * (D * math.log(2) - log_det) + gammas
-        return whole + 0.5 * D * (LOG_TWO_PI - torch.as_tensor(self.kappa).log())
+        return whole + 0.5 * D * (LOG_TWO_PI - as_tensor(self.kappa, self.loc).log())
 
     def log_evidence(self, x: Tensor, weight: Tensor) -> Tensor:
         """log p(x), both latents integrated out: (...)."""
@@ -276,12 +277,12 @@ class NormalInverseWishart:
     def sample(self, n: int) -> tuple[Tensor, Tensor]:
         """n draws of (mu, Sigma): Sigma^-1 by Bartlett's decomposition of the Wishart distribution."""
         D, lead = self.loc.shape[-1], self.scale.shape[:-2]
-        df = torch.as_tensor(self.df).to(self.scale).expand(lead).unsqueeze(-1) - torch.arange(D).to(self.scale)
+        df = as_tensor(self.df, self.scale).expand(lead).unsqueeze(-1) - torch.arange(D).to(self.scale)
         chi = gamma_draw((df / 2).expand(n, *lead, D), torch.full_like(df, 0.5).expand(n, *lead, D)).sqrt()
         normal = torch.randn(n, *lead, D, D, dtype=self.scale.dtype, device=self.scale.device).tril(-1)
         bartlett = normal + torch.diag_embed(chi)  # A A' ~ Wishart(df, I); Sigma = L A^-T A^-1 L'
         factor = torch.linalg.cholesky(self.scale).expand(n, *lead, D, D)
         root = torch.linalg.solve_triangular(bartlett, factor.mT, upper=False).mT
         noise = torch.randn(n, *lead, D, 1, dtype=self.scale.dtype, device=self.scale.device)
-        kappa = torch.as_tensor(self.kappa).to(self.scale).expand(lead)[..., None]
+        kappa = as_tensor(self.kappa, self.scale).expand(lead)[..., None]
         return self.loc + (root @ noise).squeeze(-1) / kappa.sqrt(), root @ root.mT

@@ -34,6 +34,11 @@ class GaussianFactors:
     mask: Tensor
     scalar: bool = False
 
+    @property
+    def prior_mean(self) -> Tensor:
+        """m, (*lead, D)."""
+        return self.start[0].expand(*self.mask.shape, self.start[1].shape[-1])
+
     @cached_property
     def information(self) -> tuple[Tensor, Tensor, Tensor]:
         """(eta (*lead, D), Lambda (*lead, D, D), sum of log N(x; C m + d, R) (*lead,))."""
@@ -45,9 +50,7 @@ class GaussianFactors:
     def _from(self, emission: GaussianEmission) -> tuple[Tensor, Tensor, Tensor]:
         here = emission.observed()
         inner = here.dim() - 1 - self.mask.dim()  # axes of sites that the latent does not live on
-        mean = self.start[0]
-        if mean.dim() > 1:
-            mean = mean.reshape(*mean.shape[:-1], *[1] * inner, mean.shape[-1])
+        mean = self.prior_mean.reshape(*self.mask.shape, *[1] * inner, -1)
         factor = cholesky(emission.covariance)
         gap = torch.where(here, emission.value - apply_matrix(emission.matrix, mean) - emission.offset, 0.0)
         white = torch.linalg.solve_triangular(factor, gap.unsqueeze(-1), upper=False)
@@ -89,7 +92,7 @@ class GaussianFactors:
     @property
     def mean(self) -> Tensor:
         """E[z | x]: (*lead, D)."""
-        mean = self.start[0] + (self.root @ self.solved[2]).squeeze(-1)
+        mean = self.prior_mean + (self.root @ self.solved[2]).squeeze(-1)
         mean = torch.where(self.mask.unsqueeze(-1), mean, 0.0)
         return mean.squeeze(-1) if self.scalar else mean
 
@@ -112,7 +115,7 @@ class GaussianFactors:
 
     def sample(self, n: int) -> Tensor:
         """n draws: (n, *lead, D), reparameterized."""
-        mean = self.start[0] + (self.root @ self.solved[2]).squeeze(-1)
+        mean = self.prior_mean + (self.root @ self.solved[2]).squeeze(-1)
         factor = cholesky(self.root @ self.root.mT)
         draws = multivariate_normal_draw(mean.expand(n, *mean.shape), factor)
         draws = torch.where(self.mask.unsqueeze(-1), draws, 0.0)

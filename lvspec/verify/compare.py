@@ -25,7 +25,7 @@ from lvspec.verify.deterministic import (
     weighted_batch,
 )
 from lvspec.verify.expectation import NotNumerable
-from lvspec.verify.integrals import RULES, integral_draw_check
+from lvspec.verify.integrals import integral_draw_check, known
 from lvspec.verify.mean_field import mean_field_checks
 from lvspec.verify.report import Check, Report, gradient_error
 from lvspec.verify.subject import SETTLED, Subject
@@ -99,7 +99,7 @@ def _average(subject: Subject, name: str, row: int) -> Check:
 
 def _integral_draws(subject: Subject, integration: Integration, draws: int, seed: int) -> Callable[[], list[Check]]:
     def check() -> list[Check]:
-        truth = RULES[integration.rule](World(subject.instance(), 0), integration)
+        truth = known(World(subject.instance(), 0), integration)
         return [integral_draw_check(subject, integration, truth, draws, seed)]
 
     return check

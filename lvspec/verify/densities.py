@@ -16,7 +16,12 @@ Arguments = dict[str, Tensor]
 
 def log_density(family: str, arguments: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     """log p(value) as a scalar; `shape` is the variate's event shape, arguments broadcast to it from the right."""
-    return _DENSITIES[family](arguments, value.to(torch.float64), shape).sum()
+    return log_densities(family, arguments, value, shape).sum()
+
+
+def log_densities(family: str, arguments: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The same before it is summed: for each independent coordinate."""
+    return _DENSITIES[family](arguments, value.to(torch.float64), shape)
 
 
 def log_probabilities(arguments: Arguments) -> Tensor:

@@ -8,56 +8,84 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from lvspec.verify.gaussians import gaussian_posterior
+from lvspec.ir.plan import Integration
+from lvspec.verify.conjugates import Coordinates, coordinate_posterior, urn_posterior
+from lvspec.verify.gaussians import Gaussian, gaussian_posterior
 from lvspec.verify.report import Check, largest, relative_error
 
 FALSE_ALARM = 1e-6
-RULES = {"linear_gaussian": gaussian_posterior}  # rule of the plan -> what is known of the latent given the example
+
+
+def known(world, integration: Integration) -> Gaussian | Coordinates:
+    """p(z | x) of one example, and log p(x), by the rule's own oracle."""
+    kind = world.variables[integration.latent].type.support.kind
+    return ORACLES[kind](world, integration)
+
+
+ORACLES = {  # by the support of the latent
+    "real": gaussian_posterior,
+    "unit": coordinate_posterior,
+    "positive": coordinate_posterior,
+    "simplex": urn_posterior,
+}
 
 
 def integral(world) -> Tensor:
     """Σ log ∫ p(x, z) dz over the integrated latents of one example."""
     total = torch.zeros((), dtype=torch.float64)
     for integration in world.instance.integrations:
-        total = total + RULES[integration.rule](world, integration).log_prob
+        total = total + known(world, integration).log_prob
     return total
 
 
 def integral_checks(subject, world_of, bound: float) -> list[Check]:
-    """Moments, mode and entropy of every integrated latent; world_of(row): the oracle's view of an example."""
+    """Moments and entropy of every integrated latent; world_of(row): the oracle's view of an example."""
     answers = subject.model.posterior(dict(subject.batch)) if subject.plan.integrations else {}
     return [c for i in subject.plan.integrations for c in _moments(subject, i, answers[i.latent], world_of, bound)]
 
 
 def _moments(subject, integration, answer, world_of, bound: float) -> list[Check]:
-    means, modes, covariances, entropies = [], [], [], []
-    width = max(1, *(d.evaluate(subject.sizes) for d in subject.spec.variable(integration.latent).type.shape), 1)
+    figures: dict[str, list[float]] = {"mean": [], "spread": [], "entropy": []}
     for row in range(subject.rows):
-        truth = RULES[integration.rule](world_of(row), integration)
-        entropies.append(relative_error(answer.entropy[row].sum(), truth.entropy()))
+        truth = known(world_of(row), integration)
+        figures["entropy"].append(relative_error(answer.entropy[row].sum(), truth.entropy()))
+        width = len(truth.mean) // max(len(truth.sites), 1)
         for i, (_, at) in enumerate(truth.sites):
-            here = slice(i * width, (i + 1) * width)
-            means.append(relative_error(answer.mean[(row, *at)].reshape(-1), truth.mean[here]))
-            modes.append(relative_error(answer.mode[(row, *at)].reshape(-1), truth.mean[here]))
-            covariances.append(relative_error(answer.covariance[(row, *at)], truth.covariance[here, here]))
+            here, place = slice(i * width, (i + 1) * width), (row, *at)
+            figures["mean"].append(relative_error(answer.mean[place].reshape(-1), truth.mean[here]))
+            if isinstance(truth, Gaussian):
+                figures["mean"].append(relative_error(answer.mode[place].reshape(-1), truth.mean[here]))
+                figures["spread"].append(relative_error(answer.covariance[place], truth.covariance[here, here]))
+            else:
+                figures["spread"].append(relative_error(answer.variance[place].reshape(-1), truth.variance[here]))
     name = integration.latent
-    figures = {"mean": means, "mode": modes, "covariance": covariances, "entropy": entropies}
     return [Check(f"{what} of {name}", largest(errors), bound) for what, errors in figures.items()]
 
 
 def integral_draw_check(subject, integration, truth, draws: int, seed: int) -> Check:
-    """Are draws of the posterior of the first example draws of N(mean, covariance)? Whitened, their coordinates and the
-    products of any two have known means and deviations: the largest |z|, by a union bound over all of them."""
+    """Are draws of the posterior of the first example draws of p(z | x)? The largest |z| over first and second moments,
+    by a union bound over all of them."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         answer = subject.model.posterior(dict(subject.batch))[integration.latent]
         found = answer.sample(draws)[:, 0].detach()
     flat = torch.stack([found[(slice(None), *at)].reshape(draws, -1) for _, at in truth.sites], 1).reshape(draws, -1)
-    return moments_check(f"z of the moments of posterior draws of {integration.latent}", flat, truth)
+    name = f"z of the moments of posterior draws of {integration.latent}"
+    return moments_check(name, flat, truth) if isinstance(truth, Gaussian) else coordinates_check(name, flat, truth)
+
+
+def coordinates_check(name: str, flat: Tensor, truth: Coordinates) -> Check:
+    """Mean and variance of each coordinate."""
+    n, mean, variance = len(flat), truth.mean.detach(), truth.variance.detach()
+    first = (flat.mean(0) - mean) / (variance / n).sqrt()
+    second = (((flat - mean) ** 2).mean(0) - variance) / ((truth.fourth.detach() - variance**2) / n).sqrt()
+    z = torch.cat([first, second]).abs()
+    bound = NormalDist().inv_cdf(1 - FALSE_ALARM / (2 * len(z)))
+    return Check(name, float(z.max()), bound, f"{n} draws, {len(z)} moments")
 
 
 def moments_check(name: str, flat: Tensor, truth) -> Check:
-    """flat: (draws, coordinates)."""
+    """Whitened, the coordinates and the products of any two have known means and deviations; flat: (draws, coordinates)."""
     n, width = flat.shape
     factor = torch.linalg.cholesky(truth.covariance.detach())
     white = torch.linalg.solve(factor, (flat - truth.mean.detach()).T)

@@ -147,7 +147,7 @@ def test_linear_gaussian_chain_equals_the_dense_gaussian(name):
     assert report.passed, render(report)
     judged = {check.name for check in report.checks if check.figure is not None}
     if not c.plan.sampled:
-        assert {"mean of z", "covariance of z", "entropy of z", "z of the moments of posterior draws of z"} <= judged
+        assert {"mean of z", "spread of z", "entropy of z", "z of the moments of posterior draws of z"} <= judged
 
 
 PLANTED = {

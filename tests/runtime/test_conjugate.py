@@ -46,8 +46,8 @@ PAIRS = {
     "Gamma-Poisson with exposure": (
         (t(0.6), t(1.9)),
         torch.tensor([1, 0, 4, 2]),
-        lambda x: R.poisson_statistics(x, LIKE, 2.5),
-        lambda z: D.Poisson(2.5 * z, validate_args=False),
+        lambda x: R.poisson_statistics(x, LIKE, 1 / 3),
+        lambda z: D.Poisson(z / 3, validate_args=False),
     ),
     "Gamma-Exponential": (
         (t(2.2), t(1.4)),

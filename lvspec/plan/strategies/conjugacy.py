@@ -1,14 +1,118 @@
-"""Conjugacy: a latent integrated in closed form because its prior and likelihoods match. A table, in a later issue."""
+"""Conjugacy: a latent integrated out because all that reads it is conjugate to its prior.
+
+∫ Beta(θ; a, b) Π_t Bernoulli(x_t; θ) dθ = B(a + Σ x, b + T - Σ x) / B(a, b)      in O(T)
+
+The pairs are a table (ir/conjugate.py). The likelihoods may live on any plates: their sufficient statistics add up.
+Where only the conditionals are conjugate (a discrete latent chooses which), see mean field.
+"""
 
 from __future__ import annotations
 
+from lvspec.ir.affine import NotAffine, affine_in, reads_variable
+from lvspec.ir.conjugate import GAUSSIAN, likelihoods_of, pair_of, scale_of
+from lvspec.ir.expr import Dist, VariableRef
+from lvspec.ir.plan import Cost, Integration
+from lvspec.ir.reads import HERE
+from lvspec.ir.spec import Variable
 from lvspec.plan.claims import Claim, Declined, View
+from lvspec.plan.integrals import gaussian_reason, integral_reason, readers
+from lvspec.plan.model import Model, is_chain, unrolled_by, without_engine
+from lvspec.plan.price import FLOAT, TRAINING, Pricer
 
 NAME = "conjugacy"
 
 
 def consider(view: View, latent) -> Claim | Declined:
-    family = latent.general.body.family if hasattr(latent.general.body, "family") else "a choice"
+    model, name = view.model, latent.name
+    reason = (
+        without_engine(model, latent)
+        or _prior_reason(model, latent)
+        or integral_reason(model, latent)
+        or next((r for v in readers(model, name) if (r := _reader_reason(model, latent, v))), None)
+    )
+    if reason:
+        return Declined(reason)
+    observed = tuple(v.name for v in readers(model, name))
+    prior = latent.general.body.family
+    pairs = [f"{prior}-{v.general.body.family} {v.name}" for v in readers(model, name)]
+    why = f"conjugate ({', '.join(pairs)}): integrated out exactly through its sufficient statistics"
+    return Claim("integrated", True, why, _price(model, latent), integration=Integration(name, NAME, observed))
+
+
+def _prior_reason(model: Model, latent: Variable) -> str | None:
+    body = latent.general.body
     if latent.type.support.finite:
-        return Declined("the latent is finite: nothing to integrate")
-    return Declined(f"{family} has no entry in the table of conjugate pairs yet")
+        return "the latent is finite: nothing to integrate"
+    if not isinstance(body, Dist) or not likelihoods_of(body.family):
+        return f"{getattr(body, 'family', 'a choice')} has no entry in the table of conjugate pairs"
+    if is_chain(model, latent.name) or latent.initial:
+        return f"the sites of {latent.name} depend on each other"
+    if len(latent.type.shape) > 1:
+        return f"{latent.name} is an array of {len(latent.type.shape)} axes, not a vector"
+    if not readers(model, latent.name):
+        return f"nothing observed reads {latent.name}"
+    return None
+
+
+def _reader_reason(model: Model, latent: Variable, reader: Variable) -> str | None:
+    """Why one likelihood is not in the table, or reaches the latent's sites otherwise than one by one."""
+    prior, body = latent.general.body.family, reader.general.body
+    pair = pair_of(prior, getattr(body, "family", ""))
+    if pair is None:
+        return f"{prior} is conjugate to {', '.join(likelihoods_of(prior))}, and {reader.name} is {getattr(body, 'family', 'a choice')}"
+    for _, read in ((v, r) for v, r in model.readers_of(latent.name) if v.name == reader.name):
+        if any(read.way(p) != (HERE, 0) for p in latent.plates):
+            return f"{reader.name} reads {latent.name} at other sites than its own"
+    if set(latent.plates) - set(reader.plates):
+        return f"{reader.name} reads {latent.name} from other plates"
+    if reader.initial:
+        return f"{reader.name} has a clause of its own for its first sites"
+    finite = {v.name for v in model.spec.of_role("latent") if v.type.support.finite}
+    apart = set(unrolled_by(model, finite)) & {*latent.plates, *reader.plates}
+    if apart:
+        return f"the sites of plate {', '.join(sorted(apart))} are summed jointly"
+    if prior in GAUSSIAN:
+        return gaussian_reason(model, latent.name, reader)
+    return _link_reason(model, latent, reader, pair)
+
+
+def _link_reason(model: Model, latent: Variable, reader: Variable, pair) -> str | None:
+    name, clause = latent.name, reader.general
+    body = clause.body
+    value = body.argument(pair.argument)
+    if value is None:
+        return f"{reader.name} is given by {body.arguments[-1][0]}, not by {pair.argument}"
+    for argument, other in body.arguments:
+        if argument != pair.argument and reads_variable(model.spec, name, clause, other):
+            return f"the {argument} of {reader.name} depends on {name}"
+    wanted = latent.type.shape[:-1] if pair.prior == "Dirichlet" else latent.type.shape
+    if reader.type.shape != wanted:
+        return f"{reader.name} and {name} differ in shape"
+    if pair.link == "itself":
+        itself = isinstance(value, VariableRef) and value.name == name
+        return None if itself else f"the {pair.argument} of {reader.name} is not {name} itself"
+    try:
+        found = scale_of(affine_in(model.spec, name, clause, value))
+    except NotAffine as reason:
+        return f"the {pair.argument} of {reader.name} is not proportional to {name}: {reason}"
+    return None if found is not None else f"the {pair.argument} of {reader.name} is not proportional to {name}"
+
+
+def _price(model: Model, latent: Variable) -> Cost:
+    """The likelihoods' arguments once; of Gaussian ones, products of [N, D] at each site."""
+    pricer = Pricer(model, set())
+    flops = cells = 0.0
+    for variable in (latent, *readers(model, latent.name)):
+        pricer.factor(variable)
+        extent = float(model.sizes["B"])
+        for plate in variable.plates:
+            extent *= model.extent(plate)
+        D, N = _size(model, latent), _size(model, variable)
+        gaussian = latent.general.body.family in GAUSSIAN
+        flops += extent * (N * N * D + N * D * D + D**3 if gaussian else 4 * max(D, N))
+        cells += extent * (2 * N * D + D * D if gaussian else 2 * max(D, N))
+    return Cost(pricer.flops + TRAINING * flops, pricer.bytes + FLOAT * cells)
+
+
+def _size(model: Model, variable: Variable) -> int:
+    return variable.type.shape[0].evaluate(model.sizes) if variable.type.shape else 1

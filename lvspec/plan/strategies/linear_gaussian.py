@@ -8,17 +8,15 @@ observations. Kalman 1960.
 
 from __future__ import annotations
 
-from lvspec.ir.affine import NotAffine, affine_in, reads_variable
-from lvspec.ir.expr import Dist
 from lvspec.ir.plan import Cost, Integration
 from lvspec.ir.reads import HERE, LAG
 from lvspec.ir.spec import Variable
 from lvspec.plan.claims import Claim, Declined, View, over_budget
+from lvspec.plan.integrals import NORMAL, gaussian_reason, integral_reason, readers
 from lvspec.plan.model import Model, is_chain, without_engine
 from lvspec.plan.price import FLOAT, TRAINING, Pricer
 
 NAME = "linear_gaussian"
-NORMAL = ("Normal", "MultivariateNormal")
 
 
 def consider(view: View, latent) -> Claim | Declined:
@@ -44,8 +42,7 @@ def consider(view: View, latent) -> Claim | Declined:
 
 def _gaussians(model: Model, latent: Variable) -> list[Variable]:
     """The latent, and what reads it."""
-    readers = {v.name: v for v, _ in model.readers_of(latent.name)}
-    return [latent, *(v for n, v in readers.items() if n != latent.name)]
+    return [latent, *readers(model, latent.name)]
 
 
 # ---------------------------------------------------------------- conditions, in the order in which they are told
@@ -58,39 +55,6 @@ def _no_chain(model: Model, latent: Variable) -> str | None:
     if not is_chain(model, latent.name):
         return f"no factor reads {latent.name} at an earlier site of an ordered plate"
     return None
-
-
-def integral_reason(model: Model, latent: Variable) -> str | None:
-    """Why a continuous latent cannot be integrated out inside the batch, whatever its family; or None."""
-    name = latent.name
-    if latent.outside_batch:
-        return f"{name} lies outside the batch plate: its integral does not split into examples"
-    if model.guide_of(name) is not None:
-        return f"a guide factor q({name}) is written, so {name} is drawn from it"
-    if any(r.name == name for reads in model.guide_reads.values() for r in reads):
-        return f"a guide factor reads {name}"
-    for reader, _ in model.readers_of(name):
-        if reader.role == "latent" and reader.name != name:
-            return f"the latent {reader.name} reads {name}: only observed variables may"
-    factors = {name, *(v.name for v, _ in model.readers_of(name))}
-    parents = {r.name for f in factors for r in model.reads(f)} - {name}
-    hidden = [v for v in model.spec.of_role("latent") if v.name in parents]
-    discrete = [v.name for v in hidden if v.type.support.discrete]
-    if discrete:
-        return _switching(model, latent, discrete)
-    if hidden:
-        return f"its factors also read {', '.join(v.name for v in hidden)}: no integral over both"
-    return None
-
-
-def _switching(model: Model, latent: Variable, discrete: list[str]) -> str:
-    names, several = " and ".join(discrete), len(discrete) > 1
-    per_site = is_chain(model, latent.name) and any(model.spec.variable(n).plates for n in discrete)
-    kind = "switching linear-Gaussian chain has" if per_site else "mixture has"
-    count = "K^T components, and no filter of fixed size" if per_site else "one component for each value"
-    return (
-        f"its parents {names} are discrete" if several else f"its parent {names} is discrete"
-    ) + f": a {kind} a posterior of {count}; give {latent.name} a guide, or {names} reinforce"
 
 
 def _sites_reason(model: Model, latent: Variable) -> str | None:
@@ -114,24 +78,6 @@ def _sites_reason(model: Model, latent: Variable) -> str | None:
             )
     if len(latent.initial) != 1:
         return f"{name} needs one clause for its first site"
-    return None
-
-
-def gaussian_reason(model: Model, name: str, variable: Variable) -> str | None:
-    """Why a variable is not Normal with a location affine in `name` and a scale apart from it, or None."""
-    if len(variable.type.shape) > 1:
-        return f"{variable.name} is an array of {len(variable.type.shape)} axes, not a vector"
-    for clause in variable.clauses:
-        body = clause.body
-        if not isinstance(body, Dist) or body.family not in NORMAL:
-            return f"{variable.name} is {getattr(body, 'family', 'a choice')}, not Normal"
-        for argument, value in body.arguments:
-            if argument != "loc" and reads_variable(model.spec, name, clause, value):
-                return f"the {argument} of {variable.name} depends on {name}"
-        try:
-            affine_in(model.spec, name, clause, body.argument("loc"))
-        except NotAffine as reason:
-            return f"the location of {variable.name} is not affine in {name}: {reason}"
     return None
 
 

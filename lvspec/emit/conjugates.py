@@ -1,0 +1,108 @@
+"""A latent with a conjugate prior: its parameters, and the statistics of what reads it.
+
+theta: Beta(a, b), x[t]: Bernoulli(probs=theta)
+    Conjugate("Beta", (a, b), seen=(site_sums(bernoulli_statistics(x, self.zero), batch["x.mask"], 1),), mask=...)
+mu: Normal(m, s), x[t]: Normal(matmul(W, mu), r)
+    GaussianFactors(start=(m, diag s^2), emissions=((W, 0, diag r^2, x, batch["x.mask"]),), mask=...)
+"""
+
+from __future__ import annotations
+
+from lvspec.emit.gaussian_chains import aligned_coefficients, as_tensor, coefficients, observed_vector, without_latent
+from lvspec.emit.guide import extent_code
+from lvspec.emit.program import Program
+from lvspec.emit.value import Value, align, permute
+from lvspec.ir.affine import affine_in
+from lvspec.ir.conjugate import GAUSSIAN, pair_of, scale_of
+from lvspec.ir.expr import Number
+from lvspec.ir.plan import Integration
+from lvspec.ir.spec import Variable
+
+
+def conjugate_body(program: Program, integration: Integration) -> None:
+    """The statements of the method, up to its `return`."""
+    latent = program.low.spec.variable(integration.latent)
+    readers = [program.low.spec.variable(n) for n in integration.observed]
+    write = _gaussian if latent.general.body.family in GAUSSIAN else _table
+    program.scope.line(write(program, latent, readers))
+
+
+def _own_sites(program: Program, latent: Variable) -> str:
+    """The mask of the latent's own sites, (B, plates...)."""
+    low, axes = program.low, ("B", *latent.plates)
+    ragged = [p for p in latent.plates if low.spec.plate(p).ragged]
+    masks = [Value(low.mask(p), ("B", *((w,) if (w := low.spec.plate(p).within) else ()), p)) for p in ragged]
+    if masks and masks[-1].axes == axes:
+        return masks[-1].code
+    shape = ", ".join(extent_code(program, a) for a in axes)
+    ones = f"torch.ones({shape}, dtype=torch.bool, device=self.zero.device)"
+    return " & ".join([ones, *(align(m, axes, 0).code for m in masks)])
+
+
+def _axes(latent: Variable, reader: Variable) -> tuple[str, ...]:
+    """The batch, the latent's plates, and those over which the reader's statistics are added up."""
+    return ("B", *latent.plates, *(p for p in reader.plates if p not in latent.plates))
+
+
+def _mask(reader: Variable, axes: tuple[str, ...]) -> str:
+    return permute(Value(f'batch["{reader.name}.mask"]', ("B", *reader.plates)), axes).code
+
+
+# ---------------------------------------------------------------- Gaussian priors
+def _gaussian(program: Program, latent: Variable, readers: list[Variable]) -> str:
+    low = program.low
+    mean, covariance = coefficients(program, latent, latent, latent.general)[1:]
+    lead = ("B", *latent.plates)
+    start = [align(v, lead, e if v.axes else len(v.shape)).code for v, e in ((mean, 1), (covariance, 2))]
+    emissions = []
+    for reader in readers:
+        axes = _axes(latent, reader)
+        values = aligned_coefficients(coefficients(program, reader, latent, reader.general), axes)
+        seen = permute(observed_vector(low.known[reader.name]), axes).code
+        emissions.append(f"({', '.join([*values, seen, _mask(reader, axes)])})")
+    scalar = "" if latent.type.shape else ", scalar=True"
+    return (
+        f"return {program.scope.use('GaussianFactors')}(start=({', '.join(start)}), "
+        f"emissions=({', '.join(emissions)},), mask={_own_sites(program, latent)}{scalar})"
+    )
+
+
+# ---------------------------------------------------------------- the table
+def _table(program: Program, latent: Variable, readers: list[Variable]) -> str:
+    low, clause = program.low, latent.general
+    lead, rank = ("B", *latent.plates), len(latent.type.shape)
+
+    def prior(c) -> list[str]:
+        values = [as_tensor(low.real(low.concrete(low.lower(e)))) for _, e in c.body.arguments]
+        return [align(v, lead, rank if v.axes else len(v.shape)).code for v in values]
+
+    parameters = ", ".join(low.with_bindings(clause, prior))
+    seen = ", ".join(_statistics(program, latent, reader) for reader in readers)
+    comma = "," if len(clause.body.arguments) == 1 else ""
+    return (
+        f'return {program.scope.use("Conjugate")}("{clause.body.family}", prior=({parameters}{comma}), '
+        f"seen=({seen},), mask={_own_sites(program, latent)})"
+    )
+
+
+def _statistics(program: Program, latent: Variable, reader: Variable) -> str:
+    """`site_sums(poisson_statistics(x, self.zero, exposure), batch["x.mask"], 1)`, under a name."""
+    low, use = program.low, program.scope.use
+    pair, axes = pair_of(latent.general.body.family, reader.general.body.family), _axes(latent, reader)
+
+    def extra(clause) -> list[str]:
+        known = [low.lower(clause.body.argument(n)) for n in pair.known]
+        if pair.prior == "Dirichlet":
+            known.append(Value(low.size(latent.type.shape[-1])))
+        if pair.link == "scaled":
+            factor = scale_of(affine_in(low.spec, latent.name, reader.general, clause.body.argument(pair.argument)))
+            known += [] if factor == Number(1) else [low.lower(factor)]
+        return [align(v, axes, len(reader.type.shape) if v.axes else len(v.shape)).code for v in known]
+
+    arguments = low.with_bindings(without_latent(low.spec, latent, reader.general), extra)
+    value = permute(low.known[reader.name], axes).code
+    statistics = f"{use(pair.statistics)}({', '.join([value, 'self.zero', *arguments])})"
+    code = f"{use('site_sums')}({statistics}, {_mask(reader, axes)}, {1 + len(latent.plates)})"
+    name = program.scope.names.fresh(f"seen_{reader.name}")
+    program.scope.line(f"{name} = {code}")
+    return name
