@@ -88,3 +88,71 @@ def test_switching_chain_is_declined_with_a_remedy():
 
 def test_override_takes_another_strategy():
     assert latent(START + WALK + SEEN + "infer:\n  z: reparameterization\n").strategy == "reparameterization"
+
+
+# ---------------------------------------------------------------- conjugate pairs
+LINKS = """lvspec: 1
+name: model
+sizes:
+  D: 3
+  K: 4
+plates:
+  d: sequence
+  l: 2
+params:
+  a: [D]
+  alpha: [K]
+  M: [K, K]
+latent:
+"""
+
+
+def test_conjugate_latent_is_integrated_exactly():
+    found = plan_spec(LINKS + "  z: Gamma(2, 1)\nobserved:\n  x[d]: Poisson(3 * z)\n").latent("z")
+    assert (found.strategy, found.treatment, found.exact) == ("conjugacy", "integrated", True)
+    assert found.why == "conjugate (Gamma-Poisson x): integrated out exactly through its sufficient statistics"
+
+
+UNMATCHED = {
+    "no prior of the table": (
+        "  z: Laplace(0, 1)\nobserved:\n  x: Normal(z, 1)\n",
+        "Laplace has no entry in the table",
+    ),
+    "no likelihood of it": (
+        "  z: Gamma(2, 1)\nobserved:\n  x: Normal(z, 1)\n",
+        "Gamma is conjugate to Poisson, Exponential, Gamma, and x is Normal",
+    ),
+    "another argument": (
+        "  z: Beta(1, 1)\nobserved:\n  x: Bernoulli(logits=z)\n",
+        "x is given by logits, not by probs",
+    ),
+    "not itself": ("  z: Beta(1, 1)\nobserved:\n  x: Bernoulli(probs=sigmoid(z))\n", "the probs of x is not z itself"),
+    "shifted": ("  z: Gamma(2, 1)\nobserved:\n  x: Poisson(z + 1)\n", "the rate of x is not proportional to z"),
+    "bent": (
+        "  z: Gamma(2, 1)\nobserved:\n  x: Poisson(exp(z))\n",
+        "the rate of x is not proportional to z: `exp` of it is no sum, product or linear network",
+    ),
+    "in the scale": ("  z: Normal(0, 1)\nobserved:\n  x: Normal(0, exp(z))\n", "the scale of x depends on z"),
+    "not affine": ("  z: Normal(0, 1)\nobserved:\n  x: Normal(z * z, 1)\n", "the location of x is not affine in z"),
+    "of the data set": (
+        "  global z: Normal(0, 1)\nobserved:\n  x: Normal(z, 1)\nguide:\n  z: Normal(a[0], 1)\n",
+        "z lies outside the batch plate",
+    ),
+    "sum over its plate": (
+        "  z[l]: Normal(0, 1)\nobserved:\n  x: Normal(sum(z[l] over l), 1)\n",
+        "x reads z at other sites than its own",
+    ),
+    "chosen by a discrete latent": (
+        "  z[l]: Normal(0, 1)\n  c: Categorical(logits=a[0] * alpha)\nobserved:\n  x: Normal(alpha[c] + z[0], 1)\n",
+        "its parent c is discrete: a mixture has a posterior of one component for each value",
+    ),
+    "unused": ("  z: Normal(0, 1)\nobserved:\n  x: Normal(0, 1)\n", "nothing observed reads z"),
+}
+
+
+@pytest.mark.parametrize("name", UNMATCHED)
+def test_reason_against_conjugacy_is_named(name):
+    body, reason = UNMATCHED[name]
+    found = plan_spec(LINKS + body).latent("z")
+    assert found.strategy != "conjugacy"
+    assert reason in dict(found.declined)["conjugacy"], dict(found.declined)["conjugacy"]
