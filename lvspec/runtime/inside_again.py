@@ -11,8 +11,11 @@ from torch import Tensor
 from lvspec.runtime.inside import Inside, Rules, highest, pushed, whole_sentence, wider
 
 
-def inside_again(found: Inside, lengths: Tensor, root: Tensor, rules: Tensor, terminals: Tensor) -> Tensor:
-    """log Z (B) from root, rules and terminals (T, B, P) as `found` was made of them."""
+def inside_again(
+    found: Inside, lengths: Tensor, root: Tensor, rules: Tensor, terminals: Tensor, spans: Tensor | None = None
+) -> Tensor:
+    """log Z (B) from root, rules and terminals (T, B, P) as `found` was made of them; spans (B or 1, T, T): a
+    log-potential of each span of two words or more, 0 now."""
     charts, dtype = found.charts, found.total.dtype
     shift = found.rules.shift.view(-1, 1, 1, 1).to(rules.dtype)
     pairs, by_left, by_right = ((b - shift).to(dtype).exp().flatten(2) for b in Rules.blocks(rules))
@@ -30,6 +33,8 @@ def inside_again(found: Inside, lengths: Tensor, root: Tensor, rules: Tensor, te
             starts = torch.cat([starts[: n + 2], older.unsqueeze(2)], 2)
             ends = torch.cat([older.unsqueeze(2), ends[-n - 2 :]], 2)
         u = wider(parts, pairs, weights, cells, (starts[:n].flatten(0, 1), ends[-n:].flatten(0, 1)))
+        if spans is not None:
+            u = u * spans.diagonal(w - 1, 1, 2).t().unsqueeze(-1).to(dtype).exp()
         older, cells = cells, u / top.masked_fill(top == 0, 1.0)
         by_width.append(cells)
     whole = whole_sentence(by_width, lengths)

@@ -15,8 +15,9 @@ from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
 from lvspec.runtime.chain_log import widest
+from lvspec.runtime.inside_again import inside_again
 from lvspec.runtime.inside_draws import inside_draws
-from lvspec.runtime.inside_sum import certain_inside, inside_sum
+from lvspec.runtime.inside_sum import by_place, certain_inside, inside_sum
 from lvspec.runtime.semiring import LOG, full_precision, plain_arithmetic
 from lvspec.runtime.spans import at_lengths, by_end, by_start, within
 from lvspec.runtime.structured import Parts, Structured
@@ -44,12 +45,15 @@ class Grammar(Structured):
 
     lengths: Tensor | None = None
 
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Root, rules, and the terminals of every example."""
+        root, rules, terminals = map(full_precision, self.potentials.values())
+        return root, rules, terminals.expand(self.rows, *terminals.shape[1:])
+
     def sample(self, n: int) -> Parts:
         """n exact draws: (n, B, ...)."""
-        inputs = [full_precision(p.detach()) for p in self.potentials.values()]
-        inputs[2] = inputs[2].expand(self.rows, *inputs[2].shape[1:])
-        with plain_arithmetic(inputs[2]):
-            found = certain_inside(*inputs, self.lengths)
+        with torch.no_grad(), plain_arithmetic(self.potentials["terminals"]):
+            found = certain_inside(*self.inputs(), self.lengths)
             if found is None:
                 return super().sample(n)
             uses = inside_draws(found, self.lengths, n)
@@ -57,14 +61,24 @@ class Grammar(Structured):
         return {name: use.to(p.dtype).unflatten(0, (n, self.rows)) for (name, p), use in parts}
 
 
-def bracketings(derivations: Structured) -> Structured:
+def bracketings(derivations: Grammar) -> Structured:
     """The same derivations by their spans of two words and more, of whatever symbol: potentials spans (1, T, T), 0."""
 
     def program(semiring, potentials: Parts) -> Tensor:
         return derivations.program(semiring, {**derivations.potentials, **potentials})
 
+    def fast(potentials: Parts) -> Tensor:
+        inputs = derivations.inputs()
+        found = certain_inside(*(x.detach() for x in inputs), derivations.lengths)
+        if found is None or bool(potentials["spans"].detach().any()):
+            return program(LOG, {n: widest(p) for n, p in potentials.items()})
+        root, rules, terminals = inputs
+        words = by_place(terminals, derivations.lengths)
+        return inside_again(found, derivations.lengths, root, rules, words, potentials["spans"])
+
     T = derivations.potentials["terminals"].shape[-2]
-    return Structured(program, {"spans": derivations.potentials["terminals"].new_zeros(1, T, T)}, derivations.rows)
+    none = derivations.potentials["terminals"].new_zeros(1, T, T)
+    return Structured(program, {"spans": none}, derivations.rows, fast)
 
 
 def pcfg_log_partition(potentials: Parts, lengths: Tensor) -> Tensor:
