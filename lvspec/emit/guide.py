@@ -118,6 +118,10 @@ def _known_table(program: Program, latent, log_q: Value, axis: str) -> Value:
     value, observed = given_values(program, latent)
     rest = tuple(a for a in log_q.axes if a != axis)
     axes = low.order.sort({*rest, *value.axes})
+    if rest != axes:  # q is the same at sites that are given different values
+        extents = ["1" if a in rest else extent_code(program, a) for a in axes]
+        code = f"{scope.use('spread')}({align(log_q, (*axes, axis)).code}, ({', '.join(extents)}, 1), self.zero)"
+        log_q = scope.assign(log_q.code, Value(code, (*axes, axis), draws=log_q.draws))
     arguments = [align(observed, axes, 0).code, align(value, axes, 0).code]
     scope.line(f'if "{latent.name}" in batch:')
     scope.indent += 1

@@ -30,16 +30,17 @@ def exact_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
         Check(f"log p(x){about}", relative_error(objective.log_prob, expected), VALUE),
         Check(f"loss{about}", relative_error(objective.loss, loss), VALUE),
     ]
-    found, name = objective.loss, f"gradient of the loss{about}"
-    possible = expected.isfinite()
-    if not possible.all():  # an impossible example has no gradient, and must not spoil that of the others
-        found, loss, name = (
-            objective.log_prob[possible].sum(),
-            expected[possible].sum(),
-            f"gradient{about}, possible rows",
-        )
-    error = gradient_error(subject.gradients(found), subject.gradients(loss))
-    return [*checks, Check(name, error, GRADIENT)]
+    return [*checks, gradient_check(subject, about, (objective.loss, loss), (objective.log_prob, expected))]
+
+
+def gradient_check(subject: Subject, about: str, losses: tuple[Tensor, Tensor], rows: tuple[Tensor, Tensor]) -> Check:
+    """The gradient of the loss, found and expected; where some examples are impossible, that of the others' values."""
+    possible = rows[1].isfinite()
+    if possible.all():
+        found, expected = map(subject.gradients, losses)
+        return Check(f"gradient of the loss{about}", gradient_error(found, expected), GRADIENT)
+    found, expected = (subject.gradients(r[possible].sum()) for r in rows)
+    return Check(f"gradient of what is possible{about}", gradient_error(found, expected), GRADIENT)
 
 
 def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, about: str = "") -> list[Check]:
@@ -47,9 +48,10 @@ def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
     batch = subject.batch if batch is None else batch
     objective = subject.objective(batch)
     bounds = subject.bounds(subject.instance(batch))
+    rows = torch.stack([b.elbo for b in bounds])
     parts = objective.reconstruction - sum(objective.kl.values())
     checks = [
-        Check(f"ELBO{about}", relative_error(objective.elbo, torch.stack([b.elbo for b in bounds])), VALUE),
+        Check(f"ELBO{about}", relative_error(objective.elbo, rows), VALUE),
         Check(f"ELBO = reconstruction − Σ KL{about}", relative_error(parts, objective.elbo), VALUE),
     ]
     # where latents are partly given, whether a log p counts as a KL is a convention: only the sum is compared
@@ -60,11 +62,10 @@ def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
     if scored(subject):
         return checks
     loss = mean_loss([subject.weighted(b) for b in bounds], batch.get("weight"))
-    found = subject.gradients(objective.loss)
     return [
         *checks,
         Check(f"loss{about}", relative_error(objective.loss, loss), VALUE),
-        Check(f"gradient of the loss{about}", gradient_error(found, subject.gradients(loss)), GRADIENT),
+        gradient_check(subject, about, (objective.loss, loss), (objective.elbo, rows)),
     ]
 
 

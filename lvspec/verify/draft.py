@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Parent:
-    """What a score may depend on. kind: category | switch (an index), vector. size: of its support, or its length."""
+    """What a score may depend on. kind: category | switch (an index), vector. size: of its support, or its length.
+    text: how it is read, where that is not by its name and its plates."""
 
     name: str
     plates: tuple[str, ...]
     kind: str
     size: str
+    text: str = ""
 
     @property
     def ref(self) -> str:
-        return f"{self.name}[{', '.join(self.plates)}]" if self.plates else self.name
+        return self.text or (f"{self.name}[{', '.join(self.plates)}]" if self.plates else self.name)
 
 
 @dataclass

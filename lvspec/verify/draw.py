@@ -31,7 +31,7 @@ def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int],
     are the values of a latent no row is empty."""
     found: dict[str, Tensor] = {}
     pattern = [length, 1, 0, max(length - 1, 1)]
-    supports = {ragged_plate(v.type.support.size) for v in spec.variables if v.type.support.size is not None}
+    supports = {position_plate(v) for v in spec.variables}
     for plate in spec.plates:
         if not plate.ragged:
             continue
@@ -63,8 +63,9 @@ def random_column(spec: Spec, variable: Variable, sizes, rows: int, length: int,
     lead = extents if variable.outside_batch else (rows, *extents)
     shape = (*lead, *(d.evaluate(sizes) for d in variable.type.shape))
     value = random_value(variable.type.support, extended(spec, sizes, length), shape, generator)
-    if variable.type.support.kind == "integer" and (plate := ragged_plate(variable.type.support.size)) is not None:
-        value = value % owned_sites(spec, variable, plate, lengths, value.dim()).clamp_min(1)
+    plate = position_plate(variable)
+    if plate is not None:
+        value = value % owned_sites(spec, variable.plates, plate, lengths, value.dim()).clamp_min(1)
     real = real_sites(spec, variable, rows, extents, lengths)
     real = real.reshape(*real.shape, *[1] * (value.dim() - real.dim()))
     return torch.where(real, value, torch.full_like(value, RUBBISH[value.is_floating_point()]))
@@ -75,13 +76,19 @@ def extended(spec: Spec, sizes: Mapping[str, int], length: int) -> dict[str, int
     return {**{f"|{p.name}|": length for p in spec.plates if p.ragged}, **sizes}
 
 
-def owned_sites(spec: Spec, variable: Variable, plate: str, lengths, rank: int) -> Tensor:
-    """How many sites of `plate` each row has, against the axes of the variable's tensor."""
+def position_plate(variable: Variable) -> str | None:
+    """The ragged plate whose sites are a variable's values, or None."""
+    size = variable.type.support.size
+    return ragged_plate(size) if size is not None else None
+
+
+def owned_sites(spec: Spec, plates: tuple[str, ...], plate: str, lengths, rank: int) -> Tensor:
+    """How many sites of `plate` each row has, against the axes of a tensor (B, plates, ...)."""
     own = lengths[plate]
     around = spec.plate(plate).within
     shape = [own.shape[0], *[1] * (rank - 1)]
     if around is not None:
-        shape[variable.plates.index(around) + 1] = own.shape[1]
+        shape[plates.index(around) + 1] = own.shape[1]
     return own.reshape(shape)
 
 
@@ -144,7 +151,11 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
     batch = () if variable.outside_batch else (rows,)
     shape = (plan.samples, *batch, *lead, *(d.evaluate(sizes) for d in variable.type.shape))
     if variable.name not in instance.noisy:
-        return random_value(variable.type.support, sizes, shape, generator)
+        value = random_value(variable.type.support, extended(spec, sizes, length), shape, generator)
+        plate = position_plate(variable)
+        if plate is None:
+            return value
+        return value % owned_sites(spec, tuple(declared), plate, instance.batch, value.dim() - 1)
     factor = next(v for v in plan.guide if v.name == variable.name and v.role == "guide")
     return _NOISE.get(factor.general.body.family, _standard_normal)(shape, generator)
 

@@ -68,6 +68,12 @@ def joint_terms(world: World, sites: list[Site] | None = None) -> list[Term]:
     return [lambda s=s: world.log_p(*s) for s in every]
 
 
+def log_sum(terms: Tensor) -> Tensor:
+    """log Σ exp over the last axis; -inf, without a gradient, where nothing is possible."""
+    impossible = (terms == -torch.inf).all(-1, keepdim=True)
+    return torch.logsumexp(terms.masked_fill(impossible, 0.0), -1).masked_fill(impossible.squeeze(-1), -torch.inf)
+
+
 @dataclass(frozen=True)
 class Posterior:
     """p(z | x) of one example by enumeration: rows are joint assignments of `sites`."""
@@ -78,9 +84,7 @@ class Posterior:
 
     @property
     def log_marginal(self) -> Tensor:
-        """-inf, without a gradient, where no assignment is possible."""
-        possible = self.log_weights > -torch.inf
-        return torch.logsumexp(self.log_weights[possible], 0) if possible.any() else torch.tensor(-torch.inf).double()
+        return log_sum(self.log_weights)
 
     def probabilities(self) -> Tensor:
         return torch.softmax(self.log_weights.detach(), 0)
@@ -157,7 +161,7 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
 
     explained = [s for s in every if s not in closed]
     log_p = (table(world, sites, rows, joint_terms(world, explained)) * _shares(world, explained)).sum(1)
-    inside = torch.logsumexp(log_p.reshape(len(outer), len(inner)), 1)
+    inside = log_sum(log_p.reshape(len(outer), len(inner)))
     q = table(world, enumerated, outer, [lambda s=s: world.log_q(*s) for s in enumerated]).sum(1).exp()
     log_q = table(world, enumerated, outer, [lambda s=s: world.log_q(*s) for s in guided]) * _shares(world, guided)
     divergences = table(world, enumerated, outer, [lambda s=s: world.kl(*s) for s in closed]) * _shares(world, closed)
@@ -190,7 +194,7 @@ def log_weights(instance: Instance, row: int, samples: int) -> Tensor:
     found = []
     for sample in range(samples):
         world.memory.assignment[SAMPLE] = sample
-        found.append(torch.logsumexp(table(world, summed, rows, terms).sum(1), 0) + integral(world))
+        found.append(log_sum(table(world, summed, rows, terms).sum(1)) + integral(world))
     return torch.stack(found)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from lvspec.verify.draft import Draft, Parent
 from lvspec.verify.draft_guide import guide_for
 from lvspec.verify.draft_observed import observe, observe_again
+from lvspec.verify.draft_position import aligned
 
 
 def generate(seed: int) -> str:
@@ -39,6 +40,9 @@ class Story:
             self.add_global()
         for _ in range(d.choose(1, 1, 2, 2, 3)):
             self.add_latent()
+        position = aligned(d, self.parents, self.room)
+        if position:
+            self.remember(position)
         self.read_the_past()
         if d.chance(0.07):
             self.global_table()
@@ -88,7 +92,7 @@ class Story:
         name = d.fresh("g")
         d.plates["k"] = index.size
         d.latent[f"global {name}[k]"] = f"Normal(0, 1)[{size}]"
-        d.guide[f"{name}[k]"] = f"Normal({d.param('K', size)}[k], softplus({d.param('K', size)}[k]))"
+        d.guide[f"{name}[k]"] = f"Normal({d.param(index.size, size)}[k], softplus({d.param(index.size, size)}[k]))"
         d.extra.append(f"{d.linear(size, d.width)}({name}[{index.ref}])")
 
     # ------------------------------------------------------------ latents
