@@ -266,23 +266,81 @@ def test_ordinary_scores_of_tokens_take_the_scaled_program_in_float32():
     assert scan is not None and scan.zeros  # what cannot be reached is told from what was lost
 
 
-def test_lost_mass_is_noticed():
-    """A state that float32 loses on the way, and on which the end depends: nothing but float64 will do."""
-    token = torch.zeros(1, 12, 2)
-    token[0, :6, 1] = -20.0  # state 1 falls to e^-120 beside state 0,
-    token[0, 6:, 0] = -40.0  # and wins in the end
-    transition = torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]])
-    args = (torch.zeros(2, 1), torch.zeros(2), transition)
-    scan = scaled_tokens(
-        token.transpose(0, 1),
-        torch.zeros(1, 1, 2),
-        torch.zeros(1, 2),
-        transition[None],
-        torch.tensor([12]),
-        torch.float32,
-    )
-    assert scan is None
-    assert close(token_segmentation_sum(token, *args), by_table(token.double(), *(x.double() for x in args)), 1e-6)
+def scan_in_float32(token, length, start, transition):
+    by_site = (token.transpose(0, 1), length.T.unsqueeze(1))
+    lengths = torch.full((len(token),), token.shape[1])
+    return scaled_tokens(*by_site, start[None], transition[None], lengths, torch.float32)
+
+
+def only_self(K):
+    return torch.zeros(K, K).masked_fill(~torch.eye(K, dtype=torch.bool), -torch.inf)
+
+
+def late_winner(first, falls, sites):
+    """Two states that never change: state 1 begins badly, and state 0 falls behind it little by little."""
+    token = torch.zeros(1, sites, 2)
+    token[0, : len(first), 1] = torch.tensor(first)
+    token[0, len(first) :, 0] = falls
+    return token, torch.zeros(2, 1), torch.zeros(2), only_self(2)
+
+
+def hidden_behind_a_level():
+    """Segments of 16 sites. State 2, which nothing reaches, raises the level; beside it state 1 all but underflows, state
+    0 does not, and when both are scaled up again they look alike. In the second half it is the other way round."""
+    token = torch.zeros(1, 32, 3)
+    token[0, :16, 0], token[0, :16, 1] = -85 / 16, -100 / 16
+    token[0, 16:, 0], token[0, 16:, 1] = -100 / 16, -85 / 16
+    length = torch.full((3, 16), -torch.inf)
+    length[:, -1] = 0.0
+    return token, length, torch.tensor([0.0, 0.0, -torch.inf]), only_self(3)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [late_winner([-20.0] * 6, -1.0, 200), late_winner([-200.0], -1.0, 250), hidden_behind_a_level()],
+    ids=["bit by bit", "at once", "before a division"],
+)
+def test_lost_mass_is_noticed(inputs):
+    assert scan_in_float32(*inputs) is None
+    assert close(token_segmentation_sum(*inputs), by_table(*(x.double() for x in inputs)), 1e-6)
+
+
+def test_what_cannot_be_reached_sends_nothing_back():
+    """However likely what would follow: e^300 in all, which overflows on the way back in float32."""
+    token = torch.zeros(1, 200, 2)
+    token[..., 1] = 1.5
+    inputs = [token, torch.zeros(2, 3), torch.tensor([0.0, -torch.inf]), only_self(2)]
+    assert scan_in_float32(*inputs).zeros
+    assert close(token_segmentation_sum(*inputs), by_table(*(x.double() for x in inputs)), 1e-6)
+    exact = gradients(by_table, [x.double() for x in inputs], None)
+    for got, right in zip(gradients(token_segmentation_sum, inputs, None), exact, strict=True):
+        assert (got.double() - right).abs().max() <= 1e-4 * max(1.0, float(right.abs().max()))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_compiled_graphs(form):
+    lengths = torch.tensor([4, 0, 2])
+    inputs = [x.requires_grad_() for x in drawn(form, [4, 0, 2]).values()]
+    plain = segmentation(*inputs, lengths)
+    total = torch.compile(lambda *x: segmentation(*x, lengths).log_partition, fullgraph=True, backend="aot_eager")
+    assert close(total(*inputs), plain.log_partition)
+    found = torch.autograd.grad(total(*inputs).sum(), inputs)
+    for got, right in zip(found, torch.autograd.grad(plain.log_partition.sum(), inputs), strict=True):
+        assert close(got, right.detach())
+    entropy = torch.compile(lambda *x: segmentation(*x, lengths).entropy, backend="aot_eager")
+    assert close(entropy(*inputs), plain.entropy.detach())
+
+
+def test_potentials_that_all_examples_share():
+    """One row of potentials, as many examples as there are lengths."""
+    one = drawn("shared", [4])
+    lengths = [0, 4, 2, 4]
+    p = segmentation(**one, lengths=torch.tensor(lengths))
+    apart = segmentation(**{n: x.expand(4, *x.shape[1:]) for n, x in one.items()}, lengths=torch.tensor(lengths))
+    assert close(p.log_partition, apart.log_partition.detach()) and close(p.entropy, apart.entropy.detach())
+    for name, wanted in apart.marginals.items():
+        assert close(p.marginals[name], wanted.detach())
+        assert close(p.expected_counts[name], wanted.detach().sum(0, keepdim=True))
 
 
 def test_token_segments():
