@@ -131,7 +131,7 @@ def _objective(plan: Plan, paint: Paint) -> list[str]:
     if not plan.latents:
         meaning = "the log-likelihood, exact" if plan.structures else "the log-likelihood: nothing is latent"
     rows = [paint("objective", "bold"), *_indented(plan.formula, 2), f"  {meaning}"]
-    if plan.mean_field:
+    if plan.mean_field or plan.structured:
         rows.append(
             "  a bound with an exact gradient, not the likelihood: q is a product of factors, each at its optimum"
         )
@@ -162,7 +162,7 @@ def _latents(plan: Plan, paint: Paint) -> list[str]:
 
 
 def _exactness(p: LatentPlan) -> str:
-    if p.treatment == "mean_field":
+    if p.treatment in ("mean_field", "structured"):
         return "no, a bound"
     return "yes" if p.exact else ("no, biased" if p.biased else "no, unbiased")
 

@@ -32,7 +32,7 @@ def mean_field_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
     methods += [_optimum(plan, imports), _forward(plan, imports)]
     if shared:
         methods.append(_ascend(plan, imports))
-    return [*methods, _log_weights(plan, imports), _log_prob(), _posterior(plan, imports)]
+    return [*methods, _log_weights(plan, imports), log_prob_methods(), _posterior(plan, imports)]
 
 
 def _latents(plan: Plan, outside: bool) -> list[Variable]:
@@ -251,7 +251,7 @@ def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
     ]
 
 
-def _log_prob() -> list[str]:
+def log_prob_methods() -> list[str]:
     return [
         "    def importance(self, batch: dict, samples: int = 100):",
         '        """log p(x) ≈ log 1/S Σ_s p(x, z_s) / q(z_s | x), with its standard error and effective sample size."""',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from lvspec.emit.chain_factors import chain_factor_methods
 from lvspec.emit.constructor import constructor, prepare
 from lvspec.emit.header import class_doc, header, import_lines
 from lvspec.emit.integrals import integral_answers, integral_methods
@@ -42,6 +43,8 @@ def _trimmed(lines: list[str]) -> list[str]:
 
 def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
     """forward, log_prob and posterior, with what they stand on."""
+    if plan.structured:
+        return chain_factor_methods(plan, imports)
     if plan.mean_field:
         return mean_field_methods(plan, imports)
     integrals = integral_methods(plan, imports)

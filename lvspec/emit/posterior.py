@@ -16,7 +16,7 @@ def latent_sizes(plan: Plan) -> dict[str, str]:
     return {
         p.name: size_code(plan.spec.variable(p.name).type.support.cardinality)
         for p in plan.latents
-        if p.treatment in ("collapsed", "enumerated")
+        if p.treatment in ("collapsed", "enumerated", "structured")
     }
 
 

@@ -149,6 +149,7 @@ STRATEGIES = (
     "linear_gaussian",
     "conjugacy",
     "mean_field",
+    "structured_mean_field",
     "reparameterization",
     "reinforce",
     "gumbel_softmax",

@@ -14,6 +14,7 @@ STRATEGY = {
     "dynamic_programming": "#a8e0c8",
     "conjugacy": "#f6ec9c",
     "mean_field": "#e3d18a",
+    "structured_mean_field": "#d9c37a",
     "reparameterization": "#fbd08f",
     "reinforce": "#f4ab93",
     "gumbel_softmax": "#e3bdd9",

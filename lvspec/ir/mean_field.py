@@ -10,7 +10,7 @@ prior's plus what the children's expected log-factors say per unit of each stati
 
 from __future__ import annotations
 
-from lvspec.ir.expr import Call, Dist, Expr, Number, VariableRef, walk
+from lvspec.ir.expr import Call, Dist, Expr, Index, Number, ParamRef, PlateIndex, VariableRef, walk
 
 # family of the prior -> the statistics that its natural parameters multiply, as words for names in the emitted text
 STATISTICS: dict[str, tuple[str, ...]] = {
@@ -69,3 +69,18 @@ def pair_reason(dist: Dist, child: str, name: str, prior: str) -> str | None:
     if PAIRS[dist.family, argument][0] != prior:
         return f"{prior} is not conjugate to `{argument}` of {dist.family}"
     return None
+
+
+def sum_over(dist: Dist, name: str, plate: str) -> Expr | None:
+    """e, of `Normal(sum(e over l), scale)`, where e is a table of the latent's value and l's own number, and nothing else
+    reads the latent."""
+    loc, scale = dist.argument("loc"), dist.argument("scale")
+    if not isinstance(loc, Call) or loc.function != "sum" or loc.over != plate:
+        return None
+    if reads_of(dist, name) != ["loc"] or any(isinstance(n, VariableRef) for n in walk(scale)):
+        return None
+    inside = loc.args[0]
+    if not isinstance(inside, Index) or not isinstance(inside.base, ParamRef):
+        return None
+    plain = all(isinstance(i, PlateIndex) or isinstance(i, VariableRef) and i.name == name for i in inside.indices)
+    return inside if plain else None

@@ -22,11 +22,11 @@ MARGINAL = ("collapsed", "integrated")  # treatments of latents that log p(x) no
 class LatentPlan:
     """What is done with one latent.
 
-    strategy: enumeration | dynamic_programming | linear_gaussian | conjugacy | mean_field | reparameterization |
+    strategy: enumeration | dynamic_programming | linear_gaussian | conjugacy | mean_field | structured_mean_field | reparameterization |
         reinforce | gumbel_softmax | none.
     treatment: collapsed (log-sum inside the expectation, no guide factor) | integrated (the same of a continuous
         latent, in closed form) | enumerated (summed under its guide factor q) | mean_field (q in the prior's family,
-        at its optimum) | sampled.
+        at its optimum) | structured (q a product of chains, at its optimum) | sampled.
     exact: no Monte-Carlo error from this latent. biased: only ever on request.
     guide: written | derived | none.
     kl: analytic | sampled (log q - log p at the draw) | none (collapsed, integrated); kl_why says why not analytic.
@@ -119,6 +119,11 @@ class Plan:
     def mean_field(self) -> tuple[str, ...]:
         """Latents whose q stands at its optimum, by expected statistics."""
         return tuple(p.name for p in self.latents if p.treatment == "mean_field")
+
+    @property
+    def structured(self) -> tuple[str, ...]:
+        """Latents whose chains are factors of their own."""
+        return tuple(p.name for p in self.latents if p.treatment == "structured")
 
     @property
     def sampled(self) -> tuple[str, ...]:

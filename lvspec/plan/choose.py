@@ -21,6 +21,8 @@ from lvspec.plan.model import DEFAULT_SAMPLES, Model, study, unrolled_by, withou
 from lvspec.plan.price import price_structure
 from lvspec.plan.strategies import NAMES, STRATEGIES
 
+OPTIMAL = ("mean_field", "structured")  # treatments with a q that stands at its optimum: nobody writes or derives one
+
 
 def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     """The plan of a checked spec; SpecError where some latent has no legal strategy."""
@@ -134,7 +136,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     guide, networks = _guide(spec, treatment)
     latents = []
     for name, (strategy, claim, declined) in chosen.items():
-        unguided = claim.treatment in (*MARGINAL, "mean_field")
+        unguided = claim.treatment in (*MARGINAL, *OPTIMAL)
         origin = "none" if unguided else "written" if model.guide_of(name) else "derived"
         kl, kl_why = _kl(model, name, treatment, guide)
         latents.append(
@@ -187,7 +189,7 @@ def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...],
     guide, networks = list(spec.guide), []
     written = {v.name for v in spec.guide if v.role == "guide"}
     for latent in spec.of_role("latent"):
-        if treatment[latent.name] not in (*MARGINAL, "mean_field") and latent.name not in written:
+        if treatment[latent.name] not in (*MARGINAL, *OPTIMAL) and latent.name not in written:
             factor, needed = derive_guide(spec, latent)
             guide.append(factor)
             networks += [n for n in needed if n.name not in {m.name for m in networks}]
@@ -198,7 +200,7 @@ def _kl(model: Model, name: str, treatment: dict[str, str], guide: tuple[Variabl
     """Whether KL(q ‖ p) has a closed form here, and why not."""
     if treatment[name] in MARGINAL:
         return "none", "summed out: no guide factor"
-    if treatment[name] == "mean_field":
+    if treatment[name] in OPTIMAL:
         return "analytic", ""
     latent = model.spec.variable(name)
     q = next(v for v in guide if v.name == name and v.role == "guide").general.body

@@ -23,6 +23,9 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...]) -> str:
         return f"log p({', '.join(collapsed)}{bar}), summed over what the batch does not give of {', '.join(collapsed)}"
     if not guided:
         return _marginal(x, collapsed, integrated, bar)
+    if any(p.treatment == "structured" for p in guided):
+        z = guided[0].name
+        return f"E_q({z})[log p({x} | {z}{bar.replace(' | ', ', ')})] - Σ KL(q({z}) ‖ p({z})), chain by chain"
     if any(p.treatment == "mean_field" for p in guided):
         return _mean_field(x, collapsed, [p.name for p in guided], bar)
     z = ", ".join(p.name for p in guided)

@@ -21,6 +21,7 @@ from lvspec.runtime.categorical import (
 )
 from lvspec.runtime.categorical_head import categorical_head
 from lvspec.runtime.chain import chain
+from lvspec.runtime.chain_factors import chain_ascent, chain_weights, moments, normal_sum_expected
 from lvspec.runtime.conjugate import (
     Conjugate,
     NormalInverseWishart,
@@ -200,6 +201,10 @@ from lvspec.runtime.shape import (
 from lvspec.runtime.yields import dmv_log_prob, dmv_parts, pcfg_log_prob, pcfg_parts
 
 __all__ = [
+    "chain_ascent",
+    "chain_weights",
+    "moments",
+    "normal_sum_expected",
     "site_sums",
     "poisson_statistics",
     "geometric_statistics",

@@ -12,6 +12,7 @@ from lvspec.ir.plan import Integration, Plan
 from lvspec.ir.spec import Spec
 from lvspec.verify.ancestral import posterior_sample_check, sample_check
 from lvspec.verify.averages import averaged_gradient, exact_gradient
+from lvspec.verify.chain_factors import chain_factor_checks
 from lvspec.verify.chance import weight_check, z_check
 from lvspec.verify.deterministic import (
     GRADIENT,
@@ -55,7 +56,9 @@ def verify(
 def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
     """Everything that no chance enters."""
     exact = subject.plan.objective == "log_marginal"
-    compare = mean_field_checks if subject.plan.mean_field else exact_checks if exact else bound_checks
+    compare = exact_checks if exact else bound_checks
+    if at_optimum(subject.plan):
+        compare = mean_field_checks if subject.plan.mean_field else chain_factor_checks
     checks = attempt("objective", lambda: compare(subject))
     if thorough:
         weighted = weighted_batch(subject)
@@ -63,12 +66,17 @@ def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
         settled = replace(subject, step=SETTLED)  # whether log p of what is given counts as a KL must not matter
         for about, batch in hidden_variants(subject, seed):
             checks += attempt(f"objective{about}", lambda b=batch, a=about: compare(settled, b, a))
-        if subject.spec.of_role("latent") and not subject.plan.sampled and not subject.plan.mean_field:
+        if subject.spec.of_role("latent") and not subject.plan.sampled and not at_optimum(subject.plan):
             checks += attempt("log_prob", lambda: [log_prob_check(subject)])
             checks += attempt("posterior", lambda: posterior_checks(subject))
         if subject.plan.sampled:
             checks += attempt("log importance weights", lambda: weight_checks(subject, seed))
     return checks
+
+
+def at_optimum(plan: Plan) -> bool:
+    """Whether q stands at an optimum that the module itself finds."""
+    return bool(plan.mean_field or plan.structured)
 
 
 def attempt(name: str, compare: Callable[[], list[Check]]) -> list[Check]:
@@ -119,7 +127,7 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
             (f"posterior draws of {i.latent}", _integral_draws(subject, i, draws, seed))
             for i in subject.plan.integrations
         ]
-    exact = not subject.plan.sampled and not subject.plan.mean_field
+    exact = not subject.plan.sampled and not at_optimum(subject.plan)
     if exact and any(v.type.support.finite for v in subject.spec.of_role("latent")):
         few = min(draws, POSTERIOR_DRAWS)
         tests.append(("z of the frequencies of posterior draws", lambda: [posterior_sample_check(subject, few, seed)]))

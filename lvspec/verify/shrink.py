@@ -9,7 +9,7 @@ from lvspec.ir.dims import Dim
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec
 
-CONVERGED = "mean_field(steps=10000, tolerance=1e-13)"
+CONVERGED = "(steps=10000, tolerance=1e-13)"
 STATES = 600  # joint assignments of one example that brute force goes through
 
 
@@ -25,7 +25,7 @@ def shrink(spec: Spec, states: int = STATES) -> dict[str, int]:
 def pins(plan: Plan) -> dict[str, str | int]:
     """Entries of `infer:` that keep the plan's strategies when sizes shrink; two draws do for score functions."""
     found: dict[str, str | int] = {p.name: p.strategy for p in plan.latents}
-    found |= dict.fromkeys(plan.mean_field, CONVERGED)
+    found |= {n: f"{plan.latent(n).strategy}{CONVERGED}" for n in (*plan.mean_field, *plan.structured)}
     if any(p.strategy == "reinforce" for p in plan.latents):
         found["samples"] = 2
     return found

@@ -13,6 +13,7 @@ from lvspec.plan.strategies import (
     mean_field,
     reinforce,
     reparameterization,
+    structured_mean_field,
 )
 
 STRATEGIES = (
@@ -21,6 +22,7 @@ STRATEGIES = (
     enumeration,
     conjugacy,
     mean_field,
+    structured_mean_field,
     reparameterization,
     reinforce,
     gumbel_softmax,

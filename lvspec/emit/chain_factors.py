@@ -1,0 +1,149 @@
+"""Models with factorial chains in a structured mean field: each chain alone, what it adds to the observation, the bound.
+
+chain(batch, l, tilts)      log Σ over chain l alone, its prior times exp(tilt)
+part(l, q)                  mean and variance of what chain l adds
+density(batch, moments)     E_q[log p(x | z)]
+"""
+
+from __future__ import annotations
+
+from lvspec.emit.eliminate import Elimination
+from lvspec.emit.factors import factor_at, reduce_plates
+from lvspec.emit.mean_field import known, log_prob_methods
+from lvspec.emit.posterior import zero_tilts
+from lvspec.emit.program import Program
+from lvspec.emit.text import wrap
+from lvspec.emit.value import Value, align, axis_of
+from lvspec.ir.mean_field import sum_over
+from lvspec.ir.plan import Plan
+
+STEPS, TOLERANCE = 20, 1e-3
+
+
+def chain_factor_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
+    """The methods in reading order."""
+    imports.update(
+        ("LOG", "Objective", "weighted_mean", "importance", "chain_ascent", "chain_weights", "exact_posterior")
+    )
+    latent = plan.spec.variable(plan.structured[0])
+    ordered = next(p.name for p in plan.spec.plates if p.ordered and p.name in latent.plates)
+    plate = next(p for p in latent.plates if p != ordered)
+    reader = plan.spec.of_role("observed")[0]
+    return [
+        _chain(plan, imports, latent, plate),
+        _part(plan, imports, latent, reader, plate),
+        _density(plan, imports, reader),
+        _optimum(plan, imports, latent),
+        _forward(plan, latent),
+        *_answers(plan, imports, latent),
+    ]
+
+
+def _chain(plan: Plan, imports: set[str], latent, plate: str) -> list[str]:
+    """The elimination of one chain: the plate's index is a variable of the emitted method."""
+    program = Program(plan, imports, {latent.name}, ("batch", "tilt", "semiring", plate))
+    low = program.low
+    low.unrolled, low.bound[plate] = (plate,), plate
+    total = Elimination(low).run([factor_at(low, latent, (plate,))], [axis_of(latent.name, (plate,))])
+    program.scope.line(f"return {total.code}", program.scope.shape_comment(total))
+    return [
+        f"    def chain(self, batch: dict, {plate}: int, tilt: dict, semiring=LOG) -> torch.Tensor:",
+        f'        """log Σ p({latent.name}) exp(tilt) of chain {plate} alone, (B,)."""',
+        *program.text(),
+    ]
+
+
+def _part(plan: Plan, imports: set[str], latent, reader, plate: str) -> list[str]:
+    imports.add("moments")
+    program = Program(plan, imports, {latent.name}, (plate, "q"))
+    low = program.low
+    low.unrolled, low.bound[plate] = (plate,), plate
+    table = low.lower(sum_over(reader.general.body, latent.name, plate))
+    program.scope.line(f"return moments(q, {table.code})")
+    return [
+        f"    def part(self, {plate}: int, q: torch.Tensor) -> tuple:",
+        f'        """Mean and variance of what chain {plate} adds to {reader.name}, under its marginals q (B, T, K)."""',
+        *program.text(),
+    ]
+
+
+def _density(plan: Plan, imports: set[str], reader) -> list[str]:
+    program = Program(plan, imports, set(), ("batch", "mean", "variance", "moments"))
+    low, scope = program.low, program.scope
+    scope.line("mean, variance = moments", "(B, T, D) each")
+    scale = low.lower(reader.general.body.argument("scale"))
+    axes = ("B", *reader.plates)
+    scale = align(scale, axes, 1) if scale.axes or scale.shape else scale.with_(code=f"self.zero + {scale.code}")
+    code = f"{scope.use('normal_sum_expected')}({reader.name}, mean, variance, {scale.code}).sum(-1)"
+    value = scope.assign(f"log_p_{reader.name}", Value(code, axes))
+    total = reduce_plates(low, value, set(), f"{reader.name}.mask")
+    scope.line(f"return {total.code}", scope.shape_comment(total))
+    return [
+        "    def density(self, batch: dict, moments: tuple) -> torch.Tensor:",
+        f'        """E_q[log p({reader.name} | {plan.structured[0]})], (B,), by the moments of the sum over chains."""',
+        *program.text(),
+    ]
+
+
+def _settings(plan: Plan) -> tuple[int, float]:
+    options = next((dict(o.options) for o in plan.spec.overrides if o.strategy == "structured_mean_field"), {})
+    return int(options.get("steps", STEPS)), float(options.get("tolerance", TOLERANCE))
+
+
+def _optimum(plan: Plan, imports: set[str], latent) -> list[str]:
+    steps, tolerance = _settings(plan)
+    name = latent.name
+    zeros = "\n".join(zero_tilts(plan, imports)).replace("tilts = ", "zeros = ", 1).split("\n")
+    return [
+        "    def optimum(self, batch: dict):",
+        f'        """q({name}): each chain at its optimum given the others; no gradient flows through it."""',
+        *zeros,
+        f"        known = zeros | {known(plan, imports)}  # what the batch gives",
+        "",
+        "        def chain(i: int, tilts: torch.Tensor, semiring) -> torch.Tensor:",
+        f'            return self.chain(batch, i, {{"{name}": known["{name}"] + tilts}}, semiring)',
+        "",
+        *wrap(
+            "return chain_ascent(lambda moments: self.density(batch, moments), self.part, chain, "
+            f'zeros["{name}"], LOG, steps={steps}, tolerance={tolerance:g})',
+            2,
+        ),
+    ]
+
+
+def _forward(plan: Plan, latent) -> list[str]:
+    name = latent.name
+    return [
+        "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
+        f'        """{plan.formula}"""',
+        "        batch = self.prepare(batch)",
+        "        q = self.optimum(batch)",
+        "        reconstruction = self.density(batch, q.moments(q.marginals))  # (B,)",
+        f'        kl = {{"{name}": q.divergence(LOG)}}  # (B,)',
+        f'        elbo = reconstruction - kl["{name}"]  # (B,)',
+        '        loss = -weighted_mean(elbo, batch.get("weight"))',
+        "        return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)",
+    ]
+
+
+def _answers(plan: Plan, imports: set[str], latent) -> list[list[str]]:
+    name = latent.name
+    posterior = [
+        "    def posterior(self, batch: dict) -> dict:",
+        '        """q: marginals, mode, samples and entropy of chains that are independent under it."""',
+        "        batch = self.prepare(batch)",
+        "        q = self.optimum(batch)",
+        *zero_tilts(plan, imports),
+        *wrap(
+            f'return exact_posterior(lambda tilt, semiring: q.log_sums(q.tilts + tilt["{name}"], semiring), tilts)',
+            2,
+        ),
+    ]
+    weights = [
+        "    def log_weights(self, batch: dict, samples: int) -> tuple[torch.Tensor, dict]:",
+        f'        """log p(x, {name}) - log q({name}) for {name} ~ q: (S, B), and the draws."""',
+        f'        q, {name} = self.optimum(batch), self.posterior(batch)["{name}"].sample(samples)',
+        f"        log_weight = chain_weights(q, lambda moments: self.density(batch, moments), {name}, LOG)  # (S, B)",
+        f'        return log_weight, {{"{name}": {name}}}',
+    ]
+    return [weights, log_prob_methods(), posterior]

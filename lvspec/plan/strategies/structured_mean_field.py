@@ -1,0 +1,88 @@
+"""Structured mean field: chains that one observation ties together, each exact under the others' expectations.
+
+    log p(x) ≥ E_q[log p(x | z)] - Σ_l KL(q(z_l) ‖ p(z_l))          q(z) = Π_l q(z_l), each q(z_l) a chain
+
+For factorial chains whose joint sum, O(T L K^(L+1)), is over the budget: a round of coordinate ascent costs O(T L K²).
+Legal where the observation is Gaussian around a sum over the chains: the expected log-density is then linear in each
+chain's marginals. Saul & Jordan 1996; Ghahramani & Jordan 1997.
+"""
+
+from __future__ import annotations
+
+from lvspec.ir.expr import Dist
+from lvspec.ir.mean_field import sum_over
+from lvspec.ir.plan import Cost
+from lvspec.ir.reads import HERE, LAG
+from lvspec.plan.claims import Claim, Declined, View
+from lvspec.plan.model import finite_reason, is_chain, without_engine
+from lvspec.plan.price import FLOAT, TRAINING
+
+NAME = "structured_mean_field"
+STEPS = 20  # rounds over the chains, at most
+TOLERANCE = 1e-3  # they end where log-potentials move by less on average
+
+
+def consider(view: View, latent) -> Claim | Declined:
+    reason = _reason(view, latent)
+    if reason:
+        return Declined(reason)
+    override = view.model.overrides.get(latent.name)
+    steps = int(dict(override.options).get("steps", STEPS)) if override else STEPS
+    plate = view.collapsible[latent.name].unrolled[0]
+    why = (
+        f"a chain for each {plate}, exact under the others' expectations, at most {steps} rounds a batch; "
+        "a bound, not the likelihood"
+    )
+    return Claim("structured", False, why, _price(view, latent, steps))
+
+
+def _reason(view: View, latent) -> str | None:
+    model, name = view.model, latent.name
+    reason = without_engine(model, latent) or finite_reason(model, latent)
+    if reason:
+        return reason
+    if name not in view.collapsible:
+        return view.barred[name]
+    component = view.collapsible[name]
+    if len(component.unrolled) != 1 or not is_chain(model, name) or component.order != 1:
+        return "only chains of order 1 along one fixed plate, read together, fall apart into factors"
+    if len(model.spec.of_role("latent")) > 1:
+        return "beside other latents it has no engine yet"
+    plate = component.unrolled[0]
+    ragged = [p for p in latent.plates if p != plate]
+    if ragged != [component.chain]:
+        return f"{name} lives on further plates"
+    readers = [(v, r) for v, r in model.readers_of(name) if v.name != name]
+    if any(r.way(plate)[0] != HERE for v, r in model.readers_of(name) if v.name == name):
+        return f"chains of {name} read each other"
+    for clause in latent.clauses:
+        if (
+            clause.bindings
+            or not isinstance(clause.body, Dist)
+            or clause.body.family not in ("Categorical", "Bernoulli")
+        ):
+            return f"{name} is not categorical"
+    names = {v.name for v, _ in readers}
+    if len(names) != 1:
+        return f"{len(names)} variables read {name}"
+    reader, read = readers[0]
+    if read.way(component.chain)[0] == LAG or tuple(reader.plates) != (component.chain,):
+        return f"{reader.name} reads {name} at an earlier site, or has sites of its own"
+    body = reader.general.body
+    if reader.initial or reader.general.bindings or not isinstance(body, Dist) or body.family != "Normal":
+        return f"{reader.name} is not Gaussian: its expected log-density is not linear in each chain's marginals"
+    if len(reader.type.shape) != 1 or sum_over(body, name, plate) is None:
+        return f"`loc` of {reader.name} is not a sum over {plate} of tables of {name}"
+    return None
+
+
+def _price(view: View, latent, steps: int) -> Cost:
+    """A round: forward and backward through every chain, and its moments; memory: potentials of one chain, all marginals."""
+    model, component = view.model, view.collapsible[latent.name]
+    K, L = model.cardinality(latent.name), model.extent(component.unrolled[0])
+    sites = model.sizes["B"] * model.extent(component.chain)
+    width = model.readers_of(latent.name)[-1][0].type.shape
+    D = width[0].evaluate(model.sizes) if width else 1
+    return Cost(
+        float(TRAINING * steps * sites * L * K * (K + 2 * D)), float(FLOAT * sites * (2 * L * K + 4 * K + 4 * D))
+    )
