@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lvspec.runtime.chain_lean import GivenBlocks, LeanSum, SiteBlocks
 from lvspec.runtime.chain_log import filtered_scan, log_scan
 from lvspec.runtime.chain_ops import CHAIN_OPERATOR, program_text
 from lvspec.runtime.chain_scaled import program_for
@@ -16,12 +17,13 @@ from lvspec.runtime.semiring import FILTER, LOG, full_precision, log_sum_exp, pl
 def chain(
     start: Tensor,
     transitions: tuple[Tensor, ...],
-    potentials: Tensor,
+    potentials: Tensor | SiteBlocks,
     steps: tuple[str, ...],
     mask: Tensor | None = None,
     openings: tuple[tuple[Tensor, ...], ...] = (),
     semiring=LOG,
     normalized: bool = False,
+    memory: str = "fast",
 ) -> Tensor:
     """log normaliser (B,) of a chain.
 
@@ -30,8 +32,13 @@ def chain(
     openings: transitions for the steps into sites 1, 2, ... before the regular ones.
     mask (B, T): where it is false the message is kept. normalized: transitions sum to one over the new state.
     semiring: what summing means; the k best give (k, B).
+    memory: "lean" keeps O(sqrt T) messages and computes the others twice; potentials may then come in blocks.
     """
     semiring = semiring.entered()
+    lean = memory == "lean" and semiring is LOG and not torch.compiler.is_compiling()
+    blocks = potentials if lean and isinstance(potentials, SiteBlocks) and potentials.sites > 2 else None
+    if isinstance(potentials, SiteBlocks):
+        potentials = potentials.values(0, 1).detach() if blocks else potentials.whole()
     start, potentials = full_precision(start), full_precision(potentials)
     factors = [tuple(full_precision(f) for f in row) for row in (*openings, transitions)]
     if start.dim() == potentials.dim() - 2:
@@ -56,6 +63,9 @@ def chain(
         if torch.compiler.is_compiling():
             return CHAIN_OPERATOR(start, potentials, mask, flat, program_text(read, len(openings), normalized))
         program = program_for(read, len(openings), normalized, potentials, factors[-1])
+        if lean and (blocks or potentials.shape[1] > 2):
+            blocks = blocks or GivenBlocks(potentials)
+            return LeanSum.apply(program, blocks, start, mask, len(flat), *flat, *blocks.inputs)
         return ChainSum.apply(program, start, potentials, mask, *flat)
 
 

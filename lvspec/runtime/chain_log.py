@@ -154,8 +154,10 @@ def log_gradient(
     factors: list[tuple[Tensor, ...]],
     steps: tuple[Step, ...],
     grad: Tensor,
+    posterior: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, list[tuple[Tensor, ...]]]:
     """d log Z / d (start, potentials, factors) from stored messages (T, B, ...): one site's products at a time.
+    posterior: of the last site (B, states), times grad, where the chain goes on behind it.
 
     A tape of T steps would hold T tensors of batch times states squared; here there is one.
     """
@@ -168,6 +170,8 @@ def log_gradient(
     total = log_sum_exp(end, tuple(range(1, end.dim()))).reshape(-1, *states)
     impossible = total == -torch.inf
     flow = (end - total.masked_fill(impossible, 0.0)).exp().masked_fill(impossible, 0.0) * grad.reshape(-1, *states)
+    if posterior is not None:
+        flow = posterior.view(flow.shape).to(flow.dtype)
     for t in range(potentials.shape[1] - 1, 0, -1):
         here = None if mask is None else mask[:, t].reshape(-1, *states)
         inner = flow if here is None else flow.masked_fill(~here, 0.0)

@@ -288,10 +288,27 @@ def reach(program: Program, start: Tensor, potentials: Tensor, real: Tensor | No
     return torch.stack(torch.broadcast_tensors(*found))
 
 
+def last_push(program: Program, scan: Scan) -> Tensor:
+    """u at the last site, (B, S)."""
+    found, last = scan.messages.rows[-2], len(scan.messages.rows) - 1
+    for i, product in enumerate(program.products):
+        matrix = site_matrices(program, scan.matrices, i, last + 1)[-1][0]
+        found = product.permuted(found, matrix)
+    return found
+
+
 def scaled_gradient(
-    program: Program, scan: Scan, real: Tensor | None, factors: list[Tensor], grad: Tensor
+    program: Program,
+    scan: Scan,
+    real: Tensor | None,
+    factors: list[Tensor],
+    grad: Tensor,
+    posterior: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """d log Z / d (first message, potentials, factors): (B, S), (T, B, S), and the factors' own shapes. Uses up the scan."""
+    """d log Z / d (first message, potentials, factors): (B, S), (T, B, S), and the factors' own shapes. Uses up the scan.
+
+    posterior: of the last site (B, S), times grad, where the chain goes on behind it.
+    """
     messages, w = scan.messages.values, scan.arriving.values[1:]
     if scan.zeros:  # unreachable states take no part, however likely what follows them
         w.masked_fill_(messages[1:] == 0, 0.0)
@@ -299,6 +316,13 @@ def scaled_gradient(
         w.masked_fill_(~real[1:].unsqueeze(-1), 0.0)
     betas = Sites.of(torch.empty_like(messages))
     betas.rows[-1].copy_(grad.unsqueeze(-1))  # the pass is linear: the incoming gradient goes with it
+    if posterior is not None:  # w_T beta_T = posterior / u_T, and alpha_T may have underflowed
+        pushed = last_push(program, scan)
+        w[-1].copy_(torch.where(pushed > 0, posterior / pushed, 0.0))
+        betas.rows[-1].fill_(1.0)
+        if real is not None:  # where nothing follows, what comes back is what came in
+            w[-1].masked_fill_(~real[-1].unsqueeze(-1), 0.0)
+            betas.rows[-1].copy_(torch.where(real[-1], 1.0, grad).unsqueeze(-1))
     middles = [Sites.of(torch.empty_like(m.values)) for m in scan.middles]
     backward_sites(program, scan.matrices, scan.arriving, middles, betas, real)
     inputs, grads = [messages[:-1]], [w]
@@ -306,6 +330,8 @@ def scaled_gradient(
         inputs, grads = inputs + [m.values for m in scan.middles], [m.values for m in middles] + grads
     found = [factor_gradient(program, i, inputs, grads, scan.matrices[i], factor) for i, factor in enumerate(factors)]
     marginals = betas.values.mul_(messages)
+    if posterior is not None:
+        marginals[-1].copy_(posterior)
     first = marginals[0].clone() if real is not None else marginals[0]
     if real is not None:
         marginals.masked_fill_(~real.unsqueeze(-1), 0.0)

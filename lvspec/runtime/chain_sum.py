@@ -57,16 +57,17 @@ def chain_backward(
     messages: list[Tensor],
     inputs: tuple[Tensor, Tensor, Tensor | None, list[Tensor]],
     grad: Tensor,
+    posterior: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """d log Z / d (start, potentials, factors), in their shapes and precision; inputs: start, potentials, mask, factors."""
     start, potentials, mask, factors = inputs
     if scan is None:
         rows = rows_of_factors(program, factors)
-        d_start, d_potentials, found = log_gradient(messages[0], start, potentials, mask, rows, program.steps, grad)
+        d_start, d_potentials, found = log_gradient(messages[0], start, potentials, mask, rows, program.steps, grad, posterior)
         flat = [d.to(f.dtype) for d, f in zip([d for row in found for d in row], factors, strict=True)]
         return d_start.to(start.dtype), d_potentials.to(potentials.dtype), flat
     real = None if mask is None else mask.t()
-    first, marginals, found = scaled_gradient(program, scan, real, factors, grad)
+    first, marginals, found = scaled_gradient(program, scan, real, factors, grad, posterior)
     d_start = (first.sum(0, keepdim=True) if start.shape[0] == 1 else first).to(start.dtype)
     d_potentials = marginals.to(potentials.dtype).unflatten(2, potentials.shape[2:]).transpose(0, 1)
     return d_start.view(start.shape), d_potentials, found
