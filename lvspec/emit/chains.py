@@ -42,7 +42,10 @@ def chain_sum(elimination, component: list[str], factors: list[Factor]) -> Value
     moves = [f for f in factors if _leaves(f, interface)]
     stays = [f for f in factors if not _leaves(f, interface)]
     lead = _lead(low, factors, plate, component)
-    potentials = potentials_of(elimination, interface, stays, lead)
+    if elimination.blocks == plate:
+        potentials = _in_blocks(elimination, (*lead, plate, *interface.after))
+    else:
+        potentials = elimination.potentials = potentials_of(elimination, interface, stays, lead)
     start = _start(low, interface, factors, stays)
     moves = [_led_first(f, lead, plate) for f in moves]
     message, steps, operands = _steps(elimination, interface, moves, lead)
@@ -145,6 +148,18 @@ def potentials_of(elimination, interface: Interface, stays: list[Factor], lead: 
         low.scope.line(f"{total.code} = {total.code} + {align(added, full).code}")
         low.scope.indent -= 1
     return total
+
+
+def _in_blocks(elimination, axes: tuple[str, ...]) -> Value:
+    """`self.log_potential` of some sites at a time: the entries of the batch that have sites are cut."""
+    low, plate = elimination.low, elimination.blocks
+    there = [v for v in low.spec.variables if plate in v.plates and v.role != "let"]
+    names = [f"{plate}.mask", *(v.name for v in there), *(f"{v.name}.mask" for v in there if v.role == "observed")]
+    along = _tuple([f'"{n}"' for n in names])
+    blocks = low.scope.use("SiteBlocks")
+    low.scope.comment("sites are computed some at a time, and once more in the backward pass")
+    code = f"{blocks}(self.log_potential, batch, tilt, {along}, tuple(self.parameters()))"
+    return low.scope.assign("log_potential", Value(code, axes))
 
 
 def _start(low, interface: Interface, factors: list[Factor], stays: list[Factor]) -> Value:
@@ -301,6 +316,8 @@ def _call(elimination, component, lead, plate, start, operands, potentials, step
     arguments.append(f"semiring={semiring}")
     if normalized:
         arguments.append("normalized=True")
+    if low.plan.lean:
+        arguments.append('memory="lean"')
     code = f"{low.scope.use('chain')}({', '.join(arguments)})"
     low.scope.comment(
         f"forward algorithm along {plate}: each step multiplies the message by the factors, letter by letter"

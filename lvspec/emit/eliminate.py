@@ -22,11 +22,17 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 class Elimination:
     """Sums the given axes out of the factors, under the semiring of that name. A dictionary `tilt` is in scope:
-    what is known of a latent, or asked about it, is added to its log-factors."""
+    what is known of a latent, or asked about it, is added to its log-factors.
 
-    def __init__(self, low: Lowering, semiring: str = "semiring"):
+    blocks: the plate of a chain whose potentials a method of their own computes, some sites at a time; potentials: they,
+    where that method is being written.
+    """
+
+    def __init__(self, low: Lowering, semiring: str = "semiring", blocks: str | None = None):
         self.low = low
         self.semiring = semiring
+        self.blocks = blocks
+        self.potentials: Value | None = None
 
     def plates(self, axis: str) -> frozenset[str]:
         latent = self.low.spec.variable(latent_of(axis))

@@ -8,7 +8,7 @@ from lvspec.emit.chain_factors import chain_factor_methods
 from lvspec.emit.constructor import constructor, prepare
 from lvspec.emit.header import class_doc, header, import_lines
 from lvspec.emit.integrals import integral_answers, integral_methods
-from lvspec.emit.marginal import log_marginal
+from lvspec.emit.marginal import log_marginal, log_potential, plate_in_blocks
 from lvspec.emit.mean_field import mean_field_methods
 from lvspec.emit.objective import forward_body, weights_body
 from lvspec.emit.posterior import latent_sizes, posterior_body, zero_tilts
@@ -113,6 +113,13 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
         *wrap(f"return self.log_marginal(batch, {known})", 2),
     ]
     methods = [marginal, forward, log_prob]
+    if plate_in_blocks(plan):
+        potential = [
+            "    def log_potential(self, batch: dict, tilt: dict) -> torch.Tensor:",
+            f'        """What the sites of {plate_in_blocks(plan)} in a batch say of their own states."""',
+            *log_potential(plan, imports, summed),
+        ]
+        methods.insert(0, potential)
     parts = parts_body(plan, imports)
     if finite or parts or plan.integrations:
         methods.append(_exact_posterior(plan, imports, known if finite else "", parts))

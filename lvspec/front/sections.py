@@ -140,6 +140,13 @@ INFER: tuple[Key, ...] = (
     ),
     Key("budget_flops", "number", None, "the most multiply-adds of a step that an exact plan may cost", above=0),
     Key("budget_bytes", "number", None, "the most memory that an exact plan may take", above=0),
+    Key(
+        "memory",
+        "choice",
+        None,
+        "lean: chains keep the messages of some sites and compute the others twice; by default fast",
+        ("fast", "lean"),
+    ),
     Key("bound", "choice", "elbo", "the objective where it is not exact", ("elbo", "iwae", "renyi")),
 )
 

@@ -112,6 +112,11 @@ class Plan:
         """The variables whose factors stand inside an integral."""
         return frozenset(n for i in self.integrations for n in (i.latent, *i.observed))
 
+    @property
+    def lean(self) -> bool:
+        """Whether `infer: memory: lean` asks for chains in little memory."""
+        return dict(self.spec.infer).get("memory") == "lean"
+
     def latent(self, name: str) -> LatentPlan:
         return next(p for p in self.latents if p.name == name)
 

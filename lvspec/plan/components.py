@@ -64,7 +64,7 @@ def _component(model: Model, names: tuple[str, ...]) -> Component:
     over = [_structured_plate(model, n) for n in names]
     chain = next((p for n, o in zip(names, over, strict=True) for p in (o, *lagged_plates(model.graph, n)) if p), None)
     order = max((r.lag for n in names for _, r in model.readers_of(n)), default=0)
-    return Component(names, chain, order, unrolled, price_sum(model, names, unrolled))
+    return Component(names, chain, order, unrolled, price_sum(model, names, unrolled, chain))
 
 
 def _structured_plate(model: Model, name: str) -> str | None:

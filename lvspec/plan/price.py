@@ -6,17 +6,21 @@ enumerated latent K times. The backward pass costs twice the forward one.
 
 from __future__ import annotations
 
-from math import prod
+from dataclasses import replace
+from math import isqrt, prod
 
 from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex, VariableRef
 from lvspec.ir.plan import Cost
 from lvspec.ir.reads import bodies
+from lvspec.ir.sites import site_by_site
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.model import Model
 
 FLOAT = 4  # bytes
 TRAINING = 3  # forward and backward, in forwards
+LEAN_BUFFERS = 16  # of a block's sites: copies with the site before, where each block starts (in double), two passes
+BUFFERS = 4  # a chain's messages, likelihoods, backward messages and their gradient, at every site
 
 
 class Pricer:
@@ -146,8 +150,25 @@ class Pricer:
         return frozenset(axes)
 
 
-def price_sum(model: Model, component: tuple[str, ...], unrolled: tuple[str, ...]) -> Cost:
-    """Summing a connected set of latents out of every factor that reads one of them."""
+def price_sum(model: Model, component: tuple[str, ...], unrolled: tuple[str, ...], chain: str | None = None) -> Cost:
+    """Summing a connected set of latents out of every factor that reads one of them.
+
+    chain: the plate along which it is a dynamic program. In the lean mode about sqrt T sites are there at a time, and
+    the forward pass is done twice.
+    """
+    cost = _price_sum(model, component, unrolled)
+    if chain is None or model.settings.get("memory") != "lean" or f"|{chain}|" not in model.sizes:
+        return cost
+    sites = model.sizes[f"|{chain}|"]
+    block = replace(model, sizes={**model.sizes, f"|{chain}|": isqrt(sites)})
+    held = _price_sum(block, component, unrolled, LEAN_BUFFERS).bytes
+    if not site_by_site(model.spec, chain, component):  # potentials, and their gradient, are there as a whole
+        states = prod(model.cardinality(n) for n in component)
+        held += 2 * FLOAT * model.sizes["B"] * sites * states
+    return Cost(cost.flops * (TRAINING + 1) / TRAINING, held)
+
+
+def _price_sum(model: Model, component: tuple[str, ...], unrolled: tuple[str, ...], buffers: int = BUFFERS) -> Cost:
     pricer = Pricer(model, set(component), 1, unrolled)
     touched = [
         v for v in model.random() if v.name in component or any(r.name in component for r in model.reads(v.name))
@@ -156,8 +177,12 @@ def price_sum(model: Model, component: tuple[str, ...], unrolled: tuple[str, ...
     latents = {a for s in scopes for a in s if _latent(a) in component}
     outer = {"B"} | {p for n in component for p in model.spec.variable(n).plates if p not in unrolled}
     scopes = [frozenset(s) & latents for s in scopes]
-    work = _chain_step(pricer, latents) if any("@" in a for a in latents) else _elimination(pricer, scopes, latents)
-    widest = max((prod(float(pricer.length(a)) for a in s) for s in scopes), default=1.0)
+    if any("@" in a for a in latents):
+        work = _chain_step(pricer, latents)
+        widest = buffers * prod(float(pricer.length(a)) for a in latents if "@" in a)
+    else:
+        work = _elimination(pricer, scopes, latents)
+        widest = max((prod(float(pricer.length(a)) for a in s) for s in scopes), default=1.0)
     extent = pricer.extent(outer)
     for name in component:
         cost = price_structure(model, model.spec.variable(name))

@@ -22,6 +22,7 @@ from lvspec.runtime.categorical import (
 from lvspec.runtime.categorical_head import categorical_head
 from lvspec.runtime.chain import chain
 from lvspec.runtime.chain_factors import chain_ascent, chain_weights, moments, normal_sum_expected
+from lvspec.runtime.chain_lean import SiteBlocks
 from lvspec.runtime.conjugate import (
     Conjugate,
     NormalInverseWishart,
@@ -253,6 +254,7 @@ __all__ = [
     "Objective",
     "RNN",
     "SAMPLE",
+    "SiteBlocks",
     "Undefined",
     "TablePosterior",
     "batch_rows",

@@ -15,10 +15,10 @@ from math import isqrt
 import torch
 from torch import Tensor
 
-from lvspec.runtime.chain_log import log_messages
+from lvspec.runtime.chain_log import log_messages, log_scan
 from lvspec.runtime.chain_scaled import Program, Scan, last_push, remembered_program
 from lvspec.runtime.chain_sum import certain_scan, chain_backward, rows_of_factors
-from lvspec.runtime.semiring import Undefined, full_precision, log_sum_exp, plain_arithmetic
+from lvspec.runtime.semiring import LOG, full_precision, log_sum_exp, plain_arithmetic
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,10 @@ class SiteBlocks:
     tilt: dict
     along: tuple[str, ...]
     parameters: tuple[Tensor, ...]
-    sites: int
+
+    @property
+    def sites(self) -> int:
+        return self.batch[self.along[0]].shape[1]
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -72,6 +75,9 @@ class GivenBlocks:
 
     def values(self, first: int, after: int) -> Tensor:
         return self.tensor[:, first:after].detach()
+
+    def whole(self) -> Tensor:
+        return self.tensor
 
     def add_gradient(self, found: list[Tensor], values: Tensor, grad: Tensor, first: int, after: int) -> None:
         found[0][:, first:after] = grad
@@ -152,10 +158,10 @@ class LeanSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        if torch.is_grad_enabled():
-            raise Undefined("second derivatives in the lean mode: leave out `memory: lean`")
         start, mask, *tensors = ctx.saved_tensors
         factors, inputs = tensors[: ctx.count], tensors[ctx.count :]
+        if torch.is_grad_enabled():  # for a second derivative, in the memory of the log-domain scan
+            return whole_gradient(ctx.program, ctx.blocks, start, mask, factors, grad)
         d_factors, d_inputs = [torch.zeros_like(f) for f in factors], [torch.zeros_like(x) for x in inputs]
         whole = blocks_of(ctx.program, ctx.blocks.sites, mask, factors)
         parts = blocks_of(ctx.program, ctx.blocks.sites, mask, d_factors)  # views of the sums
@@ -173,3 +179,21 @@ class LeanSum(torch.autograd.Function):
                 ctx.blocks.add_gradient(d_inputs, here, block.own(d_values), block.first, block.after)
                 posterior = d_start.flatten(1)
         return None, None, d_start, None, None, *d_factors, *d_inputs
+
+
+def whole_gradient(
+    program: Program,
+    blocks: SiteBlocks | GivenBlocks,
+    start: Tensor,
+    mask: Tensor | None,
+    factors: list[Tensor],
+    grad: Tensor,
+) -> tuple[Tensor | None, ...]:
+    """The gradient as a graph of its own."""
+    with torch.enable_grad():
+        value = log_scan(start, blocks.whole(), mask, rows_of_factors(program, factors), program.steps, LOG)
+        leaves = (start, *factors, *blocks.inputs)
+        wanted = [x for x in leaves if x.requires_grad]
+        found = iter(torch.autograd.grad(value, wanted, grad, create_graph=True, allow_unused=True))
+    d = [next(found) if x.requires_grad else None for x in leaves]
+    return None, None, d[0], None, None, *d[1:]

@@ -63,7 +63,9 @@ def chain_backward(
     start, potentials, mask, factors = inputs
     if scan is None:
         rows = rows_of_factors(program, factors)
-        d_start, d_potentials, found = log_gradient(messages[0], start, potentials, mask, rows, program.steps, grad, posterior)
+        d_start, d_potentials, found = log_gradient(
+            messages[0], start, potentials, mask, rows, program.steps, grad, posterior
+        )
         flat = [d.to(f.dtype) for d, f in zip([d for row in found for d in row], factors, strict=True)]
         return d_start.to(start.dtype), d_potentials.to(potentials.dtype), flat
     real = None if mask is None else mask.t()
