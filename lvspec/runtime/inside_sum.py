@@ -6,26 +6,23 @@ precision, scaled probabilities in float64, the log domain. On an accelerator th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from lvspec.runtime.inside import Inside, scaled_inside
 from lvspec.runtime.inside_again import inside_again
 from lvspec.runtime.outside import outside
-from lvspec.runtime.semiring import full_precision, plain_arithmetic
+from lvspec.runtime.outside_log import inside_in_logs
+from lvspec.runtime.semiring import plain_arithmetic
 from lvspec.runtime.spans import within
 
 
-def inside_sum(
-    root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor, in_logs: Callable[[Tensor, Tensor, Tensor], Tensor]
-) -> Tensor:
-    """log Z (B). in_logs: the same from (root, rules, terminals) in the log domain, by operations that autograd knows."""
-    inputs = tuple(full_precision(x) for x in (root, rules, terminals))
-    with plain_arithmetic(terminals):
-        found = certain_inside(*(x.detach() for x in inputs), lengths)
-        return in_logs(*inputs) if found is None else InsideSum.apply(found, lengths, *inputs)
+def inside_sum(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) -> Tensor:
+    """log Z (B)."""
+    found = certain_inside(root.detach(), rules.detach(), terminals.detach(), lengths)
+    if found is None:
+        return inside_in_logs(root, rules, terminals, lengths)
+    return InsideSum.apply(found, lengths, root, rules, terminals)
 
 
 def certain_inside(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) -> Inside | None:

@@ -11,18 +11,15 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
-from torch.utils.checkpoint import checkpoint
 
 from lvspec.runtime.chain_log import widest
 from lvspec.runtime.inside_again import inside_again
 from lvspec.runtime.inside_draws import inside_draws
+from lvspec.runtime.inside_log import inside_program
+from lvspec.runtime.inside_ops import INSIDE_OPERATOR
 from lvspec.runtime.inside_sum import by_place, certain_inside, inside_sum
 from lvspec.runtime.semiring import LOG, full_precision, plain_arithmetic
-from lvspec.runtime.spans import at_lengths, by_end, by_start, within
 from lvspec.runtime.structured import Parts, Structured
-
-LARGEST = 2**22  # numbers of a temporary
 
 
 def pcfg(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) -> Grammar:
@@ -33,7 +30,6 @@ def pcfg(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) -> Gra
     A sentence of one word has no derivation, since the root is a nonterminal: log Z = -inf. A row without words
     counts nothing: log Z = 0. Source: Baker 1979; the split of symbols as in Kim, Dyer & Rush 2019.
     """
-
     potentials = {"root": root, "rules": rules, "terminals": terminals}
     program, fast = partial(inside_program, lengths=lengths), partial(pcfg_log_partition, lengths=lengths)
     return Grammar(program, potentials, lengths.shape[0], fast, lengths=lengths)
@@ -83,53 +79,8 @@ def bracketings(derivations: Grammar) -> Structured:
 
 def pcfg_log_partition(potentials: Parts, lengths: Tensor) -> Tensor:
     """log Z (B), by matrix products in scaled probability space and the outside algorithm as the gradient."""
-
-    def in_logs(*inputs: Tensor) -> Tensor:
-        return inside_program(LOG, dict(zip(potentials, map(widest, inputs), strict=True)), lengths)
-
-    return inside_sum(*potentials.values(), lengths, in_logs)
-
-
-def inside_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
-    """The sum over all derivations: (..., B). Where there are potentials of spans (B or 1, T, T), as in
-    runtime/spans.py, those of two words and more count."""
-    root, rules, terminals = (potentials[name] for name in ("root", "rules", "terminals"))
-    N, T, B = root.shape[-1], terminals.shape[-2], lengths.shape[0]
-    words = terminals.masked_fill(~within(lengths, T).unsqueeze(-1), 0.0)
-    cells = semiring.lift(pad(words, (N, 0), value=-torch.inf))  # (B, n, S): nothing but preterminals derives a word
-    productions = semiring.lift(rules.unsqueeze(1))
-    nothing = semiring.lift(words.new_zeros(B))
-    if T == 0:
-        return nothing
-    starting = ending = cells.unsqueeze(-2)
-    none = semiring.lift(words.new_full((B, N), -torch.inf))
-    whole = [none, none]
-    for w in range(2, T + 1):
-        n = T - w + 1
-        found = derived(semiring, productions, starting[..., :n, :, :], ending[..., 1:, :, :])
-        if "spans" in potentials:
-            found = semiring.times(found, semiring.lift(potentials["spans"].diagonal(w - 1, -2, -1).unsqueeze(-1)))
-        cells = pad(found, (0, terminals.shape[-1]), value=-torch.inf)
-        starting, ending = by_start(starting, cells), by_end(ending, cells)
-        whole.append(found[..., 0, :])
-    top = semiring.times(semiring.lift(root), at_lengths(whole, lengths))
-    return torch.where(lengths == 0, nothing, semiring.sum(top, -1))
-
-
-def derived(semiring, productions: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Sums over splits and rules: left, right (..., B, n, splits, S) -> (..., B, n, N).
-
-    Where the sums' terms are too many to be kept, a few places at a time, and once more in the backward pass.
-    """
-
-    def found(left: Tensor, right: Tensor) -> Tensor:
-        pairs = semiring.sum(semiring.times(left.unsqueeze(-1), right.unsqueeze(-2)), -3)
-        return semiring.sum(semiring.times(productions, pairs.unsqueeze(-3)), (-2, -1))
-
-    n, splits, S = left.shape[-3:]
-    terms = left[..., 0, 0, 0].numel() * S * S * max(splits, productions.shape[-3])
-    few = max(1, LARGEST // max(terms, 1))
-    if few >= n:
-        return found(left, right)
-    pieces = zip(left.split(few, -3), right.split(few, -3), strict=True)
-    return torch.cat([checkpoint(found, *p, use_reentrant=False, preserve_rng_state=False) for p in pieces], -2)
+    root, rules, terminals = (full_precision(potentials[name]) for name in ("root", "rules", "terminals"))
+    with plain_arithmetic(terminals):
+        if torch.compiler.is_compiling():
+            return INSIDE_OPERATOR(root, rules, terminals, lengths)
+        return inside_sum(root, rules, terminals, lengths)
