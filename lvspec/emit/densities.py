@@ -5,6 +5,7 @@ token axis, an enumerated axis and the vocabulary together:
 
     logits over states only (emission[z])      categorical_at     one table, gathered at the tokens
     ... and the tokens of a bag are summed     categorical_bag    gathered and added up
+    logits are rows of a table (T[s])      categorical_lookup one table, gathered at rows and tokens
     logits per example, tokens inside (W z)    categorical_rows   one softmax an example
     logits = Linear(h[t])                      categorical_head   real tokens only, in chunks
 """
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from lvspec.emit.lower import Lowering
 from lvspec.emit.value import ATOM, SUM, Value, align, event_to_axis, join_draws, permute, spelled
 from lvspec.ir.dims import Dim, ragged_plate
-from lvspec.ir.expr import Apply, Call, Dist, Expr
+from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex
 from lvspec.ir.types import Type
 
 SNAKE = {
@@ -42,12 +43,14 @@ class Term:
 
     head: for logits that are a linear layer's output, (hidden, network), so that the layer can be fused.
     addends: for logits that are a sum, what varies over summed latents only and what varies over examples only.
+    lookup: for logits that are rows of a table named by integers of the data, the table and the integers.
     """
 
     dist: Dist
     arguments: tuple[Value, ...]
     head: tuple[Value, object] | None = None
     addends: tuple[Value, Value] | None = None
+    lookup: tuple[Value, Value] | None = None
 
 
 def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term:
@@ -60,6 +63,10 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
             values.append(Value("", head[0].axes, (network.arguments[1],), draws=head[0].draws))
             continue
         splits = fuse and dist.family == "Categorical" and argument == "logits" and _positions(expr.type) is None
+        lookup = _lookup(low, expr) if fuse and dist.family == "Categorical" and argument == "logits" else None
+        if lookup is not None:
+            table, index = lookup
+            return Term(dist, (Value("", index.axes, table.shape[1:], draws=index.draws),), lookup=lookup)
         addends = _addends(low, expr, name) if splits else None
         if addends is not None:
             axes = low.order.union(*addends)
@@ -96,6 +103,20 @@ def _is_linear(low: Lowering, expr: Expr) -> bool:
     return isinstance(expr, Apply) and low.networks[expr.network].kind == "Linear" and not expr.bank
 
 
+def _lookup(low: Lowering, expr: Expr) -> tuple[Value, Value] | None:
+    """A parameter's rows and the integers that name them, where these are tensors and no axis of their own."""
+    if not isinstance(expr, Index) or not isinstance(expr.base, ParamRef) or len(expr.indices) > 1:
+        return None
+    if len(expr.base.type.shape) != 2 or isinstance(expr.indices[0], PlateIndex):
+        return None
+    saved, lets = list(low.scope.lines), dict(low.lets)
+    index = low.lower(expr.indices[0])
+    if index.enumerated is None and "B" in index.axes:
+        return low.lower(expr.base), index
+    low.scope.lines[:], low.lets = saved, lets
+    return None
+
+
 def _addends(low: Lowering, expr: Expr, name: str) -> tuple[Value, Value] | None:
     """A sum of logits in two parts: of summed latents alone, and of everything else alone; None where it is not so."""
     if not isinstance(expr, Call) or expr.function != "add":
@@ -121,6 +142,8 @@ def unfused(low: Lowering, term: Term) -> Term:
     """The term with its linear layer applied, or its addends added."""
     if term.addends is not None:
         return Term(term.dist, (low.plus(list(term.addends)),))
+    if term.lookup is not None:
+        return Term(term.dist, (low.indexed(*term.lookup),))
     if term.head is None:
         return term
     hidden, network = term.head
@@ -155,6 +178,8 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
         return _plain_categorical(low, term, value, draws)  # a draw that was made once per value of a summed parent
     if term.addends is not None:
         return _from_sum(low, term, value, draws)
+    if term.lookup is not None:
+        return _from_lookup(low, term, value, draws)
     if not any(not low.order.is_enumerated(a) for a in varies):
         return _from_table(low, term, value, name, bag, draws)
     if (
@@ -168,6 +193,13 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
     if term.head is not None:
         return _from_head(low, term, value, draws)
     return _plain_categorical(low, term, value, draws)
+
+
+def _from_lookup(low: Lowering, term: Term, value: Value, draws) -> Value:
+    table, index = term.lookup
+    axes = low.order.union(index, value)
+    code = f"{table.code}, {align(index, axes, 0).code}, {align(value, axes, 0).code}"
+    return Value(f"{low.scope.use('categorical_lookup')}({code})", axes, draws=draws)
 
 
 def _from_sum(low: Lowering, term: Term, value: Value, draws) -> Value:

@@ -16,6 +16,7 @@ from lvspec.runtime.categorical import (
     categorical_at,
     categorical_bag,
     categorical_log_prob,
+    categorical_lookup,
     categorical_rows,
     log_softmax_table,
 )
@@ -278,6 +279,7 @@ __all__ = [
     "categorical_head",
     "categorical_kl",
     "categorical_log_prob",
+    "categorical_lookup",
     "categorical_rows",
     "categorical_shared",
     "chain",

@@ -139,3 +139,9 @@ def categorical_log_prob(value: Tensor, logits: Tensor) -> Tensor:
     axes = max(logits.dim() - 1, value.dim())
     logits = logits.reshape(*[1] * (axes + 1 - logits.dim()), *logits.shape)
     return categorical_rows(logits, value.reshape(*[1] * (axes - value.dim()), *value.shape))
+
+
+def categorical_lookup(table: Tensor, rows: Tensor, x: Tensor) -> Tensor:
+    """log softmax(table[row])[x] for rows and symbols that broadcast: table (R, V); each row is normalised once."""
+    log_p = table.log_softmax(-1)
+    return torch.nn.functional.embedding(rows * table.shape[-1] + x, log_p.reshape(-1, 1)).squeeze(-1)
