@@ -159,7 +159,8 @@ def _forward(plan: Plan, imports: set[str]) -> list[str]:
     scope.line(f"kl = {{{items}}}", "(B,) each")
     scope.line("elbo = " + " - ".join(["reconstruction", *(f'kl["{n}"]' for n in kl)]), "(B,)")
     scope.line('loss = -weighted_mean(elbo, batch.get("weight"))')
-    scope.line("return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)")
+    found = ", factors=q" if shared else ""
+    scope.line(f"return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl{found})")
     return [*head, *program.text()]
 
 
@@ -188,11 +189,13 @@ def _divergence(program: Program, variable: Variable) -> Value:
 def _ascend(plan: Plan, imports: set[str]) -> list[str]:
     return [
         "    @torch.no_grad()",
-        "    def ascend(self, batch: dict, rate: float = 1.0) -> None:",
-        '        """q of what the data set shares: a natural-gradient step of size `rate` towards its optimum for this batch."""',
+        "    def ascend(self, batch: dict, rate: float = 1.0, q: dict | None = None) -> None:",
+        '        """q of what the data set shares: a natural-gradient step of size `rate` towards its optimum for this batch,',
+        '        given the examples\' own factors: those of q, else at their optimum."""',
         "        batch = self.prepare(batch)",
         f"        known = {known(plan, imports)}",
-        "        local = {n: f for n, f in self.optimum(batch).items() if n not in self.shared.families}",
+        "        q = self.optimum(batch) if q is None else q",
+        "        local = {n: f for n, f in q.items() if n not in self.shared.families}",
         f"        scale = self.dataset_size / max({_rows(plan, imports)}, 1)  # as if the data set were so many such batches",
         "        self.shared.ascend(lambda mean: self.expected(batch, mean, known), self.shared_prior(), local, scale, rate)",
     ]

@@ -11,7 +11,7 @@ from torch import Tensor
 @dataclass
 class Objective:
     """loss: scalar, what is minimised. log_prob (B,) where the plan is exact, else elbo (B,), never weighted, equal to
-    reconstruction - sum of kl. extras: diagnostics by name."""
+    reconstruction - sum of kl. extras: diagnostics by name. factors: q of a mean field that was found on the way."""
 
     loss: Tensor
     log_prob: Tensor | None = None
@@ -19,6 +19,7 @@ class Objective:
     reconstruction: Tensor | None = None
     kl: dict[str, Tensor] = field(default_factory=dict)
     extras: dict[str, Tensor] = field(default_factory=dict)
+    factors: dict[str, object] = field(default_factory=dict)
 
 
 def linear(step: Tensor, a: float, b: float, steps: float) -> Tensor:

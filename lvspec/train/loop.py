@@ -160,7 +160,8 @@ class Training:
         clip_gradient(self.model, norm, self.settings.clip)
         self.optimizer.step()
         if hasattr(self.model, "ascend"):
-            self.model.ascend(batch, (p.step + self.settings.delay) ** -self.settings.forgetting)
+            share = (p.step + self.settings.delay) ** -self.settings.forgetting
+            self.model.ascend(batch, share, objective.factors)
         epoch = p.epoch
         self._advance(len(order))
         row = {"step": p.step, "epoch": epoch, "loss": loss, "grad_norm": norm.item(), "learning_rate": rate}
