@@ -55,6 +55,8 @@ def _inferred(args: argparse.Namespace, trained, part, latents):
 
 def _lines(args: argparse.Namespace, trained, part, latents):
     """One JSON object an example, in the file's order."""
+    from lvspec.train.dataset import real_sites
+
     found, fields = _inferred(args, trained, part, latents), part.dataset.layout.fields
     for one in sorted(found, key=lambda inferred: inferred.row):
         example = part.dataset.examples[one.row]
@@ -62,7 +64,8 @@ def _lines(args: argparse.Namespace, trained, part, latents):
         for field in fields:
             encoder = trained.encoders[field.name]
             if field.required and hasattr(encoder, "symbols") and field.name in example.values:
-                entry[field.name] = encoder.show(example.values[field.name])
+                real = real_sites(example, field, part.dataset.layout)
+                entry[field.name] = _unpadded(encoder, example.values[field.name], real)
         for latent in latents:
             if latent.structure == "spans":
                 entry |= _brackets(one, latent, entry.get(latent.of), args.marginals)
@@ -72,6 +75,13 @@ def _lines(args: argparse.Namespace, trained, part, latents):
             if field.name in entry and not field.required:
                 entry[field.name] |= _label(part.dataset, one.row, field, trained.encoders[field.name])
         yield json.dumps(entry, ensure_ascii=False)
+
+
+def _unpadded(encoder, value, real) -> object:
+    """The symbols of a value; the sentences of a document have their own lengths."""
+    if value.ndim > 1:
+        return [_unpadded(encoder, v, r) for v, r in zip(value, real, strict=True)]
+    return encoder.show(value[real] if value.ndim else value)
 
 
 def _plain(one, name: str, encoder, marginals: bool) -> dict[str, object]:

@@ -235,3 +235,13 @@ def test_values_that_are_places_are_as_many_as_the_example_has(here, capsys):
         assert [sum(row) for row in line["a"]["marginals"]] == pytest.approx([1] * len(line["x"]), abs=1e-5)
     assert main(["infer", "runs/ibm1", "--top-words"]) == 2
     assert "places" in capsys.readouterr().err
+
+
+def test_sentences_of_a_document_are_shown_without_padding(here, capsys):
+    documents = [[["a"], ["a", "b", "c"]], [["c", "b"], ["a", "b"], ["c"]]]
+    (here / "documents.jsonl").write_text("".join(json.dumps({"sentences": d}) + "\n" for d in documents * 10))
+    small = ("--set", "sizes.K=3", "--set", "sizes.L=2", "--set", "data.x.min_count=1", "--steps", "2")
+    trained("text_segmentation", "--data", "documents.jsonl", "--valid", "documents.jsonl", *small)
+    lines = inferred(capsys, "runs/text_segmentation", "--limit", "2")
+    assert [line["x"] for line in lines] == documents
+    assert [len(line["z"]["mode"]) for line in lines] == [2, 3]
