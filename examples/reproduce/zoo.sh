@@ -34,6 +34,10 @@ case $model in
     factorial_hmm)
         train --data "$DATA/js_fakes/train.jsonl.gz" --valid "$DATA/js_fakes/dev.jsonl.gz" --split-dev && evaluate
         ;;
+    kalman)
+        "${PYTHON:-.venv/bin/python}" examples/reproduce/geyser.py "$DATA/classic/faithful.csv" "$run-data"
+        train --data "$run-data/train.jsonl" --valid "$run-data/valid.jsonl" --test "$run-data/test.jsonl" && evaluate
+        ;;
     naive_bayes | naive_bayes_amortized) topics && evaluate --gold label ;;
     gaussian_softmax) topics && evaluate ;;
     vae | discrete_vae) train --data "$DATA/mnist_subset/mnist_subset.npz" --split-dev && evaluate ;;
