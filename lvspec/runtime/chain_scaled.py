@@ -16,7 +16,8 @@ from math import isfinite, log, prod
 import torch
 from torch import Tensor
 
-from lvspec.runtime.chain_steps import Product, Sites, Step, factor_of, matrix_of, product_of, renews, repeated
+from lvspec.runtime.chain_steps import Product, Step, factor_of, matrix_of, product_of, renews, repeated
+from lvspec.runtime.workspace import Sites, borrowed, give_back
 
 # c_{t-1} u_t must not fall below FLOOR at any site and state; where every arc is at least DENSE, it cannot
 FLOOR = {torch.float32: 1e-28, torch.float64: 1e-290}
@@ -128,13 +129,14 @@ def scaled_scan(
     matrices, factor_shifts = exponentials(program, factors, dtype)
     density = least_arc(program, matrices)
     dense = density >= DENSE[dtype]
-    p, shifts = likelihoods(start, potentials, real, dtype)
+    arriving, shifts = likelihoods(start, potentials, real, dtype)
+    p = arriving.values
     every = sites_between_scales(density, S) if dense and real is None else 1
     first = (T - 2) % every + 1  # the last site is scaled, every so many sites before it, and site 0
     scales = p.new_empty(1 + len(range(first, T, every)), B, 1)
-    messages, arriving = Sites.of(torch.empty_like(p)), Sites.of(p)
+    messages = borrowed(T, B, S, dtype, p.device)
     pushed = messages.after_first if dense else Sites.of(torch.empty_like(p[1:]))
-    middles = [Sites.of(p.new_empty(T - 1, B, prod(q.shape(q.output)))) for q in program.products[:-1]]
+    middles = [borrowed(T - 1, B, q.extent(q.output), dtype, p.device) for q in program.products[:-1]]
     forward_sites(program, matrices, arriving, messages, middles, pushed, scales, real, every)
     p[first::every].div_(scales[1:])
     value = scales.log().sum((0, 2), dtype=torch.float64) + shifts.sum((0, 2), dtype=torch.float64)
@@ -247,17 +249,18 @@ def sites_between_scales(density: float, states: int) -> int:
     return max(1, min(8, int(RUN_NATS / worst)))
 
 
-def likelihoods(start: Tensor, potentials: Tensor, real: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def likelihoods(start: Tensor, potentials: Tensor, real: Tensor | None, dtype: torch.dtype) -> tuple[Sites, Tensor]:
     """p (T, B, S) with max 1 over the states, the start within site 0; and the logs (T, B, 1) that were subtracted."""
     shifts = potentials.amax(-1, keepdim=True)
     first = first_message(start, potentials[0], real)
     shifts[0] = first.amax(-1, keepdim=True)
     if real is not None:
         shifts[1:].masked_fill_(~real[1:].unsqueeze(-1), 0.0)
-    p = torch.empty(potentials.shape, dtype=dtype, device=potentials.device)
-    torch.sub(potentials, shifts, out=p)
-    torch.sub(first, shifts[0], out=p[0])
-    return p.exp_(), shifts
+    p = borrowed(*potentials.shape, dtype, potentials.device)
+    torch.sub(potentials, shifts, out=p.values)
+    torch.sub(first, shifts[0], out=p.rows[0])
+    p.values.exp_()
+    return p, shifts
 
 
 def reach(program: Program, start: Tensor, potentials: Tensor, real: Tensor | None, factors: list[Tensor]) -> Tensor:
@@ -314,7 +317,7 @@ def scaled_gradient(
         w.masked_fill_(messages[1:] == 0, 0.0)
     if real is not None:
         w.masked_fill_(~real[1:].unsqueeze(-1), 0.0)
-    betas = Sites.of(torch.empty_like(messages))
+    betas = borrowed(*messages.shape, messages.dtype, messages.device)
     betas.rows[-1].copy_(grad.unsqueeze(-1))  # the pass is linear: the incoming gradient goes with it
     if posterior is not None:  # w_T beta_T = posterior / u_T, and alpha_T may have underflowed
         pushed = last_push(program, scan)
@@ -323,13 +326,14 @@ def scaled_gradient(
         if real is not None:  # where nothing follows, what comes back is what came in
             w[-1].masked_fill_(~real[-1].unsqueeze(-1), 0.0)
             betas.rows[-1].copy_(torch.where(real[-1], 1.0, grad).unsqueeze(-1))
-    middles = [Sites.of(torch.empty_like(m.values)) for m in scan.middles]
+    middles = [borrowed(*m.values.shape, messages.dtype, messages.device) for m in scan.middles]
     backward_sites(program, scan.matrices, scan.arriving, middles, betas, real)
     inputs, grads = [messages[:-1]], [w]
     if middles:
         inputs, grads = inputs + [m.values for m in scan.middles], [m.values for m in middles] + grads
     found = [factor_gradient(program, i, inputs, grads, scan.matrices[i], factor) for i, factor in enumerate(factors)]
-    marginals = betas.values.mul_(messages)
+    marginals = betas.values * messages
+    give_back(betas, scan.messages, scan.arriving, *scan.middles, *middles)
     if posterior is not None:
         marginals[-1].copy_(posterior)
     first = marginals[0].clone() if real is not None else marginals[0]

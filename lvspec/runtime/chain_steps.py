@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lvspec.runtime.contract import over_axes
 from lvspec.runtime.semiring import log_sum_exp
+from lvspec.runtime.workspace import Sites
 
 MERGED_ENTRIES = 4096  # a product of two factors up to this size costs less than one more dispatch
 
@@ -152,32 +153,6 @@ def program_of(
 
 # operation, left operands, right operands, results: one of each a site
 Calls = tuple[Callable, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]
-
-
-@dataclass(frozen=True)
-class Sites:
-    """A tensor (T, B, axes flat) and its rows t, taken apart once: each view costs as much as a small product."""
-
-    values: Tensor
-    rows: tuple[Tensor, ...]
-
-    @staticmethod
-    def of(values: Tensor) -> Sites:
-        return Sites(values, values.unbind(0))
-
-    @property
-    def before_last(self) -> Sites:
-        return Sites(self.values[:-1], self.rows[:-1])
-
-    @property
-    def after_first(self) -> Sites:
-        return Sites(self.values[1:], self.rows[1:])
-
-    def shaped(self, *shape: int) -> tuple[Tensor, ...]:
-        """The rows as views of a shape."""
-        if self.values.shape[1:] == shape:
-            return self.rows
-        return self.values.view(self.values.shape[0], *shape).unbind(0)
 
 
 def repeated(values: list[tuple[Tensor, int]]) -> list[Tensor]:
