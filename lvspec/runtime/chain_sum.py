@@ -90,7 +90,7 @@ class ChainSum(torch.autograd.Function):
         start, potentials, mask, *factors = ctx.saved_tensors
         with plain_arithmetic(grad):
             if torch.is_grad_enabled():
-                return (None, *differentiable_gradient(ctx.program, start, potentials, mask, factors, grad))
+                return (None, *chain_gradient_graph(ctx.program, start, potentials, mask, factors, grad))
             left = ctx.left or chain_forward(ctx.program, start, potentials, mask, factors)[1:]
             ctx.left = None
             inputs = (start, potentials, mask, factors)
@@ -98,7 +98,7 @@ class ChainSum(torch.autograd.Function):
             return None, d_start, d_potentials, None, *found
 
 
-def differentiable_gradient(
+def chain_gradient_graph(
     program: Program, start: Tensor, potentials: Tensor, mask: Tensor | None, factors: list[Tensor], grad: Tensor
 ) -> tuple[Tensor | None, ...]:
     """The gradient as a graph of its own, by the log-domain scan: for a second derivative."""
