@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -191,7 +190,7 @@ class Conjugate:
     def row(self) -> ConjugateFamily:
         return CONJUGATE[self.family]
 
-    @cached_property
+    @property
     def parameters(self) -> dict[str, Tensor]:
         """Of p(latent | x), which is of the prior's family; by the names of its arguments."""
         total = self.prior

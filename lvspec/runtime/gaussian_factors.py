@@ -39,7 +39,6 @@ class GaussianFactors:
         """m, (*lead, D)."""
         return self.start[0].expand(*self.mask.shape, self.start[1].shape[-1])
 
-    @cached_property
     def information(self) -> tuple[Tensor, Tensor, Tensor]:
         """(eta (*lead, D), Lambda (*lead, D, D), sum of log N(x; C m + d, R) (*lead,))."""
         with plain_arithmetic(self.start[1]):
@@ -64,8 +63,11 @@ class GaussianFactors:
 
     @cached_property
     def solved(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What questions of the posterior share."""
+        return self.solve(*self.information()[:2])
+
+    def solve(self, eta: Tensor, precision: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(L, the Cholesky factor of M, M^-1/2 L' eta)."""
-        eta, precision, _ = self.information
         with plain_arithmetic(eta):
             L = cholesky(self.start[1])
             eye = torch.eye(L.shape[-1], dtype=L.dtype, device=L.device)
@@ -74,9 +76,10 @@ class GaussianFactors:
 
     def log_prob(self) -> Tensor:
         """log p(x), z integrated out: (*lead,)."""
-        _, factor, white = self.solved
+        eta, precision, log_p = self.information()
+        _, factor, white = self.solve(eta, precision)  # not kept: no compiled graph can hold the cache's lock
         log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return torch.where(self.mask, self.information[2] - log_det + 0.5 * (white**2).sum((-2, -1)), 0.0)
+        return torch.where(self.mask, log_p - log_det + 0.5 * (white**2).sum((-2, -1)), 0.0)
 
     @cached_property
     def root(self) -> Tensor:

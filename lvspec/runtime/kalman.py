@@ -96,14 +96,18 @@ class GaussianChain:
         """D."""
         return self.start[1].shape[-1]
 
-    @cached_property
-    def filtered(self) -> Filtered:
+    def filter(self) -> Filtered:
         with plain_arithmetic(self.start[0]):
             return kalman_filter(self)
 
+    @cached_property
+    def filtered(self) -> Filtered:
+        """The filter's answers, kept: questions of the posterior share them."""
+        return self.filter()
+
     def log_prob(self) -> Tensor:
         """log p(x), z integrated out: (*lead,)."""
-        return self.filtered.log_prob
+        return self.filter().log_prob  # without the cache, whose lock no compiled graph can hold
 
 
 def kalman_filter(chain: GaussianChain) -> Filtered:

@@ -307,3 +307,9 @@ def test_draws_of_normal_inverse_wishart_have_its_moments():
     expected = torch.cat([after.loc, (after.scale / (after.df - 3)).flatten(), inverse.flatten()])
     z = (found.mean(0) - expected) / (found.std(0) / math.sqrt(n))
     assert z.abs().max() < D.Normal(0.0, 1.0).icdf(torch.tensor(1 - 1e-6 / 20, dtype=F))
+
+
+def test_evidence_is_one_graph():
+    for known in (gaussian_model(), conjugate("Gamma-Poisson")):
+        compiled = torch.compile(lambda known: known.log_prob(), fullgraph=True, backend="eager")
+        assert torch.allclose(compiled(known), known.log_prob(), rtol=0, atol=1e-12)

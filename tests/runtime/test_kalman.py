@@ -261,3 +261,9 @@ def test_meta_device_and_half_precision_contexts():
     with torch.autocast("cpu", torch.bfloat16):
         inside = GaussianChain(c.start, c.transition, c.emissions, c.mask).log_prob()
     close(inside, plain)
+
+
+def test_filter_is_one_graph():
+    c = chain("", T=3)
+    compiled = torch.compile(lambda c: c.log_prob(), fullgraph=True, backend="eager")
+    close(compiled(c), c.log_prob())
