@@ -26,7 +26,7 @@ EVERY = 12  # sites: levels are near enough to the sums that few divisions are n
 class SegmentScan:
     """A forward pass that lost nothing. ends: G (T + L, B, K); begins: F (T, B, K); segments: S (T, L, B, K);
     transition: P (B or 1, K, K); totals: sum_k G at each length, (B). scales: site -> what was divided out there, (B, 1).
-    shrinkage: by how much losses may have been scaled up. zeros: some states cannot be reached, so what comes back from
+    gain: by how much losses may have been scaled up. zeros: some states cannot be reached, so what comes back from
     them must not be read."""
 
     value: Tensor
@@ -36,7 +36,7 @@ class SegmentScan:
     transition: Tensor
     totals: Tensor
     scales: dict[int, Tensor]
-    shrinkage: float
+    gain: float
     zeros: bool
 
 
@@ -61,13 +61,9 @@ def scaled_tokens(
 ) -> SegmentScan | None:
     """The same where segment[t, l] = sum_{i=0..l} token[t + i] + length[l]. token: (T, B, K); length: (L, B or 1, K)."""
     pay = payments(transition)
-    S, level = relative_tokens(token, length, transition, pay, lengths, dtype)
-    scan = segment_scan(S, level, start, transition, pay, lengths)
-
-    def ways() -> Tensor:
-        return products_along((token > -torch.inf).float(), (length > -torch.inf).float()) > 0
-
-    return certain_scan_of(scan, ways, start, transition, lengths)
+    S, level, gain = relative_tokens(token, length, transition, pay, lengths, dtype)
+    scan = segment_scan(S, level, start, transition, pay, lengths, gain)
+    return certain_scan_of(scan, lambda: ways_along(token, length), start, transition, lengths)
 
 
 def payments(transition: Tensor) -> Tensor:
@@ -79,27 +75,30 @@ def payments(transition: Tensor) -> Tensor:
 def relative_segments(segment: Tensor, pay: Tensor, lengths: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """S = exp(segment + pay - the rise of the level) (T, L, B, K), and the levels (T + 1, B) in float64."""
     T, L = segment.shape[:2]
-    outside = (torch.arange(1, T + 1).unsqueeze(1) + torch.arange(L)).unsqueeze(-1) > lengths
-    found = levels((largest(segment) + pay).masked_fill_(outside, -torch.inf))
+    late = outside(T, L, lengths)
+    found = levels((largest(segment) + pay).masked_fill_(late, -torch.inf))
     to, since = windows_after(found, 1, T, L), found[:T]
     if bool((found[: T + 1] == -torch.inf).any()):  # nothing begins there: S is 0, whatever the segment's score
         to = to.masked_fill(to == -torch.inf, 0.0)
-    rise = (to - (since + pay).unsqueeze(1)).masked_fill_(outside, torch.inf)
+    rise = (to - (since + pay).unsqueeze(1)).masked_fill_(late, torch.inf)
     return torch.sub(segment, rise.to(dtype).unsqueeze(-1)).exp_(), found[: T + 1]
 
 
 def relative_tokens(
     token: Tensor, length: Tensor, transition: Tensor, pay: Tensor, lengths: Tensor, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """S as products of a factor for each token, and the levels: no table of log scores is made, and none of its maxima.
+) -> tuple[Tensor, Tensor, float]:
+    """S as products of a factor for each token, no table of log scores being made; the levels; and by how much a product
+    that underflowed may have been multiplied afterwards.
 
     A site raises the level by what its token adds to a state that is drawn anew or, where that is more, to the state
     that the token before it suggests; and by the rate at which segmentations grow without tokens.
     """
     T, L = token.shape[0], length.shape[0]
     past = torch.arange(T).unsqueeze(1) >= lengths
-    top = largest(token).masked_fill(past, 0.0)
-    factors = (token.to(dtype) - top.unsqueeze(-1)).exp_().masked_fill_(past.unsqueeze(-1), 0.0)
+    top = token.amax(-1).masked_fill_(past, 0.0)
+    padded = token.new_ones(T + L - 1, *token.shape[1:], dtype=dtype)
+    factors = torch.sub(token.to(dtype), top.unsqueeze(-1), out=padded[:T]).exp_()
+    factors.masked_fill_(past.unsqueeze(-1), 1.0)
     added = factors.sum(-1)
     kept = (factors[1:] * factors[:-1]).sum(-1).div_(added[:-1])
     added.div_(factors.shape[-1])
@@ -109,39 +108,65 @@ def relative_tokens(
     sizes = torch.arange(1, L + 1, dtype=torch.float64).unsqueeze(1)
     rate = growth(length, transition, sizes)
     extents = (length + (pay - rate * sizes).unsqueeze(-1)).exp_().to(dtype)
-    rises = torch.cat([raised.new_zeros(1, raised.shape[1]), raised + rate])
-    return products_along(factors, extents), rises.cumsum_(0)
+    level = torch.cat([raised.new_zeros(1, raised.shape[1]), raised + rate]).cumsum_(0)
+    S = products_along(padded, L)
+    gain = max(1.0, float(extents.amax())) * regained(S, token, top - raised)
+    S.mul_(extents.expand(S.shape[1:]).contiguous())  # one long row a site
+    near = max(0, int(lengths.min()) - L + 1)
+    S[near:].masked_fill_(outside(T, L, lengths)[near:].unsqueeze(-1), 0.0)
+    return S, level, gain
+
+
+def regained(S: Tensor, token: Tensor, highest: Tensor) -> float:
+    """By how much a product that underflowed on the way may have grown again; highest (T, B): the logs of a site's
+    largest factor. Every product on the way is an entry of S."""
+    T, L = S.shape[:2]
+    least = torch.finfo(S.dtype).tiny
+    if float(S.amin()) >= least or not bool(((S < least) & ways_along(token, token.new_zeros(L, 1, 1))).any()):
+        return 1.0
+    rises = torch.nn.functional.pad(highest.clamp(min=0.0).cumsum(0), (0, 0, 1, L))
+    rises[T + 1 :] = rises[T]
+    return exp(min(600.0, float((rises[L:] - rises[:-L]).amax())))
 
 
 def growth(length: Tensor, transition: Tensor, sizes: Tensor) -> Tensor:
     """r (B or 1) with sum_l a_l exp(-r (l + 1)) = 1, a_l the mean weight of a segment of l + 1 sites with the transition
-    into it: a renewal equation, by Newton's method from below. Any r would do; this one keeps sums near 1."""
+    into it: a renewal equation, by a step of Newton's method from below. Any r would do; this keeps sums near 1."""
     arcs = transition.double().flatten(1).logsumexp(1) - log(transition.shape[-1])
     weights = length.double().logsumexp(-1) - log(length.shape[-1]) + arcs
     rate = (weights / sizes).amax(0)
-    for _ in range(2):  # near enough
-        terms = (weights - rate * sizes).exp_()
-        total = terms.sum(0)
-        rate = rate + total.log() * total / (terms * sizes).sum(0)
-    return rate
+    terms = (weights - rate * sizes).exp_()
+    total = terms.sum(0)
+    return rate + total.log() * total / (terms * sizes).sum(0)
 
 
-def products_along(factors: Tensor, extents: Tensor) -> Tensor:
-    """(T, L, B, K): extents[l] * prod_{i=0..l} factors[t + i], and 0 past the end."""
-    T, L = factors.shape[0], extents.shape[0]
-    found = factors.new_empty(T, L, *factors.shape[1:])
-    found[:, 0] = factors
-    for i in range(1, L):
-        inside = max(T - i, 0)
-        torch.mul(found[:inside, i - 1], factors[i:], out=found[:inside, i])
-        found[inside:, i] = 0.0
-    return found.mul_(extents.expand(found.shape[1:]).contiguous())  # one long row a site
+def products_along(padded: Tensor, size: int) -> Tensor:
+    """(T, L, B, K): prod_{i=0..l} padded[t + i]. padded: (T + L - 1, B, K)."""
+    T = padded.shape[0] - size + 1
+    found = padded.new_empty(T, size, *padded.shape[1:])
+    found[:, 0] = padded[:T]
+    for i in range(1, size):
+        torch.mul(found[:, i - 1], padded[i : i + T], out=found[:, i])
+    return found
+
+
+def ways_along(token: Tensor, length: Tensor) -> Tensor:
+    """(T, L, B, K): whether the tokens and the length allow a segment; past the end they do."""
+    L = length.shape[0]
+    allowed = torch.cat([(token > -torch.inf).float(), token.new_ones(L - 1, *token.shape[1:], dtype=torch.float32)])
+    return (products_along(allowed, L) > 0) & (length > -torch.inf)
+
+
+def outside(T: int, L: int, lengths: Tensor) -> Tensor:
+    """(T, L, B): whether a segment of l + 1 sites from t on ends after the length."""
+    ends = torch.arange(1, T + 1).unsqueeze(1) + torch.arange(L)
+    return ends.unsqueeze(-1) > lengths
 
 
 def segment_scan(
-    S: Tensor, level: Tensor, start: Tensor, transition: Tensor, pay: Tensor, lengths: Tensor
+    S: Tensor, level: Tensor, start: Tensor, transition: Tensor, pay: Tensor, lengths: Tensor, gain: float = 1.0
 ) -> SegmentScan | None:
-    """The forward pass over S, or None where its value is not finite."""
+    """The forward pass over S, or None where its value is not finite. gain: what losses in S were multiplied by."""
     T, L, B, K = S.shape
     P = (transition - pay.view(-1, 1, 1)).to(S.dtype).exp_()
     top = start.amax(-1)
@@ -156,7 +181,7 @@ def segment_scan(
     value = value.masked_fill_(lengths == 0, 0.0)
     if not isfinite(float(value.sum())):
         return None
-    return SegmentScan(value, G, F, S, P, totals, scales, shrinkage(removed, L), False)
+    return SegmentScan(value, G, F, S, P, totals, scales, gain * scaled_up(removed, L), False)
 
 
 def largest(x: Tensor) -> Tensor:
@@ -219,7 +244,7 @@ def magnitude(scan: SegmentScan) -> float:
     return max(1.0, *(float(x.amax()) for x in (scan.ends, scan.begins, *scan.scales.values())))
 
 
-def shrinkage(removed: Tensor, size: int) -> float:
+def scaled_up(removed: Tensor, size: int) -> float:
     """By how much sums may have been scaled up after something was pushed into them, L sites ago at most."""
     if not bool((removed[1:] < removed[:-1]).any()):
         return 1.0
@@ -249,7 +274,7 @@ def stands_above(scan: SegmentScan, ends: Tensor, begins: Tensor, lengths: Tenso
     if bool((lengths < T).any()):
         past = (torch.arange(T).unsqueeze(1) >= lengths).unsqueeze(-1)
         ends, begins = ends.masked_fill(past, torch.inf), begins.masked_fill(past, torch.inf)
-    bar = LEAST[begins.dtype] * magnitude(scan) * scan.shrinkage
+    bar = LEAST[begins.dtype] * magnitude(scan) * scan.gain
     return ends.numel() == 0 or min(float(ends.amin()), float(begins.amin())) >= bar
 
 
@@ -259,8 +284,7 @@ def reachable_sites(ways: Tensor, start: Tensor, transition: Tensor, lengths: Te
     ends = start.new_zeros(T + L, B, K, dtype=torch.float32)
     begins = ends.new_zeros(T, B, K)
     begins[0] = start > -torch.inf
-    outside = (torch.arange(1, T + 1).unsqueeze(1) + torch.arange(L)).unsqueeze(-1) > lengths
-    ways = (ways & ~outside.unsqueeze(-1)).float()
+    ways = (ways & ~outside(T, L, lengths).unsqueeze(-1)).float()
     arcs = (transition > -torch.inf).float()
     for t, after in enumerate(windows_after(ends, 1, T, L).unbind(0)):
         if t:
@@ -275,9 +299,8 @@ def scaled_segments_gradient(scan: SegmentScan, lengths: Tensor, grad: Tensor) -
     G, F, S, P = scan.ends, scan.begins, scan.segments, scan.transition
     T, L, B, K = S.shape
     dG, dF, dS = torch.zeros_like(G), torch.empty_like(F), torch.empty_like(S)
-    seed = torch.where(
-        lengths > 0, grad.to(G.dtype) / scan.totals, 0.0
-    )  # the pass is linear: the gradient goes with it
+    # the pass is linear: the gradient goes with it
+    seed = torch.where(lengths > 0, grad.to(G.dtype) / scan.totals, 0.0)
     dG.scatter_(0, lengths.view(1, B, 1).expand(1, B, K), seed.view(1, B, 1).expand(1, B, K))
     pull_segments(scan, dG, dF, dS)
     d_start = F[0] * dF[0]
@@ -291,9 +314,8 @@ def scaled_segments_gradient(scan: SegmentScan, lengths: Tensor, grad: Tensor) -
 def pull_segments(scan: SegmentScan, dG: Tensor, dF: Tensor, dS: Tensor) -> None:
     """The loop back over sites. Fills dF, and dS with S dG; leaves in dG what it was scaled to on the way."""
     T, L, B, K = dS.shape
-    shared = scan.transition.shape[0] == 1
     back = scan.transition.transpose(1, 2).contiguous()
-    factor = back[0]
+    for_all = back[0] if len(back) == 1 else None
     begins, segments, steps = dF.unbind(0), scan.segments.unbind(0), dS.unbind(0)
     after, ends = windows_after(dG, 1, T, L).unbind(0), dG[:T].unbind(0)
     for t in range(T - 1, -1, -1):
@@ -301,8 +323,8 @@ def pull_segments(scan: SegmentScan, dG: Tensor, dF: Tensor, dS: Tensor) -> None
         torch.sum(steps[t], 0, out=begins[t])
         if not t:
             break
-        if shared:
-            ends[t].addmm_(begins[t], factor)
+        if for_all is not None:
+            ends[t].addmm_(begins[t], for_all)
         else:
             ends[t].unsqueeze(1).baddbmm_(begins[t].unsqueeze(1), back)
         if scan.zeros:
