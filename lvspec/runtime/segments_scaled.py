@@ -75,7 +75,7 @@ def payments(transition: Tensor) -> Tensor:
 def relative_segments(segment: Tensor, pay: Tensor, lengths: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """S = exp(segment + pay - the rise of the level) (T, L, B, K), and the levels (T + 1, B) in float64."""
     T, L = segment.shape[:2]
-    late = outside(T, L, lengths)
+    late = past_the_end(T, L, lengths)
     found = levels((largest(segment) + pay).masked_fill_(late, -torch.inf))
     to, since = windows_after(found, 1, T, L), found[:T]
     if bool((found[: T + 1] == -torch.inf).any()):  # nothing begins there: S is 0, whatever the segment's score
@@ -113,7 +113,7 @@ def relative_tokens(
     gain = max(1.0, float(extents.amax())) * regained(S, token, top - raised)
     S.mul_(extents.expand(S.shape[1:]).contiguous())  # one long row a site
     near = max(0, int(lengths.min()) - L + 1)
-    S[near:].masked_fill_(outside(T, L, lengths)[near:].unsqueeze(-1), 0.0)
+    S[near:].masked_fill_(past_the_end(T, L, lengths)[near:].unsqueeze(-1), 0.0)
     return S, level, gain
 
 
@@ -157,7 +157,7 @@ def ways_along(token: Tensor, length: Tensor) -> Tensor:
     return (products_along(allowed, L) > 0) & (length > -torch.inf)
 
 
-def outside(T: int, L: int, lengths: Tensor) -> Tensor:
+def past_the_end(T: int, L: int, lengths: Tensor) -> Tensor:
     """(T, L, B): whether a segment of l + 1 sites from t on ends after the length."""
     ends = torch.arange(1, T + 1).unsqueeze(1) + torch.arange(L)
     return ends.unsqueeze(-1) > lengths
@@ -284,7 +284,7 @@ def reachable_sites(ways: Tensor, start: Tensor, transition: Tensor, lengths: Te
     ends = start.new_zeros(T + L, B, K, dtype=torch.float32)
     begins = ends.new_zeros(T, B, K)
     begins[0] = start > -torch.inf
-    ways = (ways & ~outside(T, L, lengths).unsqueeze(-1)).float()
+    ways = (ways & ~past_the_end(T, L, lengths).unsqueeze(-1)).float()
     arcs = (transition > -torch.inf).float()
     for t, after in enumerate(windows_after(ends, 1, T, L).unbind(0)):
         if t:
