@@ -43,6 +43,8 @@ def chain(
     factors = [tuple(full_precision(f) for f in row) for row in (*openings, transitions)]
     if start.dim() == potentials.dim() - 2:
         start = start.unsqueeze(0)
+    if 0 in potentials.shape[2:]:  # no state: nothing is possible
+        return potentials.flatten(1).sum(1) - torch.inf
     if potentials.shape[1] == 0:
         return potentials.flatten(1).sum(1)
     if start.shape[1:] != potentials.shape[2:]:  # axes of one, where a tensor does not depend on that state

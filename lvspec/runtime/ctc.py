@@ -99,36 +99,44 @@ def first_blank(emitted: Tensor) -> Tensor:
 
 
 def moved(message: Tensor, by: int) -> Tensor:
-    """The message `by` positions further on; -by moves back."""
-    gone = torch.full_like(message[..., : abs(by)], -torch.inf)
-    parts = (gone, message[..., :-by]) if by > 0 else (message[..., -by:], gone)
-    return torch.cat(parts, -1)[..., : message.shape[-1]]
+    """The message `by` positions further on."""
+    gone = torch.full_like(message[..., :by], -torch.inf)
+    return torch.cat([gone, message[..., :-by]], -1)[..., : message.shape[-1]]
 
 
 # ---------------------------------------------------------------- the fast way: forward and backward messages
-def forward_messages(places: Positions, emitted: Tensor) -> list[Tensor]:
-    """log of the mass that has arrived at each position, before any frame and after each: T + 1 times (B, S)."""
-    message = first_blank(emitted)
-    messages, closed = [message], ~places.skips
-    for t, real in enumerate(places.frames.unbind(1)):
-        ways = torch.logaddexp(message, moved(message, 1))
-        ways = torch.logaddexp(ways, moved(message, 2).masked_fill_(closed, -torch.inf))
-        message = torch.where(real[:, None], ways + emitted[:, t], message)
-        messages.append(message)
-    return messages
+def barriers(places: Positions, emitted: Tensor) -> Tensor:
+    """0 where a position is reached from two before, -inf elsewhere: (B, S)."""
+    return torch.zeros_like(emitted[0]).masked_fill_(~places.skips, -torch.inf)
 
 
-def backward_messages(places: Positions, emitted: Tensor) -> list[Tensor]:
-    """log of the mass that leads from each position to an end, after each of the T frames: T times (B, S)."""
-    message = torch.zeros_like(emitted[:, 0]).masked_fill_(~places.ends, -torch.inf)
-    messages, closed = [message], ~places.skips
-    for t in range(places.frames.shape[1] - 1, 0, -1):
-        ahead = message + emitted[:, t]
-        ways = torch.logaddexp(ahead, moved(ahead, -1))
-        ways = torch.logaddexp(ways, moved(ahead.masked_fill(closed, -torch.inf), -2))
-        message = torch.where(places.frames[:, t, None], ways, message)
-        messages.append(message)
-    return messages[::-1]
+def forward_messages(places: Positions, emitted: Tensor) -> Tensor:
+    """log of the mass that has arrived at each position, before any frame and after each: (T + 1, B, S)."""
+    T, B, S = emitted.shape
+    history = emitted.new_full((T + 1, B, S + 2), -torch.inf)  # two positions in front, which nothing reaches
+    history[0, :, 2] = 0.0
+    barrier = barriers(places, emitted) if T else None
+    for t, real in enumerate(places.frames.t().unsqueeze(-1)):
+        message = history[t]
+        ways = torch.logaddexp(message[:, 2:], message[:, 1:-1])
+        ways = torch.logaddexp(ways, message[:, :-2] + barrier)
+        history[t + 1, :, 2:] = torch.where(real, ways.add_(emitted[t]), message[:, 2:])
+    return history[:, :, 2:]
+
+
+def backward_messages(places: Positions, emitted: Tensor) -> Tensor:
+    """log of the mass that leads from each position to an end, after each of the T frames: (T, B, S)."""
+    T, B, S = emitted.shape
+    history = emitted.new_full((T, B, S), -torch.inf)
+    history[-1].masked_fill_(places.ends, 0.0)
+    barrier = barriers(places, emitted)[:, 2:]
+    ahead = emitted.new_full((B, S + 2), -torch.inf)  # two positions behind, which lead nowhere
+    for t in range(T - 1, 0, -1):
+        torch.add(history[t], emitted[t], out=ahead[:, :S])
+        ways = torch.logaddexp(ahead[:, :S], ahead[:, 1:-1])
+        ways[:, :-2] = torch.logaddexp(ways[:, :-2], ahead[:, 2:S] + barrier)
+        history[t - 1] = torch.where(places.frames[:, t, None], ways, history[t])
+    return history
 
 
 class CTCSum(torch.autograd.Function):
@@ -138,27 +146,26 @@ class CTCSum(torch.autograd.Function):
     def forward(ctx, places, log_probs):
         x = full_precision(log_probs)
         with plain_arithmetic(x):
-            emitted = at_positions(x, places)
-            messages = forward_messages(places, emitted)
+            messages = forward_messages(places, at_positions(x, places).transpose(0, 1).contiguous())
             value = messages[-1].masked_fill(~places.ends, -torch.inf).logsumexp(1)
         ctx.places = places
-        ctx.save_for_backward(log_probs, value, *messages[1:])
+        ctx.save_for_backward(log_probs, value, messages[1:])
         return value
 
     @staticmethod
     def backward(ctx, grad):
-        log_probs, value, *messages = ctx.saved_tensors
+        log_probs, value, messages = ctx.saved_tensors
         places = ctx.places
         if torch.is_grad_enabled():
             return None, differentiable_gradient(places, log_probs, grad)
-        if not messages:
+        if not len(messages):
             return None, torch.zeros_like(log_probs)
         x = full_precision(log_probs)
         with plain_arithmetic(x):
-            behind = backward_messages(places, at_positions(x, places))
+            behind = backward_messages(places, at_positions(x, places).transpose(0, 1).contiguous())
             total = value.masked_fill(value == -torch.inf, torch.inf)  # without an alignment nothing has a share
-            shares = (torch.stack(messages, 1) + torch.stack(behind, 1) - total[:, None, None]).exp()
-            shares = torch.where(places.frames.unsqueeze(-1), shares, 0.0) * grad[:, None, None]
+            shares = behind.add_(messages).sub_(total[:, None]).exp_().mul_(grad[:, None])
+            shares = torch.where(places.frames.unsqueeze(-1), shares.transpose(0, 1), 0.0)
             index = places.labels.unsqueeze(1).expand(shares.shape)
             found = torch.zeros_like(x.expand(shares.shape[0], *x.shape[1:])).scatter_add_(-1, index, shares)
         return None, found.sum_to_size(log_probs.shape).to(log_probs.dtype)

@@ -44,6 +44,8 @@ def log_sum_exp(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     axes = axes_of(x, dim)
     if not axes:
         return x
+    if any(x.shape[a] == 0 for a in axes):  # a sum of nothing
+        return x.sum(axes) - torch.inf
     with plain_arithmetic(x):
         empty = x.detach().amax(axes, keepdim=True) == -torch.inf
         value = torch.logsumexp(x.masked_fill(empty, 0.0), axes, keepdim=True)
