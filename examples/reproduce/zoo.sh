@@ -31,6 +31,10 @@ treebank() {
 case $model in
     hmm | deep_hmm) treebank && evaluate --gold upos ;;
     linear_chain_crf | bilstm_tagger) treebank && evaluate ;;
+    ibm1 | hmm_alignment | monotone_alignment)
+        train --data "$DATA/tatoeba_en_fr/train.tsv.gz" --valid "$DATA/tatoeba_en_fr/dev.tsv.gz" \
+            --test "$DATA/tatoeba_en_fr/test.tsv.gz" && evaluate
+        ;;
     factorial_hmm)
         train --data "$DATA/js_fakes/train.jsonl.gz" --valid "$DATA/js_fakes/dev.jsonl.gz" --split-dev && evaluate
         ;;
