@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lvspec.runtime.spans import at_lengths, by_end, by_start, within
+from lvspec.runtime.spans import at_lengths, by_end, by_start, by_widths, within
 from lvspec.runtime.structured import Parts, Structured
 
 
@@ -68,7 +68,8 @@ def split_heads(semiring, arcs: Tensor, stops: Tensor | None, lengths: Tensor) -
     stops are not read.
     """
     M, B = arcs.shape[-2], lengths.shape[0]
-    arcs = semiring.lift(torch.stack([arcs, arcs.flip(1, 2)], -1))  # (B, M, M, 1 or 2, right or left read backwards)
+    arcs = torch.stack([arcs, arcs.flip(1, 2)], -1)  # to the right, and to the left read backwards
+    steps = semiring.lift(by_widths(arcs)).unbind(-3)  # (..., B, M, 1 or 2, 2) for each width
     if stops is not None:
         stops = semiring.lift(torch.stack([stops[:, :, 1], stops[:, :, 0].flip(1)], -1))
 
@@ -83,7 +84,7 @@ def split_heads(semiring, arcs: Tensor, stops: Tensor | None, lengths: Tensor) -
     for w in range(1, M):
         n = M - w
         across = semiring.times(halves[..., :n, :, :], starting[..., :n, :, :].flip(-3, -2, -1))
-        linked = semiring.sum(semiring.times(across, by_split(arcs, w)), -2)
+        linked = semiring.sum(semiring.times(across, by_split(steps[w][..., :n, :, :], w)), -2)
         links = by_start(links, linked)
         half = semiring.sum(semiring.times(links, ending[..., 1:, :, :]), -2)
         done = ended(half, 1)
@@ -93,9 +94,8 @@ def split_heads(semiring, arcs: Tensor, stops: Tensor | None, lengths: Tensor) -
 
 
 def by_split(arcs: Tensor, w: int) -> Tensor:
-    """Arcs from i to i + w, (..., n, w, 2): the nearest split leaves the head without a modifier, the others do not."""
-    found = arcs.diagonal(w, -4, -3).movedim(-1, -3)
-    if found.shape[-2] == 1:
-        return found
-    others = found[..., 1:, :]
-    return torch.cat([found[..., :1, :], others.expand(*others.shape[:-2], w - 1, 2)], -2)
+    """Arcs of width w, (..., n, w, 2): at the nearest split the head has no modifier yet, at the others it has."""
+    if arcs.shape[-2] == 1:
+        return arcs
+    others = arcs[..., 1:, :]
+    return torch.cat([arcs[..., :1, :], others.expand(*others.shape[:-2], w - 1, 2)], -2)

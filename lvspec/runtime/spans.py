@@ -26,6 +26,14 @@ def by_end(rows: Tensor, cells: Tensor) -> Tensor:
     return torch.cat([cells.unsqueeze(-2), rows[..., rows.shape[-3] - cells.shape[-2] :, :, :]], -2)
 
 
+def by_widths(x: Tensor) -> Tensor:
+    """x (B, M, M, ...) [i, j] as [i, j - i], which is not read where j would be beyond the end. One gather: a diagonal
+    for each width would fill a matrix of zeros for each in the backward pass."""
+    places = torch.arange(x.shape[1], device=x.device)
+    ends = (places.unsqueeze(1) + places).clamp(max=max(x.shape[1] - 1, 0))
+    return x[:, places.unsqueeze(1), ends]
+
+
 def at_lengths(by_width: list[Tensor], lengths: Tensor) -> Tensor:
     """Of values (..., B, S) for the widths 0, 1, ..: each example's at its own length."""
     values = torch.stack(by_width, -2)
@@ -57,14 +65,14 @@ def span_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
     nothing = semiring.lift(scores.new_zeros(B, 1))
     if T == 0:
         return nothing.squeeze(-1)
-    by_width = [semiring.lift(scores.diagonal(w, -2, -1).unsqueeze(-1)) for w in range(T)]
+    by_width = semiring.lift(by_widths(scores)).unsqueeze(-2).unbind(-1)  # (..., B, T, 1) each
     cells = by_width[0]
     starting = ending = cells.unsqueeze(-2)
     whole = [nothing, cells[..., 0, :]]
     for w in range(1, T):
         n = T - w
         pairs = semiring.times(starting[..., :n, :, :], ending[..., 1:, :, :])
-        cells = semiring.times(semiring.sum(pairs, -2), by_width[w])
+        cells = semiring.times(semiring.sum(pairs, -2), by_width[w][..., :n, :])
         starting, ending = by_start(starting, cells), by_end(ending, cells)
         whole.append(cells[..., 0, :])
     return semiring.sum(at_lengths(whole, lengths), -1)  # of one: a value of -inf has no gradient
