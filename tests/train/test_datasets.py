@@ -32,6 +32,28 @@ def test_vocabulary_is_by_frequency_then_alphabet_after_unknown():
     assert encoders["x"].counts == (0, 3, 2, 1, 1, 1)
 
 
+def on_null_plate(field):
+    plate = Plate("m", "sequence", options=(("null", True),))
+    return Layout((field,), (plate,), ())
+
+
+def test_a_null_site_stands_in_front_of_every_sequence():
+    layout = on_null_plate(Field("x", "symbol", ("m",)))
+    encoders, dataset = made(WORDS, layout, max_length=2)
+    assert encoders["x"].symbols[:3] == ("<unk>", "<null>", "the") and encoders["x"].counts[1] == len(WORDS)
+    assert from_json(encoders["x"].to_json()).null_id == 1
+    assert [encoders["x"].show(v.values["x"]) for v in dataset.examples][:2] == [
+        ["<null>", "the", "cat"],
+        ["<null>", "the", "dog"],
+    ]
+    assert dataset.examples[3].lengths["m"] == 2
+
+
+def test_numbers_have_no_null_site():
+    with pytest.raises(UsageError, match="stands for nothing"):
+        made([{"x": [1.0]}], on_null_plate(Field("x", "real", ("m",))))
+
+
 def test_rare_words_are_unknown_and_counted_as_such():
     encoders, dataset = made(WORDS, layout_of(token_spec()), min_count=2)
     assert encoders["x"].symbols == ("<unk>", "the", "cat")
