@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "runtime": set(),
 }
 NEVER_TORCH = set(MAY_IMPORT) - {"runtime"} | {"driver", "settings", "load", "shipped"}
-MAY_PRINT = {"cli"}
+MAY_PRINT = {"cli", "__main__"}  # `python -m lvspec` is the command line
 
 
 def room(path):

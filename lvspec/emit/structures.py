@@ -106,9 +106,9 @@ def _call(low: Lowering, variable: Variable, what: str, target: Value, arguments
 
 
 def structure_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> str:
-    """A draw of labels given how many sites there are; a yield's length is part of the draw, and has to be given."""
+    """A draw given how many sites there are, where the runtime has one."""
     plate, family = variable.general.body.over, variable.general.body.family
-    if structure_of(variable).value == "yield":
+    if not structure_of(variable).draws:
         return f'{low.scope.use("no_draw")}("{variable.name}", "{family}")'
     lead = tuple(a for a in axes if a != plate)
     operands = [mask_code(low, plate, lead), *spelled_arguments(variable, arguments_of(low, variable), lead)]

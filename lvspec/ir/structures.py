@@ -19,7 +19,7 @@ Numbers = Mapping[str, float]
 class Structure:
     """axes: the axes of each argument at one site, by letters that must agree over the arguments.
     state: the letter of how many values the variable has. along: arguments that may differ from site to site.
-    algorithm: how it is summed. work, cells: multiply-adds and numbers of one example, by T and the letters.
+    draws: whether it can be drawn given the number of sites. algorithm: how it is summed. work, cells: multiply-adds and numbers of one example, by T and the letters.
     """
 
     value: str
@@ -29,6 +29,7 @@ class Structure:
     work: Callable[[Numbers], float]
     cells: Callable[[Numbers], float]
     along: tuple[str, ...] = ()
+    draws: bool = True
 
     def axes_of(self, argument: str) -> tuple[str, ...]:
         return dict(self.axes)[argument]
@@ -73,5 +74,6 @@ STRUCTURES: dict[str, Structure] = {
         "inside algorithm over split heads (Eisner 1996), with valence (Klein & Manning 2004)",
         lambda n: 4 * n["T"] ** 3,
         lambda n: 12 * n["T"] ** 2,
+        draws=False,
     ),
 }

@@ -200,7 +200,7 @@ from lvspec.runtime.shape import (
     until_end,
     user_network,
 )
-from lvspec.runtime.yields import dmv_log_prob, dmv_parts, pcfg_log_prob, pcfg_parts
+from lvspec.runtime.yields import dmv_log_prob, dmv_parts, pcfg_draw, pcfg_log_prob, pcfg_parts
 
 __all__ = [
     "chain_ascent",
@@ -364,6 +364,7 @@ __all__ = [
     "one_hot_categorical_entropy",
     "one_hot_categorical_kl",
     "one_hot_categorical_log_prob",
+    "pcfg_draw",
     "pcfg_log_prob",
     "pcfg_parts",
     "pick",

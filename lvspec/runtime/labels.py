@@ -53,6 +53,8 @@ def semi_markov_sum(
     potentials (..., T, K), 0 where masked; mask (..., T); start (..., K); transition (..., K, K); length (..., K, L): (...).
     """
     lead = potentials.shape[:-2]
+    if 0 in lead:
+        return potentials.flatten(-2).sum(-1)
     rows, lengths = merged_rows(potentials, lead, 2), merged_rows(mask, lead, 1).sum(-1)
     start, transition, length = (
         merged_rows(start, lead, 1),
@@ -104,5 +106,5 @@ def linear_chain_log_prob(labels: Tensor, mask: Tensor, unary: Tensor, pairwise:
 
 
 def no_draw(name: str, family: str) -> Tensor:
-    """Refuses an ancestral draw of a yield, whose length is part of the draw."""
-    raise NotImplementedError(f"{name} ~ {family} decides its own length: pass {name} in `given`")
+    """Refuses a draw of a family that has none given the number of sites."""
+    raise NotImplementedError(f"{name} ~ {family} cannot be drawn at a given length: pass {name} in `given`")

@@ -5,9 +5,12 @@ Arguments are logits; each is normalised over what it decides. A row without sym
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
+from lvspec.runtime.draws import categorical_draw
 from lvspec.runtime.labels import merged_rows
 from lvspec.runtime.pcfg import pcfg
 from lvspec.runtime.structured import Structured
@@ -41,8 +44,27 @@ def pcfg_parts(symbols: Tensor, mask: Tensor, root: Tensor, rules: Tensor, termi
 
 def pcfg_log_prob(symbols: Tensor, mask: Tensor, root: Tensor, rules: Tensor, terminals: Tensor) -> Tensor:
     """log p(x), all derivations summed: (...). A sentence of one word has none: -inf."""
-    found = pcfg_parts(symbols, mask, root, rules, terminals).log_partition
-    return found.reshape(leading(symbols, (root, 1), (rules, 3), (terminals, 2)))
+    lead = leading(symbols, (root, 1), (rules, 3), (terminals, 2))
+    if 0 in lead:
+        return root.new_zeros(lead)
+    return pcfg_parts(symbols, mask, root, rules, terminals).log_partition.reshape(lead)
+
+
+def pcfg_draw(mask: Tensor, root: Tensor, rules: Tensor, terminals: Tensor) -> Tensor:
+    """x ~ p(x | how many words): a derivation of preterminals, then words (..., T) int64; 0 where masked.
+
+    Words sum to one under each preterminal, so derivations of that length are drawn with scores of 0 for words.
+    """
+    lead = leading(mask, (root, 1), (rules, 3), (terminals, 2))
+    found = pcfg_parts(torch.zeros_like(mask, dtype=torch.int64), mask, root, rules, terminals)
+    free = replace(found, potentials={**found.potentials, "terminals": torch.zeros_like(found.potentials["terminals"])})
+    tags = free.sample(1)["terminals"][0].argmax(-1)  # (rows, T)
+    words = merged_rows(terminals.log_softmax(-1), lead, 2)
+    if words.dim() == 3:
+        words = words.gather(1, tags.unsqueeze(-1).expand(-1, -1, words.shape[-1]))
+    else:
+        words = words[tags]
+    return torch.where(mask, categorical_draw(words).reshape(*lead, mask.shape[-1]), 0)
 
 
 def dmv_parts(symbols: Tensor, mask: Tensor, root: Tensor, stop: Tensor, attach: Tensor) -> Structured:
@@ -68,5 +90,7 @@ def dmv_parts(symbols: Tensor, mask: Tensor, root: Tensor, stop: Tensor, attach:
 
 def dmv_log_prob(symbols: Tensor, mask: Tensor, root: Tensor, stop: Tensor, attach: Tensor) -> Tensor:
     """log p(tags), all projective trees with one root summed: (...)."""
-    found = dmv_parts(symbols, mask, root, stop, attach).log_partition
-    return found.reshape(leading(symbols, (root, 1), (stop, 4), (attach, 3)))
+    lead = leading(symbols, (root, 1), (stop, 4), (attach, 3))
+    if 0 in lead:
+        return root.new_zeros(lead)
+    return dmv_parts(symbols, mask, root, stop, attach).log_partition.reshape(lead)

@@ -32,8 +32,9 @@ def sample_check(subject: Subject, draws: int, seed: int) -> Check:
     spec = subject.spec
     if any(not v.type.support.finite for v in spec.of_role("latent")) or any(p.within for p in spec.plates):
         raise TooMany("a latent is not finite, or a plate is nested")
-    if any(structure_of(v) for v in spec.of_role("observed")):
-        raise TooMany("a yield's length is part of its draw")
+    structures = [s for v in spec.of_role("observed") if (s := structure_of(v))]
+    if any(s.value == "yield" for s in structures):
+        raise TooMany("a yield is drawn given its length, which is part of its probability")
     lengths = {p.name: LENGTH for p in spec.plates if p.ragged}
     given = _given(subject, draws, lengths)
     sites, rows, weights = _exact(subject, given, lengths)

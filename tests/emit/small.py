@@ -1,4 +1,4 @@
-"""The thirteen specs at small sizes: emitted modules with random numbers, and clean batches to change."""
+"""The shipped specs at small sizes: emitted modules with random numbers, and clean batches to change."""
 
 from functools import cache
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from lvspec.driver import compile_spec, read_spec
+from lvspec.ir.structures import structure_of
 from lvspec.plan import make_plan
 from lvspec.verify import pins, shrink
 from lvspec.verify.draw import padded_extent, ragged_lengths, random_draws, random_value, randomize
@@ -52,7 +53,10 @@ def batch_of(name: str, seed: int = 0, rows: int = ROWS, dtype=torch.float32) ->
     spec, sizes = compiled(name).spec, sizes_of(name)
     generator = torch.Generator().manual_seed(seed)
     batch = ragged_lengths(spec, rows, LENGTH, sizes, generator)
-    for variable in spec.of_role("observed") + spec.of_role("given"):
+    least = shortest(spec)
+    batch = {plate: torch.where(n > 0, n.clamp(min=least), n) for plate, n in batch.items()}
+    labelled = () if spec.of_role("observed") else spec.of_role("latent")  # what a conditional model is a model of
+    for variable in (*spec.of_role("observed"), *spec.of_role("given"), *labelled):
         extents = (padded_extent(spec, p, sizes, LENGTH) for p in variable.plates)
         shape = (rows, *extents, *(d.evaluate(sizes) for d in variable.type.shape))
         value = random_value(variable.type.support, sizes, shape, generator)
@@ -60,9 +64,27 @@ def batch_of(name: str, seed: int = 0, rows: int = ROWS, dtype=torch.float32) ->
     return batch
 
 
+def shortest(spec) -> int:
+    """The least length that the spec's data section admits: a grammar derives no single word."""
+    wanted = [dict(keys).get("lengths") for _, keys in spec.data]
+    return max((int(str(w).partition("-")[0]) for w in wanted if w), default=1)
+
+
+def nested(name: str) -> bool:
+    """Whether one ragged plate lies within another."""
+    return any(p.within for p in compiled(name).spec.plates)
+
+
 def given_in(name: str, batch: dict, rows: int) -> dict:
     """What draws of the model are conditioned on: the first examples, repeated as often as there are draws."""
-    return {v.name: batch[v.name][torch.arange(rows) % ROWS] for v in compiled(name).spec.of_role("given")}
+    return {v.name: batch[v.name][torch.arange(rows) % ROWS] for v in conditions(name)}
+
+
+def conditions(name: str) -> list:
+    """What is given, and what cannot be drawn: yields of families without draws at a given length."""
+    spec = compiled(name).spec
+    undrawn = [v for v in spec.of_role("observed") if (s := structure_of(v)) and not s.draws]
+    return [*spec.of_role("given"), *undrawn]
 
 
 def example_of(name: str, batch: dict, row: int) -> dict:
