@@ -3,7 +3,8 @@
     model.sample             p(z_1 = i, x_2 = j) = Σ over all joint assignments with z_1 = i, x_2 = j of Π p(site | parents)
     posterior[name].sample   p(z_1 = i, z_2 = j | x), the same sum with x given
 
-Only for models whose latents are finite; what is observed counts where it has few values.
+Only for models whose latents are finite, where what is observed counts if it has few values; and, by the moments of all
+their sites, for Gaussian latents with what reads them.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
+from lvspec.ir.plan import Integration
 from lvspec.ir.structures import structure_of
 from lvspec.verify.chance import FALSE_ALARM, repeated
+from lvspec.verify.deterministic import is_read
 from lvspec.verify.enumerate import assignments, joint_terms, posterior, table
+from lvspec.verify.integrals import integral_sample_check
 from lvspec.verify.report import Check
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import Site, TooMany, World
@@ -45,6 +49,21 @@ def sample_check(subject: Subject, draws: int, seed: int) -> Check:
     rows = [tuple(row[i] for i in seen) for row in rows]
     worst, cells = _pairs([_codes(found[sites[i][0]], sites[i][1]) for i in seen], rows, weights)
     return _judged("z of the frequencies of samples", worst, cells, draws)
+
+
+def integral_samples(subject: Subject, integration: Integration, draws: int, seed: int) -> Check:
+    """The same for a Gaussian latent that is integrated out, by the moments of its sites and of what reads them."""
+    names = (integration.latent, *integration.observed)
+    if any(subject.spec.variable(n).type.support.kind != "real" for n in names):
+        raise TooMany(f"{integration.latent} is not Gaussian")
+    if any(is_read(subject.spec, subject.plan, n) for n in integration.observed) or any(
+        p.within for p in subject.spec.plates
+    ):
+        raise TooMany("an observation is read by something, or a plate is nested")
+    lengths = {p.name: LENGTH for p in subject.spec.plates if p.ragged}
+    given = _given(subject, draws, lengths)
+    world = World(subject.instance({**given, **{p: torch.tensor([n]) for p, n in lengths.items()}}), 0)
+    return integral_sample_check(subject, integration, world, given, lengths, draws, seed)
 
 
 def posterior_sample_check(subject: Subject, draws: int, seed: int) -> Check:

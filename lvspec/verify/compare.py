@@ -10,7 +10,7 @@ from torch import nn
 
 from lvspec.ir.plan import Integration, Plan
 from lvspec.ir.spec import Spec
-from lvspec.verify.ancestral import posterior_sample_check, sample_check
+from lvspec.verify.ancestral import integral_samples, posterior_sample_check, sample_check
 from lvspec.verify.averages import averaged_gradient, exact_gradient
 from lvspec.verify.chain_factors import chain_factor_checks
 from lvspec.verify.chance import weight_check, z_check
@@ -122,7 +122,10 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
             ("z of the mean importance weight", lambda: [weight_check(subject, 0, draws, seed)]),
             *tests,
         ]
-    else:
+    for i in subject.plan.integrations:
+        name = f"z of the moments of samples of {i.latent}"
+        tests.append((name, lambda i=i: [integral_samples(subject, i, draws, seed)]))
+    if not subject.plan.sampled:
         tests += [
             (f"posterior draws of {i.latent}", _integral_draws(subject, i, draws, seed))
             for i in subject.plan.integrations

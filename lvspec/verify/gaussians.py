@@ -59,6 +59,19 @@ def gaussian_joint(world, integration: Integration) -> tuple[Gaussian, Tensor, T
     return prior, H, d, R, torch.cat(values) if values else torch.zeros(0, dtype=F)
 
 
+def gaussian_prior(world, integration: Integration) -> Gaussian:
+    """p(z, x) of one example, for all sites of the latent and of what reads it."""
+    hidden = _sites(world, integration.latent)
+    seen = [s for n in integration.observed for s in _sites(world, n)]
+    J, c, Q = _linear(world, hidden, hidden)
+    H, d, R = _linear(world, seen, hidden)
+    inverse = torch.linalg.inv(torch.eye(len(c), dtype=F) - J)
+    mean, covariance = inverse @ c, inverse @ Q @ inverse.T
+    cross = H @ covariance
+    whole = torch.cat([torch.cat([covariance, cross.T], 1), torch.cat([cross, cross @ H.T + R], 1)])
+    return Gaussian(hidden + seen, torch.cat([mean, H @ mean + d]), whole, torch.zeros((), dtype=F))
+
+
 def _sites(world, name: str) -> list[Site]:
     return [(name, at) for at in world.sites(world.plates_of(name))]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lvspec.ir.plan import Integration
 from lvspec.verify.conjugates import Coordinates, coordinate_posterior, urn_posterior
-from lvspec.verify.gaussians import Gaussian, gaussian_posterior
+from lvspec.verify.gaussians import Gaussian, gaussian_posterior, gaussian_prior
 from lvspec.verify.report import Check, largest, relative_error
 
 FALSE_ALARM = 1e-6
@@ -72,6 +72,17 @@ def integral_draw_check(subject, integration, truth, draws: int, seed: int) -> C
     flat = torch.stack([found[(slice(None), *at)].reshape(draws, -1) for _, at in truth.sites], 1).reshape(draws, -1)
     name = f"z of the moments of posterior draws of {integration.latent}"
     return moments_check(name, flat, truth) if isinstance(truth, Gaussian) else coordinates_check(name, flat, truth)
+
+
+def integral_sample_check(subject, integration, world, given, lengths, draws: int, seed: int) -> Check:
+    """Are draws of the model draws of the Gaussian over all sites of the latent and of what reads it? `world`: an
+    example of the given lengths with nothing observed."""
+    truth = gaussian_prior(world, integration)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        found = subject.model.sample(draws, given=given, lengths=lengths)
+    flat = torch.cat([found[n][(slice(None), *at)].reshape(draws, -1) for n, at in truth.sites], 1)
+    return moments_check(f"z of the moments of samples of {integration.latent}", flat.double(), truth)
 
 
 def coordinates_check(name: str, flat: Tensor, truth: Coordinates) -> Check:

@@ -13,7 +13,7 @@ from small import SPECS
 from lvspec.driver import compile_spec
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-NAMES = ("discrete_vae", "factorial_hmm", "gm_vae", "hmm", "sentence_vae")
+NAMES = ("discrete_vae", "factorial_hmm", "gm_vae", "hmm", "kalman", "sentence_vae")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -170,6 +170,15 @@ def test_planted_error_in_a_chain_is_caught(name):
     assert not verify(c.spec, c.plan, broken, seed=1, draws=0).passed
 
 
+def test_samples_of_another_scale_are_caught():
+    c = compiled(CHAINS["copies"])
+    right = "normal_draw(0.9 * previous(z, 1, begin=0), 0.2)"
+    assert right in c.source, c.source
+    broken = load_module(c.source.replace(right, right.replace("0.2", "0.25")), c.spec).Model
+    report = verify(c.spec, c.plan, broken, seed=1, draws=4_000, thorough=False)
+    assert [check.name for check in report.failures] == ["z of the moments of samples of z"]
+
+
 def test_a_chain_that_is_not_linear_is_noticed_by_the_oracle(monkeypatch):
     """Were the planner to claim tanh as affine, the oracle would say so."""
     from lvspec.ir import affine
