@@ -128,6 +128,27 @@ class GaussianChainPosterior:
         each = log_det + 0.5 * self.chain.size * (1 + LOG_TWO_PI)
         return torch.where(self.chain.mask, each, 0.0).sum(-1)
 
+    def cross_entropy(self, other: GaussianChainPosterior) -> Tensor:
+        """-E_p log q, of q another chain's posterior over the same sites: (*lead,). By q's backward conditionals, of whose
+        residual z[t] - G z[t+1] - g the mean and the covariance under p are known."""
+        G, g, V = other.conditionals
+        mean, covariance = self.moments
+        with plain_arithmetic(g):
+            later = torch.cat([mean[..., 1:, :], torch.zeros_like(mean[..., :1, :])], -2)
+            spread = torch.cat([covariance[..., 1:, :, :], torch.zeros_like(covariance[..., :1, :, :])], -3)
+            gap = mean - apply_matrix(G, later) - g
+            cross = G @ self.lagged_covariance.mT
+            scatter = covariance - cross - cross.mT + sandwich(G, spread) + gap.unsqueeze(-1) * gap.unsqueeze(-2)
+            factor = cholesky(V)
+            trace = torch.cholesky_solve(scatter, factor).diagonal(dim1=-2, dim2=-1).sum(-1)
+            log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        each = log_det + 0.5 * (trace + self.chain.size * LOG_TWO_PI)
+        return torch.where(self.chain.mask, each, 0.0).sum(-1)
+
+    def kl(self, other: GaussianChainPosterior) -> Tensor:
+        """KL(p ‖ q): (*lead,)."""
+        return self.cross_entropy(other) - self.entropy
+
     def forecast(self, steps: int) -> tuple[Tensor, Tensor]:
         """Mean (*lead, steps, D) and covariance of z at the `steps` sites after each row's last one, given all of x.
 

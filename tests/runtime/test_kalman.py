@@ -189,6 +189,21 @@ def test_filter_is_differentiable_twice():
     assert gradgradcheck(lambda *a: answers(*a)[0], inputs)
 
 
+@pytest.mark.parametrize("layout", ["", "BT"])
+def test_divergence_of_two_posteriors_is_that_of_the_dense_gaussians(layout):
+    one, two = chain(layout, seed=0), chain(layout, seed=1, N=(3,))
+    p, q = GaussianChainPosterior(one), GaussianChainPosterior(two)
+    for row in range(len(one.mask)):
+        moments = [Dense(c, row).posterior() for c in (one, two)]
+        if not len(moments[0][0]):
+            assert p.kl(q)[row] == 0 and p.cross_entropy(q)[row] == 0
+            continue
+        dense = [torch.distributions.MultivariateNormal(m, 0.5 * (v + v.T)) for m, v in moments]
+        close(p.kl(q)[row], torch.distributions.kl_divergence(*dense))
+        close(p.cross_entropy(q)[row], torch.distributions.kl_divergence(*dense) + dense[0].entropy())
+    close(p.cross_entropy(p), p.entropy)
+
+
 def test_draws_have_the_moments_of_the_posterior():
     """Whitened draws of a path are standard normal: every coordinate's mean, and every product's, by a z-test at a
     family-wise false-alarm rate of 1e-6."""
