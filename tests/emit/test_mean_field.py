@@ -248,6 +248,8 @@ def test_shared_factors_of_topics_and_chains_never_lower_the_bound(text, seed):
     overrides = {"theta": CONVERGED} if text is ONLINE_LDA else {}
     sizes = {"V": 5, "K": 3, "dataset_size": 5} if text is ONLINE_LDA else {"D": 2, "dataset_size": 5}
     model = made(text, seed, overrides, **sizes)
+    if text is ONLINE_LDA:  # with sparse mixtures the rounds, which begin at the prior, may end in another optimum
+        torch.nn.init.constant_(model.mixing, 1.0)
     batch = documents(seed)
     if text is BAYESIAN_HMM:
         generator = torch.Generator().manual_seed(seed)
