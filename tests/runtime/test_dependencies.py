@@ -198,3 +198,14 @@ def test_probabilities_of_a_dmv_sum_to_one_over_short_sentences():
         p = dmv(**dmv_potentials(*tables, tags), lengths=torch.full((len(tags),), T))
         total += float(p.log_partition.exp().sum())
     assert 0.9999 < total < 1.0
+
+
+@pytest.mark.parametrize("make", [projective, non_projective])
+def test_words_that_only_the_root_may_head_have_no_tree_with_one_root(make):
+    arcs = torch.full((1, 3, 3), -torch.inf, dtype=torch.float64)
+    arcs[0, 0] = 0.3
+    arcs.requires_grad_()
+    one, many = (make(arcs, torch.tensor([2]), single_root) for single_root in (True, False))
+    assert close(many.log_partition, [0.6]) and bool(one.log_partition == -torch.inf)
+    assert not one.marginals["arcs"].any() and not one.mode["arcs"].any() and not one.sample(2)["arcs"].any()
+    assert one.log_count == -torch.inf and many.log_count == 0.0
