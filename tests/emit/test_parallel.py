@@ -42,8 +42,9 @@ def in_two_processes(names, directory):
 
 
 def test_two_processes_are_as_one(tmp_path):
-    found = in_two_processes(NAMES, tmp_path)
-    for name in NAMES:
+    trained = [n for n in NAMES if any(p.requires_grad for p in model_of(n).parameters())]  # others have no gradients
+    found = in_two_processes(trained, tmp_path)
+    for name in trained:
         model, batch = model_of(name), batch_of(name)
         wanted = gradients(model, model(batch, draws=draws_of(name, batch)).loss)
         for rank in (0, 1):
