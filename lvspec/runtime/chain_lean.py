@@ -124,7 +124,7 @@ def block_of(program: Program, first: int, after: int, mask: Tensor | None, fact
 
 def forward_block(block: Block, start: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Scan | None, list[Tensor]]:
     """log Z of one block (B,), the log-message that it leaves (B, S), which sums to one, and what its gradient needs."""
-    scan = certain_scan(block.program, start, values, block.mask, block.factors)
+    scan = certain_scan(block.program, start, values, block.mask, block.factors, parallel=False)
     if scan is None:
         rows = rows_of_factors(block.program, block.factors)
         messages = log_messages(start, values, block.mask, rows, block.program.steps)
@@ -135,7 +135,7 @@ def forward_block(block: Block, start: Tensor, values: Tensor) -> tuple[Tensor, 
         # an entry of the message may have underflowed where the potential is low: its log is exact before that
         end = last_push(block.program, scan).double().log() + values[:, -1].flatten(1)
         if block.mask is not None:
-            end = torch.where(block.mask[:, -1:], end, scan.messages.rows[-1].double().log())
+            end = torch.where(block.mask[:, -1:], end, scan.messages.values[-1].double().log())
     total = log_sum_exp(end, 1).unsqueeze(1)
     return value, end - total.masked_fill(total == -torch.inf, 0.0), scan, kept
 

@@ -16,6 +16,7 @@ from math import isfinite, log, prod
 import torch
 from torch import Tensor
 
+from lvspec.runtime.chain_parallel import Blocks, backward_in_blocks, blocks_for, forward_in_blocks
 from lvspec.runtime.chain_steps import Product, Step, factor_of, matrix_of, product_of, renews, repeated
 from lvspec.runtime.workspace import Sites, borrowed, give_back
 
@@ -68,6 +69,8 @@ class Scan:
     middles: list[Sites]
     matrices: list[Tensor]
     zeros: bool
+    blocks: Blocks | None = None  # the sites whose messages were computed side by side
+    transfers: Tensor | None = None  # of each of these blocks
 
 
 def exponentials(program: Program, factors: list[Tensor], dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor]]:
@@ -122,24 +125,37 @@ def first_message(start: Tensor, potential: Tensor, real: Tensor | None) -> Tens
 
 
 def scaled_scan(
-    program: Program, start: Tensor, potentials: Tensor, real: Tensor | None, factors: list[Tensor], dtype: torch.dtype
+    program: Program,
+    start: Tensor,
+    potentials: Tensor,
+    real: Tensor | None,
+    factors: list[Tensor],
+    dtype: torch.dtype,
+    parallel: bool = True,
 ) -> Scan | None:
     """The forward pass in `dtype`, or None where it may have lost mass. start (1 or B, S), potentials and real (T, B, ...)."""
     T, B, S = potentials.shape
     matrices, factor_shifts = exponentials(program, factors, dtype)
     density = least_arc(program, matrices)
     dense = density >= DENSE[dtype]
-    arriving, shifts = likelihoods(start, potentials, real, dtype)
-    p = arriving.values
+    simple = parallel and dense and real is None and is_hmm(program, matrices)
+    blocks = blocks_for(T, B, S) if simple else None
+    extent = T if blocks is None else blocks.head + 1  # sites that come one after the other
+    arriving = buffer(T, extent, B, S, dtype, potentials.device)
+    p, shifts = arriving.values, likelihoods(start, potentials, real, arriving.values)
     every = sites_between_scales(density, S) if dense and real is None else 1
-    first = (T - 2) % every + 1  # the last site is scaled, every so many sites before it, and site 0
-    scales = p.new_empty(1 + len(range(first, T, every)), B, 1)
-    messages = borrowed(T, B, S, dtype, p.device)
+    first = (extent - 2) % every + 1  # the last site is scaled, every so many sites before it, and site 0
+    scales = p.new_empty(1 + len(range(first, extent, every)), B, 1)
+    messages = buffer(T, extent, B, S, dtype, p.device)
     pushed = messages.after_first if dense else Sites.of(torch.empty_like(p[1:]))
     middles = [borrowed(T - 1, B, q.extent(q.output), dtype, p.device) for q in program.products[:-1]]
     forward_sites(program, matrices, arriving, messages, middles, pushed, scales, real, every)
-    p[first::every].div_(scales[1:])
+    p[first:extent:every].div_(scales[1:])
     value = scales.log().sum((0, 2), dtype=torch.float64) + shifts.sum((0, 2), dtype=torch.float64)
+    products = None
+    if blocks is not None:
+        logs, products = forward_in_blocks(blocks, matrices[0][0, 0, 0], p, messages.values, every)
+        value = value + logs
     if not program.normalized:
         value = value + total_shift(program, factor_shifts, T, real)
     if not isfinite(float(value.sum())):
@@ -150,7 +166,20 @@ def scaled_scan(
         zeros = float((pushed.values.amin(-1, keepdim=True) * before).min()) < FLOOR[dtype]
         if zeros and lost(pushed.values * before < FLOOR[dtype], reach(program, start, potentials, real, factors)):
             return None
-    return Scan(value, messages, arriving, middles, matrices, zeros)
+    return Scan(value, messages, arriving, middles, matrices, zeros, blocks, products)
+
+
+def is_hmm(program: Program, matrices: list[Tensor]) -> bool:
+    """Whether every step is a product of the whole message with one matrix."""
+    return len(matrices) == 1 and program.products[0].around == (1, 1) and matrices[0].shape[:2] == (1, 1)
+
+
+def buffer(T: int, extent: int, B: int, width: int, dtype: torch.dtype, device: torch.device) -> Sites:
+    """(T, B, width), of which the first `extent` rows are taken apart."""
+    if extent == T:
+        return borrowed(T, B, width, dtype, device)
+    values = torch.empty(T, B, width, dtype=dtype, device=device)
+    return Sites(values, values[:extent].unbind(0))
 
 
 def lost(low: Tensor, reachable: Tensor) -> bool:
@@ -249,18 +278,17 @@ def sites_between_scales(density: float, states: int) -> int:
     return max(1, min(8, int(RUN_NATS / worst)))
 
 
-def likelihoods(start: Tensor, potentials: Tensor, real: Tensor | None, dtype: torch.dtype) -> tuple[Sites, Tensor]:
-    """p (T, B, S) with max 1 over the states, the start within site 0; and the logs (T, B, 1) that were subtracted."""
+def likelihoods(start: Tensor, potentials: Tensor, real: Tensor | None, out: Tensor) -> Tensor:
+    """p (T, B, S) with max 1 over the states, the start within site 0; gives the logs (T, B, 1) that were subtracted."""
     shifts = potentials.amax(-1, keepdim=True)
     first = first_message(start, potentials[0], real)
     shifts[0] = first.amax(-1, keepdim=True)
     if real is not None:
         shifts[1:].masked_fill_(~real[1:].unsqueeze(-1), 0.0)
-    p = borrowed(*potentials.shape, dtype, potentials.device)
-    torch.sub(potentials, shifts, out=p.values)
-    torch.sub(first, shifts[0], out=p.rows[0])
-    p.values.exp_()
-    return p, shifts
+    torch.sub(potentials, shifts, out=out)
+    torch.sub(first, shifts[0], out=out[0])
+    out.exp_()
+    return shifts
 
 
 def reach(program: Program, start: Tensor, potentials: Tensor, real: Tensor | None, factors: list[Tensor]) -> Tensor:
@@ -293,7 +321,7 @@ def reach(program: Program, start: Tensor, potentials: Tensor, real: Tensor | No
 
 def last_push(program: Program, scan: Scan) -> Tensor:
     """u at the last site, (B, S)."""
-    found, last = scan.messages.rows[-2], len(scan.messages.rows) - 1
+    found, last = scan.messages.values[-2], len(scan.messages.values) - 1
     for i, product in enumerate(program.products):
         matrix = site_matrices(program, scan.matrices, i, last + 1)[-1][0]
         found = product.permuted(found, matrix)
@@ -317,16 +345,20 @@ def scaled_gradient(
         w.masked_fill_(messages[1:] == 0, 0.0)
     if real is not None:
         w.masked_fill_(~real[1:].unsqueeze(-1), 0.0)
-    betas = borrowed(*messages.shape, messages.dtype, messages.device)
-    betas.rows[-1].copy_(grad.unsqueeze(-1))  # the pass is linear: the incoming gradient goes with it
+    T, B, S = messages.shape
+    betas = buffer(T, len(scan.messages.rows), B, S, messages.dtype, messages.device)
+    betas.values[-1].copy_(grad.unsqueeze(-1))  # the pass is linear: the incoming gradient goes with it
     if posterior is not None:  # w_T beta_T = posterior / u_T, and alpha_T may have underflowed
         pushed = last_push(program, scan)
         w[-1].copy_(torch.where(pushed > 0, posterior / pushed, 0.0))
-        betas.rows[-1].fill_(1.0)
+        betas.values[-1].fill_(1.0)
         if real is not None:  # where nothing follows, what comes back is what came in
             w[-1].masked_fill_(~real[-1].unsqueeze(-1), 0.0)
-            betas.rows[-1].copy_(torch.where(real[-1], 1.0, grad).unsqueeze(-1))
+            betas.values[-1].copy_(torch.where(real[-1], 1.0, grad).unsqueeze(-1))
     middles = [borrowed(*m.values.shape, messages.dtype, messages.device) for m in scan.middles]
+    if scan.blocks is not None:
+        arc = scan.matrices[0][0, 0, 0]
+        backward_in_blocks(scan.blocks, arc, scan.transfers, messages, scan.arriving.values, betas.values)
     backward_sites(program, scan.matrices, scan.arriving, middles, betas, real)
     inputs, grads = [messages[:-1]], [w]
     if middles:

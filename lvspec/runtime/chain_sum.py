@@ -15,7 +15,12 @@ from lvspec.runtime.semiring import LOG, log_sum_exp, plain_arithmetic
 
 
 def certain_scan(
-    program: Program, start: Tensor, potentials: Tensor, mask: Tensor | None, factors: list[Tensor]
+    program: Program,
+    start: Tensor,
+    potentials: Tensor,
+    mask: Tensor | None,
+    factors: list[Tensor],
+    parallel: bool = True,
 ) -> Scan | None:
     """The scaled forward pass in the first precision in which nothing is lost; None: only the log domain will do.
 
@@ -27,7 +32,7 @@ def certain_scan(
     real = None if mask is None else mask.t()
     first = start.flatten(1)
     for dtype in dict.fromkeys((potentials.dtype, torch.float64)):
-        scan = scaled_scan(program, first, flat, real, factors, dtype)
+        scan = scaled_scan(program, first, flat, real, factors, dtype, parallel)
         if scan is not None:
             return scan
     return None

@@ -57,6 +57,8 @@ def give_back(*buffers: Sites) -> None:
     for buffer in buffers:
         whole = buffer.whole or buffer
         values = whole.values
+        if len(whole.rows) < len(values):  # taken apart in part
+            continue
         if values.numel() * values.element_size() > KEPT_BYTES or values.is_inference() or type(values) is not Tensor:
             continue
         if sum(map(len, kept_buffers.values())) >= KEPT_BUFFERS:
