@@ -110,7 +110,7 @@ def _price(model: Model, latent: Variable) -> Cost:
         D, N = _size(model, latent), _size(model, variable)
         gaussian = latent.general.body.family in GAUSSIAN
         flops += extent * (N * N * D + N * D * D + D**3 if gaussian else 4 * max(D, N))
-        cells += extent * (2 * N * D + D * D if gaussian else 2 * max(D, N))
+        cells += extent * (N * D + N if gaussian else 2 * max(D, N))
     return Cost(pricer.flops + TRAINING * flops, pricer.bytes + FLOAT * cells)
 
 
