@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from mean_field_models import MODELS
 from scipy.special import digamma, gammaln
 
 from lvspec.driver import compile_spec, plan_spec
@@ -324,7 +325,10 @@ def test_the_bound_of_one_conjugate_latent_is_the_likelihood(name):
         assert abs(found[row] - expected) < 1e-9 * max(1, abs(expected))
 
 
-@pytest.mark.parametrize("text", [LDA, MIXTURE, ONLINE_LDA, BAYESIAN_HMM, *(TIGHT % f for f, _ in CONJUGATE.values())])
+VERIFIED = [LDA, MIXTURE, ONLINE_LDA, BAYESIAN_HMM, *(TIGHT % f for f, _ in CONJUGATE.values()), *MODELS.values()]
+
+
+@pytest.mark.parametrize("text", VERIFIED)
 def test_the_verifier_agrees(text):
     plan = plan_spec(text)
     compiled = compile_spec(text, sizes=shrink(plan.spec), overrides=pins(plan))
