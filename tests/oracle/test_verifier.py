@@ -10,6 +10,7 @@ import torch
 from lvspec.front import load
 from lvspec.verify import Check, Report, render, shrink
 from lvspec.verify.chance import Estimates, critical_value
+from lvspec.verify.expectation import Truth
 from lvspec.verify.generate import generate
 from lvspec.verify.memory import Memory
 from lvspec.verify.report import gradient_error, relative_error
@@ -72,8 +73,8 @@ def test_critical_values_are_those_of_the_t_distribution():
 def test_a_biased_mean_has_a_large_z_and_an_unbiased_one_a_small_one():
     means = torch.randn(200, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     bound = critical_value(5, 200)
-    assert Estimates(means, 1).largest_z(torch.zeros(5)) < bound
-    assert Estimates(means + 0.6, 1).largest_z(torch.zeros(5)) > bound
+    assert Estimates(means, 1).largest_z(Truth(torch.zeros(5), torch.zeros(5))) < bound
+    assert Estimates(means + 0.6, 1).largest_z(Truth(torch.zeros(5), torch.zeros(5))) > bound
 
 
 def test_a_memory_computes_once_for_equal_reads():
