@@ -77,7 +77,7 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
             value = value.with_(code=f"{low.scope.use(function)}({value.code})", binds=ATOM)
         if argument == "covariance_matrix":
             value = value.with_(code=f"{low.scope.use('cholesky')}({value.code})", binds=ATOM)
-        if _positions(value) is not None:
+        if dist.family == "Categorical" and _positions(value) is not None:
             value = _inside(low, value)
         if len(value.code) > LONG:
             value = low.scope.assign(f"{argument}_{name}", value)

@@ -12,6 +12,7 @@ from lvspec.emit.factors import Factor, factors_of
 from lvspec.emit.lower import Lowering
 from lvspec.emit.program import Program
 from lvspec.emit.value import ATOM, Value, align, join_draws, latent_of, shift_axis, spelled
+from lvspec.ir.dims import ragged_plate
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Variable
@@ -102,6 +103,9 @@ def _call(low: Lowering, variable: Variable, what: str, target: Value, arguments
     plate = variable.general.body.over
     operands = [align(target, (*lead, plate), 0).code, mask_code(low, plate, lead)]
     operands += spelled_arguments(variable, arguments, lead)
+    # an argument as long as another ragged plate comes with that plate's mask
+    others = dict.fromkeys(p for v in arguments.values() for d in v.shape if (p := ragged_plate(d)))
+    operands += [mask_code(low, p, lead) for p in others]
     return f"{low.scope.use(f'{snake(variable.general.body.family)}_{what}')}({', '.join(operands)})"
 
 

@@ -133,6 +133,7 @@ FAMILIES: dict[str, Family] = {
         Family("SemiMarkov", (Argument("start"), Argument("transition"), Argument("length")), T.STRUCTURE, "structure"),
         Family("PCFG", (Argument("root"), Argument("rules"), Argument("terminals")), T.STRUCTURE, "structure"),
         Family("DMV", (Argument("root"), Argument("stop"), Argument("attach")), T.STRUCTURE, "structure"),
+        Family("CTC", (Argument("logits"), Argument("blank")), T.STRUCTURE, "structure"),
         Family("TreeCRF", (Argument("spans"),), T.STRUCTURE, "structure", engine=False),
         Family("DependencyCRF", (Argument("arcs", axes="square"),), T.STRUCTURE, "structure", engine=False),
     )

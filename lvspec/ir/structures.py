@@ -1,7 +1,8 @@
 """Distributions over structures, as data: what the variable over the plate holds, and what its algorithm costs.
 
 labels: a state at each site, which other variables may read; p(z) ∝ exp(its scores), given the number of sites.
-yield: the symbols at the leaves of a hidden tree, or of a tree whose nodes they are; the trees are summed.
+yield: the symbols at the leaves of a hidden tree, or of a tree whose nodes they are, or what frames spell; the trees, or
+the alignments, are summed.
 """
 
 from __future__ import annotations
@@ -75,5 +76,13 @@ STRUCTURES: dict[str, Structure] = {
         lambda n: 4 * n["T"] ** 3,
         lambda n: 12 * n["T"] ** 2,
         draws=False,
+    ),
+    "CTC": Structure(
+        "yield",
+        (("logits", ("F", "V")), ("blank", ("F",))),
+        "V",
+        "forward algorithm over symbols and blanks (Graves et al. 2006)",
+        lambda n: n["F"] * (6 * n["T"] + n["V"]),
+        lambda n: n["F"] * (4 * n["T"] + 2 * n["V"]),
     ),
 }

@@ -37,6 +37,7 @@ from lvspec.runtime.conjugate import (
     site_sums,
 )
 from lvspec.runtime.contract import contract
+from lvspec.runtime.ctc import ctc_log_prob, ctc_parts
 from lvspec.runtime.distributions import (
     bernoulli_entropy,
     bernoulli_log_prob,
@@ -287,6 +288,8 @@ __all__ = [
     "complete_rows",
     "concat",
     "contract",
+    "ctc_log_prob",
+    "ctc_parts",
     "cyclical",
     "diagonal_covariance",
     "dirichlet_draw",

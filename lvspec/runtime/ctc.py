@@ -51,8 +51,29 @@ def ctc(
         partial(ctc_program, places),
         {"log_probs": log_probs},
         targets.shape[0],
-        fast=lambda parts: CTCSum.apply(places, parts["log_probs"]),
+        fast=partial(ctc_sum, places),
     )
+
+
+def ctc_parts(symbols: Tensor, mask: Tensor, logits: Tensor, blank: Tensor, frames: Tensor) -> Structured:
+    """The alignments of symbols with frames, one row for each of the leading axes; what a frame names is normalised.
+
+    symbols, mask: (..., M), symbols below V. logits: (..., T, V). blank: (..., T). frames: (..., T), true at real ones.
+    """
+    shapes = (symbols.shape[:-1], logits.shape[:-2], blank.shape[:-1], frames.shape[:-1])
+    lead, (T, V) = torch.broadcast_shapes(*shapes), logits.shape[-2:]
+    named = [logits.expand(*lead, T, V), blank.unsqueeze(-1).expand(*lead, T, 1)]
+    log_probs = torch.cat(named, -1).log_softmax(-1).reshape(-1, T, V + 1)
+    rows, real, inside = (x.expand(*lead, x.shape[-1]).reshape(-1, x.shape[-1]) for x in (symbols, mask, frames))
+    return ctc(log_probs, torch.where(real, rows, 0), inside.sum(-1), real.sum(-1), blank=V)
+
+
+def ctc_log_prob(symbols: Tensor, mask: Tensor, logits: Tensor, blank: Tensor, frames: Tensor) -> Tensor:
+    """log p(symbols), all alignments summed: (...). Without symbols it is 0: nothing is counted."""
+    found = ctc_parts(symbols, mask, logits, blank, frames).log_partition
+    shapes = (symbols.shape[:-1], logits.shape[:-2], blank.shape[:-1], frames.shape[:-1])
+    found = found.reshape(torch.broadcast_shapes(*shapes))
+    return torch.where(mask.any(-1), found, torch.zeros_like(found))
 
 
 def positions_of(log_probs: Tensor, targets: Tensor, input_lengths, target_lengths, blank: int) -> Positions:
@@ -132,7 +153,7 @@ def backward_messages(places: Positions, emitted: Tensor) -> Tensor:
     barrier = barriers(places, emitted)[:, 2:]
     ahead = emitted.new_full((B, S + 2), -torch.inf)  # two positions behind, which lead nowhere
     for t in range(T - 1, 0, -1):
-        torch.add(history[t], emitted[t], out=ahead[:, :S])
+        ahead[:, :S] = history[t] + emitted[t]
         ways = torch.logaddexp(ahead[:, :S], ahead[:, 1:-1])
         ways[:, :-2] = torch.logaddexp(ways[:, :-2], ahead[:, 2:S] + barrier)
         history[t - 1] = torch.where(places.frames[:, t, None], ways, history[t])
@@ -169,6 +190,13 @@ class CTCSum(torch.autograd.Function):
             index = places.labels.unsqueeze(1).expand(shares.shape)
             found = torch.zeros_like(x.expand(shares.shape[0], *x.shape[1:])).scatter_add_(-1, index, shares)
         return None, found.sum_to_size(log_probs.shape).to(log_probs.dtype)
+
+
+def ctc_sum(places: Positions, potentials: Parts) -> Tensor:
+    """log Z (B,); in a compiled graph by the program, whose gradient the compiler finds."""
+    if torch.compiler.is_compiling():
+        return ctc_program(places, LOG, potentials)
+    return CTCSum.apply(places, potentials["log_probs"])
 
 
 def differentiable_gradient(places: Positions, log_probs: Tensor, grad: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lvspec.ir.dims import ragged_plate
+from lvspec.ir.expr import Dist
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.types import Support
@@ -32,11 +33,14 @@ def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int],
     found: dict[str, Tensor] = {}
     pattern = [length, 1, 0, max(length - 1, 1)]
     supports = {position_plate(v) for v in spec.variables}
+    spelled = {b.over for v in spec.of_role("observed") if isinstance(b := v.general.body, Dist) and b.family == "CTC"}
     for plate in spec.plates:
         if not plate.ragged:
             continue
         if plate.within is None:
             own = [length, max(length - 1, 1), 1, 2] if plate.name in supports else pattern
+            if plate.name in spelled:  # fewer symbols than frames
+                own = [max(length // 2, 1), 1, 0, 1]
             found[plate.name] = torch.tensor([own[r % 4] for r in range(rows)])
         else:
             around = spec.plate(plate.within)
