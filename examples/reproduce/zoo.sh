@@ -31,7 +31,7 @@ treebank() {
 case $model in
     hmm | deep_hmm) treebank && evaluate --gold upos ;;
     linear_chain_crf | bilstm_tagger) treebank && evaluate ;;
-    ibm1 | hmm_alignment | monotone_alignment)
+    ibm1 | hmm_alignment | monotone_alignment | ctc)
         train --data "$DATA/tatoeba_en_fr/train.tsv.gz" --valid "$DATA/tatoeba_en_fr/dev.tsv.gz" \
             --test "$DATA/tatoeba_en_fr/test.tsv.gz" && evaluate
         ;;

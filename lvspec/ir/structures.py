@@ -84,5 +84,6 @@ STRUCTURES: dict[str, Structure] = {
         "forward algorithm over symbols and blanks (Graves et al. 2006)",
         lambda n: n["F"] * (6 * n["T"] + n["V"]),
         lambda n: n["F"] * (4 * n["T"] + 2 * n["V"]),
+        draws=False,
     ),
 }

@@ -192,3 +192,23 @@ def test_what_has_no_engine_is_declined_with_a_reason(about):
     with pytest.raises(SpecError) as error:
         plan_spec(text)
     assert any(reason in d.message for d in error.value.diagnostics)
+
+
+def test_a_ctc_model_is_torchs_loss():
+    torch.manual_seed(0)
+    sizes = {"V": 5, "V_source": 4, "E": 2, "H": 3}
+    model = compile_spec("specs/ctc.yaml", sizes=sizes).Model(**sizes).double()
+    data = {"s": torch.randint(4, (4, 9)), "x": torch.randint(5, (4, 3))}
+    data |= {"m": torch.tensor([9, 7, 8, 6]), "t": torch.tensor([3, 1, 2, 3])}
+    value = model.log_prob(data)
+    h = model.reader(model.letters(data["s"]), data["m"])
+    scores = torch.cat([model.symbol(h), model.pause(h)], -1).log_softmax(-1).transpose(0, 1)
+    loss = torch.nn.functional.ctc_loss(scores, data["x"], data["m"], data["t"], blank=5, reduction="none")
+    torch.testing.assert_close(value, -loss)
+    names = [n for n, _ in model.named_parameters()]
+    found = torch.autograd.grad(value.sum(), list(model.parameters()))
+    expected = torch.autograd.grad(-loss.sum(), list(model.parameters()))
+    for name, a, b in zip(names, found, expected, strict=True):
+        torch.testing.assert_close(a, b, msg=lambda m, n=name: f"{n}: {m}")
+    path = model.posterior(data)["alignment"]
+    torch.testing.assert_close(path.log_partition, value)
