@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lvspec.runtime.chain_parallel import Blocks, backward_in_blocks, blocks_for, forward_in_blocks
 from lvspec.runtime.chain_steps import Product, Step, factor_of, matrix_of, product_of, renews, repeated
-from lvspec.runtime.workspace import Sites, borrowed, give_back
+from lvspec.runtime.workspace import Sites, borrowed, give_back, is_small
 
 # c_{t-1} u_t must not fall below FLOOR at any site and state; where every arc is at least DENSE, it cannot
 FLOOR = {torch.float32: 1e-28, torch.float64: 1e-290}
@@ -364,7 +364,7 @@ def scaled_gradient(
     if middles:
         inputs, grads = inputs + [m.values for m in scan.middles], [m.values for m in middles] + grads
     found = [factor_gradient(program, i, inputs, grads, scan.matrices[i], factor) for i, factor in enumerate(factors)]
-    marginals = betas.values * messages
+    marginals = betas.values * messages if is_small(betas.values) else betas.values.mul_(messages)
     give_back(betas, scan.messages, scan.arriving, *scan.middles, *middles)
     if posterior is not None:
         marginals[-1].copy_(posterior)

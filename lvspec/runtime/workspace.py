@@ -52,6 +52,11 @@ def borrowed(T: int, B: int, width: int, dtype: torch.dtype, device: torch.devic
     return Sites.of(torch.empty(T, B, width, dtype=dtype, device=device))
 
 
+def is_small(values: Tensor) -> bool:
+    """Whether a buffer of this size is kept."""
+    return values.numel() * values.element_size() <= KEPT_BYTES
+
+
 def give_back(*buffers: Sites) -> None:
     """What nobody reads any more."""
     for buffer in buffers:
@@ -59,7 +64,7 @@ def give_back(*buffers: Sites) -> None:
         values = whole.values
         if len(whole.rows) < len(values):  # taken apart in part
             continue
-        if values.numel() * values.element_size() > KEPT_BYTES or values.is_inference() or type(values) is not Tensor:
+        if not is_small(values) or values.is_inference() or type(values) is not Tensor:
             continue
         if sum(map(len, kept_buffers.values())) >= KEPT_BUFFERS:
             kept_buffers.clear()
