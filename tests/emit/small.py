@@ -33,7 +33,9 @@ def compiled(name: str, **changed: int):
 
 def model_of(name: str, seed: int = 0, **changed: int):
     """The emitted module with random parameters, in evaluation mode."""
-    model = compiled(name, **changed).Model(**(sizes_of(name) | changed), **shared_by(name)).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # factors that the data set shares are buffers, with random first values
+        model = compiled(name, **changed).Model(**(sizes_of(name) | changed), **shared_by(name)).eval()
     randomize(model, torch.Generator().manual_seed(seed))
     return model
 

@@ -148,7 +148,7 @@ def test_no_tensor_has_targets_positions_and_vocabulary(name):
     data = {"s": torch.randint(40, (B, M)), "x": torch.randint(50, (B, T))}
     with Largest() as seen:
         model(data).loss.backward()
-    assert B * M * 50 <= seen.entries < B * T * M * 50 / 2
+    assert max(40 * 50, B * T * M) <= seen.entries < B * M * 50  # the table itself, and no row of it twice
 
 
 FORMS = {
