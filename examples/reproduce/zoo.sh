@@ -31,6 +31,12 @@ treebank() {
 case $model in
     hmm | deep_hmm) treebank && evaluate --gold upos ;;
     linear_chain_crf | bilstm_tagger) treebank && evaluate ;;
+    dmv) treebank && evaluate --gold head ;;
+    pcfg | compound_pcfg)
+        train --data "$DATA/gum_open/train.ptb.gz" --valid "$DATA/gum_open/dev.ptb.gz" --split-dev
+        if [ "$model" = pcfg ]; then evaluate --gold tree; else evaluate; fi
+        ;;
+    text_segmentation) .venv/bin/python examples/reproduce/text_segmentation.py "$DATA/wiki_topics" "$seed" ;;
     ibm1 | hmm_alignment | monotone_alignment | ctc)
         train --data "$DATA/tatoeba_en_fr/train.tsv.gz" --valid "$DATA/tatoeba_en_fr/dev.tsv.gz" \
             --test "$DATA/tatoeba_en_fr/test.tsv.gz" && evaluate
