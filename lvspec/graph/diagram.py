@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir.expr import Expr, Lag, ParamRef, Stretch, VariableRef, walk
-from lvspec.ir.plan import Plan
+from lvspec.ir.plan import Plan, Summed
 from lvspec.ir.spec import Plate, Spec, Variable
 
 BATCH = ""  # the implied plate of the examples
@@ -64,13 +64,21 @@ class Diagram:
 def diagram(plan: Plan) -> Diagram:
     spec = plan.spec
     strategies = {p.name: p.strategy for p in plan.latents}
-    edges = _edges(spec)
+    hidden = [s for s in plan.structures if s.part]
+    edges = (*_edges(spec), *(Edge(s.part, s.name) for s in hidden))
     drawn = {e.source for e in edges}
     params = [Node(p.name, "param", None, (), f"parameter {p.name}") for p in spec.params if p.name in drawn]
     variables = [Node(v.name, v.role, strategies.get(v.name), _plates(v), _story(v)) for v in spec.variables]
-    nodes = (*params, *variables)
+    nodes = (*params, *variables, *(_part(s, spec) for s in hidden))
     objective = {"log_marginal": "log marginal likelihood", "elbo": "evidence lower bound"}.get(plan.objective, "")
     return Diagram(spec.name, objective, nodes, edges, _boxes(nodes, spec, dict(plan.sizes)))
+
+
+def _part(summed: Summed, spec: Spec) -> Node:
+    """The hidden part of a structure, `tree`: one for what the structure runs over."""
+    variable = spec.variable(summed.name)
+    plates = tuple(p for p in _plates(variable) if p != variable.general.body.over)
+    return Node(summed.part, "latent", "dynamic_programming", plates, f"latent: {summed.part} of {summed.family}")
 
 
 def _plates(v: Variable) -> tuple[str, ...]:
