@@ -74,7 +74,7 @@ STRUCTURES: dict[str, Structure] = {
         "C",
         "inside algorithm over split heads (Eisner 1996), with valence (Klein & Manning 2004)",
         lambda n: 4 * n["T"] ** 3,
-        lambda n: 12 * n["T"] ** 2,
+        lambda n: 4 * n["T"] ** 3,  # float64, by the tape of the generic program
         draws=False,
     ),
     "CTC": Structure(

@@ -19,6 +19,8 @@ from lvspec.plan.model import Model
 
 FLOAT = 4  # bytes
 TRAINING = 3  # forward and backward, in forwards
+# numbers that recurrent networks keep for one of the output, as counted (benchmarks/prices.py): gates, cells, gradients
+KEPT = {"LSTM": 13, "BiLSTM": 13, "GRU": 10, "BiGRU": 10, "RNN": 4}
 LEAN_BUFFERS = 16  # of a block's sites: copies with the site before, where each block starts (in double), two passes
 BUFFERS = 4  # a chain's messages, likelihoods, backward messages and their gradient, at every site
 
@@ -101,12 +103,11 @@ class Pricer:
             self.expression(child)
         if isinstance(node, (VariableRef, ParamRef)) or not isinstance(node, Expr):
             return
-        extent = self.extent(self.axes(node)) * self._events(node.type.shape)
-        if isinstance(node, Apply):
-            extent *= self._per_output(self.networks[node.network])
-        self.flops += TRAINING * extent
+        numbers = self.extent(self.axes(node)) * self._events(node.type.shape)
+        network = self.networks[node.network] if isinstance(node, Apply) else None
+        self.flops += TRAINING * numbers * (self._per_output(network) if network else 1)
         if not isinstance(node, Index):
-            self.bytes += FLOAT * self.extent(self.axes(node)) * self._events(node.type.shape)
+            self.bytes += FLOAT * numbers * (self._kept(network) if network else 1)
 
     def _events(self, shape) -> float:
         return prod(d.evaluate(self.model.sizes) if set(d.names) <= set(self.model.sizes) else 1 for d in shape)
@@ -120,6 +121,13 @@ class Pricer:
         if network.kind == "Embedding":
             return 1
         return max(1.0, sum(a * b for a, b in zip(sizes, sizes[1:], strict=False)) / sizes[-1])
+
+    def _kept(self, network) -> float:
+        """Numbers that a network leaves for its backward pass, for one output number."""
+        sizes = [d.evaluate(self.model.sizes) for d in network.arguments]
+        if network.kind == "MLP":  # hidden layers before and after their activation
+            return 1 + 2 * sum(sizes[1:-1]) / sizes[-1]
+        return KEPT.get(network.kind, 1)
 
     def factor(self, variable: Variable) -> frozenset[str]:
         """Adds the price of a log-factor, and gives the axes that it varies over."""
