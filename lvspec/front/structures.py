@@ -21,14 +21,14 @@ def check_axes(family: str, arguments: Arguments, ctx: Context) -> None:
     for name, value in sorted(known, key=lambda row: _compound(family, row[0])):
         axes = STRUCTURES[family].axes_of(name)
         if len(value.type.shape) != len(axes):
-            _refuse(family, name, value, letters, ctx, f"has {len(axes)} ax{'i' if len(axes) == 1 else 'e'}s")
+            _refuse(family, name, value, letters, ctx, f"takes {len(axes)} ax{'i' if len(axes) == 1 else 'e'}s")
             continue
         for axis, found in zip(axes, value.type.shape, strict=True):
             wanted = _size(axis, letters)
             if wanted is None and axis.isalpha():
                 letters[axis] = found
             elif wanted is not None and wanted != found:
-                _refuse(family, name, value, letters, ctx, f"has an axis of {wanted} where this has {found}")
+                _refuse(family, name, value, letters, ctx, f"takes an axis of {wanted} where this has {found}")
                 break
 
 

@@ -107,7 +107,10 @@ def _pick(model: Model, latent: Variable, answers: dict, problems: list[Diagnost
     for name, answer in answers.items():
         if isinstance(answer, Claim) and not answer.biased:
             return name
-    reasons = "; ".join(f"{n}: {a.reason}" for n, a in answers.items())
+    same: dict[str, list[str]] = {}
+    for name, answer in answers.items():
+        same.setdefault(answer.reason, []).append(name)
+    reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in same.items())
     problems.append(Diagnostic("no-strategy", latent.span, f"no strategy for {latent.name} yet: {reasons}"))
     return None
 
