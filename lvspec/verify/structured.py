@@ -14,23 +14,33 @@ from torch import Tensor
 Rows = list[dict[str, Tensor]]
 
 
-def structure_log_prob(family: str, values: list[int], rows: Rows, borders: list[int]) -> Tensor:
-    """borders: of segments, whether one begins at each site but the first."""
+def structure_score(family: str, values: list[int], rows: Rows, borders: list[int]) -> Tensor:
+    """log p of the values but for `log_normaliser`. borders: of segments, whether one begins at each site but the first."""
     if family == "SemiMarkov":
-        return _semi_markov(values, rows, borders)
+        return _segments_score(values, rows, borders)
     return FAMILIES[family](values, rows)
 
 
-def _linear_chain(values: list[int], rows: Rows) -> Tensor:
-    """score(z) - log Σ_z' exp score(z'): all labellings."""
+def log_normaliser(family: str, rows: Rows) -> Tensor:
+    """log Σ of exp score over everything that the values could be; 0 where scores are log-probabilities."""
+    if family == "LinearChain":
+        states = len(rows[0]["unary"])
+        every = [_labels_score(labels, rows) for labels in product(range(states), repeat=len(rows))]
+        return torch.logsumexp(torch.stack(every), 0)
+    if family == "SemiMarkov":
+        states, longest = rows[0]["length"].shape
+        every = [
+            _segment_scores(labels, lengths, rows)
+            for lengths in segmentations(len(rows), longest)
+            for labels in product(range(states), repeat=len(lengths))
+        ]
+        return torch.logsumexp(torch.stack(every), 0)
+    return torch.zeros((), dtype=torch.float64)
 
-    def score(labels) -> Tensor:
-        unary = sum(row["unary"][k] for row, k in zip(rows, labels, strict=True))
-        return unary + sum(rows[0]["pairwise"][a, b] for a, b in zip(labels, labels[1:], strict=False))
 
-    states = len(rows[0]["unary"])
-    every = [score(labels) for labels in product(range(states), repeat=len(rows))]
-    return score(values) - torch.logsumexp(torch.stack(every), 0)
+def _labels_score(labels, rows: Rows) -> Tensor:
+    unary = sum(row["unary"][k] for row, k in zip(rows, labels, strict=True))
+    return unary + sum(rows[0]["pairwise"][a, b] for a, b in zip(labels, labels[1:], strict=False))
 
 
 def segmentations(length: int, longest: int) -> list[list[int]]:
@@ -40,27 +50,21 @@ def segmentations(length: int, longest: int) -> list[list[int]]:
     return [[n, *rest] for n in range(1, min(length, longest) + 1) for rest in segmentations(length - n, longest)]
 
 
-def _semi_markov(values: list[int], rows: Rows, borders: list[int]) -> Tensor:
-    """States of sites with the borders of their segments, over the sum of all segmentations."""
+def _segment_scores(labels, lengths: list[int], rows: Rows) -> Tensor:
     start, transition, length = (rows[0][n] for n in ("start", "transition", "length"))
-    states, longest = length.shape
+    total = start[labels[0]] + sum(length[k, n - 1] for k, n in zip(labels, lengths, strict=True))
+    return total + sum(transition[a, b] for a, b in zip(labels, labels[1:], strict=False))
 
-    def score(labels, lengths) -> Tensor:
-        total = start[labels[0]] + sum(length[k, n - 1] for k, n in zip(labels, lengths, strict=True))
-        return total + sum(transition[a, b] for a, b in zip(labels, labels[1:], strict=False))
 
-    every = [
-        score(labels, lengths)
-        for lengths in segmentations(len(rows), longest)
-        for labels in product(range(states), repeat=len(lengths))
-    ]
+def _segments_score(values: list[int], rows: Rows, borders: list[int]) -> Tensor:
+    """States of sites with the borders of their segments; -inf where a segment has two states or is too long."""
     first = [0, *(i for i, border in enumerate(borders, start=1) if border)]
     lengths = [b - a for a, b in zip(first, [*first[1:], len(rows)], strict=True)]
     labels = [values[i] for i in first]
-    joint = torch.logsumexp(torch.stack(every), 0)
-    if [k for k, n in zip(labels, lengths, strict=True) for _ in range(n)] != values or max(lengths) > longest:
-        return torch.full_like(joint, -torch.inf)
-    return score(labels, lengths) - joint
+    told = [k for k, n in zip(labels, lengths, strict=True) for _ in range(n)]
+    if told != values or max(lengths) > rows[0]["length"].shape[1]:
+        return torch.tensor(-torch.inf, dtype=torch.float64)
+    return _segment_scores(labels, lengths, rows)
 
 
 # ---------------------------------------------------------------- yields
@@ -87,13 +91,12 @@ def _pcfg(values: list[int], rows: Rows) -> Tensor:
     for tree in binary_trees(0, len(values)):
         if not tree:
             continue
-        spans = [(a, b) for a, b, _ in tree]
-        for inner in product(range(N), repeat=len(tree)):
-            for leaves in product(range(P), repeat=len(values)):
-                symbol = dict(zip(spans, inner, strict=True)) | {(i, i + 1): N + p for i, p in enumerate(leaves)}
-                score = root[inner[0]] + sum(rules[symbol[a, b], symbol[a, m], symbol[m, b]] for a, b, m in tree)
-                scores.append(score + sum(terminals[p, x] for p, x in zip(leaves, values, strict=True)))
-    return torch.logsumexp(torch.stack(scores), 0) if scores else torch.tensor(-torch.inf, dtype=torch.float64)
+        spans = [(a, b) for a, b, _ in tree] + [(i, i + 1) for i in range(len(values))]
+        choices = [torch.arange(N)] * len(tree) + [torch.arange(N, N + P)] * len(values)
+        named = dict(zip(spans, torch.cartesian_prod(*choices).unbind(1), strict=True))  # symbols of every labelling
+        score = root[named[tree[0][:2]]] + sum(rules[named[a, b], named[a, m], named[m, b]] for a, b, m in tree)
+        scores.append(score + sum(terminals[named[i, i + 1] - N, x] for i, x in enumerate(values)))
+    return torch.logsumexp(torch.cat(scores), 0) if scores else torch.tensor(-torch.inf, dtype=torch.float64)
 
 
 def projective_heads(length: int) -> list[tuple[int, ...]]:
@@ -154,4 +157,4 @@ def _ctc(values: list[int], rows: Rows) -> Tensor:
     return torch.logsumexp(torch.stack(scores), 0) if scores else torch.tensor(-torch.inf, dtype=torch.float64)
 
 
-FAMILIES = {"LinearChain": _linear_chain, "PCFG": _pcfg, "DMV": _dmv, "CTC": _ctc}
+FAMILIES = {"LinearChain": _labels_score, "PCFG": _pcfg, "DMV": _dmv, "CTC": _ctc}

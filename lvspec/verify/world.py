@@ -24,7 +24,7 @@ from lvspec.verify.divergences import divergence
 from lvspec.verify.evaluate import Names, Sites, bind, evaluate
 from lvspec.verify.memory import Memory, Site
 from lvspec.verify.stretch import Begin, Value, number
-from lvspec.verify.structured import structure_log_prob
+from lvspec.verify.structured import log_normaliser, structure_score
 from lvspec.verify.transport import transport
 
 SAMPLE: Site = ("number of the sample", ())
@@ -217,14 +217,22 @@ class World:
         body = variable.general.body
         if at[-1] > 0:
             return torch.zeros((), dtype=torch.float64)
-        plates = dict(zip(variable.plates, at, strict=True))
-        sites = [(*at[:-1], i) for i in range(self.extent(body.over, plates))]
-        rows = [self.density(variable, site)[1] for site in sites]
+        sites = self._run(variable, at)
         values = [int(self.value(variable.name, site)) for site in sites]
-        hidden = (
-            [self.memory.read((BORDER + variable.name, site)) for site in sites[1:]] if has_borders(variable) else []
+        cut = has_borders(variable)
+        borders = [self.memory.read((BORDER + variable.name, site)) for site in sites[1:]] if cut else []
+        total = self.memory.recall(
+            ("log Z", variable.name, at), lambda: log_normaliser(body.family, self._arguments(variable, at))
         )
-        return structure_log_prob(body.family, values, rows, hidden)
+        return structure_score(body.family, values, self._arguments(variable, at), borders) - total
+
+    def _run(self, variable: Variable, at: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """The sites that one structure runs over."""
+        plates = dict(zip(variable.plates, at, strict=True))
+        return [(*at[:-1], i) for i in range(self.extent(variable.general.body.over, plates))]
+
+    def _arguments(self, variable: Variable, at: tuple[int, ...]) -> list[dict[str, Tensor]]:
+        return [self.density(variable, site)[1] for site in self._run(variable, at)]
 
     def log_p(self, name: str, at: tuple[int, ...]) -> Tensor:
         """log p of one site given its parents."""
