@@ -130,6 +130,8 @@ def finite_reason(model: Model, variable: Variable) -> str | None:
 def reach_reason(model: Model, name: str) -> str | None:
     """Why other sites of a latent are reached in a way that no exact sum follows, or None."""
     for reader, read in model.readers_of(name):
+        if structure_of(reader) and reader.general.body.over in model.spec.variable(name).plates:
+            return f"{reader.name} is normalised over all its sites at once, so its scores join every site of {name}"
         for plate, way, k in read.ways:
             if way == WIDE:
                 return (
