@@ -16,6 +16,7 @@ from lvspec.emit.integrals import integral_factor
 from lvspec.emit.program import Program
 from lvspec.emit.structures import log_factors
 from lvspec.emit.value import ATOM, PRODUCT, SUM, Value, align, axis_of, join_draws, lag_of, latent_of, shift_axis
+from lvspec.ir.dims import ragged_plate
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader
 from lvspec.ir.structures import structure_of
@@ -112,9 +113,17 @@ class Terms:
                 moved.append(factor)
             else:
                 value = self.minus(log_q, self.expected_sites(factor))
+                if not drawn and ragged_plate(variable.type.support.cardinality):
+                    value = self.where_mass(log_q, value)
             value = self.scope.assign(f"log_ratio_{variable.name}", self.at_every_site(variable, value))
             found.append(Cost(variable.name, value, mask_of(self.low, variable)))
         return found, moved
+
+    def where_mass(self, log_q: Value, log_ratio: Value) -> Value:
+        """A log-ratio with 0 where q has no mass: beyond the sites of an example p has none either."""
+        axes = log_ratio.axes
+        code = f"{self.scope.use('where_mass')}({align(log_q, axes).code}, {log_ratio.code})"
+        return log_ratio.with_(code=code, binds=ATOM)
 
     def minus(self, a: Value, b: Value) -> Value:
         axes, _, (x, y) = self.low.broadcast(a, b)

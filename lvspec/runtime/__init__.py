@@ -200,6 +200,7 @@ from lvspec.runtime.shape import (
     symbol_scores,
     until_end,
     user_network,
+    where_mass,
 )
 from lvspec.runtime.yields import dmv_log_prob, dmv_parts, pcfg_draw, pcfg_log_prob, pcfg_parts
 
@@ -400,4 +401,5 @@ __all__ = [
     "user_network",
     "weighted_mean",
     "weighted_posterior",
+    "where_mass",
 ]

@@ -123,6 +123,11 @@ def inside_support(batch: dict, **values: float) -> dict:
     return batch
 
 
+def where_mass(log_q: Tensor, log_ratio: Tensor) -> Tensor:
+    """log q - log p where q has mass, else 0: no expectation under q looks there, and -inf - -inf is no number."""
+    return torch.where(log_q == -torch.inf, 0.0, log_ratio)
+
+
 def given_table(log_q: Tensor, observed: Tensor, value: Tensor) -> Tensor:
     """log q along the last axis, with all mass on the value where it is observed."""
     chosen = torch.arange(log_q.shape[-1], device=log_q.device) == value.unsqueeze(-1)

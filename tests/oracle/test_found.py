@@ -107,7 +107,51 @@ infer:
   samples: 2
 """
 
+# the ratio of q and p at padded positions, inside the average over the parent
+POSITION_UNDER_A_GUIDE_BELOW_A_PARENT = """
+lvspec: 1
+name: position_under_guide
+sizes: {V: 3, K: 2, S: 2}
+plates: {n: sequence}
+given:
+  w[n]: real[S]
+params:
+  prior: [K]
+  score: [K, S]
+networks:
+  words: Linear(S, V)
+  read: Embedding(V, K)
+latent:
+  z: Categorical(logits=prior)
+  a: Categorical(logits=dot(score[z], w[n]) over n)
+observed:
+  x: Categorical(logits=words(w[a]))
+guide:
+  a: Categorical(logits=0 over n)
+  z: Categorical(logits=tanh(read(x)))
+"""
+
+# a structure is normalised over all sites: what its scores read at each of them cannot be summed inside
+SCORES_OF_A_STRUCTURE_READ_A_SITE_LATENT = """
+lvspec: 1
+name: scores_read_site
+sizes: {V: 3, K: 2}
+plates: {t: sequence}
+params:
+  choice: [K]
+  unary: [K, K]
+  pairwise: [K, K]
+  emission: [K, V]
+latent:
+  z[t]: Categorical(logits=choice)
+  y over t: LinearChain(unary=unary[z[t]], pairwise=pairwise)
+observed:
+  x[t]: Categorical(logits=emission[y[t]])
+"""
+
 FOUND = {
+    "position under a guide below a parent": POSITION_UNDER_A_GUIDE_BELOW_A_PARENT,
+    "scores of a structure read a site latent": SCORES_OF_A_STRUCTURE_READ_A_SITE_LATENT,
     "averaged chain with a sum inside": AVERAGED_CHAIN_WITH_A_SUM_INSIDE,
     "site latent inside a chain": SITE_LATENT_INSIDE_A_CHAIN,
     "sum across averaged sites": SUM_ACROSS_AVERAGED_SITES,
