@@ -147,6 +147,8 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
             for v in spec.variables
             if v.role in ("observed", "given", "latent") and plate.name in v.plates and not v.outside_batch
         ]
+        if not axes:
+            continue  # nothing is on it, so no batch says how many sites it has
         imports.add("prepare_plate")
         within = f', within="{plate.within}"' if plate.within else ""
         rows += wrap(f'batch = prepare_plate({current}, "{plate.name}", {{{", ".join(axes)}}}{within})', 2)

@@ -12,9 +12,15 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.chain import chain
+from lvspec.runtime.linear_chain import labelling_log_prob
 from lvspec.runtime.segments import token_segmentation_sum
 from lvspec.runtime.semiring import LOG, SAMPLE
 from lvspec.runtime.shape import merge_lead, merge_semiring
+
+
+def leading(symbols: Tensor, *arguments: tuple[Tensor, int]) -> torch.Size:
+    """What rows differ over: the leading axes of symbols (..., T) and of (argument, its own axes), broadcast."""
+    return torch.broadcast_shapes(symbols.shape[:-1], *(a.shape[: a.dim() - own] for a, own in arguments))
 
 
 def merged_rows(x: Tensor, lead: tuple[int, ...], events: int) -> Tensor:
@@ -97,12 +103,20 @@ def known_labels(labels: Tensor, mask: Tensor, states: int, like: Tensor) -> Ten
 
 def semi_markov_log_prob(labels: Tensor, mask: Tensor, start: Tensor, transition: Tensor, length: Tensor) -> Tensor:
     """log p of the states of the segments around the sites, their borders summed over: labels (..., T), (...)."""
-    return semi_markov_sum(known_labels(labels, mask, start.shape[-1], start), mask, start, transition, length)
+    lead = leading(labels, (start, 1), (transition, 2), (length, 2))
+    known = known_labels(labels, mask, start.shape[-1], start)
+    return semi_markov_sum(known.expand(*lead, *known.shape[-2:]), mask, start, transition, length)
 
 
 def linear_chain_log_prob(labels: Tensor, mask: Tensor, unary: Tensor, pairwise: Tensor) -> Tensor:
-    """log p(z): labels (..., T), (...)."""
-    return linear_chain_sum(known_labels(labels, mask, unary.shape[-1], unary), mask, unary, pairwise)
+    """log p(z), of labels that are all known: their score, and one sum over labellings. labels (..., T), (...)."""
+    sites = 1 if unary.dim() == 1 else 2  # the same scores at every site, or one row of them for each
+    lead = leading(labels, (unary, sites), (pairwise, 2))
+    if 0 in lead:
+        return unary.new_zeros(lead)
+    scores = merged_rows(unary.expand(*lead, labels.shape[-1], unary.shape[-1]), lead, 2)
+    rows, real = merged_rows(labels, lead, 1), merged_rows(mask, lead, 1)
+    return labelling_log_prob(scores, merged_rows(pairwise, lead, 2), rows, mask=real).reshape(lead)
 
 
 def no_draw(name: str, family: str) -> Tensor:

@@ -11,15 +11,10 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.draws import categorical_draw
-from lvspec.runtime.labels import merged_rows
+from lvspec.runtime.labels import leading, merged_rows
 from lvspec.runtime.pcfg import pcfg
 from lvspec.runtime.structured import Structured
 from lvspec.runtime.valence import dmv, order
-
-
-def leading(symbols: Tensor, *arguments: tuple[Tensor, int]) -> torch.Size:
-    """What rows differ over: the leading axes of symbols (..., T) and of (argument, its own axes), broadcast."""
-    return torch.broadcast_shapes(symbols.shape[:-1], *(a.shape[: a.dim() - own] for a, own in arguments))
 
 
 def pcfg_parts(symbols: Tensor, mask: Tensor, root: Tensor, rules: Tensor, terminals: Tensor) -> Structured:

@@ -14,10 +14,12 @@ from torch import Tensor
 Rows = list[dict[str, Tensor]]
 
 
-def structure_score(family: str, values: list[int], rows: Rows, borders: list[int]) -> Tensor:
-    """log p of the values but for `log_normaliser`. borders: of segments, whether one begins at each site but the first."""
+def structure_score(family: str, values: list[int], rows: Rows, borders: list[int] | None) -> Tensor:
+    """log p of the values but for `log_normaliser`. borders: of segments, whether one begins at each site but the
+    first; None: summed."""
     if family == "SemiMarkov":
-        return _segments_score(values, rows, borders)
+        every = product((0, 1), repeat=len(rows) - 1) if borders is None else [borders]
+        return torch.logsumexp(torch.stack([_segments_score(values, rows, list(cut)) for cut in every]), 0)
     return FAMILIES[family](values, rows)
 
 

@@ -220,7 +220,7 @@ class World:
         sites = self._run(variable, at)
         values = [int(self.value(variable.name, site)) for site in sites]
         cut = has_borders(variable)
-        borders = [self.memory.read((BORDER + variable.name, site)) for site in sites[1:]] if cut else []
+        borders = [self.memory.read((BORDER + variable.name, site)) for site in sites[1:]] if cut else None
         total = self.memory.recall(
             ("log Z", variable.name, at), lambda: log_normaliser(body.family, self._arguments(variable, at))
         )
@@ -328,8 +328,10 @@ def _nested(flat: tuple[int, ...], shape: tuple[int, ...]) -> object:
 
 
 def has_borders(variable: Variable) -> bool:
-    """Whether the variable is the states of segments."""
-    return structure_of(variable) is not None and variable.general.body.family == "SemiMarkov"
+    """Whether the variable is hidden states of segments: questions about them are about borders too. Where states are
+    observed, their borders are summed within log p."""
+    segments = structure_of(variable) is not None and variable.general.body.family == "SemiMarkov"
+    return segments and variable.role == "latent"
 
 
 def chain_plate(variable: Variable, spec: Spec) -> str | None:
