@@ -128,6 +128,10 @@ def _objective(plan: Plan, paint: Paint) -> list[str]:
     modelled = ", ".join(v.name for role in ("observed", "latent") for v in spec.of_role(role))
     given = ", ".join(v.name for v in spec.of_role("given"))
     meaning = OBJECTIVES.get(plan.objective, plan.objective)
+    if plan.coupled:
+        meaning = plan.bound.form.meaning
+        if plan.bound.gradient != "pathwise":
+            meaning += f", {plan.bound.gradient.replace('_', ' ')} gradient" + (", biased" if plan.bound.biased else "")
     if not plan.latents:
         meaning = "the log-likelihood, exact" if plan.structures else "the log-likelihood: nothing is latent"
     rows = [paint("objective", "bold"), *_indented(plan.formula, 2), f"  {meaning}"]

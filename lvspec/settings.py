@@ -12,7 +12,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from lvspec.errors import UsageError
-from lvspec.front.sections import INFER, STRATEGIES, STRATEGY, Key
+from lvspec.front.sections import BOUND_OPTIONS, INFER, STRATEGIES, Key
+from lvspec.ir.bounds import Bound
 from lvspec.ir.spec import Override, Spec
 
 _CALL = re.compile(r"(?P<name>\w+)\s*(\((?P<options>[^()]*)\))?")
@@ -48,8 +49,9 @@ def override(spec: Spec, overrides: Mapping[str, str | int | float]) -> Spec:
     asked, infer = [], dict(spec.infer)
     for name, value in overrides.items():
         if name in latents:
-            strategy, options = strategy_call(str(value))
-            asked.append(Override(name, strategy, options))
+            asked.append(Override(name, *read_call(str(value), STRATEGIES, "strategy")))
+        elif name == "bound":
+            infer[name] = _bound(str(value))
         elif name in general:
             infer[name] = _checked(general[name], value)
         elif name in nominal:
@@ -60,14 +62,14 @@ def override(spec: Spec, overrides: Mapping[str, str | int | float]) -> Spec:
     return replace(spec, overrides=kept + tuple(asked), infer=tuple(infer.items()))
 
 
-def strategy_call(text: str) -> tuple[str, tuple[tuple[str, object], ...]]:
-    """`reinforce(samples=8)` is ("reinforce", (("samples", 8),))."""
+def read_call(text: str, table: Mapping[str, tuple[Key, ...]], what: str) -> tuple[str, tuple[tuple[str, object], ...]]:
+    """`reinforce(samples=8)` is ("reinforce", (("samples", 8),)), by a table of names and their options."""
     match = _CALL.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"{text!r} is not a strategy, e.g. reinforce or reinforce(samples=8)")
-    if match["name"] not in STRATEGIES:
-        raise UsageError(f"there is no strategy `{match['name']}`{suggest(match['name'], STRATEGIES)}")
-    known = {key.name: key for key in STRATEGY}
+        raise UsageError(f"{text!r} is not a {what}, e.g. {next(iter(table))}, or with options, name(samples=8)")
+    if match["name"] not in table:
+        raise UsageError(f"there is no {what} `{match['name']}`{suggest(match['name'], table)}")
+    known = {key.name: key for key in table[match["name"]]}
     options = []
     for part in filter(None, (p.strip() for p in (match["options"] or "").split(","))):
         name, equals, value = map(str.strip, part.partition("="))
@@ -75,6 +77,15 @@ def strategy_call(text: str) -> tuple[str, tuple[tuple[str, object], ...]]:
             raise UsageError(f"{text!r}: options are written name=value{suggest(name, known)}")
         options.append((name, _checked(known[name], value)))
     return match["name"], tuple(options)
+
+
+def _bound(text: str) -> Bound:
+    """`iwae(samples=5)` as a bound."""
+    name, options = read_call(text, BOUND_OPTIONS, "bound")
+    bound = Bound(name, **dict(options))
+    if bound.gradient not in bound.form.gradients:
+        raise UsageError(f"`{name}` has no {bound.gradient} gradient; it has {', '.join(bound.form.gradients)}")
+    return bound
 
 
 def _checked(key: Key, value: str | int | float) -> str | int | float:

@@ -13,7 +13,8 @@ import lvspec
 from lvspec.errors import UsageError
 from lvspec.ir.spec import Network
 from lvspec.load import check_user_modules, load_module
-from lvspec.settings import override, resize, strategy_call
+from lvspec.front.sections import STRATEGIES
+from lvspec.settings import override, read_call, resize
 from lvspec.shipped import shipped
 
 HMM = shipped("specs") / "hmm.yaml"
@@ -78,7 +79,7 @@ def test_override_replaces_what_the_file_says(hmm):
 )
 def test_strategies_that_are_none_are_refused(text):
     with pytest.raises(UsageError):
-        strategy_call(text)
+        read_call(text, STRATEGIES, "strategy")
 
 
 # ---------------------------------------------------------------- a user's own networks

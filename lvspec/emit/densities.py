@@ -147,7 +147,7 @@ def unfused(low: Lowering, term: Term) -> Term:
     if term.head is None:
         return term
     hidden, network = term.head
-    logits = hidden.with_(code=f"self.{network.name}({hidden.code})", shape=(network.arguments[1],), binds=ATOM)
+    logits = hidden.with_(code=f"{low.module(network)}({hidden.code})", shape=(network.arguments[1],), binds=ATOM)
     return Term(term.dist, (logits,))
 
 

@@ -24,12 +24,15 @@ class Guide:
 def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: list[str], scored: set[str]) -> Guide:
     """Draws the sampled latents and tabulates q of the enumerated ones; factors of others are left out."""
     low, guide = program.low, Guide()
+    apart = plan.coupled and plan.bound.gradient != "pathwise"
     for variable in plan.guide:
         if variable.role != "guide" or variable.name not in (*enumerated, *sampled):
             continue
         latent = plan.spec.variable(variable.name)
         if variable.name in sampled:
-            _draw(program, plan, latent, guide, scored)
+            _draw(program, plan, latent, guide)
+            if variable.name in scored and not (apart and pathwise(plan, variable.name)):
+                _score(program, latent, guide, guide.terms[(variable.name, ())])
             continue
         for sites in bindings(low, latent):
             label = "_".join([variable.name, *map(str, sites)])
@@ -39,7 +42,35 @@ def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: li
             target = Value("", axes=(axis,), integer=True, enumerated=axis)
             value = program.scope.assign(f"log_q_{label}", log_density(low, term, target, variable.name))
             guide.log_q[axis] = _known_table(program, latent, value, axis)
+    if apart:
+        _without_own_gradient(program, plan, guide, [n for n in sampled if n in scored and pathwise(plan, n)])
     return guide
+
+
+def pathwise(plan: Plan, name: str) -> bool:
+    """Whether gradients pass through the latent's draws."""
+    return plan.latent(name).strategy == "reparameterization"
+
+
+def _without_own_gradient(program: Program, plan: Plan, guide: Guide, names: list[str]) -> None:
+    """log q at the draws without the gradient of q's own parameters; doubly reparameterized, what the model and log q
+    see of a draw passes its gradient on weighted once more."""
+    low, scope = program.low, program.scope
+    if plan.bound.gradient == "doubly_reparameterized" and names:
+        scope.line(f"again = {scope.use('Reweighted')}()", "weighs the gradients that reach the draws once more")
+        for name in names:
+            seen = low.known[name]
+            low.known[name] = scope.assign(f"{name}_seen", seen.with_(code=f"again({seen.code})"))
+    for name in names:
+        term = guide.terms[(name, ())]
+        if any(v.draws for v in term.arguments):
+            factor = next(v for v in plan.guide if v.name == name and v.role == "guide")
+            low.frozen = True
+            term = unfused(low, _term(program, factor.general, f"{name}_fixed"))
+            low.frozen = False
+        else:
+            term = Term(term.dist, tuple(low.detached(v) for v in term.arguments))
+        _score(program, program.plan.spec.variable(name), guide, term)
 
 
 def at_bound(low, value: Value) -> Value:
@@ -71,7 +102,7 @@ def _named(program: Program, term: Term, label: str) -> Term:
     return Term(term.dist, tuple(values))
 
 
-def _draw(program: Program, plan: Plan, latent, guide: Guide, scored: set[str]) -> None:
+def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
     """`z ~ q`: base noise through the reparameterization, or a draw whose score enters the loss."""
     low, scope, name = program.low, program.scope, latent.name
     factor = next(v for v in plan.guide if v.name == name and v.role == "guide")
@@ -89,7 +120,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide, scored: set[str]) 
     function = snake(family.name)
     listed = ", ".join(a.code for a in arguments)
     shape = "" if any("S" in a.axes for a in arguments) else ", (samples,)"
-    reparameterized = plan.latent(name).strategy == "reparameterization"
+    reparameterized = pathwise(plan, name)
     value = Value(name, axes, latent.type.shape, integer=latent.type.support.discrete)
     if reparameterized:
         noise = scope.names.fresh(f"{name}_noise")
@@ -99,17 +130,24 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide, scored: set[str]) 
         drawn = scope.assign(name, drawn, "reparameterized", own=True)
     else:
         fallback = f"{scope.use(f'{function}_draw')}({listed}{shape})"
+        if not latent.type.support.discrete:
+            noise = f"{scope.use(f'{function}_noise')}({listed}{shape})"
+            fallback = f"{scope.use(f'{function}_draw')}({listed}, {noise}).detach()"
         scope.either(name, "draws", name, fallback, f"{scope.shape_comment(value)}, drawn from q, scored below")
         drawn = value
     if latent.type.support.finite:
         _known_value(program, latent, drawn)
     known = drawn.with_(draws=join_draws(Value("", draws=((name, ()),)), *arguments))
     low.known[name] = known
-    if name in scored:
-        value = log_density(low, term, known, name)
-        guide.log_q[name] = scope.assign(f"log_q_{name}", value)
-        if latent.type.support.finite:
-            _no_score(program, latent, guide.log_q[name])
+
+
+def _score(program: Program, latent, guide: Guide, term: Term) -> None:
+    """log q at the draw."""
+    name = latent.name
+    value = log_density(program.low, term, program.low.known[name], name)
+    guide.log_q[name] = program.scope.assign(f"log_q_{name}", value)
+    if latent.type.support.finite:
+        _no_score(program, latent, guide.log_q[name])
 
 
 def _known_table(program: Program, latent, log_q: Value, axis: str) -> Value:

@@ -64,7 +64,7 @@ class Lowering:
 
     known: tensors by variable name (observed, given, sampled so far). summed: latents that are axes here.
     statistics: expected statistics of latents of the mean field, which have no value here.
-    bound: the sites of unrolled plates that are being written now.
+    bound: the sites of unrolled plates that are being written now. frozen: parameters are read without gradient.
     """
 
     def __init__(self, plan: Plan, scope: Scope, order: AxisOrder, summed: set[str]):
@@ -77,6 +77,7 @@ class Lowering:
         self.known: dict[str, Value] = {}
         self.statistics: dict[str, tuple[Value, ...]] = {}
         self.bound: dict[str, int] = {}
+        self.frozen = False
         self.locals: dict[str, Value] = {}
         self.lets: dict[tuple, Value] = {}
         self.networks = {n.name: n for n in plan.networks}
@@ -123,13 +124,27 @@ class Lowering:
         return Value(size_code(expr.dim), binds=ATOM if expr.dim.terms[:1] == expr.dim.terms else SUM, integer=True)
 
     def _ParamRef(self, expr: ParamRef) -> Value:
-        return Value(f"self.{expr.name}", shape=expr.type.shape)
+        return self.still(Value(f"self.{expr.name}", shape=expr.type.shape))
+
+    def still(self, value: Value) -> Value:
+        """The value, where nothing is frozen; else detached."""
+        return self.detached(value) if self.frozen else value
+
+    def detached(self, value: Value) -> Value:
+        """The same numbers without gradient; plain numbers have none."""
+        if not value.axes and not value.shape and not value.code.startswith("self."):
+            return value
+        return value.with_(code=f"{value.at(ATOM)}.detach()", binds=ATOM)
+
+    def module(self, network) -> str:
+        """A network, or the same one with parameters that do not move."""
+        return f"{self.scope.use('frozen')}(self.{network.name})" if self.frozen else f"self.{network.name}"
 
     def _LocalRef(self, expr: LocalRef) -> Value:
         return self.locals[expr.name]
 
     def _NetworkPart(self, expr: NetworkPart) -> Value:
-        return Value(f"self.{expr.network}.{expr.part}", shape=expr.type.shape)
+        return self.still(Value(f"self.{expr.network}.{expr.part}", shape=expr.type.shape))
 
     def _PlateIndex(self, expr: PlateIndex) -> Value:
         if expr.plate in self.bound:
@@ -190,13 +205,15 @@ class Lowering:
 
     def let(self, variable: Variable) -> Value:
         """A deterministic variable, computed once."""
-        key = (variable.name, tuple(self.bound[p] for p in variable.plates if p in self.bound))
+        sites = tuple(self.bound[p] for p in variable.plates if p in self.bound)
+        key = (variable.name, sites, self.frozen)
+        if self.frozen and (known := self.lets.get((variable.name, sites, False))) and not known.draws:
+            return self.detached(known)
         if key not in self.lets:
             saved, self.locals = self.locals, {}
             value = self.clauses(variable, lambda clause: self.lower(clause.body))
-            self.lets[key] = self.scope.assign(
-                "_".join([variable.name, *map(str, key[1])]), self.concrete(value), own=True
-            )
+            name = "_".join([variable.name, *map(str, sites), *(["fixed"] if self.frozen else [])])
+            self.lets[key] = self.scope.assign(name, self.concrete(value), own=not self.frozen)
             self.locals = saved
         return self.lets[key]
 

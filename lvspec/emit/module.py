@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from lvspec.emit.chain_factors import chain_factor_methods
+from lvspec.emit.coupled import coupled_body
 from lvspec.emit.constructor import constructor, prepare
 from lvspec.emit.header import class_doc, header, import_lines
 from lvspec.emit.integrals import integral_answers, integral_methods
@@ -55,7 +56,7 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
         "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
         f'        """{plan.formula}"""',
         "        batch, draws, samples = self.prepare(batch), draws or {}, self.samples",
-        *forward_body(plan, imports),
+        *(coupled_body if plan.coupled else forward_body)(plan, imports),
     ]
     weights = [
         "    def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:",

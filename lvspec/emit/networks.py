@@ -23,7 +23,7 @@ def apply_network(low, expr: Apply) -> Value:
     if network.kind != "Embedding":
         value = low.real(value)
     reads = NETWORKS[network.kind].reads
-    module = f"self.{network.name}"
+    module = low.module(network)
     reach = expr.args[0].type.reach
     if network.bank:
         return _from_bank(low, network, expr, value, reads)
@@ -55,7 +55,7 @@ def _from_user(low, network, expr: Apply) -> Value:
     sizes = ", ".join(size_code(d) for d in out)
     comma = "," if len(values) == 1 else ""
     code = (
-        f"{low.scope.use('user_network')}(self.{network.name}, ({inputs}{comma}), ({ranks}{comma}), "
+        f"{low.scope.use('user_network')}({low.module(network)}, ({inputs}{comma}), ({ranks}{comma}), "
         f"({sizes}{',' if len(out) == 1 else ''}))"
     )
     return Value(code, (*lead, *time), out, draws=join_draws(*values))
@@ -75,8 +75,8 @@ def _output(network) -> tuple[Dim, ...]:
 def _embedded(low, network, value: Value) -> Value:
     shape = (network.arguments[1],)
     if value.enumerated is None:
-        return value.with_(code=f"self.{network.name}({value.code})", shape=shape, integer=False, binds=ATOM)
-    table = f"self.{network.name}.weight"
+        return value.with_(code=f"{low.module(network)}({value.code})", shape=shape, integer=False, binds=ATOM)
+    table = f"self.{network.name}.weight" + (".detach()" if low.frozen else "")
     if network.name in begin_embeddings(low.plan):
         table += f"[: {size_code(network.arguments[0])}]"
     return value.with_(code=table, shape=shape, integer=False, enumerated=None)
@@ -90,7 +90,7 @@ def _from_bank(low, network, expr: Apply, value: Value, reads: str) -> Value:
     chosen = low.lower(index)
     time = (expr.args[0].type.reach.plate,) if reads != "site" else ()
     lead = tuple(a for a in value.axes if a not in time)
-    module, shape = f"self.{network.name}", _output(network)
+    module, shape = low.module(network), _output(network)
     axis = chosen.enumerated or (chosen.axes[0] if isinstance(index, PlateIndex) and chosen.axes else None)
     draws = join_draws(value, chosen)
     if axis is not None and axis in value.axes:

@@ -223,6 +223,10 @@ class Terms:
         at = shifted.axes.index(shift_axis(base, lag))
         return shifted.with_(code=f"{shifted.at(ATOM)}.log_softmax({at})", binds=ATOM)
 
+    def mask(self, name: str) -> str | None:
+        """What says which sites of a latent count."""
+        return mask_of(self.low, self.plan.spec.variable(name))
+
     def settled(self, cost: Cost, keep: tuple[str, ...] = (), detached: bool = False) -> Value:
         """A cost per draw and example: enumerated latents averaged, plates added up (those in `keep` stay)."""
         return reduce_plates(self.low, self.expected(cost.value, keep, detached), set(keep), cost.mask)

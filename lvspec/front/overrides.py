@@ -1,6 +1,8 @@
-"""`infer: {z: reinforce(samples=8)}`, or the same as a block → an `Override`."""
+"""`infer: {z: reinforce(samples=8)}`, or the same as a block → an `Override`; `bound: iwae(samples=5)` → a `Bound`."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping as Table
 
 from lvspec.errors import Span
 from lvspec.front import scalars
@@ -11,20 +13,22 @@ from lvspec.front.names import did_you_mean
 from lvspec.front.nodes import Entry, Mapping, Text
 from lvspec.front.parser import parse_value
 from lvspec.front.problems import Problems
-from lvspec.front.sections import STRATEGIES, STRATEGY, Key, key_of
+from lvspec.front.sections import BOUND_OPTIONS, OPTIONS, STRATEGIES, Key, key_of
+from lvspec.ir.bounds import Bound
 from lvspec.ir.spec import Override
 
 Pairs = tuple[tuple[str, object], ...]
+Calls = Table[str, tuple[Key, ...]]  # what may be called, and the options of each
 
 
 def read_override(entry: Entry, problems: Problems) -> Override | None:
     name, node = entry.key.value, entry.value
     if isinstance(node, Mapping):
-        values, rest = read_table(node, f"infer: {name}", STRATEGY, problems)
+        values, rest = read_table(node, f"infer: {name}", OPTIONS, problems)
         strategy = node.get("strategy")
         for other in rest:
             if other.key.value != "strategy":
-                unknown_key(other, f"infer: {name}", ("strategy", *(k.name for k in STRATEGY)), problems)
+                unknown_key(other, f"infer: {name}", ("strategy", *(k.name for k in OPTIONS)), problems)
         if not isinstance(strategy, Text):
             problems.error(
                 "unknown-strategy",
@@ -33,46 +37,80 @@ def read_override(entry: Entry, problems: Problems) -> Override | None:
                 help="add `strategy: reinforce` or another one",
             )
             return None
-        if not _is_strategy(strategy.value, strategy.span, problems):
+        if not _is_known(strategy.value, strategy.span, STRATEGIES, "strategy", problems):
             return None
-        return Override(name, strategy.value, tuple((k, v) for k, v in values.items() if v is not None), entry.key.span)
+        given = tuple((k, v) for k, v in values.items() if v is not None)
+        own = tuple(k.name for k in STRATEGIES[strategy.value])
+        for other in node.entries:
+            if other.key.value in values and other.key.value not in own:
+                unknown_key(other, strategy.value, own, problems)
+        return Override(name, strategy.value, given, entry.key.span)
+    found = _call(entry, STRATEGIES, "strategy", problems)
+    return Override(name, *found, entry.key.span) if found else None
+
+
+def read_bound(entry: Entry, problems: Problems) -> Bound | None:
+    """`iwae`, or `iwae(samples=5, gradient=doubly_reparameterized)`."""
+    found = _call(entry, BOUND_OPTIONS, "bound", problems)
+    if not found:
+        return None
+    name, options = found
+    bound = Bound(name, **dict(options))
+    if bound.gradient not in bound.form.gradients:
+        problems.error(
+            "wrong-setting",
+            entry.value.span,
+            f"`{name}` has no {bound.gradient} gradient",
+            help=f"it has {', '.join(bound.form.gradients)}",
+        )
+        return None
+    return bound
+
+
+def _call(entry: Entry, known: Calls, what: str, problems: Problems) -> tuple[str, Pairs] | None:
+    """A name of a table with its options."""
+    name, node = entry.key.value, entry.value
     value = parse_value(node, problems) if isinstance(node, Text) and not scalars.empty(node) else None
     if value is None:
         if not isinstance(node, Text) or scalars.empty(node):
             problems.error(
-                "unknown-strategy", entry.key.span, f"`{name}` has no strategy", help=f"one of {', '.join(STRATEGIES)}"
+                "unknown-strategy",
+                entry.key.span,
+                f"`{name}` has no {what}" if what == "strategy" else f"`{name}` has no value",
+                help=f"one of {', '.join(known)}",
             )
         return None
     word, call = call_of(value)
-    if not _is_strategy(word, node.span, problems):
+    if not _is_known(word, node.span, known, what, problems):
         return None
-    return Override(name, word, _strategy_options(word, call, problems), entry.key.span)
+    return word, _options(word, call, known[word], problems)
 
 
-def _is_strategy(word: str, span: Span, problems: Problems) -> bool:
-    if word not in STRATEGIES:
+def _is_known(word: str, span: Span, known: Calls, what: str, problems: Problems) -> bool:
+    plural = {"strategy": "strategies", "bound": "bounds"}[what]
+    if word not in known:
         problems.error(
             "unknown-strategy",
             span,
-            f"there is no strategy `{word[:60]}`" if word else "this is no strategy",
-            help=did_you_mean(word, STRATEGIES, f"the strategies are {', '.join(STRATEGIES)}"),
+            f"there is no {what} `{word[:60]}`" if word else f"this is no {what}",
+            help=did_you_mean(word, known, f"the {plural} are {', '.join(known)}"),
         )
-    return word in STRATEGIES
+    return word in known
 
 
-def _strategy_options(word: str, call: S.Application | None, problems: Problems) -> Pairs:
+def _options(word: str, call: S.Application | None, table: tuple[Key, ...], problems: Problems) -> Pairs:
     found = {}
+    known = tuple(k.name for k in table)
     for argument in call.arguments if call else ():
         problems.error("wrong-setting", argument.span, f"options of `{word}` are named, e.g. `{word}(samples=8)`")
     for keyword, value in call.keywords if call else ():
-        key = key_of(STRATEGY, keyword.name)
+        key = key_of(table, keyword.name)
         if key is None:
-            known = tuple(k.name for k in STRATEGY)
             problems.error(
                 "unknown-setting",
                 keyword.span,
                 f"`{word}` has no option `{keyword.name}`",
-                help=did_you_mean(keyword.name, known, f"it has {', '.join(known)}"),
+                help=did_you_mean(keyword.name, known, f"it has {', '.join(known)}" if known else "it takes none"),
             )
             continue
         plain = value.value if isinstance(value, S.Literal) else value.name if isinstance(value, S.Name) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from lvspec.front.names import MAX_LENGTH
-from lvspec.front.sections import DATA, INFER, STRATEGIES, STRATEGY, TRAIN, Key
+from lvspec.front.sections import BOUND_OPTIONS, DATA, INFER, OPTIONS, STRATEGIES, TRAIN, Key
 
 NAME = {"pattern": r"^[A-Za-z][A-Za-z0-9_]*$", "maxLength": MAX_LENGTH}
 EXPRESSION = {"type": ["string", "number", "integer"]}
@@ -20,6 +20,7 @@ _TYPES = {
     "text": {"type": ["string", "number", "integer"]},
     "choice": {"type": "string"},
     "column": {"type": ["string", "integer"]},
+    "call": {"type": "string", "pattern": rf"^({'|'.join(BOUND_OPTIONS)})(\(.*\))?$"},
     "range": {"type": "string", "pattern": r"^[1-9][0-9]*-[1-9][0-9]*$"},
     "texts": {"type": "array", "items": {"type": ["string", "number", "integer", "boolean"]}, "minItems": 1},
     "rules": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -92,7 +93,7 @@ def table_schema(table: tuple[Key, ...], **more: object) -> dict:
 def schema() -> dict:
     """The schema of a whole spec."""
     strategy = {"type": "string", "enum": list(STRATEGIES), "description": "how the latent is inferred"}
-    override = {"anyOf": [{"type": "string"}, {"type": "integer"}, table_schema(STRATEGY, strategy=strategy)]}
+    override = {"anyOf": [{"type": "string"}, {"type": "integer"}, table_schema(OPTIONS, strategy=strategy)]}
     infer = {**table_schema(INFER), "additionalProperties": override}
     sections = {
         name: {"type": ["object", "null"], "description": what, "additionalProperties": entry}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lvspec.ir.bounds import BOUNDS, PATHS
+
 
 @dataclass(frozen=True)
 class Key:
@@ -147,25 +149,17 @@ INFER: tuple[Key, ...] = (
         "lean: chains keep the messages of some sites and compute the others twice; by default fast",
         ("fast", "lean"),
     ),
-    Key("bound", "choice", "elbo", "the objective where it is not exact", ("elbo", "iwae", "renyi")),
+    Key(
+        "bound",
+        "call",
+        None,
+        "the objective where it is not exact: `elbo`, `iwae(samples=5)`, `renyi(samples=5, alpha=0.5)`, "
+        "`reweighted_wake_sleep(samples=5)`",
+    ),
 )
 
-STRATEGIES = (
-    "enumeration",
-    "dynamic_programming",
-    "linear_gaussian",
-    "conjugacy",
-    "mean_field",
-    "structured_mean_field",
-    "reparameterization",
-    "reinforce",
-    "gumbel_softmax",
-    "straight_through",
-    "collapse",
-    "map",
-)
-# options of a latent's strategy: `z: reinforce(samples=8)`
-STRATEGY: tuple[Key, ...] = (
+# options of a latent's strategy, `z: reinforce(samples=8)`, and of a bound, `bound: iwae(samples=5)`
+OPTIONS: tuple[Key, ...] = (
     Key("samples", "integer", None, "draws for each example", least=1, most=10_000),
     Key(
         "baseline",
@@ -174,11 +168,35 @@ STRATEGY: tuple[Key, ...] = (
         "the control variate of a score term",
         ("leave_one_out", "moving_average", "learned", "none"),
     ),
+    Key("balance", "number", None, "what a score term is multiplied by; other than 1 it is biased", above=0),
     Key("temperature", "number", None, "of a relaxation", above=0),
     Key("chunk", "integer", None, "values that are enumerated together", least=1),
     Key("steps", "integer", None, "rounds of coordinate ascent at most", least=1),
     Key("tolerance", "number", None, "of natural parameters, at which coordinate ascent ends", above=0),
+    Key("alpha", "number", None, "the order of a Rényi bound; 0 is iwae, towards 1 the elbo", least=0, most=0.999),
+    Key("gradient", "choice", None, "how a reparameterized draw moves q", PATHS),
 )
+
+
+def options(*names: str) -> tuple[Key, ...]:
+    """Keys of OPTIONS by name."""
+    return tuple(k for k in OPTIONS if k.name in names)
+
+
+STRATEGIES: dict[str, tuple[Key, ...]] = {
+    "enumeration": options("chunk"),
+    "dynamic_programming": (),
+    "linear_gaussian": (),
+    "conjugacy": (),
+    "mean_field": options("steps", "tolerance"),
+    "structured_mean_field": options("steps", "tolerance"),
+    "reparameterization": options("samples"),
+    "reinforce": options("samples", "baseline", "balance"),
+    "wake_sleep": options("samples"),
+    "gumbel_softmax": options("samples", "temperature"),
+    "straight_through": options("samples", "temperature"),
+}
+BOUND_OPTIONS: dict[str, tuple[Key, ...]] = {name: options(*form.options) for name, form in BOUNDS.items()}
 
 
 def key_of(table: tuple[Key, ...], name: str) -> Key | None:

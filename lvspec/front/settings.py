@@ -11,7 +11,7 @@ from lvspec.front.declarations import call_of, entries
 from lvspec.front.keys import read_table, read_value, unknown_key
 from lvspec.front.names import did_you_mean
 from lvspec.front.nodes import Entry, Listing, Mapping, Node, Text
-from lvspec.front.overrides import Pairs, read_override
+from lvspec.front.overrides import Pairs, read_bound, read_override
 from lvspec.front.parser import parse_value
 from lvspec.front.problems import Problems
 from lvspec.front.sections import DATA, INFER, INIT_RULES, TRAIN, Key
@@ -184,7 +184,9 @@ def _infer(
         name = entry.key.value
         if name in latents:
             overrides.append(read_override(entry, problems))
-        elif name == "bound" or name in declared.sizes or name in declared.plates or name == "B":
+        elif name == "bound":
+            values[name] = read_bound(entry, problems)
+        elif name in declared.sizes or name in declared.plates or name == "B":
             values[name] = read_value(entry, Key(name, "integer", 1, "a number for prices", least=1), problems)
         elif name in variables:
             problems.error(
@@ -196,7 +198,7 @@ def _infer(
         else:
             known = (*latents, *(k.name for k in INFER), *declared.sizes, *declared.plates)
             unknown_key(entry, "infer", known, problems)
-    return tuple(o for o in overrides if o is not None), tuple(values.items())
+    return tuple(o for o in overrides if o is not None), tuple((k, v) for k, v in values.items() if v is not None)
 
 
 # ---------------------------------------------------------------- sections without an engine yet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lvspec.ir.bounds import Bound
 from lvspec.ir.spec import Network, Spec, Variable
 
 
@@ -23,7 +24,7 @@ class LatentPlan:
     """What is done with one latent.
 
     strategy: enumeration | dynamic_programming | linear_gaussian | conjugacy | mean_field | structured_mean_field | reparameterization |
-        reinforce | gumbel_softmax | none.
+        reinforce | wake_sleep | gumbel_softmax | none.
     treatment: collapsed (log-sum inside the expectation, no guide factor) | integrated (the same of a continuous
         latent, in closed form) | enumerated (summed under its guide factor q) | mean_field (q in the prior's family,
         at its optimum) | structured (q a product of chains, at its optimum) | sampled.
@@ -106,6 +107,17 @@ class Plan:
     unrolled: tuple[str, ...] = ()
     structures: tuple[Summed, ...] = ()  # observed variables over whole plates
     integrations: tuple[Integration, ...] = ()
+    bound: Bound = Bound()  # what is optimised where the objective is not exact
+
+    @property
+    def coupled(self) -> bool:
+        """Whether all draws of an example stand inside one function of their importance weights."""
+        return bool(self.sampled) and self.bound.coupled
+
+    @property
+    def biased(self) -> bool:
+        """Whether the training gradient is, on average, another one than the objective's."""
+        return any(p.biased for p in self.latents) or self.coupled and self.bound.biased
 
     @property
     def absorbed(self) -> frozenset[str]:

@@ -7,12 +7,13 @@ no strategy takes, and an override that would be wrong, are errors with the reas
 from __future__ import annotations
 
 from lvspec.errors import Diagnostic, SpecError
+from lvspec.ir.bounds import Bound
 from lvspec.ir.distributions import ANALYTIC_KL
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
-from lvspec.ir.spec import Network, Spec, Variable
+from lvspec.ir.spec import Network, Schedule, Spec, Variable
 from lvspec.ir.structures import structure_of
-from lvspec.plan.claims import Claim, Declined, View
+from lvspec.plan.claims import Claim, Declined, View, under
 from lvspec.plan.components import find
 from lvspec.plan.derive import derive_guide
 from lvspec.plan.engines import parts_without_engine
@@ -30,12 +31,13 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     problems = [*_overrides(model), *_engines(model)]
     collapsible, barred = find(model)
     asked = next((dict(o.options).get("samples") for o in spec.overrides if dict(o.options).get("samples")), None)
-    samples = int(asked or model.settings.get("samples") or DEFAULT_SAMPLES)
-    view = View(model, collapsible, barred, samples)
+    bound = model.settings.get("bound") or Bound()
+    samples = int(bound.samples or asked or model.settings.get("samples") or bound.form.samples or DEFAULT_SAMPLES)
+    view = View(model, collapsible, barred, samples, bound)
     every: dict[str, dict] = {}
     chosen: dict[str, tuple[str, Claim, tuple]] = {}
     for latent in spec.of_role("latent"):
-        answers = every[latent.name] = {s.NAME: s.consider(view, latent) for s in STRATEGIES}
+        answers = every[latent.name] = {s.NAME: under(bound, s.NAME, s.consider(view, latent)) for s in STRATEGIES}
         picked = _pick(model, latent, answers, problems)
         if picked:
             chosen[latent.name] = (picked, answers[picked], _declined(picked, answers))
@@ -80,14 +82,28 @@ def _engines(model: Model) -> list[Diagnostic]:
 
 
 def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
-    """Bounds other than the ELBO come later; a spec that asks for one is told so."""
-    bound = model.settings.get("bound")
-    if bound not in (None, "elbo") and any(c.treatment == "sampled" for _, c, _ in chosen.values()):
-        span = next((o.span for o in model.spec.overrides), model.spec.variables[0].span)
-        problems.append(Diagnostic("no-strategy", span, f"the bound `{bound}` has no engine yet", help="bound: elbo"))
+    """What a bound that couples all draws cannot go with."""
+    bound = model.settings.get("bound") or Bound()
+    sampled = [n for n, (_, c, _) in chosen.items() if c.treatment == "sampled"]
+    if not bound.coupled or not sampled:
+        return
+    place = model.spec.variable(sampled[0])
+    if any(s != Schedule("constant", (1.0,)) for _, s in model.spec.kl_weight):
+        message = f"`kl_weight` weighs the KL terms of an ELBO; the bound {bound.name} has none apart"
+        problems.append(Diagnostic("override-refused", place.span, message, help="leave out `kl_weight`, or `bound`"))
+    for name in sampled:
+        latent = model.spec.variable(name)
+        if bound.gradient == "doubly_reparameterized" and chosen[name][0] != "reparameterization":
+            message = f"{name} is drawn by {chosen[name][0]}: only reparameterized draws are doubly reparameterized"
+            problems.append(Diagnostic("override-refused", latent.span, message, help="gradient=pathwise"))
+        if latent.outside_batch:
+            message = f"{name} is one for the whole data set: an example has no importance weight of its own for it"
+            problems.append(Diagnostic("override-refused", latent.span, message, help="bound: elbo"))
 
 
 def _pick(model: Model, latent: Variable, answers: dict, problems: list[Diagnostic]) -> str | None:
+    """The first legal strategy; a biased one where the spec asks for it, or for a bound that takes no other."""
+    asked = (model.settings.get("bound") or Bound()).form.strategies
     override = model.overrides.get(latent.name)
     if override is not None:
         answer = answers.get(override.strategy)
@@ -105,7 +121,7 @@ def _pick(model: Model, latent: Variable, answers: dict, problems: list[Diagnost
             )
         return None
     for name, answer in answers.items():
-        if isinstance(answer, Claim) and not answer.biased:
+        if isinstance(answer, Claim) and (not answer.biased or name in asked):
             return name
     same: dict[str, list[str]] = {}
     for name, answer in answers.items():
@@ -141,7 +157,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     for name, (strategy, claim, declined) in chosen.items():
         unguided = claim.treatment in (*MARGINAL, *OPTIMAL)
         origin = "none" if unguided else "written" if model.guide_of(name) else "derived"
-        kl, kl_why = _kl(model, name, treatment, guide)
+        kl, kl_why = _kl(model, name, treatment, guide, view.bound)
         latents.append(
             LatentPlan(
                 name,
@@ -160,6 +176,8 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     scored = any(p.strategy == "reinforce" for p in latents)
     sampled = any(p.treatment == "sampled" for p in latents)
     samples = max(2, view.samples) if scored else int(model.settings.get("samples") or 1)
+    if view.bound.samples or view.bound.form.samples:
+        samples = view.samples
     summed = {p.name for p in latents if p.treatment in ("collapsed", "enumerated")}
     objective = "log_marginal" if all(p.treatment in MARGINAL for p in latents) else "elbo"
     components = {id(c): c for n, c in view.collapsible.items() if treatment.get(n) == "collapsed"}
@@ -171,13 +189,14 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
         guide=guide,
         networks=(*spec.networks, *networks),
         objective=objective,
-        formula=formula(spec, tuple(latents)),
+        formula=formula(spec, tuple(latents), view.bound if sampled else Bound()),
         samples=samples if sampled else 1,
         sizes=tuple(sorted(model.sizes.items())),
         nominal=model.nominal,
         unrolled=unrolled_by(model, summed),
         structures=tuple(_summed(model, v) for v in spec.of_role("observed") if structure_of(v)),
         integrations=tuple(c.integration for _, c, _ in chosen.values() if c.integration),
+        bound=view.bound if sampled else Bound(),
     )
 
 
@@ -199,12 +218,16 @@ def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...],
     return tuple(guide), tuple(networks)
 
 
-def _kl(model: Model, name: str, treatment: dict[str, str], guide: tuple[Variable, ...]) -> tuple[str, str]:
+def _kl(
+    model: Model, name: str, treatment: dict[str, str], guide: tuple[Variable, ...], bound: Bound
+) -> tuple[str, str]:
     """Whether KL(q ‖ p) has a closed form here, and why not."""
     if treatment[name] in MARGINAL:
         return "none", "summed out: no guide factor"
     if treatment[name] in OPTIMAL:
         return "analytic", ""
+    if bound.coupled:
+        return "sampled", f"{bound.name} is a function of the importance weights of all draws"
     latent = model.spec.variable(name)
     q = next(v for v in guide if v.name == name and v.role == "guide").general.body
     collapsed = [r.name for r in model.reads(name) if treatment.get(r.name) == "collapsed"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lvspec.ir.plan import Cost, Integration
+from lvspec.ir.bounds import Bound
+from lvspec.ir.plan import MARGINAL, Cost, Integration
 from lvspec.plan.components import Component
 from lvspec.plan.model import Model
 
@@ -31,12 +32,29 @@ class Declined:
 @dataclass(frozen=True)
 class View:
     """model: the facts. collapsible: components of latents that may be log-summed together, by latent.
-    barred: why a finite latent is in none of them. samples: draws that sampling would take."""
+    barred: why a finite latent is in none of them. samples: draws that sampling would take. bound: what is optimised
+    where something is drawn."""
 
     model: Model
     collapsible: dict[str, Component]
     barred: dict[str, str]
     samples: int
+    bound: Bound = Bound()
+
+
+def under(bound: Bound, strategy: str, answer: Claim | Declined) -> Claim | Declined:
+    """A strategy's answer, or why the bound rules it out: the table of ir/bounds.py."""
+    if isinstance(answer, Declined) or answer.treatment in MARGINAL:
+        return answer
+    if answer.treatment == "sampled" and strategy not in bound.form.strategies:
+        legal = " or ".join(bound.form.strategies)
+        return Declined(f"the bound is {bound.name}, which takes draws by {legal}")
+    if bound.coupled and answer.treatment != "sampled":
+        return Declined(
+            f"under {bound.name} ({bound.gradient} gradient) all draws stand in one function of their weights: "
+            "what is averaged under q would have no term of its own"
+        )
+    return answer
 
 
 def over_budget(model: Model, cost: Cost) -> str | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from lvspec.ir.bounds import Bound
 from lvspec.ir.plan import MARGINAL, LatentPlan
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Spec
 from lvspec.ir.structures import structure_of
 
 
-def formula(spec: Spec, latents: tuple[LatentPlan, ...]) -> str:
-    """`log Σ_z p(x, z)`, or `E_q(z|x)[log p(x | z)] - KL(q(z|x) ‖ p(z))`."""
+def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = Bound()) -> str:
+    """`log Σ_z p(x, z)`, or `E_q(z|x)[log p(x | z)] - KL(q(z|x) ‖ p(z))`, or `E_q(z|x)[log 1/S Σ_s p(x, z_s) / q(z_s | x)]`."""
     x = ", ".join(v.name for v in spec.of_role("observed"))
     given = ", ".join(v.name for v in spec.of_role("given"))
     bar = f" | {given}" if given else ""
@@ -29,6 +30,8 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...]) -> str:
     if any(p.treatment == "mean_field" for p in guided):
         return _mean_field(x, collapsed, [p.name for p in guided], bar)
     z = ", ".join(p.name for p in guided)
+    if bound.coupled:
+        return _coupled(bound, x, z, bar, collapsed, integrated)
     reads = {v.name: _parents(spec, v.name) for v in spec.variables if v.role in ("observed", "latent")}
     seen = [p.name for p in guided if any(p.name in reads[v.name] for v in spec.of_role("observed"))] or [z]
     condition = ", ".join(
@@ -47,6 +50,21 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...]) -> str:
             divergence, around = f"log q({p.name} | {x}) - log {prior}", [p.name, *around]
         terms.append(f"E_q({', '.join(around)} | {x})[{divergence}]" if around else divergence)
     return " - ".join(terms)
+
+
+def _coupled(bound: Bound, x: str, z: str, bar: str, collapsed: list[str], integrated: list[str]) -> str:
+    """The bound as a function of `w_s = p(x, z_s) / q(z_s | x)`."""
+    joint = _marginal(x, collapsed, integrated, bar).removeprefix("log ") if collapsed or integrated else ""
+    joint = joint.replace(f"p({x}", f"p({x}, {z}", 1) if joint else f"p({x}, {z}{bar})"
+    weight = f"w = {joint} / q({z} | {x})"
+    inside = {
+        "elbo": "1/S Σ_s log w_s",
+        "iwae": "log 1/S Σ_s w_s",
+        "reweighted_wake_sleep": "log 1/S Σ_s w_s",
+        "renyi": f"1/{1 - bound.alpha:g} log 1/S Σ_s w_s^{1 - bound.alpha:g}",
+    }[bound.name]
+    follows = f"; for q Σ_s w_s / Σ w · log q({z}_s | {x})" if bound.name == "reweighted_wake_sleep" else ""
+    return f"E_q({z} | {x})[{inside}], {weight}{follows}"
 
 
 def _marginal(x: str, collapsed: list[str], integrated: list[str], bar: str) -> str:

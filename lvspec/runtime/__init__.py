@@ -12,6 +12,7 @@ from lvspec.runtime.batch import (
     previous,
     weighted_mean,
 )
+from lvspec.runtime.bounds import Reweighted, elbo_bound, frozen, iwae, renyi, shares, vimco
 from lvspec.runtime.categorical import (
     categorical_at,
     categorical_bag,
@@ -205,6 +206,13 @@ from lvspec.runtime.shape import (
 from lvspec.runtime.yields import dmv_log_prob, dmv_parts, pcfg_draw, pcfg_log_prob, pcfg_parts
 
 __all__ = [
+    "Reweighted",
+    "elbo_bound",
+    "frozen",
+    "iwae",
+    "renyi",
+    "shares",
+    "vimco",
     "chain_ascent",
     "chain_weights",
     "moments",

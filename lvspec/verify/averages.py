@@ -1,6 +1,7 @@
 """The gradient of a score-function estimator, averaged exactly over every joint draw of all its samples.
 
     Σ_{d_1..d_S} q(d_1) ... q(d_S) ∇ loss(d_1, ..., d_S)   =   −∇ (1/S) Σ_s E_{q(d)} ELBO(d, noise_s)
+                                                       or   −∇ E_{q(d_1) .. q(d_S)} F(w_1, .., w_S)
 
 On the left stands the emitted module: one batch whose rows repeat an example, one row for each joint draw,
 weighted by its probability. On the right stands the oracle, which sums the drawn latents under q. Noise of
@@ -16,6 +17,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from lvspec.verify.coupled import expected_bound
 from lvspec.verify.enumerate import elbo
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import SAMPLE, Instance, TooMany, World
@@ -100,6 +102,9 @@ def averaged_gradient(subject: Subject, scored: list[str], row: int) -> list[Ten
 
 def exact_gradient(subject: Subject, scored: list[str], row: int) -> list[Tensor | None]:
     """The right-hand side, by the oracle."""
+    if subject.plan.coupled:
+        world = World(_summed(subject, scored), row)
+        return subject.gradients(-expected_bound(world, subject.plan.bound, subject.plan.samples))
     bound = elbo(_summed(subject, scored), row, subject.plan.samples, subject.analytic - set(scored))
     return subject.gradients(-subject.weighted(bound))
 

@@ -14,6 +14,7 @@ from lvspec.verify.ancestral import integral_samples, posterior_sample_check, sa
 from lvspec.verify.averages import averaged_gradient, exact_gradient
 from lvspec.verify.chain_factors import chain_factor_checks
 from lvspec.verify.chance import weight_check, z_check
+from lvspec.verify.coupled import coupled_checks
 from lvspec.verify.deterministic import (
     GRADIENT,
     bound_checks,
@@ -56,7 +57,7 @@ def verify(
 def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
     """Everything that no chance enters."""
     exact = subject.plan.objective == "log_marginal"
-    compare = exact_checks if exact else bound_checks
+    compare = exact_checks if exact else coupled_checks if subject.plan.coupled else bound_checks
     if at_optimum(subject.plan):
         compare = mean_field_checks if subject.plan.mean_field else chain_factor_checks
     checks = attempt("objective", lambda: compare(subject))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
+from lvspec.verify.coupled import expected_bound
 from lvspec.verify.enumerate import one_sample
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import World
@@ -71,18 +72,24 @@ def expected_gradient(subject: Subject, scored: list[str], row: int) -> Truth:
 def expected_objectives(subject: Subject, scored: list[str], row: int) -> Iterator[Tensor]:
     """The training objective of one example, averaged over all that the module draws: once where that is exact,
     else once for each scramble."""
-    instance = subject.instance().treating(**dict.fromkeys(scored, "enumerated"))
-    places = _noise_places(subject, World(subject.instance(), row))
-    analytic = subject.analytic - set(scored)
+    finite = [n for n in scored if subject.spec.variable(n).type.support.finite]
+    instance = subject.instance().treating(**dict.fromkeys(finite, "enumerated"))
+    instance = replace(instance, noisy=instance.noisy | (set(scored) - set(finite)))  # scored, but drawn from noise too
+    coupled, analytic = subject.plan.coupled, subject.analytic - set(finite)
+    samples = subject.plan.samples if coupled else 1  # the draws of an ELBO are alike
+    sites = _noise_places(subject, World(instance, row))
+    places = [(s, name, index) for s in range(samples) for name, index in sites]
 
     def objective(noise: Tensor) -> Tensor:
         """At one point: (numbers,)."""
-        draws = {name: draw[:1].clone() for name, draw in subject.draws.items()}
-        for (name, index), number in zip(places, noise, strict=True):
+        draws = {name: draw[:samples].clone() for name, draw in subject.draws.items()}
+        for (sample, name, index), number in zip(places, noise, strict=True):
             at = torch.zeros_like(draws[name], dtype=torch.bool)
-            at[(slice(None), row, *index)] = True
+            at[(sample, row, *index)] = True
             draws[name] = torch.where(at, number, draws[name])
         world = World(replace(instance, draws=draws), row)
+        if coupled:
+            return expected_bound(world, subject.plan.bound, samples)
         return subject.weighted(one_sample(world, 0, analytic))
 
     if not places:

@@ -7,6 +7,7 @@ import pytest
 from good_specs import CONSTRUCTS
 
 from lvspec.front import load
+from lvspec.ir.bounds import Bound
 
 SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
 
@@ -47,7 +48,7 @@ def test_global_variables_stand_outside_the_batch():
 def test_strategy_and_weights_are_settings_of_a_latent():
     spec = construct("objective_views_and_phases")
     assert [(o.name, o.strategy, o.options) for o in spec.overrides] == [("z", "reparameterization", (("samples", 2),))]
-    assert dict(spec.infer) == {"samples": 4, "budget_flops": 1e12, "bound": "iwae", "B": 128}
+    assert dict(spec.infer) == {"samples": 4, "budget_flops": 1e12, "bound": Bound("iwae"), "B": 128}
     assert [(n, w.kind, w.values) for n, w in spec.kl_weight] == [("z", "cyclical", (0.0, 1.0, 500.0))]
     assert dict(spec.objective)["spread"] == "0.1 * entropy(z)"
     assert dict(spec.train)["learning_rate"] == 1e-3

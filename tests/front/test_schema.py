@@ -10,7 +10,7 @@ from good_specs import CONSTRUCTS
 
 from lvspec.front import schema
 from lvspec.front.checks import SECTIONS
-from lvspec.front.sections import DATA, INFER, STRATEGY, TRAIN
+from lvspec.front.sections import DATA, INFER, OPTIONS, TRAIN
 from lvspec.shipped import shipped
 
 GOOD = {p.stem: p.read_text(encoding="utf-8") for p in sorted(shipped("specs").glob("*.yaml"))}
@@ -26,7 +26,7 @@ def test_every_section_is_in_it():
     assert set(schema.schema()["properties"]) == set(SECTIONS)
 
 
-@pytest.mark.parametrize("table", [DATA, TRAIN, INFER, STRATEGY], ids=["data", "train", "infer", "strategy"])
+@pytest.mark.parametrize("table", [DATA, TRAIN, INFER, OPTIONS], ids=["data", "train", "infer", "strategy"])
 def test_every_key_says_what_it_is(table):
     for key in table:
         assert key.meaning

@@ -14,6 +14,7 @@ from lvspec.plan.strategies import (
     reinforce,
     reparameterization,
     structured_mean_field,
+    wake_sleep,
 )
 
 STRATEGIES = (
@@ -25,6 +26,7 @@ STRATEGIES = (
     structured_mean_field,
     reparameterization,
     reinforce,
+    wake_sleep,
     gumbel_softmax,
 )
 NAMES = tuple(s.NAME for s in STRATEGIES)

@@ -1,0 +1,102 @@
+"""Lower bounds of log p(x) as data: a function F of the log importance weights of S draws, and how its gradient is had.
+
+    log w_s = log p(x, z_s) - log q(z_s | x),  z_s ~ q
+
+    elbo                     1/S Σ log w_s
+    iwae                     log 1/S Σ w_s                          Burda, Grosse & Salakhutdinov 2016
+    renyi(alpha)             1/(1 - α) log 1/S Σ w_s^(1 - α)        Li & Turner 2016; α = 0 is iwae, α -> 1 the elbo
+    reweighted_wake_sleep    iwae for the model; q follows the weighted draws: Σ w̃_s ∇ log q(z_s | x)
+                                                                    Bornschein & Bengio 2015; Le et al. 2019
+
+Gradients of what is reparameterized: pathwise, through log w as it stands; sticking_the_landing, without the
+gradient that log q has from q's own parameters (Roeder, Wu & Duvenaud 2017); doubly_reparameterized, that gradient
+reparameterized once more (Tucker et al. 2019; for renyi by the same argument).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What `infer: bound:` asks for. samples: None is the default. alpha: of renyi."""
+
+    name: str = "elbo"
+    samples: int | None = None
+    alpha: float = 0.0
+    gradient: str = "pathwise"
+
+    @property
+    def form(self) -> BoundForm:
+        return BOUNDS[self.name]
+
+    @property
+    def coupled(self) -> bool:
+        """Whether the bound is one function of all draws' weights, so that no term has a closed form of its own."""
+        return self.form.coupled or self.gradient != "pathwise"
+
+    @property
+    def biased(self) -> bool:
+        """Whether its gradient, on average, is another one than the bound's."""
+        return self.gradient in self.form.biased
+
+    @property
+    def name_of(self) -> str:
+        """The key of its value among the diagnostics of a step."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class BoundForm:
+    """options: what its call takes. samples: draws by default. gradients: legal ones. biased: those of them that are
+    not the bound's gradient on average. strategies: of sampled latents that it is legal with."""
+
+    options: tuple[str, ...]
+    samples: int | None
+    coupled: bool
+    gradients: tuple[str, ...]
+    biased: tuple[str, ...]
+    strategies: tuple[str, ...]
+    meaning: str
+
+
+PATHS = ("pathwise", "sticking_the_landing", "doubly_reparameterized")
+BOUNDS = {
+    "elbo": BoundForm(
+        ("samples", "gradient"),
+        None,
+        False,
+        ("pathwise", "sticking_the_landing"),
+        (),
+        ("reparameterization", "reinforce"),
+        "the evidence lower bound",
+    ),
+    "iwae": BoundForm(
+        ("samples", "gradient"),
+        5,
+        True,
+        PATHS,
+        ("sticking_the_landing",),
+        ("reparameterization", "reinforce"),
+        "the importance-weighted bound",
+    ),
+    "renyi": BoundForm(
+        ("samples", "alpha", "gradient"),
+        5,
+        True,
+        PATHS,
+        ("sticking_the_landing",),
+        ("reparameterization", "reinforce"),
+        "a variational Rényi bound",
+    ),
+    "reweighted_wake_sleep": BoundForm(
+        ("samples",),
+        5,
+        True,
+        ("pathwise",),
+        (),
+        ("wake_sleep",),
+        "the importance-weighted bound for the model, weighted draws for q",
+    ),
+}
