@@ -11,9 +11,9 @@ import pytest
 
 import lvspec
 from lvspec.errors import UsageError
+from lvspec.front.sections import STRATEGIES
 from lvspec.ir.spec import Network
 from lvspec.load import check_user_modules, load_module
-from lvspec.front.sections import STRATEGIES
 from lvspec.settings import override, read_call, resize
 from lvspec.shipped import shipped
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from lvspec.emit.chain_factors import chain_factor_methods
-from lvspec.emit.coupled import coupled_body
 from lvspec.emit.constructor import constructor, prepare
+from lvspec.emit.coupled import coupled_body
 from lvspec.emit.header import class_doc, header, import_lines
 from lvspec.emit.integrals import integral_answers, integral_methods
 from lvspec.emit.marginal import log_marginal, log_potential, plate_in_blocks

@@ -32,6 +32,13 @@ class Bound:
         return BOUNDS[self.name]
 
     @property
+    def text(self) -> str:
+        """As a spec writes it."""
+        values = {"samples": self.samples, "alpha": self.alpha, "gradient": self.gradient}
+        given = [f"{n}={v}" for n, v in values.items() if n in self.form.options and v is not None]
+        return f"{self.name}({', '.join(given)})"
+
+    @property
     def coupled(self) -> bool:
         """Whether the bound is one function of all draws' weights, so that no term has a closed form of its own."""
         return self.form.coupled or self.gradient != "pathwise"
@@ -40,11 +47,6 @@ class Bound:
     def biased(self) -> bool:
         """Whether its gradient, on average, is another one than the bound's."""
         return self.gradient in self.form.biased
-
-    @property
-    def name_of(self) -> str:
-        """The key of its value among the diagnostics of a step."""
-        return self.name
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class BoundForm:
     meaning: str
 
 
+ELBO = Bound()
 PATHS = ("pathwise", "sticking_the_landing", "doubly_reparameterized")
 BOUNDS = {
     "elbo": BoundForm(

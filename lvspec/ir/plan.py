@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lvspec.ir.bounds import Bound
+from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.spec import Network, Spec, Variable
 
 
@@ -107,7 +107,7 @@ class Plan:
     unrolled: tuple[str, ...] = ()
     structures: tuple[Summed, ...] = ()  # observed variables over whole plates
     integrations: tuple[Integration, ...] = ()
-    bound: Bound = Bound()  # what is optimised where the objective is not exact
+    bound: Bound = ELBO  # what is optimised where the objective is not exact
 
     @property
     def coupled(self) -> bool:

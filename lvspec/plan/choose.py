@@ -7,7 +7,7 @@ no strategy takes, and an override that would be wrong, are errors with the reas
 from __future__ import annotations
 
 from lvspec.errors import Diagnostic, SpecError
-from lvspec.ir.bounds import Bound
+from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.distributions import ANALYTIC_KL
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
@@ -31,7 +31,7 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     problems = [*_overrides(model), *_engines(model)]
     collapsible, barred = find(model)
     asked = next((dict(o.options).get("samples") for o in spec.overrides if dict(o.options).get("samples")), None)
-    bound = model.settings.get("bound") or Bound()
+    bound = model.settings.get("bound") or ELBO
     samples = int(bound.samples or asked or model.settings.get("samples") or bound.form.samples or DEFAULT_SAMPLES)
     view = View(model, collapsible, barred, samples, bound)
     every: dict[str, dict] = {}
@@ -83,7 +83,7 @@ def _engines(model: Model) -> list[Diagnostic]:
 
 def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
     """What a bound that couples all draws cannot go with."""
-    bound = model.settings.get("bound") or Bound()
+    bound = model.settings.get("bound") or ELBO
     sampled = [n for n, (_, c, _) in chosen.items() if c.treatment == "sampled"]
     if not bound.coupled or not sampled:
         return
@@ -103,7 +103,7 @@ def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
 
 def _pick(model: Model, latent: Variable, answers: dict, problems: list[Diagnostic]) -> str | None:
     """The first legal strategy; a biased one where the spec asks for it, or for a bound that takes no other."""
-    asked = (model.settings.get("bound") or Bound()).form.strategies
+    asked = (model.settings.get("bound") or ELBO).form.strategies
     override = model.overrides.get(latent.name)
     if override is not None:
         answer = answers.get(override.strategy)
@@ -189,14 +189,14 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
         guide=guide,
         networks=(*spec.networks, *networks),
         objective=objective,
-        formula=formula(spec, tuple(latents), view.bound if sampled else Bound()),
+        formula=formula(spec, tuple(latents), view.bound if sampled else ELBO),
         samples=samples if sampled else 1,
         sizes=tuple(sorted(model.sizes.items())),
         nominal=model.nominal,
         unrolled=unrolled_by(model, summed),
         structures=tuple(_summed(model, v) for v in spec.of_role("observed") if structure_of(v)),
         integrations=tuple(c.integration for _, c, _ in chosen.values() if c.integration),
-        bound=view.bound if sampled else Bound(),
+        bound=view.bound if sampled else ELBO,
     )
 
 

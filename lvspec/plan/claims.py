@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lvspec.ir.bounds import Bound
+from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.plan import MARGINAL, Cost, Integration
 from lvspec.plan.components import Component
 from lvspec.plan.model import Model
@@ -39,7 +39,7 @@ class View:
     collapsible: dict[str, Component]
     barred: dict[str, str]
     samples: int
-    bound: Bound = Bound()
+    bound: Bound = ELBO
 
 
 def under(bound: Bound, strategy: str, answer: Claim | Declined) -> Claim | Declined:

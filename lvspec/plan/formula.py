@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from lvspec.ir.bounds import Bound
+from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.plan import MARGINAL, LatentPlan
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Spec
 from lvspec.ir.structures import structure_of
 
 
-def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = Bound()) -> str:
+def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) -> str:
     """`log Σ_z p(x, z)`, or `E_q(z|x)[log p(x | z)] - KL(q(z|x) ‖ p(z))`, or `E_q(z|x)[log 1/S Σ_s p(x, z_s) / q(z_s | x)]`."""
     x = ", ".join(v.name for v in spec.of_role("observed"))
     given = ", ".join(v.name for v in spec.of_role("given"))

@@ -45,6 +45,7 @@ class Draft:
     width: str = ""  # of x: its vocabulary or length
     extra: list[str] = field(default_factory=list)  # further contributions to the score of x
     weighted: bool = False  # whether the KL has a schedule
+    bound: str = ""
     counter: int = 0
 
     # ------------------------------------------------------------ chance and names
@@ -216,6 +217,8 @@ class Draft:
     def text(self) -> str:
         if self.infer:
             self.infer["samples"] = "2"
+        if self.bound:
+            self.infer["bound"] = self.bound
         sections = ("sizes", "plates", "given", "params", "networks", "latent", "let", "observed", "guide", "infer")
         rows = ["lvspec: 1", f"name: {self.name}"]
         for section in sections:

@@ -15,6 +15,13 @@ from lvspec.verify.draft_guide import guide_for
 from lvspec.verify.draft_observed import observe, observe_again
 from lvspec.verify.draft_position import aligned
 
+BOUNDS = (
+    "iwae(samples=2)",
+    "renyi(samples=2, alpha=0.5)",
+    "elbo(samples=2, gradient=sticking_the_landing)",
+    "reweighted_wake_sleep(samples=2)",
+)
+
 
 def generate(seed: int) -> str:
     """The text of the spec with this number."""
@@ -53,6 +60,8 @@ class Story:
         for i, latent in enumerate(latents):
             guide_for(d, latent, latents[:i])
         d.weighted = d.chance(0.2)
+        if d.guide and not d.weighted and not any(name.startswith("global") for name in d.latent) and d.chance(0.25):
+            d.bound = d.choose(*BOUNDS[: 3 if d.infer else 4])
         return d.text()
 
     def observe_first(self) -> None:

@@ -5,6 +5,8 @@ K 45 -> 3     V 10000 -> 5     E 128, H 256 -> 3, 4     D 32 -> 2     plate l: 3
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lvspec.ir.dims import Dim
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec
@@ -28,6 +30,8 @@ def pins(plan: Plan) -> dict[str, str | int]:
     found |= {n: f"{plan.latent(n).strategy}{CONVERGED}" for n in (*plan.mean_field, *plan.structured)}
     if any(p.strategy == "reinforce" for p in plan.latents):
         found["samples"] = 2
+    if plan.coupled:
+        found["bound"] = replace(plan.bound, samples=min(2, plan.samples)).text
     return found
 
 
