@@ -11,7 +11,7 @@ Objective
     E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))
 
 Latent | treatment | why
-    z | reinforce, sampled | unbiased score function, leave-one-out over 4 draws
+    z | reinforce, sampled | unbiased score function, each of 4 draws against the others' mean
 """
 
 import torch
