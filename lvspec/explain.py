@@ -106,7 +106,7 @@ def family(v: Variable) -> str:
 
 def site(v: Variable) -> str:
     """`z[t, l]`."""
-    return f"{v.name}[{', '.join(v.plates)}]" if v.plates else v.name
+    return v.at(v.plates)
 
 
 # ---------------------------------------------------------------- as text

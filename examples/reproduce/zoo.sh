@@ -51,7 +51,7 @@ case $model in
     naive_bayes | naive_bayes_amortized) topics && evaluate --gold label ;;
     gaussian_softmax) topics && evaluate ;;
     lda) topics && evaluate --samples 0 ;;
-    bayesian_mixture) train --data "$DATA/classic/galaxies.csv" && evaluate ;;
+    bayesian_mixture) train --data "$DATA/classic/faithful.csv" && evaluate ;;
     vae | discrete_vae) train --data "$DATA/mnist_subset/mnist_subset.npz" --split-dev && evaluate ;;
     rnn_lm | mixture_of_rnns | softmax_mixture_lm | sentence_vae) polarity && evaluate ;;
     gm_vae)

@@ -8,12 +8,14 @@ mu: Normal(m, s), x[t]: Normal(matmul(W, mu), r)
 
 from __future__ import annotations
 
+from lvspec.emit.densities import lower_term
 from lvspec.emit.gaussian_chains import aligned_coefficients, as_tensor, coefficients, observed_vector, without_latent
 from lvspec.emit.guide import extent_code
 from lvspec.emit.program import Program
 from lvspec.emit.value import Value, align, permute
 from lvspec.ir.affine import affine_in
 from lvspec.ir.conjugate import GAUSSIAN, pair_of, scale_of
+from lvspec.ir.distributions import argument_shape
 from lvspec.ir.expr import Number
 from lvspec.ir.plan import Integration
 from lvspec.ir.spec import Variable
@@ -70,11 +72,13 @@ def _gaussian(program: Program, latent: Variable, readers: list[Variable]) -> st
 # ---------------------------------------------------------------- the table
 def _table(program: Program, latent: Variable, readers: list[Variable]) -> str:
     low, clause = program.low, latent.general
-    lead, rank = ("B", *latent.plates), len(latent.type.shape)
+    lead = ("B", *latent.plates)
 
     def prior(c) -> list[str]:
-        values = [as_tensor(low.real(low.concrete(low.lower(e)))) for _, e in c.body.arguments]
-        return [align(v, lead, rank if v.axes else len(v.shape)).code for v in values]
+        values = [as_tensor(low.real(v)) for v in lower_term(low, c.body, latent.name).arguments]
+        ranks = [len(argument_shape(c.body.family, a, latent.type.shape)) for a, _ in c.body.arguments]
+        pairs = zip(values, ranks, strict=True)
+        return [align(v, lead, rank if v.axes else len(v.shape)).code for v, rank in pairs]
 
     parameters = ", ".join(low.with_bindings(clause, prior))
     seen = ", ".join(_statistics(program, latent, reader) for reader in readers)
@@ -102,7 +106,7 @@ def _statistics(program: Program, latent: Variable, reader: Variable) -> str:
     arguments = low.with_bindings(without_latent(low.spec, latent, reader.general), extra)
     value = permute(low.known[reader.name], axes).code
     statistics = f"{use(pair.statistics)}({', '.join([value, 'self.zero', *arguments])})"
-    code = f"{use('site_sums')}({statistics}, {_mask(reader, axes)}, {1 + len(latent.plates)})"
+    code = f"{use(pair.sums)}({statistics}, {_mask(reader, axes)}, {1 + len(latent.plates)})"
     name = program.scope.names.fresh(f"seen_{reader.name}")
     program.scope.line(f"{name} = {code}")
     return name

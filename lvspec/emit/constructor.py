@@ -68,6 +68,8 @@ def _param(param: Param) -> list[str]:
         "uniform": f"torch.rand({shape})",
         "zeros": f"torch.zeros({shape})",
         "ones": f"torch.ones({shape})",
+        "orthogonal": f"nn.init.orthogonal_(torch.empty({shape}))",
+        "eye": f"{numbers[0]:g} * torch.eye({shape})" if numbers else "",
         "constant": f"torch.full(({shape},), {numbers[0] if numbers else 0.0!r})",
     }
     code = values[kind]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from lvspec.emit.lower import Lowering
 from lvspec.emit.value import ATOM, SUM, Value, align, event_to_axis, join_draws, permute, spelled
 from lvspec.ir.dims import Dim, ragged_plate
+from lvspec.ir.distributions import DRAWN_TOGETHER, event_axes
 from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex
 from lvspec.ir.types import Type
 
@@ -25,6 +26,7 @@ SNAKE = {
     "LogNormal": "log_normal",
     "OneHotCategorical": "one_hot_categorical",
     "MultivariateNormal": "multivariate_normal",
+    "NormalInverseWishart": "normal_inverse_wishart",
     "LinearChain": "linear_chain",
     "SemiMarkov": "semi_markov",
 }
@@ -77,6 +79,8 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
             value = value.with_(code=f"{low.scope.use(function)}({value.code})", binds=ATOM)
         if argument == "covariance_matrix":
             value = value.with_(code=f"{low.scope.use('cholesky')}({value.code})", binds=ATOM)
+        if dist.family in DRAWN_TOGETHER and argument == "scale_tril":
+            value = value.with_(code=f"{low.scope.use('tril_covariance')}({value.code})", binds=ATOM)
         if dist.family == "Categorical" and _positions(value) is not None:
             value = _inside(low, value)
         if len(value.code) > LONG:
@@ -299,7 +303,7 @@ def _elementwise(low: Lowering, term: Term, value: Value) -> Value:
     shape = max((v.shape for v in values), key=len)
     function = low.scope.use(f"{snake(term.dist.family)}_log_prob")
     density = Value(f"{function}({', '.join(v.code for v in aligned)})", axes, shape, draws=join_draws(*values))
-    return _sum_event(density, 1 if term.dist.family == "Dirichlet" else 0)
+    return _sum_event(density, event_axes(term.dist.family))
 
 
 def _multivariate_normal(low: Lowering, term: Term, value: Value) -> Value:

@@ -3,6 +3,7 @@
     z[t]: Categorical(probs=theta)          E_q[log theta], an axis for z            nothing is normalised
     x[t]: Categorical(probs=beta[z[t]])     E_q[log beta] at the tokens
     x: Normal(mu[c], 1 / sqrt(tau[c]))      normal_expected(x, E mu, E mu², E log tau, E tau)
+    x: MultivariateNormal(mu[c], covariance_matrix=Sigma[c])      multivariate_normal_expected(x, ...)
 
 An argument that is a site of such a latent is lowered once for each statistic, as if the statistic were the value.
 """
@@ -11,10 +12,10 @@ from __future__ import annotations
 
 from lvspec.emit.densities import snake
 from lvspec.emit.lower import Lowering
-from lvspec.emit.value import PRODUCT, SUM, Value, event_to_axis
+from lvspec.emit.value import PRODUCT, SUM, Value, align, event_to_axis
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Dist, Expr
-from lvspec.ir.mean_field import latent_in
+from lvspec.ir.mean_field import latent_in, own_statistics
 
 
 def expected_density(low: Lowering, dist: object, value: Value) -> Value | None:
@@ -31,6 +32,11 @@ def expected_density(low: Lowering, dist: object, value: Value) -> Value | None:
         axes, rank, (a, b) = low.broadcast(*arguments)
         code = f"{low.scope.use('bernoulli_expected_table')}({a.code}, {b.code})"
         return event_to_axis(Value(code, axes, (Dim.of(2),)), value.enumerated)
+    if dist.family == "MultivariateNormal":  # vectors, numbers and matrices
+        values = (value, *arguments)
+        axes = low.order.union(*values)
+        code = f"{low.scope.use('multivariate_normal_expected')}({', '.join(align(v, axes).code for v in values)})"
+        return Value(code, axes)
     axes, rank, aligned = low.broadcast(value, *arguments)
     function = low.scope.use(f"{snake(dist.family)}_expected")
     code = f"{function}({', '.join(v.code for v in aligned)})"
@@ -45,7 +51,7 @@ def _statistics(low: Lowering, family: str, argument: str, expr: Expr) -> list[V
     ref = latent_in(family, argument, expr)
     if ref is not None and ref.name in low.statistics:
         found = []
-        for statistic in low.statistics[ref.name]:
+        for statistic in own_statistics(family, argument, low.statistics[ref.name]):
             low.known[ref.name] = statistic
             found.append(low.lower(ref))
         del low.known[ref.name]

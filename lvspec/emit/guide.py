@@ -201,21 +201,24 @@ def _no_score(program: Program, latent, log_q: Value) -> None:
 
 
 def full_arguments(
-    program: Program, arguments: list[Value], axes: tuple[str, ...], event: tuple, rank: int
+    program: Program, arguments: list[Value], axes: tuple[str, ...], event: tuple, *ranks: int
 ) -> list[Value]:
     """Arguments aligned to all axes of the draw but S; the first is repeated where none varies over an axis.
 
-    event: the shape of one draw. rank: event axes of an argument (one more than that for a categorical's logits).
+    event: the shape of one draw. ranks: event axes of each argument, or one number for all (one more than one draw has
+    for a categorical's logits).
     """
     low, scope = program.low, program.scope
     inner = tuple(a for a in axes if a != "S" or any("S" in v.axes for v in arguments))
     missing = [a for a in inner if not any(a in v.axes for v in arguments)]
-    aligned = [align(v, inner, rank if v.axes or v.shape else len(v.shape)) for v in arguments]
-    narrow = all(len(v.shape) < rank for v in arguments)
+    ranks = ranks if len(ranks) == len(arguments) else ranks * len(arguments)
+    pairs = list(zip(arguments, ranks, strict=True))
+    aligned = [align(v, inner, rank if v.axes or v.shape else len(v.shape)) for v, rank in pairs]
+    narrow = all(len(v.shape) < rank for v, rank in pairs)
     if missing or narrow:
         extents = [extent_code(program, a) if a in missing else "1" for a in inner]
-        sizes = [low.size(d) for d in event] if narrow else ["1"] * len(event)
-        extents += [*sizes, *["1"] * (rank - len(event))]
+        sizes = [low.size(d) for d in event] if narrow else []
+        extents += [*sizes, *["1"] * (ranks[0] - len(sizes))]
         if any(e != "1" for e in extents):
             shape = f"({', '.join(extents)}{',' if len(extents) == 1 else ''})"
             code = f"{scope.use('spread')}({aligned[0].code}, {shape}, self.zero)"

@@ -45,7 +45,7 @@ def story(spec: Spec) -> list[str]:
                 str(clause.initial) if clause.initial is not None and spec.plate(p).ordered else p
                 for p in variable.plates
             ]
-            left = variable.name + (f"[{', '.join(index)}]" if index else "")
+            left = variable.at(tuple(index))
             sign = "=" if variable.role == "let" else "~"
             rows.append(f"{left} {sign} {_source_text(spec, clause.body.span)}")
     return rows

@@ -49,6 +49,7 @@ from lvspec.ir.expr import (
     NetworkPart,
     Number,
     ParamRef,
+    Part,
     PlateIndex,
     SiteOf,
     SizeRef,
@@ -145,6 +146,12 @@ class Lowering:
 
     def _NetworkPart(self, expr: NetworkPart) -> Value:
         return self.still(Value(f"self.{expr.network}.{expr.part}", shape=expr.type.shape))
+
+    def _Part(self, expr: Part) -> Value:
+        whole = self.lower(expr.base)
+        return whole.with_(
+            code=f"{whole.at(ATOM)}[..., {'1:' if expr.part else '0'}]", shape=expr.type.shape, binds=ATOM
+        )
 
     def _PlateIndex(self, expr: PlateIndex) -> Value:
         if expr.plate in self.bound:

@@ -15,7 +15,8 @@ from lvspec.emit.posterior import latent_sizes, zero_tilts
 from lvspec.emit.program import Program
 from lvspec.emit.text import wrap
 from lvspec.emit.value import Value, align
-from lvspec.ir.mean_field import STATISTICS
+from lvspec.ir.distributions import argument_shape, event_axes
+from lvspec.ir.mean_field import STATISTICS, statistic_shapes
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Variable
 
@@ -61,8 +62,10 @@ def _expected(plan: Plan, imports: set[str]) -> list[str]:
     program = Program(plan, imports, set(summed), ("batch", "mean", "tilt", "semiring"))
     low, scope = program.low, program.scope
     for variable in (*_latents(plan, False), *_latents(plan, True)):
-        names = [scope.names.fresh(f"{s}_{variable.name}") for s in STATISTICS[variable.general.body.family]]
-        values = tuple(Value(n, low.order.sort(_axes(variable)), variable.type.shape) for n in names)
+        family = variable.general.body.family
+        names = [scope.names.fresh(f"{s}_{variable.name}") for s in STATISTICS[family]]
+        shapes = statistic_shapes(family, variable.type.shape)
+        values = tuple(Value(n, low.order.sort(_axes(variable)), s) for n, s in zip(names, shapes, strict=True))
         left = ", ".join(names) if len(names) > 1 else f"({names[0]},)"
         scope.line(f'{left} = mean["{variable.name}"]', scope.shape_comment(values[0]))
         low.statistics[variable.name] = values
@@ -90,12 +93,13 @@ def _prior(plan: Plan, imports: set[str], latents: list[Variable], batch: str) -
         body = variable.general.body
         term = low.with_bindings(variable.general, lambda c, n=variable.name: lower_term(low, c.body, n))
         axes = low.order.sort(_axes(variable))
-        rank = len(variable.type.shape)
         # every parameter at full size: a factor's are updated site by site
+        shapes = [argument_shape(body.family, a, variable.type.shape) for a, _ in body.arguments]
         arguments = [
-            full_arguments(program, [low.concrete(v)], axes, variable.type.shape, rank)[0] for v in term.arguments
+            full_arguments(program, [low.concrete(v)], axes, s, len(s))[0]
+            for v, s in zip(term.arguments, shapes, strict=True)
         ]
-        family = scope.use(body.family.upper())
+        family = scope.use(snake(body.family).upper())
         listed = ", ".join(a.code for a in arguments)
         items.append(f'"{variable.name}": Factor({family}, ({listed}{"," if len(arguments) == 1 else ""}))')
     signature = "prior(self, batch: dict)" if batch else "shared_prior(self)"
@@ -174,7 +178,7 @@ def _divergence(program: Program, variable: Variable) -> Value:
     low, name = program.low, variable.name
     function = low.scope.use(f"{snake(variable.general.body.family)}_kl")
     code = f'{function}(*q["{name}"].parameters, *prior["{name}"].parameters)'
-    rank = len(variable.type.shape) - (1 if variable.general.body.family == "Dirichlet" else 0)
+    rank = len(variable.type.shape) - event_axes(variable.general.body.family)
     if rank:
         code = f"{code}.sum({'-1' if rank == 1 else tuple(range(-rank, 0))})"
     value = Value(code, low.order.sort(_axes(variable)))
@@ -229,7 +233,7 @@ def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
         if not variable.outside_batch:
             density = scope.use(f"{family}_log_prob")
             parts = [f'{density}({name}, *{o}["{name}"].parameters)' for o in ("prior", "q")]
-            rank = len(variable.type.shape) - (1 if family == "dirichlet" else 0)
+            rank = len(variable.type.shape) - event_axes(variable.general.body.family)
             end = f".sum({'-1' if rank == 1 else tuple(range(-rank, 0))})" if rank else ""
             ratio = Value(f"({parts[0]} - {parts[1]}){end}" if end else f"{parts[0]} - {parts[1]}", axes, binds=0)
             ratio = scope.assign(f"log_ratio_{name}", ratio)

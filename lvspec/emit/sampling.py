@@ -13,8 +13,9 @@ from lvspec.emit.program import Program
 from lvspec.emit.structures import structure_draw
 from lvspec.emit.text import WIDTH, wrap
 from lvspec.emit.value import ATOM, Value
-from lvspec.ir.distributions import FAMILIES
-from lvspec.ir.expr import Lag, Stretch, VariableRef, walk
+from lvspec.ir.dims import Shape
+from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES, argument_shape
+from lvspec.ir.expr import Dist, Lag, Stretch, VariableRef, walk
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader, bodies
 from lvspec.ir.spec import Spec, Variable
@@ -130,8 +131,9 @@ def _conditional(program: Program, variable: Variable) -> Value:
     def draw(clause) -> Value:
         term = unfused(low, lower_term(low, clause.body, variable.name))
         family = FAMILIES[term.dist.family]
-        rank = len(variable.type.shape) + (1 if family.name == "Categorical" else 0)
-        arguments = full_arguments(program, [low.concrete(v) for v in term.arguments], axes, variable.type.shape, rank)
+        ranks = argument_ranks(term.dist, variable.type.shape)
+        arguments = [low.concrete(v) for v in term.arguments]
+        arguments = full_arguments(program, arguments, axes, variable.type.shape, *ranks)
         function = low.scope.use(f"{snake(family.name)}_draw")
         code = f"{function}({', '.join(a.code for a in arguments)})"
         value = Value(code, axes, variable.type.shape, integer=variable.type.support.discrete)
@@ -141,6 +143,15 @@ def _conditional(program: Program, variable: Variable) -> Value:
         return program.scope.assign(f"{variable.name}_{label}", value)
 
     return low.clauses(variable, draw)
+
+
+def argument_ranks(dist: Dist, event: Shape) -> list[int]:
+    """Event axes of each argument of a draw of shape `event`."""
+    if dist.family == "Categorical":
+        return [len(event) + 1]
+    if dist.family in DRAWN_TOGETHER:
+        return [len(argument_shape(dist.family, a, event)) for a, _ in dist.arguments]
+    return [len(event)]
 
 
 def _loop(program: Program, plate: str, members: list[Variable]) -> None:

@@ -8,11 +8,9 @@ from lvspec.front import syntax as S
 from lvspec.front.context import Context, unknown
 from lvspec.front.expressions import elaborate
 from lvspec.front.names import did_you_mean
-from lvspec.ir.distributions import Argument, Family
+from lvspec.ir.distributions import AXES, Argument, Family
 from lvspec.ir.expr import Expr, Number
 from lvspec.ir.types import Type
-
-AXES = {"scalar": 0, "vector": 1, "square": 2}
 
 
 def read_arguments(family: Family, node: S.Application, ctx: Context) -> tuple[tuple[str, Expr], ...]:

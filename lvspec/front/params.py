@@ -20,7 +20,10 @@ INITS = {
     "zeros": 0,
     "ones": 0,
     "orthogonal": 0,
+    "eye": 1,
 }  # how many numbers each takes
+
+_MATRICES = ("orthogonal", "eye")
 
 
 def read_params(section: Node | None, sizes: dict[str, Size], problems: Problems) -> dict[str, Param]:
@@ -64,6 +67,9 @@ def _param(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Param | 
                 f"a parameter has no setting `{key[:40]}`",
                 help=did_you_mean(key, known, f"it has {', '.join(known)}"),
             )
+    if shape is not None and init and init[0] in _MATRICES and len(shape) != 2:
+        about = f"`{init[0]}` fills a matrix, and `{name}` has {len(shape)} axes"
+        problems.error("bad-param", entry.value.get("init").span, about, help="write `shape: [D, D]`")
     return Param(name, shape, init, frozen, tuple(options), span) if shape is not None else None
 
 
@@ -113,7 +119,7 @@ def _init(entry: Entry, problems: Problems) -> tuple[str, tuple[float, ...]] | N
             "bad-param",
             entry.value.span,
             "this is no rule to initialise by",
-            help="write `normal(0, 0.1)`, `uniform(-1, 1)`, `constant(0.5)`, `zeros`, `ones` or `orthogonal`",
+            help="write `normal(0, 0.1)`, `uniform(-1, 1)`, `constant(0.5)`, `zeros`, `ones`, `orthogonal` or `eye(1)`",
         )
         return None
     return name, tuple(float(n) for n in numbers if n is not None)

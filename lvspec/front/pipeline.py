@@ -23,6 +23,7 @@ from lvspec.front.plates import read_plates
 from lvspec.front.problems import Problems
 from lvspec.front.settings import Settings, read_settings
 from lvspec.front.story import ROLES, Told, read_story
+from lvspec.front.together import check_together, join_together
 from lvspec.front.variables import build, check_determined, find_types
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.types import STRUCTURE, Type
@@ -43,7 +44,7 @@ def load(text: str, name: str, allow_modules: Iterable[str] = ()) -> Spec:
     check_determined((*variables.values(), *factors), {**told, **guide}, problems)
     settings = read_settings(root, declared, variables, problems)
     problems.stop_if_any()
-    ordered = in_dependence_order(variables)
+    ordered, factors, settings = join_together(in_dependence_order(variables), factors, settings, told)
     unused(declared, ordered, factors, settings.mentioned, dict(settings.data), problems)
     return _spec(source, header, declared, ordered, factors, settings, problems)
 
@@ -79,6 +80,7 @@ def _variables(
     known = {**seen, **find_types(lets, inside)}
     inside = inside.with_(variables=known)
     written = {**build(lets, inside), **build(factors, inside)}
+    check_together(variables, written.values(), told, declared, problems)
     return variables, check_guide(written, factors, variables, declared, problems)
 
 

@@ -80,6 +80,7 @@ CODES: dict[str, str] = {
     "misplaced-suffix": "where, over, through, with or copies where they mean nothing",
     "split-names": "`where` with another number of names than parts",
     "choice": "if, then and else that do not make a mixture",
+    "drawn-together": "several names, or one, for what a distribution draws together",
     "undetermined": "a variable whose shape nothing fixes",
     # ------------------------------------------------ the graph
     "cycle": "variables that depend on each other at one site",

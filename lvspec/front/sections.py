@@ -128,6 +128,7 @@ INIT_RULES: dict[str, int] = {
     "ones": 0,
     "xavier": 1,
     "orthogonal": 1,
+    "eye": 1,
     "unigram": 1,
 }
 

@@ -87,7 +87,7 @@ def _plates(v: Variable) -> tuple[str, ...]:
 
 def _story(v: Variable) -> str:
     family = getattr(v.general.body, "family", "") if v.clauses else ""
-    site = f"{v.name}[{', '.join(v.plates)}]" if v.plates else v.name
+    site = v.at(v.plates)
     return f"{v.role}: {site} ~ {family}" if family else f"{v.role}: {site}"
 
 

@@ -3,6 +3,7 @@
     theta: Beta(a, b)             x[t]: Bernoulli(probs=theta)
     rate: Gamma(a, b)             x[t]: Poisson(rate=exposure[t] * rate)
     mu: Normal(m, s)              x[t]: Normal(matmul(W, mu) + b, r)
+    (mu, Sigma): NormalInverseWishart(...)      x[t]: MultivariateNormal(mu, covariance_matrix=Sigma)
 
 Their sums and integrals are in runtime/conjugate.py and runtime/gaussian_factors.py.
 """
@@ -12,13 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir.affine import Affine, Identity, Scaled
-from lvspec.ir.expr import Call, Expr, Number
+from lvspec.ir.expr import Call, Dist, Expr, Number, Part, VariableRef
 
 
 @dataclass(frozen=True)
 class Pair:
     """argument: of the likelihood, where the latent stands. link: how it stands there: "itself", "scaled" (times what
-    does not depend on it) or "affine". statistics: the runtime's function of a site. known: arguments that it also takes.
+    does not depend on it), "affine", or "parts" (its mean there, its covariance in `covariance_matrix`). statistics: the
+    runtime's function of a site; known: arguments that it also takes; sums: what adds sites up.
     """
 
     prior: str
@@ -27,6 +29,7 @@ class Pair:
     link: str
     statistics: str = ""
     known: tuple[str, ...] = ()
+    sums: str = "site_sums"
 
 
 GAUSSIAN = ("Normal", "MultivariateNormal")
@@ -38,6 +41,14 @@ PAIRS: tuple[Pair, ...] = (
     Pair("Gamma", "Poisson", "rate", "scaled", "poisson_statistics"),
     Pair("Gamma", "Exponential", "rate", "scaled", "exponential_statistics"),
     Pair("Gamma", "Gamma", "rate", "scaled", "gamma_statistics", ("concentration",)),
+    Pair(
+        "NormalInverseWishart",
+        "MultivariateNormal",
+        "loc",
+        "parts",
+        "multivariate_normal_statistics",
+        sums="site_scatter",
+    ),
     *(Pair(prior, likelihood, "loc", "affine") for prior in GAUSSIAN for likelihood in GAUSSIAN),
 )
 
@@ -48,6 +59,14 @@ def pair_of(prior: str, likelihood: str) -> Pair | None:
 
 def likelihoods_of(prior: str) -> tuple[str, ...]:
     return tuple(p.likelihood for p in PAIRS if p.prior == prior)
+
+
+def mean_and_covariance(dist: Dist) -> VariableRef | None:
+    """The latent, at its site, whose two parts are the mean and the covariance of a Gaussian; None where they are not."""
+    parts = [dist.argument("loc"), dist.argument("covariance_matrix")]
+    if not all(isinstance(e, Part) and e.part == i and e.base == parts[0].base for i, e in enumerate(parts)):
+        return None
+    return parts[0].base
 
 
 def scale_of(affine: Affine) -> Expr | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir import types as T
+from lvspec.ir.dims import Shape
 from lvspec.ir.types import Support
 
 SIZED = Support("integer")  # the size is the last axis of the first given argument
@@ -41,6 +42,24 @@ class Family:
 
     def argument(self, name: str) -> Argument | None:
         return next((a for a in self.arguments if a.name == name), None)
+
+
+AXES = {"scalar": 0, "vector": 1, "square": 2}
+DRAWN_TOGETHER = ("NormalInverseWishart",)  # one value is a matrix: a mean beside its covariance
+
+
+def event_axes(family: str) -> int:
+    """The axes that one value takes; others of a variable's event are independent copies."""
+    if family in DRAWN_TOGETHER:
+        return 2
+    return 1 if FAMILIES[family].event == "vector" else 0
+
+
+def argument_shape(family: str, argument: str, shape: Shape) -> Shape:
+    """The shape of an argument that differs between all copies of a variable of event shape `shape`."""
+    copies = len(shape) - event_axes(family)
+    axes = AXES[FAMILIES[family].argument(argument).axes]
+    return (*shape[:copies], *shape[copies : copies + 1] * axes)
 
 
 _LOC = Argument("loc")
@@ -104,19 +123,20 @@ FAMILIES: dict[str, Family] = {
             "vector",
             reparameterized=True,
         ),
-        # parsed and checked; engines come with later issues
+        # a mean and a covariance, drawn together: one value is the matrix [D, 1 + D] of both
         Family(
             "NormalInverseWishart",
             (
                 Argument("loc", axes="vector"),
                 Argument("kappa", T.POSITIVE),
                 Argument("df", T.POSITIVE),
-                Argument("scale", axes="square"),
+                Argument("scale", axes="square", **_P),
+                Argument("scale_tril", axes="square", **_P),
             ),
             T.REAL,
             "vector",
-            engine=False,
         ),
+        # parsed and checked; engines come with later issues
         Family(
             "VonMisesFisher",
             (Argument("loc", axes="vector"), Argument("concentration", T.POSITIVE)),

@@ -90,6 +90,21 @@ class VariableRef(Expr):
 
 
 @dataclass(frozen=True)
+class Part(Expr):
+    """One of the values that a latent draws together: made by ir/together.py of a reference to it, never written.
+
+    name: as the spec calls it. base: the whole, a matrix [D, 1 + D]. part: 0 is its first column, 1 all others.
+    """
+
+    name: str
+    base: VariableRef
+    part: int
+
+    def children(self) -> tuple[Expr, ...]:
+        return (self.base,)
+
+
+@dataclass(frozen=True)
 class LocalRef(Expr):
     """A name bound by the clause's own `where`."""
 

@@ -3,6 +3,8 @@
     theta: Dirichlet(alpha)     z: Categorical(probs=theta)       E log theta
     mu: Normal(m, s)            x: Normal(mu, ...)                E mu, E mu²
     tau: Gamma(a, b)            x: Normal(..., 1 / sqrt(tau))     E log tau, E tau
+    (mu, Sigma): NormalInverseWishart(...)      x: MultivariateNormal(mu, covariance_matrix=Sigma)      E P mu, E mu' P mu
+                                                                  and E P, E log |Sigma|, where P is the inverse of Sigma
 
 The full conditional of such a latent is in its prior's family, so q at its optimum is too: its natural parameters are the
 prior's plus what the children's expected log-factors say per unit of each statistic.
@@ -10,7 +12,10 @@ prior's plus what the children's expected log-factors say per unit of each stati
 
 from __future__ import annotations
 
-from lvspec.ir.expr import Call, Dist, Expr, Index, Number, ParamRef, PlateIndex, VariableRef, walk
+from lvspec.ir.conjugate import mean_and_covariance
+from lvspec.ir.dims import Shape
+from lvspec.ir.distributions import DRAWN_TOGETHER
+from lvspec.ir.expr import Call, Dist, Expr, Index, Number, ParamRef, Part, PlateIndex, VariableRef, walk
 
 # family of the prior -> the statistics that its natural parameters multiply, as words for names in the emitted text
 STATISTICS: dict[str, tuple[str, ...]] = {
@@ -18,6 +23,7 @@ STATISTICS: dict[str, tuple[str, ...]] = {
     "Beta": ("log", "log_not"),
     "Gamma": ("log", "mean"),
     "Normal": ("mean", "square"),
+    "NormalInverseWishart": ("weighted", "square", "precision", "log_det"),
 }
 
 # (family of the child, its argument) -> (family of the prior, how the latent stands there)
@@ -28,12 +34,30 @@ PAIRS: dict[tuple[str, str], tuple[str, str]] = {
     ("Exponential", "rate"): ("Gamma", "itself"),
     ("Normal", "loc"): ("Normal", "itself"),
     ("Normal", "scale"): ("Gamma", "precision"),
+    ("MultivariateNormal", "loc"): ("NormalInverseWishart", "part 0"),
+    ("MultivariateNormal", "covariance_matrix"): ("NormalInverseWishart", "part 1"),
 }
+# the statistics that an argument brings, where it brings only some of them
+OWN: dict[str, slice] = {"part 0": slice(0, 2), "part 1": slice(2, 4)}
+
+
+def statistic_shapes(family: str, shape: Shape) -> tuple[Shape, ...]:
+    """Of each statistic: the latent's own, entry by entry; of a mean and its covariance [D], [], [D, D] and []."""
+    if family in DRAWN_TOGETHER:
+        return shape[:1], (), shape[:1] * 2, ()
+    return (shape,) * len(STATISTICS[family])
+
+
+def own_statistics(family: str, argument: str, every: tuple) -> tuple:
+    """Those of a latent's statistics that stand for one argument of its child."""
+    return every[OWN.get(PAIRS[family, argument][1], slice(None))]
 
 
 def latent_in(family: str, argument: str, expr: Expr) -> VariableRef | None:
     """The variable whose statistics the expected log-density takes, where the argument has the form of a pair."""
     form = PAIRS.get((family, argument), ("", ""))[1]
+    if form in OWN and isinstance(expr, Part) and form == f"part {expr.part}":
+        return expr.base
     if form == "itself" and isinstance(expr, VariableRef):
         return expr
     return _precision(expr) if form == "precision" else None
@@ -59,6 +83,10 @@ def reads_of(dist: Dist, name: str) -> list[str]:
 
 def pair_reason(dist: Dist, child: str, name: str, prior: str) -> str | None:
     """Why a child's expected log-density is not linear in the latent's statistics, or None."""
+    if prior in DRAWN_TOGETHER:
+        found = mean_and_covariance(dist)
+        together = found is not None and found.name == name
+        return None if together else f"loc and covariance_matrix of {child} are not the mean and covariance of {name}"
     arguments = reads_of(dist, name)
     if len(arguments) != 1:
         return f"{child} reads {name} in {len(arguments)} places"

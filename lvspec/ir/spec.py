@@ -114,6 +114,7 @@ class Variable:
 
     plates: in the order of the index `z[t, l]`. outside_batch: a global variable, one for the data set.
     type: of one site (its `plates` repeat `plates`). clauses: initial ones by number, then the general one.
+    parts: names of the values that a latent draws together, `(mu, Sigma)`; what reads one reads an `expr.Part`.
     """
 
     name: str
@@ -123,6 +124,12 @@ class Variable:
     clauses: tuple[Clause, ...]
     outside_batch: bool = False
     span: Span = field(default=NOWHERE, compare=False)
+    parts: tuple[str, ...] = ()
+
+    def at(self, indices: tuple[str, ...]) -> str:
+        """As the spec writes it: `z[t, l]`, `(mu[k], Sigma[k])`."""
+        index = f"[{', '.join(indices)}]" if indices else ""
+        return f"({', '.join(p + index for p in self.parts)})" if self.parts else self.name + index
 
     @property
     def general(self) -> Clause:

@@ -13,6 +13,8 @@ def guide_reason(model: Model, latent) -> str | None:
     """Why q(latent) cannot be drawn from, or None; without a written guide one is derived."""
     if structure_of(latent):
         return f"{latent.name} is drawn as one structure: a guide over structures has no engine yet"
+    if latent.parts:
+        return f"{' and '.join(latent.parts)} are drawn together: a guide for such has no engine yet"
     guide = model.guide_of(latent.name)
     if guide is None:
         size = latent.type.support.cardinality

@@ -27,7 +27,6 @@ from lvspec.runtime.chain_factors import chain_ascent, chain_weights, moments, n
 from lvspec.runtime.chain_lean import SiteBlocks
 from lvspec.runtime.conjugate import (
     Conjugate,
-    NormalInverseWishart,
     bernoulli_statistics,
     binomial_statistics,
     categorical_statistics,
@@ -133,6 +132,7 @@ from lvspec.runtime.mean_field import (
     DIRICHLET,
     GAMMA,
     NORMAL,
+    NORMAL_INVERSE_WISHART,
     Factor,
     SharedFactors,
     coordinate_ascent,
@@ -157,6 +157,15 @@ from lvspec.runtime.networks import (
     Embedding,
     LayerNorm,
     Linear,
+)
+from lvspec.runtime.normal_inverse_wishart import (
+    multivariate_normal_expected,
+    multivariate_normal_statistics,
+    normal_inverse_wishart_draw,
+    normal_inverse_wishart_kl,
+    normal_inverse_wishart_log_prob,
+    normal_inverse_wishart_noise,
+    site_scatter,
 )
 from lvspec.runtime.objective import Objective, cyclical, linear
 from lvspec.runtime.posterior import (
@@ -225,7 +234,6 @@ __all__ = [
     "categorical_statistics",
     "binomial_statistics",
     "bernoulli_statistics",
-    "NormalInverseWishart",
     "GaussianFactors",
     "Conjugate",
     "bernoulli_expected",
@@ -237,6 +245,14 @@ __all__ = [
     "DIRICHLET",
     "GAMMA",
     "NORMAL",
+    "NORMAL_INVERSE_WISHART",
+    "multivariate_normal_expected",
+    "multivariate_normal_statistics",
+    "normal_inverse_wishart_draw",
+    "normal_inverse_wishart_kl",
+    "normal_inverse_wishart_log_prob",
+    "normal_inverse_wishart_noise",
+    "site_scatter",
     "Factor",
     "SharedFactors",
     "coordinate_ascent",

@@ -3,19 +3,18 @@
     Beta       Bernoulli, Binomial, Geometric      (successes, failures)
     Dirichlet  Categorical                         counts
     Gamma      Poisson, Exponential, Gamma         (events, exposure)
-    NormalInverseWishart  MultivariateNormal       (n, sum x, sum x x')
+    NormalInverseWishart  MultivariateNormal       (mean, n, n, scatter)
 
 A likelihood gives, for each site, what it adds to the prior's parameters, and a term that the latent does not enter.
 With A the log-normaliser of the prior's family, prior parameters p and the sums s over the sites:
 
     posterior = family(p + s)          log p(x) = A(p + s) - A(p) + sum of the terms
 
-(the sum p + s in the family's additive parameters.) Diaconis & Ylvisaker 1979; Gelman et al., "Bayesian data analysis", 2-3.
+(the sum p + s in the family's additive parameters; of a Normal-inverse-Wishart what stands for it about their means.) Diaconis & Ylvisaker 1979; Gelman et al., "Bayesian data analysis", 2-3.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,7 +22,6 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.distributions import (
-    LOG_TWO_PI,
     as_tensor,
     beta_entropy,
     dirichlet_entropy,
@@ -31,15 +29,27 @@ from lvspec.runtime.distributions import (
     x_log_y,
 )
 from lvspec.runtime.draws import beta_draw, dirichlet_draw, gamma_draw
-
-Parameters = tuple[Tensor, ...]
+from lvspec.runtime.normal_inverse_wishart import (
+    Parameters,
+    normal_inverse_wishart_draw,
+    normal_inverse_wishart_entropy,
+    normal_inverse_wishart_mean,
+    normal_inverse_wishart_merged,
+    normal_inverse_wishart_normaliser,
+    normal_inverse_wishart_variance,
+)
 
 
 # ---------------------------------------------------------------- families of priors
+def added(before: Parameters, seen: Parameters) -> Parameters:
+    """Of additive parameters the posterior's are the prior's plus the statistics."""
+    return tuple(p + s for p, s in zip(before, seen, strict=True))
+
+
 @dataclass(frozen=True)
 class ConjugateFamily:
-    """names: of the parameters, which are additive: the posterior's are the prior's plus the statistics.
-    event: axes of one value. log_normaliser, mean, variance, entropy: of the parameters; draw(parameters, n)."""
+    """names: of the parameters. event: axes of one value. log_normaliser, mean, variance, entropy: of the parameters;
+    draw(parameters); merged(prior's parameters, statistics): the posterior's."""
 
     names: tuple[str, ...]
     event: int
@@ -48,6 +58,7 @@ class ConjugateFamily:
     variance: Callable[..., Tensor]
     entropy: Callable[..., Tensor]
     draw: Callable[[Parameters], Tensor]
+    merged: Callable[[Parameters, Parameters], Parameters] = added
 
 
 def beta_normaliser(a: Tensor, b: Tensor) -> Tensor:
@@ -105,6 +116,16 @@ CONJUGATE: dict[str, ConjugateFamily] = {
         lambda a, rate: a / rate**2,
         gamma_entropy,
         lambda p: gamma_draw(*p),
+    ),
+    "NormalInverseWishart": ConjugateFamily(
+        ("loc", "kappa", "df", "scale"),
+        2,
+        normal_inverse_wishart_normaliser,
+        normal_inverse_wishart_mean,
+        normal_inverse_wishart_variance,
+        normal_inverse_wishart_entropy,
+        lambda p: normal_inverse_wishart_draw(*p),
+        normal_inverse_wishart_merged,
     ),
 }
 
@@ -195,7 +216,7 @@ class Conjugate:
         """Of p(latent | x), which is of the prior's family; by the names of its arguments."""
         total = self.prior
         for statistics, _ in self.seen:
-            total = tuple(p + s for p, s in zip(total, statistics, strict=True))
+            total = self.row.merged(total, statistics)
         return dict(zip(self.row.names, total, strict=True))
 
     def _each(self, function: Callable[..., Tensor]) -> Tensor:
@@ -229,59 +250,3 @@ class Conjugate:
         """n draws, (n, *lead, event axes), reparameterized."""
         wide = torch.broadcast_tensors(*self.parameters.values()) if self.row.event == 0 else self.parameters.values()
         return self.row.draw(tuple(p.expand(n, *p.shape) for p in wide))
-
-
-# ---------------------------------------------------------------- Normal-inverse-Wishart
-@dataclass(frozen=True)
-class NormalInverseWishart:
-    """Sigma ~ InverseWishart(df, scale), mu ~ N(loc, Sigma / kappa), and x ~ N(mu, Sigma) i.i.d.
-
-    loc (..., D), kappa (...), df (...) > D - 1, scale (..., D, D). Murphy 2007, "Conjugate Bayesian analysis of the
-    Gaussian distribution", 9.
-    """
-
-    loc: Tensor
-    kappa: Tensor
-    df: Tensor
-    scale: Tensor
-
-    def given(self, x: Tensor, weight: Tensor) -> NormalInverseWishart:
-        """The posterior given x (..., n, D), of which `weight` (..., n) says what counts, and how much."""
-        weight = weight.to(self.loc.dtype)
-        x = torch.where(weight.unsqueeze(-1) != 0, x, torch.zeros((), dtype=x.dtype, device=x.device))
-        n = weight.sum(-1)
-        kappa = self.kappa + n
-        mean = (weight.unsqueeze(-1) * x).sum(-2) / n.clamp_min(torch.finfo(n.dtype).tiny).unsqueeze(-1)
-        gap, centred = mean - self.loc, x - mean.unsqueeze(-2)
-        scatter = (weight.unsqueeze(-1) * centred).mT @ centred
-        between = (self.kappa * n / kappa)[..., None, None] * gap.unsqueeze(-1) * gap.unsqueeze(-2)
-        loc = self.loc + (n / kappa).unsqueeze(-1) * gap
-        return NormalInverseWishart(loc, kappa, self.df + n, self.scale + scatter + between)
-
-    def log_normaliser(self) -> Tensor:
-        """(df D / 2) log 2 + log Gamma_D(df / 2) - df / 2 log |scale| + D / 2 log(2 pi / kappa)."""
-        D = self.loc.shape[-1]
-        gammas = torch.special.multigammaln(as_tensor(self.df, self.loc) / 2, D)
-        log_det = torch.linalg.slogdet(self.scale).logabsdet
-        whole = 0.5 * self.df * (D * math.log(2) - log_det) + gammas
-        return whole + 0.5 * D * (LOG_TWO_PI - as_tensor(self.kappa, self.loc).log())
-
-    def log_evidence(self, x: Tensor, weight: Tensor) -> Tensor:
-        """log p(x), both latents integrated out: (...)."""
-        n = weight.to(self.loc.dtype).sum(-1)
-        return (
-            self.given(x, weight).log_normaliser() - self.log_normaliser() - 0.5 * n * self.loc.shape[-1] * LOG_TWO_PI
-        )
-
-    def sample(self, n: int) -> tuple[Tensor, Tensor]:
-        """n draws of (mu, Sigma): Sigma^-1 by Bartlett's decomposition of the Wishart distribution."""
-        D, lead = self.loc.shape[-1], self.scale.shape[:-2]
-        df = as_tensor(self.df, self.scale).expand(lead).unsqueeze(-1) - torch.arange(D).to(self.scale)
-        chi = gamma_draw((df / 2).expand(n, *lead, D), torch.full_like(df, 0.5).expand(n, *lead, D)).sqrt()
-        normal = torch.randn(n, *lead, D, D, dtype=self.scale.dtype, device=self.scale.device).tril(-1)
-        bartlett = normal + torch.diag_embed(chi)  # A A' ~ Wishart(df, I); Sigma = L A^-T A^-1 L'
-        factor = torch.linalg.cholesky(self.scale).expand(n, *lead, D, D)
-        root = torch.linalg.solve_triangular(bartlett, factor.mT, upper=False).mT
-        noise = torch.randn(n, *lead, D, 1, dtype=self.scale.dtype, device=self.scale.device)
-        kappa = as_tensor(self.kappa, self.scale).expand(lead)[..., None]
-        return self.loc + (root @ noise).squeeze(-1) / kappa.sqrt(), root @ root.mT

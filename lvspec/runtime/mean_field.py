@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lvspec.runtime.conjugate import Parameters
 from lvspec.runtime.distributions import beta_entropy, dirichlet_entropy, gamma_entropy, normal_entropy
+from lvspec.runtime.normal_inverse_wishart import NormalInverseWishartFamily, Parameters
 
 
 class DirichletFamily:
@@ -115,13 +115,14 @@ class NormalFamily:
 
 
 DIRICHLET, BETA, GAMMA, NORMAL = DirichletFamily(), BetaFamily(), GammaFamily(), NormalFamily()
+NORMAL_INVERSE_WISHART = NormalInverseWishartFamily()
 
 
 @dataclass(frozen=True)
 class Factor:
     """q of one latent: a family and its parameters."""
 
-    family: DirichletFamily | BetaFamily | GammaFamily | NormalFamily
+    family: DirichletFamily | BetaFamily | GammaFamily | NormalFamily | NormalInverseWishartFamily
     parameters: Parameters
 
     @property
@@ -139,7 +140,7 @@ class Factor:
 
     @property
     def entropy(self) -> Tensor:
-        """H[q] of each copy: of a vector's entries one by one, of a Dirichlet's as a whole."""
+        """H[q] of each copy: of a vector's entries one by one, of a Dirichlet's, or of a mean and its covariance, as a whole."""
         return self.family.entropy(*self.parameters)
 
 

@@ -20,6 +20,7 @@ RULES: dict[str, Callable[..., object]] = {
     "ones": lambda p: nn.init.ones_(p),
     "xavier": lambda p, gain=1.0: nn.init.xavier_uniform_(p, gain),
     "orthogonal": lambda p, gain=1.0: nn.init.orthogonal_(p, gain),
+    "eye": lambda p, value=1.0: nn.init.eye_(p).data.mul_(value),
 }
 
 

@@ -54,7 +54,8 @@ def sample_check(subject: Subject, draws: int, seed: int) -> Check:
 def integral_samples(subject: Subject, integration: Integration, draws: int, seed: int) -> Check:
     """The same for a Gaussian latent that is integrated out, by the moments of its sites and of what reads them."""
     names = (integration.latent, *integration.observed)
-    if any(subject.spec.variable(n).type.support.kind != "real" for n in names):
+    variables = [subject.spec.variable(n) for n in names]
+    if any(v.type.support.kind != "real" or v.parts for v in variables):
         raise TooMany(f"{integration.latent} is not Gaussian")
     if any(is_read(subject.spec, subject.plan, n) for n in integration.observed) or any(
         p.within for p in subject.spec.plates

@@ -137,6 +137,26 @@ def _multivariate_normal(a: Arguments, value: Tensor, shape: tuple[int, ...]) ->
     return -0.5 * ((gap * torch.linalg.solve(covariance, gap.unsqueeze(-1)).squeeze(-1)).sum(-1) + log_det)
 
 
+def normal_inverse_wishart_scale(a: Arguments) -> Tensor:
+    """The scale matrix, from `scale` or the lower triangle of `scale_tril`."""
+    if "scale" in a:
+        return a["scale"]
+    lower = torch.tril(a["scale_tril"])
+    return lower @ lower.mT
+
+
+def _normal_inverse_wishart(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """log W(Sigma^-1; df, scale^-1) + (D + 1) log |Sigma^-1| + log N(mu; loc, Sigma / kappa)"""
+    mu, sigma, D = value[..., 0], value[..., 1:], shape[-2]
+    precision, scale, df = torch.linalg.inv(sigma), normal_inverse_wishart_scale(a), a["df"]
+    log_det, log_scale = torch.logdet(precision), torch.logdet(scale)
+    gammas = sum(torch.lgamma((df - i) / 2) for i in range(D)) + D * (D - 1) / 4 * math.log(math.pi)
+    wishart = 0.5 * (df - D - 1) * log_det - 0.5 * torch.trace(scale @ precision) + 0.5 * df * log_scale
+    wishart = wishart - 0.5 * df * D * math.log(2) - gammas
+    normal = {"loc": a["loc"], "covariance_matrix": sigma / a["kappa"]}
+    return wishart + (D + 1) * log_det + _multivariate_normal(normal, mu, (D,))
+
+
 def _uniform(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     low, high = a["low"].expand(shape), a["high"].expand(shape)
     inside = (value >= low) & (value < high)
@@ -160,4 +180,5 @@ _DENSITIES: dict[str, Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]] = 
     "Dirichlet": _dirichlet,
     "Uniform": _uniform,
     "MultivariateNormal": _multivariate_normal,
+    "NormalInverseWishart": _normal_inverse_wishart,
 }

@@ -10,7 +10,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lvspec.verify.densities import Arguments, log_odds_pair, log_probabilities
+from lvspec.verify.densities import (
+    Arguments,
+    log_density,
+    log_odds_pair,
+    log_probabilities,
+    normal_inverse_wishart_scale,
+)
 
 
 def divergence(family: str, q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
@@ -73,6 +79,36 @@ def _beta(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
     return _dirichlet(pair, other, (*shape, 2))
 
 
+def _normal_inverse_wishart(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
+    """E_q log q - E_q log p: a log-density is linear in Sigma^-1, Sigma^-1 mu, mu' Sigma^-1 mu and log |Sigma|, so its
+    mean under q is that at two values whose four have the right means."""
+    return torch.stack(
+        [
+            log_density("NormalInverseWishart", q, v, shape) - log_density("NormalInverseWishart", p, v, shape)
+            for v in normal_inverse_wishart_points(q)
+        ]
+    ).mean(0)
+
+
+def normal_inverse_wishart_points(a: Arguments) -> tuple[Tensor, Tensor]:
+    """Two values of (mu, Sigma), side by side, whose four statistics average to those expected.
+
+    Precisions (1 ± e) P, P the expected one, with 1 - e² = exp(2 (E log |Sigma^-1| - log |P|) / D); means loc ± what
+    leaves the mean of Sigma^-1 mu as it is and adds D / kappa to that of mu' Sigma^-1 mu.
+    """
+    loc, kappa, df, scale = a["loc"], a["kappa"], a["df"], normal_inverse_wishart_scale(a)
+    D = loc.shape[-1]
+    expected = sum(torch.digamma((df - i) / 2) for i in range(D)) - D * torch.log(df / 2)
+    apart = torch.exp(2 * expected / D)
+    e = torch.sqrt(1 - apart)
+    spread = scale / df[..., None, None]
+    step = torch.sqrt(apart / kappa)[..., None] * torch.linalg.cholesky(spread).sum(-1)
+    values = [
+        (loc + sign * step / (1 + sign * e)[..., None], spread / (1 + sign * e)[..., None, None]) for sign in (1, -1)
+    ]
+    return tuple(torch.cat([mu[..., None], sigma], -1) for mu, sigma in values)
+
+
 def _poisson(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
     a, b = q["rate"].expand(shape), p["rate"].expand(shape)
     return a * torch.log(a / b) - a + b
@@ -89,4 +125,5 @@ _DIVERGENCES: dict[str, Callable[[Arguments, Arguments, tuple[int, ...]], Tensor
     "Beta": _beta,
     "Dirichlet": _dirichlet,
     "Poisson": _poisson,
+    "NormalInverseWishart": _normal_inverse_wishart,
 }

@@ -144,6 +144,12 @@ def _site_of(e: E.SiteOf, world: Surroundings, sites: Sites, names: Names) -> Va
     return base.items[sites[e.plate]] if isinstance(base, Stretch) else number(base)[sites[e.plate]]
 
 
+def _part(e: E.Part, world: Surroundings, sites: Sites, names: Names) -> Value:
+    """The first column, or all others."""
+    whole = evaluate(e.base, world, sites, names)
+    return F.item_by_item(lambda v: number(v)[..., 1:] if e.part else number(v)[..., 0], (whole,))
+
+
 # ---------------------------------------------------------------- functions
 def _call(e: E.Call, world: Surroundings, sites: Sites, names: Names) -> Value:
     if e.over is not None:
@@ -260,6 +266,7 @@ _EVALUATORS: dict[type, Callable[..., Value]] = {
     E.PlateIndex: _plate_index,
     E.Index: _index,
     E.SiteOf: _site_of,
+    E.Part: _part,
     E.Call: _call,
     E.Apply: _apply,
 }

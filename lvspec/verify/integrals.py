@@ -12,14 +12,17 @@ from lvspec.ir.plan import Integration
 from lvspec.verify.conjugates import Coordinates, coordinate_posterior, urn_posterior
 from lvspec.verify.gaussians import Gaussian, gaussian_posterior, gaussian_prior
 from lvspec.verify.report import Check, largest, relative_error
+from lvspec.verify.together import Pairs, pair_draws_check, pair_posterior
 
 FALSE_ALARM = 1e-6
 
 
-def known(world, integration: Integration) -> Gaussian | Coordinates:
+def known(world, integration: Integration) -> Gaussian | Coordinates | Pairs:
     """p(z | x) of one example, and log p(x), by the rule's own oracle."""
-    kind = world.variables[integration.latent].type.support.kind
-    return ORACLES[kind](world, integration)
+    latent = world.variables[integration.latent]
+    if latent.parts:
+        return pair_posterior(world, integration)
+    return ORACLES[latent.type.support.kind](world, integration)
 
 
 ORACLES = {  # by the support of the latent
@@ -52,14 +55,22 @@ def _moments(subject, integration, answer, world_of, bound: float) -> list[Check
         width = len(truth.mean) // max(len(truth.sites), 1)
         for i, (_, at) in enumerate(truth.sites):
             here, place = slice(i * width, (i + 1) * width), (row, *at)
-            figures["mean"].append(relative_error(answer.mean[place].reshape(-1), truth.mean[here]))
+            figures["mean"].append(moment_error(answer.mean[place].reshape(-1), truth.mean[here]))
             if isinstance(truth, Gaussian):
                 figures["mean"].append(relative_error(answer.mode[place].reshape(-1), truth.mean[here]))
                 figures["spread"].append(relative_error(answer.covariance[place], truth.covariance[here, here]))
             else:
-                figures["spread"].append(relative_error(answer.variance[place].reshape(-1), truth.variance[here]))
+                figures["spread"].append(moment_error(answer.variance[place].reshape(-1), truth.variance[here]))
     name = integration.latent
     return [Check(f"{what} of {name}", largest(errors), bound) for what, errors in figures.items()]
+
+
+def moment_error(found: Tensor, truth: Tensor) -> float:
+    """The relative error; where there is no such moment, NaN is right and nothing else is."""
+    none = truth.isnan()
+    if not torch.equal(found.isnan(), none):
+        return math.inf
+    return relative_error(found[~none], truth[~none])
 
 
 def integral_draw_check(subject, integration, truth, draws: int, seed: int) -> Check:
@@ -69,8 +80,11 @@ def integral_draw_check(subject, integration, truth, draws: int, seed: int) -> C
         torch.manual_seed(seed)
         answer = subject.model.posterior(dict(subject.batch))[integration.latent]
         found = answer.sample(draws)[:, 0].detach()
-    flat = torch.stack([found[(slice(None), *at)].reshape(draws, -1) for _, at in truth.sites], 1).reshape(draws, -1)
     name = f"z of the moments of posterior draws of {integration.latent}"
+    if isinstance(truth, Pairs):
+        drawn = torch.stack([found[(slice(None), *at)] for _, at in truth.sites], 1)
+        return pair_draws_check(name, drawn, truth, FALSE_ALARM)
+    flat = torch.stack([found[(slice(None), *at)].reshape(draws, -1) for _, at in truth.sites], 1).reshape(draws, -1)
     return moments_check(name, flat, truth) if isinstance(truth, Gaussian) else coordinates_check(name, flat, truth)
 
 

@@ -7,6 +7,7 @@ there are several; what the expression is never matters.
     Normal     mu = m ± s                                   mean m, mean square m² + s²
     Gamma      r1 + r2 = 2 E r,  r1 r2 = exp(2 E log r)
     Dirichlet  theta_k theta'_k = exp(2 E log theta_k) for every k, both in the simplex; Beta likewise
+    Normal-inverse-Wishart     precisions (1 ± e) E[P], means of other sides (divergences.py)
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from lvspec.ir.distributions import FAMILIES
-from lvspec.verify.divergences import divergence
+from lvspec.ir.distributions import FAMILIES, event_axes
+from lvspec.verify.divergences import divergence, normal_inverse_wishart_points
 from lvspec.verify.enumerate import Bound, assignments, joint_terms, table
 from lvspec.verify.report import Check, gradient_error, relative_error
 from lvspec.verify.subject import Subject, mean_loss
@@ -65,7 +66,17 @@ def _roots(total: Tensor, product: Tensor) -> tuple[Tensor, Tensor]:
     return product / high, high
 
 
-_POINTS = {"Normal": _normal, "Gamma": _gamma, "Beta": _beta, "Dirichlet": _dirichlet}
+def _normal_inverse_wishart(*parameters: Tensor) -> tuple[Tensor, Tensor]:
+    return normal_inverse_wishart_points(dict(zip(("loc", "kappa", "df", "scale"), parameters, strict=True)))
+
+
+_POINTS = {
+    "Normal": _normal,
+    "Gamma": _gamma,
+    "Beta": _beta,
+    "Dirichlet": _dirichlet,
+    "NormalInverseWishart": _normal_inverse_wishart,
+}
 
 
 def bound(subject: Subject, factors: Factors, batch: Mapping[str, Tensor], row: int) -> Bound:
@@ -99,15 +110,16 @@ def _kl(world: World, name: str, at: tuple[int, ...], family: str, parameters: t
         *(() if variable.outside_batch else (row,)),
         *(sites[p.name] for p in world.spec.plates if p.name in sites),
     )
-    arguments = [a.name for a in FAMILIES[family].arguments]
-    q = {a: p[place] for a, p in zip(arguments, parameters, strict=True)}
+    arguments = [a.name for a in FAMILIES[family].arguments]  # of scale and scale_tril a factor has the first
+    q = {a: p[place] for a, p in zip(arguments, parameters, strict=False)}
     return divergence(family, q, world.density(variable, at)[1], world.shape(variable.type.shape, sites))
 
 
 def factors_at_optimum(subject: Subject, batch: Mapping[str, Tensor]) -> Factors:
     """The module's own q, every parameter spelled out over its plates."""
     found = subject.model.optimum(subject.model.prepare(dict(batch)))
-    return {n: tuple(torch.broadcast_tensors(*f.parameters)) for n, f in found.items()}
+    whole = {n for n in found if event_axes(subject.spec.variable(n).general.body.family)}
+    return {n: f.parameters if n in whole else tuple(torch.broadcast_tensors(*f.parameters)) for n, f in found.items()}
 
 
 def mean_field_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, about: str = "") -> list[Check]:

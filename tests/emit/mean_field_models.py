@@ -88,4 +88,42 @@ latent:
 observed:
   x[t]: Categorical(logits=words[z[t]])
 """,
+    # a mean and a covariance of each example's own, one prior for several
+    "together": """
+lvspec: 1
+name: together
+sizes: {K: 2, D: features(x)}
+plates:
+  t: bag
+  k: K
+params:
+  alpha: [K]
+  centre: [K, D]
+  width: [D, D]
+latent:
+  weights: Dirichlet(softplus(alpha))
+  (mu[k], Sigma[k]): NormalInverseWishart(centre[k], 0.7, D + 1.5, scale_tril=width)
+  c[t]: Categorical(probs=weights)
+observed:
+  x[t]: MultivariateNormal(mu[c[t]], covariance_matrix=Sigma[c[t]])
+""",
+    # states of a hidden Markov model with such priors
+    "states": """
+lvspec: 1
+name: states
+sizes: {K: 2, D: features(x)}
+plates:
+  t: sequence
+  k: K
+params:
+  prior: [K]
+  width: [D, D]
+latent:
+  global next[k]: Dirichlet(softplus(prior))
+  global (mu[k], Sigma[k]): NormalInverseWishart(0 * width[0], 0.5, 4, scale_tril=width)
+  z[0]: Categorical(logits=prior)
+  z[t]: Categorical(probs=next[z[t-1]])
+observed:
+  x[t]: MultivariateNormal(mu[z[t]], covariance_matrix=Sigma[z[t]])
+""",
 }

@@ -261,7 +261,7 @@ CONSTRUCTS: dict[str, str] = {
         params: {alpha: [K], m: [D], scale0: [D, D]}
         latent:
           global weights: Dirichlet(softplus(alpha))
-          global (mu[k], Sigma[k]): NormalInverseWishart(m, 1, 5, scale0)
+          global (mu[k], Sigma[k]): NormalInverseWishart(m, 1, 5, scale_tril=scale0)
           z: Categorical(probs=weights)
         observed:
           x: MultivariateNormal(mu[z], covariance_matrix=Sigma[z])

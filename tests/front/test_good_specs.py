@@ -41,8 +41,18 @@ def test_name_of_a_spec_without_one_is_that_of_its_file():
 
 def test_global_variables_stand_outside_the_batch():
     spec = construct("bayesian_mixture")
-    assert {v.name for v in spec.variables if v.outside_batch} == {"weights", "mu", "Sigma"}
-    assert [str(d) for d in spec.variable("Sigma").type.shape] == ["D", "D"]
+    assert {v.name for v in spec.variables if v.outside_batch} == {"weights", "mu_Sigma"}
+
+
+def test_what_is_drawn_together_is_one_latent_whose_parts_are_read():
+    spec = construct("bayesian_mixture")
+    pair = spec.variable("mu_Sigma")
+    assert (pair.parts, pair.at(("k",))) == (("mu", "Sigma"), "(mu[k], Sigma[k])")
+    assert [str(d) for d in pair.type.shape] == ["D", "D + 1"]
+    read = spec.variable("x").general.body
+    parts = [read.argument("loc"), read.argument("covariance_matrix")]
+    assert [(p.name, p.part, p.base.name) for p in parts] == [("mu", 0, "mu_Sigma"), ("Sigma", 1, "mu_Sigma")]
+    assert [[str(d) for d in p.type.shape] for p in parts] == [["D"], ["D", "D"]]
 
 
 def test_strategy_and_weights_are_settings_of_a_latent():

@@ -84,6 +84,12 @@ observed:
 observed:
   x[d, t]: MultivariateNormal(z[d], scale_tril=R)
 """,
+    "Normal-inverse-Wishart of each plate": """latent:
+  (m[k], S[k]): NormalInverseWishart(matmul(W, a), softplus(b), D + softplus(b), scale_tril=R)
+observed:
+  x[d, k]: MultivariateNormal(m[k], covariance_matrix=S[k])
+  y[k]: MultivariateNormal(m[k], covariance_matrix=S[k])
+""",
 }
 
 
@@ -103,16 +109,17 @@ def compiled(body):
 @pytest.mark.parametrize("name", PAIRS)
 def test_conjugate_latent_equals_its_integral(name):
     c = compiled(PAIRS[name])
-    assert (c.plan.latent("z").strategy, c.plan.latent("z").treatment) == ("conjugacy", "integrated")
+    (z,) = c.plan.latents
+    assert (z.strategy, z.treatment) == ("conjugacy", "integrated")
     report = verify(c.spec, c.plan, c.Model, seed=1, draws=4_000)
     assert report.passed, render(report)
     judged = {check.name for check in report.checks if check.figure is not None}
     assert {
         "log_prob",
-        "mean of z",
-        "spread of z",
-        "entropy of z",
-        "z of the moments of posterior draws of z",
+        f"mean of {z.name}",
+        f"spread of {z.name}",
+        f"entropy of {z.name}",
+        f"z of the moments of posterior draws of {z.name}",
     } <= judged
 
 

@@ -50,7 +50,8 @@ def shape_of(family, value):
 
 
 def test_every_family_with_an_engine_has_a_density():
-    assert set(CASES) == {f.name for f in FAMILIES.values() if f.engine and f.event != "structure"}
+    elsewhere = {"NormalInverseWishart"}  # test_together.py
+    assert set(CASES) | elsewhere == {f.name for f in FAMILIES.values() if f.engine and f.event != "structure"}
 
 
 @pytest.mark.parametrize("family", CASES)

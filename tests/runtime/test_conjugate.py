@@ -252,17 +252,28 @@ def niw(D_, seed=0):
     g = torch.Generator().manual_seed(seed)
     root = torch.randn(D_, D_, dtype=F, generator=g)
     x = torch.randn(6, D_, dtype=F, generator=g) * 1.4 + 0.5
-    prior = R.NormalInverseWishart(
-        torch.randn(D_, dtype=F, generator=g), t(1.3)[0], t(D_ + 1.5)[0], root @ root.T + torch.eye(D_, dtype=F)
+    loc = torch.randn(D_, dtype=F, generator=g)
+    return (loc, t(1.3)[0], t(D_ + 1.5)[0], root @ root.T + torch.eye(D_, dtype=F)), x
+
+
+def pairs(prior, *seen):
+    """Each of `seen` is x (B, n, D) and its mask (B, n)."""
+    known = tuple(
+        R.site_scatter(R.multivariate_normal_statistics(x, prior[0]), mask, mask.dim() - 1) for x, mask in seen
     )
-    return prior, x
+    lead = seen[0][1].shape[:-1]
+    return R.Conjugate("NormalInverseWishart", prior, known, torch.ones(lead, dtype=torch.bool))
+
+
+def whole(prior, x):
+    return pairs(prior, (x[None], torch.ones(1, len(x), dtype=torch.bool)))
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_normal_inverse_wishart_is_the_chain_of_its_predictive_student_distributions(size):
     """p(x_1..x_n) = prod_i p(x_i | x_1..x_{i-1}), each a multivariate Student t (Murphy 2007, equation 232)."""
     prior, x = niw(size)
-    total, loc, kappa, df, scale = 0.0, prior.loc, prior.kappa, prior.df, prior.scale
+    total, (loc, kappa, df, scale) = 0.0, prior
     for v in x:
         dof = df - size + 1
         spread = scale * (kappa + 1) / (kappa * dof)
@@ -271,28 +282,35 @@ def test_normal_inverse_wishart_is_the_chain_of_its_predictive_student_distribut
         total -= (dof + size) / 2 * torch.log1p(quadratic / dof)
         scale = scale + kappa / (kappa + 1) * torch.outer(v - loc, v - loc)
         loc, kappa, df = (kappa * loc + v) / (kappa + 1), kappa + 1, df + 1
-    ones = torch.ones(6, dtype=F)
-    assert abs(prior.log_evidence(x, ones) - total) < 1e-9
-    after = prior.given(x, ones)
-    assert torch.allclose(after.loc, loc) and torch.allclose(after.scale, scale) and after.df == df
-    some = torch.tensor([1, 1, 0, 1, 0, 0])
-    rubbish = torch.where(some.bool()[:, None], x, math.nan)
-    assert abs(prior.log_evidence(rubbish, some) - prior.log_evidence(x[some.bool()], torch.ones(3))) < 1e-9
-    assert prior.log_evidence(x[:0], ones[:0]).abs() < 1e-12
+    assert abs(whole(prior, x).log_prob() - total) < 1e-9
+    after = whole(prior, x).parameters
+    for name, expected in zip(("loc", "kappa", "df", "scale"), (loc, kappa, df, scale), strict=True):
+        assert torch.allclose(after[name][0], expected)
+    some = torch.tensor([[True, True, False, True, False, False]])
+    rubbish = torch.where(some[..., None], x, math.nan)
+    assert abs(pairs(prior, (rubbish, some)).log_prob() - whole(prior, x[some[0]]).log_prob()) < 1e-9
+    assert whole(prior, x[:0]).log_prob().abs() < 1e-12
+    # by two likelihoods, of two and of four of them
+    parts = [(p[None], torch.ones(1, len(p), dtype=torch.bool)) for p in (x[:2], x[2:])]
+    assert abs(pairs(prior, *parts).log_prob() - total) < 1e-9
 
 
-def test_normal_inverse_wishart_in_one_dimension_is_the_integral_over_mean_and_variance():
-    prior, x = niw(1)
-    u = torch.linspace(-20, 20, 2001, dtype=F)  # log variance
-    z = torch.linspace(-25, 25, 2001, dtype=F)  # mean, in its prior's deviations
-    variance = u.exp()
-    a, b = prior.df / 2, prior.scale[0, 0] / 2
-    log_p = a * b.log() - torch.lgamma(a) - a * u - b / variance  # inverse gamma, in log variance
-    mu = prior.loc + (variance / prior.kappa).sqrt()[:, None] * z
-    log_p = log_p[:, None] + D.Normal(0.0, 1.0).log_prob(z)
-    log_p = log_p + D.Normal(mu[..., None], variance.sqrt()[:, None, None]).log_prob(x[:, 0]).sum(-1)
-    total = torch.logsumexp(log_p.flatten(), 0) + (u[1] - u[0]).log() + (z[1] - z[0]).log()
-    assert abs(prior.log_evidence(x, torch.ones(6)) - total) < 1e-9
+def test_scatter_far_from_zero_does_not_cancel():
+    prior, x = niw(2)
+    far = (prior[0] + 1e6, *prior[1:])
+    assert abs(whole(far, x + 1e6).log_prob() - whole(prior, x).log_prob()) < 1e-6
+
+
+def test_evidence_of_a_mean_and_covariance_is_differentiable_twice():
+    prior, x = niw(2)
+
+    def value(loc, kappa, df, root):
+        known = whole((loc, kappa, df, root @ root.mT), x)
+        return known.log_prob(), known.entropy
+
+    inputs = (*prior[:3], torch.linalg.cholesky(prior[3]))
+    inputs = tuple(p.detach().clone().requires_grad_() for p in inputs)
+    assert gradcheck(value, inputs) and gradgradcheck(value, inputs)
 
 
 def test_draws_of_normal_inverse_wishart_have_its_moments():
@@ -300,13 +318,19 @@ def test_draws_of_normal_inverse_wishart_have_its_moments():
     family-wise false-alarm rate of 1e-6."""
     torch.manual_seed(0)
     prior, x = niw(2)
-    after, n = prior.given(x, torch.ones(6)), 40_000
-    mu, Sigma = after.sample(n)
-    found = torch.cat([mu, Sigma.flatten(1), torch.linalg.inv(Sigma).flatten(1)], 1)
-    inverse = after.df * torch.linalg.inv(after.scale)
-    expected = torch.cat([after.loc, (after.scale / (after.df - 3)).flatten(), inverse.flatten()])
+    after, n = whole(prior, x), 40_000
+    drawn = after.sample(n)[:, 0]
+    found = torch.cat([drawn.flatten(1), torch.linalg.inv(drawn[..., 1:]).flatten(1)], 1)
+    inverse = after.parameters["df"][0] * torch.linalg.inv(after.parameters["scale"][0])
+    expected = torch.cat([after.mean[0].flatten(), inverse.flatten()])
     z = (found.mean(0) - expected) / (found.std(0) / math.sqrt(n))
     assert z.abs().max() < D.Normal(0.0, 1.0).icdf(torch.tensor(1 - 1e-6 / 20, dtype=F))
+
+
+def test_factor_of_a_mean_and_covariance_goes_to_natural_parameters_and_back():
+    prior, _ = niw(3)
+    again = R.NORMAL_INVERSE_WISHART.parameters(*R.NORMAL_INVERSE_WISHART.natural(*prior))
+    assert all(torch.allclose(a, b) for a, b in zip(again, prior, strict=True))
 
 
 def test_evidence_is_one_graph():

@@ -9,7 +9,8 @@ Where only the conditionals are conjugate (a discrete latent chooses which), see
 from __future__ import annotations
 
 from lvspec.ir.affine import NotAffine, affine_in, reads_variable
-from lvspec.ir.conjugate import GAUSSIAN, likelihoods_of, pair_of, scale_of
+from lvspec.ir.conjugate import GAUSSIAN, likelihoods_of, mean_and_covariance, pair_of, scale_of
+from lvspec.ir.distributions import event_axes
 from lvspec.ir.expr import Dist, VariableRef
 from lvspec.ir.plan import Cost, Integration
 from lvspec.ir.reads import HERE
@@ -47,7 +48,7 @@ def _prior_reason(model: Model, latent: Variable) -> str | None:
         return f"{getattr(body, 'family', 'a choice')} has no entry in the table of conjugate pairs"
     if is_chain(model, latent.name) or latent.initial:
         return f"the sites of {latent.name} depend on each other"
-    if len(latent.type.shape) > 1:
+    if len(latent.type.shape) > max(1, event_axes(body.family)):
         return f"{latent.name} is an array of {len(latent.type.shape)} axes, not a vector"
     if not readers(model, latent.name):
         return f"nothing observed reads {latent.name}"
@@ -79,6 +80,10 @@ def _reader_reason(model: Model, latent: Variable, reader: Variable) -> str | No
 def _link_reason(model: Model, latent: Variable, reader: Variable, pair) -> str | None:
     name, clause = latent.name, reader.general
     body = clause.body
+    if pair.link == "parts":
+        found = mean_and_covariance(body)
+        together = found is not None and found.name == name
+        return None if together else f"loc and covariance_matrix of {reader.name} are not {' and '.join(latent.parts)}"
     value = body.argument(pair.argument)
     if value is None:
         return f"{reader.name} is given by {body.arguments[-1][0]}, not by {pair.argument}"
