@@ -138,7 +138,7 @@ def normalise(lowering, call: Call) -> Value:
 
 
 def stack(lowering, call: Call) -> Value:
-    size = lowering.spec.plate(call.over).size or Dim.of(f"|{call.over}|")
+    size = lowering.extent(call.over)
     if isinstance(call.args[0], Number):  # the same at every site
         code = f"{lowering.scope.use('spread')}({call.args[0].value!r}, ({lowering.size(size)},), self.zero)"
         return Value(code, shape=(size,))

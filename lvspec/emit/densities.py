@@ -29,6 +29,10 @@ SNAKE = {
     "NormalInverseWishart": "normal_inverse_wishart",
     "LinearChain": "linear_chain",
     "SemiMarkov": "semi_markov",
+    "LowRankPCFG": "low_rank_pcfg",
+    "TreeCRF": "tree_crf",
+    "DependencyCRF": "dependency_crf",
+    "NonProjectiveCRF": "non_projective_crf",
 }
 
 

@@ -38,6 +38,7 @@ from lvspec.emit.value import (
 )
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import (
+    Again,
     Apply,
     At,
     Binding,
@@ -90,18 +91,23 @@ class Lowering:
         """A symbolic size as Python: `2 * self.D`."""
         return size_code(size)
 
+    def extent(self, plate: str) -> Dim:
+        """How many sites a plate has, as a symbolic size."""
+        found = self.spec.plate(plate)
+        return Dim.of(f"|{found.sites}|") if found.size is None else found.size
+
     def plate_axes(self, plate: str) -> tuple[str, ...]:
         """The axes of a ragged plate's mask."""
         within = self.spec.plate(plate).within
         return ("B", within, plate) if within else ("B", plate)
 
     def mask(self, plate: str) -> str:
-        return f'batch["{plate}.mask"]'
+        return f'batch["{self.spec.plate(plate).sites}.mask"]'
 
     def lengths(self, plate: str, lead: tuple[str, ...]) -> str:
         within = self.spec.plate(plate).within
         axes = ("B", within) if within else ("B",)
-        return align(Value(f'batch["{plate}"]', axes), lead).code
+        return align(Value(f'batch["{self.spec.plate(plate).sites}"]', axes), lead).code
 
     def unrolled_count(self, plate: str) -> int:
         return self.spec.plate(plate).size.evaluate(self.sizes)
@@ -156,8 +162,7 @@ class Lowering:
     def _PlateIndex(self, expr: PlateIndex) -> Value:
         if expr.plate in self.bound:
             return Value(str(self.bound[expr.plate]), integer=True)
-        size = self.spec.plate(expr.plate).size
-        code = self.numbers(Dim.of(f"|{expr.plate}|") if size is None else size)
+        code = self.numbers(self.extent(expr.plate))
         return Value(code, axes=(expr.plate,), integer=True)
 
     def numbers(self, size: Dim) -> str:
@@ -172,7 +177,8 @@ class Lowering:
         return self.lets[key].code
 
     def _SiteOf(self, expr: SiteOf) -> Value:
-        return self.lower(expr.base)
+        plate, value = self.spec.plate(expr.plate), self.lower(expr.base)
+        return value if plate.like is None else self.again(value, plate.like, plate.name)
 
     def _VariableRef(self, expr: VariableRef) -> Value:
         return self.variable(expr, begin="0")
@@ -189,6 +195,8 @@ class Lowering:
                 value = self.shifted(value, plate, site.k, begin)
             elif isinstance(site, Stretch):
                 value = self.stretch(value, plate, site.reach, begin)
+            elif isinstance(site, Again):
+                value = self.again(value, plate, site.copy)
             elif isinstance(site, At):
                 value = self.site_at(value, plate, self.lower(site.index))
         return value
@@ -304,6 +312,11 @@ class Lowering:
         if reach in ("before", "after"):
             return self.shifted(value, plate, 1 if reach == "before" else -1, begin)
         return widen_draws(value, plate, FROM if reach == "through" else ALL)
+
+    def again(self, value: Value, plate: str, copy: str) -> Value:
+        """The same sites under another name: nothing moves."""
+        axes = tuple(copy if a == plate else a for a in value.axes)
+        return widen_draws(value, plate, ALL).with_(axes=axes)
 
     def site_at(self, value: Value, plate: str, index: Value) -> Value:
         """The site of `plate` with the number `index`."""

@@ -18,9 +18,9 @@ class Program:
         self.rows = ""  # a local name for the number of examples, where the method has one
         self.scope = Scope(plan.spec, imports)
         spec = plan.spec
-        names = {v.name for v in spec.variables} | {p.name for p in spec.plates}
+        names = {v.name for v in spec.variables} | set(spec.plate_names)
         self.scope.names.taken |= set(arguments)
-        self.order = AxisOrder(tuple(p.name for p in spec.plates), tuple(v.name for v in spec.of_role("latent")))
+        self.order = AxisOrder(spec.plate_names, tuple(v.name for v in spec.of_role("latent")))
         self.low = Lowering(plan, self.scope, self.order, summed)
         self.inputs = [v for v in spec.variables if v.role in ("observed", "given")]
         for variable in self.inputs:

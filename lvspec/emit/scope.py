@@ -78,7 +78,7 @@ class Scope:
     def show_axis(self, axis: str) -> str:
         if axis in ("S", "B"):
             return axis
-        for plate in self.spec.plates:
+        for plate in (*self.spec.plates, *self.spec.copies):
             if plate.name == axis:
                 return str(plate.size) if plate.size is not None else plate.name.upper()
         size = self.spec.variable(latent_of(axis)).type.support.cardinality

@@ -104,7 +104,7 @@ def _call(low: Lowering, variable: Variable, what: str, target: Value, arguments
     operands = [align(target, (*lead, plate), 0).code, mask_code(low, plate, lead)]
     operands += spelled_arguments(variable, arguments, lead)
     # an argument as long as another ragged plate comes with that plate's mask
-    others = dict.fromkeys(p for v in arguments.values() for d in v.shape if (p := ragged_plate(d)))
+    others = dict.fromkeys(p for v in arguments.values() for d in v.shape if (p := ragged_plate(d)) and p != plate)
     operands += [mask_code(low, p, lead) for p in others]
     return f"{low.scope.use(f'{snake(variable.general.body.family)}_{what}')}({', '.join(operands)})"
 

@@ -15,7 +15,21 @@ from lvspec.front.problems import Problems
 from lvspec.front.story import Told
 from lvspec.ir.dims import Dim
 from lvspec.ir.distributions import FAMILIES
-from lvspec.ir.expr import Apply, At, Call, Choice, Dist, Here, Lag, ParamRef, PlateIndex, SizeRef, Stretch, VariableRef
+from lvspec.ir.expr import (
+    Again,
+    Apply,
+    At,
+    Call,
+    Choice,
+    Dist,
+    Here,
+    Lag,
+    ParamRef,
+    PlateIndex,
+    SizeRef,
+    Stretch,
+    VariableRef,
+)
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
@@ -270,7 +284,8 @@ def _of(expr) -> set[str]:
         case Apply(network, _, _):
             return {network}
         case VariableRef(name, sites):
-            return {name, *(s.plate for s in sites if isinstance(s, Here | Lag | Stretch | At))}
+            copies = {s.copy for s in sites if isinstance(s, Again)}
+            return {name, *copies, *(s.plate for s in sites if isinstance(s, Here | Lag | Stretch | At))}
         case Call(_, _, over):
             return {over} - {None}
         case PlateIndex(plate):

@@ -77,7 +77,7 @@ class Context:
     def extent(self, plate: str) -> Dim:
         """The size of a plate; of a ragged one the opaque `|t|`."""
         found = self.declared.plates[plate]
-        return found.size if found.size is not None else Dim.of(f"|{plate}|")
+        return found.size if found.size is not None else Dim.of(f"|{found.sites}|")
 
     def in_order(self, plates) -> tuple[str, ...]:
         """Plates in the spec's order, each once."""

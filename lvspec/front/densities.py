@@ -79,7 +79,7 @@ def distribution(value: S.Value, ctx: Context, over: str | None = None) -> Dist 
         return None
     arguments = read_arguments(family, node, ctx)
     if family.name in STRUCTURES:
-        check_axes(family.name, arguments, ctx)
+        check_axes(family.name, arguments, ctx, over)
     kind = _variate(family, arguments, copies, ctx, node.span)
     through = _through(value, kind, ctx)
     if value.parts and family.event != "structure":

@@ -16,7 +16,7 @@ from lvspec.front import syntax as S
 from lvspec.front.context import Declarations, unknown
 from lvspec.front.problems import Problems
 from lvspec.front.story import Told
-from lvspec.ir.expr import At, Choice, Dist, Expr, Here, Lag, Number, Stretch, VariableRef, walk
+from lvspec.ir.expr import Again, At, Choice, Dist, Expr, Lag, Number, Stretch, VariableRef, walk
 from lvspec.ir.spec import Clause, Variable
 
 
@@ -59,8 +59,8 @@ def _site(site) -> str:
             return {"before": "strict", "through": "same", "from": "same", "after": "later"}.get(reach, "any")
         case At(_, index):
             return "strict" if isinstance(index, Number) else "any"
-        case Here():
-            return "same"
+        case Again():
+            return "any"
     return "same"
 
 

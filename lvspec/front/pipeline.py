@@ -91,7 +91,7 @@ def _spec(source, header, declared: Declarations, ordered, factors, settings: Se
         class_name=header.class_name,
         description=header.description,
         sizes=tuple(declared.sizes.values()),
-        plates=tuple(declared.plates.values()),
+        plates=tuple(p for p in declared.plates.values() if p.like is None),
         params=tuple(declared.params.values()),
         networks=tuple(declared.networks.values()),
         variables=ordered,
@@ -103,4 +103,5 @@ def _spec(source, header, declared: Declarations, ordered, factors, settings: Se
         data=settings.data,
         train=settings.train,
         warnings=problems.warnings,
+        copies=tuple(p for p in declared.plates.values() if p.like is not None),
     )

@@ -1,6 +1,8 @@
-"""`plates:` → the sets of sites: `t: sequence(end=EOS)`, `t: bag`, `l: 3`, `s: segments(t, max=8)`, `i: {length: l, max: 20}`."""
+"""`plates:` → the sets of sites: `t: sequence(end=EOS)`, `t: bag`, `l: 3`, `s: segments(t, max=8)`, `j: copy(t)`, `i: {length: l, max: 20}`."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from lvspec.front import scalars
 from lvspec.front import syntax as S
@@ -11,7 +13,8 @@ from lvspec.front.nodes import Entry, Mapping, Node, Text
 from lvspec.front.problems import Problems
 from lvspec.ir.spec import Plate, Size
 
-PLATE_KINDS = ("sequence", "bag", "segments")
+PLATE_KINDS = ("sequence", "bag", "segments", "copy")
+OF_A_PLATE = {"segments": "segments(t, max=8)", "copy": "copy(t)"}  # kinds that take another plate
 
 
 def read_plates(section: Node | None, sizes: dict[str, Size], problems: Problems) -> dict[str, Plate]:
@@ -22,14 +25,28 @@ def read_plates(section: Node | None, sizes: dict[str, Size], problems: Problems
             found[name] = _plate(entry, sizes, problems) or Plate(name, "sequence", span=entry.key.span)
     for plate in found.values():
         for other in (plate.within, dict(plate.options).get("of")):
-            if other is not None and (other not in found or other == plate.name or not found[str(other)].ragged):
+            if other is not None and (other not in found or other == plate.name or not _holds(found[str(other)])):
+                what = "is a copy of" if plate.kind == "copy" else "lies within"
                 problems.error(
                     "bad-plate",
                     plate.span,
-                    f"`{plate.name}` lies within `{other}`, which is no other ragged plate",
+                    f"`{plate.name}` {what} `{other}`, which is no other ragged plate",
                     help=did_you_mean(str(other), found),
                 )
-    return found
+    return {name: _copied(plate, found) for name, plate in found.items()}
+
+
+def _holds(plate: Plate) -> bool:
+    """Whether sites of its own may be cut, nested or copied."""
+    return plate.ragged and plate.kind != "copy"
+
+
+def _copied(plate: Plate, found: dict[str, Plate]) -> Plate:
+    """A copy as what it copies, under its own name."""
+    of = dict(plate.options).get("of")
+    if plate.kind != "copy" or of not in found or found[of].kind == "copy":
+        return plate
+    return replace(found[of], name=plate.name, options=(), end=None, span=plate.span, like=str(of))
 
 
 def _plate(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Plate | None:
@@ -55,15 +72,20 @@ def _plate(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Plate | 
     return Plate(name, "fixed", size, span=span) if size is not None else None
 
 
-_PLATE_OPTIONS = {"sequence": ("end", "within", "null"), "bag": ("within", "counts"), "segments": ("max",)}
+_PLATE_OPTIONS = {
+    "sequence": ("end", "within", "null"),
+    "bag": ("within", "counts"),
+    "segments": ("max",),
+    "copy": (),
+}
 
 
 def _ragged(name: str, kind: str, call: S.Application | None, entry: Entry, problems: Problems) -> Plate | None:
     within, end, options = None, None, []
     arguments, keywords = (call.arguments, call.keywords) if call else ((), ())
-    if len(arguments) != (kind == "segments") or not all(isinstance(a, S.Name) for a in arguments):
-        usage = "`segments(t, max=8)`" if kind == "segments" else f"`{kind}` or `{kind}({_PLATE_OPTIONS[kind][0]}=...)`"
-        problems.error("bad-plate", entry.value.span, f"write {usage}")
+    if len(arguments) != (kind in OF_A_PLATE) or not all(isinstance(a, S.Name) for a in arguments):
+        usage = OF_A_PLATE.get(kind) or f"{kind}` or `{kind}({_PLATE_OPTIONS[kind][0]}=...)"
+        problems.error("bad-plate", entry.value.span, f"write `{usage}`")
         return None
     options.extend(("of", a.name) for a in arguments if isinstance(a, S.Name))
     for keyword, value in keywords:

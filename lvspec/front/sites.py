@@ -9,7 +9,7 @@ from lvspec.front import supports
 from lvspec.front import syntax as S
 from lvspec.front.context import UNKNOWN, Context, Seen, broken, unknown
 from lvspec.ir.dims import Dim, ragged_plate
-from lvspec.ir.expr import At, Expr, Here, Index, Lag, Number, Site, SiteOf, Stretch, VariableRef
+from lvspec.ir.expr import Again, At, Expr, Here, Index, Lag, Number, Site, SiteOf, Stretch, VariableRef
 from lvspec.ir.types import Reach
 
 Elaborate = Callable[[S.Node, Context], Expr]
@@ -60,7 +60,7 @@ def _at(seen: Seen, sites: tuple[Site, ...], ctx: Context, span: Span) -> Expr:
     plates, reaches = set(), set()
     for site in sites:
         match site:
-            case Here(plate) | Lag(plate, _):
+            case Here(plate) | Lag(plate, _) | Again(_, plate):
                 plates.add(plate)
             case Stretch(plate, reach):
                 reaches.add(Reach(plate, reach))
@@ -90,6 +90,8 @@ def _site(seen: Seen, plate: str, node: S.Node, ctx: Context, elaborate: Elabora
             k, int
         ):
             return _lag(seen, plate, k if sign == "subtract" else -k, node.span, ctx)
+        case S.Name(other) if other not in ctx.locals and _copies(other, plate, ctx):
+            return Again(plate, other) if _bound(seen, other, node.span, ctx) else None
         case S.Literal(_, k) if isinstance(k, int):
             return _literal(seen, plate, k, node, ctx, elaborate)
         case S.Name(other) if other in ctx.declared.plates and other not in ctx.locals:
@@ -102,6 +104,11 @@ def _site(seen: Seen, plate: str, node: S.Node, ctx: Context, elaborate: Elabora
             return None
     index = elaborate(node, ctx)
     return At(plate, index) if integer_index(index, ctx.extent(plate), ctx, f"plate `{plate}`") else None
+
+
+def _copies(name: str, plate: str, ctx: Context) -> bool:
+    """Whether `name` runs over the sites of `plate` again."""
+    return name in ctx.declared.plates and ctx.declared.plates[name].like == plate
 
 
 def _bound(seen: Seen, plate: str, span: Span, ctx: Context) -> bool:
@@ -227,16 +234,13 @@ def index_into(base: Expr, nodes: tuple[S.Node, ...], ctx: Context, span: Span, 
                 elaborate(node, ctx)
         return broken(span)
     reach = base.type.reach
-    if reach and nodes and isinstance(nodes[0], S.Name) and nodes[0].name == reach.plate:
-        if reach.plate not in ctx.bound:
-            ctx.problems.error("unbound-plate", nodes[0].span, f"the clause speaks of no single site `{reach.plate}`")
+    first = nodes[0].name if nodes and isinstance(nodes[0], S.Name) else ""
+    if reach and (first == reach.plate or reach.reach == "whole" and _copies(first, reach.plate, ctx)):
+        if first not in ctx.bound:
+            ctx.problems.error("unbound-plate", nodes[0].span, f"the clause speaks of no single site `{first}`")
             return broken(span)
-        base = SiteOf(
-            base,
-            reach.plate,
-            type=base.type.with_(reach=None, plates=ctx.in_order((*base.type.plates, reach.plate))),
-            span=span,
-        )
+        plates = ctx.in_order((*base.type.plates, first))
+        base = SiteOf(base, first, type=base.type.with_(reach=None, plates=plates), span=span)
         nodes = nodes[1:]
     if not nodes:
         return base

@@ -167,6 +167,8 @@ def _told(name: str, role: str, rows: list, plates: dict[str, Plate], problems: 
             help=did_you_mean(clause.over, plates, "declare it under `plates:`"),
         )
         return None
+    if clause.over and not _not_a_copy(target.over, plates, problems):
+        return None
     if len(set(own)) < len(own):
         problems.error("bad-target", place.name.span, f"`{name}` has one index twice")
         return None
@@ -184,13 +186,25 @@ def _told(name: str, role: str, rows: list, plates: dict[str, Plate], problems: 
     return told if ordered else None
 
 
+def _not_a_copy(index: S.Name, plates: dict[str, Plate], problems: Problems) -> bool:
+    like = plates[index.name].like
+    if like is not None:
+        problems.error(
+            "bad-target",
+            index.span,
+            f"`{index.name}` runs over the sites of `{like}` again: no variable stands on it",
+            help=f"write `[{like}]` here, and read it with `[{index.name}]`",
+        )
+    return like is None
+
+
 def _place_is_readable(place: S.Place, plates: dict[str, Plate], problems: Problems) -> bool:
     """Whether each index left of a colon is a plate or the number of a first site."""
     fine, numbers = True, 0
     for index in place.indices:
         match index:
             case S.Name(name) if name in plates:
-                pass
+                fine = _not_a_copy(index, plates, problems) and fine
             case S.Name(name):
                 problems.error(
                     "unknown-name",

@@ -11,12 +11,13 @@ from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Expr
 from lvspec.ir.structures import STRUCTURES
 
+SITES = "T"  # the letter of the sites that the structure runs over
 Arguments = tuple[tuple[str, Expr], ...]
 
 
-def check_axes(family: str, arguments: Arguments, ctx: Context) -> None:
+def check_axes(family: str, arguments: Arguments, ctx: Context, over: str | None) -> None:
     """Notes each argument whose axes are of another number or size than the table has."""
-    letters: dict[str, Dim] = {}
+    letters: dict[str, Dim] = {SITES: ctx.extent(over)} if over in ctx.declared.plates else {}
     known = [(n, v) for n, v in arguments if not unknown(v) and not v.type.reach]
     for name, value in sorted(known, key=lambda row: _compound(family, row[0])):
         axes = STRUCTURES[family].axes_of(name)
@@ -51,6 +52,8 @@ def _size(axis: str, letters: dict[str, Dim]) -> Dim | None:
 def _refuse(family: str, name: str, value: Expr, letters: dict[str, Dim], ctx: Context, what: str) -> None:
     structure = STRUCTURES[family]
     usage = ", ".join(f"{n}: [{', '.join(axes)}]" for n, axes in structure.axes)
+    if structure.state == SITES:
+        usage += ", where T are the sites again: `... over j` with `j: copy(t)` under `plates:`"
     ctx.problems.error(
         "shape-mismatch",
         value.span,

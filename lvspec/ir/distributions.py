@@ -152,10 +152,17 @@ FAMILIES: dict[str, Family] = {
         Family("LinearChain", (Argument("unary"), Argument("pairwise")), T.STRUCTURE, "structure"),
         Family("SemiMarkov", (Argument("start"), Argument("transition"), Argument("length")), T.STRUCTURE, "structure"),
         Family("PCFG", (Argument("root"), Argument("rules"), Argument("terminals")), T.STRUCTURE, "structure"),
+        Family(
+            "LowRankPCFG",
+            tuple(Argument(name) for name in ("root", "head", "left", "right", "terminals")),
+            T.STRUCTURE,
+            "structure",
+        ),
         Family("DMV", (Argument("root"), Argument("stop"), Argument("attach")), T.STRUCTURE, "structure"),
         Family("CTC", (Argument("logits"), Argument("blank")), T.STRUCTURE, "structure"),
-        Family("TreeCRF", (Argument("spans"),), T.STRUCTURE, "structure", engine=False),
-        Family("DependencyCRF", (Argument("arcs", axes="square"),), T.STRUCTURE, "structure", engine=False),
+        Family("TreeCRF", (Argument("spans"),), T.STRUCTURE, "structure"),
+        Family("DependencyCRF", (Argument("arcs"),), T.STRUCTURE, "structure"),
+        Family("NonProjectiveCRF", (Argument("arcs"),), T.STRUCTURE, "structure"),
     )
 }
 

@@ -25,6 +25,14 @@ class Here:
 
 
 @dataclass(frozen=True)
+class Again:
+    """`h[j]` of a variable on plate t, where j runs over the sites of t again."""
+
+    plate: str
+    copy: str
+
+
+@dataclass(frozen=True)
 class Lag:
     """`z[t-k]`, k ≥ 1; `z[t+1]` is k = -1 (guides that run backwards)."""
 
@@ -48,7 +56,7 @@ class At:
     index: Expr
 
 
-Site = Here | Lag | Stretch | At
+Site = Here | Again | Lag | Stretch | At
 
 
 # ---------------------------------------------------------------- expressions

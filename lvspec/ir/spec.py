@@ -34,6 +34,7 @@ class Plate:
 
     kind: sequence (ordered, ragged) | bag (unordered, ragged) | fixed (size) | segments | latent_length.
     within: the ragged plate it is nested in. end: the symbol that stops a sequence (a site like any other).
+    like: the plate whose sites it runs over a second time, `j: copy(t)`; no variable stands on such a plate.
     options: what a kind without an engine yet was written with (max=..., length=...).
     """
 
@@ -44,6 +45,12 @@ class Plate:
     end: str | None = None
     options: tuple[tuple[str, object], ...] = ()
     span: Span = field(default=NOWHERE, compare=False)
+    like: str | None = None
+
+    @property
+    def sites(self) -> str:
+        """The plate whose sites these are: its own name, or that of the plate it copies."""
+        return self.like or self.name
 
     @property
     def null(self) -> bool:
@@ -184,12 +191,17 @@ class Spec:
     data: tuple[tuple[str, object], ...] = ()
     train: tuple[tuple[str, object], ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
+    copies: tuple[Plate, ...] = ()  # plates that run over the sites of another one again
 
     def variable(self, name: str) -> Variable:
         return next(v for v in self.variables if v.name == name)
 
     def plate(self, name: str) -> Plate:
-        return next(p for p in self.plates if p.name == name)
+        return next(p for p in (*self.plates, *self.copies) if p.name == name)
+
+    @property
+    def plate_names(self) -> tuple[str, ...]:
+        return tuple(p.name for p in (*self.plates, *self.copies))
 
     def of_role(self, role: str) -> tuple[Variable, ...]:
         return tuple(v for v in self.variables if v.role == role)

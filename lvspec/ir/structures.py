@@ -1,6 +1,7 @@
 """Distributions over structures, as data: what the variable over the plate holds, and what its algorithm costs.
 
-labels: a state at each site, which other variables may read; p(z) ∝ exp(its scores), given the number of sites.
+labels: a state at each site, which other variables may read; p(z) ∝ exp(its scores), given the number of sites. Of trees
+the states are the sites themselves (the letter T): a word's label names a word.
 yield: the symbols at the leaves of a hidden tree, or of a tree whose nodes they are, or what frames spell; the trees, or
 the alignments, are summed.
 """
@@ -18,7 +19,7 @@ Numbers = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Structure:
-    """axes: the axes of each argument at one site, by letters that must agree over the arguments.
+    """axes: the axes of each argument at one site, by letters that must agree over the arguments; T: the sites.
     state: the letter of how many values the variable has. along: arguments that may differ from site to site.
     draws: whether it can be drawn given the number of sites. algorithm: how it is summed. work, cells: multiply-adds and numbers of one example, by T and the letters.
     """
@@ -60,6 +61,33 @@ STRUCTURES: dict[str, Structure] = {
         lambda n: 2 * n["T"] * (n["K"] ** 2 + n["K"] * n["L"]),
         lambda n: 2 * n["T"] * n["K"] * n["L"],
     ),
+    "DependencyCRF": Structure(
+        "labels",
+        (("arcs", ("T",)),),
+        "T",
+        "inside algorithm over split heads (Eisner 1996), once with the observations and once without",
+        lambda n: 4 * n["T"] ** 3,
+        lambda n: 8 * n["T"] ** 3,  # float64, by the tape of the generic program
+        along=("arcs",),
+    ),
+    "NonProjectiveCRF": Structure(
+        "labels",
+        (("arcs", ("T",)),),
+        "T",
+        "matrix-tree theorem (Koo et al. 2007), once with the observations and once without",
+        lambda n: 2 * n["T"] ** 3 / 3,
+        lambda n: 4 * n["T"] ** 3 / 3,
+        along=("arcs",),
+    ),
+    "TreeCRF": Structure(
+        "labels",
+        (("spans", ("T",)),),
+        "T",
+        "inside algorithm by width, once with the observations and once without",
+        lambda n: n["T"] ** 3 / 3,
+        lambda n: 2 * n["T"] ** 3 / 3,
+        along=("spans",),
+    ),
     "PCFG": Structure(
         "yield",
         (("root", ("N",)), ("rules", ("N", "N + P", "N + P")), ("terminals", ("P", "V"))),
@@ -67,6 +95,20 @@ STRUCTURES: dict[str, Structure] = {
         "inside algorithm (Baker 1979)",
         lambda n: (n["N"] + n["P"]) ** 2 * (n["T"] ** 3 / 6 + n["N"] * n["T"] ** 2 / 2),
         lambda n: n["T"] ** 2 * (n["N"] + n["P"]) + n["T"] * (n["N"] + n["P"]) ** 2,
+    ),
+    "LowRankPCFG": Structure(
+        "yield",
+        (
+            ("root", ("N",)),
+            ("head", ("N", "R")),
+            ("left", ("R", "N + P")),
+            ("right", ("R", "N + P")),
+            ("terminals", ("P", "V")),
+        ),
+        "V",
+        "inside algorithm in the space of ranks (Yang, Zhao & Tu 2021)",
+        lambda n: n["R"] * (n["T"] ** 3 / 6 + (2 * (n["N"] + n["P"]) + n["N"]) * n["T"] ** 2 / 2),
+        lambda n: n["T"] ** 2 * (2 * n["R"] + n["N"]) + n["T"] * n["P"],
     ),
     "DMV": Structure(
         "yield",

@@ -57,7 +57,7 @@ class Model:
 
     def extent(self, plate: str) -> int:
         size = self.spec.plate(plate).size
-        return self.sizes[f"|{plate}|"] if size is None else size.evaluate(self.sizes)
+        return self.sizes[f"|{self.spec.plate(plate).sites}|"] if size is None else size.evaluate(self.sizes)
 
 
 def study(spec: Spec, sizes: dict[str, int] | None) -> Model:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import isqrt, prod
 
-from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex, VariableRef
+from lvspec.ir.expr import Again, Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex, VariableRef
 from lvspec.ir.plan import Cost
 from lvspec.ir.reads import bodies
 from lvspec.ir.sites import site_by_site
@@ -63,6 +63,10 @@ class Pricer:
         return frozenset(found)
 
     def _variable_axes(self, node: VariableRef) -> frozenset[str]:
+        copies = {s.plate: s.copy for s in node.at if isinstance(s, Again)}
+        return frozenset(copies.get(a, a) for a in self._own_axes(node))
+
+    def _own_axes(self, node: VariableRef) -> frozenset[str]:
         if node.name in self.lets:
             let = self.lets[node.name]
             return frozenset(a for c in let.clauses for b in bodies(c) for a in self.axes(b)) | frozenset(let.plates)

@@ -46,8 +46,9 @@ def linear_chain_sum(potentials: Tensor, mask: Tensor, unary: Tensor, pairwise: 
     def total(scores: Tensor, semiring) -> Tensor:
         return chain(start, (pairwise,), scores, step, mask=mask, semiring=semiring)
 
-    value = total(rows + unary, merge_semiring(semiring, lead)) - total(unary, LOG)
-    return value.reshape(lead)
+    inner = semiring if len(lead) == 1 else merge_semiring(semiring, lead)
+    value = total(rows + unary, inner) - total(unary, LOG)
+    return value.reshape(*value.shape[:-1], *lead)
 
 
 def semi_markov_sum(

@@ -10,7 +10,7 @@ products of positive ones, and is kept as its log.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -75,6 +75,40 @@ class Arborescences(Structured):
             others = torch.ones_like(chances, dtype=torch.bool).scatter_(1, head, False)
             arcs = torch.where(pad(others.unsqueeze(-1), (word, M - 1 - word)), -torch.inf, arcs)
         return {"arcs": found.unflatten(0, (n, self.rows))}
+
+    def under(self, semiring) -> Tensor:
+        """log Z, or another sum, whose gradient is the answer: what no elimination gives is put in its place."""
+        arcs = self.potentials["arcs"]
+        total = self.log_partition
+        if semiring.name == "sample":
+            return Redrawn.apply(arcs, total, self)
+        if semiring.name == "max":
+            return self.score(self.mode).masked_fill(total.detach() == -torch.inf, -torch.inf)
+        if semiring.name == "tempered":
+            beta = semiring.beta.to(arcs.dtype)
+            none = arcs.detach() == -torch.inf
+            scaled = (beta.view(-1, 1, 1) * arcs.masked_fill(none, 0.0)).masked_fill(none, -torch.inf)
+            value = replace(self, potentials={"arcs": scaled}).log_partition
+            none = value.detach() == -torch.inf
+            return (value.masked_fill(none, 0.0) / beta).masked_fill(none, -torch.inf)
+        if semiring.name == "count":
+            return replace(self, potentials={"arcs": arcs.masked_fill(arcs > -torch.inf, 0.0)}).log_partition
+        if semiring.name in ("log", "filter"):
+            return total
+        raise Undefined(NO_MAXIMUM)
+
+
+class Redrawn(torch.autograd.Function):
+    """log Z, whose backward pass sends the gradient to the arcs of a tree ~ p, a new one each time."""
+
+    @staticmethod
+    def forward(ctx, arcs: Tensor, total: Tensor, trees: Arborescences) -> Tensor:
+        ctx.trees = trees
+        return total.detach().clone()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return ctx.trees.sample(1)["arcs"][0] * grad.view(-1, 1, 1), None, None
 
 
 def elimination(semiring, potentials: Parts, lengths: Tensor, single_root: bool) -> Tensor:

@@ -46,14 +46,15 @@ def within(lengths: Tensor, extent: int) -> Tensor:
     return torch.arange(extent, device=lengths.device) < lengths.unsqueeze(1)
 
 
-def tree_crf(spans: Tensor, lengths: Tensor) -> Structured:
+def tree_crf(spans: Tensor, lengths: Tensor, largest: Tensor | None = None) -> Structured:
     """p(tree) of all binary trees over the words 0 .. length - 1, proportional to exp(sum of its spans' potentials).
 
     spans: (B, T, T) or (1, T, T), the log-potential of the span i .. j inclusive at [i, j], i <= j; the rest is not
-    read. lengths: (B). A sentence without words has one tree, without parts.
+    read. lengths: (B). A sentence without words has one tree, without parts. largest: as spans, the further
+    log-potential of a span that is the largest one from its first word on: the whole sentence, or a right part.
     """
-
-    return Structured(partial(span_program, lengths=lengths), {"spans": spans}, lengths.shape[0])
+    potentials = {"spans": spans} if largest is None else {"spans": spans, "largest": largest}
+    return Structured(partial(span_program, lengths=lengths), potentials, lengths.shape[0])
 
 
 def span_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
@@ -66,13 +67,23 @@ def span_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
     if T == 0:
         return nothing.squeeze(-1)
     by_width = semiring.lift(by_widths(scores)).unsqueeze(-2).unbind(-1)  # (..., B, T, 1) each
+    largest = None
+    if "largest" in potentials:
+        further = potentials["largest"].masked_fill(~(real.unsqueeze(1) & real.unsqueeze(2)), 0.0)
+        largest = semiring.lift(by_widths(further)).unsqueeze(-2).unbind(-1)
+
+    def right(cells: Tensor, w: int) -> Tensor:
+        """Spans of a width that are the largest ones from their first words on."""
+        return cells if largest is None else semiring.times(cells, largest[w][..., : cells.shape[-2], :])
+
     cells = by_width[0]
-    starting = ending = cells.unsqueeze(-2)
-    whole = [nothing, cells[..., 0, :]]
+    starting, ending = cells.unsqueeze(-2), right(cells, 0).unsqueeze(-2)
+    whole = [nothing, right(cells, 0)[..., 0, :]]
     for w in range(1, T):
         n = T - w
         pairs = semiring.times(starting[..., :n, :, :], ending[..., 1:, :, :])
         cells = semiring.times(semiring.sum(pairs, -2), by_width[w][..., :n, :])
-        starting, ending = by_start(starting, cells), by_end(ending, cells)
-        whole.append(cells[..., 0, :])
+        closed = right(cells, w)
+        starting, ending = by_start(starting, cells), by_end(ending, closed)
+        whole.append(closed[..., 0, :])
     return semiring.sum(at_lengths(whole, lengths), -1)  # of one: a value of -inf has no gradient

@@ -120,6 +120,11 @@ class Structured:
         with torch.no_grad():
             return self.total(LOG, {n: p.masked_fill(p > -torch.inf, 0.0) for n, p in self.potentials.items()})
 
+    def under(self, semiring) -> Tensor:
+        """The program's value (..., B) under a semiring, differentiable in the potentials; its gradient answers what
+        the semiring asks."""
+        return self.total(semiring, self.potentials)
+
     # ------------------------------------------------------------
     def ask(self, question: str) -> None:
         if question in self.undefined:

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from lvspec.runtime.draws import categorical_draw
 from lvspec.runtime.labels import leading, merged_rows
+from lvspec.runtime.low_rank import low_rank_pcfg
 from lvspec.runtime.pcfg import pcfg
+from lvspec.runtime.segments import with_first_axis
 from lvspec.runtime.structured import Structured
 from lvspec.runtime.valence import dmv, order
 
@@ -27,14 +29,15 @@ def pcfg_parts(symbols: Tensor, mask: Tensor, root: Tensor, rules: Tensor, termi
     words = torch.where(real, words, 0)
     root = merged_rows(root.log_softmax(-1), lead, 1)
     rules = merged_rows(rules.flatten(-2).log_softmax(-1).unflatten(-1, rules.shape[-2:]), lead, 3)
-    table = merged_rows(terminals.log_softmax(-1), lead, 2)
+    tags = at_words(merged_rows(terminals.log_softmax(-1), lead, 2), words)
+    return pcfg(with_first_axis(root, 2), with_first_axis(rules, 4), tags, real.sum(-1))
+
+
+def at_words(table: Tensor, words: Tensor) -> Tensor:
+    """Scores (rows, T, P) of words (rows, T) by a table (rows, P, V), or one for all rows."""
     if table.dim() == 2:
-        at_words = torch.nn.functional.embedding(words, table.mT)  # (rows, T, P)
-    else:
-        at_words = table.gather(-1, words.unsqueeze(1).expand(-1, table.shape[1], -1)).mT
-    root = root.unsqueeze(0) if root.dim() == 1 else root
-    rules = rules.unsqueeze(0) if rules.dim() == 3 else rules
-    return pcfg(root, rules, at_words, real.sum(-1))
+        return torch.nn.functional.embedding(words, table.mT)
+    return table.gather(-1, words.unsqueeze(1).expand(-1, table.shape[1], -1)).mT
 
 
 def pcfg_log_prob(symbols: Tensor, mask: Tensor, root: Tensor, rules: Tensor, terminals: Tensor) -> Tensor:
@@ -52,14 +55,56 @@ def pcfg_draw(mask: Tensor, root: Tensor, rules: Tensor, terminals: Tensor) -> T
     """
     lead = leading(mask, (root, 1), (rules, 3), (terminals, 2))
     found = pcfg_parts(torch.zeros_like(mask, dtype=torch.int64), mask, root, rules, terminals)
-    free = replace(found, potentials={**found.potentials, "terminals": torch.zeros_like(found.potentials["terminals"])})
-    tags = free.sample(1)["terminals"][0].argmax(-1)  # (rows, T)
+    return words_drawn(found, mask, terminals, lead)
+
+
+def words_drawn(derivations: Structured, mask: Tensor, terminals: Tensor, lead: torch.Size) -> Tensor:
+    """Words of derivations drawn with scores of 0 for words."""
+    free = {**derivations.potentials, "terminals": torch.zeros_like(derivations.potentials["terminals"])}
+    tags = replace(derivations, potentials=free).sample(1)["terminals"][0].argmax(-1)  # (rows, T)
     words = merged_rows(terminals.log_softmax(-1), lead, 2)
     if words.dim() == 3:
         words = words.gather(1, tags.unsqueeze(-1).expand(-1, -1, words.shape[-1]))
     else:
         words = words[tags]
     return torch.where(mask, categorical_draw(words).reshape(*lead, mask.shape[-1]), 0)
+
+
+def low_rank_pcfg_parts(
+    symbols: Tensor, mask: Tensor, root: Tensor, head: Tensor, left: Tensor, right: Tensor, terminals: Tensor
+) -> Structured:
+    """The derivations under a grammar whose rules are sums over ranks, p(a -> l r) = sum_q p(q | a) p(l | q) p(r | q)
+    (runtime/low_rank.py), with a rank for each rule; one row for each of the leading axes.
+
+    symbols, mask: (..., T). root: (..., N). head: (..., N, R). left, right: (..., R, N + P). terminals: (..., P, V).
+    """
+    tables = ((root, 1), (head, 2), (left, 2), (right, 2), (terminals, 2))
+    lead = leading(symbols, *tables)
+    words, real = merged_rows(symbols, lead, 1), merged_rows(mask, lead, 1)
+    words = torch.where(real, words, 0)
+    *rules, table = (merged_rows(x.log_softmax(-1), lead, own) for x, own in tables)
+    rules = [with_first_axis(x, own + 1) for x, (_, own) in zip(rules, tables, strict=False)]
+    return low_rank_pcfg(*rules, at_words(table, words), real.sum(-1))
+
+
+def low_rank_pcfg_log_prob(
+    symbols: Tensor, mask: Tensor, root: Tensor, head: Tensor, left: Tensor, right: Tensor, terminals: Tensor
+) -> Tensor:
+    """log p(x), all derivations summed: (...). A sentence of one word has none: -inf."""
+    lead = leading(symbols, (root, 1), (head, 2), (left, 2), (right, 2), (terminals, 2))
+    if 0 in lead:
+        return root.new_zeros(lead)
+    return low_rank_pcfg_parts(symbols, mask, root, head, left, right, terminals).log_partition.reshape(lead)
+
+
+def low_rank_pcfg_draw(
+    mask: Tensor, root: Tensor, head: Tensor, left: Tensor, right: Tensor, terminals: Tensor
+) -> Tensor:
+    """x ~ p(x | how many words), (..., T) int64, as pcfg_draw."""
+    lead = leading(mask, (root, 1), (head, 2), (left, 2), (right, 2), (terminals, 2))
+    nothing = torch.zeros_like(mask, dtype=torch.int64)
+    found = low_rank_pcfg_parts(nothing, mask, root, head, left, right, terminals)
+    return words_drawn(found, mask, terminals, lead)
 
 
 def dmv_parts(symbols: Tensor, mask: Tensor, root: Tensor, stop: Tensor, attach: Tensor) -> Structured:

@@ -12,6 +12,7 @@ from lvspec.ir.expr import Dist
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.types import Support
+from lvspec.verify.structured import TREES, labelled_trees
 from lvspec.verify.world import Instance, enumerated_parents
 
 F = torch.float64
@@ -70,9 +71,24 @@ def random_column(spec: Spec, variable: Variable, sizes, rows: int, length: int,
     plate = position_plate(variable)
     if plate is not None:
         value = value % owned_sites(spec, variable.plates, plate, lengths, value.dim()).clamp_min(1)
+    value = _trees(variable, value, lengths, generator)
     real = real_sites(spec, variable, rows, extents, lengths)
     real = real.reshape(*real.shape, *[1] * (value.dim() - real.dim()))
     return torch.where(real, value, torch.full_like(value, RUBBISH[value.is_floating_point()]))
+
+
+def _trees(variable: Variable, value: Tensor, lengths: Mapping[str, Tensor], generator) -> Tensor:
+    """The labels of random trees, where the variable's labels are those of trees."""
+    body = variable.general.body if variable.role != "given" else None
+    if not isinstance(body, Dist) or not body.over or body.family not in TREES or len(variable.plates) > 1:
+        return value
+    value = torch.zeros_like(value)
+    for row, length in zip(value, lengths[body.over].tolist(), strict=True):
+        every = labelled_trees(body.family, length)
+        if every:
+            chosen = int(torch.randint(len(every), (), generator=generator))
+            row[:length] = torch.tensor(every[chosen][0], dtype=row.dtype)
+    return value
 
 
 def extended(spec: Spec, sizes: Mapping[str, int], length: int) -> dict[str, int]:

@@ -99,9 +99,11 @@ def _variable(e: E.VariableRef, world: Surroundings, sites: Sites, names: Names)
     return F.item_by_item(at_sites, computed)
 
 
-def _place(site: E.Here | E.Lag | E.Stretch, sites: Sites) -> Place:
+def _place(site: E.Here | E.Again | E.Lag | E.Stretch, sites: Sites) -> Place:
     if isinstance(site, E.Stretch):
         return site
+    if isinstance(site, E.Again):
+        return sites[site.copy]
     return sites[site.plate] - (site.k if isinstance(site, E.Lag) else 0)
 
 

@@ -37,6 +37,8 @@ def log_normaliser(family: str, rows: Rows) -> Tensor:
             for labels in product(range(states), repeat=len(lengths))
         ]
         return torch.logsumexp(torch.stack(every), 0)
+    if family in TREES:
+        return torch.logsumexp(torch.stack([score for _, score in _scored_trees(family, rows)]), 0)
     return torch.zeros((), dtype=torch.float64)
 
 
@@ -87,7 +89,20 @@ def _pcfg(values: list[int], rows: Rows) -> Tensor:
     root = torch.log_softmax(rows[0]["root"], 0)
     rules = rows[0]["rules"]
     rules = torch.log_softmax(rules.reshape(len(root), -1), 1).reshape(rules.shape)
-    terminals = torch.log_softmax(rows[0]["terminals"], 1)
+    return _derivations(values, root, rules, torch.log_softmax(rows[0]["terminals"], 1))
+
+
+def _low_rank_pcfg(values: list[int], rows: Rows) -> Tensor:
+    """The same of rules p(a -> l r) = Σ_q p(q | a) p(l | q) p(r | q)."""
+    head, left, right = (torch.softmax(rows[0][n], 1) for n in ("head", "left", "right"))
+    rules = torch.stack([torch.stack([torch.outer(a, b) for a, b in zip(left, right, strict=True)])] * len(head))
+    rules = (head[:, :, None, None] * rules).sum(1).log()
+    return _derivations(
+        values, torch.log_softmax(rows[0]["root"], 0), rules, torch.log_softmax(rows[0]["terminals"], 1)
+    )
+
+
+def _derivations(values: list[int], root: Tensor, rules: Tensor, terminals: Tensor) -> Tensor:
     N, P = len(root), len(terminals)
     scores = []
     for tree in binary_trees(0, len(values)):
@@ -99,6 +114,12 @@ def _pcfg(values: list[int], rows: Rows) -> Tensor:
         score = root[named[tree[0][:2]]] + sum(rules[named[a, b], named[a, m], named[m, b]] for a, b, m in tree)
         scores.append(score + sum(terminals[named[i, i + 1] - N, x] for i, x in enumerate(values)))
     return torch.logsumexp(torch.cat(scores), 0) if scores else torch.tensor(-torch.inf, dtype=torch.float64)
+
+
+def single_root_heads(length: int) -> list[tuple[int, ...]]:
+    """Every tree with one root: the head of each word, -1 of the root."""
+    every = [heads for heads in product(range(-1, length), repeat=length) if heads.count(-1) == 1]
+    return [heads for heads in every if all(_reaches(heads, m, heads.index(-1)) for m in range(length))]
 
 
 def projective_heads(length: int) -> list[tuple[int, ...]]:
@@ -159,4 +180,35 @@ def _ctc(values: list[int], rows: Rows) -> Tensor:
     return torch.logsumexp(torch.stack(scores), 0) if scores else torch.tensor(-torch.inf, dtype=torch.float64)
 
 
-FAMILIES = {"LinearChain": _labels_score, "PCFG": _pcfg, "DMV": _dmv, "CTC": _ctc}
+# ---------------------------------------------------------------- trees by labels of their words
+def labelled_trees(family: str, length: int) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    """Every tree over so many words: their labels, and the parts whose scores it adds up, (word, entry of its scores)."""
+    if family == "TreeCRF":
+        return [_brackets(tree, length) for tree in binary_trees(0, length)]
+    every = projective_heads(length) if family == "DependencyCRF" else single_root_heads(length)
+    labels = [[m if h < 0 else h for m, h in enumerate(heads)] for heads in every]
+    return [(found, list(enumerate(found))) for found in labels]
+
+
+def _brackets(tree, length: int) -> tuple[list[int], list[tuple[int, int]]]:
+    """The end of the widest constituent from each word on; all constituents."""
+    spans = [(a, b - 1) for a, b, _ in tree] + [(i, i) for i in range(length)]
+    return [max(b for a, b in spans if a == i) for i in range(length)], spans
+
+
+def _scored_trees(family: str, rows: Rows) -> list[tuple[list[int], Tensor]]:
+    name = "spans" if family == "TreeCRF" else "arcs"
+    return [(labels, sum(rows[t][name][k] for t, k in parts)) for labels, parts in labelled_trees(family, len(rows))]
+
+
+def _tree_score(family: str):
+    def score(values: list[int], rows: Rows) -> Tensor:
+        found = [score for labels, score in _scored_trees(family, rows) if labels == values]
+        return found[0] if found else torch.tensor(-torch.inf, dtype=torch.float64)
+
+    return score
+
+
+TREES = ("DependencyCRF", "NonProjectiveCRF", "TreeCRF")
+FAMILIES = {name: _tree_score(name) for name in TREES}
+FAMILIES |= {"LinearChain": _labels_score, "PCFG": _pcfg, "LowRankPCFG": _low_rank_pcfg, "DMV": _dmv, "CTC": _ctc}

@@ -93,6 +93,7 @@ class World:
     def extent(self, plate: str, sites: Sites) -> int:
         """How many sites the plate has here."""
         p = self.spec.plate(plate)
+        plate = p.sites
         if not p.ragged:
             return p.size.evaluate(self.instance.sizes)
         if plate not in self.batch:
