@@ -106,9 +106,9 @@ def _gold(args: argparse.Namespace, trained, part) -> list[dict[str, object]]:
     latent = compared(trained, args.latent, args.gold)
     hidden = part.dataset.hiding(labelled(trained.layout))
     inferred = posteriors(trained.model, hidden, (latent,), trained.config.train, trained.device, marginals=False)
-    if latent.structure == "spans":
+    if latent.structure == "spans" or latent.tree == "ends":
         return _constituents(args, inferred, latent, part)
-    if latent.structure == "heads":
+    if "heads" in (latent.structure, latent.tree):
         return _dependencies(args, inferred, latent, part)
     return _clusters(args, inferred, latent, part, trained)
 
@@ -128,7 +128,7 @@ def _clusters(args: argparse.Namespace, inferred, latent, part, trained) -> list
 def _constituents(args: argparse.Namespace, inferred, latent, part) -> list[dict[str, object]]:
     from lvspec.train.parses import compare_spans
 
-    scores = compare_spans(inferred, latent.name, part.dataset, part.gold(args.gold), not args.no_punctuation)
+    scores = compare_spans(inferred, latent, part.dataset, part.gold(args.gold), not args.no_punctuation)
     rows = []
     for name, f1 in scores.items():
         how = f"mode of {latent.name} against {args.gold} ({f1.sentences} sentences)" if name == "found" else name
@@ -141,7 +141,7 @@ def _dependencies(args: argparse.Namespace, inferred, latent, part) -> list[dict
     from lvspec.train.parses import compare_heads
 
     tags = part.gold("upos") if args.no_punctuation else None
-    scores = compare_heads(inferred, latent.name, part.dataset, part.gold(args.gold), tags)
+    scores = compare_heads(inferred, latent, part.dataset, part.gold(args.gold), tags)
     rows = []
     for name, found in scores.items():
         how = f"mode of {latent.name} against {args.gold} ({found.words} words)" if name == "found" else name

@@ -56,6 +56,7 @@ def _inferred(args: argparse.Namespace, trained, part, latents):
 def _lines(args: argparse.Namespace, trained, part, latents):
     """One JSON object an example, in the file's order."""
     from lvspec.train.dataset import real_sites
+    from lvspec.train.tree_labels import TreeLabels
 
     found, fields = _inferred(args, trained, part, latents), part.dataset.layout.fields
     for one in sorted(found, key=lambda inferred: inferred.row):
@@ -70,7 +71,8 @@ def _lines(args: argparse.Namespace, trained, part, latents):
             if latent.structure == "spans":
                 entry |= _brackets(one, latent, entry.get(latent.of), args.marginals)
             else:
-                entry[latent.name] = _plain(one, latent.name, trained.encoders.get(latent.name), args.marginals)
+                encoder = TreeLabels(latent.tree) if latent.tree else trained.encoders.get(latent.name)
+                entry[latent.name] = _plain(one, latent, encoder, args.marginals)
         for field in fields:
             if field.name in entry and not field.required:
                 entry[field.name] |= _label(part.dataset, one.row, field, trained.encoders[field.name])
@@ -84,12 +86,13 @@ def _unpadded(encoder, value, real) -> object:
     return encoder.show(value[real] if value.ndim else value)
 
 
-def _plain(one, name: str, encoder, marginals: bool) -> dict[str, object]:
+def _plain(one, latent, encoder, marginals: bool) -> dict[str, object]:
     """A latent's answers; values by their names where the data have named them."""
+    name, tree = latent.name, latent.tree
     named = hasattr(encoder, "symbols")
     found: dict[str, object] = {}
     if name in one.mode:
-        found["mode"] = encoder.show(one.mode[name]) if named else one.mode[name].tolist()
+        found["mode"] = encoder.show(one.mode[name]) if named or tree else one.mode[name].tolist()
         found["probability"] = rounded(one.probability(name).tolist())
     if name in one.marginals and marginals:
         found |= {"values": list(encoder.symbols)} if named else {}
@@ -121,6 +124,7 @@ def _label(dataset, row: int, field, encoder) -> dict[str, object]:
     if not seen.any():
         return {}
     shown = np.array(encoder.symbols, dtype=object)[gold] if hasattr(encoder, "symbols") else gold.astype(object)
+    shown = np.array(encoder.show(gold), dtype=object) if field.tree else shown
     return {"label": np.where(seen, shown, None).tolist()}
 
 

@@ -84,8 +84,12 @@ def compared(trained: TrainedRun, name: str | None, column: str) -> Latent:
     first discrete latent, or whatever there is by that name."""
     latents = latents_of(trained.compiled.spec, sizes_of(trained))
     found = [z for z in latents if name in (None, z.name) and (z.structure or z.discrete)]
-    fits = {"tree": "spans", "head": "heads"}.get(column)
-    return next((z for z in found if z.structure == fits), found[0]) if found else discrete_latent(trained, name)
+    fits = {"tree": ("spans", "ends"), "head": ("heads",)}.get(column, ())
+    return (
+        next((z for z in found if z.structure in fits or z.tree in fits), found[0])
+        if found
+        else discrete_latent(trained, name)
+    )
 
 
 def sizes_of(trained: TrainedRun) -> dict[str, int]:

@@ -193,9 +193,15 @@ def reshape(lowering, call: Call) -> Value:
 
 
 def dot(lowering, call: Call) -> Value:
-    values = [lowering.lower(a) for a in call.args]
+    values = [lowering.concrete(lowering.lower(a)) for a in call.args]
     axes, _, (a, b) = lowering.broadcast(*values)
-    return Value(f"({a.at(PRODUCT)} * {b.at(UNARY)}).sum(-1)", axes, draws=join_draws(*values))
+    draws = join_draws(*values)
+    if all(set(v.axes) - set(w.axes) for v, w in (values, values[::-1])):  # no tensor of all pairs of entries
+        letter = dict(zip(axes, "abcefghijklmnopqrstuvwxyz", strict=False))
+        left, right, out = ("".join(letter[x] for x in v) for v in (values[0].axes, values[1].axes, axes))
+        code = f'torch.einsum("{left}d,{right}d->{out}", {values[0].code}, {values[1].code})'
+        return Value(code, axes, draws=draws)
+    return Value(f"({a.at(PRODUCT)} * {b.at(UNARY)}).sum(-1)", axes, draws=draws)
 
 
 def matmul(lowering, call: Call) -> Value:

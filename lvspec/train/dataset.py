@@ -13,6 +13,7 @@ from lvspec.errors import TrainingError, UsageError
 from lvspec.train.encoders import MISSING, Encoder, Numbers, Symbols, numbers, tokens
 from lvspec.train.layout import Field, Layout
 from lvspec.train.settings import DataSettings
+from lvspec.train.tree_labels import TreeLabels
 
 Raw = Mapping[str, object]
 
@@ -125,6 +126,8 @@ def _encode(raw: object, f: Field, layout: Layout, encoder: Encoder, settings: D
         return None, None, {}
     if isinstance(encoder, Symbols):
         return _encode_symbols(raw, f, layout, encoder, settings)
+    if isinstance(encoder, TreeLabels):
+        return _encode_tree(raw, f, layout, encoder, settings)
     return _encode_numbers(raw, f, layout, encoder, settings)
 
 
@@ -159,6 +162,15 @@ def _encode_symbols(raw, f: Field, layout: Layout, encoder: Symbols, settings: D
         ids, lengths = _rectangle(symbols, ragged, encoder, settings, depth)
     seen = ids != MISSING
     return np.where(seen, ids, 0), seen, lengths
+
+
+def _encode_tree(raw, f: Field, layout: Layout, encoder: TreeLabels, settings: DataSettings):
+    labels = encoder.read(raw)
+    if settings.max_length is not None and len(labels) > settings.max_length:
+        raise UsageError(f"a tree of {len(labels)} words cannot be cut; leave it out: data.{f.name}.lengths: 1-40")
+    ids = np.array([MISSING if label is None else label for label in labels], dtype=np.int64)
+    seen = ids != MISSING
+    return np.where(seen, ids, 0), seen, {plate.name: np.array(len(ids)) for _, plate in layout.ragged(f)}
 
 
 def _rectangle(symbols: list, ragged, encoder: Symbols, settings: DataSettings, depth: int):

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from lvspec.errors import UsageError
+from lvspec.train.tree_labels import TreeLabels
 
 UNKNOWN = "<unk>"
 NULL = "<null>"
@@ -153,13 +154,14 @@ class Numbers:
         return {"kind": "numbers", "values": self.kind, **{k: v for k, v in asdict(self).items() if k != "kind"}}
 
 
-Encoder = Symbols | Numbers
+Encoder = Symbols | Numbers | TreeLabels
 
 
 def from_json(entry: dict) -> Encoder:
     entry = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
-    if entry.pop("kind") == "symbols":
-        return Symbols(**entry)
+    kind = entry.pop("kind")
+    if kind in ("symbols", "trees"):
+        return (Symbols if kind == "symbols" else TreeLabels)(**entry)
     return Numbers(kind=entry.pop("values"), **entry)
 
 

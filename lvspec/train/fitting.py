@@ -12,6 +12,7 @@ from lvspec.train.dataset import Raw, nested, number_block
 from lvspec.train.encoders import NULL, Encoder, Numbers, Symbols, leaves
 from lvspec.train.layout import Field, Layout
 from lvspec.train.settings import DataSettings
+from lvspec.train.tree_labels import TreeLabels
 
 
 def fitted(records: Sequence[Raw], layout: Layout, data: Mapping[str, DataSettings]) -> dict[str, Encoder]:
@@ -22,7 +23,9 @@ def fitted(records: Sequence[Raw], layout: Layout, data: Mapping[str, DataSettin
     for f in layout.fields:
         if not f.batched:
             raise UsageError(f"{f.name} is given outside the batch plate; such values come from a loop of your own")
-        if f.kind == "symbol":
+        if f.tree:
+            encoders[f.name] = TreeLabels(f.tree)
+        elif f.kind == "symbol":
             sharing = [g for g in layout.fields if g.kind == "symbol" and g.vocabulary == f.vocabulary]
             encoders[f.name] = next(
                 (encoders[g.name] for g in sharing if g.name in encoders),

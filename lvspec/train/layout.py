@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir.dims import Dim
+from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Plate, Spec, Variable
 from lvspec.train.settings import data_settings
+from lvspec.train.tree_labels import LABELS
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Field:
     vocabulary: the variable whose data make the table of symbols (`V: vocabulary(x)`), itself by default.
     categories: a label set: no unknown symbol, every label counts. required: observed or given, not a latent
     that some examples label. modelled: observed, so that the likelihood is of it (given values are conditioned on).
-    batched: False for a given value outside the batch plate.
+    batched: False for a given value outside the batch plate. tree: what the labels of a tree's words are.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Field:
     required: bool = True
     modelled: bool = True
     batched: bool = True
+    tree: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,14 @@ def _field(variable: Variable, from_data: dict, nominal: dict[str, int]) -> Fiel
         required=variable.role != "latent",
         modelled=variable.role == "observed",
         batched=not variable.outside_batch,
+        tree=tree_labels(variable),
     )
+
+
+def tree_labels(variable: Variable) -> str | None:
+    """What the labels of a tree's words are (train/tree_labels.py), where the variable is such a tree."""
+    body = variable.clauses[-1].body if variable.clauses else None
+    return LABELS.get(body.family) if isinstance(body, Dist) else None
 
 
 def _only_name(dim: Dim) -> str | None:

@@ -10,7 +10,8 @@ from lvspec.errors import UsageError
 from lvspec.train.attachment import Attachment, attachment
 from lvspec.train.brackets import F1, Span, bracketing, gold_tree, left_out
 from lvspec.train.dataset import Dataset
-from lvspec.train.posteriors import Inferred
+from lvspec.train.posteriors import Inferred, Latent
+from lvspec.train.tree_labels import heads_of, spans_of_ends
 
 PUNCTUATION = frozenset((",", ".", ":", "``", "''", "-LRB-", "-RRB-", "PUNCT"))  # tags: Penn Treebank's and universal
 
@@ -22,7 +23,7 @@ def spans_of(table: np.ndarray) -> list[Span]:
 
 
 def compare_spans(
-    inferred: Iterable[Inferred], name: str, dataset: Dataset, gold: Sequence[object], punctuation: bool = True
+    inferred: Iterable[Inferred], latent: Latent, dataset: Dataset, gold: Sequence[object], punctuation: bool = True
 ) -> dict[str, F1]:
     """F1 of the best trees. gold[i]: the bracketed tree of record i. punctuation: whether such words are part of trees."""
     pairs = []
@@ -30,17 +31,20 @@ def compare_spans(
         text = gold[dataset.examples[one.row].index]
         if text is None:
             continue
-        right, found = gold_tree(str(text)), _mode(one, name)
-        _same_length(right.words, len(found), name)
+        right, found = gold_tree(str(text)), _mode(one, latent)
+        _same_length(right.words, len(found), latent.name)
         kept = [punctuation or tag not in PUNCTUATION for tag in right.tags]
-        (found, words), (right, _) = left_out(spans_of(found), kept), left_out(right.spans, kept)
+        (found, words), (right, _) = (
+            left_out(spans_of_ends(found) if latent.tree else spans_of(found), kept),
+            left_out(right.spans, kept),
+        )
         pairs.append((found, right, words))
     return bracketing(pairs)
 
 
 def compare_heads(
     inferred: Iterable[Inferred],
-    name: str,
+    latent: Latent,
     dataset: Dataset,
     gold: Sequence[object],
     tags: Sequence[object] | None = None,
@@ -52,19 +56,19 @@ def compare_heads(
         index = dataset.examples[one.row].index
         if gold[index] is None:
             continue
-        heads, found = [_number(head) for head in gold[index]], _mode(one, name)
-        _same_length(len(heads), len(found), name)
+        heads, found = [_number(head) for head in gold[index]], _mode(one, latent)
+        _same_length(len(heads), len(found), latent.name)
         counted = [head is not None for head in heads]
         if tags is not None:
             counted = [c and tag not in PUNCTUATION for c, tag in zip(counted, tags[index], strict=True)]
-        sentences.append((found.tolist(), heads, counted))
+        sentences.append((heads_of(found) if latent.tree else found.tolist(), heads, counted))
     return attachment(sentences)
 
 
-def _mode(one: Inferred, name: str) -> np.ndarray:
-    if name not in one.mode:
-        raise UsageError(f"the posterior of this model says nothing of {name}")
-    return one.mode[name]
+def _mode(one: Inferred, latent: Latent) -> np.ndarray:
+    if latent.name not in one.mode:
+        raise UsageError(f"the posterior of this model says nothing of {latent.name}")
+    return one.mode[latent.name]
 
 
 def _number(head: object) -> int | None:

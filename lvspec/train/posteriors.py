@@ -14,6 +14,7 @@ from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Spec, Variable
 from lvspec.train.batches import collate, sorted_order
 from lvspec.train.dataset import Dataset
+from lvspec.train.layout import tree_labels
 from lvspec.train.score import EVALUATION_SEED, prepared
 from lvspec.train.settings import TrainSettings
 from lvspec.train.structures import ANSWERS, READ_AS
@@ -23,7 +24,8 @@ from lvspec.train.structures import ANSWERS, READ_AS
 class Latent:
     """What is asked of one latent. states: how many values, None for continuous ones. sites: the ragged plate whose
     sites are its values, as many as the example has. ragged: (axis within an example, plate).
-    structure: what a hidden structure is read as (train/structures.py); of: the sequence that it is of."""
+    structure: what a hidden structure is read as (train/structures.py); of: the sequence that it is of.
+    tree: what the values are, where they are the labels of a tree's words (train/tree_labels.py)."""
 
     name: str
     states: int | None
@@ -31,6 +33,7 @@ class Latent:
     structure: str | None = None
     of: str | None = None
     sites: str | None = None
+    tree: str | None = None
 
     @property
     def discrete(self) -> bool:
@@ -67,7 +70,7 @@ def _value(variable: Variable, ragged: set[str], sizes: Mapping[str, int]) -> La
         return Latent(variable.name, None, axes)
     sites = next((plate for plate in ragged if support.cardinality == Dim.of(f"|{plate}|")), None)
     states = None if sites else support.cardinality.evaluate(dict(sizes))
-    return Latent(variable.name, states, axes, sites=sites)
+    return Latent(variable.name, states, axes, sites=sites, tree=tree_labels(variable))
 
 
 def _structure(variable: Variable) -> Latent | None:
