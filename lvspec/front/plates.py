@@ -80,6 +80,10 @@ _PLATE_OPTIONS = {
 }
 
 
+def _takes(kind: str) -> str:
+    return f"it takes {', '.join(_PLATE_OPTIONS[kind])}" if _PLATE_OPTIONS[kind] else f"write `{OF_A_PLATE[kind]}`"
+
+
 def _ragged(name: str, kind: str, call: S.Application | None, entry: Entry, problems: Problems) -> Plate | None:
     within, end, options = None, None, []
     arguments, keywords = (call.arguments, call.keywords) if call else ((), ())
@@ -95,7 +99,7 @@ def _ragged(name: str, kind: str, call: S.Application | None, entry: Entry, prob
                 "bad-plate",
                 keyword.span,
                 f"`{kind}` has no setting `{keyword.name}`",
-                help=did_you_mean(keyword.name, _PLATE_OPTIONS[kind], f"it takes {', '.join(_PLATE_OPTIONS[kind])}"),
+                help=did_you_mean(keyword.name, _PLATE_OPTIONS[kind], _takes(kind)),
             )
         elif keyword.name == "within" and isinstance(plain, str):
             within = plain

@@ -116,6 +116,8 @@ def _bound(seen: Seen, plate: str, span: Span, ctx: Context) -> bool:
         return True
     if ctx.initial and ctx.initial[0] == plate:
         help = f"in the clause for site {ctx.initial[1]}, name the site by its number, e.g. `{seen.name}[{ctx.initial[1]}]`"
+    elif ctx.declared.plates[plate].like:
+        help = f"write `... over {plate}`"
     elif ctx.declared.plates[plate].ragged:
         help = f"name all of it, `{seen.name}`, or index the variable of this clause with `[{plate}]`"
     else:

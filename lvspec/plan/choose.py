@@ -78,6 +78,10 @@ def _engines(model: Model) -> list[Diagnostic]:
         reason = without_engine(model, variable)
         if reason:
             found.append(Diagnostic("no-strategy", variable.span, f"{variable.name} cannot be scored: {reason}"))
+    known = {v.name for v in model.spec.variables}
+    for factor in (v for v in model.spec.guide if v.role == "guide" and v.name not in known):
+        message = f"{factor.name} is summed exactly, so nothing would be drawn from q({factor.name})"
+        found.append(Diagnostic("no-strategy", factor.span, message, help="leave its guide out"))
     return [*found, *(Diagnostic("no-strategy", span, message) for span, message in parts_without_engine(model.spec))]
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from lvspec.runtime.chain import chain
 from lvspec.runtime.linear_chain import labelling_log_prob
 from lvspec.runtime.segments import token_segmentation_sum
-from lvspec.runtime.semiring import LOG, SAMPLE
+from lvspec.runtime.semiring import COUNT, LOG, SAMPLE
 from lvspec.runtime.shape import merge_lead, merge_semiring
 
 
@@ -46,8 +46,10 @@ def linear_chain_sum(potentials: Tensor, mask: Tensor, unary: Tensor, pairwise: 
     def total(scores: Tensor, semiring) -> Tensor:
         return chain(start, (pairwise,), scores, step, mask=mask, semiring=semiring)
 
-    inner = semiring if len(lead) == 1 else merge_semiring(semiring, lead)
-    value = total(rows + unary, inner) - total(unary, LOG)
+    inner = semiring.entered() if len(lead) == 1 else merge_semiring(semiring, lead)
+    value = total(rows + unary, inner)
+    if inner is not COUNT:  # a labelling counts one, whatever its probability
+        value = value - total(unary, LOG)
     return value.reshape(*value.shape[:-1], *lead)
 
 

@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 from lvspec.runtime.dependencies import projective
 from lvspec.runtime.labels import known_labels, leading, merged_rows
 from lvspec.runtime.non_projective import non_projective
-from lvspec.runtime.semiring import LOG
+from lvspec.runtime.semiring import COUNT, LOG
 from lvspec.runtime.shape import merge_semiring
 from lvspec.runtime.spans import tree_crf
 from lvspec.runtime.structured import Parts, Structured
@@ -41,7 +41,9 @@ class Trees:
         factors = merged_rows(potentials, lead, 2)
         scores, lengths = rows_of(scores, mask, lead)
         inner = semiring.entered() if len(lead) == 1 else merge_semiring(semiring, lead)
-        value = self.of(scores, factors, lengths).under(inner) - self.of(scores, None, lengths).log_partition
+        value = self.of(scores, factors, lengths).under(inner)
+        if inner is not COUNT:  # a tree counts one, whatever its probability
+            value = value - self.of(scores, None, lengths).log_partition
         return value.reshape(*value.shape[:-1], *lead)
 
     def log_prob(self, labels: Tensor, mask: Tensor, scores: Tensor) -> Tensor:

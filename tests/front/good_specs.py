@@ -148,12 +148,12 @@ CONSTRUCTS: dict[str, str] = {
         """,
     "pcfg": """
         sizes: {N: 5, P: 6, V: vocabulary(x)}
-        plates: {t: sequence}
+        plates: {t: sequence, j: copy(t)}
         params: {root: [N], rules: [N, N + P, N + P], emission: [P, V], arcs: [V, V]}
         observed:
           x over t: PCFG(root=root, rules=rules, terminals=emission) with tree
         guide:
-          tree: TreeCRF(spans=arcs)
+          tree over t: TreeCRF(spans=arcs[x[t], x[j]] over j)
         """,
     "dependency_model_with_valence": """
         sizes: {V: vocabulary(x)}

@@ -133,8 +133,8 @@ observed:
 @pytest.mark.parametrize(
     "latent, observed, words",
     [
-        ("  z: Categorical(logits=a)", "  x over t: DependencyCRF(arcs=b)", "no engine"),
-        ("  z over t: TreeCRF(spans=b)", "  x[t]: Categorical(logits=a)", "no engine"),
+        ("  z: Categorical(logits=a)", "  x[t]: Delta(a[z])", "no engine"),
+        ("  z: VonMisesFisher(a, 1)", "  x[t]: Categorical(logits=a)", "no engine"),
     ],
 )
 def test_what_has_no_engine_yet_is_declined_in_plain_words(latent, observed, words):

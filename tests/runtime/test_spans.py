@@ -50,6 +50,11 @@ FAMILIES = {
     "tree_crf": Family(
         lambda p, lengths: tree_crf(p["spans"], torch.tensor(lengths)), trees.structures, span_potentials
     ),
+    "largest_spans": Family(
+        lambda p, lengths: tree_crf(p["spans"], torch.tensor(lengths), p["largest"]),
+        partial(trees.structures, largest=True),
+        lambda lengths, generator: {n: span_potentials(lengths, generator)["spans"] for n in ("spans", "largest")},
+    ),
     "pcfg_shared": grammar(shared=True),
     "pcfg_by_example": grammar(shared=False),
 }
@@ -92,9 +97,10 @@ def test_padding_changes_nothing(name):
     potentials = drawn(name, [5, 5, 5])
     junk = {n: p.clone() for n, p in potentials.items()}
     beyond = torch.arange(5) >= torch.tensor(lengths).unsqueeze(1)
-    if name == "tree_crf":
-        junk["spans"][beyond] = torch.nan
-        junk["spans"].mT[beyond] = torch.inf
+    if "spans" in junk:
+        for potential in junk.values():
+            potential[beyond] = torch.nan
+            potential.mT[beyond] = torch.inf
     else:
         junk["terminals"][beyond] = torch.nan
     for a, b in zip(*(every(FAMILIES[name].make(p, lengths)) for p in (potentials, junk)), strict=True):

@@ -30,6 +30,36 @@ data:
   x: {format: trees, column: words}
 train: {epochs: 4, learning_rate: 0.1}
 """
+PARSER = """\
+lvspec: 1
+name: parser
+sizes: {V: vocabulary(x)}
+plates: {t: sequence, j: copy(t)}
+given:
+  x[t]: token(V)
+params: {arc: [V, V], root: [V]}
+latent:
+  head over t: NonProjectiveCRF(arcs=arc[x[t], x[j]] + equal(j, t) * root[x[t]] over j)
+data:
+  x: {format: conllu, column: form}
+  head: {format: conllu, column: head}
+train: {epochs: 4, learning_rate: 0.1}
+"""
+BRACKETS = """\
+lvspec: 1
+name: brackets
+sizes: {V: vocabulary(x)}
+plates: {t: sequence, j: copy(t)}
+given:
+  x[t]: token(V)
+params: {score: [V, V]}
+latent:
+  tree over t: TreeCRF(spans=score[x[t], x[j]] over j)
+data:
+  x: {format: trees, column: words}
+  tree: {format: trees, column: tree}
+train: {epochs: 4, learning_rate: 0.1}
+"""
 # (word, tag, head) ...
 SENTENCES = (
     (("the", "DET", 2), ("cat", "NOUN", 3), ("sat", "VERB", 0), (".", "PUNCT", 3)),
@@ -135,3 +165,32 @@ def test_trees_that_do_not_fit_are_refused(here, capsys):
     ):
         assert main(command) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_parser_is_trained_on_heads_and_held_against_them(here, capsys):
+    (here / "parser.yaml").write_text(PARSER)
+    trained("parser", "all.conllu")
+    found = figures(capsys, "runs/parser", "--gold", "head")
+    rows = json.loads(told(capsys, "eval", "runs/parser", "--json"))["figures"]
+    share = next(r["value"] for r in rows if r["quantity"] == "accuracy" and r["unit"] == "of labels")
+    assert share == pytest.approx(found["directed", "mode of head against head (55 words)"])
+    heads = [json.loads(line)["head"] for line in told(capsys, "infer", "runs/parser").splitlines()]
+    assert [h["label"] for h in heads] == [[word[2] for word in s] for s in SENTENCES * 5]
+    right = sum(a == b for h in heads for a, b in zip(h["mode"], h["label"], strict=True))
+    assert share == pytest.approx(right / 55)
+
+
+def test_trees_of_more_than_two_parts_are_read_as_branching_to_the_right(here, capsys):
+    (here / "brackets.yaml").write_text(BRACKETS)
+    trained("brackets", "all.trees")
+    lines = [json.loads(line) for line in told(capsys, "infer", "runs/brackets").splitlines()[:3]]
+    # (((the cat)) (sat .)), (cats sit), ((the cat) (saw (a dog)))
+    assert [line["tree"]["label"] for line in lines] == [[3, 1, 3, 3], [1, 1], [4, 1, 4, 4, 4]]
+    found = figures(capsys, "runs/brackets", "--gold", "tree")
+    assert ("sentence F1", "mode of tree against tree (15 sentences)") in found
+
+
+def test_trees_are_not_cut(here, capsys):
+    (here / "brackets.yaml").write_text(BRACKETS.replace("column: tree", "column: tree, max_length: 3"))
+    assert main(["train", "brackets.yaml", "--data", "all.trees", "--quiet"]) == 2
+    assert "cannot be cut" in capsys.readouterr().err

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 Part = tuple[str, tuple[int, ...]]
 
 
-def structures(length: int) -> Iterator[list[Part]]:
-    """Parts spans[i, j], the words i .. j; a sentence without words has one tree, which is empty."""
+def structures(length: int, largest: bool = False) -> Iterator[list[Part]]:
+    """Parts spans[i, j], the words i .. j; a sentence without words has one tree, which is empty. largest: with parts
+    largest[i, j], of spans that no wider one begins with."""
     if length == 0:
         yield []
-    else:
-        yield from over(0, length - 1)
+        return
+    for tree in over(0, length - 1):
+        ends = {i: max(j for _, (first, j) in tree if first == i) for i in range(length)}
+        yield tree + [("largest", (i, j)) for i, j in ends.items()] if largest else tree
 
 
 def over(i: int, j: int) -> Iterator[list[Part]]:
