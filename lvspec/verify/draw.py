@@ -71,13 +71,13 @@ def random_column(spec: Spec, variable: Variable, sizes, rows: int, length: int,
     plate = position_plate(variable)
     if plate is not None:
         value = value % owned_sites(spec, variable.plates, plate, lengths, value.dim()).clamp_min(1)
-    value = _trees(variable, value, lengths, generator)
+    value = with_trees(variable, value, lengths, generator)
     real = real_sites(spec, variable, rows, extents, lengths)
     real = real.reshape(*real.shape, *[1] * (value.dim() - real.dim()))
     return torch.where(real, value, torch.full_like(value, RUBBISH[value.is_floating_point()]))
 
 
-def _trees(variable: Variable, value: Tensor, lengths: Mapping[str, Tensor], generator) -> Tensor:
+def with_trees(variable: Variable, value: Tensor, lengths: Mapping[str, Tensor], generator) -> Tensor:
     """The labels of random trees, where the variable's labels are those of trees."""
     body = variable.general.body if variable.role != "given" else None
     if not isinstance(body, Dist) or not body.over or body.family not in TREES or len(variable.plates) > 1:

@@ -9,7 +9,15 @@ from lvspec.driver import compile_spec, read_spec
 from lvspec.ir.structures import structure_of
 from lvspec.plan import make_plan
 from lvspec.verify import pins, shrink
-from lvspec.verify.draw import padded_extent, ragged_lengths, random_draws, random_value, randomize
+from lvspec.verify.draw import (
+    extended,
+    padded_extent,
+    ragged_lengths,
+    random_draws,
+    random_value,
+    randomize,
+    with_trees,
+)
 from lvspec.verify.world import Instance
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
@@ -61,7 +69,8 @@ def batch_of(name: str, seed: int = 0, rows: int = ROWS, dtype=torch.float32) ->
     for variable in (*spec.of_role("observed"), *spec.of_role("given"), *labelled):
         extents = (padded_extent(spec, p, sizes, LENGTH) for p in variable.plates)
         shape = (rows, *extents, *(d.evaluate(sizes) for d in variable.type.shape))
-        value = random_value(variable.type.support, sizes, shape, generator)
+        value = random_value(variable.type.support, extended(spec, sizes, LENGTH), shape, generator)
+        value = with_trees(variable, value, batch, generator)
         batch[variable.name] = value.to(dtype) if value.is_floating_point() else value
     return batch
 
