@@ -2,8 +2,9 @@
 
     python -m benchmarks.prices [SPEC ...]
 
-Sizes are those behind the prices but for vocabularies (1,000). Measured: the most bytes of tensors alive at once that the
-step itself made, its gradients of parameters not counted; the least process time of three steps.
+Sizes are those behind the prices but for vocabularies (1,000), and these with the batch, the sites, and the numbers that
+the spec declares halved and doubled. Measured: the most bytes of tensors alive at once that the step itself made, its
+gradients of parameters not counted; the least process time of three steps.
 """
 
 from __future__ import annotations
@@ -18,11 +19,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lvspec.driver import compile_spec, plan_spec
-from lvspec.ir.plan import Plan
+from lvspec.ir.plan import Cost, Plan
+from lvspec.runtime.workspace import kept_buffers
 from lvspec.verify.draw import padded_extent, random_value
 
 SPECS = Path(__file__).resolve().parents[1] / "specs"
 VOCABULARY = 1000
+LARGEST = 4e10  # multiply-adds of a step: more are not measured
+HEAD = ["spec", "flops", "dispatches", "ms estimated", "ms measured", "MiB estimated", "MiB measured"]
+SCALES = {  # measured by estimated memory
+    "as priced": {},
+    "B/2": {"B": 0.5},
+    "2B": {"B": 2.0},
+    "sites/2": {"sites": 0.5},
+    "2 sites": {"sites": 2.0},
+    "sizes/2": {"states": 0.5},
+    "2 sizes": {"states": 2.0},
+}
 
 
 class Alive(TorchDispatchMode):
@@ -54,14 +67,6 @@ class Alive(TorchDispatchMode):
         return out
 
 
-def estimated(plan: Plan) -> tuple[float, float]:
-    """Operations and bytes of a step: each sum once, and each latent that is in none."""
-    summed = {n for e in plan.eliminations for n in e.latents}
-    costs = [e.cost for e in plan.eliminations] + [s.cost for s in plan.structures]
-    costs += [p.cost for p in plan.latents if p.name not in summed]
-    return sum(c.flops for c in costs), sum(c.bytes for c in costs)
-
-
 def batch_of(plan: Plan, sizes: dict[str, int]) -> dict[str, torch.Tensor]:
     """Random data at the sizes of the prices, every sequence of full length."""
     generator, rows = torch.Generator().manual_seed(0), sizes["B"]
@@ -74,27 +79,46 @@ def batch_of(plan: Plan, sizes: dict[str, int]) -> dict[str, torch.Tensor]:
     return batch
 
 
-def measured(name: str) -> tuple[float, float, float, float] | None:
-    """(operations, seconds, bytes estimated, bytes measured); None for a model without latents."""
+def prepared(name: str, scale: dict[str, float]) -> tuple[Cost, torch.nn.Module, dict[str, torch.Tensor]] | None:
+    """The price, the model and a batch with some sizes scaled; None for a model without a sum or a draw."""
     path = SPECS / f"{name}.yaml"
-    changed = {s.name: VOCABULARY for s in plan_spec(path).spec.sizes if s.source == "vocabulary"}
+    nominal = plan_spec(path)
+    if not (nominal.latents or nominal.structures):
+        return None
+    vocabularies = {s.name for s in nominal.spec.sizes if s.source == "vocabulary"}
+    states = {s.name for s in nominal.spec.sizes if s.source == "number"}
+    changed = {}
+    for size, number in nominal.sizes:
+        kind = "sites" if size[0] == "|" else "states" if size in states else size
+        number = VOCABULARY if size in vocabularies else number
+        changed[size] = max(1, round(number * scale.get(kind, 1)))
     compiled = compile_spec(path, sizes=changed)
     plan, sizes = compiled.plan, dict(compiled.plan.sizes)
-    flops, bytes_ = estimated(plan)
-    if not flops:
+    if plan.step.flops > LARGEST or [p.strategy for p in plan.latents] != [p.strategy for p in nominal.latents]:
         return None
     shared = {"dataset_size": sizes["B"]} if any(v.outside_batch for v in plan.spec.of_role("latent")) else {}
+    torch.manual_seed(0)
     model = compiled.Model(**{s.name: sizes[s.name] for s in plan.spec.sizes}, **shared)
     batch = model.prepare(batch_of(plan, sizes))
-    with Alive() as alive:  # the first step: buffers that are kept for the next ones are made in it
+    return plan.step, model, batch
+
+
+def peak_of(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> float:
+    """Bytes at the peak of the first step: buffers that are kept for the next ones are made in it."""
+    kept_buffers.clear()
+    with Alive() as alive:
         step(model, batch)
-    peak = alive.peak_without([p.grad for p in model.parameters() if p.grad is not None])
+    return float(max(alive.peak_without([p.grad for p in model.parameters() if p.grad is not None]), 1))
+
+
+def seconds_of(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> float:
+    """The least process time of three steps."""
     seconds = []
     for _ in range(3):
         start = time.process_time()
         step(model, batch)
         seconds.append(time.process_time() - start)
-    return flops, min(seconds), bytes_, max(peak, 1)
+    return min(seconds)
 
 
 def step(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> None:
@@ -110,27 +134,40 @@ def rank_correlation(a: list[float], b: list[float]) -> float:
     return float(torch.corrcoef(torch.stack(ranks))[0, 1])
 
 
+def row(cells) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
 def main() -> None:
     torch.set_num_threads(1)
     names = sys.argv[1:] or sorted(p.stem for p in SPECS.glob("*.yaml"))
-    rows = {}
+    nominal, ratios = {}, []
+    print(row(HEAD + list(SCALES)), row(["---"] * (len(HEAD) + len(SCALES))), sep="\n")
     for name in names:
-        found = measured(name)
-        if found is None:
-            continue
-        rows[name] = found
-        flops, seconds, wanted, peak = found
-        print(
-            f"{name:<24} {flops:9.2e} operations {1e3 * seconds:9.1f} ms   {wanted / 2**20:9.2f} MiB estimated "
-            f"{peak / 2**20:9.2f} MiB measured   {peak / wanted:6.2f}",
-            flush=True,
-        )
-    if len(rows) > 2:
-        times = rank_correlation([r[0] for r in rows.values()], [r[1] for r in rows.values()])
-        within = sum(0.5 <= r[3] / r[2] <= 2 for r in rows.values())
-        print(
-            f"rank correlation of time with operations {times:.2f}; memory within a factor of 2: {within} of {len(rows)}"
-        )
+        cells = []
+        for scale in SCALES.values():
+            found = prepared(name, scale)
+            if found is None:
+                cells.append("-")
+                continue
+            price, model, batch = found
+            peak = peak_of(model, batch)
+            ratios.append(peak / price.bytes)
+            cells.append(f"{ratios[-1]:.2f}")
+            if not scale:
+                nominal[name] = price, seconds_of(model, batch), peak
+        if name in nominal:
+            price, seconds, peak = nominal[name]
+            about = [f"{1e3 * s:.1f}" for s in (price.seconds, seconds)]
+            memory = [f"{b / 2**20:.2f}" for b in (price.bytes, peak)]
+            print(row([name, f"{price.flops:.1e}", f"{price.dispatches:.0f}", *about, *memory, *cells]), flush=True)
+    if len(nominal) > 2:
+        seconds = [s for _, s, _ in nominal.values()]
+        for what in ("flops", "seconds"):
+            found = rank_correlation([getattr(p, what) for p, _, _ in nominal.values()], seconds)
+            print(f"rank correlation of the time measured with {what} estimated: {found:.2f}")
+    within = sum(0.5 <= r <= 2 for r in ratios)
+    print(f"memory within a factor of 2: {within} of {len(ratios)}, from {min(ratios):.2f} to {max(ratios):.2f}")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ def as_data(plan: Plan) -> dict:
             {"variable": s.name, "family": s.family, "part": s.part, "algorithm": s.algorithm, "cost": _cost(s.cost)}
             for s in plan.structures
         ],
+        "step": _cost(plan.step) | {"dispatches": plan.step.dispatches, "seconds": plan.step.seconds},
         "sizes": dict(plan.sizes),
         "nominal": list(plan.nominal),
     }
@@ -204,6 +205,11 @@ def _sizes(plan: Plan, paint: Paint) -> list[str]:
     rows = [paint("sizes behind the prices", "bold"), *_indented(text, 2)]
     if plan.nominal:
         rows.append(f"  * assumed, since only data know it; e.g. --set 'sizes.{plan.nominal[0]}=...' changes it")
+    step = plan.step
+    rows.append(
+        f"  a step: {amount(step.flops, 1000, FLOPS)} flops in {amount(step.dispatches, 1000, FLOPS)} dispatches, "
+        f"{amount(step.bytes, 1024, BYTES)}; about {amount(1000 * step.seconds, 1000, ('ms', 's'))} on one core"
+    )
     rows.append("  flops: multiply-adds of one step, forward and backward; memory: its temporaries at their peak")
     return rows
 

@@ -10,10 +10,20 @@ from lvspec.ir.spec import Network, Spec, Variable
 
 @dataclass(frozen=True)
 class Cost:
-    """One training step at the nominal sizes. flops: multiply-adds, forward and backward; bytes: peak of temporaries."""
+    """One training step at the nominal sizes. flops: multiply-adds, forward and backward; bytes: peak of temporaries;
+    dispatches: operations that are called, each of which costs time however small it is."""
 
     flops: float
     bytes: float
+    dispatches: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """About how long it takes on one core, by rates that were measured (benchmarks/prices.py)."""
+        return self.flops / FLOPS_A_SECOND + self.bytes / BYTES_A_SECOND + self.dispatches * DISPATCH_SECONDS
+
+
+FLOPS_A_SECOND, BYTES_A_SECOND, DISPATCH_SECONDS = 4e10, 4e9, 7e-6
 
 
 MARGINAL = ("collapsed", "integrated")  # treatments of latents that log p(x) no longer speaks of: no guide factor
@@ -107,6 +117,7 @@ class Plan:
     unrolled: tuple[str, ...] = ()
     structures: tuple[Summed, ...] = ()  # observed variables over whole plates
     integrations: tuple[Integration, ...] = ()
+    step: Cost = Cost(0.0, 0.0)  # of the whole step: what several latents share is in it once
     bound: Bound = ELBO  # what is optimised where the objective is not exact
 
     @property

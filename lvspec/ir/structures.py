@@ -21,7 +21,8 @@ Numbers = Mapping[str, float]
 class Structure:
     """axes: the axes of each argument at one site, by letters that must agree over the arguments; T: the sites.
     state: the letter of how many values the variable has. along: arguments that may differ from site to site.
-    draws: whether it can be drawn given the number of sites. algorithm: how it is summed. work, cells: multiply-adds and numbers of one example, by T and the letters.
+    draws: whether it can be drawn given the number of sites. algorithm: how it is summed. work, cells: multiply-adds and numbers of one example, by T and the letters. turns, dispatches:
+    the letter of how many steps it takes one after the other, and how many operations each calls, forward and backward.
     """
 
     value: str
@@ -32,6 +33,8 @@ class Structure:
     cells: Callable[[Numbers], float]
     along: tuple[str, ...] = ()
     draws: bool = True
+    turns: str = "T"
+    dispatches: int = 20
 
     def axes_of(self, argument: str) -> tuple[str, ...]:
         return dict(self.axes)[argument]
@@ -59,7 +62,8 @@ STRUCTURES: dict[str, Structure] = {
         "K",
         "semi-Markov forward algorithm (Sarawagi & Cohen 2004), once with the observations and once without",
         lambda n: 2 * n["T"] * (n["K"] ** 2 + n["K"] * n["L"]),
-        lambda n: 2 * n["T"] * n["K"] * n["L"],
+        lambda n: 3 * n["T"] * n["K"] * n["L"],
+        dispatches=60,
     ),
     "DependencyCRF": Structure(
         "labels",
@@ -69,6 +73,7 @@ STRUCTURES: dict[str, Structure] = {
         lambda n: 4 * n["T"] ** 3,
         lambda n: 8 * n["T"] ** 3,  # float64, by the tape of the generic program
         along=("arcs",),
+        dispatches=200,
     ),
     "NonProjectiveCRF": Structure(
         "labels",
@@ -76,8 +81,9 @@ STRUCTURES: dict[str, Structure] = {
         "T",
         "matrix-tree theorem (Koo et al. 2007), once with the observations and once without",
         lambda n: 2 * n["T"] ** 3 / 3,
-        lambda n: 4 * n["T"] ** 3 / 3,
+        lambda n: 4 * n["T"] ** 3,
         along=("arcs",),
+        dispatches=150,
     ),
     "TreeCRF": Structure(
         "labels",
@@ -87,14 +93,21 @@ STRUCTURES: dict[str, Structure] = {
         lambda n: n["T"] ** 3 / 3,
         lambda n: 2 * n["T"] ** 3 / 3,
         along=("spans",),
+        dispatches=60,
     ),
     "PCFG": Structure(
         "yield",
         (("root", ("N",)), ("rules", ("N", "N + P", "N + P")), ("terminals", ("P", "V"))),
         "V",
         "inside algorithm (Baker 1979)",
-        lambda n: (n["N"] + n["P"]) ** 2 * (n["T"] ** 3 / 6 + n["N"] * n["T"] ** 2 / 2),
-        lambda n: n["T"] ** 2 * (n["N"] + n["P"]) + n["T"] * (n["N"] + n["P"]) ** 2,
+        # pairs of nonterminals at every split, which meet the rules once a span; words meet them before
+        lambda n: (
+            n["N"] ** 2 * (n["T"] ** 3 / 6 + n["N"] * n["T"] ** 2 / 2)
+            + 2 * n["T"] * n["P"] * n["N"] * (n["N"] + n["P"])
+        ),
+        # words as parts, twice; cells by where they start and end, and their gradients
+        lambda n: n["T"] * (2 * n["N"] * (2 * n["N"] + n["P"]) + n["N"] * n["P"]) + 7 * n["T"] ** 2 * n["N"],
+        dispatches=160,
     ),
     "LowRankPCFG": Structure(
         "yield",
@@ -118,6 +131,7 @@ STRUCTURES: dict[str, Structure] = {
         lambda n: 4 * n["T"] ** 3,
         lambda n: 4 * n["T"] ** 3,  # float64, by the tape of the generic program
         draws=False,
+        dispatches=100,
     ),
     "CTC": Structure(
         "yield",
@@ -125,7 +139,9 @@ STRUCTURES: dict[str, Structure] = {
         "V",
         "forward algorithm over symbols and blanks (Graves et al. 2006)",
         lambda n: n["F"] * (6 * n["T"] + n["V"]),
-        lambda n: n["F"] * (4 * n["T"] + 2 * n["V"]),
+        lambda n: n["F"] * (8 * n["T"] + 2 * n["V"]),  # messages at 2 T + 1 positions; what the frames name
         draws=False,
+        turns="F",
+        dispatches=35,
     ),
 }

@@ -6,6 +6,8 @@ no strategy takes, and an override that would be wrong, are errors with the reas
 
 from __future__ import annotations
 
+from functools import partial
+
 from lvspec.errors import Diagnostic, SpecError
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.distributions import ANALYTIC_KL
@@ -19,8 +21,9 @@ from lvspec.plan.derive import derive_guide
 from lvspec.plan.engines import parts_without_engine
 from lvspec.plan.formula import formula
 from lvspec.plan.model import DEFAULT_SAMPLES, Model, study, unrolled_by, without_engine
-from lvspec.plan.price import price_structure
+from lvspec.plan.price import Pricer, priced
 from lvspec.plan.strategies import NAMES, STRATEGIES
+from lvspec.plan.sums import pay_rest, pay_structure
 
 OPTIMAL = ("mean_field", "structured")  # treatments with a q that stands at its optimum: nobody writes or derives one
 
@@ -186,6 +189,9 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     objective = "log_marginal" if all(p.treatment in MARGINAL for p in latents) else "elbo"
     components = {id(c): c for n, c in view.collapsible.items() if treatment.get(n) == "collapsed"}
     eliminations = tuple(Elimination(c.latents, c.chain, c.order, c.cost) for c in components.values())
+    unrolled = unrolled_by(model, summed)
+    pricer = Pricer(model, summed, samples if sampled else 1, unrolled, guide, (*spec.networks, *networks))
+    rules = {id(c.pay): c.pay for _, c, _ in chosen.values()}.values()  # latents of one sum pay once
     return Plan(
         spec=spec,
         latents=tuple(latents),
@@ -197,7 +203,8 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
         samples=samples if sampled else 1,
         sizes=tuple(sorted(model.sizes.items())),
         nominal=model.nominal,
-        unrolled=unrolled_by(model, summed),
+        step=priced(pricer, *rules, pay_rest),
+        unrolled=unrolled,
         structures=tuple(_summed(model, v) for v in spec.of_role("observed") if structure_of(v)),
         integrations=tuple(c.integration for _, c, _ in chosen.values() if c.integration),
         bound=view.bound if sampled else ELBO,
@@ -207,7 +214,8 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
 def _summed(model: Model, variable: Variable) -> Summed:
     body, structure = variable.general.body, structure_of(variable)
     part = body.parts[0] if body.parts else None
-    return Summed(variable.name, body.family, part, structure.algorithm, price_structure(model, variable))
+    cost = priced(Pricer(model, set()), partial(pay_structure, variable=variable))
+    return Summed(variable.name, body.family, part, structure.algorithm, cost)
 
 
 def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...], tuple[Network, ...]]:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.plan import MARGINAL, Cost, Integration
 from lvspec.plan.components import Component
 from lvspec.plan.model import Model
+from lvspec.plan.price import Pricer
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The strategy is legal here. treatment and exact: see ir/plan.py; integration: what is integrated with the latent."""
+    """The strategy is legal here. treatment and exact: see ir/plan.py; integration: what is integrated with the latent.
+    pay: what a step pays for it; cost: that alone."""
 
     treatment: str
     exact: bool
     why: str
     cost: Cost
+    pay: Callable[[Pricer], None]
     biased: bool = False
     integration: Integration | None = None
 

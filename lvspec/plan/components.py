@@ -6,13 +6,16 @@ one by one. Latents that a factor connects form one component: it is summed, or 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from lvspec.ir.plan import Cost
 from lvspec.ir.structures import structure_of
 from lvspec.plan.graph import connected, lagged_plates
 from lvspec.plan.model import Model, finite_reason, reach_reason, unrolled_by, without_engine
-from lvspec.plan.price import price_sum
+from lvspec.plan.price import Pricer, priced
+from lvspec.plan.sums import pay_sum
 
 DRAWN = ("reinforce",)  # strategies that draw a finite latent
 
@@ -20,13 +23,14 @@ DRAWN = ("reinforce",)  # strategies that draw a finite latent
 @dataclass(frozen=True)
 class Component:
     """latents: in the order of the spec. chain: the ordered plate of a dynamic program, or None. order: how far
-    back a site reads. unrolled: fixed plates whose sites are summed jointly."""
+    back a site reads. unrolled: fixed plates whose sites are summed jointly. pay, cost: see `Claim`."""
 
     latents: tuple[str, ...]
     chain: str | None
     order: int
     unrolled: tuple[str, ...]
     cost: Cost
+    pay: Callable[[Pricer], None]
 
 
 def find(model: Model) -> tuple[dict[str, Component], dict[str, str]]:
@@ -64,7 +68,8 @@ def _component(model: Model, names: tuple[str, ...]) -> Component:
     over = [_structured_plate(model, n) for n in names]
     chain = next((p for n, o in zip(names, over, strict=True) for p in (o, *lagged_plates(model.graph, n)) if p), None)
     order = max((r.lag for n in names for _, r in model.readers_of(n)), default=0)
-    return Component(names, chain, order, unrolled, price_sum(model, names, unrolled, chain))
+    pay = partial(pay_sum, component=names, chain=chain)
+    return Component(names, chain, order, unrolled, priced(Pricer(model, set(names), unrolled=unrolled), pay), pay)
 
 
 def _structured_plate(model: Model, name: str) -> str | None:

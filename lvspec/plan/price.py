@@ -1,49 +1,92 @@
-"""What a strategy costs: multiply-adds and bytes of one training step at the model's sizes.
+"""What a step costs: multiply-adds, bytes at the peak and dispatches, at the model's sizes.
 
 Every expression is priced at the extent that it varies over: a table of emissions once, a network under an
-enumerated latent K times. The backward pass costs twice the forward one.
+enumerated latent K times. The backward pass costs twice the forward one. Memory is what the forward pass keeps for the
+backward one, and the most that any one operation has beside it in passing: the gradients of its result and of its
+inputs. Gradients of parameters are the optimizer's, and are not counted.
+
+A rule pays a `Pricer`, which knows what has been paid for: a latent's price is what is paid for it alone, a step's what
+all pay together.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from math import isqrt, prod
+from collections.abc import Callable
+from math import prod
 
-from lvspec.ir.expr import Again, Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex, VariableRef
+from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, VariableRef
 from lvspec.ir.plan import Cost
 from lvspec.ir.reads import bodies
-from lvspec.ir.sites import site_by_site
-from lvspec.ir.spec import Variable
+from lvspec.ir.spec import Network, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.model import Model
 
 FLOAT = 4  # bytes
 TRAINING = 3  # forward and backward, in forwards
-# numbers that recurrent networks keep for one of the output, as counted (benchmarks/prices.py): gates, cells, gradients
-KEPT = {"LSTM": 13, "BiLSTM": 13, "GRU": 10, "BiGRU": 10, "RNN": 4}
-LEAN_BUFFERS = 16  # of a block's sites: copies with the site before, where each block starts (in double), two passes
-BUFFERS = 4  # a chain's messages, likelihoods, backward messages and their gradient, at every site
+CHUNK = 2**20  # numbers of the logits that a linear layer under a softmax makes at a time
+DISPATCHES = {"expression": 3, "density": 20, "guide": 30}  # forward and backward, as counted
+GATES = {"LSTM": 4, "BiLSTM": 4, "GRU": 3, "BiGRU": 3, "RNN": 1}
+# numbers that recurrent networks keep for one of the output, as counted: gates, cells, workspace, masked output
+KEPT = {"LSTM": 17, "BiLSTM": 17, "GRU": 10, "BiGRU": 10, "RNN": 2}
 
 
 class Pricer:
-    """summed: latents that are laid out along axes; samples: draws S of the others."""
+    """summed: latents that are laid out along axes; samples: draws S of the others.
 
-    def __init__(self, model: Model, summed: set[str], samples: int = 1, unrolled: tuple[str, ...] = ()):
+    kept: numbers that stay until the backward pass. passing: the most that are there beside them for a while.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        summed: set[str],
+        samples: int = 1,
+        unrolled: tuple[str, ...] = (),
+        guide: tuple[Variable, ...] | None = None,
+        networks: tuple[Network, ...] = (),
+    ):
         self.model = model
         self.summed = summed
         self.samples = samples
         self.unrolled = unrolled
-        self.lets = {v.name: v for v in (*model.spec.variables, *model.spec.guide) if v.role == "let"}
-        self.networks = {n.name: n for n in model.spec.networks}
-        self.priced: set[str] = set()
-        self.flops = 0.0
-        self.bytes = 0.0
+        self.guide = model.spec.guide if guide is None else guide
+        self.lets = {v.name: v for v in (*model.spec.variables, *self.guide) if v.role == "let"}
+        self.networks = {n.name: n for n in (*model.spec.networks, *networks)}
+        self.paid: dict[tuple[str, str], frozenset[str]] = {}
+        self.flops = self.kept = self.passing = self.dispatches = 0.0
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(self.flops, FLOAT * (self.kept + self.passing), self.dispatches)
+
+    def holds(self, kept: float, passing: float = 0.0) -> None:
+        """Numbers that an operation leaves for its gradient, and that it has beside them at its own turn."""
+        self.kept += kept
+        self.passing = max(self.passing, passing)
+
+    def inner(self, **changes) -> Pricer:
+        """One that has paid for nothing, of the same model but for the changes."""
+        same = {n: getattr(self, n) for n in ("model", "summed", "samples", "unrolled", "guide")}
+        return Pricer(**same | {"networks": tuple(self.networks.values())} | changes)
 
     # ------------------------------------------------------------ extents
     def axes(self, node) -> frozenset[str]:
         """Named axes that an expression varies over: S, B, plates, enumerated latents (with lags and sites)."""
+        found = self._reached(node)
+        if not isinstance(node, Expr):
+            return found
+        of_event = {p.name for p in self.model.spec.plates} - {*node.type.plates, *self._stretch(node.type)}
+        return found - of_event  # a plate that was added up, or is an axis of the value
+
+    @staticmethod
+    def _stretch(type_) -> tuple[str, ...]:
+        return (type_.reach.plate,) if type_.reach else ()
+
+    def _reached(self, node) -> frozenset[str]:
         if isinstance(node, VariableRef):
-            return self._variable_axes(node)
+            sites = zip((self.lets.get(node.name) or self.model.spec.variable(node.name)).plates, node.at, strict=True)
+            named = {plate: self.axes(site.index) for plate, site in sites if isinstance(site, At)}
+            return (self._variable_axes(node) - set(named)).union(*named.values())
         if isinstance(node, PlateIndex):
             return frozenset({node.plate})
         inner = frozenset(a for c in node.children() for a in self.axes(c))
@@ -97,168 +140,143 @@ class Pricer:
     def expression(self, node) -> None:
         """Adds the price of evaluating an expression; a let variable is paid for once."""
         if isinstance(node, VariableRef) and node.name in self.lets:
-            if node.name not in self.priced:
-                self.priced.add(node.name)
+            if self._first("let", node.name):
                 for clause in self.lets[node.name].clauses:
                     for body in bodies(clause):
                         self.expression(body)
             return
         for child in node.children():
             self.expression(child)
-        if isinstance(node, (VariableRef, ParamRef)) or not isinstance(node, Expr):
+        if isinstance(node, (VariableRef, ParamRef, PlateIndex)) or not isinstance(node, Expr):
             return
-        numbers = self.extent(self.axes(node)) * self._events(node.type.shape)
-        network = self.networks[node.network] if isinstance(node, Apply) else None
-        self.flops += TRAINING * numbers * (self._per_output(network) if network else 1)
+        numbers = self.numbers(node)
+        self.dispatches += DISPATCHES["expression"]
+        if isinstance(node, Apply):
+            self._network(self.networks[node.network], numbers)
+            return
+        self.flops += TRAINING * numbers
         if not isinstance(node, Index):
-            self.bytes += FLOAT * numbers * (self._kept(network) if network else 1)
+            self.holds(numbers, 2 * numbers)
 
-    def _events(self, shape) -> float:
+    def _first(self, *key: str) -> bool:
+        """Whether something is to be paid for now, since it has not been."""
+        new = key not in self.paid
+        self.paid.setdefault(key, frozenset())
+        return new
+
+    def numbers(self, node) -> float:
+        """How many numbers an expression's value has."""
+        return self.extent(self.axes(node)) * self.events(node.type.shape)
+
+    def events(self, shape) -> float:
         return prod(d.evaluate(self.model.sizes) if set(d.names) <= set(self.model.sizes) else 1 for d in shape)
 
-    def _per_output(self, network) -> float:
-        """Multiply-adds for one output number."""
+    def _network(self, network: Network, numbers: float) -> None:
         sizes = [d.evaluate(self.model.sizes) for d in network.arguments]
-        if network.kind in ("LSTM", "BiLSTM", "GRU", "BiGRU", "RNN"):
-            gates = {"LSTM": 4, "BiLSTM": 4, "GRU": 3, "BiGRU": 3, "RNN": 1}[network.kind]
-            return gates * (sizes[0] + sizes[1])
+        self.flops += TRAINING * numbers * self._per_output(network, sizes)
+        if network.kind in GATES:
+            self.holds(KEPT[network.kind] * numbers * layers_of(network), 2 * numbers)
+        else:  # a hidden layer is kept once, behind its activation
+            hidden = [numbers * size / sizes[-1] for size in sizes[1:-1]] if network.kind == "MLP" else []
+            self.dispatches += DISPATCHES["expression"] * len(hidden)
+            self.holds(numbers + sum(hidden), (1 if network.kind == "Embedding" else 2) * max(numbers, *hidden, 0.0))
+
+    @staticmethod
+    def _per_output(network: Network, sizes: list[int]) -> float:
+        """Multiply-adds for one output number."""
+        if network.kind in GATES:
+            directions = 2 if network.kind.startswith("Bi") else 1
+            deeper = (layers_of(network) - 1) * (directions + 1) * sizes[1]
+            return GATES[network.kind] * (sizes[0] + sizes[1] + deeper)
         if network.kind == "Embedding":
             return 1
         return max(1.0, sum(a * b for a, b in zip(sizes, sizes[1:], strict=False)) / sizes[-1])
 
-    def _kept(self, network) -> float:
-        """Numbers that a network leaves for its backward pass, for one output number."""
-        sizes = [d.evaluate(self.model.sizes) for d in network.arguments]
-        if network.kind == "MLP":  # hidden layers before and after their activation
-            return 1 + 2 * sum(sizes[1:-1]) / sizes[-1]
-        return KEPT.get(network.kind, 1)
-
     def factor(self, variable: Variable) -> frozenset[str]:
-        """Adds the price of a log-factor, and gives the axes that it varies over."""
+        """Adds the price of a log-factor, once, and gives the axes that it varies over."""
+        key = (variable.role, variable.name)
+        if not self._first(*key):
+            return self.paid[key]
+        self.dispatches += DISPATCHES["guide" if variable.role == "guide" else "density"]
         axes: set[str] = set()
         for clause in variable.clauses:
             for body in bodies(clause):
-                self.expression(body)
+                head = self._head(body)
+                self.expression(body if head is None else head.args[0])
                 axes |= self.axes(body)
-        body = variable.general.body
         if variable.role == "observed" or variable.name not in self.summed:
-            axes |= {"B", *(p for p in variable.plates)}
+            axes |= {*variable.plates} | (set() if variable.outside_batch else {"B"})
         else:
             axes |= {variable.name}
-        classes = 1.0
-        if isinstance(body, Dist) and body.family in ("Categorical", "OneHotCategorical"):
-            logits = body.arguments[0][1]
-            classes = self._events(logits.type.shape[-1:])
-            rows = self.extent(self.axes(logits))
-            self.flops += TRAINING * rows * classes
-            # a linear layer under the softmax runs in chunks: only the chosen symbol's number is kept
-            fused = isinstance(logits, Apply) and not logits.bank and self.networks[logits.network].kind == "Linear"
-            addends = logits.args if isinstance(logits, Call) and logits.function == "add" else (logits,)
-            table = classes * sum(self.extent(self.axes(part)) for part in addends)
-            self.bytes += FLOAT * (self.extent(axes) + (min(rows * classes, 2**20) if fused else table))
+        self._density(variable, frozenset(axes))
+        self.paid[key] = frozenset(axes)
+        return self.paid[key]
+
+    def _density(self, variable: Variable, axes: frozenset[str]) -> None:
+        body = variable.general.body
+        if structure_of(variable):
+            for _, value in body.arguments:
+                self._normalised(value, 2)  # read by index: gradients are put into zeros
+        elif isinstance(body, Dist) and body.family in ("Categorical", "OneHotCategorical"):
+            self._softmax(body, axes)
         else:
-            self.flops += TRAINING * self.extent(axes) * self._events(variable.type.shape)
-            self.bytes += FLOAT * self.extent(axes)
-        return frozenset(axes)
+            features = self.events(variable.type.shape)
+            self.flops += TRAINING * self.extent(axes) * features
+            if self._one_scale(body):
+                value = 2 * features * self.extent(a for a in axes if latent_of(a) not in self.summed)
+                self.holds(self.extent(axes) + value, max(2 * self.extent(axes), value))
+            else:
+                self.holds(self.extent(axes) * features, 2 * self.extent(axes) * features)
+
+    def _head(self, body) -> Apply | None:
+        """The linear layer directly under a softmax: it runs over real sites in chunks, and keeps what it reads."""
+        logits = body.arguments[0][1] if isinstance(body, Dist) and body.family == "Categorical" else None
+        if isinstance(logits, Apply) and not logits.bank and self.networks[logits.network].kind == "Linear":
+            return logits
+        return None
+
+    def _softmax(self, body: Dist, axes: frozenset[str]) -> None:
+        """Logits that are normalised, read at the values."""
+        logits, head = body.arguments[0][1], self._head(body)
+        rows = self.extent(self.axes(logits))
+        numbers = rows * self.events(logits.type.shape[-1:])
+        self.flops += TRAINING * numbers
+        self.holds(self.extent(axes))
+        if head is not None:
+            read = self.numbers(head.args[0])
+            self.flops += TRAINING * read * numbers / rows
+            self.holds(read, min(numbers, CHUNK) + 2 * read)
+            return
+        addends = logits.args if isinstance(logits, Call) and logits.function == "add" else (logits,)
+        for part in addends:
+            if isinstance(part, Index) and isinstance(part.base, ParamRef):
+                part = part.base  # rows are taken of a table that is normalised once
+            self._normalised(part, 1)
+
+    def _normalised(self, logits: Expr, gradients: int) -> None:
+        """What is normalised takes the place of the logits, and leaves a parameter's beside it. gradients: of the
+        result; that of a parameter is the optimizer's."""
+        numbers, given = self.numbers(logits), isinstance(logits, (Index, ParamRef))
+        self.holds(numbers if given else 0.0, (gradients + (not given)) * numbers)
+
+    def _one_scale(self, body) -> bool:
+        """Whether all states of a Gaussian are compared with a value by one product: no axis of features is made."""
+        if not isinstance(body, Dist) or body.family != "Normal":
+            return False
+        loc, scale = (self.axes(body.argument(name)) for name in ("loc", "scale"))
+        return bool(loc) and not scale and all(latent_of(a) in self.summed for a in loc)
 
 
-def price_sum(model: Model, component: tuple[str, ...], unrolled: tuple[str, ...], chain: str | None = None) -> Cost:
-    """Summing a connected set of latents out of every factor that reads one of them.
-
-    chain: the plate along which it is a dynamic program. In the lean mode about sqrt T sites are there at a time, and
-    the forward pass is done twice.
-    """
-    cost = _price_sum(model, component, unrolled)
-    if chain is None or model.settings.get("memory") != "lean" or f"|{chain}|" not in model.sizes:
-        return cost
-    sites = model.sizes[f"|{chain}|"]
-    block = replace(model, sizes={**model.sizes, f"|{chain}|": isqrt(sites)})
-    held = _price_sum(block, component, unrolled, LEAN_BUFFERS).bytes
-    if not site_by_site(model.spec, chain, component):  # potentials, and their gradient, are there as a whole
-        states = prod(model.cardinality(n) for n in component)
-        held += 2 * FLOAT * model.sizes["B"] * sites * states
-    return Cost(cost.flops * (TRAINING + 1) / TRAINING, held)
+def layers_of(network: Network) -> int:
+    return int(dict(network.options).get("layers", 1))
 
 
-def _price_sum(model: Model, component: tuple[str, ...], unrolled: tuple[str, ...], buffers: int = BUFFERS) -> Cost:
-    pricer = Pricer(model, set(component), 1, unrolled)
-    touched = [
-        v for v in model.random() if v.name in component or any(r.name in component for r in model.reads(v.name))
-    ]
-    scopes = [s for v in touched for s in _site_scopes(pricer, v, pricer.factor(v))]
-    latents = {a for s in scopes for a in s if _latent(a) in component}
-    outer = {"B"} | {p for n in component for p in model.spec.variable(n).plates if p not in unrolled}
-    scopes = [frozenset(s) & latents for s in scopes]
-    if any("@" in a for a in latents):
-        work = _chain_step(pricer, latents)
-        widest = buffers * prod(float(pricer.length(a)) for a in latents if "@" in a)
-    else:
-        work = _elimination(pricer, scopes, latents)
-        widest = max((prod(float(pricer.length(a)) for a in s) for s in scopes), default=1.0)
-    extent = pricer.extent(outer)
-    for name in component:
-        cost = price_structure(model, model.spec.variable(name))
-        pricer.flops += cost.flops
-        pricer.bytes += cost.bytes
-    return Cost(pricer.flops + TRAINING * extent * work, pricer.bytes + FLOAT * extent * widest)
-
-
-def price_structure(model: Model, variable: Variable) -> Cost:
-    """The algorithm of a distribution over structures, where the variable has one: for all examples."""
-    structure = structure_of(variable)
-    if structure is None:
-        return Cost(0.0, 0.0)
-    body = variable.general.body
-    numbers = {"T": float(model.extent(body.over))}
-    for name, value in body.arguments:
-        for letter, size in zip(structure.axes_of(name), value.type.shape, strict=True):
-            numbers[letter] = float(size.evaluate(model.sizes))
-    rows = prod(model.extent(p) for p in variable.plates if p != body.over) * model.sizes["B"]
-    return Cost(TRAINING * rows * structure.work(numbers), FLOAT * rows * structure.cells(numbers))
-
-
-def _latent(axis: str) -> str:
+def latent_of(axis: str) -> str:
     return axis.split("@")[0].split(".")[0]
 
 
-def _site_scopes(pricer: Pricer, variable: Variable, axes: frozenset[str]) -> list[frozenset[str]]:
-    """A factor's scope, once for each site of the unrolled plates that it lives on."""
-    sites = [p for p in variable.plates if p in pricer.unrolled]
-    if not sites:
-        return [axes]
-    count = min(prod(pricer.model.extent(p) for p in sites), 64)
-    return [frozenset(_at_site(pricer, a, i) for a in axes) for i in range(count)]
-
-
-def _at_site(pricer: Pricer, axis: str, site: int) -> str:
-    name = _latent(axis)
-    if "." in axis or name not in pricer.summed:
-        return axis
-    return f"{name}.{site}" + axis[len(name) :]
-
-
-def _chain_step(pricer: Pricer, latents: set[str]) -> float:
-    """One site of a dynamic program: the whole message, once for each state that arrives."""
-    message = prod(float(pricer.length(a)) for a in latents if "@" in a)
-    return message * sum(pricer.length(a) for a in latents if "@" not in a)
-
-
-def _elimination(pricer: Pricer, scopes: list[frozenset[str]], latents: set[str]) -> float:
-    """Σ over eliminated variables of the product of the sizes in their clique, smallest clique first."""
-    work, left = 0.0, set(latents)
-    while left:
-        cliques = {a: frozenset({a}).union(*(s for s in scopes if a in s)) for a in left}
-        chosen = min(sorted(left), key=lambda a: prod(float(pricer.length(b)) for b in cliques[a]))
-        work += prod(float(pricer.length(b)) for b in cliques[chosen])
-        scopes = [s for s in scopes if chosen not in s] + [cliques[chosen] - {chosen}]
-        left.discard(chosen)
-    return work
-
-
-def price_sampling(model: Model, name: str, samples: int) -> Cost:
-    """Every factor that depends on the latent, at S draws."""
-    pricer = Pricer(model, set(), samples)
-    for variable in model.random():
-        if variable.name == name or any(r.name == name for r in model.reads(variable.name)):
-            pricer.factor(variable)
-    return Cost(pricer.flops, pricer.bytes)
+def priced(pricer: Pricer, *rules: Callable[[Pricer], None]) -> Cost:
+    """What rules pay together."""
+    for pay in rules:
+        pay(pricer)
+    return pricer.cost

@@ -8,17 +8,19 @@ Where only the conditionals are conjugate (a discrete latent chooses which), see
 
 from __future__ import annotations
 
+from functools import partial
+
 from lvspec.ir.affine import NotAffine, affine_in, reads_variable
 from lvspec.ir.conjugate import GAUSSIAN, likelihoods_of, mean_and_covariance, pair_of, scale_of
 from lvspec.ir.distributions import event_axes
 from lvspec.ir.expr import Dist, VariableRef
-from lvspec.ir.plan import Cost, Integration
+from lvspec.ir.plan import Integration
 from lvspec.ir.reads import HERE
 from lvspec.ir.spec import Variable
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.integrals import gaussian_reason, integral_reason, readers
 from lvspec.plan.model import Model, is_chain, unrolled_by, without_engine
-from lvspec.plan.price import FLOAT, TRAINING, Pricer
+from lvspec.plan.price import TRAINING, Pricer, priced
 
 NAME = "conjugacy"
 
@@ -37,7 +39,9 @@ def consider(view: View, latent) -> Claim | Declined:
     prior = latent.general.body.family
     pairs = [f"{prior}-{v.general.body.family} {v.name}" for v in readers(model, name)]
     why = f"conjugate ({', '.join(pairs)}): integrated out exactly through its sufficient statistics"
-    return Claim("integrated", True, why, _price(model, latent), integration=Integration(name, NAME, observed))
+    pay = partial(_pay, latent=latent)
+    cost = priced(Pricer(model, set()), pay)
+    return Claim("integrated", True, why, cost, pay, integration=Integration(name, NAME, observed))
 
 
 def _prior_reason(model: Model, latent: Variable) -> str | None:
@@ -103,9 +107,9 @@ def _link_reason(model: Model, latent: Variable, reader: Variable, pair) -> str 
     return None if found is not None else f"the {pair.argument} of {reader.name} is not proportional to {name}"
 
 
-def _price(model: Model, latent: Variable) -> Cost:
+def _pay(pricer: Pricer, latent: Variable) -> None:
     """The likelihoods' arguments once; of Gaussian ones, products of [N, D] at each site."""
-    pricer = Pricer(model, set())
+    model = pricer.model
     flops = cells = 0.0
     for variable in (latent, *readers(model, latent.name)):
         pricer.factor(variable)
@@ -116,7 +120,8 @@ def _price(model: Model, latent: Variable) -> Cost:
         gaussian = latent.general.body.family in GAUSSIAN
         flops += extent * (N * N * D + N * D * D + D**3 if gaussian else 4 * max(D, N))
         cells += extent * (N * D + N if gaussian else 2 * max(D, N))
-    return Cost(pricer.flops + TRAINING * flops, pricer.bytes + FLOAT * cells)
+    pricer.flops += TRAINING * flops
+    pricer.holds(cells)
 
 
 def _size(model: Model, variable: Variable) -> int:

@@ -31,8 +31,10 @@ def consider(view: View, latent) -> Claim | Declined:
         return Declined(reason)
     structures = [s for n in component.latents if (s := structure_of(model.spec.variable(n)))]
     if structures:
-        return Claim("collapsed", True, f"{structures[0].algorithm}, along {component.chain}", component.cost)
+        return Claim(
+            "collapsed", True, f"{structures[0].algorithm}, along {component.chain}", component.cost, component.pay
+        )
     order = f"order-{component.order} " if component.order > 1 else ""
     count = f"{len(component.latents)} latents" if len(component.latents) > 1 else f"{model.cardinality(name)} states"
     why = f"{order}chain along {component.chain} ({count}): exact by one pass over the sites"
-    return Claim("collapsed", True, why, component.cost)
+    return Claim("collapsed", True, why, component.cost, component.pay)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from lvspec.ir.reads import HERE, LAG
 from lvspec.plan.claims import Claim, Declined, View, over_budget
 from lvspec.plan.model import finite_reason, reach_reason, unrolled_by, without_engine
-from lvspec.plan.price import price_sum
+from lvspec.plan.price import Pricer, priced
+from lvspec.plan.sums import pay_guide, pay_sum
 
 NAME = "enumeration"
 
@@ -34,7 +35,7 @@ def _collapsed(view: View, name: str) -> Claim | Declined:
     if reason:
         return Declined(reason)
     values = view.model.cardinality(name)
-    return Claim("collapsed", True, f"{values} values, summed exactly within the budget", component.cost)
+    return Claim("collapsed", True, f"{values} values, summed exactly within the budget", component.cost, component.pay)
 
 
 def _inside_a_sum(view: View, latent) -> str | None:
@@ -87,10 +88,15 @@ def _under_guide(view: View, latent) -> Claim | Declined:
     if reason:
         return Declined(reason)
     unrolled = unrolled_by(model, {name})
-    cost = price_sum(model, (name,), unrolled)
+
+    def pay(pricer: Pricer) -> None:
+        pay_sum(pricer, (name,))
+        pay_guide(pricer, name)
+
+    cost = priced(Pricer(model, {name}, unrolled=unrolled), pay)
     reason = over_budget(model, cost)
     if reason:
         return Declined(reason)
     return Claim(
-        "enumerated", True, f"{model.cardinality(name)} values, averaged exactly under the written q({name})", cost
+        "enumerated", True, f"{model.cardinality(name)} values, averaged exactly under the written q({name})", cost, pay
     )

@@ -8,15 +8,18 @@ observations. Kalman 1960.
 
 from __future__ import annotations
 
-from lvspec.ir.plan import Cost, Integration
+from functools import partial
+
+from lvspec.ir.plan import Integration
 from lvspec.ir.reads import HERE, LAG
 from lvspec.ir.spec import Variable
 from lvspec.plan.claims import Claim, Declined, View, over_budget
 from lvspec.plan.integrals import NORMAL, gaussian_reason, integral_reason, readers
 from lvspec.plan.model import Model, is_chain, without_engine
-from lvspec.plan.price import FLOAT, TRAINING, Pricer
+from lvspec.plan.price import TRAINING, Pricer, priced
 
 NAME = "linear_gaussian"
+DISPATCHES = 380  # of a site, as counted
 
 
 def consider(view: View, latent) -> Claim | Declined:
@@ -31,13 +34,14 @@ def consider(view: View, latent) -> Claim | Declined:
     if reason:
         return Declined(reason)
     observed = tuple(v.name for v in _gaussians(model, latent) if v is not latent)
-    cost = _price(model, latent)
+    pay = partial(_pay, latent=latent)
+    cost = priced(Pricer(model, set()), pay)
     reason = over_budget(model, cost)
     if reason:
         return Declined(reason)
     plate = latent.plates[-1]
     why = f"linear-Gaussian chain along {plate}, seen through {' and '.join(observed)}: exact by the Kalman filter"
-    return Claim("integrated", True, why, cost, integration=Integration(name, NAME, observed))
+    return Claim("integrated", True, why, cost, pay, integration=Integration(name, NAME, observed))
 
 
 def _gaussians(model: Model, latent: Variable) -> list[Variable]:
@@ -82,9 +86,9 @@ def _sites_reason(model: Model, latent: Variable) -> str | None:
 
 
 # ---------------------------------------------------------------- price
-def _price(model: Model, latent: Variable) -> Cost:
+def _pay(pricer: Pricer, latent: Variable) -> None:
     """Coefficients, and at each site a few products of [D, D], a factorisation of [N, N], what lies between them."""
-    pricer = Pricer(model, set())
+    model = pricer.model
     for variable in _gaussians(model, latent):
         pricer.factor(variable)
     D = _size(model, latent)
@@ -96,7 +100,9 @@ def _price(model: Model, latent: Variable) -> Cost:
         N = _size(model, variable)
         flops += 6 * D**3 + 4 * N * D * D + 2 * N * N * D + N**3
         cells += 4 * D**2 + 4 * N * D + 3.5 * N**2
-    return Cost(pricer.flops + TRAINING * sites * flops, pricer.bytes + FLOAT * sites * cells)
+    pricer.flops += TRAINING * sites * flops
+    pricer.dispatches += DISPATCHES * model.extent(latent.plates[-1])
+    pricer.holds(sites * cells)
 
 
 def _size(model: Model, variable: Variable) -> int:

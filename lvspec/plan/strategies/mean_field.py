@@ -9,13 +9,14 @@ through the iterations. Ghahramani & Beal 2001; Blei et al. 2003; of latents of 
 
 from __future__ import annotations
 
+from functools import partial
+
 from lvspec.ir.expr import Dist
 from lvspec.ir.mean_field import STATISTICS, pair_reason
-from lvspec.ir.plan import Cost
 from lvspec.ir.reads import LAG
 from lvspec.plan.claims import Claim, Declined, View, over_budget
 from lvspec.plan.model import unrolled_by, without_engine
-from lvspec.plan.price import Pricer
+from lvspec.plan.price import Pricer, priced
 
 NAME = "mean_field"
 STEPS = 50  # rounds of coordinate ascent, at most
@@ -36,7 +37,8 @@ def consider(view: View, latent) -> Claim | Declined:
     why = (
         f"its full conditional is {latent.general.body.family} like its prior: q by {how}; a bound, not the likelihood"
     )
-    return Claim("mean_field", False, why, _price(view, latent, 1 if latent.outside_batch else steps))
+    pay = partial(_pay, latent=latent, steps=1 if latent.outside_batch else steps)
+    return Claim("mean_field", False, why, priced(Pricer(view.model, set(view.collapsible)), pay), pay)
 
 
 def _reason(view: View, latent) -> str | None:
@@ -100,10 +102,12 @@ def _others(view: View, latent) -> str | None:
     return None
 
 
-def _price(view: View, latent, steps: int) -> Cost:
+def _pay(pricer: Pricer, latent, steps: int) -> None:
     """Every factor that reads the latent, once a round; memory is that of one round."""
-    pricer = Pricer(view.model, set(view.collapsible))
-    for variable in view.model.random():
-        if variable.name == latent.name or any(r.name == latent.name for r in view.model.reads(variable.name)):
-            pricer.factor(variable)
-    return Cost(pricer.flops * steps, pricer.bytes)
+    model, a_round = pricer.model, pricer.inner()
+    for variable in model.random():
+        if variable.name == latent.name or any(r.name == latent.name for r in model.reads(variable.name)):
+            a_round.factor(variable)
+    pricer.flops += steps * a_round.flops
+    pricer.dispatches += steps * a_round.dispatches
+    pricer.holds(0.0, a_round.kept + a_round.passing)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import without_engine
-from lvspec.plan.price import price_sampling
 from lvspec.plan.sampling import guide_reason
+from lvspec.plan.sums import sampling
 
 NAME = "reinforce"
 
@@ -25,4 +25,4 @@ def consider(view: View, latent) -> Claim | Declined:
     samples = max(2, view.samples)
     against = "the geometric mean of the others' weights (VIMCO)" if view.bound.coupled else "the others' mean"
     why = f"unbiased score function, each of {samples} draws against {against}"
-    return Claim("sampled", False, why, price_sampling(model, latent.name, samples))
+    return Claim("sampled", False, why, *sampling(model, latent.name, samples))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from lvspec.ir.distributions import FAMILIES, GUIDE_FAMILY
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import without_engine
-from lvspec.plan.price import price_sampling
 from lvspec.plan.sampling import guide_reason
+from lvspec.plan.sums import sampling
 
 NAME = "reparameterization"
 
@@ -29,4 +29,4 @@ def consider(view: View, latent) -> Claim | Declined:
     samples = view.samples if view.bound.coupled else int(model.settings.get("samples") or 1)
     kind = view.bound.gradient.replace("_", " ")
     why = f"q({latent.name}) is {family}: {kind} gradient, {samples} draw{'s' if samples > 1 else ''}"
-    return Claim("sampled", False, why, price_sampling(model, latent.name, samples))
+    return Claim("sampled", False, why, *sampling(model, latent.name, samples))

@@ -9,15 +9,17 @@ chain's marginals. Saul & Jordan 1996; Ghahramani & Jordan 1997.
 
 from __future__ import annotations
 
+from functools import partial
+
 from lvspec.ir.expr import Dist
 from lvspec.ir.mean_field import sum_over
-from lvspec.ir.plan import Cost
 from lvspec.ir.reads import HERE, LAG
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import finite_reason, is_chain, without_engine
-from lvspec.plan.price import FLOAT, TRAINING
+from lvspec.plan.price import TRAINING, Pricer, priced
 
 NAME = "structured_mean_field"
+DISPATCHES = 9  # of a site
 STEPS = 20  # rounds over the chains, at most
 TOLERANCE = 1e-3  # they end where log-potentials move by less on average
 
@@ -33,7 +35,8 @@ def consider(view: View, latent) -> Claim | Declined:
         f"a chain for each {plate}, exact under the others' expectations, at most {steps} rounds a batch; "
         "a bound, not the likelihood"
     )
-    return Claim("structured", False, why, _price(view, latent, steps))
+    pay = partial(_pay, component=view.collapsible[latent.name], latent=latent, steps=steps)
+    return Claim("structured", False, why, priced(Pricer(view.model, {latent.name}), pay), pay)
 
 
 def _reason(view: View, latent) -> str | None:
@@ -76,13 +79,13 @@ def _reason(view: View, latent) -> str | None:
     return None
 
 
-def _price(view: View, latent, steps: int) -> Cost:
+def _pay(pricer: Pricer, component, latent, steps: int) -> None:
     """A round: forward and backward through every chain, and its moments; memory: potentials of one chain, all marginals."""
-    model, component = view.model, view.collapsible[latent.name]
+    model = pricer.model
     K, L = model.cardinality(latent.name), model.extent(component.unrolled[0])
     sites = model.sizes["B"] * model.extent(component.chain)
     width = model.readers_of(latent.name)[-1][0].type.shape
     D = width[0].evaluate(model.sizes) if width else 1
-    return Cost(
-        float(TRAINING * steps * sites * L * K * (K + 2 * D)), float(FLOAT * sites * (2 * L * K + 4 * K + 4 * D))
-    )
+    pricer.flops += TRAINING * steps * sites * L * K * (K + 2 * D)
+    pricer.dispatches += DISPATCHES * steps * L * model.extent(component.chain)
+    pricer.holds(sites * (2 * L * K + 4 * K + 4 * D))

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import without_engine
-from lvspec.plan.price import price_sampling
 from lvspec.plan.sampling import guide_reason
+from lvspec.plan.sums import sampling
 
 NAME = "wake_sleep"
 
@@ -22,4 +22,4 @@ def consider(view: View, latent) -> Claim | Declined:
     if reason:
         return Declined(reason)
     why = f"{view.samples} weighted draws of q move model and q"
-    return Claim("sampled", False, why, price_sampling(model, latent.name, view.samples), biased=True)
+    return Claim("sampled", False, why, *sampling(model, latent.name, view.samples), biased=True)

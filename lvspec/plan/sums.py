@@ -1,0 +1,144 @@
+"""What exact sums pay: eliminations, chains and structures, each once for all examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from math import isqrt, prod
+
+from lvspec.ir.plan import Cost
+from lvspec.ir.sites import site_by_site
+from lvspec.ir.spec import Variable
+from lvspec.ir.structures import structure_of
+from lvspec.plan.model import Model
+from lvspec.plan.price import TRAINING, Pricer, latent_of, priced
+
+MESSAGES = (3, 2)  # numbers for each state and site of a chain: kept; in passing
+LEAN = (16, 0)  # of a block's sites: copies with the site before, where each block starts (in double), two passes
+CHAIN_DISPATCHES = 9  # of a site, and a summed latent
+
+
+def pay_sum(pricer: Pricer, component: tuple[str, ...], chain: str | None = None) -> None:
+    """Summing a connected set of latents out of every factor that reads one of them.
+
+    chain: the plate along which it is a dynamic program. In the lean mode about sqrt T sites are there at a time, and
+    the forward pass is done twice.
+    """
+    model = pricer.model
+    if chain is None or model.settings.get("memory") != "lean" or f"|{chain}|" not in model.sizes:
+        _pay_sum(pricer, component, chain)
+        return
+    sites = model.sizes[f"|{chain}|"]
+    whole = pricer.inner()
+    _pay_sum(whole, component, chain)
+    block = pricer.inner(model=replace(model, sizes={**model.sizes, f"|{chain}|": isqrt(sites)}))
+    _pay_sum(block, component, chain, LEAN)
+    pricer.flops += whole.flops * (TRAINING + 1) / TRAINING
+    pricer.dispatches += whole.dispatches * (TRAINING + 1) / TRAINING
+    pricer.holds(block.kept + block.passing)
+    if not site_by_site(model.spec, chain, component):  # potentials, and their gradient, are there as a whole
+        pricer.holds(2 * model.sizes["B"] * sites * prod(model.cardinality(n) for n in component))
+
+
+def _pay_sum(
+    pricer: Pricer, component: tuple[str, ...], chain: str | None, buffers: tuple[int, int] = MESSAGES
+) -> None:
+    model = pricer.model
+    touched = [
+        v for v in model.random() if v.name in component or any(r.name in component for r in model.reads(v.name))
+    ]
+    scopes = [s for v in touched for s in _site_scopes(pricer, v, pricer.factor(v))]
+    latents = {a for s in scopes for a in s if latent_of(a) in component}
+    outer = {"B"} | {p for n in component for p in model.spec.variable(n).plates if p not in pricer.unrolled}
+    extent = pricer.extent(outer)
+    scopes = [frozenset(s) & latents for s in scopes]
+    if any("@" in a for a in latents):
+        message = extent * prod(float(pricer.length(a)) for a in latents if "@" in a)
+        arriving = [a for a in latents if "@" not in a]
+        pricer.flops += TRAINING * message * sum(pricer.length(a) for a in arriving)
+        pricer.dispatches += CHAIN_DISPATCHES * len(arriving) * (model.extent(chain) if chain else 1)
+        pricer.holds(*(b * message for b in buffers))
+    else:
+        pricer.flops += TRAINING * extent * _elimination(pricer, scopes, latents)
+        widest = extent * max((prod(float(pricer.length(a)) for a in s) for s in scopes), default=1.0)
+        pricer.holds(widest, 2 * widest)
+    for name in component:
+        pay_structure(pricer, model.spec.variable(name))
+
+
+def pay_structure(pricer: Pricer, variable: Variable) -> None:
+    """A distribution over structures, where the variable has one: its arguments, and its algorithm for all examples."""
+    structure = structure_of(variable)
+    if structure is None:
+        return
+    model, body = pricer.model, variable.general.body
+    pricer.factor(variable)
+    numbers = {"T": float(model.extent(body.over))}
+    for name, value in body.arguments:
+        for letter, size in zip(structure.axes_of(name), value.type.shape, strict=True):
+            numbers[letter] = float(size.evaluate(model.sizes))
+    rows = prod(model.extent(p) for p in variable.plates if p != body.over) * model.sizes["B"]
+    pricer.flops += TRAINING * rows * structure.work(numbers)
+    pricer.dispatches += structure.dispatches * numbers[structure.turns]
+    pricer.holds(0.0, rows * structure.cells(numbers))
+
+
+def pay_sampling(pricer: Pricer, name: str) -> None:
+    """Every factor that depends on a latent that is drawn, at S draws, and its own q."""
+    model = pricer.model
+    for variable in model.random():
+        if variable.name == name or any(r.name == name for r in model.reads(variable.name)):
+            pricer.factor(variable)
+    pay_guide(pricer, name)
+
+
+def sampling(model: Model, name: str, samples: int) -> tuple[Cost, Callable[[Pricer], None]]:
+    """The price of drawing a latent, and the rule that pays it."""
+    pay = partial(pay_sampling, name=name)
+    return priced(Pricer(model, set(), samples), pay), pay
+
+
+def pay_guide(pricer: Pricer, name: str) -> None:
+    """The q of a latent, where it has one."""
+    for variable in pricer.guide:
+        if variable.name == name and variable.role == "guide":
+            pricer.factor(variable)
+
+
+def pay_rest(pricer: Pricer) -> None:
+    """What is left of a step: observed variables that no latent reaches, and derived guides."""
+    for variable in pricer.model.spec.of_role("observed"):
+        pricer.factor(variable)
+        pay_structure(pricer, variable)
+    for variable in pricer.guide:
+        if variable.role == "guide":
+            pricer.factor(variable)
+
+
+def _site_scopes(pricer: Pricer, variable: Variable, axes: frozenset[str]) -> list[frozenset[str]]:
+    """A factor's scope, once for each site of the unrolled plates that it lives on."""
+    sites = [p for p in variable.plates if p in pricer.unrolled]
+    if not sites:
+        return [axes]
+    count = min(prod(pricer.model.extent(p) for p in sites), 64)
+    return [frozenset(_at_site(pricer, a, i) for a in axes) for i in range(count)]
+
+
+def _at_site(pricer: Pricer, axis: str, site: int) -> str:
+    name = latent_of(axis)
+    if "." in axis or name not in pricer.summed:
+        return axis
+    return f"{name}.{site}" + axis[len(name) :]
+
+
+def _elimination(pricer: Pricer, scopes: list[frozenset[str]], latents: set[str]) -> float:
+    """Σ over eliminated variables of the product of the sizes in their clique, smallest clique first."""
+    work, left = 0.0, set(latents)
+    while left:
+        cliques = {a: frozenset({a}).union(*(s for s in scopes if a in s)) for a in left}
+        chosen = min(sorted(left), key=lambda a: prod(float(pricer.length(b)) for b in cliques[a]))
+        work += prod(float(pricer.length(b)) for b in cliques[chosen])
+        scopes = [s for s in scopes if chosen not in s] + [cliques[chosen] - {chosen}]
+        left.discard(chosen)
+    return work
