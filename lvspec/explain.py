@@ -29,6 +29,8 @@ def as_data(plan: Plan) -> dict:
         "formula": plan.formula,
         "kind": kind(plan.spec),
         "samples": plan.samples,
+        "bound": plan.bound.text if plan.sampled else None,
+        "terms": [t.name for t in plan.spec.terms],
         "nodes": {
             v.name: {"role": v.role, "plates": list(v.plates), "seen": seen, "value": value}
             for v, seen, value in nodes(plan.spec)
@@ -142,6 +144,8 @@ def _objective(plan: Plan, paint: Paint) -> list[str]:
         )
     if plan.sampled:
         rows.append(f"  {plan.samples} draw{'s' if plan.samples > 1 else ''} per example of {', '.join(plan.sampled)}")
+    if spec.terms:
+        rows.append(f"  in the loss, not in the ELBO: + {' + '.join(site(t) for t in spec.terms)}")
     conditional = f"{modelled} | {given}" if given else modelled
     return [*rows, f"  {kind(spec)} model, p({conditional})"]
 

@@ -27,7 +27,7 @@ def header(plan: Plan) -> list[str]:
     ]
     rows += ["Generative story"]
     rows += [f"    {line}" for line in story(spec)]
-    rows += ["", "Objective", f"    {plan.formula}"]
+    rows += ["", "Objective", f"    {plan.formula}", *(f"    + {line}" for line in added(spec))]
     if plan.latents:
         rows += ["", "Latent | treatment | why"]
         rows += [f"    {p.name} | {p.strategy}, {p.treatment} | {safe(p.why)}" for p in plan.latents]
@@ -48,6 +48,15 @@ def story(spec: Spec) -> list[str]:
             left = variable.at(tuple(index))
             sign = "=" if variable.role == "let" else "~"
             rows.append(f"{left} {sign} {_source_text(spec, clause.body.span)}")
+    return rows
+
+
+def added(spec: Spec) -> list[str]:
+    """`bag[t]: 0.5 * log_prob(...)` for each term of `objective:`, as the spec writes it."""
+    rows = []
+    for term in spec.terms:
+        index = f"[{', '.join(term.plates)}]" if term.plates else ""
+        rows.append(f"{term.name}{index}: {_source_text(spec, term.general.body.span)}")
     return rows
 
 

@@ -11,6 +11,8 @@ initial clauses and is never used.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lvspec.emit.calls import CALLS
 from lvspec.emit.networks import apply_network
 from lvspec.emit.scope import Scope
@@ -67,6 +69,7 @@ class Lowering:
     known: tensors by variable name (observed, given, sampled so far). summed: latents that are axes here.
     statistics: expected statistics of latents of the mean field, which have no value here.
     bound: the sites of unrolled plates that are being written now. frozen: parameters are read without gradient.
+    special: what only terms of the objective say, by the function's or the node's name.
     """
 
     def __init__(self, plan: Plan, scope: Scope, order: AxisOrder, summed: set[str]):
@@ -80,6 +83,7 @@ class Lowering:
         self.statistics: dict[str, tuple[Value, ...]] = {}
         self.bound: dict[str, int] = {}
         self.frozen = False
+        self.special: dict[str, Callable[[Expr], Value]] = {}
         self.locals: dict[str, Value] = {}
         self.lets: dict[tuple, Value] = {}
         self.networks = {n.name: n for n in plan.networks}
@@ -122,6 +126,9 @@ class Lowering:
 
     # ------------------------------------------------------------ expressions
     def lower(self, expr: Expr) -> Value:
+        special = self.special.get(expr.function if isinstance(expr, Call) else type(expr).__name__)
+        if special is not None:
+            return special(expr)
         return getattr(self, f"_{type(expr).__name__}")(expr)
 
     def _Number(self, expr: Number) -> Value:

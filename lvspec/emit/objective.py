@@ -20,6 +20,7 @@ def forward_body(plan: Plan, imports: set[str]) -> list[str]:
     terms = Terms(plan, imports)
     scope = terms.scope
     costs = terms.write()
+    added = terms.added()
     scope.line()
     scope.comment("objective")
     reconstruction = _total(terms, [c for c in costs if c.latent is None], "reconstruction")
@@ -30,12 +31,15 @@ def forward_body(plan: Plan, imports: set[str]) -> list[str]:
     scope.line(f"kl = {{{items}}}", "(B,) each")
     scope.line("elbo = " + " - ".join([reconstruction.code, *(f'kl["{n}"]' for n in kl)]), "(B,)")
     weighted = _weights(terms, list(kl))
-    objective = _objective(terms, reconstruction, kl, weighted) if weighted else "elbo"
-    score = score_terms(terms, costs, weighted)
+    extras = {c.term: _total(terms, [c], f"added_{c.term}") for c in added}
+    objective = _objective(terms, reconstruction, kl, weighted, extras) if weighted or extras else "elbo"
+    score = score_terms(terms, [*costs, *added], weighted)
     if score is not None:
         objective = f"{objective} + {score.code} - {score.code}.detach()"
     scope.line(f'loss = -{scope.use("weighted_mean")}({objective}, batch.get("weight"))')
-    scope.line(f"return {scope.use('Objective')}(loss, elbo=elbo, reconstruction={reconstruction.code}, kl=kl)")
+    shown = ", ".join(f'"{name}": {value.code}' for name, value in extras.items())
+    more = f", extras={{{shown}}}" if extras else ""
+    scope.line(f"return {scope.use('Objective')}(loss, elbo=elbo, reconstruction={reconstruction.code}, kl=kl{more})")
     return terms.program.text()
 
 
@@ -91,8 +95,9 @@ def _schedule(terms: Terms, schedule: Schedule) -> str:
     return f"{terms.scope.use(schedule.kind)}(self.step, {first}, {last}, {name}={extent})"
 
 
-def _objective(terms: Terms, reconstruction: Value, kl: dict, weighted: dict[str, str]) -> str:
-    """The weighted objective: the loss is its negative mean, the ELBO itself is never weighted."""
+def _objective(terms: Terms, reconstruction: Value, kl: dict, weighted: dict[str, str], extras: dict) -> str:
+    """The weighted objective with its further terms: the loss is its negative mean, the ELBO itself is left alone."""
     parts = [f'{weighted[n]} * kl["{n}"]' if n in weighted else f'kl["{n}"]' for n in kl]
-    terms.scope.line(f"objective = {' - '.join([reconstruction.code, *parts])}", "(B,)")
+    bound = " - ".join([reconstruction.code, *parts]) if weighted else "elbo"
+    terms.scope.line(f"objective = {' + '.join([bound, *(v.code for v in extras.values())])}", "(B,)")
     return "objective"

@@ -8,15 +8,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lvspec.emit.densities import analytic_kl, lower_term, unfused
+from lvspec.emit.densities import analytic_kl, log_density, lower_term, unfused
 from lvspec.emit.eliminate import Elimination, collapsed_axes
-from lvspec.emit.factors import Factor, bindings, factor_at, mask_of, reduce_plates
+from lvspec.emit.factors import Factor, bindings, factor_at, mask_of, masked, reduce_plates
 from lvspec.emit.guide import at_bound, bound_term, extent_code, given_values, write_guide
 from lvspec.emit.integrals import integral_factor
 from lvspec.emit.program import Program
 from lvspec.emit.structures import log_factors
-from lvspec.emit.value import ATOM, PRODUCT, SUM, Value, align, axis_of, join_draws, lag_of, latent_of, shift_axis
+from lvspec.emit.value import (
+    ATOM,
+    PRODUCT,
+    SUM,
+    Value,
+    align,
+    axis_of,
+    join_draws,
+    lag_of,
+    latent_of,
+    select,
+    shift_axis,
+)
 from lvspec.ir.dims import ragged_plate
+from lvspec.ir.expr import Call, Here, LogProb, VariableRef
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader
 from lvspec.ir.structures import structure_of
@@ -24,11 +37,13 @@ from lvspec.ir.structures import structure_of
 
 @dataclass(frozen=True)
 class Cost:
-    """A term of the ELBO. latent: whose divergence it is (None: reconstruction); it counts negatively then."""
+    """A term of the ELBO. latent: whose divergence it is (None: reconstruction); it counts negatively then.
+    term: the term of `objective:` that it is, added to the objective, not to the ELBO."""
 
     latent: str | None
     value: Value
     mask: str | None = None
+    term: str | None = None
 
 
 class Terms:
@@ -94,6 +109,41 @@ class Terms:
             value = summing.run(collapsed, collapsed_axes(self.low, self.collapsed))
             costs.append(Cost(None, value))
         return costs
+
+    def added(self) -> list[Cost]:
+        """The terms of `objective:`."""
+        self.low.special = {"LogProb": self._log_prob, "expected": self._expected, "known": self._known}
+        found = []
+        for term in self.plan.spec.terms:
+            value = self.low.with_bindings(term.general, lambda c: self.low.concrete(self.low.lower(c.body)))
+            value = self.scope.assign(f"term_{term.name}", self.at_every_site(term, value))
+            found.append(Cost(None, value, mask_of(self.low, term), term.name))
+        self.low.special = {}
+        return found
+
+    def _log_prob(self, expr: LogProb) -> Value:
+        """A log-density at a value; 0 where the value is an observed one that the batch lacks."""
+        term = lower_term(self.low, expr.dist, "term", fuse=True)
+        value = self.low.lower(expr.value)
+        found = self.scope.assign("log_density", log_density(self.low, term, value, "term"))
+        if isinstance(expr.value, VariableRef):
+            variable = next((v for v in self.plan.spec.of_role("observed") if v.name == expr.value.name), None)
+            if variable is not None and all(isinstance(s, Here) for s in expr.value.at):
+                return masked(self.low, found, f"{variable.name}.mask")
+        return found
+
+    def _expected(self, expr: Call) -> Value:
+        return self.expected(self.low.lower(expr.args[0]))
+
+    def _known(self, expr: Call) -> Value:
+        """1 where the batch gives the latent."""
+        latent = self.plan.spec.variable(expr.args[0].name)
+        code = f'{self.scope.use("is_known")}(batch, "{latent.name}", {1 + len(latent.plates)}, self.zero)'
+        value = Value(code, ("B", *latent.plates))
+        for plate in latent.plates:
+            if plate in self.low.bound:
+                value = select(value, plate, str(self.low.bound[plate]))
+        return value
 
     def reads_collapsed(self, factor: Factor) -> bool:
         return any(self.low.order.is_enumerated(a) and latent_of(a) in self.collapsed for a in factor.axes)
@@ -203,10 +253,10 @@ class Terms:
                 if detached:
                     log_q = log_q.with_(code=f"{log_q.at(ATOM)}.detach()")
                 axes = low.order.union(value, log_q)
-                rest = tuple(a for a in axes if a != axis)
-                a, b = align(log_q, (*rest, axis)), align(value, (*rest, axis))
-                code = f"{self.scope.use('expectation')}({a.code}, {b.code}, -1)"
-                value = Value(code, rest, draws=join_draws(log_q, value))
+                rest, rank = tuple(a for a in axes if a != axis), len(value.shape)
+                a, b = align(log_q, (*rest, axis), rank), align(value, (*rest, axis))
+                code = f"{self.scope.use('expectation')}({a.code}, {b.code}, {-1 - rank})"
+                value = Value(code, rest, value.shape, draws=join_draws(log_q, value))
         return value
 
     def log_q_at(self, base: str, lag: int) -> Value:

@@ -96,8 +96,12 @@ def gather_names(declared: Declarations, sections: list[dict[str, Told]], proble
     rows += [(n, "plate", p.span) for n, p in declared.plates.items()]
     rows += [(n, "parameter", p.span) for n, p in declared.params.items()]
     rows += [(n, "network", w.span) for n, w in declared.networks.items()]
-    rows += [(n, f"{t.role} variable", t.span) for told in sections[:-1] for n, t in told.items()]
-    parts = [p for told in sections[:-1] for p in named_parts(told)]
+    rows += [
+        (n, "term" if t.role == "term" else f"{t.role} variable", t.span)
+        for told in sections[:-1]
+        for n, t in told.items()
+    ]
+    parts = [p for told in sections[:-2] for p in named_parts(told)]
     rows += [(p.name, "part of a structure", p.span) for p in parts if check_name(p.name, p.span, problems)]
     first: dict[str, tuple] = {}
     for name, kind, span in sorted(rows, key=lambda r: r[2]):

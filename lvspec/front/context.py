@@ -55,6 +55,7 @@ class Context:
     wrong: names of variables whose mistakes have been told already.
     hidden: let variables of the guide, while the model is read.
     guessing: whether types of variables are still being found; then nothing that is noted counts.
+    objective: whether the clause is a term of the objective.
     """
 
     declared: Declarations
@@ -67,6 +68,7 @@ class Context:
     wrong: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
     guessing: bool = False
+    objective: bool = False
 
     def with_(self, **changes) -> Context:
         return replace(self, **changes)

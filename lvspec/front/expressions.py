@@ -11,6 +11,7 @@ from lvspec.front.calls import call, stack_over
 from lvspec.front.context import Context, broken, unknown
 from lvspec.front.dims import to_dim
 from lvspec.front.names import did_you_mean
+from lvspec.front.objective import OBJECTIVE, objective_function
 from lvspec.front.sites import index_into, reference
 from lvspec.front.supports import of_number
 from lvspec.ir.dims import Dim
@@ -165,6 +166,8 @@ def _application(node: S.Application, ctx: Context) -> Expr:
         return apply_network(
             ctx.declared.networks[name], bank, tuple(elaborate(a, ctx) for a in node.arguments), ctx, node.span
         )
+    if name in OBJECTIVE:
+        return objective_function(name, node, ctx, elaborate)
     if name in FUNCTIONS and name != "stack":
         _refuse_keywords(node, name, ctx)
         return _function(name, node, ctx)

@@ -23,10 +23,14 @@ from lvspec.front.plates import read_plates
 from lvspec.front.problems import Problems
 from lvspec.front.settings import Settings, read_settings
 from lvspec.front.story import ROLES, Told, read_story
+from lvspec.front.terms import build_terms
 from lvspec.front.together import check_together, join_together
 from lvspec.front.variables import build, check_determined, find_types
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.types import STRUCTURE, Type
+
+# where variables are told, and their roles
+SECTIONS = (*((role, role) for role in ROLES), ("objective", "term"), ("guide", "guide"))
 
 
 def load(text: str, name: str, allow_modules: Iterable[str] = ()) -> Spec:
@@ -39,14 +43,14 @@ def load(text: str, name: str, allow_modules: Iterable[str] = ()) -> Spec:
     assert root is not None  # a missing root has been noted
     header = read_header(root, text, PurePath(name).stem, problems)
     root = check_section_names(root, problems)
-    declared, told, guide = _declarations(root, tuple(allow_modules), problems)
-    variables, factors = _variables(declared, told, guide, problems)
+    declared, told, guide, added = _declarations(root, tuple(allow_modules), problems)
+    variables, factors, terms = _variables(declared, told, guide, added, problems)
     check_determined((*variables.values(), *factors), {**told, **guide}, problems)
     settings = read_settings(root, declared, variables, problems)
     problems.stop_if_any()
     ordered, factors, settings = join_together(in_dependence_order(variables), factors, settings, told)
-    unused(declared, ordered, factors, settings.mentioned, dict(settings.data), problems)
-    return _spec(source, header, declared, ordered, factors, settings, problems)
+    unused(declared, ordered, (*factors, *terms), settings.mentioned, dict(settings.data), problems)
+    return _spec(source, header, declared, ordered, factors, terms, settings, problems)
 
 
 def _declarations(root: Mapping, allowed: tuple[str, ...], problems: Problems):
@@ -55,18 +59,18 @@ def _declarations(root: Mapping, allowed: tuple[str, ...], problems: Problems):
     params = read_params(root.get("params"), sizes, problems)
     networks = read_networks(root.get("networks"), sizes, allowed, problems)
     declared = Declarations(sizes, plates, params, networks)
-    sections = [read_story(root.get(role), role, plates, problems) for role in (*ROLES, "guide")]
+    sections = [read_story(root.get(section), role, plates, problems) for section, role in SECTIONS]
     gather_names(declared, sections, problems)
     told: dict[str, Told] = {}
-    for found in sections[:-1]:
+    for found in sections[:-2]:
         told |= {n: t for n, t in found.items() if n not in told}
-    return declared, told, sections[-1]
+    return declared, told, sections[-1], sections[-2]
 
 
 def _variables(
-    declared: Declarations, told: dict[str, Told], guide: dict[str, Told], problems: Problems
-) -> tuple[dict[str, Variable], tuple[Variable, ...]]:
-    """The model's variables and the guide's."""
+    declared: Declarations, told: dict[str, Told], guide: dict[str, Told], added: dict[str, Told], problems: Problems
+) -> tuple[dict[str, Variable], tuple[Variable, ...], tuple[Variable, ...]]:
+    """The model's variables, the guide's, and the terms of the objective."""
     factors, lets = split_guide(guide, told, problems)
     ctx = Context(declared, {}, problems, wrong=frozenset(problems.wrong), hidden=frozenset(lets))
     parts = {p.name: Seen(p.name, "latent", (), Type(support=STRUCTURE)) for p in named_parts(told)}
@@ -81,10 +85,13 @@ def _variables(
     inside = inside.with_(variables=known)
     written = {**build(lets, inside), **build(factors, inside)}
     check_together(variables, written.values(), told, declared, problems)
-    return variables, check_guide(written, factors, variables, declared, problems)
+    terms = build_terms(added, inside)
+    return variables, check_guide(written, factors, variables, declared, problems), terms
 
 
-def _spec(source, header, declared: Declarations, ordered, factors, settings: Settings, problems: Problems) -> Spec:
+def _spec(
+    source, header, declared: Declarations, ordered, factors, terms, settings: Settings, problems: Problems
+) -> Spec:
     return Spec(
         source=source,
         name=header.name,
@@ -99,7 +106,8 @@ def _spec(source, header, declared: Declarations, ordered, factors, settings: Se
         overrides=settings.overrides,
         infer=settings.infer,
         kl_weight=settings.kl_weight,
-        objective=settings.objective,
+        terms=terms,
+        unread=settings.unread,
         data=settings.data,
         train=settings.train,
         warnings=problems.warnings,

@@ -1,4 +1,4 @@
-"""`data:`, `train:`, `infer:`, `objective:`, `views:` and `phases:` → plain values, checked against the tables of sections.py."""
+"""`data:`, `train:`, `infer:`, `views:` and `phases:` → plain values, checked against the tables of sections.py."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Settings:
     overrides: tuple[Override, ...] = ()
     infer: Pairs = ()
     kl_weight: tuple[tuple[str, Schedule], ...] = ()
-    objective: Pairs = ()
+    unread: Pairs = ()
     data: Pairs = ()
     train: Pairs = ()
     mentioned: str = ""  # the text of sections that may name anything, for what is unused
@@ -38,10 +38,8 @@ def read_settings(
     overrides, infer = _infer(root.get("infer"), declared, variables, latents, problems)
     starting = (*declared.params, *declared.networks)
     train, weights = _train(root.get("train"), latents, starting, problems)
-    objective, mentioned = _free_sections(root, problems)
-    return Settings(
-        overrides, infer, weights, objective, _data(root.get("data"), variables, problems), train, mentioned
-    )
+    unread, mentioned = _free_sections(root, problems)
+    return Settings(overrides, infer, weights, unread, _data(root.get("data"), variables, problems), train, mentioned)
 
 
 # ---------------------------------------------------------------- data
@@ -203,18 +201,13 @@ def _infer(
 
 # ---------------------------------------------------------------- sections without an engine yet
 def _free_sections(root: Mapping, problems: Problems) -> tuple[Pairs, str]:
-    """`objective:` terms by name, and `views:` and `phases:` under these names: kept as text for the planner to decline."""
-    found: list[tuple[str, object]] = []
-    for entry in entries(root.get("objective"), "objective", problems):
-        if isinstance(entry.value, Text) and not scalars.empty(entry.value):
-            parse_value(entry.value, problems)
-        found.append((entry.key.value, _plain(entry.value)))
-    for section in ("views", "phases"):
-        if root.get(section) is not None:
-            found.append(
-                (section, tuple((e.key.value, _plain(e.value)) for e in entries(root.get(section), section, problems)))
-            )
-    return tuple(found), repr(found)
+    """`views:` and `phases:` under these names: kept as text for the planner to decline."""
+    found = tuple(
+        (section, tuple((e.key.value, _plain(e.value)) for e in entries(root.get(section), section, problems)))
+        for section in ("views", "phases")
+        if root.get(section) is not None
+    )
+    return found, repr(found)
 
 
 def _plain(node: Node) -> object:

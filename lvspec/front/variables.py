@@ -119,7 +119,7 @@ def _clause(one: Told, told: ToldClause, ctx: Context) -> tuple[Clause, Type]:
         body: Dist | Choice | Expr | None = densities.choice(told.value, inner)
         return Clause(body, told.initial, (), told.span), body.type if body else UNKNOWN
     bindings, inner = densities.where(told.value, inner)
-    if one.role == "let":
+    if one.role in ("let", "term"):
         body, kind = _let(one, told, inner)
     else:
         body = densities.distribution(told.value, inner, told.over)

@@ -173,6 +173,17 @@ class Apply(Expr):
 
 
 @dataclass(frozen=True)
+class LogProb(Expr):
+    """`log_prob(y, Categorical(logits=score))`: a log-density at a value, in a term of the objective."""
+
+    value: Expr
+    dist: Dist
+
+    def children(self) -> tuple[Expr, ...]:
+        return (self.value, *self.dist.children())
+
+
+@dataclass(frozen=True)
 class NetworkPart(Expr):
     """`weight` or `bias` of a linear network: made by ir/affine.py, never written in a spec."""
 

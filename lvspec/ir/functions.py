@@ -3,6 +3,7 @@
 kind says how shapes and plates go through:
   elementwise  shapes broadcast from the right; the result varies over all plates of its arguments
   reduce       the last event axis, or the plate after `over`, or a whole stretch, is removed
+  objective    of terms of the objective only
   normalise    the last event axis, or the plate after `over`, is kept and normalised along
   shape        rules of their own, in front/functions.py
 """
@@ -69,6 +70,10 @@ FUNCTIONS: dict[str, Function] = {
         Function("clip", "shape", (2, 2), support="integer"),
         # onehot(z): an integer below K as a vector [K]
         Function("onehot", "shape", support="simplex"),
+        # of terms of the objective only. expected(e): averaged over the latents that are summed under their q.
+        # known(y): 1 where the batch gives the latent y, else 0
+        Function("expected", "objective", support="same"),
+        Function("known", "objective", support="boolean"),
         # last(s), first(s): one site of a stretch.  length(s): how many sites it has
         Function("last", "shape", support="same"),
         Function("first", "shape", support="same"),

@@ -117,7 +117,7 @@ class Clause:
 
 @dataclass(frozen=True)
 class Variable:
-    """A node. role: latent | let | observed | given | guide (the q-factor of the latent of that name).
+    """A node. role: latent | let | observed | given | guide (the q-factor of the latent of that name) | term (of the objective).
 
     plates: in the order of the index `z[t, l]`. outside_batch: a global variable, one for the data set.
     type: of one site (its `plates` repeat `plates`). clauses: initial ones by number, then the general one.
@@ -187,7 +187,8 @@ class Spec:
     overrides: tuple[Override, ...] = ()
     infer: tuple[tuple[str, object], ...] = ()
     kl_weight: tuple[tuple[str, Schedule], ...] = ()
-    objective: tuple[tuple[str, object], ...] = ()
+    terms: tuple[Variable, ...] = ()  # role "term": added to the objective, summed over their plates
+    unread: tuple[tuple[str, object], ...] = ()  # `views:` and `phases:`, which have no engine yet
     data: tuple[tuple[str, object], ...] = ()
     train: tuple[tuple[str, object], ...] = ()
     warnings: tuple[Diagnostic, ...] = ()

@@ -13,6 +13,7 @@ from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.distributions import ANALYTIC_KL
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
+from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Network, Schedule, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, under
@@ -46,6 +47,7 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
             chosen[latent.name] = (picked, answers[picked], _declined(picked, answers))
     _one_mean_field(every, chosen)
     _bound(model, chosen, problems)
+    _terms(model, chosen, problems)
     if problems:
         raise SpecError(spec.source, tuple(problems))
     return _assemble(model, view, chosen)
@@ -106,6 +108,26 @@ def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
         if latent.outside_batch:
             message = f"{name} is one for the whole data set: an example has no importance weight of its own for it"
             problems.append(Diagnostic("override-refused", latent.span, message, help="bound: elbo"))
+
+
+def _terms(model: Model, chosen, problems: list[Diagnostic]) -> None:
+    """Terms stand beside an ELBO, and read what has a value or an axis of its own there."""
+    spec, bound = model.spec, model.settings.get("bound") or ELBO
+    reader = Reader(spec, spec.guide)
+    plain = any(c.treatment in ("sampled", "enumerated") for _, c, _ in chosen.values()) and not bound.coupled
+    for term in spec.terms:
+        if not plain or any(c.treatment in OPTIMAL for _, c, _ in chosen.values()):
+            message = (
+                f"the term {term.name} is added to an ELBO under written or derived guides, and there is none here"
+            )
+            problems.append(Diagnostic("no-strategy", term.span, message, help="leave out the term"))
+            continue
+        for name in dict.fromkeys(r.name for r in reader.of_variable(term)):
+            how = chosen.get(name)
+            if how is not None and how[1].treatment in MARGINAL:
+                message = f"the term {term.name} reads {name}, which is summed out by {how[0]}: it has no value there"
+                help = f"write q({name}) in `guide:`, so that {name} is averaged under it or drawn"
+                problems.append(Diagnostic("no-strategy", term.span, message, help=help))
 
 
 def _pick(model: Model, latent: Variable, answers: dict, problems: list[Diagnostic]) -> str | None:

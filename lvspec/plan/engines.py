@@ -27,10 +27,10 @@ def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
             if value:
                 yield param.span, f"{PARAM_OPTIONS.get(option, option)} ({param.name}) have no engine yet"
     place = spec.variables[0].span if spec.variables else Span(1, 1, 1, 1)
-    for section, value in spec.objective:
+    for section, value in spec.unread:
         if value:
             yield place, f"`{section}` has no engine yet"
-    for variable in (*spec.variables, *spec.guide):
+    for variable in (*spec.variables, *spec.guide, *spec.terms):
         for clause in variable.clauses:
             for node in (n for body in bodies(clause) for n in walk(body)):
                 if isinstance(node, Apply) and len(node.bank) > 1:

@@ -188,6 +188,7 @@ from lvspec.runtime.shape import (
     first_site,
     given_table,
     inside_support,
+    is_known,
     later_sum,
     masked_log_softmax,
     masked_logsumexp,

@@ -198,6 +198,13 @@ def expectation(log_q: Tensor, cost: Tensor, dim: int) -> Tensor:
     return torch.where(q > 0, q * torch.where(q > 0, cost, 0.0), 0.0).sum(dim)
 
 
+def is_known(batch: dict, name: str, rank: int, like: Tensor) -> Tensor:
+    """1 where the batch gives a latent, else 0: (B, *sites), with ones for sites where it gives none at all."""
+    if name in batch:
+        return batch[f"{name}_observed"].to(like.dtype)
+    return like.expand(batch_rows(batch), *[1] * (rank - 1))
+
+
 def later_sum(x: Tensor, dim: int) -> Tensor:
     """Σ_{t' ≥ t} x_{t'}: what lies downstream of site t along an ordered plate."""
     return x.flip(dim).cumsum(dim).flip(dim)

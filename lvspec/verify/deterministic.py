@@ -59,6 +59,9 @@ def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
     for name in [n for n in objective.kl if all(n in b.kl for b in bounds) and not given]:
         expected = torch.stack([b.kl[name] for b in bounds])
         checks.append(Check(f"KL of {name}{about}", relative_error(objective.kl[name], expected), VALUE))
+    for name in bounds[0].terms:
+        expected = torch.stack([b.terms[name] for b in bounds])
+        checks.append(Check(f"term {name}{about}", relative_error(objective.extras[name], expected), VALUE))
     if scored(subject):
         return checks
     loss = mean_loss([subject.weighted(b) for b in bounds], batch.get("weight"))

@@ -9,7 +9,7 @@ Each joint assignment is named; what is saved is only computing an equal factor 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import torch
@@ -133,10 +133,11 @@ def log_joint(instance: Instance, row: int, assignment: dict[Site, object]) -> T
 
 @dataclass(frozen=True)
 class Bound:
-    """elbo = reconstruction − Σ kl, as contract.md has them; scalars of one example."""
+    """elbo = reconstruction − Σ kl, as contract.md has them; scalars of one example. terms: those of `objective:`."""
 
     elbo: Tensor
     kl: dict[str, Tensor]
+    terms: dict[str, Tensor] = field(default_factory=dict)
 
 
 def elbo(instance: Instance, row: int, samples: int, analytic: frozenset[str]) -> Bound:
@@ -144,7 +145,8 @@ def elbo(instance: Instance, row: int, samples: int, analytic: frozenset[str]) -
     world = World(instance, row)
     parts = [one_sample(world, s, analytic) for s in range(samples)]
     kl = {n: torch.stack([p.kl[n] for p in parts]).mean() for n in parts[0].kl}
-    return Bound(torch.stack([p.elbo for p in parts]).mean(), kl)
+    terms = {n: torch.stack([p.terms[n] for p in parts]).mean() for n in parts[0].terms}
+    return Bound(torch.stack([p.elbo for p in parts]).mean(), kl, terms)
 
 
 def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
@@ -175,7 +177,11 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
             kl.pop(site[0], None)
         elif site[0] in kl:
             kl[site[0]] = kl[site[0]] + (q * (log_ratio - prior * world.share(site))).sum()
-    return Bound(value, kl)
+    terms = {}
+    for term in world.spec.terms:
+        places = [lambda n=term.name, at=at: world.term(n, at) for at in world.sites(term.plates)]
+        terms[term.name] = (q * table(world, enumerated, outer, places).sum(1)).sum()
+    return Bound(value, kl, terms)
 
 
 def _shares(world: World, sites: list[Site]) -> Tensor:

@@ -19,6 +19,7 @@ from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.spec import Clause, Network
 from lvspec.verify import functions as F
 from lvspec.verify import networks as N
+from lvspec.verify.densities import log_density
 from lvspec.verify.memory import Memory
 from lvspec.verify.stretch import Begin, Stretch, Value, number
 
@@ -38,6 +39,9 @@ class Surroundings(Protocol):
     def is_ragged(self, plate: str) -> bool: ...
     def shape(self, shape: Shape, sites: Sites) -> tuple[int, ...]: ...
     def plates_of(self, name: str) -> tuple[str, ...]: ...
+    def has_value(self, e: E.VariableRef, sites: Sites) -> bool: ...
+    def known_at(self, e: E.VariableRef, sites: Sites) -> bool: ...
+    def expected(self, e: E.Expr, sites: Sites) -> Tensor: ...
 
 
 def evaluate(e: E.Expr, world: Surroundings, sites: Sites, names: Names) -> Value:
@@ -156,6 +160,10 @@ def _part(e: E.Part, world: Surroundings, sites: Sites, names: Names) -> Value:
 def _call(e: E.Call, world: Surroundings, sites: Sites, names: Names) -> Value:
     if e.over is not None:
         return _over(e, world, sites, names)
+    if e.function == "known":
+        return torch.tensor(float(world.known_at(e.args[0], sites)), dtype=torch.float64)
+    if e.function == "expected":
+        return world.expected(e.args[0], sites)
     args = tuple(evaluate(a, world, sites, names) for a in e.args)
     kind = FUNCTIONS[e.function].kind
     if kind == "elementwise":
@@ -226,6 +234,16 @@ _SHAPES: dict[str, Callable[[E.Call, tuple[Value, ...], Surroundings, Sites], Va
 }
 
 
+# ---------------------------------------------------------------- densities, in terms of the objective
+def _log_prob(e: E.LogProb, world: Surroundings, sites: Sites, names: Names) -> Value:
+    """log p(value | arguments); 0 where the value is observed and missing."""
+    if isinstance(e.value, E.VariableRef) and not world.has_value(e.value, sites):
+        return torch.zeros((), dtype=torch.float64)
+    arguments = {n: number(evaluate(a, world, sites, names)) for n, a in e.dist.arguments}
+    value = number(evaluate(e.value, world, sites, names))
+    return log_density(e.dist.family, arguments, value, world.shape(e.dist.type.shape, sites))
+
+
 # ---------------------------------------------------------------- networks
 def _apply(e: E.Apply, world: Surroundings, sites: Sites, names: Names) -> Value:
     key = (id(e), tuple(sorted(sites.items())))
@@ -271,4 +289,5 @@ _EVALUATORS: dict[type, Callable[..., Value]] = {
     E.Part: _part,
     E.Call: _call,
     E.Apply: _apply,
+    E.LogProb: _log_prob,
 }

@@ -94,11 +94,11 @@ class Subject:
         return [elbo(instance, row, self.plan.samples, self.analytic) for row in range(instance.rows())]
 
     def weighted(self, bound: Bound) -> Tensor:
-        """The training objective of one example: reconstruction − Σ β KL."""
+        """The training objective of one example: reconstruction − Σ β KL + Σ terms."""
         value = bound.elbo
         for name, kl in bound.kl.items():
             value = value + (1 - kl_weight(self.spec, name, self.step)) * kl
-        return value
+        return value + sum(bound.terms.values())
 
 
 def telling_step(plan: Plan) -> int:

@@ -255,6 +255,36 @@ class World:
         shape = self.shape(self.variables[name].type.shape, dict(zip(self.variables[name].plates, at, strict=True)))
         return divergence(family, q, p, shape)
 
+    # ------------------------------------------------------------ terms of the objective
+    def term(self, name: str, at: tuple[int, ...]) -> Tensor:
+        """A term of the objective at one site."""
+        term = next(t for t in self.spec.terms if t.name == name)
+        sites = dict(zip(term.plates, at, strict=True))
+        self._told = term.general
+        return number(evaluate(term.general.body, self, sites, bind(term.general, self, sites)))
+
+    def known_at(self, e: E.VariableRef, sites: Sites) -> bool:
+        return self.is_given(e.name, tuple(sites[p] for p in self.variables[e.name].plates))
+
+    def has_value(self, e: E.VariableRef, sites: Sites) -> bool:
+        """Whether an observed variable is there; all others have values."""
+        observed = e.name in self.variables and self.variables[e.name].role == "observed"
+        here = all(isinstance(s, E.Here) for s in e.at)
+        return not (observed and here) or self.known_at(e, sites)
+
+    def expected(self, e: E.Expr, sites_of_term: Sites) -> Tensor:
+        """Σ q(e) e over what is summed under its guide, given the draws; what `where` binds goes with it."""
+        sites = [s for s in self.hidden() if self.instance.treatments.get(s[0]) == "enumerated"]
+        before, total = dict(self.memory.assignment), torch.zeros((), dtype=torch.float64)
+        for values in product(*(self.values(*s) for s in sites)):
+            self.memory.assignment.update(zip(sites, values, strict=True))
+            q = torch.stack([self.log_q(*s) for s in sites]).sum().exp() if sites else 1.0
+            names = bind(self._told, self, sites_of_term)
+            total = total + q * number(evaluate(e, self, sites_of_term, names))
+        self.memory.assignment.clear()
+        self.memory.assignment.update(before)
+        return total
+
     # ------------------------------------------------------------ what is random here
     def random_sites(self, role: str) -> list[Site]:
         """Every site of the latents, or of the observed variables, in the spec's order; what is missing and read

@@ -337,8 +337,8 @@ CONSTRUCTS: dict[str, str] = {
         guide:
           z: Normal(loc, softplus(scale)) where loc, scale = split(encoder(x))
         objective:
-          bound: reconstruction(x) - kl(z)
-          spread: 0.1 * entropy(z)
+          small: -0.1 * sum(square(z))
+          again: 0.5 * log_prob(x, Bernoulli(logits=decoder(detach(z))))
         phases:
           inference: [encoder]
           model: [decoder]

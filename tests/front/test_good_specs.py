@@ -60,7 +60,8 @@ def test_strategy_and_weights_are_settings_of_a_latent():
     assert [(o.name, o.strategy, o.options) for o in spec.overrides] == [("z", "reparameterization", (("samples", 2),))]
     assert dict(spec.infer) == {"samples": 4, "budget_flops": 1e12, "bound": Bound("iwae"), "B": 128}
     assert [(n, w.kind, w.values) for n, w in spec.kl_weight] == [("z", "cyclical", (0.0, 1.0, 500.0))]
-    assert dict(spec.objective)["spread"] == "0.1 * entropy(z)"
+    assert [t.name for t in spec.terms] == ["small", "again"]
+    assert [name for name, _ in spec.unread] == ["views", "phases"]
     assert dict(spec.train)["learning_rate"] == 1e-3
 
 
