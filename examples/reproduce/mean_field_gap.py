@@ -1,6 +1,6 @@
 """How far the structured mean field is below the exact sum of a trained factorial HMM, and how its cost grows with chains.
 
-python examples/reproduce/mean_field_gap.py RUN    RUN: of factorial_hmm, trained exactly
+python examples/reproduce/mean_field_gap.py RUN    RUN: of factorial_hmm or factorial_hmm_words, trained exactly
 """
 
 from __future__ import annotations
@@ -41,16 +41,20 @@ def gaps(trained: TrainedRun) -> None:
 
 
 def costs(trained: TrainedRun) -> None:
-    """Milliseconds of processor time of a step: 8 sequences of 64, five rounds."""
-    for chains in (2, 4, 8, 16):
-        sizes = {**trained.config.sizes, "L": chains}
+    """Milliseconds of processor time of a step, five rounds: 8 sequences of 64 numbers, or of 16 words."""
+    words = "V" in trained.config.sizes
+    grid = [(chains, trained.config.sizes.get("V")) for chains in (2, 4, 8, 16)]
+    grid += [(4, factor * grid[0][1]) for factor in (2, 4)] if words else []
+    for chains, symbols in grid:
+        sizes = {**trained.config.sizes, "L": chains, **({"V": symbols} if words else {})}
         model = compiled(trained, "structured_mean_field(steps=5, tolerance=1e-12)", L=chains).Model(**sizes)
-        batch, taken = model.prepare({"x": torch.randn(8, 64, sizes["D"])}), []
+        x = torch.randint(symbols, (8, 16)) if words else torch.randn(8, 64, sizes["D"])
+        batch, taken = model.prepare({"x": x}), []
         for _ in range(5):
             start = time.process_time()
             model(batch).loss.backward()
             taken.append(1000 * (time.process_time() - start))
-        print(f"L = {chains}: {statistics.median(taken):.1f} ms")
+        print(f"L = {chains}{f', V = {symbols}' if words else ''}: {statistics.median(taken):.1f} ms")
 
 
 if __name__ == "__main__":

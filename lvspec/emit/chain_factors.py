@@ -1,8 +1,8 @@
 """Models with factorial chains in a structured mean field: each chain alone, what it adds to the observation, the bound.
 
 chain(batch, l, tilts)      log Σ over chain l alone, its prior times exp(tilt)
-part(l, q)                  mean and variance of what chain l adds
-density(batch, moments)     E_q[log p(x | z)]
+part(batch, l, q)           what chain l adds to what is known of the observation's sum, e.g. mean and variance
+density(batch, sums)        E_q[log p(x | z)], or a lower bound of it
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lvspec.emit.posterior import zero_tilts
 from lvspec.emit.program import Program
 from lvspec.emit.text import wrap
 from lvspec.emit.value import Value, align, axis_of
-from lvspec.ir.mean_field import sum_over
+from lvspec.ir.mean_field import SUMS, sum_over
 from lvspec.ir.plan import Plan
 
 STEPS, TOLERANCE = 20, 1e-3
@@ -54,33 +54,51 @@ def _chain(plan: Plan, imports: set[str], latent, plate: str) -> list[str]:
 
 
 def _part(plan: Plan, imports: set[str], latent, reader, plate: str) -> list[str]:
-    imports.add("moments")
-    program = Program(plan, imports, {latent.name}, (plate, "q"))
+    row = SUMS[reader.general.body.family]
+    program = Program(plan, imports, {latent.name}, ("batch", plate, "q"))
     low = program.low
     low.unrolled, low.bound[plate] = (plate,), plate
     table = low.lower(sum_over(reader.general.body, latent.name, plate))
-    program.scope.line(f"return moments(q, {table.code})")
+    seen = f', batch["{reader.name}"]' if row.seen else ""
+    imports.add(row.part)
     return [
-        f"    def part(self, {plate}: int, q: torch.Tensor) -> tuple:",
-        f'        """Mean and variance of what chain {plate} adds to {reader.name}, under its marginals q (B, T, K)."""',
-        *program.text(),
+        f"    def part(self, batch: dict, {plate}: int, q: torch.Tensor) -> tuple:",
+        f'        """{ABOUT[row.part]} of {reader.name} by chain {plate} alone, under its marginals q (B, T, K)."""',
+        f"        return {row.part}(q, {table.code}{seen})",
     ]
 
 
+ABOUT = {
+    "moments": "Mean and variance",
+    "cumulants": "E score and log E exp score",
+    "symbol_cumulants": "E score, and log E exp score of every symbol,",
+}
+
+
 def _density(plan: Plan, imports: set[str], reader) -> list[str]:
-    program = Program(plan, imports, set(), ("batch", "mean", "variance", "moments"))
+    body = reader.general.body
+    row = SUMS[body.family]
+    program = Program(plan, imports, set(), ("batch", "sums"))
     low, scope = program.low, program.scope
-    scope.line("mean, variance = moments", "(B, T, D) each")
-    scale = low.lower(reader.general.body.argument("scale"))
     axes = ("B", *reader.plates)
-    scale = align(scale, axes, 1) if scale.axes or scale.shape else scale.with_(code=f"self.zero + {scale.code}")
-    code = f"{scope.use('normal_sum_expected')}({reader.name}, mean, variance, {scale.code}).sum(-1)"
-    value = scope.assign(f"log_p_{reader.name}", Value(code, axes))
-    total = reduce_plates(low, value, set(), f"{reader.name}.mask")
+    arguments = [low.lower(e) for a, e in body.arguments if a != row.argument]
+    arguments = [
+        align(v, axes, row.rank) if v.axes or v.shape else v.with_(code=f"self.zero + {v.code}") for v in arguments
+    ]
+    value = [] if row.seen else [reader.name]
+    code = f"{scope.use(row.expected)}({', '.join([*value, '*sums', *(v.code for v in arguments)])})"
+    found = scope.assign(f"log_p_{reader.name}", Value(code + ".sum(-1)" * row.rank, axes))
+    total = reduce_plates(low, found, set(), f"{reader.name}.mask")
     scope.line(f"return {total.code}", scope.shape_comment(total))
+    latent = plan.structured[0]
+    about = (
+        f"A lower bound of E_q[log p({reader.name} | {latent})]"
+        if row.bounded
+        else f"E_q[log p({reader.name} | {latent})]"
+    )
     return [
-        "    def density(self, batch: dict, moments: tuple) -> torch.Tensor:",
-        f'        """E_q[log p({reader.name} | {plan.structured[0]})], (B,), by the moments of the sum over chains."""',
+        "    def density(self, batch: dict, sums: tuple) -> torch.Tensor:",
+        f'        """{about}, (B,), by what the chains add up to."""',
         *program.text(),
     ]
 
@@ -104,7 +122,7 @@ def _optimum(plan: Plan, imports: set[str], latent) -> list[str]:
         f'            return self.chain(batch, i, {{"{name}": known["{name}"] + tilts}}, semiring)',
         "",
         *wrap(
-            "return chain_ascent(lambda moments: self.density(batch, moments), self.part, chain, "
+            "return chain_ascent(lambda sums: self.density(batch, sums), lambda i, q: self.part(batch, i, q), chain, "
             f'zeros["{name}"], LOG, steps={steps}, tolerance={tolerance:g})',
             2,
         ),
@@ -118,7 +136,7 @@ def _forward(plan: Plan, latent) -> list[str]:
         f'        """{plan.formula}"""',
         "        batch = self.prepare(batch)",
         "        q = self.optimum(batch)",
-        "        reconstruction = self.density(batch, q.moments(q.marginals))  # (B,)",
+        "        reconstruction = self.density(batch, q.sums(q.marginals))  # (B,)",
         f'        kl = {{"{name}": q.divergence(LOG)}}  # (B,)',
         f'        elbo = reconstruction - kl["{name}"]  # (B,)',
         '        loss = -weighted_mean(elbo, batch.get("weight"))',
@@ -143,7 +161,7 @@ def _answers(plan: Plan, imports: set[str], latent) -> list[list[str]]:
         "    def log_weights(self, batch: dict, samples: int) -> tuple[torch.Tensor, dict]:",
         f'        """log p(x, {name}) - log q({name}) for {name} ~ q: (S, B), and the draws."""',
         f'        q, {name} = self.optimum(batch), self.posterior(batch)["{name}"].sample(samples)',
-        f"        log_weight = chain_weights(q, lambda moments: self.density(batch, moments), {name}, LOG)  # (S, B)",
+        f"        log_weight = chain_weights(q, lambda sums: self.density(batch, sums), {name}, LOG)  # (S, B)",
         f'        return log_weight, {{"{name}": {name}}}',
     ]
     return [weights, log_prob_methods(), posterior]

@@ -12,6 +12,8 @@ prior's plus what the children's expected log-factors say per unit of each stati
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from lvspec.ir.conjugate import mean_and_covariance
 from lvspec.ir.dims import Shape
 from lvspec.ir.distributions import DRAWN_TOGETHER
@@ -99,15 +101,42 @@ def pair_reason(dist: Dist, child: str, name: str, prior: str) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class ChainSum:
+    """A likelihood of a sum of tables over independent chains. argument: where the sum stands. part: the runtime's function
+    of one chain's marginals and its table; what it gives adds up over chains. expected: of those sums, E log p or, where
+    `bounded`, a lower bound of it. rank: event axes of what is observed. kept: numbers that a step holds for each entry of
+    the sum, as counted (benchmarks/prices.py). seen: whether part reads what is observed.
+    """
+
+    argument: str
+    part: str
+    expected: str
+    bounded: bool
+    rank: int
+    kept: int
+    seen: bool = False
+
+
+# E log Σ_v exp u_v ≤ log Σ_v Π_l E exp u_lv: Jensen's inequality, and the chains are independent under q
+SUMS: dict[str, ChainSum] = {
+    "Normal": ChainSum("loc", "moments", "normal_sum_expected", False, 1, 4),
+    "Categorical": ChainSum("logits", "symbol_cumulants", "categorical_sum_bound", True, 0, 12, seen=True),
+    "Bernoulli": ChainSum("logits", "cumulants", "bernoulli_sum_bound", True, 1, 12),
+}
+
+
 def sum_over(dist: Dist, name: str, plate: str) -> Expr | None:
     """e, of `Normal(sum(e over l), scale)`, where e is a table of the latent's value and l's own number, and nothing else
     reads the latent."""
-    loc, scale = dist.argument("loc"), dist.argument("scale")
-    if not isinstance(loc, Call) or loc.function != "sum" or loc.over != plate:
+    argument = SUMS[dist.family].argument
+    total = dist.argument(argument)
+    if not isinstance(total, Call) or total.function != "sum" or total.over != plate:
         return None
-    if reads_of(dist, name) != ["loc"] or any(isinstance(n, VariableRef) for n in walk(scale)):
+    others = [e for a, e in dist.arguments if a != argument]
+    if reads_of(dist, name) != [argument] or any(isinstance(n, VariableRef) for e in others for n in walk(e)):
         return None
-    inside = loc.args[0]
+    inside = total.args[0]
     if not isinstance(inside, Index) or not isinstance(inside.base, ParamRef):
         return None
     plain = all(isinstance(i, PlateIndex) or isinstance(i, VariableRef) and i.name == name for i in inside.indices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lvspec.ir.bounds import ELBO, Bound
+from lvspec.ir.mean_field import SUMS
 from lvspec.ir.plan import MARGINAL, LatentPlan
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Spec
@@ -26,7 +27,10 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) ->
         return _marginal(x, collapsed, integrated, bar)
     if any(p.treatment == "structured" for p in guided):
         z = guided[0].name
-        return f"E_q({z})[log p({x} | {z}{bar.replace(' | ', ', ')})] - Σ KL(q({z}) ‖ p({z})), chain by chain"
+        inside = f"E_q({z})[log p({x} | {z}{bar.replace(' | ', ', ')})]"
+        if any(SUMS[v.general.body.family].bounded for v in spec.of_role("observed")):
+            inside = f"E_q({z})[score of {x}] - log Σ E_q({z})[exp score]"
+        return f"{inside} - Σ KL(q({z}) ‖ p({z})), chain by chain"
     if any(p.treatment == "mean_field" for p in guided):
         return _mean_field(x, collapsed, [p.name for p in guided], bar)
     z = ", ".join(p.name for p in guided)

@@ -23,7 +23,16 @@ from lvspec.runtime.categorical import (
 )
 from lvspec.runtime.categorical_head import categorical_head
 from lvspec.runtime.chain import chain
-from lvspec.runtime.chain_factors import chain_ascent, chain_weights, moments, normal_sum_expected
+from lvspec.runtime.chain_factors import (
+    bernoulli_sum_bound,
+    categorical_sum_bound,
+    chain_ascent,
+    chain_weights,
+    cumulants,
+    moments,
+    normal_sum_expected,
+    symbol_cumulants,
+)
 from lvspec.runtime.chain_lean import SiteBlocks
 from lvspec.runtime.conjugate import (
     Conjugate,

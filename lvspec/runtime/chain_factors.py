@@ -2,8 +2,15 @@
 
     bound = E_q[log p(x | z)] - Σ_l KL(q(z_l) ‖ p(z_l)),      KL = <marginals_l, tilt_l> - log Σ_z p(z_l) exp(tilt_l)
 
-Where E_q[log p(x | z)] is linear in the marginals of each chain, the best tilt of a chain is its gradient with respect to
-them. Every such step raises the bound. Saul & Jordan 1996; Ghahramani & Jordan 1997, "Factorial hidden Markov models".
+The tilt of a chain is set to the gradient of the expected log-density with respect to its marginals. Where that is linear in
+the marginals of each chain, the chain is then at its optimum; where it is convex, its tangent lies below it, so that the bound
+rises all the same (Hunter & Lange 2004). Saul & Jordan 1996; Ghahramani & Jordan 1997, "Factorial hidden Markov models".
+
+What the chains' tables add up to, u = Σ_l table_l[z_l], enters the log-density by sums over chains, which are independent:
+
+    Normal        mean and variance of u                                 E log p itself
+    Categorical   E u_x and log E exp u_v       E u_x - log Σ_v E exp u_v ≤ E log p      convex: log Σ E exp is concave
+    Bernoulli     E u and log E exp u           x E u - log(1 + E exp u) ≤ E log p       likewise
 """
 
 from __future__ import annotations
@@ -13,36 +20,67 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from lvspec.runtime.distributions import normal_log_prob
+from lvspec.runtime.shape import symbol_scores
 
-Moments = tuple[Tensor, Tensor]
+Sums = tuple[Tensor, Tensor]
 
 
-def moments(q: Tensor, table: Tensor) -> Moments:
-    """Mean and variance of table[z] (K, D) under q (..., K): (..., D) each."""
+# ---------------------------------------------------------------- what one chain adds, under marginals q (..., K)
+def moments(q: Tensor, table: Tensor) -> Sums:
+    """Mean and variance of table[z] (K, D): (..., D) each."""
     mean = q @ table
     return mean, q @ table**2 - mean**2
 
 
+def cumulants(q: Tensor, table: Tensor) -> Sums:
+    """E table[z] and log E exp table[z] (K, D): (..., D) each."""
+    return q @ table, log_mean_exp(q, table)
+
+
+def symbol_cumulants(q: Tensor, table: Tensor, x: Tensor) -> Sums:
+    """E table[z][x] (...) and log E exp table[z] (..., V), table (K, V)."""
+    return (q * symbol_scores(table, x)).sum(-1), log_mean_exp(q, table)
+
+
+def log_mean_exp(q: Tensor, table: Tensor) -> Tensor:
+    """log Σ_k q_k exp table_k: (..., K), (K, V) -> (..., V). Each column about its largest entry; one product."""
+    top = table.detach().amax(0)
+    mean = q @ (table - top).exp()
+    return mean.clamp_min(torch.finfo(mean.dtype).tiny).log() + top
+
+
+# ---------------------------------------------------------------- expected log-densities by those sums
 def normal_sum_expected(value: Tensor, mean: Tensor, variance: Tensor, scale: Tensor) -> Tensor:
     """E log Normal(x; u, scale) of a u with this mean and variance: log Normal(x; mean, scale) - variance / (2 scale²)."""
     return normal_log_prob(value, mean, scale) - 0.5 * variance / scale**2
 
 
+def categorical_sum_bound(score: Tensor, log_mean: Tensor) -> Tensor:
+    """E u_x - log Σ_v E exp u_v: below E log softmax(u)_x. (...), (..., V) -> (...)."""
+    return score - log_mean.logsumexp(-1)
+
+
+def bernoulli_sum_bound(value: Tensor, mean: Tensor, log_mean: Tensor) -> Tensor:
+    """x E u - log(1 + E exp u): below E log Bernoulli(x; logits u)."""
+    return value.to(mean.dtype) * mean - softplus(log_mean)
+
+
 @dataclass(frozen=True)
 class ChainFactors:
-    """tilts, marginals: (B, T, L, K). parts(l, q_l): the moments that chain l adds; chain(l, tilts, semiring): (B,)."""
+    """tilts, marginals: (B, T, L, K). parts(l, q_l): what chain l adds; chain(l, tilts, semiring): (B,)."""
 
     tilts: Tensor
     marginals: Tensor
-    parts: Callable[[int, Tensor], Moments]
+    parts: Callable[[int, Tensor], Sums]
     chain: Callable[[int, Tensor, object], Tensor]
 
-    def moments(self, marginals: Tensor) -> Moments:
-        """Of the sum over all chains, which are independent under q."""
+    def sums(self, marginals: Tensor) -> Sums:
+        """Over all chains, which are independent under q."""
         every = [self.parts(i, marginals[..., i, :]) for i in range(marginals.shape[-2])]
-        return sum(m for m, _ in every), sum(v for _, v in every)
+        return tuple(map(sum, zip(*every, strict=True)))
 
     def log_sums(self, tilts: Tensor, semiring) -> Tensor:
         """Σ_l log Σ_z p(z_l) exp(tilt_l): (B,)."""
@@ -56,15 +94,15 @@ class ChainFactors:
 
 
 def chain_ascent(
-    density: Callable[[Moments], Tensor],
-    parts: Callable[[int, Tensor], Moments],
+    density: Callable[[Sums], Tensor],
+    parts: Callable[[int, Tensor], Sums],
     chain: Callable[[int, Tensor, object], Tensor],
     start: Tensor,
     semiring,
     steps: int,
     tolerance: float,
 ) -> ChainFactors:
-    """Each chain in turn at its optimum given the others, from the prior on. density: moments -> (B,); start: zeros (B, T, L, K).
+    """Each chain in turn given the others, from the prior on. density: sums -> (B,); start: zeros (B, T, L, K).
 
     Ends after `steps` rounds; on a CPU also where tilts move by less than `tolerance` on average. No gradient flows through it.
     """
@@ -75,16 +113,16 @@ def chain_ascent(
         )
     tilts, marginals = tilts.detach(), marginals.detach()
     with torch.no_grad():
-        mean, variance = ChainFactors(tilts, marginals, parts, chain).moments(marginals)
+        total = ChainFactors(tilts, marginals, parts, chain).sums(marginals)
     for _ in range(steps):
         moved = 0.0
         for i in range(tilts.shape[2]):
             own = marginals[:, :, i].clone().requires_grad_()
             with torch.enable_grad():
-                before = tuple(p.detach() for p in parts(i, own))
                 now = parts(i, own)
-                total = (mean - before[0] + now[0], variance - before[1] + now[1])
-                (best,) = torch.autograd.grad(density(total).sum(), own)
+                others = tuple(t - p.detach() for t, p in zip(total, now, strict=True))
+                here = tuple(o + p for o, p in zip(others, now, strict=True))
+                (best,) = torch.autograd.grad(density(here).sum(), own)
                 if tilts.device.type == "cpu" and best.numel():
                     moved = max(moved, (best - tilts[:, :, i]).abs().mean().item())
                 tilts = tilts.clone()
@@ -94,16 +132,15 @@ def chain_ascent(
             marginals = marginals.clone()
             marginals[:, :, i] = found[:, :, i]
             with torch.no_grad():
-                after = parts(i, marginals[:, :, i])
-                mean, variance = mean - before[0] + after[0], variance - before[1] + after[1]
+                total = tuple(o + p for o, p in zip(others, parts(i, marginals[:, :, i]), strict=True))
         if tilts.device.type == "cpu" and moved <= tolerance:
             break
     return ChainFactors(tilts, marginals, parts, chain)
 
 
-def chain_weights(factors: ChainFactors, density: Callable[[Moments], Tensor], drawn: Tensor, semiring) -> Tensor:
+def chain_weights(factors: ChainFactors, density: Callable[[Sums], Tensor], drawn: Tensor, semiring) -> Tensor:
     """log p(x, z) - log q(z) at draws z (S, B, T, L): (S, B)."""
     ones = torch.nn.functional.one_hot(drawn, factors.tilts.shape[-1]).to(factors.tilts.dtype)
     spoken = torch.where(ones > 0, factors.tilts, 0.0).sum((2, 3, 4))
-    likelihood = torch.stack([density(factors.moments(one)) for one in ones])
+    likelihood = torch.stack([density(factors.sums(one)) for one in ones])
     return likelihood - spoken + factors.log_sums(factors.tilts, semiring)

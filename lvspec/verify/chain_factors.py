@@ -1,6 +1,9 @@
 """The bound of a structured mean field, every joint assignment written out: q(z) = Π_l p(z_l) exp(tilt_l) / Z_l.
 
-bound = Σ_z q(z) [log p(x, z) - log q(z)]
+bound = Σ_z q(z) [log p(z) + log p(x | z) - log q(z)]
+
+Of categories, whose scores u are a sum over chains, the second term is replaced by what is not above it,
+Σ_z q(z) u_x(z) - log Σ_v Σ_z q(z) exp u_v(z), at every site that is observed; a truth value has the scores 0 and u.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from torch import Tensor
 
 from lvspec.verify.enumerate import assignments, joint_terms, table
 from lvspec.verify.report import Check, gradient_error, relative_error
+from lvspec.verify.stretch import number
 from lvspec.verify.subject import Subject, mean_loss
 from lvspec.verify.world import Site, World
 
@@ -26,11 +30,37 @@ def bound(subject: Subject, tilts: Tensor, batch: Mapping[str, Tensor], row: int
     own = [s for s in every if s[0] == name]
     hidden = world.hidden()
     rows = assignments(world, hidden)
-    log_p = table(world, hidden, rows, joint_terms(world, every)).sum(1)
+    bounded = [s for s in every if s[0] != name and world.variables[s[0]].general.body.family in SCORES]
+    explained = [s for s in every if s not in bounded]
+    log_p = table(world, hidden, rows, joint_terms(world, explained)).sum(1)
     # q normalises over all chains at once: they are independent, so this is each chain's own normaliser
     score = table(world, hidden, rows, joint_terms(world, own)).sum(1) + _tilted(world, tilts[row], own, hidden, rows)
     log_q = score.log_softmax(0)
-    return (log_q.exp() * (log_p - log_q)).sum()
+    found = (log_q.exp() * (log_p - log_q)).sum()
+    return found + sum(_lower(world, s, hidden, rows, log_q) for s in bounded)
+
+
+def _lower(world: World, site: Site, hidden: list[Site], rows: list, log_q: Tensor) -> Tensor:
+    """E_q[score of what is seen] - log Σ_v E_q[exp score_v], for each entry of the site."""
+    family, arguments = world.density(world.variables[site[0]], site[1])  # whatever is assigned now: for the shape
+    pick = SCORES[family]
+    shape, x = pick(arguments["logits"]).shape, number(world.value(*site)).long().reshape(-1)
+    terms = [
+        lambda e=e, v=v: pick(world.density(world.variables[site[0]], site[1])[1]["logits"])[e, v]
+        for e in range(shape[0])
+        for v in range(shape[1])
+    ]
+    scores = table(world, hidden, rows, terms).reshape(len(rows), *shape)
+    mean = torch.einsum("r,rev->ev", log_q.exp(), scores)
+    normaliser = torch.logsumexp(log_q[:, None, None] + scores, (0, 2))
+    return (mean[torch.arange(shape[0]), x] - normaliser).sum()
+
+
+# the scores of each entry's values, (entries, values), by the logits
+SCORES = {
+    "Categorical": lambda logits: logits.reshape(1, -1),
+    "Bernoulli": lambda logits: torch.stack([torch.zeros_like(logits), logits], -1).reshape(-1, 2),
+}
 
 
 def _tilted(world: World, tilts: Tensor, own: list[Site], hidden: list[Site], rows: list) -> Tensor:

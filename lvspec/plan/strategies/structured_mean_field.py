@@ -2,9 +2,10 @@
 
     log p(x) ≥ E_q[log p(x | z)] - Σ_l KL(q(z_l) ‖ p(z_l))          q(z) = Π_l q(z_l), each q(z_l) a chain
 
-For factorial chains whose joint sum, O(T L K^(L+1)), is over the budget: a round of coordinate ascent costs O(T L K²).
-Legal where the observation is Gaussian around a sum over the chains: the expected log-density is then linear in each
-chain's marginals. Saul & Jordan 1996; Ghahramani & Jordan 1997.
+For factorial chains whose joint sum, O(T L K^(L+1)), is over the budget: a round of coordinate ascent costs O(T L K²), and
+O(T L K V) where the observation is one of V symbols. Legal where the observation's parameters are a sum over the chains and
+its expected log-density, or a lower bound of it, is known by what each chain adds (the table of ir/mean_field.py).
+Saul & Jordan 1996; Ghahramani & Jordan 1997; of normalisers Braun & McAuliffe 2010.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from functools import partial
 
 from lvspec.ir.expr import Dist
-from lvspec.ir.mean_field import sum_over
+from lvspec.ir.mean_field import SUMS, sum_over
 from lvspec.ir.reads import HERE, LAG
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import finite_reason, is_chain, without_engine
@@ -31,10 +32,12 @@ def consider(view: View, latent) -> Claim | Declined:
     override = view.model.overrides.get(latent.name)
     steps = int(dict(override.options).get("steps", STEPS)) if override else STEPS
     plate = view.collapsible[latent.name].unrolled[0]
-    why = (
-        f"a chain for each {plate}, exact under the others' expectations, at most {steps} rounds a batch; "
-        "a bound, not the likelihood"
-    )
+    (reader,) = {v.name: v for v, _ in view.model.readers_of(latent.name) if v.name != latent.name}.values()
+    why = f"a chain for each {plate}, exact under the others' expectations, at most {steps} rounds a batch; "
+    if SUMS[reader.general.body.family].bounded:
+        why += f"a bound, not the likelihood, and below the ELBO: E log Σ is replaced by log Σ E in {reader.name}"
+    else:
+        why += "a bound, not the likelihood"
     pay = partial(_pay, component=view.collapsible[latent.name], latent=latent, steps=steps)
     return Claim("structured", False, why, priced(Pricer(view.model, {latent.name}), pay), pay)
 
@@ -72,10 +75,14 @@ def _reason(view: View, latent) -> str | None:
     if read.way(component.chain)[0] == LAG or tuple(reader.plates) != (component.chain,):
         return f"{reader.name} reads {name} at an earlier site, or has sites of its own"
     body = reader.general.body
-    if reader.initial or reader.general.bindings or not isinstance(body, Dist) or body.family != "Normal":
-        return f"{reader.name} is not Gaussian: its expected log-density is not linear in each chain's marginals"
-    if len(reader.type.shape) != 1 or sum_over(body, name, plate) is None:
-        return f"`loc` of {reader.name} is not a sum over {plate} of tables of {name}"
+    if reader.initial or reader.general.bindings or not isinstance(body, Dist) or body.family not in SUMS:
+        family = body.family if isinstance(body, Dist) else "a choice"
+        return (
+            f"{reader.name} is {family}: what each chain adds to its expected log-density is known of {', '.join(SUMS)}"
+        )
+    row = SUMS[body.family]
+    if len(reader.type.shape) != row.rank or sum_over(body, name, plate) is None:
+        return f"`{row.argument}` of {reader.name} is not a sum over {plate} of tables of {name}"
     return None
 
 
@@ -84,8 +91,9 @@ def _pay(pricer: Pricer, component, latent, steps: int) -> None:
     model = pricer.model
     K, L = model.cardinality(latent.name), model.extent(component.unrolled[0])
     sites = model.sizes["B"] * model.extent(component.chain)
-    width = model.readers_of(latent.name)[-1][0].type.shape
-    D = width[0].evaluate(model.sizes) if width else 1
+    reader = model.readers_of(latent.name)[-1][0]
+    body = reader.general.body
+    D = sum_over(body, latent.name, component.unrolled[0]).type.shape[-1].evaluate(model.sizes)
     pricer.flops += TRAINING * steps * sites * L * K * (K + 2 * D)
     pricer.dispatches += DISPATCHES * steps * L * model.extent(component.chain)
-    pricer.holds(sites * (2 * L * K + 4 * K + 4 * D))
+    pricer.holds(sites * (2 * L * K + 4 * K + SUMS[body.family].kept * D))
