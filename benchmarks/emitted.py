@@ -58,7 +58,7 @@ def emitted_step(binding: Binding, cfg: dict, batch: dict, params: dict[str, Ten
             raise ValueError(f"{name}: the module has {tuple(parameter.shape)}, the workload {tuple(value.shape)}")
         parameter.data = value
     prepared = model.prepare(batch)
-    rows, constant = len(next(iter(batch.values()))), binding.constant(cfg)
+    rows, constant = torch.tensor(float(len(next(iter(batch.values()))))), binding.constant(cfg)
     trained = [p for p in model.parameters() if p.requires_grad]
 
     def step() -> tuple[Tensor, dict[str, Tensor]]:
@@ -66,14 +66,14 @@ def emitted_step(binding: Binding, cfg: dict, batch: dict, params: dict[str, Ten
             parameter.grad = None
         if binding.seed is not None:
             torch.manual_seed(binding.seed)
-        loss = model(prepared).loss * rows - constant
-        loss.backward()
+        loss = model(prepared).loss
+        loss.backward(rows)  # of the sum, not the mean
         grads = {name: parameter.grad for name, parameter in own.items()}
         if binding.begin:
             name, symbol = binding.begin
             whole = grads[name]
             whole[symbol] += whole[-1]
             grads[name] = whole[:-1]
-        return loss.detach(), grads
+        return loss.detach() * rows - constant, grads
 
     return step

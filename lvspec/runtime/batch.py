@@ -137,6 +137,6 @@ def masked_max(x: Tensor, mask: Tensor, dim: int) -> Tensor:
 def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
     """sum w v / sum w over the batch, 0 for an empty one."""
     if weight is None:
-        return values.sum() / max(values.numel(), 1)
+        return values.mean() if values.numel() else values.sum()
     total = weight.sum()
     return (weight * values).sum() / torch.where(total == 0, torch.ones_like(total), total)

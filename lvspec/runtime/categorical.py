@@ -5,6 +5,8 @@ A table of E states and V symbols is normalised once; then D sites take E number
 
 from __future__ import annotations
 
+from math import isnan
+
 import torch
 from torch import Tensor
 
@@ -17,21 +19,37 @@ def log_softmax_table(logits: Tensor) -> Tensor:
     return logits.masked_fill(dead, 0.0).log_softmax(-1).masked_fill(dead, -torch.inf)
 
 
+def normalised(logits: Tensor) -> tuple[Tensor, bool]:
+    """log_softmax_table(logits (R, V)), and whether there are rows of -inf: torch's own is NaN throughout such a row."""
+    table = logits.log_softmax(-1)
+    dead = bool(table.shape[1]) and isnan(float(table[:, 0].sum()))
+    return (log_softmax_table(logits) if dead else table), dead
+
+
 def gathered(logits: Tensor, x: Tensor) -> Tensor:
     """log softmax(logits)[..., x] by torch's own operations: (*E, V), (*D) -> (*D, *E)."""
     return log_softmax_table(logits).movedim(-1, 0)[x]
 
 
+def time_major(x: Tensor) -> Tensor:
+    """(B, T, ...) -> (T, B, ...), as a chain reads it."""
+    return x.transpose(0, 1)
+
+
 class TableColumns(torch.autograd.Function):
-    """log softmax(logits (R, V))[:, x (N)] as (N, R). The backward pass normalises again and keeps no table."""
+    """log softmax(logits (*E, V))[..., x (*D)] as (*D, *E). The backward pass normalises again and keeps no table.
+
+    Views are taken in here: outside, each one would cost a node of the graph.
+    """
 
     @staticmethod
     def forward(ctx, logits, x):
         ctx.save_for_backward(logits, x)
-        table = logits.log_softmax(-1)
-        if table.shape[1] and bool(table[:, 0].isnan().any()):
-            table = log_softmax_table(logits)
-        return table.t()[x]  # faster than index_select where rows are not contiguous
+        states, turned = logits.shape[:-1], time_major(x) if x.dim() == 2 else x
+        table, ctx.dead = normalised(logits.detach().reshape(states.numel(), logits.shape[-1]))
+        columns = table.t()[turned.reshape(-1)]  # faster than index_select where rows are not contiguous
+        found = columns.view((*turned.shape, *states))
+        return time_major(found) if x.dim() == 2 else found
 
     @staticmethod
     def backward(ctx, grad):
@@ -39,21 +57,25 @@ class TableColumns(torch.autograd.Function):
         with plain_arithmetic(grad):
             if torch.is_grad_enabled():
                 return columns_twice(logits, x, grad), None
-            found = softmax_times(logits, -grad.sum(0))
-            found.t().index_put_((x,), grad, accumulate=True)
-            return found, None
+            states = logits.shape[:-1].numel()
+            if x.dim() == 2:
+                grad, x = time_major(grad), time_major(x)
+            rows = grad.reshape(x.numel(), states)
+            found = softmax_times(logits.reshape(states, logits.shape[-1]), -rows.sum(0), ctx.dead)
+            found.t().index_put_((x.reshape(-1),), rows, accumulate=True)
+            return found.view(logits.shape), None
 
 
-def softmax_times(logits: Tensor, row_weights: Tensor) -> Tensor:
-    """softmax(logits) with each row multiplied by its weight; rows of -inf give 0."""
+def softmax_times(logits: Tensor, row_weights: Tensor, dead: bool) -> Tensor:
+    """softmax(logits) with each row multiplied by its weight; dead: rows of -inf, which give 0, are among them."""
     table = logits.softmax(-1)
-    if table.shape[1] and bool(table[:, 0].isnan().any()):
+    if dead:
         table = table.masked_fill((logits == -torch.inf).all(-1, keepdim=True), 0.0)
     return table.mul_(row_weights.unsqueeze(-1))
 
 
 def columns_twice(logits: Tensor, x: Tensor, grad: Tensor) -> Tensor:
-    """The gradient of TableColumns as a graph of its own."""
+    """The gradient of TableColumns as a graph of its own: x and grad (*D, ...)."""
     with torch.enable_grad():
         (found,) = torch.autograd.grad(gathered(logits, x), logits, grad, create_graph=True)
     return found
@@ -67,12 +89,8 @@ def categorical_at(logits: Tensor, x: Tensor) -> Tensor:
     logits = full_precision(logits)
     if logits.device.type != "cpu" or torch.compiler.is_compiling():
         return gathered(logits, x)
-    states, symbols = logits.shape[:-1], logits.shape[-1]
-    turned = x.t() if x.dim() == 2 else x
     with plain_arithmetic(logits):
-        columns = TableColumns.apply(logits.reshape(states.numel(), symbols), turned.reshape(-1))
-    found = columns.view((*turned.shape, *states))
-    return found.transpose(0, 1) if x.dim() == 2 else found
+        return TableColumns.apply(logits, x)
 
 
 class TableBags(torch.autograd.Function):
@@ -81,9 +99,7 @@ class TableBags(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits, symbols, rows, offsets):
         ctx.save_for_backward(logits, symbols, rows)
-        table = logits.log_softmax(-1)
-        if bool(table[:, 0].isnan().any()):
-            table = log_softmax_table(logits)
+        table, ctx.dead = normalised(logits)
         return torch.nn.functional.embedding_bag(symbols, table.t().contiguous(), offsets, mode="sum")
 
     @staticmethod
@@ -93,7 +109,7 @@ class TableBags(torch.autograd.Function):
             if torch.is_grad_enabled():
                 return columns_twice(logits, symbols, grad.index_select(0, rows)), None, None, None
             spread_out = grad.index_select(0, rows)
-            found = softmax_times(logits, -spread_out.sum(0))
+            found = softmax_times(logits, -spread_out.sum(0), ctx.dead)
             # rows of a (V, R) table are contiguous: summed there and added once
             hits = torch.zeros(logits.shape[1], logits.shape[0], dtype=grad.dtype, device=grad.device)
             return found.add_(hits.index_add_(0, symbols, spread_out).t()), None, None, None

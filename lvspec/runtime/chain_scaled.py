@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.chain_parallel import Blocks, backward_in_blocks, blocks_for, forward_in_blocks
-from lvspec.runtime.chain_steps import Product, Step, factor_of, matrix_of, product_of, renews, repeated
+from lvspec.runtime.chain_steps import Product, Step, factor_of, matrix_of, places, product_of, renews, repeated
 from lvspec.runtime.workspace import Sites, borrowed, give_back, is_small
 
 # c_{t-1} u_t must not fall below FLOOR at any site and state; where every arc is at least DENSE, it cannot
 FLOOR = {torch.float32: 1e-28, torch.float64: 1e-290}
 DENSE = {torch.float32: 1e-9, torch.float64: 1e-90}
-RUN_NATS = 41.0  # where arcs are dense, messages are scaled before they can have shrunk or grown by 1e18
+# what underflows is at most 1e-8 (1e-18) of a sum that has shrunk by so many nats
+RUN_NATS = {torch.float32: 68.0, torch.float64: 600.0}
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class Program:
     @cached_property
     def products(self) -> tuple[Product, ...]:
         return tuple(product_of(step, self.sizes) for step in self.steps)
+
+    @cached_property
+    def turns(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of a program that is one product with one matrix: from the factor's axes to the matrix's, and back."""
+        letters, order = self.steps[0].factor, self.products[0].summed + self.products[0].new
+        return places(letters, order), places(order, letters)
 
 
 def program_for(steps: tuple[Step, ...], openings: int, normalized: bool, potentials: Tensor, factors) -> Program:
@@ -143,12 +150,12 @@ def scaled_scan(
     extent = T if blocks is None else blocks.head + 1  # sites that come one after the other
     arriving = buffer(T, extent, B, S, dtype, potentials.device)
     p, shifts = arriving.values, likelihoods(start, potentials, real, arriving.values)
-    every = sites_between_scales(density, S) if dense and real is None else 1
+    every = sites_between_scales(density, S, dtype) if dense and real is None else 1
     first = (extent - 2) % every + 1  # the last site is scaled, every so many sites before it, and site 0
     scales = p.new_empty(1 + len(range(first, extent, every)), B, 1)
     messages = buffer(T, extent, B, S, dtype, p.device)
     pushed = messages.after_first if dense else Sites.of(torch.empty_like(p[1:]))
-    middles = [borrowed(T - 1, B, q.extent(q.output), dtype, p.device) for q in program.products[:-1]]
+    middles = [borrowed(T - 1, B, q.extent(q.output), dtype=dtype, device=p.device) for q in program.products[:-1]]
     forward_sites(program, matrices, arriving, messages, middles, pushed, scales, real, every)
     p[first:extent:every].div_(scales[1:])
     value = scales.log().sum((0, 2), dtype=torch.float64) + shifts.sum((0, 2), dtype=torch.float64)
@@ -177,7 +184,7 @@ def is_hmm(program: Program, matrices: list[Tensor]) -> bool:
 def buffer(T: int, extent: int, B: int, width: int, dtype: torch.dtype, device: torch.device) -> Sites:
     """(T, B, width), of which the first `extent` rows are taken apart."""
     if extent == T:
-        return borrowed(T, B, width, dtype, device)
+        return borrowed(T, B, width, dtype=dtype, device=device)
     values = torch.empty(T, B, width, dtype=dtype, device=device)
     return Sites(values, values[:extent].unbind(0))
 
@@ -272,10 +279,13 @@ def least_arc(program: Program, matrices: list[Tensor]) -> float:
     return min(prod(least[i : i + width]) for i in range(0, len(least), width))
 
 
-def sites_between_scales(density: float, states: int) -> int:
-    """After how many sites messages must be scaled: one site shrinks a sum by `density` at most, and grows it by `states`."""
-    worst = max(-log(density), log(max(states, 2)))
-    return max(1, min(8, int(RUN_NATS / worst)))
+def sites_between_scales(density: float, states: int, dtype: torch.dtype) -> int:
+    """After how many sites messages must be scaled: one site shrinks a sum by `density` at most, and grows it by `states`.
+
+    An entry is at least `density` of the sum, in what begins at one state once more; as many as there are may be lost.
+    """
+    growth, shrinking = log(max(states, 2)), -log(density)
+    return max(1, min(16, int((RUN_NATS[dtype] - growth - 2 * shrinking) / max(growth, shrinking))))
 
 
 def likelihoods(start: Tensor, potentials: Tensor, real: Tensor | None, out: Tensor) -> Tensor:
@@ -355,7 +365,7 @@ def scaled_gradient(
         if real is not None:  # where nothing follows, what comes back is what came in
             w[-1].masked_fill_(~real[-1].unsqueeze(-1), 0.0)
             betas.values[-1].copy_(torch.where(real[-1], 1.0, grad).unsqueeze(-1))
-    middles = [borrowed(*m.values.shape, messages.dtype, messages.device) for m in scan.middles]
+    middles = [borrowed(*m.values.shape, dtype=messages.dtype, device=messages.device) for m in scan.middles]
     if scan.blocks is not None:
         arc = scan.matrices[0][0, 0, 0]
         backward_in_blocks(scan.blocks, arc, scan.transfers, messages, scan.arriving.values, betas.values)

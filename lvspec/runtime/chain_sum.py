@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lvspec.runtime.chain_both import BothWays, both_gradient, both_ways
 from lvspec.runtime.chain_log import log_gradient, log_messages, log_scan
 from lvspec.runtime.chain_scaled import Program, Scan, scaled_gradient, scaled_scan
 from lvspec.runtime.semiring import LOG, log_sum_exp, plain_arithmetic
@@ -45,9 +46,18 @@ def rows_of_factors(program: Program, factors: list[Tensor]) -> list[tuple[Tenso
 
 
 def chain_forward(
-    program: Program, start: Tensor, potentials: Tensor, mask: Tensor | None, factors: list[Tensor]
-) -> tuple[Tensor, Scan | None, list[Tensor]]:
+    program: Program,
+    start: Tensor,
+    potentials: Tensor,
+    mask: Tensor | None,
+    factors: list[Tensor],
+    differentiated: bool = False,
+) -> tuple[Tensor, Scan | BothWays | None, list[Tensor]]:
     """log Z, and what a backward pass needs: a scan, or the messages in the log domain."""
+    if differentiated and mask is None and potentials.device.type == "cpu":
+        both = both_ways(program, start.flatten(1), potentials.transpose(0, 1).flatten(2), factors)
+        if both is not None:
+            return both.value, both, []
     scan = certain_scan(program, start, potentials, mask, factors)
     if scan is not None:
         return scan.value.to(potentials.dtype), scan, []
@@ -58,7 +68,7 @@ def chain_forward(
 
 def chain_backward(
     program: Program,
-    scan: Scan | None,
+    scan: Scan | BothWays | None,
     messages: list[Tensor],
     inputs: tuple[Tensor, Tensor, Tensor | None, list[Tensor]],
     grad: Tensor,
@@ -66,6 +76,10 @@ def chain_backward(
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """d log Z / d (start, potentials, factors), in their shapes and precision; inputs: start, potentials, mask, factors."""
     start, potentials, mask, factors = inputs
+    if isinstance(scan, BothWays):
+        gradients = both_gradient(program, scan, factors, grad)
+        if gradients is None:
+            _, scan, messages = chain_forward(program, start, potentials, mask, factors)
     if scan is None:
         rows = rows_of_factors(program, factors)
         d_start, d_potentials, found = log_gradient(
@@ -73,10 +87,12 @@ def chain_backward(
         )
         flat = [d.to(f.dtype) for d, f in zip([d for row in found for d in row], factors, strict=True)]
         return d_start.to(start.dtype), d_potentials.to(potentials.dtype), flat
-    real = None if mask is None else mask.t()
-    first, marginals, found = scaled_gradient(program, scan, real, factors, grad, posterior)
+    if isinstance(scan, Scan):
+        real = None if mask is None else mask.t()
+        gradients = scaled_gradient(program, scan, real, factors, grad, posterior)
+    first, marginals, found = gradients
     d_start = (first.sum(0, keepdim=True) if start.shape[0] == 1 else first).to(start.dtype)
-    d_potentials = marginals.to(potentials.dtype).unflatten(2, potentials.shape[2:]).transpose(0, 1)
+    d_potentials = marginals.to(potentials.dtype).view(*marginals.shape[:2], *potentials.shape[2:]).transpose(0, 1)
     return d_start.view(start.shape), d_potentials, found
 
 
@@ -85,9 +101,10 @@ class ChainSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, program, start, potentials, mask, *factors):
-        value, *ctx.left = chain_forward(program, start, potentials, mask, list(factors))
         ctx.program = program
         ctx.save_for_backward(start, potentials, mask, *factors)
+        start, potentials, *factors = (x.detach() for x in (start, potentials, *factors))  # views are not recorded
+        value, *ctx.left = chain_forward(program, start, potentials, mask, factors, any(ctx.needs_input_grad))
         return value
 
     @staticmethod
@@ -96,7 +113,7 @@ class ChainSum(torch.autograd.Function):
         with plain_arithmetic(grad):
             if torch.is_grad_enabled():
                 return (None, *chain_gradient_graph(ctx.program, start, potentials, mask, factors, grad))
-            left = ctx.left or chain_forward(ctx.program, start, potentials, mask, factors)[1:]
+            left = ctx.left or chain_forward(ctx.program, start, potentials, mask, factors, True)[1:]
             ctx.left = None
             inputs = (start, potentials, mask, factors)
             d_start, d_potentials, found = chain_backward(ctx.program, *left, inputs, grad)

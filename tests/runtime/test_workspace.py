@@ -26,22 +26,22 @@ def test_gradients_outlive_the_next_step():
 
 
 def test_shorter_chains_take_a_part_of_a_longer_buffer():
-    give_back(borrowed(9, 2, 3, torch.float64, torch.device("cpu")))
-    part = borrowed(5, 2, 3, torch.float64, torch.device("cpu"))
+    give_back(borrowed(9, 2, 3, dtype=torch.float64, device=torch.device("cpu")))
+    part = borrowed(5, 2, 3, dtype=torch.float64, device=torch.device("cpu"))
     assert part.values.shape == (5, 2, 3) and len(part.rows) == 5
     part.rows[4].fill_(7.0)
     assert (part.values[4] == 7.0).all()
     give_back(part)
-    assert len(borrowed(9, 2, 3, torch.float64, torch.device("cpu")).rows) == 9
+    assert len(borrowed(9, 2, 3, dtype=torch.float64, device=torch.device("cpu")).rows) == 9
 
 
 def test_large_buffers_and_those_of_inference_mode_are_not_kept():
     kept_buffers.clear()
-    give_back(borrowed(2, 1, KEPT_BYTES, torch.float32, torch.device("cpu")))
+    give_back(borrowed(2, 1, KEPT_BYTES, dtype=torch.float32, device=torch.device("cpu")))
     with torch.inference_mode():
-        inside = borrowed(2, 2, 2, torch.float32, torch.device("cpu"))
+        inside = borrowed(2, 2, 2, dtype=torch.float32, device=torch.device("cpu"))
     give_back(inside)
     assert not kept_buffers
     for n in range(2 * KEPT_BUFFERS):
-        give_back(borrowed(1, 1, n + 1, torch.float32, torch.device("cpu")))
+        give_back(borrowed(1, 1, n + 1, dtype=torch.float32, device=torch.device("cpu")))
     assert sum(map(len, kept_buffers.values())) <= KEPT_BUFFERS
