@@ -94,25 +94,26 @@ def categorical_at(logits: Tensor, x: Tensor) -> Tensor:
 
 
 class TableBags(torch.autograd.Function):
-    """sum over each bag's symbols of log softmax(logits (R, V))[:, x]: symbols (N), rows (N) of a bag each -> (B, R)."""
+    """sum over each bag's symbols of log softmax(logits (R, V))[:, x]: symbols (N), bag by bag, counts (B) -> (B, R)."""
 
     @staticmethod
-    def forward(ctx, logits, symbols, rows, offsets):
-        ctx.save_for_backward(logits, symbols, rows)
+    def forward(ctx, logits, symbols, counts):
+        ctx.save_for_backward(logits, symbols, counts)
+        offsets = counts.cumsum(0) - counts
         table, ctx.dead = normalised(logits)
         return torch.nn.functional.embedding_bag(symbols, table.t().contiguous(), offsets, mode="sum")
 
     @staticmethod
     def backward(ctx, grad):
-        logits, symbols, rows = ctx.saved_tensors
+        logits, symbols, counts = ctx.saved_tensors
         with plain_arithmetic(grad):
+            spread_out = grad.index_select(0, torch.repeat_interleave(counts))
             if torch.is_grad_enabled():
-                return columns_twice(logits, symbols, grad.index_select(0, rows)), None, None, None
-            spread_out = grad.index_select(0, rows)
-            found = softmax_times(logits, -spread_out.sum(0), ctx.dead)
+                return columns_twice(logits, symbols, spread_out), None, None
+            found = softmax_times(logits, -torch.mv(grad.t(), counts.to(grad.dtype)), ctx.dead)
             # rows of a (V, R) table are contiguous: summed there and added once
             hits = torch.zeros(logits.shape[1], logits.shape[0], dtype=grad.dtype, device=grad.device)
-            return found.add_(hits.index_add_(0, symbols, spread_out).t()), None, None, None
+            return found.add_(hits.index_add_(0, symbols, spread_out).t()), None, None
 
 
 def categorical_bag(logits: Tensor, x: Tensor, mask: Tensor) -> Tensor:
@@ -123,11 +124,9 @@ def categorical_bag(logits: Tensor, x: Tensor, mask: Tensor) -> Tensor:
         scores = gathered(logits, x)
         here = mask.reshape(*mask.shape, *[1] * (scores.dim() - 2))
         return torch.where(here, scores, torch.zeros((), dtype=scores.dtype, device=scores.device)).sum(1)
-    counts = mask.sum(1)
-    offsets = counts.cumsum(0) - counts
-    rows = torch.repeat_interleave(counts)
+    real = x.reshape(-1) if bool(mask.all()) else x[mask]
     with plain_arithmetic(logits):
-        found = TableBags.apply(logits.reshape(states.numel(), symbols), x[mask], rows, offsets)
+        found = TableBags.apply(logits.reshape(states.numel(), symbols), real, mask.sum(1))
     return found.view((x.shape[0], *states))
 
 
