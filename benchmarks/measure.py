@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -78,6 +79,17 @@ def seconds(step: Step, times: int) -> float:
     for _ in range(times):
         step()
     return (time.process_time() - start) / times
+
+
+def interval(values: list[float]) -> tuple[float, float, float]:
+    """The median, and an interval that covers the true one with at least 95 %, by order statistics where there are enough
+    values (six); else from the least to the greatest."""
+    ordered, n = sorted(values), len(values)
+    below, tail = 0, 0.5**n
+    while tail + math.comb(n, below + 1) * 0.5**n <= 0.025:
+        below += 1
+        tail += math.comb(n, below) * 0.5**n
+    return statistics.median(ordered), ordered[below], ordered[n - 1 - below]
 
 
 def compare(candidate: Step, reference: Step, stochastic: bool) -> Comparison:

@@ -165,12 +165,12 @@ def scaled_scan(
         value = value + logs
     if not program.normalized:
         value = value + total_shift(program, factor_shifts, T, real)
-    if not isfinite(float(value.sum())):
+    if not isfinite(least(value)):
         return None
     zeros = False
     if not dense and B and T > 1:
         before = scales[:-1]
-        zeros = float((pushed.values.amin(-1, keepdim=True) * before).min()) < FLOOR[dtype]
+        zeros = least(pushed.values.amin(-1, keepdim=True) * before) < FLOOR[dtype]
         if zeros and lost(pushed.values * before < FLOOR[dtype], reach(program, start, potentials, real, factors)):
             return None
     return Scan(value, messages, arriving, middles, matrices, zeros, blocks, products)
@@ -187,6 +187,11 @@ def buffer(T: int, extent: int, B: int, width: int, dtype: torch.dtype, device: 
         return borrowed(T, B, width, dtype=dtype, device=device)
     values = torch.empty(T, B, width, dtype=dtype, device=device)
     return Sites(values, values[:extent].unbind(0))
+
+
+def least(values: Tensor) -> float:
+    """The least entry, NaN where there is one. Whatever the guard against lost mass knows, it knows from here."""
+    return float(values.amin())
 
 
 def lost(low: Tensor, reachable: Tensor) -> bool:
@@ -275,8 +280,8 @@ def least_arc(program: Program, matrices: list[Tensor]) -> float:
     width = len(program.steps)
     if not renews(program.steps) or any(m.numel() == 0 for m in matrices):
         return 0.0
-    least = [float(m.amin()) for m in matrices]
-    return min(prod(least[i : i + width]) for i in range(0, len(least), width))
+    lowest = [least(m) for m in matrices]
+    return min(prod(lowest[i : i + width]) for i in range(0, len(lowest), width))
 
 
 def sites_between_scales(density: float, states: int, dtype: torch.dtype) -> int:
