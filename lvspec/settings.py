@@ -11,12 +11,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 
-from lvspec.errors import UsageError
+from lvspec.errors import Source, UsageError
+from lvspec.front.problems import Problems
 from lvspec.front.sections import BOUND_OPTIONS, INFER, STRATEGIES, Key
+from lvspec.front.settings import read_objective_setting
 from lvspec.ir.bounds import Bound
 from lvspec.ir.spec import Override, Spec
 
 _CALL = re.compile(r"(?P<name>\w+)\s*(\((?P<options>[^()]*)\))?")
+
+OBJECTIVE = ("kl_weight", "free_bits")
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -42,16 +46,18 @@ def resize(spec: Spec, sizes: Mapping[str, int]) -> Spec:
 
 def override(spec: Spec, overrides: Mapping[str, str | int | float]) -> Spec:
     """The `infer:` section with other entries: a strategy for a latent (the planner decides whether it
-    is legal), a general setting, or a number for prices."""
+    is legal), a general setting, or a number for prices; and what of `train:` becomes part of the module."""
     latents = [v.name for v in spec.of_role("latent")]
     general = {key.name: key for key in INFER}
     nominal = ("B", *(s.name for s in spec.sizes), *(p.name for p in spec.plates))
-    asked, infer = [], dict(spec.infer)
+    asked, infer, objective = [], dict(spec.infer), {}
     for name, value in overrides.items():
         if name in latents:
             asked.append(Override(name, *read_call(str(value), STRATEGIES, "strategy")))
         elif name == "bound":
             infer[name] = _bound(str(value))
+        elif name in OBJECTIVE:
+            objective[name] = _objective(name, str(value), tuple(latents))
         elif name in general:
             infer[name] = _checked(general[name], value)
         elif name in nominal:
@@ -59,7 +65,17 @@ def override(spec: Spec, overrides: Mapping[str, str | int | float]) -> Spec:
         else:
             raise UsageError(f"{spec.source.name} has no latent `{name}`{suggest(name, [*latents, *general])}")
     kept = tuple(o for o in spec.overrides if o.name not in overrides)
-    return replace(spec, overrides=kept + tuple(asked), infer=tuple(infer.items()))
+    return replace(spec, overrides=kept + tuple(asked), infer=tuple(infer.items()), **objective)
+
+
+def _objective(name: str, text: str, latents: tuple[str, ...]) -> tuple[tuple[str, object], ...]:
+    """A setting of `train:` that becomes part of the module."""
+    problems = Problems(Source(f"--set train.{name}", f"{name}: {text}\n"))
+    found = read_objective_setting(name, text, latents, problems)
+    if problems.errors:
+        first = problems.errors[0]
+        raise UsageError(f"train.{name}={text}: {first.message}{'; ' + first.help if first.help else ''}")
+    return tuple(found.items())
 
 
 def read_call(text: str, table: Mapping[str, tuple[Key, ...]], what: str) -> tuple[str, tuple[tuple[str, object], ...]]:

@@ -12,7 +12,7 @@ import pytest
 import lvspec
 from lvspec.errors import UsageError
 from lvspec.front.sections import STRATEGIES
-from lvspec.ir.spec import Network
+from lvspec.ir.spec import FreeBits, Network, Schedule
 from lvspec.load import check_user_modules, load_module
 from lvspec.settings import override, read_call, resize
 from lvspec.shipped import shipped
@@ -23,6 +23,16 @@ HMM = shipped("specs") / "hmm.yaml"
 @pytest.fixture(scope="module")
 def hmm():
     return lvspec.compile_spec(HMM, sizes={"K": 3})
+
+
+def test_parts_of_the_objective_are_replaced():
+    vae = lvspec.read_spec(shipped("specs") / "vae.yaml")
+    found = override(vae, {"kl_weight": "{z: 'cyclical(0, 1, period=500)'}", "free_bits": "dimension(0.25)"})
+    assert found.kl_weight == (("z", Schedule("cyclical", (0.0, 1.0, 500.0))),)
+    assert found.free_bits == (("", FreeBits("dimension", 0.25)),)
+    for wrong in ({"kl_weight": "{y: 1}"}, {"free_bits": "bits(3)"}):
+        with pytest.raises(UsageError):
+            override(vae, wrong)
 
 
 def test_path_text_and_file_give_the_same_source(hmm):

@@ -288,7 +288,7 @@ def _plain_categorical(low: Lowering, term: Term, value: Value, draws) -> Value:
     aligned = align(logits, axes, rank + 1)
     symbols = align(value, axes, rank)
     code = f"{low.scope.use('categorical_log_prob')}({symbols.code}, {aligned.code})"
-    return _sum_event(Value(code, axes, value.shape, draws=draws))
+    return sum_event(Value(code, axes, value.shape, draws=draws))
 
 
 def _enumerated_bernoulli(low: Lowering, term: Term, value: Value) -> Value:
@@ -307,7 +307,7 @@ def _elementwise(low: Lowering, term: Term, value: Value) -> Value:
     shape = max((v.shape for v in values), key=len)
     function = low.scope.use(f"{snake(term.dist.family)}_log_prob")
     density = Value(f"{function}({', '.join(v.code for v in aligned)})", axes, shape, draws=join_draws(*values))
-    return _sum_event(density, event_axes(term.dist.family))
+    return sum_event(density, event_axes(term.dist.family))
 
 
 def _multivariate_normal(low: Lowering, term: Term, value: Value) -> Value:
@@ -317,7 +317,7 @@ def _multivariate_normal(low: Lowering, term: Term, value: Value) -> Value:
     aligned = (align(value, axes, rank), align(loc, axes, rank), align(scale_tril, axes, rank + 1))
     code = f"{low.scope.use('multivariate_normal_log_prob')}({', '.join(v.code for v in aligned)})"
     shape = max((value.shape, loc.shape), key=len)
-    return _sum_event(Value(code, axes, shape, draws=join_draws(value, loc, scale_tril)), 1)
+    return sum_event(Value(code, axes, shape, draws=join_draws(value, loc, scale_tril)), 1)
 
 
 def _states_only(low: Lowering, term: Term, value: Value) -> bool:
@@ -341,7 +341,7 @@ def _table(low: Lowering, name: str, value: Value) -> Value:
     return value if value.code.isidentifier() else low.scope.assign(f"{name}_table", value)
 
 
-def _sum_event(value: Value, consumed: int = 0) -> Value:
+def sum_event(value: Value, consumed: int = 0) -> Value:
     """Σ over the event axes that the density left."""
     rank = len(value.shape) - consumed
     if rank <= 0:
@@ -351,8 +351,8 @@ def _sum_event(value: Value, consumed: int = 0) -> Value:
 
 
 # ---------------------------------------------------------------- divergences
-def analytic_kl(low: Lowering, q: Term, p: Term) -> Value:
-    """KL(q ‖ p) in closed form, event axes summed."""
+def analytic_kl(low: Lowering, q: Term, p: Term, summed: bool = True) -> Value:
+    """KL(q ‖ p) in closed form; event axes summed, or of each entry."""
     q, p = unfused(low, q), unfused(low, p)
     values = (*q.arguments, *p.arguments)
     axes, _, aligned = low.broadcast(*values)
@@ -360,4 +360,5 @@ def analytic_kl(low: Lowering, q: Term, p: Term) -> Value:
     shape = max((v.shape for v in values), key=len)
     function = low.scope.use(f"{snake(q.dist.family)}_kl")
     value = Value(f"{function}({', '.join(v.code for v in aligned)})", axes, shape, draws=join_draws(*values))
-    return _sum_event(value.with_(shape=shape[:-1] if vector else shape))
+    value = value.with_(shape=shape[:-1] if vector else shape)
+    return sum_event(value) if summed else value

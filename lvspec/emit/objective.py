@@ -32,7 +32,9 @@ def forward_body(plan: Plan, imports: set[str]) -> list[str]:
     scope.line("elbo = " + " - ".join([reconstruction.code, *(f'kl["{n}"]' for n in kl)]), "(B,)")
     weighted = _weights(terms, list(kl))
     extras = {c.term: _total(terms, [c], f"added_{c.term}") for c in added}
-    objective = _objective(terms, reconstruction, kl, weighted, extras) if weighted or extras else "elbo"
+    free = _free(terms, list(kl))
+    changed = weighted or extras or free
+    objective = _objective(terms, reconstruction, kl, (weighted, free), extras) if changed else "elbo"
     score = score_terms(terms, [*costs, *added], weighted)
     if score is not None:
         objective = f"{objective} + {score.code} - {score.code}.detach()"
@@ -95,9 +97,29 @@ def _schedule(terms: Terms, schedule: Schedule) -> str:
     return f"{terms.scope.use(schedule.kind)}(self.step, {first}, {last}, {name}={extent})"
 
 
-def _objective(terms: Terms, reconstruction: Value, kl: dict, weighted: dict[str, str], extras: dict) -> str:
-    """The weighted objective with its further terms: the loss is its negative mean, the ELBO itself is left alone."""
-    parts = [f'{weighted[n]} * kl["{n}"]' if n in weighted else f'kl["{n}"]' for n in kl]
-    bound = " - ".join([reconstruction.code, *parts]) if weighted else "elbo"
+def _free(terms: Terms, names: list[str]) -> dict[str, str]:
+    """Where some of a latent's KL is free, the KL that is paid for: one number for the batch."""
+    found = {}
+    for name in names:
+        bits = terms.plan.free_bits(name)
+        if bits is None or name not in terms.sampled:
+            continue
+        kl = f'kl["{name}"]'
+        if bits.unit == "dimension":
+            kl = terms.averaged_over_draws(terms.expected(terms.each[name])).code
+        code = f'{terms.scope.use("free_bits")}({kl}, {bits.nats:g}, batch.get("weight"))'
+        found[name] = terms.scope.assign(
+            f"paid_{name}", Value(code, ()), "the batch's KL, no less than what is free"
+        ).code
+    return found
+
+
+def _objective(terms: Terms, reconstruction: Value, kl: dict, changes: tuple[dict, dict], extras: dict) -> str:
+    """The objective with weighted KLs, free bits and further terms: the loss is its negative mean, the ELBO itself is
+    left alone."""
+    weighted, free = changes
+    paid = {n: free.get(n, f'kl["{n}"]') for n in kl}
+    parts = [f"{weighted[n]} * {paid[n]}" if n in weighted else paid[n] for n in kl]
+    bound = " - ".join([reconstruction.code, *parts]) if weighted or free else "elbo"
     terms.scope.line(f"objective = {' + '.join([bound, *(v.code for v in extras.values())])}", "(B,)")
     return "objective"

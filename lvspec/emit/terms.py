@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lvspec.emit.densities import analytic_kl, log_density, lower_term, unfused
+from lvspec.emit.densities import analytic_kl, log_density, lower_term, sum_event, unfused
 from lvspec.emit.eliminate import Elimination, collapsed_axes
 from lvspec.emit.factors import Factor, bindings, factor_at, mask_of, masked, reduce_plates
 from lvspec.emit.guide import at_bound, bound_term, extent_code, given_values, write_guide
@@ -60,6 +60,7 @@ class Terms:
         self.collapsed = [n for n, t in self.treatment.items() if t == "collapsed"]
         self.sampled = [n for n, t in self.treatment.items() if t == "sampled"]
         arguments = ("batch", "draws", "samples") if plan.sampled else ("batch",)
+        self.each: dict[str, Value] = {}  # KLs by entry, where free bits are
         self.program = Program(plan, imports, {*self.enumerated, *self.collapsed}, arguments)
         self.low, self.scope = self.program.low, self.program.scope
 
@@ -183,8 +184,15 @@ class Terms:
         """KL(q ‖ p) of a sampled latent at the bound sites."""
         q = bound_term(self.low, self.guide.terms[(variable.name, ())])
 
+        bits = self.plan.free_bits(variable.name)
+
         def kl(clause):
-            return analytic_kl(self.low, q, unfused(self.low, lower_term(self.low, clause.body, variable.name)))
+            p = unfused(self.low, lower_term(self.low, clause.body, variable.name))
+            if bits is None or bits.unit != "dimension" or self.weights:
+                return analytic_kl(self.low, q, p)
+            each = analytic_kl(self.low, q, p, summed=False)
+            self.each[variable.name] = self.scope.assign(f"kl_{variable.name}_each", each)
+            return sum_event(self.each[variable.name])
 
         values = [self.low.with_bindings(c, kl) for c in (variable.general, *variable.initial)]
         value = values[0]
@@ -276,6 +284,15 @@ class Terms:
     def mask(self, name: str) -> str | None:
         """What says which sites of a latent count."""
         return mask_of(self.low, self.plan.spec.variable(name))
+
+    def averaged_over_draws(self, value: Value) -> Value:
+        """The mean over the draws of what keeps an event axis."""
+        if "S" not in value.axes:
+            return value
+        at = value.axes.index("S")
+        return value.with_(
+            code=f"{value.at(ATOM)}.mean({at})", axes=tuple(a for a in value.axes if a != "S"), binds=ATOM
+        )
 
     def settled(self, cost: Cost, keep: tuple[str, ...] = (), detached: bool = False) -> Value:
         """A cost per draw and example: enumerated latents averaged, plates added up (those in `keep` stay)."""

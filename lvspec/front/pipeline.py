@@ -106,6 +106,7 @@ def _spec(
         overrides=settings.overrides,
         infer=settings.infer,
         kl_weight=settings.kl_weight,
+        free_bits=settings.free_bits,
         terms=terms,
         unread=settings.unread,
         data=settings.data,

@@ -60,6 +60,13 @@ DATA: tuple[Key, ...] = (
         least=0,
         most=1,
     ),
+    Key(
+        "known",
+        "integer",
+        None,
+        "of a latent: so many training examples keep their value, the others lose it; more is a superset of fewer",
+        least=0,
+    ),
     Key("labels", "texts", None, "the categories in their order; by default, sorted as they occur"),
 )
 
@@ -97,6 +104,12 @@ TRAIN: tuple[Key, ...] = (
         "weight",
         None,
         "of the KL terms: a number, `linear(0, 1, steps=2000)`, `cyclical(0, 1, period=5000)`, or one for each latent",
+    ),
+    Key(
+        "free_bits",
+        "free",
+        None,
+        "nats of KL that cost nothing: `node(3)` of a latent, `dimension(0.25)` of each entry, or one for each latent",
     ),
     Key(
         "init",

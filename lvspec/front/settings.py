@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from lvspec.front import scalars
+from lvspec.front import reader, scalars
 from lvspec.front import syntax as S
 from lvspec.front.context import Declarations
 from lvspec.front.declarations import call_of, entries
@@ -15,7 +16,7 @@ from lvspec.front.overrides import Pairs, read_bound, read_override
 from lvspec.front.parser import parse_value
 from lvspec.front.problems import Problems
 from lvspec.front.sections import DATA, INFER, INIT_RULES, TRAIN, Key
-from lvspec.ir.spec import Override, Schedule, Variable
+from lvspec.ir.spec import FreeBits, Override, Schedule, Variable
 
 SCHEDULES = {"constant": (), "linear": ("steps",), "cyclical": ("period",)}
 
@@ -25,6 +26,7 @@ class Settings:
     overrides: tuple[Override, ...] = ()
     infer: Pairs = ()
     kl_weight: tuple[tuple[str, Schedule], ...] = ()
+    free_bits: tuple[tuple[str, FreeBits], ...] = ()
     unread: Pairs = ()
     data: Pairs = ()
     train: Pairs = ()
@@ -37,9 +39,11 @@ def read_settings(
     latents = tuple(n for n, v in variables.items() if v.role == "latent")
     overrides, infer = _infer(root.get("infer"), declared, variables, latents, problems)
     starting = (*declared.params, *declared.networks)
-    train, weights = _train(root.get("train"), latents, starting, problems)
+    train, weights, free = _train(root.get("train"), latents, starting, problems)
     unread, mentioned = _free_sections(root, problems)
-    return Settings(overrides, infer, weights, unread, _data(root.get("data"), variables, problems), train, mentioned)
+    return Settings(
+        overrides, infer, weights, free, unread, _data(root.get("data"), variables, problems), train, mentioned
+    )
 
 
 # ---------------------------------------------------------------- data
@@ -75,19 +79,22 @@ def _data(section: Node | None, variables: dict[str, Variable], problems: Proble
 # ---------------------------------------------------------------- train
 def _train(
     section: Node | None, latents: tuple[str, ...], starting: tuple[str, ...], problems: Problems
-) -> tuple[Pairs, tuple[tuple[str, Schedule], ...]]:
+) -> tuple[Pairs, tuple[tuple[str, Schedule], ...], tuple[tuple[str, FreeBits], ...]]:
     found, rest = read_table(section, "train", TRAIN, problems)
     weights: dict[str, Schedule] = {}
+    free: dict[str, FreeBits] = {}
     for entry in rest:
         if entry.key.value == "kl_weight":
-            weights = _weights(entry, latents, problems)
+            weights = _by_latent(entry, latents, read_schedule, problems)
+        elif entry.key.value == "free_bits":
+            free = _by_latent(entry, latents, read_free_bits, problems)
         elif entry.key.value == "init":
             found["init"] = _first_values(entry, starting, problems)
         else:
             unknown_key(entry, "train", tuple(k.name for k in TRAIN), problems)
-    del found["kl_weight"]
+    del found["kl_weight"], found["free_bits"]
     found["init"] = found["init"] or ()
-    return tuple(found.items()), tuple(weights.items())
+    return tuple(found.items()), tuple(weights.items()), tuple(free.items())
 
 
 def _first_values(entry: Entry, known: tuple[str, ...], problems: Problems) -> tuple[tuple[str, str], ...]:
@@ -113,10 +120,18 @@ def _first_values(entry: Entry, known: tuple[str, ...], problems: Problems) -> t
     return tuple(rules)
 
 
-def _weights(entry: Entry, latents: tuple[str, ...], problems: Problems) -> dict[str, Schedule]:
+def read_objective_setting(name: str, text: str, latents: tuple[str, ...], problems: Problems) -> dict:
+    """`kl_weight` or `free_bits` as a command line gives it: for all latents, or `{z: 0.5}`."""
+    root = reader.read(f"{name}: {text}\n", problems)
+    read = {"kl_weight": read_schedule, "free_bits": read_free_bits}[name]
+    return _by_latent(root.entries[0], latents, read, problems) if root is not None and root.entries else {}
+
+
+def _by_latent(entry: Entry, latents: tuple[str, ...], read: Callable, problems: Problems) -> dict:
+    """One value for all latents, under "", or one for each of those that are named."""
     if not isinstance(entry.value, Mapping):
-        schedule = read_schedule(entry.value, problems)
-        return {"": schedule} if schedule else {}
+        value = read(entry.value, problems)
+        return {"": value} if value else {}
     found = {}
     for e in entry.value.entries:
         if e.key.value not in latents:
@@ -127,10 +142,23 @@ def _weights(entry: Entry, latents: tuple[str, ...], problems: Problems) -> dict
                 help=did_you_mean(e.key.value, latents, f"the latents are {', '.join(latents)}"),
             )
             continue
-        schedule = read_schedule(e.value, problems)
-        if schedule:
-            found[e.key.value] = schedule
+        value = read(e.value, problems)
+        if value:
+            found[e.key.value] = value
     return found
+
+
+def read_free_bits(node: Node, problems: Problems) -> FreeBits | None:
+    """`node(3)` or `dimension(0.25)`."""
+    value = parse_value(node, problems) if isinstance(node, Text) else None
+    unit, call = call_of(value) if value is not None else ("", None)
+    numbers = [a.value for a in call.arguments if isinstance(a, S.Literal)] if call else []
+    if unit in ("node", "dimension") and call and len(numbers) == len(call.arguments) == 1 and not call.keywords:
+        return FreeBits(unit, float(numbers[0]))
+    if value is not None or not isinstance(node, Text):
+        usage = "write `node(3)` for nats of a whole latent, `dimension(0.25)` for nats of each of its entries"
+        problems.error("wrong-setting", node.span, "`free_bits` says of what, and how many nats", help=usage)
+    return None
 
 
 def read_schedule(node: Node, problems: Problems) -> Schedule | None:

@@ -113,10 +113,12 @@ def join_together(
     named = {n: g.one for n, (g, _) in part_of.items()}
     overrides = {named.get(o.name, o.name): o for o in settings.overrides}
     weights = {named.get(n, n): w for n, w in settings.kl_weight}
+    free = {named.get(n, n): f for n, f in settings.free_bits}
     settings = replace(
         settings,
         overrides=tuple(replace(o, name=n) for n, o in overrides.items()),
         kl_weight=tuple(weights.items()),
+        free_bits=tuple(free.items()),
     )
     return joined, tuple(_rewritten(f, part_of) for f in factors), settings
 

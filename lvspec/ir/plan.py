@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir.bounds import ELBO, Bound
-from lvspec.ir.spec import Network, Spec, Variable
+from lvspec.ir.spec import FreeBits, Network, Spec, Variable
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,11 @@ class Plan:
     def coupled(self) -> bool:
         """Whether all draws of an example stand inside one function of their importance weights."""
         return bool(self.sampled) and self.bound.coupled
+
+    def free_bits(self, name: str) -> FreeBits | None:
+        """What of a latent's KL costs nothing."""
+        free = dict(self.spec.free_bits)
+        return free.get(name, free.get(""))
 
     @property
     def biased(self) -> bool:

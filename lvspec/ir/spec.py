@@ -166,11 +166,19 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class FreeBits:
+    """`node(3)`, `dimension(0.25)`: nats of KL, of the whole latent or of each of its entries, that cost nothing."""
+
+    unit: str
+    nats: float
+
+
+@dataclass(frozen=True)
 class Spec:
     """A model that passed every check.
 
     infer: general settings of the `infer:` section (samples, budget_flops, budget_bytes, bound, nominal sizes).
-    kl_weight: schedule by latent name; "" is the default for all.
+    kl_weight, free_bits: schedule, or what is free, by latent name; "" is the default for all.
     data, train: the sections as plain, checked values (see front/sections.py for their keys).
     """
 
@@ -187,6 +195,7 @@ class Spec:
     overrides: tuple[Override, ...] = ()
     infer: tuple[tuple[str, object], ...] = ()
     kl_weight: tuple[tuple[str, Schedule], ...] = ()
+    free_bits: tuple[tuple[str, FreeBits], ...] = ()
     terms: tuple[Variable, ...] = ()  # role "term": added to the objective, summed over their plates
     unread: tuple[tuple[str, object], ...] = ()  # `views:` and `phases:`, which have no engine yet
     data: tuple[tuple[str, object], ...] = ()

@@ -48,6 +48,7 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     _one_mean_field(every, chosen)
     _bound(model, chosen, problems)
     _terms(model, chosen, problems)
+    _free_bits(model, chosen, problems)
     if problems:
         raise SpecError(spec.source, tuple(problems))
     return _assemble(model, view, chosen)
@@ -108,6 +109,32 @@ def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
         if latent.outside_batch:
             message = f"{name} is one for the whole data set: an example has no importance weight of its own for it"
             problems.append(Diagnostic("override-refused", latent.span, message, help="bound: elbo"))
+
+
+def _free_bits(model: Model, chosen, problems: list[Diagnostic]) -> None:
+    """Free bits are of KLs in closed form: a KL at a draw may be negative. No score term may depend on them."""
+    spec, bound = model.spec, model.settings.get("bound") or ELBO
+    treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
+    guide, _ = _guide(spec, treatment)
+    free = dict(spec.free_bits)
+    for name in [n for n in chosen if n in free or "" in free]:
+        latent, bits = spec.variable(name), free.get(name, free.get(""))
+        kl, why = _kl(model, name, treatment, guide, bound)
+        scored = [r.name for r in model.reads(name) if r.name in chosen and chosen[r.name][0] == "reinforce"]
+        reason = None
+        if treatment[name] not in ("sampled", "enumerated"):
+            reason = f"it is {treatment[name]}"
+        elif treatment[name] == "enumerated":
+            reason = "its KL is averaged under its q, value by value"
+        elif kl != "analytic":
+            reason = f"its KL is that of a draw: {why}"
+        elif scored:
+            reason = f"its KL reads {scored[0]}, whose score term counts it draw by draw"
+        elif bits.unit == "dimension" and (latent.plates or len(latent.type.shape) != 1):
+            reason = f"{name} is no single vector: write `node(...)`"
+        if reason and (name in free or treatment[name] == "sampled"):
+            message = f"free bits are not for {name}: {reason}"
+            problems.append(Diagnostic("override-refused", latent.span, message, help="leave them out"))
 
 
 def _terms(model: Model, chosen, problems: list[Diagnostic]) -> None:

@@ -176,7 +176,7 @@ from lvspec.runtime.normal_inverse_wishart import (
     normal_inverse_wishart_noise,
     site_scatter,
 )
-from lvspec.runtime.objective import Objective, cyclical, linear
+from lvspec.runtime.objective import Objective, cyclical, free_bits, linear
 from lvspec.runtime.posterior import (
     DrawnPosterior,
     ExactPosterior,

@@ -22,6 +22,16 @@ class Objective:
     factors: dict[str, object] = field(default_factory=dict)
 
 
+def free_bits(kl: Tensor, nats: float, weight: Tensor | None = None) -> Tensor:
+    """Σ_i max(nats, mean over the batch of KL_i), a scalar: below `nats` a unit's KL has no gradient (Kingma et al. 2016).
+
+    kl: (B,), one unit, or (B, D), D units. weight: (B,), of the examples."""
+    share = torch.ones_like(kl[..., 0] if kl.dim() > 1 else kl) if weight is None else weight
+    share = share / share.sum().clamp_min(torch.finfo(kl.dtype).tiny)
+    mean = (kl * share.reshape(-1, *[1] * (kl.dim() - 1))).sum(0)
+    return mean.clamp_min(nats).sum()
+
+
 def linear(step: Tensor, a: float, b: float, steps: float) -> Tensor:
     """From a at step 0 to b at `steps`, then b."""
     return a + (b - a) * (step.double() / max(steps, 1)).clamp(0.0, 1.0)

@@ -59,6 +59,29 @@ class Dataset:
         )
 
 
+def partly_labelled(dataset: Dataset, digests: Sequence[bytes], data: Mapping[str, DataSettings]) -> Dataset:
+    """The data set with the values of some latents in `known` examples only: those whose records' hashes come first, in
+    turn from each value, so that every value is met as often as can be."""
+    for name, settings in data.items():
+        if settings.known is None:
+            continue
+        if name not in {f.name for f in dataset.layout.fields if not f.required}:
+            raise UsageError(f"data.{name}.known: {name} is no latent, and always known")
+        groups: dict[bytes, list[int]] = {}
+        order = sorted(range(len(dataset)), key=lambda i: digests[dataset.examples[i].index])
+        for i in order:
+            if name in dataset.examples[i].values:
+                groups.setdefault(dataset.examples[i].values[name].tobytes(), []).append(i)
+        ranked = sorted(
+            (rank, digests[dataset.examples[i].index], i) for g in groups.values() for rank, i in enumerate(g)
+        )
+        kept = {i for _, _, i in ranked[: settings.known]}
+        hidden = dataset.hiding([name]).examples
+        examples = tuple(e if i in kept else hidden[i] for i, e in enumerate(dataset.examples))
+        dataset = replace(dataset, examples=examples, partial=dataset.partial | {name})
+    return dataset
+
+
 def real_sites(example: Example, f: Field, layout: Layout) -> np.ndarray:
     """Which sites of a value of the example are no padding; a nested plate's axis follows the one it is nested in."""
     shape = example.values[f.name].shape

@@ -17,7 +17,7 @@ class DataSettings:
     field: dotted path in a JSON object. array: name in an npz. header: the table's first line names columns.
     headings: keep `= Title =` lines of text. lower, tokenize (whitespace | characters | none), min_count, max_size: the vocabulary.
     max_length: longer sequences are cut. lengths: "2-20", sequences of other lengths are left out. scale, shift: numbers become value * scale + shift.
-    binarize: numbers above this fraction of the largest training value are 1. labels: the categories, in order
+    known: how many training examples keep the value of a latent. binarize: numbers above this fraction of the largest training value are 1. labels: the categories, in order
     (default: sorted).
     """
 
@@ -37,6 +37,7 @@ class DataSettings:
     scale: float = 1.0
     shift: float = 0.0
     binarize: float | None = None
+    known: int | None = None
     labels: tuple[str, ...] | None = None
 
 
@@ -78,7 +79,7 @@ class TrainSettings:
     init: tuple[tuple[str, object], ...] = ()
 
 
-ELSEWHERE = {"kl_weight"}  # keys of `train:` that the emitted module reads itself
+ELSEWHERE = {"kl_weight", "free_bits"}  # keys of `train:` that the emitted module reads itself
 
 
 def plain(section: object) -> dict[str, object]:

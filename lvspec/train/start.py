@@ -12,7 +12,7 @@ from torch import nn
 
 from lvspec.errors import UsageError
 from lvspec.train.closed_forms import ClosedForms, closed_forms
-from lvspec.train.dataset import Dataset, encoded
+from lvspec.train.dataset import Dataset, digest, encoded, partly_labelled
 from lvspec.train.encoders import Encoder, Symbols
 from lvspec.train.fitting import fitted, sizes_from_data
 from lvspec.train.initialise import made, restart_seed
@@ -95,8 +95,9 @@ def wanted_data(
 
 def prepare(request: Request) -> Ready:
     """Read and encode the data, compile at the sizes they have; nothing is written yet."""
-    for name in sorted(ELSEWHERE & set(request.train)):
-        raise UsageError(f"train.{name} becomes part of the module: write it under `train:` in the spec itself")
+    inside = {name: request.train[name] for name in sorted(ELSEWHERE & set(request.train))}  # parts of the module
+    infer = {**request.infer, **inside}
+    request = replace(request, infer=infer, train={k: v for k, v in request.train.items() if k not in inside})
     run = RunDirectory(request.out)
     if run.used() and not (request.resume or request.replace_run):
         raise UsageError(f"{run.root}: holds a run already; --resume it, give another --out, or --overwrite")
@@ -110,6 +111,7 @@ def prepare(request: Request) -> Ready:
     raw = {part: records_of(request.files, part, data) for part in ("train", "valid")}
     encoders = read_encoders(run) if request.resume else fitted(raw["train"], layout, data)
     parts = {part: encoded(records, layout, encoders, data) for part, records in raw.items()}
+    parts["train"] = partly_labelled(parts["train"], [digest(r) for r in raw["train"]], data)
     sizes = {**request.sizes, **sizes_from_data(layout, encoders)}
     options = {"sizes": sizes, "overrides": request.infer, "allow_modules": request.allow_modules}
     compiled = request.compile_spec(request.path or spec.source.text, **options)

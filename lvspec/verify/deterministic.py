@@ -64,7 +64,7 @@ def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
         checks.append(Check(f"term {name}{about}", relative_error(objective.extras[name], expected), VALUE))
     if scored(subject):
         return checks
-    loss = mean_loss([subject.weighted(b) for b in bounds], batch.get("weight"))
+    loss = subject.loss(bounds, batch.get("weight"))
     return [
         *checks,
         Check(f"loss{about}", relative_error(objective.loss, loss), VALUE),

@@ -24,6 +24,11 @@ def divergence(family: str, q: Arguments, p: Arguments, shape: tuple[int, ...]) 
     return _DIVERGENCES[family](q, p, shape).sum()
 
 
+def divergences(family: str, q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
+    """KL(q || p) of each entry of the variate."""
+    return _DIVERGENCES[family](q, p, shape).expand(shape)
+
+
 def has_divergence(q: str, p: str) -> bool:
     return q == p and q in _DIVERGENCES
 

@@ -133,10 +133,12 @@ def log_joint(instance: Instance, row: int, assignment: dict[Site, object]) -> T
 
 @dataclass(frozen=True)
 class Bound:
-    """elbo = reconstruction − Σ kl, as contract.md has them; scalars of one example. terms: those of `objective:`."""
+    """elbo = reconstruction − Σ kl, as contract.md has them; scalars of one example. each: KLs by entry, where some of them
+    is free. terms: those of `objective:`."""
 
     elbo: Tensor
     kl: dict[str, Tensor]
+    each: dict[str, Tensor] = field(default_factory=dict)
     terms: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -146,7 +148,8 @@ def elbo(instance: Instance, row: int, samples: int, analytic: frozenset[str]) -
     parts = [one_sample(world, s, analytic) for s in range(samples)]
     kl = {n: torch.stack([p.kl[n] for p in parts]).mean() for n in parts[0].kl}
     terms = {n: torch.stack([p.terms[n] for p in parts]).mean() for n in parts[0].terms}
-    return Bound(torch.stack([p.elbo for p in parts]).mean(), kl, terms)
+    each = {n: torch.stack([p.each[n] for p in parts]).mean(0) for n in parts[0].each}
+    return Bound(torch.stack([p.elbo for p in parts]).mean(), kl, each, terms)
 
 
 def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
@@ -181,7 +184,22 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
     for term in world.spec.terms:
         places = [lambda n=term.name, at=at: world.term(n, at) for at in world.sites(term.plates)]
         terms[term.name] = (q * table(world, enumerated, outer, places).sum(1)).sum()
-    return Bound(value, kl, terms)
+    free = {n for n, bits in world.spec.free_bits if bits.unit == "dimension"}
+    each = {
+        n: sum(p * e for p, e in zip(q, _each(world, n, enumerated, outer), strict=True))
+        for n in dict.fromkeys(n for n, _ in closed)
+        if {n, ""} & free
+    }
+    return Bound(value, kl, each, terms)
+
+
+def _each(world: World, name: str, enumerated: list[Site], outer: list) -> list[Tensor]:
+    """KL of each entry of a latent vector, for each value of what is enumerated."""
+    found = []
+    for row in outer:
+        world.memory.assignment.update(zip(enumerated, row, strict=True))
+        found.append(world.kl_each(name, ()))
+    return found
 
 
 def _shares(world: World, sites: list[Site]) -> Tensor:

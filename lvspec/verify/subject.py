@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lvspec.ir.plan import Plan
-from lvspec.ir.spec import Schedule, Spec
+from lvspec.ir.spec import FreeBits, Schedule, Spec
 from lvspec.verify.draw import random_batch, random_draws, randomize
 from lvspec.verify.enumerate import Bound, elbo
 from lvspec.verify.shrink import longest
@@ -98,7 +98,31 @@ class Subject:
         value = bound.elbo
         for name, kl in bound.kl.items():
             value = value + (1 - kl_weight(self.spec, name, self.step)) * kl
+        for name, bits in self.free(bound).items():
+            units = bound.each[name] if bits.unit == "dimension" else bound.kl[name][None]
+            paid = torch.where(units > bits.nats, units, torch.full_like(units, bits.nats)).sum()
+            value = value + kl_weight(self.spec, name, self.step) * (bound.kl[name] - paid)
         return value + sum(bound.terms.values())
+
+    def free(self, bound: Bound) -> dict[str, FreeBits]:
+        """Which latents' KL is free in part."""
+        known = {n: self.plan.free_bits(n) for n in bound.kl if n in self.plan.sampled}
+        return {n: bits for n, bits in known.items() if bits is not None}
+
+    def loss(self, bounds: list[Bound], weight: Tensor | None) -> Tensor:
+        """The training loss of a batch; free bits are of the batch's mean KL."""
+        shares = torch.ones(len(bounds), dtype=torch.float64) if weight is None else weight
+        shares = shares / shares.sum()
+
+        def mean(values: list[Tensor]) -> Tensor:
+            return torch.tensordot(shares, torch.stack(values), 1)
+
+        none = torch.zeros((), dtype=torch.float64)  # of what the batch gives in an example
+        names = dict.fromkeys(n for b in bounds for n in b.kl)
+        kl = {n: mean([b.kl.get(n, none) for b in bounds]) for n in names}
+        each = {n: mean([b.each[n] for b in bounds]) for n in bounds[0].each}
+        terms = {n: mean([b.terms[n] for b in bounds]) for n in bounds[0].terms}
+        return -self.weighted(Bound(mean([b.elbo for b in bounds]), kl, each, terms))
 
 
 def telling_step(plan: Plan) -> int:

@@ -20,7 +20,7 @@ from lvspec.ir.plan import Integration, Plan
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.verify.densities import log_density
-from lvspec.verify.divergences import divergence
+from lvspec.verify.divergences import divergence, divergences
 from lvspec.verify.evaluate import Names, Sites, bind, evaluate
 from lvspec.verify.memory import Memory, Site
 from lvspec.verify.stretch import Begin, Value, number
@@ -246,6 +246,11 @@ class World:
     def kl(self, name: str, at: tuple[int, ...]) -> Tensor:
         """KL(q || p) of one latent site in closed form, given the parents on both sides."""
         return self.memory.recall(("kl", name, at), lambda: self._divergence(name, at))
+
+    def kl_each(self, name: str, at: tuple[int, ...]) -> Tensor:
+        """KL(q || p) of each entry of a latent vector."""
+        (family, q), (_, p) = self.density(self.factors[name], at), self.density(self.variables[name], at)
+        return divergences(family, q, p, self.shape(self.variables[name].type.shape, {}))
 
     def _divergence(self, name: str, at: tuple[int, ...]) -> Tensor:
         family, q = self.density(self.factors[name], at)

@@ -11,7 +11,7 @@ from toy import token_spec
 from lvspec.errors import TrainingError, UsageError
 from lvspec.ir.spec import Plate
 from lvspec.train.batches import collate, epoch_order, sorted_order
-from lvspec.train.dataset import encoded, halves, held_out
+from lvspec.train.dataset import digest, encoded, halves, held_out, partly_labelled
 from lvspec.train.encoders import Numbers, Symbols, from_json
 from lvspec.train.fitting import fitted, sizes_from_data
 from lvspec.train.layout import Field, Layout, layout_of
@@ -220,3 +220,21 @@ def test_unknown_and_wrong_settings_are_usage_errors():
         train_settings({"epoch": 3})
     with pytest.raises(UsageError, match="none of adam"):
         train_settings({"optimizer": "lion"})
+
+
+def test_few_labels_are_spread_over_the_values_and_are_among_more():
+    layout = Layout((Field("x", "real", ()), Field("y", "symbol", (), categories=True, required=False)), (), ())
+    records = [{"x": float(i), "y": "abc"[min(i % 5, 2)]} for i in range(30)]
+    _, dataset = made(records, layout)
+    digests = [digest(r) for r in records]
+
+    def labelled(known):
+        partly = partly_labelled(dataset, digests, {"y": DataSettings(known=known)})
+        assert "y" in partly.partial and len(partly) == 30
+        return {e.index: int(e.values["y"]) for e in partly.examples if "y" in e.values}
+
+    six, nine = labelled(6), labelled(9)
+    assert sorted(six.values()) == [0, 0, 1, 1, 2, 2] and six.items() <= nine.items()
+    assert labelled(0) == {} and len(labelled(100)) == 30
+    with pytest.raises(UsageError, match="always known"):
+        partly_labelled(dataset, digests, {"x": DataSettings(known=3)})

@@ -96,7 +96,6 @@ def test_options_of_the_command_line_replace_the_spec_s(here):
     [
         (["--data", "nothing.conllu"], "nothing.conllu: no such file"),
         (["--set", "train.epoch=3"], "unknown setting 'epoch'"),
-        (["--set", "train.kl_weight=linear(0, 1, steps=9)"], "write it under `train:` in the spec"),
         (["--set", "data.y.lower=true"], "no variable 'y'"),
         (["--set", "training.epochs=3"], "--set"),
         (["--device", "cuda:99"], "--device"),
