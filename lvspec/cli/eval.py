@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from lvspec.cli import terminal
+
 ALLOWED = "a package whose networks the run's spec may name"
 
 
@@ -51,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
         training=trained.config.examples["train"],
         samples=max(0, args.samples),
     )
-    rows = figures.rows() + _accuracies(trained, part)
+    uses, warnings = _usage(trained, part)
+    rows = figures.rows() + uses + _accuracies(trained, part)
     if args.gold:
         rows.extend(_gold(args, trained, part))
     about = {
@@ -63,8 +66,32 @@ def run(args: argparse.Namespace) -> int:
         "tokens": figures.tokens,
         "dimensions": figures.dimensions,
     }
-    print(json.dumps({**about, "figures": rows}) if args.json else "\n".join(_table(about, rows)))
+    if args.json:
+        print(json.dumps({**about, "figures": rows, "warnings": warnings}))
+        return 0
+    print("\n".join(_table(about, rows)))
+    for warning in warnings:
+        terminal.say(f"warning: {warning}")
     return 0
+
+
+def _usage(trained, part) -> tuple[list[dict[str, object]], list[str]]:
+    """Mutual information and active units of each latent, and a warning where one says nothing about the data."""
+    from lvspec.train.usage import remedies, usage
+
+    rows, warnings = [], []
+    for found in usage(trained.model, part.dataset, trained.config.train, trained.device):
+        how = f"of x and {found.name} under q, {found.examples} examples"
+        rows.append({"quantity": "information", "unit": "nats", "value": found.information, "how": how})
+        if found.units:
+            how = f"entries of {found.name} whose mean moves with x, of {found.units}"
+            rows.append({"quantity": "active units", "unit": "", "value": float(found.active), "how": how})
+        if found.collapsed:
+            warnings.append(
+                f"posterior collapse: {found.name} says next to nothing about the data "
+                f"({found.information:.3f} nats); remedies: {', '.join(remedies(trained.compiled.spec, found.name))}"
+            )
+    return rows, warnings
 
 
 def _accuracies(trained, part) -> list[dict[str, object]]:

@@ -7,6 +7,7 @@ import re
 from lvspec.emit.chain_factors import chain_factor_methods
 from lvspec.emit.constructor import constructor, prepare
 from lvspec.emit.coupled import coupled_body
+from lvspec.emit.encode import encode_body
 from lvspec.emit.header import class_doc, header, import_lines
 from lvspec.emit.integrals import integral_answers, integral_methods
 from lvspec.emit.marginal import log_marginal, log_potential, plate_in_blocks
@@ -72,7 +73,8 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
         '        """The importance-sampled log p(x), (B,): low-biased, consistent in S."""',
         "        return self.importance(batch, samples).log_prob",
     ]
-    return [*integrals, forward, weights, log_prob, posterior_body(plan, imports)]
+    encode = encode_body(plan, imports)
+    return [*integrals, forward, weights, log_prob, posterior_body(plan, imports), *([encode] if encode else [])]
 
 
 def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
@@ -113,7 +115,8 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
         "        batch = self.prepare(batch)",
         *wrap(f"return self.log_marginal(batch, {known})", 2),
     ]
-    methods = [marginal, forward, log_prob]
+    encode = encode_body(plan, imports)
+    methods = [marginal, forward, log_prob, *([encode] if encode else [])]
     if plate_in_blocks(plan):
         potential = [
             "    def log_potential(self, batch: dict, tilt: dict) -> torch.Tensor:",

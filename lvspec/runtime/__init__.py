@@ -115,6 +115,7 @@ from lvspec.runtime.draws import (
     uniform_draw,
     uniform_noise,
 )
+from lvspec.runtime.encoded import Encoded
 from lvspec.runtime.expected import (
     bernoulli_expected,
     bernoulli_expected_table,

@@ -19,6 +19,7 @@ from torch import nn
 
 from lvspec.runtime import (
     MLP,
+    Encoded,
     Objective,
     bernoulli_draw,
     bernoulli_log_prob,
@@ -133,6 +134,13 @@ class DiscreteVAE(nn.Module):
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, {}, samples)
         return weighted_posterior(drawn, log_weight)
+
+    def encode(self, batch: dict) -> dict:
+        """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""
+        batch = self.prepare(batch)
+        x = batch["x"]  # (B, P)
+        logits_z = self.encoder(x.to(self.zero.dtype)).unflatten(-1, (self.M, self.K))  # (B, M, K)
+        return {"z": Encoded(categorical_log_prob, categorical_draw, None, logits=logits_z)}
 
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:

@@ -25,9 +25,11 @@ from lvspec.runtime import (
     LOG,
     LSTM,
     Embedding,
+    Encoded,
     Objective,
     categorical_draw,
     categorical_head,
+    categorical_log_prob,
     concat,
     evidence,
     expectation,
@@ -168,6 +170,17 @@ class GMVAE(nn.Module):
         if "c" in batch:
             log_q_c = given_table(log_q_c, batch["c_observed"], batch["c"])
         return weighted_posterior(drawn, log_weight) | table_posterior({"c": log_q_c})
+
+    def encode(self, batch: dict) -> dict:
+        """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""
+        batch = self.prepare(batch)
+        x = batch["x"]  # (B, T)
+        state = last(self.reader(self.words(x)), batch["t"], 1)  # (B, H)
+        loc, scale = self.encoder(state).chunk(2, -1)  # (B, D) each
+        return {
+            "c": Encoded(categorical_log_prob, categorical_draw, None, logits=self.cluster(state)),
+            "z": Encoded(normal_log_prob, normal_draw, normal_noise, loc=loc, scale=softplus(scale)),
+        }
 
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:

@@ -22,6 +22,7 @@ from torch.nn.functional import softplus
 from lvspec.runtime import (
     LSTM,
     Embedding,
+    Encoded,
     Objective,
     categorical_draw,
     categorical_head,
@@ -131,6 +132,13 @@ class SentenceVAE(nn.Module):
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, {}, samples)
         return weighted_posterior(drawn, log_weight)
+
+    def encode(self, batch: dict) -> dict:
+        """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""
+        batch = self.prepare(batch)
+        x = batch["x"]  # (B, T)
+        loc, scale = self.encoder(last(self.reader(self.words(x)), batch["t"], 1)).chunk(2, -1)  # (B, D) each
+        return {"z": Encoded(normal_log_prob, normal_draw, normal_noise, loc=loc, scale=softplus(scale))}
 
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:

@@ -1,0 +1,57 @@
+"""`encode(batch)`: q(z | x) itself, of the latents whose factor reads no other draw."""
+
+from __future__ import annotations
+
+from lvspec.emit.densities import lower_term, snake, unfused
+from lvspec.emit.guide import full_arguments
+from lvspec.emit.program import Program
+from lvspec.emit.text import wrap
+from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.expr import Dist
+from lvspec.ir.plan import Plan
+from lvspec.ir.reads import Reader
+from lvspec.ir.spec import Variable
+
+
+def encode_body(plan: Plan, imports: set[str]) -> list[str]:
+    """The method, or nothing where no latent has such a factor."""
+    program = Program(plan, imports, set(), ("batch",))
+    low, scope, items = program.low, program.scope, []
+    low.unrolled = ()
+    for factor in (v for v in plan.guide if v.role == "guide" and _direct(plan, v)):
+        latent = plan.spec.variable(factor.name)
+        term = low.with_bindings(factor.general, lambda c, n=factor.name: unfused(low, lower_term(low, c.body, n)))
+        family = FAMILIES[term.dist.family]
+        rank = len(latent.type.shape) + (1 if family.name == "Categorical" else 0)
+        axes = low.order.sort(("B", *latent.plates))
+        values = full_arguments(program, [low.concrete(v) for v in term.arguments], axes, latent.type.shape, rank)
+        names = ["logits" if n == "probs" else n for n, _ in term.dist.arguments]
+        arguments = ", ".join(f"{n}={v.code}" for n, v in zip(names, values, strict=True))
+        function = snake(family.name)
+        noise = f"{function}_noise" if family.reparameterized else "None"
+        uses = [f"{function}_log_prob", f"{function}_draw", *([noise] if family.reparameterized else [])]
+        for use in uses:
+            scope.use(use)
+        items.append(f'"{factor.name}": {scope.use("Encoded")}({uses[0]}, {uses[1]}, {noise}, {arguments})')
+    if not items:
+        return []
+    scope.line(f"return {{{', '.join(items)}}}")
+    return [
+        "    def encode(self, batch: dict) -> dict:",
+        '        """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""',
+        *wrap("batch = self.prepare(batch)", 2),
+        *program.text(),
+    ]
+
+
+def _direct(plan: Plan, factor: Variable) -> bool:
+    """Whether q(z | x) is one distribution of a family for each example, on fixed plates at most."""
+    latent, body = plan.spec.variable(factor.name), factor.general.body
+    if latent.outside_batch or factor.initial or any(plan.spec.plate(p).ragged for p in latent.plates):
+        return False
+    if not isinstance(body, Dist) or body.through or body.over or not FAMILIES[body.family].engine:
+        return False
+    hidden = {v.name for v in plan.spec.of_role("latent")}
+    family = FAMILIES[body.family]
+    scalar = family.variate.kind != "simplex" or family.name == "Dirichlet"
+    return scalar and not any(r.name in hidden for r in Reader(plan.spec, plan.guide).of_variable(factor))
