@@ -39,31 +39,37 @@ def chain_factor_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
     ]
 
 
+def _index(plate: str) -> str:
+    """The name of a chain's number: the plate's, where that is not taken for a digit."""
+    return f"chain_{plate}" if plate in ("l", "O", "I") else plate
+
+
 def _chain(plan: Plan, imports: set[str], latent, plate: str) -> list[str]:
     """The elimination of one chain: the plate's index is a variable of the emitted method."""
-    program = Program(plan, imports, {latent.name}, ("batch", "tilt", "semiring", plate))
+    index = _index(plate)
+    program = Program(plan, imports, {latent.name}, ("batch", "tilt", "semiring", index))
     low = program.low
-    low.unrolled, low.bound[plate] = (plate,), plate
-    total = Elimination(low).run([factor_at(low, latent, (plate,))], [axis_of(latent.name, (plate,))])
+    low.unrolled, low.bound[plate] = (plate,), index
+    total = Elimination(low).run([factor_at(low, latent, (index,))], [axis_of(latent.name, (index,))])
     program.scope.line(f"return {total.code}", program.scope.shape_comment(total))
     return [
-        f"    def chain(self, batch: dict, {plate}: int, tilt: dict, semiring=LOG) -> torch.Tensor:",
-        f'        """log Σ p({latent.name}) exp(tilt) of chain {plate} alone, (B,)."""',
+        f"    def chain(self, batch: dict, {index}: int, tilt: dict, semiring=LOG) -> torch.Tensor:",
+        f'        """log Σ p({latent.name}) exp(tilt) of {index} alone, (B,)."""',
         *program.text(),
     ]
 
 
 def _part(plan: Plan, imports: set[str], latent, reader, plate: str) -> list[str]:
-    row = SUMS[reader.general.body.family]
-    program = Program(plan, imports, {latent.name}, ("batch", plate, "q"))
+    row, index = SUMS[reader.general.body.family], _index(plate)
+    program = Program(plan, imports, {latent.name}, ("batch", index, "q"))
     low = program.low
-    low.unrolled, low.bound[plate] = (plate,), plate
+    low.unrolled, low.bound[plate] = (plate,), index
     table = low.lower(sum_over(reader.general.body, latent.name, plate))
     seen = f', batch["{reader.name}"]' if row.seen else ""
     imports.add(row.part)
     return [
-        f"    def part(self, batch: dict, {plate}: int, q: torch.Tensor) -> tuple:",
-        f'        """{ABOUT[row.part]} of {reader.name} by chain {plate} alone, under its marginals q (B, T, K)."""',
+        f"    def part(self, batch: dict, {index}: int, q: torch.Tensor) -> tuple:",
+        f'        """{ABOUT[row.part]} of {reader.name} by {index} alone, under its marginals q (B, T, K)."""',
         f"        return {row.part}(q, {table.code}{seen})",
     ]
 
