@@ -1,8 +1,4 @@
-"""Hand-written references for chains: rescaled probabilities, and the backward algorithm as the gradient.
-
-The state is a matrix (R, C): a step multiplies it by `left`' (R, R) from the left and by `right` (C, C) from the right.
-An ordinary chain has R = 1 and no `left`; three independent chains of K states have R = K², C = K.
-"""
+"""Hand-written references for chains: rescaled probabilities, and the backward algorithm as the gradient."""
 
 from __future__ import annotations
 
@@ -10,25 +6,26 @@ import torch
 from torch import Tensor
 
 
-class ScaledChain(torch.autograd.Function):
-    """log Z (B,) from start (R, C), left (R, R) or None, right (C, C) and log-likelihoods (T, B, R, C)."""
+class MatrixChain(torch.autograd.Function):
+    """log Z (B,) of a chain whose state is a matrix, which a step multiplies by left' and right from both sides.
+
+    start (R, C), left (R, R), right (C, C), log-likelihoods (T, B, R, C); three chains of K states have R = K², C = K.
+    """
 
     @staticmethod
     def forward(ctx, start, left, right, log_likelihood):
         T, B, R, C = log_likelihood.shape
         top = log_likelihood.amax((2, 3), keepdim=True)
         likelihood = (log_likelihood - top).exp_()
-        alpha = torch.empty_like(likelihood)
-        pushed = alpha if left is None else torch.empty_like(likelihood)
+        alpha, pushed = torch.empty_like(likelihood), torch.empty_like(likelihood)
         norm = likelihood.new_empty(T, B, 1, 1)
-        turned = None if left is None else left.t().expand(B, R, R)
+        turned = left.t().expand(B, R, R)
         torch.mul(likelihood[0], start, out=alpha[0])
         rows = [x.unbind(0) for x in (alpha, pushed, likelihood, norm)]
         for t, (now, half, here, c) in enumerate(zip(*rows, strict=True)):
             if t:
                 torch.mm(rows[0][t - 1].view(B * R, C), right, out=half.view(B * R, C))
-                if turned is not None:
-                    torch.bmm(turned, half, out=now)
+                torch.bmm(turned, half, out=now)
                 now.mul_(here)
             torch.sum(now, (1, 2), keepdim=True, out=c)
             now.div_(c)
@@ -40,25 +37,54 @@ class ScaledChain(torch.autograd.Function):
         start, left, right, likelihood, alpha, pushed, norm = ctx.saved_tensors
         T, B, R, C = alpha.shape
         arriving = likelihood / norm  # becomes beta_t p_t / c_t
-        beta, half = torch.empty_like(alpha), arriving
+        beta, half = torch.empty_like(alpha), torch.empty_like(alpha)
         beta[-1] = grad.view(B, 1, 1)
-        spread = None
-        if left is not None:
-            half, spread = torch.empty_like(alpha), left.expand(B, R, R)
+        spread, back = left.expand(B, R, R), right.t()
         rows = [x.unbind(0) for x in (arriving, half, beta)]
         for t in range(T - 1, 0, -1):
             arrived, between, after = (row[t] for row in rows)
             arrived.mul_(after)
-            if spread is not None:
-                torch.bmm(spread, arrived, out=between)
-            torch.mm(between.view(B * R, C), right.t(), out=rows[2][t - 1].view(B * R, C))
+            torch.bmm(spread, arrived, out=between)
+            torch.mm(between.view(B * R, C), back, out=rows[2][t - 1].view(B * R, C))
         arriving[0].mul_(beta[0])
         d_right = alpha[:-1].reshape(-1, C).t() @ half[1:].reshape(-1, C)
-        d_left = None
-        if left is not None:
-            flat = [x[1:].reshape(-1, R, C).transpose(0, 1).reshape(R, -1) for x in (pushed, arriving)]
-            d_left = flat[0] @ flat[1].t()
-        return arriving[0].sum(0), d_left, d_right, beta.mul_(alpha)
+        flat = [x[1:].reshape(-1, R, C).transpose(0, 1).reshape(R, -1) for x in (pushed, arriving)]
+        return arriving[0].sum(0), flat[0] @ flat[1].t(), d_right, beta.mul_(alpha)
+
+
+class PlainChain(torch.autograd.Function):
+    """log Z (B,) of an ordinary chain: start (K), step (K, K), log-likelihoods (T, B, K)."""
+
+    @staticmethod
+    def forward(ctx, start, step, log_likelihood):
+        top = log_likelihood.amax(-1, keepdim=True)
+        likelihood = (log_likelihood - top).exp_()
+        alpha, norm = torch.empty_like(likelihood), likelihood.new_empty(*likelihood.shape[:2], 1)
+        rows = [x.unbind(0) for x in (alpha, likelihood, norm)]
+        for t, (now, here, c) in enumerate(zip(*rows, strict=True)):
+            if t:
+                torch.mm(rows[0][t - 1], step, out=now)
+                now.mul_(here)
+            else:
+                torch.mul(start, here, out=now)
+            torch.sum(now, -1, keepdim=True, out=c)
+            now.div_(c)
+        ctx.save_for_backward(start, step, likelihood, alpha, norm)
+        return norm.log().sum((0, 2)) + top.sum((0, 2))
+
+    @staticmethod
+    def backward(ctx, grad):
+        start, step, likelihood, alpha, norm = ctx.saved_tensors
+        K = len(start)
+        arriving, beta = likelihood / norm, torch.empty_like(alpha)  # arriving becomes beta_t p_t / c_t
+        beta[-1] = grad.unsqueeze(-1)
+        turned, (rows, betas) = step.t(), (x.unbind(0) for x in (arriving, beta))
+        for t in range(len(rows) - 1, 0, -1):
+            rows[t].mul_(betas[t])
+            torch.mm(rows[t], turned, out=betas[t - 1])
+        arriving[0].mul_(beta[0])
+        found = alpha[:-1].reshape(-1, K).t() @ arriving[1:].reshape(-1, K)
+        return arriving[0].sum(0), found, beta.mul_(alpha)
 
 
 class SymbolScores(torch.autograd.Function):
@@ -81,8 +107,8 @@ class SymbolScores(torch.autograd.Function):
 def chain_loss(params: dict[str, Tensor], x: Tensor, mask: Tensor) -> Tensor:
     """-Σ log p(x) of a categorical hidden Markov model."""
     B, T = x.shape
-    scores = SymbolScores.apply(params["E"], x.t().reshape(-1), mask.t().reshape(-1)).view(T, B, 1, -1)
-    return -ScaledChain.apply(params["pi"].softmax(-1).unsqueeze(0), None, params["A"].softmax(-1), scores).sum()
+    scores = SymbolScores.apply(params["E"], x.t().reshape(-1), mask.t().reshape(-1)).view(T, B, -1)
+    return -PlainChain.apply(params["pi"].softmax(-1), params["A"].softmax(-1), scores).sum()
 
 
 def factorial_loss(params: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -95,4 +121,4 @@ def factorial_loss(params: dict[str, Tensor], x: Tensor) -> Tensor:
     start, step = params["pi"].softmax(-1), params["A"].softmax(-1)
     first = torch.kron(torch.kron(start[0], start[1]), start[2]).view(K * K, K)
     scores = scores.reshape(*scores.shape[:2], K * K, K)
-    return -ScaledChain.apply(first, torch.kron(step[0], step[1]), step[2], scores).sum()
+    return -MatrixChain.apply(first, torch.kron(step[0], step[1]), step[2], scores).sum()

@@ -10,7 +10,16 @@ from torch import Tensor, nn
 
 from benchmarks import chains, references, segments, trees
 
-CHAINS = {"W1-small": (32, 40, 16, 1000), "W1-mid": (32, 40, 64, 10000), "W1-large": (16, 100, 256, 10000)}
+# sequences, sites, states, symbols
+CHAINS = {
+    "W1-small": (32, 40, 16, 1000),
+    "W1-mid": (32, 40, 64, 10000),
+    "W1-large": (16, 100, 256, 10000),
+    "W1-long": (8, 300, 32, 2000),
+    "W1-wide": (128, 25, 100, 2000),
+}
+# bags, clusters, words of the vocabulary, words of a bag
+BAGS = {"W2": (256, 50, 10000, 100), "W2-short": (1024, 20, 5000, 20), "W2-long": (64, 100, 10000, 400)}
 # sentences, words, nonterminals, preterminals, whether rules are those of all sentences
 GRAMMARS = {
     "W6-shared": (8, 20, 30, 60, True),
@@ -20,6 +29,8 @@ GRAMMARS = {
 }
 # sequences, sites, states, longest segment
 SEGMENTS = {"W7": (16, 60, 20, 8), "W7-one": (1, 60, 20, 8), "W7-long": (16, 300, 20, 8), "W7-wide": (8, 60, 80, 16)}
+# sequences, sites, chains (three), states of each, features
+FACTORIALS = {"W8": (16, 40, 3, 8, 10), "W8-long": (8, 120, 3, 6, 10), "W8-wide": (4, 30, 3, 12, 20)}
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ def chain(name: str) -> Workload:
 
 
 def mixture(name: str) -> Workload:
-    B, K, V, N = 256, 50, 10000, 100
+    B, K, V, N = BAGS[name]
     words = torch.randint(V, (B, N), generator=torch.Generator().manual_seed(3))
     params = leaves(4, pi=(K,), E=(K, V))
     cfg = {"B": B, "K": K, "V": V, "N": N}
@@ -117,7 +128,7 @@ def discrete_vae(name: str) -> Workload:
 
 
 def factorial(name: str) -> Workload:
-    B, T, L, K, D = 16, 40, 3, 8, 10
+    B, T, L, K, D = FACTORIALS[name]
     x = 2 * torch.randn(B, T, D, generator=torch.Generator().manual_seed(10))
     params = leaves(11, pi=(L, K), A=(L, K, K), W=(L, K, D))
     cfg = {"B": B, "T": T, "L": L, "K": K}
@@ -141,13 +152,13 @@ def segmented(name: str) -> Workload:
 
 MAKERS = {
     **dict.fromkeys(CHAINS, chain),
-    "W2": mixture,
+    **dict.fromkeys(BAGS, mixture),
     "W3": image_vae,
     "W4": sentence_vae,
     "W5": discrete_vae,
     **dict.fromkeys(GRAMMARS, grammar),
     **dict.fromkeys(SEGMENTS, segmented),
-    "W8": factorial,
+    **dict.fromkeys(FACTORIALS, factorial),
 }
 
 
