@@ -25,6 +25,7 @@ slow: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.guard
 
 lint: $(READY)
 	$(BIN)/ruff check .

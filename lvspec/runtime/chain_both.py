@@ -15,6 +15,7 @@ from math import log
 import torch
 from torch import Tensor
 
+from lvspec.runtime.chain_parallel import blocks_for
 from lvspec.runtime.chain_scaled import DENSE, Program, least, sites_between_scales
 from lvspec.runtime.workspace import Sites, borrowed, bytes_kept, give_back
 
@@ -36,7 +37,9 @@ def both_ways(program: Program, start: Tensor, potentials: Tensor, factors: list
     """Both passes; start (1 or B, S), potentials (T, B, S). None where another program has to be used."""
     T, B, S = potentials.shape
     dtype, device = potentials.dtype, potentials.device
-    if T < 2 or not B or not is_plain(program, factors) or not bytes_kept(2 * T * B * S * potentials.element_size()):
+    if T < 2 or not B or not is_plain(program, factors) or blocks_for(T, B, S) is not None:
+        return None
+    if not bytes_kept(2 * T * B * S * potentials.element_size()):
         return None
     logs = factors[0].permute(program.turns[0]).reshape(S, S)
     tops = potentials.amax(-1, keepdim=True)

@@ -38,13 +38,14 @@ class Blocks:
 # measured on one core: multiply-adds that take as long as a site's dispatches do, and as moving an entry about does
 DISPATCHES = 60_000
 MOVES = 170
+SHORTEST = 13  # blocks: with fewer, both passes side by side are as quick
 
 
 def blocks_for(T: int, B: int, states: int) -> Blocks | None:
     """Blocks, where the dispatches that they save are worth more than their operations."""
     size = isqrt(3 * T)
     count = (T - 1) // max(size, 1)
-    if T < 10 * size or (T - 4 * size) * DISPATCHES < T * B * states * (states**2 + MOVES):
+    if T < SHORTEST * size or (T - 4 * size) * DISPATCHES < T * B * states * (states**2 + MOVES):
         return None
     return Blocks(T - 1 - count * size, size, count)
 
