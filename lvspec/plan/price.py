@@ -34,6 +34,7 @@ class Pricer:
     """summed: latents that are laid out along axes; samples: draws S of the others.
 
     kept: numbers that stay until the backward pass. passing: the most that are there beside them for a while.
+    learned: how many numbers each parameter and network that is read has.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Pricer:
         self.lets = {v.name: v for v in (*model.spec.variables, *self.guide) if v.role == "let"}
         self.networks = {n.name: n for n in (*model.spec.networks, *networks)}
         self.paid: dict[tuple[str, str], frozenset[str]] = {}
+        self.learned: dict[str, float] = {}
         self.flops = self.kept = self.passing = self.dispatches = 0.0
 
     @property
@@ -147,6 +149,8 @@ class Pricer:
             return
         for child in node.children():
             self.expression(child)
+        if isinstance(node, ParamRef):
+            self.learned[node.name] = self.events(node.type.shape)
         if isinstance(node, (VariableRef, ParamRef, PlateIndex)) or not isinstance(node, Expr):
             return
         numbers = self.numbers(node)
@@ -173,6 +177,7 @@ class Pricer:
 
     def _network(self, network: Network, numbers: float) -> None:
         sizes = [d.evaluate(self.model.sizes) for d in network.arguments]
+        self.learned[network.name] = sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
         self.flops += TRAINING * numbers * self._per_output(network, sizes)
         if network.kind in GATES:
             self.holds(KEPT[network.kind] * numbers * layers_of(network), 2 * numbers)
@@ -245,6 +250,7 @@ class Pricer:
         if head is not None:
             read = self.numbers(head.args[0])
             self.flops += TRAINING * read * numbers / rows
+            self.learned[head.network] = (read / rows + 1) * numbers / rows
             self.holds(read, min(numbers, CHUNK) + 2 * read)
             return
         addends = logits.args if isinstance(logits, Call) and logits.function == "add" else (logits,)

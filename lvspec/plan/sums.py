@@ -15,7 +15,7 @@ from lvspec.plan.model import Model
 from lvspec.plan.price import TRAINING, Pricer, latent_of, priced
 
 MESSAGES = (3, 2)  # numbers for each state and site of a chain: kept; in passing
-LEAN = (16, 0)  # of a block's sites: copies with the site before, where each block starts (in double), two passes
+LEAN = (12, 0)  # of a block's sites: copies with the site before, where each block starts (in double), two passes
 CHAIN_DISPATCHES = 9  # of a site, and a summed latent
 
 
@@ -36,8 +36,11 @@ def pay_sum(pricer: Pricer, component: tuple[str, ...], chain: str | None = None
     _pay_sum(block, component, chain, LEAN)
     pricer.flops += whole.flops * (TRAINING + 1) / TRAINING
     pricer.dispatches += whole.dispatches * (TRAINING + 1) / TRAINING
-    pricer.holds(block.kept + block.passing)
-    if not site_by_site(model.spec, chain, component):  # potentials, and their gradient, are there as a whole
+    # each block's gradients of parameters are there before they are added to those of the others
+    pricer.holds(block.kept + block.passing + sum(block.learned.values()))
+    if site_by_site(model.spec, chain, component):
+        pricer.paid = whole.paid | pricer.paid
+    else:  # potentials, and their gradient, are there as a whole
         pricer.holds(2 * model.sizes["B"] * sites * prod(model.cardinality(n) for n in component))
 
 

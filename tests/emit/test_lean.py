@@ -6,7 +6,9 @@ import pytest
 import torch
 from small import SPECS, batch_of, gradients, model_of, sizes_of
 
+from benchmarks.prices import peak_of
 from lvspec.driver import compile_spec, plan_spec
+from lvspec.verify.draw import random_value
 
 CHAINS = ("hmm", "factorial_hmm", "deep_hmm")
 
@@ -69,6 +71,26 @@ def bytes_at(sites, **overrides):
 def test_price_of_a_lean_chain_grows_with_the_root_of_the_length():
     assert bytes_at(100_000, budget_bytes=1e12, budget_flops=1e15) > 3 * 2**30
     assert bytes_at(100_000, memory="lean", budget_flops=1e15) < 2**27
-    tables = 2 * 4 * 256 * 1000  # of emissions, and its gradient
+    tables = 4 * (3 * 256 * 1000 + 256 * 256 + 256)  # of emissions, two gradients; of arcs and the start, one
     few, many = (bytes_at(t, memory="lean", budget_flops=1e15) - tables for t in (400, 40_000))
     assert 8 < many / few < 12
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("hmm", {"K": 16, "V": 200}), ("factorial_hmm", {"K": 4, "D": 5}), ("deep_hmm", {})]
+)
+@pytest.mark.parametrize("sites", [100, 900])
+def test_a_lean_step_stays_within_its_price(name, sizes, sites):
+    compiled = compile_spec(
+        SPECS / f"{name}.yaml",
+        sizes={"B": 16, "|t|": sites, **sizes},
+        overrides={"memory": "lean", "budget_flops": 1e15},
+    )
+    known = dict(compiled.plan.sizes)
+    torch.manual_seed(0)
+    model = compiled.Model(**{s.name: known[s.name] for s in compiled.spec.sizes})
+    (x,) = compiled.spec.of_role("observed")
+    shape = (16, sites, *(d.evaluate(known) for d in x.type.shape))
+    batch = model.prepare({x.name: random_value(x.type.support, known, shape, torch.Generator().manual_seed(0))})
+    batch = {n: v.float() if v.dtype == torch.float64 else v for n, v in batch.items()}
+    assert peak_of(model, batch) < compiled.plan.step.bytes
