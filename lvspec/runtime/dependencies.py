@@ -8,12 +8,16 @@ of the sentence read backwards, so both directions are one program (Eisner 1996)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from lvspec.runtime.spans import at_lengths, by_end, by_start, by_widths, within
+from lvspec.runtime.chain_log import widest
+from lvspec.runtime.in_probabilities import in_probabilities, peak
+from lvspec.runtime.semiring import log_sum_exp
+from lvspec.runtime.spans import by_end, by_start, by_widths, whole_sentences, within
 from lvspec.runtime.structured import Parts, Structured
 
 
@@ -23,8 +27,8 @@ def projective(arcs: Tensor, lengths: Tensor, single_root: bool = True) -> Struc
     arcs: (B, T + 1, T + 1) or (1, ...), [head, modifier]; head 0 is the root, and arcs into it are not read.
     lengths: (B). single_root: the root has one modifier, else any number. No words: one tree, without arcs.
     """
-    program = partial(projective_program, lengths=lengths, single_root=single_root)
-    return Structured(program, {"arcs": arcs}, lengths.shape[0])
+    scores = partial(projective_scores, lengths=lengths, single_root=single_root)
+    return split_head_trees(scores, {"arcs": arcs}, lengths)
 
 
 def heads_of(arcs: Tensor) -> Tensor:
@@ -48,8 +52,38 @@ def readable(extent: int, lengths: Tensor) -> Tensor:
     return real.unsqueeze(2) & real.unsqueeze(1) & other
 
 
-def projective_program(semiring, potentials: Parts, lengths: Tensor, single_root: bool) -> Tensor:
-    """The sum over all projective trees: (..., B)."""
+def split_head_trees(
+    scores: Callable[[Parts], tuple[Tensor, Tensor | None]], potentials: Parts, lengths: Tensor
+) -> Structured:
+    """Trees whose log-potentials give the arcs and stops of `split_heads`."""
+
+    def program(semiring, potentials: Parts) -> Tensor:
+        return split_heads(semiring, *scores(potentials), lengths)
+
+    def fast(potentials: Parts) -> Tensor:
+        theta = scores({name: widest(p) for name, p in potentials.items()})
+        return in_probabilities(partial(split_heads, lengths=lengths), theta, partial(at_most_one, *theta, lengths))
+
+    return Structured(program, potentials, lengths.shape[0], fast)
+
+
+def at_most_one(arcs: Tensor, stops: Tensor | None, lengths: Tensor) -> tuple[tuple[Tensor, Tensor | None], Tensor]:
+    """Arcs less the log-sum over a word's heads, and stops less the larger: no sum over the trees of a span exceeds 1.
+    Every word has one head, and stops once on each side."""
+    heads = log_sum_exp(arcs.detach(), (1, 3))
+    heads = heads.masked_fill((heads == -torch.inf) | ~within(lengths + 1, arcs.shape[2]), 0.0)
+    heads[:, 0] = 0.0
+    lost, arcs = heads.sum(1), arcs - heads[:, None, :, None]
+    if stops is not None:
+        sides = peak(stops, -1)
+        sides[:, 0] = 0.0
+        words = within(lengths + 1, stops.shape[1]).unsqueeze(-1)
+        lost, stops = lost + sides.squeeze(-1).masked_fill(~words, 0.0).sum((1, 2)), stops - sides
+    return (arcs, stops), lost
+
+
+def projective_scores(potentials: Parts, lengths: Tensor, single_root: bool) -> tuple[Tensor, None]:
+    """Arcs (B, M, M, 1 or 2) that may be read; no stops."""
     arcs = potentials["arcs"]
     M = arcs.shape[-1]
     arcs = arcs.masked_fill(~readable(M, lengths), 0.0).unsqueeze(-1)
@@ -57,7 +91,7 @@ def projective_program(semiring, potentials: Parts, lengths: Tensor, single_root
         again = torch.zeros(M, 1, 2, dtype=torch.bool, device=arcs.device)
         again[:1, :, 1] = True
         arcs = arcs.expand(-1, -1, -1, 2).masked_fill(again, -torch.inf)
-    return split_heads(semiring, arcs, None, lengths)
+    return arcs, None
 
 
 def split_heads(semiring, arcs: Tensor, stops: Tensor | None, lengths: Tensor) -> Tensor:
@@ -68,34 +102,44 @@ def split_heads(semiring, arcs: Tensor, stops: Tensor | None, lengths: Tensor) -
     stops are not read.
     """
     M, B = arcs.shape[-2], lengths.shape[0]
-    arcs = torch.stack([arcs, arcs.flip(1, 2)], -1)  # to the right, and to the left read backwards
-    steps = semiring.lift(by_widths(arcs)).unbind(-3)  # (..., B, M, 1 or 2, 2) for each width
+    both = torch.stack([arcs, arcs.flip(1, 2)], -1)  # to the right, and to the left read backwards
+    steps = semiring.lift(abreast(by_widths(both), B)).unbind(-3)  # (..., M, 1 or 2, 2 B) for each width
     if stops is not None:
-        stops = semiring.lift(torch.stack([stops[:, :, 1], stops[:, :, 0].flip(1)], -1))
+        stops = semiring.lift(abreast(torch.stack([stops[:, :, 1], stops[:, :, 0].flip(1)], -1), B))
 
     def ended(half: Tensor, some: int) -> Tensor:
         return half if stops is None else semiring.times(half, stops[..., : half.shape[-2], some, :])
 
-    nothing = semiring.lift(arcs.new_zeros(B, M, 2))
+    nothing = semiring.lift(arcs.new_zeros(M, 2 * B))
     halves = nothing.unsqueeze(-2)
     starting = ending = ended(nothing, 0).unsqueeze(-2)
     links = starting[..., :0, :]
-    whole = [nothing[..., 0, :1]]
+    whole = [nothing[..., 0, :B]]
     for w in range(1, M):
         n = M - w
-        across = semiring.times(halves[..., :n, :, :], starting[..., :n, :, :].flip(-3, -2, -1))
+        across = semiring.times(halves[..., :n, :, :], read_backwards(starting[..., :n, :, :], B))
         linked = semiring.sum(semiring.times(across, by_split(steps[w][..., :n, :, :], w)), -2)
         links = by_start(links, linked)
         half = semiring.sum(semiring.times(links, ending[..., 1:, :, :]), -2)
         done = ended(half, 1)
         halves, starting, ending = by_start(halves, half), by_start(starting, done), by_end(ending, done)
-        whole.append(half[..., 0, :1])
-    return semiring.sum(at_lengths(whole, lengths), -1)  # of one: a value of -inf has no gradient
+        whole.append(half[..., 0, :B])
+    return whole_sentences(semiring, whole, lengths)
+
+
+def abreast(x: Tensor, rows: int) -> Tensor:
+    """Both directions of all examples side by side: (B or 1, ..., 2) as (..., 2 B)."""
+    return x.expand(rows, *x.shape[1:]).movedim(0, -1).flatten(-2)
+
+
+def read_backwards(chart: Tensor, rows: int) -> Tensor:
+    """A chart (..., n, widths, 2 B) by its other ends: in the sentence read backwards, wide spans first."""
+    return chart.unflatten(-1, (2, rows)).flip(-4, -3, -2).flatten(-2)
 
 
 def by_split(arcs: Tensor, w: int) -> Tensor:
-    """Arcs of width w, (..., n, w, 2): at the nearest split the head has no modifier yet, at the others it has."""
+    """Arcs of width w, (..., n, w, 2 B): at the nearest split the head has no modifier yet, at the others it has."""
     if arcs.shape[-2] == 1:
         return arcs
     others = arcs[..., 1:, :]
-    return torch.cat([arcs[..., :1, :], others.expand(*others.shape[:-2], w - 1, 2)], -2)
+    return torch.cat([arcs[..., :1, :], others.expand(*others.shape[:-2], w - 1, others.shape[-1])], -2)

@@ -5,7 +5,7 @@
 (Koo et al. 2007). Where arcs are sharp, a determinant is a small difference of large numbers. Words are therefore
 eliminated one by one, as by Grassmann, Taksar & Heyman (1985): with D = sum_h w(h, m) over the heads h that are left,
 Z = D times Z of the words that are left, where w(h, k) becomes w(h, k) + w(h, m) w(m, k) / D. Every number is a sum of
-products of positive ones, and is kept as its log.
+products of positive ones, and is kept as its log. The determinant itself is taken where it is far from zero.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lvspec.runtime.arborescence import best_heads
+from lvspec.runtime.chain_log import widest
 from lvspec.runtime.dependencies import readable
+from lvspec.runtime.determinant import determinant_sum
 from lvspec.runtime.semiring import LOG, Undefined, gumbel, log_sum_exp
 from lvspec.runtime.spans import within
 from lvspec.runtime.structured import Parts, Structured
@@ -37,7 +39,17 @@ def non_projective(arcs: Tensor, lengths: Tensor, single_root: bool = True) -> A
     """
     program = partial(elimination, lengths=lengths, single_root=single_root)
     undefined = {"k_best": NO_MAXIMUM}
-    return Arborescences(program, {"arcs": arcs}, lengths.shape[0], None, undefined, lengths, single_root)
+
+    def fast(potentials: Parts) -> Tensor:
+        """By a determinant, where it is certain to be right; elsewhere looking would wait, or break a graph."""
+        arcs = potentials["arcs"]
+        if arcs.device.type == "cpu" and not torch.compiler.is_compiling():
+            found = determinant_sum(arcs, readable(arcs.shape[-1], lengths), lengths, single_root)
+            if found is not None:
+                return found
+        return program(LOG, {"arcs": widest(arcs)})
+
+    return Arborescences(program, {"arcs": arcs}, lengths.shape[0], fast, undefined, lengths, single_root)
 
 
 @dataclass(frozen=True)
@@ -85,12 +97,7 @@ class Arborescences(Structured):
         if semiring.name == "max":
             return self.score(self.mode).masked_fill(total.detach() == -torch.inf, -torch.inf)
         if semiring.name == "tempered":
-            beta = semiring.beta.to(arcs.dtype)
-            none = arcs.detach() == -torch.inf
-            scaled = (beta.view(-1, 1, 1) * arcs.masked_fill(none, 0.0)).masked_fill(none, -torch.inf)
-            value = replace(self, potentials={"arcs": scaled}).log_partition
-            none = value.detach() == -torch.inf
-            return (value.masked_fill(none, 0.0) / beta).masked_fill(none, -torch.inf)
+            return self.tempered(semiring.beta)
         if semiring.name == "count":
             return replace(self, potentials={"arcs": arcs.masked_fill(arcs > -torch.inf, 0.0)}).log_partition
         if semiring.name in ("log", "filter"):

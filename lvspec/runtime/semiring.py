@@ -116,6 +116,24 @@ class LogSemiring(Semiring):
         return log_sum_exp(x, dim)
 
 
+class RealSemiring(Semiring):
+    """Numbers themselves, + and *: the log semiring's sums without logarithms, as far as their range holds them."""
+
+    name = "real"
+
+    def lift(self, x: Tensor) -> Tensor:
+        return x.exp()
+
+    def times(self, x: Tensor, y: Tensor) -> Tensor:
+        return x * y
+
+    def weigh(self, x: Tensor, potential: Tensor) -> Tensor:
+        return x * potential.exp()
+
+    def sum(self, x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+        return x.sum(axes_of(x, dim))
+
+
 class MaxSemiring(Semiring):
     """sum = max; gradient = one-hot of the best configuration, the first one of several."""
 
@@ -232,6 +250,7 @@ def tempered(beta: Tensor) -> TemperedSemiring:
 
 
 LOG = LogSemiring()
+REAL = RealSemiring()
 MAX = MaxSemiring()
 SAMPLE = SampleSemiring()
 COUNT = CountSemiring()

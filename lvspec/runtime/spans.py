@@ -13,7 +13,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from lvspec.runtime.chain_log import widest
+from lvspec.runtime.in_probabilities import in_probabilities, typical, peak
 from lvspec.runtime.structured import Parts, Structured
+
+RANGE = 600.0  # nats: no sum over trees goes further above 1
+HALF_LOG_4 = 0.69  # binary trees over T words grow as 4^T, and have 2 T - 1 spans
 
 
 def by_start(rows: Tensor, cells: Tensor) -> Tensor:
@@ -41,6 +46,12 @@ def at_lengths(by_width: list[Tensor], lengths: Tensor) -> Tensor:
     return values.gather(-2, place).squeeze(-2)
 
 
+def whole_sentences(semiring, by_width: list[Tensor], lengths: Tensor) -> Tensor:
+    """Of numbers (..., B) for the widths 0, 1, ..: each example's at its own length, (..., B)."""
+    found = at_lengths([x.unsqueeze(-1) for x in by_width], lengths)
+    return semiring.sum(found, -1)  # of one: a value of -inf has no gradient
+
+
 def within(lengths: Tensor, extent: int) -> Tensor:
     """Which places are not padding: (B, extent)."""
     return torch.arange(extent, device=lengths.device) < lengths.unsqueeze(1)
@@ -54,7 +65,26 @@ def tree_crf(spans: Tensor, lengths: Tensor, largest: Tensor | None = None) -> S
     log-potential of a span that is the largest one from its first word on: the whole sentence, or a right part.
     """
     potentials = {"spans": spans} if largest is None else {"spans": spans, "largest": largest}
-    return Structured(partial(span_program, lengths=lengths), potentials, lengths.shape[0])
+    return Structured(partial(span_program, lengths=lengths), potentials, lengths.shape[0], partial(span_sum, lengths))
+
+
+def span_sum(lengths: Tensor, potentials: Parts) -> Tensor:
+    """log Z (B,): spans less their mean, and as much more as trees are many; a tree has 2 length - 1 of them."""
+    spans, *largest = (widest(potentials[name]) for name in potentials)
+
+    def program(semiring, spans: Tensor, *largest: Tensor) -> Tensor:
+        return span_program(semiring, dict(zip(potentials, (spans, *largest), strict=True)), lengths)
+
+    def lower() -> tuple[tuple[Tensor, ...], Tensor]:
+        T = spans.shape[-1]
+        real = within(lengths, T)
+        read = (real.unsqueeze(1) & real.unsqueeze(2)).triu()
+        known, further = spans.masked_fill(~read, -torch.inf), [x.masked_fill(~read, -torch.inf) for x in largest]
+        highest = peak(known, (1, 2)) + sum(peak(x, (1, 2)).clamp(min=0.0) for x in further)
+        shift = torch.maximum(typical(known, (1, 2)), highest - RANGE / max(2 * T - 1, 1)) + HALF_LOG_4
+        return (spans - shift, *largest), shift.flatten() * (2 * lengths - 1).clamp(min=0)
+
+    return in_probabilities(program, (spans, *largest), lower)
 
 
 def span_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
@@ -63,27 +93,31 @@ def span_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
     T, B = spans.shape[-1], lengths.shape[0]
     real = within(lengths, T)
     scores = spans.masked_fill(~(real.unsqueeze(1) & real.unsqueeze(2)), 0.0)
-    nothing = semiring.lift(scores.new_zeros(B, 1))
+    nothing = semiring.lift(scores.new_zeros(B))
     if T == 0:
-        return nothing.squeeze(-1)
-    by_width = semiring.lift(by_widths(scores)).unsqueeze(-2).unbind(-1)  # (..., B, T, 1) each
-    largest = None
+        return nothing
+
+    def by_width(x: Tensor) -> tuple[Tensor, ...]:
+        """(..., T, B) for each width, as numbers of the semiring."""
+        return semiring.lift(by_widths(x.expand(B, T, T)).movedim(0, -1)).unbind(-2)
+
+    spans, largest = by_width(scores), None
     if "largest" in potentials:
         further = potentials["largest"].masked_fill(~(real.unsqueeze(1) & real.unsqueeze(2)), 0.0)
-        largest = semiring.lift(by_widths(further)).unsqueeze(-2).unbind(-1)
+        largest = by_width(further)
 
     def right(cells: Tensor, w: int) -> Tensor:
         """Spans of a width that are the largest ones from their first words on."""
         return cells if largest is None else semiring.times(cells, largest[w][..., : cells.shape[-2], :])
 
-    cells = by_width[0]
+    cells = spans[0]
     starting, ending = cells.unsqueeze(-2), right(cells, 0).unsqueeze(-2)
     whole = [nothing, right(cells, 0)[..., 0, :]]
     for w in range(1, T):
         n = T - w
         pairs = semiring.times(starting[..., :n, :, :], ending[..., 1:, :, :])
-        cells = semiring.times(semiring.sum(pairs, -2), by_width[w][..., :n, :])
+        cells = semiring.times(semiring.sum(pairs, -2), spans[w][..., :n, :])
         closed = right(cells, w)
         starting, ending = by_start(starting, cells), by_end(ending, closed)
         whole.append(closed[..., 0, :])
-    return semiring.sum(at_lengths(whole, lengths), -1)  # of one: a value of -inf has no gradient
+    return whole_sentences(semiring, whole, lengths)

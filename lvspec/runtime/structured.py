@@ -123,7 +123,21 @@ class Structured:
     def under(self, semiring) -> Tensor:
         """The program's value (..., B) under a semiring, differentiable in the potentials; its gradient answers what
         the semiring asks."""
+        if semiring.name == "tempered":
+            return self.tempered(semiring.beta)
         return self.total(semiring, self.potentials)
+
+    def tempered(self, beta: Tensor) -> Tensor:
+        """(1 / beta) log sum_y exp(beta theta(y)), beta (B,): minus its derivative at 1 is the entropy."""
+
+        def scaled(p: Tensor) -> Tensor:
+            none = p.detach() == -torch.inf  # -inf * beta has no derivative by beta
+            rows = beta.to(p.dtype).view(-1, *[1] * (p.dim() - 1))
+            return (rows * p.masked_fill(none, 0.0)).masked_fill(none, -torch.inf)
+
+        value = self.total(LOG, {n: scaled(p) for n, p in self.potentials.items()})
+        none = value.detach() == -torch.inf
+        return (value.masked_fill(none, 0.0) / beta.to(value.dtype)).masked_fill(none, -torch.inf)
 
     # ------------------------------------------------------------
     def ask(self, question: str) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lvspec.runtime.dependencies import split_heads
+from lvspec.runtime.dependencies import split_head_trees
 from lvspec.runtime.spans import within
 from lvspec.runtime.structured import Parts, Structured
 
@@ -26,7 +26,7 @@ def dmv(root: Tensor, stop: Tensor, attach: Tensor, lengths: Tensor) -> Structur
     attach: (B or 1, T, T, 1 or 2), [head, modifier, v]; the side is that of the modifier; of one v: for both.
     """
     potentials = {"root": root, "stop": stop, "attach": attach}
-    return Structured(partial(dmv_program, lengths=lengths), potentials, lengths.shape[0])
+    return split_head_trees(partial(dmv_scores, lengths=lengths), potentials, lengths)
 
 
 def dmv_potentials(root: Tensor, stop: Tensor, attach: Tensor, tags: Tensor) -> Parts:
@@ -50,8 +50,8 @@ def order(extent: int, device: torch.device) -> Tensor:
     return torch.ones(extent, extent, dtype=torch.bool, device=device).triu(1)
 
 
-def dmv_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
-    """The sum over all trees: (..., B)."""
+def dmv_scores(potentials: Parts, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Arcs (B, M, M, 2) with the decision to go on, and stops (B, M, 2, 2); place 0 is the root."""
     T = potentials["root"].shape[1]
     real = within(lengths, T)
     root = potentials["root"].masked_fill(~real, 0.0)
@@ -63,4 +63,4 @@ def dmv_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
     first = torch.stack([root, root.new_full(root.shape, -torch.inf)], -1)  # the root takes one word
     arcs = torch.cat([first.expand(len(arcs), -1, -1).unsqueeze(1), arcs], 1)
     arcs = pad(arcs, (0, 0, 1, 0), value=-torch.inf)
-    return split_heads(semiring, arcs, pad(stop[..., 1], (0, 0, 0, 0, 1, 0)), lengths)
+    return arcs, pad(stop[..., 1], (0, 0, 0, 0, 1, 0))
