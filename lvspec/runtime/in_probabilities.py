@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lvspec.runtime.semiring import LOG, REAL, axes_of
 
-LEAST = 1e-140  # of Z: what is lost is below 1e-290, and a second derivative has Z squared beneath it
+LEAST_TOTAL = 1e-140  # of Z: what is lost is below 1e-290, and a second derivative has Z squared beneath it
 
 
 def in_probabilities(program: Callable[..., Tensor], theta: tuple, lower: Callable[[], tuple[tuple, Tensor]]) -> Tensor:
@@ -26,7 +26,7 @@ def in_probabilities(program: Callable[..., Tensor], theta: tuple, lower: Callab
     ):  # elsewhere looking waits, or breaks a graph
         shifted, lost = lower()
         total = program(REAL, *shifted)
-        if bool((total.detach() > LEAST).all()):
+        if bool((total.detach() > LEAST_TOTAL).all()):
             return total.log() + lost
     return program(LOG, *theta)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.chain_log import widest
-from lvspec.runtime.in_probabilities import in_probabilities, typical, peak
+from lvspec.runtime.in_probabilities import in_probabilities, peak, typical
 from lvspec.runtime.structured import Parts, Structured
 
 RANGE = 600.0  # nats: no sum over trees goes further above 1
