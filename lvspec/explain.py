@@ -52,6 +52,7 @@ def as_data(plan: Plan) -> dict:
 def _latent_data(p: LatentPlan) -> dict:
     return {
         "strategy": p.strategy,
+        "options": dict(p.options),
         "exact": p.exact,
         "why": p.why,
         "cost": _cost(p.cost),
@@ -179,7 +180,7 @@ def _exactness(p: LatentPlan) -> str:
 def _reasons(plan: Plan, paint: Paint) -> list[str]:
     rows = [paint("why", "bold")]
     for p in plan.latents:
-        rows += _indented(f"{p.name}: {p.strategy}. {p.why}", 2)
+        rows += _indented(f"{p.name}: {p.text}. {p.why}", 2)
         if p.kl_why and p.kl != "none":
             rows += _indented(f"its KL is {p.kl}: {p.kl_why}", 4)
         for strategy, reason in p.declined:

@@ -33,7 +33,6 @@ def coupled_body(plan: Plan, imports: set[str]) -> list[str]:
         share = f"{scope.use('shares')}(log_weight{f', {bound.alpha:g}' if bound.alpha else ''})"
         weight = f"{bound.alpha:g} + {1 - bound.alpha:g} * {share}" if bound.alpha else share
         scope.line(f"again.weight = {weight}", "(S, B)")
-    scored = [p.name for p in plan.latents if p.strategy == "reinforce"]
     objective = "bound"
     if bound.name == "reweighted_wake_sleep":
         scope.line()
@@ -41,12 +40,10 @@ def coupled_body(plan: Plan, imports: set[str]) -> list[str]:
         total = _log_q(terms, list(plan.sampled))
         scope.line(f"follow = ({scope.use('shares')}(log_weight) * (log_weight + 2 * {total.code})).sum(0)", "(B,)")
         objective = "bound.detach() + follow - follow.detach()"
-    if scored:
+    if plan.scored:
         scope.line()
         scope.comment("score terms: a draw is worth what the bound would lose without it; value zero, gradient only")
-        total = _log_q(terms, scored)
-        scope.line(f"advantage = {scope.use('vimco')}(log_weight, {_function(scope, bound)})", "(S, B)")
-        scope.line(f"score = (advantage * {total.code}).sum(0)", "(B,)")
+        scope.line(f"score = {' + '.join(_score(terms, *group) for group in _alike(plan))}", "(B,)")
         objective = "bound + score - score.detach()"
     scope.line(f'loss = -{scope.use("weighted_mean")}({objective}, batch.get("weight"))')
     means = ", ".join(f'"{n}": {v.at(ATOM)}.mean(0)' for n, v in kl.items())
@@ -72,6 +69,28 @@ def _per_draw(terms: Terms, costs: list[Cost], name: str) -> Value:
     if total.code.isidentifier() and name != "reconstruction":
         return total
     return terms.scope.assign(name, total, own=name == "reconstruction")
+
+
+def _alike(plan: Plan) -> list[tuple[str, float, list[str]]]:
+    """Scored latents with the same control variate and balance."""
+    groups: dict[tuple[str, float], list[str]] = {}
+    for latent in plan.latents:
+        if latent.scored:
+            groups.setdefault((latent.option("baseline"), latent.option("balance")), []).append(latent.name)
+    return [(*options, names) for options, names in groups.items()]
+
+
+def _score(terms: Terms, baseline: str, balance: float, names: list[str]) -> str:
+    """Σ_s advantage_s · log q of these latents, per example."""
+    scope, bound = terms.scope, terms.plan.bound
+    total = _log_q(terms, names)
+    if baseline == "none":
+        advantage = Value("bound.detach()", ("B",))
+    else:
+        code = f"{scope.use('vimco')}(log_weight, {_function(scope, bound)})"
+        advantage = scope.assign("advantage", Value(code, DRAWS))
+    factor = f"{balance:g} * " if balance != 1 else ""
+    return f"({factor}{advantage.code} * {total.code}).sum(0)"
 
 
 def _log_q(terms: Terms, names: list[str]) -> Value:

@@ -1,6 +1,6 @@
 """The score-function terms of a surrogate: gradient only, value zero.
 
-    advantage_s · log q(z_s)        advantage: the draw's signal minus the mean of the other draws' signals
+    advantage_s · log q(z_s)        advantage: the draw's signal minus what it is held against, emit/baselines.py
 
 A term carries only the costs downstream of its own site: the same site where sites are independent, this and
 later ones along an ordered plate, all of them where a cost reads them together.
@@ -8,6 +8,7 @@ later ones along an ordered plate, all of them where a cost reads them together.
 
 from __future__ import annotations
 
+from lvspec.emit.baselines import against
 from lvspec.emit.factors import mask_of, masked, reduce_plates
 from lvspec.emit.terms import Cost, Terms
 from lvspec.emit.value import ALL, ATOM, FROM, PRODUCT, SAME, SUM, Value
@@ -15,12 +16,12 @@ from lvspec.emit.value import ALL, ATOM, FROM, PRODUCT, SAME, SUM, Value
 
 def score_terms(terms: Terms, costs: list[Cost], weighted: dict[str, str]) -> Value | None:
     """Σ over scored latents of advantage · log q, per example; None where nothing is scored."""
-    latents = [p.name for p in terms.plan.latents if p.strategy == "reinforce"]
+    latents = terms.plan.scored
     if not latents:
         return None
     scope = terms.scope
     scope.line()
-    scope.comment("score terms: leave-one-out over draws; their value is zero, their gradient is the estimator's")
+    scope.comment("score terms: their value is zero, their gradient is the estimator's")
     found = [t for t in (_score(terms, name, costs, weighted) for name in latents) if t is not None]
     if not found:
         return None
@@ -45,12 +46,16 @@ def _score(terms: Terms, name: str, costs: list[Cost], weighted: dict[str, str])
     if signal is None:
         return None
     signal = scope.assign(f"signal_{name}", signal, "what lies downstream of each draw")
-    code = f"{scope.use('leave_one_out')}({signal.code}.detach())"
-    advantage = scope.assign(f"advantage_{name}", signal.with_(code=code, draws=()))
+    advantage, fit = against(terms, name, signal)
     _, _, (a, b) = low.broadcast(advantage, log_q)
     product = Value(f"{a.code} * {b.code}", low.order.union(advantage, log_q), (), PRODUCT)
+    mask = mask_of(low, terms.plan.spec.variable(name))
     # q of enumerated latents only weighs the term: the ELBO itself carries their gradient
-    return terms.settled(Cost(None, product, mask_of(low, terms.plan.spec.variable(name))), detached=True)
+    found = [terms.settled(Cost(None, product, mask), detached=True)]
+    if fit is not None:
+        own = mask if any(a in fit.axes for a in low.order.plates) else None
+        found.append(terms.settled(Cost(None, fit, own), detached=True))
+    return low.plus(found)
 
 
 def add_signed(terms: Terms, a: Value, b: Value) -> Value:

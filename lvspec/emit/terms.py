@@ -76,11 +76,7 @@ class Terms:
         """Sampled latents whose log q at the draw is needed."""
         if self.weights:
             return set(self.sampled)
-        return {
-            p.name
-            for p in self.plan.latents
-            if p.strategy == "reinforce" or p.kl == "sampled" and p.treatment == "sampled"
-        }
+        return {p.name for p in self.plan.latents if p.scored or p.kl == "sampled" and p.treatment == "sampled"}
 
     def costs(self) -> list[Cost]:
         costs, collapsed = [], []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir.bounds import ELBO, Bound
+from lvspec.ir.estimators import DEFAULTS, SCORED, text_of
+from lvspec.ir.expr import Expr
 from lvspec.ir.spec import FreeBits, Network, Spec, Variable
 
 
@@ -55,6 +57,31 @@ class LatentPlan:
     guide: str = "none"
     kl: str = "none"
     kl_why: str = ""
+    options: tuple[tuple[str, object], ...] = ()  # of the strategy, defaults included
+
+    def option(self, name: str, default=None):
+        return dict(self.options).get(name, default)
+
+    @property
+    def text(self) -> str:
+        """The strategy as a spec writes it, without what is by default."""
+        given = ", ".join(f"{n}={text_of(v)}" for n, v in self.options if v != DEFAULTS.get(n))
+        return f"{self.strategy}({given})" if given else self.strategy
+
+    @property
+    def scored(self) -> bool:
+        """Whether the gradient passes by the latent's draws: their worth moves q."""
+        return self.strategy in SCORED
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """B(x; ψ), a guess of what a draw is worth from what is observed: a number per example, or per site. value: the
+    expression; networks: those that it reads, which no other part of the model does."""
+
+    latent: str
+    value: Expr
+    networks: tuple[Network, ...]
 
 
 @dataclass(frozen=True)
@@ -119,6 +146,7 @@ class Plan:
     integrations: tuple[Integration, ...] = ()
     step: Cost = Cost(0.0, 0.0)  # of the whole step: what several latents share is in it once
     bound: Bound = ELBO  # what is optimised where the objective is not exact
+    baselines: tuple[Baseline, ...] = ()  # learned control variates
 
     @property
     def coupled(self) -> bool:
@@ -129,6 +157,14 @@ class Plan:
         """What of a latent's KL costs nothing."""
         free = dict(self.spec.free_bits)
         return free.get(name, free.get(""))
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """Latents whose draws move q by their worth."""
+        return tuple(p.name for p in self.latents if p.scored)
+
+    def baseline(self, name: str) -> Baseline:
+        return next(b for b in self.baselines if b.latent == name)
 
     @property
     def biased(self) -> bool:

@@ -18,10 +18,10 @@ from lvspec.ir.spec import Network, Schedule, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, under
 from lvspec.plan.components import find
-from lvspec.plan.derive import derive_guide
+from lvspec.plan.derive import derive_baseline, derive_guide
 from lvspec.plan.engines import parts_without_engine
 from lvspec.plan.formula import formula
-from lvspec.plan.model import DEFAULT_SAMPLES, Model, study, unrolled_by, without_engine
+from lvspec.plan.model import Model, study, unrolled_by, without_engine
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.strategies import NAMES, STRATEGIES
 from lvspec.plan.sums import pay_rest, pay_structure
@@ -36,8 +36,8 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     collapsible, barred = find(model)
     asked = next((dict(o.options).get("samples") for o in spec.overrides if dict(o.options).get("samples")), None)
     bound = model.settings.get("bound") or ELBO
-    samples = int(bound.samples or asked or model.settings.get("samples") or bound.form.samples or DEFAULT_SAMPLES)
-    view = View(model, collapsible, barred, samples, bound)
+    asked = bound.samples or asked or model.settings.get("samples") or bound.form.samples
+    view = View(model, collapsible, barred, asked, bound)
     every: dict[str, dict] = {}
     chosen: dict[str, tuple[str, Claim, tuple]] = {}
     for latent in spec.of_role("latent"):
@@ -227,13 +227,14 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
                 origin,
                 kl,
                 kl_why,
+                claim.options,
             )
         )
-    scored = any(p.strategy == "reinforce" for p in latents)
     sampled = any(p.treatment == "sampled" for p in latents)
-    samples = max(2, view.samples) if scored else int(model.settings.get("samples") or 1)
-    if view.bound.samples or view.bound.form.samples:
-        samples = view.samples
+    samples = max((c.samples for _, c, _ in chosen.values() if c.treatment == "sampled"), default=1)
+    learned = [p.name for p in latents if p.option("baseline") == "learned"]
+    baselines = tuple(derive_baseline(spec, spec.variable(n)) for n in learned)
+    networks += tuple(n for b in baselines for n in b.networks)
     summed = {p.name for p in latents if p.treatment in ("collapsed", "enumerated")}
     objective = "log_marginal" if all(p.treatment in MARGINAL for p in latents) else "elbo"
     components = {id(c): c for n, c in view.collapsible.items() if treatment.get(n) == "collapsed"}
@@ -257,6 +258,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
         structures=tuple(_summed(model, v) for v in spec.of_role("observed") if structure_of(v)),
         integrations=tuple(c.integration for _, c, _ in chosen.values() if c.integration),
         bound=view.bound if sampled else ELBO,
+        baselines=baselines,
     )
 
 

@@ -14,8 +14,8 @@ from lvspec.plan.price import Pricer
 
 @dataclass(frozen=True)
 class Claim:
-    """The strategy is legal here. treatment and exact: see ir/plan.py; integration: what is integrated with the latent.
-    pay: what a step pays for it; cost: that alone."""
+    """The strategy is legal here. treatment, exact, options: see ir/plan.py; integration: what is integrated with the
+    latent; samples: the draws that it takes. pay: what a step pays for it; cost: that alone."""
 
     treatment: str
     exact: bool
@@ -24,6 +24,8 @@ class Claim:
     pay: Callable[[Pricer], None]
     biased: bool = False
     integration: Integration | None = None
+    samples: int = 1
+    options: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,19 @@ class Declined:
 @dataclass(frozen=True)
 class View:
     """model: the facts. collapsible: components of latents that may be log-summed together, by latent.
-    barred: why a finite latent is in none of them. samples: draws that sampling would take. bound: what is optimised
-    where something is drawn."""
+    barred: why a finite latent is in none of them. asked: draws that the spec asks for, if it does. bound: what is
+    optimised where something is drawn."""
 
     model: Model
     collapsible: dict[str, Component]
     barred: dict[str, str]
-    samples: int
+    asked: int | None
     bound: Bound = ELBO
+
+    def options(self, latent: str, strategy: str) -> dict[str, object]:
+        """What the spec says of a strategy for a latent."""
+        override = self.model.overrides.get(latent)
+        return dict(override.options) if override is not None and override.strategy == strategy else {}
 
 
 def under(bound: Bound, strategy: str, answer: Claim | Declined) -> Claim | Declined:

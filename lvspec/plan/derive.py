@@ -6,6 +6,7 @@ has a site per token), a bag through the mean of its word vectors. The parameter
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from math import prod
 
 from lvspec.errors import NOWHERE
@@ -26,6 +27,7 @@ from lvspec.ir.expr import (
     Stretch,
     VariableRef,
 )
+from lvspec.ir.plan import Baseline
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 from lvspec.ir.types import POSITIVE, REAL, Reach, Type
 
@@ -43,34 +45,61 @@ HEADS: dict[str, tuple[tuple[str, str | None], ...]] = {
 }
 
 
+@dataclass
+class Readers:
+    """Networks made on the way, each once. prefix: of their names, which keeps them apart from those of others."""
+
+    prefix: str = ""
+    networks: list[Network] = field(default_factory=list)
+
+    def add(self, name: str, kind: str, *arguments: Dim) -> Network:
+        network = Network(self.prefix + name, kind, arguments, derived=True)
+        if network not in self.networks:
+            self.networks.append(network)
+        return network
+
+
 def derive_guide(spec: Spec, latent: Variable) -> tuple[Variable, tuple[Network, ...]]:
     """q(latent | x) and the networks that it needs."""
-    networks: list[Network] = []
-    sequence = next((p for p in latent.plates if spec.plate(p).ragged), None)
-    features = [
-        f for v in spec.of_role("observed") + spec.of_role("given") for f in _read(spec, v, latent, sequence, networks)
-    ]
-    if not features:
-        features = [Call("onehot", (Number(0),), type=Type((Dim.of(1),)))]
-    joined = features[0] if len(features) == 1 else _call("concat", features, _width(features), features[0].type.plates)
     family = GUIDE_FAMILY[latent.type.support.kind]
     heads = HEADS[family]
     vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
     size = prod(vector, start=Dim.of(1))
+    readers = Readers()
+    raw = site_vector(spec, latent, size * len(heads), f"guide_{latent.name}", readers)
+    body, bindings = _factor(family, raw, heads, vector, size, latent)
+    clause = Clause(body, bindings=bindings)
+    factor = Variable(latent.name, "guide", latent.plates, latent.type, (clause,), latent.outside_batch)
+    return factor, tuple(readers.networks)
+
+
+def derive_baseline(spec: Spec, latent: Variable) -> Baseline:
+    """B(x; ψ): a number for each site of the latent, by networks that nothing else reads."""
+    readers = Readers(f"baseline_{latent.name}_")
+    raw = site_vector(spec, latent, Dim.of(1), "guess", readers)
+    value = Index(raw, (Number(0),), type=Type((), REAL, raw.type.plates))
+    return Baseline(latent.name, value, tuple(readers.networks))
+
+
+def site_vector(spec: Spec, latent: Variable, size: Dim, name: str, readers: Readers) -> Expr:
+    """All that is observed, through one MLP of this name, as a vector for each site of the latent."""
+    sequence = next((p for p in latent.plates if spec.plate(p).ragged), None)
+    known = spec.of_role("observed") + spec.of_role("given")
+    features = [f for v in known for f in _read(spec, v, latent, sequence, readers)]
+    if not features:
+        features = [Call("onehot", (Number(0),), type=Type((Dim.of(1),)))]
+    joined = features[0] if len(features) == 1 else _call("concat", features, _width(features), features[0].type.plates)
     fixed = [p for p in latent.plates if not spec.plate(p).ragged]
     copies = prod((spec.plate(p).size for p in fixed), start=Dim.of(1))
-    out = size * len(heads) * copies
-    head = Network(f"guide_{latent.name}", "MLP", (_width(features), Dim.of(WIDTH), out), derived=True)
-    networks.append(head)
+    out = size * copies
+    head = readers.add(name, "MLP", _width(features), Dim.of(WIDTH), out)
     plates = joined.type.plates
     raw: Expr = Apply(head.name, (), (joined,), type=Type((out,), REAL, plates))
-    shape = (*(spec.plate(p).size for p in fixed), size * len(heads))
+    shape = (*(spec.plate(p).size for p in fixed), size)
     if fixed:
         raw = Call("reshape", (raw, *(Number(0) for _ in shape)), type=Type(shape, REAL, plates))
         raw = Index(raw, tuple(PlateIndex(p) for p in fixed), type=Type(shape[-1:], REAL, latent.plates))
-    body, bindings = _factor(family, raw, heads, vector, size, latent)
-    clause = Clause(body, bindings=bindings)
-    return Variable(latent.name, "guide", latent.plates, latent.type, (clause,), latent.outside_batch), tuple(networks)
+    return raw
 
 
 def _factor(family: str, raw: Expr, heads, vector, size: Dim, latent: Variable):
@@ -106,29 +135,29 @@ def _call(function: str, args: list[Expr], size: Dim, plates: tuple[str, ...]) -
     return Call(function, tuple(args), type=Type((size,), REAL, plates))
 
 
-def _read(spec: Spec, x: Variable, latent: Variable, sequence: str | None, networks: list[Network]) -> list[Expr]:
+def _read(spec: Spec, x: Variable, latent: Variable, sequence: str | None, readers: Readers) -> list[Expr]:
     """x as a vector for this latent, or nothing where it cannot be read (a plate that they do not share)."""
     if x.outside_batch:
         return []
     ragged = [p for p in x.plates if spec.plate(p).ragged]
     if len(ragged) > 1:
-        return [_over_all(spec, x, latent, networks)]
+        return [_over_all(spec, x, latent, readers)]
     shared = tuple(p for p in x.plates if p in latent.plates and not spec.plate(p).ragged)
     rest = tuple(p for p in x.plates if p not in shared and not spec.plate(p).ragged)
     sites = tuple(Here(p) if p in shared else Stretch(p, "whole") for p in x.plates)
     reach = Reach(ragged[0], "whole") if ragged else None
     shape = (*(spec.plate(p).size for p in rest), *x.type.shape)
     value: Expr = VariableRef(x.name, sites, type=Type(shape, x.type.support, shared, reach))
-    value = _as_vector(spec, x, value, networks)
+    value = _as_vector(spec, x, value, readers)
     if reach is None:
         return [value]
-    return [_summary(spec, x, value, reach, sequence, networks)]
+    return [_summary(spec, x, value, reach, sequence, readers)]
 
 
-def _over_all(spec: Spec, x: Variable, latent: Variable, networks: list[Network]) -> Expr:
+def _over_all(spec: Spec, x: Variable, latent: Variable, readers: Readers) -> Expr:
     """x on nested plates: its mean over those that the latent does not have, innermost first."""
     value: Expr = VariableRef(x.name, tuple(Here(p) for p in x.plates), type=x.type.with_(plates=x.plates))
-    value = _as_vector(spec, x, value, networks)
+    value = _as_vector(spec, x, value, readers)
     for plate in reversed(x.plates):
         if plate not in latent.plates:
             plates = tuple(p for p in value.type.plates if p != plate)
@@ -136,13 +165,11 @@ def _over_all(spec: Spec, x: Variable, latent: Variable, networks: list[Network]
     return value
 
 
-def _as_vector(spec: Spec, x: Variable, value: Expr, networks: list[Network]) -> Expr:
+def _as_vector(spec: Spec, x: Variable, value: Expr, readers: Readers) -> Expr:
     """Symbols as vectors, several event axes as one."""
     kind = value.type
     if x.type.support.kind == "integer" and not kind.shape:
-        network = Network(f"read_{x.name}", "Embedding", (x.type.support.size, Dim.of(WIDTH)), derived=True)
-        if network not in networks:
-            networks.append(network)
+        network = readers.add(f"read_{x.name}", "Embedding", x.type.support.size, Dim.of(WIDTH))
         return Apply(network.name, (), (value,), type=kind.with_(shape=(Dim.of(WIDTH),), support=REAL))
     if len(kind.shape) == 1:
         return value
@@ -150,21 +177,15 @@ def _as_vector(spec: Spec, x: Variable, value: Expr, networks: list[Network]) ->
     return Call("flatten", (value,), type=kind.with_(shape=(total,), support=REAL))
 
 
-def _summary(spec: Spec, x: Variable, value: Expr, reach: Reach, sequence: str | None, networks: list[Network]) -> Expr:
+def _summary(spec: Spec, x: Variable, value: Expr, reach: Reach, sequence: str | None, readers: Readers) -> Expr:
     """A stretch as one vector, or as one vector per site where the latent has such sites."""
     size = value.type.shape[-1]
     plates = value.type.plates
     if not spec.plate(reach.plate).ordered and sequence != reach.plate:
         return Call("mean", (value,), type=Type((size,), REAL, plates))
     per_site = sequence == reach.plate
-    network = Network(
-        f"{'sites' if per_site else 'scan'}_{x.name}",
-        "BiLSTM" if per_site else "LSTM",
-        (size, Dim.of(WIDTH)),
-        derived=True,
-    )
-    if network not in networks:
-        networks.append(network)
+    name, kind = (f"sites_{x.name}", "BiLSTM") if per_site else (f"scan_{x.name}", "LSTM")
+    network = readers.add(name, kind, size, Dim.of(WIDTH))
     out = Dim.of(WIDTH) * (2 if per_site else 1)
     states = Apply(network.name, (), (value,), type=Type((out,), REAL, plates, reach))
     if per_site:
@@ -172,4 +193,4 @@ def _summary(spec: Spec, x: Variable, value: Expr, reach: Reach, sequence: str |
     return Call("last", (states,), type=Type((out,), REAL, plates))
 
 
-__all__ = ["NOWHERE", "derive_guide"]
+__all__ = ["NOWHERE", "derive_baseline", "derive_guide"]

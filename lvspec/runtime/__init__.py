@@ -2,6 +2,7 @@
 
 from lvspec.runtime.alignment import inside_plate
 from lvspec.runtime.banks import Bank, EmbeddingBank, LinearBank, MLPBank
+from lvspec.runtime.baselines import MovingAverage
 from lvspec.runtime.batch import (
     first,
     last,

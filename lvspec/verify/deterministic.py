@@ -74,7 +74,7 @@ def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
 
 def scored(subject: Subject) -> list[str]:
     """The latents whose gradient is a score function's."""
-    return [p.name for p in subject.plan.latents if p.strategy == "reinforce"]
+    return list(subject.plan.scored)
 
 
 def log_prob_check(subject: Subject) -> Check:

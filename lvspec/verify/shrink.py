@@ -26,10 +26,10 @@ def shrink(spec: Spec, states: int = STATES) -> dict[str, int]:
 
 def pins(plan: Plan) -> dict[str, str | int]:
     """Entries of `infer:` that keep the plan's strategies when sizes shrink; two draws do for score functions."""
-    found: dict[str, str | int] = {p.name: p.strategy for p in plan.latents}
+    found: dict[str, str | int] = {p.name: p.text for p in plan.latents}
     found |= {n: f"{plan.latent(n).strategy}{CONVERGED}" for n in (*plan.mean_field, *plan.structured)}
-    if any(p.strategy == "reinforce" for p in plan.latents):
-        found["samples"] = 2
+    if plan.scored:
+        found["samples"] = min(2, plan.samples)
     if plan.coupled:
         found["bound"] = replace(plan.bound, samples=min(2, plan.samples)).text
     return found

@@ -54,7 +54,9 @@ class Subject:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        return dict(self.model.named_parameters())
+        """The parameters of model and guide: what a learned control variate has of its own is in neither."""
+        apart = tuple(f"{n.name}." for b in self.plan.baselines for n in b.networks)
+        return {n: w for n, w in self.model.named_parameters() if not n.startswith(apart)}
 
     @property
     def analytic(self) -> frozenset[str]:

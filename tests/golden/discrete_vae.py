@@ -93,7 +93,7 @@ class DiscreteVAE(nn.Module):
         kl = {"z": kl_of_z}  # (B,) each
         elbo = reconstruction - kl["z"]  # (B,)
 
-        # score terms: leave-one-out over draws; their value is zero, their gradient is the estimator's
+        # score terms: their value is zero, their gradient is the estimator's
         signal_z = log_p_x_sites  # (S, B), what lies downstream of each draw
         advantage_z = leave_one_out(signal_z.detach())  # (S, B)
         score = (advantage_z[:, :, None] * log_q_z).sum(2).mean(0)  # (B,)

@@ -1,14 +1,17 @@
-"""REINFORCE with a leave-one-out control variate: unbiased for any q whose log-density can be scored.
+"""REINFORCE: unbiased for any q whose log-density can be scored, whatever the draws are held against.
 
-    ∇ E_q[f] = E[ 1/S Σ_s (f(z_s) - 1/(S-1) Σ_{r≠s} f(z_r)) ∇ log q(z_s) ] + E[∇ f]
-f carries only what lies downstream of the draw. Kool et al. 2019. Where all draws stand inside one bound, f is that
-bound, against itself with the draw's weight replaced by the geometric mean of the others': Mnih & Rezende 2016.
+    ∇ E_q[f] = E[ 1/S Σ_s (f(z_s) - b_s) ∇ log q(z_s) ] + E[∇ f]           b_s does not read z_s
+f carries only what lies downstream of the draw. b_s, the control variate, is by default the mean over the other draws
+(Kool et al. 2019), else a mean of earlier steps, or B(x; ψ), a network that follows f (NVIL, Mnih & Gregor 2014). Where
+all draws stand inside one bound, f is that bound, against itself with the draw's weight replaced by the geometric mean
+of the others': Mnih & Rezende 2016. `balance` scales the term, which is biased then.
 """
 
 from __future__ import annotations
 
+from lvspec.ir.estimators import BASELINES
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.model import without_engine
+from lvspec.plan.model import DEFAULT_SAMPLES, without_engine
 from lvspec.plan.sampling import guide_reason
 from lvspec.plan.sums import sampling
 
@@ -17,12 +20,36 @@ NAME = "reinforce"
 
 def consider(view: View, latent) -> Claim | Declined:
     model = view.model
-    reason = without_engine(model, latent) or guide_reason(model, latent)
+    options = view.options(latent.name, NAME)
+    baseline, balance = options.get("baseline", "leave_one_out"), float(options.get("balance", 1.0))
+    reason = without_engine(model, latent) or guide_reason(model, latent) or _misfit(view, options, baseline)
     if reason:
         return Declined(reason)
     if latent.outside_batch:
         return Declined(f"{latent.name} lies outside the batch plate: its score term has no engine yet")
-    samples = max(2, view.samples)
-    against = "the geometric mean of the others' weights (VIMCO)" if view.bound.coupled else "the others' mean"
-    why = f"unbiased score function, each of {samples} draws against {against}"
-    return Claim("sampled", False, why, *sampling(model, latent.name, samples))
+    samples = max(2, view.asked or DEFAULT_SAMPLES) if baseline == "leave_one_out" else view.asked or 1
+    against = BASELINES[baseline].format(samples=samples)
+    if view.bound.coupled and baseline == "leave_one_out":
+        against = f"each of {samples} draws against the geometric mean of the others' weights (VIMCO)"
+    kind = "unbiased score function" if balance == 1 else f"score function scaled by {balance:g}, biased"
+    return Claim(
+        "sampled",
+        False,
+        f"{kind}, {against}",
+        *sampling(model, latent.name, samples),
+        biased=balance != 1,
+        samples=samples,
+        options=(("baseline", baseline), ("balance", balance)),
+    )
+
+
+def _misfit(view: View, options: dict[str, object], baseline: str) -> str | None:
+    """Options that do not go together, or not with the bound."""
+    if baseline == "leave_one_out" and options.get("samples") == 1:
+        return "leave-one-out holds a draw against others: samples=2 or more, or baseline=moving_average"
+    if view.bound.coupled and baseline in ("moving_average", "learned"):
+        return (
+            f"under {view.bound.name} a draw is worth what the bound would lose without it: "
+            "baseline=leave_one_out (VIMCO) or none"
+        )
+    return None

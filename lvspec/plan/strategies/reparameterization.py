@@ -26,7 +26,7 @@ def consider(view: View, latent) -> Claim | Declined:
     family = guide.general.body.family if guide else GUIDE_FAMILY[latent.type.support.kind]
     if not FAMILIES[family].reparameterized:
         return Declined(f"{family} has no pathwise derivative")
-    samples = view.samples if view.bound.coupled else int(model.settings.get("samples") or 1)
+    samples = view.asked or 1
     kind = view.bound.gradient.replace("_", " ")
     why = f"q({latent.name}) is {family}: {kind} gradient, {samples} draw{'s' if samples > 1 else ''}"
-    return Claim("sampled", False, why, *sampling(model, latent.name, samples))
+    return Claim("sampled", False, why, *sampling(model, latent.name, samples), samples=samples)

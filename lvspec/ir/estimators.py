@@ -1,0 +1,21 @@
+"""How the draws of a latent move its q, as data: the strategies, and the control variates of a score term."""
+
+from __future__ import annotations
+
+SCORED = ("reinforce",)  # a draw moves q by what it is worth
+
+DEFAULTS: dict[str, object] = {"baseline": "leave_one_out", "balance": 1.0}
+
+
+def text_of(value: object) -> str:
+    """An option's value as a spec writes it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+# control variate: what a draw is held against
+BASELINES = {
+    "leave_one_out": "each of {samples} draws against the others' mean",
+    "moving_average": "each draw against the mean of earlier steps",
+    "learned": "each draw against what a network of the data expects (NVIL)",
+    "none": "without a control variate",
+}
