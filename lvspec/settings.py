@@ -12,13 +12,15 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from lvspec.errors import Source, UsageError
+from lvspec.front.overrides import fits
 from lvspec.front.problems import Problems
 from lvspec.front.sections import BOUND_OPTIONS, INFER, STRATEGIES, Key
 from lvspec.front.settings import read_objective_setting
 from lvspec.ir.bounds import Bound
-from lvspec.ir.spec import Override, Spec
+from lvspec.ir.spec import Override, Schedule, Spec
 
-_CALL = re.compile(r"(?P<name>\w+)\s*(\((?P<options>[^()]*)\))?")
+_CALL = re.compile(r"(?P<name>\w+)\s*(\((?P<options>([^()]|\([^()]*\))*)\))?")
+_COMMA = re.compile(r",(?![^(]*\))")  # not inside the parentheses of a schedule
 
 OBJECTIVE = ("kl_weight", "free_bits")
 
@@ -87,7 +89,7 @@ def read_call(text: str, table: Mapping[str, tuple[Key, ...]], what: str) -> tup
         raise UsageError(f"there is no {what} `{match['name']}`{suggest(match['name'], table)}")
     known = {key.name: key for key in table[match["name"]]}
     options = []
-    for part in filter(None, (p.strip() for p in (match["options"] or "").split(","))):
+    for part in filter(None, (p.strip() for p in _COMMA.split(match["options"] or ""))):
         name, equals, value = map(str.strip, part.partition("="))
         if not equals or name not in known:
             raise UsageError(f"{text!r}: options are written name=value{suggest(name, known)}")
@@ -104,8 +106,18 @@ def _bound(text: str) -> Bound:
     return bound
 
 
-def _checked(key: Key, value: str | int | float) -> str | int | float:
+def _schedule(text: str) -> Schedule | None:
+    """`0.5` or `linear(1, 0.1, steps=100)`, read as a weight of the KL is."""
+    return dict(_objective("kl_weight", text, ())).get("")
+
+
+def _checked(key: Key, value: str | int | float) -> object:
     """A value that the key of a section may have."""
+    if key.kind == "schedule":
+        found = _schedule(str(value))
+        if found is None or not fits(key, found):
+            raise UsageError(f"`{key.name}` cannot be {value!r}: {key.meaning}")
+        return found
     value = number(value) if isinstance(value, str) else value
     if key.kind == "choice":
         fine = value in key.choices

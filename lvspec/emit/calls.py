@@ -219,6 +219,8 @@ def matmul(lowering, call: Call) -> Value:
 
 def onehot(lowering, call: Call) -> Value:
     value = lowering.lower(call.args[0])
+    if value.relaxed:
+        return value.with_(relaxed=False)
     size = lowering.size(call.type.shape[-1])
     if value.enumerated is not None:
         code = f"torch.eye({size}, dtype=self.zero.dtype, device=self.zero.device)"

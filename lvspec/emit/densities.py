@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.emit.lower import Lowering
+from lvspec.emit.relaxed import relaxed_density
 from lvspec.emit.value import ATOM, SUM, Value, align, event_to_axis, join_draws, permute, spelled
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.distributions import DRAWN_TOGETHER, event_axes
@@ -81,6 +82,8 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
         if argument == "probs":
             function = "logits_from_probs" if "ategorical" in dist.family else "bernoulli_logits_from_probs"
             value = value.with_(code=f"{low.scope.use(function)}({value.code})", binds=ATOM)
+        if dist.family == "Bernoulli" and not value.axes and not value.shape:
+            value = value.with_(code=f"self.zero + {value.code}", binds=SUM, integer=False)
         if argument == "covariance_matrix":
             value = value.with_(code=f"{low.scope.use('cholesky')}({value.code})", binds=ATOM)
         if dist.family in DRAWN_TOGETHER and argument == "scale_tril":
@@ -119,7 +122,7 @@ def _lookup(low: Lowering, expr: Expr) -> tuple[Value, Value] | None:
         return None
     saved, lets = list(low.scope.lines), dict(low.lets)
     index = low.lower(expr.indices[0])
-    if index.enumerated is None and "B" in index.axes:
+    if index.enumerated is None and not index.relaxed and "B" in index.axes:
         return low.lower(expr.base), index
     low.scope.lines[:], low.lets = saved, lets
     return None
@@ -162,6 +165,8 @@ def unfused(low: Lowering, term: Term) -> Term:
 # ---------------------------------------------------------------- log-densities
 def log_density(low: Lowering, term: Term, value: Value, name: str, bag: str | None = None) -> Value:
     """log p(value | arguments), event axes summed. `bag`: a ragged plate over whose sites the caller sums anyway."""
+    if value.relaxed:
+        return relaxed_density(low, unfused(low, term), name)
     if term.dist.family in ("Categorical", "OneHotCategorical"):
         return _categorical(low, term, value, name, bag)
     if value.enumerated is not None:
@@ -356,7 +361,7 @@ def analytic_kl(low: Lowering, q: Term, p: Term, summed: bool = True) -> Value:
     q, p = unfused(low, q), unfused(low, p)
     values = (*q.arguments, *p.arguments)
     axes, _, aligned = low.broadcast(*values)
-    vector = q.dist.family in ("Categorical", "Dirichlet")
+    vector = q.dist.family in ("Categorical", "OneHotCategorical", "Dirichlet")
     shape = max((v.shape for v in values), key=len)
     function = low.scope.use(f"{snake(q.dist.family)}_kl")
     value = Value(f"{function}({', '.join(v.code for v in aligned)})", axes, shape, draws=join_draws(*values))

@@ -58,9 +58,11 @@ def factors_of(low: Lowering, variable: Variable, fuse: bool = True) -> list[Fac
     return [factor_at(low, variable, sites, fuse) for sites in bindings(low, variable)]
 
 
-def factor_at(low: Lowering, variable: Variable, sites: tuple[int, ...], fuse: bool = True) -> Factor:
-    """The factor at the bound sites."""
-    target = low.root(variable.name)
+def factor_at(
+    low: Lowering, variable: Variable, sites: tuple[int, ...], fuse: bool = True, target: Value | None = None
+) -> Factor:
+    """The factor at the bound sites, at another value of the variable than its own where `target` is given."""
+    target = low.root(variable.name) if target is None else target
     label = "log_p_" + "_".join([variable.name, *map(str, sites)])
     ragged = [p for p in variable.plates if low.spec.plate(p).ragged]
     bag = ragged[0] if len(ragged) == 1 and variable.role == "observed" and not variable.initial else None

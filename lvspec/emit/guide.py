@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from lvspec.emit.densities import Term, log_density, lower_term, snake, unfused
 from lvspec.emit.factors import bindings
 from lvspec.emit.program import Program
+from lvspec.emit.relaxed import draw_relaxed, given_point
 from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws, select
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.plan import Plan
@@ -120,6 +121,12 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
     function = snake(family.name)
     listed = ", ".join(a.code for a in arguments)
     shape = "" if any("S" in a.axes for a in arguments) else ", (samples,)"
+    if plan.latent(name).relaxed and not program.discrete:
+        drawn = draw_relaxed(program, latent, plan.latent(name), family.name, arguments, axes)
+        if latent.type.support.finite:
+            _known_value(program, latent, drawn)
+        low.known[name] = drawn.with_(draws=join_draws(Value("", draws=((name, ()),)), *arguments))
+        return
     reparameterized = pathwise(plan, name)
     value = Value(name, axes, latent.type.shape, integer=latent.type.support.discrete)
     if reparameterized:
@@ -130,7 +137,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
         drawn = scope.assign(name, drawn, "reparameterized", own=True)
     else:
         fallback = f"{scope.use(f'{function}_draw')}({listed}{shape})"
-        if not latent.type.support.discrete:
+        if family.reparameterized:
             noise = f"{scope.use(f'{function}_noise')}({listed}{shape})"
             fallback = f"{scope.use(f'{function}_draw')}({listed}, {noise}).detach()"
         scope.either(name, "draws", name, fallback, f"{scope.shape_comment(value)}, drawn from q, scored below")
@@ -183,7 +190,9 @@ def given_values(program: Program, latent) -> tuple[Value, Value]:
 def _known_value(program: Program, latent, drawn: Value) -> None:
     """The given value in place of the draw."""
     value, observed = given_values(program, latent)
-    rank = len(latent.type.shape)
+    if drawn.relaxed:
+        value = given_point(program, latent, value, drawn)
+    rank = len(drawn.shape)
     code = f"torch.where({align(observed, drawn.axes, rank).code}, {align(value, drawn.axes).code}, {drawn.code})"
     program.scope.line(f'if "{latent.name}" in batch:')
     program.scope.indent += 1

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from lvspec.emit.calls import CALLS
 from lvspec.emit.networks import apply_network
+from lvspec.emit.relaxed import Relaxation
 from lvspec.emit.scope import Scope
 from lvspec.emit.sizes import size_code
 from lvspec.emit.value import (
@@ -67,7 +68,7 @@ class Lowering:
     """Lowers the expressions of one program (a method of the module).
 
     known: tensors by variable name (observed, given, sampled so far). summed: latents that are axes here.
-    statistics: expected statistics of latents of the mean field, which have no value here.
+    relaxed: latents whose draws are relaxed. statistics: expected statistics of latents of the mean field, which have no value here.
     bound: the sites of unrolled plates that are being written now. frozen: parameters are read without gradient.
     special: what only terms of the objective say, by the function's or the node's name.
     """
@@ -81,6 +82,7 @@ class Lowering:
         self.unrolled = plan.unrolled
         self.known: dict[str, Value] = {}
         self.statistics: dict[str, tuple[Value, ...]] = {}
+        self.relaxed: dict[str, Relaxation] = {}
         self.bound: dict[str, int] = {}
         self.frozen = False
         self.special: dict[str, Callable[[Expr], Value]] = {}
@@ -351,6 +353,8 @@ class Lowering:
             return event_to_axis(value, index.enumerated).with_(draws=join_draws(value, index))
         index = self.concrete(index)
         draws = join_draws(value, index)
+        if index.relaxed:
+            return self.mixed(value, index)
         if not index.axes:
             slots = [":"] * len(value.axes) + [index.code]
             return value.with_(code=f"{value.at(ATOM)}[{', '.join(slots)}]", shape=value.shape[1:], binds=ATOM)
@@ -364,6 +368,15 @@ class Lowering:
         base = align(value, axes).code
         code = f"{self.scope.use('pick')}({base}, {align(index, axes, 0).code}, {len(value.shape) - 1})"
         return Value(code, axes, value.shape[1:], integer=value.integer, draws=draws)
+
+    def mixed(self, value: Value, weight: Value) -> Value:
+        """The rows of the first event axis, weighed by a relaxed index."""
+        axes, rest = self.order.union(value, weight), value.shape[1:]
+        draws = join_draws(value, weight)
+        if not value.axes and len(rest) == 1:
+            return Value(f"{weight.at(PRODUCT)} @ {value.at(ATOM)}", axes, rest, PRODUCT, draws=draws)
+        arguments = f"{align(value, axes).code}, {align(weight, axes).code}, {len(rest)}"
+        return Value(f"{self.scope.use('mixed_rows')}({arguments})", axes, rest, draws=draws)
 
     # ------------------------------------------------------------ functions and networks
     def _Call(self, expr: Call) -> Value:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lvspec.emit.relaxed import schedule_code
 from lvspec.emit.score import add_signed, score_terms
 from lvspec.emit.terms import Cost, Terms
 from lvspec.emit.value import ATOM, Value, align
@@ -85,16 +86,8 @@ def _weights(terms: Terms, names: list[str]) -> dict[str, str]:
     chosen = {n: s for n, s in chosen.items() if s not in (None, Schedule("constant", (1.0,)))}
     names = {s: f"kl_weight_{n}" if len(set(chosen.values())) > 1 else "kl_weight" for n, s in chosen.items()}
     for schedule, name in names.items():
-        terms.scope.line(f"{name} = {_schedule(terms, schedule)}", "in the loss; the ELBO is never weighted")
+        terms.scope.line(f"{name} = {schedule_code(terms.scope, schedule)}", "in the loss; the ELBO is never weighted")
     return {n: names[s] for n, s in chosen.items()}
-
-
-def _schedule(terms: Terms, schedule: Schedule) -> str:
-    if schedule.kind == "constant":
-        return repr(schedule.values[0])
-    first, last, extent = (f"{v:g}" for v in schedule.values)
-    name = "period" if schedule.kind == "cyclical" else "steps"
-    return f"{terms.scope.use(schedule.kind)}(self.step, {first}, {last}, {name}={extent})"
 
 
 def _free(terms: Terms, names: list[str]) -> dict[str, str]:

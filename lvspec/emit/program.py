@@ -15,6 +15,7 @@ class Program:
 
     def __init__(self, plan: Plan, imports: set[str], summed: set[str], arguments: tuple[str, ...] = ()):
         self.plan = plan
+        self.discrete = True  # whether discrete latents are drawn as they are
         self.rows = ""  # a local name for the number of examples, where the method has one
         self.scope = Scope(plan.spec, imports)
         spec = plan.spec

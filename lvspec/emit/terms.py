@@ -62,6 +62,7 @@ class Terms:
         arguments = ("batch", "draws", "samples") if plan.sampled else ("batch",)
         self.each: dict[str, Value] = {}  # KLs by entry, where free bits are
         self.program = Program(plan, imports, {*self.enumerated, *self.collapsed}, arguments)
+        self.program.discrete = weights
         self.low, self.scope = self.program.low, self.program.scope
 
     def write(self) -> list[Cost]:
@@ -153,6 +154,8 @@ class Terms:
         found, moved = [], []
         for sites in bindings(self.low, variable):
             factor = factor_at(self.low, variable, sites, fuse=False)
+            if self.is_relaxed(variable) and variable.type.support.finite:
+                factor = self.known_factor(variable, sites, factor)
             drawn = variable.name not in self.enumerated
             log_q = at_bound(self.low, self.guide.log_q[variable.name if drawn else axis_of(variable.name, sites)])
             value = log_q
@@ -165,6 +168,22 @@ class Terms:
             value = self.scope.assign(f"log_ratio_{variable.name}", self.at_every_site(variable, value))
             found.append(Cost(variable.name, value, mask_of(self.low, variable)))
         return found, moved
+
+    def known_factor(self, variable, sites: tuple[int, ...], factor: Factor) -> Factor:
+        """log p of the value itself, not of the point that stands for it, where the batch gives z."""
+        low, scope = self.low, self.scope
+        given, observed = given_values(self.program, variable)
+        scope.line(f'if "{variable.name}" in batch:')
+        scope.indent += 1
+        known = factor_at(low, variable, sites, fuse=False, target=given.with_(integer=True))
+        for drawn, value in zip((factor.value, *factor.initial), (known.value, *known.initial), strict=True):
+            parts = [align(v, low.order.union(drawn, value, observed), 0).code for v in (observed, value, drawn)]
+            scope.line(f"{drawn.code} = torch.where({', '.join(parts)})")
+        scope.indent -= 1
+        return factor
+
+    def is_relaxed(self, variable) -> bool:
+        return not self.weights and self.plan.latent(variable.name).relaxed
 
     def where_mass(self, log_q: Value, log_ratio: Value) -> Value:
         """A log-ratio with 0 where q has no mass: beyond the sites of an example p has none either."""
@@ -213,11 +232,13 @@ class Terms:
     def known_divergence(self, variable, value: Value) -> Value:
         """KL(δ_z ‖ p) = -log p(z) where the batch gives z."""
         scope, low = self.scope, self.low
-        _, observed = given_values(self.program, variable)
+        given, observed = given_values(self.program, variable)
         scope.line(f'if "{variable.name}" in batch:')
         scope.indent += 1
         sites = tuple(low.bound[p] for p in variable.plates if p in low.bound)
-        log_p = self.expected_sites(factor_at(low, variable, sites, fuse=False))
+        # the value itself, not the point that stands for it
+        target = given.with_(integer=True) if self.is_relaxed(variable) else None
+        log_p = self.expected_sites(factor_at(low, variable, sites, fuse=False, target=target))
         if "S" in log_p.axes and "S" not in value.axes:  # what is given is the same in every draw
             log_p = log_p.with_(
                 code=f"{log_p.at(ATOM)}.mean({log_p.axes.index('S')})",

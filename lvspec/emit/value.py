@@ -27,6 +27,7 @@ class Value:
 
     draws: sampled latents that it depends on, each with the plates along which it reads more than its own
     site, as (plate, relation) pairs. enumerated: the latent's axis, where the value is that latent itself.
+    relaxed: whether it is a discrete variable's value, as a point between its values.
     """
 
     code: str
@@ -36,6 +37,7 @@ class Value:
     integer: bool = False
     draws: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = field(default=(), compare=False)
     enumerated: str | None = None
+    relaxed: bool = False
 
     def with_(self, **changes) -> Value:
         return replace(self, **changes)

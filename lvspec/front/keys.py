@@ -97,7 +97,7 @@ def read_table(
         key = key_of(table, entry.key.value)
         if key is None:
             rest.append(entry)
-        elif key.kind not in ("weight", "free", "rules", "call"):
+        elif key.kind not in ("weight", "schedule", "free", "rules", "call"):
             found[key.name] = read_value(entry, key, problems)
         else:
             rest.append(entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Table
+from dataclasses import replace
 
 from lvspec.errors import Span
 from lvspec.front import scalars
@@ -13,9 +14,10 @@ from lvspec.front.names import did_you_mean
 from lvspec.front.nodes import Entry, Mapping, Text
 from lvspec.front.parser import parse_value
 from lvspec.front.problems import Problems
+from lvspec.front.schedules import read_schedule, schedule_of
 from lvspec.front.sections import BOUND_OPTIONS, OPTIONS, STRATEGIES, Key, key_of
 from lvspec.ir.bounds import Bound
-from lvspec.ir.spec import Override
+from lvspec.ir.spec import Override, Schedule
 
 Pairs = tuple[tuple[str, object], ...]
 Calls = Table[str, tuple[Key, ...]]  # what may be called, and the options of each
@@ -27,7 +29,12 @@ def read_override(entry: Entry, problems: Problems) -> Override | None:
         values, rest = read_table(node, f"infer: {name}", OPTIONS, problems)
         strategy = node.get("strategy")
         for other in rest:
-            if other.key.value != "strategy":
+            key = key_of(OPTIONS, other.key.value)
+            if key is not None:  # a schedule
+                values[key.name] = _checked(
+                    key, read_schedule(other.value, problems, key.name), other.value.span, problems
+                )
+            elif other.key.value != "strategy":
                 unknown_key(other, f"infer: {name}", ("strategy", *(k.name for k in OPTIONS)), problems)
         if not isinstance(strategy, Text):
             problems.error(
@@ -114,7 +121,8 @@ def _options(word: str, call: S.Application | None, table: tuple[Key, ...], prob
             )
             continue
         plain = value.value if isinstance(value, S.Literal) else value.name if isinstance(value, S.Name) else None
-        if not _fits(key, plain):
+        plain = schedule_of(value) if key.kind == "schedule" else plain
+        if not fits(key, plain):
             problems.error(
                 "wrong-setting",
                 value.span,
@@ -126,10 +134,25 @@ def _options(word: str, call: S.Application | None, table: tuple[Key, ...], prob
     return tuple(found.items())
 
 
-def _fits(key: Key, value: object) -> bool:
+def _checked(key: Key, value: object, span: Span, problems: Problems) -> object:
+    """The value, or None where the key cannot have it (then noted)."""
+    if value is None or fits(key, value):
+        return value
+    problems.error("wrong-setting", span, f"`{key.name}` cannot have this value", help=key.meaning)
+    return None
+
+
+def fits(key: Key, value: object) -> bool:
+    """Whether an option may have this value; a schedule, where each of its numbers may be one."""
+    if isinstance(value, Schedule):
+        return all(fits(replace(key, kind="number"), v) for v in value.values[:2])
     if key.kind == "choice":
         return value in key.choices
-    if isinstance(value, str | None) or (key.kind == "integer" and not isinstance(value, int)):
+    if (
+        key.kind == "schedule"
+        or isinstance(value, str | None)
+        or (key.kind == "integer" and not isinstance(value, int))
+    ):
         return False
     return (
         (key.least is None or value >= key.least)

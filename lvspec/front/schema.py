@@ -24,6 +24,7 @@ _TYPES = {
     "range": {"type": "string", "pattern": r"^[1-9][0-9]*-[1-9][0-9]*$"},
     "texts": {"type": "array", "items": {"type": ["string", "number", "integer", "boolean"]}, "minItems": 1},
     "rules": {"type": "object", "additionalProperties": {"type": "string"}},
+    "schedule": EXPRESSION,
     "free": {"anyOf": [EXPRESSION, {"type": "object", "additionalProperties": EXPRESSION}]},
     "weight": {"anyOf": [EXPRESSION, {"type": "object", "additionalProperties": EXPRESSION}]},
 }

@@ -183,7 +183,14 @@ OPTIONS: tuple[Key, ...] = (
         ("leave_one_out", "moving_average", "learned", "none"),
     ),
     Key("balance", "number", None, "what a score term is multiplied by; other than 1 it is biased", above=0),
-    Key("temperature", "number", None, "of a relaxation", above=0),
+    Key("temperature", "schedule", None, "of a relaxation: a number or `linear(1, 0.1, steps=10000)`", above=0),
+    Key(
+        "density",
+        "choice",
+        None,
+        "of a relaxed draw: of the value that it stands for, in closed form, or its own",
+        ("original", "relaxed"),
+    ),
     Key("chunk", "integer", None, "values that are enumerated together", least=1),
     Key("steps", "integer", None, "rounds of coordinate ascent at most", least=1),
     Key("tolerance", "number", None, "of natural parameters, at which coordinate ascent ends", above=0),
@@ -207,7 +214,7 @@ STRATEGIES: dict[str, tuple[Key, ...]] = {
     "reparameterization": options("samples"),
     "reinforce": options("samples", "baseline", "balance"),
     "wake_sleep": options("samples"),
-    "gumbel_softmax": options("samples", "temperature"),
+    "gumbel_softmax": options("samples", "temperature", "density"),
     "straight_through": options("samples", "temperature"),
 }
 BOUND_OPTIONS: dict[str, tuple[Key, ...]] = {name: options(*form.options) for name, form in BOUNDS.items()}

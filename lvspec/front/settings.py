@@ -15,10 +15,9 @@ from lvspec.front.nodes import Entry, Listing, Mapping, Node, Text
 from lvspec.front.overrides import Pairs, read_bound, read_override
 from lvspec.front.parser import parse_value
 from lvspec.front.problems import Problems
+from lvspec.front.schedules import read_schedule
 from lvspec.front.sections import DATA, INFER, INIT_RULES, TRAIN, Key
 from lvspec.ir.spec import FreeBits, Override, Schedule, Variable
-
-SCHEDULES = {"constant": (), "linear": ("steps",), "cyclical": ("period",)}
 
 
 @dataclass(frozen=True)
@@ -159,39 +158,6 @@ def read_free_bits(node: Node, problems: Problems) -> FreeBits | None:
         usage = "write `node(3)` for nats of a whole latent, `dimension(0.25)` for nats of each of its entries"
         problems.error("wrong-setting", node.span, "`free_bits` says of what, and how many nats", help=usage)
     return None
-
-
-def read_schedule(node: Node, problems: Problems) -> Schedule | None:
-    """`0.5`, `linear(0, 1, steps=2000)` or `cyclical(0, 1, period=5000)`."""
-    usage = "write a number, `linear(0, 1, steps=2000)` or `cyclical(0, 1, period=5000)`"
-    value = parse_value(node, problems) if isinstance(node, Text) else None
-    if value is None:
-        if not isinstance(node, Text):
-            problems.error("wrong-setting", node.span, "`kl_weight` is a number or a schedule", help=usage)
-        return None
-    if isinstance(value.body, S.Literal) and isinstance(node, Text):
-        number = scalars.number(node, problems, "`kl_weight`")
-        return Schedule("constant", (float(number),)) if number is not None else None
-    kind, call = call_of(value)
-    numbers = [a.value for a in call.arguments if isinstance(a, S.Literal)] if call else []
-    named = {k.name: v.value for k, v in call.keywords if isinstance(v, S.Literal)} if call else {}
-    wanted = SCHEDULES.get(kind)
-    fine = (
-        call is not None
-        and wanted
-        and len(numbers) == len(call.arguments) == 2
-        and tuple(named) == wanted
-        and len(call.keywords) == 1
-    )
-    if not fine or named[wanted[0]] < 1:
-        problems.error(
-            "wrong-setting",
-            node.span,
-            "`kl_weight` is a number or a schedule",
-            help=did_you_mean(kind, SCHEDULES, usage) if kind not in SCHEDULES else usage,
-        )
-        return None
-    return Schedule(kind, (float(numbers[0]), float(numbers[1]), float(named[wanted[0]])))
 
 
 # ---------------------------------------------------------------- infer

@@ -18,6 +18,7 @@ STRATEGY = {
     "reparameterization": "#fbd08f",
     "reinforce": "#f4ab93",
     "gumbel_softmax": "#e3bdd9",
+    "straight_through": "#e3bdd9",
     "none": "#ffffff",
 }
 

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lvspec.ir.estimators import DRAWN
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -72,7 +74,7 @@ BOUNDS = {
         False,
         ("pathwise", "sticking_the_landing"),
         (),
-        ("reparameterization", "reinforce"),
+        ("reparameterization", *DRAWN),
         "the evidence lower bound",
     ),
     "iwae": BoundForm(

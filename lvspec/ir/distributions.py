@@ -170,6 +170,7 @@ FAMILIES: dict[str, Family] = {
 ANALYTIC_KL: tuple[tuple[str, str], ...] = (
     ("Normal", "Normal"),
     ("Categorical", "Categorical"),
+    ("OneHotCategorical", "OneHotCategorical"),
     ("Bernoulli", "Bernoulli"),
     ("LogNormal", "LogNormal"),
     ("Laplace", "Laplace"),

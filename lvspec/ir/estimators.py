@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-SCORED = ("reinforce",)  # a draw moves q by what it is worth
+from lvspec.ir.spec import Schedule
 
-DEFAULTS: dict[str, object] = {"baseline": "leave_one_out", "balance": 1.0}
+SCORED = ("reinforce",)  # a draw moves q by what it is worth
+RELAXED = ("gumbel_softmax", "straight_through")  # what the model sees of a draw moves with q
+DRAWN = SCORED + RELAXED  # that draw a finite latent
+
+DEFAULTS: dict[str, object] = {
+    "baseline": "leave_one_out",
+    "balance": 1.0,
+    "temperature": Schedule("constant", (0.5,)),
+    "density": "original",
+}
 
 
 def text_of(value: object) -> str:
     """An option's value as a spec writes it."""
+    if isinstance(value, Schedule):
+        return value.text
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

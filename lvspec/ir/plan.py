@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir.bounds import ELBO, Bound
-from lvspec.ir.estimators import DEFAULTS, SCORED, text_of
+from lvspec.ir.estimators import DEFAULTS, RELAXED, SCORED, text_of
 from lvspec.ir.expr import Expr
 from lvspec.ir.spec import FreeBits, Network, Spec, Variable
 
@@ -36,7 +36,7 @@ class LatentPlan:
     """What is done with one latent.
 
     strategy: enumeration | dynamic_programming | linear_gaussian | conjugacy | mean_field | structured_mean_field | reparameterization |
-        reinforce | wake_sleep | gumbel_softmax | none.
+        reinforce | wake_sleep | gumbel_softmax | straight_through | none.
     treatment: collapsed (log-sum inside the expectation, no guide factor) | integrated (the same of a continuous
         latent, in closed form) | enumerated (summed under its guide factor q) | mean_field (q in the prior's family,
         at its optimum) | structured (q a product of chains, at its optimum) | sampled.
@@ -61,6 +61,16 @@ class LatentPlan:
 
     def option(self, name: str, default=None):
         return dict(self.options).get(name, default)
+
+    @property
+    def relaxed(self) -> bool:
+        """Whether what stands for a value of the latent is a point between its values, or moves as one does."""
+        return self.strategy in RELAXED and self.treatment == "sampled"
+
+    @property
+    def noisy(self) -> bool:
+        """Whether its draws are made of base noise that does not depend on q."""
+        return self.relaxed or self.strategy == "reparameterization"
 
     @property
     def text(self) -> str:
@@ -165,6 +175,11 @@ class Plan:
 
     def baseline(self, name: str) -> Baseline:
         return next(b for b in self.baselines if b.latent == name)
+
+    @property
+    def relaxed(self) -> tuple[str, ...]:
+        """Latents of which the model sees relaxed draws."""
+        return tuple(p.name for p in self.latents if p.relaxed)
 
     @property
     def biased(self) -> bool:

@@ -164,6 +164,14 @@ class Schedule:
     kind: str
     values: tuple[float, ...]
 
+    @property
+    def text(self) -> str:
+        """As a spec writes it."""
+        if self.kind == "constant":
+            return f"{self.values[0]:g}"
+        first, last, extent = (f"{v:g}" for v in self.values)
+        return f"{self.kind}({first}, {last}, {'period' if self.kind == 'cyclical' else 'steps'}={extent})"
+
 
 @dataclass(frozen=True)
 class FreeBits:

@@ -6,11 +6,13 @@ no strategy takes, and an override that would be wrong, are errors with the reas
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from lvspec.errors import Diagnostic, SpecError
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.distributions import ANALYTIC_KL
+from lvspec.ir.estimators import RELAXED
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
 from lvspec.ir.reads import Reader
@@ -41,8 +43,8 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     every: dict[str, dict] = {}
     chosen: dict[str, tuple[str, Claim, tuple]] = {}
     for latent in spec.of_role("latent"):
-        answers = every[latent.name] = {s.NAME: under(bound, s.NAME, s.consider(view, latent)) for s in STRATEGIES}
-        picked = _pick(model, latent, answers, problems)
+        answers = every[latent.name] = _answers(view, latent)
+        picked = _pick(view, latent, answers, problems)
         if picked:
             chosen[latent.name] = (picked, answers[picked], _declined(picked, answers))
     _one_mean_field(every, chosen)
@@ -157,8 +159,22 @@ def _terms(model: Model, chosen, problems: list[Diagnostic]) -> None:
                 problems.append(Diagnostic("no-strategy", term.span, message, help=help))
 
 
-def _pick(model: Model, latent: Variable, answers: dict, problems: list[Diagnostic]) -> str | None:
+def _answers(view: View, latent: Variable) -> dict[str, Claim | Declined]:
+    """What each strategy says of a latent."""
+    return {s.NAME: under(view.bound, s.NAME, s.consider(view, latent)) for s in STRATEGIES}
+
+
+def _legal(view: View, latent: Variable) -> list[str]:
+    """The strategies that would be legal if the spec asked for none."""
+    others = {n: o for n, o in view.model.overrides.items() if n != latent.name}
+    model = replace(view.model, overrides=others)
+    free = View(model, *find(model), view.asked, view.bound)
+    return [n for n, a in _answers(free, latent).items() if isinstance(a, Claim)]
+
+
+def _pick(view: View, latent: Variable, answers: dict, problems: list[Diagnostic]) -> str | None:
     """The first legal strategy; a biased one where the spec asks for it, or for a bound that takes no other."""
+    model = view.model
     asked = (model.settings.get("bound") or ELBO).form.strategies
     override = model.overrides.get(latent.name)
     if override is not None:
@@ -166,7 +182,7 @@ def _pick(model: Model, latent: Variable, answers: dict, problems: list[Diagnost
         if isinstance(answer, Claim):
             return override.strategy
         if answer is not None:
-            legal = [n for n, a in answers.items() if isinstance(a, Claim)]
+            legal = _legal(view, latent)
             problems.append(
                 Diagnostic(
                     "override-refused",
@@ -214,6 +230,8 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
         unguided = claim.treatment in (*MARGINAL, *OPTIMAL)
         origin = "none" if unguided else "written" if model.guide_of(name) else "derived"
         kl, kl_why = _kl(model, name, treatment, guide, view.bound)
+        if strategy in RELAXED:
+            kl, kl_why = _relaxed_kl(model, name, dict(claim.options).get("density"), kl, kl_why)
         latents.append(
             LatentPlan(
                 name,
@@ -279,6 +297,17 @@ def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...],
             guide.append(factor)
             networks += [n for n in needed if n.name not in {m.name for m in networks}]
     return tuple(guide), tuple(networks)
+
+
+def _relaxed_kl(model: Model, name: str, density: str | None, kl: str, why: str) -> tuple[str, str]:
+    """The KL of a relaxed latent: of the categoricals, in closed form, or of its own densities at the draw."""
+    if density == "relaxed":
+        return "sampled", "the Concrete densities of q and p at the draw"
+    if kl != "analytic":
+        latent, help = model.spec.variable(name), f"{name}: gumbel_softmax(density=relaxed), or reinforce"
+        message = f"a relaxed draw of {name} has no KL of its values: {why}"
+        raise SpecError(model.spec.source, (Diagnostic("override-refused", latent.span, message, help=help),))
+    return kl, why
 
 
 def _kl(

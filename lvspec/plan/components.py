@@ -10,14 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from lvspec.ir.estimators import DRAWN
 from lvspec.ir.plan import Cost
 from lvspec.ir.structures import structure_of
 from lvspec.plan.graph import connected, lagged_plates
 from lvspec.plan.model import Model, finite_reason, reach_reason, unrolled_by, without_engine
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.sums import pay_sum
-
-DRAWN = ("reinforce",)  # strategies that draw a finite latent
 
 
 @dataclass(frozen=True)

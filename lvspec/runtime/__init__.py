@@ -186,6 +186,19 @@ from lvspec.runtime.posterior import (
     exact_posterior,
     weighted_posterior,
 )
+from lvspec.runtime.relaxed import (
+    bernoulli_corner,
+    bernoulli_point,
+    bernoulli_relaxed,
+    bernoulli_relaxed_log_prob,
+    bernoulli_relaxed_noise,
+    categorical_corner,
+    categorical_point,
+    categorical_relaxed,
+    categorical_relaxed_log_prob,
+    categorical_relaxed_noise,
+    mixed_rows,
+)
 from lvspec.runtime.semiring import LOG, MAX, SAMPLE, Undefined, tempered
 from lvspec.runtime.shape import (
     batch_rows,

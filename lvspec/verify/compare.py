@@ -124,7 +124,10 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
     tests = [("z of the frequencies of samples", lambda: [sample_check(subject, draws, seed)])]
     if subject.plan.sampled:
         tests = [
-            ("z of the mean gradient", lambda: [z_check(subject, scored(subject), 0, draws, seed)]),
+            (
+                "z of the mean gradient",
+                lambda: [z_check(subject, [*scored(subject), *subject.plan.relaxed], 0, draws, seed)],
+            ),
             ("z of the mean importance weight", lambda: [weight_check(subject, 0, draws, seed)]),
             *tests,
         ]

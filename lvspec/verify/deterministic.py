@@ -94,7 +94,7 @@ def weight_checks(subject: Subject, seed: int) -> list[Check]:
         found, drawn = subject.model.log_weights(batch, {}, subject.plan.samples)
     every = [v.name for v in subject.spec.of_role("latent")]
     treatments = {n: "sampled" if n in drawn else "collapsed" for n in every}
-    instance = replace(subject.instance(draws=drawn), noisy=frozenset(), treatments=treatments)
+    instance = replace(subject.instance(draws=drawn), noisy=frozenset(), relaxed={}, treatments=treatments)
     expected = [log_weights(instance, row, subject.plan.samples) for row in range(subject.rows)]
     return [Check("log importance weights", relative_error(found, torch.stack(expected, 1)), VALUE)]
 

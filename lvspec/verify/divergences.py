@@ -122,6 +122,7 @@ def _poisson(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
 _DIVERGENCES: dict[str, Callable[[Arguments, Arguments, tuple[int, ...]], Tensor]] = {
     "Normal": _normal,
     "Categorical": _categorical,
+    "OneHotCategorical": lambda q, p, shape: _categorical(q, p, ()),
     "Bernoulli": _bernoulli,
     "LogNormal": _normal,  # exp is one-to-one, so the divergence is that of the logarithms
     "Laplace": _laplace,

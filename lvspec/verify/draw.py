@@ -177,6 +177,10 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
             return value
         return value % owned_sites(spec, tuple(declared), plate, instance.batch, value.dim() - 1)
     factor = next(v for v in plan.guide if v.name == variable.name and v.role == "guide")
+    if plan.latent(variable.name).relaxed:
+        if factor.general.body.family == "Categorical":
+            shape = (*shape, variable.type.support.cardinality.evaluate(sizes))
+        return -torch.log(-torch.log(0.05 + 0.9 * torch.rand(shape, dtype=F, generator=generator)))
     return _NOISE.get(factor.general.body.family, _standard_normal)(shape, generator)
 
 

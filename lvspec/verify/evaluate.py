@@ -142,7 +142,16 @@ def _members(reach: str, here: int, extent: int) -> range:
 def _index(e: E.Index, world: Surroundings, sites: Sites, names: Names) -> Value:
     base = evaluate(e.base, world, sites, names)
     indices = [evaluate(i, world, sites, names) for i in e.indices]
-    return F.item_by_item(lambda b, *i: number(b)[tuple(int(v) for v in i)], (base, *indices))
+    relaxed = [_relaxed(i, world) for i in e.indices]
+
+    def entry(b: Value, *at: Value) -> Tensor:
+        """Entries one after the other; under a point of the simplex, their mean by its weights."""
+        found = number(b)
+        for index, soft in zip(at, relaxed, strict=True):
+            found = torch.tensordot(index, found, 1) if soft and is_point(index) else found[int(index)]
+        return found
+
+    return F.item_by_item(entry, (base, *indices))
 
 
 def _site_of(e: E.SiteOf, world: Surroundings, sites: Sites, names: Names) -> Value:
@@ -208,7 +217,17 @@ def _reshape(e: E.Call, args: tuple[Value, ...], world: Surroundings, sites: Sit
 
 def _one_hot(e: E.Call, args: tuple[Value, ...], world: Surroundings, sites: Sites) -> Value:
     size = world.shape(e.type.shape, sites)[-1]
-    return F.item_by_item(lambda v: F.one_hot(v, size), args)
+    relaxed = _relaxed(e.args[0], world)
+    return F.item_by_item(lambda v: v if relaxed and is_point(v) else F.one_hot(v, size), args)
+
+
+def _relaxed(e: E.Expr, world: Surroundings) -> bool:
+    """Whether the expression names a latent whose draws may be points of the simplex."""
+    return isinstance(e, E.VariableRef) and e.name in world.instance.relaxed
+
+
+def is_point(value: Value) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _clip(e: E.Call, args: tuple[Value, ...], world: Surroundings, sites: Sites) -> Value:

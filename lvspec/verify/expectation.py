@@ -74,7 +74,7 @@ def expected_objectives(subject: Subject, scored: list[str], row: int) -> Iterat
     else once for each scramble."""
     finite = [n for n in scored if subject.spec.variable(n).type.support.finite]
     instance = subject.instance().treating(**dict.fromkeys(finite, "enumerated"))
-    instance = replace(instance, noisy=instance.noisy | (set(scored) - set(finite)))  # scored, but drawn from noise too
+    instance = replace(instance, noisy=(instance.noisy | set(scored)) - set(finite))  # scored, but drawn from noise too
     coupled, analytic = subject.plan.coupled, subject.analytic - set(finite)
     samples = subject.plan.samples if coupled else 1  # the draws of an ELBO are alike
     sites = _noise_places(subject, World(instance, row))

@@ -12,6 +12,7 @@ from lvspec.ir.plan import Plan
 from lvspec.ir.spec import FreeBits, Schedule, Spec
 from lvspec.verify.draw import random_batch, random_draws, randomize
 from lvspec.verify.enumerate import Bound, elbo
+from lvspec.verify.relaxed import Relaxation
 from lvspec.verify.shrink import longest
 from lvspec.verify.world import Instance
 
@@ -68,7 +69,7 @@ class Subject:
         """The oracle's view."""
         batch = self.batch if batch is None else batch
         found = Instance.of(self.plan, self.sizes, self.weights, batch, self.draws if draws is None else draws)
-        return replace(found, dataset_size=DATASET)
+        return replace(found, dataset_size=DATASET, relaxed=relaxations(self.plan, self.step))
 
     def objective(self, batch: Mapping[str, Tensor] | None = None, draws: Mapping[str, Tensor] | None = None):
         """The emitted module's answer, at fixed draws where it has any."""
@@ -127,10 +128,17 @@ class Subject:
         return -self.weighted(Bound(mean([b.elbo for b in bounds]), kl, each, terms))
 
 
+def relaxations(plan: Plan, step: int) -> dict[str, Relaxation]:
+    """How the draws of relaxed latents are made at a step."""
+    plans = [plan.latent(n) for n in plan.relaxed]
+    return {p.name: Relaxation(at_step(p.option("temperature"), step), p.strategy == "straight_through") for p in plans}
+
+
 def telling_step(plan: Plan) -> int:
     """A step at which KL weights are neither 0 nor 1. Beside collapsed latents, whose sum holds log p of what they
     decide, a weighted KL has no meaning of its own: then one where schedules have settled."""
-    schedules = [s for _, s in plan.spec.kl_weight if s.kind != "constant"]
+    temperatures = [plan.latent(n).option("temperature") for n in plan.relaxed]
+    schedules = [s for s in (*dict(plan.spec.kl_weight).values(), *temperatures) if s.kind != "constant"]
     if not schedules or any(p.treatment == "collapsed" for p in plan.latents):
         return SETTLED
     half = {"linear": 2, "cyclical": 4}[schedules[0].kind]  # 0.5 is exact in every precision
@@ -141,8 +149,11 @@ def kl_weight(spec: Spec, name: str, step: int) -> float:
     """β of one latent at a step, by the schedules' definition."""
     schedules = dict(spec.kl_weight)
     schedule: Schedule | None = schedules.get(name, schedules.get(""))
-    if schedule is None:
-        return 1.0
+    return 1.0 if schedule is None else at_step(schedule, step)
+
+
+def at_step(schedule: Schedule, step: int) -> float:
+    """A schedule's number at a step."""
     if schedule.kind == "constant":
         return schedule.values[0]
     start, end, steps = schedule.values

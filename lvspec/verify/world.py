@@ -23,6 +23,7 @@ from lvspec.verify.densities import log_density
 from lvspec.verify.divergences import divergence, divergences
 from lvspec.verify.evaluate import Names, Sites, bind, evaluate
 from lvspec.verify.memory import Memory, Site
+from lvspec.verify.relaxed import Relaxation, relaxed_draw, relaxed_log_density
 from lvspec.verify.stretch import Begin, Value, number
 from lvspec.verify.structured import log_normaliser, structure_score
 from lvspec.verify.transport import transport
@@ -54,13 +55,14 @@ class Instance:
     dataset_size: int = 1  # examples in the data set, which share one divergence of a global latent
     generative: bool = False  # whether finite observations that are missing and read by nothing are named too
     integrations: tuple[Integration, ...] = ()  # latents that are integrated out with what reads them
+    relaxed: Mapping[str, Relaxation] = field(default_factory=dict)  # latents whose draws are points between values
     planned: Mapping[str, str] | None = None  # the treatments that the draws are laid out for, where others are tried
 
     @staticmethod
     def of(plan: Plan, sizes, weights, batch, draws=None) -> Instance:
         """The plan's own treatments, guide and networks."""
         chosen = {p.name: p.treatment for p in plan.latents}
-        noisy = frozenset(p.name for p in plan.latents if p.strategy == "reparameterization")
+        noisy = frozenset(p.name for p in plan.latents if p.noisy)
         known = (plan.spec, sizes, weights, batch, chosen, plan.guide, plan.networks, draws or {}, noisy)
         return Instance(*known, integrations=plan.integrations)
 
@@ -189,6 +191,8 @@ class World:
         if name not in self.instance.noisy:
             return drawn
         family, arguments = self.density(self.factors[name], at)
+        if name in self.instance.relaxed:
+            return relaxed_draw(family, arguments, drawn, self.instance.relaxed[name])
         return transport(family, arguments, drawn)
 
     # ------------------------------------------------------------ densities of one site
@@ -211,7 +215,16 @@ class World:
         sites = dict(zip(variable.plates, at, strict=True))
         family, arguments = self.density(variable, at)
         shape = self.shape(variable.type.shape, sites)
+        if self.is_relaxed(variable.name, at):
+            return relaxed_log_density(
+                family, arguments, self.value(variable.name, at), self.instance.relaxed[variable.name]
+            )
         return log_density(family, arguments, number(self.value(variable.name, at)), shape)
+
+    def is_relaxed(self, name: str, at: tuple[int, ...]) -> bool:
+        """Whether the value at a site is a point between values."""
+        drawn = name in self.instance.relaxed and self.instance.treatments.get(name) == "sampled"
+        return drawn and not self.is_given(name, at)
 
     def _log_structure(self, variable: Variable, at: tuple[int, ...]) -> Tensor:
         """log p of a whole plate's values, counted at its first site and nowhere else."""

@@ -13,6 +13,7 @@ from lvspec.plan.strategies import (
     mean_field,
     reinforce,
     reparameterization,
+    straight_through,
     structured_mean_field,
     wake_sleep,
 )
@@ -28,5 +29,6 @@ STRATEGIES = (
     reinforce,
     wake_sleep,
     gumbel_softmax,
+    straight_through,
 )
 NAMES = tuple(s.NAME for s in STRATEGIES)
