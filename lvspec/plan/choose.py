@@ -50,7 +50,8 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     _one_mean_field(every, chosen)
     _bound(model, chosen, problems)
     _terms(model, chosen, problems)
-    _free_bits(model, chosen, problems)
+    if len(chosen) == len(spec.of_role("latent")):
+        _free_bits(model, chosen, problems)
     if problems:
         raise SpecError(spec.source, tuple(problems))
     return _assemble(model, view, chosen)
