@@ -94,6 +94,8 @@ def _plain(one, latent, encoder, marginals: bool) -> dict[str, object]:
     if name in one.mode:
         found["mode"] = encoder.show(one.mode[name]) if named or tree else one.mode[name].tolist()
         found["probability"] = rounded(one.probability(name).tolist())
+    if name in one.begins:
+        found["begins"] = one.begins[name].tolist()
     if name in one.marginals and marginals:
         found |= {"values": list(encoder.symbols)} if named else {}
         found["marginals"] = rounded(one.marginals[name].tolist())

@@ -16,6 +16,7 @@ from lvspec.emit.lower import Lowering
 from lvspec.emit.structures import is_structured, structure_sum
 from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws, lag_of, latent_of, shift_axis
 from lvspec.errors import InternalError
+from lvspec.ir.structures import window_of
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -55,7 +56,8 @@ class Elimination:
         return low.plus(values)
 
     def touches(self, factor: Factor, axes: list[str]) -> bool:
-        return any(shift_axis(a, -lag_of(a)) in axes for a in factor.axes if self.low.order.is_enumerated(a))
+        enumerated = (shift_axis(a, -lag_of(a)) for a in factor.axes if self.low.order.is_enumerated(a))
+        return any(a in axes for a in (*enumerated, *map(window_of, factor.axes)))
 
     def components(self, group: list[str], factors: list[Factor]) -> list[list[str]]:
         """Axes of the group that factors connect, in the order of the spec."""

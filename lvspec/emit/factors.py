@@ -61,11 +61,21 @@ def factors_of(low: Lowering, variable: Variable, fuse: bool = True) -> list[Fac
 def factor_at(
     low: Lowering, variable: Variable, sites: tuple[int, ...], fuse: bool = True, target: Value | None = None
 ) -> Factor:
-    """The factor at the bound sites, at another value of the variable than its own where `target` is given."""
+    """The factor at the bound sites, at another value of the variable than its own where `target` is given; of what is
+    read within segments, at the sites of every window."""
+    window = low.windows.read_by(variable) if low.windows.current is None else None
+    if window is None or window.latent not in low.summed:
+        return _factor_at(low, variable, sites, fuse, target)
+    with low.windows.within(window):
+        return _factor_at(low, variable, sites, fuse, target)
+
+
+def _factor_at(low: Lowering, variable: Variable, sites: tuple[int, ...], fuse: bool, target: Value | None) -> Factor:
     target = low.root(variable.name) if target is None else target
     label = "log_p_" + "_".join([variable.name, *map(str, sites)])
     ragged = [p for p in variable.plates if low.spec.plate(p).ragged]
     bag = ragged[0] if len(ragged) == 1 and variable.role == "observed" and not variable.initial else None
+    bag = None if low.windows.current is not None else bag
 
     def density(clause: Clause, name: str) -> Value:
         def lower(c: Clause) -> Value:
@@ -79,7 +89,8 @@ def factor_at(
 
     initial = tuple(density(c, f"{label}_at_{c.initial}") for c in variable.initial)
     value = density(variable.general, label)
-    if variable.role == "observed" and (len(variable.plates) > 1 or not ragged):
+    within = low.windows.current is not None
+    if variable.role == "observed" and (within or len(variable.plates) > 1 or not ragged):
         value = low.scope.assign(f"{label}_sites", masked(low, value, f"{variable.name}.mask"))
         initial = tuple(masked(low, v, f"{variable.name}.mask") for v in initial)
         return Factor(variable.name, value, initial)
@@ -113,7 +124,7 @@ def mask_value(low: Lowering, entry: str) -> Value:
     for plate in value.axes:
         if plate in low.bound:
             value = select(value, plate, str(low.bound[plate]))
-    return value
+    return value if low.windows.current is None else low.windows.windowed(value, low.windows.current)
 
 
 def masked(low: Lowering, value: Value, entry: str | None) -> Value:

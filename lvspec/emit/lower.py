@@ -39,6 +39,7 @@ from lvspec.emit.value import (
     shift_axis,
     widen_draws,
 )
+from lvspec.emit.windows import Windows
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import (
     Again,
@@ -71,6 +72,8 @@ class Lowering:
     relaxed: latents whose draws are relaxed. statistics: expected statistics of latents of the mean field, which have no value here.
     bound: the sites of unrolled plates that are being written now. frozen: parameters are read without gradient.
     special: what only terms of the objective say, by the function's or the node's name.
+    begins: whether a segment begins at each site, of latents that are drawn. windows: what is computed wherever a segment
+    might begin.
     """
 
     def __init__(self, plan: Plan, scope: Scope, order: AxisOrder, summed: set[str]):
@@ -91,6 +94,8 @@ class Lowering:
         self.networks = {n.name: n for n in plan.networks}
         self.definitions = {v.name: v for v in (*self.spec.variables, *plan.guide) if v.role == "let"}
         self.sizes = dict(plan.sizes)
+        self.begins: dict[str, Value] = {}
+        self.windows = Windows(self, self.spec)
 
     # ------------------------------------------------------------ sizes and small helpers
     def size(self, size: Dim) -> str:
@@ -131,6 +136,9 @@ class Lowering:
         special = self.special.get(expr.function if isinstance(expr, Call) else type(expr).__name__)
         if special is not None:
             return special(expr)
+        within = self.windows.lower(expr)
+        if within is not None:
+            return within
         return getattr(self, f"_{type(expr).__name__}")(expr)
 
     def _Number(self, expr: Number) -> Value:
@@ -203,7 +211,7 @@ class Lowering:
             if isinstance(site, Lag):
                 value = self.shifted(value, plate, site.k, begin)
             elif isinstance(site, Stretch):
-                value = self.stretch(value, plate, site.reach, begin)
+                value = self.stretch(value, site, begin)
             elif isinstance(site, Again):
                 value = self.again(value, plate, site.copy)
             elif isinstance(site, At):
@@ -225,13 +233,13 @@ class Lowering:
         for plate in value.axes:
             if plate in self.bound:
                 value = select(value, plate, str(self.bound[plate]))
-        return value
+        return value if self.windows.current is None else self.windows.windowed(value, self.windows.current)
 
     def let(self, variable: Variable) -> Value:
         """A deterministic variable, computed once."""
         sites = tuple(self.bound[p] for p in variable.plates if p in self.bound)
-        key = (variable.name, sites, self.frozen)
-        if self.frozen and (known := self.lets.get((variable.name, sites, False))) and not known.draws:
+        key = (variable.name, sites, self.frozen, self.windows.current)
+        if self.frozen and (known := self.lets.get((*key[:2], False, key[3]))) and not known.draws:
             return self.detached(known)
         if key not in self.lets:
             saved, self.locals = self.locals, {}
@@ -315,8 +323,9 @@ class Lowering:
         code = f"{self.scope.use('previous')}({value.code}, {dim(value, plate)}, begin={begin}{extra})"
         return value.with_(code=code, binds=ATOM)
 
-    def stretch(self, value: Value, plate: str, reach: str, begin: str) -> Value:
-        if not self.spec.plate(plate).ragged:
+    def stretch(self, value: Value, site: Stretch, begin: str) -> Value:
+        plate, reach = self.windows.axis_along(site), site.reach
+        if site.inside is None and not self.spec.plate(plate).ragged:
             return axis_to_event(self.concrete(value), plate, self.spec.plate(plate).size)
         if reach in ("before", "after"):
             return self.shifted(value, plate, 1 if reach == "before" else -1, begin)

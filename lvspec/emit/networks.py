@@ -31,7 +31,7 @@ def apply_network(low, expr: Apply) -> Value:
         if network.kind == "Embedding":
             return _embedded(low, network, value)
         return value.with_(code=f"{module}({value.code})", shape=_output(network), binds=ATOM)
-    plate = reach.plate
+    plate = low.windows.axis_along(reach)
     value = permute(value, (*(a for a in value.axes if a != plate), plate))
     lead = value.axes[:-1]
     if reads == "whole":
@@ -46,7 +46,7 @@ def apply_network(low, expr: Apply) -> Value:
 def _from_user(low, network, expr: Apply) -> Value:
     """A user's own class: one leading axis in, whatever the axes here are; its shapes are checked as it runs."""
     reach = next((a.type.reach for a in expr.args if a.type.reach), None)
-    time = (reach.plate,) if reach is not None and network.option("reads", "site") != "site" else ()
+    time = (low.windows.axis_along(reach),) if reach is not None and network.option("reads", "site") != "site" else ()
     values = [low.real(low.lower(a)) for a in expr.args]
     lead = tuple(a for a in low.order.union(*values) if a not in time)
     inputs = ", ".join(align(v, (*lead, *time)).code for v in values)
@@ -88,7 +88,7 @@ def _from_bank(low, network, expr: Apply, value: Value, reads: str) -> Value:
         raise InternalError("banks with several indices are declined by the planner")
     index = expr.bank[0]
     chosen = low.lower(index)
-    time = (expr.args[0].type.reach.plate,) if reads != "site" else ()
+    time = (low.windows.axis_along(expr.args[0].type.reach),) if reads != "site" else ()
     lead = tuple(a for a in value.axes if a not in time)
     module, shape = low.module(network), _output(network)
     axis = chosen.enumerated or (chosen.axes[0] if isinstance(index, PlateIndex) and chosen.axes else None)

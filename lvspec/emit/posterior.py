@@ -9,6 +9,7 @@ from lvspec.emit.sizes import size_code
 from lvspec.emit.text import wrap
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader
+from lvspec.ir.structures import has_segments
 
 
 def latent_sizes(plan: Plan) -> dict[str, str]:
@@ -28,6 +29,9 @@ def zero_tilts(plan: Plan, imports: set[str]) -> list[str]:
         axes = ("B", *plan.spec.variable(name).plates)
         shape = ", ".join([*(extent_code(program, a) for a in axes), size])
         items.append(f'"{name}": self.zero.expand({shape})')
+        if has_segments(plan.spec.variable(name)):
+            sites = ", ".join(extent_code(program, a) for a in axes)
+            items.append(f'"{name}.begins": self.zero.expand({sites}, 2)')
     return wrap(f"tilts = {{{', '.join(items)}}}", 2)
 
 

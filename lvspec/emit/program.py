@@ -6,6 +6,7 @@ from lvspec.emit.lower import Lowering
 from lvspec.emit.scope import Scope
 from lvspec.emit.unused import without_unused
 from lvspec.emit.value import AxisOrder, Value
+from lvspec.emit.windows import windows_of
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Variable
 
@@ -21,7 +22,8 @@ class Program:
         spec = plan.spec
         names = {v.name for v in spec.variables} | set(spec.plate_names)
         self.scope.names.taken |= set(arguments)
-        self.order = AxisOrder(spec.plate_names, tuple(v.name for v in spec.of_role("latent")))
+        latents, windows = tuple(v.name for v in spec.of_role("latent")), windows_of(spec)
+        self.order = AxisOrder(spec.plate_names, latents, tuple((w.plate, w.latent) for w in windows))
         self.low = Lowering(plan, self.scope, self.order, summed)
         self.inputs = [v for v in spec.variables if v.role in ("observed", "given")]
         for variable in self.inputs:

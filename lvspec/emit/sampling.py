@@ -10,7 +10,7 @@ from __future__ import annotations
 from lvspec.emit.densities import lower_term, snake, unfused
 from lvspec.emit.guide import extent_code, full_arguments
 from lvspec.emit.program import Program
-from lvspec.emit.structures import structure_draw
+from lvspec.emit.structures import borders_draw, structure_draw
 from lvspec.emit.text import WIDTH, wrap
 from lvspec.emit.value import ATOM, Value
 from lvspec.ir.dims import Shape
@@ -73,8 +73,9 @@ def _story(random: list[Variable]) -> str:
 
 
 def _looped(spec: Spec, plate: str) -> list[str]:
-    """The random variables of a plate, where one of them reads an earlier site of another."""
-    members = [v for v in spec.variables if v.role in ("latent", "observed") and plate in v.plates]
+    """The random variables of a plate that are drawn site by site, where one of them reads an earlier site of another."""
+    random = [v for v in spec.variables if v.role in ("latent", "observed") and plate in v.plates]
+    members = [v for v in random if structure_of(v) is None]
     reader = Reader(spec)
     names = {v.name for v in members}
     back = any(r.name in names and r.way(plate)[0] != "here" for v in members for r in reader.of_variable(v))
@@ -119,6 +120,9 @@ def _draw(program: Program, variable: Variable) -> None:
     value = _conditional(program, variable)
     program.scope.either(variable.name, "batch", variable.name, value.code, program.scope.shape_comment(value))
     program.low.known[variable.name] = value.with_(code=variable.name, binds=ATOM)
+    if any(r.inside == variable.name for v in program.plan.spec.variables for r in program.low.windows.reads(v)):
+        drawn = borders_draw(program.low, variable, value.axes)
+        program.low.begins[variable.name] = program.scope.assign(f"{variable.name}_begins", drawn)
 
 
 def _conditional(program: Program, variable: Variable) -> Value:

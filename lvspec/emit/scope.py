@@ -7,6 +7,7 @@ import keyword
 from lvspec.emit.text import WIDTH, statement
 from lvspec.emit.value import ATOM, Value, latent_of
 from lvspec.ir.spec import Spec
+from lvspec.ir.structures import longest_segment, window_of
 
 # names that an emitted file gives a meaning of its own
 RESERVED = {
@@ -81,5 +82,7 @@ class Scope:
         for plate in (*self.spec.plates, *self.spec.copies):
             if plate.name == axis:
                 return str(plate.size) if plate.size is not None else plate.name.upper()
+        if window_of(axis) is not None:
+            return str(longest_segment(self.spec.variable(window_of(axis))))
         size = self.spec.variable(latent_of(axis)).type.support.cardinality
         return str(size)

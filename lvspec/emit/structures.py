@@ -12,11 +12,11 @@ from lvspec.emit.factors import Factor, factors_of
 from lvspec.emit.lower import Lowering
 from lvspec.emit.program import Program
 from lvspec.emit.value import ATOM, Value, align, join_draws, latent_of, shift_axis, spelled
-from lvspec.ir.dims import ragged_plate
+from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structures import has_segments, structure_of, window_axis
 
 
 def is_structured(low: Lowering, axis: str) -> bool:
@@ -72,14 +72,34 @@ def structure_sum(elimination, axis: str, factors: list[Factor]) -> Value:
     plate = variable.general.body.over
     arguments = arguments_of(low, variable)
     values = [*arguments.values(), *(f.value for f in factors)]
-    lead = leading(low, variable, values, {axis})
+    inside = window_axis(plate, axis)
+    lead = leading(low, variable, values, {axis, inside})
     interface = Interface(plate, {axis: 1}, (axis,), (shift_axis(axis, 1),))
-    potentials = potentials_of(elimination, interface, factors, lead)
+    windows = [f.value for f in factors if inside in f.axes]
+    potentials = potentials_of(elimination, interface, [f for f in factors if inside not in f.axes], lead)
     operands = [potentials.code, mask_code(low, plate, lead), *spelled_arguments(variable, arguments, lead)]
+    if windows:
+        operands.append(
+            f"windows={spelled(_named(low, 'log_windows', low.plus(windows)), (*lead, plate, inside, axis))}"
+        )
+    if has_segments(variable):
+        operands.append(f"begins={_begins(elimination, variable, lead)}")
     function = low.scope.use(f"{snake(variable.general.body.family)}_sum")
     low.scope.comment(f"{structure_of(variable).algorithm}, along {plate}")
     code = f"{function}({', '.join(operands)}, semiring={elimination.semiring})"
-    return Value(code, lead, draws=join_draws(potentials, *arguments.values()))
+    return Value(code, lead, draws=join_draws(potentials, *windows, *arguments.values()))
+
+
+def _begins(elimination, variable: Variable, lead: tuple[str, ...]) -> str:
+    """What is asked about where segments begin, (lead, T, 2), or None."""
+    plate, key = variable.general.body.over, f'"{variable.name}.begins"'
+    asked = Value(f"tilt[{key}]", ("B", *variable.plates), (Dim.of(2),))
+    aligned = align(asked, (*lead, plate)).code
+    if aligned == asked.code:
+        return f"tilt.get({key})"
+    name = elimination.low.scope.names.fresh("begins")
+    elimination.low.scope.line(f"{name} = {aligned} if {key} in tilt else None")
+    return name
 
 
 # ---------------------------------------------------------------- an observed yield
@@ -117,6 +137,15 @@ def structure_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> 
     lead = tuple(a for a in axes if a != plate)
     operands = [mask_code(low, plate, lead), *spelled_arguments(variable, arguments_of(low, variable), lead)]
     return f"{low.scope.use(f'{snake(family)}_draw')}({', '.join(operands)})"
+
+
+def borders_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> Value:
+    """Where the segments of drawn states begin."""
+    plate, family = variable.general.body.over, variable.general.body.family
+    lead = tuple(a for a in axes if a != plate)
+    operands = [align(low.root(variable.name), (*lead, plate), 0).code, mask_code(low, plate, lead)]
+    operands += spelled_arguments(variable, arguments_of(low, variable), lead)
+    return Value(f"{low.scope.use(f'{snake(family)}_borders')}({', '.join(operands)})", axes)
 
 
 def parts_body(plan: Plan, imports: set[str]) -> list[str]:

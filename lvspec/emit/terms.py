@@ -32,7 +32,7 @@ from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Call, Here, LogProb, VariableRef
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structures import structure_of, window_of
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ class Terms:
         return value
 
     def reads_collapsed(self, factor: Factor) -> bool:
-        return any(self.low.order.is_enumerated(a) and latent_of(a) in self.collapsed for a in factor.axes)
+        enumerated = (latent_of(a) for a in factor.axes if self.low.order.is_enumerated(a))
+        return any(n in self.collapsed for n in (*enumerated, *map(window_of, factor.axes)))
 
     def divergence(self, variable) -> tuple[list[Cost], list[Factor]]:
         """The latent's KL, in closed form or at the draw; its log p where a collapsed latent decides it."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from lvspec.ir.dims import Dim, Shape
+from lvspec.ir.structures import window_axis, window_of
 
 # how tightly the text of a value binds: sums, products, unary minus and powers, names and calls
 SUM, PRODUCT, UNARY, ATOM = range(4)
@@ -85,15 +86,16 @@ def shift_axis(axis: str, k: int) -> str:
 
 # ---------------------------------------------------------------- alignment
 class AxisOrder:
-    """The canonical order of named axes: draws, batch, plates as declared, then enumerated latents as
-    declared (earlier sites before later ones)."""
+    """The canonical order of named axes: draws, batch, plates as declared, each with its windows behind it, then
+    enumerated latents as declared (earlier sites before later ones). windows: (plate, latent) pairs."""
 
-    def __init__(self, plates: tuple[str, ...], latents: tuple[str, ...]):
-        self.rank = {name: i for i, name in enumerate(("S", "B", *plates, *latents))}
+    def __init__(self, plates: tuple[str, ...], latents: tuple[str, ...], windows: tuple[tuple[str, str], ...] = ()):
+        sites = [a for p in plates for a in (p, *(window_axis(*w) for w in windows if w[0] == p))]
+        self.rank = {name: i for i, name in enumerate(("S", "B", *sites, *latents))}
         self.plates = set(plates)
 
     def is_enumerated(self, axis: str) -> bool:
-        return axis not in ("S", "B") and axis not in self.plates
+        return axis not in ("S", "B") and axis not in self.plates and window_of(axis) is None
 
     def key(self, axis: str):
         if not self.is_enumerated(axis):

@@ -170,7 +170,7 @@ def _reach(
             help="use a network that reads in order, e.g. `LSTM`",
         )
         return None
-    if reach.plate in plates:
+    if reach.plate in plates and reach.inside is None:
         ctx.problems.error(
             "mixed-stretch", span, f"a stretch along `{reach.plate}` meets a value of the single site `{reach.plate}`"
         )

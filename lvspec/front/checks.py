@@ -288,8 +288,9 @@ def _of(expr) -> set[str]:
         case Apply(network, _, _):
             return {network}
         case VariableRef(name, sites):
-            copies = {s.copy for s in sites if isinstance(s, Again)}
-            return {name, *copies, *(s.plate for s in sites if isinstance(s, Here | Lag | Stretch | At))}
+            others = {s.copy for s in sites if isinstance(s, Again)}
+            others |= {s.inside for s in sites if isinstance(s, Stretch) and s.inside}
+            return {name, *others, *(s.plate for s in sites if isinstance(s, Here | Lag | Stretch | At))}
         case Call(_, _, over):
             return {over} - {None}
         case PlateIndex(plate):

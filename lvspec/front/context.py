@@ -104,7 +104,7 @@ class Context:
                 help="reduce one of them first, e.g. with `last(...)`",
             )
             return None
-        if reaches and reaches[0].plate in plates:
+        if reaches and reaches[0].plate in plates and reaches[0].inside is None:  # else see front/segments.py
             t = reaches[0].plate
             self.problems.error(
                 "mixed-stretch",
@@ -137,4 +137,5 @@ class Context:
 
 def show_reach(reach: Reach) -> str:
     mark = {"before": "<", "through": "<=", "after": ">", "from": ">=", "whole": "all of "}[reach.reach]
-    return f"[{mark}{reach.plate}]" if reach.reach != "whole" else f"all of {reach.plate}"
+    inside = f" in {reach.inside}" if reach.inside else ""
+    return f"[{mark}{reach.plate}{inside}]" if reach.reach != "whole" else f"all of {reach.plate}"

@@ -55,7 +55,7 @@ def _site(site) -> str:
     match site:
         case Lag(_, k):
             return "strict" if k > 0 else "later"
-        case Stretch(_, reach):
+        case Stretch(_, reach, _):
             return {"before": "strict", "through": "same", "from": "same", "after": "later"}.get(reach, "any")
         case At(_, index):
             return "strict" if isinstance(index, Number) else "any"
@@ -68,8 +68,9 @@ def edges(variables: Iterable[Variable]) -> tuple[Edge, ...]:
     found = {}
     for variable in variables:
         for _, ref in references(variable):
-            edge = Edge(variable.name, ref.name, how(ref), ref.span)
-            found.setdefault((edge.reader, edge.source, edge.how), edge)
+            segments = [s.inside for s in ref.at if isinstance(s, Stretch) and s.inside is not None]
+            for source, way in ((ref.name, how(ref)), *((z, "same") for z in segments)):
+                found.setdefault((variable.name, source, way), Edge(variable.name, source, way, ref.span))
     return tuple(found.values())
 
 

@@ -17,7 +17,7 @@ MAX_NODES = 2_000
 _READABLE = {
     "NAME": "a name", "NUMBER": "a number", "DOTTED": "a dotted path", "LPAR": "`(`", "RPAR": "`)`", "LSQB": "`[`",
     "RSQB": "`]`", "COMMA": "`,`", "PLUS": "`+`", "MINUS": "`-`", "STAR": "`*`", "SLASH": "`/`", "EQUAL": "`=`",
-    "SEMICOLON": "`;`", "_OVER": "`over`", "_WHERE": "`where`", "_WITH": "`with`", "_THROUGH": "`through`",
+    "SEMICOLON": "`;`", "_OVER": "`over`", "_WHERE": "`where`", "_WITH": "`with`", "_THROUGH": "`through`", "_IN": "`in`",
     "GLOBAL": "`global`", "$END": "the end", "LESSTHAN": "`<`", "MORETHAN": "`>`",
 }  # fmt: skip
 _RELATIONS = {"before": "before", "through_site": "through", "after": "after", "from_site": "from"}
@@ -165,7 +165,8 @@ class _Reader:
         if kind in _BINARY:
             return S.Binary(str(kind), self.node(children[0]), self.node(children[1]), span=span)
         if kind in _RELATIONS:
-            return S.Relation(_RELATIONS[kind], str(children[0]), span=span)
+            plate, *inside = (str(c) for c in children if c is not None)
+            return S.Relation(_RELATIONS[kind], plate, *inside, span=span)
         return getattr(self, f"_{kind}")(children, span)
 
     def _number(self, children, span) -> S.Literal:

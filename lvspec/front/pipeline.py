@@ -21,6 +21,7 @@ from lvspec.front.nodes import Mapping
 from lvspec.front.params import read_params
 from lvspec.front.plates import read_plates
 from lvspec.front.problems import Problems
+from lvspec.front.segments import check_segments
 from lvspec.front.settings import Settings, read_settings
 from lvspec.front.story import ROLES, Told, read_story
 from lvspec.front.terms import build_terms
@@ -80,11 +81,13 @@ def _variables(
     check_size_sources(declared, variables, problems)
     check_lengths(declared, variables, problems)
     check_graph(variables, declared, told, problems)
+    check_segments(variables.values(), variables, problems)
     inside = ctx.with_(variables=seen, guide=True, hidden=frozenset())
     known = {**seen, **find_types(lets, inside)}
     inside = inside.with_(variables=known)
     written = {**build(lets, inside), **build(factors, inside)}
     check_together(variables, written.values(), told, declared, problems)
+    check_segments(written.values(), variables, problems)
     terms = build_terms(added, inside)
     return variables, check_guide(written, factors, variables, declared, problems), terms
 

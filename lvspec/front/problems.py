@@ -69,6 +69,7 @@ CODES: dict[str, str] = {
     "needs-stretch": "a recurrent network or a stretch function applied to a single site",
     "whole-as-site": "a whole stretch where one site is meant",
     "mixed-stretch": "stretches of two kinds, or a stretch and a site, in one expression",
+    "not-segments": "`x[<t in z]` where z has no segments along t, or runs over other plates than x",
     "over-unused": "`over` a plate that the expression does not vary over",
     "arguments": "a call with too few, too many or unknown arguments",
     "shape-mismatch": "shapes that do not fit",

@@ -8,6 +8,7 @@ from lvspec.errors import Span
 from lvspec.front import supports
 from lvspec.front import syntax as S
 from lvspec.front.context import UNKNOWN, Context, Seen, broken, unknown
+from lvspec.front.names import did_you_mean
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import Again, At, Expr, Here, Index, Lag, Number, Site, SiteOf, Stretch, VariableRef
 from lvspec.ir.types import Reach
@@ -62,8 +63,8 @@ def _at(seen: Seen, sites: tuple[Site, ...], ctx: Context, span: Span) -> Expr:
         match site:
             case Here(plate) | Lag(plate, _) | Again(_, plate):
                 plates.add(plate)
-            case Stretch(plate, reach):
-                reaches.add(Reach(plate, reach))
+            case Stretch(plate, reach, inside):
+                reaches.add(Reach(plate, reach, inside))
             case At(_, index):
                 plates.update(index.type.plates)
                 reaches.update({index.type.reach} - {None})
@@ -82,8 +83,8 @@ def _at(seen: Seen, sites: tuple[Site, ...], ctx: Context, span: Span) -> Expr:
 def _site(seen: Seen, plate: str, node: S.Node, ctx: Context, elaborate: Elaborate) -> Site | None:
     """The site of `plate` that one index names."""
     match node:
-        case S.Relation(reach, other):
-            return _stretch(seen, plate, reach, other, node.span, ctx)
+        case S.Relation():
+            return _stretch(seen, plate, node, ctx)
         case S.Name(other) if other == plate:
             return Here(plate) if _bound(seen, plate, node.span, ctx) else None
         case S.Binary(("add" | "subtract") as sign, S.Name(other), S.Literal(_, k)) if other == plate and isinstance(
@@ -138,9 +139,14 @@ def _ordered(seen: Seen, plate: str, span: Span, ctx: Context) -> bool:
     return kind.ordered
 
 
-def _stretch(seen: Seen, plate: str, reach: str, other: str, span: Span, ctx: Context) -> Site | None:
-    if other != plate:
-        ctx.problems.error("wrong-plate", span, f"`{seen.name}` is indexed by `{plate}`, not by `{other}`")
+def _stretch(seen: Seen, plate: str, node: S.Relation, ctx: Context) -> Site | None:
+    reach, span = node.reach, node.span
+    if node.plate != plate:
+        ctx.problems.error("wrong-plate", span, f"`{seen.name}` is indexed by `{plate}`, not by `{node.plate}`")
+        return None
+    if node.inside is not None and node.inside not in ctx.names():
+        known = did_you_mean(node.inside, ctx.variables, "name a latent that is drawn from SemiMarkov")
+        ctx.problems.error("unknown-name", span, f"nothing is called `{node.inside}`", help=known)
         return None
     if not _bound(seen, plate, span, ctx) or not _ordered(seen, plate, span, ctx):
         return None
@@ -152,7 +158,7 @@ def _stretch(seen: Seen, plate: str, reach: str, other: str, span: Span, ctx: Co
             help=f"write `[<{plate}]`; what comes later may be read in the guide",
         )
         return None
-    return Stretch(plate, reach)
+    return Stretch(plate, reach, node.inside)
 
 
 def _lag(seen: Seen, plate: str, k: int, span: Span, ctx: Context) -> Site | None:

@@ -67,10 +67,11 @@ class Access(Node):
 
 @dataclass(frozen=True)
 class Relation(Node):
-    """`[<t]` before, `[<=t]` through, `[>t]` after, `[>=t]` from."""
+    """`[<t]` before, `[<=t]` through, `[>t]` after, `[>=t]` from; `[<t in z]` since its segment of z began."""
 
     reach: str
     plate: str
+    inside: str | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,9 @@ def words_in(node: Node) -> Iterator[str]:
         match n:
             case Name(name):
                 yield name
-            case Relation(_, plate):
+            case Relation(_, plate, inside):
                 yield plate
+                if inside is not None:
+                    yield inside
             case Along(_, plate):
                 yield plate.name

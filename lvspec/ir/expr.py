@@ -42,10 +42,12 @@ class Lag:
 
 @dataclass(frozen=True)
 class Stretch:
-    """`x[<t]` before, `x[<=t]` through, `x[>t]` after, `x[>=t]` from, `x` whole."""
+    """`x[<t]` before, `x[<=t]` through, `x[>t]` after, `x[>=t]` from, `x` whole. inside: `x[<t in z]`, the latent z in
+    whose segment around t the stretch begins."""
 
     plate: str
     reach: str
+    inside: str | None = None
 
 
 @dataclass(frozen=True)

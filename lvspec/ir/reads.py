@@ -4,6 +4,7 @@ x[t]: Categorical(logits=emission[z[t]])          x reads z at this site
 z[t]: Categorical(logits=transition[z[t-1]])      z reads z one site back
 x[t]: Normal(sum(mean[l, z[t, l]] over l), 1)     x reads z over all sites of plate l
 h[t]: writer(words(x[<t]))                        h reads x over a stretch
+h[t]: writer(words(x[<t in z]))                   h reads x over a stretch, and z at this site: where its segment began
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ HERE, LAG, OVER, WIDE = "here", "lag", "over", "wide"
 
 @dataclass(frozen=True)
 class Read:
-    """name is read; ways: (plate, way, k) for each of its plates."""
+    """name is read; ways: (plate, way, k) for each of its plates. inside: the latent in whose segment a stretch of it
+    begins."""
 
     name: str
     ways: tuple[tuple[str, str, int], ...]
+    inside: str | None = None
 
     def way(self, plate: str) -> tuple[str, int]:
         return next(((w, k) for p, w, k in self.ways if p == plate), (HERE, 0))
@@ -67,8 +70,12 @@ class Reader:
         found = [r for site in node.at if isinstance(site, At) for r in self.of(site.index, over)]
         definition = self.lets.get(node.name) or self.variables[node.name]
         ways = {p: _way(site, p in over, self._ragged(p)) for p, site in zip(definition.plates, node.at, strict=True)}
+        inside = next((s.inside for s in node.at if isinstance(s, Stretch) and s.inside), None)
+        if inside is not None:  # where a segment begins is read with it
+            here = {p: ways[p] if not isinstance(s, Stretch) else (HERE, 0) for p, s in zip(ways, node.at, strict=True)}
+            found.append(Read(inside, tuple((p, *w) for p, w in here.items())))
         if node.name not in self.lets:
-            return [*found, Read(node.name, tuple((p, *w) for p, w in ways.items()))]
+            return [*found, Read(node.name, tuple((p, *w) for p, w in ways.items()), inside)]
         return [*found, *(_through(r, ways) for r in self._let(node.name))]
 
     def _let(self, name: str) -> tuple[Read, ...]:
@@ -106,4 +113,4 @@ def _through(read: Read, outer: dict[str, tuple[str, int]]) -> Read:
             ways.append((plate, LAG, k + k_out) if k + k_out else (plate, HERE, 0))
         else:
             ways.append((plate, HERE, 0))
-    return Read(read.name, tuple(ways))
+    return Read(read.name, tuple(ways), read.inside)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Variable
 
@@ -21,7 +22,8 @@ Numbers = Mapping[str, float]
 class Structure:
     """axes: the axes of each argument at one site, by letters that must agree over the arguments; T: the sites.
     state: the letter of how many values the variable has. along: arguments that may differ from site to site.
-    draws: whether it can be drawn given the number of sites. algorithm: how it is summed. work, cells: multiply-adds and numbers of one example, by T and the letters. turns, dispatches:
+    draws: whether it can be drawn given the number of sites. segments: whether runs of up to L sites share a value.
+    algorithm: how it is summed. work, cells: multiply-adds and numbers of one example, by T and the letters. turns, dispatches:
     the letter of how many steps it takes one after the other, and how many operations each calls, forward and backward.
     """
 
@@ -35,6 +37,7 @@ class Structure:
     draws: bool = True
     turns: str = "T"
     dispatches: int = 20
+    segments: bool = False
 
     def axes_of(self, argument: str) -> tuple[str, ...]:
         return dict(self.axes)[argument]
@@ -44,6 +47,29 @@ def structure_of(variable: Variable) -> Structure | None:
     """The structure that a variable is drawn from as a whole, `z over t: LinearChain(...)`."""
     body = variable.clauses[-1].body if variable.clauses else None
     return STRUCTURES.get(body.family) if isinstance(body, Dist) and body.over else None
+
+
+def has_segments(variable: Variable) -> bool:
+    """Whether the variable is hidden states of segments, which a network may begin anew in: `x[<t in z]`."""
+    structure = structure_of(variable)
+    return structure is not None and structure.segments and variable.role == "latent"
+
+
+def longest_segment(variable: Variable) -> Dim:
+    """How many sites a segment has at most: the size of the axis L."""
+    axes = structure_of(variable).axes
+    name, at = next((n, letters.index("L")) for n, letters in axes if "L" in letters)
+    return variable.general.body.argument(name).type.shape[at]
+
+
+def window_axis(plate: str, latent: str) -> str:
+    """The name of an axis: the sites that a segment of the latent may have from a site of the plate on."""
+    return f"{plate} in {latent}"
+
+
+def window_of(axis: str) -> str | None:
+    """The latent whose window the axis is, or None."""
+    return axis.partition(" in ")[2] or None
 
 
 STRUCTURES: dict[str, Structure] = {
@@ -64,6 +90,7 @@ STRUCTURES: dict[str, Structure] = {
         lambda n: 2 * n["T"] * (n["K"] ** 2 + n["K"] * n["L"]),
         lambda n: 3 * n["T"] * n["K"] * n["L"],
         dispatches=60,
+        segments=True,
     ),
     "DependencyCRF": Structure(
         "labels",

@@ -68,10 +68,12 @@ class Reach:
     """A value that is a stretch of an ordered or unordered plate, not one site of it.
 
     reach: whole (x) | before (x[<t]) | through (x[<=t]) | after (x[>t]) | from (x[>=t]).
+    inside: the latent in whose segment the stretch begins (x[<t in z]).
     """
 
     plate: str
     reach: str
+    inside: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lvspec.errors import Span
 from lvspec.ir.dims import Shape, ragged_plate
 from lvspec.ir.distributions import FAMILIES
-from lvspec.ir.expr import Apply, Call, Dist, Expr, walk
+from lvspec.ir.expr import Apply, Call, Dist, Expr, Stretch, VariableRef, walk
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Spec
@@ -35,6 +35,8 @@ def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
             for node in (n for body in bodies(clause) for n in walk(body)):
                 if isinstance(node, Apply) and len(node.bank) > 1:
                     yield node.span, f"a bank of networks with {len(node.bank)} indices has no engine yet"
+                if variable in spec.guide and _reads_segments(node):
+                    yield node.span, "a guide that reads a stretch within its segment has no engine yet"
                 if isinstance(node, Call) and _reads_part(node):
                     yield node.span, f"`{node.function}` over a part of a sequence (x[<t]) has no engine yet"
                 if isinstance(node, Call) and node.function == "flatten" and _ragged(spec, node.over):
@@ -48,6 +50,10 @@ def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
                 for plate in _ragged_arguments(clause.body):
                     message = f"{clause.body.family} with an argument as long as the ragged plate {plate}"
                     yield clause.body.span, f"{message} has no engine yet; Categorical has one"
+
+
+def _reads_segments(node: Expr) -> bool:
+    return isinstance(node, VariableRef) and any(isinstance(s, Stretch) and s.inside for s in node.at)
 
 
 def _reads_part(node: Call) -> bool:

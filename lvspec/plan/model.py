@@ -89,6 +89,9 @@ def without_engine(model: Model, variable: Variable) -> str | None:
                 reason = structure_reason(model, variable)
                 if reason:
                     return reason
+    reason = segments_reason(model, variable)
+    if reason:
+        return reason
     for plate in variable.plates:
         kind = model.spec.plate(plate).kind
         if kind in ("segments", "latent_length"):
@@ -114,6 +117,21 @@ def structure_reason(model: Model, variable: Variable) -> str | None:
     for name, argument in body.arguments:
         if body.over in argument.type.plates and name not in structure.along:
             return f"`{name}` of {body.family} is the same at every site of {body.over}"
+    return None
+
+
+def segments_reason(model: Model, variable: Variable) -> str | None:
+    """Why a factor that reads stretches that begin with a segment cannot be computed, or None."""
+    insides = tuple(dict.fromkeys(r.inside for r in model.reads(variable.name) if r.inside))
+    if not insides:
+        return None
+    anew = f"{variable.name} reads a network that begins anew in each segment of {insides[0]}"
+    if len(insides) > 1:
+        return f"{anew}, and one of {insides[1]}: no engine yet"
+    if variable.role != "observed" or structure_of(variable) is not None:
+        return f"{anew}: no engine yet but for what is observed site by site"
+    if variable.initial:
+        return f"{anew}, and has clauses for first sites: no engine yet"
     return None
 
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, VariableRef
+from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, Stretch, VariableRef
 from lvspec.ir.plan import Cost
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Network, Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structures import longest_segment, structure_of, window_axis, window_of
 from lvspec.plan.model import Model
 
 FLOAT = 4  # bytes
@@ -123,6 +123,7 @@ class Pricer:
                 axes = set(self._over(frozenset(axes), next(s.plate for s in node.at if type(s).__name__ == "Stretch")))
             return frozenset(axes)
         sampled = {"S"} if variable.role == "latent" else set()
+        sampled |= {window_axis(s.plate, s.inside) for s in node.at if isinstance(s, Stretch) and s.inside}
         return frozenset(sampled | ({"B"} if not variable.outside_batch else set()) | set(variable.plates))
 
     def extent(self, axes) -> float:
@@ -133,6 +134,8 @@ class Pricer:
             return self.samples
         if axis == "B":
             return self.model.sizes["B"]
+        if window_of(axis) is not None:
+            return longest_segment(self.model.spec.variable(window_of(axis))).evaluate(self.model.sizes)
         name = axis.split("@")[0].split(".")[0]
         if name in self.summed:
             return self.model.cardinality(name)

@@ -134,6 +134,7 @@ from lvspec.runtime.labels import (
     linear_chain_log_prob,
     linear_chain_sum,
     no_draw,
+    semi_markov_borders,
     semi_markov_draw,
     semi_markov_log_prob,
     semi_markov_sum,
@@ -248,6 +249,7 @@ from lvspec.runtime.tree_labels import (
     tree_crf_log_prob,
     tree_crf_sum,
 )
+from lvspec.runtime.windows import own_sites, windows
 from lvspec.runtime.yields import (
     dmv_log_prob,
     dmv_parts,

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from lvspec.runtime.chain import chain
 from lvspec.runtime.linear_chain import labelling_log_prob
-from lvspec.runtime.segments import token_segmentation_sum
+from lvspec.runtime.segments import token_segmentation_sum, windowed_segmentation_sum
 from lvspec.runtime.semiring import COUNT, LOG, SAMPLE
 from lvspec.runtime.shape import merge_lead, merge_semiring
+from lvspec.runtime.windows import border_windows
 
 
 def leading(symbols: Tensor, *arguments: tuple[Tensor, int]) -> torch.Size:
@@ -28,6 +29,18 @@ def merged_rows(x: Tensor, lead: tuple[int, ...], events: int) -> Tensor:
     if x.dim() == events:
         return x
     return merge_lead(x.reshape(*[1] * (len(lead) + events - x.dim()), *x.shape), lead)
+
+
+def entered(semiring, lead: tuple[int, ...]):
+    """What the one structure of a row is reduced by."""
+    return semiring.entered() if len(lead) == 1 else merge_semiring(semiring, lead)
+
+
+def as_log_probability(value: Tensor, log_z: Tensor, semiring, lead: tuple[int, ...]) -> Tensor:
+    """Scores (..., rows) as log-probabilities (..., *lead)."""
+    if semiring is not COUNT:  # a labelling counts one, whatever its probability
+        value = value - log_z
+    return value.reshape(*value.shape[:-1], *lead)
 
 
 def linear_chain_sum(potentials: Tensor, mask: Tensor, unary: Tensor, pairwise: Tensor, semiring=LOG) -> Tensor:
@@ -46,25 +59,33 @@ def linear_chain_sum(potentials: Tensor, mask: Tensor, unary: Tensor, pairwise: 
     def total(scores: Tensor, semiring) -> Tensor:
         return chain(start, (pairwise,), scores, step, mask=mask, semiring=semiring)
 
-    inner = semiring.entered() if len(lead) == 1 else merge_semiring(semiring, lead)
-    value = total(rows + unary, inner)
-    if inner is not COUNT:  # a labelling counts one, whatever its probability
-        value = value - total(unary, LOG)
-    return value.reshape(*value.shape[:-1], *lead)
+    chosen = entered(semiring, lead)
+    return as_log_probability(total(rows + unary, chosen), total(unary, LOG), chosen, lead)
 
 
 def semi_markov_sum(
-    potentials: Tensor, mask: Tensor, start: Tensor, transition: Tensor, length: Tensor, semiring=LOG
+    potentials: Tensor,
+    mask: Tensor,
+    start: Tensor,
+    transition: Tensor,
+    length: Tensor,
+    windows: Tensor | None = None,
+    begins: Tensor | None = None,
+    semiring=LOG,
 ) -> Tensor:
     """p(segments) = exp(start[z_1] + sum transition[z_{i-1}, z_i] + sum length[z_i, |segment i| - 1]) / Z, and z at a
     site is the state of the segment around it (Sarawagi & Cohen 2004).
 
     potentials (..., T, K), 0 where masked; mask (..., T); start (..., K); transition (..., K, K); length (..., K, L): (...).
+    windows (..., T, L, K or 1), 0 past the end: what site t + i says if its segment began at t (Wiseman, Shieber & Rush
+    2018). begins (..., T, 2): what is added at each site, by whether a segment begins there.
     """
     lead = potentials.shape[:-2]
     if 0 in lead:
         return potentials.flatten(-2).sum(-1)
     rows, lengths = merged_rows(potentials, lead, 2), merged_rows(mask, lead, 1).sum(-1)
+    inside = [merged_rows(windows, lead, 3)] if windows is not None else []
+    inside += [border_windows(merged_rows(begins, lead, 2), length.shape[-1])] if begins is not None else []
     start, transition, length = (
         merged_rows(start, lead, 1),
         merged_rows(transition, lead, 2),
@@ -74,8 +95,12 @@ def semi_markov_sum(
     def total(tokens: Tensor, semiring) -> Tensor:
         return token_segmentation_sum(tokens, length, start, transition, lengths, semiring)
 
-    value = total(rows, merge_semiring(semiring, lead)) - total(torch.zeros_like(rows), LOG)
-    return value.reshape(lead)
+    chosen = entered(semiring, lead)
+    if inside and potentials.shape[-2]:
+        value = windowed_segmentation_sum(rows, sum(inside), length, start, transition, lengths, chosen)
+    else:
+        value = total(rows, chosen)
+    return as_log_probability(value, total(torch.zeros_like(rows), LOG), chosen, lead)
 
 
 def labels_draw(summed: Callable[[Tensor], Tensor], potentials: Tensor) -> Tensor:
@@ -109,6 +134,18 @@ def semi_markov_log_prob(labels: Tensor, mask: Tensor, start: Tensor, transition
     lead = leading(labels, (start, 1), (transition, 2), (length, 2))
     known = known_labels(labels, mask, start.shape[-1], start)
     return semi_markov_sum(known.expand(*lead, *known.shape[-2:]), mask, start, transition, length)
+
+
+def semi_markov_borders(labels: Tensor, mask: Tensor, start: Tensor, transition: Tensor, length: Tensor) -> Tensor:
+    """Whether a segment begins at each site, drawn given the states of the sites: labels (..., T) -> (..., T), 0 or 1."""
+    lead = leading(labels, (start, 1), (transition, 2), (length, 2))
+    known = known_labels(labels, mask, start.shape[-1], start)
+    known = known.expand(*lead, *known.shape[-2:])
+
+    def summed(begins: Tensor) -> Tensor:
+        return semi_markov_sum(known, mask, start, transition, length, begins=begins, semiring=SAMPLE)
+
+    return labels_draw(summed, start.new_zeros(*lead, mask.shape[-1], 2))
 
 
 def linear_chain_log_prob(labels: Tensor, mask: Tensor, unary: Tensor, pairwise: Tensor) -> Tensor:

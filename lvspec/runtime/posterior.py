@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lvspec.runtime.semiring import COUNT, FILTER, LOG, MAX, SAMPLE, BestSemiring, OneChain, tempered
+from lvspec.runtime.semiring import COUNT, FILTER, LOG, MAX, SAMPLE, BestSemiring, OneChain, Undefined, tempered
 
 
 class ExactPosterior:
@@ -96,6 +96,9 @@ def tilt_gradient(total: Tensor, tilts: dict[str, Tensor], differentiable: bool 
     return dict(zip(tilts, found, strict=True))
 
 
+BEGINS = ".begins"  # behind a latent's name: the tilts (B, T, 2) of whether a segment of it begins at each site
+
+
 @dataclass(frozen=True)
 class LatentPosterior:
     """p(z | x) of one latent. Of several summed latents, mode, sample and entropy are those of the joint posterior."""
@@ -134,6 +137,14 @@ class LatentPosterior:
         return self.joint.log_count()
 
     @property
+    def begins(self) -> LatentPosterior:
+        """Whether a segment begins at each site, of a latent that has segments: the same questions, (B, T, 2) for
+        marginals, (B, T) of 0 and 1 for values, in accordance with the states."""
+        if self.name + BEGINS not in self.joint.tilts:
+            raise Undefined(f"begins: {self.name} has no segments")
+        return LatentPosterior(self.joint, self.name + BEGINS)
+
+    @property
     def entropy(self) -> Tensor:
         """Entropy of the joint posterior: (B,)."""
         return self.joint.entropy()
@@ -144,7 +155,7 @@ def exact_posterior(
 ) -> dict[str, LatentPosterior]:
     """The posteriors of all summed latents; log_marginal(tilts, semiring) -> (B,)."""
     joint = ExactPosterior(log_marginal, tilts)
-    return {name: LatentPosterior(joint, name) for name in tilts}
+    return {name: LatentPosterior(joint, name) for name in tilts if not name.endswith(BEGINS)}
 
 
 @dataclass(frozen=True)

@@ -112,3 +112,19 @@ def token_segmentation_sum(
         return value.to(full_precision(token).dtype)
     rows = max(*(x.shape[0] for x in given), 0 if lengths is None else len(lengths))
     return log_partition_of(BY_TOKEN, [token, length], start, transition, rows, lengths)
+
+
+def windowed_segmentation_sum(
+    token: Tensor,
+    windows: Tensor,
+    length: Tensor,
+    start: Tensor,
+    transition: Tensor,
+    lengths: Tensor | None = None,
+    semiring=LOG,
+) -> Tensor:
+    """log Z (B), or (k, B), where segment[t, l, k] = sum_{i=0..l} (token[t + i, k] + windows[t, i, k]) + length[k, l]: what a
+    segment's sites say depends on where it began. windows: (B, T, L, K or 1), 0 past the end; others as above."""
+    segment = token_segments(token, length) + windows.cumsum(2)
+    found = segmentation(segment, start, transition, lengths)
+    return found.total(semiring, found.potentials)

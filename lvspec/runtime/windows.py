@@ -1,4 +1,4 @@
-"""Sums over all stretches of a sequence that begin at a site: scores of segments from scores of their tokens."""
+"""All stretches of a sequence that begin at a site: what is read along them, and scores of segments from those of tokens."""
 
 from __future__ import annotations
 
@@ -17,10 +17,31 @@ def token_segments(token: Tensor, length: Tensor) -> Tensor:
     return sums.permute(2, 0, 1, 3)
 
 
-def token_windows(x: Tensor, size: int) -> Tensor:
-    """The inputs of a network that begins anew at every site: x (B, T, ...) -> (B, T, size, ...), a view; 0 past the end."""
-    padded = torch.cat([x, x.new_zeros(x.shape[0], size - 1, *x.shape[2:])], 1)
-    return padded.unfold(1, size, 1).movedim(-1, 2)
+def windows(x: Tensor, dim: int, size: int) -> Tensor:
+    """x at the `size` sites from each site on: (..., T, ...) -> (..., T, size, ...) along axis `dim`, 0 past the end."""
+    shape = list(x.shape)
+    if shape[dim] == 0:
+        return x.new_zeros(*shape[:dim], 0, size, *shape[dim + 1 :])
+    shape[dim] = size - 1
+    return torch.cat([x, x.new_zeros(shape)], dim).unfold(dim, size, 1).movedim(-1, dim + 1)
+
+
+def border_windows(begins: Tensor, size: int) -> Tensor:
+    """What a segment of the sites from t on collects at each of them, begins (B, T, 2) saying what a site adds by whether
+    a segment begins there: (B, T, size, 1)."""
+    return torch.cat([begins[..., 1:].unsqueeze(2), windows(begins[..., :1], 1, size)[:, :, 1:]], 2)
+
+
+def own_sites(x: Tensor, begins: Tensor, event: int) -> Tensor:
+    """What the window of its own segment says of each site: x (*A, T, size, *E), with `event` axes E, and begins (*A, T),
+    whether a segment begins there -> (*A, T, *E)."""
+    sites = torch.arange(begins.shape[-1], device=begins.device)
+    first = torch.where(begins > 0, sites, 0).cummax(-1).values
+    at = x.dim() - event - 2
+    index = first * x.shape[at + 1] + (sites - first).clamp(max=x.shape[at + 1] - 1)
+    flat = x.flatten(at, at + 1)
+    index = index.reshape(*index.shape, *[1] * event).expand(*index.shape, *flat.shape[at + 1 :])
+    return flat.gather(at, index)
 
 
 class WindowSums(torch.autograd.Function):

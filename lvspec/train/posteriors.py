@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Spec, Variable
+from lvspec.ir.structures import has_segments
 from lvspec.train.batches import collate, sorted_order
 from lvspec.train.dataset import Dataset
 from lvspec.train.layout import tree_labels
@@ -25,7 +26,8 @@ class Latent:
     """What is asked of one latent. states: how many values, None for continuous ones. sites: the ragged plate whose
     sites are its values, as many as the example has. ragged: (axis within an example, plate).
     structure: what a hidden structure is read as (train/structures.py); of: the sequence that it is of.
-    tree: what the values are, where they are the labels of a tree's words (train/tree_labels.py)."""
+    tree: what the values are, where they are the labels of a tree's words (train/tree_labels.py).
+    segments: whether runs of sites share a value."""
 
     name: str
     states: int | None
@@ -34,6 +36,7 @@ class Latent:
     of: str | None = None
     sites: str | None = None
     tree: str | None = None
+    segments: bool = False
 
     @property
     def discrete(self) -> bool:
@@ -42,14 +45,15 @@ class Latent:
 
 @dataclass(frozen=True)
 class Inferred:
-    """One example's posterior. row: its place in the data set. mode, marginals (discrete, structures); mean, deviation
-    (continuous), by latent, cut to the example's lengths."""
+    """One example's posterior. row: its place in the data set. mode, marginals (discrete, structures); begins, whether a
+    segment of the mode begins at a site; mean, deviation (continuous), by latent, cut to the example's lengths."""
 
     row: int
     mode: dict[str, np.ndarray]
     marginals: dict[str, np.ndarray]
     mean: dict[str, np.ndarray]
     deviation: dict[str, np.ndarray]
+    begins: dict[str, np.ndarray] = field(default_factory=dict)
 
     def probability(self, name: str) -> np.ndarray:
         """p(z_i = mode_i | x), site by site."""
@@ -70,7 +74,8 @@ def _value(variable: Variable, ragged: set[str], sizes: Mapping[str, int]) -> La
         return Latent(variable.name, None, axes)
     sites = next((plate for plate in ragged if support.cardinality == Dim.of(f"|{plate}|")), None)
     states = None if sites else support.cardinality.evaluate(dict(sizes))
-    return Latent(variable.name, states, axes, sites=sites, tree=tree_labels(variable))
+    segments, tree = has_segments(variable), tree_labels(variable)
+    return Latent(variable.name, states, axes, sites=sites, tree=tree, segments=segments)
 
 
 def _structure(variable: Variable) -> Latent | None:
@@ -111,6 +116,8 @@ def _answers(posterior: object, latent: Latent, marginals: bool) -> dict[str, Te
         deviation = getattr(posterior, "variance", None)
         return {"mean": posterior.mean, **({} if deviation is None else {"deviation": deviation.clamp(min=0).sqrt()})}
     answers = {"mode": posterior.mode}
+    if latent.segments:
+        answers["begins"] = posterior.begins.mode
     if marginals:
         found = posterior.marginals
         answers["marginals"] = found(-1 if latent.sites else latent.states) if callable(found) else found
@@ -118,7 +125,7 @@ def _answers(posterior: object, latent: Latent, marginals: bool) -> dict[str, Te
 
 
 def _one(row: int, place: int, answers: dict, latents: tuple[Latent, ...], dataset: Dataset) -> Inferred:
-    kept: dict[str, dict[str, np.ndarray]] = {"mode": {}, "marginals": {}, "mean": {}, "deviation": {}}
+    kept: dict[str, dict[str, np.ndarray]] = {f.name: {} for f in fields(Inferred) if f.name != "row"}
     lengths = dataset.examples[row].lengths
     for latent in latents:
         for kind, value in answers.get(latent.name, {}).items():

@@ -15,7 +15,7 @@ from lvspec.verify.enumerate import log_marginal, log_weights, posterior
 from lvspec.verify.integrals import integral_checks
 from lvspec.verify.report import Check, gradient_error, largest, relative_error
 from lvspec.verify.subject import Subject, mean_loss
-from lvspec.verify.world import World, reads
+from lvspec.verify.world import BORDER, World, has_borders, reads
 
 VALUE, GRADIENT = 1e-9, 1e-8
 
@@ -118,10 +118,20 @@ def posterior_checks(subject: Subject) -> list[Check]:
         entropy = torch.tensor([exact.entropy() for exact in truth], dtype=torch.float64)
         checks.append(Check(f"entropy of {latent.name}", relative_error(answer.entropy, entropy), VALUE))
     checks += integral_checks(subject, lambda row: World(instance, row), VALUE)
-    names = [v.name for v in subject.spec.of_role("latent") if v.type.support.finite]
-    if not names:
+    latents = [v for v in subject.spec.of_role("latent") if v.type.support.finite]
+    if not latents:
         return checks
-    modes = {n: found[n].mode for n in names}
+    modes = {v.name: found[v.name].mode for v in latents}
+    for name in (v.name for v in latents if has_borders(v)):
+        begins = found[name].begins
+        modes[BORDER + name] = begins.mode
+        errors = [
+            relative_error(begins.marginals[(row, *site[1])], exact.marginal(site, 2))
+            for row, exact in enumerate(truth)
+            for site in exact.sites
+            if site[0] == BORDER + name
+        ]
+        checks.append(Check(f"where segments of {name} begin", largest(errors), VALUE))
     wrong = sum(not _is_mode(exact, row, modes) for row, exact in enumerate(truth))
     checks.append(Check("joint modes that are not the best assignment", float(wrong), 0.0))
     return checks

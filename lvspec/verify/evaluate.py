@@ -42,6 +42,7 @@ class Surroundings(Protocol):
     def has_value(self, e: E.VariableRef, sites: Sites) -> bool: ...
     def known_at(self, e: E.VariableRef, sites: Sites) -> bool: ...
     def expected(self, e: E.Expr, sites: Sites) -> Tensor: ...
+    def segment_begin(self, latent: str, at: tuple[int, ...]) -> int: ...
 
 
 def evaluate(e: E.Expr, world: Surroundings, sites: Sites, names: Names) -> Value:
@@ -121,10 +122,17 @@ def _reach(name: str, at: tuple[Place, ...], world: Surroundings, sites: Sites) 
     inside = {**sites, **{p: a for p, a in zip(world.plates_of(name), at, strict=True) if isinstance(a, int)}}
     here = sites.get(stretch.plate, 0)
     members = _members(stretch.reach, here, world.extent(stretch.plate, inside))
+    if stretch.inside is not None:
+        members = _since(world.segment_begin(stretch.inside, (*at[:axis], here, *at[axis + 1 :])), members)
     items = tuple(_reach(name, (*at[:axis], j, *at[axis + 1 :]), world, sites) for j in members)
     if not ragged:
         return torch.stack([number(v) for v in items])
     return Stretch(items, stretch.plate, stretch.reach, here if stretch.reach in ("after", "from") else 0)
+
+
+def _since(first: int, members: range) -> list[int]:
+    """The sites of a stretch that a segment has, which begins at `first`; what precedes it is the begin symbol."""
+    return [j for j in members if j == -1 or j >= first]
 
 
 def _members(reach: str, here: int, extent: int) -> range:
@@ -265,6 +273,8 @@ def _log_prob(e: E.LogProb, world: Surroundings, sites: Sites, names: Names) -> 
 
 # ---------------------------------------------------------------- networks
 def _apply(e: E.Apply, world: Surroundings, sites: Sites, names: Names) -> Value:
+    if names and any(isinstance(n, E.LocalRef) for n in E.walk(e)):  # what `where` bound was looked at before
+        return _apply_now(e, world, sites, names)
     key = (id(e), tuple(sorted(sites.items())))
     return world.memory.recall(key, lambda: _apply_now(e, world, sites, names))
 

@@ -133,6 +133,13 @@ class World:
     def plates_of(self, name: str) -> tuple[str, ...]:
         return self.variables[name].plates
 
+    def segment_begin(self, latent: str, at: tuple[int, ...]) -> int:
+        """The first site of the latent's segment around a site."""
+        here = at[-1]
+        while here > 0 and not self.memory.read((BORDER + latent, (*at[:-1], here))):
+            here -= 1
+        return here
+
     def is_given(self, name: str, at: tuple[int, ...]) -> bool:
         """Whether the batch holds the value at this site."""
         if name not in self.batch:

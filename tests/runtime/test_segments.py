@@ -18,7 +18,7 @@ from structures import (
 from lvspec.runtime.segments import segmentation, token_segmentation_sum
 from lvspec.runtime.segments_scaled import scaled_segments, scaled_tokens
 from lvspec.runtime.semiring import LOG, MAX
-from lvspec.runtime.windows import token_segments, token_windows
+from lvspec.runtime.windows import token_segments, windows
 from lvspec.verify.structures.segments import structures
 
 L, K = 3, 2
@@ -356,9 +356,9 @@ def test_token_segments():
     assert torch.autograd.gradgradcheck(lambda *x: token_segments(*x).sin(), leaves)
 
 
-def test_token_windows():
+def test_windows():
     x = torch.randn(2, 4, 3)
-    got = token_windows(x, 3)
+    got = windows(x, 1, 3)
     assert got.shape == (2, 4, 3, 3)
     assert torch.equal(got[:, 1], x[:, 1:4]) and torch.equal(got[:, 3, 0], x[:, 3]) and not got[:, 3, 1:].any()
 
