@@ -82,7 +82,7 @@ def semi_markov_sum(
     """
     lead = potentials.shape[:-2]
     if 0 in lead:
-        return potentials.flatten(-2).sum(-1)
+        return entered(semiring, lead).lift(potentials.flatten(-2).sum(-1))
     rows, lengths = merged_rows(potentials, lead, 2), merged_rows(mask, lead, 1).sum(-1)
     inside = [merged_rows(windows, lead, 3)] if windows is not None else []
     inside += [border_windows(merged_rows(begins, lead, 2), length.shape[-1])] if begins is not None else []
@@ -96,7 +96,7 @@ def semi_markov_sum(
         return token_segmentation_sum(tokens, length, start, transition, lengths, semiring)
 
     chosen = entered(semiring, lead)
-    if inside and potentials.shape[-2]:
+    if inside:
         value = windowed_segmentation_sum(rows, sum(inside), length, start, transition, lengths, chosen)
     else:
         value = total(rows, chosen)

@@ -85,6 +85,8 @@ class ExactPosterior:
 
 def tilt_gradient(total: Tensor, tilts: dict[str, Tensor], differentiable: bool = False, keep: bool = False):
     """d total / d tilt, for every latent."""
+    if not total.requires_grad:  # there is no site
+        return {name: torch.zeros_like(tilt) for name, tilt in tilts.items()}
     found = torch.autograd.grad(
         total,
         list(tilts.values()),

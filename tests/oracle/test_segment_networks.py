@@ -1,8 +1,10 @@
 """Networks that begin anew in each segment, in the forms that a spec may give them."""
 
 import pytest
+import torch
 
 from lvspec.driver import compile_spec
+from lvspec.errors import SpecError
 from lvspec.verify import render, verify
 
 HEAD = """
@@ -75,3 +77,67 @@ def test_networks_that_begin_anew_agree_with_brute_force(name):
     compiled = compile_spec(HEAD + FORMS[name] + "\n")
     report = verify(compiled.spec, compiled.plan, compiled.Model, seed=0, draws=4000)
     assert report.passed, render(report)
+
+
+@pytest.mark.parametrize("longest", [1, 6])
+def test_segments_of_one_site_and_longer_than_the_text(longest):
+    compiled = compile_spec(HEAD + FORMS["told its state"] + "\n", sizes={"L": longest})
+    report = verify(compiled.spec, compiled.plan, compiled.Model, seed=1, draws=0)
+    assert report.passed, render(report)
+
+
+@pytest.mark.parametrize("lengths", [[], [0], [0, 2, 1]], ids=str)
+def test_questions_about_rows_with_few_sites(lengths):
+    model = compile_spec(HEAD + FORMS["told its state"] + "\n").Model().double()
+    x = torch.zeros(len(lengths), max(lengths, default=0), dtype=torch.int64)
+    batch = {"x": x, "s": torch.tensor(lengths, dtype=torch.int64)}
+    loss = model(dict(batch)).loss
+    if lengths:
+        loss.backward()
+    found = model.posterior(dict(batch))["z"]
+    begins, states = found.begins.mode, found.mode
+    assert states.shape == begins.shape == x.shape
+    assert begins.sum(1).tolist() <= lengths and (not lengths or found.sample(3).shape == (3, *x.shape))
+    assert all(bool(b[0]) for b, n in zip(begins, lengths, strict=True) if n)
+    scores, ways = found.k_best(3)
+    assert scores.shape == (3, len(lengths)) and ways.shape == (3, *x.shape)
+
+
+def test_the_k_best_segmentations_are_those_of_highest_probability():
+    model = compile_spec(HEAD + FORMS["told its state"] + "\n").Model().double()
+    batch = {"x": torch.tensor([[0, 2, 1]])}
+    answer = model.posterior(dict(batch))["z"]
+    scores, states = answer.k_best(100)
+    begins = answer.begins.k_best(100)[1]
+    possible = scores[:, 0] > -torch.inf
+    assert int(possible.sum()) == round(float(answer.log_count.exp()[0]))
+    torch.testing.assert_close(torch.logsumexp(scores[possible, 0], 0), model.log_prob(dict(batch))[0])
+    assert bool((scores[1:][possible[1:]] <= scores[:-1][possible[1:]]).all())
+    told = {
+        (tuple(z[0].tolist()), tuple(b[0].tolist())) for z, b in zip(states[possible], begins[possible], strict=True)
+    }
+    assert len(told) == int(possible.sum())
+    assert torch.equal(states[0], answer.mode) and torch.equal(begins[0], answer.begins.mode)
+
+
+REFUSED = {
+    "a latent that reads within": "latent:\n"
+    + SEGMENTS
+    + "  k[s]: Categorical(logits=output(writer(words(v[<s in z]))))\n"
+    "given:\n  v[s]: token(V)\nobserved:\n  x[s]: Categorical(logits=terminal[k[s]])",
+    "two segmentations": "latent:\n" + SEGMENTS + "  u over s: SemiMarkov(start=a, transition=b, length=g)\n"
+    "observed:\n  x[s]: Categorical(logits=output(writer(words(x[<s in z])) + twice(words(x[<s in u]))))",
+    "no network": "latent:\n" + SEGMENTS + "given:\n  v[s]: real[D]\nobserved:\n  y[s]: Normal(sum(v[<s in z]), 1)",
+    "the last of a segment": "latent:\n"
+    + SEGMENTS
+    + "given:\n  v[s]: real[D]\nobserved:\n  y[s]: Normal(last(v[<s in z]), 1)",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_engine_is_declined_in_words(name):
+    text = HEAD.replace("  kind: [C, S]", "  kind: [C, S]\n  terminal: [V, V]") + REFUSED[name] + "\n"
+    with pytest.raises(SpecError) as error:
+        compile_spec(text)
+    assert {d.code for d in error.value.diagnostics} == {"no-strategy"}
+    assert any("no engine yet" in d.message for d in error.value.diagnostics)
