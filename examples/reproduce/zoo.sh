@@ -37,6 +37,7 @@ case $model in
         if [ "$model" = pcfg ]; then evaluate --gold tree; else evaluate; fi
         ;;
     text_segmentation) .venv/bin/python examples/reproduce/text_segmentation.py "$DATA/wiki_topics" "$seed" ;;
+    hsmm_templates) "${PYTHON:-.venv/bin/python}" examples/reproduce/templates.py "$DATA/e2e" "$seed" ;;
     ibm1 | hmm_alignment | monotone_alignment | ctc)
         train --data "$DATA/tatoeba_en_fr/train.tsv.gz" --valid "$DATA/tatoeba_en_fr/dev.tsv.gz" \
             --test "$DATA/tatoeba_en_fr/test.tsv.gz" && evaluate
