@@ -23,6 +23,16 @@ ZOO = {
     "sentence_vae": {"z": ("reparameterization", "sampled")},
     "gm_vae": {"c": ("enumeration", "enumerated"), "z": ("reparameterization", "sampled")},
     "discrete_vae": {"z": ("reinforce", "sampled")},
+    "beta_vae": {"z": ("reparameterization", "sampled")},
+    "iwae": {"z": ("reparameterization", "sampled")},
+    "iwae_discrete": {"z": ("reinforce", "sampled")},
+    "semi_supervised_vae": {"y": ("enumeration", "enumerated"), "z": ("reparameterization", "sampled")},
+    "dem_vae": {"c": ("enumeration", "enumerated"), "z": ("reparameterization", "sampled")},
+    "neural_topic_model": {"g": ("reparameterization", "sampled"), "z": ("enumeration", "collapsed")},
+    "nvdm": {"h": ("reparameterization", "sampled")},
+    "soft_attention": {},
+    "latent_attention": {"a": ("enumeration", "collapsed")},
+    "latent_attention_elbo": {"a": ("enumeration", "enumerated")},
 }
 
 
