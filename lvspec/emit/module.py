@@ -60,8 +60,7 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
         *(coupled_body if plan.coupled else forward_body)(plan, imports),
     ]
     weights = [
-        "    def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:",
-        '        """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws."""',
+        *_weights_head(plan),
         *weights_body(plan, imports),
     ]
     log_prob = [
@@ -75,6 +74,22 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
     ]
     encode = encode_body(plan, imports)
     return [*integrals, forward, weights, log_prob, posterior_body(plan, imports), *([encode] if encode else [])]
+
+
+def _weights_head(plan: Plan) -> list[str]:
+    if plan.summed_beside_draws:
+        return [
+            *wrap(
+                "def log_weights(self, batch: dict, draws: dict, samples: int, ask: dict | None = None) "
+                "-> tuple[torch.Tensor, dict]:",
+                1,
+            ),
+            '        """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws. `ask` adds to log-factors of summed latents."""',
+        ]
+    return [
+        "    def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:",
+        '        """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws."""',
+    ]
 
 
 def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:

@@ -21,11 +21,13 @@ def latent_sizes(plan: Plan) -> dict[str, str]:
     }
 
 
-def zero_tilts(plan: Plan, imports: set[str]) -> list[str]:
+def zero_tilts(plan: Plan, imports: set[str], names: tuple[str, ...] | None = None) -> list[str]:
     """`tilts = {"z": zeros (B, T, K)}`: the log-factors whose gradients are the answers."""
     program = Program(plan, imports, set(), ("batch",))
     items = []
     for name, size in latent_sizes(plan).items():
+        if names is not None and name not in names:
+            continue
         axes = ("B", *plan.spec.variable(name).plates)
         shape = ", ".join([*(extent_code(program, a) for a in axes), size])
         items.append(f'"{name}": self.zero.expand({shape})')
@@ -44,7 +46,18 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
         "        batch = self.prepare(batch)",
         "        log_weight, drawn = self.log_weights(batch, {}, samples)",
     ]
-    exact = f" | {integral_answers(plan, imports)}" if plan.integrations else ""
+    summed = plan.summed_beside_draws
+    if summed:
+        imports.add("summed_posterior")
+        rows[-1:] = [
+            *zero_tilts(plan, imports, summed),
+            *wrap(
+                "summed, log_weight, drawn = summed_posterior(lambda ask: self.log_weights(batch, {}, samples, ask), tilts)",
+                2,
+            ),
+        ]
+    exact = " | summed" if summed else ""
+    exact += f" | {integral_answers(plan, imports)}" if plan.integrations else ""
     reader = Reader(plan.spec, plan.guide)
     factors = {v.name: v for v in plan.guide if v.role == "guide"}
     tabled = [

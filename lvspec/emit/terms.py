@@ -100,9 +100,10 @@ class Terms:
             sizes = ", ".join(
                 f"{n}={self.low.size(self.plan.spec.variable(n).type.support.cardinality)}" for n in self.collapsed
             )
-            self.scope.line(
-                f"tilt = {self.scope.use('evidence')}(batch, self.zero, {sizes})", "what is known of summed latents"
-            )
+            tilt = f"{self.scope.use('evidence')}(batch, self.zero, {sizes})"
+            if self.weights and self.plan.summed_beside_draws:
+                tilt = f"{self.scope.use('asked')}({tilt}, ask)"
+            self.scope.line(f"tilt = {tilt}", "what is known of summed latents")
             summing = Elimination(self.low, self.scope.use("LOG"))
             value = summing.run(collapsed, collapsed_axes(self.low, self.collapsed))
             costs.append(Cost(None, value))

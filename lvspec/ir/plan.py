@@ -182,6 +182,11 @@ class Plan:
         return tuple(p.name for p in self.latents if p.relaxed)
 
     @property
+    def summed_beside_draws(self) -> tuple[str, ...]:
+        """Latents that are summed out given draws of others."""
+        return tuple(p.name for p in self.latents if p.treatment == "collapsed") if self.sampled else ()
+
+    @property
     def biased(self) -> bool:
         """Whether the training gradient is, on average, another one than the objective's."""
         return any(p.biased for p in self.latents) or self.coupled and self.bound.biased

@@ -184,7 +184,9 @@ from lvspec.runtime.posterior import (
     DrawnPosterior,
     ExactPosterior,
     LatentPosterior,
+    MixedPosterior,
     exact_posterior,
+    summed_posterior,
     weighted_posterior,
 )
 from lvspec.runtime.relaxed import (
@@ -202,6 +204,7 @@ from lvspec.runtime.relaxed import (
 )
 from lvspec.runtime.semiring import LOG, MAX, SAMPLE, Undefined, tempered
 from lvspec.runtime.shape import (
+    asked,
     batch_rows,
     bernoulli_table,
     categorical_shared,

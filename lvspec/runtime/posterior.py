@@ -202,6 +202,30 @@ class DrawnPosterior:
         return 1.0 / (self.weights**2).sum(0)
 
 
+@dataclass(frozen=True)
+class MixedPosterior:
+    """p(z_i = k | x) of a latent that is summed out given draws of others: Σ_s w_s p(z_i = k | x, draw s)."""
+
+    marginals: Tensor  # (B, *sites, K)
+
+    @property
+    def mode(self) -> Tensor:
+        """The best value of each site by itself: (B, *sites) int64."""
+        return self.marginals.argmax(-1)
+
+
+def summed_posterior(
+    log_weights: Callable[[dict[str, Tensor]], tuple[Tensor, dict]], tilts: dict[str, Tensor]
+) -> tuple[dict[str, MixedPosterior], Tensor, dict]:
+    """Marginals of latents that are summed beside draws: the gradient of log Σ_s w_s(tilt); and the weights, the draws."""
+    with torch.enable_grad():
+        asks = {name: tilt.detach().clone().requires_grad_() for name, tilt in tilts.items()}
+        log_weight, drawn = log_weights(asks)
+        found = tilt_gradient(log_weight.logsumexp(0).sum(), asks)
+    draws = {name: value.detach() for name, value in drawn.items()}
+    return {name: MixedPosterior(m) for name, m in found.items()}, log_weight.detach(), draws
+
+
 def weighted_posterior(draws: dict[str, Tensor], log_weights: Tensor) -> dict[str, DrawnPosterior]:
     """Self-normalised posteriors from draws (S, B, ...) of q and log p(x, z) - log q(z), (S, B)."""
     weights = log_weights.softmax(0)

@@ -150,6 +150,15 @@ def evidence(batch: dict, like: Tensor, **sizes: int) -> dict[str, Tensor]:
     return tilt
 
 
+def asked(tilt: dict[str, Tensor], ask: dict[str, Tensor] | None) -> dict[str, Tensor]:
+    """What is known of latents, with what is asked about them added."""
+    return (
+        {n: tilt.get(n, 0.0) + more for n, more in ask.items()} | {n: t for n, t in tilt.items() if n not in ask}
+        if ask
+        else tilt
+    )
+
+
 def masked_softmax(x: Tensor, mask: Tensor, dim: int) -> Tensor:
     """softmax over the real sites of axis `dim`; 0 at the others, and everywhere where there are none."""
     return torch.where(along(mask, x, dim), masked_log_softmax(x, mask, dim), -torch.inf).exp()
