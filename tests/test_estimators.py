@@ -92,6 +92,73 @@ infer:
   samples: 2
 """
 
+CLASS_OF_A_CHAIN = """
+lvspec: 1
+name: class_of_a_chain
+sizes: {K: 2, C: 2, V: 4, H: 3}
+plates: {t: sequence}
+params:
+  classes: [C]
+  start: [K]
+  transition: [C, K, K]
+  emission: [K, V]
+  near: [C, K]
+networks:
+  reader: Embedding(V, H)
+  top: Linear(H, C)
+  score: Linear(H, K)
+latent:
+  c: Categorical(logits=classes)
+  z[0]: Categorical(logits=start)
+  z[t]: Categorical(logits=transition[c, z[t-1]])
+observed:
+  x[t]: Categorical(logits=emission[z[t]])
+guide:
+  c: Categorical(logits=top(mean(reader(x))))
+  z[t]: Categorical(logits=score(reader(x[t])) + near[c])
+infer:
+  z: reinforce
+  samples: 2
+"""
+
+LABELLING = CHAIN.replace("name: chain", "name: labelling").replace(
+    "  z[t]: Categorical(logits=score(reader(x[t])))",
+    "  z over t: LinearChain(unary=score(reader(x[t])), pairwise=links)",
+)
+LABELLING = LABELLING.replace("  emission: [K, V]", "  emission: [K, V]\n  links: [K, K]")
+
+# words that read all states before: nothing can be summed
+READ_FROM_ALL = LABELLING.replace("name: labelling", "name: read_from_all").replace(
+    "  score: Linear(H, K)",
+    "  score: Linear(H, K)\n  states: Embedding(K, H)\n  writer: GRU(H, H)\n  output: Linear(H, V)",
+)
+READ_FROM_ALL = READ_FROM_ALL.replace(
+    "observed:\n  x[t]: Categorical(logits=emission[z[t]])",
+    "let:\n  h[t]: writer(states(z[<=t]))\nobserved:\n  x[t]: Categorical(logits=emission[z[t]] + output(h[t]))",
+).replace("infer:\n  z: reinforce\n", "infer:\n")
+
+TREES = """
+lvspec: 1
+name: trees
+sizes: {V: 4, H: 3}
+plates: {t: sequence, j: copy(t)}
+given:
+  w[t]: token(V)
+params:
+  spans: [V, V]
+  last: [V, V]
+networks:
+  reader: Embedding(V, H)
+latent:
+  tree over t: TreeCRF(spans=spans[w[t], w[j]] over j)
+observed:
+  x[t]: Categorical(logits=last[w[tree[t]]])
+guide:
+  tree over t: TreeCRF(spans=dot(reader(x[t]), reader(w[j])) over j)
+infer:
+  samples: 2
+"""
+
 BESIDE_GAUSSIAN = """
 lvspec: 1
 name: beside_gaussian
@@ -184,8 +251,12 @@ SCORED = {
     "chain": CHAIN,
     "beside_gaussian": BESIDE_GAUSSIAN,
     "beside_chain": BESIDE_CHAIN,
+    "labelling": LABELLING,
+    "read_from_all": READ_FROM_ALL,
+    "trees": TREES,
 }
-ALL = {**SCORED, "gaussian": GAUSSIAN, "rectified": RECTIFIED}
+# of a class's chain more draws than can be gone through: the z-test alone
+ALL = {**SCORED, "class_of_a_chain": CLASS_OF_A_CHAIN, "gaussian": GAUSSIAN, "rectified": RECTIFIED}
 
 
 def subject_of(text, mend=lambda source: source):
@@ -230,6 +301,12 @@ def without_control_variate(source):
     return found
 
 
+def without_entropy(source):
+    found, n = re.subn(r"-entropy_\w+ \+ ", "", source, count=1)
+    assert n == 1, source
+    return found
+
+
 def exact_error(subject, row=0):
     names = scored(subject)
     return gradient_error(averaged_gradient(subject, names, row), exact_gradient(subject, names, row))
@@ -238,7 +315,8 @@ def exact_error(subject, row=0):
 @pytest.mark.parametrize(
     ("name", "mend"),
     [(name, without_score) for name in SCORED]
-    + [(name, without_last_cost) for name in ("hierarchy", "chain", "beside_gaussian")],
+    + [(name, without_last_cost) for name in ("hierarchy", "chain", "beside_gaussian", "labelling")]
+    + [(name, without_entropy) for name in ("labelling", "read_from_all", "trees")],
 )
 def test_a_dropped_term_of_non_zero_mean_fails_both_tests(name, mend):
     subject = subject_of(SCORED[name], mend)

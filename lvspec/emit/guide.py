@@ -6,20 +6,23 @@ from dataclasses import dataclass, field
 
 from lvspec.emit.densities import Term, log_density, lower_term, snake, unfused
 from lvspec.emit.factors import bindings
+from lvspec.emit.label_guides import LabelGuide, drawn_labels, label_guide
 from lvspec.emit.program import Program
 from lvspec.emit.relaxed import draw_relaxed, given_point
 from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws, select
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.plan import Plan
+from lvspec.ir.structures import structure_of
 
 
 @dataclass
 class Guide:
     """terms: the q-factor of each latent with its arguments named (one per site of unrolled plates).
-    log_q: of enumerated latents, by axis; of sampled ones at their draw, by name."""
+    log_q: of enumerated latents, by axis; of sampled ones at their draw, by name. labels: q over whole labellings, by name."""
 
     terms: dict[tuple, Term] = field(default_factory=dict)
     log_q: dict[str, Value] = field(default_factory=dict)
+    labels: dict[str, LabelGuide] = field(default_factory=dict)
 
 
 def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: list[str], scored: set[str]) -> Guide:
@@ -30,6 +33,9 @@ def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: li
         if variable.role != "guide" or variable.name not in (*enumerated, *sampled):
             continue
         latent = plan.spec.variable(variable.name)
+        if structure_of(variable):
+            _labels(program, latent, variable, guide, variable.name in sampled, variable.name in scored)
+            continue
         if variable.name in sampled:
             _draw(program, plan, latent, guide)
             if variable.name in scored and not (apart and pathwise(plan, variable.name)):
@@ -72,6 +78,23 @@ def _without_own_gradient(program: Program, plan: Plan, guide: Guide, names: lis
         else:
             term = Term(term.dist, tuple(low.detached(v) for v in term.arguments))
         _score(program, program.plan.spec.variable(name), guide, term)
+
+
+def _labels(program: Program, latent, factor, guide: Guide, drawn: bool, scored: bool) -> None:
+    """q over whole labellings: its draw with log q, or its marginals."""
+    low, name = program.low, latent.name
+    unrolled, low.unrolled = low.unrolled, ()  # all sites are drawn at once
+    q = guide.labels[name] = label_guide(program, latent, factor)
+    low.unrolled = unrolled
+    if not drawn:
+        sites = q.sites()
+        guide.log_q[q.axis] = sites.with_(code=f"{sites.code}.log()")
+        return
+    value = drawn_labels(program, latent, q)
+    _known_value(program, latent, value)
+    low.known[name] = known = value.with_(draws=join_draws(Value("", draws=((name, ()), *q.draws))))
+    if scored:
+        guide.log_q[name] = program.scope.assign(f"log_q_{name}", q.log_prob(known))
 
 
 def at_bound(low, value: Value) -> Value:

@@ -11,7 +11,20 @@ from lvspec.emit.densities import lower_term, snake
 from lvspec.emit.factors import Factor, factors_of
 from lvspec.emit.lower import Lowering
 from lvspec.emit.program import Program
-from lvspec.emit.value import ATOM, Value, align, join_draws, latent_of, shift_axis, spelled
+from lvspec.emit.value import (
+    ALL,
+    ATOM,
+    PRODUCT,
+    Value,
+    align,
+    axis_of,
+    event_to_axis,
+    join_draws,
+    latent_of,
+    shift_axis,
+    spelled,
+    widen_draws,
+)
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader
@@ -127,6 +140,44 @@ def _call(low: Lowering, variable: Variable, what: str, target: Value, arguments
     others = dict.fromkeys(p for v in arguments.values() for d in v.shape if (p := ragged_plate(d)) and p != plate)
     operands += [mask_code(low, p, lead) for p in others]
     return f"{low.scope.use(f'{snake(variable.general.body.family)}_{what}')}({', '.join(operands)})"
+
+
+# ---------------------------------------------------------------- labels under a guide
+def label_factor(low: Lowering, variable: Variable) -> Factor:
+    """log p of a whole labelling at its draw."""
+    arguments = arguments_of(low, variable)
+    target = low.root(variable.name)
+    plate = variable.general.body.over
+    lead = leading(low, variable, [*arguments.values(), target], set())
+    draws = widen_draws(target, plate, ALL)
+    value = Value(
+        _call(low, variable, "log_prob", target, arguments, lead), lead, draws=join_draws(draws, *arguments.values())
+    )
+    return Factor(variable.name, low.scope.assign(f"log_p_{variable.name}", value))
+
+
+def label_factors(low: Lowering, variable: Variable) -> list[Factor]:
+    """log p of a labelling as what it is a sum of: scores of its sites, of neighbours, and -log Z."""
+    structure, arguments = structure_of(variable), arguments_of(low, variable)
+    plate, axis = variable.general.body.over, axis_of(variable.name)
+    lead = leading(low, variable, list(arguments.values()), set())
+    sites = event_to_axis(arguments[structure.site], axis)
+    value, initial = sites, ()
+    if structure.pair:
+        pair = arguments[structure.pair]
+        pair = event_to_axis(event_to_axis(pair, shift_axis(axis, 1)), axis)
+        value, initial = low.plus([sites, pair]), (sites,)
+    known = Value("self.zero", ())
+    zeros = [mask_code(low, plate, lead), *spelled_arguments(variable, arguments, lead)]
+    family, size = snake(variable.general.body.family), low.size(variable.type.support.cardinality)
+    code = f"{low.scope.use(f'{family}_guide')}({', '.join(zeros)}, {known.code}.expand(1, {size})).log_partition"
+    total = low.scope.assign(
+        f"log_normaliser_{variable.name}", Value(code, lead, draws=join_draws(*arguments.values()))
+    )
+    normaliser = total.with_(code=f"-{total.code}", binds=PRODUCT)
+    mask = f"{plate}.mask"
+    own = Factor(variable.name, low.scope.assign(f"scores_{variable.name}", value), initial, mask)
+    return [own, Factor(variable.name, normaliser)]
 
 
 def structure_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> str:

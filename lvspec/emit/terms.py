@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from lvspec.emit.densities import analytic_kl, log_density, lower_term, sum_event, unfused
 from lvspec.emit.eliminate import Elimination, collapsed_axes
-from lvspec.emit.factors import Factor, bindings, factor_at, mask_of, masked, reduce_plates
+from lvspec.emit.factors import Factor, bindings, factor_at, factors_of, mask_of, masked, reduce_plates
 from lvspec.emit.guide import at_bound, bound_term, extent_code, given_values, write_guide
 from lvspec.emit.integrals import integral_factor
 from lvspec.emit.program import Program
-from lvspec.emit.structures import log_factors
+from lvspec.emit.structures import label_factor, label_factors, log_factors
 from lvspec.emit.value import (
     ATOM,
     PRODUCT,
@@ -153,6 +153,8 @@ class Terms:
         latent = self.plan.latent(variable.name)
         if latent.kl == "analytic" and self.treatment[variable.name] == "sampled" and not self.weights:
             return [self.closed_form(variable, sites) for sites in bindings(self.low, variable)], []
+        if variable.name in self.guide.labels or structure_of(variable):
+            return self.label_divergence(variable)
         found, moved = [], []
         for sites in bindings(self.low, variable):
             factor = factor_at(self.low, variable, sites, fuse=False)
@@ -187,6 +189,29 @@ class Terms:
     def is_relaxed(self, variable) -> bool:
         return not self.weights and self.plan.latent(variable.name).relaxed
 
+    def label_divergence(self, variable) -> tuple[list[Cost], list[Factor]]:
+        """log q - log p where one of them is of a whole labelling: the two apart, as they differ over other sites.
+        -H(q) is exact where q's labels tell its structure."""
+        name, q = variable.name, self.guide.labels.get(variable.name)
+        if q is not None and q.told and not self.weights:
+            entropy = self.scope.assign(f"entropy_{name}", q.entropy())
+            found = [Cost(name, negated(entropy))]
+        else:
+            mask = mask_of(self.low, variable) if q is None else None
+            found = [Cost(name, self.guide.log_q[name], mask)]
+        if structure_of(variable):
+            enumerated = name in self.enumerated
+            factors = label_factors(self.low, variable) if enumerated else [label_factor(self.low, variable)]
+        else:
+            factors = factors_of(self.low, variable, fuse=False)
+        moved = [f for f in factors if self.reads_collapsed(f)]
+        for factor in (f for f in factors if f not in moved):
+            value = negated(self.expected_sites(factor))
+            if factor.mask:
+                value = self.scope.assign(f"cost_{name}", self.at_every_site(variable, value))
+            found.append(Cost(name, value, factor.mask))
+        return found, moved
+
     def where_mass(self, log_q: Value, log_ratio: Value) -> Value:
         """A log-ratio with 0 where q has no mass: beyond the sites of an example p has none either."""
         axes = log_ratio.axes
@@ -214,7 +239,7 @@ class Terms:
         values = [self.low.with_bindings(c, kl) for c in (variable.general, *variable.initial)]
         value = values[0]
         if variable.initial:
-            value = self.joined(variable, [self.expected(v) for v in values])
+            value = self.expected_clauses(variable, values)
         label = "_".join([variable.name, *map(str, sites)])
         value = self.scope.assign(f"kl_{label}", self.at_every_site(variable, value))
         if variable.type.support.finite:
@@ -263,18 +288,31 @@ class Terms:
 
     # ------------------------------------------------------------ expectations under enumerated guides
     def expected_sites(self, factor: Factor) -> Value:
-        """A factor with lagged enumerated latents averaged out and its initial clauses in place."""
+        """A factor with its initial clauses in place."""
         if not factor.initial:
             return factor.value
         variable = self.plan.spec.variable(factor.name)
-        values = [self.expected(v) for v in (factor.value, *factor.initial)]
-        return self.scope.assign(f"log_p_{factor.name}", self.joined(variable, values))
+        value = self.expected_clauses(variable, [factor.value, *factor.initial])
+        return self.scope.assign(f"log_p_{factor.name}", value)
+
+    def expected_clauses(self, variable, values: list[Value]) -> Value:
+        """The general value with the initial ones in place of its first sites, enumerated latents of those sites
+        averaged out: first clauses read fewer of them. A latent that all sites share stays, since each of its values
+        may have draws of its own."""
+        plate = next((p for p in variable.plates if self.plan.spec.plate(p).ordered), None)
+        shared = [v.name for v in self.plan.spec.of_role("latent") if plate not in v.plates]
+        axes = {a for v in values for a in v.axes if self.low.order.is_enumerated(a)}
+        keep = tuple(a for a in axes if latent_of(a) in shared)
+        return self.joined(variable, [self.expected(v, keep) for v in values])
 
     def expected(self, value: Value, keep: tuple[str, ...] = (), detached: bool = False) -> Value:
         """E_q over the enumerated latents, children before parents; `detached`: q is a weight without gradient."""
         low = self.low
         order = [a for a in self.guide.log_q if low.order.is_enumerated(a) and latent_of(a) in self.enumerated]
         for base in reversed(order):
+            if latent_of(base) in self.guide.labels:
+                value = self.label_expectation(base, value, detached)
+                continue
             for axis in sorted((a for a in value.axes if _base(low, a) == base and a not in keep), key=lag_of):
                 log_q = self.log_q_at(base, lag_of(axis))
                 if detached:
@@ -285,6 +323,24 @@ class Terms:
                 code = f"{self.scope.use('expectation')}({a.code}, {b.code}, {-1 - rank})"
                 value = Value(code, rest, value.shape, draws=join_draws(log_q, value))
         return value
+
+    def label_expectation(self, base: str, value: Value, detached: bool) -> Value:
+        """E_q over the sites of a labelling that the value reads: one, or two neighbours."""
+        low, q = self.low, self.guide.labels[latent_of(base)]
+        axes = tuple(sorted((a for a in value.axes if _base(low, a) == base), key=lag_of, reverse=True))
+        if not axes:
+            return value
+        if len(axes) == 2:
+            weight = q.steps()
+        else:
+            weight = q.sites() if not lag_of(axes[0]) else low.shifted(q.sites(), q.plate, 1, "0")
+        if detached:
+            weight = weight.with_(code=f"{weight.at(ATOM)}.detach()")
+        rest, rank = tuple(a for a in low.order.union(value, weight) if a not in axes), len(value.shape)
+        a, b = align(weight, (*rest, *axes), rank), align(value, (*rest, *axes))
+        dims = tuple(range(-len(axes) - rank, -rank))
+        code = f"{self.scope.use('average')}({a.code}, {b.code}, {dims[0] if len(dims) == 1 else dims})"
+        return Value(code, rest, value.shape, draws=join_draws(weight, value))
 
     def log_q_at(self, base: str, lag: int) -> Value:
         """log q of an enumerated latent, of an earlier site where the axis is one."""
@@ -316,6 +372,10 @@ class Terms:
     def settled(self, cost: Cost, keep: tuple[str, ...] = (), detached: bool = False) -> Value:
         """A cost per draw and example: enumerated latents averaged, plates added up (those in `keep` stay)."""
         return reduce_plates(self.low, self.expected(cost.value, keep, detached), set(keep), cost.mask)
+
+
+def negated(value: Value) -> Value:
+    return value.with_(code=f"-{value.at(ATOM)}", binds=PRODUCT)
 
 
 def exact_in_weights(plan: Plan) -> dict[str, str]:

@@ -208,6 +208,7 @@ STRATEGIES: dict[str, tuple[Key, ...]] = {
     "enumeration": options("chunk"),
     "dynamic_programming": (),
     "linear_gaussian": (),
+    "marginals": (),
     "conjugacy": (),
     "mean_field": options("steps", "tolerance"),
     "structured_mean_field": options("steps", "tolerance"),

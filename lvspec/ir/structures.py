@@ -22,7 +22,8 @@ Numbers = Mapping[str, float]
 class Structure:
     """axes: the axes of each argument at one site, by letters that must agree over the arguments; T: the sites.
     state: the letter of how many values the variable has. along: arguments that may differ from site to site.
-    draws: whether it can be drawn given the number of sites. segments: whether runs of up to L sites share a value.
+    draws: whether it can be drawn given the number of sites. segments: whether runs of up to L sites share a value. site,
+    pair: of labels whose score is a sum over sites, the argument that scores one, and that of two neighbours.
     algorithm: how it is summed. work, cells: multiply-adds and numbers of one example, by T and the letters. turns, dispatches:
     the letter of how many steps it takes one after the other, and how many operations each calls, forward and backward.
     """
@@ -38,6 +39,13 @@ class Structure:
     turns: str = "T"
     dispatches: int = 20
     segments: bool = False
+    site: str | None = None
+    pair: str | None = None
+
+    @property
+    def told(self) -> bool:
+        """Whether its values say which structure it is: those of segments do not tell where one begins."""
+        return not self.segments
 
     def axes_of(self, argument: str) -> tuple[str, ...]:
         return dict(self.axes)[argument]
@@ -81,6 +89,8 @@ STRUCTURES: dict[str, Structure] = {
         lambda n: 2 * n["T"] * n["K"] ** 2,
         lambda n: 3 * n["T"] * n["K"],
         along=("unary",),
+        site="unary",
+        pair="pairwise",
     ),
     "SemiMarkov": Structure(
         "labels",
@@ -101,6 +111,7 @@ STRUCTURES: dict[str, Structure] = {
         lambda n: 8 * n["T"] ** 3,  # float64, by the tape of the generic program
         along=("arcs",),
         dispatches=200,
+        site="arcs",
     ),
     "NonProjectiveCRF": Structure(
         "labels",
@@ -111,6 +122,7 @@ STRUCTURES: dict[str, Structure] = {
         lambda n: 4 * n["T"] ** 3,
         along=("arcs",),
         dispatches=150,
+        site="arcs",
     ),
     "TreeCRF": Structure(
         "labels",

@@ -23,7 +23,7 @@ from lvspec.plan.components import find
 from lvspec.plan.derive import derive_baseline, derive_guide
 from lvspec.plan.engines import parts_without_engine
 from lvspec.plan.formula import formula
-from lvspec.plan.model import Model, study, unrolled_by, without_engine
+from lvspec.plan.model import Model, labels_guide, study, unrolled_by, without_engine
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.strategies import NAMES, STRATEGIES
 from lvspec.plan.sums import pay_rest, pay_structure
@@ -46,7 +46,7 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
         answers = every[latent.name] = _answers(view, latent)
         picked = _pick(view, latent, answers, problems)
         if picked:
-            chosen[latent.name] = (picked, answers[picked], _declined(picked, answers))
+            chosen[latent.name] = (picked, answers[picked], _declined(picked, answers, latent.name in model.overrides))
     _one_mean_field(every, chosen)
     _bound(model, chosen, problems)
     _terms(model, chosen, problems)
@@ -108,6 +108,9 @@ def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
         latent = model.spec.variable(name)
         if bound.gradient == "doubly_reparameterized" and chosen[name][0] != "reparameterization":
             message = f"{name} is drawn by {chosen[name][0]}: only reparameterized draws are doubly reparameterized"
+            problems.append(Diagnostic("override-refused", latent.span, message, help="gradient=pathwise"))
+        if bound.gradient != "pathwise" and labels_guide(model, name) is not None:
+            message = f"q({name}) is over whole labellings: its log q keeps the gradient of what it reads"
             problems.append(Diagnostic("override-refused", latent.span, message, help="gradient=pathwise"))
         if latent.outside_batch:
             message = f"{name} is one for the whole data set: an example has no importance weight of its own for it"
@@ -204,22 +207,12 @@ def _pick(view: View, latent: Variable, answers: dict, problems: list[Diagnostic
     return None
 
 
-def _declined(picked: str, answers: dict) -> tuple[tuple[str, str], ...]:
-    """Why the others were not taken; a legal one lost by its place in the order."""
-    rows, exact = [], answers[picked].exact
-    for name, answer in answers.items():
-        if name == picked:
-            continue
-        if isinstance(answer, Declined):
-            rows.append((name, answer.reason))
-        else:
-            rows.append(
-                (
-                    name,
-                    f"legal, but {picked} comes first: {'exact' if exact else 'lower variance as a rule'}",
-                )
-            )
-    return tuple(rows)
+def _declined(picked: str, answers: dict, asked: bool = False) -> tuple[tuple[str, str], ...]:
+    """Why the others were not taken; a legal one lost by its place in the order, or as another one was asked for."""
+    first = f"{picked} comes first: {'exact' if answers[picked].exact else 'lower variance as a rule'}"
+    lost = f"legal, but {f'`infer` asks for {picked}' if asked else first}"
+    others = [(name, answer) for name, answer in answers.items() if name != picked]
+    return tuple((name, a.reason if isinstance(a, Declined) else lost) for name, a in others)
 
 
 def _assemble(model: Model, view: View, chosen) -> Plan:
@@ -322,6 +315,11 @@ def _kl(
     if bound.coupled:
         return "sampled", f"{bound.name} is a function of the importance weights of all draws"
     latent = model.spec.variable(name)
+    factor = labels_guide(model, name)
+    if factor is not None and treatment[name] == "enumerated":
+        return "analytic", ""
+    if factor is not None and structure_of(factor).told:
+        return "sampled", f"the entropy of q({name}) is exact, log p({name}) is taken at the draw"
     q = next(v for v in guide if v.name == name and v.role == "guide").general.body
     collapsed = [r.name for r in model.reads(name) if treatment.get(r.name) == "collapsed"]
     if collapsed:

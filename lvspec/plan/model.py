@@ -112,8 +112,6 @@ def structure_reason(model: Model, variable: Variable) -> str | None:
         return f"{body.family} runs over the last of the plates of {variable.name}"
     if variable.initial or body.copies:
         return f"{body.family} over {body.over} is one clause, without copies"
-    if model.guide_of(variable.name) is not None:
-        return f"a guide over structures (q({variable.name})) has no engine yet"
     for name, argument in body.arguments:
         if body.over in argument.type.plates and name not in structure.along:
             return f"`{name}` of {body.family} is the same at every site of {body.over}"
@@ -133,6 +131,12 @@ def segments_reason(model: Model, variable: Variable) -> str | None:
     if variable.initial:
         return f"{anew}, and has clauses for first sites: no engine yet"
     return None
+
+
+def labels_guide(model: Model, name: str) -> Variable | None:
+    """The written q-factor of a latent, where it is one structure over the latent's sites."""
+    factor = model.guide_of(name)
+    return factor if factor is not None and structure_of(factor) else None
 
 
 def finite_reason(model: Model, variable: Variable) -> str | None:

@@ -5,27 +5,49 @@ from __future__ import annotations
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Dist
+from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
-from lvspec.plan.model import Model
+from lvspec.plan.model import Model, structure_reason
+
+
+def labels_reason(model: Model, factor: Variable) -> str | None:
+    """Why a q-factor over structures cannot be drawn or summed as one, or None."""
+    reason = structure_reason(model, factor) or borders_reason(model, factor.name)
+    return reason and f"q({factor.name}): {reason}"
+
+
+def borders_reason(model: Model, name: str) -> str | None:
+    """Why states alone do not decide what reads them, or None."""
+    reader = next((v.name for v in model.random() for r in model.reads(v.name) if r.inside == name), None)
+    return reader and f"{reader} begins anew in each segment of {name}, and states do not tell where that is"
 
 
 def guide_reason(model: Model, latent) -> str | None:
     """Why q(latent) cannot be drawn from, or None; without a written guide one is derived."""
-    if structure_of(latent):
-        return f"{latent.name} is drawn as one structure: a guide over structures has no engine yet"
     if latent.parts:
         return f"{' and '.join(latent.parts)} are drawn together: a guide for such has no engine yet"
     guide = model.guide_of(latent.name)
     if guide is None:
+        if structure_of(latent):
+            return (
+                borders_reason(model, latent.name)
+                or f"{latent.name} is drawn as one structure: write its q in `guide:`"
+            )
         size = latent.type.support.cardinality
         if size is not None and (plate := ragged_plate(size)) is not None:
             return f"{latent.name} has a value for each site of plate {plate}: write its q in `guide:`"
         if latent.outside_batch:
             return f"{latent.name} lies outside the batch plate: write its q in `guide:` (free parameters will do)"
         return None
-    body = guide.general.body
+    body, reason = guide.general.body, borders_reason(model, latent.name)
+    if reason:
+        return reason
     if not isinstance(body, Dist) or not FAMILIES[body.family].engine:
         return f"q({latent.name}) has no engine yet"
+    if structure_of(guide):
+        reason = labels_reason(model, guide)
+        if reason:
+            return reason
     if body.through:
         return f"q({latent.name}) runs through a flow: no engine yet"
     if guide.initial or any(r.name == latent.name for r in model.guide_reads[latent.name]):

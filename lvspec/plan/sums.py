@@ -107,6 +107,7 @@ def pay_guide(pricer: Pricer, name: str) -> None:
     for variable in pricer.guide:
         if variable.name == name and variable.role == "guide":
             pricer.factor(variable)
+            pay_structure(pricer, variable)
 
 
 def pay_rest(pricer: Pricer) -> None:

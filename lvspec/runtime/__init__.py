@@ -129,6 +129,13 @@ from lvspec.runtime.gaussian_factors import GaussianFactors
 from lvspec.runtime.importance import ImportanceEstimate, TablePosterior, importance, table_posterior
 from lvspec.runtime.kalman import GaussianChain
 from lvspec.runtime.kalman_posterior import GaussianChainPosterior
+from lvspec.runtime.label_guides import (
+    dependency_crf_guide,
+    linear_chain_guide,
+    non_projective_crf_guide,
+    semi_markov_guide,
+    tree_crf_guide,
+)
 from lvspec.runtime.labels import (
     linear_chain_draw,
     linear_chain_log_prob,
@@ -205,6 +212,7 @@ from lvspec.runtime.relaxed import (
 from lvspec.runtime.semiring import LOG, MAX, SAMPLE, Undefined, tempered
 from lvspec.runtime.shape import (
     asked,
+    average,
     batch_rows,
     bernoulli_table,
     categorical_shared,
@@ -217,6 +225,7 @@ from lvspec.runtime.shape import (
     given_table,
     inside_support,
     is_known,
+    label_evidence,
     later_sum,
     masked_log_softmax,
     masked_logsumexp,

@@ -214,6 +214,18 @@ def is_known(batch: dict, name: str, rank: int, like: Tensor) -> Tensor:
     return like.expand(batch_rows(batch), *[1] * (rank - 1))
 
 
+def average(q: Tensor, cost: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """E_q[cost] = Σ q·cost over axes (counted from the end), q as probabilities; 0 where q is 0 whatever the cost is."""
+    return torch.where(q > 0, q * torch.where(q > 0, cost, 0.0), 0.0).sum(dim)
+
+
+def label_evidence(batch: dict, name: str, size: int, axes: int, like: Tensor) -> Tensor:
+    """What the batch says of a latent's labels, as log-factors (B, sites, K): -inf for labels that are not the given
+    ones; zeros (1, ..., K) of as many axes, where it says nothing. axes: those before the labels."""
+    found = evidence(batch, like, **{name: size})
+    return found[name] if name in found else like.expand(*[1] * axes, size)
+
+
 def later_sum(x: Tensor, dim: int) -> Tensor:
     """Σ_{t' ≥ t} x_{t'}: what lies downstream of site t along an ordered plate."""
     return x.flip(dim).cumsum(dim).flip(dim)

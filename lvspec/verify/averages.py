@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ def joint_draws(world: World, scored: list[str], samples: int) -> tuple[list[Cel
     total = 1
     for choice in choices:
         total *= len(choice)
-    if total**samples > ROWS:
+    if total > ROWS:
         raise TooMany(f"{total}^{samples} joint draws")
     return drawn, list(product(*choices))
 
@@ -83,7 +84,10 @@ def averaged_gradient(subject: Subject, scored: list[str], row: int) -> list[Ten
     world = World(_summed(subject, scored), row)
     drawn, joint = joint_draws(world, scored, samples)
     q = [probabilities(world, drawn, joint, s) for s in range(samples)]
-    rows = list(product(range(len(joint)), repeat=samples))
+    possible = [[i for i, mass in enumerate(q[s].tolist()) if mass > 0] for s in range(samples)]
+    if prod(map(len, possible)) > ROWS:
+        raise TooMany(f"{' x '.join(str(len(p)) for p in possible)} joint draws")
+    rows = list(product(*possible))
     weight = torch.stack([torch.stack([q[s][i] for s, i in enumerate(r)]).prod() for r in rows])
     batch = {name: _repeated(subject, name, value, row, len(rows)) for name, value in subject.batch.items()}
     shared = {v.name for v in subject.spec.of_role("latent") if v.outside_batch}

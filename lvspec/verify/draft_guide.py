@@ -22,6 +22,11 @@ def guide_for(d: Draft, latent: Parent, before: list[Parent]) -> None:
 
 def factor(d: Draft, latent: Parent, over: list[Parent]) -> None:
     """q(latent | over)."""
+    if latent.kind == "category" and d.ordered and not d.outer and latent.plates == (d.line,) and d.chance(0.5):
+        pairs = d.param(latent.size, latent.size)
+        unary = d.score(over, latent.size, latent.plates)
+        d.guide[f"{latent.name} over {d.line}"] = f"LinearChain(unary={unary}, pairwise={pairs})"
+        return
     if latent.kind == "category":
         d.guide[latent.ref] = f"Categorical(logits={d.score(over, latent.size, latent.plates)})"
         return

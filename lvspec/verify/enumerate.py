@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lvspec.verify.integrals import integral
+from lvspec.verify.label_guides import expected_log_q, has_entropy
 from lvspec.verify.memory import Site
 from lvspec.verify.world import SAMPLE, Instance, TooMany, World
 
@@ -161,14 +162,18 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
     guided = enumerated + [s for s in drawn if s[0] not in analytic]
     every = world.random_sites("latent") + world.random_sites("observed")
     outer, inner = assignments(world, enumerated), assignments(world, collapsed)
-    rows = [(*o, *i) for o in outer for i in inner]
     sites = enumerated + collapsed
 
     explained = [s for s in every if s not in closed]
+    q = table(world, enumerated, outer, [lambda s=s: world.log_q(*s) for s in enumerated]).sum(1).exp()
+    outer = [row for row, mass in zip(outer, q.tolist(), strict=True) if mass > 0]
+    q = q[q > 0]
+    rows = [(*o, *i) for o in outer for i in inner]
     log_p = (table(world, sites, rows, joint_terms(world, explained)) * _shares(world, explained)).sum(1)
     inside = log_sum(log_p.reshape(len(outer), len(inner)))
-    q = table(world, enumerated, outer, [lambda s=s: world.log_q(*s) for s in enumerated]).sum(1).exp()
-    log_q = table(world, enumerated, outer, [lambda s=s: world.log_q(*s) for s in guided]) * _shares(world, guided)
+    whole = {s for s in drawn if has_entropy(world, s[0])}
+    terms = [lambda s=s: expected_log_q(world, *s) if s in whole else world.log_q(*s) for s in guided]
+    log_q = table(world, enumerated, outer, terms) * _shares(world, guided)
     divergences = table(world, enumerated, outer, [lambda s=s: world.kl(*s) for s in closed]) * _shares(world, closed)
     value = (q * (inside - log_q.sum(1) - divergences.sum(1))).sum() + integral(world)
     kl = {name: torch.zeros((), dtype=torch.float64) for name in _named(guided + closed)}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 Rows = list[dict[str, Tensor]]
+Known = list[int | None] | None
 
 
 def structure_score(family: str, values: list[int], rows: Rows, borders: list[int] | None) -> Tensor:
@@ -23,23 +24,41 @@ def structure_score(family: str, values: list[int], rows: Rows, borders: list[in
     return FAMILIES[family](values, rows)
 
 
-def log_normaliser(family: str, rows: Rows) -> Tensor:
-    """log Σ of exp score over everything that the values could be; 0 where scores are log-probabilities."""
+def log_normaliser(family: str, rows: Rows, known: Known = None) -> Tensor:
+    """log Σ of exp score over everything that the values could be, given those that are known; 0 where scores are
+    log-probabilities."""
+    scores = scored_labellings(family, rows, known or [None] * len(rows))
+    return torch.logsumexp(torch.stack(scores), 0) if scores else torch.zeros((), dtype=torch.float64)
+
+
+def expected_log_probability(family: str, rows: Rows, known: Known) -> Tensor:
+    """Σ_z p(z) log p(z), of labels that say which structure it is."""
+    scores = torch.stack(scored_labellings(family, rows, known))
+    log_p = (scores - torch.logsumexp(scores, 0))[scores > -torch.inf]
+    return (log_p.exp() * log_p).sum()
+
+
+def scored_labellings(family: str, rows: Rows, known: list[int | None]) -> list[Tensor]:
+    """The score of every labelling that has the known values, of every segmentation where there are several."""
     if family == "LinearChain":
-        states = len(rows[0]["unary"])
-        every = [_labels_score(labels, rows) for labels in product(range(states), repeat=len(rows))]
-        return torch.logsumexp(torch.stack(every), 0)
+        states = range(len(rows[0]["unary"]))
+        every = product(*[states if k is None else [k] for k in known])
+        return [_labels_score(labels, rows) for labels in every]
     if family == "SemiMarkov":
         states, longest = rows[0]["length"].shape
-        every = [
+        return [
             _segment_scores(labels, lengths, rows)
             for lengths in segmentations(len(rows), longest)
             for labels in product(range(states), repeat=len(lengths))
+            if _agrees([k for k, n in zip(labels, lengths, strict=True) for _ in range(n)], known)
         ]
-        return torch.logsumexp(torch.stack(every), 0)
     if family in TREES:
-        return torch.logsumexp(torch.stack([score for _, score in _scored_trees(family, rows)]), 0)
-    return torch.zeros((), dtype=torch.float64)
+        return [score for labels, score in _scored_trees(family, rows) if _agrees(labels, known)]
+    return []
+
+
+def _agrees(labels: list[int], known: list[int | None]) -> bool:
+    return all(k is None or k == label for label, k in zip(labels, known, strict=True))
 
 
 def _labels_score(labels, rows: Rows) -> Tensor:

@@ -234,26 +234,34 @@ class World:
         return drawn and not self.is_given(name, at)
 
     def _log_structure(self, variable: Variable, at: tuple[int, ...]) -> Tensor:
-        """log p of a whole plate's values, counted at its first site and nowhere else."""
+        """log p of a whole plate's values, counted at its first site and nowhere else; of a guide's, given the values
+        that the batch has, at the first site that it has not."""
         body = variable.general.body
-        if at[-1] > 0:
+        sites, known = self.run(variable, at), None
+        if variable.role == "guide":
+            known = self.known_values(variable.name, sites)
+        if at != next((s for s, k in zip(sites, known or [None] * len(sites), strict=True) if k is None), None):
             return torch.zeros((), dtype=torch.float64)
-        sites = self._run(variable, at)
         values = [int(self.value(variable.name, site)) for site in sites]
         cut = has_borders(variable)
         borders = [self.memory.read((BORDER + variable.name, site)) for site in sites[1:]] if cut else None
         total = self.memory.recall(
-            ("log Z", variable.name, at), lambda: log_normaliser(body.family, self._arguments(variable, at))
+            ("log Z", variable.role, variable.name, at),
+            lambda: log_normaliser(body.family, self.arguments(variable, at), known),
         )
-        return structure_score(body.family, values, self._arguments(variable, at), borders) - total
+        return structure_score(body.family, values, self.arguments(variable, at), borders) - total
 
-    def _run(self, variable: Variable, at: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def known_values(self, name: str, sites: list[tuple[int, ...]]) -> list[int | None]:
+        """The values that the batch gives."""
+        return [int(self.value(name, s)) if self.is_given(name, s) else None for s in sites]
+
+    def run(self, variable: Variable, at: tuple[int, ...]) -> list[tuple[int, ...]]:
         """The sites that one structure runs over."""
         plates = dict(zip(variable.plates, at, strict=True))
         return [(*at[:-1], i) for i in range(self.extent(variable.general.body.over, plates))]
 
-    def _arguments(self, variable: Variable, at: tuple[int, ...]) -> list[dict[str, Tensor]]:
-        return [self.density(variable, site)[1] for site in self._run(variable, at)]
+    def arguments(self, variable: Variable, at: tuple[int, ...]) -> list[dict[str, Tensor]]:
+        return [self.density(variable, site)[1] for site in self.run(variable, at)]
 
     def log_p(self, name: str, at: tuple[int, ...]) -> Tensor:
         """log p of one site given its parents."""

@@ -180,3 +180,102 @@ guide:
     assert plan.latent("w").strategy == "reinforce"
     assert "across sites" in dict(plan.latent("w").declined)["enumeration"]
     assert plan.latent("z").treatment == plan.latent("c").treatment == "collapsed"
+
+
+# ---------------------------------------------------------------- guides over whole labellings
+LINEAR = "guide:\n  z over t: LinearChain(unary=a, pairwise=b)"
+
+
+def guided(latent=CHAIN, observed=EMISSION, guide=LINEAR, **more):
+    return plan_spec(text(latent, observed, guide, **more))
+
+
+def test_a_chain_under_a_labelling_is_averaged_by_its_marginals():
+    latent = guided().latent("z")
+    assert (latent.strategy, latent.treatment, latent.exact, latent.kl) == ("marginals", "enumerated", True, "analytic")
+    assert "one structure" in dict(latent.declined)["enumeration"]
+    asked = guided(infer="infer:\n  z: reinforce").latent("z")
+    assert asked.kl_why.startswith("the entropy of q(z) is exact") and "H(q) exactly" in asked.why
+    assert dict(asked.declined)["marginals"] == "legal, but `infer` asks for reinforce"
+
+
+@pytest.mark.parametrize(
+    ("latent", "observed", "guide", "words"),
+    [
+        (
+            CHAIN,
+            "  y: Categorical(logits=sum(e[z[t]] over t))",
+            LINEAR,
+            "y reads more of z than two neighbouring sites",
+        ),
+        (
+            "  z[0]: Categorical(logits=a)\n  z[1]: Categorical(logits=b[z[0]])\n  z[t]: Categorical(logits=b[z[t-1]] + b[z[t-2]])",
+            EMISSION,
+            LINEAR,
+            "z reads more of z than two neighbouring sites",
+        ),
+        (
+            CHAIN,
+            EMISSION,
+            "guide:\n  z over t: SemiMarkov(start=a, transition=b, length=b)",
+            "do not tell its segments",
+        ),
+        (
+            CHAIN + "\n  y[t]: Categorical(logits=b[z[t]])",
+            EMISSION + "\n  w[t]: Categorical(logits=e[y[t]])",
+            LINEAR + "\n  y[t]: Categorical(logits=b[z[t]])",
+            "q(y) reads z, so z is drawn",
+        ),
+        ("  z over t: SemiMarkov(start=a, transition=b, length=b)", EMISSION, LINEAR, "log p(z) is no sum over sites"),
+        (
+            CHAIN + "\n  y over t: LinearChain(unary=b[z[t]], pairwise=b)",
+            "  x[t]: Categorical(logits=e[y[t]])",
+            LINEAR,
+            "its scores join every site of z",
+        ),
+    ],
+)
+def test_a_labelling_whose_marginals_do_not_suffice_is_drawn(latent, observed, guide, words):
+    found = plan_spec(text(latent, observed, guide)).latent("z")
+    assert found.strategy == "reinforce" and words in dict(found.declined)["marginals"]
+
+
+def test_neighbours_need_a_guide_that_joins_them():
+    source = text(
+        "  z[0]: Categorical(logits=0 over t)\n  z[t]: Categorical(logits=equal(z[t-1], t) * c[x[j]] over j)",
+        "  x[t]: Categorical(logits=d)",
+        "guide:\n  z over t: TreeCRF(spans=c[x[j]] over j)",
+        params="  c: [V]\n  d: [V]",
+        plates="  t: sequence\n  j: copy(t)",
+    )
+    found = plan_spec(source).latent("z")
+    assert "TreeCRF has marginals of single ones" in dict(found.declined)["marginals"]
+
+
+@pytest.mark.parametrize(
+    ("guide", "infer", "words"),
+    [
+        ("guide:\n  z over t: DMV(root=a, stop=s, attach=r)", "", "a latent yield has no engine"),
+        ("", "infer:\n  z: reinforce", "write its q in `guide:`"),
+        (LINEAR, "infer:\n  z: reinforce\n  bound: iwae(samples=3, gradient=sticking_the_landing)", "whole labellings"),
+        (LINEAR, "infer:\n  z: enumeration", "one structure"),
+    ],
+)
+def test_what_no_guide_over_labellings_does_is_declined(guide, infer, words):
+    latent = "  z over t: LinearChain(unary=a, pairwise=b)"
+    params = "  a: [K]\n  b: [K, K]\n  e: [K, V]\n  s: [K, 2, 2, 2]\n  r: [K, 2, K]"
+    with pytest.raises(SpecError) as caught:
+        plan_spec(text(latent, EMISSION, guide, params=params, infer=infer))
+    assert any(words in d.message for d in caught.value.diagnostics), [d.message for d in caught.value.diagnostics]
+
+
+def test_a_guide_of_trees_that_are_summed_is_refused():
+    source = text(
+        "  c: Categorical(logits=a)",
+        "  x over t: DMV(root=a, stop=s, attach=r) with tree",
+        "guide:\n  tree over t: TreeCRF(spans=a[x[j]] over j)",
+        params="  a: [K]\n  s: [K, 2, 2, 2]\n  r: [K, 2, K]",
+        plates="  t: sequence\n  j: copy(t)",
+    )
+    with pytest.raises(SpecError, match="summed exactly"):
+        plan_spec(source)

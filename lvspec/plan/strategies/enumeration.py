@@ -7,8 +7,9 @@ enumerated   Σ_z q(z | x) [ log p(x, z) - log q(z | x) ]   where q is written
 from __future__ import annotations
 
 from lvspec.ir.reads import HERE, LAG
+from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, over_budget
-from lvspec.plan.model import finite_reason, reach_reason, unrolled_by, without_engine
+from lvspec.plan.model import finite_reason, labels_guide, reach_reason, unrolled_by, without_engine
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.sums import pay_guide, pay_sum
 
@@ -38,7 +39,7 @@ def _collapsed(view: View, name: str) -> Claim | Declined:
     return Claim("collapsed", True, f"{values} values, summed exactly within the budget", component.cost, component.pay)
 
 
-def _inside_a_sum(view: View, latent) -> str | None:
+def inside_a_sum(view: View, latent) -> str | None:
     """Why an average under q would stand inside a log-sum that runs over the latent's own sites, or None.
 
     E_q(w_1..w_T) log Σ_z Π_t p(x_t | z_t, w_t) does not split over t: there w is drawn instead.
@@ -77,6 +78,10 @@ def _carried(view: View, latent) -> str | None:
 
 def _under_guide(view: View, latent) -> Claim | Declined:
     model, name = view.model, latent.name
+    if labels_guide(model, name) is not None:
+        return Declined(f"q({name}) is one structure, which is not averaged site by site")
+    if structure_of(latent):
+        return Declined(f"{name} is one structure: log p({name}) joins all sites, which q({name}) has one by one")
     if latent.outside_batch:
         return Declined(f"{name} lies outside the batch plate: no engine yet")
     reason = reach_reason(model, name)
@@ -84,7 +89,7 @@ def _under_guide(view: View, latent) -> Claim | Declined:
         return Declined(reason)
     if any(way == LAG for r in model.guide_reads[name] for _, way, _ in r.ways):
         return Declined(f"q({name}) reads an earlier site: structured guides have no engine yet")
-    reason = _inside_a_sum(view, latent) or _carried(view, latent)
+    reason = inside_a_sum(view, latent) or _carried(view, latent)
     if reason:
         return Declined(reason)
     unrolled = unrolled_by(model, {name})

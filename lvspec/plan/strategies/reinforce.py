@@ -10,8 +10,9 @@ of the others': Mnih & Rezende 2016. `balance` scales the term, which is biased 
 from __future__ import annotations
 
 from lvspec.ir.estimators import BASELINES
+from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.model import DEFAULT_SAMPLES, without_engine
+from lvspec.plan.model import DEFAULT_SAMPLES, labels_guide, without_engine
 from lvspec.plan.sampling import guide_reason
 from lvspec.plan.sums import sampling
 
@@ -32,10 +33,14 @@ def consider(view: View, latent) -> Claim | Declined:
     if view.bound.coupled and baseline == "leave_one_out":
         against = f"each of {samples} draws against the geometric mean of the others' weights (VIMCO)"
     kind = "unbiased score function" if balance == 1 else f"score function scaled by {balance:g}, biased"
+    why, factor = f"{kind}, {against}", labels_guide(model, latent.name)
+    if factor is not None:
+        exact = "H(q) exactly, " if structure_of(factor).told and not view.bound.coupled else ""
+        why = f"q({latent.name}) is {factor.general.body.family}, drawn as a whole: {exact}{why}"
     return Claim(
         "sampled",
         False,
-        f"{kind}, {against}",
+        why,
         *sampling(model, latent.name, samples),
         biased=balance != 1,
         samples=samples,
