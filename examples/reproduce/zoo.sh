@@ -31,7 +31,7 @@ treebank() {
 case $model in
     hmm | deep_hmm) treebank && evaluate --gold upos ;;
     linear_chain_crf | bilstm_tagger) treebank && evaluate ;;
-    dmv) treebank && evaluate --gold head ;;
+    dmv | dependency_crf) treebank && evaluate --gold head ;;
     pcfg | compound_pcfg)
         train --data "$DATA/gum_open/train.ptb.gz" --valid "$DATA/gum_open/dev.ptb.gz" --split-dev
         if [ "$model" = pcfg ]; then evaluate --gold tree; else evaluate; fi
