@@ -200,8 +200,8 @@ class Draft:
         """Whether a site of x can depend on it."""
         return set(p.plates) <= {*self.here, self.plate}
 
-    def history(self, writers: list[Parent]) -> Parent:
-        """h[t]: what came before x[t], as one of the writers would put it."""
+    def history(self, writers: list[Parent], inside: str = "") -> Parent:
+        """h[t]: what came before x[t], as one of the writers would put it; since a segment of `inside` began."""
         words = self.network(f"Embedding(V, {self.size('E', 2, 3)})", "emb")
         kind = self.choose("LSTM", "GRU", "RNN")
         hidden = self.size("H", 3, 4)
@@ -210,7 +210,7 @@ class Draft:
             writer = self.network(f"{kind}(E, {hidden})", "rnn", who.size) + f"[{who.ref}]"
         else:
             writer = self.network(f"{kind}(E, {hidden})", "rnn")
-        self.let[f"h[{self.line}]"] = f"{writer}({words}(x[<{self.line}]))"
+        self.let[f"h[{self.line}]"] = f"{writer}({words}(x[<{self.line}{inside and f' in {inside}'}]))"
         return Parent("h", (self.line,), "vector", "H")
 
     # ------------------------------------------------------------ text

@@ -30,11 +30,12 @@ def generate(seed: int) -> str:
 
 @dataclass
 class Story:
-    """One spec in the making. parents: what later variables may depend on, in order."""
+    """One spec in the making. parents: what later variables may depend on, in order. segments: latents that have some."""
 
     draft: Draft
     parents: list[Parent] = field(default_factory=list)
     latents: list[Parent] = field(default_factory=list)
+    segments: list[Parent] = field(default_factory=list)
     states: int = 1  # joint assignments of the categories so far, at three sites a sequence
 
     def tell(self) -> str:
@@ -74,8 +75,12 @@ class Story:
             self.parents.append(d.give())
 
     def read_the_past(self) -> None:
-        """A history that one of a bank of networks reads, chosen by a latent."""
+        """A history that one of a bank of networks reads, chosen by a latent, or that begins with each segment."""
         d = self.draft
+        if d.ordered and d.symbols and not d.let and self.segments and d.chance(0.7):
+            z = d.choose(*self.segments)
+            self.parents.append(d.history([z] if d.chance(0.5) else [], z.name))
+            self.latents.append(self.parents[-1])
         writers = [p for p in self.latents if p.kind == "category" and not p.plates]
         if d.ordered and d.symbols and not d.let and writers and d.chance(0.3):
             self.parents.append(d.history(writers))
@@ -230,6 +235,7 @@ class Story:
         else:
             length = d.param(size, d.size("L", 2, 3))
             body = f"SemiMarkov(start={score}, transition={d.param(size, size)}, length={length})"
+            self.segments.append(here)
         d.latent[f"{here.name} over {d.line}"] = body
         return self.remember(here)
 
