@@ -2,9 +2,9 @@
 
     python examples/reproduce/templates.py DATA/e2e [SEED ...]
 
-The first 12,000 pairs are trained on; of the first 2,000 dev pairs one half stops the training, the other is for the figures. Names
-(of the place, and of what is near it) stand in texts as `<name>` and `<near>`. A template is the row of states of the
-best segmentation.
+The first 12,000 pairs are trained on, half of the first 2,000 dev pairs says when to stop, and the next 1,000 are for the
+figures. Names (of the place, and of what is near it) stand in texts as `<name>` and `<near>`. A template is the row of
+states of the best segmentation.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PAIRS = {"train": 12_000, "dev": 2_000}
+PARTS = {"train": ("train", 0, 12_000), "dev": ("dev", 0, 2_000), "test": ("dev", 2_000, 3_000)}
 OPEN = ("name", "near")  # fields whose values are names
 SETTINGS = ("sizes.E=64", "sizes.H=64", "train.epochs=3", "train.learning_rate=0.005", "data.x.min_count=3")
 ALIKE = ("--format", "jsonl", "--field", "x=text", *(a for s in SETTINGS for a in ("--set", s)))
 SHOWN = 5  # templates, and phrases of each state
 
 
-def described(path: Path, count: int) -> list[dict[str, str]]:
+def described(path: Path, first: int, after: int) -> list[dict[str, str]]:
     """Records as `field=value` tokens, texts with names replaced by their field."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        pairs = [json.loads(line) for line in lines][:count]
+        pairs = [json.loads(line) for line in lines][first:after]
     found = []
     for pair in pairs:
         text, record = f" {pair['text']} ", pair["mr"]
@@ -52,9 +52,13 @@ def trained(spec: Path, folder: Path, seed: int, *changes: str) -> Path:
     return run
 
 
+def figures(run: Path) -> str:
+    return lvspec("eval", run, "--data", run.parent / "test.jsonl")
+
+
 def segmented(run: Path) -> list[tuple[list[str], list[int], list[int]]]:
     """Words, states, and where segments begin, of each text of the test part."""
-    rows = [json.loads(line) for line in lvspec("infer", run, "--part", "test").splitlines()]
+    rows = [json.loads(line) for line in lvspec("infer", run, "--data", run.parent / "test.jsonl").splitlines()]
     return [(r["x"], r["z"]["mode"], [i for i, begins in enumerate(r["z"]["begins"]) if begins]) for r in rows]
 
 
@@ -92,18 +96,18 @@ def main() -> None:
     source, seeds = Path(sys.argv[1]), [int(a) for a in sys.argv[2:]] or [0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part, count in PAIRS.items():
-            rows = described(source / f"{part}.jsonl.gz", count)
+        for part, (file, first, after) in PARTS.items():
+            rows = described(source / f"{file}.jsonl.gz", first, after)
             (folder / f"{part}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
         specs, plain = HERE.parents[1] / "specs", folder / "rnn_lm.yaml"
         # texts without an end symbol: the segmentations are given how many words there are
         plain.write_text((specs / "rnn_lm.yaml").read_text(encoding="utf-8").replace("sequence(end=EOS)", "sequence"))
         for seed in seeds:
             run = trained(specs / "hsmm_templates.yaml", folder, seed)
-            print(f"hsmm_templates, seed {seed}\n{lvspec('eval', run)}")
+            print(f"hsmm_templates, seed {seed}\n{figures(run)}")
             report(segmented(run))
             for spec, changes in ((HERE / "record_lm.yaml", ()), (plain, ALIKE)):
-                print(f"{spec.stem}, seed {seed}\n{lvspec('eval', trained(spec, folder, seed, *changes))}")
+                print(f"{spec.stem}, seed {seed}\n{figures(trained(spec, folder, seed, *changes))}")
 
 
 if __name__ == "__main__":
