@@ -204,9 +204,11 @@ class DrawnPosterior:
 
 @dataclass(frozen=True)
 class MixedPosterior:
-    """p(z_i = k | x) of a latent that is summed out given draws of others: Σ_s w_s p(z_i = k | x, draw s)."""
+    """p(z_i = k | x) of a latent that is summed out given draws of others: Σ_s w_s p(z_i = k | x, draw s). begins: the same
+    of whether a segment begins at a site, of a latent that has segments."""
 
     marginals: Tensor  # (B, *sites, K)
+    begins: MixedPosterior | None = None
 
     @property
     def mode(self) -> Tensor:
@@ -223,7 +225,9 @@ def summed_posterior(
         log_weight, drawn = log_weights(asks)
         found = tilt_gradient(log_weight.logsumexp(0).sum(), asks)
     draws = {name: value.detach() for name, value in drawn.items()}
-    return {name: MixedPosterior(m) for name, m in found.items()}, log_weight.detach(), draws
+    borders = {name.removesuffix(BEGINS): MixedPosterior(m) for name, m in found.items() if name.endswith(BEGINS)}
+    answers = {n: MixedPosterior(m, borders.get(n)) for n, m in found.items() if not n.endswith(BEGINS)}
+    return answers, log_weight.detach(), draws
 
 
 def weighted_posterior(draws: dict[str, Tensor], log_weights: Tensor) -> dict[str, DrawnPosterior]:

@@ -120,6 +120,21 @@ def test_the_k_best_segmentations_are_those_of_highest_probability():
     assert torch.equal(states[0], answer.mode) and torch.equal(begins[0], answer.begins.mode)
 
 
+def test_borders_beside_draws_are_averages_over_the_weighted_draws():
+    model = compile_spec(HEAD + FORMS["a drawn vector beside"] + "\n").Model().double()
+    batch = {"x": torch.tensor([[0, 2, 1], [1, 1, 0]]), "s": torch.tensor([3, 2])}
+    torch.manual_seed(0)
+    found = model.posterior(dict(batch), samples=5)
+    assert set(found) == {"v", "z"}
+    begins = found["z"].begins.marginals
+    real = torch.tensor([[True, True, True], [True, True, False]])
+    torch.testing.assert_close(begins.sum(-1), real.double())
+    torch.testing.assert_close(begins[:, 0, 1], torch.ones(2).double())
+    assert 0.01 < begins[0, 1, 1] < 0.99
+    # a segment has two sites at most
+    assert bool((begins[0, 1, 1] + begins[0, 2, 1] >= 1 - 1e-9).all())
+
+
 REFUSED = {
     "a latent that reads within": "latent:\n"
     + SEGMENTS
