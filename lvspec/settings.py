@@ -50,6 +50,8 @@ def override(spec: Spec, overrides: Mapping[str, str | int | float]) -> Spec:
     """The `infer:` section with other entries: a strategy for a latent (the planner decides whether it
     is legal), a general setting, or a number for prices; and what of `train:` becomes part of the module."""
     latents = [v.name for v in spec.of_role("latent")]
+    whole = {part: v.name for v in spec.of_role("latent") for part in v.parts}
+    overrides = {whole.get(name, name): value for name, value in overrides.items()}
     general = {key.name: key for key in INFER}
     nominal = ("B", *(s.name for s in spec.sizes), *(p.name for p in spec.plates))
     asked, infer, objective = [], dict(spec.infer), {}

@@ -49,7 +49,8 @@ def load(text: str, name: str, allow_modules: Iterable[str] = ()) -> Spec:
     check_determined((*variables.values(), *factors), {**told, **guide}, problems)
     settings = read_settings(root, declared, variables, problems)
     problems.stop_if_any()
-    ordered, factors, settings = join_together(in_dependence_order(variables), factors, settings, told)
+    ordered = in_dependence_order(variables)
+    ordered, factors, terms, settings = join_together(ordered, factors, terms, settings, told)
     unused(declared, ordered, (*factors, *terms), settings.mentioned, dict(settings.data), problems)
     return _spec(source, header, declared, ordered, factors, terms, settings, problems)
 

@@ -100,13 +100,16 @@ def _groups(told: dict[str, Told]) -> tuple[Group, ...]:
 
 
 # ---------------------------------------------------------------- one latent for several names
+Variables = tuple[Variable, ...]
+
+
 def join_together(
-    variables: tuple[Variable, ...], factors: tuple[Variable, ...], settings: Settings, told: dict[str, Told]
-) -> tuple[tuple[Variable, ...], tuple[Variable, ...], Settings]:
+    variables: Variables, factors: Variables, terms: Variables, settings: Settings, told: dict[str, Told]
+) -> tuple[Variables, Variables, Variables, Settings]:
     """The same model with one latent for each group; everything that reads a part reads a part of that latent."""
     groups = _groups(told)
     if not groups:
-        return variables, factors, settings
+        return variables, factors, terms, settings
     part_of = {n: (g, i) for g in groups for i, n in enumerate(g.names)}
     kept = [v for v in variables if v.name not in part_of or part_of[v.name][1] == 0]
     joined = tuple(_joined(_rewritten(v, part_of), part_of) for v in kept)
@@ -120,7 +123,7 @@ def join_together(
         kl_weight=tuple(weights.items()),
         free_bits=tuple(free.items()),
     )
-    return joined, tuple(_rewritten(f, part_of) for f in factors), settings
+    return joined, _rewritten(factors, part_of), _rewritten(terms, part_of), settings
 
 
 def _joined(variable: Variable, part_of: dict[str, tuple[Group, int]]) -> Variable:

@@ -3,6 +3,7 @@
 import pytest
 
 from lvspec.driver import plan_spec
+from lvspec.errors import SpecError
 
 HEAD = """lvspec: 1
 name: model
@@ -156,3 +157,37 @@ def test_reason_against_conjugacy_is_named(name):
     found = plan_spec(LINKS + body).latent("z")
     assert found.strategy != "conjugacy"
     assert reason in dict(found.declined)["conjugacy"], dict(found.declined)["conjugacy"]
+
+
+PAIR = """lvspec: 1
+name: model
+sizes: {D: features(x)}
+plates: {t: bag}
+params: {m: [D], root: [D, D]}
+latent:
+  (mu, Sigma): NormalInverseWishart(m, 0.7, D + 4, scale_tril=root)
+observed:
+  x[t]: MultivariateNormal(mu, covariance_matrix=Sigma)
+"""
+
+
+def test_what_is_drawn_together_is_treated_as_one():
+    found = plan_spec(PAIR)
+    assert found.latents[0].name == "mu_Sigma" and found.formula == "log ∫ p(x, mu_Sigma) dmu_Sigma"
+    for asked in (plan_spec(PAIR + "infer: {Sigma: mean_field}"), plan_spec(PAIR, overrides={"mu": "mean_field"})):
+        assert asked.latent("mu_Sigma").strategy == "mean_field"
+
+
+@pytest.mark.parametrize(
+    "likelihood, reason",
+    [
+        ("MultivariateNormal(2 * mu, covariance_matrix=Sigma)", "are not mu and Sigma"),
+        ("MultivariateNormal(mu, scale_tril=root)", "are not mu and Sigma"),
+        ("Normal(mu, 1)", "NormalInverseWishart is conjugate to MultivariateNormal, and x is Normal"),
+    ],
+)
+def test_a_mean_or_a_covariance_alone_is_declined(likelihood, reason):
+    with pytest.raises(SpecError) as caught:
+        plan_spec(PAIR.replace("MultivariateNormal(mu, covariance_matrix=Sigma)", likelihood))
+    message = caught.value.diagnostics[0].message
+    assert reason in message and "reparameterization" in message and "are drawn together" in message

@@ -334,6 +334,6 @@ def test_factor_of_a_mean_and_covariance_goes_to_natural_parameters_and_back():
 
 
 def test_evidence_is_one_graph():
-    for known in (gaussian_model(), conjugate("Gamma-Poisson")):
+    for known in (gaussian_model(), conjugate("Gamma-Poisson"), whole(*niw(2))):
         compiled = torch.compile(lambda known: known.log_prob(), fullgraph=True, backend="eager")
         assert torch.allclose(compiled(known), known.log_prob(), rtol=0, atol=1e-12)
