@@ -108,9 +108,7 @@ def chain_ascent(
     """
     with torch.enable_grad():
         tilts = start.detach().clone().requires_grad_()
-        (marginals,) = torch.autograd.grad(
-            ChainFactors(tilts, tilts, parts, chain).log_sums(tilts, semiring).sum(), tilts
-        )
+        marginals = slope(ChainFactors(tilts, tilts, parts, chain).log_sums(tilts, semiring), tilts)
     tilts, marginals = tilts.detach(), marginals.detach()
     with torch.no_grad():
         total = ChainFactors(tilts, marginals, parts, chain).sums(marginals)
@@ -122,13 +120,13 @@ def chain_ascent(
                 now = parts(i, own)
                 others = tuple(t - p.detach() for t, p in zip(total, now, strict=True))
                 here = tuple(o + p for o, p in zip(others, now, strict=True))
-                (best,) = torch.autograd.grad(density(here).sum(), own)
+                best = slope(density(here), own)
                 if tilts.device.type == "cpu" and best.numel():
                     moved = max(moved, (best - tilts[:, :, i]).abs().mean().item())
                 tilts = tilts.clone()
                 tilts[:, :, i] = best.detach()
                 leaf = tilts.clone().requires_grad_()
-                (found,) = torch.autograd.grad(chain(i, leaf, semiring).sum(), leaf)
+                found = slope(chain(i, leaf, semiring), leaf)
             marginals = marginals.clone()
             marginals[:, :, i] = found[:, :, i]
             with torch.no_grad():
@@ -136,6 +134,11 @@ def chain_ascent(
         if tilts.device.type == "cpu" and moved <= tolerance:
             break
     return ChainFactors(tilts, marginals, parts, chain)
+
+
+def slope(value: Tensor, at: Tensor) -> Tensor:
+    """d value.sum() / d at; zeros where nothing depends on it: there may be no site."""
+    return torch.autograd.grad(value.sum() + 0.0 * at.sum(), at)[0]
 
 
 def chain_weights(factors: ChainFactors, density: Callable[[Sums], Tensor], drawn: Tensor, semiring) -> Tensor:

@@ -147,6 +147,18 @@ def test_importance_weights_of_scores_average_to_the_likelihood(name):
     assert ((weight.mean(0) - 1).abs() < 5 * error).all()
 
 
+@pytest.mark.parametrize("strategy", ["structured_mean_field", "dynamic_programming"])
+@pytest.mark.parametrize("rows, sites", [(0, 3), (3, 0), (0, 0), (2, 1)])
+def test_without_rows_or_sites(strategy, rows, sites):
+    model, _ = bounded("words", strategy, 0)
+    batch = {"x": torch.zeros(rows, sites, dtype=torch.int64), "t": torch.full((rows,), sites)}
+    found, posterior = model(batch), model.posterior(batch)["z"]
+    value = found.log_prob if strategy == "dynamic_programming" else found.elbo
+    assert value.shape == posterior.entropy.shape == (rows,)
+    assert sites > 0 or (value == 0).all() and (posterior.entropy == 0).all()
+    assert posterior.marginals.shape == (rows, sites, 3, 3)
+
+
 @pytest.mark.parametrize("name", BOUNDED)
 def test_the_verifier_agrees_about_scores(name):
     text, own = BOUNDED[name]
