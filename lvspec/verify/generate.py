@@ -63,6 +63,8 @@ class Story:
         d.weighted = d.chance(0.2)
         if d.guide and not d.weighted and not any(name.startswith("global") for name in d.latent) and d.chance(0.25):
             d.bound = d.choose(*BOUNDS[: 3 if d.infer else 4])
+        if d.chance(0.1):
+            self.pair()
         return d.text()
 
     def observe_first(self) -> None:
@@ -108,6 +110,19 @@ class Story:
         d.latent[f"global {name}[k]"] = f"Normal(0, 1)[{size}]"
         d.guide[f"{name}[k]"] = f"Normal({d.param(index.size, size)}[k], softplus({d.param(index.size, size)}[k]))"
         d.extra.append(f"{d.linear(size, d.width)}({name}[{index.ref}])")
+
+    # ------------------------------------------------------------ what is drawn together
+    def pair(self) -> None:
+        """A mean and its covariance, and vectors that are drawn around them: last, so that the rest is as without it."""
+        d, size = self.draft, self.draft.size("D", 1, 2)
+        plates = d.choose((), (d.outer,) if d.outer else (), (d.plate,) if d.plate else ())
+        mu, sigma = (Parent(d.fresh(stem), plates, "vector", size).ref for stem in ("m", "s"))
+        arguments = (
+            f"{d.param(size)}, softplus({d.param()}), {size} + softplus({d.param()}), scale_tril={d.param(size, size)}"
+        )
+        d.latent[f"({mu}, {sigma})"] = f"NormalInverseWishart({arguments})"
+        seen = Parent(d.fresh("v"), tuple(dict.fromkeys((*d.here, *plates))), "vector", size)
+        d.observed[seen.ref] = f"MultivariateNormal({mu}, covariance_matrix={sigma})"
 
     # ------------------------------------------------------------ latents
     def add_latent(self) -> None:
