@@ -30,7 +30,7 @@ treebank() {
 
 case $model in
     hmm | deep_hmm) treebank && evaluate --gold upos ;;
-    factorial_hmm_words) treebank --epochs 1 && evaluate --samples 5 ;;
+    factorial_hmm_words) treebank --set sizes.L=3 --epochs 1 && evaluate --samples 5 ;;
     linear_chain_crf | bilstm_tagger) treebank && evaluate ;;
     dmv | dependency_crf) treebank && evaluate --gold head ;;
     pcfg | compound_pcfg)
