@@ -48,7 +48,7 @@ def forward_body(plan: Plan, imports: set[str]) -> list[str]:
 
 def weights_body(plan: Plan, imports: set[str]) -> list[str]:
     """The statements of `log_weights`: log p(x, z) - log q(z) at the draws, (S, B)."""
-    terms = Terms(plan, imports, weights=True)
+    terms = Terms(plan, imports, weights=True, asked=True)
     values = []
     for cost in terms.write():
         if cost.latent is not None and plan.spec.variable(cost.latent).outside_batch:

@@ -48,11 +48,12 @@ class Cost:
 
 class Terms:
     """The guide and the costs of one program: of the objective, or of importance weights (`weights`), where every
-    divergence is log q - log p at the draw."""
+    divergence is log q - log p at the draw. asked: whether questions about summed latents come in, as `ask`."""
 
-    def __init__(self, plan: Plan, imports: set[str], weights: bool = False):
+    def __init__(self, plan: Plan, imports: set[str], weights: bool = False, asked: bool = False):
         self.plan = plan
         self.weights = weights
+        self.asked = asked
         self.treatment = {p.name: p.treatment for p in plan.latents}
         if weights:
             self.treatment |= exact_in_weights(plan)
@@ -101,7 +102,7 @@ class Terms:
                 f"{n}={self.low.size(self.plan.spec.variable(n).type.support.cardinality)}" for n in self.collapsed
             )
             tilt = f"{self.scope.use('evidence')}(batch, self.zero, {sizes})"
-            if self.weights and self.plan.summed_beside_draws:
+            if self.asked and self.plan.summed_beside_draws:
                 tilt = f"{self.scope.use('asked')}({tilt}, ask)"
             self.scope.line(f"tilt = {tilt}", "what is known of summed latents")
             summing = Elimination(self.low, self.scope.use("LOG"))
