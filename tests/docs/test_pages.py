@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import lvspec
@@ -27,6 +28,7 @@ def blocks(page, *kinds):
 
 @pytest.fixture
 def folder(tmp_path):
+    np.savez(tmp_path / "pictures.npz", x=np.random.default_rng(0).integers(0, 2, (60, 3, 3)).astype(np.uint8))
     for name in ("train", "dev", "test"):
         lines = [" ".join(WORDS[k % 5 : k % 5 + 4 + k % 7]) for k in range(24)]
         (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
