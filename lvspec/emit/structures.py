@@ -136,10 +136,14 @@ def _call(low: Lowering, variable: Variable, what: str, target: Value, arguments
     plate = variable.general.body.over
     operands = [align(target, (*lead, plate), 0).code, mask_code(low, plate, lead)]
     operands += spelled_arguments(variable, arguments, lead)
-    # an argument as long as another ragged plate comes with that plate's mask
-    others = dict.fromkeys(p for v in arguments.values() for d in v.shape if (p := ragged_plate(d)) and p != plate)
-    operands += [mask_code(low, p, lead) for p in others]
+    operands += other_masks(low, arguments, plate, lead)
     return f"{low.scope.use(f'{snake(variable.general.body.family)}_{what}')}({', '.join(operands)})"
+
+
+def other_masks(low: Lowering, arguments, plate: str, lead: tuple[str, ...]) -> list[str]:
+    """An argument as long as another ragged plate comes with that plate's mask."""
+    others = dict.fromkeys(p for v in arguments.values() for d in v.shape if (p := ragged_plate(d)) and p != plate)
+    return [mask_code(low, p, lead) for p in others]
 
 
 # ---------------------------------------------------------------- labels under a guide
@@ -181,12 +185,11 @@ def label_factors(low: Lowering, variable: Variable) -> list[Factor]:
 
 
 def structure_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> str:
-    """A draw given how many sites there are, where the runtime has one."""
+    """A draw given how many sites there are."""
     plate, family = variable.general.body.over, variable.general.body.family
-    if not structure_of(variable).draws:
-        return f'{low.scope.use("no_draw")}("{variable.name}", "{family}")'
-    lead = tuple(a for a in axes if a != plate)
-    operands = [mask_code(low, plate, lead), *spelled_arguments(variable, arguments_of(low, variable), lead)]
+    lead, arguments = tuple(a for a in axes if a != plate), arguments_of(low, variable)
+    operands = [mask_code(low, plate, lead), *spelled_arguments(variable, arguments, lead)]
+    operands += other_masks(low, arguments, plate, lead)
     return f"{low.scope.use(f'{snake(family)}_draw')}({', '.join(operands)})"
 
 

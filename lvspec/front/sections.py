@@ -143,6 +143,7 @@ INIT_RULES: dict[str, int] = {
     "orthogonal": 1,
     "eye": 1,
     "unigram": 1,
+    "harmonic": 2,
 }
 
 INFER: tuple[Key, ...] = (

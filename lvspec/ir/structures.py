@@ -22,7 +22,7 @@ Numbers = Mapping[str, float]
 class Structure:
     """axes: the axes of each argument at one site, by letters that must agree over the arguments; T: the sites.
     state: the letter of how many values the variable has. along: arguments that may differ from site to site.
-    draws: whether it can be drawn given the number of sites. segments: whether runs of up to L sites share a value. site,
+    segments: whether runs of up to L sites share a value. site,
     pair: of labels whose score is a sum over sites, the argument that scores one, and that of two neighbours.
     algorithm: how it is summed. work, cells: multiply-adds and numbers of one example, by T and the letters. turns, dispatches:
     the letter of how many steps it takes one after the other, and how many operations each calls, forward and backward.
@@ -35,7 +35,6 @@ class Structure:
     work: Callable[[Numbers], float]
     cells: Callable[[Numbers], float]
     along: tuple[str, ...] = ()
-    draws: bool = True
     turns: str = "T"
     dispatches: int = 20
     segments: bool = False
@@ -169,7 +168,6 @@ STRUCTURES: dict[str, Structure] = {
         "inside algorithm over split heads (Eisner 1996), with valence (Klein & Manning 2004)",
         lambda n: 4 * n["T"] ** 3,
         lambda n: 4 * n["T"] ** 3,  # float64, by the tape of the generic program
-        draws=False,
         dispatches=100,
     ),
     "CTC": Structure(
@@ -179,7 +177,6 @@ STRUCTURES: dict[str, Structure] = {
         "forward algorithm over symbols and blanks (Graves et al. 2006)",
         lambda n: n["F"] * (6 * n["T"] + n["V"]),
         lambda n: n["F"] * (8 * n["T"] + 2 * n["V"]),  # messages at 2 T + 1 positions; what the frames name
-        draws=False,
         turns="F",
         dispatches=35,
     ),

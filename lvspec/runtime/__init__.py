@@ -48,6 +48,7 @@ from lvspec.runtime.conjugate import (
 )
 from lvspec.runtime.contract import contract
 from lvspec.runtime.ctc import ctc_log_prob, ctc_parts
+from lvspec.runtime.ctc_draws import ctc_draw
 from lvspec.runtime.distributions import (
     bernoulli_entropy,
     bernoulli_log_prob,
@@ -140,7 +141,6 @@ from lvspec.runtime.labels import (
     linear_chain_draw,
     linear_chain_log_prob,
     linear_chain_sum,
-    no_draw,
     semi_markov_borders,
     semi_markov_draw,
     semi_markov_log_prob,
@@ -261,6 +261,7 @@ from lvspec.runtime.tree_labels import (
     tree_crf_log_prob,
     tree_crf_sum,
 )
+from lvspec.runtime.valence_draws import dmv_draw
 from lvspec.runtime.windows import own_sites, windows
 from lvspec.runtime.yields import (
     dmv_log_prob,

@@ -157,8 +157,3 @@ def linear_chain_log_prob(labels: Tensor, mask: Tensor, unary: Tensor, pairwise:
     scores = merged_rows(unary.expand(*lead, labels.shape[-1], unary.shape[-1]), lead, 2)
     rows, real = merged_rows(labels, lead, 1), merged_rows(mask, lead, 1)
     return labelling_log_prob(scores, merged_rows(pairwise, lead, 2), rows, mask=real).reshape(lead)
-
-
-def no_draw(name: str, family: str) -> Tensor:
-    """Refuses a draw of a family that has none given the number of sites."""
-    raise NotImplementedError(f"{name} ~ {family} cannot be drawn at a given length: pass {name} in `given`")

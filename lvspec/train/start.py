@@ -15,6 +15,7 @@ from lvspec.train.closed_forms import ClosedForms, closed_forms
 from lvspec.train.dataset import Dataset, digest, encoded, partly_labelled
 from lvspec.train.encoders import Encoder, Symbols
 from lvspec.train.fitting import fitted, sizes_from_data
+from lvspec.train.harmonic import HarmonicTrees
 from lvspec.train.initialise import made, restart_seed
 from lvspec.train.layout import Layout, layout_of
 from lvspec.train.loop import Event, Job, Progress, Training
@@ -76,7 +77,8 @@ class Ready:
         rules = dict(self.config.train.init)
         counts = {e.size: e.counts for e in self.encoders.values() if isinstance(e, Symbols)}
         make = partial(make_model, self.compiled.Model, self.config.sizes, self.config.dataset_size)
-        return made(make, seed, rules, counts)
+        trees = HarmonicTrees(self.compiled.spec, self.parts["train"], self.config.train)
+        return made(make, seed, rules, counts, trees)
 
 
 def wanted_data(

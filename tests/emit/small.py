@@ -91,11 +91,14 @@ def given_in(name: str, batch: dict, rows: int) -> dict:
     return {v.name: batch[v.name][torch.arange(rows) % ROWS] for v in conditions(name)}
 
 
+def lengths_in(name: str) -> dict:
+    """How many symbols a structure yields when it is drawn: as many as fit into the frames of any example."""
+    return {v.general.body.over: 1 for v in compiled(name).spec.of_role("observed") if structure_of(v)}
+
+
 def conditions(name: str) -> list:
-    """What is given, and what cannot be drawn: yields of families without draws at a given length."""
-    spec = compiled(name).spec
-    undrawn = [v for v in spec.of_role("observed") if (s := structure_of(v)) and not s.draws]
-    return [*spec.of_role("given"), *undrawn]
+    """What is given."""
+    return list(compiled(name).spec.of_role("given"))
 
 
 def example_of(name: str, batch: dict, row: int) -> dict:

@@ -8,7 +8,19 @@ import types
 
 import pytest
 import torch
-from small import NAMES, batch_of, compiled, draws_of, given_in, gradients, model_of, per_example, shared_by, sizes_of
+from small import (
+    NAMES,
+    batch_of,
+    compiled,
+    draws_of,
+    given_in,
+    gradients,
+    lengths_in,
+    model_of,
+    per_example,
+    shared_by,
+    sizes_of,
+)
 
 import lvspec.runtime
 from lvspec.emit import standalone
@@ -38,7 +50,7 @@ for file, data in zip(sys.argv[1::2], sys.argv[2::2]):
     grads = {n: p.grad for n, p in model.named_parameters()}
     answered = model.posterior(given["batch"]) if hasattr(model, "posterior") else {}
     torch.manual_seed(0)
-    drawn = model.sample(3, given=given["given"])
+    drawn = model.sample(3, given=given["given"], lengths=given["lengths"])
     torch.save({"values": values, "grads": grads, "latents": sorted(answered), "drawn": sorted(drawn)}, data)
 assert not [m for m in sys.modules if m.partition(".")[0] == "lvspec"]
 """
@@ -61,6 +73,7 @@ def answers(tmp_path_factory):
             "batch": batch,
             "draws": draws_of(name, batch),
             "given": given_in(name, batch, 3),
+            "lengths": lengths_in(name),
         }
         torch.save({**given, "state": model_of(name).state_dict()}, data)
         arguments += [str(file), str(data)]
