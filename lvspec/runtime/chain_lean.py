@@ -147,12 +147,17 @@ class LeanSum(torch.autograd.Function):
     def forward(ctx, program, blocks, start, mask, count, *tensors):
         ctx.program, ctx.blocks, ctx.count = program, blocks, count
         states, total = start.shape[1:], 0.0
-        ctx.starts = [start]  # of each block
-        for block in blocks_of(program, blocks.sites, mask, list(tensors[:count])):
+        parts = blocks_of(program, blocks.sites, mask, list(tensors[:count]))
+        begun, ends = start, None
+        for i, block in enumerate(parts):
             values = block.with_site_before(blocks.values(block.first, block.after).detach())
-            value, end, _, _ = forward_block(block, ctx.starts[-1], values)
-            ctx.starts.append(end.unflatten(1, states))
+            value, end, _, _ = forward_block(block, begun, values)
+            if ends is None:  # one tensor: small ones, made between large ones, would keep their memory apart
+                ends = end.new_empty(len(parts), *end.shape)
+            ends[i] = end
+            begun = ends[i].unflatten(1, states)
             total = total + value
+        ctx.starts = [start, *(end.unflatten(1, states) for end in ends[:-1])]
         ctx.save_for_backward(start, mask, *tensors)
         return total.to(values.dtype)
 
@@ -167,7 +172,7 @@ class LeanSum(torch.autograd.Function):
         parts = blocks_of(ctx.program, ctx.blocks.sites, mask, d_factors)  # views of the sums
         posterior = None
         with plain_arithmetic(grad):
-            for block, part, begun in reversed(list(zip(whole, parts, ctx.starts[:-1], strict=True))):
+            for block, part, begun in reversed(list(zip(whole, parts, ctx.starts, strict=True))):
                 with torch.enable_grad():
                     here = ctx.blocks.values(block.first, block.after)
                 values = block.with_site_before(here.detach())
