@@ -10,12 +10,16 @@ none              b = 0
 from __future__ import annotations
 
 from lvspec.emit.factors import mask_of, mask_value
+from lvspec.emit.schemes import SCHEMES, scheme_advantage
 from lvspec.emit.value import ATOM, PRODUCT, SUM, UNARY, Value, align, dim
 
 
 def against(terms, name: str, signal: Value) -> tuple[Value, Value | None]:
     """The advantage of each draw, without gradient; and what moves a learned baseline."""
     plan = terms.plan.latent(name)
+    if plan.strategy in SCHEMES:
+        advantage = scheme_advantage(terms, plan, signal)
+        return terms.scope.assign(f"advantage_{name}", advantage.with_(draws=())), None
     advantage, fit = _BASELINES[plan.option("baseline")](terms, name, signal)
     balance = plan.option("balance")
     if balance != 1:

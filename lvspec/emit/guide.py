@@ -9,6 +9,7 @@ from lvspec.emit.factors import bindings
 from lvspec.emit.label_guides import LabelGuide, drawn_labels, label_guide
 from lvspec.emit.program import Program
 from lvspec.emit.relaxed import draw_relaxed, given_point
+from lvspec.emit.schemes import SCHEMES
 from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws, select
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.plan import Plan
@@ -18,11 +19,13 @@ from lvspec.ir.structures import structure_of
 @dataclass
 class Guide:
     """terms: the q-factor of each latent with its arguments named (one per site of unrolled plates).
-    log_q: of enumerated latents, by axis; of sampled ones at their draw, by name. labels: q over whole labellings, by name."""
+    log_q: of enumerated latents, by axis; of sampled ones at their draw, by name. labels: q over whole labellings, by name.
+    share: the draws' weights in the average over them, where they have some."""
 
     terms: dict[tuple, Term] = field(default_factory=dict)
     log_q: dict[str, Value] = field(default_factory=dict)
     labels: dict[str, LabelGuide] = field(default_factory=dict)
+    share: Value | None = None
 
 
 def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: list[str], scored: set[str]) -> Guide:
@@ -150,6 +153,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
             _known_value(program, latent, drawn)
         low.known[name] = drawn.with_(draws=join_draws(Value("", draws=((name, ()),)), *arguments))
         return
+    scheme = None
     reparameterized = pathwise(plan, name)
     value = Value(name, axes, latent.type.shape, integer=latent.type.support.discrete)
     if reparameterized:
@@ -160,11 +164,16 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
         drawn = scope.assign(name, drawn, "reparameterized", own=True)
     else:
         fallback = f"{scope.use(f'{function}_draw')}({listed}{shape})"
+        scheme = None if program.discrete else SCHEMES.get(plan.latent(name).strategy)
+        if scheme is not None:
+            fallback = scheme.draw(scope, plan.latent(name), listed)
         if family.reparameterized:
             noise = f"{scope.use(f'{function}_noise')}({listed}{shape})"
             fallback = f"{scope.use(f'{function}_draw')}({listed}, {noise}).detach()"
         scope.either(name, "draws", name, fallback, f"{scope.shape_comment(value)}, drawn from q, scored below")
         drawn = value
+    if scheme is not None and scheme.weigh:
+        guide.share = scheme.weigh(program, plan.latent(name), drawn, arguments[0], latent.type.support.finite)
     if latent.type.support.finite:
         _known_value(program, latent, drawn)
     known = drawn.with_(draws=join_draws(Value("", draws=((name, ()),)), *arguments))

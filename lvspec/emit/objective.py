@@ -68,8 +68,7 @@ def _total(terms: Terms, costs: list[Cost], name: str) -> Value:
     """The sum of costs per example, averaged over draws."""
     values = [terms.settled(c) for c in costs] or [Value("self.zero", ())]
     total = terms.low.plus(values)
-    if "S" in total.axes:
-        total = Value(f"{total.at(ATOM)}.mean(0)", tuple(a for a in total.axes if a != "S"))
+    total = terms.averaged_over_draws(total)
     if "B" not in total.axes:  # a global latent, or a prior that no example changes
         outside = bool(costs) and costs[0].latent and terms.plan.spec.variable(costs[0].latent).outside_batch
         share = f"{total.at(ATOM)} / self.dataset_size" if outside else total.code

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from lvspec.emit.baselines import against
 from lvspec.emit.factors import mask_of, masked, reduce_plates
+from lvspec.emit.schemes import SCHEMES
 from lvspec.emit.terms import Cost, Terms
 from lvspec.emit.value import ALL, ATOM, FROM, PRODUCT, SAME, SUM, Value
 
@@ -26,12 +27,14 @@ def score_terms(terms: Terms, costs: list[Cost], weighted: dict[str, str]) -> Va
     if not found:
         return None
     total = terms.low.plus(found)
-    return scope.assign("score", total.with_(code=f"{total.at(ATOM)}.mean(0)", axes=total.axes[1:]), own=True)
+    return scope.assign("score", terms.averaged_over_draws(total), own=True)
 
 
 def _score(terms: Terms, name: str, costs: list[Cost], weighted: dict[str, str]) -> Value | None:
     """advantage · log q(name), per draw and example."""
-    low, scope, log_q = terms.low, terms.scope, terms.guide.log_q[name]
+    low, scope = terms.low, terms.scope
+    scheme = SCHEMES.get(terms.plan.latent(name).strategy)
+    log_q = scheme.score(terms, name) if scheme is not None and scheme.score else terms.guide.log_q[name]
     signal = None
     for cost in costs:
         # a draw also decides costs through q of an enumerated latent that reads it

@@ -29,6 +29,7 @@ from lvspec.emit.value import (
     shift_axis,
 )
 from lvspec.ir.dims import ragged_plate
+from lvspec.ir.estimators import WITHOUT_LOG_Q
 from lvspec.ir.expr import Call, Here, LogProb, VariableRef
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader
@@ -78,7 +79,11 @@ class Terms:
         """Sampled latents whose log q at the draw is needed."""
         if self.weights:
             return set(self.sampled)
-        return {p.name for p in self.plan.latents if p.scored or p.kl == "sampled" and p.treatment == "sampled"}
+        return {
+            p.name
+            for p in self.plan.latents
+            if p.scored and p.strategy not in WITHOUT_LOG_Q or p.kl == "sampled" and p.treatment == "sampled"
+        }
 
     def costs(self) -> list[Cost]:
         costs, collapsed = [], []
@@ -268,11 +273,7 @@ class Terms:
         target = given.with_(integer=True) if self.is_relaxed(variable) else None
         log_p = self.expected_sites(factor_at(low, variable, sites, fuse=False, target=target))
         if "S" in log_p.axes and "S" not in value.axes:  # what is given is the same in every draw
-            log_p = log_p.with_(
-                code=f"{log_p.at(ATOM)}.mean({log_p.axes.index('S')})",
-                axes=tuple(a for a in log_p.axes if a != "S"),
-                binds=ATOM,
-            )
+            log_p = self.averaged_over_draws(log_p)
         axes = low.order.union(value, log_p, observed)
         parts = [align(v, axes, 0).code for v in (observed, log_p, value)]
         scope.line(f"{value.code} = torch.where({parts[0]}, -{parts[1]}, {parts[2]})")
@@ -362,9 +363,13 @@ class Terms:
         return mask_of(self.low, self.plan.spec.variable(name))
 
     def averaged_over_draws(self, value: Value) -> Value:
-        """The mean over the draws of what keeps an event axis."""
+        """The mean over the draws, by their shares where they have some."""
         if "S" not in value.axes:
             return value
+        if self.guide.share is not None:
+            axes, _, (share, v) = self.low.broadcast(self.guide.share, value)
+            product = Value(f"{share.code} * {v.at(PRODUCT)}", axes, value.shape, PRODUCT, draws=value.draws)
+            return product.with_(code=f"({product.code}).sum(0)", axes=axes[1:], binds=ATOM)
         at = value.axes.index("S")
         return value.with_(
             code=f"{value.at(ATOM)}.mean({at})", axes=tuple(a for a in value.axes if a != "S"), binds=ATOM

@@ -192,6 +192,7 @@ OPTIONS: tuple[Key, ...] = (
         "of a relaxed draw: of the value that it stands for, in closed form, or its own",
         ("original", "relaxed"),
     ),
+    Key("top", "integer", None, "how many of the most probable values are summed", least=1),
     Key("chunk", "integer", None, "values that are enumerated together", least=1),
     Key("steps", "integer", None, "rounds of coordinate ascent at most", least=1),
     Key("tolerance", "number", None, "of natural parameters, at which coordinate ascent ends", above=0),
@@ -216,6 +217,9 @@ STRATEGIES: dict[str, tuple[Key, ...]] = {
     "reparameterization": options("samples"),
     "reinforce": options("samples", "baseline", "balance"),
     "wake_sleep": options("samples"),
+    "disarm": options("samples"),
+    "sum_and_sample": options("samples", "top"),
+    "without_replacement": options("samples"),
     "gumbel_softmax": options("samples", "temperature", "density"),
     "straight_through": options("samples", "temperature"),
 }

@@ -18,6 +18,9 @@ STRATEGY = {
     "reparameterization": "#fbd08f",
     "reinforce": "#f4ab93",
     "gumbel_softmax": "#e3bdd9",
+    "disarm": "#f4ab93",
+    "sum_and_sample": "#f4ab93",
+    "without_replacement": "#f4ab93",
     "straight_through": "#e3bdd9",
     "none": "#ffffff",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir.bounds import ELBO, Bound
-from lvspec.ir.estimators import DEFAULTS, RELAXED, SCORED, text_of
+from lvspec.ir.estimators import DEFAULTS, RELAXED, SCORED, WEIGHED, text_of
 from lvspec.ir.expr import Expr
 from lvspec.ir.spec import FreeBits, Network, Spec, Variable
 
@@ -175,6 +175,11 @@ class Plan:
 
     def baseline(self, name: str) -> Baseline:
         return next(b for b in self.baselines if b.latent == name)
+
+    @property
+    def weighed(self) -> LatentPlan | None:
+        """The latent whose draws have shares of their own in the average over draws."""
+        return next((p for p in self.latents if p.strategy in WEIGHED), None)
 
     @property
     def relaxed(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from functools import partial
 from lvspec.errors import Diagnostic, SpecError
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.distributions import ANALYTIC_KL
-from lvspec.ir.estimators import RELAXED
+from lvspec.ir.estimators import RELAXED, WEIGHED
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
 from lvspec.ir.reads import Reader
@@ -50,6 +50,7 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     _one_mean_field(every, chosen)
     _bound(model, chosen, problems)
     _terms(model, chosen, problems)
+    _together(model, chosen, problems)
     if len(chosen) == len(spec.of_role("latent")):
         _free_bits(model, chosen, problems)
     if problems:
@@ -141,6 +142,21 @@ def _free_bits(model: Model, chosen, problems: list[Diagnostic]) -> None:
         if reason and (name in free or treatment[name] == "sampled"):
             message = f"free bits are not for {name}: {reason}"
             problems.append(Diagnostic("override-refused", latent.span, message, help="leave them out"))
+
+
+def _together(model: Model, chosen, problems: list[Diagnostic]) -> None:
+    """One set of shares for all draws of an example; pairs, of an even number of draws."""
+    weighed = [n for n, (strategy, _, _) in chosen.items() if strategy in WEIGHED]
+    samples = max((c.samples for _, c, _ in chosen.values() if c.treatment == "sampled"), default=1)
+    if len(weighed) > 1:
+        message = f"{weighed[0]} and {weighed[1]} both weigh the draws of an example"
+        place = model.spec.variable(weighed[1]).span
+        problems.append(Diagnostic("override-refused", place, message, help=f"let reinforce draw {weighed[1]}"))
+    odd = [n for n, (strategy, _, _) in chosen.items() if strategy == "disarm" and samples % 2]
+    if odd:
+        message = f"draws of {odd[0]} are pairs, and there are {samples} of them"
+        place = model.spec.variable(odd[0]).span
+        problems.append(Diagnostic("override-refused", place, message, help="an even number: `samples: 4`"))
 
 
 def _terms(model: Model, chosen, problems: list[Diagnostic]) -> None:

@@ -209,6 +209,17 @@ from lvspec.runtime.relaxed import (
     categorical_relaxed_noise,
     mixed_rows,
 )
+from lvspec.runtime.schemes import (
+    against_others,
+    against_top,
+    bernoulli_antithetic_draw,
+    categorical_distinct_draw,
+    categorical_top_draw,
+    disarm_score,
+    distinct_weights,
+    opposite,
+    top_shares,
+)
 from lvspec.runtime.semiring import LOG, MAX, SAMPLE, Undefined, tempered
 from lvspec.runtime.shape import (
     asked,

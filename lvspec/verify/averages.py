@@ -11,7 +11,7 @@ reparameterized latents is the same on both sides.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lvspec.verify.coupled import expected_bound
 from lvspec.verify.enumerate import elbo
+from lvspec.verify.schemes import TOGETHER, Scheme, site_probabilities
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import SAMPLE, Instance, TooMany, World
 
@@ -61,12 +62,16 @@ def joint_draws(world: World, scored: list[str], samples: int) -> tuple[list[Cel
     return drawn, list(product(*choices))
 
 
-def probabilities(world: World, drawn: list[Cell], joint: list[tuple[Hashable, ...]], sample: int) -> Tensor:
-    """q(d) of every joint draw of one sample, detached."""
+def probabilities(
+    world: World, drawn: list[Cell], joint: list[tuple[Hashable, ...]], sample: int, alone: set[str]
+) -> Tensor:
+    """q(d) of every joint draw of one sample, detached: of the latents whose draws are independent of each other."""
     assignment = world.memory.assignment
     log_q = torch.zeros(len(joint), dtype=torch.float64)
     for row, values in enumerate(joint):
         for cell, value in zip(drawn, values, strict=True):
+            if cell.name not in alone:
+                continue
             assignment.clear()
             assignment[SAMPLE] = sample
             assignment.update({(n, s): v for n, s, v in cell.parents})
@@ -81,14 +86,24 @@ def probabilities(world: World, drawn: list[Cell], joint: list[tuple[Hashable, .
 def averaged_gradient(subject: Subject, scored: list[str], row: int) -> list[Tensor | None]:
     """The left-hand side: the emitted loss of one example under every joint draw, weighted by q."""
     samples = subject.plan.samples
+    subject = alike(subject)
     world = World(_summed(subject, scored), row)
     drawn, joint = joint_draws(world, scored, samples)
-    q = [probabilities(world, drawn, joint, s) for s in range(samples)]
+    schemes = {n: Scheme.of(subject.plan.latent(n)) for n in scored if subject.plan.latent(n).strategy in TOGETHER}
+    q = [probabilities(world, drawn, joint, s, set(scored) - set(schemes)) for s in range(samples)]
     possible = [[i for i, mass in enumerate(q[s].tolist()) if mass > 0] for s in range(samples)]
     if prod(map(len, possible)) > ROWS:
         raise TooMany(f"{' x '.join(str(len(p)) for p in possible)} joint draws")
     rows = list(product(*possible))
     weight = torch.stack([torch.stack([q[s][i] for s, i in enumerate(r)]).prod() for r in rows])
+    for i, cell in enumerate(drawn):
+        if cell.name in schemes:
+            own = site_probabilities(world, cell.name, cell.at)
+            weight *= torch.tensor(
+                [schemes[cell.name].chance(own, [joint[j][i] for j in r]) for r in rows], dtype=torch.float64
+            )
+    rows = [r for r, w in zip(rows, weight, strict=True) if w > 0]
+    weight = weight[weight > 0]
     batch = {name: _repeated(subject, name, value, row, len(rows)) for name, value in subject.batch.items()}
     shared = {v.name for v in subject.spec.of_role("latent") if v.outside_batch}
     draws = {
@@ -104,11 +119,19 @@ def averaged_gradient(subject: Subject, scored: list[str], row: int) -> list[Ten
     return subject.gradients(objective.loss)
 
 
+def alike(subject: Subject) -> Subject:
+    """With the same noise in all samples, where their weights are not the same for each: else the noise averages too."""
+    if subject.plan.weighed is None:
+        return subject
+    return replace(subject, draws={n: d[:1].expand_as(d).clone() for n, d in subject.draws.items()})
+
+
 def exact_gradient(subject: Subject, scored: list[str], row: int) -> list[Tensor | None]:
     """The right-hand side, by the oracle."""
     if subject.plan.coupled:
         world = World(_summed(subject, scored), row)
         return subject.gradients(-expected_bound(world, subject.plan.bound, subject.plan.samples))
+    subject = alike(subject)
     bound = elbo(_summed(subject, scored), row, subject.plan.samples, subject.analytic - set(scored))
     return subject.gradients(-subject.weighted(bound))
 

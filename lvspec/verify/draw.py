@@ -171,6 +171,9 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
     batch = () if variable.outside_batch else (rows,)
     shape = (plan.samples, *batch, *lead, *(d.evaluate(sizes) for d in variable.type.shape))
     if variable.name not in instance.noisy:
+        if instance.weighed is not None and instance.weighed.name == variable.name:  # different values
+            size = variable.type.support.cardinality.evaluate(sizes)
+            return torch.stack([torch.randperm(size, generator=generator)[: plan.samples] for _ in range(rows)], 1)
         value = random_value(variable.type.support, extended(spec, sizes, length), shape, generator)
         plate = position_plate(variable)
         if plate is None:

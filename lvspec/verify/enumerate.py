@@ -18,6 +18,7 @@ from torch import Tensor
 from lvspec.verify.integrals import integral
 from lvspec.verify.label_guides import expected_log_q, has_entropy
 from lvspec.verify.memory import Site
+from lvspec.verify.schemes import sample_shares
 from lvspec.verify.world import SAMPLE, Instance, TooMany, World
 
 Term = Callable[[], Tensor]
@@ -146,11 +147,15 @@ class Bound:
 def elbo(instance: Instance, row: int, samples: int, analytic: frozenset[str]) -> Bound:
     """The mean over the samples of Σ_e q(e) [log Σ_c p(x, c, e, z) − Σ KL or log q/p], for one example."""
     world = World(instance, row)
-    parts = [one_sample(world, s, analytic) for s in range(samples)]
-    kl = {n: torch.stack([p.kl[n] for p in parts]).mean() for n in parts[0].kl}
-    terms = {n: torch.stack([p.terms[n] for p in parts]).mean() for n in parts[0].terms}
-    each = {n: torch.stack([p.each[n] for p in parts]).mean(0) for n in parts[0].each}
-    return Bound(torch.stack([p.elbo for p in parts]).mean(), kl, each, terms)
+    parts, shares = [one_sample(world, s, analytic) for s in range(samples)], sample_shares(world, samples)
+
+    def mean(values: list[Tensor]) -> Tensor:
+        return torch.tensordot(shares, torch.stack(values), 1)
+
+    kl = {n: mean([p.kl[n] for p in parts]) for n in parts[0].kl}
+    terms = {n: mean([p.terms[n] for p in parts]) for n in parts[0].terms}
+    each = {n: mean([p.each[n] for p in parts]) for n in parts[0].each}
+    return Bound(mean([p.elbo for p in parts]), kl, each, terms)
 
 
 def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:

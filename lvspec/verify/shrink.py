@@ -26,13 +26,18 @@ def shrink(spec: Spec, states: int = STATES) -> dict[str, int]:
 
 def pins(plan: Plan) -> dict[str, str | int]:
     """Entries of `infer:` that keep the plan's strategies when sizes shrink; two draws do for score functions."""
-    found: dict[str, str | int] = {p.name: p.text for p in plan.latents}
+    found: dict[str, str | int] = {p.name: replace(p, options=_few(p.options)).text for p in plan.latents}
     found |= {n: f"{plan.latent(n).strategy}{CONVERGED}" for n in (*plan.mean_field, *plan.structured)}
     if plan.scored:
         found["samples"] = min(2, plan.samples)
     if plan.coupled:
         found["bound"] = replace(plan.bound, samples=min(2, plan.samples)).text
     return found
+
+
+def _few(options: tuple[tuple[str, object], ...]) -> tuple[tuple[str, object], ...]:
+    """The same for few values."""
+    return tuple((n, 1 if n == "top" else v) for n, v in options)
 
 
 def longest(spec: Spec, sizes: dict[str, int], states: int = STATES) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lvspec.ir import expr as E
 from lvspec.ir.dims import Shape
-from lvspec.ir.plan import Integration, Plan
+from lvspec.ir.plan import Integration, LatentPlan, Plan
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.verify.densities import log_density
@@ -56,6 +56,7 @@ class Instance:
     generative: bool = False  # whether finite observations that are missing and read by nothing are named too
     integrations: tuple[Integration, ...] = ()  # latents that are integrated out with what reads them
     relaxed: Mapping[str, Relaxation] = field(default_factory=dict)  # latents whose draws are points between values
+    weighed: LatentPlan | None = None  # the latent whose draws have weights of their own
     planned: Mapping[str, str] | None = None  # the treatments that the draws are laid out for, where others are tried
 
     @staticmethod
@@ -64,7 +65,7 @@ class Instance:
         chosen = {p.name: p.treatment for p in plan.latents}
         noisy = frozenset(p.name for p in plan.latents if p.noisy)
         known = (plan.spec, sizes, weights, batch, chosen, plan.guide, plan.networks, draws or {}, noisy)
-        return Instance(*known, integrations=plan.integrations)
+        return Instance(*known, integrations=plan.integrations, weighed=plan.weighed)
 
     def treating(self, **treatments: str) -> Instance:
         """The same numbers, some latents treated otherwise; draws keep their layout."""

@@ -6,6 +6,7 @@ latent and what it costs, or says which condition failed. Adding a strategy is a
 
 from lvspec.plan.strategies import (
     conjugacy,
+    disarm,
     dynamic_programming,
     enumeration,
     gumbel_softmax,
@@ -16,7 +17,9 @@ from lvspec.plan.strategies import (
     reparameterization,
     straight_through,
     structured_mean_field,
+    sum_and_sample,
     wake_sleep,
+    without_replacement,
 )
 
 STRATEGIES = (
@@ -29,6 +32,9 @@ STRATEGIES = (
     structured_mean_field,
     reparameterization,
     reinforce,
+    disarm,
+    sum_and_sample,
+    without_replacement,
     wake_sleep,
     gumbel_softmax,
     straight_through,
