@@ -79,6 +79,7 @@ def test_copies_are_summed_over_the_event():
 
 PAIRS = {
     "Categorical": ({"logits": t(0.3, -1.0, 2.0)}, {"probs": t(0.2, 0.5, 0.3)}),
+    "OneHotCategorical": ({"logits": t(0.3, -1.0, 2.0)}, {"probs": t(0.2, 0.5, 0.3)}),
     "Bernoulli": ({"logits": t(0.7)}, {"probs": t(0.2)}),
     "Normal": ({"loc": t(0.5), "scale": t(1.7)}, {"loc": t(-0.5), "scale": t(0.7)}),
     "LogNormal": ({"loc": t(0.5), "scale": t(0.7)}, {"loc": t(-0.5), "scale": t(0.9)}),
@@ -98,6 +99,8 @@ def support(family):
     """Points and the weight of each, for a sum or a midpoint rule over the support."""
     if family == "Categorical":
         return torch.arange(3), torch.ones(3, dtype=F)
+    if family == "OneHotCategorical":
+        return torch.eye(3, dtype=F), torch.ones(3, dtype=F)
     if family == "Bernoulli":
         return t(0, 1), torch.ones(2, dtype=F)
     if family == "Poisson":
@@ -124,6 +127,7 @@ def test_divergence_is_the_sum_or_integral(family):
         log_q, log_p = (getattr(D, family)(**a, validate_args=False).log_prob(x) for a in (q, p))
     expected = (weight * log_q.exp() * (log_q - log_p).nan_to_num(0.0)).sum()
     shape = {"Dirichlet": (2,), "Categorical": ()}.get(family, (1,))
+    shape = (3,) if family == "OneHotCategorical" else shape
     assert abs(divergence(family, q, p, shape) - expected) < 1e-6
     assert has_divergence(family, family)
 
