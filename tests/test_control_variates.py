@@ -37,11 +37,12 @@ def after_steps(subject):
     return subject
 
 
+ASKED = [name for name, text in SCORED.items() if ": reinforce" in text]  # of the others the planner chooses it
 BASELINES = ("moving_average", "learned", "none")
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
-@pytest.mark.parametrize("name", SCORED)
+@pytest.mark.parametrize("name", ASKED)
 def test_every_control_variate_leaves_the_exact_gradient_on_average(name, baseline):
     subject = after_steps(subject_of(with_options(SCORED[name], f"baseline={baseline}")))
     assert subject.plan.samples == 1
