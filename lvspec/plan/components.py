@@ -90,6 +90,9 @@ def _tangled(model: Model, component: Component) -> str | None:
             return f"a factor reads an earlier site beside the structure {name}: no engine yet"
         if len(structured) > 1:
             return f"{' and '.join(structured)} are structures in one sum: no engine yet"
+        reason = _within_segments(model, component, name)
+        if reason:
+            return reason
     for name in component.latents:
         lagged = lagged_plates(model.graph, name)
         if len(set(lagged)) > 1:
@@ -99,4 +102,17 @@ def _tangled(model: Model, component: Component) -> str | None:
             lagging = any(r.name in component.latents and r.lag for r in model.reads(variable.name))
             if lagging and variable.role == "observed" and component.order > 1:
                 return f"{variable.name} reads an earlier site in a chain of order {component.order}: no engine yet"
+    return None
+
+
+def _within_segments(model: Model, component: Component, name: str) -> str | None:
+    """Why what is read within segments of `name` does not go together with other latents, or None."""
+    plate = _structured_plate(model, name)
+    for variable in model.random():
+        reads = model.reads(variable.name)
+        if not any(r.inside == name for r in reads):
+            continue
+        for other in (r.name for r in reads if r.name in component.latents and r.name != name):
+            if plate in model.spec.variable(other).plates:
+                return f"{variable.name} reads {other} at each site, and begins anew in each segment of {name}: no engine yet"
     return None

@@ -14,7 +14,7 @@ from torch import Tensor
 from lvspec.runtime.chain import chain
 from lvspec.runtime.linear_chain import labelling_log_prob
 from lvspec.runtime.segments import token_segmentation_sum, windowed_segmentation_sum
-from lvspec.runtime.semiring import COUNT, LOG, SAMPLE
+from lvspec.runtime.semiring import COUNT, FILTER, LOG, SAMPLE, Undefined
 from lvspec.runtime.shape import merge_lead, merge_semiring
 from lvspec.runtime.windows import border_windows
 
@@ -80,6 +80,8 @@ def semi_markov_sum(
     windows (..., T, L, K or 1), 0 past the end: what site t + i says if its segment began at t (Wiseman, Shieber & Rush
     2018). begins (..., T, 2): what is added at each site, by whether a segment begins there.
     """
+    if semiring is FILTER:
+        raise Undefined("filtered: a pass over segments that stops at each site is not written yet")
     lead = potentials.shape[:-2]
     if 0 in lead:
         return entered(semiring, lead).lift(potentials.flatten(-2).sum(-1))

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structures import longest_segment, structure_of
 from lvspec.plan.claims import Claim, Declined, View, over_budget
 from lvspec.plan.model import finite_reason, is_chain, without_engine
 
@@ -31,9 +31,15 @@ def consider(view: View, latent) -> Claim | Declined:
         return Declined(reason)
     structures = [s for n in component.latents if (s := structure_of(model.spec.variable(n)))]
     if structures:
-        return Claim(
-            "collapsed", True, f"{structures[0].algorithm}, along {component.chain}", component.cost, component.pay
-        )
+        why = f"{structures[0].algorithm}, along {component.chain}"
+        within = {
+            v.name: r.inside for v in model.random() for r in model.reads(v.name) if r.inside in component.latents
+        }
+        if within:
+            longest = longest_segment(model.spec.variable(next(iter(within.values()))))
+            what = f"what {' and '.join(within)} read{'s' * (len(within) == 1)} within segments"
+            why += f"; {what} is run once from each site, {longest} sites far"
+        return Claim("collapsed", True, why, component.cost, component.pay)
     order = f"order-{component.order} " if component.order > 1 else ""
     count = f"{len(component.latents)} latents" if len(component.latents) > 1 else f"{model.cardinality(name)} states"
     why = f"{order}chain along {component.chain} ({count}): exact by one pass over the sites"
