@@ -25,7 +25,7 @@ from sklearn.decomposition import LatentDirichletAllocation
 from lvspec.driver import compile_spec
 from lvspec.train.run import open_run
 
-SWEEPS, KEPT = 150, 50  # of the sampler; the topics are averaged over the last ones
+SWEEPS, KEPT = 95, 33  # of the sampler; the topics are averaged over the last ones
 
 
 def softplus(x) -> float:
