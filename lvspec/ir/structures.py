@@ -118,9 +118,9 @@ STRUCTURES: dict[str, Structure] = {
         "T",
         "matrix-tree theorem (Koo et al. 2007), once with the observations and once without",
         lambda n: 2 * n["T"] ** 3 / 3,
-        lambda n: 4 * n["T"] ** 3,
+        lambda n: 30 * n["T"] ** 2,  # a matrix and its inverse, in float64
         along=("arcs",),
-        dispatches=150,
+        dispatches=4,
         site="arcs",
     ),
     "TreeCRF": Structure(

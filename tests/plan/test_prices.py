@@ -14,7 +14,7 @@ SPECS = sorted(Path("specs").glob("*.yaml"))
 def test_memory_of_a_step_is_within_a_factor_of_two_of_its_price(name):
     found = prepared(name, {})
     if found is None:
-        pytest.skip("nothing is summed or drawn")
+        pytest.skip("nothing is summed or drawn, or it is too large to be measured here")
     price, model, batch = found
     assert 0.5 < peak_of(model, batch) / price.bytes < 2
 
