@@ -101,3 +101,14 @@ def test_wheel_holds_the_zoo_the_grammar_and_the_type_marker(tmp_path):
     assert {f"lvspec/grammar/{p.name}" for p in (ROOT / "grammar").iterdir()} <= held
     assert "lvspec/py.typed" in held
     assert {str(p.relative_to(ROOT)) for p in FILES} <= held
+
+
+def test_the_top_level_holds_what_belongs_there():
+    found = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if found.returncode:
+        pytest.skip("no checkout")
+    top = {line.partition("/")[0] for line in found.stdout.splitlines()}
+    assert top <= {
+        *("lvspec", "specs", "grammar", "tests", "examples", "docs", "benchmarks", ".ci", "pyproject.toml"),
+        *("README.md", "LICENSE", "Makefile", "constraints.txt", "setup.py", ".gitignore"),
+    }

@@ -51,10 +51,10 @@ case $model in
         train --data "$run-data/train.jsonl" --valid "$run-data/valid.jsonl" --test "$run-data/test.jsonl" && evaluate
         ;;
     naive_bayes | naive_bayes_amortized) topics && evaluate --gold label ;;
-    gaussian_softmax) topics && evaluate ;;
+    gaussian_softmax | neural_topic_model | nvdm) topics && evaluate ;;
     lda) topics && evaluate --samples 0 ;;
     bayesian_mixture) train --data "$DATA/classic/faithful.csv" && evaluate ;;
-    vae | discrete_vae) train --data "$DATA/mnist_subset/mnist_subset.npz" --split-dev && evaluate ;;
+    vae | discrete_vae | beta_vae | iwae | iwae_discrete | semi_supervised_vae) train --data "$DATA/mnist_subset/mnist_subset.npz" --split-dev && evaluate ;;
     rnn_lm | mixture_of_rnns | softmax_mixture_lm | sentence_vae) polarity && evaluate ;;
     gm_vae)
         train --data "$DATA/clinc150/train.tsv" --valid "$DATA/clinc150/val.tsv" --test "$DATA/clinc150/test.tsv" \
