@@ -96,10 +96,13 @@ def prepared(name: str, scale: dict[str, float]) -> tuple[Cost, torch.nn.Module,
     plan, sizes = compiled.plan, dict(compiled.plan.sizes)
     if plan.step.flops > LARGEST or [p.strategy for p in plan.latents] != [p.strategy for p in nominal.latents]:
         return None
-    shared = {"dataset_size": sizes["B"]} if any(v.outside_batch for v in plan.spec.of_role("latent")) else {}
+    rows = any(p.per_example for p in plan.spec.params)
+    known = rows or any(v.outside_batch for v in plan.spec.of_role("latent"))
+    shared = {"dataset_size": sizes["B"]} if known else {}
     torch.manual_seed(0)
     model = compiled.Model(**{s.name: sizes[s.name] for s in plan.spec.sizes}, **shared)
-    batch = model.prepare(batch_of(plan, sizes))
+    index = {"index": torch.arange(sizes["B"])} if rows else {}
+    batch = model.prepare(batch_of(plan, sizes) | index)
     return plan.step, model, batch
 
 

@@ -15,6 +15,7 @@ BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 OBJECTIVES = {
     "log_marginal": "the log marginal likelihood, exact",
     "elbo": "the evidence lower bound",
+    "log_joint": "the log-density of data and point estimates: no bound of log p(x)",
 }
 
 Paint = Callable[[str, str], str]

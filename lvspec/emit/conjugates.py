@@ -9,8 +9,8 @@ mu: Normal(m, s), x[t]: Normal(matmul(W, mu), r)
 from __future__ import annotations
 
 from lvspec.emit.densities import lower_term
+from lvspec.emit.extents import extent_code
 from lvspec.emit.gaussian_chains import aligned_coefficients, as_tensor, coefficients, observed_vector, without_latent
-from lvspec.emit.guide import extent_code
 from lvspec.emit.program import Program
 from lvspec.emit.value import Value, align, permute
 from lvspec.ir.affine import affine_in

@@ -6,7 +6,7 @@ from lvspec.emit.sizes import begin_embeddings, size_code
 from lvspec.emit.text import statement, wrap
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Plan
-from lvspec.ir.spec import Network, Param
+from lvspec.ir.spec import Network, Param, Spec
 
 
 def constructor(plan: Plan, imports: set[str]) -> list[str]:
@@ -14,7 +14,7 @@ def constructor(plan: Plan, imports: set[str]) -> list[str]:
     required = [s for s in spec.sizes if s.source != "number"]
     defaults = [s for s in spec.sizes if s.source == "number"]
     arguments = [f"{s.name}: int" for s in required]
-    has_global = any(v.outside_batch for v in spec.of_role("latent"))
+    has_global = shares_or_owns(spec)
     if has_global:
         arguments.append("dataset_size: int")
     sizes = dict(plan.sizes)
@@ -55,6 +55,11 @@ def constructor(plan: Plan, imports: set[str]) -> list[str]:
     return rows
 
 
+def shares_or_owns(spec: Spec) -> bool:
+    """Whether a module has to know how many examples the data set has: they share something, or own parameters."""
+    return any(v.outside_batch for v in spec.of_role("latent")) or any(p.per_example for p in spec.params)
+
+
 def _used_networks(plan: Plan) -> set[str]:
     return {n.name for n in plan.networks}
 
@@ -64,7 +69,17 @@ def _local(size) -> str:
 
 
 def _param(param: Param) -> list[str]:
-    shape = ", ".join(_local(d) for d in param.shape) or "()"
+    sizes = [*(["dataset_size"] if param.per_example else []), *(_local(d) for d in param.shape)]
+    extra = ", requires_grad=False" if param.frozen else ""
+    shown = ["N"] * param.per_example + [str(d) for d in param.shape]
+    comment = f"({', '.join(shown)}{',' if len(shown) == 1 else ''})"
+    comment += ", one row for each example of the training data" if param.per_example else ""
+    return statement(f"self.{param.name} = nn.Parameter({first_values(param, sizes)}{extra})", comment, 2)
+
+
+def first_values(param: Param, sizes: list[str], place: str = "") -> str:
+    """A tensor by the parameter's rule; `place`: where it is."""
+    plain, shape = ", ".join(sizes), (", ".join(sizes) or "()") + place
     kind, numbers = param.init or ("normal", (0.0, 1.0))
     values = {
         "normal": f"torch.randn({shape})",
@@ -73,16 +88,32 @@ def _param(param: Param) -> list[str]:
         "ones": f"torch.ones({shape})",
         "orthogonal": f"nn.init.orthogonal_(torch.empty({shape}))",
         "eye": f"{numbers[0]:g} * torch.eye({shape})" if numbers else "",
-        "constant": f"torch.full(({shape},), {numbers[0] if numbers else 0.0!r})",
+        "constant": f"torch.full(({plain},), {numbers[0] if numbers else 0.0!r}{place})",
     }
     code = values[kind]
     if kind == "normal" and tuple(numbers) not in ((), (0.0, 1.0)):
         code = f"{numbers[0]:g} + {numbers[1]:g} * {code}" if numbers[0] else f"{numbers[1]:g} * {code}"
     if kind == "uniform" and tuple(numbers) not in ((), (0.0, 1.0)):
         code = f"{numbers[0]:g} + {numbers[1] - numbers[0]:g} * {code}"
-    extra = ", requires_grad=False" if param.frozen else ""
-    comment = f"({', '.join(map(str, param.shape))}{',' if len(param.shape) == 1 else ''})"
-    return statement(f"self.{param.name} = nn.Parameter({code}{extra})", comment, 2)
+    return code
+
+
+def fit_rows(plan: Plan, imports: set[str]) -> list[str]:
+    """`fit_rows`: free parameters of examples that are none of the training data."""
+    own = [p for p in plan.spec.params if p.per_example and not p.frozen]
+    if not own:
+        return []
+    imports.add("fit_rows")
+    place = ", device=self.zero.device"
+    values = [(p.name, first_values(p, ["rows", *(size_code(d) for d in p.shape)], place)) for p in own]
+    return [
+        "    def fit_rows(self, batch: dict, steps: int = 200, rate: float = 0.05) -> dict:",
+        '        """The batch with free parameters of its own examples, fitted while everything else stands still."""',
+        "        batch = self.prepare(batch)",
+        '        rows = len(batch["rows"])',
+        *wrap(f"first = {{{', '.join(f'{chr(34)}{n}{chr(34)}: {v}' for n, v in values)}}}", 2),
+        "        return fit_rows(self, batch, first, steps, rate)",
+    ]
 
 
 def user_class(network: Network) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lvspec.emit.densities import lower_term, snake, unfused
-from lvspec.emit.guide import full_arguments
+from lvspec.emit.extents import full_arguments
 from lvspec.emit.program import Program
 from lvspec.emit.text import wrap
 from lvspec.ir.distributions import FAMILIES

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lvspec.emit.densities import Term, log_density, lower_term, snake, unfused
+from lvspec.emit.extents import extent_code, full_arguments
 from lvspec.emit.factors import bindings
+from lvspec.emit.guide_sites import SiteLoop
 from lvspec.emit.label_guides import LabelGuide, drawn_labels, label_guide
 from lvspec.emit.program import Program
 from lvspec.emit.relaxed import draw_relaxed, given_point
 from lvspec.emit.schemes import SCHEMES
-from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws, select
+from lvspec.emit.value import Value, align, axis_of, join_draws, select
 from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.guides import Step, steps
 from lvspec.ir.plan import Plan
 from lvspec.ir.structures import structure_of
 
@@ -30,31 +33,64 @@ class Guide:
 
 def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: list[str], scored: set[str]) -> Guide:
     """Draws the sampled latents and tabulates q of the enumerated ones; factors of others are left out."""
-    low, guide = program.low, Guide()
+    guide = Guide()
     apart = plan.coupled and plan.bound.gradient != "pathwise"
-    for variable in plan.guide:
-        if variable.role != "guide" or variable.name not in (*enumerated, *sampled):
-            continue
-        latent = plan.spec.variable(variable.name)
-        if structure_of(variable):
-            _labels(program, latent, variable, guide, variable.name in sampled, variable.name in scored)
-            continue
-        if variable.name in sampled:
-            _draw(program, plan, latent, guide)
-            if variable.name in scored and not (apart and pathwise(plan, variable.name)):
-                _score(program, latent, guide, guide.terms[(variable.name, ())])
-            continue
-        for sites in bindings(low, latent):
-            label = "_".join([variable.name, *map(str, sites)])
-            term = _term(program, variable.general, label)
-            guide.terms[(variable.name, sites)] = term
-            axis = axis_of(variable.name, sites)
-            target = Value("", axes=(axis,), integer=True, enumerated=axis)
-            value = program.scope.assign(f"log_q_{label}", log_density(low, term, target, variable.name))
-            guide.log_q[axis] = _known_table(program, latent, value, axis)
+    factors = {v.name: v for v in plan.guide if v.role == "guide"}
+    for step in steps(plan.spec, plan.guide):
+        names = [n for n in step.names if n in (*enumerated, *sampled, *plan.points)]
+        if step.plate is not None and names:
+            _draw_along(program, plan, step, guide)
+        for name in names:
+            latent = plan.spec.variable(name)
+            if structure_of(factors[name]):
+                _labels(program, latent, factors[name], guide, name in sampled, name in scored)
+                continue
+            if name in plan.points:
+                write_point(program, factors[name], latent)
+            elif name in enumerated:
+                _tabulate(program, factors[name], latent, guide)
+            elif step.plate is None:
+                _draw(program, plan, latent, guide)
+            if name in scored and name in sampled and not (apart and pathwise(plan, name)):
+                _score(program, latent, guide, guide.terms[(name, ())])
     if apart:
         _without_own_gradient(program, plan, guide, [n for n in sampled if n in scored and pathwise(plan, n)])
     return guide
+
+
+def write_point(program: Program, factor, latent) -> None:
+    """`z`: its one value."""
+    low = program.low
+    value = low.with_bindings(factor.general, lambda c: low.concrete(low.lower(c.body.argument("value"))))
+    axes = low.order.sort({"B", *latent.plates})
+    (value,) = full_arguments(program, [value], axes, latent.type.shape, len(latent.type.shape))
+    low.known[latent.name] = program.scope.assign(
+        latent.name, value.with_(axes=axes, shape=latent.type.shape), own=True
+    )
+
+
+def _tabulate(program: Program, factor, latent, guide: Guide) -> None:
+    """log q of every value, along an axis of its own."""
+    for sites in bindings(program.low, latent):
+        label = "_".join([latent.name, *map(str, sites)])
+        term = _term(program, factor.general, label)
+        guide.terms[(latent.name, sites)] = term
+        axis = axis_of(latent.name, sites)
+        target = Value("", axes=(axis,), integer=True, enumerated=axis)
+        value = program.scope.assign(f"log_q_{label}", log_density(program.low, term, target, latent.name))
+        guide.log_q[axis] = _known_table(program, latent, value, axis)
+
+
+def _draw_along(program: Program, plan: Plan, step: Step, guide: Guide) -> None:
+    """Factors that read their own sites: drawn one site after the other."""
+    low = program.low
+    unrolled, low.unrolled = low.unrolled, ()
+    reparameterized = {n for n in step.names if n in plan.sampled and pathwise(plan, n)}
+    loop = SiteLoop(
+        program, plan, step, reparameterized, lambda name, v: _known_value(program, plan.spec.variable(name), v)
+    )
+    guide.terms |= {(name, ()): term for name, term in loop.write().items()}
+    low.unrolled = unrolled
 
 
 def pathwise(plan: Plan, name: str) -> bool:
@@ -76,7 +112,7 @@ def _without_own_gradient(program: Program, plan: Plan, guide: Guide, names: lis
         if any(v.draws for v in term.arguments):
             factor = next(v for v in plan.guide if v.name == name and v.role == "guide")
             low.frozen = True
-            term = unfused(low, _term(program, factor.general, f"{name}_fixed"))
+            term = _everywhere(program, factor, f"{name}_fixed")
             low.frozen = False
         else:
             term = Term(term.dist, tuple(low.detached(v) for v in term.arguments))
@@ -117,6 +153,19 @@ def _term(program: Program, clause, label: str) -> Term:
     """A q-factor with its arguments under names of their own."""
     low = program.low
     return low.with_bindings(clause, lambda c: _named(program, lower_term(low, c.body, label), label))
+
+
+def _everywhere(program: Program, factor, label: str) -> Term:
+    """A q-factor over all sites, its first sites by their own clauses."""
+    terms = [unfused(program.low, _term(program, c, label)) for c in (factor.general, *factor.initial)]
+    values = list(terms[0].arguments)
+    plate = next((p for p in factor.plates if program.low.spec.plate(p).ordered), None)
+    for clause, term in reversed(list(zip(factor.initial, terms[1:], strict=True))):
+        values = [
+            program.low.replace_site(v, first, plate, clause.initial)
+            for v, first in zip(values, term.arguments, strict=True)
+        ]
+    return _named(program, Term(terms[0].dist, tuple(values)), label)
 
 
 def _named(program: Program, term: Term, label: str) -> Term:
@@ -239,48 +288,3 @@ def _no_score(program: Program, latent, log_q: Value) -> None:
     program.scope.indent += 1
     program.scope.line(f"{log_q.code} = {log_q.code}.masked_fill({align(observed, log_q.axes, 0).code}, 0.0)")
     program.scope.indent -= 1
-
-
-def full_arguments(
-    program: Program, arguments: list[Value], axes: tuple[str, ...], event: tuple, *ranks: int
-) -> list[Value]:
-    """Arguments aligned to all axes of the draw but S; the first is repeated where none varies over an axis.
-
-    event: the shape of one draw. ranks: event axes of each argument, or one number for all (one more than one draw has
-    for a categorical's logits).
-    """
-    low, scope = program.low, program.scope
-    inner = tuple(a for a in axes if a != "S" or any("S" in v.axes for v in arguments))
-    missing = [a for a in inner if not any(a in v.axes for v in arguments)]
-    ranks = ranks if len(ranks) == len(arguments) else ranks * len(arguments)
-    pairs = list(zip(arguments, ranks, strict=True))
-    aligned = [align(v, inner, rank if v.axes or v.shape else len(v.shape)) for v, rank in pairs]
-    narrow = all(len(v.shape) < rank for v, rank in pairs)
-    if missing or narrow:
-        extents = [extent_code(program, a) if a in missing else "1" for a in inner]
-        sizes = [low.size(d) for d in event] if narrow else []
-        extents += [*sizes, *["1"] * (ranks[0] - len(sizes))]
-        if any(e != "1" for e in extents):
-            shape = f"({', '.join(extents)}{',' if len(extents) == 1 else ''})"
-            code = f"{scope.use('spread')}({aligned[0].code}, {shape}, self.zero)"
-            aligned[0] = aligned[0].with_(code=code, binds=ATOM, axes=inner)
-    return [a.with_(code=_as_tensor(a)) for a in aligned]
-
-
-def _as_tensor(value: Value) -> str:
-    """Numbers as tensors: a draw needs a dtype and a device."""
-    number = value.code.replace(".", "", 1).replace("-", "", 1).isdigit()
-    return f"self.zero + {value.code}" if number or value.integer and value.code.startswith("self.") else value.code
-
-
-def extent_code(program: Program, axis: str) -> str:
-    """The length of an axis as Python."""
-    low = program.low
-    if axis == "B" and program.rows:
-        return program.rows
-    if axis == "B":
-        return f"{program.scope.use('batch_rows')}(batch)"
-    if axis == "S":
-        return "samples"
-    size = low.spec.plate(axis).size
-    return f"{low.mask(axis)}.shape[-1]" if size is None else low.size(size)

@@ -96,6 +96,7 @@ class Lowering:
         self.sizes = dict(plan.sizes)
         self.begins: dict[str, Value] = {}
         self.windows = Windows(self, self.spec)
+        self.rows_of_their_own = {p.name for p in self.spec.params if p.per_example}
 
     # ------------------------------------------------------------ sizes and small helpers
     def size(self, size: Dim) -> str:
@@ -148,7 +149,19 @@ class Lowering:
         return Value(size_code(expr.dim), binds=ATOM if expr.dim.terms[:1] == expr.dim.terms else SUM, integer=True)
 
     def _ParamRef(self, expr: ParamRef) -> Value:
+        if expr.name in self.rows_of_their_own:
+            return self.still(self.own_row(expr))
         return self.still(Value(f"self.{expr.name}", shape=expr.type.shape))
+
+    def own_row(self, expr: ParamRef) -> Value:
+        """A free parameter of each example: what the batch brings along, else the training example's row."""
+        key = ("row", expr.name)
+        if key not in self.lets:
+            value = Value(self.scope.names.fresh(expr.name), ("B",), expr.type.shape)
+            row = f'self.{expr.name}[batch["index"]]'
+            self.scope.either(value.code, "batch", expr.name, row, self.scope.shape_comment(value))
+            self.lets[key] = value
+        return self.lets[key]
 
     def still(self, value: Value) -> Value:
         """The value, where nothing is frozen; else detached."""

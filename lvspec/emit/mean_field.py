@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from lvspec.emit.densities import lower_term, snake
 from lvspec.emit.eliminate import Elimination, collapsed_axes
+from lvspec.emit.extents import extent_code, full_arguments
 from lvspec.emit.factors import factors_of, reduce_plates
-from lvspec.emit.guide import extent_code, full_arguments
 from lvspec.emit.posterior import latent_sizes, zero_tilts
 from lvspec.emit.program import Program
 from lvspec.emit.text import wrap

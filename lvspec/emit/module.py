@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from lvspec.emit.chain_factors import chain_factor_methods
-from lvspec.emit.constructor import constructor, prepare
+from lvspec.emit.constructor import constructor, fit_rows, prepare
 from lvspec.emit.coupled import coupled_body
 from lvspec.emit.encode import encode_body
 from lvspec.emit.header import class_doc, header, import_lines
@@ -13,6 +13,7 @@ from lvspec.emit.integrals import integral_answers, integral_methods
 from lvspec.emit.marginal import log_marginal, log_potential, plate_in_blocks
 from lvspec.emit.mean_field import mean_field_methods
 from lvspec.emit.objective import forward_body, weights_body
+from lvspec.emit.points import point_methods
 from lvspec.emit.posterior import latent_sizes, posterior_body, zero_tilts
 from lvspec.emit.sampling import sample_body
 from lvspec.emit.structures import parts_body
@@ -24,7 +25,7 @@ def module_text(plan: Plan) -> str:
     """The whole file as text, deterministic to the byte."""
     imports: set[str] = set()
     methods = [constructor(plan, imports), prepare(plan, imports), *inference(plan, imports)]
-    methods.append(sample_body(plan, imports))
+    methods += [fit_rows(plan, imports), sample_body(plan, imports)]
     body = "\n\n".join("\n".join(_trimmed(m)) for m in methods if m)
     imports = {n for n in imports if re.search(rf"(?<![\w.]){n}\b", body)}
     head = "\n".join(header(plan))
@@ -45,6 +46,8 @@ def _trimmed(lines: list[str]) -> list[str]:
 
 def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
     """forward, log_prob and posterior, with what they stand on."""
+    if plan.points:
+        return [*integral_methods(plan, imports), *point_methods(plan, imports)]
     if plan.structured:
         return chain_factor_methods(plan, imports)
     if plan.mean_field:

@@ -24,15 +24,15 @@ def forward_body(plan: Plan, imports: set[str]) -> list[str]:
     added = terms.added()
     scope.line()
     scope.comment("objective")
-    reconstruction = _total(terms, [c for c in costs if c.latent is None], "reconstruction")
+    reconstruction = total(terms, [c for c in costs if c.latent is None], "reconstruction")
     kl = {}
     for name in dict.fromkeys(c.latent for c in costs if c.latent):
-        kl[name] = _total(terms, [c for c in costs if c.latent == name], f"kl_of_{name}")
+        kl[name] = total(terms, [c for c in costs if c.latent == name], f"kl_of_{name}")
     items = ", ".join(f'"{name}": {value.code}' for name, value in kl.items())
     scope.line(f"kl = {{{items}}}", "(B,) each")
     scope.line("elbo = " + " - ".join([reconstruction.code, *(f'kl["{n}"]' for n in kl)]), "(B,)")
     weighted = _weights(terms, list(kl))
-    extras = {c.term: _total(terms, [c], f"added_{c.term}") for c in added}
+    extras = {c.term: total(terms, [c], f"added_{c.term}") for c in added}
     free = _free(terms, list(kl))
     changed = weighted or extras or free
     objective = _objective(terms, reconstruction, kl, (weighted, free), extras) if changed else "elbo"
@@ -64,18 +64,18 @@ def weights_body(plan: Plan, imports: set[str]) -> list[str]:
     return terms.program.text()
 
 
-def _total(terms: Terms, costs: list[Cost], name: str) -> Value:
+def total(terms: Terms, costs: list[Cost], name: str) -> Value:
     """The sum of costs per example, averaged over draws."""
     values = [terms.settled(c) for c in costs] or [Value("self.zero", ())]
-    total = terms.low.plus(values)
-    total = terms.averaged_over_draws(total)
-    if "B" not in total.axes:  # a global latent, or a prior that no example changes
+    found = terms.low.plus(values)
+    found = terms.averaged_over_draws(found)
+    if "B" not in found.axes:  # a global latent, or a prior that no example changes
         outside = bool(costs) and costs[0].latent and terms.plan.spec.variable(costs[0].latent).outside_batch
-        share = f"{total.at(ATOM)} / self.dataset_size" if outside else total.code
-        total = Value(f"({share}).expand({terms.scope.use('batch_rows')}(batch))", ("B",))
-    if total.code.isidentifier() and name != "reconstruction":
-        return total
-    return terms.scope.assign(name, total, own=name == "reconstruction")
+        share = f"{found.at(ATOM)} / self.dataset_size" if outside else found.code
+        found = Value(f"({share}).expand({terms.scope.use('batch_rows')}(batch))", ("B",))
+    if found.code.isidentifier() and name != "reconstruction":
+        return found
+    return terms.scope.assign(name, found, own=name == "reconstruction")
 
 
 def _weights(terms: Terms, names: list[str]) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lvspec.emit.guide import extent_code, write_guide
+from lvspec.emit.extents import extent_code
+from lvspec.emit.guide import write_guide
 from lvspec.emit.integrals import integral_answers
 from lvspec.emit.program import Program
 from lvspec.emit.sizes import size_code

@@ -8,7 +8,7 @@ and the code is the model's own.
 from __future__ import annotations
 
 from lvspec.emit.densities import lower_term, snake, unfused
-from lvspec.emit.guide import extent_code, full_arguments
+from lvspec.emit.extents import extent_code, full_arguments
 from lvspec.emit.program import Program
 from lvspec.emit.structures import borders_draw, structure_draw
 from lvspec.emit.text import WIDTH, wrap

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from lvspec.emit.densities import analytic_kl, log_density, lower_term, sum_event, unfused
 from lvspec.emit.eliminate import Elimination, collapsed_axes
+from lvspec.emit.extents import extent_code
 from lvspec.emit.factors import Factor, bindings, factor_at, factors_of, mask_of, masked, reduce_plates
-from lvspec.emit.guide import at_bound, bound_term, extent_code, given_values, write_guide
+from lvspec.emit.guide import at_bound, bound_term, given_values, write_guide
 from lvspec.emit.integrals import integral_factor
 from lvspec.emit.program import Program
 from lvspec.emit.structures import label_factor, label_factors, log_factors
@@ -90,7 +91,7 @@ class Terms:
         for variable in self.plan.spec.variables:
             if variable.name in self.plan.absorbed:
                 continue
-            if variable.role == "observed" or variable.name in self.collapsed:
+            if variable.role == "observed" or variable.name in (*self.collapsed, *self.plan.points):
                 for factor in log_factors(self.low, variable):
                     if self.reads_collapsed(factor):
                         collapsed.append(factor)

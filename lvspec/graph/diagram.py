@@ -70,7 +70,11 @@ def diagram(plan: Plan) -> Diagram:
     params = [Node(p.name, "param", None, (), f"parameter {p.name}") for p in spec.params if p.name in drawn]
     variables = [Node(v.name, v.role, strategies.get(v.name), _plates(v), _story(v)) for v in spec.variables]
     nodes = (*params, *variables, *(_part(s, spec) for s in hidden))
-    objective = {"log_marginal": "log marginal likelihood", "elbo": "evidence lower bound"}.get(plan.objective, "")
+    objective = {
+        "log_marginal": "log marginal likelihood",
+        "elbo": "evidence lower bound",
+        "log_joint": "log p at point estimates",
+    }.get(plan.objective, "")
     return Diagram(spec.name, objective, nodes, edges, _boxes(nodes, spec, dict(plan.sizes)))
 
 

@@ -39,7 +39,7 @@ class LatentPlan:
         reinforce | wake_sleep | gumbel_softmax | straight_through | none.
     treatment: collapsed (log-sum inside the expectation, no guide factor) | integrated (the same of a continuous
         latent, in closed form) | enumerated (summed under its guide factor q) | mean_field (q in the prior's family,
-        at its optimum) | structured (q a product of chains, at its optimum) | sampled.
+        at its optimum) | structured (q a product of chains, at its optimum) | point (one value) | sampled.
     exact: no Monte-Carlo error from this latent. biased: only ever on request.
     guide: written | derived | none.
     kl: analytic | sampled (log q - log p at the draw) | none (collapsed, integrated); kl_why says why not analytic.
@@ -133,7 +133,8 @@ class Plan:
 
     guide: the q-factors in force, written or derived (and the let variables they read).
     networks: the spec's, and those of derived guides.
-    objective: "log_marginal" when everything is exact and summed or integrated out, else "elbo".
+    objective: "log_marginal" when everything is exact and summed or integrated out, "log_joint" where latents have point
+        estimates, else "elbo".
     formula: the objective as a person writes it.
     samples: draws per example, S (1 where a single one is enough; leave-one-out needs two or more).
     sizes: the numbers that the costs were computed with. nominal: those of them that only data know,
@@ -218,6 +219,11 @@ class Plan:
     def structured(self) -> tuple[str, ...]:
         """Latents whose chains are factors of their own."""
         return tuple(p.name for p in self.latents if p.treatment == "structured")
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Latents that are one value, not a distribution."""
+        return tuple(p.name for p in self.latents if p.treatment == "point")
 
     @property
     def sampled(self) -> tuple[str, ...]:

@@ -79,6 +79,11 @@ class Param:
     options: tuple[tuple[str, object], ...] = ()
     span: Span = field(default=NOWHERE, compare=False)
 
+    @property
+    def per_example(self) -> bool:
+        """Whether each example of the training data has its own."""
+        return bool(dict(self.options).get("per_example"))
+
 
 @dataclass(frozen=True)
 class Network:

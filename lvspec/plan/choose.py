@@ -10,10 +10,8 @@ from dataclasses import replace
 from functools import partial
 
 from lvspec.errors import Diagnostic, SpecError
-from lvspec.ir.bounds import ELBO, Bound
-from lvspec.ir.distributions import ANALYTIC_KL
+from lvspec.ir.bounds import ELBO
 from lvspec.ir.estimators import RELAXED, WEIGHED
-from lvspec.ir.expr import Dist
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Network, Schedule, Spec, Variable
@@ -21,14 +19,13 @@ from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, under
 from lvspec.plan.components import find
 from lvspec.plan.derive import derive_baseline, derive_guide
+from lvspec.plan.divergence import OPTIMAL, divergence
 from lvspec.plan.engines import parts_without_engine
 from lvspec.plan.formula import formula
 from lvspec.plan.model import Model, labels_guide, study, unrolled_by, without_engine
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.strategies import NAMES, STRATEGIES
 from lvspec.plan.sums import pay_rest, pay_structure
-
-OPTIMAL = ("mean_field", "structured")  # treatments with a q that stands at its optimum: nobody writes or derives one
 
 
 def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
@@ -49,6 +46,7 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
             chosen[latent.name] = (picked, answers[picked], _declined(picked, answers, latent.name in model.overrides))
     _one_mean_field(every, chosen)
     _bound(model, chosen, problems)
+    _points(model, chosen, problems)
     _terms(model, chosen, problems)
     _together(model, chosen, problems)
     if len(chosen) == len(spec.of_role("latent")):
@@ -95,6 +93,21 @@ def _engines(model: Model) -> list[Diagnostic]:
     return [*found, *(Diagnostic("no-strategy", span, message) for span, message in parts_without_engine(model.spec))]
 
 
+def _points(model: Model, chosen, problems: list[Diagnostic]) -> None:
+    """Log p(x, z) at a point goes with sums and integrals alone: beside draws it would be no bound."""
+    points = [n for n, (_, c, _) in chosen.items() if c.treatment == "point"]
+    others = [n for n, (_, c, _) in chosen.items() if c.treatment not in (*MARGINAL, "point")]
+    if not points:
+        return
+    place = model.spec.variable(points[0])
+    if others:
+        message = f"{points[0]} is a point estimate, and {others[0]} has a q of its own: no engine yet for both"
+        problems.append(Diagnostic("no-strategy", place.span, message, help=f"write `{others[0]}: Delta(...)`, too"))
+    if model.spec.kl_weight or model.spec.free_bits or model.spec.terms:
+        message = f"{points[0]} is a point estimate: the objective log p(x, {points[0]}) has no KL and no further terms"
+        problems.append(Diagnostic("override-refused", place.span, message, help="leave them out"))
+
+
 def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
     """What a bound that couples all draws cannot go with."""
     bound = model.settings.get("bound") or ELBO
@@ -126,7 +139,7 @@ def _free_bits(model: Model, chosen, problems: list[Diagnostic]) -> None:
     free = dict(spec.free_bits)
     for name in [n for n in chosen if n in free or "" in free]:
         latent, bits = spec.variable(name), free.get(name, free.get(""))
-        kl, why = _kl(model, name, treatment, guide, bound)
+        kl, why = divergence(model, name, treatment, guide, bound)
         scored = [r.name for r in model.reads(name) if r.name in chosen and chosen[r.name][0] == "reinforce"]
         reason = None
         if treatment[name] not in ("sampled", "enumerated"):
@@ -239,7 +252,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     for name, (strategy, claim, declined) in chosen.items():
         unguided = claim.treatment in (*MARGINAL, *OPTIMAL)
         origin = "none" if unguided else "written" if model.guide_of(name) else "derived"
-        kl, kl_why = _kl(model, name, treatment, guide, view.bound)
+        kl, kl_why = divergence(model, name, treatment, guide, view.bound)
         if strategy in RELAXED:
             kl, kl_why = _relaxed_kl(model, name, dict(claim.options).get("density"), kl, kl_why)
         latents.append(
@@ -265,6 +278,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     networks += tuple(n for b in baselines for n in b.networks)
     summed = {p.name for p in latents if p.treatment in ("collapsed", "enumerated")}
     objective = "log_marginal" if all(p.treatment in MARGINAL for p in latents) else "elbo"
+    objective = "log_joint" if any(p.treatment == "point" for p in latents) else objective
     components = {id(c): c for n, c in view.collapsible.items() if treatment.get(n) == "collapsed"}
     eliminations = tuple(Elimination(c.latents, c.chain, c.order, c.cost) for c in components.values())
     unrolled = unrolled_by(model, summed)
@@ -318,30 +332,3 @@ def _relaxed_kl(model: Model, name: str, density: str | None, kl: str, why: str)
         message = f"a relaxed draw of {name} has no KL of its values: {why}"
         raise SpecError(model.spec.source, (Diagnostic("override-refused", latent.span, message, help=help),))
     return kl, why
-
-
-def _kl(
-    model: Model, name: str, treatment: dict[str, str], guide: tuple[Variable, ...], bound: Bound
-) -> tuple[str, str]:
-    """Whether KL(q ‖ p) has a closed form here, and why not."""
-    if treatment[name] in MARGINAL:
-        return "none", "summed out: no guide factor"
-    if treatment[name] in OPTIMAL:
-        return "analytic", ""
-    if bound.coupled:
-        return "sampled", f"{bound.name} is a function of the importance weights of all draws"
-    latent = model.spec.variable(name)
-    factor = labels_guide(model, name)
-    if factor is not None and treatment[name] == "enumerated":
-        return "analytic", ""
-    if factor is not None and structure_of(factor).told:
-        return "sampled", f"the entropy of q({name}) is exact, log p({name}) is taken at the draw"
-    q = next(v for v in guide if v.name == name and v.role == "guide").general.body
-    collapsed = [r.name for r in model.reads(name) if treatment.get(r.name) == "collapsed"]
-    if collapsed:
-        return "sampled", f"its parent {collapsed[0]} is summed out inside the expectation"
-    for clause in latent.clauses:
-        p = clause.body
-        if not isinstance(p, Dist) or not isinstance(q, Dist) or (q.family, p.family) not in ANALYTIC_KL:
-            return "sampled", f"no closed form for KL({getattr(q, 'family', 'q')} ‖ {getattr(p, 'family', 'p')})"
-    return "analytic", ""

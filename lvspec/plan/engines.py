@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from lvspec.errors import Span
 from lvspec.ir.dims import Shape, ragged_plate
 from lvspec.ir.distributions import FAMILIES
-from lvspec.ir.expr import Apply, Call, Dist, Expr, Stretch, VariableRef, walk
+from lvspec.ir.expr import Apply, Call, Dist, Expr, ParamRef, Stretch, VariableRef, walk
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Spec
 
 PLATE_OPTIONS = {"counts": "ids with counts"}
-PARAM_OPTIONS = {"per_example": "free parameters per example", "tied": "tied parameters", "prior": "parameter priors"}
+PARAM_OPTIONS = {"tied": "tied parameters", "prior": "parameter priors"}
 
 
 def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
@@ -23,9 +23,10 @@ def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
             if option in PLATE_OPTIONS and value:
                 yield plate.span, f"{PLATE_OPTIONS[option]} (plate {plate.name}) have no engine yet"
     for param in spec.params:
-        for option, value in getattr(param, "options", ()):
-            if value:
-                yield param.span, f"{PARAM_OPTIONS.get(option, option)} ({param.name}) have no engine yet"
+        for option, value in param.options:
+            if value and option in PARAM_OPTIONS:
+                yield param.span, f"{PARAM_OPTIONS[option]} ({param.name}) have no engine yet"
+    yield from _of_examples(spec)
     place = spec.variables[0].span if spec.variables else Span(1, 1, 1, 1)
     for section, value in spec.unread:
         if value:
@@ -54,6 +55,18 @@ def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
 
 def _reads_segments(node: Expr) -> bool:
     return isinstance(node, VariableRef) and any(isinstance(s, Stretch) and s.inside for s in node.at)
+
+
+def _of_examples(spec: Spec) -> Iterator[tuple[Span, str]]:
+    """Free parameters of each example belong to q: one that the model had would say nothing of other examples."""
+    own = {p.name for p in spec.params if p.per_example}
+    for variable in (*spec.variables, *spec.terms, *(v for v in spec.guide if v.outside_batch)):
+        for clause in variable.clauses:
+            for node in (n for body in bodies(clause) for n in walk(body)):
+                if isinstance(node, ParamRef) and node.name in own:
+                    where = f"{variable.name} reads it, one for the whole data set" if variable.outside_batch else ""
+                    reason = where or f"the model's own {variable.name} reads it, and other examples have none"
+                    yield node.span, f"{node.name} is one for each example of the training data: {reason}"
 
 
 def _reads_part(node: Call) -> bool:

@@ -25,6 +25,10 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) ->
         return f"log p({', '.join(collapsed)}{bar}), summed over what the batch does not give of {', '.join(collapsed)}"
     if not guided:
         return _marginal(x, collapsed, integrated, bar)
+    points = [p.name for p in guided if p.treatment == "point"]
+    if points:
+        joint = _marginal(", ".join([x, *points]), collapsed, integrated, bar)
+        return f"{joint}, {', '.join(points)} at {'its' if len(points) == 1 else 'their'} point"
     if any(p.treatment == "structured" for p in guided):
         z = guided[0].name
         inside = f"E_q({z})[log p({x} | {z}{bar.replace(' | ', ', ')})]"

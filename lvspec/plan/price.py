@@ -15,6 +15,7 @@ from collections.abc import Callable
 from math import prod
 
 from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, Stretch, VariableRef
+from lvspec.ir.guides import step_of
 from lvspec.ir.plan import Cost
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Network, Variable
@@ -55,6 +56,8 @@ class Pricer:
         self.networks = {n.name: n for n in (*model.spec.networks, *networks)}
         self.paid: dict[tuple[str, str], frozenset[str]] = {}
         self.learned: dict[str, float] = {}
+        self.own_rows = {p.name for p in model.spec.params if p.per_example}
+        self.visited: set[str] = set()  # let variables whose axes are being found
         self.flops = self.kept = self.passing = self.dispatches = 0.0
 
     @property
@@ -91,6 +94,8 @@ class Pricer:
             return (self._variable_axes(node) - set(named)).union(*named.values())
         if isinstance(node, PlateIndex):
             return frozenset({node.plate})
+        if isinstance(node, ParamRef) and node.name in self.own_rows:
+            return frozenset({"B"})
         inner = frozenset(a for c in node.children() for a in self.axes(c))
         if isinstance(node, Call) and node.over:
             inner = self._over(inner, node.over)
@@ -114,7 +119,12 @@ class Pricer:
     def _own_axes(self, node: VariableRef) -> frozenset[str]:
         if node.name in self.lets:
             let = self.lets[node.name]
-            return frozenset(a for c in let.clauses for b in bodies(c) for a in self.axes(b)) | frozenset(let.plates)
+            if node.name in self.visited:  # it reads itself at an earlier site
+                return frozenset(let.plates)
+            self.visited.add(node.name)
+            found = frozenset(a for c in let.clauses for b in bodies(c) for a in self.axes(b)) | frozenset(let.plates)
+            self.visited.discard(node.name)
+            return found
         variable = self.model.spec.variable(node.name)
         if node.name in self.summed:
             lag = sum(getattr(s, "k", 0) for s in node.at)
@@ -205,6 +215,7 @@ class Pricer:
         key = (variable.role, variable.name)
         if not self._first(*key):
             return self.paid[key]
+        before = self.dispatches
         self.dispatches += DISPATCHES["guide" if variable.role == "guide" else "density"]
         axes: set[str] = set()
         for clause in variable.clauses:
@@ -217,6 +228,9 @@ class Pricer:
         else:
             axes |= {variable.name}
         self._density(variable, frozenset(axes))
+        plate = step_of(self.model.spec, self.guide, variable.name).plate if variable.role == "guide" else None
+        if plate is not None:  # one site after the other
+            self.dispatches += (self.model.extent(plate) - 1) * (self.dispatches - before)
         self.paid[key] = frozenset(axes)
         return self.paid[key]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Dist
+from lvspec.ir.guides import step_of, step_reason
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.model import Model, structure_reason
@@ -42,6 +43,8 @@ def guide_reason(model: Model, latent) -> str | None:
     body, reason = guide.general.body, borders_reason(model, latent.name)
     if reason:
         return reason
+    if _is_point(guide):
+        return f"q({latent.name}) is one point: nothing is drawn"
     if not isinstance(body, Dist) or not FAMILIES[body.family].engine:
         return f"q({latent.name}) has no engine yet"
     if structure_of(guide):
@@ -50,6 +53,25 @@ def guide_reason(model: Model, latent) -> str | None:
             return reason
     if body.through:
         return f"q({latent.name}) runs through a flow: no engine yet"
-    if guide.initial or any(r.name == latent.name for r in model.guide_reads[latent.name]):
-        return f"q({latent.name}) reads its own earlier site: structured guides have no engine yet"
+    families = {getattr(c.body, "family", None) for c in guide.clauses}
+    if len(families) > 1:
+        return f"q({latent.name}) is of several families, one clause another than the next: no engine yet"
+    return step_reason(model.spec, model.spec.guide, step_of(model.spec, model.spec.guide, latent.name))
+
+
+def point_reason(model: Model, latent) -> str | None:
+    """Why a latent has no point estimate, or None."""
+    guide = model.guide_of(latent.name)
+    if guide is None or not _is_point(guide):
+        return f"no guide `{latent.name}: Delta(...)` asks for one"
+    if latent.type.support.discrete or structure_of(latent):
+        return f"{latent.name} is discrete: a point has no gradient"
+    if latent.outside_batch:
+        return f"{latent.name} lies outside the batch plate: a point estimate of it has no engine yet"
+    if guide.initial or step_of(model.spec, model.spec.guide, latent.name).plate:
+        return f"a point that reads its own earlier sites (q({latent.name})) has no engine yet"
     return None
+
+
+def _is_point(guide) -> bool:
+    return any(getattr(c.body, "family", None) == "Delta" for c in guide.clauses)

@@ -192,6 +192,7 @@ from lvspec.runtime.posterior import (
     ExactPosterior,
     LatentPosterior,
     MixedPosterior,
+    Point,
     exact_posterior,
     summed_posterior,
     weighted_posterior,
@@ -209,6 +210,7 @@ from lvspec.runtime.relaxed import (
     categorical_relaxed_noise,
     mixed_rows,
 )
+from lvspec.runtime.rows import fit_rows
 from lvspec.runtime.schemes import (
     against_others,
     against_top,
@@ -256,6 +258,7 @@ from lvspec.runtime.shape import (
     sample_batch,
     spread,
     stack,
+    stack_sites,
     symbol_scores,
     until_end,
     user_network,

@@ -161,6 +161,13 @@ def exact_posterior(
 
 
 @dataclass(frozen=True)
+class Point:
+    """A point estimate. mode: (B, ...)."""
+
+    mode: Tensor
+
+
+@dataclass(frozen=True)
 class DrawnPosterior:
     """p(z | x) as weighted draws: values (S, B, ...), weights (S, B), which sum to one over S."""
 

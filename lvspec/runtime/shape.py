@@ -22,6 +22,11 @@ def stack(parts: list[Tensor], dim: int) -> Tensor:
     return torch.stack(torch.broadcast_tensors(*parts), dim)
 
 
+def stack_sites(sites: list[Tensor], dim: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Tensors of `shape`, one a site, along a new axis; an empty one, of the dtype of `like`, where there is no site."""
+    return torch.stack(sites, dim) if sites else like.new_zeros((*shape[:dim], 0, *shape[dim:]))
+
+
 def one_hot(index: Tensor, size: int, like: Tensor) -> Tensor:
     """e_index: index (...) int64 -> (..., size) in the dtype of `like`."""
     classes = torch.arange(size, device=index.device)

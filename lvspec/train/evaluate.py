@@ -16,7 +16,7 @@ from lvspec.train.baselines import Baseline, baselines, entries
 from lvspec.train.batches import batches, sorted_order
 from lvspec.train.dataset import Dataset
 from lvspec.train.encoders import Encoder, Symbols
-from lvspec.train.score import EVALUATION_SEED, prepared, score
+from lvspec.train.score import EVALUATION_SEED, held_out, prepared, score
 from lvspec.train.settings import TrainSettings
 
 DRAWN_AT_ONCE = 1024  # examples times samples in one call: bounds the memory of an evaluation
@@ -129,7 +129,7 @@ def importance_sampled(model, dataset: Dataset, settings: TrainSettings, device,
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(EVALUATION_SEED)
         for batch in batches(dataset, sorted_order(dataset, few)):
-            found = model.importance(prepared(model, batch, device), samples)
+            found = model.importance(held_out(model, batch, device), samples)
             total += found.log_prob.double().sum().item()
             variance += (found.standard_error.double() ** 2).sum().item()
             effective += found.effective_sample_size.double().sum().item()

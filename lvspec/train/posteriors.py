@@ -16,7 +16,7 @@ from lvspec.ir.structures import has_segments
 from lvspec.train.batches import collate, sorted_order
 from lvspec.train.dataset import Dataset
 from lvspec.train.layout import tree_labels
-from lvspec.train.score import EVALUATION_SEED, prepared
+from lvspec.train.score import EVALUATION_SEED, held_out
 from lvspec.train.settings import TrainSettings
 from lvspec.train.structures import ANSWERS, READ_AS
 
@@ -99,7 +99,7 @@ def posteriors(
     """Examples in batches of alike length; `row` says which one each is. marginals: whether they are wanted."""
     torch.manual_seed(EVALUATION_SEED)
     for rows in sorted_order(dataset, settings):
-        batch = prepared(model, collate(dataset, rows), device)
+        batch = held_out(model, collate(dataset, rows), device)
         with torch.no_grad():
             found = model.posterior(batch)
             asked = [latent for latent in latents if latent.name in found]

@@ -32,6 +32,12 @@ def prepared(model: nn.Module, batch: dict[str, torch.Tensor], device: torch.dev
     return on_device(prepare(batch) if prepare else batch, device)
 
 
+def held_out(model: nn.Module, batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    """A prepared batch whose examples need not be those of the training data: free parameters of theirs are fitted."""
+    batch = prepared(model, batch, device)
+    return model.fit_rows(batch) if hasattr(model, "fit_rows") else batch
+
+
 def per_example(objective) -> tuple[str, torch.Tensor]:
     """(kind, (B,)): log p(x) where it is exact, else the bound, else log p(x, z) of a point estimate."""
     for kind, name in (("exact", "log_prob"), ("bound", "elbo"), ("joint", "log_joint")):
@@ -64,7 +70,7 @@ def score(model: nn.Module, dataset: Dataset, settings: TrainSettings, device: t
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(EVALUATION_SEED)
         for batch in batches(dataset, sorted_order(dataset, settings)):
-            objective = model(prepared(model, batch, device))
+            objective = model(held_out(model, batch, device))
             kind, values = per_example(objective)
             total += values.double().sum().item()
             for name, value in parts(objective).items():

@@ -20,7 +20,7 @@ from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Spec, Variable
 from lvspec.train.batches import batches, sorted_order
 from lvspec.train.dataset import Dataset
-from lvspec.train.score import EVALUATION_SEED, prepared
+from lvspec.train.score import EVALUATION_SEED, held_out
 from lvspec.train.settings import TrainSettings
 
 EXAMPLES = 2000  # that are compared with each other
@@ -56,7 +56,7 @@ def usage(model: nn.Module, dataset: Dataset, settings: TrainSettings, device: t
     found: dict[str, list] = {}
     seen = 0
     for batch in batches(dataset, sorted_order(dataset, settings)):
-        for name, q in model.encode(prepared(model, batch, device)).items():
+        for name, q in model.encode(held_out(model, batch, device)).items():
             found.setdefault(name, []).append(q)
         seen += len(next(iter(batch.values())))
         if seen >= EXAMPLES:

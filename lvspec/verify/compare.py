@@ -56,7 +56,7 @@ def verify(
 
 def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
     """Everything that no chance enters."""
-    exact = subject.plan.objective == "log_marginal"
+    exact = subject.plan.objective in ("log_marginal", "log_joint")
     compare = exact_checks if exact else coupled_checks if subject.plan.coupled else bound_checks
     if at_optimum(subject.plan):
         compare = mean_field_checks if subject.plan.mean_field else chain_factor_checks
@@ -67,7 +67,12 @@ def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
         settled = replace(subject, step=SETTLED)  # whether log p of what is given counts as a KL must not matter
         for about, batch in hidden_variants(subject, seed):
             checks += attempt(f"objective{about}", lambda b=batch, a=about: compare(settled, b, a))
-        if subject.spec.of_role("latent") and not subject.plan.sampled and not at_optimum(subject.plan):
+        if (
+            subject.spec.of_role("latent")
+            and not subject.plan.sampled
+            and not at_optimum(subject.plan)
+            and not subject.plan.points
+        ):
             checks += attempt("log_prob", lambda: [log_prob_check(subject)])
             checks += attempt("posterior", lambda: posterior_checks(subject))
         if subject.plan.sampled:
@@ -139,7 +144,7 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
             (f"posterior draws of {i.latent}", _integral_draws(subject, i, draws, seed))
             for i in subject.plan.integrations
         ]
-    exact = not subject.plan.sampled and not at_optimum(subject.plan)
+    exact = not subject.plan.sampled and not at_optimum(subject.plan) and not subject.plan.points
     if exact and any(v.type.support.finite for v in subject.spec.of_role("latent")):
         few = min(draws, POSTERIOR_DRAWS)
         tests.append(("z of the frequencies of posterior draws", lambda: [posterior_sample_check(subject, few, seed)]))

@@ -21,16 +21,17 @@ VALUE, GRADIENT = 1e-9, 1e-8
 
 
 def exact_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, about: str = "") -> list[Check]:
-    """log p(x), the loss and its gradient, where nothing is sampled and no guide is written."""
+    """log p(x), the loss and its gradient, where nothing is sampled and q is no distribution: points are known, all else is summed."""
     batch = subject.batch if batch is None else batch
     objective = subject.objective(batch)
+    found = objective.log_prob if objective.log_joint is None else objective.log_joint
     expected = log_marginal(subject.instance(batch))
     loss = mean_loss(list(expected), batch.get("weight"))
     checks = [
-        Check(f"log p(x){about}", relative_error(objective.log_prob, expected), VALUE),
+        Check(f"log p(x{', z' if subject.plan.points else ''}){about}", relative_error(found, expected), VALUE),
         Check(f"loss{about}", relative_error(objective.loss, loss), VALUE),
     ]
-    return [*checks, gradient_check(subject, about, (objective.loss, loss), (objective.log_prob, expected))]
+    return [*checks, gradient_check(subject, about, (objective.loss, loss), (found, expected))]
 
 
 def gradient_check(subject: Subject, about: str, losses: tuple[Tensor, Tensor], rows: tuple[Tensor, Tensor]) -> Check:
@@ -164,7 +165,7 @@ def full_length(subject: Subject, generator: torch.Generator) -> list[tuple[str,
     if not ragged or any(p.within for p in ragged):
         return []
     full = {p.name: torch.full((subject.rows,), subject.length) for p in ragged}
-    batch = {}
+    batch = {name: subject.batch[name] for name in ("index",) if name in subject.batch}
     for variable in subject.spec.of_role("observed") + subject.spec.of_role("given"):
         size = (subject.sizes, subject.rows, subject.length, full, generator)
         batch[variable.name] = random_column(subject.spec, variable, *size)

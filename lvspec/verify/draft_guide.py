@@ -17,7 +17,21 @@ def guide_for(d: Draft, latent: Parent, before: list[Parent]) -> None:
         return
     summary = summarise(d, latent.plates)
     near = [p for p in d.some(before, 1) if set(p.plates) <= set(latent.plates) and p.ref in d.guide]
+    if f"{latent.name}[0]" in d.latent and latent.plates == (d.line,) and d.chance(0.5):
+        near.append(earlier_site(d, latent))
     factor(d, latent, [summary, *near])
+
+
+def earlier_site(d: Draft, latent: Parent) -> Parent:
+    """z[t-1] for its own guide, with a clause of free parameters for the first site."""
+    d.guide[f"{latent.name}[0]"] = first_site(d, latent)
+    return Parent(latent.name, latent.plates, latent.kind, latent.size, f"{latent.name}[{d.line}-1]")
+
+
+def first_site(d: Draft, latent: Parent) -> str:
+    if latent.kind == "category":
+        return f"Categorical(logits={d.param(latent.size)})"
+    return f"Normal({d.param(latent.size)}, softplus({d.param(latent.size)}))"
 
 
 def factor(d: Draft, latent: Parent, over: list[Parent]) -> None:

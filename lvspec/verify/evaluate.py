@@ -34,6 +34,7 @@ class Surroundings(Protocol):
     weights: dict[str, Tensor]
     networks: dict[str, Network]
 
+    def parameter(self, name: str) -> Tensor: ...
     def value(self, name: str, at: tuple[int, ...]) -> Value: ...
     def extent(self, plate: str, sites: Sites) -> int: ...
     def is_ragged(self, plate: str) -> bool: ...
@@ -77,7 +78,7 @@ def _size(e: E.SizeRef, world: Surroundings, sites: Sites, names: Names) -> Valu
 
 
 def _param(e: E.ParamRef, world: Surroundings, sites: Sites, names: Names) -> Value:
-    return world.weights[e.name]
+    return world.parameter(e.name)
 
 
 def _local(e: E.LocalRef, world: Surroundings, sites: Sites, names: Names) -> Value:

@@ -37,11 +37,16 @@ class Subject:
         """Random parameters, a ragged batch and noise, all from one seed."""
         sizes = {s.name: dict(plan.sizes)[s.name] for s in plan.spec.sizes}
         generator = torch.Generator().manual_seed(seed)
-        shared = {"dataset_size": DATASET} if any(v.outside_batch for v in plan.spec.of_role("latent")) else {}
+        known = any(v.outside_batch for v in plan.spec.of_role("latent")) or any(
+            p.per_example for p in plan.spec.params
+        )
+        shared = {"dataset_size": DATASET} if known else {}
         model = module_class(**sizes, **shared).to(torch.float64).eval()
         randomize(model, generator)
         length = longest(plan.spec, sizes)
         batch = random_batch(plan.spec, sizes, rows, length, generator)
+        if any(p.per_example for p in plan.spec.params):
+            batch["index"] = torch.randperm(DATASET, generator=generator)[:rows]
         draws = random_draws(plan, Instance.of(plan, sizes, {}, batch), rows, length, generator)
         return Subject(plan, sizes, model, batch, draws, length, telling_step(plan))
 

@@ -131,6 +131,11 @@ class World:
         return tuple(dim.evaluate(sizes) for dim in shape)
 
     # ------------------------------------------------------------ values
+    def parameter(self, name: str) -> Tensor:
+        """A parameter; of one that each example has for itself, this example's."""
+        own = any(p.name == name and p.per_example for p in self.spec.params)
+        return self.weights[name][int(self.batch["index"][self.row])] if own else self.weights[name]
+
     def plates_of(self, name: str) -> tuple[str, ...]:
         return self.variables[name].plates
 
@@ -163,6 +168,8 @@ class World:
             return data[at] if variable.outside_batch else data[(self.row, *at)]
         if self.instance.treatments.get(name) == "sampled":
             return self.memory.recall(("draw", name, at), lambda: self._draw(name, at))
+        if self.instance.treatments.get(name) == "point":
+            return self.memory.recall(("point", name, at), lambda: self.density(self.factors[name], at)[1]["value"])
         kind = None if variable.type.support.discrete else torch.float64
         return torch.tensor(self.memory.read((name, at)), dtype=kind)
 
@@ -353,6 +360,7 @@ class World:
     def hidden(self) -> list[Site]:
         """The sites whose values the batch does not hold."""
         sites = self.random_sites("latent") + self.random_sites("observed")
+        sites = [s for s in sites if self.instance.treatments.get(s[0]) != "point"]
         return [s for s in sites if not self.is_given(*s)] + self.borders()
 
     def borders(self) -> list[Site]:

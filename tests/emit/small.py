@@ -50,7 +50,9 @@ def model_of(name: str, seed: int = 0, **changed: int):
 
 def shared_by(name: str) -> dict[str, int]:
     """How many examples share what is global, where something is."""
-    return {"dataset_size": ROWS} if any(v.outside_batch for v in compiled(name).spec.of_role("latent")) else {}
+    spec = compiled(name).spec
+    shared = any(v.outside_batch for v in spec.of_role("latent")) or any(p.per_example for p in spec.params)
+    return {"dataset_size": ROWS} if shared else {}
 
 
 def sequences(name: str) -> bool:
@@ -64,7 +66,7 @@ def batch_of(name: str, seed: int = 0, rows: int = ROWS, dtype=torch.float32) ->
     generator = torch.Generator().manual_seed(seed)
     batch = ragged_lengths(spec, rows, LENGTH, sizes, generator)
     least = shortest(spec)
-    batch = {plate: torch.where(n > 0, n.clamp(min=least), n) for plate, n in batch.items()}
+    batch = own_rows(name, rows) | {plate: torch.where(n > 0, n.clamp(min=least), n) for plate, n in batch.items()}
     labelled = () if spec.of_role("observed") else spec.of_role("latent")  # what a conditional model is a model of
     for variable in (*spec.of_role("observed"), *spec.of_role("given"), *labelled):
         extents = (padded_extent(spec, p, sizes, LENGTH) for p in variable.plates)
@@ -73,6 +75,11 @@ def batch_of(name: str, seed: int = 0, rows: int = ROWS, dtype=torch.float32) ->
         value = with_trees(variable, value, batch, generator)
         batch[variable.name] = value.to(dtype) if value.is_floating_point() else value
     return batch
+
+
+def own_rows(name: str, rows: int) -> dict:
+    """Which examples of the training data they are, where each has parameters of its own."""
+    return {"index": torch.arange(rows) % ROWS} if any(p.per_example for p in compiled(name).spec.params) else {}
 
 
 def shortest(spec) -> int:
@@ -121,8 +128,8 @@ def draws_of(name: str, batch: dict, seed: int = 0, dtype=torch.float32) -> dict
 
 
 def per_example(objective) -> torch.Tensor:
-    """log p(x) where the plan is exact, else the ELBO: (B,)."""
-    return objective.log_prob if objective.log_prob is not None else objective.elbo
+    """log p(x) where the plan is exact, else the ELBO, else log p(x, z) of a point estimate: (B,)."""
+    return next(v for v in (objective.log_prob, objective.elbo, objective.log_joint) if v is not None)
 
 
 def gradients(model, loss) -> dict[str, torch.Tensor]:

@@ -53,7 +53,9 @@ def test_longer_padding_changes_nothing(name):
     draws = draws_of(name, batch)
     along = [v.name for v in compiled(name).spec.variables if v.name in batch and v.plates == ("t",)]
     longer = {k: torch.cat([batch[k], batch[k][:, :3]], 1) for k in along}
-    assert_same(answer(model, {**batch, **longer}, draws), answer(model, batch, draws))
+    sited = {v.name for v in compiled(name).spec.of_role("latent") if v.plates == ("t",)}
+    more = {k: torch.cat([v, v[:, :, :3]], 2) if k in sited else v for k, v in draws.items()}
+    assert_same(answer(model, {**batch, **longer}, more), answer(model, batch, draws))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,8 @@ enumerated   Σ_z q(z | x) [ log p(x, z) - log q(z | x) ]   where q is written
 
 from __future__ import annotations
 
-from lvspec.ir.reads import HERE, LAG
+from lvspec.ir.guides import step_of
+from lvspec.ir.reads import HERE
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, over_budget
 from lvspec.plan.model import finite_reason, labels_guide, reach_reason, unrolled_by, without_engine
@@ -87,8 +88,8 @@ def _under_guide(view: View, latent) -> Claim | Declined:
     reason = reach_reason(model, name)
     if reason:
         return Declined(reason)
-    if any(way == LAG for r in model.guide_reads[name] for _, way, _ in r.ways):
-        return Declined(f"q({name}) reads an earlier site: structured guides have no engine yet")
+    if step_of(model.spec, model.spec.guide, name).plate:
+        return Declined(f"q({name}) reads other sites of its own: it is drawn, one site after the other")
     reason = inside_a_sum(view, latent) or _carried(view, latent)
     if reason:
         return Declined(reason)

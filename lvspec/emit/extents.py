@@ -1,0 +1,53 @@
+"""How long axes are, as Python, and arguments of a draw repeated over the axes that none of them varies over."""
+
+from __future__ import annotations
+
+from lvspec.emit.program import Program
+from lvspec.emit.value import ATOM, Value, align, latent_of
+
+
+def full_arguments(
+    program: Program, arguments: list[Value], axes: tuple[str, ...], event: tuple, *ranks: int
+) -> list[Value]:
+    """Arguments aligned to all axes of the draw but S; the first is repeated where none varies over an axis.
+
+    event: the shape of one draw. ranks: event axes of each argument, or one number for all (one more than one draw has
+    for a categorical's logits).
+    """
+    low, scope = program.low, program.scope
+    inner = tuple(a for a in axes if a != "S" or any("S" in v.axes for v in arguments))
+    missing = [a for a in inner if not any(a in v.axes for v in arguments)]
+    ranks = ranks if len(ranks) == len(arguments) else ranks * len(arguments)
+    pairs = list(zip(arguments, ranks, strict=True))
+    aligned = [align(v, inner, rank if v.axes or v.shape else len(v.shape)) for v, rank in pairs]
+    narrow = all(len(v.shape) < rank for v, rank in pairs)
+    if missing or narrow:
+        extents = [extent_code(program, a) if a in missing else "1" for a in inner]
+        sizes = [low.size(d) for d in event] if narrow else []
+        extents += [*sizes, *["1"] * (ranks[0] - len(sizes))]
+        if any(e != "1" for e in extents):
+            shape = f"({', '.join(extents)}{',' if len(extents) == 1 else ''})"
+            code = f"{scope.use('spread')}({aligned[0].code}, {shape}, self.zero)"
+            aligned[0] = aligned[0].with_(code=code, binds=ATOM, axes=inner)
+    return [a.with_(code=_as_tensor(a)) for a in aligned]
+
+
+def _as_tensor(value: Value) -> str:
+    """Numbers as tensors: a draw needs a dtype and a device."""
+    number = value.code.replace(".", "", 1).replace("-", "", 1).isdigit()
+    return f"self.zero + {value.code}" if number or value.integer and value.code.startswith("self.") else value.code
+
+
+def extent_code(program: Program, axis: str) -> str:
+    """The length of an axis as Python."""
+    low = program.low
+    if axis == "B" and program.rows:
+        return program.rows
+    if axis == "B":
+        return f"{program.scope.use('batch_rows')}(batch)"
+    if axis == "S":
+        return "samples"
+    if low.order.is_enumerated(axis):
+        return low.size(low.spec.variable(latent_of(axis)).type.support.cardinality)
+    size = low.spec.plate(axis).size
+    return f"{low.mask(axis)}.shape[-1]" if size is None else low.size(size)

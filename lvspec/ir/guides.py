@@ -1,0 +1,164 @@
+"""In which order a guide is drawn: factor by factor, or several together, site by site along an ordered plate.
+
+q(z[t] | z[t-1], x)                             z alone, forwards along t
+q(z[t] | z[t+1], x)                             z alone, backwards
+q(c[t] | z[t-1]), q(z[t] | z[t-1], c[t])        c and z together, c first; let variables between them, too
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lvspec.ir.expr import At, Call, Here, Lag, Number, Stretch, VariableRef
+from lvspec.ir.reads import bodies
+from lvspec.ir.spec import Clause, Spec, Variable
+
+WIDE = "wide"  # other sites than those at a fixed distance
+
+
+@dataclass(frozen=True)
+class Step:
+    """Factors, and let variables between them, that are drawn together. names: in the order at one site.
+
+    plate: along which sites are drawn one after the other (None: all at once). backwards: from the last to the first.
+    """
+
+    names: tuple[str, ...]
+    plate: str | None = None
+    backwards: bool = False
+
+
+@dataclass(frozen=True)
+class _Edge:
+    """`reader` reads `source`, `by` sites back along `plate` (0: its own site, WIDE: elsewhere)."""
+
+    reader: str
+    source: str
+    plate: str | None = None
+    by: int | str = 0
+
+
+def members(spec: Spec, guide: tuple[Variable, ...]) -> dict[str, Variable]:
+    """What the order is of: the factors of the guide, and every let variable."""
+    lets = {v.name: v for v in (*spec.variables, *guide) if v.role == "let"}
+    return {**lets, **{v.name: v for v in guide if v.role == "guide"}}
+
+
+def steps(spec: Spec, guide: tuple[Variable, ...]) -> tuple[Step, ...]:
+    """The steps in which the factors of a guide are drawn, sources before their readers."""
+    nodes = members(spec, guide)
+    edges = _edges(spec, nodes)
+    above = {n: _reached(n, edges) for n in nodes}
+    found: dict[str, Step] = {}
+
+    def visit(name: str) -> None:
+        if name in found:
+            return
+        together = [n for n in nodes if n == name or name in above[n] and n in above[name]]
+        inside = [e for e in edges if e.reader in together and e.source in together]
+        step = Step((name,))
+        if inside:
+            close = [e for e in inside if e.by == 0]
+            lagged = next((e for e in inside if e.by not in (0, WIDE)), None)
+            backwards = lagged is not None and lagged.by < 0
+            step = Step(_in_order(together, close), lagged.plate if lagged else None, backwards)
+        found.update(dict.fromkeys(together, step))
+        for e in edges:
+            if e.reader in together and e.source not in together:
+                visit(e.source)
+        order.append(step)
+
+    order: list[Step] = []
+    for factor in guide:
+        if factor.role == "guide":
+            visit(factor.name)
+    return tuple(s for s in order if any(nodes[n].role == "guide" for n in s.names))
+
+
+def step_of(spec: Spec, guide: tuple[Variable, ...], name: str) -> Step:
+    """The step in which a factor is drawn."""
+    return next((s for s in steps(spec, guide) if name in s.names), Step((name,)))
+
+
+def step_reason(spec: Spec, guide: tuple[Variable, ...], step: Step) -> str | None:
+    """Why the factors of a step cannot be drawn site by site, or None."""
+    nodes = members(spec, guide)
+    inside = [e for e in _edges(spec, nodes) if e.reader in step.names and e.source in step.names]
+    for e in inside:
+        q = f"q({e.reader})" if nodes[e.reader].role == "guide" else e.reader
+        if e.by == WIDE:
+            return f"{q} reads a whole stretch of {e.source}, which is drawn site by site: read `{e.source}[t-1]`"
+        if e.by != 0 and e.plate != step.plate:
+            return f"{q} reads other sites of {e.source} along {e.plate} as well as along {step.plate}"
+    discrete = [n for n in step.names if step.backwards and nodes[n].type.support.discrete]
+    if discrete:
+        return (
+            f"q reads a later site of {discrete[0]}, and beyond the last one no discrete value stands: run it forwards"
+        )
+    apart = [n for n in step.names if step.plate is not None and step.plate not in nodes[n].plates]
+    if apart:
+        return f"{apart[0]} has no sites along {step.plate}, and what it is drawn with has"
+    ordered = [p for n in step.names for p in nodes[n].plates if spec.plate(p).ordered]
+    if step.plate is not None and any(nodes[n].initial for n in step.names) and len(set(ordered)) > 1:
+        return f"{step.names[0]} has clauses for first sites, and lies on {len(set(ordered))} ordered plates"
+    return None
+
+
+def distance(site, clause: Clause) -> int | str:
+    """How many sites back a reference reads along one plate."""
+    if isinstance(site, Here):
+        return 0
+    if isinstance(site, Lag):
+        return site.k
+    if isinstance(site, At) and isinstance(site.index, Number) and clause.initial is not None:
+        return clause.initial - int(site.index.value)
+    return WIDE
+
+
+def _edges(spec: Spec, nodes: dict[str, Variable]) -> list[_Edge]:
+    fixed = {p.name for p in spec.plates if not p.ragged}
+    return [e for v in nodes.values() for c in v.clauses for b in bodies(c) for e in _of(v.name, c, b, nodes, fixed)]
+
+
+def _of(
+    reader: str, clause: Clause, node, nodes: dict[str, Variable], fixed: set[str], over: frozenset[str] = frozenset()
+):
+    """The edges of an expression. All sites of a fixed plate may be read together: they are drawn together."""
+    if isinstance(node, Call) and node.over:
+        over = over | {node.over}
+    if isinstance(node, VariableRef) and node.name in nodes:
+        sites = tuple(zip(nodes[node.name].plates, node.at, strict=True))
+        apart = [(p, WIDE if p in over else distance(s, clause)) for p, s in sites]
+        together = {p for p, s in sites if isinstance(s, Stretch) or p in over} & fixed
+        moved = [(p, by) for p, by in apart if by != 0 and p not in together]
+        yield from (_Edge(reader, node.name, p, by) for p, by in moved or [(None, 0)])
+    for child in node.children():
+        yield from _of(reader, clause, child, nodes, fixed, over)
+
+
+def _reached(name: str, edges: list[_Edge]) -> set[str]:
+    """Everything that is read on the way to a node."""
+    found: set[str] = set()
+    queue = [name]
+    while queue:
+        here = queue.pop()
+        fresh = [e.source for e in edges if e.reader == here and e.source not in found]
+        found.update(fresh)
+        queue.extend(fresh)
+    return found
+
+
+def _in_order(names: list[str], close: list[_Edge]) -> tuple[str, ...]:
+    """Sources before readers at one site; what lies on a circle there keeps its place."""
+    order: list[str] = []
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        for e in close:
+            if e.reader == name and e.source not in order and e.source not in path:
+                visit(e.source, (*path, e.source))
+        if name not in order:
+            order.append(name)
+
+    for name in names:
+        visit(name, (name,))
+    return tuple(order)

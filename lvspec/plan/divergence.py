@@ -1,0 +1,83 @@
+"""Whether KL(q(z) ‖ p(z | parents)) of one latent may stand in closed form: z integrated, its parents at their draws.
+
+q(a) q(b | a), p(a) p(b | a)     KL(q(b | a) ‖ p(b | a)): a is drawn before b
+q(b) q(a | b), p(a) p(b | a)     log q(b) - log p(b | a) at the draws: a is drawn after b, and looks at it
+"""
+
+from __future__ import annotations
+
+from lvspec.ir.bounds import Bound
+from lvspec.ir.distributions import ANALYTIC_KL
+from lvspec.ir.expr import Dist
+from lvspec.ir.plan import MARGINAL
+from lvspec.ir.reads import HERE, LAG, Read, Reader
+from lvspec.ir.spec import Variable
+from lvspec.ir.structures import structure_of
+from lvspec.plan.model import Model, labels_guide
+
+OPTIMAL = ("mean_field", "structured")  # treatments with a q that stands at its optimum: nobody writes or derives one
+SAME, LATER, EARLIER, ANY = "same", "later", "earlier", "any"  # where a variable stands, seen from a site of another
+
+
+def divergence(
+    model: Model, name: str, treatment: dict[str, str], guide: tuple[Variable, ...], bound: Bound
+) -> tuple[str, str]:
+    """analytic, sampled or none; and why not analytic."""
+    if treatment[name] in MARGINAL:
+        return "none", "summed out: no guide factor"
+    if treatment[name] == "point":
+        return "none", "a point has no divergence: its log p is in the objective"
+    if treatment[name] in OPTIMAL:
+        return "analytic", ""
+    if bound.coupled:
+        return "sampled", f"{bound.name} is a function of the importance weights of all draws"
+    latent = model.spec.variable(name)
+    factor = labels_guide(model, name)
+    if factor is not None and treatment[name] == "enumerated":
+        return "analytic", ""
+    if factor is not None and structure_of(factor).told:
+        return "sampled", f"the entropy of q({name}) is exact, log p({name}) is taken at the draw"
+    q = next(v for v in guide if v.name == name and v.role == "guide").general.body
+    collapsed = [r.name for r in model.reads(name) if treatment.get(r.name) == "collapsed"]
+    if collapsed:
+        return "sampled", f"its parent {collapsed[0]} is summed out inside the expectation"
+    for clause in latent.clauses:
+        p = clause.body
+        if not isinstance(p, Dist) or not isinstance(q, Dist) or (q.family, p.family) not in ANALYTIC_KL:
+            return "sampled", f"no closed form for KL({getattr(q, 'family', 'q')} ‖ {getattr(p, 'family', 'p')})"
+    after = drawn_after(model, guide, name)
+    for read in model.reads(name):
+        ways = after.get(read.name, set())
+        if _side(read, parent=True) in ways or ANY in ways or ways and _side(read, parent=True) == ANY:
+            return "sampled", f"the guide draws its parent {read.name} after it, looking at it"
+    return "analytic", ""
+
+
+def drawn_after(model: Model, guide: tuple[Variable, ...], name: str) -> dict[str, set[str]]:
+    """The latents whose draws look at a draw of `name`, directly or not, and where they stand, seen from its site."""
+    reader = Reader(model.spec, guide)
+    reads = {v.name: reader.of_variable(v) for v in guide if v.role == "guide"}
+    found: dict[str, set[str]] = {}
+    queue = [(name, SAME)]
+    while queue:
+        source, way = queue.pop()
+        for child, its_reads in reads.items():
+            for read in (r for r in its_reads if r.name == source):
+                far = _joined(way, _side(read))
+                if far not in found.setdefault(child, set()):
+                    found[child].add(far)
+                    queue.append((child, far))
+    return found
+
+
+def _side(read: Read, parent: bool = False) -> str:
+    """Where the reader stands, seen from what it reads; `parent`: where what it reads stands."""
+    sides = {
+        SAME if way == HERE else ANY if way != LAG else LATER if (k > 0) != parent else EARLIER
+        for _, way, k in read.ways
+    } - {SAME}
+    return sides.pop() if len(sides) == 1 else ANY if sides else SAME
+
+
+def _joined(a: str, b: str) -> str:
+    return a if b in (SAME, a) else b if a == SAME else ANY

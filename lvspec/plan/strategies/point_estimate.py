@@ -1,0 +1,24 @@
+"""Point estimates: z = value(x), and the objective is log p(x, z).
+
+    q(z | x) = δ(z - value),  value free parameters (maximum a posteriori) or a network of x
+
+Nothing is bounded: a density at one point says nothing of how much mass is around it, and no log p(x) can be told.
+"""
+
+from __future__ import annotations
+
+from lvspec.plan.claims import Claim, Declined, View
+from lvspec.plan.model import without_engine
+from lvspec.plan.sampling import point_reason
+from lvspec.plan.sums import sampling
+
+NAME = "point_estimate"
+
+
+def consider(view: View, latent) -> Claim | Declined:
+    model = view.model
+    reason = point_reason(model, latent) or without_engine(model, latent)
+    if reason:
+        return Declined(reason)
+    why = f"q({latent.name}) is Delta: one value of {latent.name}, the best of log p(x, {latent.name}) as it is trained"
+    return Claim("point", True, why, *sampling(model, latent.name, 1))
