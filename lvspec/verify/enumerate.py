@@ -171,8 +171,9 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
 
     explained = [s for s in every if s not in closed]
     q = table(world, enumerated, outer, [lambda s=s: world.log_q(*s) for s in enumerated]).sum(1).exp()
-    outer = [row for row, mass in zip(outer, q.tolist(), strict=True) if mass > 0]
-    q = q[q > 0]
+    if not torch._C._functorch.is_batchedtensor(q):  # at many points of noise at once, nobody can look
+        outer = [row for row, mass in zip(outer, q.tolist(), strict=True) if mass > 0]
+        q = q[q > 0]
     rows = [(*o, *i) for o in outer for i in inner]
     log_p = (table(world, sites, rows, joint_terms(world, explained)) * _shares(world, explained)).sum(1)
     inside = log_sum(log_p.reshape(len(outer), len(inner)))
