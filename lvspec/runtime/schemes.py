@@ -15,7 +15,7 @@ from torch import Tensor
 from lvspec.runtime.draws import categorical_draw, standard_uniform
 from lvspec.runtime.semiring import full_precision, gumbel
 
-LEAST = 1e-30  # probability of a value that has none, so that a set with such values still has one
+FAINT = 1e-30  # probability of a value that has none, so that a set with such values still has one
 
 
 # ---------------------------------------------------------------- pairs
@@ -106,7 +106,7 @@ def set_chances(q: Tensor, rest: Tensor) -> Tensor:
 def distinct_weights(logits: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     """Shares of S different draws, (S, B), q(z_s) p(the other draws | z_s first) / p(all draws); and (S, S, B), the weights of
     all signals in what draw s is held against: E f by what the others say of the values besides z_s."""
-    table = logits.detach().double().softmax(-1).clamp_min(LEAST)
+    table = logits.detach().double().softmax(-1).clamp_min(FAINT)
     samples, full = z.shape[0], 2 ** z.shape[0] - 1
     q = table.gather(-1, z.movedim(0, -1))  # (B, S)
     rest = table.scatter(-1, z.movedim(0, -1), 0.0).sum(-1)  # (B,)
