@@ -94,6 +94,7 @@ STRATEGIES = (
     "sum_and_sample(samples=4, top=1)",
     "sum_and_sample(samples=4, top=3)",
     "without_replacement(samples=4)",
+    "relax(samples=4)",
     "gumbel_softmax(samples=4, temperature=1)",
     "gumbel_softmax(samples=4, temperature=0.2)",
     "gumbel_softmax(samples=4, temperature=1, density=relaxed)",
@@ -125,7 +126,7 @@ def settled(compiled) -> nn.Module:
     own = tuple(f"{n.name}." for b in compiled.plan.baselines for n in b.networks)
     moving = [w for n, w in model.named_parameters() if n.startswith(own)] if own else []
     optimizer = torch.optim.Adam(moving, 1e-3) if moving else None
-    for _ in range(SETTLE if compiled.plan.latents[0].option("baseline") in ("moving_average", "learned") else 0):
+    for _ in range(SETTLE if compiled.plan.latents[0].averages else 0):
         loss = model({"x": batch_of()}).loss
         if optimizer is not None:
             optimizer.zero_grad()

@@ -174,6 +174,11 @@ BIT_AS_A_ROW = BIT_AS_A_ROW.replace("networks:", "params: {bias: [2, P]}\nnetwor
             "straight_through",
             "drawn by reinforce",
         ),
+        (
+            CHAIN.replace("score(reader(x[t]))", "score(reader(x[t])) + transition[z[t-1]]"),
+            "straight_through",
+            "one after the other",
+        ),
         (PLATED, "gumbel_softmax(temperature=0)", "cannot have this value"),
         (PLATED, "gumbel_softmax(temperature=linear(1, 0, steps=10))", "cannot have this value"),
         (PLATED, "gumbel_softmax(temperature=linear(1, 0.1))", "cannot have this value"),

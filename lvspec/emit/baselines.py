@@ -44,10 +44,15 @@ def _moving_average(terms, name: str, signal: Value):
     return signal.with_(code=f"self.average_{name}({signal.code}.detach(){real})", binds=ATOM), None
 
 
+def centre(terms, name: str, signal: Value) -> Value:
+    """The signal without its moving average, under a name of its own."""
+    centred, _ = _moving_average(terms, name, signal)
+    return terms.scope.assign(f"centred_{name}", centred.with_(draws=()))
+
+
 def _learned(terms, name: str, signal: Value):
     low = terms.low
-    centred, _ = _moving_average(terms, name, signal)
-    signal = terms.scope.assign(f"centred_{name}", centred.with_(draws=()))
+    signal = centre(terms, name, signal)
     guess = terms.scope.assign(f"baseline_{name}", _over(terms, low.lower(terms.plan.baseline(name).value), signal))
     _, _, (s, b) = low.broadcast(signal, guess)
     advantage = signal.with_(code=f"{s.code} - {low.detached(b).code}", binds=SUM)

@@ -40,7 +40,7 @@ def constructor(plan: Plan, imports: set[str]) -> list[str]:
     for network in plan.networks:
         if network.name in used:
             rows += _network(network, begins, imports)
-    for latent in (p for p in plan.latents if p.option("baseline") in ("moving_average", "learned")):
+    for latent in (p for p in plan.latents if p.averages):
         imports.add("MovingAverage")
         rows += statement(f"self.average_{latent.name} = MovingAverage()", "of what draws were worth, step by step", 2)
     rows.append(

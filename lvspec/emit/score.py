@@ -9,6 +9,7 @@ later ones along an ordered plate, all of them where a cost reads them together.
 from __future__ import annotations
 
 from lvspec.emit.baselines import against
+from lvspec.emit.control import relax_terms
 from lvspec.emit.factors import mask_of, masked, reduce_plates
 from lvspec.emit.schemes import SCHEMES
 from lvspec.emit.terms import Cost, Terms
@@ -34,14 +35,15 @@ def _score(terms: Terms, name: str, costs: list[Cost], weighted: dict[str, str])
     """advantage · log q(name), per draw and example."""
     low, scope = terms.low, terms.scope
     scheme = SCHEMES.get(terms.plan.latent(name).strategy)
-    log_q = scheme.score(terms, name) if scheme is not None and scheme.score else terms.guide.log_q[name]
+    log_q = scheme.score(terms, name) if scheme is not None and scheme.score else terms.guide.log_q.get(name)
+    axes = terms.low.known[name].axes if log_q is None else log_q.axes
     signal = None
     for cost in costs:
         # a draw also decides costs through q of an enumerated latent that reads it
         relations = dict(terms.expected(cost.value).draws).get(name)
         if relations is None:
             continue
-        value = _downstream(terms, cost, dict(relations), log_q)
+        value = _downstream(terms, cost, dict(relations), axes)
         if cost.latent is not None:
             weight = f"{weighted[cost.latent]} * " if cost.latent in weighted else ""
             value = value.with_(code=f"-{weight}{value.at(ATOM)}", binds=PRODUCT)
@@ -49,10 +51,12 @@ def _score(terms: Terms, name: str, costs: list[Cost], weighted: dict[str, str])
     if signal is None:
         return None
     signal = scope.assign(f"signal_{name}", signal, "what lies downstream of each draw")
+    mask = mask_of(low, terms.plan.spec.variable(name))
+    if terms.plan.latent(name).strategy == "relax":
+        return low.plus([terms.settled(Cost(None, v, mask)) for v in relax_terms(terms, name, signal)])
     advantage, fit = against(terms, name, signal)
     _, _, (a, b) = low.broadcast(advantage, log_q)
     product = Value(f"{a.code} * {b.code}", low.order.union(advantage, log_q), (), PRODUCT)
-    mask = mask_of(low, terms.plan.spec.variable(name))
     # q of enumerated latents only weighs the term: the ELBO itself carries their gradient
     found = [terms.settled(Cost(None, product, mask), detached=True)]
     if fit is not None:
@@ -68,12 +72,12 @@ def add_signed(terms: Terms, a: Value, b: Value) -> Value:
     return Value(code, axes, (), SUM)
 
 
-def _downstream(terms: Terms, cost: Cost, relations: dict[str, str], log_q: Value) -> Value:
+def _downstream(terms: Terms, cost: Cost, relations: dict[str, str], axes: tuple[str, ...]) -> Value:
     """The part of a cost that a draw can change, site by site where sites are independent."""
     low = terms.low
-    keep = tuple(a for a in log_q.axes if a not in ("S", "B") and relations.get(a, SAME) != ALL)
+    keep = tuple(a for a in axes if a not in ("S", "B") and relations.get(a, SAME) != ALL)
     value = terms.expected(cost.value, keep)
-    later = [a for a in log_q.axes if a in low.order.plates and relations.get(a) == FROM and a in value.axes]
+    later = [a for a in axes if a in low.order.plates and relations.get(a) == FROM and a in value.axes]
     if later and cost.mask:
         value = masked(low, value, cost.mask)
     value = reduce_plates(low, value, set(keep), cost.mask)

@@ -221,6 +221,7 @@ STRATEGIES: dict[str, tuple[Key, ...]] = {
     "disarm": options("samples"),
     "sum_and_sample": options("samples", "top"),
     "without_replacement": options("samples"),
+    "relax": options("samples", "temperature"),
     "gumbel_softmax": options("samples", "temperature", "density"),
     "straight_through": options("samples", "temperature"),
 }

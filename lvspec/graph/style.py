@@ -19,6 +19,7 @@ STRATEGY = {
     "reinforce": "#f4ab93",
     "gumbel_softmax": "#e3bdd9",
     "disarm": "#f4ab93",
+    "relax": "#f4ab93",
     "sum_and_sample": "#f4ab93",
     "without_replacement": "#f4ab93",
     "straight_through": "#e3bdd9",

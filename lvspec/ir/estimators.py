@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from lvspec.ir.spec import Schedule
 
-SCORED = ("reinforce", "disarm", "sum_and_sample", "without_replacement")  # a draw moves q by what it is worth
+SCORED = ("reinforce", "disarm", "sum_and_sample", "without_replacement", "relax")  # a draw moves q by what it is worth
 WEIGHED = ("sum_and_sample", "without_replacement")  # whose draws have shares of their own in the average
-WITHOUT_LOG_Q = ("disarm",)  # whose score term moves the logits themselves
+WITHOUT_LOG_Q = ("disarm", "relax")  # whose score term moves the logits themselves
 RELAXED = ("gumbel_softmax", "straight_through")  # what the model sees of a draw moves with q
 DRAWN = SCORED + RELAXED  # that draw a finite latent
 

@@ -63,6 +63,11 @@ class LatentPlan:
         return dict(self.options).get(name, default)
 
     @property
+    def averages(self) -> bool:
+        """Whether what its draws were worth is averaged over steps."""
+        return self.option("baseline") in ("moving_average", "learned") or self.strategy == "relax"
+
+    @property
     def relaxed(self) -> bool:
         """Whether what stands for a value of the latent is a point between its values, or moves as one does."""
         return self.strategy in RELAXED and self.treatment == "sampled"

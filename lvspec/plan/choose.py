@@ -18,7 +18,7 @@ from lvspec.ir.spec import Network, Schedule, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, under
 from lvspec.plan.components import find
-from lvspec.plan.derive import derive_baseline, derive_guide
+from lvspec.plan.derive import derive_baseline, derive_control, derive_guide
 from lvspec.plan.divergence import OPTIMAL, divergence
 from lvspec.plan.engines import parts_without_engine
 from lvspec.plan.formula import formula
@@ -275,6 +275,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     samples = max((c.samples for _, c, _ in chosen.values() if c.treatment == "sampled"), default=1)
     learned = [p.name for p in latents if p.option("baseline") == "learned"]
     baselines = tuple(derive_baseline(spec, spec.variable(n)) for n in learned)
+    baselines += tuple(derive_control(spec, spec.variable(p.name)) for p in latents if p.strategy == "relax")
     networks += tuple(n for b in baselines for n in b.networks)
     summed = {p.name for p in latents if p.treatment in ("collapsed", "enumerated")}
     objective = "log_marginal" if all(p.treatment in MARGINAL for p in latents) else "elbo"

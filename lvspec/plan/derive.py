@@ -81,18 +81,34 @@ def derive_baseline(spec: Spec, latent: Variable) -> Baseline:
     return Baseline(latent.name, value, tuple(readers.networks))
 
 
+def derive_control(spec: Spec, latent: Variable) -> Baseline:
+    """c(x, point; φ): the vector of all that is observed, and the network that reads it beside relaxed values."""
+    readers = Readers(f"control_{latent.name}_")
+    seen = observed_vector(spec, latent, readers)
+    values = latent.type.support.cardinality * prod(latent.type.shape, start=Dim.of(1))
+    sites = prod((spec.plate(p).size for p in latent.plates if p not in seen.type.plates), start=Dim.of(1))
+    readers.add("variate", "MLP", seen.type.shape[-1] + values * sites, Dim.of(WIDTH), Dim.of(1))
+    return Baseline(latent.name, seen, tuple(readers.networks))
+
+
+def control_reason(spec: Spec, latent: Variable) -> str | None:
+    """Why one network cannot see the relaxed values of a latent beside what is observed, or None."""
+    own = observed_vector(spec, latent, Readers()).type.plates  # it is one network a site there, else of all sites
+    joint = [p for p in latent.plates if p not in own]
+    if any(spec.plate(p).ragged for p in joint):
+        return f"nothing is observed along {joint[0]}: a network of all its sites has no engine yet"
+    if latent.plates[len(latent.plates) - len(joint) :] != tuple(joint):
+        return f"a network of the sites of {joint[0]} at each site of {latent.plates[-1]} has no engine yet"
+    return None
+
+
 def site_vector(spec: Spec, latent: Variable, size: Dim, name: str, readers: Readers) -> Expr:
     """All that is observed, through one MLP of this name, as a vector for each site of the latent."""
-    sequence = next((p for p in latent.plates if spec.plate(p).ragged), None)
-    known = spec.of_role("observed") + spec.of_role("given")
-    features = [f for v in known for f in _read(spec, v, latent, sequence, readers)]
-    if not features:
-        features = [Call("onehot", (Number(0),), type=Type((Dim.of(1),)))]
-    joined = features[0] if len(features) == 1 else _call("concat", features, _width(features), features[0].type.plates)
+    joined = observed_vector(spec, latent, readers)
     fixed = [p for p in latent.plates if not spec.plate(p).ragged]
     copies = prod((spec.plate(p).size for p in fixed), start=Dim.of(1))
     out = size * copies
-    head = readers.add(name, "MLP", _width(features), Dim.of(WIDTH), out)
+    head = readers.add(name, "MLP", joined.type.shape[-1], Dim.of(WIDTH), out)
     plates = joined.type.plates
     raw: Expr = Apply(head.name, (), (joined,), type=Type((out,), REAL, plates))
     shape = (*(spec.plate(p).size for p in fixed), size)
@@ -100,6 +116,16 @@ def site_vector(spec: Spec, latent: Variable, size: Dim, name: str, readers: Rea
         raw = Call("reshape", (raw, *(Number(0) for _ in shape)), type=Type(shape, REAL, plates))
         raw = Index(raw, tuple(PlateIndex(p) for p in fixed), type=Type(shape[-1:], REAL, latent.plates))
     return raw
+
+
+def observed_vector(spec: Spec, latent: Variable, readers: Readers) -> Expr:
+    """All that is observed as one vector, at each site of the latent's plates that it can be read along."""
+    sequence = next((p for p in latent.plates if spec.plate(p).ragged), None)
+    known = spec.of_role("observed") + spec.of_role("given")
+    features = [f for v in known for f in _read(spec, v, latent, sequence, readers)]
+    if not features:
+        features = [Call("onehot", (Number(0),), type=Type((Dim.of(1),)))]
+    return features[0] if len(features) == 1 else _call("concat", features, _width(features), features[0].type.plates)
 
 
 def _factor(family: str, raw: Expr, heads, vector, size: Dim, latent: Variable):
@@ -193,4 +219,4 @@ def _summary(spec: Spec, x: Variable, value: Expr, reach: Reach, sequence: str |
     return Call("last", (states,), type=Type((out,), REAL, plates))
 
 
-__all__ = ["NOWHERE", "derive_baseline", "derive_guide"]
+__all__ = ["NOWHERE", "control_reason", "derive_baseline", "derive_control", "derive_guide"]

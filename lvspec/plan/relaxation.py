@@ -53,6 +53,10 @@ def _family_reason(model: Model, latent) -> str | None:
     size = latent.type.support.cardinality
     if size is not None and ragged_plate(size) is not None:
         return f"the values of {latent.name} are the sites of plate {ragged_plate(size)}: relaxed draws of them have no engine yet"
+    if any(r.name == latent.name for r in model.guide_reads.get(latent.name, ())):
+        return (
+            f"q({latent.name}) reads other sites of {latent.name}: relaxed draws one after the other have no engine yet"
+        )
     if latent.outside_batch:
         return f"{latent.name} lies outside the batch plate: relaxed draws of it have no engine yet"
     return None

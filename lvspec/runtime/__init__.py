@@ -47,6 +47,7 @@ from lvspec.runtime.conjugate import (
     site_sums,
 )
 from lvspec.runtime.contract import contract
+from lvspec.runtime.control import as_categorical, relax
 from lvspec.runtime.ctc import ctc_log_prob, ctc_parts
 from lvspec.runtime.ctc_draws import ctc_draw
 from lvspec.runtime.distributions import (

@@ -104,6 +104,8 @@ def averages(subject: Subject) -> list[Check]:
 
 def _average(subject: Subject, name: str, row: int) -> Check:
     names = scored(subject)
+    if any(p.strategy == "relax" for p in subject.plan.latents):
+        return Check(name, None, GRADIENT, "relax: right on average over the noise of relaxed draws, too")
     if subject.plan.bound.gradient != "pathwise":
         return Check(name, None, GRADIENT, f"{subject.plan.bound.gradient}: right on average over the noise, too")
     try:
