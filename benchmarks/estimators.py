@@ -2,7 +2,7 @@
 
     python -m benchmarks.estimators [--rows 40000] [--calls 40]
 
-Small (2 variables of 3 values, or 3 truth values, or one variable of 6 values; 6 pixels): the mean gradient of many draws
+Small (2 variables of 3 values, or 3 truth values, or one variable of 6 values; 6 pixels): the encoder's mean gradient over many draws
 against the exact one, which the verifier sums. Full size (784 pixels, 256 hidden units, 64 rows): the variance of the
 encoder's gradient at fixed parameters, summed over its coordinates, and the process time of a step, value and gradient of
 all parameters. Peers, where they are installed, estimate the same gradient of the same networks.
@@ -105,11 +105,12 @@ SETTLE = 200  # steps of moving averages and learned baselines before anything i
 
 
 def bias(text: str, sizes: dict[str, int], rows: int) -> tuple[float, float]:
-    """|E g - ∇| / |∇|, and the standard error of that, from the spread of the mean over groups of draws."""
+    """|E g - ∇| / |∇| of the encoder, and the standard error of that, from the spread of the mean over groups of draws."""
     compiled = compile_spec(text, sizes=sizes)
     subject = Subject.of(compiled.plan, compiled.Model, seed=0)
-    truth = expected_gradient(subject, [*subject.plan.scored, *subject.plan.relaxed], 0).value
-    means = gradient_estimates(subject, 0, rows, seed=1).means
+    own = torch.cat([torch.full((w.numel(),), n.startswith("encoder.")) for n, w in subject.weights.items()])
+    truth = expected_gradient(subject, [*subject.plan.scored, *subject.plan.relaxed], 0).value[own]
+    means = gradient_estimates(subject, 0, rows, seed=1).means[:, own]
     return float((means.mean(0) - truth).norm() / truth.norm()), float(
         means.var(0).sum().sqrt() / truth.norm()
     ) / math.sqrt(GROUPS)

@@ -175,7 +175,10 @@ BIT_AS_A_ROW = BIT_AS_A_ROW.replace("networks:", "params: {bias: [2, P]}\nnetwor
             "drawn by reinforce",
         ),
         (
-            CHAIN.replace("score(reader(x[t]))", "score(reader(x[t])) + transition[z[t-1]]"),
+            CHAIN.replace(
+                "guide:\n  z[t]: Categorical(logits=",
+                "guide:\n  z[0]: Categorical(logits=start)\n  z[t]: Categorical(logits=transition[z[t-1]] + ",
+            ),
             "straight_through",
             "one after the other",
         ),
