@@ -1,6 +1,6 @@
 """Every estimator of a discrete latent's gradient: its bias where the gradient is known, its variance and its time.
 
-    python -m benchmarks.estimators [--rows 40000] [--calls 40]
+    python -m benchmarks.estimators [STRATEGY ...] [--rows 40000] [--calls 40]
 
 Small (2 variables of 3 values, or 3 truth values, or one variable of 6 values; 6 pixels): the encoder's mean gradient over many draws
 against the exact one, which the verifier sums. Full size (784 pixels, 256 hidden units, 64 rows): the variance of the
@@ -166,9 +166,9 @@ def row_of(name: str, bias_found: tuple[float, float] | None, variance: float, m
     return f"| {name} | {off} | {variance:.3g} | {ms:.1f} | {variance * ms:.3g} |"
 
 
-def table(title: str, text: str, small: dict[str, int], rows: int, calls: int) -> list[str]:
+def table(title: str, text: str, small: dict[str, int], only: list[str], rows: int, calls: int) -> list[str]:
     lines = [f"\n{title}\n", "| estimator | bias | variance | ms | variance × ms |", "|---|---|---|---|---|"]
-    for strategy in STRATEGIES:
+    for strategy in (s for s in STRATEGIES if not only or s.partition("(")[0] in only):
         spec = text.replace("STRATEGY", strategy)
         try:
             compiled = compile_spec(spec)
@@ -177,7 +177,7 @@ def table(title: str, text: str, small: dict[str, int], rows: int, calls: int) -
             continue  # not for this latent
         model = settled(compiled)
         lines.append(row_of(f"`{strategy}`", off, *measured(stepping(model, batch_of()), model.encoder, calls)))
-    if text is CATEGORIES:
+    if text is CATEGORIES and (not only or "peers" in only):
         model = settled(compile_spec(text.replace("STRATEGY", STRATEGIES[0])))
         for name, step in peers(model, batch_of(), SETTLE).items():
             lines.append(row_of(name, None, *measured(step, model.encoder, calls)))
@@ -186,12 +186,13 @@ def table(title: str, text: str, small: dict[str, int], rows: int, calls: int) -
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("only", nargs="*", metavar="STRATEGY", help="reinforce, relax, ..., peers; by default all")
     asked.add_argument("--rows", type=int, default=40_000, help="draws for the bias")
     asked.add_argument("--calls", type=int, default=40, help="gradients for the variance")
     given = asked.parse_args()
     torch.set_num_threads(1)
     for title, (text, small) in MODELS.items():
-        print("\n".join(table(title, text, small, given.rows, given.calls)), flush=True)
+        print("\n".join(table(title, text, small, given.only, given.rows, given.calls)), flush=True)
 
 
 if __name__ == "__main__":
