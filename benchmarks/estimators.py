@@ -136,18 +136,24 @@ def settled(compiled) -> nn.Module:
     return model
 
 
-def measured(step: Callable[[], None], encoder: nn.Module, calls: int) -> tuple[float, float]:
-    """The encoder's gradient: its variance over calls; milliseconds of a call."""
-    found, times = [], []
+def measured(steps: dict[str, tuple[Callable[[], None], nn.Module]], calls: int) -> dict[str, tuple[float, float]]:
+    """Of steps and the encoders that they move: the gradient's variance over calls, milliseconds of a call. Steps take turns,
+    so that a slow moment of the machine is one of all."""
+    sums = {name: 0.0 for name in steps}
+    squares, times = dict(sums), {name: [] for name in steps}
     torch.manual_seed(1)
     for _ in range(calls):
-        for weight in encoder.parameters():
-            weight.grad = None
-        before = time.process_time()
-        step()
-        times.append(time.process_time() - before)
-        found.append(torch.cat([w.grad.flatten() for w in encoder.parameters()]))
-    return float(torch.stack(found).var(0).sum()), 1000 * statistics.median(times)
+        for name, (step, encoder) in steps.items():
+            for weight in encoder.parameters():
+                weight.grad = None
+            before = time.process_time()
+            step()
+            times[name].append(time.process_time() - before)
+            gradient = torch.cat([w.grad.flatten() for w in encoder.parameters()]).double()
+            sums[name] = sums[name] + gradient
+            squares[name] = squares[name] + gradient.square()
+    variances = {n: float((squares[n] - sums[n].square() / calls).sum()) / (calls - 1) for n in steps}
+    return {n: (variances[n], 1000 * statistics.median(times[n])) for n in steps}
 
 
 def stepping(model: nn.Module, x: Tensor) -> Callable[[], None]:
@@ -167,21 +173,20 @@ def row_of(name: str, bias_found: tuple[float, float] | None, variance: float, m
 
 
 def table(title: str, text: str, small: dict[str, int], only: list[str], rows: int, calls: int) -> list[str]:
-    lines = [f"\n{title}\n", "| estimator | bias | variance | ms | variance × ms |", "|---|---|---|---|---|"]
+    off, steps = {}, {}
     for strategy in (s for s in STRATEGIES if not only or s.partition("(")[0] in only):
-        spec = text.replace("STRATEGY", strategy)
         try:
-            compiled = compile_spec(spec)
-            off = bias(spec, small, rows)
+            compiled = compile_spec(text.replace("STRATEGY", strategy))
+            off[f"`{strategy}`"] = bias(text.replace("STRATEGY", strategy), small, rows)
         except SpecError:
             continue  # not for this latent
         model = settled(compiled)
-        lines.append(row_of(f"`{strategy}`", off, *measured(stepping(model, batch_of()), model.encoder, calls)))
+        steps[f"`{strategy}`"] = stepping(model, batch_of()), model.encoder
     if text is CATEGORIES and (not only or "peers" in only):
         model = settled(compile_spec(text.replace("STRATEGY", STRATEGIES[0])))
-        for name, step in peers(model, batch_of(), SETTLE).items():
-            lines.append(row_of(name, None, *measured(step, model.encoder, calls)))
-    return lines
+        steps |= {name: (step, model.encoder) for name, step in peers(model, batch_of(), SETTLE).items()}
+    lines = [f"\n{title}\n", "| estimator | bias | variance | ms | variance × ms |", "|---|---|---|---|---|"]
+    return lines + [row_of(n, off.get(n), *found) for n, found in measured(steps, calls).items()]
 
 
 def main() -> None:
