@@ -1,0 +1,43 @@
+"""What an encoder loses: the held-out bound of a trained VAE under its own q(z | x), and under free parameters for each example.
+
+python examples/reproduce/amortization_gap.py RUN    RUN: of `vae`, at the sizes of specs/svi_vae.yaml
+
+The generative model of the run is held fixed; only `loc` and `scale` of the test examples move (`fit_rows`).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from lvspec.driver import compile_spec
+from lvspec.train.dataset import encoded
+from lvspec.train.evaluate import importance_sampled
+from lvspec.train.run import open_run
+from lvspec.train.score import score
+from lvspec.train.sources import records_of
+
+CPU = torch.device("cpu")
+SVI = Path(__file__).resolve().parents[2] / "specs" / "svi_vae.yaml"
+
+
+def main(run: str) -> None:
+    trained = open_run(Path(run), compile_spec, "best", "cpu", ())
+    wanted = dict(trained.config.data)
+    test = encoded(records_of(trained.config.files, "test", wanted), trained.layout, trained.encoders, wanted)
+    settings = replace(trained.config.train, batch_size=len(test))
+    sizes = {name: getattr(trained.model, name) for name in ("P", "D", "H")}
+    free = compile_spec(SVI, sizes=sizes).Model(**sizes, dataset_size=1)
+    free.decoder.load_state_dict(trained.model.decoder.state_dict())
+    for name, model in (("encoder", trained.model), ("free parameters", free)):
+        model.samples = 50  # draws for each example: the bound's own error is small
+        bound = score(model, test, settings, CPU).value
+        exact = importance_sampled(model, test, settings, CPU, 500).value
+        print(f"{name}: bound {bound:.3f}, IS(500) {exact:.3f} nats an example, {len(test)} examples")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
