@@ -46,7 +46,7 @@ for file, data in zip(sys.argv[1::2], sys.argv[2::2]):
     objective = model(given["batch"], draws=given["draws"])
     if objective.loss.requires_grad:
         objective.loss.backward()
-    values = objective.log_prob if objective.log_prob is not None else objective.elbo
+    values = next((v for v in (objective.log_prob, objective.elbo, objective.log_joint) if v is not None), None)
     grads = {n: p.grad for n, p in model.named_parameters()}
     answered = model.posterior(given["batch"]) if hasattr(model, "posterior") else {}
     torch.manual_seed(0)
