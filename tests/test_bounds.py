@@ -218,3 +218,48 @@ def test_refused_with_the_reason(text, message):
     with pytest.raises(SpecError) as caught:
         compile_spec(text)
     assert message in str(caught.value.diagnostics)
+
+
+ALONG = """
+lvspec: 1
+name: along
+sizes: {D: 1}
+plates: {t: sequence}
+networks:
+  move: Linear(D, D)
+  look: Linear(D, D)
+  back: Linear(2*D, 2*D)
+latent:
+  z[0]: Normal(0, 1)[D]
+  z[t]: Normal(move(z[t-1]), 1)
+observed:
+  x[t]: Normal(look(z[t]), 1)
+guide:
+  z[0]: Normal(look(x[0]), 1)
+  z[t]: Normal(loc, softplus(scale)) where loc, scale = split(back(concat(x[t], z[t-1])))
+infer:
+  bound: elbo
+"""
+BACKWARDS = ALONG.replace("  z[0]: Normal(look(x[0]), 1)\n", "").replace("concat(x[t], z[t-1])", "concat(x[t], z[t+1])")
+
+
+@pytest.mark.parametrize("gradient", [DOUBLY, STICKING])
+def test_guides_that_run_backwards_are_refused_with_such_gradients(gradient):
+    with pytest.raises(SpecError) as caught:
+        compile_spec(under(BACKWARDS, f"iwae(samples=2, {gradient})"))
+    assert "runs backwards" in str(caught.value.diagnostics)
+
+
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [
+        (ALONG, "iwae(samples=2)"),
+        (BACKWARDS, "iwae(samples=2)"),
+        (ALONG, f"iwae(samples=2, {DOUBLY})"),
+        (ALONG, f"elbo(samples=1, {STICKING})"),
+    ],
+)
+def test_guides_along_a_plate_stand_under_bounds(text, bound):
+    compiled = compile_spec(under(text, bound))
+    report = verify(compiled.spec, compiled.plan, compiled.Model, seed=2, draws=0)
+    assert report.passed, report

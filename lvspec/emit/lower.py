@@ -276,6 +276,7 @@ class Lowering:
         axes = self.order.union(value, first, Value("", axes=(plate,)))
         rank = max(len(value.shape), len(first.shape))
         here = axes.index(plate) - len(axes) - rank
+        value, first = (v.with_(code=f"self.zero + {v.at(SUM)}") if _is_number(v) else v for v in (value, first))
         arguments = [align(value, axes, rank).code, align(first, axes, rank).code, str(here), str(index)]
         if plate not in {*value.axes, *first.axes}:  # the same at every site: how many there are, neither knows
             size = self.spec.plate(plate).size
@@ -421,3 +422,8 @@ class Lowering:
 
     def _Apply(self, expr: Apply) -> Value:
         return apply_network(self, expr)
+
+
+def _is_number(value: Value) -> bool:
+    """Whether a value is a plain number of the text, no tensor."""
+    return not value.axes and not value.shape and value.code.replace(".", "", 1).replace("-", "", 1).isdigit()

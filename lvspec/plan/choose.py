@@ -126,6 +126,9 @@ def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
         if bound.gradient != "pathwise" and labels_guide(model, name) is not None:
             message = f"q({name}) is over whole labellings: its log q keeps the gradient of what it reads"
             problems.append(Diagnostic("override-refused", latent.span, message, help="gradient=pathwise"))
+        if bound.gradient != "pathwise" and any(k < 0 for r in model.guide_reads.get(name, ()) for _, _, k in r.ways):
+            message = f"q({name}) runs backwards: its log q without its own parameters' gradient has no engine yet"
+            problems.append(Diagnostic("override-refused", latent.span, message, help="gradient=pathwise"))
         if latent.outside_batch:
             message = f"{name} is one for the whole data set: an example has no importance weight of its own for it"
             problems.append(Diagnostic("override-refused", latent.span, message, help="bound: elbo"))
