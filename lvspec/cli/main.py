@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ COMMANDS = {
     name: f"lvspec.cli.{name}"
     for name in ("init", "check", "explain", "graph", "compile", "verify", "tune", "train", "eval", "infer", "sample")
 }
+QUICK = ("init", "check", "explain", "graph", "compile")
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
@@ -47,12 +49,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has printed its help (0) or what is wrong (2)
         return stop.code if isinstance(stop.code, int) else USAGE
     terminal.set_colour(args.color)
+    collecting = gc.isenabled()
+    if args.command in QUICK:
+        gc.disable()  # these are over before looking for garbage pays
     try:
         code = import_module(COMMANDS[args.command]).run(args)
         sys.stdout.flush()
         return code
     except BaseException as reason:
         return _failed(reason, args)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _failed(reason: BaseException, args: argparse.Namespace) -> int:

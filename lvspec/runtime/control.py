@@ -11,9 +11,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
-LEAST = -60.0  # log-probability below which a value has no gradient of its own
+LEAST_LOG_PROB = -60.0  # log-probability below which a value has no gradient of its own
 
 
 def as_categorical(logits: Tensor) -> Tensor:
@@ -38,10 +37,10 @@ def relax(
     logits: (.., sites, K). z: (S, B, sites) int64. signal: f, without gradient, for each draw, with as many of the sites'
     axes as it has. control: of points of the simplex, softmax(ζ / temperature), (S, B, sites, K), in the signal's shape.
     """
-    chosen = one_hot(z, logits.shape[-1]).to(logits.dtype)
+    chosen = torch.nn.functional.one_hot(z, logits.shape[-1]).to(logits.dtype)
     with torch.enable_grad():
         leaf = logits.detach().expand(chosen.shape).clone().requires_grad_()
-        log_alpha = leaf.log_softmax(-1).clamp_min(LEAST)
+        log_alpha = leaf.log_softmax(-1).clamp_min(LEAST_LOG_PROB)
         noise = (given_draw(log_alpha, chosen) - log_alpha).detach()
         values, slopes = [], []
         for zeta in (log_alpha + noise, given_draw(log_alpha, chosen)):

@@ -10,7 +10,7 @@ from math import prod
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot, pad
+from torch.nn.functional import pad
 
 from lvspec.runtime.chain_log import widest
 from lvspec.runtime.draws import categorical_draw
@@ -65,7 +65,7 @@ def labels_drawn(alpha: Tensor, scores: Tensor, real: Tensor, count: Tensor) -> 
     found = []
     for t in range(T - 1, -1, -1):
         found.append(torch.where(real[:, t], label, labels - 1))
-        same = one_hot(label, labels).bool()
+        same = torch.nn.functional.one_hot(label, labels).bool()
         blank = (label == labels - 1).unsqueeze(1)
         stayed = alpha[t][row, here].masked_fill(~(same | blank), -torch.inf)
         came = alpha[t][row, (here - 1).clamp(min=0)].masked_fill(same | blank | (here == 0).unsqueeze(1), -torch.inf)

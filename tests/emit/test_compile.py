@@ -9,6 +9,7 @@ from small import NAMES, batch_of, draws_of, gradients, model_of
 
 BROKEN = (
     "bayesian_mixture",
+    "factorial_hmm_words",
     "lda",
 )  # a gradient inside the step (coordinate ascent) is no part of a graph; or no gradient at all
 QUICK = ("discrete_vae", "factorial_hmm", "hmm", "naive_bayes", "vae")
