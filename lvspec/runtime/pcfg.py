@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.chain_log import widest
+from lvspec.runtime.derivations import Uses
 from lvspec.runtime.inside_again import inside_again
+from lvspec.runtime.inside_best import Best, best_derivations, best_inside, k_best_derivations
 from lvspec.runtime.inside_draws import inside_draws
 from lvspec.runtime.inside_log import inside_program
 from lvspec.runtime.inside_ops import INSIDE_OPERATOR
@@ -37,7 +39,7 @@ def pcfg(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) -> Gra
 
 @dataclass(frozen=True)
 class Grammar(Structured):
-    """Derivations are drawn from the root down, where the inside charts are certain."""
+    """The best derivation, and draws where the inside charts are certain, are found from the root down."""
 
     lengths: Tensor | None = None
 
@@ -46,6 +48,40 @@ class Grammar(Structured):
         root, rules, terminals = map(full_precision, self.potentials.values())
         return root, rules, terminals.expand(self.rows, *terminals.shape[1:])
 
+    @property
+    def mode(self) -> Parts:
+        """The best derivation, one of them where several are."""
+        uses = self.best_uses()
+        return super().mode if uses is None else self.parts(uses)
+
+    def best_uses(self) -> Uses | None:
+        """Of the best derivations; None where no sentence is long enough for a rule."""
+        if not self.derivable():
+            return None
+        with torch.no_grad(), plain_arithmetic(self.potentials["terminals"]):
+            return best_derivations(self.best(), self.lengths)
+
+    def k_best(self, k: int) -> tuple[Tensor, Parts]:
+        """Scores (k, B) in order, -inf where there are fewer derivations; parts (k, B, ...), 0 there."""
+        if not self.derivable():
+            return super().k_best(k)
+        with torch.no_grad(), plain_arithmetic(self.potentials["terminals"]):
+            scores, uses = k_best_derivations(self.best(), self.lengths, k)
+        parts = {name: use.unflatten(0, (k, self.rows)) for name, use in self.parts(uses).items()}
+        return scores.to(full_precision(self.potentials["terminals"]).dtype), parts
+
+    def derivable(self) -> bool:
+        """Whether a sentence is long enough for a rule."""
+        return self.potentials["terminals"].shape[1] > 1
+
+    def best(self) -> Best:
+        """Scores of the best derivations, in float64."""
+        root, rules, terminals = map(widest, self.inputs())
+        return best_inside(root, rules, by_place(terminals, self.lengths))
+
+    def parts(self, uses: Uses) -> Parts:
+        return {name: use.to(p.dtype) for (name, p), use in zip(self.potentials.items(), uses.parts(), strict=True)}
+
     def sample(self, n: int) -> Parts:
         """n exact draws: (n, B, ...)."""
         with torch.no_grad(), plain_arithmetic(self.potentials["terminals"]):
@@ -53,11 +89,10 @@ class Grammar(Structured):
             if found is None:
                 return super().sample(n)
             uses = inside_draws(found, self.lengths, n)
-        parts = zip(self.potentials.items(), uses, strict=True)
-        return {name: use.to(p.dtype).unflatten(0, (n, self.rows)) for (name, p), use in parts}
+        return {name: use.unflatten(0, (n, self.rows)) for name, use in self.parts(uses).items()}
 
 
-def bracketings(derivations: Grammar) -> Structured:
+def bracketings(derivations: Grammar) -> Bracketings:
     """The same derivations by their spans of two words and more, of whatever symbol: potentials spans (1, T, T), 0."""
 
     def program(semiring, potentials: Parts) -> Tensor:
@@ -74,7 +109,19 @@ def bracketings(derivations: Grammar) -> Structured:
 
     T = derivations.potentials["terminals"].shape[-2]
     none = derivations.potentials["terminals"].new_zeros(1, T, T)
-    return Structured(program, {"spans": none}, derivations.rows, fast)
+    return Bracketings(program, {"spans": none}, derivations.rows, fast, derivations=derivations)
+
+
+@dataclass(frozen=True)
+class Bracketings(Structured):
+    """The best one is that of the best derivation."""
+
+    derivations: Grammar | None = None
+
+    @property
+    def mode(self) -> Parts:
+        uses = self.derivations.best_uses()
+        return super().mode if uses is None else {"spans": uses.spans.to(self.potentials["spans"].dtype)}
 
 
 def pcfg_log_partition(potentials: Parts, lengths: Tensor) -> Tensor:
