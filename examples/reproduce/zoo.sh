@@ -35,7 +35,7 @@ case $model in
     dmv | dependency_crf) treebank && evaluate --gold head ;;
     pcfg | compound_pcfg)
         train --data "$DATA/gum_open/train.ptb.gz" --valid "$DATA/gum_open/dev.ptb.gz" --split-dev
-        if [ "$model" = pcfg ]; then evaluate --gold tree; else evaluate; fi
+        evaluate --gold tree
         ;;
     text_segmentation) .venv/bin/python examples/reproduce/text_segmentation.py "$DATA/wiki_topics" "$seed" ;;
     hsmm_templates) "${PYTHON:-.venv/bin/python}" examples/reproduce/templates.py "$DATA/e2e" "$seed" ;;

@@ -7,6 +7,7 @@ from lvspec.emit.guide import write_guide
 from lvspec.emit.integrals import integral_answers
 from lvspec.emit.program import Program
 from lvspec.emit.sizes import size_code
+from lvspec.emit.structures import parts_body
 from lvspec.emit.text import wrap
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader
@@ -69,7 +70,7 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     ]
     tabled = [n for n in tabled if not set(plan.spec.variable(n).plates) & set(plan.unrolled)]
     if not tabled:
-        return [*rows, *wrap(f"return weighted_posterior(drawn, log_weight){exact}", 2)]
+        return [*rows, *_with_parts(plan, imports, f"weighted_posterior(drawn, log_weight){exact}")]
     imports.add("table_posterior")
     rows[1] = (
         '        """p(z | x) by draws of q with self-normalised weights; latents summed under their q by that q."""'
@@ -78,5 +79,18 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     guide = write_guide(program, plan, tabled, [], set())
     tables = ", ".join(f'"{name}": {guide.log_q[name].code}' for name in tabled)
     rows += program.text()
-    code = f"return weighted_posterior(drawn, log_weight) | table_posterior({{{tables}}}){exact}"
-    return [*rows, *wrap(code, 2)]
+    code = f"weighted_posterior(drawn, log_weight) | table_posterior({{{tables}}}){exact}"
+    return [*rows, *_with_parts(plan, imports, code)]
+
+
+def _with_parts(plan: Plan, imports: set[str], answers: str) -> list[str]:
+    """What is returned: the posteriors of latents, and hidden structures given the likeliest draw of what they read."""
+    parts = parts_body(plan, imports, "found")
+    if not parts:
+        return wrap(f"return {answers}", 2)
+    return [
+        *wrap(f"found = {answers}", 2),
+        "        # structures, given the draw of highest weight",
+        *parts,
+        "        return found | parts",
+    ]

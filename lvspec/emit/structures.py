@@ -10,7 +10,7 @@ from lvspec.emit.chains import Interface, potentials_of
 from lvspec.emit.densities import lower_term, snake
 from lvspec.emit.factors import Factor, factors_of
 from lvspec.emit.lower import Lowering
-from lvspec.emit.program import Program
+from lvspec.emit.program import Program, input_value
 from lvspec.emit.value import (
     ALL,
     ATOM,
@@ -202,15 +202,22 @@ def borders_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> Va
     return Value(f"{low.scope.use(f'{snake(family)}_borders')}({', '.join(operands)})", axes)
 
 
-def parts_body(plan: Plan, imports: set[str]) -> list[str]:
-    """`{"tree": pcfg_parts(x, ...)}`: what is asked of hidden parts whose arguments no latent changes."""
-    program = Program(plan, imports, set(), ("batch",))
+def parts_body(plan: Plan, imports: set[str], drawn: str = "") -> list[str]:
+    """`parts = {"tree": pcfg_parts(x, ...)}`: what is asked of hidden parts. drawn: the posteriors of drawn latents, in
+    Python; what a structure reads of them has the values of the likeliest draw."""
+    program = Program(plan, imports, set(), ("batch", "samples", "drawn", "log_weight", "found", "parts"))
     low, items, reader = program.low, [], Reader(plan.spec)
+    sampled = {p.name for p in plan.latents if p.treatment == "sampled"} if drawn else set()
     for summed in plan.structures:
         variable = plan.spec.variable(summed.name)
-        latent = any(plan.spec.variable(r.name).role == "latent" for r in reader.of_variable(variable))
-        if summed.part is None or latent:
+        latents = {r.name for r in reader.of_variable(variable) if plan.spec.variable(r.name).role == "latent"}
+        if summed.part is None or not latents <= sampled:
             continue
+        for name in sorted(latents - set(low.known)):
+            latent = plan.spec.variable(name)
+            low.known[name] = program.scope.assign(
+                name, input_value(latent).with_(code=f'{drawn}["{name}"].mode'), own=True
+            )
         arguments = arguments_of(low, variable)
         lead = leading(low, variable, list(arguments.values()), set())
         code = _call(low, variable, "parts", low.root(variable.name), arguments, lead)
