@@ -88,6 +88,21 @@ TRAIN: tuple[Key, ...] = (
         most=1,
     ),
     Key("delay", "number", 1.0, "of the sizes of natural-gradient steps", above=0),
+    Key(
+        "inference",
+        "choice",
+        "joint",
+        "whether q and the model move together, q some steps for each of the model's, or q as long as that lowers the loss, "
+        "until the mutual information of data and latents has stopped rising",
+        ("joint", "alternating", "aggressive"),
+    ),
+    Key(
+        "inference_steps",
+        "integer",
+        None,
+        "steps of q for each of the model's: by default 10, and where inference is aggressive at most 100",
+        least=1,
+    ),
     Key("epochs", "integer", 10, "passes over the data", least=1),
     Key("steps", "integer", None, "at most so many steps", least=1),
     Key("batch_size", "integer", 32, "examples in a step", least=1),

@@ -16,6 +16,7 @@ from torch import nn
 
 from lvspec.errors import TrainingError
 from lvspec.train import checkpoints
+from lvspec.train.alternation import alternation
 from lvspec.train.batches import collate, epoch_order, sorted_order
 from lvspec.train.blame import blame
 from lvspec.train.checkpoints import CheckpointStore
@@ -35,6 +36,7 @@ from lvspec.train.optimise import (
 )
 from lvspec.train.score import prepared, score
 from lvspec.train.settings import TrainSettings
+from lvspec.train.usage import usage
 
 LOG_EVERY = 20  # steps between two lines of training metrics
 
@@ -42,7 +44,8 @@ LOG_EVERY = 20  # steps between two lines of training metrics
 @dataclass
 class Progress:
     """Where the loop stands. position: batches done in this epoch. best: the best validation, in nats per example.
-    waited: validations since. waited_rate, plateau: the same for the learning rate, and its factor."""
+    waited: validations since. waited_rate, plateau: the same for the learning rate, and its factor.
+    information: between data and latents, when last looked at; together: whether aggressive training is over."""
 
     step: int = 0
     epoch: int = 0
@@ -53,6 +56,8 @@ class Progress:
     waited_rate: int = 0
     plateau: float = 1.0
     validated_at: int = -1
+    information: float | None = None
+    together: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Event:
 @dataclass(frozen=True)
 class Job:
     """A model, its data, how to train it, and where its checkpoints and metrics go (None: nowhere).
-    forms: the closed forms of EM's M step, where the settings ask for EM."""
+    forms: the closed forms of EM's M step, where the settings ask for EM. guide: whose parameters move by themselves, by name."""
 
     model: nn.Module
     train: Dataset
@@ -79,6 +84,7 @@ class Job:
     metrics: Metrics | None = None
     report: Callable[[Event], None] = lambda event: None
     forms: ClosedForms | None = None
+    guide: frozenset[str] = frozenset()
 
 
 class Training:
@@ -89,6 +95,7 @@ class Training:
         self.settings = job.settings
         self.model = job.model.to(job.device)
         self.optimizer = make_optimizer(self.model, job.settings)
+        self.alternation = alternation(self.model, job.guide, job.train, job.settings)
         self.progress = Progress()
         self.orders: dict[int, list] = {}
         self.total = self._total()
@@ -141,31 +148,40 @@ class Training:
         return early or p.epoch >= s.epochs or (s.steps is not None and p.step >= s.steps)
 
     def _step(self) -> None:
-        """One gradient step on the next batch; nothing is changed where the loss is not finite."""
+        """One gradient step on the next batch, after those of the guide alone where it has any."""
         p, order = self.progress, self._order()
-        rows = order[p.position]
-        batch = prepared(self.model, collate(self.job.train, rows), self.job.device)
         rate = self.settings.learning_rate * p.plateau * rate_factor(self.settings, p.step, self.total)
         set_rate(self.optimizer, rate)
+        moving = None
+        if self.alternation and not p.together:
+            moving, own = self.alternation.model, self.alternation.guide
+            self.alternation.infer(order, p.step, lambda rows: self._move(rows, own)[0])
+        loss, norm = self._move(order[p.position], moving)
+        epoch = p.epoch
+        self._advance(len(order))
+        row = {"step": p.step, "epoch": epoch, "loss": loss, "grad_norm": norm, "learning_rate": rate}
+        self._log(row)
+
+    def _move(self, rows, parameters) -> tuple[float, float]:
+        """A step of these parameters (None: of all) on a batch: its loss and gradient norm; nothing is changed where they are
+        not finite."""
+        batch = prepared(self.model, collate(self.job.train, rows), self.job.device)
         self.optimizer.zero_grad(set_to_none=True)
         objective = self.model(batch)
         loss = objective.loss.item()
         if not math.isfinite(loss):
             raise TrainingError(self._lost(objective))
         if objective.loss.requires_grad:  # a model of shared factors alone has no parameters
-            objective.loss.backward()
+            objective.loss.backward(inputs=parameters)
         norm = gradient_norm(self.model)
         if not math.isfinite(norm.item()):
             raise TrainingError(self._lost(objective))
         clip_gradient(self.model, norm, self.settings.clip)
         self.optimizer.step()
         if hasattr(self.model, "ascend"):
-            share = (p.step + self.settings.delay) ** -self.settings.forgetting
+            share = (self.progress.step + self.settings.delay) ** -self.settings.forgetting
             self.model.ascend(batch, share, objective.factors)
-        epoch = p.epoch
-        self._advance(len(order))
-        row = {"step": p.step, "epoch": epoch, "loss": loss, "grad_norm": norm.item(), "learning_rate": rate}
-        self._log(row)
+        return loss, norm.item()
 
     def _em_step(self) -> None:
         """One step of EM on all of the training data: an epoch."""
@@ -211,6 +227,7 @@ class Training:
         """Score the validation part (the training loss has no say), then save."""
         p = self.progress
         p.validated_at = p.step
+        information = self._information()
         if self.job.valid is None or not len(self.job.valid):
             self._save(best=False)
             return
@@ -220,11 +237,31 @@ class Training:
             raise TrainingError(f"step {p.step}: the validation score is {result.value}")
         better = result.value > p.best
         self._count(better, result.value)
-        row = {"step": p.step, "epoch": p.epoch, "valid": result.value, "kind": result.kind, **result.parts}
+        row = {
+            "step": p.step,
+            "epoch": p.epoch,
+            "valid": result.value,
+            "kind": result.kind,
+            **result.parts,
+            **information,
+        }
         if self.job.metrics:
             self.job.metrics.append(row)
         self._save(best=better)
         self._report("valid", {**row, "better": better})
+
+    def _information(self) -> dict[str, object]:
+        """Aggressive training is over once the information between data and latents has not risen since the last look.
+        A validation that only a run's end calls for is no look: one that goes on from there would have one more."""
+        p = self.progress
+        aggressive = self.alternation is not None and self.alternation.aggressive and not p.together
+        if not aggressive or not self._validation_due():
+            return {}
+        found = sum(
+            u.information for u in usage(self.model, self.job.valid or self.job.train, self.settings, self.job.device)
+        )
+        p.together, p.information = p.information is not None and found <= p.information, found
+        return {"information": found, "aggressive": not p.together}
 
     def _count(self, better: bool, value: float) -> None:
         p = self.progress

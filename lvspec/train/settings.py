@@ -47,6 +47,8 @@ class TrainSettings:
 
     method: gradient | em | hard_em (an epoch is one step of EM, in full batch). pseudo_count: added to EM's counts.
     delay, forgetting: natural-gradient steps of size (step + delay) ** -forgetting, of factors that the data set shares.
+    inference: joint | alternating | aggressive (train/alternation.py). inference_steps: of the guide's parameters in a row;
+    None: 10, and of aggressive training at most 100.
     epochs, steps: whichever comes first (steps None: no limit). batch_size: examples; batch_tokens: sites, if set instead.
     optimizer: adam | adamw | sgd. schedule: constant | linear | cosine | plateau, after `warmup` steps of linear rise;
     linear and cosine fall to zero at the last step. clip: largest gradient norm, 0 for none.
@@ -59,6 +61,8 @@ class TrainSettings:
     pseudo_count: float = 0.0
     delay: float = 1.0
     forgetting: float = 0.7
+    inference: str = "joint"
+    inference_steps: int | None = None
     epochs: int = 10
     steps: int | None = None
     batch_size: int = 32
@@ -125,10 +129,20 @@ def _fits(value: object, annotation: str) -> bool:
 
 _CHOICES = {
     "method": ("gradient", "em", "hard_em"),
+    "inference": ("joint", "alternating", "aggressive"),
     "optimizer": ("adam", "adamw", "sgd"),
     "schedule": ("constant", "linear", "cosine", "plateau"),
 }
-_ABOVE_ZERO = ("epochs", "steps", "batch_size", "batch_tokens", "validate_every", "restarts", "restart_steps")
+_ABOVE_ZERO = (
+    "inference_steps",
+    "epochs",
+    "steps",
+    "batch_size",
+    "batch_tokens",
+    "validate_every",
+    "restarts",
+    "restart_steps",
+)
 _NOT_NEGATIVE = (
     "pseudo_count",
     "delay",

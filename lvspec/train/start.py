@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lvspec.errors import UsageError
+from lvspec.train.alternation import guide_names
 from lvspec.train.closed_forms import ClosedForms, closed_forms
 from lvspec.train.dataset import Dataset, digest, encoded, partly_labelled
 from lvspec.train.encoders import Encoder, Symbols
@@ -72,6 +73,7 @@ class Ready:
     parts: dict[str, Dataset]
     device: torch.device
     forms: ClosedForms | None = None
+    guide: frozenset[str] = frozenset()
 
     def model(self, seed: int) -> nn.Module:
         rules = dict(self.config.train.init)
@@ -134,7 +136,8 @@ def prepare(request: Request) -> Ready:
     if request.resume:
         _same(read_config(run), config, request)
     forms = None if settings.method == "gradient" else closed_forms(compiled.plan)
-    return Ready(run, compiled, layout, encoders, config, parts, device, forms)
+    guide = guide_names(compiled.plan, compiled.Model, settings)
+    return Ready(run, compiled, layout, encoders, config, parts, device, forms, guide)
 
 
 def _same(before: Config, now: Config, request: Request) -> None:
@@ -180,7 +183,9 @@ def _training(ready: Ready, model: nn.Module, settings: TrainSettings, report) -
         add_word_dropout(model, settings.word_dropout, tables)
     valid = ready.parts["valid"] if len(ready.parts["valid"]) else None
     run, data = ready.run, ready.parts["train"]
-    job = Job(model, data, valid, settings, ready.device, run.checkpoints, run.metrics, report, ready.forms)
+    job = Job(
+        model, data, valid, settings, ready.device, run.checkpoints, run.metrics, report, ready.forms, ready.guide
+    )
     return Training(job)
 
 
@@ -193,7 +198,9 @@ def best_start(ready: Ready, told: Callable[[str], None]) -> int:
     for attempt in range(settings.restarts):
         seed = restart_seed(settings.seed, attempt)
         model = ready.model(seed)
-        Training(Job(model, ready.parts["train"], None, settings, ready.device, forms=ready.forms)).run()
+        Training(
+            Job(model, ready.parts["train"], None, settings, ready.device, forms=ready.forms, guide=ready.guide)
+        ).run()
         value = score(model, part, settings, ready.device).value
         told(
             f"start {attempt + 1} of {settings.restarts}: {value:.3f} nats per example after {settings.restart_steps} steps"

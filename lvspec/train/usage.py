@@ -77,6 +77,8 @@ def remedies(spec: Spec, name: str) -> list[str]:
     if not spec.free_bits:
         unit = "dimension(0.25)" if len(latent.type.shape) == 1 and not latent.plates else "node(3)"
         found.append(f"`free_bits: {unit}`")
+    if train.get("inference", "joint") != "aggressive":
+        found.append("`inference: aggressive`")
     if any(v.role == "let" and _reads_its_past(spec, v) for v in spec.variables):
         if not train.get("word_dropout"):
             found.append("`word_dropout: 0.3`")

@@ -1,0 +1,167 @@
+"""Steps of q alone: which parameters they move, how long they go on, when aggressive training ends, and that a run resumes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from toy import HMM
+
+import lvspec
+from lvspec.driver import compile_spec
+from lvspec.errors import UsageError
+from lvspec.shipped import shipped
+from lvspec.train import loop
+from lvspec.train.alternation import WINDOW, Alternation, guide_names
+from lvspec.train.loop import Training
+from lvspec.train.run import open_run
+from lvspec.train.settings import TrainSettings
+from lvspec.train.sources import Files
+from lvspec.train.start import Request, _training, prepare, train
+from lvspec.train.usage import Usage
+
+ALTERNATING = TrainSettings(inference="alternating", inference_steps=3)
+SMALL = """
+lvspec: 1
+name: small
+sizes: {V: vocabulary(x), D: 3}
+plates: {t: bag}
+params: {topics: [V, D]}
+networks:
+  mix: Linear(D, D)
+  reader: Embedding(V, 2*D)
+latent:
+  z: Normal(0, 1)[D]
+observed:
+  x[t]: Categorical(logits=matmul(topics, mix(z)))
+guide:
+  z: Normal(loc, softplus(scale)) where loc, scale = split(mean(reader(x)))
+data:
+  x: {format: text}
+"""
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_text("\n".join(" ".join(f"w{(i * j) % 7}" for j in range(1, 3 + i % 4)) for i in range(60)) + "\n")
+    return path
+
+
+def request(text, out, **settings):
+    spec = text.with_name("small.yaml")
+    spec.write_text(SMALL)
+    compiled = compile_spec(str(spec))
+    given = {"batch_size": 6, "learning_rate": 0.02, "epochs": 50, **settings}
+    return Request(compiled, compile_spec, Files(str(text)), out, path=str(spec), train=given)
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("sentence_vae", {"reader", "encoder"}),  # `words` is read by the writer as well
+        ("semi_supervised_vae", {"judge", "encoder"}),
+        ("svi_vae", {"loc", "scale"}),
+        ("dem_vae", {"reader", "cluster", "encoder"}),
+        ("naive_bayes_amortized", {"reader", "encoder"}),
+    ],
+)
+def test_the_guides_parameters_are_those_that_q_alone_reads(name, own):
+    compiled = lvspec.compile_spec(shipped("specs") / f"{name}.yaml")
+    assert guide_names(compiled.plan, compiled.Model, ALTERNATING) == own
+    assert guide_names(compiled.plan, compiled.Model, TrainSettings()) == frozenset()
+
+
+def test_a_baseline_moves_with_the_guide():
+    overrides = {"z": "reinforce(samples=1, baseline=learned)"}
+    compiled = lvspec.compile_spec(shipped("specs") / "discrete_vae.yaml", overrides=overrides)
+    found = guide_names(compiled.plan, compiled.Model, ALTERNATING)
+    assert found == {"encoder"} | {n.name for b in compiled.plan.baselines for n in b.networks} != {"encoder"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"inference": "aggressive"}, "this model has none"),
+        ({"inference": "alternating", "method": "em"}, "EM has none"),
+    ],
+)
+def test_a_model_without_parameters_of_q_is_refused(settings, reason):
+    compiled = lvspec.compile_spec(shipped("specs") / "hmm.yaml")
+    with pytest.raises(UsageError, match=reason):
+        guide_names(compiled.plan, compiled.Model, TrainSettings(**settings))
+
+
+def test_aggressive_training_needs_a_guide_whose_information_is_known():
+    compiled = lvspec.compile_spec(shipped("specs") / "sentence_vae.yaml")
+    with pytest.raises(UsageError, match="q reads the data alone"):
+        guide_names(compiled.plan, HMM, TrainSettings(inference="aggressive"))
+
+
+@pytest.mark.parametrize(
+    ("losses", "taken"),
+    [
+        ([3.0] * WINDOW + [2.0] * WINDOW + [2.5] * WINDOW, 3 * WINDOW),  # the third window is no better
+        ([1.0] * 100, 2 * WINDOW),
+        (list(range(100, 0, -1)), 35),  # always better: as many as inference_steps says
+    ],
+)
+def test_q_goes_on_as_long_as_that_lowers_the_loss_per_site(losses, taken):
+    """Batches of one example with one site, or with two, which cost twice as much: what counts is the mean per site."""
+    settings = TrainSettings(inference="aggressive", inference_steps=35)
+    sizes = np.array([1, 2])
+    steps = iter(losses)
+    seen = []
+
+    def move(rows):
+        seen.append(next(steps) * int(sizes[rows[0]]))
+        return seen[-1]
+
+    Alternation(settings, (), (), sizes).infer([np.array([0]), np.array([1])], 7, move)
+    assert len(seen) == taken
+
+
+def test_each_step_moves_its_own_parameters(text, tmp_path):
+    ready = prepare(request(text, tmp_path / "run", inference="alternating", inference_steps=4))
+    training = _training(ready, ready.model(0), ready.config.train, lambda event: None)
+    moved, taken = [], training._move
+
+    def recorded(rows, parameters):
+        before = {n: p.clone() for n, p in training.model.named_parameters()}
+        result = taken(rows, parameters)
+        moved.append({n.split(".")[0] for n, p in training.model.named_parameters() if not torch.equal(p, before[n])})
+        return result
+
+    training._move = recorded
+    training._step()
+    training._step()
+    assert moved == 2 * (4 * [{"reader"}] + [{"mix", "topics"}])
+    assert training.progress.step == 2 and training.model.step == 2  # an epoch and a schedule are the model's
+
+
+def test_aggressive_training_ends_when_information_stops_rising(text, tmp_path, monkeypatch):
+    looks = iter([0.5, 0.9, 0.8])
+    monkeypatch.setattr(loop, "usage", lambda *arguments: [Usage("z", next(looks), 10)])
+    asked, taken = [], Training._move
+    monkeypatch.setattr(Training, "_move", lambda self, rows, own: (asked.append(own), taken(self, rows, own))[1])
+    train(request(text, tmp_path / "run", inference="aggressive", epochs=5), lambda event: None)
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    found = [(r.get("information"), r.get("aggressive")) for r in rows if "valid" in r]
+    assert found == [(0.5, True), (0.9, True), (0.8, False), (None, None), (None, None)]
+    together = [own is None for own in asked]
+    steps = max(r["step"] for r in rows)
+    assert together == sorted(together) and sum(together) == steps * 2 // 5
+    assert len(asked) > 2 * steps  # q had more steps than the model
+
+
+@pytest.mark.parametrize("inference", ["alternating", "aggressive"])
+def test_resumed_run_equals_an_uninterrupted_one_bit_for_bit(text, tmp_path, inference):
+    def last(out):
+        return open_run(out, compile_spec, "last").model.state_dict()
+
+    train(request(text, tmp_path / "a", inference=inference, steps=21), lambda event: None)
+    train(request(text, tmp_path / "b", inference=inference, steps=10), lambda event: None)
+    resumed = request(text, tmp_path / "b", inference=inference, steps=21)
+    train(Request(**{**resumed.__dict__, "resume": True}), lambda event: None)
+    a, b = last(tmp_path / "a"), last(tmp_path / "b")
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
