@@ -137,6 +137,8 @@ def _objective(plan: Plan, paint: Paint) -> list[str]:
         meaning = plan.bound.form.meaning
         if plan.bound.gradient != "pathwise":
             meaning += f", {plan.bound.gradient.replace('_', ' ')} gradient" + (", biased" if plan.bound.biased else "")
+    if spec.terms and not spec.of_role("observed"):
+        meaning = "expected terms: nothing is observed"
     if not plan.latents:
         meaning = "the log-likelihood, exact" if plan.structures else "the log-likelihood: nothing is latent"
     rows = [paint("objective", "bold"), *_indented(plan.formula, 2), f"  {meaning}"]
@@ -147,7 +149,9 @@ def _objective(plan: Plan, paint: Paint) -> list[str]:
     if plan.sampled:
         rows.append(f"  {plan.samples} draw{'s' if plan.samples > 1 else ''} per example of {', '.join(plan.sampled)}")
     if spec.terms:
-        rows.append(f"  in the loss, not in the ELBO: + {' + '.join(site(t) for t in spec.terms)}")
+        rows.append(
+            f"  in the loss{', not in the ELBO' * bool(spec.of_role('observed'))}: + {' + '.join(map(site, spec.terms))}"
+        )
     conditional = f"{modelled} | {given}" if given else modelled
     return [*rows, f"  {kind(spec)} model, p({conditional})"]
 

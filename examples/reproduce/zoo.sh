@@ -27,6 +27,10 @@ treebank() {
         --valid "$DATA/ud_english_ewt/en_ewt-ud-dev.conllu.gz" \
         --test "$DATA/ud_english_ewt/en_ewt-ud-test.conllu.gz" "$@"
 }
+pairs() {
+    train --data "$DATA/tatoeba_en_fr/train.tsv.gz" --valid "$DATA/tatoeba_en_fr/dev.tsv.gz" \
+        --test "$DATA/tatoeba_en_fr/test.tsv.gz" "$@"
+}
 
 case $model in
     hmm | deep_hmm) treebank && evaluate --gold upos ;;
@@ -39,9 +43,10 @@ case $model in
         ;;
     text_segmentation) .venv/bin/python examples/reproduce/text_segmentation.py "$DATA/wiki_topics" "$seed" ;;
     hsmm_templates) "${PYTHON:-.venv/bin/python}" examples/reproduce/templates.py "$DATA/e2e" "$seed" ;;
-    ibm1 | hmm_alignment | monotone_alignment | ctc)
-        train --data "$DATA/tatoeba_en_fr/train.tsv.gz" --valid "$DATA/tatoeba_en_fr/dev.tsv.gz" \
-            --test "$DATA/tatoeba_en_fr/test.tsv.gz" && evaluate
+    ibm1 | hmm_alignment | monotone_alignment | ctc) pairs && evaluate ;;
+    minimum_risk) treebank && evaluate ;;
+    soft_attention | latent_attention | latent_attention_elbo)
+        pairs --set sizes.E=32 --set sizes.H=32 --set train.batch_size=32 --set train.learning_rate=0.004 --epochs 4 && evaluate
         ;;
     factorial_hmm)
         train --data "$DATA/js_fakes/train.jsonl.gz" --valid "$DATA/js_fakes/dev.jsonl.gz" --split-dev && evaluate

@@ -42,6 +42,8 @@ def forward_body(plan: Plan, imports: set[str]) -> list[str]:
     scope.line(f'loss = -{scope.use("weighted_mean")}({objective}, batch.get("weight"))')
     shown = ", ".join(f'"{name}": {value.code}' for name, value in extras.items())
     more = f", extras={{{shown}}}" if extras else ""
+    if extras and not plan.spec.of_role("observed"):
+        more = f", objective=objective{more}"
     scope.line(f"return {scope.use('Objective')}(loss, elbo=elbo, reconstruction={reconstruction.code}, kl=kl{more})")
     return terms.program.text()
 

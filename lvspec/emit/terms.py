@@ -121,7 +121,7 @@ class Terms:
         self.low.special = {"LogProb": self._log_prob, "expected": self._expected, "known": self._known}
         found = []
         for term in self.plan.spec.terms:
-            value = self.low.with_bindings(term.general, lambda c: self.low.concrete(self.low.lower(c.body)))
+            value = self.low.with_bindings(term.general, lambda c: self.low.real(self.low.lower(c.body)))
             value = self.scope.assign(f"term_{term.name}", self.at_every_site(term, value))
             found.append(Cost(None, value, mask_of(self.low, term), term.name))
         self.low.special = {}
@@ -158,6 +158,8 @@ class Terms:
     def divergence(self, variable) -> tuple[list[Cost], list[Factor]]:
         """The latent's KL, in closed form or at the draw; its log p where a collapsed latent decides it."""
         latent = self.plan.latent(variable.name)
+        if latent.kl == "zero" and not self.weights:
+            return [self.of_given(variable, sites) for sites in bindings(self.low, variable)], []
         if latent.kl == "analytic" and self.treatment[variable.name] == "sampled" and not self.weights:
             return [self.closed_form(variable, sites) for sites in bindings(self.low, variable)], []
         if variable.name in self.guide.labels or structure_of(variable):
@@ -253,6 +255,15 @@ class Terms:
             value = self.known_divergence(variable, value)
         return Cost(variable.name, value, mask_of(self.low, variable))
 
+    def of_given(self, variable, sites: tuple[int, ...]) -> Cost:
+        """The divergence of a latent with q = p at the bound sites: nothing, but where the batch gives it."""
+        label = "_".join([variable.name, *map(str, sites)])
+        value = self.at_every_site(variable, Value("self.zero", ()))
+        if not variable.type.support.finite:
+            return Cost(variable.name, value, mask_of(self.low, variable))
+        value = self.scope.assign(f"kl_{label}", value)
+        return Cost(variable.name, self.known_divergence(variable, value), mask_of(self.low, variable))
+
     def at_every_site(self, variable, value: Value) -> Value:
         """A divergence that does not vary over some plate of its latent counts once per site all the same."""
         plates = [p for p in variable.plates if p not in self.low.unrolled and p not in value.axes]
@@ -270,8 +281,9 @@ class Terms:
         scope.line(f'if "{variable.name}" in batch:')
         scope.indent += 1
         sites = tuple(low.bound[p] for p in variable.plates if p in low.bound)
-        # the value itself, not the point that stands for it
-        target = given.with_(integer=True) if self.is_relaxed(variable) else None
+        # the value itself, not the axis or the point that stands for it
+        apart = self.is_relaxed(variable) or variable.name in self.enumerated
+        target = given.with_(integer=True) if apart else None
         log_p = self.expected_sites(factor_at(low, variable, sites, fuse=False, target=target))
         if "S" in log_p.axes and "S" not in value.axes:  # what is given is the same in every draw
             log_p = self.averaged_over_draws(log_p)

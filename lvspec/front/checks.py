@@ -216,19 +216,24 @@ def unused(
     for variable in (*variables, *guide):
         if variable.role == "let" and variable.name not in words:
             problems.warning("unused-name", variable.span, f"nothing reads `{variable.name}`", help="remove it")
-    _unused_latents(declared, variables, labelled, problems)
+    _unused_latents(declared, variables, [v for v in guide if v.role == "term"], labelled, problems)
 
 
 def _unused_latents(
-    declared: Declarations, variables: tuple[Variable, ...], labelled: Collection[str], problems: Problems
+    declared: Declarations,
+    variables: tuple[Variable, ...],
+    terms: list[Variable],
+    labelled: Collection[str],
+    problems: Problems,
 ) -> None:
-    """Latents that change neither what is observed nor what a conditional model predicts: latents with labels."""
+    """Latents that change neither what is observed, nor a term of the objective, nor what a conditional model predicts:
+    latents with labels."""
     conditional = any(v.role == "given" for v in variables)
     predicted = {v.name for v in variables if v.role == "latent" and v.name in labelled} if conditional else set()
-    read = predicted | {v.name for v in variables if v.role == "observed"}
+    read = predicted | {v.name for v in (*variables, *terms) if v.role in ("observed", "term")}
     read |= {str(dict(p.options).get("length")) for p in declared.plates.values()}
-    links = edges(variables)
-    for _ in variables:  # at most one round a variable: each adds what the ones before read
+    links = edges((*variables, *terms))
+    for _ in (*variables, *terms):  # at most one round a variable: each adds what the ones before read
         more = {e.source for e in links if e.reader in read} - read
         if not more:
             break

@@ -41,8 +41,9 @@ class LatentPlan:
         latent, in closed form) | enumerated (summed under its guide factor q) | mean_field (q in the prior's family,
         at its optimum) | structured (q a product of chains, at its optimum) | point (one value) | sampled.
     exact: no Monte-Carlo error from this latent. biased: only ever on request.
-    guide: written | derived | none.
-    kl: analytic | sampled (log q - log p at the draw) | none (collapsed, integrated); kl_why says why not analytic.
+    guide: written | derived | own (the latent's own distribution) | none.
+    kl: analytic | sampled (log q - log p at the draw) | zero (q is p) | none (collapsed, integrated); kl_why says why not
+        analytic.
     why: in one sentence. declined: (strategy, reason) for each strategy that was not chosen.
     """
 

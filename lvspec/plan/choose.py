@@ -23,6 +23,7 @@ from lvspec.plan.divergence import OPTIMAL, divergence
 from lvspec.plan.engines import parts_without_engine
 from lvspec.plan.formula import formula
 from lvspec.plan.model import Model, labels_guide, study, unrolled_by, without_engine
+from lvspec.plan.own import follows_model
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.strategies import NAMES, STRATEGIES
 from lvspec.plan.sums import pay_rest, pay_structure
@@ -31,6 +32,7 @@ from lvspec.plan.sums import pay_rest, pay_structure
 def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     """The plan of a checked spec; SpecError where some latent has no legal strategy."""
     model = study(spec, sizes)
+    spec = model.spec
     problems = [*_overrides(model), *_engines(model)]
     collapsible, barred = find(model)
     asked = next((dict(o.options).get("samples") for o in spec.overrides if dict(o.options).get("samples")), None)
@@ -253,8 +255,6 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     guide, networks = _guide(spec, treatment)
     latents = []
     for name, (strategy, claim, declined) in chosen.items():
-        unguided = claim.treatment in (*MARGINAL, *OPTIMAL)
-        origin = "none" if unguided else "written" if model.guide_of(name) else "derived"
         kl, kl_why = divergence(model, name, treatment, guide, view.bound)
         if strategy in RELAXED:
             kl, kl_why = _relaxed_kl(model, name, dict(claim.options).get("density"), kl, kl_why)
@@ -268,7 +268,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
                 claim.why,
                 claim.cost,
                 declined,
-                origin,
+                _origin(model, name, claim),
                 kl,
                 kl_why,
                 claim.options,
@@ -306,6 +306,15 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
         bound=view.bound if sampled else ELBO,
         baselines=baselines,
     )
+
+
+def _origin(model: Model, name: str, claim: Claim) -> str:
+    """Where a latent's guide factor is from."""
+    if claim.treatment in (*MARGINAL, *OPTIMAL):
+        return "none"
+    factor = model.guide_of(name)
+    own = follows_model(model.spec.variable(name), factor)
+    return "own" if own else "written" if factor else "derived"
 
 
 def _summed(model: Model, variable: Variable) -> Summed:

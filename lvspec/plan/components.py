@@ -15,6 +15,7 @@ from lvspec.ir.plan import Cost
 from lvspec.ir.structures import structure_of
 from lvspec.plan.graph import connected, lagged_plates
 from lvspec.plan.model import Model, finite_reason, reach_reason, unrolled_by, without_engine
+from lvspec.plan.own import follows_model
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.sums import pay_sum
 
@@ -53,6 +54,8 @@ def _barred(model: Model, variable) -> str | None:
     override = model.overrides.get(name)
     if override is not None and override.strategy in DRAWN:
         return f"`infer` asks for {override.strategy}"
+    if follows_model(variable, model.guide_of(name)):
+        return f"a term reads {name} and nothing observed does: it is summed under p({name}) itself, or drawn from it"
     if model.guide_of(name) is not None:
         return f"a guide factor q({name}) is written, so {name} is summed under it or drawn from it"
     if any(r.name == name for reads in model.guide_reads.values() for r in reads):

@@ -14,6 +14,7 @@ from lvspec.ir.reads import HERE, LAG, Read, Reader
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.model import Model, labels_guide
+from lvspec.plan.own import follows_model
 
 OPTIMAL = ("mean_field", "structured")  # treatments with a q that stands at its optimum: nobody writes or derives one
 SAME, LATER, EARLIER, ANY = "same", "later", "earlier", "any"  # where a variable stands, seen from a site of another
@@ -22,7 +23,7 @@ SAME, LATER, EARLIER, ANY = "same", "later", "earlier", "any"  # where a variabl
 def divergence(
     model: Model, name: str, treatment: dict[str, str], guide: tuple[Variable, ...], bound: Bound
 ) -> tuple[str, str]:
-    """analytic, sampled or none; and why not analytic."""
+    """analytic, sampled, zero or none; and why not analytic."""
     if treatment[name] in MARGINAL:
         return "none", "summed out: no guide factor"
     if treatment[name] == "point":
@@ -33,6 +34,9 @@ def divergence(
         return "sampled", f"{bound.name} is a function of the importance weights of all draws"
     latent = model.spec.variable(name)
     factor = labels_guide(model, name)
+    alone = not any(r.name in treatment for r in model.reads(name))
+    if factor is None and alone and follows_model(latent, model.guide_of(name)):
+        return "zero", f"q({name}) is its own distribution"
     if factor is not None and treatment[name] == "enumerated":
         return "analytic", ""
     if factor is not None and structure_of(factor).told:

@@ -37,6 +37,9 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) ->
         return f"{inside} - Σ KL(q({z}) ‖ p({z})), chain by chain"
     if any(p.treatment == "mean_field" for p in guided):
         return _mean_field(x, collapsed, [p.name for p in guided], bar)
+    own = [p.name for p in guided if p.kl == "zero"]
+    if not x and len(own) == len(guided):
+        return f"E_p({', '.join(own)}{bar})[what `objective:` adds]"
     z = ", ".join(p.name for p in guided)
     if bound.coupled:
         return _coupled(bound, x, z, bar, collapsed, integrated)
@@ -50,7 +53,7 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) ->
         inside = _marginal(x, collapsed, integrated, f" | {condition}")
     terms = [f"E_q({z} | {x})[{inside}]"]
     names = [p.name for p in guided]
-    for p in guided:
+    for p in (p for p in guided if p.kl != "zero"):
         prior = f"p({p.name}{' | ' + ', '.join(reads[p.name]) if reads[p.name] else ''})"
         around = [n for n in reads[p.name] if n in names and n != p.name]
         divergence = f"KL(q({p.name} | {x}) ‖ {prior})"

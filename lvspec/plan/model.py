@@ -8,10 +8,11 @@ import networkx as nx
 
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Choice, Dist
-from lvspec.ir.reads import LAG, OVER, WIDE, Read
+from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader
 from lvspec.ir.spec import Override, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.graph import dependency_graph, guide_reads, lagged_plates, readers_of, reads_of
+from lvspec.plan.own import with_own
 
 BUDGET_FLOPS = 1e12  # multiply-adds of one step: about ten seconds on one core
 BUDGET_BYTES = 4 * 2**30
@@ -52,6 +53,13 @@ class Model:
         """Random variables whose factor reads `name`, once for each way."""
         return readers_of(self.graph, self.spec, name)
 
+    def seen_by(self, name: str) -> list[tuple[Variable, Read]]:
+        """The same, and the terms of the objective that read `name`."""
+        reader = Reader(self.spec, self.spec.guide)
+        return self.readers_of(name) + [
+            (t, r) for t in self.spec.terms for r in reader.of_variable(t) if r.name == name
+        ]
+
     def cardinality(self, name: str) -> int:
         return self.spec.variable(name).type.support.cardinality.evaluate(self.sizes)
 
@@ -62,7 +70,7 @@ class Model:
 
 def study(spec: Spec, sizes: dict[str, int] | None) -> Model:
     """The model with every size as a number: declared, given by the caller, or nominal."""
-    settings = dict(spec.infer)
+    spec, settings = with_own(spec), dict(spec.infer)
     known = spec.nominal() | {k: v for k, v in (settings.get("nominal") or {}).items()} | dict(sizes or {})
     nominal = [s.name for s in spec.sizes if s.source != "number" and s.name not in (sizes or {})]
     for name, default in (("B", NOMINAL["B"]), *((f"|{p.name}|", NOMINAL["sites"]) for p in spec.plates if p.ragged)):
@@ -151,7 +159,7 @@ def finite_reason(model: Model, variable: Variable) -> str | None:
 
 def reach_reason(model: Model, name: str) -> str | None:
     """Why other sites of a latent are reached in a way that no exact sum follows, or None."""
-    for reader, read in model.readers_of(name):
+    for reader, read in model.seen_by(name):
         if structure_of(reader) and reader.general.body.over in model.spec.variable(name).plates:
             return f"{reader.name} is normalised over all its sites at once, so its scores join every site of {name}"
         for plate, way, k in read.ways:
@@ -171,5 +179,5 @@ def is_chain(model: Model, name: str) -> bool:
 
 def unrolled_by(model: Model, names: set[str]) -> tuple[str, ...]:
     """Fixed plates whose sites are summed jointly: something reads a summed latent over them."""
-    plates = {p for n in names for _, r in model.readers_of(n) for p, way, _ in r.ways if way == OVER}
+    plates = {p for n in names for _, r in model.seen_by(n) for p, way, _ in r.ways if way == OVER}
     return tuple(p.name for p in model.spec.plates if p.name in plates)

@@ -11,12 +11,15 @@ from torch import Tensor
 @dataclass
 class Objective:
     """loss: scalar, what is minimised. log_prob (B,) where the plan is exact, else elbo (B,), never weighted, equal to
-    reconstruction - sum of kl; log_joint (B,), log p(x, z), where latents have point estimates. extras: diagnostics by name. factors: q of a mean field that was found on the way."""
+    reconstruction - sum of kl; log_joint (B,), log p(x, z), where latents have point estimates; objective (B,), what is
+    maximised, where nothing is observed and there is no bound of anything. extras: terms of the objective and diagnostics by
+    name. factors: q of a mean field that was found on the way."""
 
     loss: Tensor
     log_prob: Tensor | None = None
     elbo: Tensor | None = None
     log_joint: Tensor | None = None
+    objective: Tensor | None = None
     reconstruction: Tensor | None = None
     kl: dict[str, Tensor] = field(default_factory=dict)
     extras: dict[str, Tensor] = field(default_factory=dict)

@@ -18,7 +18,7 @@ def _term(objective) -> str:
     kind, value = per_example(objective)
     for name, term in (
         *parts(objective).items(),
-        ({"exact": "log p(x)", "bound": "the ELBO"}.get(kind, "log p(x, z)"), value),
+        ({"exact": "log p(x)", "bound": "the ELBO", "objective": "the objective"}.get(kind, "log p(x, z)"), value),
     ):
         bad = ~torch.isfinite(term)
         if bad.any():

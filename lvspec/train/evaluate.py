@@ -37,7 +37,8 @@ class Likelihood:
 
 @dataclass(frozen=True)
 class Figures:
-    """An evaluation. tokens, dimensions: what perplexity and bits are per; baseline: by variable."""
+    """An evaluation. tokens, dimensions: what perplexity and bits are per; baseline: by variable. parts: of a bound, or, without
+    likelihoods, the terms of an objective that is none."""
 
     examples: int
     likelihoods: tuple[Likelihood, ...]
@@ -63,7 +64,10 @@ class Figures:
             name = "ELBO" if found.how.startswith("bound") else "log-likelihood"
             rows.append({"quantity": name, "unit": "nats per example", "value": found.value, "how": found.how, **extra})
         for name, value in self.parts.items():
-            rows.append({"quantity": name, "unit": "nats per example", "value": value, "how": "part of the ELBO"})
+            unit, how = "nats per example", "part of the ELBO"
+            if not self.likelihoods:
+                unit, how = "per example", "expected under the model"
+            rows.append({"quantity": name, "unit": unit, "value": value, "how": how})
         for found in self.likelihoods:
             rows.extend(self._normalised(found.value, found.how))
         for name, base in self.baseline.items():
@@ -100,6 +104,8 @@ def evaluate(
 ) -> Figures:
     """Exact log-likelihood, or the ELBO with its parts and an importance-sampled log p(x) beside it."""
     result = score(model, dataset, settings, device)
+    if result.kind == "objective":
+        return Figures(result.examples, (), result.parts, 0, 0, {})
     how = {"exact": "exact", "bound": "bound (ELBO)", "joint": "log p(x, z) at the point estimate"}[result.kind]
     likelihoods = [Likelihood(result.value, how)]
     if result.kind == "bound" and not hasattr(model, "importance"):

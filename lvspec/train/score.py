@@ -18,7 +18,8 @@ EVALUATION_SEED = 20_241  # draws of an evaluation are the same each time, so th
 
 @dataclass(frozen=True)
 class Score:
-    """Means per example, in nats. kind: exact | bound | joint. parts: reconstruction, kl.<latent> where the objective has them."""
+    """Means per example, in nats. kind: exact | bound | joint | objective. parts: reconstruction, kl.<latent> where the objective
+    has them; the terms of an objective that is no bound."""
 
     value: float
     kind: str
@@ -39,8 +40,9 @@ def held_out(model: nn.Module, batch: dict[str, torch.Tensor], device: torch.dev
 
 
 def per_example(objective) -> tuple[str, torch.Tensor]:
-    """(kind, (B,)): log p(x) where it is exact, else the bound, else log p(x, z) of a point estimate."""
-    for kind, name in (("exact", "log_prob"), ("bound", "elbo"), ("joint", "log_joint")):
+    """(kind, (B,)): log p(x) where it is exact, the objective where nothing is observed, else the bound, else log p(x, z) of a
+    point estimate."""
+    for kind, name in (("exact", "log_prob"), ("objective", "objective"), ("bound", "elbo"), ("joint", "log_joint")):
         value = getattr(objective, name, None)
         if value is not None:
             return kind, value
@@ -48,7 +50,9 @@ def per_example(objective) -> tuple[str, torch.Tensor]:
 
 
 def parts(objective) -> dict[str, torch.Tensor]:
-    """reconstruction and the KL of each latent, (B,) each, where the objective is a bound."""
+    """reconstruction and the KL of each latent, (B,) each, where the objective is a bound; else its terms, if it has some."""
+    if getattr(objective, "objective", None) is not None:
+        return dict(objective.extras)
     found = {}
     if getattr(objective, "elbo", None) is not None and getattr(objective, "reconstruction", None) is not None:
         found["reconstruction"] = objective.reconstruction

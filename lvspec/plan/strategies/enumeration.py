@@ -11,6 +11,7 @@ from lvspec.ir.reads import HERE
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, over_budget
 from lvspec.plan.model import finite_reason, labels_guide, reach_reason, unrolled_by, without_engine
+from lvspec.plan.own import follows_model
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.sums import pay_guide, pay_sum
 
@@ -103,6 +104,5 @@ def _under_guide(view: View, latent) -> Claim | Declined:
     reason = over_budget(model, cost)
     if reason:
         return Declined(reason)
-    return Claim(
-        "enumerated", True, f"{model.cardinality(name)} values, averaged exactly under the written q({name})", cost, pay
-    )
+    q = f"p({name}) itself" if follows_model(latent, model.guide_of(name)) else f"the written q({name})"
+    return Claim("enumerated", True, f"{model.cardinality(name)} values, averaged exactly under {q}", cost, pay)

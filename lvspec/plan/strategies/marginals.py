@@ -54,9 +54,9 @@ def _reads(view: View, latent, factor) -> str | None:
     if p is not None and p.site is None:
         return f"log p({name}) is no sum over sites"
     pairs = p is not None and p.pair is not None
-    for reader in dict.fromkeys(v for v, _ in model.readers_of(name)):
-        found = {r.way(plate) for v, r in model.readers_of(name) if v == reader}
-        others = {way for v, r in model.readers_of(name) if v == reader for on, way, _ in r.ways if on != plate}
+    for reader in dict.fromkeys(v for v, _ in model.seen_by(name)):
+        found = {r.way(plate) for v, r in model.seen_by(name) if v == reader}
+        others = {way for v, r in model.seen_by(name) if v == reader for on, way, _ in r.ways if on != plate}
         if not all(way == HERE or (way, k) == (LAG, 1) for way, k in found) or others - {HERE}:
             return f"{reader.name} reads more of {name} than two neighbouring sites at once"
         if structure_of(reader) and reader.name != name:
