@@ -18,8 +18,8 @@ from lvspec.emit.lower import Lowering
 from lvspec.emit.relaxed import relaxed_density
 from lvspec.emit.value import ATOM, SUM, Value, align, event_to_axis, join_draws, permute, spelled
 from lvspec.ir.dims import Dim, ragged_plate
-from lvspec.ir.distributions import DRAWN_TOGETHER, event_axes
-from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex
+from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES, WHOLE, Argument, argument_rank, event_axes
+from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, Number, ParamRef, PlateIndex
 from lvspec.ir.types import Type
 
 SNAKE = {
@@ -28,6 +28,8 @@ SNAKE = {
     "OneHotCategorical": "one_hot_categorical",
     "MultivariateNormal": "multivariate_normal",
     "NormalInverseWishart": "normal_inverse_wishart",
+    "VonMisesFisher": "von_mises_fisher",
+    "NormalMixture": "normal_mixture",
     "LinearChain": "linear_chain",
     "SemiMarkov": "semi_markov",
     "LowRankPCFG": "low_rank_pcfg",
@@ -81,7 +83,8 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
         value = low.concrete(low.lower(expr))
         if argument == "probs":
             function = "logits_from_probs" if "ategorical" in dist.family else "bernoulli_logits_from_probs"
-            value = value.with_(code=f"{low.scope.use(function)}({value.code})", binds=ATOM)
+            number = "self.zero + " if isinstance(expr, Number) else ""
+            value = value.with_(code=f"{low.scope.use(function)}({number}{value.code})", binds=ATOM)
         if dist.family == "Bernoulli" and not value.axes and not value.shape:
             value = value.with_(code=f"self.zero + {value.code}", binds=SUM, integer=False)
         if argument == "covariance_matrix":
@@ -305,8 +308,8 @@ def _enumerated_bernoulli(low: Lowering, term: Term, value: Value) -> Value:
 def _elementwise(low: Lowering, term: Term, value: Value) -> Value:
     if term.dist.family == "Normal" and len(value.shape) == 1 and _states_only(low, term, value):
         return _gaussian_table(low, term, value)
-    if term.dist.family == "MultivariateNormal":
-        return _multivariate_normal(low, term, value)
+    if any(a.axes in ("square", "table") for a in _used(term.dist)) or term.dist.family == "VonMisesFisher":
+        return _by_axes(low, term, value)
     values = (value, *term.arguments)
     axes, rank, aligned = low.broadcast(*values)
     shape = max((v.shape for v in values), key=len)
@@ -315,14 +318,26 @@ def _elementwise(low: Lowering, term: Term, value: Value) -> Value:
     return sum_event(density, event_axes(term.dist.family))
 
 
-def _multivariate_normal(low: Lowering, term: Term, value: Value) -> Value:
-    """A matrix among vectors: it has one event axis more."""
-    loc, scale_tril = term.arguments
-    axes, rank = low.order.union(value, loc, scale_tril), max(len(value.shape), len(loc.shape))
-    aligned = (align(value, axes, rank), align(loc, axes, rank), align(scale_tril, axes, rank + 1))
-    code = f"{low.scope.use('multivariate_normal_log_prob')}({', '.join(v.code for v in aligned)})"
-    shape = max((value.shape, loc.shape), key=len)
-    return sum_event(Value(code, axes, shape, draws=join_draws(value, loc, scale_tril)), 1)
+def _used(dist: Dist) -> list[Argument]:
+    return [FAMILIES[dist.family].argument(name) for name, _ in dist.arguments]
+
+
+def _by_axes(low: Lowering, term: Term, value: Value) -> Value:
+    """Numbers, vectors and matrices beside each other: each has the event axes that the family takes of it, and copies."""
+    family, rank = term.dist.family, len(value.shape)
+    axes = low.order.union(value, *term.arguments)
+    listed = [align(value, axes, rank), *_arguments_by_axes(term, axes, rank)]
+    code = f"{low.scope.use(f'{snake(family)}_log_prob')}({', '.join(v.code for v in listed)})"
+    return sum_event(Value(code, axes, value.shape, draws=join_draws(value, *term.arguments)), event_axes(family))
+
+
+def _arguments_by_axes(term: Term, axes: tuple[str, ...], rank: int) -> list[Value]:
+    """Arguments aligned to the axes and to a variate of `rank` event axes."""
+    family = term.dist.family
+    return [
+        align(v, axes, argument_rank(family, name, rank))
+        for v, (name, _) in zip(term.arguments, term.dist.arguments, strict=True)
+    ]
 
 
 def _states_only(low: Lowering, term: Term, value: Value) -> bool:
@@ -359,11 +374,12 @@ def sum_event(value: Value, consumed: int = 0) -> Value:
 def analytic_kl(low: Lowering, q: Term, p: Term, summed: bool = True) -> Value:
     """KL(q ‖ p) in closed form; event axes summed, or of each entry."""
     q, p = unfused(low, q), unfused(low, p)
-    values = (*q.arguments, *p.arguments)
+    values = tuple(low.concrete(v) for v in (*q.arguments, *p.arguments))
     axes, _, aligned = low.broadcast(*values)
-    vector = q.dist.family in ("Categorical", "OneHotCategorical", "Dirichlet")
     shape = max((v.shape for v in values), key=len)
+    if q.dist.family == "VonMisesFisher":
+        aligned = [v for term in (q, p) for v in _arguments_by_axes(term, axes, len(shape))]
     function = low.scope.use(f"{snake(q.dist.family)}_kl")
     value = Value(f"{function}({', '.join(v.code for v in aligned)})", axes, shape, draws=join_draws(*values))
-    value = value.with_(shape=shape[:-1] if vector else shape)
+    value = value.with_(shape=shape[:-1] if q.dist.family in WHOLE else shape)
     return sum_event(value) if summed else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lvspec.emit.densities import lower_term, snake, unfused
-from lvspec.emit.extents import full_arguments
+from lvspec.emit.extents import argument_ranks, full_arguments
 from lvspec.emit.program import Program
 from lvspec.emit.text import wrap
 from lvspec.ir.distributions import FAMILIES
@@ -22,9 +22,9 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
         latent = plan.spec.variable(factor.name)
         term = low.with_bindings(factor.general, lambda c, n=factor.name: unfused(low, lower_term(low, c.body, n)))
         family = FAMILIES[term.dist.family]
-        rank = len(latent.type.shape) + (1 if family.name == "Categorical" else 0)
+        ranks = argument_ranks(term.dist, latent.type.shape)
         axes = low.order.sort(("B", *latent.plates))
-        values = full_arguments(program, [low.concrete(v) for v in term.arguments], axes, latent.type.shape, rank)
+        values = full_arguments(program, [low.concrete(v) for v in term.arguments], axes, latent.type.shape, *ranks)
         names = ["logits" if n == "probs" else n for n, _ in term.dist.arguments]
         arguments = ", ".join(f"{n}={v.code}" for n, v in zip(names, values, strict=True))
         function = snake(family.name)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from lvspec.emit.program import Program
 from lvspec.emit.value import ATOM, Value, align, latent_of
+from lvspec.ir.dims import Shape
+from lvspec.ir.distributions import FAMILIES, argument_rank
+from lvspec.ir.expr import Dist
 
 
 def full_arguments(
@@ -30,6 +33,15 @@ def full_arguments(
             code = f"{scope.use('spread')}({aligned[0].code}, {shape}, self.zero)"
             aligned[0] = aligned[0].with_(code=code, binds=ATOM, axes=inner)
     return [a.with_(code=_as_tensor(a)) for a in aligned]
+
+
+def argument_ranks(dist: Dist, event: Shape) -> list[int]:
+    """Event axes of each argument of a draw of shape `event`."""
+    if dist.family == "Categorical":
+        return [len(event) + 1]
+    if FAMILIES[dist.family].event == "vector":
+        return [argument_rank(dist.family, a, len(event)) for a, _ in dist.arguments]
+    return [len(event)]
 
 
 def _as_tensor(value: Value) -> str:

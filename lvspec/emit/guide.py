@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lvspec.emit.densities import Term, log_density, lower_term, snake, unfused
-from lvspec.emit.extents import extent_code, full_arguments
+from lvspec.emit.extents import argument_ranks, extent_code, full_arguments
 from lvspec.emit.factors import bindings
 from lvspec.emit.guide_sites import SiteLoop
 from lvspec.emit.label_guides import LabelGuide, drawn_labels, label_guide
@@ -188,11 +188,11 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
     low.unrolled = unrolled
     family = FAMILIES[term.dist.family]
     arguments = [low.concrete(v) for v in term.arguments]
-    rank = len(latent.type.shape) + (1 if family.name in ("Categorical",) else 0)
     axes = low.order.sort(
         {"S", *(() if latent.outside_batch else ("B",)), *latent.plates, *(a for v in arguments for a in v.axes)}
     )
-    arguments = full_arguments(program, arguments, axes, latent.type.shape, rank)
+    ranks = argument_ranks(term.dist, latent.type.shape)
+    arguments = full_arguments(program, arguments, axes, latent.type.shape, *ranks)
     function = snake(family.name)
     listed = ", ".join(a.code for a in arguments)
     shape = "" if any("S" in a.axes for a in arguments) else ", (samples,)"

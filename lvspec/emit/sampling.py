@@ -8,14 +8,13 @@ and the code is the model's own.
 from __future__ import annotations
 
 from lvspec.emit.densities import lower_term, snake, unfused
-from lvspec.emit.extents import extent_code, full_arguments
+from lvspec.emit.extents import argument_ranks, extent_code, full_arguments
 from lvspec.emit.program import Program
 from lvspec.emit.structures import borders_draw, structure_draw
 from lvspec.emit.text import WIDTH, wrap
 from lvspec.emit.value import ATOM, Value
-from lvspec.ir.dims import Shape
-from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES, argument_shape
-from lvspec.ir.expr import Dist, Lag, Stretch, VariableRef, walk
+from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.expr import Lag, Stretch, VariableRef, walk
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader, bodies
 from lvspec.ir.spec import Spec, Variable
@@ -147,15 +146,6 @@ def _conditional(program: Program, variable: Variable) -> Value:
         return program.scope.assign(f"{variable.name}_{label}", value)
 
     return low.clauses(variable, draw)
-
-
-def argument_ranks(dist: Dist, event: Shape) -> list[int]:
-    """Event axes of each argument of a draw of shape `event`."""
-    if dist.family == "Categorical":
-        return [len(event) + 1]
-    if dist.family in DRAWN_TOGETHER:
-        return [len(argument_shape(dist.family, a, event)) for a, _ in dist.arguments]
-    return [len(event)]
 
 
 def _loop(program: Program, plate: str, members: list[Variable]) -> None:

@@ -141,14 +141,14 @@ def _check(family: Family, argument: Argument, value: Expr, text: str, ctx: Cont
         return
     axes = AXES[argument.axes]
     if len(value.type.shape) < axes:
-        wanted = {1: "a vector", 2: "a matrix"}[axes]
+        wanted = {"square": "a matrix", "table": "a matrix, one row a component"}.get(argument.axes, "a vector")
         ctx.problems.error(
             "shape-mismatch",
             value.span,
             f"`{argument.name}` of {family.name} is {wanted}, and this is {'a vector' if value.type.shape else 'a single number'}",
             label=supports.show(value.type),
         )
-    elif argument.name != "terminals" and axes == 2 and value.type.shape[-1] != value.type.shape[-2]:
+    elif argument.axes == "square" and value.type.shape[-1] != value.type.shape[-2]:
         ctx.problems.error(
             "shape-mismatch",
             value.span,

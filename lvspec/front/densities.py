@@ -12,9 +12,9 @@ from lvspec.front.expressions import elaborate
 from lvspec.front.names import check_name, did_you_mean
 from lvspec.front.structures import check_axes, state_size
 from lvspec.ir import types as T
-from lvspec.ir.dims import Shape
+from lvspec.ir.dims import Dim, Shape
 from lvspec.ir.distributions import FAMILIES, Family
-from lvspec.ir.expr import Binding, Call, Choice, Dist, Expr, Number
+from lvspec.ir.expr import Binding, Call, Choice, Dist, Expr, Number, SizeRef
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.structures import STRUCTURES
 from lvspec.ir.types import Support, Type
@@ -78,6 +78,8 @@ def distribution(value: S.Value, ctx: Context, over: str | None = None) -> Dist 
     if family is None or not isinstance(node, S.Application):
         return None
     arguments = read_arguments(family, node, ctx)
+    if family.name == "SphericalUniform":
+        family, arguments = FAMILIES["VonMisesFisher"], _uniform_direction(arguments, ctx)
     if family.name in STRUCTURES:
         check_axes(family.name, arguments, ctx, over)
     kind = _variate(family, arguments, copies, ctx, node.span)
@@ -85,6 +87,25 @@ def distribution(value: S.Value, ctx: Context, over: str | None = None) -> Dist 
     if value.parts and family.event != "structure":
         ctx.problems.error("misplaced-suffix", value.parts[0].span, f"`{family.name}` has no part to name with `with`")
     return Dist(family.name, arguments, copies, over, through, tuple(p.name for p in value.parts), kind, value.span)
+
+
+def _uniform_direction(arguments: tuple[tuple[str, Expr], ...], ctx: Context) -> tuple[tuple[str, Expr], ...]:
+    """`SphericalUniform(D)` as arguments of a von Mises-Fisher of concentration 0, whose direction does not count."""
+    if not arguments or unknown(arguments[0][1]):
+        return ()
+    size = arguments[0][1]
+    dim = size.dim if isinstance(size, SizeRef) else Dim.of(size.value) if isinstance(size, Number) else None
+    if dim is None or isinstance(size, Number) and size.value < 2:
+        ctx.problems.error(
+            "arguments",
+            size.span,
+            "`dimension` of SphericalUniform is a size, two or more",
+            help="e.g. `SphericalUniform(D)`",
+        )
+        return ()
+    first = Number(0, type=Type((), Support("integer", dim)), span=size.span)
+    loc = Call("onehot", (first,), type=Type((dim,), T.SIMPLEX), span=size.span)
+    return (("loc", loc), ("concentration", Number(0, type=Type(support=T.NONNEGATIVE), span=size.span)))
 
 
 def _family(node: S.Node, ctx: Context) -> Family | None:
@@ -120,12 +141,14 @@ def _variate(family: Family, arguments: tuple[tuple[str, Expr], ...], copies: Sh
     if any(unknown(e) for _, e in arguments) or not arguments:
         return UNKNOWN
     joined = ctx.join(tuple(e for _, e in arguments if e.type.reach is None), span)
-    vectors = [e for n, e in arguments if _argument_axes(family, n) >= 1 and len(e.type.shape) >= 1]
+    vectors = [e for n, e in arguments if _variate_axes(family, n) and len(e.type.shape) >= 1]
     if family.event == "structure":
         return _structured(family, dict(arguments), copies)
     batch = _batch_shape(family, arguments, ctx, span)
     if joined is None or batch is None:
         return UNKNOWN
+    if family.name == "NormalMixture" and all(len(dict(arguments)[n].type.shape) > 1 for n in ("loc", "scale")):
+        _normal_mixture(dict(arguments), ctx, span)
     if family.name in _VARIATES:
         shape, support = _VARIATES[family.name](dict(arguments))
         return Type((*copies, *batch, *shape), support)
@@ -142,6 +165,12 @@ def _argument_axes(family: Family, name: str) -> int:
     return AXES[argument.axes] if argument else 0
 
 
+def _variate_axes(family: Family, name: str) -> bool:
+    """Whether the argument's last axis is that of the variate."""
+    argument = family.argument(name)
+    return argument is not None and argument.axes not in ("scalar", "components")
+
+
 def _batch_shape(family: Family, arguments: tuple[tuple[str, Expr], ...], ctx: Context, span: Span) -> Shape | None:
     """What is left of the arguments' shapes without the axes that one variate takes, aligned from the right."""
     stripped, last = [], set()
@@ -150,7 +179,7 @@ def _batch_shape(family: Family, arguments: tuple[tuple[str, Expr], ...], ctx: C
         if family.name == "Pointer":
             continue
         shape = value.type.shape[: len(value.type.shape) - axes] if axes else value.type.shape
-        if axes and value.type.shape:
+        if axes and value.type.shape and family.argument(name).axes != "components":
             last.add(value.type.shape[-1])
         stripped.append(Number(0, type=Type(shape), span=value.span))
     if len(last) > 1:
@@ -172,6 +201,18 @@ def _structured(family: Family, arguments: dict[str, Expr], copies: Shape) -> Ty
 def _pointer(arguments: dict[str, Expr]) -> tuple[Shape, Support]:
     values = arguments["values"].type if "values" in arguments else UNKNOWN
     return (), values.support
+
+
+def _normal_mixture(arguments: dict[str, Expr], ctx: Context, span: Span) -> None:
+    """Notes where the weights are not as many as the components."""
+    counts = {arguments["logits"].type.shape[-1], *(arguments[n].type.shape[-2] for n in ("loc", "scale"))}
+    if len(counts) > 1:
+        ctx.problems.error(
+            "shape-mismatch",
+            span,
+            f"the arguments of NormalMixture differ in their number of components: {' and '.join(sorted(map(str, counts)))}",
+            help="logits: [K]; loc, scale: [K, D]",
+        )
 
 
 def _delta(arguments: dict[str, Expr]) -> tuple[Shape, Support]:

@@ -31,7 +31,7 @@ def show(kind: Type) -> str:
 
 
 _WORDS = {
-    "unit": "between 0 and 1", "simplex": "a distribution (entries that sum to 1)", "boolean": "0 or 1", "real": "any real number",
+    "unit": "between 0 and 1", "simplex": "a distribution (entries that sum to 1)", "boolean": "0 or 1", "sphere": "a vector of length 1", "real": "any real number",
     "count": "a count (0, 1, 2, ...)", "nonnegative": "0 or more", "integer": "the number of a category", "structure": "a structure",
 }  # fmt: skip
 
@@ -119,6 +119,8 @@ _ARITHMETIC = {"add": _add, "subtract": _subtract, "multiply": _multiply, "divid
 def reduced(function: str, support: Support) -> Support:
     """The support of a sum, mean, max, ... of values of one support."""
     kind = support.kind
+    if kind == "sphere":
+        return T.REAL
     if function == "sum":
         return {"positive": T.POSITIVE, "count": T.COUNT, "boolean": T.COUNT}.get(
             kind, T.NONNEGATIVE if kind in _NONNEGATIVE else T.REAL
@@ -141,7 +143,7 @@ def reduced(function: str, support: Support) -> Support:
 
 def entry(support: Support) -> Support:
     """Of one entry of a vector: an entry of a distribution over categories is a probability."""
-    return T.UNIT if support.kind == "simplex" else support
+    return {"simplex": T.UNIT, "sphere": T.REAL}.get(support.kind, support)
 
 
 def common(supports: tuple[Support, ...]) -> Support:

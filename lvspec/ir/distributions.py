@@ -16,8 +16,9 @@ SIZED = Support("integer")  # the size is the last axis of the first given argum
 
 @dataclass(frozen=True)
 class Argument:
-    """name; support that its value must have; event axes that one variate takes of it ("vector": the
-    last axis, "square": the last two, "scalar": none); default number, or None when required;
+    """name; support that its value must have; event axes that one variate takes of it ("vector": the last axis,
+    "square": the last two, "components": one, of which the variate knows nothing, "table": components, each a vector as
+    long as the variate, "scalar": none); default number, or None when required;
     one_of: exactly one of the arguments with the same tag is given (probs or logits)."""
 
     name: str
@@ -44,7 +45,7 @@ class Family:
         return next((a for a in self.arguments if a.name == name), None)
 
 
-AXES = {"scalar": 0, "vector": 1, "square": 2}
+AXES = {"scalar": 0, "vector": 1, "square": 2, "components": 1, "table": 2}
 DRAWN_TOGETHER = ("NormalInverseWishart",)  # one value is a matrix: a mean beside its covariance
 
 
@@ -53,6 +54,11 @@ def event_axes(family: str) -> int:
     if family in DRAWN_TOGETHER:
         return 2
     return 1 if FAMILIES[family].event == "vector" else 0
+
+
+def argument_rank(family: str, argument: str, rank: int) -> int:
+    """The event axes of an argument that differs between all copies of a variable with `rank` event axes."""
+    return rank - event_axes(family) + AXES[FAMILIES[family].argument(argument).axes]
 
 
 def argument_shape(family: str, argument: str, shape: Shape) -> Shape:
@@ -136,15 +142,29 @@ FAMILIES: dict[str, Family] = {
             T.REAL,
             "vector",
         ),
-        # parsed and checked; engines come with later issues
+        # on the unit sphere: the direction of loc counts, and 0 is the uniform one
         Family(
             "VonMisesFisher",
-            (Argument("loc", axes="vector"), Argument("concentration", T.POSITIVE)),
+            (Argument("loc", axes="vector"), Argument("concentration", T.NONNEGATIVE)),
+            T.SPHERE,
+            "vector",
+            reparameterized=True,
+        ),
+        # read as a VonMisesFisher of concentration 0
+        Family("SphericalUniform", (Argument("dimension", T.COUNT),), T.SPHERE, "vector", engine=False),
+        # of Gaussians with independent coordinates, which share the component
+        Family(
+            "NormalMixture",
+            (
+                Argument("logits", axes="components"),
+                Argument("loc", axes="table"),
+                Argument("scale", T.POSITIVE, "table"),
+            ),
             T.REAL,
             "vector",
-            True,
-            engine=False,
+            reparameterized=True,
         ),
+        # parsed and checked; engines come with later issues
         Family("TruncatedGeometric", (Argument("gamma", T.UNIT), Argument("max", T.COUNT)), T.COUNT, engine=False),
         Family("Delta", (Argument("value"),), T.REAL, engine=False),
         Family("Pointer", (Argument("weights", T.NONNEGATIVE), Argument("values", T.COUNT)), T.COUNT, engine=False),
@@ -179,6 +199,7 @@ ANALYTIC_KL: tuple[tuple[str, str], ...] = (
     ("Beta", "Beta"),
     ("Dirichlet", "Dirichlet"),
     ("Poisson", "Poisson"),
+    ("VonMisesFisher", "VonMisesFisher"),
 )
 
 # the family of a mean-field factor for a latent with this support, where no guide is written
@@ -191,4 +212,8 @@ GUIDE_FAMILY: dict[str, str] = {
     "nonnegative": "LogNormal",
     "unit": "Beta",
     "simplex": "Dirichlet",
+    "sphere": "VonMisesFisher",
 }
+
+# families of vectors whose divergence is not a sum over coordinates
+WHOLE = ("Categorical", "OneHotCategorical", "Dirichlet", "VonMisesFisher")

@@ -12,7 +12,7 @@ class Support:
     """The set a value lies in.
 
     kind: real | positive | nonnegative | unit (open or closed [0, 1]) | simplex (last axis sums
-    to one) | integer (0 .. size-1) | count (0, 1, 2, ...) | boolean (0 or 1) | structure (trees).
+    to one) | sphere (last axis has length one) | integer (0 .. size-1) | count (0, 1, 2, ...) | boolean (0 or 1) | structure (trees).
     """
 
     kind: str
@@ -40,17 +40,19 @@ POSITIVE = Support("positive")
 NONNEGATIVE = Support("nonnegative")
 UNIT = Support("unit")
 SIMPLEX = Support("simplex")
+SPHERE = Support("sphere")
 COUNT = Support("count")
 BOOLEAN = Support("boolean")
 STRUCTURE = Support("structure")
 
 # what may stand where a given support is asked for
 _WITHIN = {
-    "real": {"real", "positive", "nonnegative", "unit", "simplex", "count", "boolean", "integer"},
+    "real": {"real", "positive", "nonnegative", "unit", "simplex", "sphere", "count", "boolean", "integer"},
     "positive": {"positive"},
     "nonnegative": {"nonnegative", "positive", "unit", "simplex", "count", "boolean", "integer"},
     "unit": {"unit", "simplex", "boolean"},
     "simplex": {"simplex"},
+    "sphere": {"sphere"},
     "count": {"count", "boolean", "integer"},
     "boolean": {"boolean"},
     "integer": {"integer", "boolean"},

@@ -11,6 +11,7 @@ from functools import partial
 
 from lvspec.errors import Diagnostic, SpecError
 from lvspec.ir.bounds import ELBO
+from lvspec.ir.distributions import WHOLE
 from lvspec.ir.estimators import RELAXED, WEIGHED
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
 from lvspec.ir.reads import Reader
@@ -155,6 +156,8 @@ def _free_bits(model: Model, chosen, problems: list[Diagnostic]) -> None:
             reason = f"its KL is that of a draw: {why}"
         elif scored:
             reason = f"its KL reads {scored[0]}, whose score term counts it draw by draw"
+        elif bits.unit == "dimension" and latent.general.body.family in WHOLE:
+            reason = f"the KL of a {latent.general.body.family} is of the whole vector: write `node(...)`"
         elif bits.unit == "dimension" and (latent.plates or len(latent.type.shape) != 1):
             reason = f"{name} is no single vector: write `node(...)`"
         if reason and (name in free or treatment[name] == "sampled"):

@@ -16,6 +16,7 @@ from lvspec.plan.price import TRAINING, Pricer, latent_of, priced
 
 MESSAGES = (3, 2)  # numbers for each state and site of a chain: kept; in passing
 LEAN = (12, 0)  # of a block's sites: copies with the site before, where each block starts (in double), two passes
+DRAW_CELLS = {"VonMisesFisher": 1000}  # numbers that a draw has beside it: proposals, nodes of a quadrature
 CHAIN_DISPATCHES = 9  # of a site, and a summed latent
 
 
@@ -108,6 +109,8 @@ def pay_guide(pricer: Pricer, name: str) -> None:
         if variable.name == name and variable.role == "guide":
             pricer.factor(variable)
             pay_structure(pricer, variable)
+            draws = pricer.extent(("S", "B", *variable.plates))
+            pricer.holds(0.0, draws * DRAW_CELLS.get(getattr(variable.general.body, "family", None), 0))
 
 
 def pay_rest(pricer: Pricer) -> None:

@@ -187,6 +187,13 @@ from lvspec.runtime.normal_inverse_wishart import (
     normal_inverse_wishart_noise,
     site_scatter,
 )
+from lvspec.runtime.normal_mixture import (
+    normal_mixture_draw,
+    normal_mixture_log_prob,
+    normal_mixture_noise,
+    strata_draw,
+    strata_noise,
+)
 from lvspec.runtime.objective import Objective, cyclical, free_bits, linear
 from lvspec.runtime.posterior import (
     DrawnPosterior,
@@ -277,6 +284,12 @@ from lvspec.runtime.tree_labels import (
     tree_crf_sum,
 )
 from lvspec.runtime.valence_draws import dmv_draw
+from lvspec.runtime.von_mises_fisher import (
+    von_mises_fisher_draw,
+    von_mises_fisher_kl,
+    von_mises_fisher_log_prob,
+    von_mises_fisher_noise,
+)
 from lvspec.runtime.windows import own_sites, windows
 from lvspec.runtime.yields import (
     dmv_log_prob,

@@ -25,7 +25,7 @@ class Encoded:
     @property
     def mean(self) -> Tensor | None:
         """E z where the family is placed at its mean (Normal, Laplace), else None."""
-        return self.arguments.get("loc")
+        return None if {"logits", "concentration"} & set(self.arguments) else self.arguments.get("loc")
 
     def log_prob_of_each(self, value: Tensor) -> Tensor:
         """log q(value_i | x_j), (I, J), of values (I, sites, event) under every example's q."""

@@ -27,10 +27,10 @@ def stack_sites(sites: list[Tensor], dim: int, shape: tuple[int, ...], like: Ten
     return torch.stack(sites, dim) if sites else like.new_zeros((*shape[:dim], 0, *shape[dim:]))
 
 
-def one_hot(index: Tensor, size: int, like: Tensor) -> Tensor:
-    """e_index: index (...) int64 -> (..., size) in the dtype of `like`."""
-    classes = torch.arange(size, device=index.device)
-    return (index.unsqueeze(-1) == classes).to(like.dtype)
+def one_hot(index: Tensor | int, size: int, like: Tensor) -> Tensor:
+    """e_index: index (...) int64, or a number -> (..., size) in the dtype of `like`."""
+    classes = torch.arange(size, device=like.device)
+    return ((index.unsqueeze(-1) if isinstance(index, Tensor) else index) == classes).to(like.dtype)
 
 
 def pick(base: Tensor, index: Tensor, event: int) -> Tensor:

@@ -157,6 +157,38 @@ def _normal_inverse_wishart(a: Arguments, value: Tensor, shape: tuple[int, ...])
     return wishart + (D + 1) * log_det + _multivariate_normal(normal, mu, (D,))
 
 
+def _von_mises_fisher(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """κ cos θ - log ∫ exp(κ cos) over the sphere, by Simpson's rule."""
+    loc = a["loc"].expand(shape)
+    cosine = (value * loc).sum(-1) / (loc * loc).sum(-1).sqrt()
+    return a["concentration"] * cosine - sphere_integral(a["concentration"], shape[-1])
+
+
+def sphere_integral(kappa: Tensor, size: int) -> Tensor:
+    """log ∫ exp(κ cos θ) over the unit sphere of R^size: |S^(size-2)| ∫_0^π sin^(size-2) θ exp(κ cos θ) dθ."""
+    theta, weights = simpson()
+    log_area = math.log(2) + 0.5 * (size - 1) * math.log(math.pi) - math.lgamma(0.5 * (size - 1))
+    log_sin = (size - 2) * torch.log(torch.sin(theta).clamp_min(1e-300)) if size > 2 else 0.0 * theta
+    return log_area + torch.logsumexp(kappa[..., None] * torch.cos(theta) + log_sin + torch.log(weights), -1)
+
+
+def simpson(intervals: int = 2000) -> tuple[Tensor, Tensor]:
+    """Nodes in [0, π] and their weights."""
+    theta = torch.linspace(0, math.pi, intervals + 1, dtype=torch.float64)
+    weights = torch.full_like(theta, 2.0)
+    weights[1::2] = 4.0
+    weights[0] = weights[-1] = 1.0
+    return theta, weights * (math.pi / intervals / 3)
+
+
+def _normal_mixture(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """log Σ_k w_k exp Σ_d log N."""
+    each = {"loc": a["loc"], "scale": a["scale"]}
+    table = torch.broadcast_shapes(a["loc"].shape, (*shape[:-1], 1, shape[-1]))
+    inside = _normal(each, value[..., None, :], table).sum(-1)
+    return torch.logsumexp(log_probabilities({"logits": a["logits"]}) + inside, -1)
+
+
 def _uniform(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     low, high = a["low"].expand(shape), a["high"].expand(shape)
     inside = (value >= low) & (value < high)
@@ -181,4 +213,6 @@ _DENSITIES: dict[str, Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]] = 
     "Uniform": _uniform,
     "MultivariateNormal": _multivariate_normal,
     "NormalInverseWishart": _normal_inverse_wishart,
+    "VonMisesFisher": _von_mises_fisher,
+    "NormalMixture": _normal_mixture,
 }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -16,6 +17,8 @@ from lvspec.verify.densities import (
     log_odds_pair,
     log_probabilities,
     normal_inverse_wishart_scale,
+    simpson,
+    sphere_integral,
 )
 
 
@@ -119,6 +122,20 @@ def _poisson(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
     return a * torch.log(a / b) - a + b
 
 
+def _von_mises_fisher(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
+    """E log q - log p by Simpson's rule over the angle to q's direction: a rotation around it leaves the mean along it."""
+    theta, weights = simpson()
+    size = shape[-1]
+    kappa, other = q["concentration"][..., None], p["concentration"][..., None]
+    log_q = -sphere_integral(q["concentration"], size)[..., None] + kappa * torch.cos(theta)
+    log_area = math.log(2) + 0.5 * (size - 1) * math.log(math.pi) - math.lgamma(0.5 * (size - 1))
+    mass = torch.exp(log_area + log_q) * torch.sin(theta) ** (size - 2) * weights
+    a, b = q["loc"], p["loc"]
+    between = (a * b).sum(-1) / torch.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+    log_p = -sphere_integral(p["concentration"], size)[..., None] + other * torch.cos(theta) * between[..., None]
+    return (mass * (log_q - log_p)).sum(-1).expand(shape[:-1])
+
+
 _DIVERGENCES: dict[str, Callable[[Arguments, Arguments, tuple[int, ...]], Tensor]] = {
     "Normal": _normal,
     "Categorical": _categorical,
@@ -131,5 +148,6 @@ _DIVERGENCES: dict[str, Callable[[Arguments, Arguments, tuple[int, ...]], Tensor
     "Beta": _beta,
     "Dirichlet": _dirichlet,
     "Poisson": _poisson,
+    "VonMisesFisher": _von_mises_fisher,
     "NormalInverseWishart": _normal_inverse_wishart,
 }

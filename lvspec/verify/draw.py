@@ -148,6 +148,8 @@ def random_value(support: Support, sizes: Mapping[str, int], shape: tuple[int, .
         return normal.exp()
     if support.kind == "unit":
         return torch.sigmoid(normal)
+    if support.kind == "sphere":
+        return normal / normal.norm(dim=-1, keepdim=True)
     return torch.softmax(normal, -1) if support.kind == "simplex" else normal
 
 
@@ -191,7 +193,13 @@ def _standard_normal(shape: tuple[int, ...], generator) -> Tensor:
     return 0.7 * torch.randn(shape, dtype=F, generator=generator)  # no test needs the tails
 
 
+def _depth_and_normal(shape: tuple[int, ...], generator) -> Tensor:
+    depth = 0.1 + 1.8 * torch.rand((*shape[:-1], 1), dtype=F, generator=generator)
+    return torch.cat([depth, torch.randn(shape, dtype=F, generator=generator)], -1)
+
+
 _NOISE = {
+    "VonMisesFisher": _depth_and_normal,
     "Exponential": lambda shape, g: -torch.log1p(-torch.rand(shape, dtype=F, generator=g)),
     "Uniform": lambda shape, g: torch.rand(shape, dtype=F, generator=g),
     "Beta": lambda shape, g: torch.sigmoid(torch.randn(shape, dtype=F, generator=g)),

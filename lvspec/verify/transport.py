@@ -4,17 +4,18 @@ Normal   loc + scale n          LogNormal    exp(loc + scale n)       StudentT  
 Laplace  loc + scale n          Exponential  n / rate                 Uniform   low + (high - low) n
 MultivariateNormal  loc + L n, L the lower triangle of scale_tril, or the Cholesky factor of the covariance
 Gamma, Beta, Dirichlet: the noise is the value v itself, and moves with the arguments so that its quantile
-stays: dv/da = - (dF/da) / density, which torch knows.
+stays: dv/da = - (dF/da) / density, which torch knows. VonMisesFisher, NormalMixture: the same by formulas of their own.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from lvspec.verify.densities import Arguments
+from lvspec.verify.densities import Arguments, simpson
 
 
 def transport(family: str, arguments: Arguments, noise: Tensor) -> Tensor:
@@ -59,6 +60,42 @@ def _beta(a: Arguments, v: Tensor) -> Tensor:
     return _dirichlet({"concentration": pair}, torch.stack([v, 1 - v], -1))[..., 0]
 
 
+def _von_mises_fisher(a: Arguments, noise: Tensor) -> Tensor:
+    """(1 - t) μ + sqrt(t (2 - t)) v; t moves with κ so that its quantile stays, by Simpson's rule."""
+    depth, normal = noise[..., 0], noise[..., 1:]
+    mu = a["loc"] / torch.sqrt((a["loc"] ** 2).sum(-1, keepdim=True))
+    kappa, size = a["concentration"], a["loc"].shape[-1]
+    theta = torch.arccos(1 - depth)
+    nodes, weights = simpson()
+    share = theta / math.pi  # of the nodes, put between 0 and θ
+
+    def log_mass(at: Tensor, scaled: Tensor) -> Tensor:
+        log_sin = (size - 2) * torch.log(torch.sin(at).clamp_min(1e-300)) if size > 2 else 0.0 * at
+        return torch.logsumexp(kappa[..., None] * torch.cos(at) + log_sin + torch.log(scaled), -1)
+
+    below = log_mass(share[..., None] * nodes, share[..., None] * weights) - log_mass(nodes, weights)  # log F(θ)
+    log_density = kappa * torch.cos(theta) + (size - 2) * torch.log(torch.sin(theta)) - log_mass(nodes, weights)
+    fixed = below.detach()
+    moved = theta - torch.exp(fixed - log_density.detach()) * (below - fixed)
+    across = normal - (normal * mu).sum(-1, keepdim=True) * mu
+    across = across / torch.sqrt((across**2).sum(-1, keepdim=True))
+    return torch.cos(moved)[..., None] * mu + torch.sin(moved)[..., None] * across
+
+
+def _normal_mixture(a: Arguments, v: Tensor) -> Tensor:
+    """Coordinate by coordinate: each moves so that its quantile, given the earlier ones, stays."""
+    log_w, moved = torch.log_softmax(a["logits"], -1), []
+    for d in range(v.shape[-1]):
+        u = (v[..., d, None] - a["loc"][..., d]) / a["scale"][..., d]
+        quantile = (log_w.softmax(-1) * torch.special.ndtr(u)).sum(-1)
+        log_density = -0.5 * u**2 - torch.log(a["scale"][..., d]) - 0.5 * math.log(2 * math.pi)
+        density = (log_w.softmax(-1) * log_density.exp()).sum(-1).detach()
+        moved.append(v[..., d] - (quantile - quantile.detach()) / density)
+        here = (moved[-1][..., None] - a["loc"][..., d]) / a["scale"][..., d]
+        log_w = log_w - 0.5 * here**2 - torch.log(a["scale"][..., d])
+    return torch.stack(moved, -1)
+
+
 _TRANSPORTS: dict[str, Callable[[Arguments, Tensor], Tensor]] = {
     "Normal": _location_scale,
     "Laplace": _location_scale,
@@ -70,4 +107,6 @@ _TRANSPORTS: dict[str, Callable[[Arguments, Tensor], Tensor]] = {
     "Beta": _beta,
     "Dirichlet": _dirichlet,
     "MultivariateNormal": _multivariate_normal,
+    "VonMisesFisher": _von_mises_fisher,
+    "NormalMixture": _normal_mixture,
 }

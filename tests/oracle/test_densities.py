@@ -51,6 +51,7 @@ def shape_of(family, value):
 
 def test_every_family_with_an_engine_has_a_density():
     elsewhere = {"NormalInverseWishart"}  # test_together.py
+    elsewhere |= {"VonMisesFisher", "NormalMixture"}  # below
     assert set(CASES) | elsewhere == {f.name for f in FAMILIES.values() if f.engine and f.event != "structure"}
 
 
@@ -59,6 +60,33 @@ def test_density_is_that_of_torch(family):
     arguments, value = CASES[family]
     expected = getattr(D, family)(**arguments).log_prob(value).sum()
     assert abs(log_density(family, arguments, value, shape_of(family, value)) - expected) < 1e-12
+
+
+def test_density_on_the_circle_is_that_of_torch():
+    loc, kappa, angle = t(0.6, -0.8), t(1.7)[0], t(0.9)[0]
+    value = torch.stack([angle.cos(), angle.sin()])
+    expected = D.VonMises(torch.atan2(loc[1], loc[0]), kappa).log_prob(angle)
+    found = log_density("VonMisesFisher", {"loc": 3 * loc, "concentration": kappa}, value, (2,))
+    assert abs(found - expected) < 1e-6  # torch's Bessel function is a polynomial with so many digits
+
+
+def test_density_on_the_sphere():
+    """C_3(κ) = κ / (4π sinh κ)."""
+    loc, kappa, value = t(0, 0, 2), t(1.7)[0], t(0.6, 0, 0.8)
+    found = log_density("VonMisesFisher", {"loc": loc, "concentration": kappa}, value, (3,))
+    assert abs(found - (torch.log(kappa / (4 * math.pi * torch.sinh(kappa))) + 0.8 * kappa)) < 1e-9
+
+
+def test_density_of_a_mixture_is_that_of_torch():
+    logits, loc, scale, value = (
+        t(0.3, -1.0),
+        t(0.5, -1, 2, 0.3).reshape(2, 2),
+        t(1, 0.4, 0.7, 2).reshape(2, 2),
+        t(0.2, 0.9),
+    )
+    expected = D.MixtureSameFamily(D.Categorical(logits=logits), D.Independent(D.Normal(loc, scale), 1)).log_prob(value)
+    found = log_density("NormalMixture", {"logits": logits, "loc": loc, "scale": scale}, value, (2,))
+    assert abs(found - expected) < 1e-12
 
 
 @pytest.mark.parametrize("family", ["Categorical", "OneHotCategorical", "Bernoulli", "Geometric", "Binomial"])
@@ -92,6 +120,10 @@ PAIRS = {
     ),
     "Dirichlet": ({"concentration": t(2.2, 1.8)}, {"concentration": t(1.2, 3.8)}),
     "Poisson": ({"rate": t(1.3)}, {"rate": t(3.4)}),
+    "VonMisesFisher": (
+        {"loc": t(1, 2), "concentration": t(1.7)[0]},
+        {"loc": t(-1, 0.3), "concentration": t(0.4)[0]},
+    ),
 }
 
 
@@ -106,6 +138,8 @@ def support(family):
     if family == "Poisson":
         return torch.arange(80, dtype=F), torch.ones(80, dtype=F)
     u = (torch.arange(200_000, dtype=F) + 0.5) / 200_000
+    if family == "VonMisesFisher":
+        return 2 * math.pi * u, torch.full_like(u, 2 * math.pi / 200_000)
     if family in ("Beta", "Dirichlet"):
         return u, torch.full_like(u, 1 / 200_000)
     if family in ("Normal", "Laplace"):
@@ -121,12 +155,16 @@ def test_divergence_is_the_sum_or_integral(family):
     if family == "Dirichlet":
         x = torch.stack([x, 1 - x], -1)
         log_q, log_p = (D.Dirichlet(**a).log_prob(x) for a in (q, p))
+    elif family == "VonMisesFisher":
+        log_q, log_p = (
+            D.VonMises(torch.atan2(a["loc"][1], a["loc"][0]), a["concentration"]).log_prob(x) for a in (q, p)
+        )
     elif family == "Categorical":
         log_q, log_p = (D.Categorical(**a).log_prob(x) for a in (q, p))
     else:
         log_q, log_p = (getattr(D, family)(**a, validate_args=False).log_prob(x) for a in (q, p))
     expected = (weight * log_q.exp() * (log_q - log_p).nan_to_num(0.0)).sum()
-    shape = {"Dirichlet": (2,), "Categorical": ()}.get(family, (1,))
+    shape = {"Dirichlet": (2,), "VonMisesFisher": (2,), "Categorical": ()}.get(family, (1,))
     shape = (3,) if family == "OneHotCategorical" else shape
     assert abs(divergence(family, q, p, shape) - expected) < 1e-6
     assert has_divergence(family, family)

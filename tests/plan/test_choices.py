@@ -144,7 +144,7 @@ observed:
     "latent, observed, words",
     [
         ("  z: Categorical(logits=a)", "  x[t]: Delta(a[z])", "no engine"),
-        ("  z: VonMisesFisher(a, 1)", "  x[t]: Categorical(logits=a)", "no engine"),
+        ("  z: TruncatedGeometric(0.5, 4)", "  x[t]: Categorical(logits=a)", "no engine"),
     ],
 )
 def test_what_has_no_engine_yet_is_declined_in_plain_words(latent, observed, words):
