@@ -113,6 +113,7 @@ def _spec(
         free_bits=settings.free_bits,
         terms=terms,
         unread=settings.unread,
+        phases=settings.phases,
         data=settings.data,
         train=settings.train,
         warnings=problems.warnings,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from lvspec.front.names import MAX_LENGTH
-from lvspec.front.sections import BOUND_OPTIONS, DATA, INFER, OPTIONS, STRATEGIES, TRAIN, Key
+from lvspec.front.sections import BOUND_OPTIONS, DATA, INFER, OPTIONS, PHASE, STRATEGIES, TRAIN, Key
 
 NAME = {"pattern": r"^[A-Za-z][A-Za-z0-9_]*$", "maxLength": MAX_LENGTH}
 EXPRESSION = {"type": ["string", "number", "integer"]}
@@ -67,7 +67,6 @@ _ENTRIES = {
     "guide": ("q-factors of latents, and what they share", EXPRESSION),
     "objective": ("terms of the objective", {}),
     "views": ("graphs that share networks", {}),
-    "phases": ("phases of training, with the parameters that each moves", {}),
 }  # fmt: skip
 
 
@@ -114,6 +113,11 @@ def schema() -> dict:
             "type": ["object", "null"],
             "description": "how each variable is found in a data file",
             "additionalProperties": table_schema(DATA),
+        },
+        "phases": {
+            "type": ["object", "null"],
+            "description": "who moves in which steps of a round: `inference: [encoder]`, then `model: [decoder]`",
+            "additionalProperties": {"anyOf": [_TYPES["texts"], {**table_schema(PHASE), "required": ["moves"]}]},
         },
         "train": {**table_schema(TRAIN), "type": ["object", "null"], "description": "how the model is trained"},
         "infer": {**infer, "type": ["object", "null"], "description": "overrides of what the compiler chooses"},

@@ -147,6 +147,12 @@ TRAIN: tuple[Key, ...] = (
     ),
 )
 
+# one block for each phase: `phases: {inference: {moves: [encoder], steps: 5}}`
+PHASE: tuple[Key, ...] = (
+    Key("moves", "texts", None, "the networks and parameters that move; what no phase names moves in all of them"),
+    Key("steps", "integer", 1, "of the phase in a row", least=1),
+)
+
 # rules for first values, and how many numbers each takes at most
 INIT_RULES: dict[str, int] = {
     "normal": 2,

@@ -1,4 +1,4 @@
-"""`data:`, `train:`, `infer:`, `views:` and `phases:` → plain values, checked against the tables of sections.py."""
+"""`data:`, `train:`, `infer:`, `phases:` and `views:` → plain values, checked against the tables of sections.py."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from lvspec.front.names import did_you_mean
 from lvspec.front.nodes import Entry, Listing, Mapping, Node, Text
 from lvspec.front.overrides import Pairs, read_bound, read_override
 from lvspec.front.parser import parse_value
+from lvspec.front.phases import read_phases
 from lvspec.front.problems import Problems
 from lvspec.front.schedules import read_schedule
 from lvspec.front.sections import DATA, INFER, INIT_RULES, TRAIN, Key
-from lvspec.ir.spec import FreeBits, Override, Schedule, Variable
+from lvspec.ir.spec import FreeBits, Override, Phase, Schedule, Variable
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,10 @@ class Settings:
     kl_weight: tuple[tuple[str, Schedule], ...] = ()
     free_bits: tuple[tuple[str, FreeBits], ...] = ()
     unread: Pairs = ()
+    phases: tuple[Phase, ...] = ()
     data: Pairs = ()
     train: Pairs = ()
-    mentioned: str = ""  # the text of sections that may name anything, for what is unused
+    mentioned: str = ""  # the text of a section that may name anything, for what is unused
 
 
 def read_settings(
@@ -39,10 +41,10 @@ def read_settings(
     overrides, infer = _infer(root.get("infer"), declared, variables, latents, problems)
     starting = (*declared.params, *declared.networks)
     train, weights, free = _train(root.get("train"), latents, starting, problems)
-    unread, mentioned = _free_sections(root, problems)
-    return Settings(
-        overrides, infer, weights, free, unread, _data(root.get("data"), variables, problems), train, mentioned
-    )
+    unread = _views(root, problems)
+    phases = read_phases(root.get("phases"), starting, problems)
+    data = _data(root.get("data"), variables, problems)
+    return Settings(overrides, infer, weights, free, unread, phases, data, train, repr(unread))
 
 
 # ---------------------------------------------------------------- data
@@ -193,15 +195,12 @@ def _infer(
     return tuple(o for o in overrides if o is not None), tuple((k, v) for k, v in values.items() if v is not None)
 
 
-# ---------------------------------------------------------------- sections without an engine yet
-def _free_sections(root: Mapping, problems: Problems) -> tuple[Pairs, str]:
-    """`views:` and `phases:` under these names: kept as text for the planner to decline."""
-    found = tuple(
-        (section, tuple((e.key.value, _plain(e.value)) for e in entries(root.get(section), section, problems)))
-        for section in ("views", "phases")
-        if root.get(section) is not None
-    )
-    return found, repr(found)
+# ---------------------------------------------------------------- a section without an engine yet
+def _views(root: Mapping, problems: Problems) -> Pairs:
+    """`views:`, kept as text for the planner to decline."""
+    section = root.get("views")
+    found = tuple((e.key.value, _plain(e.value)) for e in entries(section, "views", problems))
+    return (("views", found),) if section is not None else ()
 
 
 def _plain(node: Node) -> object:

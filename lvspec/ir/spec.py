@@ -108,6 +108,15 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Phase:
+    """Steps in a row that move these networks and parameters, and those that no phase names."""
+
+    name: str
+    moves: tuple[str, ...]
+    steps: int = 1
+
+
+@dataclass(frozen=True)
 class Clause:
     """One line of a variable's story: `z[0]: ...` has initial = 0, `z[t]: ...` has initial = None.
 
@@ -210,7 +219,8 @@ class Spec:
     kl_weight: tuple[tuple[str, Schedule], ...] = ()
     free_bits: tuple[tuple[str, FreeBits], ...] = ()
     terms: tuple[Variable, ...] = ()  # role "term": added to the objective, summed over their plates
-    unread: tuple[tuple[str, object], ...] = ()  # `views:` and `phases:`, which have no engine yet
+    unread: tuple[tuple[str, object], ...] = ()  # `views:`, which has no engine yet
+    phases: tuple[Phase, ...] = ()
     data: tuple[tuple[str, object], ...] = ()
     train: tuple[tuple[str, object], ...] = ()
     warnings: tuple[Diagnostic, ...] = ()

@@ -1,10 +1,11 @@
-"""Steps of the guide's parameters alone before each step of the model's.
+"""Steps that move some parameters alone, in rounds; what no turn of a round names moves in all of them.
 
-    inference: alternating      φ, φ, .., φ (inference_steps of them), θ, φ, φ, ..
-    inference: aggressive       φ, φ, .. as long as that lowers the loss, θ, ..; all together once I_q(x; z) has stopped rising
+    phases:                     the turns of the file
+    inference: alternating      φ, φ, .., φ (inference_steps of them), θ
+    inference: aggressive       φ, φ, .. as long as that lowers the loss, θ; all together once I_q(x; z) has stopped rising
 
-φ are the parameters that only q reads, θ all others. Steps of φ take random batches of the epoch, those of θ one after the
-other: an epoch, and a step that schedules count, is the model's. He, Spokoyny, Neubig & Berg-Kirkpatrick 2019: early in
+φ are the parameters that only q reads, θ all others. The last step of a round takes the epoch's next batch, those before
+random ones: an epoch, and a step that schedules count, is a round. He, Spokoyny, Neubig & Berg-Kirkpatrick 2019: early in
 training q lags behind the model's posterior, so the model learns to do without z, and that is where it stays.
 """
 
@@ -27,63 +28,85 @@ from lvspec.train.settings import TrainSettings
 STEPS = {"alternating": 10, "aggressive": 100}  # of q in a row, at most
 WINDOW = 10  # steps of q whose mean loss is compared with that of as many before
 
+Parameters = tuple[nn.Parameter, ...]
+Move = Callable[[np.ndarray, Parameters], tuple[float, float]]  # a step on these rows: its loss and gradient norm
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Steps in a row. names: of networks and tables that move. falling: only as long as the loss per site falls."""
+
+    names: frozenset[str]
+    steps: int = 1
+    falling: bool = False
+
 
 @dataclass(frozen=True)
 class Alternation:
-    """model, guide: the parameters that each step moves. sizes: how many sites each example has."""
+    """A round. moving: the parameters of each turn. sizes: how many sites each example has."""
 
-    settings: TrainSettings
-    model: tuple[nn.Parameter, ...]
-    guide: tuple[nn.Parameter, ...]
+    turns: tuple[Turn, ...]
+    moving: tuple[Parameters, ...]
     sizes: np.ndarray
+    seed: int
 
-    @property
-    def aggressive(self) -> bool:
-        return self.settings.inference == "aggressive"
-
-    def infer(self, order: Sequence, step: int, move: Callable[[np.ndarray], float]) -> None:
-        """The guide's steps before one of the model's. order: the epoch's batches; move(rows): a step, its mean loss."""
-        random = np.random.default_rng([self.settings.seed, step])
-        total, sites, before = 0.0, 0, None
-        for taken in range(1, 1 + (self.settings.inference_steps or STEPS[self.settings.inference])):
-            rows = order[random.integers(len(order))]
-            total, sites = total + move(rows) * len(rows), sites + int(self.sizes[rows].sum())
-            if not self.aggressive or taken % WINDOW:
-                continue
-            mean = total / max(1, sites)  # per site: batches are of different lengths
-            if before is not None and mean >= before:
-                return
-            total, sites, before = 0.0, 0, mean
+    def lead(self, order: Sequence, step: int, move: Move) -> None:
+        """All steps of a round but its last one. order: the epoch's batches."""
+        random = np.random.default_rng([self.seed, step])
+        for turn, parameters in zip(self.turns, self.moving, strict=True):
+            total, sites, before = 0.0, 0, None
+            for taken in range(1, turn.steps + (turn is not self.turns[-1])):
+                rows = order[random.integers(len(order))]
+                total, sites = total + move(rows, parameters)[0] * len(rows), sites + int(self.sizes[rows].sum())
+                if not turn.falling or taken % WINDOW:
+                    continue
+                mean = total / max(1, sites)  # batches are of different lengths
+                if before is not None and mean >= before:
+                    break
+                total, sites, before = 0.0, 0, mean
 
 
-def alternation(model: nn.Module, guide: frozenset[str], data: Dataset, settings: TrainSettings) -> Alternation | None:
-    """guide: names of networks and parameters, as `guide_names` gives them; None where all move together."""
-    if settings.inference == "joint":
+def alternation(model: nn.Module, turns: tuple[Turn, ...], data: Dataset, seed: int) -> Alternation | None:
+    """A round of these turns; None where there is none, and all parameters move together."""
+    if not turns:
         return None
-    moving = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    own = tuple(p for name, p in moving.items() if name.split(".")[0] in guide)
-    others = tuple(p for name, p in moving.items() if name.split(".")[0] not in guide)
-    return Alternation(settings, others, own, data.sizes())
+    moving = [(name.split(".")[0], p) for name, p in model.named_parameters() if p.requires_grad]
+    named = frozenset().union(*(t.names for t in turns))
+    own = tuple(tuple(p for name, p in moving if name in t.names or name not in named) for t in turns)
+    return Alternation(turns, own, data.sizes(), seed)
 
 
-def guide_names(plan: Plan, model: type[nn.Module], settings: TrainSettings) -> frozenset[str]:
+def turns_of(plan: Plan, model: type[nn.Module], settings: TrainSettings) -> tuple[Turn, ...]:
+    """The turns that a spec's phases or the settings ask for; nothing where all parameters move together."""
+    phases, inference = (plan.spec.phases if plan else ()), settings.inference
+    if not phases and inference == "joint":
+        return ()
+    where = f"train.inference: {inference}" if inference != "joint" else "phases"
+    if settings.method != "gradient":
+        raise UsageError(f"{where}: EM moves all tables at once")
+    if inference == "joint":
+        return tuple(Turn(frozenset(p.moves), p.steps) for p in phases)
+    if phases:
+        raise UsageError(f"{where}: the file says with `phases:` what moves when")
+    own = guide_names(plan)
+    if not own:
+        raise UsageError(f"{where} moves what q alone reads, and this model has nothing of the kind")
+    if inference == "aggressive" and not hasattr(model, "encode"):
+        raise UsageError(f"{where} looks at the information between data and a latent whose q reads the data alone")
+    others = {n.name for n in plan.networks} | {p.name for p in plan.spec.params}
+    steps = settings.inference_steps or STEPS[inference]
+    return Turn(own, steps, falling=inference == "aggressive"), Turn(frozenset(others - own))
+
+
+def guide_names(plan: Plan) -> frozenset[str]:
     """Networks and parameters that q reads and the model does not, and the baselines that serve it. What both read is the
     model's, and so is what only a term of the objective reads."""
-    if settings.inference == "joint":
-        return frozenset()
-    where = f"train.inference: {settings.inference}"
-    spec = plan.spec
-    lets = {v.name: v for v in spec.variables if v.role == "let"}
+    lets = {v.name: v for v in plan.spec.variables if v.role == "let"}
     inside = {v.name: v for v in plan.guide if v.role == "let"}
-    generative = _read([v for v in spec.variables if v.role in ("latent", "observed")], lets)
+    generative = _read([v for v in plan.spec.variables if v.role in ("latent", "observed")], lets)
     inference = _read([v for v in plan.guide if v.role == "guide"], lets | inside)
-    found = inference - generative
-    if settings.method != "gradient" or not found:
-        reason = "EM has none" if settings.method != "gradient" else "this model has none"
-        raise UsageError(f"{where} moves parameters that q alone reads, and {reason}")
-    if settings.inference == "aggressive" and not hasattr(model, "encode"):
-        raise UsageError(f"{where} looks at the information between data and a latent whose q reads the data alone")
-    return frozenset(found | {n.name for b in plan.baselines for n in b.networks})
+    own = inference - generative
+    return frozenset(own | {n.name for b in plan.baselines for n in b.networks} if own else ())
 
 
 def _read(variables: Iterable[Variable], lets: dict[str, Variable]) -> set[str]:

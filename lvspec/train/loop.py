@@ -16,7 +16,7 @@ from torch import nn
 
 from lvspec.errors import TrainingError
 from lvspec.train import checkpoints
-from lvspec.train.alternation import alternation
+from lvspec.train.alternation import Turn, alternation
 from lvspec.train.batches import collate, epoch_order, sorted_order
 from lvspec.train.blame import blame
 from lvspec.train.checkpoints import CheckpointStore
@@ -73,7 +73,8 @@ class Event:
 @dataclass(frozen=True)
 class Job:
     """A model, its data, how to train it, and where its checkpoints and metrics go (None: nowhere).
-    forms: the closed forms of EM's M step, where the settings ask for EM. guide: whose parameters move by themselves, by name."""
+    forms: the closed forms of EM's M step, where the settings ask for EM. turns: of a round, where not all
+    parameters move together."""
 
     model: nn.Module
     train: Dataset
@@ -84,7 +85,7 @@ class Job:
     metrics: Metrics | None = None
     report: Callable[[Event], None] = lambda event: None
     forms: ClosedForms | None = None
-    guide: frozenset[str] = frozenset()
+    turns: tuple[Turn, ...] = ()
 
 
 class Training:
@@ -95,7 +96,7 @@ class Training:
         self.settings = job.settings
         self.model = job.model.to(job.device)
         self.optimizer = make_optimizer(self.model, job.settings)
-        self.alternation = alternation(self.model, job.guide, job.train, job.settings)
+        self.alternation = alternation(self.model, job.turns, job.train, job.settings.seed)
         self.progress = Progress()
         self.orders: dict[int, list] = {}
         self.total = self._total()
@@ -148,14 +149,14 @@ class Training:
         return early or p.epoch >= s.epochs or (s.steps is not None and p.step >= s.steps)
 
     def _step(self) -> None:
-        """One gradient step on the next batch, after those of the guide alone where it has any."""
+        """One gradient step on the next batch, after the others of a round where only some parameters move at a time."""
         p, order = self.progress, self._order()
         rate = self.settings.learning_rate * p.plateau * rate_factor(self.settings, p.step, self.total)
         set_rate(self.optimizer, rate)
         moving = None
         if self.alternation and not p.together:
-            moving, own = self.alternation.model, self.alternation.guide
-            self.alternation.infer(order, p.step, lambda rows: self._move(rows, own)[0])
+            self.alternation.lead(order, p.step, self._move)
+            moving = self.alternation.moving[-1]
         loss, norm = self._move(order[p.position], moving)
         epoch = p.epoch
         self._advance(len(order))
@@ -254,8 +255,7 @@ class Training:
         """Aggressive training is over once the information between data and latents has not risen since the last look.
         A validation that only a run's end calls for is no look: one that goes on from there would have one more."""
         p = self.progress
-        aggressive = self.alternation is not None and self.alternation.aggressive and not p.together
-        if not aggressive or not self._validation_due():
+        if self.settings.inference != "aggressive" or p.together or not self._validation_due():
             return {}
         found = sum(
             u.information for u in usage(self.model, self.job.valid or self.job.train, self.settings, self.job.device)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lvspec.errors import UsageError
-from lvspec.train.alternation import guide_names
+from lvspec.train.alternation import Turn, turns_of
 from lvspec.train.closed_forms import ClosedForms, closed_forms
 from lvspec.train.dataset import Dataset, digest, encoded, partly_labelled
 from lvspec.train.encoders import Encoder, Symbols
@@ -73,7 +73,7 @@ class Ready:
     parts: dict[str, Dataset]
     device: torch.device
     forms: ClosedForms | None = None
-    guide: frozenset[str] = frozenset()
+    turns: tuple[Turn, ...] = ()
 
     def model(self, seed: int) -> nn.Module:
         rules = dict(self.config.train.init)
@@ -136,8 +136,8 @@ def prepare(request: Request) -> Ready:
     if request.resume:
         _same(read_config(run), config, request)
     forms = None if settings.method == "gradient" else closed_forms(compiled.plan)
-    guide = guide_names(compiled.plan, compiled.Model, settings)
-    return Ready(run, compiled, layout, encoders, config, parts, device, forms, guide)
+    turns = turns_of(compiled.plan, compiled.Model, settings)
+    return Ready(run, compiled, layout, encoders, config, parts, device, forms, turns)
 
 
 def _same(before: Config, now: Config, request: Request) -> None:
@@ -184,7 +184,7 @@ def _training(ready: Ready, model: nn.Module, settings: TrainSettings, report) -
     valid = ready.parts["valid"] if len(ready.parts["valid"]) else None
     run, data = ready.run, ready.parts["train"]
     job = Job(
-        model, data, valid, settings, ready.device, run.checkpoints, run.metrics, report, ready.forms, ready.guide
+        model, data, valid, settings, ready.device, run.checkpoints, run.metrics, report, ready.forms, ready.turns
     )
     return Training(job)
 
@@ -199,7 +199,7 @@ def best_start(ready: Ready, told: Callable[[str], None]) -> int:
         seed = restart_seed(settings.seed, attempt)
         model = ready.model(seed)
         Training(
-            Job(model, ready.parts["train"], None, settings, ready.device, forms=ready.forms, guide=ready.guide)
+            Job(model, ready.parts["train"], None, settings, ready.device, forms=ready.forms, turns=ready.turns)
         ).run()
         value = score(model, part, settings, ready.device).value
         told(

@@ -340,7 +340,7 @@ CONSTRUCTS: dict[str, str] = {
           small: -0.1 * sum(square(z))
           again: 0.5 * log_prob(x, Bernoulli(logits=decoder(detach(z))))
         phases:
-          inference: [encoder]
+          inference: {moves: [encoder], steps: 5}
           model: [decoder]
         views:
           image: [x]

@@ -61,7 +61,11 @@ def test_strategy_and_weights_are_settings_of_a_latent():
     assert dict(spec.infer) == {"samples": 4, "budget_flops": 1e12, "bound": Bound("iwae"), "B": 128}
     assert [(n, w.kind, w.values) for n, w in spec.kl_weight] == [("z", "cyclical", (0.0, 1.0, 500.0))]
     assert [t.name for t in spec.terms] == ["small", "again"]
-    assert [name for name, _ in spec.unread] == ["views", "phases"]
+    assert [name for name, _ in spec.unread] == ["views"]
+    assert [(p.name, p.moves, p.steps) for p in spec.phases] == [
+        ("inference", ("encoder",), 5),
+        ("model", ("decoder",), 1),
+    ]
     assert dict(spec.train)["learning_rate"] == 1e-3
 
 

@@ -12,7 +12,7 @@ from lvspec.driver import compile_spec
 from lvspec.errors import UsageError
 from lvspec.shipped import shipped
 from lvspec.train import loop
-from lvspec.train.alternation import WINDOW, Alternation, guide_names
+from lvspec.train.alternation import WINDOW, Alternation, Turn, guide_names, turns_of
 from lvspec.train.loop import Training
 from lvspec.train.run import open_run
 from lvspec.train.settings import TrainSettings
@@ -48,9 +48,9 @@ def text(tmp_path):
     return path
 
 
-def request(text, out, **settings):
+def request(text, out, phases="", **settings):
     spec = text.with_name("small.yaml")
-    spec.write_text(SMALL)
+    spec.write_text(SMALL + phases)
     compiled = compile_spec(str(spec))
     given = {"batch_size": 6, "learning_rate": 0.02, "epochs": 50, **settings}
     return Request(compiled, compile_spec, Files(str(text)), out, path=str(spec), train=given)
@@ -68,34 +68,42 @@ def request(text, out, **settings):
 )
 def test_the_guides_parameters_are_those_that_q_alone_reads(name, own):
     compiled = lvspec.compile_spec(shipped("specs") / f"{name}.yaml")
-    assert guide_names(compiled.plan, compiled.Model, ALTERNATING) == own
-    assert guide_names(compiled.plan, compiled.Model, TrainSettings()) == frozenset()
+    assert guide_names(compiled.plan) == own
+    found = turns_of(compiled.plan, compiled.Model, ALTERNATING)
+    assert found[0] == Turn(frozenset(own), 3) and not found[0].names & found[1].names
+    assert turns_of(compiled.plan, compiled.Model, TrainSettings()) == ()
 
 
 def test_a_baseline_moves_with_the_guide():
     overrides = {"z": "reinforce(samples=1, baseline=learned)"}
     compiled = lvspec.compile_spec(shipped("specs") / "discrete_vae.yaml", overrides=overrides)
-    found = guide_names(compiled.plan, compiled.Model, ALTERNATING)
+    found = guide_names(compiled.plan)
     assert found == {"encoder"} | {n.name for b in compiled.plan.baselines for n in b.networks} != {"encoder"}
 
 
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"inference": "aggressive"}, "this model has none"),
-        ({"inference": "alternating", "method": "em"}, "EM has none"),
+        ({"inference": "aggressive"}, "nothing of the kind"),
+        ({"inference": "alternating", "method": "em"}, "EM moves all tables"),
     ],
 )
 def test_a_model_without_parameters_of_q_is_refused(settings, reason):
     compiled = lvspec.compile_spec(shipped("specs") / "hmm.yaml")
     with pytest.raises(UsageError, match=reason):
-        guide_names(compiled.plan, compiled.Model, TrainSettings(**settings))
+        turns_of(compiled.plan, compiled.Model, TrainSettings(**settings))
+
+
+def test_phases_and_ways_of_inference_exclude_each_other(text, tmp_path):
+    wanted = request(text, tmp_path / "run", "phases: {fit: [reader]}\n", inference="alternating")
+    with pytest.raises(UsageError, match="the file says with `phases:`"):
+        prepare(wanted)
 
 
 def test_aggressive_training_needs_a_guide_whose_information_is_known():
     compiled = lvspec.compile_spec(shipped("specs") / "sentence_vae.yaml")
     with pytest.raises(UsageError, match="q reads the data alone"):
-        guide_names(compiled.plan, HMM, TrainSettings(inference="aggressive"))
+        turns_of(compiled.plan, HMM, TrainSettings(inference="aggressive"))
 
 
 @pytest.mark.parametrize(
@@ -108,21 +116,32 @@ def test_aggressive_training_needs_a_guide_whose_information_is_known():
 )
 def test_q_goes_on_as_long_as_that_lowers_the_loss_per_site(losses, taken):
     """Batches of one example with one site, or with two, which cost twice as much: what counts is the mean per site."""
-    settings = TrainSettings(inference="aggressive", inference_steps=35)
+    turns = Turn(frozenset("q"), 35, falling=True), Turn(frozenset("p"))
     sizes = np.array([1, 2])
     steps = iter(losses)
     seen = []
 
-    def move(rows):
+    def move(rows, parameters):
         seen.append(next(steps) * int(sizes[rows[0]]))
-        return seen[-1]
+        return seen[-1], 0.0
 
-    Alternation(settings, (), (), sizes).infer([np.array([0]), np.array([1])], 7, move)
+    Alternation(turns, ((), ()), sizes, 0).lead([np.array([0]), np.array([1])], 7, move)
     assert len(seen) == taken
 
 
-def test_each_step_moves_its_own_parameters(text, tmp_path):
-    ready = prepare(request(text, tmp_path / "run", inference="alternating", inference_steps=4))
+@pytest.mark.parametrize(
+    ("phases", "settings", "expected"),
+    [
+        ("", {"inference": "alternating", "inference_steps": 4}, 4 * [{"reader"}] + [{"mix", "topics"}]),
+        (
+            "phases:\n  fit: {moves: [reader], steps: 2}\n  tables: {moves: [topics], steps: 2}\n",
+            {},  # `mix` is in no phase, and moves in all of them
+            2 * [{"reader", "mix"}] + 2 * [{"topics", "mix"}],
+        ),
+    ],
+)
+def test_each_step_moves_its_own_parameters(text, tmp_path, phases, settings, expected):
+    ready = prepare(request(text, tmp_path / "run", phases, **settings))
     training = _training(ready, ready.model(0), ready.config.train, lambda event: None)
     moved, taken = [], training._move
 
@@ -135,7 +154,7 @@ def test_each_step_moves_its_own_parameters(text, tmp_path):
     training._move = recorded
     training._step()
     training._step()
-    assert moved == 2 * (4 * [{"reader"}] + [{"mix", "topics"}])
+    assert moved == 2 * expected
     assert training.progress.step == 2 and training.model.step == 2  # an epoch and a schedule are the model's
 
 
