@@ -35,6 +35,13 @@ class Compiled:
     allow_modules: tuple[str, ...] = ()
 
     @cached_property
+    def symbols(self) -> dict:
+        """What the locals of the module's methods stand for, by name: lvspec/emit/symbols.py."""
+        from lvspec.emit import symbols
+
+        return symbols(self.plan)
+
+    @cached_property
     def Model(self) -> type:
         """The emitted class; torch is imported here, not before."""
         from lvspec.load import load_module

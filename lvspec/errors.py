@@ -77,7 +77,12 @@ class UsageError(Exception):
 
 
 class TrainingError(Exception):
-    """Training that cannot go on (non-finite loss, unusable data). Exit code 3."""
+    """Training that cannot go on (non-finite loss, unusable data). Exit code 3. diagnostic: with its place in the spec,
+    where the spec has one for it."""
+
+    def __init__(self, message: str, source: Source | None = None, diagnostic: Diagnostic | None = None):
+        self.source, self.diagnostic = source, diagnostic
+        super().__init__(render(diagnostic, source) if diagnostic else message)
 
 
 class InternalError(Exception):

@@ -1,5 +1,7 @@
 """RELAX in emitted modules: the mean of many draws is the exact gradient, and a dropped term is noticed."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from test_drawn_together import BIT_CHAIN
@@ -12,6 +14,7 @@ from lvspec.verify.chance import z_check
 from lvspec.verify.compare import averages, verify
 from lvspec.verify.deterministic import scored
 
+SPECS = Path(__file__).resolve().parents[1] / "specs"
 MODELS = {"plated": PLATED, "bits": BITS, "chain": CHAIN, "bit_chain": BIT_CHAIN, "below": COLLAPSED_PARENT}
 
 
@@ -62,6 +65,7 @@ def test_what_is_given_moves_nothing():
     [
         (relaxing(HIERARCHY), "q(z) reads c"),
         (relaxing(PLATED).replace("infer:\n", "infer:\n  bound: iwae\n"), "the bound is iwae"),
+        ((SPECS / "latent_attention_elbo.yaml").read_text() + "infer:\n  a: relax\n", "no network is as wide"),
     ],
 )
 def test_declined_with_the_reason(text, message):

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         samples=max(0, args.samples),
     )
     uses, warnings = _usage(trained, part)
-    rows = figures.rows() + uses + _accuracies(trained, part)
+    rows = figures.rows() + _noise(trained, part) + uses + _accuracies(trained, part)
     if args.gold:
         rows.extend(_gold(args, trained, part))
     about = {
@@ -73,6 +73,21 @@ def run(args: argparse.Namespace) -> int:
     for warning in warnings:
         terminal.say(f"warning: {warning}")
     return 0
+
+
+def _noise(trained, part) -> list[dict[str, object]]:
+    """The gradient's variance at each latent that is drawn."""
+    from lvspec.train.noise import EXAMPLES, REPEATS, gradient_noise
+
+    return [
+        {
+            "quantity": "gradient variance",
+            "unit": "",
+            "value": found.variance,
+            "how": f"of what q({name} | x) is given, {REPEATS} gradients of {EXAMPLES} examples; squared mean {found.signal:.4g}",
+        }
+        for name, found in gradient_noise(trained.model, trained.compiled, part.dataset, trained.device).items()
+    ]
 
 
 def _usage(trained, part) -> tuple[list[dict[str, object]], list[str]]:

@@ -70,6 +70,9 @@ def _failed(reason: BaseException, args: argparse.Namespace) -> int:
         return SPEC
     if isinstance(reason, UsageError):
         return _told(str(reason), USAGE)
+    if isinstance(reason, TrainingError) and reason.diagnostic is not None:
+        terminal.say_diagnostics((reason.diagnostic,), reason.source)
+        return TRAINING
     if isinstance(reason, TrainingError):
         return _told(str(reason), TRAINING)
     if isinstance(reason, KeyboardInterrupt):

@@ -60,10 +60,12 @@ class Display:
 
 
 def validation(event) -> str:
-    """`step 400/2000  epoch 2  log p(x) -81.204  reconstruction -80.1  kl.z 1.1  best`"""
+    """`step 400/2000  epoch 2  log p(x) -81.204  reconstruction -80.1  kl.z 1.1  noise.z 0.03  best`"""
     row = event.numbers
     name = {"exact": "log p(x)", "bound": "ELBO", "objective": "objective"}.get(str(row["kind"]), "log p(x, z)")
-    named = {k: v for k, v in row.items() if k.startswith(("reconstruction", "kl."))}
+    named = {k: v for k, v in row.items() if k.startswith(("reconstruction", "kl.", "noise."))}
     pieces = [f"step {row['step']}/{event.total}", f"epoch {row['epoch']}", f"{name} {row['valid']:.4f}"]
-    pieces += [f"{k} {v:.4f}" for k, v in named.items()] + (["best"] if row["better"] else [])
+    pieces += [f"{k} {v:.4g}" if k.startswith("noise.") else f"{k} {v:.4f}" for k, v in named.items()] + (
+        ["best"] if row["better"] else []
+    )
     return "  ".join(pieces)

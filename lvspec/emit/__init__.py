@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lvspec.emit.header import GENERATED
 from lvspec.emit.module import module_text
+from lvspec.emit.symbols import Symbol, listening
 from lvspec.ir.plan import Plan
 
 
@@ -17,4 +18,11 @@ def emit(plan: Plan, standalone: bool = False) -> str:
     return text
 
 
-__all__ = ["GENERATED", "emit"]
+def symbols(plan: Plan) -> dict[str, Symbol]:
+    """What the locals of the module's methods stand for, by name."""
+    with listening() as heard:
+        module_text(plan)
+    return heard
+
+
+__all__ = ["GENERATED", "Symbol", "emit", "symbols"]

@@ -64,10 +64,11 @@ def factor_at(
     """The factor at the bound sites, at another value of the variable than its own where `target` is given; of what is
     read within segments, at the sites of every window."""
     window = low.windows.read_by(variable) if low.windows.current is None else None
-    if window is None or window.latent not in low.summed:
-        return _factor_at(low, variable, sites, fuse, target)
-    with low.windows.within(window):
-        return _factor_at(low, variable, sites, fuse, target)
+    with low.scope.about(variable.name, "p"):
+        if window is None or window.latent not in low.summed:
+            return _factor_at(low, variable, sites, fuse, target)
+        with low.windows.within(window):
+            return _factor_at(low, variable, sites, fuse, target)
 
 
 def _factor_at(low: Lowering, variable: Variable, sites: tuple[int, ...], fuse: bool, target: Value | None) -> Factor:

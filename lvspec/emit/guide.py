@@ -40,7 +40,7 @@ def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: li
         names = [n for n in step.names if n in (*enumerated, *sampled, *plan.points)]
         if step.plate is not None and names:
             _draw_along(program, plan, step, guide)
-        for name in names:
+        for name in program.scope.each(names, "q"):
             latent = plan.spec.variable(name)
             if structure_of(factors[name]):
                 _labels(program, latent, factors[name], guide, name in sampled, name in scored)
@@ -53,9 +53,18 @@ def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: li
                 _draw(program, plan, latent, guide)
             if name in scored and name in sampled and not (apart and pathwise(plan, name)):
                 _score(program, latent, guide, guide.terms[(name, ())])
+    _tell_arguments(program, guide)
     if apart:
         _without_own_gradient(program, plan, guide, [n for n in sampled if n in scored and pathwise(plan, n)])
     return guide
+
+
+def _tell_arguments(program: Program, guide: Guide) -> None:
+    """Which locals are what q-factors are given: diagnostics ask for their gradients."""
+    for (name, _), term in guide.terms.items():
+        with program.scope.about(name, "q"):
+            for (argument, _), value in zip(term.dist.arguments, term.arguments, strict=True):
+                program.scope.stands(value.code, value.axes, argument)
 
 
 def write_point(program: Program, factor, latent) -> None:

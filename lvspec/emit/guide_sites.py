@@ -179,6 +179,9 @@ class SiteLoop:
 
     def draw(self, m: Member, arguments: list[str]) -> None:
         scope, listed = self.scope, ", ".join(arguments)
+        with scope.about(m.name, "q"):
+            for (name, _), code in zip(m.factor.general.body.arguments, arguments, strict=True):
+                scope.stands(code, m.axes, name)
         family = snake(FAMILIES[m.factor.general.body.family].name)
         axes = self.low.order.sort((*m.axes, self.plate))
         at = ", ".join([*([":"] * axes.index(self.plate)), self.plate])

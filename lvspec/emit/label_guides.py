@@ -54,6 +54,8 @@ def label_guide(program: Program, latent: Variable, factor: Variable) -> LabelGu
     arguments = arguments_of(low, factor)
     plate, family = factor.general.body.over, factor.general.body.family
     values = list(arguments.values())
+    for argument, value in arguments.items():
+        scope.stands(value.code, value.axes, argument)
     lead = leading(low, factor, values, set())
     size = low.size(latent.type.support.cardinality)
     axes = 1 + len(latent.plates)

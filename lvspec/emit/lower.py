@@ -256,9 +256,10 @@ class Lowering:
             return self.detached(known)
         if key not in self.lets:
             saved, self.locals = self.locals, {}
-            value = self.clauses(variable, lambda clause: self.lower(clause.body))
-            name = "_".join([variable.name, *map(str, sites), *(["fixed"] if self.frozen else [])])
-            self.lets[key] = self.scope.assign(name, self.concrete(value), own=not self.frozen)
+            with self.scope.about(variable.name, "let"):
+                value = self.clauses(variable, lambda clause: self.lower(clause.body))
+                name = "_".join([variable.name, *map(str, sites), *(["fixed"] if self.frozen else [])])
+                self.lets[key] = self.scope.assign(name, self.concrete(value), own=not self.frozen)
             self.locals = saved
         return self.lets[key]
 
@@ -304,6 +305,7 @@ class Lowering:
         comment = f"{self.scope.shape_comment(value.with_(shape=shape))} each"
         self.scope.line(f"{', '.join(names)} = {value.at(ATOM)}.chunk({len(names)}, -1)", comment)
         for source, name in zip(binding.names, names, strict=True):
+            self.scope.stands(name, value.axes)
             self.locals[source] = value.with_(code=name, shape=shape, binds=ATOM)
 
     def concrete(self, value: Value) -> Value:

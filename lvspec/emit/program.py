@@ -27,7 +27,9 @@ class Program:
         self.low = Lowering(plan, self.scope, self.order, summed)
         self.inputs = [v for v in spec.variables if v.role in ("observed", "given")]
         for variable in self.inputs:
-            self.low.known[variable.name] = input_value(variable)
+            self.low.known[variable.name] = value = input_value(variable)
+            with self.scope.about(variable.name, "data"):
+                self.scope.stands(value.code, value.axes)
         self.scope.names.taken |= names
 
     def text(self) -> list[str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import keyword
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from lvspec.emit.symbols import Symbol, tell
 from lvspec.emit.text import WIDTH, statement
 from lvspec.emit.value import ATOM, Value, latent_of
 from lvspec.ir.spec import Spec
@@ -39,6 +42,25 @@ class Scope:
         self.names = Names(imports)
         self.lines: list[str] = []
         self.indent = indent
+        self.subject = ("", "")
+
+    @contextmanager
+    def about(self, node: str, part: str) -> Iterator[None]:
+        """What is written inside belongs to a node, as its factor, its guide factor, ...: see emit/symbols.py."""
+        before, self.subject = self.subject, (node, part)
+        yield
+        self.subject = before
+
+    def each(self, nodes: list[str], part: str) -> Iterator[str]:
+        """The nodes one by one, what is written meanwhile being about that node."""
+        for node in nodes:
+            with self.about(node, part):
+                yield node
+
+    def stands(self, name: str, axes: tuple[str, ...], argument: str | None = None) -> None:
+        """Says what a local is: something of the present subject."""
+        if self.subject[0]:
+            tell(name, Symbol(*self.subject, axes, argument))
 
     def use(self, function: str) -> str:
         """A runtime function by name; it lands in the import line."""
@@ -58,6 +80,7 @@ class Scope:
         name = base if own else self.names.fresh(base)
         comment = ", ".join(filter(None, (self.shape_comment(value), note)))
         self.line(f"{name} = {value.code}", comment)
+        self.stands(name, value.axes)
         return value.with_(code=name, binds=ATOM)
 
     def either(self, name: str, table: str, key: str, fallback: str, comment: str) -> None:

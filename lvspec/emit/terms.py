@@ -99,7 +99,8 @@ class Terms:
                         costs.append(Cost(None, self.expected_sites(factor), factor.mask))
         for variable in self.plan.spec.of_role("latent"):
             if self.treatment[variable.name] in ("enumerated", "sampled"):
-                found, moved = self.divergence(variable)
+                with self.scope.about(variable.name, "kl"):
+                    found, moved = self.divergence(variable)
                 costs.extend(found)
                 collapsed.extend(moved)
         costs += [Cost(None, f.value, f.mask) for f in (integral_factor(self.low, i) for i in self.plan.integrations)]

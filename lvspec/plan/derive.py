@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from lvspec.errors import NOWHERE
-from lvspec.ir.dims import Dim
+from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.distributions import GUIDE_FAMILY
 from lvspec.ir.expr import (
     Apply,
@@ -93,6 +93,8 @@ def derive_control(spec: Spec, latent: Variable) -> Baseline:
 
 def control_reason(spec: Spec, latent: Variable) -> str | None:
     """Why one network cannot see the relaxed values of a latent beside what is observed, or None."""
+    if (plate := ragged_plate(latent.type.support.cardinality)) is not None:
+        return f"the values of {latent.name} are the sites of plate {plate}: no network is as wide as each example has sites"
     own = observed_vector(spec, latent, Readers()).type.plates  # it is one network a site there, else of all sites
     joint = [p for p in latent.plates if p not in own]
     if any(spec.plate(p).ragged for p in joint):

@@ -25,6 +25,7 @@ from lvspec.train.dataset import Dataset
 from lvspec.train.expectation_maximisation import ExpectationMaximisation
 from lvspec.train.interrupt import asked_to_stop
 from lvspec.train.metrics import Metrics
+from lvspec.train.noise import gradient_noise
 from lvspec.train.optimise import (
     PLATEAU_FACTOR,
     PLATEAU_PATIENCE,
@@ -34,8 +35,9 @@ from lvspec.train.optimise import (
     rate_factor,
     set_rate,
 )
-from lvspec.train.score import prepared, score
+from lvspec.train.score import first_not_finite, prepared, score
 from lvspec.train.settings import TrainSettings
+from lvspec.train.trace import Generators, Taken
 from lvspec.train.usage import usage
 
 LOG_EVERY = 20  # steps between two lines of training metrics
@@ -74,7 +76,7 @@ class Event:
 class Job:
     """A model, its data, how to train it, and where its checkpoints and metrics go (None: nowhere).
     forms: the closed forms of EM's M step, where the settings ask for EM. turns: of a round, where not all
-    parameters move together."""
+    parameters move together. compiled: what diagnostics speak of; None: nothing."""
 
     model: nn.Module
     train: Dataset
@@ -86,6 +88,7 @@ class Job:
     report: Callable[[Event], None] = lambda event: None
     forms: ClosedForms | None = None
     turns: tuple[Turn, ...] = ()
+    compiled: object = None
 
 
 class Training:
@@ -168,15 +171,16 @@ class Training:
         not finite."""
         batch = prepared(self.model, collate(self.job.train, rows), self.job.device)
         self.optimizer.zero_grad(set_to_none=True)
+        taken = Taken(self.model, self.job.compiled, batch, Generators(self.job.device), rows)
         objective = self.model(batch)
         loss = objective.loss.item()
         if not math.isfinite(loss):
-            raise TrainingError(self._lost(objective))
+            raise self._lost(taken, objective)
         if objective.loss.requires_grad:  # a model of shared factors alone has no parameters
             objective.loss.backward(inputs=parameters)
         norm = gradient_norm(self.model)
         if not math.isfinite(norm.item()):
-            raise TrainingError(self._lost(objective))
+            raise self._lost(taken, objective)
         clip_gradient(self.model, norm, self.settings.clip)
         self.optimizer.step()
         if hasattr(self.model, "ascend"):
@@ -205,10 +209,10 @@ class Training:
         if isinstance(getattr(self.model, "step", None), torch.Tensor):
             self.model.step.fill_(p.step)
 
-    def _lost(self, objective) -> str:
+    def _lost(self, taken: Taken, objective) -> TrainingError:
         steps = self.job.store.steps() if self.job.store else []
         kept = f"; the last good checkpoint is {steps[-1]}" if steps else ""
-        return blame(self.model, objective, self.progress.step + 1) + kept
+        return blame(taken, f"step {self.progress.step + 1}", kept, objective)
 
     def _log(self, row: dict[str, object]) -> None:
         """Report a step; every LOG_EVERY of them a line of metrics with the mean loss since the last line."""
@@ -235,7 +239,7 @@ class Training:
         result = score(self.model, self.job.valid, self.settings, self.job.device)
         if not math.isfinite(result.value):
             self._save(best=False)
-            raise TrainingError(f"step {p.step}: the validation score is {result.value}")
+            raise self._not_scored(result.value)
         better = result.value > p.best
         self._count(better, result.value)
         row = {
@@ -246,6 +250,9 @@ class Training:
             **result.parts,
             **information,
         }
+        if self.job.compiled is not None:
+            noise = gradient_noise(self.model, self.job.compiled, self.job.valid, self.job.device)
+            row |= {f"noise.{name}": found.variance for name, found in noise.items()}
         if self.job.metrics:
             self.job.metrics.append(row)
         self._save(best=better)
@@ -262,6 +269,12 @@ class Training:
         )
         p.together, p.information = p.information is not None and found <= p.information, found
         return {"information": found, "aggressive": not p.together}
+
+    def _not_scored(self, value: float) -> TrainingError:
+        """The error of a validation score that is no number."""
+        when = f"validation at step {self.progress.step}"
+        taken = first_not_finite(self.model, self.job.compiled, self.job.valid, self.settings, self.job.device)
+        return TrainingError(f"{when}: the score is {value}") if taken is None else blame(taken, when, "")
 
     def _count(self, better: bool, value: float) -> None:
         p = self.progress

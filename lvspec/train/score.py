@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from lvspec.errors import TrainingError
-from lvspec.train.batches import batches, on_device, sorted_order
+from lvspec.train.batches import collate, on_device, sorted_order
 from lvspec.train.dataset import Dataset
 from lvspec.train.settings import TrainSettings
+from lvspec.train.trace import Generators, Taken
 
 EVALUATION_SEED = 20_241  # draws of an evaluation are the same each time, so that two epochs can be compared
 
@@ -61,24 +62,41 @@ def parts(objective) -> dict[str, torch.Tensor]:
     return found
 
 
+def scored(
+    model: nn.Module, dataset: Dataset, settings: TrainSettings, device: torch.device, compiled: object = None
+) -> Iterator[tuple[Taken, object]]:
+    """Every batch as a step, with its objective, in evaluation mode and at draws that are the same each time; the random
+    generators are left as they were."""
+    was_training = model.training
+    model.eval()
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(EVALUATION_SEED)
+        for rows in sorted_order(dataset, settings):
+            batch = held_out(model, collate(dataset, rows), device)
+            step = Taken(model, compiled, batch, Generators(device), rows, "validation")
+            yield step, model(batch)
+    model.train(was_training)
+
+
 @torch.no_grad()
 def score(model: nn.Module, dataset: Dataset, settings: TrainSettings, device: torch.device) -> Score:
     """The mean over all examples; the training run's random generators are left as they were."""
     if not len(dataset):
         raise TrainingError("no example to score")
-    was_training = model.training
-    model.eval()
     totals: dict[str, float] = {}
     kind, total = "exact", 0.0
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(EVALUATION_SEED)
-        for batch in batches(dataset, sorted_order(dataset, settings)):
-            objective = model(held_out(model, batch, device))
-            kind, values = per_example(objective)
-            total += values.double().sum().item()
-            for name, value in parts(objective).items():
-                totals[name] = totals.get(name, 0.0) + value.double().sum().item()
-    model.train(was_training)
+    for _, objective in scored(model, dataset, settings, device):
+        kind, values = per_example(objective)
+        total += values.double().sum().item()
+        for name, value in parts(objective).items():
+            totals[name] = totals.get(name, 0.0) + value.double().sum().item()
     n = len(dataset)
     return Score(total / n, kind, {name: value / n for name, value in totals.items()}, n)
+
+
+@torch.no_grad()
+def first_not_finite(model: nn.Module, compiled, dataset: Dataset, settings: TrainSettings, device) -> Taken | None:
+    """The first batch with an example that has no finite score."""
+    steps = scored(model, dataset, settings, device, compiled)
+    return next((s for s, objective in steps if not torch.isfinite(per_example(objective)[1]).all()), None)

@@ -184,7 +184,17 @@ def _training(ready: Ready, model: nn.Module, settings: TrainSettings, report) -
     valid = ready.parts["valid"] if len(ready.parts["valid"]) else None
     run, data = ready.run, ready.parts["train"]
     job = Job(
-        model, data, valid, settings, ready.device, run.checkpoints, run.metrics, report, ready.forms, ready.turns
+        model,
+        data,
+        valid,
+        settings,
+        ready.device,
+        run.checkpoints,
+        run.metrics,
+        report,
+        ready.forms,
+        ready.turns,
+        ready.compiled,
     )
     return Training(job)
 
@@ -199,7 +209,16 @@ def best_start(ready: Ready, told: Callable[[str], None]) -> int:
         seed = restart_seed(settings.seed, attempt)
         model = ready.model(seed)
         Training(
-            Job(model, ready.parts["train"], None, settings, ready.device, forms=ready.forms, turns=ready.turns)
+            Job(
+                model,
+                ready.parts["train"],
+                None,
+                settings,
+                ready.device,
+                forms=ready.forms,
+                turns=ready.turns,
+                compiled=ready.compiled,
+            )
         ).run()
         value = score(model, part, settings, ready.device).value
         told(

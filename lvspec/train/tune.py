@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -32,6 +32,10 @@ METHODS = (
     "reinforce(samples=8)",
     "reinforce(samples=1, baseline=moving_average)",
     "reinforce(samples=1, baseline=learned)",
+    "disarm(samples=4)",
+    "sum_and_sample(samples=4)",
+    "without_replacement(samples=4)",
+    "relax(samples=1)",
     "gumbel_softmax(temperature=0.5)",
     "straight_through(temperature=0.5)",
 )
@@ -91,7 +95,7 @@ def tune(
         raise TrainingError(f"no method of {latent} can be compared: {refused[0][1] if refused else 'none is legal'}")
     valid = ready.parts["valid"] if len(ready.parts["valid"]) else ready.parts["train"]
     base = ready.model(ready.config.train.seed).to(ready.device)
-    _run(base, ready, seconds)
+    list(trained(base, ready, [seconds]))
     state = {n: v.clone() for n, v in base.state_dict().items()}
     names = [n for n, p in base.named_parameters() if p.requires_grad]
     batch = collate(ready.parts["train"], epoch_order(ready.parts["train"], ready.config.train, 0)[0])
@@ -103,7 +107,7 @@ def tune(
         )
         exact = gradients.mean if method == EXACT and not _draws(compiled) else exact
         told(f"{latent}: {method}")
-        steps = _run(model, ready, seconds)
+        (steps,) = trained(model, ready, [seconds])
         base.load_state_dict({n: v for n, v in model.state_dict().items() if n in state})
         bound = score(base, valid, ready.config.train, ready.device).value
         off = None if exact is None else float((gradients.mean - exact).norm() / exact.norm())
@@ -149,16 +153,22 @@ class Gradients:
         return Gradients(mean, variance, statistics.median(clock))
 
 
-def _run(model: nn.Module, ready: Ready, seconds: float) -> int:
-    """Train for so much processor time; how many steps that were."""
+def trained(model: nn.Module, ready: Ready, marks: Sequence[float]) -> Iterator[int]:
+    """Train for so much processor time, and stop at each mark: how many steps that were."""
     settings, dataset = ready.config.train, ready.parts["train"]
     optimizer = make_optimizer(model, settings)
     model.train()
     torch.manual_seed(settings.seed)
+    marks = list(marks)
     start, steps = time.process_time(), 0
     for rows in _forever(dataset, settings):
-        if steps and time.process_time() - start > seconds:
-            break
+        if steps and time.process_time() - start > marks[0]:
+            before = time.process_time()
+            yield steps
+            marks.pop(0)
+            if not marks:
+                return
+            start += time.process_time() - before  # what is done at a mark is not training
         optimizer.zero_grad(set_to_none=True)
         loss = model(prepared(model, collate(dataset, rows), ready.device)).loss
         loss.backward()
@@ -170,7 +180,6 @@ def _run(model: nn.Module, ready: Ready, seconds: float) -> int:
         steps += 1
         if isinstance(getattr(model, "step", None), Tensor):
             model.step.add_(1)
-    return steps
 
 
 def _forever(dataset, settings) -> Iterator:

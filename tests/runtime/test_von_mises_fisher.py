@@ -89,7 +89,12 @@ def test_a_draw_moves_with_its_concentration_at_a_fixed_quantile(size, kappa):
         torch.autograd.grad((z * weight).sum(), (k, loc))
         for z in (
             R.von_mises_fisher_draw(loc, k, noise),
-            torch.stack([transport("VonMisesFisher", {"loc": loc, "concentration": c}, n) for c, n in zip(k, noise, strict=True)]),
+            torch.stack(
+                [
+                    transport("VonMisesFisher", {"loc": loc, "concentration": c}, n)
+                    for c, n in zip(k, noise, strict=True)
+                ]
+            ),
         )
     )
     for a, b in zip(found, expected, strict=True):
