@@ -1,6 +1,7 @@
 #!/bin/sh
 # The figures of docs/zoo.md:  DATA=the/data/folder examples/reproduce/zoo.sh MODEL [SEED]
-# MODEL is a file of specs/; the run is left in $OUT/MODEL-SEED (runs/ unless OUT says otherwise).
+# MODEL is a file of specs/; the run is left in $OUT/MODEL-SEED (runs/ unless OUT says otherwise). SHORT="--epochs 10" or other
+# options of `lvspec train` come last, and EVAL="--samples 0" or others of `lvspec eval`.
 set -eu
 cd "$(dirname "$0")/../.."
 : "${DATA:?the folder of the data sets}"
@@ -10,8 +11,8 @@ seed=${2:-0}
 run=${OUT:-runs}/$model-$seed
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
-train() { "$LVSPEC" train "specs/$model.yaml" --out "$run" --overwrite --quiet --seed "$seed" "$@" > /dev/null; }
-evaluate() { "$LVSPEC" eval "$run" "$@"; }
+train() { "$LVSPEC" train "specs/$model.yaml" --out "$run" --overwrite --quiet --seed "$seed" "$@" ${SHORT:-} > /dev/null; }
+evaluate() { "$LVSPEC" eval "$run" "$@" ${EVAL:-}; }
 
 # The films' sentences and the sizes of every recurrent model, so that their perplexities compare.
 polarity() {
@@ -66,9 +67,9 @@ case $model in
     bayesian_mixture) train --data "$DATA/classic/faithful.csv" && evaluate ;;
     vae | discrete_vae | beta_vae | iwae | iwae_discrete | semi_supervised_vae) train --data "$DATA/mnist_subset/mnist_subset.npz" --split-dev && evaluate ;;
     rnn_lm | mixture_of_rnns | softmax_mixture_lm | sentence_vae) polarity && evaluate ;;
-    gm_vae)
+    gm_vae | dem_vae)
         train --data "$DATA/clinc150/train.tsv" --valid "$DATA/clinc150/val.tsv" --test "$DATA/clinc150/test.tsv" \
-            --set sizes.E=64 --set sizes.H=128 && evaluate --gold 1
+            --set sizes.E=64 --set sizes.H=128 && evaluate --gold 1 --latent c
         ;;
     *) echo "no recipe for $model" >&2 && exit 2 ;;
 esac

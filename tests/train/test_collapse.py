@@ -7,11 +7,13 @@ weighs twice. A decoder that sees no word needs z for every one.
 
 import json
 import random
+import runpy
 from pathlib import Path
 
 import pytest
 
 from lvspec.cli.main import main
+from lvspec.driver import compile_spec
 
 SPEC = """
 lvspec: 1
@@ -76,3 +78,17 @@ def test_a_decoder_that_sees_no_word_does_not(here, capsys):
 def test_nor_does_one_that_reads_all_words_when_the_kl_costs_nothing(here, capsys):
     found, information = warnings(SEEING, capsys, "train.free_bits=dimension(1)")
     assert not found and information > 0.5
+
+
+def test_every_remedy_of_the_table_is_a_model():
+    """The specs and settings of examples/reproduce/remedies.py compile, and each is another than the untreated one."""
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples/reproduce/remedies.py"))
+    found = set()
+    for name, row in example["ROWS"].items():
+        inside = {
+            k.removeprefix("train."): v for k, v in row.settings.items() if k in ("train.kl_weight", "train.free_bits")
+        }
+        source = compile_spec(example["edited"](row), overrides=inside).source
+        found.add((source, str({k: v for k, v in row.settings.items() if k.removeprefix("train.") not in inside})))
+        assert name in ("rnn_lm", "untreated") or row.settings or row.edits
+    assert len(found) == len(example["ROWS"])
