@@ -105,7 +105,7 @@ def family(v: Variable) -> str:
     """The distribution of its general clause, `mixture` for a choice, the type for the others."""
     body = v.general.body if v.clauses else None
     if isinstance(body, Dist):
-        return body.family
+        return body.shown
     return "mixture" if isinstance(body, Choice) else ""
 
 

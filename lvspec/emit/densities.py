@@ -12,8 +12,9 @@ token axis, an enumerated axis and the vocabulary together:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from lvspec.emit.flows import FlowCall, Origin, back, contexts, lower_flows, minus_volume
 from lvspec.emit.lower import Lowering
 from lvspec.emit.relaxed import relaxed_density
 from lvspec.emit.value import ATOM, SUM, Value, align, event_to_axis, join_draws, permute, spelled
@@ -53,6 +54,8 @@ class Term:
     head: for logits that are a linear layer's output, (hidden, network), so that the layer can be fused.
     addends: for logits that are a sum, what varies over summed latents only and what varies over examples only.
     lookup: for logits that are rows of a table named by integers of the data, the table and the integers.
+    flows: what is drawn goes through them; dist and arguments are those of the base. origin: where the value at hand
+    came from, where it is a draw that came out of them.
     """
 
     dist: Dist
@@ -60,10 +63,19 @@ class Term:
     head: tuple[Value, object] | None = None
     addends: tuple[Value, Value] | None = None
     lookup: tuple[Value, Value] | None = None
+    flows: tuple[FlowCall, ...] = ()
+    origin: Origin | None = None
+
+    @property
+    def reads(self) -> tuple[Value, ...]:
+        """All that the distribution varies with."""
+        return (*self.arguments, *contexts(self.flows))
 
 
 def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term:
     """Arguments by value; probs become logits. `fuse` keeps a final linear layer apart."""
+    if dist.base is not None:
+        return replace(lower_term(low, dist.base, name), flows=lower_flows(low, dist, name))
     values, head = [], None
     for argument, expr in dist.arguments:
         if fuse and dist.family == "Categorical" and argument == "logits" and _is_linear(low, expr):
@@ -170,6 +182,10 @@ def log_density(low: Lowering, term: Term, value: Value, name: str, bag: str | N
     """log p(value | arguments), event axes summed. `bag`: a ragged plate over whose sites the caller sums anyway."""
     if value.relaxed:
         return relaxed_density(low, unfused(low, term), name)
+    if term.flows:
+        origin = term.origin or back(low, term.flows, value, name)
+        base = low.scope.assign(f"log_base_{name}", log_density(low, replace(term, flows=()), origin.base, name))
+        return minus_volume(low, base, origin)
     if term.dist.family in ("Categorical", "OneHotCategorical"):
         return _categorical(low, term, value, name, bag)
     if value.enumerated is not None:

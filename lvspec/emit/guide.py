@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lvspec.emit.densities import Term, log_density, lower_term, snake, unfused
 from lvspec.emit.extents import argument_ranks, extent_code, full_arguments
 from lvspec.emit.factors import bindings
+from lvspec.emit.flows import forwards, stopped
 from lvspec.emit.guide_sites import SiteLoop
 from lvspec.emit.label_guides import LabelGuide, drawn_labels, label_guide
 from lvspec.emit.program import Program
@@ -118,13 +119,14 @@ def _without_own_gradient(program: Program, plan: Plan, guide: Guide, names: lis
             low.known[name] = scope.assign(f"{name}_seen", seen.with_(code=f"again({seen.code})"))
     for name in names:
         term = guide.terms[(name, ())]
-        if any(v.draws for v in term.arguments):
+        if any(v.draws for v in term.reads):
             factor = next(v for v in plan.guide if v.name == name and v.role == "guide")
             low.frozen = True
             term = _everywhere(program, factor, f"{name}_fixed")
             low.frozen = False
         else:
-            term = Term(term.dist, tuple(low.detached(v) for v in term.arguments))
+            still = tuple(low.detached(v) for v in term.arguments)
+            term = Term(term.dist, still, flows=stopped(low, term.flows) if term.flows else ())
         _score(program, program.plan.spec.variable(name), guide, term)
 
 
@@ -174,7 +176,7 @@ def _everywhere(program: Program, factor, label: str) -> Term:
             program.low.replace_site(v, first, plate, clause.initial)
             for v, first in zip(values, term.arguments, strict=True)
         ]
-    return _named(program, Term(terms[0].dist, tuple(values)), label)
+    return _named(program, replace(terms[0], arguments=tuple(values)), label)
 
 
 def _named(program: Program, term: Term, label: str) -> Term:
@@ -184,7 +186,7 @@ def _named(program: Program, term: Term, label: str) -> Term:
     for name, value in zip(names, term.arguments, strict=True):
         plain = value.code.isidentifier() or not value.axes and not value.shape
         values.append(value if plain else program.scope.assign(f"{name}_{label}", value))
-    return Term(term.dist, tuple(values))
+    return replace(term, arguments=tuple(values))
 
 
 def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
@@ -198,7 +200,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
     family = FAMILIES[term.dist.family]
     arguments = [low.concrete(v) for v in term.arguments]
     axes = low.order.sort(
-        {"S", *(() if latent.outside_batch else ("B",)), *latent.plates, *(a for v in arguments for a in v.axes)}
+        {"S", *(() if latent.outside_batch else ("B",)), *latent.plates, *(a for v in term.reads for a in v.axes)}
     )
     ranks = argument_ranks(term.dist, latent.type.shape)
     arguments = full_arguments(program, arguments, axes, latent.type.shape, *ranks)
@@ -209,7 +211,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
         drawn = draw_relaxed(program, latent, plan.latent(name), family.name, arguments, axes)
         if latent.type.support.finite:
             _known_value(program, latent, drawn)
-        low.known[name] = drawn.with_(draws=join_draws(Value("", draws=((name, ()),)), *arguments))
+        low.known[name] = _moving(drawn, name, arguments)
         return
     scheme = None
     reparameterized = pathwise(plan, name)
@@ -219,7 +221,10 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
         fallback = f"{scope.use(f'{function}_noise')}({listed}{shape})"
         scope.either(noise, "draws", name, fallback, scope.shape_comment(value))
         drawn = value.with_(code=f"{scope.use(f'{function}_draw')}({listed}, {noise})")
-        drawn = scope.assign(name, drawn, "reparameterized", own=True)
+        drawn = scope.assign(f"{name}_base" if term.flows else name, drawn, "reparameterized", own=not term.flows)
+        if term.flows:
+            drawn, origin = forwards(low, term.flows, _moving(drawn, name, arguments), name)
+            guide.terms[(name, ())] = replace(term, origin=origin)
     else:
         fallback = f"{scope.use(f'{function}_draw')}({listed}{shape})"
         scheme = None if program.discrete else SCHEMES.get(plan.latent(name).strategy)
@@ -234,8 +239,12 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
         guide.share = scheme.weigh(program, plan.latent(name), drawn, arguments[0], latent.type.support.finite)
     if latent.type.support.finite:
         _known_value(program, latent, drawn)
-    known = drawn.with_(draws=join_draws(Value("", draws=((name, ()),)), *arguments))
-    low.known[name] = known
+    low.known[name] = _moving(drawn, name, term.reads)
+
+
+def _moving(drawn: Value, name: str, reads) -> Value:
+    """A draw, and what it depends on."""
+    return drawn.with_(draws=join_draws(Value("", draws=((name, ()),)), *reads))
 
 
 def _score(program: Program, latent, guide: Guide, term: Term) -> None:

@@ -139,6 +139,8 @@ def _conditional(program: Program, variable: Variable) -> Value:
         arguments = full_arguments(program, arguments, axes, variable.type.shape, *ranks)
         function = low.scope.use(f"{snake(family.name)}_draw")
         code = f"{function}({', '.join(a.code for a in arguments)})"
+        for flow in term.flows:
+            code = f"{flow.module}({code}{flow.arguments(axes, len(variable.type.shape))})[0]"
         value = Value(code, axes, variable.type.shape, integer=variable.type.support.discrete)
         if not variable.initial:
             return value

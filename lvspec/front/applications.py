@@ -36,6 +36,10 @@ def output_shape(network: Network) -> Shape:
 
 def apply_network(network: Network, bank: tuple[Expr, ...], args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr:
     """`network[bank](args)` with its type."""
+    if reads(network) == "draw":
+        about = f"`{network.name}` is a flow ({network.kind}): what a distribution draws goes through it"
+        ctx.problems.error("wrong-kind", span, about, help=f"write `Normal(...) through {network.name}`")
+        return broken(span)
     wanted = input_shapes(network)
     if len(args) != len(wanted):
         ctx.problems.error(

@@ -274,7 +274,7 @@ def _words(variables: tuple[Variable, ...]) -> set[str]:
             found.update(d.names if d is not None else ())
         for clause in variable.clauses:
             for dist in _dists(clause.body):
-                found.update(n for d in dist.copies for n in d.names)
+                found.update(n for d in dist.source.copies for n in d.names)
                 found.update(name for name, _ in dist.through)
                 found.update({dist.over} - {None})
             for expr in expressions(clause):

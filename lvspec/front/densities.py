@@ -9,6 +9,7 @@ from lvspec.front.arguments import AXES, read_arguments
 from lvspec.front.context import UNKNOWN, Context, broken, unknown
 from lvspec.front.dims import to_dim
 from lvspec.front.expressions import elaborate
+from lvspec.front.flows import through_flows
 from lvspec.front.names import check_name, did_you_mean
 from lvspec.front.structures import check_axes, state_size
 from lvspec.ir import types as T
@@ -18,8 +19,6 @@ from lvspec.ir.expr import Binding, Call, Choice, Dist, Expr, Number, SizeRef
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.structures import STRUCTURES
 from lvspec.ir.types import Support, Type
-
-FLOWS = ("planar", "radial", "iaf", "maf", "affine", "coupling")
 
 
 def where(value: S.Value, ctx: Context) -> tuple[tuple[Binding, ...], Context]:
@@ -83,10 +82,11 @@ def distribution(value: S.Value, ctx: Context, over: str | None = None) -> Dist 
     if family.name in STRUCTURES:
         check_axes(family.name, arguments, ctx, over)
     kind = _variate(family, arguments, copies, ctx, node.span)
-    through = _through(value, kind, ctx)
     if value.parts and family.event != "structure":
         ctx.problems.error("misplaced-suffix", value.parts[0].span, f"`{family.name}` has no part to name with `with`")
-    return Dist(family.name, arguments, copies, over, through, tuple(p.name for p in value.parts), kind, value.span)
+    parts = tuple(p.name for p in value.parts)
+    found = Dist(family.name, arguments, copies, over, parts=parts, type=kind, span=value.span)
+    return through_flows(found, value.through, ctx) if value.through else found
 
 
 def _uniform_direction(arguments: tuple[tuple[str, Expr], ...], ctx: Context) -> tuple[tuple[str, Expr], ...]:
@@ -221,29 +221,6 @@ def _delta(arguments: dict[str, Expr]) -> tuple[Shape, Support]:
 
 
 _VARIATES = {"Pointer": _pointer, "Delta": _delta}
-
-
-def _through(value: S.Value, kind: Type, ctx: Context) -> tuple[tuple[str, tuple[Expr, ...]], ...]:
-    """Flows after `through`: `planar(8)`."""
-    found = []
-    for flow in value.through:
-        base = flow.base if isinstance(flow, S.Application) else flow
-        name = base.name if isinstance(base, S.Name) else "?"
-        if name not in FLOWS and name not in ctx.declared.networks:
-            ctx.problems.error(
-                "unknown-function",
-                flow.span,
-                f"there is no flow `{name}`",
-                help=did_you_mean(name, FLOWS, f"the flows are {', '.join(FLOWS)}"),
-            )
-            continue
-        if not unknown(kind) and kind.support.discrete:
-            ctx.problems.error(
-                "misplaced-suffix", flow.span, "a flow transforms a real variable", label=supports.show(kind)
-            )
-        args = flow.arguments if isinstance(flow, S.Application) else ()
-        found.append((name, tuple(elaborate(a, ctx) for a in args)))
-    return tuple(found)
 
 
 # ---------------------------------------------------------------- if, then, else

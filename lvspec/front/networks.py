@@ -80,8 +80,9 @@ def _network(
     options = _options(kind, call.keywords, problems)
     if any(d is None for d in dims):
         return None
-    least, open_ended = len(kind.sizes), any(s.endswith("...") for s in kind.sizes)
-    if len(dims) < (least if not open_ended else least - 1) or (len(dims) > least and not open_ended):
+    most, open_ended = len(kind.sizes), any(s.endswith("...") for s in kind.sizes)
+    least = most - sum(s.endswith(("...", "?")) for s in kind.sizes)
+    if len(dims) < least or (len(dims) > most and not open_ended):
         problems.error(
             "network-arguments",
             entry.value.span,
@@ -91,6 +92,14 @@ def _network(
         return None
     if any(d.constant is not None and d.constant < 1 for d in dims if d is not None):
         problems.error("network-arguments", entry.value.span, "a size is at least 1")
+        return None
+    if kind.reads == "draw" and bank:
+        problems.error(
+            "network-arguments",
+            entry.value.span,
+            "a flow is one network, and this is a bank",
+            help=f"give it a context that tells them apart: `{kind.name}({', '.join(map(str, dims))}, C)`",
+        )
         return None
     return Network(name, kind.name, tuple(d for d in dims if d is not None), options, bank, span=entry.key.span)
 
@@ -139,12 +148,9 @@ def _wrong_option(name: str, value: object) -> str:
         return "" if value in ACTIVATIONS else f"an activation is one of {', '.join(ACTIVATIONS)}"
     if name == "bias":
         return "" if isinstance(value, bool) else "`bias` is true or false"
-    if name == "layers":
-        return (
-            ""
-            if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64
-            else "`layers` is a whole number from 1 to 64"
-        )
+    if name in ("layers", "steps"):
+        whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64
+        return "" if whole else f"`{name}` is a whole number from 1 to 64"
     fine = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
     return "" if fine else f"`{name}` is a probability below 1"
 

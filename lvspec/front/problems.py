@@ -82,6 +82,7 @@ CODES: dict[str, str] = {
     "split-names": "`where` with another number of names than parts",
     "choice": "if, then and else that do not make a mixture",
     "drawn-together": "several names, or one, for what a distribution draws together",
+    "no-inverse": "a flow without an inverse where the density of a given value is needed",
     "undetermined": "a variable whose shape nothing fixes",
     # ------------------------------------------------ the graph
     "cycle": "variables that depend on each other at one site",

@@ -16,6 +16,7 @@ from lvspec.front.declarations import call_of
 from lvspec.front.dependence import Edge, components, loop, mentions, tell_cycle
 from lvspec.front.dims import to_dim
 from lvspec.front.expressions import elaborate
+from lvspec.front.flows import check_inverse
 from lvspec.front.names import did_you_mean
 from lvspec.front.problems import Problems
 from lvspec.front.story import Told, ToldClause
@@ -126,6 +127,7 @@ def _clause(one: Told, told: ToldClause, ctx: Context) -> tuple[Clause, Type]:
         kind = body.type if body else UNKNOWN
         if body is not None:
             _same_plates(one, body, inner)
+            check_inverse(one.role, body, inner)
             kind = _drawn_together(told, one.name, body, kind)
     return Clause(body, told.initial, bindings, told.span), kind
 

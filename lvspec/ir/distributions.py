@@ -186,6 +186,15 @@ FAMILIES: dict[str, Family] = {
     )
 }
 
+# what the compiler makes of a distribution that is written otherwise: `Normal(0, 1)[D] through flow`
+MADE: dict[str, Family] = {"Flow": Family("Flow", (), T.REAL, "vector", reparameterized=True)}
+
+
+def family_of(name: str) -> Family:
+    """The row of a distribution's family, written or made."""
+    return FAMILIES[name] if name in FAMILIES else MADE[name]
+
+
 # pairs (q, p) whose Kullback-Leibler divergence the runtime has in closed form
 ANALYTIC_KL: tuple[tuple[str, str], ...] = (
     ("Normal", "Normal"),

@@ -196,9 +196,11 @@ class NetworkPart(Expr):
 # ---------------------------------------------------------------- distributions
 @dataclass(frozen=True)
 class Dist:
-    """`Family(arguments)[copies] over plate through flows with part`. `type` is the variate's, one site of it.
+    """`Family(arguments)[copies] over plate with part`. `type` is the variate's, one site of it.
 
     arguments: (name, expression) in the order of ir/distributions.py, defaults filled in.
+    base, through: of the family Flow, which has no arguments of its own: `base through flow(context) through ...`,
+    each flow by its network's name.
     """
 
     family: str
@@ -209,9 +211,21 @@ class Dist:
     parts: tuple[str, ...] = ()
     type: Type = Type()
     span: Span = field(default=NOWHERE, compare=False, repr=False)
+    base: Dist | None = None
 
     def children(self) -> tuple[Expr, ...]:
-        return tuple(e for _, e in self.arguments) + tuple(e for _, args in self.through for e in args)
+        own = tuple(e for _, e in self.arguments) + (self.base.children() if self.base else ())
+        return own + tuple(e for _, args in self.through for e in args)
+
+    @property
+    def source(self) -> Dist:
+        """What is drawn first: the base of a flow, else the distribution itself."""
+        return self.base or self
+
+    @property
+    def shown(self) -> str:
+        """`Normal`, or `Normal through flow`."""
+        return self.source.family + "".join(f" through {name}" for name, _ in self.through)
 
     def argument(self, name: str) -> Expr | None:
         return dict(self.arguments).get(name)

@@ -1,7 +1,8 @@
 """The networks that a spec can declare, as data: sizes, options, and what each reads and gives.
 
 reads: "site" (one site at a time: stretches go through site by site), "causal" (a stretch, in order:
-under x[<t] the output at t has seen sites before t only), "whole" (needs all sites at once).
+under x[<t] the output at t has seen sites before t only), "whole" (needs all sites at once), "draw" (a flow: what a
+distribution draws goes through it, see ir/flows.py).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """sizes: names of the positional sizes; "hidden..." stands for any number of them.
+    """sizes: names of the positional sizes; "hidden..." stands for any number of them, "context?" for one or none.
     input, output: event shape of one site, over the positional sizes ("integer": an id below sizes[0]);
     `2*` for both directions. options: name → default."""
 
@@ -22,6 +23,8 @@ class Kind:
     output: str
     options: tuple[tuple[str, object], ...] = ()
 
+
+_STEPS = (("steps", 1), ("activation", "relu"))
 
 NETWORKS: dict[str, Kind] = {
     k.name: k
@@ -43,6 +46,11 @@ NETWORKS: dict[str, Kind] = {
         Kind("LSTM", ("in", "out"), "causal", "in", "out", (("layers", 1), ("dropout", 0.0))),
         Kind("BiGRU", ("in", "out"), "whole", "in", "2*out", (("layers", 1), ("dropout", 0.0))),
         Kind("BiLSTM", ("in", "out"), "whole", "in", "2*out", (("layers", 1), ("dropout", 0.0))),
+        Kind("Planar", ("dim", "context?"), "draw", "dim", "dim", (("steps", 1),)),
+        Kind("Radial", ("dim", "context?"), "draw", "dim", "dim", (("steps", 1),)),
+        Kind("Coupling", ("dim", "hidden", "context?"), "draw", "dim", "dim", _STEPS),
+        Kind("InverseAutoregressive", ("dim", "hidden", "context?"), "draw", "dim", "dim", _STEPS),
+        Kind("MaskedAutoregressive", ("dim", "hidden", "context?"), "draw", "dim", "dim", _STEPS),
         # a user's own nn.Module: Module(pkg.mod.Class, in=[...], out=[...], reads=site)
         Kind("Module", ("in", "out"), "site", "in", "out", (("reads", "site"),)),
     )

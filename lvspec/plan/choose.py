@@ -13,6 +13,7 @@ from lvspec.errors import Diagnostic, SpecError
 from lvspec.ir.bounds import ELBO
 from lvspec.ir.distributions import WHOLE
 from lvspec.ir.estimators import RELAXED, WEIGHED
+from lvspec.ir.flows import without_inverse
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Network, Schedule, Spec, Variable
@@ -117,7 +118,7 @@ def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
     sampled = [n for n, (_, c, _) in chosen.items() if c.treatment == "sampled"]
     if not bound.coupled or not sampled:
         return
-    place = model.spec.variable(sampled[0])
+    place, networks = model.spec.variable(sampled[0]), {n.name: n for n in model.spec.networks}
     if any(s != Schedule("constant", (1.0,)) for _, s in model.spec.kl_weight):
         message = f"`kl_weight` weighs the KL terms of an ELBO; the bound {bound.name} has none apart"
         problems.append(Diagnostic("override-refused", place.span, message, help="leave out `kl_weight`, or `bound`"))
@@ -132,6 +133,12 @@ def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
         if bound.gradient != "pathwise" and any(k < 0 for r in model.guide_reads.get(name, ()) for _, _, k in r.ways):
             message = f"q({name}) runs backwards: its log q without its own parameters' gradient has no engine yet"
             problems.append(Diagnostic("override-refused", latent.span, message, help="gradient=pathwise"))
+        network = without_inverse(model.guide_of(name).general.body, networks) if model.guide_of(name) else None
+        if bound.gradient != "pathwise" and network is not None:
+            message = f"q({name}) runs through {network.name}, and {network.kind} has no inverse in closed form: "
+            message += "its log q without its own parameters' gradient is not known"
+            help = f"gradient=pathwise, or `{network.name}: Coupling({network.arguments[0]}, H)`"
+            problems.append(Diagnostic("override-refused", latent.span, message, help=help))
         if latent.outside_batch:
             message = f"{name} is one for the whole data set: an example has no importance weight of its own for it"
             problems.append(Diagnostic("override-refused", latent.span, message, help="bound: elbo"))

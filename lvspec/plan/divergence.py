@@ -48,7 +48,7 @@ def divergence(
     for clause in latent.clauses:
         p = clause.body
         if not isinstance(p, Dist) or not isinstance(q, Dist) or (q.family, p.family) not in ANALYTIC_KL:
-            return "sampled", f"no closed form for KL({getattr(q, 'family', 'q')} ‖ {getattr(p, 'family', 'p')})"
+            return "sampled", f"no closed form for KL({getattr(q, 'shown', 'q')} ‖ {getattr(p, 'shown', 'p')})"
     after = drawn_after(model, guide, name)
     for read in model.reads(name):
         ways = after.get(read.name, set())

@@ -48,8 +48,8 @@ def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
                         f"this mixes the entries of a vector as long as the ragged plate {plate}: no engine yet",
                     )
             if isinstance(clause.body, Dist):
-                for plate in _ragged_arguments(clause.body):
-                    message = f"{clause.body.family} with an argument as long as the ragged plate {plate}"
+                for plate in _ragged_arguments(clause.body.source):
+                    message = f"{clause.body.source.family} with an argument as long as the ragged plate {plate}"
                     yield clause.body.span, f"{message} has no engine yet; Categorical has one"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import networkx as nx
 
-from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.distributions import family_of
 from lvspec.ir.expr import Choice, Dist
 from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader
 from lvspec.ir.spec import Override, Spec, Variable
@@ -89,10 +89,8 @@ def without_engine(model: Model, variable: Variable) -> str | None:
         if isinstance(body, Choice):
             return "a choice between two distributions (if / then / else) has no engine yet"
         if isinstance(body, Dist):
-            if not FAMILIES[body.family].engine:
-                return f"{body.family} has no engine yet"
-            if body.through:
-                return f"a flow (`through {body.through[0][0]}`) has no engine yet"
+            if not family_of(body.source.family).engine:
+                return f"{body.source.family} has no engine yet"
             if body.over or body.parts:
                 reason = structure_reason(model, variable)
                 if reason:

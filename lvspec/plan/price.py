@@ -15,7 +15,9 @@ from collections.abc import Callable
 from math import prod
 
 from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, Stretch, VariableRef
+from lvspec.ir.flows import EACH, FLOWS
 from lvspec.ir.guides import step_of
+from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Cost
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Network, Variable
@@ -223,6 +225,7 @@ class Pricer:
                 head = self._head(body)
                 self.expression(body if head is None else head.args[0])
                 axes |= self.axes(body)
+                self._flows(body, variable)
         if variable.role == "observed" or variable.name not in self.summed:
             axes |= {*variable.plates} | (set() if variable.outside_batch else {"B"})
         else:
@@ -233,6 +236,25 @@ class Pricer:
             self.dispatches += (self.model.extent(plate) - 1) * (self.dispatches - before)
         self.paid[key] = frozenset(axes)
         return self.paid[key]
+
+    def _flows(self, body, variable: Variable) -> None:
+        """The passes of each flow: what is drawn by q goes forwards, where p is asked about a value, it goes back."""
+        for name, _ in body.through if isinstance(body, Dist) else ():
+            network = self.networks[name]
+            row, steps = FLOWS[network.kind], int(network.option("steps", 1))
+            turns = row.forward if variable.role == "guide" else row.inverse
+            passes = steps * (self.events(network.arguments[:1]) if turns == EACH else 1)
+            drawn = {"S"} if variable.role in ("guide", "latent") else set()
+            axes = self.axes(body) | drawn | set(variable.plates) | (set() if variable.outside_batch else {"B"})
+            numbers = self.extent(axes) * self.events(variable.type.shape)
+            sizes = [self.events((d,)) for d in network.arguments]
+            width = (
+                sizes[1] if "hidden" in NETWORKS[network.kind].sizes else 1.0
+            )  # multiply-adds of a number that goes in, or comes out
+            self.learned[name] = steps * (3 * sizes[0] * width + sum(sizes[2:]) * width)
+            self.flops += TRAINING * passes * numbers * 3 * width
+            self.dispatches += DISPATCHES["density"] * passes
+            self.holds(passes * numbers * (3 + width / sizes[0]), 2 * numbers)
 
     def _density(self, variable: Variable, axes: frozenset[str]) -> None:
         body = variable.general.body

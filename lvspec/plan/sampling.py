@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lvspec.ir.dims import ragged_plate
-from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.distributions import family_of
 from lvspec.ir.expr import Dist
 from lvspec.ir.guides import step_of, step_reason
 from lvspec.ir.spec import Variable
@@ -23,8 +23,9 @@ def borders_reason(model: Model, name: str) -> str | None:
     return reader and f"{reader} begins anew in each segment of {name}, and states do not tell where that is"
 
 
-def guide_reason(model: Model, latent) -> str | None:
-    """Why q(latent) cannot be drawn from, or None; without a written guide one is derived."""
+def guide_reason(model: Model, latent, flows: bool = False) -> str | None:
+    """Why q(latent) cannot be drawn from, or None; without a written guide one is derived. flows: whether a draw may go
+    through them, so that its density is known where it came out and nowhere else."""
     if latent.parts:
         return f"{' and '.join(latent.parts)} are drawn together: a guide for such has no engine yet"
     guide = model.guide_of(latent.name)
@@ -45,18 +46,21 @@ def guide_reason(model: Model, latent) -> str | None:
         return reason
     if _is_point(guide):
         return f"q({latent.name}) is one point: nothing is drawn"
-    if not isinstance(body, Dist) or not FAMILIES[body.family].engine:
+    if not isinstance(body, Dist) or not family_of(body.source.family).engine:
         return f"q({latent.name}) has no engine yet"
     if structure_of(guide):
         reason = labels_reason(model, guide)
         if reason:
             return reason
-    if body.through:
-        return f"q({latent.name}) runs through a flow: no engine yet"
+    if body.through and not flows:
+        return f"q({latent.name}) runs through a flow: the gradient passes through its draws"
     families = {getattr(c.body, "family", None) for c in guide.clauses}
     if len(families) > 1:
         return f"q({latent.name}) is of several families, one clause another than the next: no engine yet"
-    return step_reason(model.spec, model.spec.guide, step_of(model.spec, model.spec.guide, latent.name))
+    step = step_of(model.spec, model.spec.guide, latent.name)
+    if body.through and (step.plate or guide.initial):
+        return f"q({latent.name}) is drawn site by site through a flow: no engine yet"
+    return step_reason(model.spec, model.spec.guide, step)
 
 
 def point_reason(model: Model, latent) -> str | None:

@@ -126,6 +126,7 @@ from lvspec.runtime.expected import (
     normal_expected,
     poisson_expected,
 )
+from lvspec.runtime.flows import Coupling, InverseAutoregressive, MaskedAutoregressive, Planar, Radial
 from lvspec.runtime.forecast import forecast
 from lvspec.runtime.gaussian_factors import GaussianFactors
 from lvspec.runtime.importance import ImportanceEstimate, TablePosterior, importance, table_posterior

@@ -90,7 +90,7 @@ class Frozen:
     def __init__(self, module: nn.Module):
         self.module = module
 
-    def _run(self, method: str, arguments: tuple[Tensor, ...]) -> Tensor:
+    def _run(self, method: str, arguments: tuple[Tensor, ...]):
         called = _Method(self.module, method)
         weights = {name: w.detach() for name, w in called.named_parameters()}
         return torch.func.functional_call(called, weights, arguments)
@@ -100,6 +100,9 @@ class Frozen:
 
     def backwards(self, *arguments: Tensor) -> Tensor:
         return self._run("backwards", arguments)
+
+    def inverse(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        return self._run("inverse", arguments)
 
     def each(self, *arguments: Tensor) -> Tensor:
         return self._run("each", arguments)

@@ -186,7 +186,7 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
         if factor.general.body.family == "Categorical":
             shape = (*shape, variable.type.support.cardinality.evaluate(sizes))
         return -torch.log(-torch.log(0.05 + 0.9 * torch.rand(shape, dtype=F, generator=generator)))
-    return _NOISE.get(factor.general.body.family, _standard_normal)(shape, generator)
+    return _NOISE.get(factor.general.body.source.family, _standard_normal)(shape, generator)
 
 
 def _standard_normal(shape: tuple[int, ...], generator) -> Tensor:

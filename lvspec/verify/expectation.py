@@ -46,7 +46,7 @@ def _noise_places(subject: Subject, world: World) -> list[tuple[str, tuple[int, 
     for name in subject.plan.sampled:
         if name not in world.instance.noisy:
             continue
-        if world.factors[name].general.body.family not in GAUSSIAN:
+        if world.factors[name].general.body.source.family not in GAUSSIAN:
             raise NotNumerable(f"{name} is no Gaussian")
         if world.variables[name].outside_batch:
             raise NotNumerable(f"{name} is global: its draws are not those of one example")

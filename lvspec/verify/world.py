@@ -22,6 +22,7 @@ from lvspec.ir.structures import structure_of
 from lvspec.verify.densities import log_density
 from lvspec.verify.divergences import divergence, divergences
 from lvspec.verify.evaluate import Names, Sites, bind, evaluate
+from lvspec.verify.flows import is_flow, origin, out_of_flows
 from lvspec.verify.memory import Memory, Site
 from lvspec.verify.relaxed import Relaxation, relaxed_draw, relaxed_log_density
 from lvspec.verify.stretch import Begin, Value, number
@@ -193,7 +194,7 @@ class World:
         """Latents summed under their guide on which each sampled latent's own q depends: one draw for each value."""
         return {name: enumerated_parents(name, self.instance) for name in self.factors}
 
-    def _draw(self, name: str, at: tuple[int, ...]) -> Tensor:
+    def _draw(self, name: str, at: tuple[int, ...], base: bool = False) -> Tensor:
         sites = dict(zip(self.variables[name].plates, at, strict=True))
         declared = [sites[p.name] for p in self.spec.plates if p.name in sites]
         row = [] if self.variables[name].outside_batch else [self.row]
@@ -208,15 +209,16 @@ class World:
         family, arguments = self.density(self.factors[name], at)
         if name in self.instance.relaxed:
             return relaxed_draw(family, arguments, drawn, self.instance.relaxed[name])
-        return transport(family, arguments, drawn)
+        drawn = transport(family, arguments, drawn)
+        return drawn if base or not is_flow(self.factors[name]) else out_of_flows(self, self.factors[name], at, drawn)
 
     # ------------------------------------------------------------ densities of one site
     def density(self, variable: Variable, at: tuple[int, ...]) -> tuple[str, dict[str, Tensor]]:
-        """The family of a site and its arguments."""
+        """The family of a site and its arguments; those of the base, where flows follow."""
         sites = dict(zip(variable.plates, at, strict=True))
         clause = self.clause(variable, at)
         names = bind(clause, self, sites)
-        dist = self._chosen(clause.body, sites, names)
+        dist = self._chosen(clause.body, sites, names).source
         return dist.family, {n: number(evaluate(e, self, sites, names)) for n, e in dist.arguments}
 
     def _chosen(self, body: E.Dist | E.Choice, sites: Sites, names: Names) -> E.Dist:
@@ -234,7 +236,11 @@ class World:
             return relaxed_log_density(
                 family, arguments, self.value(variable.name, at), self.instance.relaxed[variable.name]
             )
-        return log_density(family, arguments, number(self.value(variable.name, at)), shape)
+        value, volume = number(self.value(variable.name, at)), 0.0
+        if is_flow(variable):
+            drawn = variable.role == "guide" and variable.name in self.instance.noisy
+            value, volume = origin(self, variable, at, self._draw(variable.name, at, base=True) if drawn else None)
+        return log_density(family, arguments, value, shape) - volume
 
     def is_relaxed(self, name: str, at: tuple[int, ...]) -> bool:
         """Whether the value at a site is a point between values."""

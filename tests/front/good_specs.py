@@ -270,13 +270,25 @@ CONSTRUCTS: dict[str, str] = {
         sizes: {P: features(x), D: 4, H: 8}
         networks:
           encoder: MLP(P, H, 2*D)
+          planar: Planar(D, steps=8)
+          iaf: InverseAutoregressive(D, H, P, steps=2, activation=tanh)
           decoder: MLP(D, H, P)
         latent:
           z: Normal(0, 1)[D]
         observed:
           x: Bernoulli(logits=decoder(z))
         guide:
-          z: Normal(loc, softplus(scale)) through planar(8) where loc, scale = split(encoder(x))
+          z: Normal(loc, softplus(scale)) through planar through iaf(x) where loc, scale = split(encoder(x))
+        """,
+    "flows_in_the_model": """
+        sizes: {P: features(x), D: 4, H: 8}
+        networks:
+          prior: MaskedAutoregressive(D, H)
+          flow: Coupling(P, H, D, steps=4)
+        latent:
+          z: Normal(0, 1)[D] through prior
+        observed:
+          x: StudentT(4)[P] through flow(z)
         """,
     "parameters_per_example": """
         sizes: {P: features(x), D: 4, H: 8}

@@ -19,14 +19,15 @@ def consider(view: View, latent) -> Claim | Declined:
     model = view.model
     if latent.type.support.discrete:
         return Declined("the latent is discrete: a draw has no derivative")
-    reason = without_engine(model, latent) or guide_reason(model, latent)
+    reason = without_engine(model, latent) or guide_reason(model, latent, flows=True)
     if reason:
         return Declined(reason)
     guide = model.guide_of(latent.name)
-    family = guide.general.body.family if guide else GUIDE_FAMILY[latent.type.support.kind]
+    body = guide.general.body if guide else None
+    family = body.source.family if body else GUIDE_FAMILY[latent.type.support.kind]
     if not FAMILIES[family].reparameterized:
         return Declined(f"{family} has no pathwise derivative")
     samples = view.asked or 1
     kind = view.bound.gradient.replace("_", " ")
-    why = f"q({latent.name}) is {family}: {kind} gradient, {samples} draw{'s' if samples > 1 else ''}"
+    why = f"q({latent.name}) is {body.shown if body else family}: {kind} gradient, {samples} draw{'s' if samples > 1 else ''}"
     return Claim("sampled", False, why, *sampling(model, latent.name, samples), samples=samples)

@@ -1,0 +1,206 @@
+"""Flows from named weights, forwards only: what the determinant and the inverse are follows from the map itself.
+
+    log p(z) = log base(z_0) - log|det df/dz_0|        the determinant of the Jacobian, by differentiating f
+    z_0 with f(z_0) = z                                by Newton's method, map by map, where z is given
+
+The verifier's own arithmetic: the maps are those of ir/flows.py, one entry after the other where entries are read in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lvspec.ir.spec import Network, Variable
+from lvspec.verify.evaluate import bind, evaluate
+from lvspec.verify.networks import ACTIVATIONS, Weights, linear, part
+from lvspec.verify.stretch import number
+
+Map = Callable[[Tensor], Tensor]  # (D,) -> (D,)
+
+NEWTON = 60  # rounds; affine steps need as many as there are entries
+HALVINGS = 8  # of a step that would lead away
+CLOSE = 1e-13
+
+
+# ---------------------------------------------------------------- the maps
+def _softplus(x: Tensor) -> Tensor:
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
+def _numbers(w: Weights, context: Tensor | None) -> Tensor:
+    return w["numbers"] if context is None else linear(context, part(w, "linear"))
+
+
+def _planar(network: Network, w: Weights, context: Tensor | None, turn: int) -> Map:
+    numbers = _numbers(w, context)
+    D = (len(numbers) - 1) // 2
+    u, v, b = numbers[:D], numbers[D : 2 * D], numbers[2 * D]
+    inner = torch.dot(v, u)
+    u = u + (_softplus(inner) - 1 - inner) / torch.dot(v, v) * v
+    return lambda z: z + u * torch.tanh(torch.dot(v, z) + b)
+
+
+def _radial(network: Network, w: Weights, context: Tensor | None, turn: int) -> Map:
+    numbers = _numbers(w, context)
+    centre, alpha = numbers[:-2], _softplus(numbers[-2])
+    beta = _softplus(numbers[-1]) - alpha
+    return lambda z: z + beta * (z - centre) / (alpha + torch.sqrt(((z - centre) ** 2).sum()))
+
+
+def _raw(network: Network, w: Weights, context: Tensor | None, z: Tensor, reads: list[list[bool]]) -> Tensor:
+    """The hidden numbers, each of the entries that it reads."""
+    enter = part(w, "enter")
+    hidden = []
+    for i, row in enumerate(reads):
+        value = enter["bias"][i]
+        for j, may in enumerate(row):
+            value = value + (enter["weight"][i, j] * z[j] if may else 0.0)
+        if context is not None:
+            value = value + torch.dot(part(w, "context")["weight"][i], context)
+        hidden.append(value)
+    return ACTIVATIONS[str(network.option("activation", "relu"))](torch.stack(hidden))
+
+
+def _affine(w: Weights, hidden: Tensor, entry: int, D: int, given: list[bool]) -> tuple[Tensor, Tensor]:
+    """μ and σ's raw value of one entry, from the hidden numbers that give it something."""
+    leave = part(w, "leave")
+    chosen = torch.tensor(given, dtype=torch.float64)
+    return tuple(torch.dot(leave["weight"][r] * chosen, hidden) + leave["bias"][r] for r in (entry, D + entry))
+
+
+def _coupling(network: Network, w: Weights, context: Tensor | None, turn: int) -> Map:
+    inner = part(w, "network")
+    H, D = inner["enter.weight"].shape
+    kept = [(d + turn) % 2 == 0 for d in range(D)]
+
+    def move(z: Tensor) -> Tensor:
+        hidden = _raw(network, inner, context, z, [kept] * H)
+        moved = []
+        for d in range(D):
+            mu, raw = _affine(inner, hidden, d, D, [True] * H)
+            moved.append(z[d] if kept[d] else z[d] * _softplus(raw) + mu)
+        return torch.stack(moved)
+
+    return move
+
+
+def _autoregressive(network: Network, w: Weights, context: Tensor | None, turn: int) -> Map:
+    """z_d σ(z_<d) + μ(z_<d), in the order of the entries or, every other step, in the opposite one."""
+    inner = part(w, "network")
+    H, D = inner["enter.weight"].shape
+    place = [D - 1 - d if turn % 2 else d for d in range(D)]
+    seen = [i * D // H for i in range(H)]
+    gate = torch.sigmoid if network.kind == "InverseAutoregressive" else _softplus
+
+    def move(z: Tensor) -> Tensor:
+        hidden = _raw(network, inner, context, z, [[p < n for p in place] for n in seen])
+        moved = []
+        for d in range(D):
+            mu, raw = _affine(inner, hidden, d, D, [n <= place[d] for n in seen])
+            moved.append(z[d] * gate(raw) + mu)
+        return torch.stack(moved)
+
+    return move
+
+
+MAPS = {
+    "Planar": _planar,
+    "Radial": _radial,
+    "Coupling": _coupling,
+    "InverseAutoregressive": _autoregressive,
+    "MaskedAutoregressive": _autoregressive,
+}
+BACKWARDS = ("MaskedAutoregressive",)  # kinds whose maps lead from the value to the base
+
+
+def maps_of(network: Network, weights: Weights, context: Tensor | None) -> list[Map]:
+    """The elementary maps in order; of those that lead backwards, each leads from its value to what it came from."""
+    own = part(weights, network.name)
+    every = range(int(network.option("steps", 1)))
+    return [MAPS[network.kind](network, part(own, f"steps.{k}"), context, k) for k in every]
+
+
+# ---------------------------------------------------------------- determinants and inverses
+def log_volume(move: Map, z: Tensor) -> Tensor:
+    """log|det df/dz| at z."""
+    return torch.linalg.slogdet(torch.func.jacrev(move)(z)).logabsdet
+
+
+def solve(move: Map, value: Tensor) -> Tensor:
+    """The z with move(z) = value, by damped Newton steps; its gradient is the implicit function's."""
+    with torch.no_grad():
+        z = value
+        for _ in range(NEWTON):
+            gap = move(z) - value
+            step = torch.linalg.solve(torch.func.jacrev(move)(z), gap)
+            tried = torch.stack([z - step / 2**k for k in range(HALVINGS)])
+            left = torch.stack([(move(t) - value).abs().sum() for t in tried])
+            z = (tried * torch.nn.functional.one_hot(left.argmin(), HALVINGS).to(z.dtype)[:, None]).sum(0)
+            if not torch._C._functorch.is_batchedtensor(left) and left.min() < CLOSE:
+                break
+        slope = torch.func.jacrev(move)(z)
+    return z - torch.linalg.solve(slope.detach(), move(z) - value)
+
+
+def is_flow(variable: Variable) -> bool:
+    """Whether what the variable's base draws goes through flows."""
+    return bool(getattr(variable.general.body, "through", ()))
+
+
+Flows = list[tuple[Network, list[Map]]]
+
+
+def _flows(world, variable: Variable, at: tuple[int, ...]) -> Flows:
+    """The flows that one site goes through, at their contexts."""
+    clause, sites = world.clause(variable, at), dict(zip(variable.plates, at, strict=True))
+    names, found = bind(clause, world, sites), []
+    for name, arguments in clause.body.through:
+        context = [number(evaluate(e, world, sites, names)).to(torch.float64) for e in arguments]
+        found.append((world.networks[name], maps_of(world.networks[name], world.weights, *(context or [None]))))
+    return found
+
+
+def out_of_flows(world, variable: Variable, at: tuple[int, ...], base: Tensor) -> Tensor:
+    """What comes out of the flows, vector by vector."""
+    flows = _flows(world, variable, at)
+    return _rows(lambda z: _forwards(flows, z)[0], base.expand(_shape(world, variable, at)))
+
+
+def origin(world, variable: Variable, at: tuple[int, ...], base: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Where a site's value came from, found where nobody knows it, and log|det| of the way from there."""
+    flows, shape = _flows(world, variable, at), _shape(world, variable, at)
+    if base is None:
+        base = _rows(lambda z: _backwards(flows, z), number(world.value(variable.name, at)).expand(shape))
+    return base, _rows(lambda z: _forwards(flows, z)[1], base.expand(shape)).sum()
+
+
+def _shape(world, variable: Variable, at: tuple[int, ...]) -> tuple[int, ...]:
+    return world.shape(variable.type.shape, dict(zip(variable.plates, at, strict=True)))
+
+
+def _forwards(flows: Flows, z: Tensor) -> tuple[Tensor, Tensor]:
+    volume = torch.zeros((), dtype=z.dtype)
+    for network, maps in flows:
+        for move in maps:
+            if network.kind in BACKWARDS:
+                z = solve(move, z)
+                volume = volume - log_volume(move, z)
+            else:
+                volume = volume + log_volume(move, z)
+                z = move(z)
+    return z, volume
+
+
+def _backwards(flows: Flows, z: Tensor) -> Tensor:
+    for network, maps in reversed(flows):
+        for move in reversed(maps):
+            z = move(z) if network.kind in BACKWARDS else solve(move, z)
+    return z
+
+
+def _rows(function: Map, value: Tensor) -> Tensor:
+    """Of each vector along the last axis."""
+    return function(value) if value.dim() == 1 else torch.stack([_rows(function, v) for v in value])
