@@ -76,9 +76,10 @@ def alternation(model: nn.Module, turns: tuple[Turn, ...], data: Dataset, seed: 
     return Alternation(turns, own, data.sizes(), seed)
 
 
-def turns_of(plan: Plan, model: type[nn.Module], settings: TrainSettings) -> tuple[Turn, ...]:
-    """The turns that a spec's phases or the settings ask for; nothing where all parameters move together."""
-    phases, inference = (plan.spec.phases if plan else ()), settings.inference
+def turns_of(compiled, settings: TrainSettings) -> tuple[Turn, ...]:
+    """The turns that a spec's phases or the settings ask for; nothing where all parameters move together. compiled: the
+    driver's, with spec, plan and Model."""
+    phases, inference = compiled.spec.phases, settings.inference
     if not phases and inference == "joint":
         return ()
     where = f"train.inference: {inference}" if inference != "joint" else "phases"
@@ -88,12 +89,12 @@ def turns_of(plan: Plan, model: type[nn.Module], settings: TrainSettings) -> tup
         return tuple(Turn(frozenset(p.moves), p.steps) for p in phases)
     if phases:
         raise UsageError(f"{where}: the file says with `phases:` what moves when")
-    own = guide_names(plan)
+    own = guide_names(compiled.plan)
     if not own:
         raise UsageError(f"{where} moves what q alone reads, and this model has nothing of the kind")
-    if inference == "aggressive" and not hasattr(model, "encode"):
+    if inference == "aggressive" and not hasattr(compiled.Model, "encode"):
         raise UsageError(f"{where} looks at the information between data and a latent whose q reads the data alone")
-    others = {n.name for n in plan.networks} | {p.name for p in plan.spec.params}
+    others = {n.name for n in compiled.plan.networks} | {p.name for p in compiled.spec.params}
     steps = settings.inference_steps or STEPS[inference]
     return Turn(own, steps, falling=inference == "aggressive"), Turn(frozenset(others - own))
 

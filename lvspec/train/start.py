@@ -136,7 +136,7 @@ def prepare(request: Request) -> Ready:
     if request.resume:
         _same(read_config(run), config, request)
     forms = None if settings.method == "gradient" else closed_forms(compiled.plan)
-    turns = turns_of(compiled.plan, compiled.Model, settings)
+    turns = turns_of(compiled, settings)
     return Ready(run, compiled, layout, encoders, config, parts, device, forms, turns)
 
 

@@ -1,6 +1,7 @@
 """Steps of q alone: which parameters they move, how long they go on, when aggressive training ends, and that a run resumes."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -69,9 +70,9 @@ def request(text, out, phases="", **settings):
 def test_the_guides_parameters_are_those_that_q_alone_reads(name, own):
     compiled = lvspec.compile_spec(shipped("specs") / f"{name}.yaml")
     assert guide_names(compiled.plan) == own
-    found = turns_of(compiled.plan, compiled.Model, ALTERNATING)
+    found = turns_of(compiled, ALTERNATING)
     assert found[0] == Turn(frozenset(own), 3) and not found[0].names & found[1].names
-    assert turns_of(compiled.plan, compiled.Model, TrainSettings()) == ()
+    assert turns_of(compiled, TrainSettings()) == ()
 
 
 def test_a_baseline_moves_with_the_guide():
@@ -91,7 +92,7 @@ def test_a_baseline_moves_with_the_guide():
 def test_a_model_without_parameters_of_q_is_refused(settings, reason):
     compiled = lvspec.compile_spec(shipped("specs") / "hmm.yaml")
     with pytest.raises(UsageError, match=reason):
-        turns_of(compiled.plan, compiled.Model, TrainSettings(**settings))
+        turns_of(compiled, TrainSettings(**settings))
 
 
 def test_phases_and_ways_of_inference_exclude_each_other(text, tmp_path):
@@ -103,7 +104,9 @@ def test_phases_and_ways_of_inference_exclude_each_other(text, tmp_path):
 def test_aggressive_training_needs_a_guide_whose_information_is_known():
     compiled = lvspec.compile_spec(shipped("specs") / "sentence_vae.yaml")
     with pytest.raises(UsageError, match="q reads the data alone"):
-        turns_of(compiled.plan, HMM, TrainSettings(inference="aggressive"))
+        turns_of(
+            SimpleNamespace(spec=compiled.spec, plan=compiled.plan, Model=HMM), TrainSettings(inference="aggressive")
+        )
 
 
 @pytest.mark.parametrize(
