@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         samples=max(0, args.samples),
     )
     uses, warnings = _usage(trained, part)
+    warnings = [found.warning for found in figures.likelihoods if found.warning] + warnings
     rows = figures.rows() + _noise(trained, part) + uses + _accuracies(trained, part)
     if args.gold:
         rows.extend(_gold(args, trained, part))

@@ -175,7 +175,14 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
         for v in spec.of_role("latent")
         if v.type.support.finite and not v.outside_batch
     ]
-    rows += wrap(f"batch = fill_missing(batch, {', '.join(readable)}, latents={{{', '.join(axes)}}})", 2)
+    free = [
+        f'"{n}"'
+        for v in spec.of_role("latent")
+        if not v.type.support.finite or v.outside_batch
+        for n in v.parts or (v.name,)
+    ]
+    hidden = f", hidden=({', '.join(free)}{',' if len(free) == 1 else ''})" if free else ""
+    rows += wrap(f"batch = fill_missing(batch, {', '.join(readable)}, latents={{{', '.join(axes)}}}{hidden})", 2)
     current = "batch"
     for plate in (p for p in spec.plates if p.ragged):
         axes = [

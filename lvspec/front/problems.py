@@ -33,6 +33,7 @@ CODES: dict[str, str] = {
     "empty-model": "neither an observed nor a latent variable",
     "unknown-setting": "a key that the section does not have",
     "wrong-setting": "a setting with a value that it cannot take",
+    "not-given": "values of a latent that cannot be conditioned on",
     "unknown-strategy": "an override that names no strategy",
     "override-not-latent": "a setting of a variable that is not a latent",
     # ------------------------------------------------ names and declarations

@@ -62,6 +62,14 @@ def _data(section: Node | None, variables: dict[str, Variable], problems: Proble
                 help=did_you_mean(name, readable, f"one of {', '.join(readable)}"),
             )
             continue
+        if variables[name].role == "latent" and not variables[name].type.support.finite:
+            problems.error(
+                "not-given",
+                entry.key.span,
+                f"{name} is a latent without finitely many values: what is given of it has no engine yet",
+                help=f"leave it out; or let {name} be observed where every example has it",
+            )
+            continue
         if isinstance(entry.value, Text) and not scalars.empty(entry.value):
             problems.error(
                 "wrong-setting",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -9,10 +11,15 @@ from torch.nn.functional import softplus
 from lvspec.runtime.semiring import log_sum_exp
 
 
+def log_of(ratio: Tensor | float) -> Tensor | float:
+    """log, also of what two plain numbers of a spec give."""
+    return ratio.log() if isinstance(ratio, Tensor) else math.log(ratio)
+
+
 def normal_kl(q_loc: Tensor, q_scale: Tensor, p_loc: Tensor, p_scale: Tensor) -> Tensor:
     """log(s_p / s_q) + (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1/2."""
     ratio = q_scale / p_scale
-    return 0.5 * (ratio**2 + ((q_loc - p_loc) / p_scale) ** 2 - 1) - ratio.log()
+    return 0.5 * (ratio**2 + ((q_loc - p_loc) / p_scale) ** 2 - 1) - log_of(ratio)
 
 
 def log_normal_kl(q_loc: Tensor, q_scale: Tensor, p_loc: Tensor, p_scale: Tensor) -> Tensor:
@@ -43,20 +50,20 @@ def laplace_kl(q_loc: Tensor, q_scale: Tensor, p_loc: Tensor, p_scale: Tensor) -
     """log(s_p / s_q) + |m_q - m_p| / s_p + s_q / s_p exp(-|m_q - m_p| / s_q) - 1."""
     gap = (q_loc - p_loc).abs()
     ratio = q_scale / p_scale
-    return -ratio.log() + gap / p_scale + ratio * torch.exp(-gap / q_scale) - 1
+    return -log_of(ratio) + gap / p_scale + ratio * torch.exp(-gap / q_scale) - 1
 
 
 def gamma_kl(q_concentration: Tensor, q_rate: Tensor, p_concentration: Tensor, p_rate: Tensor) -> Tensor:
     """a_p log(b_q / b_p) + log Gamma(a_p) - log Gamma(a_q) + (a_q - a_p) digamma(a_q) + a_q (b_p / b_q - 1)."""
     a, c = q_concentration, p_concentration
     ratio = p_rate / q_rate
-    return -c * ratio.log() + torch.lgamma(c) - torch.lgamma(a) + (a - c) * torch.digamma(a) + a * (ratio - 1)
+    return -c * log_of(ratio) + torch.lgamma(c) - torch.lgamma(a) + (a - c) * torch.digamma(a) + a * (ratio - 1)
 
 
 def exponential_kl(q_rate: Tensor, p_rate: Tensor) -> Tensor:
     """log(b_q / b_p) + b_p / b_q - 1."""
     ratio = p_rate / q_rate
-    return ratio - ratio.log() - 1
+    return ratio - log_of(ratio) - 1
 
 
 def dirichlet_kl(q_concentration: Tensor, p_concentration: Tensor) -> Tensor:

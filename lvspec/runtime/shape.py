@@ -101,12 +101,18 @@ def complete_rows(batch: dict, name: str, plate: str) -> Tensor:
     return (batch[f"{name}.mask"] == batch[f"{plate}.mask"]).all(-1)
 
 
-def fill_missing(batch: dict, *names: str, latents: dict[str, int]) -> dict:
+def fill_missing(batch: dict, *names: str, latents: dict[str, int], hidden: tuple[str, ...] = ()) -> dict:
     """What is not observed is zero from here on: fill values are never read.
 
     latents: how many axes say where a latent that the batch gives is observed; without `z_observed` it is everywhere.
+    hidden: latents that cannot be given; a batch that does is a ValueError, since nothing would be conditioned on it.
     """
     batch = dict(batch)
+    for name in hidden:
+        if name in batch:
+            raise ValueError(
+                f"`{name}` is a latent whose values cannot be given to this model: leave it out of the batch"
+            )
     for name, axes in latents.items():
         if name in batch and f"{name}_observed" not in batch:
             shape, device = batch[name].shape[:axes], batch[name].device

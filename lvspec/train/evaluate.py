@@ -19,6 +19,10 @@ from lvspec.train.encoders import Encoder, Symbols
 from lvspec.train.score import EVALUATION_SEED, held_out, prepared, score
 from lvspec.train.settings import TrainSettings
 
+UNEVEN = 0.1  # share of examples with too small an effective sample size from which on it is said
+POINT = (
+    "log p(x, z) at the point estimate"  # a density of x and z together: no likelihood of x, and nothing per dimension
+)
 DRAWN_AT_ONCE = 1024  # examples times samples in one call: bounds the memory of an evaluation
 
 
@@ -27,12 +31,30 @@ class Likelihood:
     """Mean log p(x) per example, in nats. how: exact | importance-sampled (S) | bound (ELBO).
 
     standard_error: of the mean, from the sampling (None: nothing was sampled). effective: mean effective sample size.
+    samples: draws for each example. uneven: share of the examples whose effective sample size is below `least(samples)`.
     """
 
     value: float
     how: str
     standard_error: float | None = None
     effective: float | None = None
+    samples: int = 0
+    uneven: float = 0.0
+
+    @property
+    def warning(self) -> str:
+        """Where few draws carry most of the weight: the estimate is low, and its standard error with it."""
+        if self.uneven <= UNEVEN:
+            return ""
+        return (
+            f"importance weights are uneven: of {self.samples} draws fewer than {least(self.samples):g} count in {self.uneven:.0%} "
+            f"of the examples, so that log p(x) is likely higher; more --samples, or a q nearer the posterior (`bound: iwae`)"
+        )
+
+
+def least(samples: int) -> float:
+    """The effective sample size below which an estimate is not trusted: its bias is about -1/2 (1/ESS - 1/S)."""
+    return min(10.0, samples / 2)
 
 
 @dataclass(frozen=True)
@@ -61,14 +83,15 @@ class Figures:
         rows: list[dict[str, object]] = []
         for found in self.likelihoods:
             extra = {k: v for k, v in asdict(found).items() if k in ("standard_error", "effective") and v is not None}
-            name = "ELBO" if found.how.startswith("bound") else "log-likelihood"
+            names = {POINT: "log-density", "bound (ELBO)": "ELBO"}
+            name = names.get(found.how, "log-likelihood")
             rows.append({"quantity": name, "unit": "nats per example", "value": found.value, "how": found.how, **extra})
         for name, value in self.parts.items():
             unit, how = "nats per example", "part of the ELBO"
             if not self.likelihoods:
                 unit, how = "per example", "expected under the model"
             rows.append({"quantity": name, "unit": unit, "value": value, "how": how})
-        for found in self.likelihoods:
+        for found in (f for f in self.likelihoods if f.how != POINT):
             rows.extend(self._normalised(found.value, found.how))
         for name, base in self.baseline.items():
             value = base.log_likelihood / self.examples
@@ -106,7 +129,7 @@ def evaluate(
     result = score(model, dataset, settings, device)
     if result.kind == "objective":
         return Figures(result.examples, (), result.parts, 0, 0, {})
-    how = {"exact": "exact", "bound": "bound (ELBO)", "joint": "log p(x, z) at the point estimate"}[result.kind]
+    how = {"exact": "exact", "bound": "bound (ELBO)", "joint": POINT}[result.kind]
     likelihoods = [Likelihood(result.value, how)]
     if result.kind == "bound" and not hasattr(model, "importance"):
         likelihoods.insert(0, exact(model, dataset, settings, device))
@@ -129,7 +152,7 @@ def exact(model: nn.Module, dataset: Dataset, settings: TrainSettings, device: t
 @torch.no_grad()
 def importance_sampled(model, dataset: Dataset, settings: TrainSettings, device, samples: int) -> Likelihood:
     """log (1/S) sum_s p(x, z_s) / q(z_s | x), z_s ~ q: biased low, so that the perplexity from it is an upper bound."""
-    total, variance, effective = 0.0, 0.0, 0.0
+    total, variance, effective, uneven = 0.0, 0.0, 0.0, 0
     few = replace(settings, batch_size=max(1, DRAWN_AT_ONCE // samples), batch_tokens=None)
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -139,8 +162,9 @@ def importance_sampled(model, dataset: Dataset, settings: TrainSettings, device,
             total += found.log_prob.double().sum().item()
             variance += (found.standard_error.double() ** 2).sum().item()
             effective += found.effective_sample_size.double().sum().item()
-    n = len(dataset)
-    return Likelihood(total / n, f"importance-sampled (S = {samples})", math.sqrt(variance) / n, effective / n)
+            uneven += int((found.effective_sample_size < least(samples)).sum())
+    n, how = len(dataset), f"importance-sampled (S = {samples})"
+    return Likelihood(total / n, how, math.sqrt(variance) / n, effective / n, samples, uneven / n)
 
 
 def normalisers(dataset: Dataset, encoders: Mapping[str, Encoder]) -> tuple[int, int, float]:

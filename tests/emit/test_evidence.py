@@ -6,6 +6,8 @@ import pytest
 import torch
 from small import EXACT, batch_of, compiled, gradients, model_of
 
+from lvspec.driver import compile_spec
+
 CHAINS = ("hmm", "deep_hmm", "softmax_mixture_lm")
 MIXTURES = ("naive_bayes", "mixture_of_rnns")
 
@@ -91,3 +93,30 @@ def test_unobserved_sites_of_x_are_not_read(name):
     found = model({**batch, "x": x, "x_observed": observed}).log_prob
     shorter = model({**batch, "t": torch.tensor([3, *batch["t"][1:].tolist()])}).log_prob
     torch.testing.assert_close(found, shorter)  # the last site is missing: the same as a shorter sequence
+
+
+CONTINUOUS = """
+lvspec: 1
+name: continuous
+sizes: {D: 3}
+networks:
+  encoder: Linear(D, D)
+latent:
+  g: Normal(0, 1)[D]
+observed:
+  x: Normal(g, 1)
+"""
+
+
+@pytest.mark.parametrize(
+    "guide",
+    ["", "guide:\n  g: Normal(encoder(x), 1)\n", "guide:\n  g: Delta(encoder(x))\n"],
+    ids=["summed", "drawn", "point"],
+)
+def test_a_continuous_latent_that_the_batch_gives_is_refused(guide):
+    """Nothing would be conditioned on it: the model says so instead of passing it over."""
+    model = compile_spec(CONTINUOUS + guide).Model()
+    batch = {"x": torch.zeros(2, 3)}
+    assert model(batch).loss.isfinite()
+    with pytest.raises(ValueError, match="`g` is a latent whose values cannot be given"):
+        model({**batch, "g": torch.zeros(2, 3)})

@@ -56,7 +56,7 @@ class Kalman(nn.Module):
         """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step."""
         if "rows" in batch:
             return batch
-        batch = fill_missing(batch, "x", latents={})
+        batch = fill_missing(batch, "x", latents={}, hidden=("z",))
         batch = prepare_plate(batch, "t", {"z": 1, "x": 1})
         batch = observed_sites(batch, {"x": ("t",)})
         rows = torch.arange(len(batch["x"]), device=batch["x"].device)

@@ -18,7 +18,7 @@ from lvspec.train.batches import collate
 from lvspec.train.dataset import encoded
 from lvspec.train.draws import conditions, draws, words
 from lvspec.train.encoders import Symbols
-from lvspec.train.evaluate import evaluate
+from lvspec.train.evaluate import Likelihood, evaluate
 from lvspec.train.fitting import fitted
 from lvspec.train.gold import compare
 from lvspec.train.layout import Field, Layout, layout_of
@@ -217,3 +217,39 @@ def test_given_values_and_their_lengths_come_from_real_examples():
     assert {name: n.tolist() for name, n in start.lengths.items()} == {"m": [2] * 3, "u": [3] * 3}
     limited = conditions(layout, dataset, 2, 7, seed=0)
     assert {name: n.tolist() for name, n in limited.lengths.items()} == {"m": [2, 2], "t": [7, 7], "u": [7, 7]}
+
+
+# ---------------------------------------------------------------- how far figures are to be trusted
+@pytest.mark.parametrize(
+    ("samples", "uneven", "said"), [(100, 0.0, False), (100, 0.1, False), (100, 0.3, True), (6, 0.5, True)]
+)
+def test_uneven_weights_are_warned_of(samples, uneven, said):
+    found = Likelihood(-1.0, "importance-sampled", 0.1, 5.0, samples, uneven)
+    assert bool(found.warning) == said
+    assert not said or f"fewer than {min(10, samples / 2):g} count in {uneven:.0%}" in found.warning
+
+
+def test_the_share_of_uneven_examples_is_counted():
+    """The effective sample size of one example in two is 2 of 100."""
+
+    class Uneven(BagVAE):
+        def importance(self, batch, samples):
+            size = torch.where(torch.arange(len(batch["x"])) % 2 == 0, 2.0, 90.0)
+            return SimpleNamespace(log_prob=0 * size, standard_error=0 * size, effective_sample_size=size)
+
+    layout, encoders, dataset = data(["a b", "b a", "a a", "b b"])
+    found = evaluate(Uneven(V=3), dataset, encoders, TrainSettings(batch_size=4), CPU, training=4)
+    assert found.likelihoods[0].uneven == 0.5 and found.likelihoods[0].warning
+
+
+def test_a_point_estimate_has_no_likelihood_per_token():
+    class Point(BagVAE):
+        def forward(self, batch, draws=None, phase=None):
+            objective = super().forward(batch)
+            return SimpleNamespace(loss=objective.loss, log_joint=objective.elbo)
+
+    layout, encoders, dataset = data(["a b", "b a"])
+    rows = evaluate(Point(V=3), dataset, encoders, TrainSettings(), CPU, training=2).rows()
+    own = [r for r in rows if r["how"] == "log p(x, z) at the point estimate"]
+    assert [r["quantity"] for r in own] == ["log-density"]
+    assert any(r["quantity"] == "perplexity" for r in rows)  # the baseline's
