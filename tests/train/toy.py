@@ -114,6 +114,6 @@ class Compiler:
     def __call__(self, path, sizes=None, overrides=None, allow_modules=()):
         values = {**self.spec.nominal(), **(sizes or {})}
         spec = replace(self.spec, sizes=tuple(replace(s, value=values[s.name]) for s in self.spec.sizes))
-        plan = SimpleNamespace(sampled=(), networks=(), guide=())
+        plan = SimpleNamespace(spec=spec, sampled=(), networks=(), guide=())
         source = "# stands in for emitted source\n"
         return SimpleNamespace(spec=spec, Model=self.model, source=source, plan=plan, symbols={})
