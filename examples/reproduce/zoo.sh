@@ -60,7 +60,7 @@ case $model in
         "${PYTHON:-.venv/bin/python}" examples/reproduce/piano_roll.py "$DATA/js_fakes" "$run-data"
         train --data "$run-data/train.jsonl" --valid "$run-data/dev.jsonl" --split-dev && evaluate
         ;;
-    svi_vae | map_vae | vmf_vae) train --data "$DATA/digits8x8/digits.csv.gz" && evaluate ;;
+    svi_vae | map_vae | vmf_vae | semi_amortized_vae) train --data "$DATA/digits8x8/digits.csv.gz" && evaluate ;;
     naive_bayes | naive_bayes_amortized) topics && evaluate --gold label ;;
     gaussian_softmax | neural_topic_model | nvdm) topics && evaluate ;;
     lda) topics && evaluate --samples 0 ;;

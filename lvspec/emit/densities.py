@@ -390,7 +390,10 @@ def sum_event(value: Value, consumed: int = 0) -> Value:
 def analytic_kl(low: Lowering, q: Term, p: Term, summed: bool = True) -> Value:
     """KL(q ‖ p) in closed form; event axes summed, or of each entry."""
     q, p = unfused(low, q), unfused(low, p)
-    values = tuple(low.concrete(v) for v in (*q.arguments, *p.arguments))
+    numbers = tuple(isinstance(e, Number) for _, e in q.dist.arguments)
+    own = (low.concrete(v) for v in q.arguments)
+    own = [v.with_(code=f"self.zero + {v.code}", binds=SUM) if n else v for v, n in zip(own, numbers, strict=True)]
+    values = (*own, *(low.concrete(v) for v in p.arguments))
     axes, _, aligned = low.broadcast(*values)
     shape = max((v.shape for v in values), key=len)
     if q.dist.family == "VonMisesFisher":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lvspec.emit.densities import lower_term, snake, unfused
 from lvspec.emit.extents import argument_ranks, full_arguments
 from lvspec.emit.program import Program
+from lvspec.emit.refine import given_term
 from lvspec.emit.text import wrap
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Dist
@@ -20,7 +21,10 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
     low.unrolled = ()
     for factor in (v for v in plan.guide if v.role == "guide" and _direct(plan, v)):
         latent = plan.spec.variable(factor.name)
-        term = low.with_bindings(factor.general, lambda c, n=factor.name: unfused(low, lower_term(low, c.body, n)))
+        if factor.name in plan.refined:
+            term = given_term(program, factor, factor.name)
+        else:
+            term = low.with_bindings(factor.general, lambda c, n=factor.name: unfused(low, lower_term(low, c.body, n)))
         family = FAMILIES[term.dist.family]
         ranks = argument_ranks(term.dist, latent.type.shape)
         axes = low.order.sort(("B", *latent.plates))
@@ -40,6 +44,7 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
         "    def encode(self, batch: dict) -> dict:",
         '        """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""',
         *wrap("batch = self.prepare(batch)", 2),
+        *(["        parameters = self.refined(batch, {})"] if plan.refined else []),
         *program.text(),
     ]
 

@@ -11,6 +11,7 @@ from lvspec.emit.flows import forwards, stopped
 from lvspec.emit.guide_sites import SiteLoop
 from lvspec.emit.label_guides import LabelGuide, drawn_labels, label_guide
 from lvspec.emit.program import Program
+from lvspec.emit.refine import given_term
 from lvspec.emit.relaxed import draw_relaxed, given_point
 from lvspec.emit.schemes import SCHEMES
 from lvspec.emit.value import Value, align, axis_of, join_draws, select
@@ -194,7 +195,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
     low, scope, name = program.low, program.scope, latent.name
     factor = next(v for v in plan.guide if v.name == name and v.role == "guide")
     unrolled, low.unrolled = low.unrolled, ()  # all sites are drawn at once
-    term = _term(program, factor.general, name)
+    term = given_term(program, factor, name) if name in plan.refined else _term(program, factor.general, name)
     guide.terms[(name, ())] = term = unfused(low, term)
     low.unrolled = unrolled
     family = FAMILIES[term.dist.family]

@@ -15,6 +15,7 @@ from lvspec.emit.mean_field import mean_field_methods
 from lvspec.emit.objective import forward_body, weights_body
 from lvspec.emit.points import point_methods
 from lvspec.emit.posterior import latent_sizes, posterior_body, zero_tilts
+from lvspec.emit.refine import refine_methods
 from lvspec.emit.sampling import sample_body
 from lvspec.emit.structures import parts_body
 from lvspec.emit.text import wrap
@@ -56,14 +57,31 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
     if not plan.sampled:
         return [*integrals, *_exact(plan, imports)]
     imports.update(("Objective", "importance"))
-    forward = [
-        "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
-        f'        """{plan.formula}"""',
-        "        batch, draws, samples = self.prepare(batch), draws or {}, self.samples",
-        *(coupled_body if plan.coupled else forward_body)(plan, imports),
-    ]
+    head = "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:"
+    body = (coupled_body if plan.coupled else forward_body)(plan, imports)
+    prepared = "batch, draws, samples = self.prepare(batch), draws or {}, self.samples"
+    forward = [[head, f'        """{plan.formula}"""', f"        {prepared}", *body]]
+    parameters = []
+    if plan.refined:
+        parameters = ["        parameters = self.refined(batch, draws)"]
+        forward = [
+            *refine_methods(plan, imports),
+            [
+                "    def elbo_at(self, batch: dict, draws: dict, parameters: dict) -> Objective:",
+                f'        """{plan.formula}, at these parameters of {", ".join(f"q({n})" for n in plan.refined)}"""',
+                "        samples = self.samples",
+                *body,
+            ],
+            [
+                head,
+                '        """The same at the refined parameters."""',
+                "        batch, draws = self.prepare(batch), draws or {}",
+                "        return self.elbo_at(batch, draws, self.refined(batch, draws))",
+            ],
+        ]
     weights = [
         *_weights_head(plan),
+        *parameters,
         *weights_body(plan, imports),
     ]
     log_prob = [
@@ -76,7 +94,7 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
         "        return self.importance(batch, samples).log_prob",
     ]
     encode = encode_body(plan, imports)
-    return [*integrals, forward, weights, log_prob, posterior_body(plan, imports), *([encode] if encode else [])]
+    return [*integrals, *forward, weights, log_prob, posterior_body(plan, imports), *([encode] if encode else [])]
 
 
 def _weights_head(plan: Plan) -> list[str]:

@@ -16,6 +16,7 @@ DEFAULTS: dict[str, object] = {
     "temperature": Schedule("constant", (0.5,)),
     "density": "original",
     "top": 1,
+    "rate": 0.1,
 }
 
 

@@ -189,6 +189,11 @@ class Plan:
         return next((p for p in self.latents if p.strategy in WEIGHED), None)
 
     @property
+    def refined(self) -> tuple[str, ...]:
+        """Latents whose q takes steps up the ELBO from where its guide puts it."""
+        return tuple(p.name for p in self.latents if p.option("refine"))
+
+    @property
     def relaxed(self) -> tuple[str, ...]:
         """Latents of which the model sees relaxed draws."""
         return tuple(p.name for p in self.latents if p.relaxed)

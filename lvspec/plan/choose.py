@@ -53,6 +53,7 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     _points(model, chosen, problems)
     _terms(model, chosen, problems)
     _together(model, chosen, problems)
+    _refined(model, chosen, problems)
     if len(chosen) == len(spec.of_role("latent")):
         _free_bits(model, chosen, problems)
     if problems:
@@ -185,6 +186,29 @@ def _together(model: Model, chosen, problems: list[Diagnostic]) -> None:
         message = f"draws of {odd[0]} are pairs, and there are {samples} of them"
         place = model.spec.variable(odd[0]).span
         problems.append(Diagnostic("override-refused", place, message, help="an even number: `samples: 4`"))
+
+
+def _refined(model: Model, chosen, problems: list[Diagnostic]) -> None:
+    """Steps up the ELBO are steps of the pathwise gradient of an ELBO, whose terms belong to one example each."""
+    options = {n: dict(c.options) for n, (_, c, _) in chosen.items() if "refine" in dict(c.options)}
+    if not options:
+        return
+    name = next(iter(options))
+    bound = model.settings.get("bound") or ELBO
+    others = [n for n, (s, c, _) in chosen.items() if c.treatment == "sampled" and s != "reparameterization"]
+    reason = None
+    if others:
+        reason = f"{others[0]} is drawn by {chosen[others[0]][0]}: a surrogate's second derivative is not the ELBO's"
+    elif bound.coupled:
+        reason = f"the bound is {bound.name} ({bound.gradient} gradient), and the steps are up the ELBO"
+    elif model.spec.free_bits:
+        reason = "free bits are of the batch's mean KL, and each example refines its own q"
+    elif any(o != options[name] for o in options.values()):
+        reason = f"{' and '.join(options)} take their steps together: give them the same `refine` and `rate`"
+    if reason:
+        place = next((o.span for o in model.overrides.values() if o.name == name), model.spec.variable(name).span)
+        message = f"q({name}) cannot be refined: {reason}"
+        problems.append(Diagnostic("override-refused", place, message, help="leave out `refine`"))
 
 
 def _terms(model: Model, chosen, problems: list[Diagnostic]) -> None:

@@ -103,6 +103,22 @@ def sampling(model: Model, name: str, samples: int) -> tuple[Cost, Callable[[Pri
     return priced(Pricer(model, set(), samples), pay), pay
 
 
+def refined_sampling(model: Model, name: str, samples: int, steps: int) -> tuple[Cost, Callable[[Pricer], None]]:
+    """The same where q's parameters take steps before: each is a forward and a backward pass, differentiated once more."""
+
+    def pay(pricer: Pricer) -> None:
+        once = pricer.inner()
+        pay_sampling(once, name)
+        times = 1 + 2 * steps
+        pricer.flops += times * once.flops
+        pricer.dispatches += times * once.dispatches
+        pricer.holds(times * once.kept, once.passing)
+        pricer.learned |= once.learned
+        pricer.paid |= once.paid
+
+    return priced(Pricer(model, set(), samples), pay), pay
+
+
 def pay_guide(pricer: Pricer, name: str) -> None:
     """The q of a latent, where it has one."""
     for variable in pricer.guide:

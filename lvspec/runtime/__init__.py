@@ -206,6 +206,7 @@ from lvspec.runtime.posterior import (
     summed_posterior,
     weighted_posterior,
 )
+from lvspec.runtime.refine import refine
 from lvspec.runtime.relaxed import (
     bernoulli_corner,
     bernoulli_point,

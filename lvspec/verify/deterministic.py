@@ -92,10 +92,11 @@ def weight_checks(subject: Subject, seed: int) -> list[Check]:
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         batch = subject.model.prepare(dict(subject.batch))
-        found, drawn = subject.model.log_weights(batch, {}, subject.plan.samples)
+        steps = {n: d for n, d in subject.draws.items() if n.endswith(".steps")}  # that refine q before it is drawn
+        found, drawn = subject.model.log_weights(batch, steps, subject.plan.samples)
     every = [v.name for v in subject.spec.of_role("latent")]
     treatments = {n: "sampled" if n in drawn else "collapsed" for n in every}
-    instance = replace(subject.instance(draws=drawn), noisy=frozenset(), relaxed={}, treatments=treatments)
+    instance = replace(subject.instance(draws={**drawn, **steps}), noisy=frozenset(), relaxed={}, treatments=treatments)
     expected = [log_weights(instance, row, subject.plan.samples) for row in range(subject.rows)]
     return [Check("log importance weights", relative_error(found, torch.stack(expected, 1)), VALUE)]
 

@@ -159,6 +159,10 @@ def random_draws(plan: Plan, instance: Instance, rows: int, length: int, generat
     for name in plan.sampled:
         variable = plan.spec.variable(name)
         draws[name] = _noise(plan, instance, variable, rows, length, generator)
+        if plan.refined:  # of each step, too
+            steps = range(plan.latent(plan.refined[0]).option("refine"))
+            each = [_noise(plan, instance, variable, rows, length, generator) for _ in steps]
+            draws[f"{name}.steps"] = torch.stack(each)
     return draws
 
 

@@ -12,6 +12,7 @@ from lvspec.ir.plan import Plan
 from lvspec.ir.spec import FreeBits, Schedule, Spec
 from lvspec.verify.draw import random_batch, random_draws, randomize
 from lvspec.verify.enumerate import Bound, elbo
+from lvspec.verify.refine import Refinement
 from lvspec.verify.relaxed import Relaxation
 from lvspec.verify.shrink import longest
 from lvspec.verify.world import Instance
@@ -74,7 +75,17 @@ class Subject:
         """The oracle's view."""
         batch = self.batch if batch is None else batch
         found = Instance.of(self.plan, self.sizes, self.weights, batch, self.draws if draws is None else draws)
-        return replace(found, dataset_size=DATASET, relaxed=relaxations(self.plan, self.step))
+        found = replace(found, dataset_size=DATASET, relaxed=relaxations(self.plan, self.step))
+        return replace(found, refinement=self.refinement(found)) if self.plan.refined else found
+
+    def refinement(self, instance: Instance) -> Refinement:
+        """The steps of refined factors: up the training objective of one example."""
+
+        def objective(at: Instance, row: int) -> Tensor:
+            return self.weighted(elbo(at, row, self.plan.samples, self.analytic))
+
+        first = self.plan.latent(self.plan.refined[0])
+        return Refinement(self.plan.refined, first.option("refine"), first.option("rate"), objective, instance)
 
     def objective(self, batch: Mapping[str, Tensor] | None = None, draws: Mapping[str, Tensor] | None = None):
         """The emitted module's answer, at fixed draws where it has any."""

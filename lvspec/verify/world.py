@@ -19,6 +19,7 @@ from lvspec.ir.dims import Shape
 from lvspec.ir.plan import Integration, LatentPlan, Plan
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 from lvspec.ir.structures import structure_of
+from lvspec.verify.clauses import chain_plate, has_borders, reads
 from lvspec.verify.densities import log_density
 from lvspec.verify.divergences import divergence, divergences
 from lvspec.verify.evaluate import Names, Sites, bind, evaluate
@@ -58,6 +59,7 @@ class Instance:
     integrations: tuple[Integration, ...] = ()  # latents that are integrated out with what reads them
     relaxed: Mapping[str, Relaxation] = field(default_factory=dict)  # latents whose draws are points between values
     weighed: LatentPlan | None = None  # the latent whose draws have weights of their own
+    refinement: object | None = None  # how q's parameters are moved (refine.py); None: they are the guide's own
     planned: Mapping[str, str] | None = None  # the treatments that the draws are laid out for, where others are tried
 
     @staticmethod
@@ -219,7 +221,12 @@ class World:
         clause = self.clause(variable, at)
         names = bind(clause, self, sites)
         dist = self._chosen(clause.body, sites, names).source
+        if variable.role == "guide" and self.instance.refinement and variable.name in self.instance.refinement.names:
+            return dist.family, self.refined[variable.name, at]
         return dist.family, {n: number(evaluate(e, self, sites, names)) for n, e in dist.arguments}
+
+    # the parameters of refined factors at each site
+    refined = cached_property(lambda self: self.instance.refinement.arguments(self.instance, self.row))
 
     def _chosen(self, body: E.Dist | E.Choice, sites: Sites, names: Names) -> E.Dist:
         if isinstance(body, E.Dist):
@@ -404,30 +411,6 @@ def _nested(flat: tuple[int, ...], shape: tuple[int, ...]) -> object:
         return flat
     step = len(flat) // shape[0]
     return tuple(_nested(flat[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0]))
-
-
-def has_borders(variable: Variable) -> bool:
-    """Whether the variable is hidden states of segments: questions about them are about borders too. Where states are
-    observed, their borders are summed within log p."""
-    segments = structure_of(variable) is not None and variable.general.body.family == "SemiMarkov"
-    return segments and variable.role == "latent"
-
-
-def chain_plate(variable: Variable, spec: Spec) -> str | None:
-    """The ordered plate that the variable's initial clauses count along: the one of its own lag, else the last."""
-    ordered = [p for p in variable.plates if spec.plate(p).ordered]
-    for e in E.walk(variable.general.body) if variable.initial else ():
-        if isinstance(e, E.VariableRef) and e.name == variable.name:
-            lagged = [s.plate for s in e.at if isinstance(s, E.Lag)]
-            if lagged:
-                return lagged[0]
-    return ordered[-1] if ordered else None
-
-
-def reads(clause: Clause) -> set[str]:
-    """The variables that a clause names."""
-    bodies = [b.value for b in clause.bindings] + ([clause.body] if clause.body is not None else [])
-    return {e.name for body in bodies for e in E.walk(body) if isinstance(e, E.VariableRef)}
 
 
 def enumerated_parents(name: str, instance: Instance) -> tuple[str, ...]:

@@ -1,18 +1,22 @@
 """Reparameterization: z = g(noise; x), so that the gradient passes through the draw.
 
     ∇ E_q[f(z)] = E_noise[∇ f(g(noise))]
-Kingma & Welling 2014; Rezende et al. 2014.
+Kingma & Welling 2014; Rezende et al. 2014. `refine` steps up the ELBO move q's parameters from where the guide puts them, and are
+differentiated through: semi-amortized, Kim et al. 2018.
 """
 
 from __future__ import annotations
 
 from lvspec.ir.distributions import FAMILIES, GUIDE_FAMILY
+from lvspec.ir.estimators import DEFAULTS
+from lvspec.ir.expr import Number
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.model import without_engine
+from lvspec.plan.model import Model, without_engine
 from lvspec.plan.sampling import guide_reason
-from lvspec.plan.sums import sampling
+from lvspec.plan.sums import refined_sampling, sampling
 
 NAME = "reparameterization"
+REFINED = ("Normal", "Laplace", "LogNormal", "Exponential")  # draws are simple functions of noise: any derivative
 
 
 def consider(view: View, latent) -> Claim | Declined:
@@ -27,7 +31,38 @@ def consider(view: View, latent) -> Claim | Declined:
     family = body.source.family if body else GUIDE_FAMILY[latent.type.support.kind]
     if not FAMILIES[family].reparameterized:
         return Declined(f"{family} has no pathwise derivative")
+    options = view.options(latent.name, NAME)
+    reason = refine_reason(model, latent, family) if "refine" in options else None
+    if "rate" in options and "refine" not in options:
+        reason = "`rate` is of the steps that refine q: write `refine=5` beside it"
+    if reason:
+        return Declined(reason)
     samples = view.asked or 1
     kind = view.bound.gradient.replace("_", " ")
     why = f"q({latent.name}) is {body.shown if body else family}: {kind} gradient, {samples} draw{'s' if samples > 1 else ''}"
-    return Claim("sampled", False, why, *sampling(model, latent.name, samples), samples=samples)
+    if "refine" not in options:
+        return Claim("sampled", False, why, *sampling(model, latent.name, samples), samples=samples)
+    steps, rate = int(options["refine"]), float(options.get("rate", DEFAULTS["rate"]))
+    why += f"; its parameters take {steps} steps up the ELBO from where the guide puts them, differentiated through"
+    price = refined_sampling(model, latent.name, samples, steps)
+    return Claim("sampled", False, why, *price, samples=samples, options=(("refine", steps), ("rate", rate)))
+
+
+def refine_reason(model: Model, latent, family: str) -> str | None:
+    """Why steps up the ELBO cannot be differentiated through, or None."""
+    if family not in REFINED:
+        return f"refine: a draw of {family} is differentiable once; of {', '.join(REFINED)} as often as one likes"
+    if latent.outside_batch:
+        return f"refine: {latent.name} lies outside the batch plate, and each example refines its own q"
+    guide = model.guide_of(latent.name)
+    if guide is not None and guide.general.body.through:
+        return f"refine: q({latent.name}) runs through a flow: write it without, or leave out `refine`"
+    latents = {v.name for v in model.spec.of_role("latent")}
+    read = next((r.name for r in model.guide_reads.get(latent.name, ()) if r.name in latents), None)
+    if read:
+        return f"refine: q({latent.name}) reads {read}: what a draw decides is no parameter of an example"
+    if guide is not None and guide.initial:
+        return f"refine: q({latent.name}) has clauses for first sites: write one clause for all"
+    if guide is not None and all(isinstance(v, Number) for _, v in guide.general.body.arguments):
+        return f"refine: q({latent.name}) has numbers for parameters, and nothing to move"
+    return None

@@ -1,0 +1,31 @@
+"""What can be seen of a variable by its clauses alone."""
+
+from __future__ import annotations
+
+from lvspec.ir import expr as E
+from lvspec.ir.spec import Clause, Spec, Variable
+from lvspec.ir.structures import structure_of
+
+
+def has_borders(variable: Variable) -> bool:
+    """Whether the variable is hidden states of segments: questions about them are about borders too. Where states are
+    observed, their borders are summed within log p."""
+    segments = structure_of(variable) is not None and variable.general.body.family == "SemiMarkov"
+    return segments and variable.role == "latent"
+
+
+def chain_plate(variable: Variable, spec: Spec) -> str | None:
+    """The ordered plate that the variable's initial clauses count along: the one of its own lag, else the last."""
+    ordered = [p for p in variable.plates if spec.plate(p).ordered]
+    for e in E.walk(variable.general.body) if variable.initial else ():
+        if isinstance(e, E.VariableRef) and e.name == variable.name:
+            lagged = [s.plate for s in e.at if isinstance(s, E.Lag)]
+            if lagged:
+                return lagged[0]
+    return ordered[-1] if ordered else None
+
+
+def reads(clause: Clause) -> set[str]:
+    """The variables that a clause names."""
+    bodies = [b.value for b in clause.bindings] + ([clause.body] if clause.body is not None else [])
+    return {e.name for body in bodies for e in E.walk(body) if isinstance(e, E.VariableRef)}
