@@ -37,7 +37,7 @@ def constructor(plan: Plan, imports: set[str]) -> list[str]:
         rows += _param(param)
     begins = begin_embeddings(plan)
     used = _used_networks(plan)
-    for network in plan.networks:
+    for network in sorted(plan.networks, key=lambda n: n.option("tied") is not None):  # after those that they share
         if network.name in used:
             rows += _network(network, begins, imports)
     for latent in (p for p in plan.latents if p.averages):
@@ -131,7 +131,7 @@ def _literal(value) -> str:
 def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]:
     sizes = [_local(d) for d in network.arguments]
     usual = dict(NETWORKS[network.kind].options)
-    options = [f"{k}={_literal(v)}" for k, v in network.options if k != "reads" and v != usual.get(k)]
+    options = [f"{k}={_literal(v)}" for k, v in network.options if k not in ("reads", "tied") and v != usual.get(k)]
     if network.kind == "Embedding" and network.name in begins:
         options.append("begin=True")
     if network.kind == "Module":
@@ -145,6 +145,9 @@ def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]
     elif network.bank:
         imports.update(("Bank", network.kind))
         code = f"Bank([{network.kind}({', '.join([*sizes, *options])}) for _ in range({count})])"
+    elif (other := network.option("tied")) is not None:
+        imports.add("Tied")
+        code = f"Tied({', '.join([f'self.{other}', *sizes, *options])})"
     elif network.kind in ("Linear", "LayerNorm", "Dropout"):
         sizes = [] if network.kind == "Dropout" else sizes
         code = f"nn.{network.kind}({', '.join([*sizes, *options])})"
@@ -154,6 +157,8 @@ def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]
     note = (
         "the last row is the begin symbol"
         if "begin=True" in options
+        else f"the matrices of {network.option('tied')}"
+        if network.option("tied")
         else "derived for the guide"
         if network.derived
         else ""

@@ -51,7 +51,7 @@ def read_networks(
             problems.wrong.add(name)
         else:
             found[name] = network
-    return found
+    return {name: one for name, one in found.items() if _tied_fits(one, found, problems)}
 
 
 def _network(
@@ -131,6 +131,30 @@ def _options(kind: Kind, keywords, problems: Problems) -> tuple[tuple[str, objec
     return tuple(found.items())
 
 
+def _tied_fits(network: Network, every: dict[str, Network], problems: Problems) -> bool:
+    """Whether a network whose matrices are another's has the other's sizes, in the opposite order."""
+    name = network.option("tied")
+    other = every.get(name)
+    if name is None or name in problems.wrong:
+        return True
+    sizes = ", ".join(map(str, network.arguments[::-1]))
+    kinds = ("Linear", "Embedding") if len(network.arguments) == 2 else ("MLP",)
+    if other is None:
+        about, help = f"there is no network `{name}`", did_you_mean(str(name), every, "name one of the networks")
+    elif other.kind not in (*kinds, "MLP") or other.bank or network.bank or other.option("tied"):
+        about = f"`{network.name}` cannot have the matrices of `{name}` ({other.kind}{' of a bank' * bool(other.bank)})"
+        help = f"tie it to a network of its own: `{name}: {' or '.join(f'{k}({sizes})' for k in kinds)}`"
+    elif other.arguments != network.arguments[::-1]:
+        shown = ", ".join(map(str, other.arguments))
+        about = f"`{network.name}` has the matrices of `{name}`, which is {other.kind}({shown})"
+        help = f"declare `{network.name}: {network.kind}({', '.join(map(str, other.arguments[::-1]))}, tied={name})`"
+    else:
+        return True
+    problems.error("network-arguments", network.span, about, help=help)
+    problems.wrong.add(network.name)
+    return False
+
+
 def _plain(node: S.Node) -> object:
     match node:
         case S.Literal(_, value):
@@ -144,6 +168,8 @@ def _plain(node: S.Node) -> object:
 
 def _wrong_option(name: str, value: object) -> str:
     """What is wrong with an option's value, or nothing."""
+    if name == "tied":
+        return "" if isinstance(value, str) else "`tied` is the name of a network"
     if name == "activation":
         return "" if value in ACTIVATIONS else f"an activation is one of {', '.join(ACTIVATIONS)}"
     if name == "bias":

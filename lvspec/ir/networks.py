@@ -14,7 +14,8 @@ from dataclasses import dataclass
 class Kind:
     """sizes: names of the positional sizes; "hidden..." stands for any number of them, "context?" for one or none.
     input, output: event shape of one site, over the positional sizes ("integer": an id below sizes[0]);
-    `2*` for both directions. options: name → default."""
+    `2*` for both directions. options: name → default. tied: the network whose matrices it has, transposed, from the
+    last one to the first; an embedding's table as it is."""
 
     name: str
     sizes: tuple[str, ...]
@@ -29,14 +30,14 @@ _STEPS = (("steps", 1), ("activation", "relu"))
 NETWORKS: dict[str, Kind] = {
     k.name: k
     for k in (
-        Kind("Linear", ("in", "out"), "site", "in", "out", (("bias", True),)),
+        Kind("Linear", ("in", "out"), "site", "in", "out", (("bias", True), ("tied", None))),
         Kind(
             "MLP",
             ("in", "hidden...", "out"),
             "site",
             "in",
             "out",
-            (("activation", "relu"), ("dropout", 0.0), ("bias", True)),
+            (("activation", "relu"), ("dropout", 0.0), ("bias", True), ("tied", None)),
         ),
         Kind("Embedding", ("num", "dim"), "site", "integer", "dim"),
         Kind("Dropout", ("in",), "site", "in", "in", (("p", 0.5),)),

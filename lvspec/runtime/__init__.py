@@ -178,6 +178,7 @@ from lvspec.runtime.networks import (
     Embedding,
     LayerNorm,
     Linear,
+    Tied,
 )
 from lvspec.runtime.normal_inverse_wishart import (
     multivariate_normal_expected,

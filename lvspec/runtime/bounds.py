@@ -96,6 +96,8 @@ class Frozen:
         return torch.func.functional_call(called, weights, arguments)
 
     def __call__(self, *arguments: Tensor) -> Tensor:
+        if hasattr(self.module, "still"):  # some of its parameters are another network's
+            return self.module.still(*arguments)
         return self._run("forward", arguments)
 
     def backwards(self, *arguments: Tensor) -> Tensor:

@@ -34,6 +34,51 @@ class MLP(nn.Sequential):
         super().__init__(*layers)
 
 
+class Tied(nn.Module):
+    """Linear maps whose matrices are another network's, transposed, from its last one to its first; of an embedding, its
+    table. sizes: in, hidden..., out. Biases are its own."""
+
+    def __init__(
+        self, other: nn.Module, *sizes: int, activation: str = "relu", dropout: float = 0.0, bias: bool = True
+    ):
+        super().__init__()
+        self.others = (other,)  # in a tuple: its parameters have their names where they are declared
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(n)) for n in sizes[1:] if bias)
+        self.activation, self.dropout, self.out = ACTIVATIONS[activation](), nn.Dropout(dropout), sizes[-1]
+
+    def matrices(self) -> list[Tensor]:
+        """(out, in) of each layer."""
+        other = self.others[0]
+        if isinstance(other, nn.Embedding):
+            return [other.weight[: self.out]]  # the last row may be the begin symbol's
+        layers = [m for m in other.modules() if isinstance(m, nn.Linear)]
+        return [m.weight.mT for m in reversed(layers)]
+
+    @property
+    def weight(self) -> Tensor:
+        """Of a single layer."""
+        return self.matrices()[0]
+
+    @property
+    def bias(self) -> Tensor | None:
+        """Of a single layer."""
+        return self.biases[0] if len(self.biases) else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.through(x, self.matrices(), list(self.biases))
+
+    def still(self, x: Tensor) -> Tensor:
+        """The same with parameters that do not move."""
+        return self.through(x, [m.detach() for m in self.matrices()], [b.detach() for b in self.biases])
+
+    def through(self, x: Tensor, matrices: list[Tensor], biases: list[Tensor]) -> Tensor:
+        for i, matrix in enumerate(matrices):
+            x = nn.functional.linear(
+                x if not i else self.dropout(self.activation(x)), matrix, biases[i] if biases else None
+            )
+        return x
+
+
 class Embedding(nn.Embedding):
     """num vectors of size dim; with begin=True one more, for the begin symbol, whose id is num."""
 

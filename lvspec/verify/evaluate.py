@@ -287,6 +287,9 @@ def _apply_now(e: E.Apply, world: Surroundings, sites: Sites, names: Names) -> V
     member = [evaluate(b, world, sites, names) for b in e.bank]
 
     def weights(*index: Value) -> N.Weights:
+        if network.option("tied"):
+            other, out = world.networks[network.option("tied")], world.shape(network.arguments[-1:], sites)[0]
+            return N.tied_weights(network, other, world.weights, out)
         return N.weights_of(network, world.weights, tuple(int(number(i)) for i in index), bank)
 
     if network.kind in N.AT_A_SITE:

@@ -124,6 +124,25 @@ def part(weights: Weights, name: str) -> Weights:
     return {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
 
 
+def tied_weights(network: Network, other: Network, weights: Weights, out: int) -> Weights:
+    """The network's weights under torch's names, its matrices those of `other` in the opposite order. out: numbers that
+    it gives; an embedding may have a row more."""
+    theirs = part(weights, other.name)
+    if other.kind == "Embedding":
+        matrices = [theirs["weight"][:out]]
+    else:
+        layers = sorted({int(n.split(".")[0]) for n in theirs if "." in n}, reverse=True)
+        matrices = [theirs[f"{n}.weight"].T for n in layers] or [theirs["weight"].T]
+    found: Weights = {}
+    for i, matrix in enumerate(matrices):
+        prefix = "" if network.kind == "Linear" else f"{2 * i}."
+        bias = weights.get(f"{network.name}.biases.{i}")
+        found[f"{prefix}weight"] = matrix
+        if bias is not None:
+            found[f"{prefix}bias"] = bias
+    return found
+
+
 def weights_of(network: Network, weights: Weights, member: tuple[int, ...], bank: tuple[int, ...]) -> Weights:
     """The network's own weights under torch's names; of a bank, those of `member`."""
     own = part(weights, network.name)
