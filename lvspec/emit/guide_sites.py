@@ -80,7 +80,7 @@ class SiteLoop:
         self.settle_shapes()
         for m in self.members:
             self.open(m)
-        extent = f"{self.low.mask(self.plate)}.shape[-1]"
+        extent = extent_code(self.program, self.plate)
         sites = f"reversed(range({extent}))" if self.step.backwards else f"range({extent})"
         self.scope.line(f"for {self.plate} in {sites}:")
         lets = dict(self.low.lets)

@@ -61,6 +61,7 @@ from lvspec.ir.expr import (
     Stretch,
     VariableRef,
 )
+from lvspec.ir.lengths import counting
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Variable
 
@@ -96,6 +97,7 @@ class Lowering:
         self.sizes = dict(plan.sizes)
         self.begins: dict[str, Value] = {}
         self.windows = Windows(self, self.spec)
+        self.counting = {counting(p): p.name for p in self.spec.plates if p.length}
         self.rows_of_their_own = {p.name for p in self.spec.params if p.per_example}
 
     # ------------------------------------------------------------ sizes and small helpers
@@ -137,10 +139,23 @@ class Lowering:
         special = self.special.get(expr.function if isinstance(expr, Call) else type(expr).__name__)
         if special is not None:
             return special(expr)
+        if expr in self.counting:
+            return self.counts(expr)
         within = self.windows.lower(expr)
         if within is not None:
             return within
         return getattr(self, f"_{type(expr).__name__}")(expr)
+
+    def counts(self, expr: Call) -> Value:
+        """Which sites of a plate count whose length is a variable: written once."""
+        plate, bound = self.counting[expr], tuple(self.bound.items())
+        key = ("counts", plate, bound)
+        if key not in self.lets:
+            value = self._Call(expr)
+            if value.axes:
+                value = value.with_(code=f"{value.code.removesuffix('.int()')}.to(self.zero.dtype)", integer=False)
+            self.lets[key] = self.scope.assign(f"counts_{plate}", value, "1 where a site is below the length")
+        return self.lets[key]
 
     def _Number(self, expr: Number) -> Value:
         return Value(repr(expr.value), binds=UNARY if expr.value < 0 else ATOM, integer=isinstance(expr.value, int))

@@ -6,7 +6,7 @@ averaged over its q, plates are added up, draws are averaged last.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lvspec.emit.densities import analytic_kl, log_density, lower_term, sum_event, unfused
 from lvspec.emit.eliminate import Elimination, collapsed_axes
@@ -32,6 +32,7 @@ from lvspec.emit.value import (
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.estimators import WITHOUT_LOG_Q
 from lvspec.ir.expr import Call, Here, LogProb, VariableRef
+from lvspec.ir.lengths import counting
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader
 from lvspec.ir.structures import structure_of, window_of
@@ -101,7 +102,7 @@ class Terms:
             if self.treatment[variable.name] in ("enumerated", "sampled"):
                 with self.scope.about(variable.name, "kl"):
                     found, moved = self.divergence(variable)
-                costs.extend(found)
+                costs.extend(self.counted(variable, cost) for cost in found)
                 collapsed.extend(moved)
         costs += [Cost(None, f.value, f.mask) for f in (integral_factor(self.low, i) for i in self.plan.integrations)]
         if self.collapsed and (collapsed or any(structure_of(self.plan.spec.variable(n)) for n in self.collapsed)):
@@ -124,7 +125,8 @@ class Terms:
         for term in self.plan.spec.terms:
             value = self.low.with_bindings(term.general, lambda c: self.low.real(self.low.lower(c.body)))
             value = self.scope.assign(f"term_{term.name}", self.at_every_site(term, value))
-            found.append(Cost(None, value, mask_of(self.low, term), term.name))
+            cost = Cost(None, value, mask_of(self.low, term), term.name)
+            found.append(self.counted(term, cost))
         self.low.special = {}
         return found
 
@@ -151,6 +153,17 @@ class Terms:
             if plate in self.low.bound:
                 value = select(value, plate, str(self.low.bound[plate]))
         return value
+
+    def counted(self, variable, cost: Cost) -> Cost:
+        """The cost where a plate's length, if it is a variable that has a value here, lets the site count."""
+        for plate in map(self.plan.spec.plate, variable.plates):
+            if plate.length is None or self.treatment.get(plate.length) == "collapsed":
+                continue
+            axes, _, (value, here) = self.low.broadcast(cost.value, self.low.lower(counting(plate)))
+            code = f"{value.at(PRODUCT)} * {here.at(PRODUCT)}"
+            draws = join_draws(cost.value, here)
+            cost = replace(cost, value=Value(code, axes, cost.value.shape, PRODUCT, draws=draws))
+        return cost
 
     def reads_collapsed(self, factor: Factor) -> bool:
         enumerated = (latent_of(a) for a in factor.axes if self.low.order.is_enumerated(a))

@@ -6,10 +6,12 @@ from lvspec.errors import Span
 from lvspec.front import supports
 from lvspec.front import syntax as S
 from lvspec.front.context import Context, broken, unknown
+from lvspec.front.lengths import counted
 from lvspec.front.shapes import SHAPES, consumed
 from lvspec.ir import types as T
 from lvspec.ir.expr import Call, Expr, Number
 from lvspec.ir.functions import FUNCTIONS
+from lvspec.ir.lengths import number_of_sites
 from lvspec.ir.types import Support, Type
 
 _COMPARISONS = ("equal", "less")
@@ -96,6 +98,9 @@ def _over(name: str, value: Expr, over: S.Name, ctx: Context, span: Span) -> Exp
         return call(name, (value,), ctx, span)
     if not _varies(value, over, ctx):
         return broken(span)
+    value = counted(name, value, ctx.declared.plates[plate], ctx, span)
+    if value is None:
+        return broken(span)
     rest = tuple(p for p in value.type.plates if p != plate)
     if FUNCTIONS[name].kind == "normalise":
         support = T.UNIT if name == "softmax" else T.REAL  # one entry of it, at one site
@@ -112,6 +117,10 @@ def _over(name: str, value: Expr, over: S.Name, ctx: Context, span: Span) -> Exp
         kind = value.type.with_(shape=(length,), plates=rest, support=supports.entry(value.type.support))
     else:
         kind = value.type.with_(plates=rest, support=supports.reduced(name, value.type.support))
+    length = ctx.declared.plates[plate].length
+    if name == "mean" and length is not None:
+        total = Call("sum", (value,), over=plate, type=kind, span=span)
+        return Call("divide", (total, number_of_sites(ctx.declared.plates[plate])), type=kind, span=span)
     return Call(name, (value,), over=plate, type=kind, span=span)
 
 
@@ -145,7 +154,8 @@ def stack_over(value: Expr, over: S.Name, ctx: Context, span: Span) -> Expr:
     """A bare `value over plate`: the plate as a new first axis. A number is the same at each site, `0 over m`."""
     if unknown(value) or not (_varies(value, over, ctx) if not isinstance(value, Number) else _placed(over, ctx)):
         return broken(span)
-    return stack(value, over.name, ctx, span)
+    value = counted("stack", value, ctx.declared.plates[over.name], ctx, span)
+    return stack(value, over.name, ctx, span) if value is not None else broken(span)
 
 
 def stack(value: Expr, plate: str, ctx: Context, span: Span, support: Support | None = None) -> Expr:

@@ -170,27 +170,6 @@ def _shown(kind: Type) -> str:
     return f"it is {kind.support}" + (f" [{', '.join(map(str, kind.shape))}]" if kind.shape else ", a single value")
 
 
-def check_lengths(declared: Declarations, variables: dict[str, Variable], problems: Problems) -> None:
-    """A plate whose length is latent names a variable that counts."""
-    for plate in declared.plates.values():
-        name = dict(plate.options).get("length")
-        if name is None:
-            continue
-        if name not in variables:
-            problems.error(
-                "bad-plate",
-                plate.span,
-                f"the length of `{plate.name}` is `{name}`, which is no variable",
-                help=did_you_mean(str(name), variables, "declare it under `latent:`"),
-            )
-        elif variables[str(name)].type.support.kind not in ("count", "integer", "unknown"):
-            problems.error(
-                "bad-plate",
-                plate.span,
-                f"the length of `{plate.name}` is `{name}`, which does not count: it is {variables[str(name)].type.support}",
-            )
-
-
 # ---------------------------------------------------------------- what nothing uses
 def unused(
     declared: Declarations,
@@ -231,7 +210,7 @@ def _unused_latents(
     conditional = any(v.role == "given" for v in variables)
     predicted = {v.name for v in variables if v.role == "latent" and v.name in labelled} if conditional else set()
     read = predicted | {v.name for v in (*variables, *terms) if v.role in ("observed", "term")}
-    read |= {str(dict(p.options).get("length")) for p in declared.plates.values()}
+    read |= {str(p.length) for p in declared.plates.values()}
     links = edges((*variables, *terms))
     for _ in (*variables, *terms):  # at most one round a variable: each adds what the ones before read
         more = {e.source for e in links if e.reader in read} - read

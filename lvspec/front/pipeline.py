@@ -10,12 +10,13 @@ from pathlib import PurePath
 
 from lvspec.errors import Source
 from lvspec.front import reader
-from lvspec.front.checks import check_lengths, check_section_names, check_size_sources, gather_names, unused
+from lvspec.front.checks import check_section_names, check_size_sources, gather_names, unused
 from lvspec.front.context import Context, Declarations, Seen
 from lvspec.front.declarations import read_sizes
 from lvspec.front.dependence import check_graph, in_dependence_order
 from lvspec.front.guide import check_guide, named_parts, split_guide
 from lvspec.front.header import read_header
+from lvspec.front.lengths import check_lengths
 from lvspec.front.networks import read_networks
 from lvspec.front.nodes import Mapping
 from lvspec.front.params import read_params

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lvspec.front import scalars
 from lvspec.front import syntax as S
 from lvspec.front.declarations import call_of, entries, expression
 from lvspec.front.dims import to_dim
 from lvspec.front.names import check_name, did_you_mean
-from lvspec.front.nodes import Entry, Mapping, Node, Text
+from lvspec.front.nodes import Entry, Mapping, Node
 from lvspec.front.problems import Problems
+from lvspec.ir.dims import Dim
 from lvspec.ir.spec import Plate, Size
 
 PLATE_KINDS = ("sequence", "bag", "segments", "copy")
@@ -52,7 +52,7 @@ def _copied(plate: Plate, found: dict[str, Plate]) -> Plate:
 def _plate(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Plate | None:
     name, span = entry.key.value, entry.key.span
     if isinstance(entry.value, Mapping):
-        return _latent_length(entry, entry.value, problems)
+        return _latent_length(entry, entry.value, sizes, problems)
     value = expression(entry, "`sequence`, `bag` or a size", problems)
     if value is None:
         return None
@@ -119,22 +119,28 @@ def _ragged(name: str, kind: str, call: S.Application | None, entry: Entry, prob
     return Plate(name, kind, None, within, end, tuple(options), entry.key.span)
 
 
-def _latent_length(entry: Entry, block: Mapping, problems: Problems) -> Plate:
-    options: dict[str, object] = {}
+def _latent_length(entry: Entry, block: Mapping, sizes: dict[str, Size], problems: Problems) -> Plate:
+    """`{length: l + 1, max: M}`; at most M sites, of which l + 1 count."""
+    name, size, options = entry.key.value, None, {}
     for e in block.entries:
-        if e.key.value == "length" and isinstance(e.value, Text) and e.value.value:
-            options["length"] = e.value.value
-        elif e.key.value == "max" and isinstance(e.value, Text):
-            options["max"] = scalars.number(e.value, problems, "`max` of a plate") or 1
+        value = expression(e, "a variable, or a size", problems) if e.key.value in ("length", "max") else None
+        if value is None:
+            if e.key.value not in ("length", "max"):
+                message = f"a plate in block form has `length` and `max`, not `{e.key.value[:40]}`"
+                problems.error("bad-plate", e.key.span, message)
+        elif e.key.value == "max":
+            size = to_dim(value.body, sizes, problems) or Dim.of(1)
         else:
-            problems.error(
-                "bad-plate", e.key.span, f"a plate in block form has `length` and `max`, not `{e.key.value[:40]}`"
-            )
-    if "length" not in options or "max" not in options:
-        problems.error(
-            "bad-plate",
-            entry.value.span,
-            "a plate whose length is a variable names it and a bound",
-            help=f"write `{entry.key.value}: {{length: l, max: 20}}`",
-        )
-    return Plate(entry.key.value, "latent_length", options=tuple(sorted(options.items())), span=entry.key.span)
+            match value.body:
+                case S.Name(length):
+                    options["length"] = length
+                case S.Binary("add", S.Name(length), S.Literal(_, int(more))):
+                    options |= {"length": length, "more": more}
+                case _:
+                    message = f"the length of `{name}` is a variable, or one more"
+                    problems.error("bad-plate", e.value.span, message, help="write `length: l`, or `length: l + 1`")
+                    options["length"] = ""
+    if "length" not in options or size is None:
+        message = "a plate whose length is a variable names it and a bound"
+        problems.error("bad-plate", entry.value.span, message, help=f"write `{name}: {{length: l, max: 20}}`")
+    return Plate(name, "latent_length", size or Dim.of(1), options=tuple(options.items()), span=entry.key.span)

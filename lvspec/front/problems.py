@@ -65,6 +65,7 @@ CODES: dict[str, str] = {
     "bad-index": "an index that is no integer expression",
     "index-size": "an index that runs over another size than the axis",
     "index-range": "a literal index outside the axis",
+    "latent-length": "what would hold sites beyond a length that is a variable",
     "future-site": "a site that comes later than the one it explains",
     "sees-the-future": "a network that needs all sites under a prefix",
     "needs-stretch": "a recurrent network or a stretch function applied to a single site",

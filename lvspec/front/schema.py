@@ -51,7 +51,7 @@ _PARAM = {
 }
 _LENGTH = {
     "type": "object",
-    "properties": {"length": {"type": "string"}, "max": {"type": "integer", "minimum": 1}},
+    "properties": {"length": {"type": "string"}, "max": EXPRESSION},
     "required": ["length", "max"],
     "additionalProperties": False,
 }

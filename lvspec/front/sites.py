@@ -8,6 +8,7 @@ from lvspec.errors import Span
 from lvspec.front import supports
 from lvspec.front import syntax as S
 from lvspec.front.context import UNKNOWN, Context, Seen, broken, unknown
+from lvspec.front.lengths import as_long_as
 from lvspec.front.names import did_you_mean
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import Again, At, Expr, Here, Index, Lag, Number, Site, SiteOf, Stretch, VariableRef
@@ -45,6 +46,10 @@ def reference(name: str, nodes: tuple[S.Node, ...] | None, ctx: Context, span: S
 def _whole(seen: Seen, ctx: Context, span: Span) -> Expr:
     """`x`: ragged plates become a stretch, fixed ones leading event axes."""
     ragged = [p for p in seen.plates if ctx.declared.plates[p].ragged]
+    latent = next((p for p in seen.plates if ctx.declared.plates[p].length is not None), None)
+    if latent is not None:
+        as_long_as(ctx.declared.plates[latent], f"all of `{seen.name}`", ctx, span)
+        return broken(span)
     if len(ragged) > 1:
         ctx.problems.error(
             "index-missing", span, f"`{seen.name}` has the indices `[{', '.join(seen.plates)}]`; name them"
@@ -103,6 +108,9 @@ def _site(seen: Seen, plate: str, node: S.Node, ctx: Context, elaborate: Elabora
                 help=f"write `{seen.name}[{plate}]`",
             )
             return None
+    if ctx.declared.plates[plate].length is not None:
+        as_long_as(ctx.declared.plates[plate], f"`{seen.name}` at a certain site", ctx, node.span)
+        return None
     index = elaborate(node, ctx)
     return At(plate, index) if integer_index(index, ctx.extent(plate), ctx, f"plate `{plate}`") else None
 
@@ -150,6 +158,9 @@ def _stretch(seen: Seen, plate: str, node: S.Relation, ctx: Context) -> Site | N
         return None
     if not _bound(seen, plate, span, ctx) or not _ordered(seen, plate, span, ctx):
         return None
+    if ctx.declared.plates[plate].length is not None:
+        as_long_as(ctx.declared.plates[plate], f"a stretch of `{seen.name}`", ctx, span)
+        return None
     if reach in ("after", "from") and not ctx.guide and seen.role != "given":
         ctx.problems.error(
             "future-site",
@@ -163,6 +174,11 @@ def _stretch(seen: Seen, plate: str, node: S.Relation, ctx: Context) -> Site | N
 
 def _lag(seen: Seen, plate: str, k: int, span: Span, ctx: Context) -> Site | None:
     if not _bound(seen, plate, span, ctx) or not _ordered(seen, plate, span, ctx):
+        return None
+    if ctx.declared.plates[plate].length is not None and (k < 0 or not ctx.guide):
+        which = "a later site" if k < 0 else "an earlier site, in the model"
+        message = f"{which} along `{plate}`, whose length is a variable, has no engine yet"
+        ctx.problems.error("latent-length", span, message, help="let the guide read earlier sites, `[i-1]`")
         return None
     if k < 0 and not ctx.guide and seen.role != "given":
         ctx.problems.error(
@@ -185,6 +201,9 @@ def _literal(seen: Seen, plate: str, k: int, node: S.Node, ctx: Context, elabora
             )
             return None
         return Lag(plate, back) if back else Here(plate)
+    if ctx.declared.plates[plate].length is not None:
+        as_long_as(ctx.declared.plates[plate], f"`{seen.name}` at a certain site", ctx, node.span)
+        return None
     size = ctx.extent(plate).constant
     if size is not None and k >= size:
         ctx.problems.error("index-range", node.span, f"plate `{plate}` has the sites 0 to {size - 1}")

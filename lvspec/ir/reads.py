@@ -54,6 +54,9 @@ class Reader:
         for clause in variable.clauses:
             for read in self.of_clause(clause):
                 found.setdefault(read)
+        if variable.role in ("latent", "term"):  # which of its sites count
+            lengths = (self.spec.plate(p).length for p in variable.plates)
+            found |= {Read(n, ()): None for n in lengths if n in self.variables and n not in self.lets}
         return tuple(found)
 
     def of_clause(self, clause: Clause) -> tuple[Read, ...]:

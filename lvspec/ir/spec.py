@@ -32,10 +32,11 @@ class Size:
 class Plate:
     """A set of sites. The batch plate is implied and never listed.
 
-    kind: sequence (ordered, ragged) | bag (unordered, ragged) | fixed (size) | segments | latent_length.
+    kind: sequence (ordered, ragged) | bag (unordered, ragged) | fixed (size) | segments | latent_length (ordered; `size` sites,
+        of which as many count as a variable says: ir/lengths.py).
     within: the ragged plate it is nested in. end: the symbol that stops a sequence (a site like any other).
     like: the plate whose sites it runs over a second time, `j: copy(t)`; no variable stands on such a plate.
-    options: what a kind without an engine yet was written with (max=..., length=...).
+    options: what a kind was written with besides: max=..., of segments; length=..., more=..., of a latent length.
     """
 
     name: str
@@ -63,7 +64,12 @@ class Plate:
 
     @property
     def ragged(self) -> bool:
-        return self.kind != "fixed"
+        return self.kind not in ("fixed", "latent_length")
+
+    @property
+    def length(self) -> str | None:
+        """The variable that says how many of its sites count."""
+        return dict(self.options).get("length")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Network, Schedule, Spec, Variable
 from lvspec.ir.structures import structure_of
-from lvspec.plan.claims import Claim, Declined, View, under
+from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
 from lvspec.plan.components import find
 from lvspec.plan.derive import derive_baseline, derive_control, derive_guide
 from lvspec.plan.divergence import OPTIMAL, divergence
@@ -233,7 +233,9 @@ def _terms(model: Model, chosen, problems: list[Diagnostic]) -> None:
 
 def _answers(view: View, latent: Variable) -> dict[str, Claim | Declined]:
     """What each strategy says of a latent."""
-    return {s.NAME: under(view.bound, s.NAME, s.consider(view, latent)) for s in STRATEGIES}
+    return {
+        s.NAME: of_latent_length(view, latent, under(view.bound, s.NAME, s.consider(view, latent))) for s in STRATEGIES
+    }
 
 
 def _legal(view: View, latent: Variable) -> list[str]:

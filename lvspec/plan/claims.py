@@ -71,6 +71,20 @@ def under(bound: Bound, strategy: str, answer: Claim | Declined) -> Claim | Decl
     return answer
 
 
+def of_latent_length(view: View, latent, answer: Claim | Declined) -> Claim | Declined:
+    """On a plate whose length is a variable, a latent has a factor q: what counts of it differs from draw to draw."""
+    plate = next((p for p in latent.plates if view.model.spec.plate(p).length), None)
+    if plate is None or isinstance(answer, Declined):
+        return answer
+    if answer.treatment not in ("sampled", "enumerated"):
+        return Declined(f"the length of {plate} is a variable: {latent.name} is drawn, or averaged under its guide")
+    length = view.model.spec.plate(plate).length
+    guide = view.model.guide_reads.get(length, ())
+    if any(r.name == latent.name for r in guide):
+        return Declined(f"q({length}) reads {latent.name}, sites included that do not count: draw {length} first")
+    return answer
+
+
 def over_budget(model: Model, cost: Cost) -> str | None:
     """Why a price is too high, with the line that raises the budget."""
     flops, bytes_ = model.budget

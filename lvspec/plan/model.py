@@ -100,8 +100,10 @@ def without_engine(model: Model, variable: Variable) -> str | None:
         return reason
     for plate in variable.plates:
         kind = model.spec.plate(plate).kind
-        if kind in ("segments", "latent_length"):
-            return f"plate {plate} ({kind.replace('_', ' ')}) has no engine yet"
+        if kind == "segments":
+            return f"plate {plate} (segments) has no engine yet"
+        if kind == "latent_length" and variable.role == "observed":
+            return f"{variable.name} is observed, so the length of its plate {plate} is no variable: no engine yet"
     return None
 
 

@@ -24,6 +24,7 @@ from lvspec.verify.densities import log_density
 from lvspec.verify.divergences import divergence, divergences
 from lvspec.verify.evaluate import Names, Sites, bind, evaluate
 from lvspec.verify.flows import is_flow, origin, out_of_flows
+from lvspec.verify.lengths import counts
 from lvspec.verify.memory import Memory, Site
 from lvspec.verify.relaxed import Relaxation, relaxed_draw, relaxed_log_density
 from lvspec.verify.stretch import Begin, Value, number
@@ -286,15 +287,21 @@ class World:
 
     def log_p(self, name: str, at: tuple[int, ...]) -> Tensor:
         """log p of one site given its parents."""
-        return self.memory.recall(("p", name, at), lambda: self._log(self.variables[name], at))
+        return self.memory.recall(
+            ("p", name, at), lambda: counts(self, self.variables[name], at) * self._log(self.variables[name], at)
+        )
 
     def log_q(self, name: str, at: tuple[int, ...]) -> Tensor:
         """log q of one latent site given what its guide factor reads."""
-        return self.memory.recall(("q", name, at), lambda: self._log(self.factors[name], at))
+        return self.memory.recall(
+            ("q", name, at), lambda: counts(self, self.factors[name], at) * self._log(self.factors[name], at)
+        )
 
     def kl(self, name: str, at: tuple[int, ...]) -> Tensor:
         """KL(q || p) of one latent site in closed form, given the parents on both sides."""
-        return self.memory.recall(("kl", name, at), lambda: self._divergence(name, at))
+        return self.memory.recall(
+            ("kl", name, at), lambda: counts(self, self.factors[name], at) * self._divergence(name, at)
+        )
 
     def kl_each(self, name: str, at: tuple[int, ...]) -> Tensor:
         """KL(q || p) of each entry of a latent vector."""
@@ -315,7 +322,8 @@ class World:
         term = next(t for t in self.spec.terms if t.name == name)
         sites = dict(zip(term.plates, at, strict=True))
         self._told = term.general
-        return number(evaluate(term.general.body, self, sites, bind(term.general, self, sites)))
+        value = evaluate(term.general.body, self, sites, bind(term.general, self, sites))
+        return counts(self, term, at) * number(value)
 
     def known_at(self, e: E.VariableRef, sites: Sites) -> bool:
         return self.is_given(e.name, tuple(sites[p] for p in self.variables[e.name].plates))

@@ -82,21 +82,26 @@ CONSTRUCTS: dict[str, str] = {
           x[t]: Categorical(probs=softmax(beta[z[t]]))
         """,
     "latent_length": """
-        sizes: {V: vocabulary(x), D: 4, E: 8, H: 8}
+        sizes: {V: vocabulary(x), D: 4, E: 8, H: 8, M: 5}
         plates:
           t: sequence(end=EOS)
           i: {length: l, max: 20}
+          j: {length: n + 1, max: M}
         networks:
           reader: MLP(D, H, H)
           words: Embedding(V, E)
-          attention_decoder: Module(mine.attention.Decoder, in=[E, H], out=[H], reads=causal)
+          writer: LSTM(E, H)
           output: Linear(H, V)
         latent:
           l: TruncatedGeometric(0.2, max=20)
+          n: Categorical(logits=log(0.2) * j over j)
           z[i]: Normal(0, 1)[D]
+          y[j]: Normal(0, 1)[D]
         let:
           memory[i]: reader(z[i])
-          h[t]: attention_decoder(words(x[<t]), memory)
+          state[t]: writer(words(x[<t]))
+          read[t]: sum(softmax(dot(state[t], memory[i]) over i) * memory[i] over i)
+          h[t]: state[t] + read[t] + mean(reader(y[j]) over j) + max(reader(y[j]) over j)
         observed:
           x[t]: Categorical(logits=output(h[t]))
         """,
