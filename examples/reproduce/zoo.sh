@@ -46,6 +46,7 @@ case $model in
     hsmm_templates) "${PYTHON:-.venv/bin/python}" examples/reproduce/templates.py "$DATA/e2e" "$seed" ;;
     ibm1 | hmm_alignment | monotone_alignment | ctc) pairs && evaluate ;;
     minimum_risk) treebank && evaluate ;;
+    variable_length_sequence) pairs --set data.x.max_size=1000 --set train.patience=0 --epochs 2 && evaluate --samples 20 ;;
     soft_attention | latent_attention | latent_attention_elbo)
         pairs --set sizes.E=32 --set sizes.H=32 --set train.batch_size=32 --set train.learning_rate=0.004 --epochs 4 && evaluate
         ;;
