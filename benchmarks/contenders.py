@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+import torch
+
 from benchmarks.emitted import Binding, emitted_step
 from benchmarks.segments import segments_step
 from benchmarks.trees import grammar_step
@@ -35,6 +37,32 @@ BINDINGS = {
         {"pi": "start", "A": "transition", "W": "mean"},
         constant=lambda cfg: 0.5 * cfg["D"] * cfg["B"] * cfg["T"] * math.log(2 * math.pi),
     ),
+    "W9-positions": Binding(
+        "attended_positions", {"M": "M", "V": "V", "D": "D"}, {"W": "out.weight"}, given={"at": "at", "src": "src"}
+    ),
+    "W9-states": Binding(
+        "attended_states",
+        {"M": "M", "V": "V", "D": "D"},
+        {"W": "out.weight"},
+        given={"at": "at", "src": "src", "hid": "hid"},
+    ),
+    "gm_vae": Binding(
+        "gm_vae",
+        {"V": "V", "E": "E", "H": "H", "D": "Z", "K": "K"},
+        {
+            "emb": "words",
+            "enc": "reader",
+            "dec": "writer",
+            "cluster": "cluster",
+            "code": "encoder",
+            "out": "output",
+            "prior": "prior",
+            "centre": "mu",
+            "spread": "sigma",
+        },
+        begin=("emb.weight", 1),
+        seed=7,
+    ),
 }
 STRUCTURES = {"W6": grammar_step, "W7": segments_step}  # params -> step
 STOCHASTIC = {"W5"}  # draws of its own: losses and gradients agree in expectation only
@@ -45,6 +73,9 @@ def batch_of(case) -> dict:
     data = case.data
     if case.workload == "W2":
         return {"x": data["tok"]}
+    if case.workload.startswith("W9"):
+        B, T = data["y"].shape
+        return {"y": data["y"], "t": torch.full((B,), T)}
     if "lens" in data:
         return {"x": data["x"], "t": data["lens"]}
     if "mask" in data:

@@ -24,7 +24,8 @@ class Binding:
     """spec: a file of specs/. sizes: name of the size -> name in the workload's configuration. parameters: the
     workload's name -> the module's; a prefix binds everything below it. begin: (parameter, symbol that stands for begin).
     constant: what the reference leaves out of its loss, as a function of the workload's configuration.
-    seed: set before each step, where draws must agree."""
+    seed: set before each step, where draws must agree. given: the workload's name of a leaf tensor -> the variable of the
+    batch that it stands for."""
 
     spec: str
     sizes: dict[str, str]
@@ -32,6 +33,7 @@ class Binding:
     begin: tuple[str, int] | None = None
     constant: Callable[[dict], float] = field(default=lambda cfg: 0.0)
     seed: int | None = None
+    given: dict[str, str] = field(default_factory=dict)
 
 
 def module_of(binding: Binding, cfg: dict) -> nn.Module:
@@ -49,7 +51,8 @@ def bound_name(name: str, parameters: dict[str, str]) -> str:
 def emitted_step(binding: Binding, cfg: dict, batch: dict, params: dict[str, Tensor]) -> Callable[[], tuple]:
     """One value+gradient step of the summed loss: () -> (loss, {workload's name: gradient})."""
     model = module_of(binding, cfg)
-    own = {name: model.get_parameter(bound_name(name, binding.parameters)) for name in params}
+    inputs = {name: params[name].detach().requires_grad_() for name in binding.given}
+    own = {name: model.get_parameter(bound_name(name, binding.parameters)) for name in params if name not in inputs}
     for name, parameter in own.items():
         value = params[name].detach()
         if binding.begin and name == binding.begin[0]:
@@ -57,9 +60,10 @@ def emitted_step(binding: Binding, cfg: dict, batch: dict, params: dict[str, Ten
         if parameter.shape != value.shape:
             raise ValueError(f"{name}: the module has {tuple(parameter.shape)}, the workload {tuple(value.shape)}")
         parameter.data = value
-    prepared = model.prepare(batch)
+    given = {binding.given[name]: leaf for name, leaf in inputs.items()}
+    prepared = model.prepare({**batch, **{key: leaf.detach() for key, leaf in given.items()}}) | given
     rows, constant = torch.tensor(float(len(next(iter(batch.values()))))), binding.constant(cfg)
-    trained = [p for p in model.parameters() if p.requires_grad]
+    trained = [*(p for p in model.parameters() if p.requires_grad), *inputs.values()]
 
     def step() -> tuple[Tensor, dict[str, Tensor]]:
         for parameter in trained:
@@ -68,7 +72,7 @@ def emitted_step(binding: Binding, cfg: dict, batch: dict, params: dict[str, Ten
             torch.manual_seed(binding.seed)
         loss = model(prepared).loss
         loss.backward(rows)  # of the sum, not the mean
-        grads = {name: parameter.grad for name, parameter in own.items()}
+        grads = {name: tensor.grad for name, tensor in (own | inputs).items()}
         if binding.begin:
             name, symbol = binding.begin
             whole = grads[name]

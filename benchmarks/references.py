@@ -76,3 +76,59 @@ def discrete_vae_loss(net: nn.ModuleDict, x: Tensor, M: int, K: int, S: int) -> 
     log_z = log_q.expand(S, B, M, K).gather(-1, z.unsqueeze(-1)).sum((2, 3))
     score = (advantage * log_z).mean(0).sum()
     return costs.mean(0).sum() + (log_q.exp() * (log_q + math.log(K))).sum() + score - score.detach()
+
+
+def mixture_vae_loss(net: nn.ModuleDict, params: dict[str, Tensor], x: Tensor, lens: Tensor, mask: Tensor) -> Tensor:
+    """-ELBO of a sentence VAE with a prior of Gaussians, one draw; the cluster's average is written out."""
+    torch.manual_seed(7)
+    B, T = x.shape
+    states = net["enc"](net["emb"](x))[0][torch.arange(B), lens - 1]
+    log_q = net["cluster"](states).log_softmax(-1)
+    loc, raw = net["code"](states).chunk(2, -1)
+    scale, spread = functional.softplus(raw), functional.softplus(params["spread"])
+    z = loc + scale * torch.randn_like(loc)
+    before = functional.pad(x[:, :-1], (1, 0), value=1)
+    hidden = net["dec"](torch.cat([net["emb"](before), z.unsqueeze(1).expand(-1, T, -1)], -1))[0]
+    words = functional.cross_entropy(net["out"](hidden[mask]), x[mask], reduction="sum")
+    apart = ((loc.unsqueeze(1) - params["centre"]) / spread).square() + (scale.unsqueeze(1) / spread).square()
+    divergence = 0.5 * (apart - 1).sum(-1) + spread.log().sum(-1) - scale.log().sum(-1, keepdim=True)
+    return words + (log_q.exp() * (log_q - params["prior"].log_softmax(-1) + divergence)).sum()
+
+
+class ChunkedScores(torch.autograd.Function):
+    """log softmax(h W')[y], h (N, D), W (V, D), y (N, R) -> (N, R): 128 rows of logits at a time, made again backward."""
+
+    @staticmethod
+    def forward(ctx, h, W, y):
+        scores, normaliser = h.new_empty(y.shape), h.new_empty(len(h))
+        for i in range(0, len(h), 128):
+            logits = h[i : i + 128] @ W.t()
+            torch.logsumexp(logits, -1, out=normaliser[i : i + 128])
+            torch.gather(logits, 1, y[i : i + 128], out=scores[i : i + 128])
+        ctx.save_for_backward(h, W, y, normaliser)
+        return scores.sub_(normaliser.unsqueeze(-1))
+
+    @staticmethod
+    def backward(ctx, grad):
+        h, W, y, normaliser = ctx.saved_tensors
+        d_h, d_W, total = torch.empty_like(h), torch.zeros_like(W), -grad.sum(-1)
+        for i in range(0, len(h), 128):
+            rows = slice(i, i + 128)
+            p = (h[rows] @ W.t()).sub_(normaliser[rows, None]).exp_().mul_(total[rows, None])
+            p.scatter_add_(1, y[rows], grad[rows])
+            torch.mm(p, W, out=d_h[rows])
+            d_W.addmm_(p.t(), h[rows])
+        return d_h, d_W, None
+
+
+def attention_loss(params: dict[str, Tensor], y: Tensor) -> Tensor:
+    """-Σ log Σ_m p(z = m) p(y | m), the emission by the position alone or by the decoder's state too."""
+    at, src, W = params["at"], params["src"], params["W"]
+    B, T, M = at.shape
+    if "hid" in params:
+        rows = torch.tanh(src.unsqueeze(1) + params["hid"].unsqueeze(2)).flatten(0, 2)
+        scores = ChunkedScores.apply(rows, W, y.unsqueeze(-1).expand(B, T, M).reshape(-1, 1)).view(B, T, M)
+    else:
+        symbols = y.unsqueeze(1).expand(B, M, T).reshape(B * M, T)
+        scores = ChunkedScores.apply(src.flatten(0, 1), W, symbols).view(B, M, T).transpose(1, 2)
+    return -(at.log_softmax(-1) + scores).logsumexp(-1).sum()

@@ -127,6 +127,35 @@ def discrete_vae(name: str) -> Workload:
     return Workload("W5", name, cfg, {"x": x}, params, lambda: references.discrete_vae_loss(net, x, P, K, S))
 
 
+def attention(name: str) -> Workload:
+    """Words of a target, each from one of M positions; of -states, the decoder's state enters beside the position's."""
+    B, T, M, V, D = (32, 30, 40, 10000, 64) if name == "W9-positions" else (4, 30, 40, 10000, 64)
+    y = torch.randint(V, (B, T), generator=torch.Generator().manual_seed(13))
+    shapes = {"at": (B, T, M), "src": (B, M, D), "W": (V, D)} | ({"hid": (B, T, D)} if name == "W9-states" else {})
+    params = {n: p.detach().mul_(0.3).requires_grad_() for n, p in leaves(14, **shapes).items()}
+    cfg = {"B": B, "T": T, "M": M, "V": V, "D": D}
+    return Workload(name, name, cfg, {"y": y}, params, lambda: references.attention_loss(params, y))
+
+
+def mixture_vae(name: str) -> Workload:
+    V, E, H, Z, K, B, T = 2000, 128, 256, 16, 20, 32, 30
+    data = ragged(15, B, T, V)
+    torch.manual_seed(16)
+    net = nn.ModuleDict(
+        {
+            "emb": nn.Embedding(V, E),
+            "enc": nn.LSTM(E, H, batch_first=True),
+            "cluster": nn.Linear(H, K),
+            "code": nn.Linear(H, 2 * Z),
+            "dec": nn.LSTM(E + Z, H, batch_first=True),
+            "out": nn.Linear(H, V),
+        }
+    )
+    params = dict(net.named_parameters()) | leaves(17, prior=(K,), centre=(K, Z), spread=(K, Z))
+    cfg = {"V": V, "E": E, "H": H, "Z": Z, "K": K, "B": B, "T": T}
+    return Workload(name, name, cfg, data, params, lambda: references.mixture_vae_loss(net, params, **data))
+
+
 def factorial(name: str) -> Workload:
     B, T, L, K, D = FACTORIALS[name]
     x = 2 * torch.randn(B, T, D, generator=torch.Generator().manual_seed(10))
@@ -156,6 +185,9 @@ MAKERS = {
     "W3": image_vae,
     "W4": sentence_vae,
     "W5": discrete_vae,
+    "W9-positions": attention,
+    "W9-states": attention,
+    "gm_vae": mixture_vae,
     **dict.fromkeys(GRAMMARS, grammar),
     **dict.fromkeys(SEGMENTS, segmented),
     **dict.fromkeys(FACTORIALS, factorial),

@@ -278,19 +278,21 @@ def _from_shared_tables(low: Lowering, term: Term, value: Value, draws) -> Value
 
 def _from_rows(low: Lowering, term: Term, value: Value, draws) -> Value:
     """Symbols of one example share its logits: log-softmax once, then gather."""
-    logits = unfused(low, term).arguments[0]
-    lead = low.order.sort(a for a in logits.axes)
+    varied = term.arguments[0] if term.head is None else term.head[0]
+    lead = low.order.sort(a for a in varied.axes)
     inner = low.order.sort(a for a in value.axes if a not in lead)
     if any(low.order.is_enumerated(a) for a in lead) or low.order.sort((*lead, *inner)) != (*lead, *inner):
-        return _plain_categorical(low, term, value, draws)
+        return (_plain_categorical if term.head is None else _from_head)(low, term, value, draws)
+    logits = unfused(low, term).arguments[0]
     logits = align(logits, lead)
     code = f"{low.scope.use('categorical_rows')}({logits.code}, {spelled(value, (*lead, *inner))})"
     return Value(code, (*lead, *inner), draws=draws)
 
 
 def _from_head(low: Lowering, term: Term, value: Value, draws) -> Value:
+    """A state of each row, which several symbols may share."""
     hidden, network = term.head
-    axes = low.order.sort(hidden.axes)
+    axes = low.order.sort({*hidden.axes, *value.axes})
     hidden = align(hidden, axes)
     symbols = align(value, axes, 0)
     bias = f"self.{network.name}.bias"

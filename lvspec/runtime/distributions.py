@@ -58,7 +58,8 @@ def one_hot_categorical_log_prob(value: Tensor, logits: Tensor) -> Tensor:
 def bernoulli_log_prob(value: Tensor, logits: Tensor) -> Tensor:
     """value log sigmoid(l) + (1 - value) log sigmoid(-l) = value l - softplus(l)."""
     value, logits = torch.broadcast_tensors(value.to(logits.dtype), logits)
-    return -binary_cross_entropy_with_logits(logits, value, reduction="none")
+    minus = logits.new_full((), -1.0)  # a weight is multiplied in place, where a sign outside makes a tensor each way
+    return binary_cross_entropy_with_logits(logits, value, minus, reduction="none")
 
 
 def binomial_log_prob(value: Tensor, total_count: Tensor, logits: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ Discrete families: int64, no gradient. samples_shape comes in front of the argum
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
-
-from lvspec.runtime.semiring import full_precision, gumbel
 
 
 def base_shape(arguments: tuple, samples_shape: tuple[int, ...]) -> tuple[torch.Size, Tensor]:
@@ -191,10 +191,16 @@ def beta_draw(concentration1: Tensor, concentration0: Tensor, noise: Tensor | No
 
 
 def categorical_draw(logits: Tensor, samples_shape: tuple[int, ...] = ()) -> Tensor:
-    """k ~ softmax(logits), int64, of shape samples_shape + the logits' leading axes."""
-    logits = full_precision(logits.detach())
-    # Gumbel-max: no normaliser, no rows to flatten, forbidden entries (-inf) are never drawn
-    return (logits + gumbel((*samples_shape, *logits.shape), logits)).argmax(-1)
+    """k ~ softmax(logits), int64, of shape samples_shape + the logits' leading axes.
+
+    The distribution function is inverted: one uniform variate a draw, and a row is normalised once for all its draws.
+    """
+    below = logits.detach().softmax(-1).cumsum(-1, dtype=torch.float64)
+    *lead, K = below.shape
+    uniform = torch.rand(*lead, math.prod(samples_shape), dtype=torch.float64, device=below.device)
+    # below the total however it rounds, so that neither a forbidden entry nor one past the last is found
+    found = torch.searchsorted(below, uniform * (below[..., -1:] * (1.0 - 2.0**-50)), right=True)
+    return found.clamp_(max=K - 1).movedim(-1, 0).reshape(*samples_shape, *lead)
 
 
 def one_hot_categorical_draw(logits: Tensor, samples_shape: tuple[int, ...] = ()) -> Tensor:
