@@ -74,9 +74,12 @@ def test_an_example_alone_has_the_value_that_it_has_in_a_batch(name):
     model, batch = model_of(name), batch_of(name)
     draws = draws_of(name, batch)
     expected, _ = answer(model, batch, draws)
+    sited = {v.name for v in compiled(name).spec.of_role("latent") if v.plates == ("t",)}
     for row in range(len(batch["t"])):
         alone = example_of(name, batch, row)
-        values, _ = answer(model, alone, {k: v[:, row : row + 1] for k, v in draws.items()})
+        own = {k: v[:, row : row + 1] for k, v in draws.items()}
+        own |= {k: own[k].narrow(2, 0, max(int(batch["t"][row]), 1)) for k in sited & set(own)}
+        values, _ = answer(model, alone, own)
         torch.testing.assert_close(values[0], expected[row], rtol=2e-6, atol=2e-6)
 
 
