@@ -96,7 +96,8 @@ def _usage(trained, part) -> tuple[list[dict[str, object]], list[str]]:
     from lvspec.train.usage import remedies, usage
 
     rows, warnings = [], []
-    for found in usage(trained.model, part.dataset, trained.config.train, trained.device):
+    spec, settings = trained.compiled.spec, trained.config.train
+    for found in usage(trained.model, part.dataset, settings, trained.device):
         how = f"of x and {found.name} under q, {found.examples} examples"
         rows.append({"quantity": "information", "unit": "nats", "value": found.information, "how": how})
         if found.units:
@@ -105,7 +106,7 @@ def _usage(trained, part) -> tuple[list[dict[str, object]], list[str]]:
         if found.collapsed:
             warnings.append(
                 f"posterior collapse: {found.name} says next to nothing about the data "
-                f"({found.information:.3f} nats); remedies: {', '.join(remedies(trained.compiled.spec, found.name))}"
+                f"({found.information:.3f} nats); remedies: {', '.join(remedies(spec, found.name, settings))}"
             )
     return rows, warnings
 

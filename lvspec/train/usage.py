@@ -67,20 +67,19 @@ def usage(model: nn.Module, dataset: Dataset, settings: TrainSettings, device: t
         return [_usage(name, _joined(parts)) for name, parts in found.items()]
 
 
-def remedies(spec: Spec, name: str) -> list[str]:
-    """What to try where a latent is not used, as far as this spec has not tried it."""
+def remedies(spec: Spec, name: str, settings: TrainSettings) -> list[str]:
+    """What to try where a latent is not used, as far as this spec, trained so, has not tried it."""
     latent = spec.variable(name)
-    train = dict(spec.train)
     found = []
     if not spec.kl_weight:
         found.append("`kl_weight: linear(0, 1, steps=...)` or `cyclical(0, 1, period=...)`")
     if not spec.free_bits:
         unit = "dimension(0.25)" if len(latent.type.shape) == 1 and not latent.plates else "node(3)"
         found.append(f"`free_bits: {unit}`")
-    if train.get("inference", "joint") != "aggressive":
+    if settings.inference != "aggressive":
         found.append("`inference: aggressive`")
     if any(v.role == "let" and _reads_its_past(spec, v) for v in spec.variables):
-        if not train.get("word_dropout"):
+        if not settings.word_dropout:
             found.append("`word_dropout: 0.3`")
         found.append("a decoder that sees less of the prefix")
     if not spec.terms:

@@ -9,6 +9,7 @@ import torch
 import lvspec
 from lvspec.runtime import Encoded, categorical_draw, categorical_log_prob, normal_draw, normal_log_prob, normal_noise
 from lvspec.shipped import shipped
+from lvspec.train.settings import TrainSettings
 from lvspec.train.usage import COLLAPSED, EXAMPLES, Usage, _usage, remedies
 
 
@@ -43,9 +44,13 @@ def test_what_counts_as_collapsed():
 
 def test_remedies_are_those_that_were_not_tried():
     spec = lvspec.read_spec(shipped("specs") / "sentence_vae.yaml")
-    named = " ".join(remedies(spec, "z"))
+    named = " ".join(remedies(spec, "z", TrainSettings()))
     assert "free_bits" in named and "word_dropout" in named and "kl_weight" not in named
-    assert "word_dropout" not in " ".join(remedies(lvspec.read_spec(shipped("specs") / "vae.yaml"), "z"))
+    assert "word_dropout" not in " ".join(
+        remedies(lvspec.read_spec(shipped("specs") / "vae.yaml"), "z", TrainSettings())
+    )
+    tried = " ".join(remedies(spec, "z", TrainSettings(word_dropout=0.3, inference="aggressive")))
+    assert "free_bits" in tried and "word_dropout" not in tried and "inference" not in tried
 
 
 @pytest.mark.parametrize("name", ["vae", "discrete_vae", "gm_vae", "naive_bayes_amortized"])
