@@ -174,7 +174,7 @@ def _wrong_option(name: str, value: object) -> str:
         return "" if value in ACTIVATIONS else f"an activation is one of {', '.join(ACTIVATIONS)}"
     if name == "bias":
         return "" if isinstance(value, bool) else "`bias` is true or false"
-    if name in ("layers", "steps"):
+    if name in ("layers", "steps", "kernel"):
         whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64
         return "" if whole else f"`{name}` is a whole number from 1 to 64"
     fine = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1

@@ -196,8 +196,10 @@ class Pricer:
         self.flops += TRAINING * numbers * self._per_output(network, sizes)
         if network.kind in GATES:
             self.holds(KEPT[network.kind] * numbers * layers_of(network), 2 * numbers)
-        else:  # a hidden layer is kept once, behind its activation
+        else:  # a hidden layer is kept once, behind its activation; of a convolution what it reads, padded, and its own
             hidden = [numbers * size / sizes[-1] for size in sizes[1:-1]] if network.kind == "MLP" else []
+            if network.kind == "DilatedConvolution":
+                hidden = [2 * numbers] * layers_of(network)
             self.dispatches += DISPATCHES["expression"] * len(hidden)
             self.holds(numbers + sum(hidden), (1 if network.kind == "Embedding" else 2) * max(numbers, *hidden, 0.0))
 
@@ -208,6 +210,8 @@ class Pricer:
             directions = 2 if network.kind.startswith("Bi") else 1
             deeper = (layers_of(network) - 1) * (directions + 1) * sizes[1]
             return GATES[network.kind] * (sizes[0] + sizes[1] + deeper)
+        if network.kind == "DilatedConvolution":
+            return sizes[0] + layers_of(network) * int(network.option("kernel", 1)) * sizes[1]
         if network.kind == "Embedding":
             return 1
         return max(1.0, sum(a * b for a, b in zip(sizes, sizes[1:], strict=False)) / sizes[-1])

@@ -174,6 +174,7 @@ from lvspec.runtime.networks import (
     RNN,
     BiGRU,
     BiLSTM,
+    DilatedConvolution,
     Dropout,
     Embedding,
     LayerNorm,

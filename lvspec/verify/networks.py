@@ -103,8 +103,24 @@ def _layer(kind: str, w: Weights, suffix: str, inputs: Sequence[Tensor]) -> list
     return outputs
 
 
+def _convolution(network: Network, w: Weights, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Each site from the sites before it, tap by tap; nothing stands before the first."""
+    values = [linear(x, w, "enter.") for x in inputs]
+    for n in range(int(network.option("layers"))):
+        taps, bias = w[f"layers.{n}.weight"].unbind(-1), w[f"layers.{n}.bias"]  # the last tap is the site itself
+        back = [(len(taps) - 1 - k) * 2**n for k in range(len(taps))]
+        sums = [
+            bias + sum(tap @ values[t - b] for tap, b in zip(taps, back, strict=True) if t >= b)
+            for t in range(len(values))
+        ]
+        values = [y + s.clamp(min=0) for y, s in zip(values, sums, strict=True)]
+    return values
+
+
 def recurrent(network: Network, w: Weights, inputs: Sequence[Tensor]) -> list[Tensor]:
     """One output for each input; the output at j has read inputs 0..j (all of them, for a Bi-network)."""
+    if network.kind == "DilatedConvolution":
+        return _convolution(network, w, inputs)
     kind = network.kind.removeprefix("Bi")
     values = list(inputs)
     for n in range(int(network.option("layers", 1))):

@@ -14,6 +14,7 @@ from lvspec.runtime import (
     Bank,
     BiGRU,
     BiLSTM,
+    DilatedConvolution,
     Embedding,
     EmbeddingBank,
     LinearBank,
@@ -128,3 +129,51 @@ def test_schedules():
 def test_an_objective_is_data():
     objective = Objective(torch.tensor(1.0), log_prob=torch.zeros(2))
     assert objective.elbo is None and objective.kl == {} and objective.extras == {}
+
+
+def plain_convolution(network, x):
+    """DilatedConvolution of one stretch (T, in), site by site and tap by tap."""
+    y = x @ network.enter.weight.T + network.enter.bias
+    for n, layer in enumerate(network.layers):
+        new = []
+        for t in range(len(y)):
+            total = layer.bias
+            for k in range(layer.weight.shape[-1]):
+                if t - k * 2**n >= 0:
+                    total = total + layer.weight[:, :, -1 - k] @ y[t - k * 2**n]
+            new.append(y[t] + total.clamp(min=0))
+        y = torch.stack(new)
+    return y
+
+
+def test_dilated_convolution_is_a_sum_over_taps():
+    torch.manual_seed(0)
+    network = DilatedConvolution(3, 4, layers=3, kernel=2).double()
+    x = torch.randn(2, 5, 9, 3, dtype=torch.float64)
+    out = network(x)
+    for row in range(2):
+        for column in range(5):
+            assert torch.allclose(out[row, column], plain_convolution(network, x[row, column]), atol=1e-12)
+    for empty in (x[:0], x[:, :, :0]):
+        found = network(empty)
+        found.sum().backward()
+        assert found.shape == (*empty.shape[:-1], 4)
+    lengths = torch.tensor([[9, 4, 0, 1, 7]] * 2)
+    back = network.backwards(x, lengths)
+    for column, n in enumerate(lengths[0].tolist()):
+        assert torch.allclose(back[0, column, :n], network(x[0, column, :n].flip(0)).flip(0), atol=1e-12)
+
+
+@pytest.mark.parametrize("layers, kernel", [(1, 2), (2, 3), (3, 2)])
+def test_dilated_convolution_sees_what_lies_behind_and_as_far_as_it_says(layers, kernel):
+    torch.manual_seed(1)
+    network = DilatedConvolution(2, 3, layers=layers, kernel=kernel).double()
+    for layer in network.layers:  # no unit is off, so that whatever is seen counts
+        torch.nn.init.uniform_(layer.weight, 0.1, 1.0)
+        torch.nn.init.constant_(layer.bias, 50.0)
+    x = torch.randn(1, 12, 2, dtype=torch.float64, requires_grad=True)
+    far = (kernel - 1) * (2**layers - 1)
+    for t in range(12):
+        (seen,) = torch.autograd.grad(network(x)[0, t].sum(), x)
+        sites = seen.abs().sum(-1)[0].nonzero().flatten().tolist()
+        assert sites == list(range(max(0, t - far), t + 1))
