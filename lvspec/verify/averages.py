@@ -111,10 +111,10 @@ def averaged_gradient(subject: Subject, scored: list[str], row: int) -> list[Ten
         for n, d in subject.draws.items()
     }
     for s in range(samples if drawn else 0):
-        choice = torch.tensor([joint[r[s]] for r in rows]).reshape(len(rows), len(drawn), -1)
         for i, cell in enumerate(drawn):
+            choice = torch.tensor([joint[r[s]][i] for r in rows])  # one value a row, or a vector of them
             index = (s, slice(None), *_declared(world, cell), *(int(v) for _, _, v in cell.parents))
-            draws[cell.name][index] = choice[:, i].reshape(draws[cell.name][index].shape)
+            draws[cell.name][index] = choice.reshape(draws[cell.name][index].shape)
     objective = subject.objective({**batch, "weight": weight}, draws)
     return subject.gradients(objective.loss)
 

@@ -1,6 +1,6 @@
-"""Expectations over everything that is drawn: finite latents by enumeration, Gaussian noise by randomised points.
+"""Expectations over everything that is drawn: finite latents by enumeration, noise by randomised points.
 
-E[ELBO] = ∫ Normal(n) Σ_d q(d | n) [...] dn        n: the noise of one example
+E[ELBO] = ∫ Σ_d q(d | n) [...] p(n) dn        n: the noise of one example, a function of uniform numbers (quantiles.py)
 
 The integral is a mean over scrambled Sobol points (Owen 1997), several times with independent scrambles: each mean
 is unbiased whatever the integrand's kinks (rectifiers have them), and how they differ is the standard error.
@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
+from lvspec.ir.reads import Reader
 from lvspec.verify.coupled import expected_bound
 from lvspec.verify.enumerate import one_sample
+from lvspec.verify.quantiles import FREE, GIVEN
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import World
 
 SCRAMBLES = 64
 POINTS = 2048  # of one scramble; a power of two keeps them balanced
 MOST = 8  # numbers of noise: beyond, points are no better than chance
-GAUSSIAN = ("Normal", "LogNormal")
 
 
 class NotNumerable(Exception):
@@ -48,8 +49,11 @@ def _noise_places(subject: Subject, world: World) -> list[tuple[str, tuple[int, 
     for name in subject.plan.sampled:
         if name not in world.instance.noisy:
             continue
-        if world.factors[name].general.body.source.family not in GAUSSIAN:
-            raise NotNumerable(f"{name} is no Gaussian")
+        family = world.factors[name].general.body.source.family
+        if family not in (*FREE, *GIVEN):
+            raise NotNumerable(f"{family} has no quantiles here")
+        if family in GIVEN and _reads_draws(subject, name):
+            raise NotNumerable(f"the quantiles of {name} depend on other draws")
         if world.variables[name].outside_batch:
             raise NotNumerable(f"{name} is global: its draws are not those of one example")
         variable = world.variables[name]
@@ -60,6 +64,28 @@ def _noise_places(subject: Subject, world: World) -> list[tuple[str, tuple[int, 
             lead = tuple(sites[p] for p in declared)
             places.extend((name, (*lead, *index)) for index in product(*map(range, rest)))
     return places
+
+
+def _reads_draws(subject: Subject, name: str) -> bool:
+    """Whether q reads what is drawn."""
+    hidden = {v.name for v in subject.spec.of_role("latent")}
+    factor = next(v for v in subject.plan.guide if v.name == name and v.role == "guide")
+    return any(r.name in hidden for r in Reader(subject.spec, subject.plan.guide).of_variable(factor))
+
+
+def _noise(world: World, name: str, index: tuple[int, ...], uniform: Tensor) -> Tensor:
+    """Base noise of one number of a draw from uniform points."""
+    variable = world.variables[name]
+    family = world.factors[name].general.body.source.family
+    if family in FREE:
+        return FREE[family](uniform)
+    names, quantile = GIVEN[family]
+    declared = [p.name for p in world.spec.plates if p.name in variable.plates]
+    sites = dict(zip(declared, index, strict=False))
+    _, arguments = world.density(world.factors[name], tuple(sites[p] for p in variable.plates))
+    rest = index[len(declared) :]
+    shape = torch.broadcast_shapes(*(arguments[a].shape for a in names))
+    return quantile(uniform, *(arguments[a].detach().expand(shape)[rest] for a in names))
 
 
 def expected_gradient(subject: Subject, scored: list[str], row: int) -> Truth:
@@ -104,4 +130,5 @@ def expected_objectives(subject: Subject, scored: list[str], row: int) -> Iterat
     for seed in range(SCRAMBLES):
         points = SobolEngine(len(places), scramble=True, seed=seed).draw(POINTS, dtype=torch.float64)
         inside = points.clamp(torch.finfo(torch.float64).eps, 1 - torch.finfo(torch.float64).eps)
-        yield torch.func.vmap(objective)(torch.special.ndtri(inside)).mean()
+        noise = [_noise(World(instance, row), name, index, inside[:, i]) for i, (_, name, index) in enumerate(places)]
+        yield torch.func.vmap(objective)(torch.stack(noise, 1)).mean()
