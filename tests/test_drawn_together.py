@@ -186,3 +186,14 @@ def test_an_odd_number_of_draws_for_pairs_is_refused():
     with pytest.raises(SpecError) as caught:
         compile_spec(text.replace("  z: reinforce", "  z: without_replacement(samples=3)\n  y: disarm"))
     assert "odd number" in str(caught.value.diagnostics) or "pairs" in str(caught.value.diagnostics)
+
+
+def test_pairs_do_not_stand_beside_shares():
+    """A pair of opposite draws is a difference of two costs, which are not alike where each has its own weight."""
+    text = SET.replace("  g: Normal(mu[z], 0.8)", "  y: Bernoulli(logits=0.3)\n  g: Normal(mu[z], 0.8)")
+    text = text.replace("guide:\n", "guide:\n  y: Bernoulli(logits=encoder(x)[0])\n")
+    text = text.replace("onehot(z))))", "onehot(z) * y)))", 1).replace("  z: reinforce", "  z: {0}\n  y: disarm")
+    for strategy in ("sum_and_sample(samples=2)", "without_replacement(samples=2)"):
+        with pytest.raises(SpecError) as caught:
+            compile_spec(text.replace("{0}", strategy))
+        assert "have shares of their own" in str(caught.value.diagnostics)

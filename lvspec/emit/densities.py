@@ -80,7 +80,7 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
     for argument, expr in dist.arguments:
         if fuse and dist.family == "Categorical" and argument == "logits" and _is_linear(low, expr):
             network = low.networks[expr.network]
-            head = (low.lower(expr.args[0]), network)
+            head = (low.real(low.lower(expr.args[0])), network)
             values.append(Value("", head[0].axes, (network.arguments[1],), draws=head[0].draws))
             continue
         splits = fuse and dist.family == "Categorical" and argument == "logits" and _positions(expr.type) is None

@@ -174,13 +174,18 @@ def _free_bits(model: Model, chosen, problems: list[Diagnostic]) -> None:
 
 
 def _together(model: Model, chosen, problems: list[Diagnostic]) -> None:
-    """One set of shares for all draws of an example; pairs, of an even number of draws."""
+    """One set of shares for all draws of an example; pairs, of an even number of draws that count alike."""
     weighed = [n for n, (strategy, _, _) in chosen.items() if strategy in WEIGHED]
     samples = max((c.samples for _, c, _ in chosen.values() if c.treatment == "sampled"), default=1)
     if len(weighed) > 1:
         message = f"{weighed[0]} and {weighed[1]} both weigh the draws of an example"
         place = model.spec.variable(weighed[1]).span
         problems.append(Diagnostic("override-refused", place, message, help=f"let reinforce draw {weighed[1]}"))
+    paired = [n for n, (strategy, _, _) in chosen.items() if strategy == "disarm"]
+    if weighed and paired:
+        message = f"draws of {paired[0]} are pairs that count alike, and those of {weighed[0]} have shares of their own"
+        place = model.spec.variable(paired[0]).span
+        problems.append(Diagnostic("override-refused", place, message, help=f"let reinforce draw {paired[0]}"))
     odd = [n for n, (strategy, _, _) in chosen.items() if strategy == "disarm" and samples % 2]
     if odd:
         message = f"draws of {odd[0]} are pairs, and there are {samples} of them"
