@@ -65,6 +65,7 @@ BINDINGS = {
     ),
 }
 STRUCTURES = {"W6": grammar_step, "W7": segments_step}  # params -> step
+ALIASES = {"W9a": "W9-positions", "W9b": "W9-states"}
 STOCHASTIC = {"W5"}  # draws of its own: losses and gradients agree in expectation only
 
 
@@ -86,7 +87,7 @@ def batch_of(case) -> dict:
 def contenders(case) -> dict:
     if case.workload in STRUCTURES:
         return {"lvspec": STRUCTURES[case.workload](case.params)}
-    binding = BINDINGS.get(case.workload)
+    binding = BINDINGS.get(ALIASES.get(case.name, case.workload))
     if binding is None:
         return {}
     if case.workload in STOCHASTIC and hasattr(case, "no_agree"):
