@@ -14,6 +14,8 @@ import math
 import torch
 from torch import Tensor
 
+from lvspec.runtime.semiring import full_precision
+
 
 def base_shape(arguments: tuple, samples_shape: tuple[int, ...]) -> tuple[torch.Size, Tensor]:
     """The broadcast shape of the arguments, behind samples_shape; and one argument, for dtype and device."""
@@ -195,9 +197,10 @@ def categorical_draw(logits: Tensor, samples_shape: tuple[int, ...] = ()) -> Ten
 
     The distribution function is inverted: one uniform variate a draw, and a row is normalised once for all its draws.
     """
-    below = logits.detach().softmax(-1).cumsum(-1, dtype=torch.float64)
+    chances = full_precision(logits.detach()).softmax(-1)
+    below = chances.cumsum(-1, dtype=torch.float64)
     *lead, K = below.shape
-    uniform = torch.rand(*lead, math.prod(samples_shape), dtype=torch.float64, device=below.device)
+    uniform = torch.rand(*lead, math.prod(samples_shape), dtype=chances.dtype, device=below.device)
     # below the total however it rounds, so that neither a forbidden entry nor one past the last is found
     found = torch.searchsorted(below, uniform * (below[..., -1:] * (1.0 - 2.0**-50)), right=True)
     return found.clamp_(max=K - 1).movedim(-1, 0).reshape(*samples_shape, *lead)
