@@ -3,10 +3,12 @@
 import re
 
 import pytest
+import torch
 from test_estimators import exact_error, subject_of
 
 from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
+from lvspec.train.score import parts
 from lvspec.verify.chance import z_check
 from lvspec.verify.compare import verify
 from lvspec.verify.deterministic import GRADIENT, scored
@@ -110,3 +112,41 @@ def test_refused_with_the_reason(text, message):
     with pytest.raises(SpecError) as caught:
         compile_spec(text)
     assert message in str(caught.value.diagnostics)
+
+
+SEVERAL = """
+lvspec: 1
+name: several
+sizes: {P: 3, D: 2, K: 2}
+params: {classes: [K], table: [K, K]}
+networks:
+  encoder: Linear(P, 2*D)
+  decoder: Linear(D, P)
+  label: Linear(D, K)
+latent:
+  z: Normal(0, 1)[D]
+  c: Categorical(logits=classes)
+observed:
+  x: Bernoulli(logits=decoder(z))
+  y: Categorical(logits=label(z))
+  w: Categorical(logits=table[c])
+guide:
+  z: Normal(loc, softplus(scale)) where loc, scale = split(encoder(x))
+"""
+
+
+def test_reconstruction_by_node_where_several_are_observed():
+    compiled = compile_spec(SEVERAL)
+    report = verify(compiled.spec, compiled.plan, compiled.Model, seed=3, draws=0)
+    assert report.passed, report
+    batch = {"x": torch.ones(2, 3), "y": torch.tensor([0, 1]), "w": torch.tensor([1, 0])}
+    objective = compiled.Model()(batch, draws={"z": torch.zeros(1, 2, 2)})
+    assert set(objective.log_p) == {"x", "y", "c"}  # what w says stands in the sum over c
+    torch.testing.assert_close(sum(objective.log_p.values()), objective.reconstruction)
+    assert set(parts(objective)) == {
+        "reconstruction",
+        "reconstruction.x",
+        "reconstruction.y",
+        "reconstruction.c",
+        "kl.z",
+    }

@@ -24,7 +24,7 @@ def forward_body(plan: Plan, imports: set[str]) -> list[str]:
     added = terms.added()
     scope.line()
     scope.comment("objective")
-    reconstruction = total(terms, [c for c in costs if c.latent is None], "reconstruction")
+    reconstruction, more = _reconstruction(terms, [c for c in costs if c.latent is None])
     kl = {}
     for name in dict.fromkeys(c.latent for c in costs if c.latent):
         kl[name] = total(terms, [c for c in costs if c.latent == name], f"kl_of_{name}")
@@ -41,11 +41,24 @@ def forward_body(plan: Plan, imports: set[str]) -> list[str]:
         objective = f"{objective} + {score.code} - {score.code}.detach()"
     scope.line(f'loss = -{scope.use("weighted_mean")}({objective}, batch.get("weight"))')
     shown = ", ".join(f'"{name}": {value.code}' for name, value in extras.items())
-    more = f", extras={{{shown}}}" if extras else ""
+    more += f", extras={{{shown}}}" if extras else ""
     if extras and not plan.spec.of_role("observed"):
         more = f", objective=objective{more}"
     scope.line(f"return {scope.use('Objective')}(loss, elbo=elbo, reconstruction={reconstruction.code}, kl=kl{more})")
     return terms.program.text()
+
+
+def _reconstruction(terms: Terms, costs: list[Cost]) -> tuple[Value, str]:
+    """E_q log p(x | z); where several nodes are observed, by node, and what tells the objective so."""
+    nodes = list(dict.fromkeys(c.node for c in costs))
+    if len(nodes) < 2:
+        return total(terms, costs, "reconstruction"), ""
+    each = {n: total(terms, [c for c in costs if c.node == n], f"log_p_of_{n}") for n in nodes}
+    shown = ", ".join(f'"{n}": {value.code}' for n, value in each.items())
+    name = terms.scope.names.fresh("log_p")
+    terms.scope.line(f"{name} = {{{shown}}}", "(B,) each")
+    code = " + ".join(f'{name}["{n}"]' for n in nodes)
+    return terms.scope.assign("reconstruction", Value(code, ("B",)), own=True), f", log_p={name}"
 
 
 def weights_body(plan: Plan, imports: set[str]) -> list[str]:

@@ -41,12 +41,14 @@ from lvspec.ir.structures import structure_of, window_of
 @dataclass(frozen=True)
 class Cost:
     """A term of the ELBO. latent: whose divergence it is (None: reconstruction); it counts negatively then.
-    term: the term of `objective:` that it is, added to the objective, not to the ELBO."""
+    term: the term of `objective:` that it is, added to the objective, not to the ELBO. node: whose log-density it is, of the
+    reconstruction; of a sum over latents, theirs."""
 
     latent: str | None
     value: Value
     mask: str | None = None
     term: str | None = None
+    node: str = ""
 
 
 class Terms:
@@ -97,14 +99,16 @@ class Terms:
                     if self.reads_collapsed(factor):
                         collapsed.append(factor)
                     else:
-                        costs.append(Cost(None, self.expected_sites(factor), factor.mask))
+                        costs.append(Cost(None, self.expected_sites(factor), factor.mask, node=variable.name))
         for variable in self.plan.spec.of_role("latent"):
             if self.treatment[variable.name] in ("enumerated", "sampled"):
                 with self.scope.about(variable.name, "kl"):
                     found, moved = self.divergence(variable)
                 costs.extend(self.counted(variable, cost) for cost in found)
                 collapsed.extend(moved)
-        costs += [Cost(None, f.value, f.mask) for f in (integral_factor(self.low, i) for i in self.plan.integrations)]
+        for i in self.plan.integrations:
+            factor = integral_factor(self.low, i)
+            costs.append(Cost(None, factor.value, factor.mask, node=i.latent))
         if self.collapsed and (collapsed or any(structure_of(self.plan.spec.variable(n)) for n in self.collapsed)):
             sizes = ", ".join(
                 f"{n}={self.low.size(self.plan.spec.variable(n).type.support.cardinality)}" for n in self.collapsed
@@ -115,7 +119,7 @@ class Terms:
             self.scope.line(f"tilt = {tilt}", "what is known of summed latents")
             summing = Elimination(self.low, self.scope.use("LOG"))
             value = summing.run(collapsed, collapsed_axes(self.low, self.collapsed))
-            costs.append(Cost(None, value))
+            costs.append(Cost(None, value, node="_".join(self.collapsed)))
         return costs
 
     def added(self) -> list[Cost]:

@@ -11,7 +11,7 @@ from torch import Tensor
 @dataclass
 class Objective:
     """loss: scalar, what is minimised. log_prob (B,) where the plan is exact, else elbo (B,), never weighted, equal to
-    reconstruction - sum of kl; log_joint (B,), log p(x, z), where latents have point estimates; objective (B,), what is
+    reconstruction - sum of kl, the reconstruction being the sum of log_p where several nodes are observed; log_joint (B,), log p(x, z), where latents have point estimates; objective (B,), what is
     maximised, where nothing is observed and there is no bound of anything. extras: terms of the objective and diagnostics by
     name. factors: q of a mean field that was found on the way."""
 
@@ -22,6 +22,7 @@ class Objective:
     objective: Tensor | None = None
     reconstruction: Tensor | None = None
     kl: dict[str, Tensor] = field(default_factory=dict)
+    log_p: dict[str, Tensor] = field(default_factory=dict)
     extras: dict[str, Tensor] = field(default_factory=dict)
     factors: dict[str, object] = field(default_factory=dict)
 

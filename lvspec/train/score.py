@@ -57,6 +57,8 @@ def parts(objective) -> dict[str, torch.Tensor]:
     found = {}
     if getattr(objective, "elbo", None) is not None and getattr(objective, "reconstruction", None) is not None:
         found["reconstruction"] = objective.reconstruction
+    for name, value in (getattr(objective, "log_p", None) or {}).items():
+        found[f"reconstruction.{name}"] = value
     for name, value in (getattr(objective, "kl", None) or {}).items():
         found[f"kl.{name}"] = value
     return found
