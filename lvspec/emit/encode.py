@@ -28,7 +28,11 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
         family = FAMILIES[term.dist.family]
         ranks = argument_ranks(term.dist, latent.type.shape)
         axes = low.order.sort(("B", *latent.plates))
-        values = full_arguments(program, [low.concrete(v) for v in term.arguments], axes, latent.type.shape, *ranks)
+        ranks = ranks if len(ranks) == len(term.arguments) else ranks * len(term.arguments)
+        values = [  # each for itself: of every example
+            full_arguments(program, [low.concrete(v)], axes, latent.type.shape[:rank], rank)[0]
+            for v, rank in zip(term.arguments, ranks, strict=True)
+        ]
         names = ["logits" if n == "probs" else n for n, _ in term.dist.arguments]
         arguments = ", ".join(f"{n}={v.code}" for n, v in zip(names, values, strict=True))
         function = snake(family.name)
