@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,11 +76,18 @@ def read_spec(
     allow_modules: Sequence[str] = (),
 ) -> Spec:
     """A checked Spec, with the sizes and strategies that the caller sets instead of the file."""
-    from lvspec import settings
+    return _set(_load(*read_text(path), allow_modules), sizes, overrides)
+
+
+def _load(text: str, name: str, allow_modules: Sequence[str], derived: str = "") -> Spec:
     from lvspec.front import load
 
-    text, name = read_text(path)
-    spec = load(text, name, allow_modules=tuple(allow_modules))
+    return load(text, name, tuple(allow_modules), derived)
+
+
+def _set(spec: Spec, sizes: Mapping[str, int] | None, overrides: Mapping[str, str | int | float] | None) -> Spec:
+    from lvspec import settings
+
     return settings.override(settings.resize(spec, sizes or {}), overrides or {})
 
 
@@ -90,10 +97,19 @@ def plan_spec(
     overrides: Mapping[str, str | int | float] | None = None,
     allow_modules: Sequence[str] = (),
 ) -> Plan:
-    """What would be compiled, with its reasons and prices; see `compile_spec` for the arguments."""
-    from lvspec.plan import make_plan
+    """What would be compiled, with its reasons and prices; see `compile_spec` for the arguments.
 
-    return make_plan(read_spec(path, sizes, overrides, allow_modules), dict(sizes or {}))
+    Where `infer: guide:` names how a guide is derived, its lines are read as if they stood in the file.
+    """
+    from lvspec.plan import guide_lines, make_plan
+
+    spec = read_spec(path, sizes, overrides, allow_modules)
+    plan = make_plan(spec, dict(sizes or {}))
+    lines = guide_lines(plan)
+    if lines and dict(spec.infer).get("guide"):
+        spec = _set(_load(spec.source.text, spec.source.name, allow_modules, lines), sizes, overrides)
+        plan = make_plan(spec, dict(sizes or {}))
+    return replace(plan, derived=lines)
 
 
 def compile_spec(

@@ -40,6 +40,7 @@ def as_data(plan: Plan) -> dict:
             {"latents": list(e.latents), "chain": e.chain, "order": e.order, "cost": _cost(e.cost)}
             for e in plan.eliminations
         ],
+        "derived": plan.derived,
         "structures": [
             {"variable": s.name, "family": s.family, "part": s.part, "algorithm": s.algorithm, "cost": _cost(s.cost)}
             for s in plan.structures
@@ -123,6 +124,8 @@ def as_text(plan: Plan, paint: Paint = lambda text, style: text) -> str:
         parts.append(_latents(plan, paint))
     if plan.latents or plan.structures:
         parts.append(_reasons(plan, paint))
+    if plan.derived:
+        parts.append([paint("guide, derived", "bold"), *(f"  {line}" for line in plan.derived.splitlines())])
     parts.append(_nodes(spec, paint))
     parts.append(_sizes(plan, paint))
     return "\n\n".join("\n".join(part) for part in parts)

@@ -13,6 +13,9 @@ from lvspec.cli.options import add_spec_options, settings
 def add_parser(subparsers) -> None:
     parser = subparsers.add_parser("explain", help="each latent's strategy, its cost, and why the others lost")
     add_spec_options(parser)
+    parser.add_argument(
+        "--guide", action="store_true", help="only the lines of a derived guide, to be pasted into the spec"
+    )
     parser.add_argument("--json", action="store_true", help="the same as JSON")
 
 
@@ -22,7 +25,9 @@ def run(args: argparse.Namespace) -> int:
 
     plan = plan_spec(args.spec, **settings(args))
     terminal.say_diagnostics(plan.spec.warnings, plan.spec.source)
-    if args.json:
+    if args.guide:
+        print(plan.derived, end="")
+    elif args.json:
         print(json.dumps(as_data(plan), indent=2))
     else:
         print(as_text(plan, lambda text, style: terminal.paint(text, style, sys.stdout)))

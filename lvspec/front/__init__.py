@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(text: str, name: str, allow_modules: Iterable[str] = ()) -> Spec:
-    """The checked spec of a text; `name` is shown in messages. allow_modules: packages whose classes a spec may name."""
+def load(text: str, name: str, allow_modules: Iterable[str] = (), derived: str = "") -> Spec:
+    """The checked spec of a text; `name` is shown in messages. allow_modules: packages whose classes a spec may name;
+    derived: further lines of `networks:` and `guide:`."""
     from lvspec.front import pipeline  # YAML and the parser are read when there is something to check
 
-    return pipeline.load(text, name, allow_modules)
+    return pipeline.load(text, name, allow_modules, derived)

@@ -6,6 +6,7 @@ Every stage notes all its problems; a stage that cannot be trusted without the o
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import PurePath
 
 from lvspec.errors import Source
@@ -35,8 +36,11 @@ from lvspec.ir.types import STRUCTURE, Type
 SECTIONS = (*((role, role) for role in ROLES), ("objective", "term"), ("guide", "guide"))
 
 
-def load(text: str, name: str, allow_modules: Iterable[str] = ()) -> Spec:
-    """The checked spec of a text; `name` is shown in messages. Raises SpecError with every problem found."""
+def load(text: str, name: str, allow_modules: Iterable[str] = (), derived: str = "") -> Spec:
+    """The checked spec of a text; `name` is shown in messages. Raises SpecError with every problem found.
+
+    derived: further lines of `networks:` and `guide:`, a guide that nobody wrote.
+    """
     text = reader.clean(text)
     source = Source(name, text)
     problems = Problems(source)
@@ -45,6 +49,8 @@ def load(text: str, name: str, allow_modules: Iterable[str] = ()) -> Spec:
     assert root is not None  # a missing root has been noted
     header = read_header(root, text, PurePath(name).stem, problems)
     root = check_section_names(root, problems)
+    if derived:
+        root = _with_lines(root, derived, problems)
     declared, told, guide, added = _declarations(root, tuple(allow_modules), problems)
     variables, factors, terms = _variables(declared, told, guide, added, problems)
     check_determined((*variables.values(), *factors), {**told, **guide}, problems)
@@ -53,7 +59,22 @@ def load(text: str, name: str, allow_modules: Iterable[str] = ()) -> Spec:
     ordered = in_dependence_order(variables)
     ordered, factors, terms, settings = join_together(ordered, factors, terms, settings, told)
     unused(declared, ordered, (*factors, *terms), settings.mentioned, dict(settings.data), problems)
-    return _spec(source, header, declared, ordered, factors, terms, settings, problems)
+    spec = _spec(source, header, declared, ordered, factors, terms, settings, problems)
+    return replace(spec, derived=derived)
+
+
+def _with_lines(root: Mapping, derived: str, problems: Problems) -> Mapping:
+    """The sections with the entries of a second text behind their own."""
+    other = reader.read(derived, problems)
+    assert other is not None  # it was written by the planner
+    more = {e.key.value: e for e in other.entries}
+    entries = []
+    for entry in root.entries:
+        added = more.pop(entry.key.value, None)
+        if added is not None and isinstance(entry.value, Mapping):
+            added = replace(entry, value=replace(entry.value, entries=(*entry.value.entries, *added.value.entries)))
+        entries.append(added or entry)
+    return replace(root, entries=(*entries, *more.values()))
 
 
 def _declarations(root: Mapping, allowed: tuple[str, ...], problems: Problems):

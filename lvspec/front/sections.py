@@ -179,6 +179,14 @@ INFER: tuple[Key, ...] = (
     Key("budget_flops", "number", None, "the most multiply-adds of a step that an exact plan may cost", above=0),
     Key("budget_bytes", "number", None, "the most memory that an exact plan may take", above=0),
     Key(
+        "guide",
+        "choice",
+        None,
+        "what a guide that nobody wrote reads: the data (by default), what the model reads beside them, or a minimal "
+        "faithful inverse of the model",
+        ("mean_field", "structured", "inverse"),
+    ),
+    Key(
         "memory",
         "choice",
         None,

@@ -164,6 +164,7 @@ class Plan:
     step: Cost = Cost(0.0, 0.0)  # of the whole step: what several latents share is in it once
     bound: Bound = ELBO  # what is optimised where the objective is not exact
     baselines: tuple[Baseline, ...] = ()  # learned control variates
+    derived: str = ""  # the guide that nobody wrote, as lines of a spec
 
     @property
     def coupled(self) -> bool:

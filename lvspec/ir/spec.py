@@ -5,6 +5,7 @@ Frozen data only. The front end builds a `Spec`; the planner reads it and never 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from lvspec.errors import NOWHERE, Diagnostic, Source, Span
@@ -230,7 +231,13 @@ class Spec:
     data: tuple[tuple[str, object], ...] = ()
     train: tuple[tuple[str, object], ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
+    derived: str = ""  # the lines of `networks:` and `guide:` that nobody wrote, as a person would write them
     copies: tuple[Plate, ...] = ()  # plates that run over the sites of another one again
+
+    @property
+    def derived_factors(self) -> frozenset[str]:
+        """The latents whose factors stand in `derived`."""
+        return frozenset(re.findall(r"^  (\w+)[\[:]", self.derived.partition("guide:\n")[2], re.MULTILINE))
 
     def variable(self, name: str) -> Variable:
         return next(v for v in self.variables if v.name == name)

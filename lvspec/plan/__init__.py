@@ -1,5 +1,6 @@
 """Spec → Plan."""
 
 from lvspec.plan.choose import make_plan
+from lvspec.plan.complete import guide_lines
 
-__all__ = ["make_plan"]
+__all__ = ["guide_lines", "make_plan"]

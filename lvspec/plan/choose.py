@@ -355,7 +355,7 @@ def _origin(model: Model, name: str, claim: Claim) -> str:
         return "none"
     factor = model.guide_of(name)
     own = follows_model(model.spec.variable(name), factor)
-    return "own" if own else "written" if factor else "derived"
+    return "own" if own else "written" if factor and name not in model.spec.derived_factors else "derived"
 
 
 def _summed(model: Model, variable: Variable) -> Summed:

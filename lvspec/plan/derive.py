@@ -29,7 +29,7 @@ from lvspec.ir.expr import (
 )
 from lvspec.ir.plan import Baseline
 from lvspec.ir.spec import Clause, Network, Spec, Variable
-from lvspec.ir.types import POSITIVE, REAL, Reach, Type
+from lvspec.ir.types import NONNEGATIVE, POSITIVE, REAL, Reach, Type
 
 WIDTH = 64  # of derived word vectors, states and hidden layers
 
@@ -42,6 +42,7 @@ HEADS: dict[str, tuple[tuple[str, str | None], ...]] = {
     "Poisson": (("rate", "softplus"),),
     "Beta": (("concentration1", "softplus"), ("concentration0", "softplus")),
     "Dirichlet": (("concentration", "softplus"),),
+    "VonMisesFisher": (("loc", None),),  # whose length is the concentration
 }
 
 
@@ -107,7 +108,7 @@ def control_reason(spec: Spec, latent: Variable) -> str | None:
 def site_vector(spec: Spec, latent: Variable, size: Dim, name: str, readers: Readers) -> Expr:
     """All that is observed, through one MLP of this name, as a vector for each site of the latent."""
     joined = observed_vector(spec, latent, readers)
-    fixed = [p for p in latent.plates if not spec.plate(p).ragged]
+    fixed = [p for p in latent.plates if not spec.plate(p).ragged and p not in joined.type.plates]
     copies = prod((spec.plate(p).size for p in fixed), start=Dim.of(1))
     out = size * copies
     head = readers.add(name, "MLP", joined.type.shape[-1], Dim.of(WIDTH), out)
@@ -134,6 +135,14 @@ def _factor(family: str, raw: Expr, heads, vector, size: Dim, latent: Variable):
     """The distribution over its parameters, split off one vector."""
     part = Type(vector if family != "Bernoulli" or vector else (), REAL, latent.plates)
     names = tuple(n for n, _ in heads)
+    if family == "VonMisesFisher":
+        head, raw = raw, LocalRef("way", type=raw.type)
+        if len(vector) > 1:
+            raw = Call("reshape", (raw, *(Number(0) for _ in vector)), type=part)
+        length = part.with_(shape=vector[:-1], support=NONNEGATIVE)
+        squares = Call("sum", (Call("square", (raw,), type=part.with_(support=NONNEGATIVE)),), type=length)
+        arguments = (("loc", raw), ("concentration", Call("sqrt", (squares,), type=length)))
+        return Dist(family, arguments, type=latent.type), (Binding(("way",), head),)
     if len(heads) == 1 and not vector:
         raw = Index(raw, (Number(0),), type=part)
     if len(heads) == 1 and len(vector) > 1:

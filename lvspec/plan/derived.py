@@ -1,0 +1,196 @@
+"""A guide that nobody wrote, as the lines of a spec: what each factor reads decides its networks.
+
+    z[t] reads z[t-1] and x[>=t]        networks:
+                                          read_x: Embedding(V, 64)
+                                          after_x: LSTM(64, 64)
+                                          ...
+                                        guide:
+                                          z[t]: Normal(...) where ... = split(guide_z(concat(z[t-1], after_x(read_x(x[>=t])))))
+
+| read is                      | as a vector                                                                  |
+|------------------------------|------------------------------------------------------------------------------|
+| a symbol                     | its embedding; of a latent that is summed or drawn, the one-hot vector       |
+| a vector, a number           | itself                                                                       |
+| a stretch of a sequence      | the state of an LSTM; of all of it at each site, that of one in both ways    |
+| all of a bag                 | the mean over its sites                                                      |
+| all of a fixed plate         | its sites side by side                                                       |
+The factor's parameters come out of one MLP.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from math import prod
+
+from lvspec.ir.dims import Dim
+from lvspec.ir.distributions import GUIDE_FAMILY
+from lvspec.ir.spec import Spec, Variable
+from lvspec.plan.derive import HEADS, WIDTH
+from lvspec.plan.inverse import BEFORE, FAMILIES, FROM, HERE_ONLY, THROUGH, WHOLE, Reading
+
+STRETCH = {FROM: ">=", THROUGH: "<="}
+
+
+class Underivable(Exception):
+    """Why a guide has to be written by hand."""
+
+
+@dataclass
+class Lines:
+    """networks and guide: lines by name, in order."""
+
+    spec: Spec
+    networks: dict[str, str] = field(default_factory=dict)
+    guide: dict[str, str] = field(default_factory=dict)
+
+    def network(self, name: str, kind: str, *sizes: object) -> str:
+        """The name under which a network is declared, which no other thing of the spec has."""
+        text = f"{kind}({', '.join(map(str, sizes))})"
+        taken = {v.name for v in (*self.spec.variables, *self.spec.networks, *self.spec.params, *self.spec.sizes)}
+        while name in taken or self.networks.get(name, text) != text:
+            name += "_2"
+        self.networks[name] = text
+        return name
+
+    def text(self) -> str:
+        """As they stand in a spec."""
+        parts = [("networks", self.networks), ("guide", self.guide)]
+        return "".join(f"{k}:\n" + "".join(f"  {n}: {t}\n" for n, t in rows.items()) for k, rows in parts if rows)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What a factor is given: text, in which @ stands for its site along the ordered plate; its length; whether it is of
+    an earlier site."""
+
+    text: str
+    size: Dim
+    earlier: bool = False
+
+
+def derived_guide(spec: Spec, latents: list[str], family: str) -> str:
+    """`networks:` and `guide:` of the latents, by the family that is named. Underivable where there is none."""
+    lines, partial = Lines(spec), []
+    for name, reads in FAMILIES[family](spec, latents).items():
+        _factor(lines, spec.variable(name), reads)
+        partial += [
+            f"# q({name}) is not faithful: it would read all sites of {r.name} before its own"
+            for r in reads
+            if r.partial
+        ]
+    return "".join(f"{line}\n" for line in partial) + lines.text()
+
+
+def _factor(lines: Lines, latent: Variable, reads: list[Reading]) -> None:
+    """The lines of one factor; where it reads earlier sites, one for the first site, which has none."""
+    features = [
+        f for r in reads if r.name != latent.name or r.ways != _own(latent) for f in _features(lines, latent, r)
+    ]
+    chain = chain_of(lines.spec, latent)
+    if any(f.earlier for f in features):
+        _clause(lines, latent, [f for f in features if not f.earlier], "first_", chain, "0")
+    _clause(lines, latent, features, "guide_", chain, chain)
+
+
+def _own(latent: Variable) -> tuple[tuple[str, str], ...]:
+    """How other sites of an unordered plate are told: not at all."""
+    return tuple((p, HERE_ONLY) for p in latent.plates)
+
+
+def chain_of(spec: Spec, v: Variable) -> str:
+    """The ordered plate of a variable, or nothing."""
+    return next((p for p in v.plates if spec.plate(p).ordered), "")
+
+
+def _place(v: Variable, plates: tuple[str, ...], chain: str, site: str) -> str:
+    at = ", ".join(site if p == chain else p for p in plates)
+    return f"{v.name}[{at}]" if at else v.name
+
+
+def _clause(lines: Lines, latent: Variable, features: list[Feature], head: str, chain: str, site: str) -> None:
+    """The family of the latent's support over the parameters that an MLP gives."""
+    spec, family = lines.spec, GUIDE_FAMILY[latent.type.support.kind]
+    if family == "Categorical" and latent.type.shape:
+        raise Underivable(f"{latent.name} is a vector of categories")
+    vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
+    heads = HEADS[family]
+    total = prod(vector, start=Dim.of(1)) * len(heads)
+    features = features or [Feature("onehot(0)", Dim.of(1))]
+    joined = ", ".join(f.text for f in features).replace("@", site)
+    joined = f"concat({joined})" if len(features) > 1 else joined
+    fixed = [p for p in latent.plates if not spec.plate(p).ragged and not re.search(rf"[\[ ]{p}\]", joined)]
+    copies = [spec.plate(p).size for p in fixed]
+    width = sum((f.size for f in features), start=Dim.of(0))
+    mlp = lines.network(f"{head}{latent.name}", "MLP", width, WIDTH, prod(copies, start=total))
+    raw = f"{mlp}({joined})"
+    if fixed:
+        raw = f"reshape({raw}, {', '.join(map(str, (*copies, total)))})[{', '.join(fixed)}]"
+    place = _place(latent, latent.plates, chain, site)
+    lines.guide[place] = _drawn(family, heads, raw, vector)
+
+
+def _drawn(family: str, heads: tuple, raw: str, vector: tuple) -> str:
+    """`Normal(loc, softplus(scale)) where loc, scale = split(raw)`."""
+
+    def shaped(value: str) -> str:
+        if not vector:
+            return f"{value}[0]"
+        return f"reshape({value}, {', '.join(map(str, vector))})" if len(vector) > 1 else value
+
+    if family == "VonMisesFisher":
+        return f"VonMisesFisher({shaped('way')}, sqrt(sum(square({shaped('way')})))) where way = {raw}"
+    values = [(n, shaped(n if len(heads) > 1 else raw), function) for n, function in heads]
+    listed = ", ".join(f"{n}={function}({v})" if function else f"{n}={v}" for n, v, function in values)
+    names = ", ".join(n for n, _ in heads)
+    return f"{family}({listed})" + (f" where {names} = split({raw})" if len(heads) > 1 else "")
+
+
+def _features(lines: Lines, latent: Variable, reading: Reading) -> list[Feature]:
+    """A reading as vectors."""
+    spec, source = lines.spec, lines.spec.variable(reading.name)
+    far = [(p, way) for p, way in reading.ways if way != HERE_ONLY]
+    chain = chain_of(spec, latent)
+    if len(far) > 1 or far and (far[0][0] != source.plates[-1] or len(source.plates) > 1 and far[0][1] != BEFORE):
+        raise Underivable(f"q({latent.name}) has to read {source.name} over {' and over '.join(p for p, _ in far)}")
+    here = _place(source, source.plates, chain, "@")
+    if not far:
+        return [_vector(lines, source, here)]
+    ((plate, way),) = far
+    if way == BEFORE:
+        now = [_vector(lines, source, here)] if reading.both else []
+        before = _vector(lines, source, _place(source, source.plates, chain, "@-1"))
+        return [*now, Feature(before.text, before.size, True)]
+    if way in STRETCH or spec.plate(plate).ordered and plate in latent.plates:
+        return [_states(lines, source, plate, way)]
+    whole = _vector(lines, source, source.name)
+    if not spec.plate(plate).ragged:
+        return [Feature(f"flatten({whole.text})", whole.size * spec.plate(plate).size)]
+    if not spec.plate(plate).ordered:
+        return [Feature(f"mean({whole.text})", whole.size)]
+    state = lines.network(f"scan_{source.name}", "LSTM", whole.size, WIDTH)
+    return [Feature(f"last({state}({whole.text}))", Dim.of(WIDTH))]
+
+
+def _states(lines: Lines, source: Variable, plate: str, way: str) -> Feature:
+    """What lies on one side of each site, or on both, as a variable of the guide."""
+    word = {FROM: "after", THROUGH: "until", WHOLE: "sites"}[way]
+    stretch = f"{source.name}[{STRETCH[way]}{plate}]" if way in STRETCH else source.name
+    inner = _vector(lines, source, stretch)
+    kind, width = ("BiLSTM", 2 * WIDTH) if way == WHOLE else ("LSTM", WIDTH)
+    network = lines.network(f"{word}_{source.name}", kind, inner.size, WIDTH)
+    name = f"states_{source.name}" if way == WHOLE else f"states_{word}_{source.name}"
+    lines.guide[f"{name}[{plate}]"] = f"{network}({inner.text})" + (f"[{plate}]" if way == WHOLE else "")
+    return Feature(f"{name}[@]", Dim.of(width))
+
+
+def _vector(lines: Lines, source: Variable, text: str) -> Feature:
+    """One site, or a stretch, with a vector at each."""
+    kind, shape = source.type.support, source.type.shape
+    if kind.kind == "integer" and not shape:
+        if source.role == "latent":
+            return Feature(f"onehot({text})", kind.size)
+        return Feature(f"{lines.network(f'read_{source.name}', 'Embedding', kind.size, WIDTH)}({text})", Dim.of(WIDTH))
+    if len(shape) == 1:
+        return Feature(text, shape[0])
+    return Feature(f"flatten({text})", prod(shape, start=Dim.of(1)))
