@@ -75,6 +75,12 @@ MODELS = {
         BEFORE.replace("{strategy}", "reinforce(samples=2)"),
         {"c": "reinforce", "y": "enumeration"},
     ),
+    "a subset of sites": (SITES + "infer:\n  y: subset(samples=4)\n", {"y": "subset"}),
+    "a subset of a chain's": (
+        RAGGED + CHAIN + f"infer:\n  y: subset(samples=3, sharpness=0.5)\nobjective:\n  reward: {F1}\n",
+        {"y": "subset"},
+    ),
+    "a subset of labellings": (RAGGED + WHOLE + f"infer:\n  y: subset\nobjective:\n  reward: {F1}\n", {"y": "subset"}),
     "a set": (BEFORE.replace("{strategy}", "without_replacement(samples=2)"), {"c": "without_replacement"}),
 }
 
@@ -113,3 +119,22 @@ def test_without_what_the_draws_are_worth_the_gradient_is_another_one():
     assert exact_error(subject_of(text)) < GRADIENT
     dropped = subject_of(text, lambda source: source.replace("objective + score - score.detach()", "objective"))
     assert exact_error(dropped) > 1e-3
+
+
+def test_a_subset_weighs_each_value_once():
+    from lvspec.runtime import subset_shares
+
+    z = torch.tensor([[[1, 0]], [[1, 0]], [[0, 0]], [[1, 1]]])
+    log_q = torch.tensor([0.2, 0.2, 0.3, 0.1]).log()[:, None].requires_grad_()
+    share = subset_shares(log_q, z)
+    assert torch.allclose(share[:, 0], torch.tensor([0.2, 0.0, 0.3, 0.1]) / 0.6)
+    assert torch.allclose(subset_shares(log_q, z, 2.0)[:, 0], torch.tensor([0.04, 0.0, 0.09, 0.01]) / 0.14)
+    share[0].sum().backward()
+    assert torch.allclose(log_q.grad[:, 0], torch.tensor([2 / 9, 0.0, -1 / 6, -1 / 18]))
+
+
+def test_a_subset_is_biased_and_says_so():
+    c = compile_spec(HEAD + MODELS["a subset of sites"][0])
+    assert c.plan.biased and c.plan.latent("y").why.startswith("biased")
+    ahead = HEAD + MODELS["before a summed one"][0].replace("reinforce(samples=2)", "subset")
+    assert compile_spec(ahead).plan.latent("c").strategy == "subset"

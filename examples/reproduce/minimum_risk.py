@@ -44,7 +44,7 @@ def rewards(model, dataset, settings) -> tuple[float, float]:
     for batch in batches(dataset, sorted_order(dataset, settings)):
         batch = prepared(model, batch, CPU)
         logits = model.score(model.reader(model.words(batch["x"]), batch["t"]))[..., 0]
-        decided = {"y": (logits > 0).to(batch["y"].dtype), "y_observed": torch.ones_like(logits, dtype=torch.bool)}
+        decided = {"y": (logits > 0).long(), "y_observed": torch.ones_like(logits, dtype=torch.bool)}
         expected += model(batch).extras["reward"].sum().item()
         best += model({**batch, **decided}).extras["reward"].sum().item()
     return expected / len(dataset), best / len(dataset)

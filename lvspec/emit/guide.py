@@ -13,7 +13,7 @@ from lvspec.emit.label_guides import LabelGuide, drawn_labels, label_guide
 from lvspec.emit.program import Program
 from lvspec.emit.refine import given_term
 from lvspec.emit.relaxed import draw_relaxed, given_point
-from lvspec.emit.schemes import SCHEMES
+from lvspec.emit.schemes import SCHEMES, subset_share
 from lvspec.emit.value import Value, align, axis_of, join_draws, select
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.guides import Step, steps
@@ -56,6 +56,8 @@ def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: li
             if name in scored and name in sampled and not (apart and pathwise(plan, name)):
                 _score(program, latent, guide, guide.terms[(name, ())])
     _tell_arguments(program, guide)
+    for name in () if program.discrete else plan.renormalised:
+        guide.share = subset_share(program, plan.latent(name), guide.log_q[name])
     if apart:
         _without_own_gradient(program, plan, guide, [n for n in sampled if n in scored and pathwise(plan, n)])
     return guide

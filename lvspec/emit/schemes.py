@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lvspec.emit.factors import mask_of, masked, reduce_plates
 from lvspec.emit.value import ATOM, PRODUCT, Value, align, join_draws
 from lvspec.ir.plan import LatentPlan
 
@@ -73,6 +74,17 @@ SCHEMES = {
         lambda scope, plan, signal: f"{scope.use('against_others')}({signal}, others_{plan.name})",
     ),
 }
+
+
+def subset_share(program, plan: LatentPlan, log_q: Value) -> Value:
+    """Writes the shares of the draws: q of each value among them, once, over the sum."""
+    low, z = program.low, program.low.known[plan.name]
+    mask = mask_of(low, low.spec.variable(plan.name))
+    total = align(reduce_plates(low, log_q, set(), mask), ("S", "B")).code
+    sharpness = "" if plan.option("sharpness") == 1 else f", {plan.option('sharpness'):g}"
+    code = f"{program.scope.use('subset_shares')}({total}, {masked(low, z, mask).code}{sharpness})"
+    note = "of the average over draws: q of each value, once, over the sum"
+    return program.scope.assign(f"share_{plan.name}", Value(code, ("S", "B")), note)
 
 
 def scheme_advantage(terms, plan: LatentPlan, signal: Value) -> Value:

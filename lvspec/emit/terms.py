@@ -30,7 +30,7 @@ from lvspec.emit.value import (
     shift_axis,
 )
 from lvspec.ir.dims import ragged_plate
-from lvspec.ir.estimators import WITHOUT_LOG_Q
+from lvspec.ir.estimators import RENORMALISED, WITHOUT_LOG_Q
 from lvspec.ir.expr import Call, Here, LogProb, VariableRef
 from lvspec.ir.lengths import counting
 from lvspec.ir.plan import Plan
@@ -86,7 +86,10 @@ class Terms:
         return {
             p.name
             for p in self.plan.latents
-            if p.scored and p.strategy not in WITHOUT_LOG_Q or p.kl == "sampled" and p.treatment == "sampled"
+            if (p.scored or p.strategy in RENORMALISED)
+            and p.strategy not in WITHOUT_LOG_Q
+            or p.kl == "sampled"
+            and p.treatment == "sampled"
         }
 
     def costs(self) -> list[Cost]:

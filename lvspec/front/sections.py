@@ -213,6 +213,7 @@ OPTIONS: tuple[Key, ...] = (
         ("leave_one_out", "moving_average", "learned", "none"),
     ),
     Key("balance", "number", None, "what a score term is multiplied by; other than 1 it is biased", above=0),
+    Key("sharpness", "number", None, "the power of q that weighs the values drawn", above=0),
     Key("temperature", "schedule", None, "of a relaxation: a number or `linear(1, 0.1, steps=10000)`", above=0),
     Key(
         "density",
@@ -252,6 +253,7 @@ STRATEGIES: dict[str, tuple[Key, ...]] = {
     "disarm": options("samples"),
     "sum_and_sample": options("samples", "top"),
     "without_replacement": options("samples"),
+    "subset": options("samples", "sharpness"),
     "relax": options("samples", "temperature"),
     "gumbel_softmax": options("samples", "temperature", "density"),
     "straight_through": options("samples", "temperature"),

@@ -22,6 +22,7 @@ STRATEGY = {
     "relax": "#f4ab93",
     "sum_and_sample": "#f4ab93",
     "without_replacement": "#f4ab93",
+    "subset": "#f2b8a0",
     "straight_through": "#e3bdd9",
     "none": "#ffffff",
 }

@@ -5,14 +5,16 @@ from __future__ import annotations
 from lvspec.ir.spec import Schedule
 
 SCORED = ("reinforce", "disarm", "sum_and_sample", "without_replacement", "relax")  # a draw moves q by what it is worth
-WEIGHED = ("sum_and_sample", "without_replacement")  # whose draws have shares of their own in the average
+WEIGHED = ("sum_and_sample", "without_replacement", "subset")  # whose draws have shares of their own in the average
 WITHOUT_LOG_Q = ("disarm", "relax")  # whose score term moves the logits themselves
 RELAXED = ("gumbel_softmax", "straight_through")  # what the model sees of a draw moves with q
-DRAWN = SCORED + RELAXED  # that draw a finite latent
+RENORMALISED = ("subset",)  # q of the values drawn, over its sum, weighs them, and moves with q
+DRAWN = SCORED + RELAXED + RENORMALISED  # that draw a finite latent
 
 DEFAULTS: dict[str, object] = {
     "baseline": "leave_one_out",
     "balance": 1.0,
+    "sharpness": 1.0,
     "temperature": Schedule("constant", (0.5,)),
     "density": "original",
     "top": 1,

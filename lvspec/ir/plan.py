@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir.bounds import ELBO, Bound
-from lvspec.ir.estimators import DEFAULTS, RELAXED, SCORED, WEIGHED, text_of
+from lvspec.ir.estimators import DEFAULTS, RELAXED, RENORMALISED, SCORED, WEIGHED, text_of
 from lvspec.ir.expr import Expr
 from lvspec.ir.spec import FreeBits, Network, Spec, Variable
 
@@ -193,6 +193,11 @@ class Plan:
     def refined(self) -> tuple[str, ...]:
         """Latents whose q takes steps up the ELBO from where its guide puts it."""
         return tuple(p.name for p in self.latents if p.option("refine"))
+
+    @property
+    def renormalised(self) -> tuple[str, ...]:
+        """Latents whose draws are weighed by their own q, over its sum."""
+        return tuple(p.name for p in self.latents if p.strategy in RENORMALISED)
 
     @property
     def relaxed(self) -> tuple[str, ...]:

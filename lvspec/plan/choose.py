@@ -12,7 +12,7 @@ from functools import partial
 from lvspec.errors import Diagnostic, SpecError
 from lvspec.ir.bounds import ELBO
 from lvspec.ir.distributions import WHOLE
-from lvspec.ir.estimators import RELAXED, WEIGHED
+from lvspec.ir.estimators import RELAXED, RENORMALISED, WEIGHED
 from lvspec.ir.flows import without_inverse
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
 from lvspec.ir.reads import Reader
@@ -186,6 +186,13 @@ def _together(model: Model, chosen, problems: list[Diagnostic]) -> None:
         message = f"draws of {paired[0]} are pairs that count alike, and those of {weighed[0]} have shares of their own"
         place = model.spec.variable(paired[0]).span
         problems.append(Diagnostic("override-refused", place, message, help=f"let reinforce draw {paired[0]}"))
+    drawn = [n for n, (_, claim, _) in chosen.items() if claim.treatment == "sampled"]
+    renormalised = [n for n in drawn if chosen[n][0] in RENORMALISED]
+    if renormalised and len(drawn) > 1:
+        other = next(n for n in drawn if n != renormalised[0])
+        message = f"the draws of {renormalised[0]} are weighed by its own p, and {other} is drawn beside it"
+        place = model.spec.variable(renormalised[0]).span
+        problems.append(Diagnostic("override-refused", place, message, help=f"let reinforce draw {renormalised[0]}"))
     odd = [n for n, (strategy, _, _) in chosen.items() if strategy == "disarm" and samples % 2]
     if odd:
         message = f"draws of {odd[0]} are pairs, and there are {samples} of them"

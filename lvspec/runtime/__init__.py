@@ -232,6 +232,7 @@ from lvspec.runtime.schemes import (
     disarm_score,
     distinct_weights,
     opposite,
+    subset_shares,
     top_shares,
 )
 from lvspec.runtime.semiring import LOG, MAX, SAMPLE, Undefined, tempered

@@ -130,3 +130,15 @@ def distinct_weights(logits: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
 def against_others(signal: Tensor, others: Tensor) -> Tensor:
     """signal_s - Σ_r others_sr signal_r."""
     return signal - (others * signal).sum(1)
+
+
+# ---------------------------------------------------------------- q over the values that were drawn
+def subset_shares(log_q: Tensor, z: Tensor, sharpness: float = 1.0) -> Tensor:
+    """q^sharpness of each value over the sum of those of all different ones, (S, B), with a gradient: Shen et al. 2016.
+
+    log_q: (S, B) of draws z (S, B, ...). A draw that repeats an earlier one has no share."""
+    S, B = log_q.shape
+    same = (z[:, None] == z[None]).reshape(S, S, B, -1).all(-1)
+    earlier = torch.ones(S, S, dtype=torch.bool, device=z.device).tril(-1)
+    repeated = (same & earlier[:, :, None]).any(1)
+    return (sharpness * log_q).masked_fill(repeated, -torch.inf).softmax(0)

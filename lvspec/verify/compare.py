@@ -133,7 +133,11 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
         tests = [
             (
                 "z of the mean gradient",
-                lambda: [z_check(subject, [*scored(subject), *subject.plan.relaxed], 0, draws, seed)],
+                lambda: [
+                    z_check(
+                        subject, [*scored(subject), *subject.plan.relaxed, *subject.plan.renormalised], 0, draws, seed
+                    )
+                ],
             ),
             ("z of the mean importance weight", lambda: [weight_check(subject, 0, draws, seed)]),
             *tests,

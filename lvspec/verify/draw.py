@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lvspec.ir.dims import ragged_plate
+from lvspec.ir.estimators import RENORMALISED
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec, Variable
@@ -177,7 +178,8 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
     batch = () if variable.outside_batch else (rows,)
     shape = (plan.samples, *batch, *lead, *(d.evaluate(sizes) for d in variable.type.shape))
     if variable.name not in instance.noisy:
-        if instance.weighed is not None and instance.weighed.name == variable.name:  # different values
+        together = instance.weighed is not None and instance.weighed.strategy not in RENORMALISED
+        if together and instance.weighed.name == variable.name:  # different values
             size = variable.type.support.cardinality.evaluate(sizes)
             return torch.stack([torch.randperm(size, generator=generator)[: plan.samples] for _ in range(rows)], 1)
         value = random_value(variable.type.support, extended(spec, sizes, length), shape, generator)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lvspec.ir.plan import LatentPlan
 from lvspec.verify.densities import log_probabilities
-from lvspec.verify.world import World
+from lvspec.verify.world import SAMPLE, World
 
 TOGETHER = ("disarm", "sum_and_sample", "without_replacement")
 
@@ -104,11 +104,29 @@ def site_probabilities(world: World, name: str, at: tuple[int, ...]) -> list | t
     return tuple(pairs) if p.dim() else pairs
 
 
+def _subset_shares(world: World, samples: int, name: str, sharpness: float) -> Tensor:
+    """q of each of the different values that were drawn, to a power, over the sum of all of them."""
+    sites = [s for s in world.hidden() if s[0] == name]
+    seen, powers = [], []
+    for sample in range(samples):
+        world.memory.assignment[SAMPLE] = sample
+        value = [world.value(*s).tolist() for s in sites]
+        log_q = sum((world.log_q(*s) for s in sites), torch.zeros((), dtype=torch.float64))
+        powers.append(torch.zeros(()) if value in seen else (sharpness * log_q).exp())
+        seen.append(value)
+    return torch.stack(powers) / sum(powers)
+
+
 def sample_shares(world: World, samples: int) -> Tensor:
     """The weight of each sample in the average over draws of one example."""
     weighed = world.instance.weighed
-    if weighed is None or world.instance.treatments.get(weighed.name) != "sampled" or world.is_given(weighed.name, ()):
-        return torch.full((samples,), 1 / samples, dtype=torch.float64)
+    even = torch.full((samples,), 1 / samples, dtype=torch.float64)
+    if weighed is None or world.instance.treatments.get(weighed.name) != "sampled":
+        return even
+    if weighed.strategy == "subset":
+        return _subset_shares(world, samples, weighed.name, float(weighed.option("sharpness")))
+    if world.is_given(weighed.name, ()):
+        return even
     q = site_probabilities(world, weighed.name, ())
     values = [int(world.instance.draws[weighed.name][s, world.row]) for s in range(samples)]
     return torch.tensor(Scheme.of(weighed).shares(q, values), dtype=torch.float64)

@@ -19,6 +19,7 @@ from lvspec.plan.strategies import (
     reparameterization,
     straight_through,
     structured_mean_field,
+    subset,
     sum_and_sample,
     wake_sleep,
     without_replacement,
@@ -42,5 +43,6 @@ STRATEGIES = (
     wake_sleep,
     gumbel_softmax,
     straight_through,
+    subset,
 )
 NAMES = tuple(s.NAME for s in STRATEGIES)

@@ -1,0 +1,44 @@
+"""The expectation over the values that were drawn, q renormalised among them: minimum risk training, biased.
+
+    E_q f ≈ Σ_s w_s f(z_s),    w_s = q(z_s)^α / Σ_r q(z_r)^α over the different values drawn, and ∇ through w
+α, `sharpness`, makes the weights even (towards 0) or like the best one's alone. It is meant for an expectation under the
+model's own distribution. Shen et al. 2016.
+"""
+
+from __future__ import annotations
+
+from lvspec.plan.claims import Claim, Declined, View
+from lvspec.plan.model import without_engine
+from lvspec.plan.own import follows_model
+from lvspec.plan.sampling import guide_reason
+from lvspec.plan.sums import sampling
+
+NAME = "subset"
+SAMPLES = 8
+
+
+def consider(view: View, latent) -> Claim | Declined:
+    model, name = view.model, latent.name
+    if not latent.type.support.finite:
+        return Declined("the latent is not discrete: no two draws are alike, and q has no mass to renormalise")
+    if not follows_model(latent, model.guide_of(name)):
+        return Declined(
+            f"it is for a risk under p({name}) itself: a term that reads {name}, and nothing observed that does"
+        )
+    reason = without_engine(model, latent) or guide_reason(model, latent)
+    if reason:
+        return Declined(reason)
+    samples = view.asked or SAMPLES
+    if samples < 2:
+        return Declined("one value has all the weight: samples=2 or more")
+    sharpness = float(view.options(name, NAME).get("sharpness", 1.0))
+    power = f" to the power {sharpness:g}" if sharpness != 1 else ""
+    return Claim(
+        "sampled",
+        False,
+        f"biased: p{power} renormalised over {samples} draws, each value once",
+        *sampling(model, name, samples),
+        biased=True,
+        samples=samples,
+        options=(("sharpness", sharpness),),
+    )
