@@ -34,6 +34,7 @@ SNAKE = {
     "LinearChain": "linear_chain",
     "SemiMarkov": "semi_markov",
     "LowRankPCFG": "low_rank_pcfg",
+    "ImproperUniform": "improper_uniform",
     "TreeCRF": "tree_crf",
     "DependencyCRF": "dependency_crf",
     "NonProjectiveCRF": "non_projective_crf",

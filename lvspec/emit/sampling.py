@@ -13,7 +13,7 @@ from lvspec.emit.program import Program
 from lvspec.emit.structures import borders_draw, structure_draw
 from lvspec.emit.text import WIDTH, wrap
 from lvspec.emit.value import ATOM, Value
-from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.distributions import FAMILIES, IMPROPER
 from lvspec.ir.expr import Lag, Stretch, VariableRef, walk
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader, bodies
@@ -116,7 +116,11 @@ def _downstream(random: list[Variable], reader: Reader, inside: set[str]) -> set
 
 
 def _draw(program: Program, variable: Variable) -> None:
-    value = _conditional(program, variable)
+    if variable.general.body.family in IMPROPER:
+        axes = program.low.order.sort(("B", *variable.plates))
+        value = Value(f'{program.scope.use("given_alone")}("{variable.name}")', axes, variable.type.shape)
+    else:
+        value = _conditional(program, variable)
     program.scope.either(variable.name, "batch", variable.name, value.code, program.scope.shape_comment(value))
     program.low.known[variable.name] = value.with_(code=variable.name, binds=ATOM)
     if any(r.inside == variable.name for v in program.plan.spec.variables for r in program.low.windows.reads(v)):

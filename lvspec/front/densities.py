@@ -14,7 +14,7 @@ from lvspec.front.names import check_name, did_you_mean
 from lvspec.front.structures import check_axes, state_size
 from lvspec.ir import types as T
 from lvspec.ir.dims import Dim, Shape
-from lvspec.ir.distributions import FAMILIES, Family
+from lvspec.ir.distributions import FAMILIES, IMPROPER, Family
 from lvspec.ir.expr import Binding, Call, Choice, Dist, Expr, Number, SizeRef
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.structures import STRUCTURES
@@ -82,6 +82,9 @@ def distribution(value: S.Value, ctx: Context, over: str | None = None) -> Dist 
     if family.name in STRUCTURES:
         check_axes(family.name, arguments, ctx, over)
     kind = _variate(family, arguments, copies, ctx, node.span)
+    if family.name in IMPROPER:
+        dim, arguments = _dimension(family.name, arguments, 1, ctx), ()
+        kind = Type((*copies, dim), T.REAL) if dim is not None else UNKNOWN
     if value.parts and family.event != "structure":
         ctx.problems.error("misplaced-suffix", value.parts[0].span, f"`{family.name}` has no part to name with `with`")
     parts = tuple(p.name for p in value.parts)
@@ -91,21 +94,26 @@ def distribution(value: S.Value, ctx: Context, over: str | None = None) -> Dist 
 
 def _uniform_direction(arguments: tuple[tuple[str, Expr], ...], ctx: Context) -> tuple[tuple[str, Expr], ...]:
     """`SphericalUniform(D)` as arguments of a von Mises-Fisher of concentration 0, whose direction does not count."""
-    if not arguments or unknown(arguments[0][1]):
+    dim = _dimension("SphericalUniform", arguments, 2, ctx)
+    if dim is None:
         return ()
     size = arguments[0][1]
-    dim = size.dim if isinstance(size, SizeRef) else Dim.of(size.value) if isinstance(size, Number) else None
-    if dim is None or isinstance(size, Number) and size.value < 2:
-        ctx.problems.error(
-            "arguments",
-            size.span,
-            "`dimension` of SphericalUniform is a size, two or more",
-            help="e.g. `SphericalUniform(D)`",
-        )
-        return ()
     first = Number(0, type=Type((), Support("integer", dim)), span=size.span)
     loc = Call("onehot", (first,), type=Type((dim,), T.SIMPLEX), span=size.span)
     return (("loc", loc), ("concentration", Number(0, type=Type(support=T.NONNEGATIVE), span=size.span)))
+
+
+def _dimension(family: str, arguments: tuple[tuple[str, Expr], ...], least: int, ctx: Context) -> Dim | None:
+    """The size in `ImproperUniform(D)`."""
+    if not arguments or unknown(arguments[0][1]):
+        return None
+    size = arguments[0][1]
+    dim = size.dim if isinstance(size, SizeRef) else Dim.of(size.value) if isinstance(size, Number) else None
+    if dim is not None and (not isinstance(size, Number) or size.value >= least):
+        return dim
+    about = f"`dimension` of {family} is a size, {'two' if least == 2 else 'one'} or more"
+    ctx.problems.error("arguments", size.span, about, help=f"e.g. `{family}(D)`")
+    return None
 
 
 def _family(node: S.Node, ctx: Context) -> Family | None:

@@ -11,7 +11,7 @@ from lvspec.front.dependence import Edge, check_first_sites, check_outside, comp
 from lvspec.front.names import did_you_mean
 from lvspec.front.problems import Problems
 from lvspec.front.story import Told
-from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES
+from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES, IMPROPER
 from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Variable
 
@@ -120,7 +120,9 @@ def _matches(factor: Variable, latent: Variable, problems: Problems) -> None:
 
 def _mend(body: Dist, found, wanted) -> str:
     if found.support.kind != wanted.support.kind:
-        same = [n for n, f in FAMILIES.items() if f.engine and f.variate.kind == wanted.support.kind]
+        same = [
+            n for n, f in FAMILIES.items() if f.engine and f.variate.kind == wanted.support.kind and n not in IMPROPER
+        ]
         families = [n for n in same if n not in DRAWN_TOGETHER]
         return f"draw it from {' or '.join(families)}" if families else ""
     return (

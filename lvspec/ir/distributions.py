@@ -46,6 +46,7 @@ class Family:
 
 
 AXES = {"scalar": 0, "vector": 1, "square": 2, "components": 1, "table": 2}
+IMPROPER = ("ImproperUniform",)  # densities without a total mass
 DRAWN_TOGETHER = ("NormalInverseWishart",)  # one value is a matrix: a mean beside its covariance
 
 
@@ -152,6 +153,8 @@ FAMILIES: dict[str, Family] = {
         ),
         # read as a VonMisesFisher of concentration 0
         Family("SphericalUniform", (Argument("dimension", T.COUNT),), T.SPHERE, "vector", engine=False),
+        # 1 at every vector: no distribution, so that nothing can be drawn; what a deterministic code has for a prior
+        Family("ImproperUniform", (Argument("dimension", T.COUNT),), T.REAL, "vector"),
         # of Gaussians with independent coordinates, which share the component
         Family(
             "NormalMixture",

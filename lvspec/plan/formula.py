@@ -8,6 +8,7 @@ from lvspec.ir.plan import MARGINAL, LatentPlan
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Spec
 from lvspec.ir.structures import structure_of
+from lvspec.plan.model import is_improper
 
 
 def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) -> str:
@@ -27,7 +28,9 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) ->
         return _marginal(x, collapsed, integrated, bar)
     points = [p.name for p in guided if p.treatment == "point"]
     if points:
-        joint = _marginal(", ".join([x, *points]), collapsed, integrated, bar)
+        codes = [n for n in points if is_improper(spec.variable(n))]
+        bar = f" | {', '.join(codes)}{bar.replace(' | ', ', ')}" if codes else bar
+        joint = _marginal(", ".join([x, *(n for n in points if n not in codes)]), collapsed, integrated, bar)
         return f"{joint}, {', '.join(points)} at {'its' if len(points) == 1 else 'their'} point"
     if any(p.treatment == "structured" for p in guided):
         z = guided[0].name

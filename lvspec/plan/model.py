@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import networkx as nx
 
-from lvspec.ir.distributions import family_of
+from lvspec.ir.distributions import IMPROPER, family_of
 from lvspec.ir.expr import Choice, Dist
 from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader
 from lvspec.ir.spec import Override, Spec, Variable
@@ -82,8 +82,16 @@ def study(spec: Spec, sizes: dict[str, int] | None) -> Model:
 
 
 # ---------------------------------------------------------------- facts that rules share
-def without_engine(model: Model, variable: Variable) -> str | None:
-    """Why a variable's distribution or plates cannot be scored yet, in plain words."""
+def is_improper(variable: Variable) -> bool:
+    """Whether the variable has a density without a total mass in place of a distribution."""
+    return any(isinstance(c.body, Dist) and c.body.family in IMPROPER for c in variable.clauses)
+
+
+def without_engine(model: Model, variable: Variable, point: bool = False) -> str | None:
+    """Why a variable's distribution or plates cannot be scored yet, in plain words. point: where one value stands for it."""
+    if is_improper(variable) and not point:
+        more = f": write `{variable.name}: Delta(...)` in `guide:`" if variable.role == "latent" else ""
+        return f"ImproperUniform has no total mass, so that a value of {variable.name} alone can be told{more}"
     for clause in variable.clauses:
         body = clause.body
         if isinstance(body, Choice):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lvspec.ir.dims import ragged_plate
-from lvspec.ir.distributions import family_of
+from lvspec.ir.distributions import IMPROPER, family_of
 from lvspec.ir.expr import Dist
 from lvspec.ir.guides import step_of, step_reason
 from lvspec.ir.spec import Variable
@@ -48,6 +48,8 @@ def guide_reason(model: Model, latent, flows: bool = False) -> str | None:
         return f"q({latent.name}) is one point: nothing is drawn"
     if not isinstance(body, Dist) or not family_of(body.source.family).engine:
         return f"q({latent.name}) has no engine yet"
+    if body.source.family in IMPROPER:
+        return f"q({latent.name}) has no total mass: nothing can be drawn from it"
     if structure_of(guide):
         reason = labels_reason(model, guide)
         if reason:

@@ -65,6 +65,8 @@ from lvspec.runtime.distributions import (
     gamma_entropy,
     gamma_log_prob,
     geometric_log_prob,
+    given_alone,
+    improper_uniform_log_prob,
     laplace_entropy,
     laplace_log_prob,
     log_normal_entropy,

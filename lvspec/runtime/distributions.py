@@ -97,6 +97,19 @@ def laplace_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     return -(value - loc).abs() / scale - scale.log() - math.log(2)
 
 
+def improper_uniform_log_prob(value: Tensor) -> Tensor:
+    """log 1 of each vector, (*, D) -> (*): no distribution, as its integral is infinite."""
+    return value.new_zeros(value.shape[:-1])
+
+
+def given_alone(name: str) -> Tensor:
+    """What stands for a draw where nothing can be drawn: ValueError."""
+    raise ValueError(
+        f"{name} is a code with no distribution of its own, so that nothing can be drawn: give it, "
+        f'`sample(n, given={{"{name}": ...}})`'
+    )
+
+
 def log_normal_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     """Normal(log value; loc, scale) - log value; -inf outside value > 0."""
     inside = value > 0

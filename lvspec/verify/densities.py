@@ -211,6 +211,7 @@ _DENSITIES: dict[str, Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]] = 
     "Beta": _beta,
     "Dirichlet": _dirichlet,
     "Uniform": _uniform,
+    "ImproperUniform": lambda a, value, shape: torch.zeros(shape, dtype=torch.float64),
     "MultivariateNormal": _multivariate_normal,
     "NormalInverseWishart": _normal_inverse_wishart,
     "VonMisesFisher": _von_mises_fisher,

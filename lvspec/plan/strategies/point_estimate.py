@@ -8,7 +8,7 @@ Nothing is bounded: a density at one point says nothing of how much mass is arou
 from __future__ import annotations
 
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.model import without_engine
+from lvspec.plan.model import is_improper, without_engine
 from lvspec.plan.sampling import point_reason
 from lvspec.plan.sums import sampling
 
@@ -17,8 +17,11 @@ NAME = "point_estimate"
 
 def consider(view: View, latent) -> Claim | Declined:
     model = view.model
-    reason = point_reason(model, latent) or without_engine(model, latent)
+    reason = point_reason(model, latent) or without_engine(model, latent, point=True)
     if reason:
         return Declined(reason)
-    why = f"q({latent.name}) is Delta: one value of {latent.name}, the best of log p(x, {latent.name}) as it is trained"
+    name = latent.name
+    why = f"q({name}) is Delta: one value of {name}, the best of log p(x, {name}) as it is trained"
+    if is_improper(latent):
+        why = f"{name} is a code: q({name}) is Delta, no value of {name} is likelier than another, log p(x | {name}) is trained"
     return Claim("point", True, why, *sampling(model, latent.name, 1))
