@@ -133,29 +133,26 @@ class Conditioner(nn.Module):
 
 
 class CouplingStep(nn.Module):
-    """The kept entries as they are, the others z ⊙ σ + μ, σ = softplus(·), both of the kept (Dinh et al. 2017)."""
+    """The kept entries as they are, the others z ⊙ σ + μ, log σ = tanh(·), both of the kept (Dinh et al. 2017)."""
 
     def __init__(self, dim: int, hidden: int, context: int | None, activation: str, turn: bool):
         super().__init__()
         kept = (torch.arange(dim) + turn) % 2 == 0
         reads, gives = kept.expand(hidden, dim), ~kept[:, None].expand(dim, hidden)
-        self.network = Conditioner(reads, gives, context, activation, UNIT)
+        self.network = Conditioner(reads, gives, context, activation, 0.0)
         self.register_buffer("kept", kept, persistent=False)
 
     def forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        mu, sigma = self.maps(z, context)
-        return z * sigma + mu, sigma.log().sum(-1)
+        mu, log_sigma = self.maps(z, context)
+        return z * log_sigma.exp() + mu, log_sigma.sum(-1)
 
     def inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        mu, sigma = self.maps(z, context)  # of the kept entries, which did not move
-        return (z - mu) / sigma, sigma.log().sum(-1)
+        mu, log_sigma = self.maps(z, context)  # of the kept entries, which did not move
+        return (z - mu) * (-log_sigma).exp(), log_sigma.sum(-1)
 
     def maps(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         mu, raw = self.network(z, context)
-        return torch.where(self.kept, 0.0, mu), torch.where(self.kept, 1.0, softplus(raw))
-
-
-UNIT = math.log(math.e - 1)  # softplus of this is 1
+        return mu.masked_fill(self.kept, 0.0), raw.tanh().masked_fill(self.kept, 0.0)
 
 
 class Coupling(Flow):
@@ -204,6 +201,9 @@ class InverseAutoregressive(Flow):
     def __init__(self, dim: int, hidden: int, context: int | None = None, steps: int = 1, activation: str = "relu"):
         every = range(steps)
         super().__init__([InverseAutoregressiveStep(dim, hidden, context, activation, k % 2 == 1) for k in every])
+
+
+UNIT = math.log(math.e - 1)  # softplus of this is 1
 
 
 class MaskedAutoregressiveStep(InverseAutoregressiveStep):

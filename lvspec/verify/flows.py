@@ -81,7 +81,7 @@ def _coupling(network: Network, w: Weights, context: Tensor | None, turn: int) -
         moved = []
         for d in range(D):
             mu, raw = _affine(inner, hidden, d, D, [True] * H)
-            moved.append(z[d] if kept[d] else z[d] * _softplus(raw) + mu)
+            moved.append(z[d] if kept[d] else z[d] * torch.exp(torch.tanh(raw)) + mu)
         return torch.stack(moved)
 
     return move

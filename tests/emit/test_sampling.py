@@ -25,8 +25,8 @@ def test_draws_are_a_batch_that_the_model_can_score(name):
     assert drawn.keys() == {*latent, *(v.name for v in spec.of_role("observed")), *lengths}
     shared = {v.name for v in spec.of_role("latent") if v.outside_batch}
     assert all(len(v) == 5 for n, v in drawn.items() if n not in shared)
-    observed = {k: v for k, v in drawn.items() if k not in latent}
-    loss = model(given | observed | own_rows(name, 5)).loss
+    observed = {k: v for k, v in {**given, **drawn}.items() if k not in latent}
+    loss = model(observed | own_rows(name, 5)).loss
     assert loss.isfinite() or name == "ctc" and loss > 0  # symbols that are given there may not fit into their frames
 
 
