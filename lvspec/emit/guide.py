@@ -16,6 +16,7 @@ from lvspec.emit.relaxed import draw_relaxed, given_point
 from lvspec.emit.schemes import SCHEMES, subset_share
 from lvspec.emit.value import Value, align, axis_of, join_draws, select
 from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.estimators import PATHWISE
 from lvspec.ir.guides import Step, steps
 from lvspec.ir.plan import Plan
 from lvspec.ir.structures import structure_of
@@ -108,7 +109,7 @@ def _draw_along(program: Program, plan: Plan, step: Step, guide: Guide) -> None:
 
 def pathwise(plan: Plan, name: str) -> bool:
     """Whether gradients pass through the latent's draws."""
-    return plan.latent(name).strategy == "reparameterization"
+    return plan.latent(name).strategy in PATHWISE
 
 
 def _without_own_gradient(program: Program, plan: Plan, guide: Guide, names: list[str]) -> None:
@@ -219,7 +220,9 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
     scheme = None
     reparameterized = pathwise(plan, name)
     value = Value(name, axes, latent.type.shape, integer=latent.type.support.discrete)
-    if reparameterized:
+    if plan.latent(name).strategy == "stratified" and not program.discrete:
+        drawn = _draw_strata(program, guide, value, listed)
+    elif reparameterized:
         noise = scope.names.fresh(f"{name}_noise")
         fallback = f"{scope.use(f'{function}_noise')}({listed}{shape})"
         scope.either(noise, "draws", name, fallback, scope.shape_comment(value))
@@ -248,6 +251,17 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
 def _moving(drawn: Value, name: str, reads) -> Value:
     """A draw, and what it depends on."""
     return drawn.with_(draws=join_draws(Value("", draws=((name, ()),)), *reads))
+
+
+def _draw_strata(program: Program, guide: Guide, value: Value, listed: str) -> Value:
+    """Draws of each component, and what they weigh."""
+    scope, name = program.scope, value.code
+    noise, share = scope.names.fresh(f"{name}_noise"), scope.names.fresh(f"share_{name}")
+    scope.either(noise, "draws", name, f"{scope.use('strata_noise')}({listed}, samples)", scope.shape_comment(value))
+    call = f"{scope.use('strata_draw')}({listed}, {noise})"
+    scope.line(f"{name}, {share} = {call}", f"{scope.shape_comment(value)}, (S, B): reparameterized, by component")
+    guide.share = Value(share, ("S", "B"))
+    return value
 
 
 def _score(program: Program, latent, guide: Guide, term: Term) -> None:

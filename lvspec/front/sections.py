@@ -247,6 +247,7 @@ STRATEGIES: dict[str, tuple[Key, ...]] = {
     "mean_field": options("steps", "tolerance"),
     "structured_mean_field": options("steps", "tolerance"),
     "reparameterization": options("samples", "refine", "rate"),
+    "stratified": options("samples"),
     "point_estimate": options(),
     "reinforce": options("samples", "baseline", "balance"),
     "wake_sleep": options("samples"),

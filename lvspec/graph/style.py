@@ -16,6 +16,7 @@ STRATEGY = {
     "mean_field": "#e3d18a",
     "structured_mean_field": "#d9c37a",
     "reparameterization": "#fbd08f",
+    "stratified": "#fbd08f",
     "reinforce": "#f4ab93",
     "gumbel_softmax": "#e3bdd9",
     "disarm": "#f4ab93",

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lvspec.ir.estimators import DRAWN
+from lvspec.ir.estimators import DRAWN, PATHWISE
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ BOUNDS = {
         False,
         ("pathwise", "sticking_the_landing"),
         (),
-        ("reparameterization", *DRAWN),
+        (*PATHWISE, *DRAWN),
         "the evidence lower bound",
     ),
     "iwae": BoundForm(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from lvspec.ir.spec import Schedule
 
 SCORED = ("reinforce", "disarm", "sum_and_sample", "without_replacement", "relax")  # a draw moves q by what it is worth
-WEIGHED = ("sum_and_sample", "without_replacement", "subset")  # whose draws have shares of their own in the average
+PATHWISE = ("reparameterization", "stratified")  # gradients pass through a draw
+WEIGHED = ("sum_and_sample", "without_replacement", "subset", "stratified")  # whose draws have shares of their own
 WITHOUT_LOG_Q = ("disarm", "relax")  # whose score term moves the logits themselves
 RELAXED = ("gumbel_softmax", "straight_through")  # what the model sees of a draw moves with q
 RENORMALISED = ("subset",)  # q of the values drawn, over its sum, weighs them, and moves with q

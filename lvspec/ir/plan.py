@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir.bounds import ELBO, Bound
-from lvspec.ir.estimators import DEFAULTS, RELAXED, RENORMALISED, SCORED, WEIGHED, text_of
+from lvspec.ir.estimators import DEFAULTS, PATHWISE, RELAXED, RENORMALISED, SCORED, WEIGHED, text_of
 from lvspec.ir.expr import Expr
 from lvspec.ir.spec import FreeBits, Network, Spec, Variable
 
@@ -76,7 +76,7 @@ class LatentPlan:
     @property
     def noisy(self) -> bool:
         """Whether its draws are made of base noise that does not depend on q."""
-        return self.relaxed or self.strategy == "reparameterization"
+        return self.relaxed or self.strategy in PATHWISE
 
     @property
     def text(self) -> str:

@@ -12,7 +12,7 @@ from functools import partial
 from lvspec.errors import Diagnostic, SpecError
 from lvspec.ir.bounds import ELBO
 from lvspec.ir.distributions import WHOLE
-from lvspec.ir.estimators import RELAXED, RENORMALISED, WEIGHED
+from lvspec.ir.estimators import RELAXED, RENORMALISED, SCORED, WEIGHED
 from lvspec.ir.flows import without_inverse
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
 from lvspec.ir.reads import Reader
@@ -193,6 +193,12 @@ def _together(model: Model, chosen, problems: list[Diagnostic]) -> None:
         message = f"the draws of {renormalised[0]} are weighed by its own p, and {other} is drawn beside it"
         place = model.spec.variable(renormalised[0]).span
         problems.append(Diagnostic("override-refused", place, message, help=f"let reinforce draw {renormalised[0]}"))
+    strata = [n for n in weighed if chosen[n][0] == "stratified"]
+    scored = [n for n, (strategy, _, _) in chosen.items() if strategy in SCORED]
+    if strata and scored:
+        message = f"{scored[0]} is drawn by {chosen[scored[0]][0]}, and weights of {strata[0]}'s components have gradients of their own"
+        place = model.spec.variable(strata[0]).span
+        problems.append(Diagnostic("override-refused", place, message, help=f"{strata[0]}: reparameterization"))
     odd = [n for n, (strategy, _, _) in chosen.items() if strategy == "disarm" and samples % 2]
     if odd:
         message = f"draws of {odd[0]} are pairs, and there are {samples} of them"

@@ -61,6 +61,8 @@ def under(bound: Bound, strategy: str, answer: Claim | Declined) -> Claim | Decl
     if answer.treatment == "sampled" and strategy not in bound.form.strategies:
         legal = " or ".join(bound.form.strategies)
         return Declined(f"the bound is {bound.name}, which takes draws by {legal}")
+    if bound.coupled and strategy == "stratified":
+        return Declined(f"under {bound.name} ({bound.gradient} gradient) all draws weigh the same")
     if bound.coupled and strategy in DRAWN[1:]:
         return Declined(f"under {bound.name} ({bound.gradient} gradient) discrete latents are drawn by {DRAWN[0]}")
     if bound.coupled and answer.treatment != "sampled":

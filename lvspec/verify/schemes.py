@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lvspec.ir.plan import LatentPlan
 from lvspec.verify.densities import log_probabilities
+from lvspec.verify.transport import strata_shares
 from lvspec.verify.world import SAMPLE, World
 
 TOGETHER = ("disarm", "sum_and_sample", "without_replacement")
@@ -127,6 +128,8 @@ def sample_shares(world: World, samples: int) -> Tensor:
         return _subset_shares(world, samples, weighed.name, float(weighed.option("sharpness")))
     if world.is_given(weighed.name, ()):
         return even
+    if weighed.strategy == "stratified":
+        return strata_shares(world.density(world.factors[weighed.name], ())[1], samples)
     q = site_probabilities(world, weighed.name, ())
     values = [int(world.instance.draws[weighed.name][s, world.row]) for s in range(samples)]
     return torch.tensor(Scheme.of(weighed).shares(q, values), dtype=torch.float64)

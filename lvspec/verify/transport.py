@@ -96,6 +96,18 @@ def _normal_mixture(a: Arguments, v: Tensor) -> Tensor:
     return torch.stack(moved, -1)
 
 
+def stratum(a: Arguments, noise: Tensor, sample: int) -> Tensor:
+    """Draw `sample` of a mixture whose draws go through the components: loc_k + scale_k n."""
+    k = sample % a["loc"].shape[-2]
+    return a["loc"][k] + a["scale"][k] * noise
+
+
+def strata_shares(a: Arguments, samples: int) -> Tensor:
+    """What each of these draws weighs: its component's weight, shared by the component's draws."""
+    w = torch.softmax(a["logits"], -1)
+    return torch.stack([w[s % len(w)] * len(w) / samples for s in range(samples)])
+
+
 _TRANSPORTS: dict[str, Callable[[Arguments, Tensor], Tensor]] = {
     "Normal": _location_scale,
     "Laplace": _location_scale,

@@ -29,7 +29,7 @@ from lvspec.verify.memory import Memory, Site
 from lvspec.verify.relaxed import Relaxation, relaxed_draw, relaxed_log_density
 from lvspec.verify.stretch import Begin, Value, number
 from lvspec.verify.structured import log_normaliser, structure_score
-from lvspec.verify.transport import transport
+from lvspec.verify.transport import stratum, transport
 
 SAMPLE: Site = ("number of the sample", ())
 
@@ -212,6 +212,8 @@ class World:
         family, arguments = self.density(self.factors[name], at)
         if name in self.instance.relaxed:
             return relaxed_draw(family, arguments, drawn, self.instance.relaxed[name])
+        if self.instance.weighed is not None and self.instance.weighed.name == name:
+            return stratum(arguments, drawn, index[0])
         drawn = transport(family, arguments, drawn)
         return drawn if base or not is_flow(self.factors[name]) else out_of_flows(self, self.factors[name], at, drawn)
 
