@@ -61,7 +61,13 @@ case $model in
         "${PYTHON:-.venv/bin/python}" examples/reproduce/piano_roll.py "$DATA/js_fakes" "$run-data"
         train --data "$run-data/train.jsonl" --valid "$run-data/dev.jsonl" --split-dev && evaluate
         ;;
-    svi_vae | map_vae | vmf_vae | semi_amortized_vae) train --data "$DATA/digits8x8/digits.csv.gz" && evaluate ;;
+    svi_vae | map_vae | vmf_vae | semi_amortized_vae | planar_flow_vae | iaf_vae | vae_tied | autoencoder)
+        train --data "$DATA/digits8x8/digits.csv.gz" && evaluate
+        ;;
+    normalizing_flow)
+        "${PYTHON:-.venv/bin/python}" examples/reproduce/dequantized.py "$DATA/digits8x8/digits.csv.gz" "$run-data"
+        train --data "$run-data/train.jsonl" --valid "$run-data/valid.jsonl" --test "$run-data/test.jsonl" && evaluate
+        ;;
     naive_bayes | naive_bayes_amortized) topics && evaluate --gold label ;;
     gaussian_softmax | neural_topic_model | nvdm) topics && evaluate ;;
     lda) topics && evaluate --samples 0 ;;
