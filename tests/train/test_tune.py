@@ -9,7 +9,7 @@ import torch
 import lvspec
 from lvspec.cli.main import main
 from lvspec.cli.tune import with_entries
-from lvspec.train.tune import Gradients, Row, Tuning
+from lvspec.train.tune import METHODS, Gradients, Row, Tuning
 
 SPEC = """# Two switches behind three pixels.
 lvspec: 1
@@ -117,3 +117,9 @@ def test_nothing_to_choose(here, capsys):
     (here / "exact.yaml").write_text(SPEC[: SPEC.index("guide:")])
     assert main(["tune", "exact.yaml", "--data", "x.npz"]) == 2
     assert "nothing is drawn" in capsys.readouterr().err
+
+
+def test_every_strategy_that_draws_is_compared():
+    from lvspec.ir.estimators import DRAWN
+
+    assert {m.partition("(")[0] for m in METHODS} == {*DRAWN, "enumeration", "reparameterization"}
