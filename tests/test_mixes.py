@@ -244,8 +244,8 @@ def test_every_mix(bound):
     found = {}
     for i, mix in enumerate(mixes(bound)):
         strength = checked(mix)
-        if strength in ("fixed", "biased") or i % 20 == 0:
+        if strength == "fixed" or i % 20 == 0:
             strength = checked(mix, ROWS // 10)
         found.setdefault(strength, []).append(mix)
     print({strength: len(mixes) for strength, mixes in found.items()})
-    assert {"measured"} < set(found)
+    assert ("biased" if "wake" in bound else "measured") in found
