@@ -10,6 +10,7 @@ Dempster, Laird & Rubin 1977; as a gradient step with a step size of its own: Xu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -44,11 +45,13 @@ class ExpectationMaximisation:
     pseudo_count: float = 0.0
 
     def step(self, batches) -> Expectations:
-        """One E step over all (prepared) batches and one M step; what the E step found, before the M step."""
+        """One E step over all (prepared) batches and one M step; what the E step found, before the M step. Where log p(x) is no
+        finite number, nothing moves."""
         total = Expectations()
         for batch in batches:
             self.expect(batch, total)
-        maximise(self.model, self.forms, total.gradients, total.weights, self.pseudo_count)
+        if math.isfinite(total.log_prob):
+            maximise(self.model, self.forms, total.gradients, total.weights, self.pseudo_count)
         return total
 
     def expect(self, batch: dict, total: Expectations) -> None:

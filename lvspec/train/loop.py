@@ -195,7 +195,7 @@ class Training:
         rows = sorted_order(self.job.train, s)
         found = em.step(prepared(self.model, collate(self.job.train, r), self.job.device) for r in rows)
         if not math.isfinite(found.log_prob):
-            raise TrainingError(f"step {p.step + 1}: the log-likelihood is {found.log_prob}")
+            raise self._not_scored(f"step {p.step + 1}", self.job.train, "training")
         epoch = p.epoch
         self._advance(1)
         self._log({"step": p.step, "epoch": epoch, "loss": -found.log_prob / found.examples})
@@ -239,7 +239,7 @@ class Training:
         result = score(self.model, self.job.valid, self.settings, self.job.device)
         if not math.isfinite(result.value):
             self._save(best=False)
-            raise self._not_scored(result.value)
+            raise self._not_scored(f"validation at step {p.step}", self.job.valid, "validation")
         better = result.value > p.best
         self._count(better, result.value)
         row = {
@@ -270,11 +270,10 @@ class Training:
         p.together, p.information = p.information is not None and found <= p.information, found
         return {"information": found, "aggressive": not p.together}
 
-    def _not_scored(self, value: float) -> TrainingError:
-        """The error of a validation score that is no number."""
-        when = f"validation at step {self.progress.step}"
-        taken = first_not_finite(self.model, self.job.compiled, self.job.valid, self.settings, self.job.device)
-        return TrainingError(f"{when}: the score is {value}") if taken is None else blame(taken, when, "")
+    def _not_scored(self, when: str, data: Dataset, part: str) -> TrainingError:
+        """The error of a log-likelihood or bound of a whole data set that is no finite number."""
+        taken = first_not_finite(self.model, self.job.compiled, data, self.settings, self.job.device, part)
+        return TrainingError(f"{when}: the score is not finite") if taken is None else blame(taken, when, "")
 
     def _count(self, better: bool, value: float) -> None:
         p = self.progress

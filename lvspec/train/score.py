@@ -65,7 +65,12 @@ def parts(objective) -> dict[str, torch.Tensor]:
 
 
 def scored(
-    model: nn.Module, dataset: Dataset, settings: TrainSettings, device: torch.device, compiled: object = None
+    model: nn.Module,
+    dataset: Dataset,
+    settings: TrainSettings,
+    device: torch.device,
+    compiled: object = None,
+    part: str = "validation",
 ) -> Iterator[tuple[Taken, object]]:
     """Every batch as a step, with its objective, in evaluation mode and at draws that are the same each time; the random
     generators are left as they were."""
@@ -76,7 +81,7 @@ def scored(
         torch.manual_seed(EVALUATION_SEED)
         for rows in sorted_order(dataset, settings):
             batch = held_out(model, collate(dataset, rows), device)
-            step = Taken(model, compiled, batch, Generators(device), rows, "validation")
+            step = Taken(model, compiled, batch, Generators(device), rows, part)
             yield step, model(batch)
     model.train(was_training)
 
@@ -98,7 +103,9 @@ def score(model: nn.Module, dataset: Dataset, settings: TrainSettings, device: t
 
 
 @torch.no_grad()
-def first_not_finite(model: nn.Module, compiled, dataset: Dataset, settings: TrainSettings, device) -> Taken | None:
-    """The first batch with an example that has no finite score."""
-    steps = scored(model, dataset, settings, device, compiled)
+def first_not_finite(
+    model: nn.Module, compiled, dataset: Dataset, settings: TrainSettings, device: torch.device, part: str
+) -> Taken | None:
+    """The first batch of a part of the data with an example that has no finite score."""
+    steps = scored(model, dataset, settings, device, compiled, part)
     return next((s for s, objective in steps if not torch.isfinite(per_example(objective)[1]).all()), None)

@@ -150,6 +150,29 @@ def test_a_validation_score_that_is_none(here, capsys):
     assert list((here / "runs/broken/checkpoints").glob("step-00000002*"))
 
 
+EM = """lvspec: 1
+name: broken
+sizes: {P: features(x), K: 2}
+params:
+  classes: [K]
+  mu: [K, P]
+  s: {shape: [K, P], init: "constant(-1000)"}
+latent:
+  z: Categorical(logits=classes)
+observed:
+  x: Normal(mu[z], exp(s[z]))
+train:
+  method: em
+"""
+
+
+def test_a_likelihood_of_em_that_is_none(here, capsys):
+    assert trained(EM) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("broken.yaml:11:20: error[non-finite]: step 1: the log-density of x is "), said
+    assert "`scale` of p(x), Normal, is 0.0" in said and "of the training data)" in said, said
+
+
 def test_locals_are_known_by_what_they_are():
     symbols = compile_spec(SPEC).symbols
     assert (symbols["h"].node, symbols["h"].part) == ("h", "let")
