@@ -173,6 +173,14 @@ def test_strata_have_the_gradient_of_the_bound_and_vary_less():
     assert b.var(0).sum() < a.var(0).sum()
 
 
+@pytest.mark.parametrize("name", ["a fixed concentration", "a mixture as guide"])
+def test_encode_has_arguments_and_draws_of_every_example(name):
+    found = compile_spec(HEAD + SPECS[name], sizes={"P": 2, "D": 3, "H": 3, "K": 2})
+    q = found.Model(P=2, D=3, H=3).encode({"x": torch.tensor([[1.0, 0.0]] * 4)})["z"]
+    assert all(a.shape[0] == 4 for a in q.arguments.values()) and q.mean is None
+    assert q.sample(5).shape == (5, 4, 3) and q.log_prob_of_each(q.sample(1)[0]).shape == (4, 4)
+
+
 DECLINED = {
     "not the same number for each of 2 components": ("a mixture as guide", "infer: {z: stratified(samples=3)}"),
     "is no NormalMixture": ("a learned concentration", "infer: {z: stratified}"),

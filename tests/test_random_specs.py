@@ -54,6 +54,24 @@ def test_random_specs_agree_with_brute_force(first):
     assert not found, "\n\n".join(found)
 
 
+@pytest.mark.parametrize("family", ["structured", "inverse"])
+def test_derived_guides_of_random_specs_agree_with_brute_force(family):
+    """Those that lines can say: each is read as if it stood in the file."""
+    judged = 0
+    for seed in range(24):
+        if plan_of(seed) is None or not plan_of(seed).derived:
+            continue
+        try:
+            compiled = compile_spec(generate(seed), overrides={"guide": family})
+        except SpecError as error:
+            assert {d.code for d in error.diagnostics} <= {"no-guide"}, error
+            continue
+        report = verify(compiled.spec, compiled.plan, compiled.Model, seed=seed, draws=0)
+        assert report.passed, f"{generate(seed)}\n{compiled.plan.derived}\n{render(report)}"
+        judged += 1
+    assert judged >= 4
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(COUNT, SLOW, 100))
 def test_many_more_random_specs_agree_with_brute_force(first):

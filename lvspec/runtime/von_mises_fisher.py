@@ -10,6 +10,7 @@ of the expectation: no correction for the rejection is left over. Guu et al. 201
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -46,14 +47,28 @@ DEBYE = _debye_polynomials(TERMS)
 FEJER = _fejer(NODES)
 
 
+@cache
+def _fejer_rule(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Nodes and weights where they are needed: a device is sent them once."""
+    nodes, weights = (torch.tensor(a, dtype=torch.float64, device=device) for a in FEJER)
+    return nodes, weights
+
+
+@cache
+def _debye_series(order: float, device: torch.device) -> Tensor:
+    """Coefficients of Σ_k U_k(p) / order^k, by powers of p."""
+    degree = 3 * TERMS + 1
+    table = [sum(u[i] / order**k for k, u in enumerate(DEBYE) if i < len(u)) for i in range(degree)]
+    return torch.tensor(table, dtype=torch.float64, device=device)
+
+
 def _log_bessel_from_order(order: float, x: Tensor) -> Tensor:
     """log I_order(x) - order log x by Debye's expansion (DLMF 10.41.3), for large orders: Σ_k U_k(p) / order^k as one
     polynomial in p."""
     root = (order**2 + x**2).sqrt()
-    degree = 3 * TERMS + 1
-    table = [sum(u[i] / order**k for k, u in enumerate(DEBYE) if i < len(u)) for i in range(degree)]
-    powers = (order / root).unsqueeze(-1) ** torch.arange(degree, dtype=x.dtype, device=x.device)
-    series = (powers * torch.tensor(table, dtype=x.dtype, device=x.device)).sum(-1)
+    table = _debye_series(order, x.device)
+    powers = (order / root).unsqueeze(-1) ** torch.arange(len(table), dtype=x.dtype, device=x.device)
+    series = (powers * table).sum(-1)
     return root - order * (order + root).log() - 0.5 * (2 * math.pi * root).log() + series.log()
 
 
@@ -182,7 +197,7 @@ def depth_slope(kappa: Tensor, depth: Tensor, size: int) -> Tensor:
     wide = REACH / kappa.clamp_min(max(size - 2.0, 1.0)).sqrt()
     left = theta.cos() > mean
     end = torch.where(left, (theta - wide).clamp_min(0.0), (theta + wide).clamp_max(math.pi))
-    nodes, weights = (torch.tensor(a, dtype=kappa.dtype, device=kappa.device) for a in FEJER)
+    nodes, weights = _fejer_rule(kappa.device)
     phi = theta.unsqueeze(-1) + (end - theta).unsqueeze(-1) * nodes
     apart = 0.5 * (phi - theta.unsqueeze(-1))
     gap = -2 * apart.sin() * (theta.unsqueeze(-1) + apart).sin()  # cos φ - cos θ
