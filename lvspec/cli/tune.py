@@ -86,6 +86,7 @@ def _show(args: argparse.Namespace, found: list) -> None:
         tables = {
             t.latent: {
                 "best": t.best(args.biased).method,
+                "as_good": [r.method for r in t.as_good(args.biased)],
                 "methods": [{**vars(r), "cost": r.cost} for r in t.rows],
                 "refused": dict(t.refused),
             }
@@ -95,7 +96,7 @@ def _show(args: argparse.Namespace, found: list) -> None:
         return
     for t in found:
         print(f"{t.latent}: after {args.seconds:g} seconds of each, on validation data")
-        head = ("method", "gradient", "variance", "ms", "ms × variance", "off", "steps", "bound")
+        head = ("method", "gradient", "variance", "ms", "ms × variance", "off", "steps", "bound", "±")
         rows = [
             (
                 r.method,
@@ -106,6 +107,7 @@ def _show(args: argparse.Namespace, found: list) -> None:
                 "-" if r.off is None else f"{r.off:.2g}",
                 str(r.steps),
                 f"{r.bound:.3f}",
+                f"{r.error:.3f}",
             )
             for r in t.rows
         ]
@@ -115,6 +117,8 @@ def _show(args: argparse.Namespace, found: list) -> None:
         for method, reason in t.refused:
             print(f"  not {method}: {reason}")
         print(f"  best: {t.best(args.biased).method}")
+        if alike := t.as_good(args.biased):
+            print(f"  within two errors of it, after so short a run: {', '.join(r.method for r in alike)}")
 
 
 def _write(path: Path, chosen: dict[str, str]) -> None:

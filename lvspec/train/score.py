@@ -20,12 +20,13 @@ EVALUATION_SEED = 20_241  # draws of an evaluation are the same each time, so th
 @dataclass(frozen=True)
 class Score:
     """Means per example, in nats. kind: exact | bound | joint | objective. parts: reconstruction, kl.<latent> where the objective
-    has them; the terms of an objective that is no bound."""
+    has them; the terms of an objective that is no bound. each: the value of every example, in the order of `sorted_order`."""
 
     value: float
     kind: str
     parts: Mapping[str, float]
     examples: int
+    each: torch.Tensor | None = None
 
 
 def prepared(model: nn.Module, batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
@@ -92,14 +93,15 @@ def score(model: nn.Module, dataset: Dataset, settings: TrainSettings, device: t
     if not len(dataset):
         raise TrainingError("no example to score")
     totals: dict[str, float] = {}
-    kind, total = "exact", 0.0
+    kind, each = "exact", []
     for _, objective in scored(model, dataset, settings, device):
         kind, values = per_example(objective)
-        total += values.double().sum().item()
+        each.append(values.double().cpu())
         for name, value in parts(objective).items():
             totals[name] = totals.get(name, 0.0) + value.double().sum().item()
     n = len(dataset)
-    return Score(total / n, kind, {name: value / n for name, value in totals.items()}, n)
+    parts_of = {name: value / n for name, value in totals.items()}
+    return Score(torch.cat(each).sum().item() / n, kind, parts_of, n, torch.cat(each))
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ validation data decides. Biased methods are shown, and win only where they are a
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,12 +33,14 @@ METHODS = (
     "reinforce(samples=8)",
     "reinforce(samples=1, baseline=moving_average)",
     "reinforce(samples=1, baseline=learned)",
+    "stratified",
     "disarm(samples=4)",
     "sum_and_sample(samples=4)",
     "without_replacement(samples=4)",
     "relax(samples=1)",
     "gumbel_softmax(temperature=0.5)",
     "straight_through(temperature=0.5)",
+    "subset",
 )
 GRADIENTS = 40  # of one batch, for a variance
 
@@ -45,7 +48,8 @@ GRADIENTS = 40  # of one batch, for a variance
 @dataclass(frozen=True)
 class Row:
     """One method. variance: of the gradient, summed over its coordinates. off: distance of its mean from the exact gradient,
-    as a share of it (None: no exact one). seconds: processor time of a gradient. bound: on validation data, nats per example."""
+    as a share of it (None: no exact one). seconds: processor time of a gradient. bound: on validation data, nats per example.
+    error: standard error of how far that is behind the best one's, example by example."""
 
     method: str
     biased: bool
@@ -54,6 +58,7 @@ class Row:
     off: float | None
     steps: int
     bound: float
+    error: float = 0.0
 
     @property
     def cost(self) -> float:
@@ -71,6 +76,12 @@ class Tuning:
 
     def best(self, biased: bool = False) -> Row:
         return next(r for r in self.rows if biased or not r.biased)
+
+    def as_good(self, biased: bool = False) -> list[Row]:
+        """Those that the best one is not ahead of by more than two standard errors."""
+        best = self.best(biased)
+        others = [r for r in self.rows if r is not best and (biased or not r.biased)]
+        return [r for r in others if best.bound - r.bound <= 2 * math.hypot(r.error, best.error)]
 
 
 def admissible(compile_with: Callable[[str], object], methods=METHODS) -> tuple[dict[str, object], list]:
@@ -99,7 +110,7 @@ def tune(
     state = {n: v.clone() for n, v in base.state_dict().items()}
     names = [n for n, p in base.named_parameters() if p.requires_grad]
     batch = collate(ready.parts["train"], epoch_order(ready.parts["train"], ready.config.train, 0)[0])
-    exact, rows = None, []
+    exact, rows, each = None, [], {}
     for method, compiled in found.items():
         model = _started(replace(ready, compiled=compiled), state)
         gradients = Gradients.of(
@@ -109,11 +120,15 @@ def tune(
         told(f"{latent}: {method}")
         (steps,) = trained(model, ready, [seconds])
         base.load_state_dict({n: v for n, v in model.state_dict().items() if n in state})
-        bound = score(base, valid, ready.config.train, ready.device).value
+        scored = score(base, valid, ready.config.train, ready.device)
+        each[method] = scored.each
         off = None if exact is None else float((gradients.mean - exact).norm() / exact.norm())
         biased = any(p.biased for p in compiled.plan.latents)
-        rows.append(Row(method, biased, gradients.variance, gradients.seconds, off, steps, bound))
-    return Tuning(latent, tuple(sorted(rows, key=lambda r: -r.bound)), tuple(refused))
+        rows.append(Row(method, biased, gradients.variance, gradients.seconds, off, steps, scored.value))
+    rows.sort(key=lambda r: -r.bound)
+    first = each[rows[0].method]
+    behind = [replace(r, error=float((first - each[r.method]).std()) / len(first) ** 0.5) for r in rows]
+    return Tuning(latent, tuple(behind), tuple(refused))
 
 
 def _draws(compiled) -> bool:

@@ -9,6 +9,7 @@ import torch
 import lvspec
 from lvspec.cli.main import main
 from lvspec.cli.tune import with_entries
+from lvspec.ir.estimators import DRAWN, PATHWISE
 from lvspec.train.tune import METHODS, Gradients, Row, Tuning
 
 SPEC = """# Two switches behind three pixels.
@@ -72,6 +73,14 @@ def test_biased_methods_win_only_where_they_are_admitted():
     assert tuning.best().method == "a" and tuning.best(biased=True).method == "b"
 
 
+def test_what_is_within_the_error_of_the_best_is_named():
+    rows = tuple(
+        Row(m, False, 1.0, 1.0, None, 1, bound, e)
+        for m, bound, e in (("a", 2.0, 0.0), ("b", 1.9, 0.1), ("c", 1.0, 0.1))
+    )
+    assert [r.method for r in Tuning("z", rows, ()).as_good()] == ["b"]
+
+
 def test_variance_is_that_of_the_gradients():
     class Noisy(torch.nn.Module):
         def __init__(self):
@@ -120,6 +129,4 @@ def test_nothing_to_choose(here, capsys):
 
 
 def test_every_strategy_that_draws_is_compared():
-    from lvspec.ir.estimators import DRAWN
-
-    assert {m.partition("(")[0] for m in METHODS} == {*DRAWN, "enumeration", "reparameterization"}
+    assert {m.partition("(")[0] for m in METHODS} == {*DRAWN, *PATHWISE, "enumeration"}
