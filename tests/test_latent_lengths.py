@@ -5,6 +5,7 @@ from test_estimators import subject_of
 
 from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
+from lvspec.graph import draw
 from lvspec.verify.compare import verify
 from lvspec.verify.deterministic import bound_checks
 
@@ -105,3 +106,7 @@ def test_q_of_the_length_is_drawn_first():
     text = HEAD + X.format(read=READ) + EACH.replace("count(x)", "count(x) + sum(sum(z[i]) over i)")
     with pytest.raises(SpecError, match="draw l first|not drawn before"):
         compile_spec(text)
+
+
+def test_the_picture_says_how_many_sites_count():
+    assert "i: l + 1 of M = 3" in draw(compile_spec(HEAD + MODELS["averaged"]).plan, "dot")

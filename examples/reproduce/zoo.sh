@@ -45,8 +45,11 @@ case $model in
     text_segmentation) .venv/bin/python examples/reproduce/text_segmentation.py "$DATA/wiki_topics" "$seed" ;;
     hsmm_templates) "${PYTHON:-.venv/bin/python}" examples/reproduce/templates.py "$DATA/e2e" "$seed" ;;
     ibm1 | hmm_alignment | monotone_alignment | ctc) pairs && evaluate ;;
-    minimum_risk) treebank && evaluate ;;
-    variable_length_sequence) pairs --set data.x.max_size=1000 --set train.patience=0 --epochs 2 && evaluate --samples 20 ;;
+    minimum_risk) "${PYTHON:-.venv/bin/python}" examples/reproduce/minimum_risk.py "$DATA/ud_english_ewt" "$seed" ;;
+    variable_length_sequence) # KL=0.1, or KL="linear(0.1, 1, steps=300)": another weight of the KL
+        pairs --set data.x.max_size=1000 --set train.learning_rate=0.005 --set train.patience=0 --set "train.kl_weight=${KL:-1}" --steps 400
+        evaluate --samples 10
+        ;;
     soft_attention | latent_attention | latent_attention_elbo)
         pairs --set sizes.E=32 --set sizes.H=32 --set train.batch_size=32 --set train.learning_rate=0.004 --epochs 4 && evaluate
         ;;

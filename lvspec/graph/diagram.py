@@ -143,8 +143,10 @@ def _box(plate: str | None, label: str, paths: dict[str, tuple[str, ...]], label
 
 
 def _label(plate: Plate, sizes: dict[str, int]) -> str:
-    """`t: sequence`, `l: L = 3`."""
+    """`t: sequence`, `l: L = 3`, `i: l + 1 of M = 6`."""
     if plate.size is None:
         return f"{plate.name}: {plate.kind.replace('_', ' ')}"
     known = plate.size.constant is None and all(name in sizes for name in plate.size.names)
-    return f"{plate.name}: {plate.size}" + (f" = {plate.size.evaluate(sizes)}" if known else "")
+    more = dict(plate.options).get("more")
+    count = f"{plate.length}{f' + {more}' if more else ''} of " if plate.length else ""
+    return f"{plate.name}: {count}{plate.size}" + (f" = {plate.size.evaluate(sizes)}" if known else "")
