@@ -118,7 +118,7 @@ def _options(kind: Kind, keywords, problems: Problems) -> tuple[tuple[str, objec
             )
             continue
         value = _plain(node)
-        wrong = _wrong_option(name, value)
+        wrong = _wrong_option(name, value, kind)
         if wrong:
             problems.error(
                 "network-arguments",
@@ -166,7 +166,7 @@ def _plain(node: S.Node) -> object:
     return None
 
 
-def _wrong_option(name: str, value: object) -> str:
+def _wrong_option(name: str, value: object, kind: Kind) -> str:
     """What is wrong with an option's value, or nothing."""
     if name == "tied":
         return "" if isinstance(value, str) else "`tied` is the name of a network"
@@ -175,8 +175,9 @@ def _wrong_option(name: str, value: object) -> str:
     if name == "bias":
         return "" if isinstance(value, bool) else "`bias` is true or false"
     if name in ("layers", "steps", "kernel"):
-        whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64
-        return "" if whole else f"`{name}` is a whole number from 1 to 64"
+        most = 16 if kind.name == "DilatedConvolution" else 64  # each layer looks twice as far back
+        whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+        return "" if whole else f"`{name}` is a whole number from 1 to {most}"
     fine = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
     return "" if fine else f"`{name}` is a probability below 1"
 
