@@ -7,6 +7,8 @@ and the code is the model's own.
 
 from __future__ import annotations
 
+import networkx as nx
+
 from lvspec.emit.densities import lower_term, snake, unfused
 from lvspec.emit.extents import argument_ranks, extent_code, full_arguments
 from lvspec.emit.program import Program
@@ -17,7 +19,7 @@ from lvspec.ir.distributions import FAMILIES, IMPROPER
 from lvspec.ir.expr import Lag, Stretch, VariableRef, walk
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader, bodies
-from lvspec.ir.spec import Spec, Variable
+from lvspec.ir.spec import Plate, Spec, Variable
 from lvspec.ir.structures import structure_of
 
 DEFAULT_LENGTH = 64  # sites of a ragged plate whose length nobody says
@@ -34,8 +36,11 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
     random = [v for v in spec.variables if v.role in ("latent", "observed")]
     for variable in random:
         program.low.known.pop(variable.name, None)
-    loops = {p.name: _looped(spec, p.name) for p in spec.plates if p.ordered and p.ragged}
-    _write(program, random, {p: names for p, names in loops.items() if names})
+    for members, plate in _order(spec, random):
+        if plate:
+            _loop(program, plate, members)
+        else:
+            _draw(program, *members)
     scope = program.scope
     ending = {}
     for plate in (p for p in spec.plates if p.end):
@@ -71,48 +76,37 @@ def _story(random: list[Variable]) -> str:
     return f"{names} ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."
 
 
-def _looped(spec: Spec, plate: str) -> list[str]:
-    """The random variables of a plate that are drawn site by site, where one of them reads an earlier site of another."""
-    random = [v for v in spec.variables if v.role in ("latent", "observed") and plate in v.plates]
-    members = [v for v in random if structure_of(v) is None]
-    reader = Reader(spec)
-    names = {v.name for v in members}
-    back = any(r.name in names and r.way(plate)[0] != "here" for v in members for r in reader.of_variable(v))
-    return [v.name for v in members] if back or any(_reads_stretch(spec, v, names) for v in members) else []
+def _order(spec: Spec, random: list[Variable]) -> list[tuple[list[Variable], str]]:
+    """Parents first: a variable whose sites are drawn at once, with no plate; or variables whose sites read one another's
+    earlier ones, with the plate along which they are drawn site by site."""
+    by_name, graph, reader = {v.name: v for v in random}, nx.DiGraph(), Reader(spec)
+    graph.add_nodes_from(by_name)
+    for variable in random:
+        graph.add_edges_from((r.name, variable.name) for r in reader.of_variable(variable) if r.name in by_name)
+        graph.add_edges_from((name, variable.name) for name in _stretches(spec, variable) if name in by_name)
+    together, places = nx.condensation(graph), {name: i for i, name in enumerate(by_name)}
+    found: list[tuple[list[Variable], str]] = []
+    for part in nx.lexicographical_topological_sort(
+        together, key=lambda p: min(map(places.get, together.nodes[p]["members"]))
+    ):
+        members = sorted(together.nodes[part]["members"], key=places.get)
+        variables = [by_name[name] for name in members]
+        plate = next((p.name for p in spec.plates if _site_by_site(p, variables)), "")
+        if plate and any(graph.has_edge(a, b) for a in members for b in members):
+            found.append((variables, plate))
+        else:
+            found += [([v], "") for v in variables]
+    return found
 
 
-def _reads_stretch(spec: Spec, variable: Variable, names: set[str]) -> bool:
+def _site_by_site(plate: Plate, variables: list[Variable]) -> bool:
+    return plate.ordered and plate.ragged and all(plate.name in v.plates and structure_of(v) is None for v in variables)
+
+
+def _stretches(spec: Spec, variable: Variable) -> set[str]:
+    """What is read at earlier sites, or over a stretch of them."""
     nodes = [n for c in variable.clauses for b in bodies(c) for n in walk(b)]
-    return any(
-        isinstance(n, VariableRef) and n.name in names and any(isinstance(s, (Lag, Stretch)) for s in n.at)
-        for n in nodes
-    )
-
-
-def _write(program: Program, random: list[Variable], loops: dict[str, list[str]]) -> None:
-    """Variables in order; a looped plate's variables all at the place of the first one that needs them."""
-    spec = program.plan.spec
-    reader = Reader(spec)
-    inside = {name: plate for plate, names in loops.items() for name in names}
-    below = _downstream(random, reader, set(inside))
-    for variable in random:
-        if variable.name not in inside and variable.name not in below:
-            _draw(program, variable)
-    for plate, names in loops.items():
-        _loop(program, plate, [v for v in random if v.name in names])
-    for variable in random:
-        if variable.name in below and variable.name not in inside:
-            _draw(program, variable)
-
-
-def _downstream(random: list[Variable], reader: Reader, inside: set[str]) -> set[str]:
-    """Variables outside the loops that read a looped one, directly or not."""
-    below: set[str] = set()
-    for variable in random:
-        reads = {r.name for r in reader.of_variable(variable)}
-        if variable.name not in inside and reads & (inside | below):
-            below.add(variable.name)
-    return below
+    return {n.name for n in nodes if isinstance(n, VariableRef) and any(isinstance(s, (Lag, Stretch)) for s in n.at)}
 
 
 def _draw(program: Program, variable: Variable) -> None:

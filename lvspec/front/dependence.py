@@ -4,6 +4,7 @@ strict   z[t-1], x[<t]          an earlier site: no cycle can close over it
 same     z[t], x[<=t], z        the site itself
 later    z[t+1], x[>t]          a later site (in guides that run backwards)
 any      x (whole), memory[a]   sites that may be anywhere
+whole    z over t               what a structure reads along its plate: all its sites are one variable
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from lvspec.ir.spec import Clause, Variable
 
 @dataclass(frozen=True)
 class Edge:
-    """`reader` reads `source`. how: strict | same | later | any."""
+    """`reader` reads `source`. how: strict | same | later | any | whole."""
 
     reader: str
     source: str
@@ -51,6 +52,11 @@ def how(ref: VariableRef) -> str:
     return next((k for k in ("strict", "later", "any") if k in kinds), "same")
 
 
+def whole(clause: Clause, ref: VariableRef) -> bool:
+    """Whether a structure reads what stands at the sites that it is a structure of: all of them are one variable."""
+    return isinstance(clause.body, Dist) and bool(clause.body.over) and bool(ref.at)
+
+
 def _site(site) -> str:
     match site:
         case Lag(_, k):
@@ -67,9 +73,10 @@ def _site(site) -> str:
 def edges(variables: Iterable[Variable]) -> tuple[Edge, ...]:
     found = {}
     for variable in variables:
-        for _, ref in references(variable):
+        for clause, ref in references(variable):
             segments = [s.inside for s in ref.at if isinstance(s, Stretch) and s.inside is not None]
-            for source, way in ((ref.name, how(ref)), *((z, "same") for z in segments)):
+            own = "whole" if whole(clause, ref) else how(ref)
+            for source, way in ((ref.name, own), *((z, "same") for z in segments)):
                 found.setdefault((variable.name, source, way), Edge(variable.name, source, way, ref.span))
     return tuple(found.values())
 
@@ -133,7 +140,7 @@ def check_graph(
         if len(part) == 1 and not inside:
             continue
         closed = loop([e for e in inside if e.how != "strict"])
-        if closed is None and any(e.how in ("any", "later") for e in inside):
+        if closed is None and any(e.how in ("any", "later", "whole") for e in inside):
             closed = loop(inside)
         if closed:
             tell_cycle(closed, problems)
@@ -150,12 +157,21 @@ def tell_cycle(closed: tuple[Edge, ...], problems: Problems) -> None:
         if len(closed) > 1
         else ""
     )
-    wide = any(e.how == "any" for e in closed)
+    kinds = {e.how: e for e in closed}
     problems.error(
         "cycle",
         first.span,
         f"`{first.reader}` depends on itself{way}",
-        help="read a prefix, `[<t]`, instead of the whole" if wide else "read an earlier site, `[t-1]` or `[<t]`",
+        help=mend(kinds),
+    )
+
+
+def mend(kinds: dict[str, Edge]) -> str:
+    """How the cycle may be broken, by how its variables are read."""
+    if "whole" in kinds:
+        return f"`{kinds['whole'].reader}` is one variable for all sites: what it reads may not depend on it at any of them"
+    return (
+        "read a prefix, `[<t]`, instead of the whole" if "any" in kinds else "read an earlier site, `[t-1]` or `[<t]`"
     )
 
 

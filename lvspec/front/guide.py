@@ -86,7 +86,7 @@ def check_guide(
         if inside:
             _drawable(inside, problems)
     check_outside(written, {**variables, **written}, problems)
-    close = [e for e in found if e.how in ("same", "any")]
+    close = [e for e in found if e.how in ("same", "any", "whole")]
     return tuple(written[n] for part in components(nodes, close) for n in part if n in written)
 
 
@@ -136,8 +136,8 @@ def _drawable(inside: list[Edge], problems: Problems) -> None:
     """Within a component of the guide every reading must be of sites drawn before, in one direction."""
     ways = {e.how for e in inside}
     stuck = (
-        next((e for e in inside if e.how in ("same", "any")), None)
-        if _closed([e for e in inside if e.how in ("same", "any")]) or "any" in ways
+        next((e for e in inside if e.how in ("same", "any", "whole")), None)
+        if _closed([e for e in inside if e.how in ("same", "any", "whole")]) or ways & {"any", "whole"}
         else None
     )
     if stuck is not None:

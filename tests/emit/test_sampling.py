@@ -64,3 +64,39 @@ def test_a_latent_may_be_called_n():
     text = compiled("hmm").spec.source.text.replace("z[", "n[")
     sizes = sizes_of("hmm")
     assert compile_spec(text, sizes=sizes).Model(**sizes).sample(3, lengths={"t": 2})["n"].shape == (3, 2)
+
+
+LABELS_BETWEEN = """
+lvspec: 1
+name: labels_between
+sizes: {K: 2}
+plates: {t: sequence}
+params: {start: [K], arrive: [K, K], pull: [K, K], pairs: [K, K], words: [K, K]}
+latent:
+  a[0]: Categorical(logits=start)
+  a[t]: Categorical(logits=arrive[a[t-1]])
+  z over t: LinearChain(unary=pull[a[t]], pairwise=pairs)
+observed:
+  x[t]: Categorical(logits=words[z[t]])
+guide:
+  a over t: LinearChain(unary=start, pairwise=arrive)
+"""
+
+
+def test_labels_that_read_a_chain_are_drawn_between_it_and_what_they_emit():
+    """a site by site, then all labels at once, then x: joint frequencies of two sites against the model's own terms."""
+    torch.manual_seed(0)
+    model, n = compile_spec(LABELS_BETWEEN).Model().double(), 40_000
+    drawn = model.sample(n, lengths={"t": 2})
+    start, arrive, words = (p.log_softmax(-1) for p in (model.start, model.arrive, model.words))
+    cells = torch.cartesian_prod(*[torch.arange(2)] * 6)
+    a0, a1, z0, z1, x0, x1 = cells.t()
+    scores = model.pull[a0, z0] + model.pull[a1, z1] + model.pairs[z0, z1]
+    normaliser = scores.view(2, 2, 4, 4)[..., 0].logsumexp(-1).view(2, 2, 1).expand(2, 2, 16).flatten()
+    expected = start[a0] + arrive[a0, a1] + scores - normaliser + words[z0, x0] + words[z1, x1]
+    expected = expected.exp().detach()
+    torch.testing.assert_close(expected.sum(), torch.ones((), dtype=torch.float64))
+    columns = torch.cat([drawn["a"], drawn["z"], drawn["x"]], 1)
+    found = torch.bincount(columns @ 2 ** torch.arange(5, -1, -1), minlength=64) / n
+    # five standard deviations of a frequency, for each of 64 cells
+    assert ((found - expected).abs() < 5 * (expected / n).sqrt() + 1e-4).all()

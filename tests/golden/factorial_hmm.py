@@ -130,15 +130,12 @@ class FactorialHMM(nn.Module):
         """z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
         batch = sample_batch(n, given, lengths, {"t": 64}, self.zero)
         z = torch.zeros(n, batch["t.mask"].shape[-1], self.L, dtype=torch.int64, device=self.zero.device)  # (B, T, L)
-        # (B, T, D)
-        x = torch.zeros(n, batch["t.mask"].shape[-1], self.D, dtype=self.zero.dtype, device=self.zero.device)
         # every site is drawn given the sites so far, and site i is kept
         for i in range(batch["t.mask"].shape[-1]):
             z_drawn = categorical_draw(pick(self.transition, previous(z, 1, begin=0), 1))  # (B, T, L)
             z_at_0 = categorical_draw(spread(self.start, (n, batch["t.mask"].shape[-1], 1, 1), self.zero))  # (B, T, L)
             z[:, i] = (batch["z"] if "z" in batch else replace_site(z_drawn, z_at_0, -2, 0))[:, i]
-            x_drawn = normal_draw(pick(self.mean, z, 1).sum(2), softplus(self.noise))  # (B, T, D)
-            x[:, i] = (batch["x"] if "x" in batch else x_drawn)[:, i]
+        x = batch["x"] if "x" in batch else normal_draw(pick(self.mean, z, 1).sum(2), softplus(self.noise))  # (B, T, D)
         return {"z": z, "x": x, "t": batch["t"]}
 
 

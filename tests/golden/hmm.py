@@ -110,13 +110,12 @@ class HMM(nn.Module):
         """z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
         batch = sample_batch(n, given, lengths, {"t": 64}, self.zero)
         z = torch.zeros(n, batch["t.mask"].shape[-1], dtype=torch.int64, device=self.zero.device)  # (B, T)
-        x = torch.zeros(n, batch["t.mask"].shape[-1], dtype=torch.int64, device=self.zero.device)  # (B, T)
         # every site is drawn given the sites so far, and site i is kept
         for i in range(batch["t.mask"].shape[-1]):
             z_drawn = categorical_draw(self.transition[previous(z, 1, begin=0)])  # (B, T)
             z_at_0 = categorical_draw(spread(self.start, (n, batch["t.mask"].shape[-1], 1), self.zero))  # (B, T)
             z[:, i] = (batch["z"] if "z" in batch else replace_site(z_drawn, z_at_0, -1, 0))[:, i]
-            x[:, i] = (batch["x"] if "x" in batch else categorical_draw(self.emission[z]))[:, i]
+        x = batch["x"] if "x" in batch else categorical_draw(self.emission[z])  # (B, T)
         return {"z": z, "x": x, "t": batch["t"]}
 
 

@@ -104,15 +104,13 @@ class Kalman(nn.Module):
         batch = sample_batch(n, given, lengths, {"t": 64}, self.zero)
         # (B, T, D)
         z = torch.zeros(n, batch["t.mask"].shape[-1], self.D, dtype=self.zero.dtype, device=self.zero.device)
-        # (B, T, N)
-        x = torch.zeros(n, batch["t.mask"].shape[-1], self.N, dtype=self.zero.dtype, device=self.zero.device)
         # every site is drawn given the sites so far, and site i is kept
         for i in range(batch["t.mask"].shape[-1]):
             z_drawn = normal_draw(previous(z, 1, begin=0) @ self.transition.mT, softplus(self.moves))  # (B, T, D)
             # (B, T, D)
             z_at_0 = normal_draw(spread(self.start, (n, batch["t.mask"].shape[-1], 1), self.zero), self.zero + 1)
             z[:, i] = (batch["z"] if "z" in batch else replace_site(z_drawn, z_at_0, -2, 0))[:, i]
-            x[:, i] = (batch["x"] if "x" in batch else normal_draw(self.readout(z), softplus(self.noise)))[:, i]
+        x = batch["x"] if "x" in batch else normal_draw(self.readout(z), softplus(self.noise))  # (B, T, N)
         return {"z": z, "x": x, "t": batch["t"]}
 
 
