@@ -98,12 +98,13 @@ def categorical_at(logits: Tensor, x: Tensor) -> Tensor:
 
 
 class TableBags(torch.autograd.Function):
-    """sum over each bag's symbols of log softmax(logits (R, V))[:, x]: symbols (N), bag by bag, counts (B) -> (B, R)."""
+    """sum over each bag's symbols of log softmax(logits (R, V))[:, x]: (B, R). Bags of one size: symbols (B, N), counts
+    None; else symbols one bag after another, counts (B)."""
 
     @staticmethod
     def forward(ctx, logits, symbols, counts):
         ctx.save_for_backward(logits, symbols, counts)
-        offsets = counts.cumsum(0) - counts
+        offsets = None if counts is None else counts.cumsum(0) - counts
         table, ctx.dead = normalised(logits)
         return torch.nn.functional.embedding_bag(symbols, table.t().contiguous(), offsets, mode="sum")
 
@@ -111,10 +112,16 @@ class TableBags(torch.autograd.Function):
     def backward(ctx, grad):
         logits, symbols, counts = ctx.saved_tensors
         with plain_arithmetic(grad):
-            spread_out = grad.index_select(0, torch.repeat_interleave(counts))
+            if counts is None:
+                spread_out = grad.repeat_interleave(symbols.shape[1], 0)
+                total = grad.sum(0).mul_(-symbols.shape[1])
+            else:
+                spread_out = grad.index_select(0, torch.repeat_interleave(counts))
+                total = -torch.mv(grad.t(), counts.to(grad.dtype))
+            symbols = symbols.reshape(-1)
             if torch.is_grad_enabled():
                 return columns_twice(logits, symbols, spread_out), None, None
-            found = softmax_times(logits, -torch.mv(grad.t(), counts.to(grad.dtype)), ctx.dead)
+            found = softmax_times(logits, total, ctx.dead)
             # rows of a (V, R) table are contiguous: summed there and added once
             hits = torch.zeros(logits.shape[1], logits.shape[0], dtype=grad.dtype, device=grad.device)
             return found.add_(hits.index_add_(0, symbols, spread_out).t()), None, None
@@ -128,9 +135,9 @@ def categorical_bag(logits: Tensor, x: Tensor, mask: Tensor) -> Tensor:
         scores = gathered(logits, x)
         here = mask.reshape(*mask.shape, *[1] * (scores.dim() - 2))
         return torch.where(here, scores, torch.zeros((), dtype=scores.dtype, device=scores.device)).sum(1)
-    real = x.reshape(-1) if bool(mask.all()) else x[mask]
+    bags = (x, None) if bool(mask.all()) else (x[mask], mask.sum(1))
     with plain_arithmetic(logits):
-        found = TableBags.apply(logits.reshape(states.numel(), symbols), real, mask.sum(1))
+        found = TableBags.apply(logits.reshape(states.numel(), symbols), *bags)
     return found.view((x.shape[0], *states))
 
 
