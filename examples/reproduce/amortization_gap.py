@@ -2,7 +2,8 @@
 
 python examples/reproduce/amortization_gap.py RUN    RUN: of `vae`, at the sizes of specs/svi_vae.yaml
 
-The generative model of the run is held fixed; only `loc` and `scale` of the test examples move (`fit_rows`).
+The generative model of the run is held fixed; only `loc` and `scale` of the test examples move (`fit_rows`), or q takes steps from
+where the encoder puts it (`reparameterization(refine=...)`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from lvspec.train.score import score
 from lvspec.train.sources import records_of
 
 CPU = torch.device("cpu")
-SVI = Path(__file__).resolve().parents[2] / "specs" / "svi_vae.yaml"
+SPECS = Path(__file__).resolve().parents[2] / "specs"
+STEPS = 5, 20
 
 
 def main(run: str) -> None:
@@ -30,9 +32,15 @@ def main(run: str) -> None:
     test = encoded(records_of(trained.config.files, "test", wanted), trained.layout, trained.encoders, wanted)
     settings = replace(trained.config.train, batch_size=len(test))
     sizes = {name: getattr(trained.model, name) for name in ("P", "D", "H")}
-    free = compile_spec(SVI, sizes=sizes).Model(**sizes, dataset_size=1)
+    free = compile_spec(SPECS / "svi_vae.yaml", sizes=sizes).Model(**sizes, dataset_size=1)
     free.decoder.load_state_dict(trained.model.decoder.state_dict())
-    for name, model in (("encoder", trained.model), ("free parameters", free)):
+    models = {"encoder": trained.model}
+    for steps in STEPS:
+        chosen = {"z": f"reparameterization(refine={steps}, rate=0.02)"}
+        refined = compile_spec(SPECS / "semi_amortized_vae.yaml", sizes=sizes, overrides=chosen).Model(**sizes)
+        refined.load_state_dict(trained.model.state_dict())
+        models[f"{steps} steps from the encoder"] = refined
+    for name, model in (models | {"free parameters": free}).items():
         model.samples = 50  # draws for each example: the bound's own error is small
         bound = score(model, test, settings, CPU).value
         exact = importance_sampled(model, test, settings, CPU, 500).value

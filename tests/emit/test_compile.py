@@ -11,6 +11,7 @@ BROKEN = (
     "bayesian_mixture",
     "factorial_hmm_words",
     "lda",
+    "semi_amortized_vae",
 )  # a gradient inside the step (coordinate ascent) is no part of a graph; or no gradient at all
 QUICK = ("discrete_vae", "factorial_hmm", "hmm", "naive_bayes", "vae")
 INDUCTOR = ("hmm", "gm_vae", "discrete_vae")
