@@ -2,8 +2,8 @@
 
 python examples/reproduce/interpolants.py AUTOENCODER VAE JUDGE    runs at the same sizes; JUDGE: another VAE, another seed
 
-A hundred pairs of held-out digits, each coded (the VAE: by the mean of q), decoded halfway, made binary by a draw, and judged by an
-importance-sampled log p(x) of the third model; beside them the held-out digits themselves. And how well eight numbers tell a
+A hundred pairs of held-out digits, each coded (the VAE: by the mean of q), decoded halfway, as the likeliest picture and as a draw, and
+judged by an importance-sampled log p(x) of the third model; beside them the held-out digits themselves. And how well eight numbers tell a
 digit: the squared error of the reconstruction, against principal components.
 """
 
@@ -46,10 +46,10 @@ def main(autoencoder: str, vae: str, judge: str) -> None:
     for name in ("autoencoder", "VAE"):
         model = runs[name].model
         z = codes(model, x)
-        for share in (0.5, 0.25):
-            middle = torch.bernoulli(torch.sigmoid(model.decoder((1 - share) * z[left] + share * z[right])))
+        shades = torch.sigmoid(model.decoder((z[left] + z[right]) / 2))
+        for how, middle in (("likeliest", shades > 0.5), ("drawn", torch.bernoulli(shades))):
             log_p = judged.log_prob({"x": middle.long()}, samples=500)
-            print(f"{name}, {share:.0%} of the way: {log_p.mean():.2f} nats (± {log_p.std() / PAIRS**0.5:.2f})")
+            print(f"{name}, halfway, {how}: {log_p.mean():.2f} nats (± {log_p.std() / PAIRS**0.5:.2f})")
         error = (torch.sigmoid(model.decoder(z)) - x).square().mean()
         print(f"{name}: squared error of a pixel {error:.4f}")
     mean, D = data["train"].double().mean(0), codes(first.model, x).shape[-1]
