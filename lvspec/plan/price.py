@@ -154,16 +154,18 @@ class Pricer:
         return self.model.extent(name)
 
     # ------------------------------------------------------------ prices
-    def expression(self, node) -> None:
-        """Adds the price of evaluating an expression; a let variable is paid for once."""
+    def expression(self, node, kept: bool = True) -> None:
+        """Adds the price of evaluating an expression; a let variable is paid for once. kept: whether its value stays: a
+        sum needs its shape alone, and a product its factors."""
         if isinstance(node, VariableRef) and node.name in self.lets:
             if self._first("let", node.name):
                 for clause in self.lets[node.name].clauses:
                     for body in bodies(clause):
                         self.expression(body)
             return
+        adds = isinstance(node, Call) and node.function in ("sum", "mean")
         for child in node.children():
-            self.expression(child)
+            self.expression(child, not (adds and isinstance(child, Call) and child.function == "multiply"))
         if isinstance(node, ParamRef):
             self.learned[node.name] = self.events(node.type.shape)
         if isinstance(node, (VariableRef, ParamRef, PlateIndex)) or not isinstance(node, Expr):
@@ -175,7 +177,7 @@ class Pricer:
             return
         self.flops += TRAINING * numbers
         if not isinstance(node, Index):
-            self.holds(numbers, 2 * numbers)
+            self.holds(numbers if kept else 0.0, 2 * numbers)
 
     def _first(self, *key: str) -> bool:
         """Whether something is to be paid for now, since it has not been."""

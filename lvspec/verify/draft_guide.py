@@ -36,15 +36,8 @@ def first_site(d: Draft, latent: Parent) -> str:
 
 def factor(d: Draft, latent: Parent, over: list[Parent]) -> None:
     """q(latent | over)."""
-    alone = all(p.name != latent.name for p in over)  # labels that are drawn as a whole have no earlier ones
-    if (
-        latent.kind == "category"
-        and d.ordered
-        and not d.outer
-        and latent.plates == (d.line,)
-        and alone
-        and d.chance(0.5)
-    ):
+    line = latent.plates == (d.line,) and not any(p.name == latent.name for p in over)  # no label reads another one
+    if latent.kind == "category" and d.ordered and not d.outer and line and d.chance(0.5):
         pairs = d.param(latent.size, latent.size)
         unary = d.score(over, latent.size, latent.plates)
         d.guide[f"{latent.name} over {d.line}"] = f"LinearChain(unary={unary}, pairwise={pairs})"
