@@ -26,14 +26,14 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from lvspec.driver import compile_spec
     from lvspec.errors import UsageError
-    from lvspec.ir.distributions import IMPROPER
+    from lvspec.ir.reads import is_improper
     from lvspec.train.draws import draws
     from lvspec.train.run import open_run
 
     if args.n < 1 or (args.length is not None and args.length < 1):
         raise UsageError("-n and --length: at least 1")
     trained = open_run(Path(args.run), compile_spec, args.checkpoint, args.device, args.allow_module)
-    codes = [v.name for v in trained.compiled.spec.of_role("latent") if v.general.body.family in IMPROPER]
+    codes = [v.name for v in trained.compiled.spec.of_role("latent") if is_improper(v)]
     if codes:
         reason = "is a code with no distribution of its own, so that nothing can be drawn"
         raise UsageError(f"{codes[0]} {reason}; in Python, `model.sample(n, given={{...}})` decodes what it is given")

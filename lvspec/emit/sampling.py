@@ -15,10 +15,10 @@ from lvspec.emit.program import Program
 from lvspec.emit.structures import borders_draw, structure_draw
 from lvspec.emit.text import WIDTH, wrap
 from lvspec.emit.value import ATOM, Value
-from lvspec.ir.distributions import FAMILIES, IMPROPER
+from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Lag, Stretch, VariableRef, walk
 from lvspec.ir.plan import Plan
-from lvspec.ir.reads import Reader, bodies
+from lvspec.ir.reads import Reader, bodies, is_improper
 from lvspec.ir.spec import Plate, Spec, Variable
 from lvspec.ir.structures import structure_of
 
@@ -110,7 +110,7 @@ def _stretches(spec: Spec, variable: Variable) -> set[str]:
 
 
 def _draw(program: Program, variable: Variable) -> None:
-    if variable.general.body.family in IMPROPER:
+    if is_improper(variable):
         axes = program.low.order.sort(("B", *variable.plates))
         value = Value(f'{program.scope.use("given_alone")}("{variable.name}")', axes, variable.type.shape)
     else:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lvspec.ir.expr import At, Call, Here, Lag, Stretch, VariableRef
+from lvspec.ir.distributions import IMPROPER
+from lvspec.ir.expr import At, Call, Dist, Here, Lag, Stretch, VariableRef
 from lvspec.ir.spec import Clause, Spec, Variable
 
 # along one plate: this site, k sites back (or ahead), all sites of a fixed plate together, a stretch or a computed site
@@ -33,6 +34,11 @@ class Read:
     @property
     def lag(self) -> int:
         return max((k for _, w, k in self.ways if w == LAG), default=0)
+
+
+def is_improper(variable: Variable) -> bool:
+    """Whether the variable has a density without a total mass in place of a distribution."""
+    return any(isinstance(c.body, Dist) and c.body.family in IMPROPER for c in variable.clauses)
 
 
 def bodies(clause: Clause) -> list:

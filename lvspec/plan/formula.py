@@ -5,10 +5,9 @@ from __future__ import annotations
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.mean_field import SUMS
 from lvspec.ir.plan import MARGINAL, LatentPlan
-from lvspec.ir.reads import Reader
+from lvspec.ir.reads import Reader, is_improper
 from lvspec.ir.spec import Spec
 from lvspec.ir.structures import structure_of
-from lvspec.plan.model import is_improper
 
 
 def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) -> str:

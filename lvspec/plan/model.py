@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import networkx as nx
 
-from lvspec.ir.distributions import IMPROPER, family_of
+from lvspec.ir.distributions import family_of
 from lvspec.ir.expr import Choice, Dist
-from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader
+from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader, is_improper
 from lvspec.ir.spec import Override, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.graph import dependency_graph, guide_reads, lagged_plates, readers_of, reads_of
@@ -82,11 +82,6 @@ def study(spec: Spec, sizes: dict[str, int] | None) -> Model:
 
 
 # ---------------------------------------------------------------- facts that rules share
-def is_improper(variable: Variable) -> bool:
-    """Whether the variable has a density without a total mass in place of a distribution."""
-    return any(isinstance(c.body, Dist) and c.body.family in IMPROPER for c in variable.clauses)
-
-
 def without_engine(model: Model, variable: Variable, point: bool = False) -> str | None:
     """Why a variable's distribution or plates cannot be scored yet, in plain words. point: where one value stands for it."""
     if is_improper(variable) and not point:

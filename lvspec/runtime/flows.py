@@ -12,7 +12,8 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, softplus
+from torch.nn import functional
+from torch.nn.functional import softplus
 
 from lvspec.runtime.networks import ACTIVATIONS
 
@@ -119,17 +120,19 @@ class Conditioner(nn.Module):
         self.enter, self.leave = nn.Linear(dim, hidden), nn.Linear(hidden, 2 * dim)
         self.context = None if context is None else nn.Linear(context, hidden, bias=False)
         self.activation = ACTIVATIONS[activation]()
-        self.register_buffer("reads", reads, persistent=False)
+        self.register_buffer(
+            "reads", reads.contiguous(), persistent=False
+        )  # whoever copies into it needs its own memory
         self.register_buffer("gives", gives.repeat(2, 1), persistent=False)
         with torch.no_grad():  # the flow begins near the identity
             self.leave.weight.mul_(0.1)
             self.leave.bias.copy_(torch.cat([torch.zeros(dim), torch.full((dim,), first)]))
 
     def forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        hidden = linear(z, self.enter.weight * self.reads, self.enter.bias)
+        hidden = functional.linear(z, self.enter.weight * self.reads, self.enter.bias)
         if self.context is not None:
             hidden = hidden + self.context(context)
-        return linear(self.activation(hidden), self.leave.weight * self.gives, self.leave.bias).chunk(2, -1)
+        return functional.linear(self.activation(hidden), self.leave.weight * self.gives, self.leave.bias).chunk(2, -1)
 
 
 class CouplingStep(nn.Module):

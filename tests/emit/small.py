@@ -134,6 +134,11 @@ def draws_of(name: str, batch: dict, seed: int = 0, dtype=torch.float32) -> dict
     return {k: v.to(dtype) if v.is_floating_point() else v for k, v in draws.items()}
 
 
+def draws_at(draws: dict, rows) -> dict:
+    """The draws of some examples: the third axis of those of inner steps, the second one of others."""
+    return {k: v[:, :, rows] if k.endswith(".steps") else v[:, rows] for k, v in draws.items()}
+
+
 def per_example(objective) -> torch.Tensor:
     """log p(x) where the plan is exact, else the ELBO, else log p(x, z) of a point estimate: (B,)."""
     return next(v for v in (objective.log_prob, objective.elbo, objective.log_joint) if v is not None)

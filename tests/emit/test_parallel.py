@@ -13,14 +13,14 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 sys.path.insert(0, sys.argv[1])
-from small import batch_of, draws_of, model_of
+from small import batch_of, draws_at, draws_of, model_of
 rank, meeting, out, names = int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5:]
 dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
 found = {}
 for name in names:
     model, batch = model_of(name, seed=rank), batch_of(name)  # rank 0's parameters are taken by both
     half = slice(2 * rank, 2 * rank + 2)
-    draws = {k: v[:, half] for k, v in draws_of(name, batch).items()}
+    draws = draws_at(draws_of(name, batch), half)
     parallel = DistributedDataParallel(model)
     parallel({k: v[half] for k, v in batch.items()}, draws=draws).loss.backward()
     found[name] = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}

@@ -8,6 +8,7 @@ from small import (
     NAMES,
     batch_of,
     compiled,
+    draws_at,
     draws_of,
     example_of,
     gradients,
@@ -63,7 +64,7 @@ def test_examples_may_be_permuted(name):
     model, batch = model_of(name), batch_of(name)
     draws, order = draws_of(name, batch), torch.tensor([2, 0, 3, 1])
     moved = {k: v[order] for k, v in batch.items()}
-    values, found = answer(model, moved, {k: v[:, order] for k, v in draws.items()})
+    values, found = answer(model, moved, draws_at(draws, order))
     expected, wanted = answer(model, batch, draws)
     assert_same((values, found), (expected[order], wanted))
 
@@ -77,7 +78,7 @@ def test_an_example_alone_has_the_value_that_it_has_in_a_batch(name):
     sited = {v.name for v in compiled(name).spec.of_role("latent") if v.plates == ("t",)}
     for row in range(len(batch["t"])):
         alone = example_of(name, batch, row)
-        own = {k: v[:, row : row + 1] for k, v in draws.items()}
+        own = draws_at(draws, slice(row, row + 1))
         own |= {k: own[k].narrow(2, 0, max(int(batch["t"][row]), 1)) for k in sited & set(own)}
         values, _ = answer(model, alone, own)
         torch.testing.assert_close(values[0], expected[row], rtol=2e-6, atol=2e-6)
@@ -121,7 +122,7 @@ def test_one_state_is_a_model_too(name):
 def test_a_weight_of_two_is_the_example_twice(name):
     model, batch = model_of(name), batch_of(name)
     draws, rows = draws_of(name, batch), torch.tensor([0, 1, 1, 2, 3, 3, 3])
-    repeated = model({k: v[rows] for k, v in batch.items()}, draws={k: v[:, rows] for k, v in draws.items()})
+    repeated = model({k: v[rows] for k, v in batch.items()}, draws=draws_at(draws, rows))
     weighted = model({**batch, "weight": torch.tensor([1.0, 2.0, 1.0, 3.0])}, draws=draws)
     torch.testing.assert_close(weighted.loss, repeated.loss, rtol=1e-6, atol=1e-6)
     mine, theirs = gradients(model, weighted.loss), gradients(model, repeated.loss)

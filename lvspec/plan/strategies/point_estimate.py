@@ -7,8 +7,9 @@ Nothing is bounded: a density at one point says nothing of how much mass is arou
 
 from __future__ import annotations
 
+from lvspec.ir.reads import is_improper
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.model import is_improper, without_engine
+from lvspec.plan.model import without_engine
 from lvspec.plan.sampling import point_reason
 from lvspec.plan.sums import sampling
 
