@@ -7,14 +7,13 @@ and the code is the model's own.
 
 from __future__ import annotations
 
-import networkx as nx
-
 from lvspec.emit.densities import lower_term, snake, unfused
 from lvspec.emit.extents import argument_ranks, extent_code, full_arguments
 from lvspec.emit.program import Program
 from lvspec.emit.structures import borders_draw, structure_draw
 from lvspec.emit.text import WIDTH, wrap
 from lvspec.emit.value import ATOM, Value
+from lvspec.ir.components import strongly_connected
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Lag, Stretch, VariableRef, walk
 from lvspec.ir.plan import Plan
@@ -79,23 +78,19 @@ def _story(random: list[Variable]) -> str:
 def _order(spec: Spec, random: list[Variable]) -> list[tuple[list[Variable], str]]:
     """Parents first: a variable whose sites are drawn at once, with no plate; or variables whose sites read one another's
     earlier ones, with the plate along which they are drawn site by site."""
-    by_name, graph, reader = {v.name: v for v in random}, nx.DiGraph(), Reader(spec)
-    graph.add_nodes_from(by_name)
+    by_name, reader = {v.name: v for v in random}, Reader(spec)
+    sources: dict[str, list[str]] = {}
     for variable in random:
-        graph.add_edges_from((r.name, variable.name) for r in reader.of_variable(variable) if r.name in by_name)
-        graph.add_edges_from((name, variable.name) for name in _stretches(spec, variable) if name in by_name)
-    together, places = nx.condensation(graph), {name: i for i, name in enumerate(by_name)}
+        read = dict.fromkeys((*(r.name for r in reader.of_variable(variable)), *sorted(_stretches(spec, variable))))
+        sources[variable.name] = [name for name in read if name in by_name]
     found: list[tuple[list[Variable], str]] = []
-    for part in nx.lexicographical_topological_sort(
-        together, key=lambda p: min(map(places.get, together.nodes[p]["members"]))
-    ):
-        members = sorted(together.nodes[part]["members"], key=places.get)
-        variables = [by_name[name] for name in members]
-        plate = next((p.name for p in spec.plates if _site_by_site(p, variables)), "")
-        if plate and any(graph.has_edge(a, b) for a in members for b in members):
-            found.append((variables, plate))
+    for part in strongly_connected(sources):
+        members = [v for v in random if v.name in part]
+        plate = next((p.name for p in spec.plates if _site_by_site(p, members)), "")
+        if plate and any(name in sources[v.name] for v in members for name in part):
+            found.append((members, plate))
         else:
-            found += [([v], "") for v in variables]
+            found += [([v], "") for v in members]
     return found
 
 

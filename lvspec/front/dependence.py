@@ -17,6 +17,7 @@ from lvspec.front import syntax as S
 from lvspec.front.context import Declarations, unknown
 from lvspec.front.problems import Problems
 from lvspec.front.story import Told
+from lvspec.ir.components import strongly_connected
 from lvspec.ir.expr import Again, At, Choice, Dist, Expr, Lag, Number, Stretch, VariableRef, walk
 from lvspec.ir.spec import Clause, Variable
 
@@ -83,44 +84,12 @@ def edges(variables: Iterable[Variable]) -> tuple[Edge, ...]:
 
 # ---------------------------------------------------------------- components and order
 def components(names: Iterable[str], among: Iterable[Edge]) -> tuple[tuple[str, ...], ...]:
-    """Strongly connected components, sources before their readers (Tarjan 1972, without recursion)."""
-    names = tuple(names)
+    """Strongly connected components, sources before their readers."""
     sources: dict[str, list[str]] = {n: [] for n in names}
     for e in among:
         if e.reader in sources and e.source in sources:
             sources[e.reader].append(e.source)
-    number: dict[str, int] = {}
-    low: dict[str, int] = {}
-    path: list[str] = []
-    on_path: set[str] = set()
-    found: list[tuple[str, ...]] = []
-    for root in names:
-        if root in number:
-            continue
-        work = [(root, iter(sources[root]))]
-        number[root] = low[root] = len(number)
-        path.append(root)
-        on_path.add(root)
-        while work:
-            node, rest = work[-1]
-            step = next((s for s in rest if s not in number or s in on_path), None)
-            if step is None:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
-                if low[node] == number[node]:
-                    cut = path.index(node)
-                    found.append(tuple(path[cut:]))
-                    on_path.difference_update(path[cut:])
-                    del path[cut:]
-            elif step in number:
-                low[node] = min(low[node], number[step])
-            else:
-                number[step] = low[step] = len(number)
-                path.append(step)
-                on_path.add(step)
-                work.append((step, iter(sources[step])))
-    return tuple(found)
+    return strongly_connected(sources)
 
 
 def in_dependence_order(variables: dict[str, Variable]) -> tuple[Variable, ...]:

@@ -1,4 +1,4 @@
-"""The dependency graph: an edge parent → child for each way in which the child's factor reaches the parent.
+"""The dependency graph: for each random variable, each way in which its factor reaches its parents.
 
     hmm     z → z (t: lag 1)     z → x (t: here)
 
@@ -7,26 +7,30 @@ Let variables are looked through, so the graph is that of the random variables. 
 
 from __future__ import annotations
 
-import networkx as nx
+from dataclasses import dataclass
 
+from lvspec.ir.components import strongly_connected
 from lvspec.ir.reads import LAG, Read, Reader
 from lvspec.ir.spec import Spec, Variable
 
 RANDOM = ("latent", "observed")
 
 
-def dependency_graph(spec: Spec) -> nx.MultiDiGraph:
-    """Nodes: variable names with their `role`. Edges: `read`, how the child reaches the parent's sites."""
-    graph = nx.MultiDiGraph()
+@dataclass(frozen=True)
+class DependencyGraph:
+    """reads: how each variable's factor reaches the sites of its parents; nothing of what is given."""
+
+    reads: dict[str, tuple[Read, ...]]
+
+    def readers(self, name: str) -> list[tuple[str, Read]]:
+        """Variables whose factor reads `name`, once for each way."""
+        return [(child, read) for child, reads in self.reads.items() for read in reads if read.name == name]
+
+
+def dependency_graph(spec: Spec) -> DependencyGraph:
     reader = Reader(spec, spec.guide)
-    for variable in spec.variables:
-        if variable.role != "let":
-            graph.add_node(variable.name, role=variable.role)
-    for variable in spec.variables:
-        if variable.role in RANDOM:
-            for read in reader.of_variable(variable):
-                graph.add_edge(read.name, variable.name, read=read)
-    return graph
+    variables = [v for v in spec.variables if v.role != "let"]
+    return DependencyGraph({v.name: reader.of_variable(v) if v.role in RANDOM else () for v in variables})
 
 
 def guide_reads(spec: Spec) -> dict[str, tuple[Read, ...]]:
@@ -35,27 +39,31 @@ def guide_reads(spec: Spec) -> dict[str, tuple[Read, ...]]:
     return {v.name: reader.of_variable(v) for v in spec.guide if v.role == "guide"}
 
 
-def reads_of(graph: nx.MultiDiGraph, name: str) -> list[Read]:
-    """How a variable's factor reaches its parents."""
-    return [read for _, _, read in graph.in_edges(name, data="read")]
+def reads_of(graph: DependencyGraph, name: str) -> list[Read]:
+    """How a variable's factor reaches its parents, parent by parent."""
+    reads = graph.reads.get(name, ())
+    return [read for parent in dict.fromkeys(r.name for r in reads) for read in reads if read.name == parent]
 
 
-def readers_of(graph: nx.MultiDiGraph, spec: Spec, name: str) -> list[tuple[Variable, Read]]:
+def readers_of(graph: DependencyGraph, spec: Spec, name: str) -> list[tuple[Variable, Read]]:
     """Variables whose factor reads `name`, once for each way."""
-    return [(spec.variable(child), read) for _, child, read in graph.out_edges(name, data="read")]
+    return [(spec.variable(child), read) for child, read in graph.readers(name)]
 
 
-def connected(graph: nx.MultiDiGraph, names: list[str]) -> list[tuple[str, ...]]:
+def connected(graph: DependencyGraph, names: list[str]) -> list[tuple[str, ...]]:
     """The latents of `names` in groups that factors connect, given all other variables (moralised, then split)."""
-    moral = nx.Graph()
-    moral.add_nodes_from(names)
-    for child in graph:
-        scope = [n for n in names if n == child or graph.has_edge(n, child)]
-        moral.add_edges_from(zip(scope, scope[1:], strict=False))
-    return [tuple(n for n in names if n in group) for group in nx.connected_components(moral)]
+    neighbours: dict[str, list[str]] = {name: [] for name in names}
+    for child, reads in graph.reads.items():
+        parents = {read.name for read in reads}
+        scope = [n for n in names if n == child or n in parents]
+        for a, b in zip(scope, scope[1:], strict=False):
+            neighbours[a].append(b)
+            neighbours[b].append(a)
+    groups = strongly_connected(neighbours)  # every edge leads both ways
+    return sorted((tuple(n for n in names if n in g) for g in groups), key=lambda group: names.index(group[0]))
 
 
-def lagged_plates(graph: nx.MultiDiGraph, name: str) -> list[str]:
+def lagged_plates(graph: DependencyGraph, name: str) -> list[str]:
     """The ordered plates along which some factor reads an earlier site of `name`."""
-    reads = [read for _, _, read in graph.out_edges(name, data="read")]
+    reads = [read for _, read in graph.readers(name)]
     return list(dict.fromkeys(plate for read in reads for plate, way, _ in read.ways if way == LAG))

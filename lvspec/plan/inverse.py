@@ -17,11 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from lvspec.ir.reads import HERE, LAG, Read, Reader
 from lvspec.ir.spec import Spec, Variable
+
+if TYPE_CHECKING:  # a tenth of a second, which specs that ask for no inverse need not wait for
+    import networkx as nx
 
 Node = tuple[str, tuple[int, ...]]  # a variable's site
 
@@ -44,6 +46,8 @@ class Reading:
 
 def separated(graph: nx.DiGraph, a: Node, b: Node, given: set[Node]) -> bool:
     """Whether a and b are d-separated: no path joins them in the moral graph of the ancestors (Lauritzen et al. 1990)."""
+    import networkx as nx
+
     family = {a, b, *given}
     for node in (a, b, *given):
         family |= nx.ancestors(graph, node)
@@ -64,6 +68,8 @@ def boundary(graph: nx.DiGraph, node: Node, before: Iterable[Node]) -> list[Node
 # ---------------------------------------------------------------- plates
 def unrolled(spec: Spec) -> nx.DiGraph:
     """The model with a few sites of every plate."""
+    import networkx as nx
+
     graph, reader = nx.DiGraph(), Reader(spec)
     known = [v for v in spec.variables if v.role in ("latent", "observed", "given")]
     for v in known:
@@ -104,6 +110,8 @@ def _reached(spec: Spec, v: Variable, at: tuple[int, ...], source: Variable, rea
 # ---------------------------------------------------------------- the inverse on plates
 def draw_order(spec: Spec, latents: list[str]) -> list[tuple[str, ...]]:
     """Latents in the order in which q draws them, those of one chain together: what is deeper in the model comes first."""
+    import networkx as nx
+
     reader, graph = Reader(spec), nx.DiGraph()
     graph.add_nodes_from(latents)
     for name in latents:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import networkx as nx
-
 from lvspec.ir.distributions import family_of
 from lvspec.ir.expr import Choice, Dist
 from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader, is_improper
 from lvspec.ir.spec import Override, Spec, Variable
 from lvspec.ir.structures import structure_of
-from lvspec.plan.graph import dependency_graph, guide_reads, lagged_plates, readers_of, reads_of
+from lvspec.plan.graph import DependencyGraph, dependency_graph, guide_reads, lagged_plates, readers_of, reads_of
 from lvspec.plan.own import with_own
 
 BUDGET_FLOPS = 1e12  # multiply-adds of one step: about ten seconds on one core
@@ -27,7 +25,7 @@ class Model:
     spec: Spec
     sizes: dict[str, int]
     nominal: tuple[str, ...]
-    graph: nx.MultiDiGraph
+    graph: DependencyGraph
     guide_reads: dict[str, tuple[Read, ...]]
     overrides: dict[str, Override]
     settings: dict[str, object] = field(default_factory=dict)

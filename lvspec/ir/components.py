@@ -1,0 +1,43 @@
+"""Strongly connected components of a graph of names (Tarjan 1972, without recursion)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+def strongly_connected(sources: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """Of a graph given by what each node reads: sources before their readers, in the order of the nodes where that leaves
+    a choice."""
+    names = tuple(sources)
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    path: list[str] = []
+    on_path: set[str] = set()
+    found: list[tuple[str, ...]] = []
+    for root in names:
+        if root in number:
+            continue
+        work = [(root, iter(sources[root]))]
+        number[root] = low[root] = len(number)
+        path.append(root)
+        on_path.add(root)
+        while work:
+            node, rest = work[-1]
+            step = next((s for s in rest if s not in number or s in on_path), None)
+            if step is None:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
+                if low[node] == number[node]:
+                    cut = path.index(node)
+                    found.append(tuple(path[cut:]))
+                    on_path.difference_update(path[cut:])
+                    del path[cut:]
+            elif step in number:
+                low[node] = min(low[node], number[step])
+            else:
+                number[step] = low[step] = len(number)
+                path.append(step)
+                on_path.add(step)
+                work.append((step, iter(sources[step])))
+    return tuple(found)
