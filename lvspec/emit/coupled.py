@@ -39,7 +39,7 @@ def coupled_body(plan: Plan, imports: set[str]) -> list[str]:
         scope.comment("draws stand still: model and q follow log p + log q at the draws, by their shares of the weight")
         total = _log_q(terms, list(plan.sampled))
         scope.line(f"follow = ({scope.use('shares')}(log_weight) * (log_weight + 2 * {total.code})).sum(0)", "(B,)")
-        objective = "bound.detach() + follow - follow.detach()"
+        objective = f"bound.detach() + {scope.use('gradient_alone')}(follow)"
     if plan.scored:
         scope.line()
         scope.comment("score terms: a draw is worth what the bound would lose without it; value zero, gradient only")

@@ -11,11 +11,13 @@ import math
 import torch
 from torch import Tensor, nn
 
+from lvspec.runtime.semiring import log_sum_exp
+
 
 def renyi(log_weight: Tensor, alpha: float) -> Tensor:
     """F of the weights, (B,), 0 <= alpha < 1 (Li & Turner 2016). -inf where no draw has mass."""
     scale = 1.0 - alpha
-    return ((scale * log_weight).logsumexp(0) - math.log(log_weight.shape[0])) / scale
+    return (log_sum_exp(scale * log_weight, 0) - math.log(log_weight.shape[0])) / scale
 
 
 def iwae(log_weight: Tensor) -> Tensor:
@@ -32,6 +34,12 @@ def shares(log_weight: Tensor, alpha: float = 0.0) -> Tensor:
     """v_s = w_s^(1 - α) / Σ_r w_r^(1 - α), (S, B), without gradient; equal ones where no draw has mass."""
     scaled = (1.0 - alpha) * log_weight.detach()
     return torch.where((scaled == -torch.inf).all(0), torch.zeros_like(scaled), scaled).softmax(0)
+
+
+def gradient_alone(x: Tensor) -> Tensor:
+    """0 with the gradient of x; without one where x is not finite."""
+    finite = torch.where(x.detach().isfinite(), x, 0.0)
+    return finite - finite.detach()
 
 
 def vimco(log_weight: Tensor, bound) -> Tensor:

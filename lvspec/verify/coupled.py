@@ -81,8 +81,11 @@ def coupled_checks(subject: Subject, batch=None, about: str = "") -> list[Check]
 
 
 def _followed(log_weight: Tensor, log_q: Tensor) -> Tensor:
-    """Σ_s v_s (log p(x, z_s) + log q(z_s)), v the normalised weights, which are no function of anything: (B,)."""
-    return (torch.softmax(log_weight.detach(), -1) * (log_weight + 2 * log_q)).sum(-1)
+    """Σ_s v_s (log p(x, z_s) + log q(z_s)), v the normalised weights, which are no function of anything: (B,). An example
+    that is impossible under every draw moves nothing."""
+    dead = (log_weight.detach() == -torch.inf).all(-1, keepdim=True)
+    weight = log_weight.masked_fill(dead, 0.0)
+    return (torch.softmax(weight.detach(), -1) * (weight + 2 * log_q)).sum(-1).masked_fill(dead.squeeze(-1), 0.0)
 
 
 def _log_q(instance, row: int, subject: Subject) -> Tensor:
