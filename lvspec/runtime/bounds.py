@@ -54,7 +54,7 @@ def vimco(log_weight: Tensor, bound) -> Tensor:
         return bound(log_weight).expand_as(log_weight)
     own = torch.eye(samples, dtype=torch.bool, device=log_weight.device)[..., None]
     others = torch.where(own, 0.0, log_weight).sum(1) / (samples - 1)  # (S, B), the others' mean
-    without = torch.vmap(bound)(torch.where(own, others[:, None], log_weight))
+    without = bound(torch.where(own, others[:, None], log_weight).transpose(0, 1))
     return bound(log_weight) - torch.where(without.isfinite(), without, 0.0)
 
 

@@ -10,12 +10,12 @@ from math import isnan
 import torch
 from torch import Tensor
 
-from lvspec.runtime.semiring import full_precision, plain_arithmetic
+from lvspec.runtime.semiring import full_precision, may_look, plain_arithmetic
 
 
 def log_softmax_table(logits: Tensor) -> Tensor:
     """log softmax over the last axis; a row of -inf stays -inf (torch's own gives NaN, which is looked for on a CPU)."""
-    if logits.device.type == "cpu" and not torch.compiler.is_compiling() and logits.shape[-1]:
+    if may_look(logits) and logits.shape[-1]:
         found = logits.log_softmax(-1)
         if not isnan(float(found.detach()[..., 0].sum())):
             return found
@@ -91,7 +91,7 @@ def categorical_at(logits: Tensor, x: Tensor) -> Tensor:
     For x (B, T) the result is laid out time-major, as a chain reads it.
     """
     logits = full_precision(logits)
-    if logits.device.type != "cpu" or torch.compiler.is_compiling():
+    if not may_look(logits):
         return gathered(logits, x)
     with plain_arithmetic(logits):
         return TableColumns.apply(logits, x)
@@ -131,11 +131,12 @@ def categorical_bag(logits: Tensor, x: Tensor, mask: Tensor) -> Tensor:
     """sum over real t of log softmax(logits)[..., x_t]: logits (*E, V), x and mask (B, T) -> (B, *E)."""
     logits = full_precision(logits)
     states, symbols = logits.shape[:-1], logits.shape[-1]
-    if logits.device.type != "cpu" or torch.compiler.is_compiling() or x.numel() == 0:
+    if not may_look(logits) or x.numel() == 0:
         scores = gathered(logits, x)
         here = mask.reshape(*mask.shape, *[1] * (scores.dim() - 2))
         return torch.where(here, scores, torch.zeros((), dtype=scores.dtype, device=scores.device)).sum(1)
-    bags = (x, None) if bool(mask.all()) else (x[mask], mask.sum(1))
+    full = bool(mask.view(torch.uint8).min())  # several times quicker than all()
+    bags = (x, None) if full else (x[mask], mask.sum(1))
     with plain_arithmetic(logits):
         found = TableBags.apply(logits.reshape(states.numel(), symbols), *bags)
     return found.view((x.shape[0], *states))

@@ -8,6 +8,7 @@ configuration, an exact posterior draw, and (with respect to beta) minus the pos
 from __future__ import annotations
 
 from contextlib import nullcontext
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -24,6 +25,11 @@ def plain_arithmetic(x: Tensor):
     if kind == "meta" or not torch.is_autocast_enabled(kind):
         return nullcontext()
     return torch.autocast(device_type=kind, enabled=False)
+
+
+def may_look(x: Tensor) -> bool:
+    """Whether a branch may read numbers of x: on a CPU that waits for nothing, and nothing is being traced."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def axes_of(x: Tensor, dim: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -47,6 +53,10 @@ def log_sum_exp(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     if any(x.shape[a] == 0 for a in axes):  # a sum of nothing
         return x.sum(axes) - torch.inf
     with plain_arithmetic(x):
+        if may_look(x):
+            value = torch.logsumexp(x, axes)
+            if not value.requires_grad or isfinite(float(value.detach().sum())):
+                return value
         empty = x.detach().amax(axes, keepdim=True) == -torch.inf
         value = torch.logsumexp(x.masked_fill(empty, 0.0), axes, keepdim=True)
         return value.masked_fill(empty, -torch.inf).squeeze(axes)
