@@ -125,8 +125,7 @@ def _checked(key: Key, value: str | int | float) -> object:
         fine = value in key.choices
     else:
         fine = isinstance(value, int if key.kind == "integer" else int | float) and not isinstance(value, bool)
-        fine = fine and (key.least is None or value >= key.least) and (key.most is None or value <= key.most)
-        fine = fine and (key.above is None or value > key.above)
+        fine = fine and not key.outside(value)
     if not fine:
         raise UsageError(f"`{key.name}` cannot be {value!r}: {key.meaning}{suggest(str(value), key.choices)}")
     return value

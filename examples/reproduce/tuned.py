@@ -54,12 +54,13 @@ def ready_for(model: str, data: Path, seed: int, folder: str) -> tuple[Ready, di
 
 def long_run(ready: Ready, compiled, seconds: float, marks: int) -> list[tuple[int, float]]:
     """(steps, bound) at each mark; the bound is that of the planner's own choice, as `tune` scores it."""
-    model = replace(ready, compiled=compiled).model(ready.config.train.seed)
+    own = replace(ready, compiled=compiled)
+    model = own.model(ready.config.train.seed)
     scored = ready.model(ready.config.train.seed)
     found = []
-    for steps in trained(model, ready, [seconds * (i + 1) / marks for i in range(marks)]):
-        own = scored.state_dict()
-        scored.load_state_dict({n: v for n, v in model.state_dict().items() if n in own})
+    for steps in trained(model, own, [seconds * (i + 1) / marks for i in range(marks)]):
+        known = scored.state_dict()
+        scored.load_state_dict({n: v for n, v in model.state_dict().items() if n in known})
         found.append((steps, score(scored, ready.parts["valid"], ready.config.train, ready.device).value))
     return found
 

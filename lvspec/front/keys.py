@@ -54,14 +54,8 @@ def _number(node: Text, key: Key, what: str, problems: Problems) -> object:
     if key.kind == "integer" and not isinstance(value, int):
         problems.error("wrong-setting", node.span, f"{what} is a whole number")
         return key.default
-    low = (key.least is not None and value < key.least) or (key.above is not None and value <= key.above)
-    if low or (key.most is not None and value > key.most):
-        bounds = [
-            f"at least {key.least:g}" if key.least is not None else "",
-            f"above {key.above:g}" if key.above is not None else "",
-            f"at most {key.most:g}" if key.most is not None else "",
-        ]
-        problems.error("wrong-setting", node.span, f"{what} must be {' and '.join(b for b in bounds if b)}")
+    if wanted := key.outside(value):
+        problems.error("wrong-setting", node.span, f"{what} must be {wanted}")
         return key.default
     return value if key.kind == "integer" else float(value)
 

@@ -154,8 +154,4 @@ def fits(key: Key, value: object) -> bool:
         or (key.kind == "integer" and not isinstance(value, int))
     ):
         return False
-    return (
-        (key.least is None or value >= key.least)
-        and (key.most is None or value <= key.most)
-        and (key.above is None or value > key.above)
-    )
+    return not key.outside(value)

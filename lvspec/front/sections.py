@@ -21,6 +21,16 @@ class Key:
     most: float | None = None
     above: float | None = None
 
+    def outside(self, value: float) -> str:
+        """What a number must be, where it is not: `at least 1 and at most 5`; empty where it is."""
+        inside = (
+            (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and (self.most is None or value <= self.most)
+        )
+        bounds = (("at least", self.least), ("above", self.above), ("at most", self.most))
+        return "" if inside else " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+
 
 FORMATS = ("text", "conllu", "tsv", "csv", "jsonl", "trees", "npz")
 
@@ -107,7 +117,7 @@ TRAIN: tuple[Key, ...] = (
     Key("steps", "integer", None, "at most so many steps", least=1),
     Key("batch_size", "integer", 32, "examples in a step", least=1),
     Key("batch_tokens", "integer", None, "sites in a step, instead of examples", least=1),
-    Key("learning_rate", "number", 0.001, "of the optimiser", above=0),
+    Key("learning_rate", "number", 0.001, "of the optimiser", above=0, most=1e6),  # beyond, a step leaves float32
     Key("optimizer", "choice", "adam", "the update rule", ("adam", "adamw", "sgd")),
     Key("momentum", "number", 0.9, "of sgd", least=0, most=1),
     Key("weight_decay", "number", 0.0, "of the optimiser", least=0),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from lvspec.errors import UsageError
+from lvspec.front.sections import TRAIN
 
 
 @dataclass(frozen=True)
@@ -127,46 +128,13 @@ def _fits(value: object, annotation: str) -> bool:
     return any(isinstance(value, _TYPES.get(n, tuple)) and (n == "bool" or not isinstance(value, bool)) for n in names)
 
 
-_CHOICES = {
-    "method": ("gradient", "em", "hard_em"),
-    "inference": ("joint", "alternating", "aggressive"),
-    "optimizer": ("adam", "adamw", "sgd"),
-    "schedule": ("constant", "linear", "cosine", "plateau"),
-}
-_ABOVE_ZERO = (
-    "inference_steps",
-    "epochs",
-    "steps",
-    "batch_size",
-    "batch_tokens",
-    "validate_every",
-    "restarts",
-    "restart_steps",
-)
-_NOT_NEGATIVE = (
-    "pseudo_count",
-    "delay",
-    "forgetting",
-    "learning_rate",
-    "weight_decay",
-    "momentum",
-    "warmup",
-    "clip",
-    "patience",
-    "seed",
-)
-
-
 def _check(settings: TrainSettings) -> None:
-    for name, allowed in _CHOICES.items():
-        if getattr(settings, name) not in allowed:
-            raise UsageError(f"train.{name}: {getattr(settings, name)!r} is none of {', '.join(allowed)}")
-    for name in _ABOVE_ZERO:
-        value = getattr(settings, name)
-        if value is not None and value < 1:
-            raise UsageError(f"train.{name}: must be at least 1")
-    for name in _NOT_NEGATIVE:
-        if not 0 <= getattr(settings, name) < float("inf"):
-            raise UsageError(f"train.{name}: must not be negative")
-    if not 0 <= settings.word_dropout < 1:
-        raise UsageError("train.word_dropout: must be at least 0 and below 1")
+    """By the table that the file's own section is read with."""
+    for key in TRAIN:
+        value = getattr(settings, key.name, None)
+        if value is None:
+            continue
+        if key.kind == "choice" and value not in key.choices:
+            raise UsageError(f"train.{key.name}: {value!r} is none of {', '.join(key.choices)}")
+        if key.kind in ("integer", "number") and (wanted := key.outside(value)):
+            raise UsageError(f"train.{key.name}: must be {wanted}")

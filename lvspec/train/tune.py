@@ -19,9 +19,11 @@ from torch import Tensor, nn
 
 from lvspec.errors import SpecError, TrainingError
 from lvspec.train.batches import collate, epoch_order
+from lvspec.train.blame import blame
 from lvspec.train.optimise import clip_gradient, gradient_norm, make_optimizer
 from lvspec.train.score import prepared, score
 from lvspec.train.start import Ready
+from lvspec.train.trace import Generators, Taken
 
 EXACT = "enumeration"
 METHODS = (
@@ -112,13 +114,14 @@ def tune(
     batch = collate(ready.parts["train"], epoch_order(ready.parts["train"], ready.config.train, 0)[0])
     exact, rows, each = None, [], {}
     for method, compiled in found.items():
-        model = _started(replace(ready, compiled=compiled), state)
+        own = replace(ready, compiled=compiled)
+        model = _started(own, state)
         gradients = Gradients.of(
             model, prepared(model, batch, ready.device), names, 1 if method == EXACT else GRADIENTS
         )
         exact = gradients.mean if method == EXACT and not _draws(compiled) else exact
         told(f"{latent}: {method}")
-        (steps,) = trained(model, ready, [seconds])
+        (steps,) = trained(model, own, [seconds])
         base.load_state_dict({n: v for n, v in model.state_dict().items() if n in state})
         scored = score(base, valid, ready.config.train, ready.device)
         each[method] = scored.each
@@ -185,11 +188,13 @@ def trained(model: nn.Module, ready: Ready, marks: Sequence[float]) -> Iterator[
                 return
             start += time.process_time() - before  # what is done at a mark is not training
         optimizer.zero_grad(set_to_none=True)
-        loss = model(prepared(model, collate(dataset, rows), ready.device)).loss
-        loss.backward()
+        batch = prepared(model, collate(dataset, rows), ready.device)
+        taken = Taken(model, ready.compiled, batch, Generators(ready.device), rows)
+        objective = model(batch)
+        objective.loss.backward()
         norm = gradient_norm(model)
         if not torch.isfinite(norm):
-            raise TrainingError(f"step {steps + 1}: the gradient is not finite")
+            raise blame(taken, f"step {steps + 1}", "", objective)
         clip_gradient(model, norm, settings.clip)
         optimizer.step()
         steps += 1

@@ -67,6 +67,18 @@ def test_the_table_and_what_is_written(here, capsys):
     assert lvspec.read_spec(text).overrides[0].strategy == table["best"].partition("(")[0]
 
 
+def test_a_run_that_leaves_the_numbers_is_told_with_its_place(here, capsys):
+    text = SPEC.replace(
+        "logits=decoder(flatten(onehot(z[m]) over m))", "logits=log(decoder(flatten(onehot(z[m]) over m)))"
+    )
+    (here / "switches.yaml").write_text(text)
+    options = ["--format", "npz", "--set", "data.x.array=x", "--seconds", "0.05"]
+    assert main(["tune", "switches.yaml", "--data", "x.npz", *options, "--write"]) == 3
+    said = capsys.readouterr().err
+    assert "error[non-finite]: step 1: " in said and "switches.yaml:17:" in said and "help: " in said
+    assert (here / "switches.yaml").read_text() == text
+
+
 def test_biased_methods_win_only_where_they_are_admitted():
     rows = tuple(Row(m, m == "b", 1.0, 1.0, None, 1, bound) for m, bound in (("b", 2.0), ("a", 1.0)))
     tuning = Tuning("z", rows, ())
