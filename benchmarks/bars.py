@@ -33,6 +33,7 @@ LOSS, GRADIENT = 1e-5, 1e-3  # relative differences
 PEERS = {
     ("pyro", ("W1-small", "W1-mid", "W1-large")): (20.0, None),
     ("pyro", ("W8",)): (8.0, None),
+    ("pyro", ("gm_vae",)): (1.0, None),
     ("torch_struct", ("W6-shared", "W6-perbatch")): (20.0, 10.0),
     ("dynamax", ("W1-small",)): (None, None),
     ("dynamax", ("W1-mid", "W1-large")): (1.0, None),

@@ -35,7 +35,8 @@ FACTORIALS = {"W8": (16, 40, 3, 8, 10), "W8-long": (8, 120, 3, 6, 10), "W8-wide"
 
 @dataclass(frozen=True)
 class Workload:
-    """workload: kind. name: kind and size. cfg: sizes. data: the batch. params: leaf tensors. loss: the reference's."""
+    """workload: kind. name: kind and size. cfg: sizes. data: the batch. params: leaf tensors. loss: the reference's.
+    net: the networks that the reference and peers share, where they are needed by name."""
 
     workload: str
     name: str
@@ -43,6 +44,7 @@ class Workload:
     data: dict
     params: dict[str, Tensor]
     loss: Callable[[], Tensor] = field(repr=False)
+    net: nn.Module | None = field(default=None, repr=False)
 
 
 def leaves(seed: int, **shapes: tuple[int, ...]) -> dict[str, Tensor]:
@@ -153,7 +155,7 @@ def mixture_vae(name: str) -> Workload:
     )
     params = dict(net.named_parameters()) | leaves(17, prior=(K,), centre=(K, Z), spread=(K, Z))
     cfg = {"V": V, "E": E, "H": H, "Z": Z, "K": K, "B": B, "T": T}
-    return Workload(name, name, cfg, data, params, lambda: references.mixture_vae_loss(net, params, **data))
+    return Workload(name, name, cfg, data, params, lambda: references.mixture_vae_loss(net, params, **data), net)
 
 
 def factorial(name: str) -> Workload:
