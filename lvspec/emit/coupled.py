@@ -85,7 +85,7 @@ def _score(terms: Terms, baseline: str, balance: float, names: list[str]) -> str
     scope, bound = terms.scope, terms.plan.bound
     total = _log_q(terms, names)
     if baseline == "none":
-        advantage = Value("bound.detach()", ("B",))
+        advantage = Value(f"{scope.use('worth')}(bound)", ("B",))
     else:
         code = f"{scope.use('vimco')}(log_weight, {_function(scope, bound)})"
         advantage = scope.assign("advantage", Value(code, DRAWS))

@@ -13,7 +13,7 @@ from lvspec.runtime.batch import (
     previous,
     weighted_mean,
 )
-from lvspec.runtime.bounds import Reweighted, elbo_bound, frozen, gradient_alone, iwae, renyi, shares, vimco
+from lvspec.runtime.bounds import Reweighted, elbo_bound, frozen, gradient_alone, iwae, renyi, shares, vimco, worth
 from lvspec.runtime.categorical import (
     categorical_at,
     categorical_bag,

@@ -42,20 +42,25 @@ def gradient_alone(x: Tensor) -> Tensor:
     return finite - finite.detach()
 
 
+def worth(bound: Tensor) -> Tensor:
+    """A bound as what multiplies ∇ log q, without gradient: 0 where it is -inf, an example that no draw makes possible."""
+    return bound.detach().masked_fill(bound.detach() == -torch.inf, 0.0)
+
+
 def vimco(log_weight: Tensor, bound) -> Tensor:
     """What each draw adds to the bound, (S, B), without gradient: F(w) - F(w with w_s replaced by the geometric mean of
     the others'), a control variate that does not read z_s (Mnih & Rezende 2016).
 
-    bound: F. With one draw, or where the others have no mass, the control variate is 0.
+    bound: F. With one draw, or where the others have no mass, the control variate is 0; the whole is 0 where F is -inf.
     """
     log_weight = log_weight.detach()
-    samples = log_weight.shape[0]
+    samples, value = log_weight.shape[0], bound(log_weight)
     if samples < 2:
-        return bound(log_weight).expand_as(log_weight)
+        return worth(value).expand_as(log_weight)
     own = torch.eye(samples, dtype=torch.bool, device=log_weight.device)[..., None]
     others = torch.where(own, 0.0, log_weight).sum(1) / (samples - 1)  # (S, B), the others' mean
     without = bound(torch.where(own, others[:, None], log_weight).transpose(0, 1))
-    return bound(log_weight) - torch.where(without.isfinite(), without, 0.0)
+    return worth(value - torch.where(without.isfinite(), without, 0.0))
 
 
 class Reweighted:

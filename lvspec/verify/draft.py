@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, field
 
 
@@ -199,6 +200,16 @@ class Draft:
     def fits(self, p: Parent) -> bool:
         """Whether a site of x can depend on it."""
         return set(p.plates) <= {*self.here, self.plate}
+
+    def follows_words(self, p: Parent) -> bool:
+        """Whether a site of p depends on earlier words, by itself or through a latent that it reads."""
+        names, before = {key.partition("[")[0] for key in self.let}, set()
+        while names != before:
+            before = names
+            names = names | {
+                key.partition("[")[0] for key, body in self.latent.items() if names & set(re.findall(r"\w+", body))
+            }
+        return p.name in names
 
     def history(self, writers: list[Parent], inside: str = "") -> Parent:
         """h[t]: what came before x[t], as one of the writers would put it; since a segment of `inside` began."""

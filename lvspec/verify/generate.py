@@ -245,7 +245,7 @@ class Story:
         plates = (d.line,) if kind == "labels" else ()
         over = [p for p in d.some(self.parents, 2) if set(p.plates) <= {*plates, d.plate}]
         # all labels are one variable: what it reads may not read the words, which read the labels
-        score = d.score([p for p in over if f"{p.name}[{d.line}]" not in d.let], size, plates)
+        score = d.score([p for p in over if not d.follows_words(p)], size, plates)
         if kind == "labels":
             body = f"LinearChain(unary={score}, pairwise={d.param(size, size)})"
         else:
