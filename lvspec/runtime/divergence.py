@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from lvspec.runtime.semiring import full_precision
+from lvspec.runtime.semiring import full_precision, may_look
 
 
 def log_of(ratio: Tensor | float) -> Tensor | float:
@@ -30,6 +30,10 @@ def log_normal_kl(q_loc: Tensor, q_scale: Tensor, p_loc: Tensor, p_scale: Tensor
 def categorical_kl(q_logits: Tensor, p_logits: Tensor) -> Tensor:
     """sum_k q_k (log q_k - log p_k) over the last axis; 0 where q_k = 0, +inf where only p_k = 0."""
     log_q, log_p = (full_precision(logits).log_softmax(-1) for logits in (q_logits, p_logits))
+    if may_look(log_q):
+        found = (log_q.exp() * (log_q - log_p)).sum(-1)
+        if math.isfinite(float(found.detach().sum())):  # a q_k of 0 makes a NaN
+            return found
     gone = log_q.detach() == -torch.inf
     difference = log_q.masked_fill(gone, 0.0) - log_p.masked_fill(gone, 0.0)
     return (log_q.exp() * difference).sum(-1)

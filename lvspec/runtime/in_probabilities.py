@@ -14,16 +14,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lvspec.runtime.semiring import LOG, REAL, axes_of
+from lvspec.runtime.semiring import LOG, REAL, axes_of, may_look
 
 LEAST_TOTAL = 1e-140  # of Z: what is lost is below 1e-290, and a second derivative has Z squared beneath it
 
 
 def in_probabilities(program: Callable[..., Tensor], theta: tuple, lower: Callable[[], tuple[tuple, Tensor]]) -> Tensor:
     """log Z (B,) of program(semiring, *theta). lower: theta with constants taken away, and what log Z has lost, (B,)."""
-    if (
-        theta[0].device.type == "cpu" and not torch.compiler.is_compiling()
-    ):  # elsewhere looking waits, or breaks a graph
+    if may_look(theta[0]):
         shifted, lost = lower()
         total = program(REAL, *shifted)
         if bool((total.detach() > LEAST_TOTAL).all()):

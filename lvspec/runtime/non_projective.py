@@ -21,7 +21,7 @@ from lvspec.runtime.arborescence import best_heads
 from lvspec.runtime.chain_log import widest
 from lvspec.runtime.dependencies import readable
 from lvspec.runtime.determinant import determinant_sum
-from lvspec.runtime.semiring import LOG, Undefined, gumbel, log_sum_exp
+from lvspec.runtime.semiring import LOG, Undefined, gumbel, log_sum_exp, may_look
 from lvspec.runtime.spans import within
 from lvspec.runtime.structured import Parts, Structured
 
@@ -41,9 +41,9 @@ def non_projective(arcs: Tensor, lengths: Tensor, single_root: bool = True) -> A
     undefined = {"k_best": NO_MAXIMUM}
 
     def fast(potentials: Parts) -> Tensor:
-        """By a determinant, where it is certain to be right; elsewhere looking would wait, or break a graph."""
+        """By a determinant, where it is certain to be right."""
         arcs = potentials["arcs"]
-        if arcs.device.type == "cpu" and not torch.compiler.is_compiling():
+        if may_look(arcs):
             found = determinant_sum(arcs, readable(arcs.shape[-1], lengths), lengths, single_root)
             if found is not None:
                 return found

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lvspec.runtime.chain_log import widest
 from lvspec.runtime.segments_scaled import SegmentScan, scaled_segments, scaled_segments_gradient, scaled_tokens
-from lvspec.runtime.semiring import LOG, full_precision, plain_arithmetic
+from lvspec.runtime.semiring import LOG, full_precision, may_look, plain_arithmetic
 from lvspec.runtime.windows import WindowSpread, token_segments
 
 
@@ -100,7 +100,7 @@ def log_partition_of(
     first = scores[0]
     if first.shape[1] == 0:
         return first.flatten(1).sum(1).expand(rows)
-    if first.device.type != "cpu" or torch.compiler.is_compiling():
+    if not may_look(first):
         return log_domain_sum(form, scores, start, transition, lengths).expand(rows)
     scores[0] = first.expand(rows, *first.shape[1:])
     lengths = torch.full((rows,), first.shape[1]) if lengths is None else lengths

@@ -28,7 +28,7 @@ def plain_arithmetic(x: Tensor):
 
 
 def may_look(x: Tensor) -> bool:
-    """Whether a branch may read numbers of x: on a CPU that waits for nothing, and nothing is being traced."""
+    """Whether a branch may read numbers of x: elsewhere than on a CPU looking waits, and where a graph is traced it breaks it."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 

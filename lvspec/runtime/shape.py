@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.batch import along, masked_max
-from lvspec.runtime.semiring import OneChain, TemperedSemiring, tempered
+from lvspec.runtime.semiring import OneChain, TemperedSemiring, may_look, tempered
 
 
 def concat(*parts: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ def first_site(x: Tensor, dim: int) -> Tensor:
 
 def real_sites(x: Tensor, mask: Tensor) -> Tensor:
     """x where the site is real, 0 elsewhere; `mask` is broadcastable to x."""
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+    if may_look(x):
         product = x * mask  # a fraction of a choice's cost, and it keeps x's layout
         if math.isfinite(float(product.detach().sum())):  # -inf * 0 is what could go wrong
             return product
@@ -301,7 +301,7 @@ def normal_table(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
 
 def _expands(a: Tensor, m: Tensor, scale: Tensor) -> bool:
     """Whether |a|² - 2 a·m + |m|² is safe: one scale for all states, moderate values."""
-    if a.device.type != "cpu" or torch.compiler.is_compiling() or not a.numel():
+    if not may_look(a) or not a.numel():
         return False
     if scale.stride()[:-1].count(0) != scale.dim() - 1 and not (scale == scale.reshape(-1, scale.shape[-1])[0]).all():
         return False
