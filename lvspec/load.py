@@ -7,18 +7,20 @@ text's hash, so tracebacks, debuggers, `inspect.getsource`, pickling and torch.c
 from __future__ import annotations
 
 import hashlib
-import importlib
+import importlib.util
 import linecache
 import sys
 import types
 
 from lvspec.errors import UsageError
+from lvspec.ir.flows import library_of
 from lvspec.ir.spec import Spec
 
 
 def load_module(source: str, spec: Spec, allow_modules: tuple[str, ...] = ()) -> types.ModuleType:
     """The module that `source` defines; the same text gives the same module."""
     check_user_modules(spec, allow_modules)
+    check_libraries(spec)
     name = f"lvspec_compiled_{spec.name}_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
@@ -50,6 +52,15 @@ def check_user_modules(spec: Spec, allow_modules: tuple[str, ...]) -> None:
         home = getattr(found, "__module__", "")
         if not isinstance(found, type) or not _allowed(home, allow_modules):
             raise UsageError(f"`{network.path}` is not a class of an allowed package (it comes from {home or '?'})")
+
+
+def check_libraries(spec: Spec) -> None:
+    """The library of a flow must be there; which those are is a table of lvspec's, and nothing that a spec can add to."""
+    for network in spec.networks:
+        library = library_of(network)
+        if library is not None and importlib.util.find_spec(library) is None:
+            message = f"`{network.name}` is {network.kind}, and {library} is not installed"
+            raise UsageError(f"{message}: pip install 'lvspec[{library}]'")
 
 
 def _allowed(module: str, allow_modules: tuple[str, ...]) -> bool:

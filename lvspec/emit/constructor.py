@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from lvspec.emit.library_flows import library_flow
 from lvspec.emit.sizes import begin_embeddings, size_code
 from lvspec.emit.text import statement, wrap
+from lvspec.ir.flows import library_of
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Network, Param, Spec
@@ -148,6 +150,9 @@ def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]
     elif (other := network.option("tied")) is not None:
         imports.add("Tied")
         code = f"Tied({', '.join([f'self.{other}', *sizes, *options])})"
+    elif library_of(network):
+        imports.add("LazyFlow")
+        code = library_flow(network, sizes)
     elif network.kind in ("Linear", "LayerNorm", "Dropout"):
         sizes = [] if network.kind == "Dropout" else sizes
         code = f"nn.{network.kind}({', '.join([*sizes, *options])})"

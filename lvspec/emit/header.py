@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from lvspec.emit.library_flows import libraries
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec
 from lvspec.version import VERSION
@@ -86,7 +87,7 @@ def import_lines(plan: Plan, imports: set[str]) -> str:
     rows = []
     if "math" in imports:
         rows += ["import math", ""]
-    rows += ["import torch", "from torch import nn"]
+    rows += ["import torch", *(f"import {name}" for name in libraries(plan.networks)), "from torch import nn"]
     for name in sorted(imports & TORCH_NAMES.keys()):
         rows.append(f"from {TORCH_NAMES[name]} import {name}")
     for path in sorted({n.path for n in plan.networks if n.path}):

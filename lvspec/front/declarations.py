@@ -38,12 +38,12 @@ def expression(entry: Entry, what: str, problems: Problems) -> S.Value | None:
 
 
 def call_of(value: S.Value) -> tuple[str, S.Application | None]:
-    """`name` or `name(arguments)` as (name, the call); the name is "" for anything else."""
+    """`name` or `name(arguments)`, `package.name` too, as (name, the call); the name is "" for anything else."""
     body = value.body
-    if isinstance(body, S.Name):
-        return body.name, None
-    if isinstance(body, S.Application) and isinstance(body.base, S.Name):
-        return body.base.name, body
+    call = body if isinstance(body, S.Application) else None
+    match call.base if call else body:
+        case S.Name(name) | S.Dotted(name):
+            return name, call
     return "", None
 
 

@@ -172,9 +172,9 @@ def _wrong_option(name: str, value: object, kind: Kind) -> str:
         return "" if isinstance(value, str) else "`tied` is the name of a network"
     if name == "activation":
         return "" if value in ACTIVATIONS else f"an activation is one of {', '.join(ACTIVATIONS)}"
-    if name == "bias":
-        return "" if isinstance(value, bool) else "`bias` is true or false"
-    if name in ("layers", "steps", "kernel"):
+    if name in ("bias", "inverted"):
+        return "" if isinstance(value, bool) else f"`{name}` is true or false"
+    if name in ("layers", "steps", "kernel", "bins", "signal"):
         most = 16 if kind.name == "DilatedConvolution" else 64  # each layer looks twice as far back
         whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
         return "" if whole else f"`{name}` is a whole number from 1 to {most}"

@@ -6,13 +6,21 @@ Coupling                the kept half as it is, the other z ⊙ σ + μ of the k
 InverseAutoregressive   z ⊙ σ + μ, both of the entries before each one              Kingma et al. 2016
 MaskedAutoregressive    the inverse of such a map                                   Papamakarios et al. 2017
 
+zuko.MAF                the same, z exp(a) + b                                      Papamakarios et al. 2017
+zuko.NSF                a spline of each entry, its knots of those before it        Durkan et al. 2019
+zuko.NAF                a rising network of each entry, told of those before it     Huang et al. 2018
+
 Each is `steps` of them; coupling changes halves from step to step, the autoregressive ones the order. With a context
 they depend on a vector beside what is drawn: planar and radial maps take their parameters from it.
+
+A dotted kind is a class of a library, which is imported where an emitted module is loaded and nowhere else. z = f(z_0) is
+the library's transformation; `inverted`, that is its inverse, so that the density of a given value takes one pass.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Network
@@ -23,10 +31,11 @@ ONCE, EACH = "once", "each"  # passes of its network: one, or one for each entry
 @dataclass(frozen=True)
 class Flow:
     """forward: passes that a draw takes. inverse: those that the density of a given value takes, None where the
-    inverse has no closed form: then only what is drawn has a density."""
+    inverse has no closed form: then only what is drawn has a density. numbers: that the map of an entry has."""
 
     forward: str
     inverse: str | None
+    numbers: Callable[[Network], int] = lambda network: 2
 
 
 FLOWS: dict[str, Flow] = {
@@ -35,10 +44,24 @@ FLOWS: dict[str, Flow] = {
     "Coupling": Flow(ONCE, ONCE),
     "InverseAutoregressive": Flow(ONCE, EACH),
     "MaskedAutoregressive": Flow(EACH, ONCE),
+    "zuko.MAF": Flow(ONCE, EACH),
+    "zuko.NSF": Flow(ONCE, EACH, lambda network: 3 * int(network.option("bins")) - 1),
+    "zuko.NAF": Flow(ONCE, None, lambda network: int(network.option("signal"))),
 }
+
+
+def flow_of(network: Network) -> Flow:
+    """The row of a declared flow, as it is turned."""
+    row = FLOWS[network.kind]
+    return replace(row, forward=row.inverse, inverse=row.forward) if network.option("inverted") else row
+
+
+def library_of(network: Network) -> str | None:
+    """The package whose class a flow is, or None where it is lvspec's own."""
+    return network.kind.rpartition(".")[0] or None
 
 
 def without_inverse(dist: Dist, networks: dict[str, Network]) -> Network | None:
     """The first flow of a distribution whose inverse has no closed form."""
     found = (networks[name] for name, _ in dist.through)
-    return next((n for n in found if FLOWS[n.kind].inverse is None), None)
+    return next((n for n in found if flow_of(n).inverse is None), None)

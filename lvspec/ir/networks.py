@@ -26,6 +26,7 @@ class Kind:
 
 
 _STEPS = (("steps", 1), ("activation", "relu"))
+_DEEP = (("steps", 1), ("layers", 2), ("activation", "relu"))
 
 NETWORKS: dict[str, Kind] = {
     k.name: k
@@ -60,6 +61,11 @@ NETWORKS: dict[str, Kind] = {
         Kind("Coupling", ("dim", "hidden", "context?"), "draw", "dim", "dim", _STEPS),
         Kind("InverseAutoregressive", ("dim", "hidden", "context?"), "draw", "dim", "dim", _STEPS),
         Kind("MaskedAutoregressive", ("dim", "hidden", "context?"), "draw", "dim", "dim", _STEPS),
+        Kind("zuko.MAF", ("dim", "hidden", "context?"), "draw", "dim", "dim", (*_DEEP, ("inverted", True))),
+        Kind(
+            "zuko.NSF", ("dim", "hidden", "context?"), "draw", "dim", "dim", (*_DEEP, ("bins", 8), ("inverted", False))
+        ),
+        Kind("zuko.NAF", ("dim", "hidden", "context?"), "draw", "dim", "dim", (*_DEEP, ("signal", 16))),
         # a user's own nn.Module: Module(pkg.mod.Class, in=[...], out=[...], reads=site)
         Kind("Module", ("in", "out"), "site", "in", "out", (("reads", "site"),)),
     )

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from math import prod
 
 from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, Stretch, VariableRef
-from lvspec.ir.flows import EACH, FLOWS
+from lvspec.ir.flows import EACH, flow_of
 from lvspec.ir.guides import step_of
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Cost
@@ -247,7 +247,7 @@ class Pricer:
         """The passes of each flow: what is drawn by q goes forwards, where p is asked about a value, it goes back."""
         for name, _ in body.through if isinstance(body, Dist) else ():
             network = self.networks[name]
-            row, steps = FLOWS[network.kind], int(network.option("steps", 1))
+            row, steps = flow_of(network), int(network.option("steps", 1))
             turns = row.forward if variable.role == "guide" else row.inverse
             passes = steps * (self.events(network.arguments[:1]) if turns == EACH else 1)
             drawn = {"S"} if variable.role in ("guide", "latent") else set()
@@ -257,10 +257,12 @@ class Pricer:
             width = (
                 sizes[1] if "hidden" in NETWORKS[network.kind].sizes else 1.0
             )  # multiply-adds of a number that goes in, or comes out
-            self.learned[name] = steps * (3 * sizes[0] * width + sum(sizes[2:]) * width)
-            self.flops += TRAINING * passes * numbers * 3 * width
-            self.dispatches += DISPATCHES["density"] * passes
-            self.holds(passes * numbers * (3 + width / sizes[0]), 2 * numbers)
+            layers, ends = int(network.option("layers", 1)), 1 + row.numbers(network)  # an entry in, its numbers out
+            inner = (layers - 1) * width * width
+            self.learned[name] = steps * (ends * sizes[0] * width + sum(sizes[2:]) * width + inner)
+            self.flops += TRAINING * passes * numbers * (ends * width + inner / sizes[0])
+            self.dispatches += DISPATCHES["density"] * passes * layers
+            self.holds(passes * numbers * (ends + layers * width / sizes[0]), 2 * numbers)
 
     def _density(self, variable: Variable, axes: frozenset[str]) -> None:
         body = variable.general.body

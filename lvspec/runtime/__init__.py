@@ -150,6 +150,7 @@ from lvspec.runtime.labels import (
     semi_markov_log_prob,
     semi_markov_sum,
 )
+from lvspec.runtime.lazy_flows import LazyFlow
 from lvspec.runtime.mean_field import (
     BETA,
     DIRICHLET,

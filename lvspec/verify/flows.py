@@ -4,6 +4,7 @@
     z_0 with f(z_0) = z                                by Newton's method, map by map, where z is given
 
 The verifier's own arithmetic: the maps are those of ir/flows.py, one entry after the other where entries are read in order.
+Of a library's flow the map is the library's, and nothing else: not its determinants, not its inverses.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lvspec.ir.flows import library_of
 from lvspec.ir.spec import Network, Variable
 from lvspec.verify.evaluate import bind, evaluate
+from lvspec.verify.library_flows import map_of_library
 from lvspec.verify.networks import ACTIVATIONS, Weights, linear, part
 from lvspec.verify.stretch import number
 
@@ -113,12 +116,18 @@ MAPS = {
     "InverseAutoregressive": _autoregressive,
     "MaskedAutoregressive": _autoregressive,
 }
-BACKWARDS = ("MaskedAutoregressive",)  # kinds whose maps lead from the value to the base
 
 
-def maps_of(network: Network, weights: Weights, context: Tensor | None) -> list[Map]:
+def backwards(network: Network) -> bool:
+    """Whether its maps lead from the value to the base."""
+    return network.kind == "MaskedAutoregressive" or bool(network.option("inverted"))
+
+
+def maps_of(network: Network, sizes: tuple[int, ...], weights: Weights, context: Tensor | None) -> list[Map]:
     """The elementary maps in order; of those that lead backwards, each leads from its value to what it came from."""
     own = part(weights, network.name)
+    if library_of(network):
+        return [map_of_library(network, sizes, part(own, "transform"), context)]
     every = range(int(network.option("steps", 1)))
     return [MAPS[network.kind](network, part(own, f"steps.{k}"), context, k) for k in every]
 
@@ -159,7 +168,9 @@ def _flows(world, variable: Variable, at: tuple[int, ...]) -> Flows:
     names, found = bind(clause, world, sites), []
     for name, arguments in clause.body.through:
         context = [number(evaluate(e, world, sites, names)).to(torch.float64) for e in arguments]
-        found.append((world.networks[name], maps_of(world.networks[name], world.weights, *(context or [None]))))
+        network = world.networks[name]
+        own = world.shape(network.arguments, sites)
+        found.append((network, maps_of(network, own, world.weights, *(context or [None]))))
     return found
 
 
@@ -185,7 +196,7 @@ def _forwards(flows: Flows, z: Tensor) -> tuple[Tensor, Tensor]:
     volume = torch.zeros((), dtype=z.dtype)
     for network, maps in flows:
         for move in maps:
-            if network.kind in BACKWARDS:
+            if backwards(network):
                 z = solve(move, z)
                 volume = volume - log_volume(move, z)
             else:
@@ -197,7 +208,7 @@ def _forwards(flows: Flows, z: Tensor) -> tuple[Tensor, Tensor]:
 def _backwards(flows: Flows, z: Tensor) -> Tensor:
     for network, maps in reversed(flows):
         for move in reversed(maps):
-            z = move(z) if network.kind in BACKWARDS else solve(move, z)
+            z = move(z) if backwards(network) else solve(move, z)
     return z
 
 
