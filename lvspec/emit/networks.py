@@ -7,11 +7,12 @@ writer(words(x[<t]))        self.writer(...)          the stretch t last, as rec
 
 from __future__ import annotations
 
+from lvspec.emit.calls import is_unrolled
 from lvspec.emit.sizes import begin_embeddings, size_code
 from lvspec.emit.value import ATOM, Value, align, join_draws, permute
 from lvspec.errors import InternalError
 from lvspec.ir.dims import Dim
-from lvspec.ir.expr import Apply, Expr, PlateIndex, VariableRef
+from lvspec.ir.expr import Apply, Call, Expr, PlateIndex, VariableRef
 from lvspec.ir.networks import NETWORKS
 
 
@@ -19,7 +20,7 @@ def apply_network(low, expr: Apply) -> Value:
     network = low.networks[expr.network]
     if network.kind == "Module":
         return _from_user(low, network, expr)
-    value = _argument(low, expr.args[0], network)
+    value = _one_hots(low, expr, network) or _argument(low, expr.args[0], network)
     if network.kind != "Embedding":
         value = low.real(value)
     reads = NETWORKS[network.kind].reads
@@ -65,6 +66,33 @@ def _argument(low, expr: Expr, network) -> Value:
     if network.kind == "Embedding" and isinstance(expr, VariableRef):
         return low.variable(expr, begin=size_code(network.arguments[0]))
     return low.lower(expr)
+
+
+def _one_hots(low, expr: Apply, network) -> Value | None:
+    """`onehot(z)` and `flatten(onehot(z[m]) over m)` for a network whose first layer is linear: the places of the ones."""
+    found = expr.args[0]
+    plate = found.over if isinstance(found, Call) and found.function == "flatten" else None
+    inner = found.args[0] if plate else found
+    if (
+        network.kind not in ("Linear", "MLP")
+        or network.bank
+        or not isinstance(inner, Call)
+        or inner.function != "onehot"
+    ):
+        return None
+    value = low.lower(inner.args[0]) if isinstance(inner.args[0], VariableRef) else None
+    if value is None or value.relaxed or value.enumerated is not None or value.shape or not value.integer:
+        return None
+    if plate and (plate not in value.axes or is_unrolled(low, plate)):
+        return None
+    if plate:
+        index = permute(value, (*(a for a in value.axes if a != plate), plate))
+        index = index.with_(axes=index.axes[:-1])
+    else:
+        index = value.with_(code=f"{value.at(ATOM)}.unsqueeze(-1)")
+    size = low.size(inner.type.shape[-1])
+    code = f"{low.scope.use('one_hots')}({index.code}, {size}, self.zero)"
+    return index.with_(code=code, shape=found.type.shape, integer=False, binds=ATOM)
 
 
 def _output(network) -> tuple[Dim, ...]:

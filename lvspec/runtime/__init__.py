@@ -52,7 +52,6 @@ from lvspec.runtime.ctc import ctc_log_prob, ctc_parts
 from lvspec.runtime.ctc_draws import ctc_draw
 from lvspec.runtime.distributions import (
     bernoulli_entropy,
-    bernoulli_log_prob,
     bernoulli_logits_from_probs,
     beta_entropy,
     beta_log_prob,
@@ -201,6 +200,7 @@ from lvspec.runtime.normal_mixture import (
     strata_noise,
 )
 from lvspec.runtime.objective import Objective, cyclical, free_bits, linear
+from lvspec.runtime.one_hots import one_hots
 from lvspec.runtime.posterior import (
     DrawnPosterior,
     ExactPosterior,
@@ -291,6 +291,7 @@ from lvspec.runtime.tree_labels import (
     tree_crf_log_prob,
     tree_crf_sum,
 )
+from lvspec.runtime.truth_values import bernoulli_log_prob
 from lvspec.runtime.valence_draws import dmv_draw
 from lvspec.runtime.von_mises_fisher import (
     von_mises_fisher_draw,

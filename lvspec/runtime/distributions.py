@@ -9,7 +9,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+from torch.nn.functional import softplus
 
 from lvspec.runtime.semiring import log_sum_exp
 
@@ -53,13 +53,6 @@ def one_hot_categorical_log_prob(value: Tensor, logits: Tensor) -> Tensor:
     scores = logits.log_softmax(-1)
     taken = value != 0
     return torch.where(taken, value * scores.masked_fill(~taken, 0.0), torch.zeros_like(scores)).sum(-1)
-
-
-def bernoulli_log_prob(value: Tensor, logits: Tensor) -> Tensor:
-    """value log sigmoid(l) + (1 - value) log sigmoid(-l) = value l - softplus(l)."""
-    value, logits = torch.broadcast_tensors(value.to(logits.dtype), logits)
-    minus = logits.new_full((), -1.0)  # a weight is multiplied in place, where a sign outside makes a tensor each way
-    return binary_cross_entropy_with_logits(logits, value, minus, reduction="none")
 
 
 def binomial_log_prob(value: Tensor, total_count: Tensor, logits: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from lvspec.runtime import (
     importance,
     leave_one_out,
     observed_sites,
-    one_hot,
+    one_hots,
     real_sites,
     sample_batch,
     spread,
@@ -80,7 +80,7 @@ class DiscreteVAE(nn.Module):
             log_q_z = log_q_z.masked_fill(batch["z_observed"], 0.0)
 
         # model
-        log_p_x = bernoulli_log_prob(x, self.decoder(one_hot(z, self.K, self.zero).flatten(-2))).sum(-1)  # (S, B)
+        log_p_x = bernoulli_log_prob(x, self.decoder(one_hots(z, self.K, self.zero))).sum(-1)  # (S, B)
         log_p_x_sites = real_sites(log_p_x, batch["x.mask"])  # (S, B)
         kl_z = categorical_kl(logits_z, self.prior)  # (B, M)
         if "z" in batch:
@@ -114,7 +114,7 @@ class DiscreteVAE(nn.Module):
             log_q_z = log_q_z.masked_fill(batch["z_observed"], 0.0)
 
         # model
-        log_p_x = bernoulli_log_prob(x, self.decoder(one_hot(z, self.K, self.zero).flatten(-2))).sum(-1)  # (S, B)
+        log_p_x = bernoulli_log_prob(x, self.decoder(one_hots(z, self.K, self.zero))).sum(-1)  # (S, B)
         log_p_x_sites = real_sites(log_p_x, batch["x.mask"])  # (S, B)
         log_p_z = categorical_shared(self.prior, z)  # (S, B, M)
         log_ratio_z = log_q_z - log_p_z  # (S, B, M)
@@ -147,8 +147,7 @@ class DiscreteVAE(nn.Module):
         """z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
         batch = sample_batch(n, given, lengths, {}, self.zero)
         z = batch["z"] if "z" in batch else categorical_draw(spread(self.prior, (n, 1, 1), self.zero))  # (B, M)
-        # (B, P)
-        x = batch["x"] if "x" in batch else bernoulli_draw(self.decoder(one_hot(z, self.K, self.zero).flatten(-2)))
+        x = batch["x"] if "x" in batch else bernoulli_draw(self.decoder(one_hots(z, self.K, self.zero)))  # (B, P)
         return {"z": z, "x": x}
 
 
