@@ -206,4 +206,6 @@ def _term(objective) -> str:
         if bad.any():
             row = int(bad.nonzero()[0, 0])
             return f"{name} is {term[row].item()} at row {row} of the batch"
-    return "" if torch.isfinite(objective.loss) else f"the loss is {objective.loss.item()}"
+    if torch.isfinite(objective.loss):
+        return f"the norm of the gradient is beyond the largest number; try {SMALLER}"
+    return f"the loss is {objective.loss.item()}, and the objective is finite: what is off is a baseline or a score; try {SMALLER}"

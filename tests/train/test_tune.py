@@ -79,6 +79,14 @@ def test_a_run_that_leaves_the_numbers_is_told_with_its_place(here, capsys):
     assert (here / "switches.yaml").read_text() == text
 
 
+def test_what_no_value_of_the_spec_explains_has_a_remedy_all_the_same(here, capsys):
+    options = ["--format", "npz", "--set", "data.x.array=x", "--quiet", "--set", "train.learning_rate=1000000"]
+    options += ["--set", "train.optimizer=sgd", "--set", "infer.z=reinforce(samples=1, baseline=learned)"]
+    assert main(["train", "switches.yaml", "--data", "x.npz", *options, "--set", "infer.samples=1"]) == 3
+    said = capsys.readouterr().err
+    assert "step 2: the norm of the gradient is beyond the largest number; try a smaller `learning_rate`" in said, said
+
+
 def test_biased_methods_win_only_where_they_are_admitted():
     rows = tuple(Row(m, m == "b", 1.0, 1.0, None, 1, bound) for m, bound in (("b", 2.0), ("a", 1.0)))
     tuning = Tuning("z", rows, ())
