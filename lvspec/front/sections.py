@@ -117,7 +117,7 @@ TRAIN: tuple[Key, ...] = (
     Key("steps", "integer", None, "at most so many steps", least=1),
     Key("batch_size", "integer", 32, "examples in a step", least=1),
     Key("batch_tokens", "integer", None, "sites in a step, instead of examples", least=1),
-    Key("learning_rate", "number", 0.001, "of the optimiser", above=0, most=1e6),  # beyond, a step leaves float32
+    Key("learning_rate", "number", 0.001, "of the optimiser", least=0, most=1e30),  # beyond, a step leaves float32
     Key("optimizer", "choice", "adam", "the update rule", ("adam", "adamw", "sgd")),
     Key("momentum", "number", 0.9, "of sgd", least=0, most=1),
     Key("weight_decay", "number", 0.0, "of the optimiser", least=0),

@@ -103,7 +103,7 @@ def test_options_of_the_command_line_replace_the_spec_s(here):
         (["--resume"], "no run to resume"),
         (["--format", "xml"], "xml"),
         (["--steps", "0"], "steps"),
-        (["--set", "train.learning_rate=1e38"], "train.learning_rate: must be above 0 and at most 1e+06"),
+        (["--set", "train.learning_rate=1e38"], "train.learning_rate: must be at least 0 and at most 1e+30"),
         (["--set", "train.optimizer=sdg"], "'sdg' is none of adam, adamw, sgd"),
         (["--out", "train.conllu"], "train.conllu"),
     ],
