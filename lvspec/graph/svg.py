@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 
 from lvspec.graph.diagram import Diagram, Node
@@ -24,8 +25,6 @@ def svg(d: Diagram) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_n(total_w)}" height="{_n(total_h)}" '
         f'viewBox="0 0 {_n(total_w)} {_n(total_h)}" font-family="{FAMILY}" font-size="{FONT}" role="img">',
         f"<title>{escape(d.name)}</title>",
-        f'<defs><marker id="tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" '
-        f'orient="auto-start-reverse"><path d="M0,0.8 L10,5 L0,9.2 z" fill="{INK}"/></marker></defs>',
         f'<rect width="100%" height="100%" fill="{PLAIN}"/>',
         f'<text x="{_n(MARGIN)}" y="{_n(MARGIN + 14)}" font-size="18" font-weight="bold" fill="{INK}">'
         f"{escape(d.name)}</text>",
@@ -88,14 +87,23 @@ def _edge(r: Route) -> str:
     command = "C" if len(rest) == 3 else "Q"
     path = f"M{_n(start[0])},{_n(start[1])} {command}" + " ".join(f"{_n(x)},{_n(y)}" for x, y in rest)
     dash = ' stroke-dasharray="5 4"' if r.edge.dashed else ""
-    return f'<path d="{path}" fill="none" stroke="{INK}" stroke-width="1.3"{dash} marker-end="url(#tip)"/>'
+    return f'<path d="{path}" fill="none" stroke="{INK}" stroke-width="1.3"{dash}/>{_tip(*rest[-2:], 0.9)}'
+
+
+def _tip(before: tuple[float, float], end: tuple[float, float], scale: float) -> str:
+    """An arrow head, as a shape of its own: not everything that reads SVG turns a marker along its curve."""
+    angle = math.degrees(math.atan2(end[1] - before[1], end[0] - before[0]))
+    place = f"translate({_n(end[0])},{_n(end[1])}) rotate({_n(angle)}) scale({scale:g})"
+    return f'<path d="M-9,-4.2 L1,0 L-9,4.2 z" fill="{INK}" transform="{place}"/>'
 
 
 def _edge_label(r: Route) -> str:
-    """White behind the letters keeps them readable where they cross a line."""
+    """White behind the letters keeps them readable where they cross a line: a text of its own, since not everything that
+    reads SVG knows `paint-order`."""
     x, y = r.label_at
-    halo = f'paint-order="stroke" stroke="{PLAIN}" stroke-width="4"'
-    return f'<text x="{_n(x)}" y="{_n(y)}" font-size="12" fill="{INK}" {halo}>{escape(r.edge.label)}</text>'
+    place, label = f'x="{_n(x)}" y="{_n(y)}" font-size="12"', escape(r.edge.label)
+    halo = f'<text {place} fill="{PLAIN}" stroke="{PLAIN}" stroke-width="4" aria-hidden="true">{label}</text>'
+    return f'{halo}<text {place} fill="{INK}">{label}</text>'
 
 
 def _text(text: str, x: float, y: float, size: float, anchor: str) -> str:
@@ -141,7 +149,8 @@ def _swatch(kind: str, colour: str, text: str, x: float, y: float) -> str:
         "dot": f'<circle cx="{_n(cx)}" cy="{_n(y)}" r="4.5" {look}/>',
         "diamond": f'<polygon points="{_n(cx - 10)},{_n(y)} {_n(cx)},{_n(y - 8)} {_n(cx + 10)},{_n(y)} '
         f'{_n(cx)},{_n(y + 8)}" {look}/>',
-        "dashed": f'<path d="M{_n(x)},{_n(y)} h20" stroke="{INK}" stroke-dasharray="5 4" marker-end="url(#tip)"/>',
+        "dashed": f'<path d="M{_n(x)},{_n(y)} h20" stroke="{INK}" stroke-dasharray="5 4"/>'
+        f"{_tip((x, y), (x + 20, y), 0.7)}",
     }
     return f"{marks[kind]}{_text(text, x + 25, y + 4, 12, 'start')}"
 

@@ -113,3 +113,12 @@ def test_nested_plates_are_nested_boxes():
     for inner, outer in (("l", "t"), ("t", "examples")):
         a, b = frames[inner], frames[outer]
         assert b.x < a.x and b.y < a.y and a.x + a.width < b.x + b.width and a.y + a.height < b.y + b.height
+
+
+def test_arrows_and_labels_are_shapes_that_every_reader_of_svg_draws():
+    """Renderers differ in markers along curves and in the order of strokes: neither is asked for."""
+    picture = draw(hmm(), "svg")
+    shown = diagram(hmm())
+    assert picture.count("rotate(") == len(routes(shown.edges, layout(shown))) + 1  # the legend's
+    assert "marker" not in picture and "paint-order" not in picture
+    assert picture.count(">t−1</text>") == 2  # the letters, and white behind them

@@ -12,7 +12,7 @@ from lvspec.driver import compile_spec
 from lvspec.errors import SpecError, UsageError
 from lvspec.load import load_module
 from lvspec.runtime import LazyFlow, frozen
-from lvspec.verify import render, verify
+from oracle.planted import assert_agrees, assert_agrees_on_average, assert_noticed
 
 HERE = importlib.util.find_spec("zuko") is not None
 installed = pytest.mark.skipif(not HERE, reason="zuko is not installed: pip install 'lvspec[zuko]'")
@@ -91,20 +91,14 @@ guide:
 @installed
 @pytest.mark.parametrize("name", SPECS)
 def test_flow_of_a_library_agrees_with_the_oracle(name):
-    one = compile_spec(SPECS[name])
-    report = verify(one.spec, one.plan, one.Model, seed=2, draws=0)
-    assert report.passed, render(report)
+    assert_agrees(SPECS[name])
 
 
 @installed
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["spline", "spline_still", "rising_networks"])
 def test_gradient_is_right_on_average(name):
-    one = compile_spec(SPECS[name])
-    report = verify(one.spec, one.plan, one.Model, seed=2, draws=20_000, thorough=False)
-    z = next(c for c in report.checks if c.name == "z of the mean gradient")
-    assert z.figure is not None, z.note
-    assert report.passed, render(report)
+    assert_agrees_on_average(SPECS[name])
 
 
 PLANTED = {
@@ -120,22 +114,15 @@ PLANTED = {
 @installed
 @pytest.mark.parametrize("name", [n for n in PLANTED if "move" not in n])
 def test_planted_error_is_noticed(name):
-    model, pattern, replacement = PLANTED[name]
-    one = compile_spec(SPECS[model])
-    source, places = re.subn(pattern, replacement, one.source)
-    assert places, one.source
-    assert not verify(one.spec, one.plan, load_module(source, one.spec, ()).Model, seed=2, draws=0).passed
+    model, *change = PLANTED[name]
+    assert_noticed(SPECS[model], *change)
 
 
 @installed
 @pytest.mark.slow
 def test_parameters_that_move_are_noticed_on_average():
-    model, pattern, replacement = PLANTED["q's parameters move"]
-    one = compile_spec(SPECS[model])
-    source, places = re.subn(pattern, replacement, one.source)
-    assert places
-    moved = load_module(source, one.spec, ()).Model
-    assert not verify(one.spec, one.plan, moved, seed=2, draws=20_000, thorough=False).passed
+    model, *change = PLANTED["q's parameters move"]
+    assert_noticed(SPECS[model], *change, draws=20_000)
 
 
 # ---------------------------------------------------------------- the adapter by itself
