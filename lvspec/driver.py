@@ -99,15 +99,17 @@ def plan_spec(
 ) -> Plan:
     """What would be compiled, with its reasons and prices; see `compile_spec` for the arguments.
 
-    Where `infer: guide:` names how a guide is derived, its lines are read as if they stood in the file.
+    Where `infer: guide:` names how a guide is derived, its lines are read as if they stood in the file; so are those of
+    latents that all examples share, whose free parameters have to be declared.
     """
-    from lvspec.plan import guide_lines, make_plan
+    from lvspec.plan import guide_lines, make_plan, shared_lines
 
     spec = read_spec(path, sizes, overrides, allow_modules)
     plan = make_plan(spec, dict(sizes or {}))
     lines = guide_lines(plan)
-    if lines and dict(spec.infer).get("guide"):
-        spec = _set(_load(spec.source.text, spec.source.name, allow_modules, lines), sizes, overrides)
+    missing = lines if dict(spec.infer).get("guide") else shared_lines(plan)
+    if missing:
+        spec = _set(_load(spec.source.text, spec.source.name, allow_modules, missing), sizes, overrides)
         plan = make_plan(spec, dict(sizes or {}))
     return replace(plan, derived=lines)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from lvspec.emit.eliminate import Elimination
 from lvspec.emit.factors import factor_at, reduce_plates
-from lvspec.emit.mean_field import known, log_prob_methods
+from lvspec.emit.mean_field import known
 from lvspec.emit.posterior import zero_tilts
 from lvspec.emit.program import Program
 from lvspec.emit.text import wrap
 from lvspec.emit.value import Value, align, axis_of
+from lvspec.emit.weights import weight_methods
 from lvspec.ir.mean_field import SUMS, sum_over
 from lvspec.ir.plan import Plan
 
@@ -22,9 +23,7 @@ STEPS, TOLERANCE = 20, 1e-3
 
 def chain_factor_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
     """The methods in reading order."""
-    imports.update(
-        ("LOG", "Objective", "weighted_mean", "importance", "chain_ascent", "chain_weights", "exact_posterior")
-    )
+    imports.update(("LOG", "Objective", "weighted_mean", "chain_ascent", "chain_weights", "exact_posterior"))
     latent = plan.spec.variable(plan.structured[0])
     ordered = next(p.name for p in plan.spec.plates if p.ordered and p.name in latent.plates)
     plate = next(p for p in latent.plates if p != ordered)
@@ -170,4 +169,4 @@ def _answers(plan: Plan, imports: set[str], latent) -> list[list[str]]:
         f"        log_weight = chain_weights(q, lambda sums: self.density(batch, sums), {name}, LOG)  # (S, B)",
         f'        return log_weight, {{"{name}": {name}}}',
     ]
-    return [weights, log_prob_methods(), posterior]
+    return [weights, weight_methods(plan, imports, "samples"), posterior]

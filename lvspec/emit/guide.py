@@ -76,7 +76,7 @@ def write_point(program: Program, factor, latent) -> None:
     """`z`: its one value."""
     low = program.low
     value = low.with_bindings(factor.general, lambda c: low.concrete(low.lower(c.body.argument("value"))))
-    axes = low.order.sort({"B", *latent.plates})
+    axes = low.order.sort({*(() if latent.outside_batch else ("B",)), *latent.plates})
     (value,) = full_arguments(program, [value], axes, latent.type.shape, len(latent.type.shape))
     low.known[latent.name] = program.scope.assign(
         latent.name, value.with_(axes=axes, shape=latent.type.shape), own=True

@@ -15,6 +15,7 @@ from lvspec.emit.posterior import latent_sizes, zero_tilts
 from lvspec.emit.program import Program
 from lvspec.emit.text import wrap
 from lvspec.emit.value import Value, align
+from lvspec.emit.weights import draws_head, weight_methods, weights_head
 from lvspec.ir.distributions import argument_shape, event_axes
 from lvspec.ir.mean_field import STATISTICS, statistic_shapes
 from lvspec.ir.plan import Plan
@@ -25,15 +26,17 @@ STEPS, TOLERANCE = 50, 1e-3
 
 def mean_field_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
     """The methods in reading order."""
-    imports.update(("LOG", "Objective", "Factor", "statistics_of", "weighted_mean", "importance"))
+    imports.update(("LOG", "Objective", "Factor", "statistics_of", "weighted_mean"))
     local, shared = _latents(plan, False), _latents(plan, True)
     methods = [_expected(plan, imports), _prior(plan, imports, local, "batch")] if local else [_expected(plan, imports)]
     if shared:
         methods.append(_prior(plan, imports, shared, ""))
     methods += [_optimum(plan, imports), _forward(plan, imports)]
+    arguments = "samples"
     if shared:
-        methods.append(_ascend(plan, imports))
-    return [*methods, _log_weights(plan, imports), log_prob_methods(), _posterior(plan, imports)]
+        methods += [_ascend(plan, imports), _shared_draws(plan, imports)]
+        arguments = "{}, samples"
+    return [*methods, _log_weights(plan, imports), weight_methods(plan, imports, arguments), _posterior(plan, imports)]
 
 
 def _latents(plan: Plan, outside: bool) -> list[Variable]:
@@ -210,64 +213,60 @@ def _rows(plan: Plan, imports: set[str]) -> str:
     return "batch_rows(batch)"
 
 
+def _noise(scope, variable: Variable) -> str:
+    """Noise for draws of q: of a normal a draw of Normal(0, 1), of others the draw itself."""
+    function = scope.use(f"{snake(variable.general.body.family)}_noise")
+    return f'{function}(*q["{variable.name}"].parameters, samples_shape=(samples,))'
+
+
 def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
-    """log Σ_z p(x, z | theta) p(theta) / q(theta) at draws of q; given draws of what the data set shares."""
+    """log Σ_z p(x, z | theta) p(theta) / q(theta) at draws of q; p / q of what the data set shares by itself."""
     summed = _summed(plan)
-    program = Program(plan, imports, set(summed), ("batch", "samples", "q", "prior"))
+    program = Program(plan, imports, set(summed), ("batch", "draws", "samples", "q", "prior"))
     low, scope = program.low, program.scope
-    head = ["        q = self.optimum(batch)"]
     local, shared = _latents(plan, False), _latents(plan, True)
-    if local:
-        head.append("        prior = self.prior(batch)")
-    ratios = []
+    ratios: dict[bool, list[Value]] = {False: [], True: []}
     for variable in (*local, *shared):
         name, family = variable.name, snake(variable.general.body.family)
         axes = ("S", *low.order.sort(_axes(variable)))
-        draw, noise = scope.use(f"{family}_draw"), scope.use(f"{family}_noise")
-        parameters = f'*q["{name}"].parameters'
-        # a normal's base noise is a draw of Normal(0, 1); the others' is the draw itself
-        value = Value(
-            f"{draw}({parameters}, {noise}({parameters}, samples_shape=(samples,)))", axes, variable.type.shape
-        )
-        low.known[name] = scope.assign(name, value, own=True)
-        if not variable.outside_batch:
-            density = scope.use(f"{family}_log_prob")
-            parts = [f'{density}({name}, *{o}["{name}"].parameters)' for o in ("prior", "q")]
-            rank = len(variable.type.shape) - event_axes(variable.general.body.family)
-            end = f".sum({'-1' if rank == 1 else tuple(range(-rank, 0))})" if rank else ""
-            ratio = Value(f"({parts[0]} - {parts[1]}){end}" if end else f"{parts[0]} - {parts[1]}", axes, binds=0)
-            ratio = scope.assign(f"log_ratio_{name}", ratio)
-            ratios.append(reduce_plates(low, ratio, set()))
+        noise, value = _noise(scope, variable), Value("", axes, variable.type.shape)
+        if variable.outside_batch:
+            scope.either(f"{name}_noise", "draws", name, noise, scope.shape_comment(value))
+            noise = f"{name}_noise"
+        code = f'{scope.use(f"{family}_draw")}(*q["{name}"].parameters, {noise})'
+        low.known[name] = scope.assign(name, value.with_(code=code), own=True)
+        density = scope.use(f"{family}_log_prob")
+        parts = [f'{density}({name}, *{of}["{name}"].parameters)' for of in ("prior", "q")]
+        rank = len(variable.type.shape) - event_axes(variable.general.body.family)
+        end = f".sum({'-1' if rank == 1 else tuple(range(-rank, 0))})" if rank else ""
+        ratio = Value(f"({parts[0]} - {parts[1]}){end}" if end else f"{parts[0]} - {parts[1]}", axes, binds=0)
+        ratio = scope.assign(f"log_ratio_{name}", ratio)
+        ratios[variable.outside_batch].append(reduce_plates(low, ratio, set()))
     scope.line(f"tilt = {known(plan, imports)}", "what is known of summed latents")
     random = [v for v in plan.spec.variables if v.role == "observed" or v.name in summed]
     factors = [f for v in random for f in factors_of(low, v)]
     total = Elimination(low, "LOG").run(factors, collapsed_axes(low, summed))
-    total = low.plus([total, *ratios])
+    total = low.plus([total, *ratios[False]])
     names = ", ".join(f'"{v.name}": {v.name}' for v in (*local, *shared))
     scope.line(f"log_weight = {align(total, ('S', 'B')).code}", "(S, B)")
-    scope.line(f"return log_weight, {{{names}}}")
+    if shared:
+        scope.line(f"log_ratio = {low.plus(ratios[True]).code}", "(S,)")
+    scope.line(f"return log_weight, {{{names}}}{', log_ratio' if shared else ''}")
     drawn = ", ".join(v.name for v in local)
     about = f"log p(x, {drawn}) - log q({drawn}) for {drawn} ~ q" if local else "log p(x)"
-    if shared:
-        about += f" given draws of {', '.join(v.name for v in shared)} from q"
     return [
-        "    def log_weights(self, batch: dict, samples: int) -> tuple[torch.Tensor, dict]:",
-        f'        """{about}: (S, B), and the draws."""',
-        *head,
+        *weights_head(plan, "batch: dict, draws: dict, samples: int" if shared else "batch: dict, samples: int", about),
+        "        q = self.optimum(batch)",
+        f"        prior = {_priors(plan)}",
         *program.text(),
     ]
 
 
-def log_prob_methods() -> list[str]:
-    return [
-        "    def importance(self, batch: dict, samples: int = 100):",
-        '        """log p(x) ≈ log 1/S Σ_s p(x, z_s) / q(z_s | x), with its standard error and effective sample size."""',
-        "        return importance(self.log_weights(self.prepare(batch), samples)[0])",
-        "",
-        "    def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:",
-        '        """The importance-sampled log p(x), (B,): low-biased, consistent in S."""',
-        "        return self.importance(batch, samples).log_prob",
-    ]
+def _shared_draws(plan: Plan, imports: set[str]) -> list[str]:
+    program = Program(plan, imports, set(), ("samples", "q"))
+    items = [f'"{v.name}": {_noise(program.scope, v)}' for v in _latents(plan, True)]
+    program.scope.line(f"return {{{', '.join(items)}}}")
+    return [*draws_head(plan), "        q = self.shared.factors()", *program.text()]
 
 
 def _posterior(plan: Plan, imports: set[str]) -> list[str]:

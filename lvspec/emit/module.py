@@ -19,6 +19,7 @@ from lvspec.emit.refine import refine_methods
 from lvspec.emit.sampling import sample_body
 from lvspec.emit.structures import parts_body
 from lvspec.emit.text import wrap
+from lvspec.emit.weights import shared_draws, weight_methods, weights_head
 from lvspec.ir.plan import Plan
 
 
@@ -56,7 +57,7 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
     integrals = integral_methods(plan, imports)
     if not plan.sampled:
         return [*integrals, *_exact(plan, imports)]
-    imports.update(("Objective", "importance"))
+    imports.add("Objective")
     head = "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:"
     body = (coupled_body if plan.coupled else forward_body)(plan, imports)
     prepared = "batch, draws, samples = self.prepare(batch), draws or {}, self.samples"
@@ -79,38 +80,20 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
                 "        return self.elbo_at(batch, draws, self.refined(batch, draws))",
             ],
         ]
+    arguments, about = "batch: dict, draws: dict, samples: int", "log p(x, z) - log q(z | x) for z ~ q"
+    if plan.summed_beside_draws:
+        arguments, about = (
+            f"{arguments}, ask: dict | None = None",
+            f"{about} (`ask` adds to log-factors of summed latents)",
+        )
     weights = [
-        *_weights_head(plan),
+        *weights_head(plan, arguments, about),
         *parameters,
         *weights_body(plan, imports),
     ]
-    log_prob = [
-        "    def importance(self, batch: dict, samples: int = 100):",
-        '        """log p(x) ≈ log 1/S Σ_s p(x, z_s) / q(z_s | x), with its standard error and effective sample size."""',
-        "        return importance(self.log_weights(self.prepare(batch), {}, samples)[0])",
-        "",
-        "    def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:",
-        '        """The importance-sampled log p(x), (B,): low-biased, consistent in S."""',
-        "        return self.importance(batch, samples).log_prob",
-    ]
+    answers = [weights, weight_methods(plan, imports), shared_draws(plan, imports), posterior_body(plan, imports)]
     encode = encode_body(plan, imports)
-    return [*integrals, *forward, weights, log_prob, posterior_body(plan, imports), *([encode] if encode else [])]
-
-
-def _weights_head(plan: Plan) -> list[str]:
-    if plan.summed_beside_draws:
-        return [
-            *wrap(
-                "def log_weights(self, batch: dict, draws: dict, samples: int, ask: dict | None = None) "
-                "-> tuple[torch.Tensor, dict]:",
-                1,
-            ),
-            '        """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws. `ask` adds to log-factors of summed latents."""',
-        ]
-    return [
-        "    def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:",
-        '        """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws."""',
-    ]
+    return [*integrals, *forward, *answers, *([encode] if encode else [])]
 
 
 def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:

@@ -7,11 +7,12 @@ loss  = - mean( ELBO + Σ_s advantage_s · log q(s) )       score terms: gradien
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 
 from lvspec.emit.relaxed import schedule_code
 from lvspec.emit.score import add_signed, score_terms
 from lvspec.emit.terms import Cost, Terms
-from lvspec.emit.value import ATOM, Value, align
+from lvspec.emit.value import ATOM, PRODUCT, Value, align
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Schedule
 
@@ -62,35 +63,46 @@ def _reconstruction(terms: Terms, costs: list[Cost]) -> tuple[Value, str]:
 
 
 def weights_body(plan: Plan, imports: set[str]) -> list[str]:
-    """The statements of `log_weights`: log p(x, z) - log q(z) at the draws, (S, B)."""
+    """The statements of `log_weights`: log p(x, z) - log q(z) at the draws, (S, B), and log p - log q of what all examples
+    share, (S,)."""
     terms = Terms(plan, imports, weights=True, asked=True)
-    values = []
+    own, shared = [], []
     for cost in terms.write():
-        if cost.latent is not None and plan.spec.variable(cost.latent).outside_batch:
-            continue  # log p(x) is conditional on draws of what belongs to the whole data set
         value = terms.settled(cost)
-        values.append(value if cost.latent is None else replace(value, code=f"-{value.at(ATOM)}", binds=1))
-    total = values[0]
-    for value in values[1:]:
-        total = add_signed(terms, total, value)
-    terms.scope.line(f"log_weight = {align(total, ('S', 'B')).code}", "(S, B)")
+        signed = value if cost.latent is None else replace(value, code=f"-{value.at(ATOM)}", binds=1)
+        (shared if cost.latent in plan.drawn_once else own).append(signed)
+    terms.scope.line(f"log_weight = {align(_signed_sum(terms, own), ('S', 'B')).code}", "(S, B)")
     names = ", ".join(f'"{n}": {n}' for n in terms.sampled)
-    terms.scope.line(f"return log_weight, {{{names}}}")
+    ratio = ""
+    if shared:
+        terms.scope.line(f"log_ratio = {align(_signed_sum(terms, shared), ('S',)).code}", "(S,)")
+        ratio = ", log_ratio"
+    terms.scope.line(f"return log_weight, {{{names}}}{ratio}")
     return terms.program.text()
+
+
+def _signed_sum(terms: Terms, values: list[Value]) -> Value:
+    return reduce(lambda a, b: add_signed(terms, a, b), values)
 
 
 def total(terms: Terms, costs: list[Cost], name: str) -> Value:
     """The sum of costs per example, averaged over draws."""
-    values = [terms.settled(c) for c in costs] or [Value("self.zero", ())]
+    values = [_share(terms, c) for c in costs] or [Value("self.zero", ())]
     found = terms.low.plus(values)
     found = terms.averaged_over_draws(found)
     if "B" not in found.axes:  # a global latent, or a prior that no example changes
-        outside = bool(costs) and costs[0].latent and terms.plan.spec.variable(costs[0].latent).outside_batch
-        share = f"{found.at(ATOM)} / self.dataset_size" if outside else found.code
-        found = Value(f"({share}).expand({terms.scope.use('batch_rows')}(batch))", ("B",))
+        found = Value(f"({found.code}).expand({terms.scope.use('batch_rows')}(batch))", ("B",))
     if found.code.isidentifier() and name != "reconstruction":
         return found
     return terms.scope.assign(name, found, own=name == "reconstruction")
+
+
+def _share(terms: Terms, cost: Cost) -> Value:
+    """A cost of one example; of what all examples share, its part."""
+    value, name = terms.settled(cost), cost.latent or cost.node
+    if name in terms.plan.shared:
+        return value.with_(code=f"{value.at(ATOM)} / self.dataset_size", binds=PRODUCT)
+    return value
 
 
 def _weights(terms: Terms, names: list[str]) -> dict[str, str]:

@@ -42,21 +42,25 @@ def zero_tilts(plan: Plan, imports: set[str], names: tuple[str, ...] | None = No
 def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     """q as an importance-weighted sample of the sampled latents; the tables of those summed under their guide."""
     imports.add("weighted_posterior")
+    about, weighed = "p(z | x) by draws of q with self-normalised weights", "self.log_weights(batch, {}, samples)"
+    shared = ""
+    if plan.drawn_once:
+        about = "p(z | x) of a batch that is the whole data set, by draws of q with self-normalised weights"
+        imports.add("of_whole_batch")
+        weighed, shared = f"of_whole_batch(*{weighed})", f", shared={plan.drawn_once!r}".replace("'", '"')
     rows = [
         "    def posterior(self, batch: dict, samples: int = 100) -> dict:",
-        '        """p(z | x) by draws of q with self-normalised weights."""',
+        f'        """{about}."""',
         "        batch = self.prepare(batch)",
-        "        log_weight, drawn = self.log_weights(batch, {}, samples)",
+        f"        log_weight, drawn = {weighed}",
     ]
     summed = plan.summed_beside_draws
     if summed:
         imports.add("summed_posterior")
+        ask = weighed.replace("samples)", "samples, ask)", 1)
         rows[-1:] = [
             *zero_tilts(plan, imports, summed),
-            *wrap(
-                "summed, log_weight, drawn = summed_posterior(lambda ask: self.log_weights(batch, {}, samples, ask), tilts)",
-                2,
-            ),
+            *wrap(f"summed, log_weight, drawn = summed_posterior(lambda ask: {ask}, tilts)", 2),
         ]
     exact = " | summed" if summed else ""
     exact += f" | {integral_answers(plan, imports)}" if plan.integrations else ""
@@ -70,16 +74,14 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     ]
     tabled = [n for n in tabled if not set(plan.spec.variable(n).plates) & set(plan.unrolled)]
     if not tabled:
-        return [*rows, *_with_parts(plan, imports, f"weighted_posterior(drawn, log_weight){exact}")]
+        return [*rows, *_with_parts(plan, imports, f"weighted_posterior(drawn, log_weight{shared}){exact}")]
     imports.add("table_posterior")
-    rows[1] = (
-        '        """p(z | x) by draws of q with self-normalised weights; latents summed under their q by that q."""'
-    )
+    rows[1] = f'        """{about}; latents summed under their q by that q."""'
     program = Program(plan, imports, set(tabled), ("batch", "samples", "drawn", "log_weight"))
     guide = write_guide(program, plan, tabled, [], set())
     tables = ", ".join(f'"{name}": {guide.log_q[name].code}' for name in tabled)
     rows += program.text()
-    code = f"weighted_posterior(drawn, log_weight) | table_posterior({{{tables}}}){exact}"
+    code = f"weighted_posterior(drawn, log_weight{shared}) | table_posterior({{{tables}}}){exact}"
     return [*rows, *_with_parts(plan, imports, code)]
 
 

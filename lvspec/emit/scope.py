@@ -43,6 +43,8 @@ class Scope:
         self.lines: list[str] = []
         self.indent = indent
         self.subject = ("", "")
+        self.anew = False  # whether everything is drawn, whatever a table of the caller holds
+        self.entries: dict[str, str] = {}  # names of what may come from such a table, by its key
 
     @contextmanager
     def about(self, node: str, part: str) -> Iterator[None]:
@@ -85,6 +87,10 @@ class Scope:
 
     def either(self, name: str, table: str, key: str, fallback: str, comment: str) -> None:
         """`name`: the table's entry where it has one, else the fallback."""
+        self.entries[key] = name
+        if self.anew:
+            self.line(f"{name} = {fallback}", comment)
+            return
         line = f'{name} = {table}["{key}"] if "{key}" in {table} else {fallback}'
         if len(line) + 4 * self.indent <= WIDTH:
             self.line(line, comment)

@@ -205,6 +205,17 @@ class Plan:
         return tuple(p.name for p in self.latents if p.relaxed)
 
     @property
+    def shared(self) -> tuple[str, ...]:
+        """Latents that stand outside the batch plate: one value for all examples."""
+        outside = {v.name for v in self.spec.of_role("latent") if v.outside_batch}
+        return tuple(p.name for p in self.latents if p.name in outside)
+
+    @property
+    def drawn_once(self) -> tuple[str, ...]:
+        """Those of them that are drawn, or have factors of a mean field, to be drawn from for importance weights."""
+        return tuple(p.name for p in self.latents if p.name in self.shared and p.treatment in ("sampled", "mean_field"))
+
+    @property
     def summed_beside_draws(self) -> tuple[str, ...]:
         """Latents that are summed out given draws of others."""
         return tuple(p.name for p in self.latents if p.treatment == "collapsed") if self.sampled else ()

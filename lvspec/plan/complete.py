@@ -7,9 +7,16 @@ from lvspec.ir.plan import Plan
 from lvspec.plan.derived import Underivable, derived_guide
 
 
+def shared_lines(plan: Plan) -> str:
+    """`params:` and `guide:` of the latents that all examples share and nobody wrote a guide for."""
+    names = [p.name for p in plan.latents if p.guide == "derived" and plan.spec.variable(p.name).outside_batch]
+    return derived_guide(plan.spec, names, "mean_field")
+
+
 def guide_lines(plan: Plan) -> str:
-    """`networks:` and `guide:` for the latents of a plan whose guides nobody wrote, by the family that `infer: guide:`
-    names, or mean_field. Where lines cannot say it: nothing, or, where the family is named, SpecError."""
+    """`params:`, `networks:` and `guide:` for the latents of a plan whose guides nobody wrote, by the family that `infer: guide:`
+    names, or mean_field. Where lines cannot say it: those of what all examples share, or, where the family is named,
+    SpecError."""
     spec, names = plan.spec, [p.name for p in plan.latents if p.guide == "derived"]
     family = dict(spec.infer).get("guide")
     if not names:
@@ -18,7 +25,7 @@ def guide_lines(plan: Plan) -> str:
         return derived_guide(spec, names, str(family or "mean_field"))
     except Underivable as reason:
         if family is None:
-            return ""
+            return shared_lines(plan)
         family = str(family)
         place = spec.variable(names[0]).span
         message = f"no {family.replace('_', ' ')} guide can be derived: {reason}"

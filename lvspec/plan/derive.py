@@ -124,7 +124,7 @@ def site_vector(spec: Spec, latent: Variable, size: Dim, name: str, readers: Rea
 def observed_vector(spec: Spec, latent: Variable, readers: Readers) -> Expr:
     """All that is observed as one vector, at each site of the latent's plates that it can be read along."""
     sequence = next((p for p in latent.plates if spec.plate(p).ragged), None)
-    known = spec.of_role("observed") + spec.of_role("given")
+    known = () if latent.outside_batch else spec.of_role("observed") + spec.of_role("given")
     features = [f for v in known for f in _read(spec, v, latent, sequence, readers)]
     if not features:
         features = [Call("onehot", (Number(0),), type=Type((Dim.of(1),)))]

@@ -38,24 +38,31 @@ class Underivable(Exception):
 
 @dataclass
 class Lines:
-    """networks and guide: lines by name, in order."""
+    """params, networks and guide: lines by name, in order."""
 
     spec: Spec
+    params: dict[str, str] = field(default_factory=dict)
     networks: dict[str, str] = field(default_factory=dict)
     guide: dict[str, str] = field(default_factory=dict)
 
     def network(self, name: str, kind: str, *sizes: object) -> str:
         """The name under which a network is declared, which no other thing of the spec has."""
-        text = f"{kind}({', '.join(map(str, sizes))})"
+        return self._declare(self.networks, name, f"{kind}({', '.join(map(str, sizes))})")
+
+    def param(self, name: str, shape: tuple) -> str:
+        """The name under which a free tensor is declared."""
+        return self._declare(self.params, name, f"[{', '.join(map(str, shape))}]")
+
+    def _declare(self, rows: dict[str, str], name: str, text: str) -> str:
         taken = {v.name for v in (*self.spec.variables, *self.spec.networks, *self.spec.params, *self.spec.sizes)}
-        while name in taken or self.networks.get(name, text) != text:
+        while name in taken or rows.get(name, text) != text:
             name += "_2"
-        self.networks[name] = text
+        rows[name] = text
         return name
 
     def text(self) -> str:
         """As they stand in a spec."""
-        parts = [("networks", self.networks), ("guide", self.guide)]
+        parts = [("params", self.params), ("networks", self.networks), ("guide", self.guide)]
         return "".join(f"{k}:\n" + "".join(f"  {n}: {t}\n" for n, t in rows.items()) for k, rows in parts if rows)
 
 
@@ -72,7 +79,9 @@ class Feature:
 def derived_guide(spec: Spec, latents: list[str], family: str) -> str:
     """`networks:` and `guide:` of the latents, by the family that is named. Underivable where there is none."""
     lines, partial = Lines(spec), []
-    for name, reads in FAMILIES[family](spec, latents).items():
+    for name in (n for n in latents if spec.variable(n).outside_batch):
+        _free(lines, spec.variable(name))
+    for name, reads in FAMILIES[family](spec, [n for n in latents if not spec.variable(n).outside_batch]).items():
         _factor(lines, spec.variable(name), reads)
         partial += [
             f"# q({name}) is not faithful: it would read all sites of {r.name} before its own"
@@ -91,6 +100,17 @@ def _factor(lines: Lines, latent: Variable, reads: list[Reading]) -> None:
     if any(f.earlier for f in features):
         _clause(lines, latent, [f for f in features if not f.earlier], "first_", chain, "0")
     _clause(lines, latent, features, "guide_", chain, chain)
+
+
+def _free(lines: Lines, latent: Variable) -> None:
+    """What all examples share has no example to be read from: the parameters of its factor are free."""
+    family, plates = GUIDE_FAMILY[latent.type.support.kind], latent.plates
+    vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
+    shape = (*(lines.spec.plate(p).size for p in plates), *vector)
+    at = f"[{', '.join(plates)}]" if plates else ""
+    names = [name for name, _ in HEADS[family]]
+    values = {n: lines.param(f"{n}_{latent.name}", shape) + at for n in names}
+    lines.guide[f"{latent.name}{at}"] = _of_family(family, values)
 
 
 def _own(latent: Variable) -> tuple[tuple[str, str], ...]:
@@ -140,10 +160,17 @@ def _drawn(family: str, heads: tuple, raw: str, vector: tuple) -> str:
 
     if family == "VonMisesFisher":
         return f"VonMisesFisher({shaped('way')}, sqrt(sum(square({shaped('way')})))) where way = {raw}"
-    values = [(n, shaped(n if len(heads) > 1 else raw), function) for n, function in heads]
-    listed = ", ".join(f"{n}={function}({v})" if function else f"{n}={v}" for n, v, function in values)
     names = ", ".join(n for n, _ in heads)
-    return f"{family}({listed})" + (f" where {names} = split({raw})" if len(heads) > 1 else "")
+    listed = _of_family(family, {n: shaped(n if len(heads) > 1 else raw) for n, _ in heads})
+    return listed + (f" where {names} = split({raw})" if len(heads) > 1 else "")
+
+
+def _of_family(family: str, values: dict[str, str]) -> str:
+    """`Normal(loc=..., scale=softplus(...))`, each parameter from a real number or a vector of them."""
+    if family == "VonMisesFisher":
+        return f"VonMisesFisher({values['loc']}, sqrt(sum(square({values['loc']}))))"
+    listed = (f"{n}={function}({values[n]})" if function else f"{n}={values[n]}" for n, function in HEADS[family])
+    return f"{family}({', '.join(listed)})"
 
 
 def _features(lines: Lines, latent: Variable, reading: Reading) -> list[Feature]:

@@ -38,8 +38,6 @@ def guide_reason(model: Model, latent, flows: bool = False) -> str | None:
         size = latent.type.support.cardinality
         if size is not None and (plate := ragged_plate(size)) is not None:
             return f"{latent.name} has a value for each site of plate {plate}: write its q in `guide:`"
-        if latent.outside_batch:
-            return f"{latent.name} lies outside the batch plate: write its q in `guide:` (free parameters will do)"
         return None
     body, reason = guide.general.body, borders_reason(model, latent.name)
     if reason:
@@ -72,8 +70,6 @@ def point_reason(model: Model, latent) -> str | None:
         return f"no guide `{latent.name}: Delta(...)` asks for one"
     if latent.type.support.discrete or structure_of(latent):
         return f"{latent.name} is discrete: a point has no gradient"
-    if latent.outside_batch:
-        return f"{latent.name} lies outside the batch plate: a point estimate of it has no engine yet"
     if guide.initial or step_of(model.spec, model.spec.guide, latent.name).plate:
         return f"a point that reads its own earlier sites (q({latent.name})) has no engine yet"
     return None

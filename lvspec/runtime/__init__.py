@@ -208,6 +208,7 @@ from lvspec.runtime.posterior import (
     MixedPosterior,
     Point,
     exact_posterior,
+    of_whole_batch,
     summed_posterior,
     weighted_posterior,
 )

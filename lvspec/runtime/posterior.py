@@ -169,14 +169,15 @@ class Point:
 
 @dataclass(frozen=True)
 class DrawnPosterior:
-    """p(z | x) as weighted draws: values (S, B, ...), weights (S, B), which sum to one over S."""
+    """p(z | x) as weighted draws: values (S, B, ...), weights (S, B), which sum to one over S. Of a latent that all examples share
+    there is one value: values (S, ...), weights (S,), and no axis B in any answer."""
 
     values: Tensor
     weights: Tensor
 
     def aligned(self) -> Tensor:
         """The weights, with the values' number of axes."""
-        return self.weights.reshape(*self.weights.shape, *[1] * (self.values.dim() - 2))
+        return self.weights.reshape(*self.weights.shape, *[1] * (self.values.dim() - self.weights.dim()))
 
     @property
     def mean(self) -> Tensor:
@@ -190,18 +191,22 @@ class DrawnPosterior:
         """p(z = k | x) for an integer latent: (B, ..., K)."""
         return (self.aligned().unsqueeze(-1) * torch.nn.functional.one_hot(self.values, K)).sum(0)
 
+    def _rows(self, chosen: Tensor) -> Tensor:
+        """The draws with these numbers: of each example its own."""
+        if self.weights.dim() == 1:
+            return self.values[chosen]
+        return self.values[chosen, torch.arange(self.weights.shape[1], device=self.weights.device)]
+
     @property
     def mode(self) -> Tensor:
         """The draw of highest weight: (B, ...)."""
-        rows = torch.arange(self.weights.shape[1], device=self.weights.device)
-        return self.values[self.weights.argmax(0), rows]
+        return self._rows(self.weights.argmax(0))
 
     def sample(self, n: int) -> Tensor:
         """n draws with replacement, in proportion to the weights: (n, B, ...)."""
-        if self.weights.shape[1] == 0:
+        if self.weights.numel() == 0:
             return self.values[:1].expand(n, *self.values.shape[1:])
-        chosen = torch.multinomial(self.weights.t(), n, replacement=True).t()
-        return self.values[chosen, torch.arange(self.weights.shape[1], device=chosen.device)]
+        return self._rows(torch.multinomial(self.weights.t(), n, replacement=True).t())
 
     @property
     def effective_sample_size(self) -> Tensor:
@@ -237,7 +242,19 @@ def summed_posterior(
     return answers, log_weight.detach(), draws
 
 
-def weighted_posterior(draws: dict[str, Tensor], log_weights: Tensor) -> dict[str, DrawnPosterior]:
-    """Self-normalised posteriors from draws (S, B, ...) of q and log p(x, z) - log q(z), (S, B)."""
+def weighted_posterior(
+    draws: dict[str, Tensor], log_weights: Tensor, shared: tuple[str, ...] = ()
+) -> dict[str, DrawnPosterior]:
+    """Self-normalised posteriors from draws (S, B, ...) of q and log p(x, z) - log q(z), (S, B). With draws (S, ...) that all
+    examples share, a draw has one weight, that of the whole batch: log_weights (S, 1)."""
     weights = log_weights.softmax(0)
-    return {name: DrawnPosterior(values, weights) for name, values in draws.items()}
+    return {
+        name: DrawnPosterior(values, weights[:, 0] if name in shared else weights.expand(-1, values.shape[1]))
+        for name, values in draws.items()
+    }
+
+
+def of_whole_batch(log_weight: Tensor, draws: dict[str, Tensor], log_ratio: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """The log weight of each draw for the batch as a whole, (S, 1): Σ_b log w_b + log p(b) - log q(b), b what all examples share;
+    and the draws."""
+    return (log_weight.sum(1) + log_ratio)[:, None], draws

@@ -11,7 +11,7 @@ from torch import Tensor
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec
 from lvspec.verify.draw import RUBBISH, random_column
-from lvspec.verify.enumerate import log_marginal, log_weights, posterior
+from lvspec.verify.enumerate import log_marginal, log_ratio, log_weights, posterior
 from lvspec.verify.integrals import integral_checks
 from lvspec.verify.report import Check, gradient_error, largest, relative_error
 from lvspec.verify.subject import Subject, mean_loss
@@ -93,12 +93,16 @@ def weight_checks(subject: Subject, seed: int) -> list[Check]:
         torch.manual_seed(seed)
         batch = subject.model.prepare(dict(subject.batch))
         steps = {n: d for n, d in subject.draws.items() if n.endswith(".steps")}  # that refine q before it is drawn
-        found, drawn = subject.model.log_weights(batch, steps, subject.plan.samples)
+        found, drawn, *shared = subject.model.log_weights(batch, steps, subject.plan.samples)
     every = [v.name for v in subject.spec.of_role("latent")]
     treatments = {n: "sampled" if n in drawn else "collapsed" for n in every}
     instance = replace(subject.instance(draws={**drawn, **steps}), noisy=frozenset(), relaxed={}, treatments=treatments)
     expected = [log_weights(instance, row, subject.plan.samples) for row in range(subject.rows)]
-    return [Check("log importance weights", relative_error(found, torch.stack(expected, 1)), VALUE)]
+    checks = [Check("log importance weights", relative_error(found, torch.stack(expected, 1)), VALUE)]
+    if shared:
+        expected = log_ratio(instance, subject.plan.samples)
+        checks.append(Check("log p - log q of what examples share", relative_error(shared[0], expected), VALUE))
+    return checks
 
 
 def posterior_checks(subject: Subject) -> list[Check]:

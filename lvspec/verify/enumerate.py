@@ -65,9 +65,11 @@ def table(world: World, sites: list[Site], rows: list[tuple[object, ...]], terms
 
 
 def joint_terms(world: World, sites: list[Site] | None = None) -> list[Term]:
-    """log p of every random site, or of those given: their sum is log p(x, z)."""
-    every = world.random_sites("latent") + world.random_sites("observed") if sites is None else sites
-    return [lambda s=s: world.log_p(*s) for s in every]
+    """log p of every random site, of what all examples share this one's part: their sum is log p(x, z). Of given sites, log p."""
+    if sites is not None:
+        return [lambda s=s: world.log_p(*s) for s in sites]
+    every = world.random_sites("latent") + world.random_sites("observed")
+    return [lambda s=s: world.log_p(*s) * world.share(s) for s in every]
 
 
 def log_sum(terms: Tensor) -> Tensor:
@@ -230,6 +232,17 @@ def log_weights(instance: Instance, row: int, samples: int) -> Tensor:
     for sample in range(samples):
         world.memory.assignment[SAMPLE] = sample
         found.append(log_sum(table(world, summed, rows, terms).sum(1)) + integral(world))
+    return torch.stack(found)
+
+
+def log_ratio(instance: Instance, samples: int) -> Tensor:
+    """log p(b) - log q(b) at each sample's draws, b what is sampled and all examples share: (S,)."""
+    world = World(instance, 0)
+    sites = [s for s in with_treatment(world, "sampled") if world.variables[s[0]].outside_batch]
+    found = []
+    for sample in range(samples):
+        world.memory.assignment[SAMPLE] = sample
+        found.append(sum(world.log_p(*s) - world.log_q(*s) for s in sites))
     return torch.stack(found)
 
 
