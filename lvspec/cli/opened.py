@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvspec.cli import terminal
 from lvspec.errors import UsageError
 from lvspec.train.dataset import Dataset, encoded, halves
 from lvspec.train.gold import GOLD, gold_settings
@@ -13,7 +14,7 @@ from lvspec.train.posteriors import Latent, latents_of
 from lvspec.train.readers import read
 from lvspec.train.run import TrainedRun, open_run
 from lvspec.train.settings import DataSettings
-from lvspec.train.sources import Files, records_of
+from lvspec.train.sources import Files, unchanged_records
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,18 @@ def opened(args: argparse.Namespace) -> tuple[TrainedRun, Part]:
     from lvspec.driver import compile_spec
 
     trained = open_run(Path(args.run), compile_spec, args.checkpoint, args.device, args.allow_module)
+    tell_faults(trained)
     records, name = _records(args, trained, _wanted(trained))
     if not records:
         raise UsageError(f"{name}: no example there")
     dataset = encoded(records, trained.layout, trained.encoders, trained.config.data)
     return trained, Part(name, dataset, records, trained, args)
+
+
+def tell_faults(trained: TrainedRun) -> None:
+    """What of the run is not as it was written, though nothing that is read."""
+    for fault in trained.run.folder.faults():
+        terminal.say(f"warning: {terminal.visible(fault)}")
 
 
 def _wanted(trained: TrainedRun) -> dict[str, DataSettings]:
@@ -62,7 +70,7 @@ def _records(args: argparse.Namespace, trained: TrainedRun, wanted: dict[str, Da
         return kept, f"odd half of {args.data}" if args.split_dev else args.data
     files: Files = trained.config.files
     for part in (args.part,) if args.part else ("test", "valid"):
-        records = records_of(files, part, wanted)
+        records = unchanged_records(files, part, wanted, trained.config.hashes)
         if records:
             return records, f"{part} part of the run's data"
     raise UsageError(f"{args.run}: the run has no {args.part or 'test'} part; say --data FILE")

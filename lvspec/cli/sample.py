@@ -24,6 +24,7 @@ def add_parser(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from lvspec.cli.opened import tell_faults
     from lvspec.driver import compile_spec
     from lvspec.errors import UsageError
     from lvspec.ir.reads import is_improper
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     if args.n < 1 or (args.length is not None and args.length < 1):
         raise UsageError("-n and --length: at least 1")
     trained = open_run(Path(args.run), compile_spec, args.checkpoint, args.device, args.allow_module)
+    tell_faults(trained)
     codes = [v.name for v in trained.compiled.spec.of_role("latent") if is_improper(v)]
     if codes:
         reason = "is a code with no distribution of its own, so that nothing can be drawn"
@@ -52,11 +54,11 @@ def _conditions(args: argparse.Namespace, trained):
     """What is given, and how long: --length, the end symbol, or random examples of the training data say so."""
     from lvspec.train.dataset import encoded
     from lvspec.train.draws import conditions, needs_data
-    from lvspec.train.sources import records_of
+    from lvspec.train.sources import unchanged_records
 
     config, dataset = trained.config, None
     if needs_data(trained.layout, args.length):
-        records = records_of(config.files, "train", config.data)
+        records = unchanged_records(config.files, "train", config.data, config.hashes)
         dataset = encoded(records, trained.layout, trained.encoders, config.data)
     return conditions(trained.layout, dataset, args.n, args.length, args.seed)
 

@@ -27,7 +27,9 @@ def add_parser(subparsers) -> None:
     add_data_options(parser)
     parser.add_argument("--out", metavar="DIR", help="the run's directory (default runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
-    parser.add_argument("--allow-spec-change", action="store_true", help="resume although the spec's text has changed")
+    parser.add_argument(
+        "--allow-spec-change", action="store_true", help="resume although the spec or a setting has changed"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or auto (default cpu)")
     parser.add_argument("--seed", type=int, help="of everything random (default 0)")

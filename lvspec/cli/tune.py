@@ -7,7 +7,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from lvspec.cli import terminal
+from lvspec.cli import product, terminal
 from lvspec.cli.options import add_spec_options, settings
 from lvspec.cli.train import add_data_options, data_changes, train_changes
 
@@ -124,7 +124,6 @@ def _show(args: argparse.Namespace, found: list) -> None:
 def _write(path: Path, chosen: dict[str, str]) -> None:
     """The entries under `infer:`, the rest of the file as it is; nothing is written that does not read back."""
     from lvspec.driver import read_spec
-    from lvspec.train.files import write_whole
 
     before = path.read_text(encoding="utf-8")
     after = with_entries(before, chosen)
@@ -135,7 +134,7 @@ def _write(path: Path, chosen: dict[str, str]) -> None:
             f"{path} was left as it is: write under `infer:` {', '.join(f'{n}: {m}' for n, m in chosen.items())}"
         )
         return
-    write_whole(path, after.encode())
+    product.write(path, after)
     terminal.say(f"written to {path}")
 
 

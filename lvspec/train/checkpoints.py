@@ -1,15 +1,14 @@
 """Checkpoints: one safetensors file each, tensors and (as its metadata) the loop's numbers as JSON.
 
-    checkpoints/step-00000120.safetensors   the last two
-    checkpoints/best.safetensors            the best validation
+    checkpoints/step-00000120.safetensors   the last two, and that of the best validation
 
-One file, written whole, cannot disagree with itself: what a kill leaves behind is the previous checkpoint.
+The run's manifest names them, with their hashes: saving one is a commit (train/folder.py).
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,10 +17,11 @@ from safetensors.torch import load, save
 from torch import nn
 
 from lvspec.errors import UsageError
-from lvspec.train.files import make_directory, read_bytes, write_whole
+from lvspec.train.files import read_bytes
+from lvspec.train.folder import CHECKPOINTS, METRICS, Folder, Manifest, sha256
+from lvspec.train.metrics import Metrics
 
 KEPT = 2
-BEST = "best.safetensors"
 
 
 @dataclass(frozen=True)
@@ -34,43 +34,80 @@ class Checkpoint:
 
 
 class CheckpointStore:
-    """The checkpoints of one run."""
+    """The checkpoints and metrics of one run."""
 
-    def __init__(self, directory: Path):
-        self.directory = directory
+    def __init__(self, folder: Folder):
+        self.folder = folder
+        self.metrics = Metrics(folder.root / METRICS)
 
     def save(self, step: int, checkpoint: Checkpoint, best: bool = False) -> Path:
-        """Write the checkpoint of a step (and as the best one), then let go of all but the last two."""
-        make_directory(self.directory)
-        content = save(checkpoint.tensors, metadata={"state": json.dumps(checkpoint.state, sort_keys=True)})
-        path = self.directory / f"step-{step:08d}.safetensors"
-        write_whole(path, content)
-        if best:
-            write_whole(self.directory / BEST, content)
-        for old in self.steps()[:-KEPT]:
-            old.unlink(missing_ok=True)
-        return path
+        """The checkpoint of a step (and of the best one) from now on, all but the last two and the best one gone."""
+        name = f"{CHECKPOINTS}/step-{step:08d}.safetensors"
+        state = {**checkpoint.state, "metrics": self.metrics.size}
+        content = save(checkpoint.tensors, metadata={"state": json.dumps(state)})
+        before = self._manifest()
+        files = {**before.files, name: sha256(content)}
+        manifest = replace(before, files=files, best=name if best else before.best, metrics=self.metrics.mark())
+        gone = set(manifest.checkpoints[:-KEPT]) - {manifest.best}
+        kept = {n: digest for n, digest in files.items() if n not in gone}
+        self.folder.commit(replace(manifest, files=kept), {name: content})
+        return self.folder.root / name
+
+    def close(self) -> None:
+        """The metrics since the last checkpoint are those of the run as well."""
+        self.folder.commit(replace(self._manifest(), metrics=self.metrics.mark()), {})
 
     def steps(self) -> list[Path]:
-        return sorted(self.directory.glob("step-*.safetensors"))
+        return [self.folder.root / name for name in self._manifest().checkpoints]
 
     def load(self, which: str = "last") -> Checkpoint:
         """`last`, `best` (the last where no validation was), or the name of a file here."""
-        steps = self.steps()
-        names = {"last": steps[-1] if steps else None, "best": self.directory / BEST}
-        path = names.get(which, self.directory / f"{which.removesuffix('.safetensors')}.safetensors")
-        if which == "best" and not path.is_file():
-            path = names["last"]
-        if path is None or not path.is_file():
-            raise UsageError(f"{self.directory}: no checkpoint {which!r}")
+        manifest = self._manifest()
+        last = next(reversed(manifest.checkpoints), None)
+        named = f"{CHECKPOINTS}/{which.removesuffix('.safetensors')}.safetensors"
+        name = {"last": last, "best": manifest.best or last}.get(which, named)
+        if name is None:
+            raise UsageError(f"{self.folder.root}: no checkpoint yet; `lvspec train ... --resume` goes on")
+        if name not in manifest.files:
+            raise UsageError(f"{self.folder.root}: no checkpoint {which!r}")
         try:
-            return read(path)
+            return read(self.folder.path(name))
         except UsageError as error:
-            good = [
-                p.name for p in [*reversed(steps), self.directory / BEST] if p != path and p.is_file() and _readable(p)
-            ]
-            advice = f"; a good one is there: --checkpoint {good[0].removesuffix('.safetensors')}" if good else ""
+            others = [n for n in reversed(manifest.checkpoints) if n != name and self._whole(n)]
+            advice = f"; a good one is there: --checkpoint {Path(others[0]).stem}" if others else ""
             raise UsageError(f"{error}{advice}") from error
+
+    def newest(self) -> Checkpoint | None:
+        """The last checkpoint that is whole; None: none was saved yet."""
+        names = self._manifest().checkpoints
+        whole = next((name for name in reversed(names) if self._whole(name)), None)
+        if names and whole is None:
+            raise UsageError(f"{self.folder.root}: no checkpoint is whole; --overwrite begins anew")
+        return read(self.folder.root / whole) if whole else None
+
+    def begin(self, contents: dict[str, bytes], resumed: Checkpoint | None) -> bool:
+        """The state from which a run goes on: these files, the checkpoints up to the resumed one, the metrics up to it. None:
+        from the beginning. Whether there is a best checkpoint."""
+        before = self._manifest() if resumed else Manifest()
+        size, path = int(resumed.state["metrics"]) if resumed else 0, self.metrics.path
+        content = read_bytes(path)[:size] if size and path.is_file() else b""
+        self.metrics = Metrics(path, content)
+        last = f"{CHECKPOINTS}/{resumed.path.name}" if resumed else ""
+        kept = [name for name in before.checkpoints if name <= last and self._whole(name)]
+        files = {name: sha256(text) for name, text in contents.items()} | {n: before.files[n] for n in kept}
+        best = before.best if before.best in kept else None
+        self.folder.commit(Manifest(files, best, self.metrics.mark()), contents)
+        return best is not None
+
+    def _manifest(self) -> Manifest:
+        return self.folder.manifest() or Manifest()
+
+    def _whole(self, name: str) -> bool:
+        try:
+            self.folder.path(name)
+        except UsageError:
+            return False
+        return True
 
 
 def read(path: Path) -> Checkpoint:
@@ -81,14 +118,6 @@ def read(path: Path) -> Checkpoint:
         return Checkpoint(tensors, json.loads(header["__metadata__"]["state"]), path)
     except (SafetensorError, ValueError, KeyError) as error:
         raise UsageError(f"{path}: not a whole checkpoint ({error})") from error
-
-
-def _readable(path: Path) -> bool:
-    try:
-        read(path)
-    except UsageError:
-        return False
-    return True
 
 
 def gather(model: nn.Module, optimizer: torch.optim.Optimizer | None, state: dict[str, object]) -> Checkpoint:

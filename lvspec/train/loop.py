@@ -7,7 +7,6 @@ depends on: a resumed run takes the very steps that an uninterrupted one would h
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
@@ -19,12 +18,11 @@ from lvspec.train import checkpoints
 from lvspec.train.alternation import Turn, alternation
 from lvspec.train.batches import collate, epoch_order, sorted_order
 from lvspec.train.blame import blame
-from lvspec.train.checkpoints import CheckpointStore
+from lvspec.train.checkpoints import Checkpoint, CheckpointStore
 from lvspec.train.closed_forms import ClosedForms
 from lvspec.train.dataset import Dataset
 from lvspec.train.expectation_maximisation import ExpectationMaximisation
 from lvspec.train.interrupt import asked_to_stop
-from lvspec.train.metrics import Metrics
 from lvspec.train.noise import gradient_noise
 from lvspec.train.optimise import (
     PLATEAU_FACTOR,
@@ -74,7 +72,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Job:
-    """A model, its data, how to train it, and where its checkpoints and metrics go (None: nowhere).
+    """A model, its data, how to train it, and where its checkpoints and metrics go (store; None: nowhere).
     forms: the closed forms of EM's M step, where the settings ask for EM. turns: of a round, where not all
     parameters move together. compiled: what diagnostics speak of; None: nothing."""
 
@@ -84,7 +82,6 @@ class Job:
     settings: TrainSettings
     device: torch.device
     store: CheckpointStore | None = None
-    metrics: Metrics | None = None
     report: Callable[[Event], None] = lambda event: None
     forms: ClosedForms | None = None
     turns: tuple[Turn, ...] = ()
@@ -103,8 +100,7 @@ class Training:
         self.progress = Progress()
         self.orders: dict[int, list] = {}
         self.total = self._total()
-        self.since_log: list[float] = []
-        self.clock = time.perf_counter()
+        self.since_log: list[dict[str, object]] = []  # rows of the steps since the last line of metrics
 
     def _order(self) -> list:
         """This epoch's batches; only the current epoch is kept."""
@@ -120,13 +116,11 @@ class Training:
         whole = self.settings.epochs * (1 if self.job.forms else len(self._order()))
         return whole if self.settings.steps is None else min(whole, self.settings.steps)
 
-    def resume(self, which: str = "last") -> None:
+    def resume(self, found: Checkpoint) -> None:
         """Go on from a checkpoint as if nothing had happened."""
-        found = self.job.store.load(which)
         checkpoints.restore_training(self.model, self.optimizer, found)
         self.progress = Progress(**{**found.state["progress"], "best": _number(found.state["progress"]["best"])})
-        if self.job.metrics:
-            self.job.metrics.rewind(self.progress.step)
+        self.since_log = list(found.state["rows"])
 
     def run(self) -> Progress:
         """Train to the end. KeyboardInterrupt after saving where the user has asked to stop."""
@@ -143,6 +137,9 @@ class Training:
                     raise KeyboardInterrupt
         if self.progress.validated_at != self.progress.step:
             self._validate()
+        if self.job.store and self.since_log:
+            self.job.store.metrics.append(self._mean_row())
+            self.job.store.close()
         self._report("stop", {"best": self.progress.best, "best_step": self.progress.best_step})
         return self.progress
 
@@ -216,13 +213,16 @@ class Training:
 
     def _log(self, row: dict[str, object]) -> None:
         """Report a step; every LOG_EVERY of them a line of metrics with the mean loss since the last line."""
-        self.since_log.append(row["loss"])
+        self.since_log.append(row)
         self._report("step", row)
-        if self.job.metrics and (self.progress.step % LOG_EVERY == 0 or self.progress.step == self.total):
-            mean = sum(self.since_log) / len(self.since_log)
-            seconds = round(time.perf_counter() - self.clock, 3)
-            self.job.metrics.append({**row, "loss": mean, "seconds": seconds})
+        if self.progress.step % LOG_EVERY == 0:
+            if self.job.store:
+                self.job.store.metrics.append(self._mean_row())
             self.since_log = []
+
+    def _mean_row(self) -> dict[str, object]:
+        losses = [row["loss"] for row in self.since_log]
+        return {**self.since_log[-1], "loss": sum(losses) / len(losses)}
 
     def _validation_due(self) -> bool:
         every = self.settings.validate_every
@@ -253,8 +253,8 @@ class Training:
         if self.job.compiled is not None:
             noise = gradient_noise(self.model, self.job.compiled, self.job.valid, self.job.device)
             row |= {f"noise.{name}": found.variance for name, found in noise.items()}
-        if self.job.metrics:
-            self.job.metrics.append(row)
+        if self.job.store:
+            self.job.store.metrics.append(row)
         self._save(best=better)
         self._report("valid", {**row, "better": better})
 
@@ -287,7 +287,8 @@ class Training:
     def _save(self, best: bool) -> None:
         if self.job.store is None:
             return
-        state = {"progress": {**asdict(self.progress), "best": _text(self.progress.best)}}
+        progress = {**asdict(self.progress), "best": _text(self.progress.best)}
+        state = {"progress": progress, "rows": self.since_log}
         self.job.store.save(self.progress.step, checkpoints.gather(self.model, self.optimizer, state), best=best)
 
     def _report(self, kind: str, numbers: dict[str, object]) -> None:

@@ -1,9 +1,10 @@
 """A run's directory: everything that says what was trained, and what came of it.
 
     runs/hmm/
-      spec.yaml  hmm.py  vocabulary.json  config.json  metrics.jsonl  checkpoints/
+      run.json  spec.yaml  hmm.py  vocabulary.json  config.json  metrics.jsonl  checkpoints/
 
-The module is always compiled again from spec.yaml; the stored .py is for reading only, nobody imports it.
+The module is always compiled again from spec.yaml; the stored .py is for reading only, nobody imports it. run.json names the
+files with their hashes (train/folder.py): nothing is read that is not as it was written.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy
@@ -25,13 +27,12 @@ from lvspec.errors import UsageError
 from lvspec.train import encoders as encoding
 from lvspec.train.checkpoints import CheckpointStore, restore_model
 from lvspec.train.encoders import Encoder
-from lvspec.train.files import make_directory, read_bytes, write_whole
+from lvspec.train.folder import MANIFEST, Folder
 from lvspec.train.layout import Layout, layout_of
-from lvspec.train.metrics import Metrics
 from lvspec.train.settings import DataSettings, TrainSettings, data_settings, train_settings
 from lvspec.train.sources import Files
 
-FORMAT = 1  # of the directory; raised when an older lvspec could no longer read it
+SPEC, CONFIG, VOCABULARY = "spec.yaml", "config.json", "vocabulary.json"
 
 
 @dataclass(frozen=True)
@@ -41,30 +42,20 @@ class RunDirectory:
     root: Path
 
     @property
-    def spec(self) -> Path:
-        return self.root / "spec.yaml"
+    def folder(self) -> Folder:
+        return Folder(self.root)
 
-    @property
-    def config(self) -> Path:
-        return self.root / "config.json"
-
-    @property
-    def vocabulary(self) -> Path:
-        return self.root / "vocabulary.json"
-
-    @property
+    @cached_property
     def checkpoints(self) -> CheckpointStore:
-        return CheckpointStore(self.root / "checkpoints")
-
-    @property
-    def metrics(self) -> Metrics:
-        return Metrics(self.root / "metrics.jsonl")
+        return CheckpointStore(self.folder)
 
     def module(self, name: str) -> Path:
         return self.root / f"{name}.py"
 
     def used(self) -> bool:
-        return self.config.exists() or (self.root / "checkpoints").exists()
+        """Whether there is something to go on from, and to lose."""
+        state = self.folder.manifest()
+        return state is not None and bool(state.checkpoints)
 
 
 @dataclass(frozen=True)
@@ -92,15 +83,12 @@ class Config:
         versions = {"lvspec": lvspec.__version__, "torch": torch.__version__, "numpy": numpy.__version__}
         plain = asdict(self)
         plain["train"]["init"] = dict(self.train.init)
-        return {"format": FORMAT, "versions": {**versions, "python": platform.python_version()}, **plain}
+        return {"versions": {**versions, "python": platform.python_version()}, **plain}
 
     @staticmethod
     def from_json(entry: dict) -> Config:
         entry = dict(entry)
-        found = entry.pop("format", None)
         entry.pop("versions", None)
-        if found != FORMAT:
-            raise UsageError(f"the run was written in format {found}, this lvspec reads {FORMAT}")
         return Config(
             **{
                 **entry,
@@ -116,31 +104,24 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_run(run: RunDirectory, compiled, encoders: Mapping[str, Encoder], config: Config) -> None:
-    """All but the checkpoints and metrics, which the loop writes."""
-    make_directory(run.root)
-    write_whole(run.spec, compiled.spec.source.text.encode())
-    write_whole(run.module(compiled.spec.name), compiled.source.encode())
+def contents_of(compiled, encoders: Mapping[str, Encoder], config: Config) -> dict[str, bytes]:
+    """The files of a run, all but its checkpoints and metrics, which the loop writes."""
     table = {name: encoder.to_json() for name, encoder in encoders.items()}
-    write_whole(run.vocabulary, (json.dumps(table, ensure_ascii=False, indent=1) + "\n").encode())
-    write_whole(run.config, (json.dumps(config.to_json(), indent=2, ensure_ascii=False) + "\n").encode())
+    return {
+        SPEC: compiled.spec.source.text.encode(),
+        f"{compiled.spec.name}.py": compiled.source.encode(),
+        VOCABULARY: (json.dumps(table, ensure_ascii=False, indent=1) + "\n").encode(),
+        CONFIG: (json.dumps(config.to_json(), indent=2, ensure_ascii=False) + "\n").encode(),
+    }
 
 
 def read_config(run: RunDirectory) -> Config:
-    if not run.root.is_dir():
-        raise UsageError(f"{run.root}: no such run")
-    return Config.from_json(_json(run.config))
+    return Config.from_json(json.loads(run.folder.read(CONFIG)))
 
 
 def read_encoders(run: RunDirectory) -> dict[str, Encoder]:
-    return {name: encoding.from_json(entry) for name, entry in _json(run.vocabulary).items()}
-
-
-def _json(path: Path):
-    try:
-        return json.loads(read_bytes(path))
-    except ValueError as error:
-        raise UsageError(f"{path}: is damaged: {error}") from error
+    table = json.loads(run.folder.read(VOCABULARY))
+    return {name: encoding.from_json(entry) for name, entry in table.items()}
 
 
 def make_model(model_class: type[nn.Module], sizes: Mapping[str, int], dataset_size: int) -> nn.Module:
@@ -174,10 +155,12 @@ def open_run(
     allow_modules: packages whose networks the spec may name; a directory cannot allow anything by itself.
     """
     run = RunDirectory(root)
+    if run.folder.manifest() is None:
+        older = ", or one of an older lvspec" if (root / CONFIG).is_file() else ""
+        raise UsageError(f"{root}: no such run{older}: it has no {MANIFEST}")
     config = read_config(run)
-    compiled = compile_spec(run.spec, sizes=config.sizes, overrides=config.infer, allow_modules=tuple(allow_modules))
-    if text_hash(compiled.spec.source.text) != config.spec_hash:
-        raise UsageError(f"{run.spec}: has been changed since the run was made")
+    spec, options = run.folder.path(SPEC), {"sizes": config.sizes, "overrides": config.infer}
+    compiled = compile_spec(spec, allow_modules=tuple(allow_modules), **options)
     place = chosen_device(device)
     model = make_model(compiled.Model, config.sizes, config.dataset_size).to(place)
     checkpoint = run.checkpoints.load(which)

@@ -28,6 +28,24 @@ class Files:
     def hashes(self) -> dict[str, str]:
         return {k: file_hash(Path(v)) for k, v in asdict(self).items() if isinstance(v, str)}
 
+    def file_of(self, part: str) -> str:
+        """Which of the files the records of a part come from: train, valid or test."""
+        if part == "test" and self.test is not None:
+            return "test"
+        return "valid" if self.valid is not None and (part == "valid" or self.split_dev and part == "test") else "train"
+
+
+def unchanged_records(
+    files: Files, part: str, wanted: Mapping[str, DataSettings], hashes: Mapping[str, str]
+) -> list[Raw]:
+    """The records of a part, of the very file that a run was made with."""
+    source = files.file_of(part)
+    records = records_of(files, part, wanted)
+    path = getattr(files, source)
+    if records and file_hash(Path(path)) != hashes[source]:
+        raise UsageError(f"{path}: is not the file that the run was made with; --data {path} takes it as it is")
+    return records
+
 
 def records_of(files: Files, part: str, wanted: Mapping[str, DataSettings]) -> list[Raw]:
     """The raw records of train, valid or test; no test part: an empty list."""

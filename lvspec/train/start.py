@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,21 +16,14 @@ from lvspec.train.alternation import Turn, turns_of
 from lvspec.train.closed_forms import ClosedForms, closed_forms
 from lvspec.train.dataset import Dataset, digest, encoded, partly_labelled
 from lvspec.train.encoders import Encoder, Symbols
+from lvspec.train.files import held, make_directory
 from lvspec.train.fitting import fitted, sizes_from_data
 from lvspec.train.harmonic import HarmonicTrees
 from lvspec.train.initialise import made, restart_seed
 from lvspec.train.layout import Layout, layout_of
 from lvspec.train.loop import Event, Job, Progress, Training
-from lvspec.train.run import (
-    Config,
-    RunDirectory,
-    chosen_device,
-    make_model,
-    read_config,
-    read_encoders,
-    text_hash,
-    write_run,
-)
+from lvspec.train.resume import changes, earlier, recovered, refuse_foreign
+from lvspec.train.run import Config, RunDirectory, chosen_device, contents_of, make_model, read_encoders, text_hash
 from lvspec.train.score import score
 from lvspec.train.settings import ELSEWHERE, DataSettings, TrainSettings, data_settings, plain, train_settings
 from lvspec.train.sources import Files, records_of
@@ -74,6 +68,7 @@ class Ready:
     device: torch.device
     forms: ClosedForms | None = None
     turns: tuple[Turn, ...] = ()
+    changed: tuple[str, ...] = ()  # what is not as it was when the run that goes on began
 
     def model(self, seed: int) -> nn.Module:
         rules = dict(self.config.train.init)
@@ -103,17 +98,14 @@ def prepare(request: Request) -> Ready:
     infer = {**request.infer, **inside}
     request = replace(request, infer=infer, train={k: v for k, v in request.train.items() if k not in inside})
     run = RunDirectory(request.out)
-    if run.used() and not (request.resume or request.replace_run):
-        raise UsageError(f"{run.root}: holds a run already; --resume it, give another --out, or --overwrite")
-    if request.resume and not run.used():
-        raise UsageError(f"{run.root}: no run to resume")
+    before = earlier(run, request)
     spec = request.compiled.spec
     layout = layout_of(spec)
     data = wanted_data(layout, spec.data, request.data)
     settings = train_settings({**plain(spec.train), **request.train})
     device = chosen_device(request.device)
     raw = {part: records_of(request.files, part, data) for part in ("train", "valid")}
-    encoders = read_encoders(run) if request.resume else fitted(raw["train"], layout, data)
+    encoders = read_encoders(run) if before else fitted(raw["train"], layout, data)
     parts = {part: encoded(records, layout, encoders, data) for part, records in raw.items()}
     parts["train"] = partly_labelled(parts["train"], [digest(r) for r in raw["train"]], data)
     sizes = {**request.sizes, **sizes_from_data(layout, encoders)}
@@ -133,48 +125,36 @@ def prepare(request: Request) -> Ready:
         dataset_size=len(parts["train"]),
         device=str(device),
     )
-    if request.resume:
-        _same(read_config(run), config, request)
+    changed = changes(run, before, config) if before else []
+    if changed and not request.other_spec:
+        raise UsageError(f"{run.root}: {changed[0]}; --allow-spec-change goes on all the same")
     forms = None if settings.method == "gradient" else closed_forms(compiled.plan)
     turns = turns_of(compiled, settings)
-    return Ready(run, compiled, layout, encoders, config, parts, device, forms, turns)
-
-
-def _same(before: Config, now: Config, request: Request) -> None:
-    """A run goes on only with the model, the data and the sizes that it began with."""
-    if before.spec_hash != now.spec_hash and not request.other_spec:
-        raise UsageError(
-            f"{request.out}: the spec has changed since this run began; --allow-spec-change goes on all the same"
-        )
-    if before.sizes != now.sizes:
-        raise UsageError(f"{request.out}: the run has sizes {before.sizes}, now they are {now.sizes}")
-    if before.hashes.get("train") != now.hashes.get("train"):
-        raise UsageError(f"{request.out}: the training data are not those of the run")
-
-
-def _clear(run: RunDirectory) -> None:
-    """Only the run's own files go: checkpoints and metrics."""
-    for path in [*(run.root / "checkpoints").glob("*.safetensors"), run.metrics.path]:
-        path.unlink(missing_ok=True)
+    return Ready(run, compiled, layout, encoders, config, parts, device, forms, turns, tuple(changed))
 
 
 def train(
     request: Request, report: Callable[[Event], None], told: Callable[[str], None] = lambda text: None
 ) -> tuple[Ready, Progress]:
-    """The whole command: the run's directory and where the loop ended."""
+    """The whole command: the run's directory and where the loop ended. Nothing of an earlier run is changed before
+    it is known that this one can go on from it."""
     ready = prepare(request)
-    settings = ready.config.train
-    seed = settings.seed
-    if settings.restarts > 1 and not request.resume:
-        seed = best_start(ready, told)
-    model = ready.model(seed)
-    if request.replace_run and not request.resume:
-        _clear(ready.run)
-    write_run(ready.run, ready.compiled, ready.encoders, ready.config)
-    training = _training(ready, model, settings, report)
-    if request.resume:
-        training.resume()
-    return ready, training.run()
+    run, settings = ready.run, ready.config.train
+    contents = contents_of(ready.compiled, ready.encoders, ready.config)
+    if not request.replace_run:
+        refuse_foreign(run, contents)
+    make_directory(run.root)
+    with held(run.root):
+        found = recovered(run, request, told)
+        for change in ready.changed:
+            told(f"warning: {change}")
+        seed = best_start(ready, told) if settings.restarts > 1 and found is None else settings.seed
+        training = _training(ready, ready.model(seed), settings, report)
+        if found:
+            training.resume(found)
+        if not run.checkpoints.begin(contents, found):
+            training.progress.best = -math.inf
+        return ready, training.run()
 
 
 def _training(ready: Ready, model: nn.Module, settings: TrainSettings, report) -> Training:
@@ -190,7 +170,6 @@ def _training(ready: Ready, model: nn.Module, settings: TrainSettings, report) -
         settings,
         ready.device,
         run.checkpoints,
-        run.metrics,
         report,
         ready.forms,
         ready.turns,

@@ -11,19 +11,24 @@ import torch
 
 from lvspec.errors import UsageError
 from lvspec.train.checkpoints import Checkpoint, CheckpointStore, gather, read, restore_model
+from lvspec.train.folder import Folder
+
+
+def store_in(folder: Path) -> CheckpointStore:
+    return CheckpointStore(Folder(folder))
 
 
 def save_for_ever(folder: Path) -> None:
     """What the killed process does."""
     torch.set_num_threads(1)
-    store = CheckpointStore(folder)
+    store = store_in(folder)
     for step in range(1, 100_000):
         weights = {"model/w": torch.full((300_000,), float(step))}
         store.save(step, Checkpoint(weights, {"progress": {"step": step}}), best=True)
 
 
 def saved(folder, *steps):
-    store = CheckpointStore(folder)
+    store = store_in(folder)
     for step in steps:
         store.save(
             step, Checkpoint({"model/w": torch.full((3,), float(step))}, {"progress": {"step": step}}), best=step == 2
@@ -33,8 +38,8 @@ def saved(folder, *steps):
 
 def test_the_last_two_and_the_best_are_kept(tmp_path):
     store = saved(tmp_path, 1, 2, 3, 4)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "best.safetensors",
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == [
+        "step-00000002.safetensors",
         "step-00000003.safetensors",
         "step-00000004.safetensors",
     ]
@@ -43,14 +48,15 @@ def test_the_last_two_and_the_best_are_kept(tmp_path):
     assert store.load("step-00000003").state["progress"]["step"] == 3
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped header", "empty"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped header", "flipped weight", "empty"])
 def test_damaged_checkpoint_is_named_with_a_good_one(tmp_path, damage):
     store = saved(tmp_path, 1, 2, 3)
     last = store.steps()[-1]
     content = last.read_bytes()
-    flipped = content[:20] + bytes([content[20] ^ 0xFF]) + content[21:]
-    last.write_bytes({"truncated": content[:-5], "flipped header": flipped, "empty": b""}[damage])
-    with pytest.raises(UsageError, match=r"step-00000003.*not a whole checkpoint.*--checkpoint step-00000002"):
+    at = {"flipped header": 20, "flipped weight": len(content) - 2}.get(damage, 0)
+    flipped = content[:at] + bytes([content[at] ^ 0x01]) + content[at + 1 :]
+    last.write_bytes({"truncated": content[:-5], "empty": b""}.get(damage, flipped))
+    with pytest.raises(UsageError, match=r"step-00000003.*changed or damaged.*--checkpoint step-00000002"):
         store.load("last")
 
 
@@ -62,13 +68,13 @@ def test_kill_while_saving_leaves_a_whole_checkpoint(tmp_path):
         folder = tmp_path / str(attempt)
         process = multiprocessing.get_context("fork").Process(target=save_for_ever, args=(folder,))
         process.start()
-        while not (folder / "step-00000002.safetensors").exists():
+        while not (folder / "checkpoints/step-00000002.safetensors").exists():
             time.sleep(0.001)
         time.sleep(moments.uniform(0, 0.02))
         process.kill()
         process.join()
         for which in ("last", "best"):
-            found = CheckpointStore(folder).load(which)
+            found = store_in(folder).load(which)
             assert (found.tensors["model/w"] == found.state["progress"]["step"]).all()
 
 
@@ -77,7 +83,7 @@ def test_directory_that_cannot_be_written_is_a_usage_error(tmp_path, monkeypatch
     blocked.write_text("in the way")
     with pytest.raises(UsageError, match="cannot be made"):
         saved(blocked / "checkpoints", 1)
-    store = saved(tmp_path / "c", 1)
+    saved(tmp_path / "c", 1)
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -85,7 +91,7 @@ def test_directory_that_cannot_be_written_is_a_usage_error(tmp_path, monkeypatch
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UsageError, match="No space left"):
         saved(tmp_path / "c", 2)
-    assert [p.name for p in store.directory.iterdir()] == ["step-00000001.safetensors"]
+    assert [p.name for p in (tmp_path / "c/checkpoints").iterdir()] == ["step-00000001.safetensors"]
 
 
 def test_tied_and_transposed_parameters_come_back(tmp_path):
@@ -93,7 +99,7 @@ def test_tied_and_transposed_parameters_come_back(tmp_path):
     model.other = torch.nn.Linear(3, 3)
     model.other.weight = model.weight
     model.register_buffer("view", torch.arange(6.0).reshape(2, 3).T)
-    store = CheckpointStore(tmp_path)
+    store = store_in(tmp_path)
     store.save(1, gather(model, None, {"progress": {"step": 1}}))
     before = {k: v.clone() for k, v in model.state_dict().items()}
     with torch.no_grad():
@@ -103,7 +109,7 @@ def test_tied_and_transposed_parameters_come_back(tmp_path):
 
 
 def test_checkpoint_of_another_model_is_refused_before_anything_is_copied(tmp_path):
-    store = CheckpointStore(tmp_path)
+    store = store_in(tmp_path)
     path = store.save(1, gather(torch.nn.Linear(3, 2), None, {}))
     other = torch.nn.Linear(4, 2)
     before = other.weight.clone()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from lvspec.cli.main import main
 from lvspec.driver import compile_spec
+from lvspec.train.folder import Folder, sha256
 from lvspec.train.run import open_run
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -205,17 +207,18 @@ def test_another_hash_seed_gives_the_same_run(here):
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         subprocess.run([*command, "--out", seed], check=True, env=environment, stdout=subprocess.DEVNULL)
-    for name in ("vocabulary.json", "hmm.py", "checkpoints/best.safetensors"):
+    for name in ("vocabulary.json", "hmm.py", "metrics.jsonl", "run.json"):
         assert (here / "1" / name).read_bytes() == (here / "2" / name).read_bytes()
 
 
 def test_a_run_cannot_allow_modules_by_itself(here, capsys):
     trained("hmm", *TEXT, "--steps", "2", "--allow-module", "somewhere")
-    spec = here / "runs/hmm/spec.yaml"
+    folder = Folder(here / "runs/hmm")
     config = json.loads((here / "runs/hmm/config.json").read_text())
     assert config["allow_modules"] == ["somewhere"]
-    text = spec.read_text().replace("observed:", "networks:\n  spy: Module(somewhere.Spy, K)\nobserved:")
-    spec.write_text(text)
+    text = folder.read("spec.yaml").replace(b"observed:", b"networks:\n  spy: Module(somewhere.Spy, K)\nobserved:")
+    state = folder.manifest()
+    folder.commit(replace(state, files={**state.files, "spec.yaml": sha256(text)}), {"spec.yaml": text})
     assert main(["eval", "runs/hmm"]) in (1, 2)
     assert "somewhere" in capsys.readouterr().err
     assert "somewhere" not in sys.modules
