@@ -47,7 +47,7 @@ def chain_sum(elimination, component: list[str], factors: list[Factor]) -> Value
     else:
         potentials = elimination.potentials = potentials_of(elimination, interface, stays, lead)
     start = _start(low, interface, factors, stays)
-    moves = [_led_first(f, lead, plate) for f in moves]
+    moves = [_led_first(_counting(low, f), lead, plate) for f in moves]
     message, steps, operands = _steps(elimination, interface, moves, lead)
     openings = _openings(low, interface, operands, moves)
     # expected log-probabilities sum to less than one
@@ -200,6 +200,13 @@ def _start(low, interface: Interface, factors: list[Factor], stays: list[Factor]
     if total.code.isidentifier():
         return total
     return low.scope.assign("log_start", total)
+
+
+def _counting(low, factor: Factor) -> Factor:
+    """The factor with 0 where its own sites do not count: what is not observed does not weigh a step."""
+    if factor.observed_mask is None:
+        return factor
+    return replace(factor, value=low.scope.assign("log_step", masked(low, factor.value, factor.observed_mask)))
 
 
 def _led_first(factor: Factor, lead: tuple[str, ...], plate: str) -> Factor:

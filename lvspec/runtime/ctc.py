@@ -69,11 +69,10 @@ def ctc_parts(symbols: Tensor, mask: Tensor, logits: Tensor, blank: Tensor, fram
 
 
 def ctc_log_prob(symbols: Tensor, mask: Tensor, logits: Tensor, blank: Tensor, frames: Tensor) -> Tensor:
-    """log p(symbols), all alignments summed: (...). Without symbols it is 0: nothing is counted."""
+    """log p(symbols), all alignments summed: (...). No symbols are spelt by blanks alone."""
     found = ctc_parts(symbols, mask, logits, blank, frames).log_partition
     shapes = (symbols.shape[:-1], logits.shape[:-2], blank.shape[:-1], frames.shape[:-1])
-    found = found.reshape(torch.broadcast_shapes(*shapes))
-    return torch.where(mask.any(-1), found, torch.zeros_like(found))
+    return found.reshape(torch.broadcast_shapes(*shapes))
 
 
 def positions_of(log_probs: Tensor, targets: Tensor, input_lengths, target_lengths, blank: int) -> Positions:

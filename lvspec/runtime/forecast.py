@@ -1,4 +1,4 @@
-"""p(x_{T+1} | x_1 .. x_T) from log p(x): the probability with one more site, over the probability without."""
+"""p(x_{n+1} | x_1 .. x_n) from log p(x): the probabilities with one more site, over their sum."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ FORECAST_ROWS = 4096  # rows of a batch at a time
 
 @torch.no_grad()
 def forecast(log_prob: Callable[[dict], Tensor], batch: dict, name: str, plate: str, values: int) -> Tensor:
-    """log p(x_{n+1} = v | x_1 .. x_n) for v < values, (B, values), behind each row's own length n.
+    """log p(x_{n+1} = v | x_1 .. x_n, n + 1 sites) for v < values, (B, values), behind each row's own length n.
 
-    log_prob: a model's. name: a discrete observed variable along `plate`. Whatever else varies along the plate reaches
-    one site further than x already: given variables with their values, others with `y_observed` false there. It costs
-    `values` evaluations of log p at n + 1 sites.
+    Whether a model says how many sites there are (a grammar), is told (labels that are normalised globally), or goes on
+    for ever (a chain), this is a distribution; of a chain it is p(x_{n+1} | x_1 .. x_n).
+    log_prob: a model's. name: a discrete observed variable along `plate` with `values` values. Whatever else varies along
+    the plate reaches one site further than x already: given variables with their values, others with `y_observed` false
+    there. It costs `values` evaluations of log p at n + 1 sites.
     """
     if "rows" in batch:
         raise ValueError("forecast takes a batch that is not prepared: it adds a site")
@@ -25,14 +27,14 @@ def forecast(log_prob: Callable[[dict], Tensor], batch: dict, name: str, plate: 
     known = {**batch, name: one_site_more(x, 0), plate: lengths}
     if f"{name}_observed" in batch:
         known[f"{name}_observed"] = one_site_more(batch[f"{name}_observed"], True)
-    now = log_prob(known)
+        known[f"{name}_observed"][torch.arange(len(x), device=x.device), lengths] = True
     found = []
     for chunk in torch.arange(values, device=x.device).split(max(1, FORECAST_ROWS // max(len(x), 1))):
         rows = {n: v.repeat_interleave(len(chunk), 0) for n, v in known.items()}
         ends = rows[plate]
         rows[name][torch.arange(len(ends), device=x.device), ends] = chunk.repeat(len(x))
         found.append(log_prob({**rows, plate: ends + 1}).view(len(x), -1))
-    return torch.cat(found, 1) - now.unsqueeze(1)
+    return torch.cat(found, 1).log_softmax(1)
 
 
 def one_site_more(x: Tensor, value: float) -> Tensor:

@@ -13,8 +13,9 @@ from lvspec.ir.expr import Dist
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.types import Support
+from lvspec.verify.clauses import enumerated_parents
 from lvspec.verify.structured import TREES, labelled_trees
-from lvspec.verify.world import Instance, enumerated_parents
+from lvspec.verify.world import Instance
 
 F = torch.float64
 RUBBISH = {True: float("nan"), False: 1_000_003}  # by whether it is floating point

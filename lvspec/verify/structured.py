@@ -191,11 +191,11 @@ def _ctc(values: list[int], rows: Rows) -> Tensor:
     """Σ over what the frames name, of all that spells the values: repeats merged, then blanks left out."""
     frames, blank = rows[0]["logits"], rows[0]["logits"].shape[-1]
     table = torch.log_softmax(torch.cat([frames, rows[0]["blank"].unsqueeze(-1)], -1), -1)
-    scores = []
+    scores, none = [], torch.zeros((), dtype=torch.float64)
     for named in product(range(blank + 1), repeat=len(frames)):
         merged = [k for i, k in enumerate(named) if i == 0 or k != named[i - 1]]
         if [k for k in merged if k != blank] == values:
-            scores.append(sum(table[t, k] for t, k in enumerate(named)))
+            scores.append(sum((table[t, k] for t, k in enumerate(named)), start=none))
     return torch.logsumexp(torch.stack(scores), 0) if scores else torch.tensor(-torch.inf, dtype=torch.float64)
 
 

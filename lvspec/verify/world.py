@@ -19,7 +19,7 @@ from lvspec.ir.dims import Shape
 from lvspec.ir.plan import Integration, LatentPlan, Plan
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 from lvspec.ir.structures import structure_of
-from lvspec.verify.clauses import chain_plate, has_borders, reads
+from lvspec.verify.clauses import chain_plate, enumerated_parents, has_borders, reads
 from lvspec.verify.densities import log_density
 from lvspec.verify.divergences import divergence, divergences
 from lvspec.verify.evaluate import Names, Sites, bind, evaluate
@@ -34,6 +34,7 @@ from lvspec.verify.transport import stratum, transport
 SAMPLE: Site = ("number of the sample", ())
 
 
+NO_SITE = -1  # the number of a site that stands for a plate without any
 BORDER = "border of "  # before a latent's name: whether one of its segments begins at a site
 
 
@@ -154,6 +155,8 @@ class World:
         """Whether the batch holds the value at this site."""
         if name not in self.batch:
             return False
+        if at and at[-1] == NO_SITE:
+            return True
         observed = self.batch.get(f"{name}_observed")
         return observed is None or bool(observed[(self.row, *at)])
 
@@ -264,6 +267,8 @@ class World:
         sites, known = self.run(variable, at), None
         if variable.role == "guide":
             known = self.known_values(variable.name, sites)
+        if at[-1] == NO_SITE:
+            return structure_score(body.family, [], [self.density(variable, at)[1]], None)
         if at != next((s for s, k in zip(sites, known or [None] * len(sites), strict=True) if k is None), None):
             return torch.zeros((), dtype=torch.float64)
         values = [int(self.value(variable.name, site)) for site in sites]
@@ -355,7 +360,16 @@ class World:
         by nothing sums to one and is left out, and so is what an integral accounts for."""
         sites = [(v.name, at) for v in self.spec.variables if v.role == role for at in self.sites(v.plates)]
         sites = [s for s in sites if s[0] not in self.absorbed]
-        return [s for s in sites if role == "latent" or self._counts(*s)]
+        if role == "latent":
+            return sites
+        return [s for s in sites if self._counts(*s)] + self.empty()
+
+    def empty(self) -> list[Site]:
+        """Where frames spell nothing, which has a probability as other targets have."""
+        bodies = ((v, v.general.body) for v in self.spec.of_role("observed"))
+        spelled = [v for v, body in bodies if isinstance(body, E.Dist) and body.family == "CTC"]
+        places = [(v, (*at, NO_SITE)) for v in spelled for at in self.sites(v.plates[:-1])]
+        return [(v.name, at) for v, at in places if not self.run(v, at)]
 
     def _counts(self, name: str, at: tuple[int, ...]) -> bool:
         """Whether an observed site has a factor: a yield has one where all of its symbols are there."""
@@ -421,23 +435,3 @@ def _nested(flat: tuple[int, ...], shape: tuple[int, ...]) -> object:
         return flat
     step = len(flat) // shape[0]
     return tuple(_nested(flat[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0]))
-
-
-def enumerated_parents(name: str, instance: Instance) -> tuple[str, ...]:
-    """The latents summed under their guide that q(name | ...) depends on, through let variables and other draws."""
-    lets = {v.name: v for v in (*instance.spec.variables, *instance.guide) if v.role == "let"}
-    factors = {v.name: v for v in instance.guide if v.role == "guide"}
-    treatments = instance.planned or instance.treatments
-    found: set[str] = set()
-    queue, seen = [factors[name]], {name}
-    while queue:
-        for read in sorted({r for clause in queue.pop().clauses for r in reads(clause)} - seen):
-            seen.add(read)
-            treatment = treatments.get(read)
-            if treatment == "enumerated":
-                found.add(read)
-            elif read in lets:
-                queue.append(lets[read])
-            elif treatment == "sampled" and read in factors:
-                queue.append(factors[read])
-    return tuple(v.name for v in instance.spec.variables if v.name in found)

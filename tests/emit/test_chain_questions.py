@@ -7,7 +7,9 @@ import pytest
 import torch
 from small import batch_of, compiled, model_of, sizes_of
 
+from lvspec.driver import compile_spec
 from lvspec.runtime import Undefined, forecast
+from lvspec.verify.draw import randomize
 
 K, V = 3, 4
 LENGTHS = (4, 2, 1, 0)
@@ -140,3 +142,30 @@ def test_factorial_chain_is_one_chain():
         here = scores[i] > -torch.inf
         torch.testing.assert_close(fits[here], scores[i][here], rtol=1e-9, atol=1e-9)
     assert (scores[:-1] >= scores[1:]).all()
+
+
+SEGMENTS = """
+lvspec: 1
+name: runs
+sizes: {K: 2, L: 2, V: 3}
+plates: {t: sequence}
+params: {start: [K], transition: [K, K], length: [K, L], emission: [K, V]}
+latent:
+  z over t: SemiMarkov(start=start, transition=transition, length=length)
+observed:
+  x[t]: Categorical(logits=emission[z[t]])
+"""
+
+
+def test_forecast_of_what_is_normalised_given_its_length_is_a_distribution():
+    """p(x_3 = v | x_1 x_2, three sites), by log p of all sequences of three; a site that was missing beyond the length is none."""
+    model = compile_spec(SEGMENTS).Model().double()
+    randomize(model, torch.Generator().manual_seed(0))
+    batch = {"x": torch.tensor([[0, 1, 2], [2, 1, 0]]), "t": torch.tensor([2, 3])}
+    seen = {**batch, "x_observed": torch.tensor([[True, True, False], [True, True, True]])}
+    for one in (batch, seen):
+        found = forecast(model.log_prob, one, "x", "t", 3)
+        for row, start in enumerate(([0, 1], [2, 1, 0])):
+            longer = torch.tensor([[*start, v] for v in range(3)])
+            torch.testing.assert_close(found[row], model.log_prob({"x": longer}).log_softmax(0))
+        torch.testing.assert_close(found.exp().sum(1), torch.ones(2, dtype=torch.float64))

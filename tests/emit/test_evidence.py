@@ -7,6 +7,7 @@ import torch
 from small import EXACT, batch_of, compiled, gradients, model_of
 
 from lvspec.driver import compile_spec
+from lvspec.verify.draw import randomize
 
 CHAINS = ("hmm", "deep_hmm", "softmax_mixture_lm")
 MIXTURES = ("naive_bayes", "mixture_of_rnns")
@@ -93,6 +94,31 @@ def test_unobserved_sites_of_x_are_not_read(name):
     found = model({**batch, "x": x, "x_observed": observed}).log_prob
     shorter = model({**batch, "t": torch.tensor([3, *batch["t"][1:].tolist()])}).log_prob
     torch.testing.assert_close(found, shorter)  # the last site is missing: the same as a shorter sequence
+
+
+MOVES = """
+lvspec: 1
+name: moves
+sizes: {K: 2, V: 3}
+plates: {t: sequence}
+params: {start: [K], transition: [K, K], first: [K, V], emission: [K, K, V]}
+latent:
+  z[0]: Categorical(logits=start)
+  z[t]: Categorical(logits=transition[z[t-1]])
+observed:
+  x[0]: Categorical(logits=first[z[0]])
+  x[t]: Categorical(logits=emission[z[t-1], z[t]])
+"""
+
+
+def test_a_missing_site_does_not_weigh_the_step_that_it_hangs_on():
+    """log p of what is observed is log Σ over what is not, of log p with all sites observed."""
+    model = compile_spec(MOVES).Model().double()
+    randomize(model, torch.Generator().manual_seed(0))
+    x, seen = torch.tensor([[1, 9, 0, 9]]), torch.tensor([[True, False, True, False]])
+    filled = torch.tensor([[1, a, 0, b] for a, b in product(range(3), repeat=2)])
+    found = model.log_prob({"x": x, "x_observed": seen})
+    torch.testing.assert_close(found[0], model.log_prob({"x": filled}).logsumexp(0))
 
 
 CONTINUOUS = """

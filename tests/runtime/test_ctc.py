@@ -8,7 +8,7 @@ import pytest
 import torch
 from structures import Family, assert_differentiable_twice, assert_exact, assert_samples, close, forbidden
 
-from lvspec.runtime.ctc import ctc
+from lvspec.runtime.ctc import ctc, ctc_log_prob
 
 C = 3
 F64 = torch.float64
@@ -151,3 +151,12 @@ def test_meta_tensors_and_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = ctc(logits, targets, frames, lengths).log_partition
     assert torch.equal(found, ctc(logits, targets, frames, lengths).log_partition)
+
+
+def test_nothing_is_spelled_by_blanks_alone():
+    logits, blank = torch.randn(3, 4, 2, dtype=F64), torch.randn(3, 4, dtype=F64)
+    frames = torch.arange(4) < torch.tensor([4, 2, 0])[:, None]
+    none = torch.zeros(3, 2, dtype=torch.bool)
+    found = ctc_log_prob(torch.zeros(3, 2, dtype=torch.int64), none, logits, blank, frames)
+    each = torch.cat([logits, blank.unsqueeze(-1)], -1).log_softmax(-1)[..., -1]
+    torch.testing.assert_close(found, torch.where(frames, each, 0.0).sum(1))
