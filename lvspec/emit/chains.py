@@ -71,7 +71,7 @@ def without_local_latents(
 def _summed_sites(elimination, group: list[str], touched: list[Factor]) -> Factor:
     """One group of a site's own latents summed out, by the general clauses and by the initial ones."""
     low = elimination.low
-    name = "log_sum_" + "_".join(dict.fromkeys(latent_of(a) for a in group))
+    name = elimination.sum_name(group)
     # a tilt goes to a factor that all sites share, so that it is counted once
     plain = sorted(touched, key=lambda f: len(f.initial))
     values = [elimination.named(masked(low, f.value, f.observed_mask)) for f in plain]

@@ -4,11 +4,16 @@
 
 The innermost plates go first: latents that live there are summed out of the factors that touch them, and the
 result is multiplied over the plate's sites (added, in logs), because the sites are independent given what is
-left. Along an ordered plate whose sites reach back, the sum is a chain (emit/chains.py).
+left. Along an ordered plate whose sites reach back, the sum is a chain (emit/chains.py). Latents of one place that factors
+connect are summed one by one, in an order that lets few of them meet (ir/elimination.py).
 Obermeyer et al. 2019, "Tensor variable elimination for plated factor graphs".
 """
 
 from __future__ import annotations
+
+from itertools import combinations, pairwise
+from math import prod
+from string import ascii_lowercase, ascii_uppercase
 
 from lvspec.emit.chains import chain_sum, without_local_latents
 from lvspec.emit.factors import Factor, bindings, masked, reduce_plates
@@ -16,9 +21,13 @@ from lvspec.emit.lower import Lowering
 from lvspec.emit.structures import is_structured, structure_sum
 from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws, lag_of, latent_of, shift_axis
 from lvspec.errors import InternalError
+from lvspec.ir.components import strongly_connected
+from lvspec.ir.elimination import elimination_steps
 from lvspec.ir.structures import window_of
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
+LETTERS = ascii_lowercase + ascii_uppercase
+MEETING = 6  # factors that are contracted in one call
+NAMED = 4  # latents whose names a sum over them bears
 
 
 class Elimination:
@@ -56,23 +65,22 @@ class Elimination:
         return low.plus(values)
 
     def touches(self, factor: Factor, axes: list[str]) -> bool:
-        enumerated = (shift_axis(a, -lag_of(a)) for a in factor.axes if self.low.order.is_enumerated(a))
-        return any(a in axes for a in (*enumerated, *map(window_of, factor.axes)))
+        return not self.touched(factor).isdisjoint(axes)
+
+    def touched(self, factor: Factor) -> set[str]:
+        """The latents' axes that a factor speaks of, at any lag."""
+        enumerated = {shift_axis(a, -lag_of(a)) for a in factor.axes if self.low.order.is_enumerated(a)}
+        return enumerated | {w for w in map(window_of, factor.axes) if w is not None}
 
     def components(self, group: list[str], factors: list[Factor]) -> list[list[str]]:
         """Axes of the group that factors connect, in the order of the spec."""
-        left, found = list(group), []
-        while left:
-            component = [left.pop(0)]
-            grew = True
-            while grew:
-                linked = [f for f in factors if self.touches(f, component)]
-                more = [a for a in left if any(self.touches(f, [a]) for f in linked)]
-                component += more
-                left = [a for a in left if a not in more]
-                grew = bool(more)
-            found.append([a for a in group if a in component])
-        return found
+        scopes = [[a for a in group if a in touched] for touched in map(self.touched, factors)]
+        beside: dict[str, list[str]] = {a: [] for a in group}
+        for a, b in (pair for scope in scopes for pair in pairwise(scope)):
+            beside[a].append(b)
+            beside[b].append(a)
+        place = {a: i for i, a in enumerate(group)}  # every edge leads both ways
+        return sorted((sorted(c, key=place.__getitem__) for c in strongly_connected(beside)), key=lambda c: place[c[0]])
 
     def sum_out(self, component: list[str], factors: list[Factor]) -> Factor:
         """One connected component summed out; what is left is a single factor."""
@@ -91,8 +99,8 @@ class Elimination:
         else:
             value = self.contraction(component, [masked(self.low, self.settled(f), f.observed_mask) for f in factors])
         value = reduce_plates(low, value, self.held(value.axes, component))
-        name = "log_sum_" + "_".join(dict.fromkeys(latent_of(a) for a in component))
-        return Factor(name, low.scope.assign(name, value))
+        name = self.sum_name(component)
+        return Factor(name, value if value.code.isidentifier() else low.scope.assign(name, value))
 
     def of_sites(self, value: Value, component: list[str]) -> Value:
         """The value, 0 of a sequence without sites."""
@@ -128,9 +136,15 @@ class Elimination:
             value = self.low.scope.assign(f"log_p_{factor.name}", value)
         return value
 
+    @staticmethod
+    def sum_name(component: list[str]) -> str:
+        """What a sum over latents is called: by their names, where these are few."""
+        names = list(dict.fromkeys(latent_of(a) for a in component))
+        return "log_sum_" + "_".join(names if len(names) <= NAMED else [names[0], "to", names[-1]])
+
     # ------------------------------------------------------------ plain sums
     def contraction(self, component: list[str], values: list[Value]) -> Value:
-        """log Σ of a product without lags: one latent by a sum, several by pairwise contractions."""
+        """log Σ of a product without lags: one latent by a sum, several one by one."""
         return self.summed(component, self.tilt(component, [self.named(v) for v in values]))
 
     def named(self, value: Value) -> Value:
@@ -147,17 +161,20 @@ class Elimination:
             at = axes.index(component[0]) - len(axes)
             code = f"{self.semiring}.sum({total.code}, {at})"
             return total.with_(code=code, axes=tuple(a for a in axes if a != component[0]), binds=ATOM)
-        return self.pairwise(component, values)
+        return self.one_by_one(component, values)
 
     def tilt(self, component: list[str], values: list[Value]) -> list[Value]:
         """Adds what a question (or a given value) adds to each latent's log-factor."""
         values = list(values)
+        hosts = {axis: [] for axis in component}
+        for i, axis in ((i, a) for i, v in enumerate(values) for a in v.axes if a in hosts):
+            hosts[axis].append(i)
         for axis in component:
             full = ("B", *(p for p in self.low.order.sort(self.plates(axis))), axis)
             tilt = self.tilt_of(axis, full)
-            host = next((i for i, v in enumerate(values) if set(full) <= set(v.axes)), None)
+            host = next((i for i in hosts[axis] if set(full) <= set(values[i].axes)), None)
             if host is None:
-                host = next(i for i, v in enumerate(values) if axis in v.axes)
+                host = hosts[axis][0]
                 values[host] = self.spread(values[host], full)
             value = values[host]
             name = latent_of(axis)
@@ -206,36 +223,49 @@ class Elimination:
             return low.sizes[f"|{axis}|"] if size is None else size.evaluate(low.sizes)
         return low.spec.variable(latent_of(axis)).type.support.cardinality.evaluate(low.sizes)
 
-    def pairwise(self, component: list[str], values: list[Value]) -> Value:
-        """Several latents: the order of pairwise contractions that opt_einsum finds."""
-        import opt_einsum
+    def one_by_one(self, component: list[str], values: list[Value]) -> Value:
+        """Several latents: each is summed out of the factors that speak of it, which leave one factor in their place."""
+        steps = elimination_steps([v.axes for v in values], component, self.nominal)
+        left, speaking = dict(enumerate(values)), {axis: [] for axis in component}
+        for number in range(len(values) + len(steps)):
+            if number >= len(values):
+                axis = steps[number - len(values)].axis
+                met = speaking[axis]
+                left[number] = self.multiplied([left[n] for n in met], axis)
+                for other in (a for n in met for a in left[n].axes if a in speaking):
+                    speaking[other] = [n for n in speaking[other] if n not in met]
+            for axis in left[number].axes:
+                if axis in speaking:
+                    speaking[axis].append(number)
+        return left[number]
 
+    def multiplied(self, met: list[Value], summed: str) -> Value:
+        """log Σ over one axis of a product, from the left: what is small together comes first."""
+
+        def entries(*values: Value) -> int:
+            return prod(map(self.nominal, {a for v in values for a in v.axes}))
+
+        first = min(combinations(met, 2), key=lambda pair: entries(*pair), default=tuple(met))
+        row, rest = list(first), [v for v in met if v not in first]
+        while rest:
+            together = Value("", self.low.order.union(*row))
+            row.append(rest.pop(min(range(len(rest)), key=lambda i: entries(together, rest[i]))))
+        while len(row) > MEETING:
+            row[:MEETING] = [self.contract(row[:MEETING], summed, self.low.order.union(*row[:MEETING]))]
+        return self.contract(row, summed, tuple(a for a in self.low.order.union(*row) if a != summed))
+
+    def contract(self, met: list[Value], summed: str, out: tuple[str, ...]) -> Value:
+        """log Σ of a product over the axes that are not kept: each letter is an axis that meets there."""
         low = self.low
-        axes = low.order.union(*values)
+        axes = low.order.union(*met)
         if len(axes) > len(LETTERS):
-            raise InternalError(f"a sum over {len(axes)} axes at once")
+            raise InternalError(f"a sum over {len(axes)} axes at once")  # of two values each, far over any budget
         letter = dict(zip(axes, LETTERS, strict=False))
-        kept = [a for a in axes if a not in component]
-        subscripts = ",".join("".join(letter[a] for a in v.axes) for v in values)
-        output = "".join(letter[a] for a in kept)
-        shapes = [tuple(self.nominal(a) for a in v.axes) for v in values]
-        path, _ = opt_einsum.contract_path(f"{subscripts}->{output}", *shapes, shapes=True, optimize="auto-hq")
-        values = list(values)
-        for step in path:
-            pair = [values[i] for i in step]
-            values = [v for i, v in enumerate(values) if i not in step]
-            needed = {a for v in values for a in v.axes} | set(kept)
-            out = low.order.sort(a for v in pair for a in v.axes if a in needed)
-            values.append(self.contract(pair, out, letter))
-        return values[0]
-
-    def contract(self, pair: list[Value], out: tuple[str, ...], letter: dict[str, str]) -> Value:
-        low = self.low
-        inputs = ",".join("".join(letter[a] for a in v.axes) for v in pair)
+        inputs = ",".join("".join(letter[a] for a in v.axes) for v in met)
         equation = f"{inputs}->{''.join(letter[a] for a in out)}"
-        arguments = ", ".join(v.code for v in pair)
+        arguments = ", ".join(v.code for v in met)
         code = f'{low.scope.use("contract")}("{equation}", {arguments}, semiring={self.semiring})'
-        return low.scope.assign("log_sum", Value(code, out, draws=join_draws(*pair)))
+        return low.scope.assign(f"log_sum_{latent_of(summed)}", Value(code, out, draws=join_draws(*met)))
 
 
 def collapsed_axes(low: Lowering, latents: list[str]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from lvspec.emit.lower import Lowering
 from lvspec.emit.scope import Scope
 from lvspec.emit.unused import without_unused
@@ -37,11 +39,11 @@ class Program:
         lines = self.scope.lines
         if any(line.startswith("        return ") for line in lines):
             lines = without_unused(lines)
-        body = "\n".join(lines)
+        read = _bare_names("\n".join(lines))
         header = [
             f'        {v.name} = batch["{v.name}"]  # {self.scope.shape_comment(self.low.known[v.name])}'
             for v in self.inputs
-            if _mentions(body, v.name)
+            if v.name in read
         ]
         return [*header, *lines]
 
@@ -51,8 +53,6 @@ def input_value(variable: Variable) -> Value:
     return Value(variable.name, axes, variable.type.shape, integer=variable.type.support.discrete)
 
 
-def _mentions(body: str, name: str) -> bool:
-    """Whether the text uses a bare name (not an attribute, a keyword argument or a string)."""
-    import re
-
-    return re.search(rf"(?<![\w.\"]){re.escape(name)}(?![\w\"]|\s*=[^=])", body) is not None
+def _bare_names(body: str) -> set[str]:
+    """The names that a text uses as they are: no attributes, keyword arguments or strings."""
+    return set(re.findall(r"(?<![\w.\"])[^\W\d]\w*+(?![\w\"]|\s*=[^=])", body))

@@ -112,7 +112,7 @@ def _draw(program: Program, variable: Variable) -> None:
         value = _conditional(program, variable)
     program.scope.either(variable.name, "batch", variable.name, value.code, program.scope.shape_comment(value))
     program.low.known[variable.name] = value.with_(code=variable.name, binds=ATOM)
-    if any(r.inside == variable.name for v in program.plan.spec.variables for r in program.low.windows.reads(v)):
+    if variable.name in program.low.windows.told_borders:
         drawn = borders_draw(program.low, variable, value.axes)
         program.low.begins[variable.name] = program.scope.assign(f"{variable.name}_begins", drawn)
 

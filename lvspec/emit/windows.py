@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 from lvspec.emit.value import ALL, ATOM, Value, permute, widen_draws
 from lvspec.ir.dims import Dim
@@ -55,6 +56,11 @@ class Windows:
 
     def reads(self, variable: Variable) -> tuple[Read, ...]:
         return self.reader.of_variable(variable)
+
+    @cached_property
+    def told_borders(self) -> frozenset[str]:
+        """The latents in whose segments something begins anew."""
+        return frozenset(r.inside for v in self.low.spec.variables for r in self.reads(v) if r.inside)
 
     @contextmanager
     def within(self, window: Window | None) -> Iterator[None]:

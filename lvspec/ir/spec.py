@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from lvspec.errors import NOWHERE, Diagnostic, Source, Span
 from lvspec.ir.dims import Dim, Shape
@@ -239,11 +240,19 @@ class Spec:
         """The latents whose factors stand in `derived`."""
         return frozenset(re.findall(r"^  (\w+)[\[:]", self.derived.partition("guide:\n")[2], re.MULTILINE))
 
+    @cached_property
+    def _variables(self) -> dict[str, Variable]:
+        return {v.name: v for v in self.variables}
+
+    @cached_property
+    def _plates(self) -> dict[str, Plate]:
+        return {p.name: p for p in (*self.plates, *self.copies)}
+
     def variable(self, name: str) -> Variable:
-        return next(v for v in self.variables if v.name == name)
+        return self._variables[name]
 
     def plate(self, name: str) -> Plate:
-        return next(p for p in (*self.plates, *self.copies) if p.name == name)
+        return self._plates[name]
 
     @property
     def plate_names(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ has a site per token), a bag through the mean of its word vectors. The parameter
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 
@@ -51,13 +52,15 @@ class Readers:
     """Networks made on the way, each once. prefix: of their names, which keeps them apart from those of others."""
 
     prefix: str = ""
-    networks: list[Network] = field(default_factory=list)
+    by_name: dict[str, Network] = field(default_factory=dict)
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        return tuple(self.by_name.values())
 
     def add(self, name: str, kind: str, *arguments: Dim) -> Network:
         network = Network(self.prefix + name, kind, arguments, derived=True)
-        if network not in self.networks:
-            self.networks.append(network)
-        return network
+        return self.by_name.setdefault(network.name, network)
 
 
 def derive_guide(spec: Spec, latent: Variable) -> tuple[Variable, tuple[Network, ...]]:
@@ -71,7 +74,7 @@ def derive_guide(spec: Spec, latent: Variable) -> tuple[Variable, tuple[Network,
     body, bindings = _factor(family, raw, heads, vector, size, latent)
     clause = Clause(body, bindings=bindings)
     factor = Variable(latent.name, "guide", latent.plates, latent.type, (clause,), latent.outside_batch)
-    return factor, tuple(readers.networks)
+    return factor, readers.networks
 
 
 def derive_baseline(spec: Spec, latent: Variable) -> Baseline:
@@ -79,7 +82,7 @@ def derive_baseline(spec: Spec, latent: Variable) -> Baseline:
     readers = Readers(f"baseline_{latent.name}_")
     raw = site_vector(spec, latent, Dim.of(1), "guess", readers)
     value = Index(raw, (Number(0),), type=Type((), REAL, raw.type.plates))
-    return Baseline(latent.name, value, tuple(readers.networks))
+    return Baseline(latent.name, value, readers.networks)
 
 
 def derive_control(spec: Spec, latent: Variable) -> Baseline:
@@ -89,14 +92,15 @@ def derive_control(spec: Spec, latent: Variable) -> Baseline:
     values = latent.type.support.cardinality * prod(latent.type.shape, start=Dim.of(1))
     sites = prod((spec.plate(p).size for p in latent.plates if p not in seen.type.plates), start=Dim.of(1))
     readers.add("variate", "MLP", seen.type.shape[-1] + values * sites, Dim.of(WIDTH), Dim.of(1))
-    return Baseline(latent.name, seen, tuple(readers.networks))
+    return Baseline(latent.name, seen, readers.networks)
 
 
 def control_reason(spec: Spec, latent: Variable) -> str | None:
     """Why one network cannot see the relaxed values of a latent beside what is observed, or None."""
     if (plate := ragged_plate(latent.type.support.cardinality)) is not None:
         return f"the values of {latent.name} are the sites of plate {plate}: no network is as wide as each example has sites"
-    own = observed_vector(spec, latent, Readers()).type.plates  # it is one network a site there, else of all sites
+    seen = next(_features(spec, latent, Readers()), None)
+    own = seen.type.plates if seen else ()  # it is one network a site there, else of all sites
     joint = [p for p in latent.plates if p not in own]
     if any(spec.plate(p).ragged for p in joint):
         return f"nothing is observed along {joint[0]}: a network of all its sites has no engine yet"
@@ -123,12 +127,17 @@ def site_vector(spec: Spec, latent: Variable, size: Dim, name: str, readers: Rea
 
 def observed_vector(spec: Spec, latent: Variable, readers: Readers) -> Expr:
     """All that is observed as one vector, at each site of the latent's plates that it can be read along."""
-    sequence = next((p for p in latent.plates if spec.plate(p).ragged), None)
-    known = () if latent.outside_batch else spec.of_role("observed") + spec.of_role("given")
-    features = [f for v in known for f in _read(spec, v, latent, sequence, readers)]
+    features = list(_features(spec, latent, readers))
     if not features:
         features = [Call("onehot", (Number(0),), type=Type((Dim.of(1),)))]
     return features[0] if len(features) == 1 else _call("concat", features, _width(features), features[0].type.plates)
+
+
+def _features(spec: Spec, latent: Variable, readers: Readers) -> Iterator[Expr]:
+    """What is observed and given, each as a vector."""
+    sequence = next((p for p in latent.plates if spec.plate(p).ragged), None)
+    for variable in () if latent.outside_batch else spec.of_role("observed") + spec.of_role("given"):
+        yield from _read(spec, variable, latent, sequence, readers)
 
 
 def _factor(family: str, raw: Expr, heads, vector, size: Dim, latent: Variable):

@@ -8,6 +8,7 @@ Let variables are looked through, so the graph is that of the random variables. 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from lvspec.ir.components import strongly_connected
 from lvspec.ir.reads import LAG, Read, Reader
@@ -22,9 +23,17 @@ class DependencyGraph:
 
     reads: dict[str, tuple[Read, ...]]
 
+    @cached_property
+    def _readers(self) -> dict[str, list[tuple[str, Read]]]:
+        found: dict[str, list[tuple[str, Read]]] = {}
+        for child, reads in self.reads.items():
+            for read in reads:
+                found.setdefault(read.name, []).append((child, read))
+        return found
+
     def readers(self, name: str) -> list[tuple[str, Read]]:
         """Variables whose factor reads `name`, once for each way."""
-        return [(child, read) for child, reads in self.reads.items() for read in reads if read.name == name]
+        return self._readers.get(name, [])
 
 
 def dependency_graph(spec: Spec) -> DependencyGraph:
@@ -52,15 +61,16 @@ def readers_of(graph: DependencyGraph, spec: Spec, name: str) -> list[tuple[Vari
 
 def connected(graph: DependencyGraph, names: list[str]) -> list[tuple[str, ...]]:
     """The latents of `names` in groups that factors connect, given all other variables (moralised, then split)."""
+    place = {name: i for i, name in enumerate(names)}
     neighbours: dict[str, list[str]] = {name: [] for name in names}
     for child, reads in graph.reads.items():
         parents = {read.name for read in reads}
-        scope = [n for n in names if n == child or n in parents]
+        scope = sorted((parents | {child}) & set(place), key=place.__getitem__)
         for a, b in zip(scope, scope[1:], strict=False):
             neighbours[a].append(b)
             neighbours[b].append(a)
     groups = strongly_connected(neighbours)  # every edge leads both ways
-    return sorted((tuple(n for n in names if n in g) for g in groups), key=lambda group: names.index(group[0]))
+    return sorted((tuple(sorted(g, key=place.__getitem__)) for g in groups), key=lambda group: place[group[0]])
 
 
 def lagged_plates(graph: DependencyGraph, name: str) -> list[str]:

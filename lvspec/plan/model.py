@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from lvspec.ir.distributions import family_of
-from lvspec.ir.expr import Choice, Dist
-from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader, is_improper
+from lvspec.ir.expr import Choice, Dist, VariableRef, walk
+from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader, bodies, is_improper
 from lvspec.ir.spec import Override, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.graph import DependencyGraph, dependency_graph, guide_reads, lagged_plates, readers_of, reads_of
@@ -37,11 +38,32 @@ class Model:
             float(self.settings.get("budget_bytes") or BUDGET_BYTES),
         )
 
+    @cached_property
+    def _guide(self) -> dict[str, Variable]:
+        return {v.name: v for v in self.spec.guide if v.role == "guide"}
+
+    @cached_property
+    def _mentions(self) -> dict[str, list[Variable]]:
+        found: dict[str, list[Variable]] = {}
+        for variable in (*self.spec.variables, *self.spec.guide, *self.spec.terms):
+            nodes = (n for c in variable.clauses for b in bodies(c) for n in walk(b))
+            for name in {n.name for n in nodes if isinstance(n, VariableRef)}:
+                found.setdefault(name, []).append(variable)
+        return found
+
     def guide_of(self, name: str) -> Variable | None:
-        return next((v for v in self.spec.guide if v.name == name and v.role == "guide"), None)
+        return self._guide.get(name)
+
+    def mentions(self, name: str) -> list[Variable]:
+        """What the clauses of name a variable themselves: variables of every role, factors of q, terms."""
+        return self._mentions.get(name, [])
+
+    @cached_property
+    def _random(self) -> tuple[Variable, ...]:
+        return tuple(v for v in self.spec.variables if v.role in ("latent", "observed"))
 
     def random(self) -> tuple[Variable, ...]:
-        return tuple(v for v in self.spec.variables if v.role in ("latent", "observed"))
+        return self._random
 
     def reads(self, name: str) -> list[Read]:
         """How a variable's factor reaches its parents."""

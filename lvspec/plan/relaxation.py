@@ -76,7 +76,7 @@ def misread(model: Model, latent, hard: bool) -> str | None:
     """How something reads the latent that no relaxed value can answer, with the remedy; None where all is well."""
     kind = latent.type.support.kind
     tables = frozenset(n.name for n in model.spec.networks if n.kind == "Embedding")
-    for variable in (*model.spec.variables, *model.spec.guide, *model.spec.terms):
+    for variable in model.mentions(latent.name):
         for clause in variable.clauses:
             # a bare name has no parts: seen from a call it has
             whole = [Call("negative", (b,)) if isinstance(b, VariableRef) else b for b in bodies(clause)]

@@ -19,7 +19,8 @@ def labels_reason(model: Model, factor: Variable) -> str | None:
 
 def borders_reason(model: Model, name: str) -> str | None:
     """Why states alone do not decide what reads them, or None."""
-    reader = next((v.name for v in model.random() for r in model.reads(v.name) if r.inside == name), None)
+    readers = (v.name for v, _ in model.readers_of(name))
+    reader = next((reader for reader in readers for r in model.reads(reader) if r.inside == name), None)
     return reader and f"{reader} begins anew in each segment of {name}, and states do not tell where that is"
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from math import isqrt, prod
 
+from lvspec.ir.elimination import elimination_steps, work
 from lvspec.ir.plan import Cost
 from lvspec.ir.sites import site_by_site
 from lvspec.ir.spec import Variable
@@ -49,11 +50,10 @@ def _pay_sum(
     pricer: Pricer, component: tuple[str, ...], chain: str | None, buffers: tuple[int, int] = MESSAGES
 ) -> None:
     model = pricer.model
-    touched = [
-        v for v in model.random() if v.name in component or any(r.name in component for r in model.reads(v.name))
-    ]
+    members = set(component)
+    touched = [v for v in model.random() if v.name in members or any(r.name in members for r in model.reads(v.name))]
     scopes = [s for v in touched for s in _site_scopes(pricer, v, pricer.factor(v))]
-    latents = {a for s in scopes for a in s if latent_of(a) in component}
+    latents = {a for s in scopes for a in s if latent_of(a) in members}
     outer = {"B"} | {p for n in component for p in model.spec.variable(n).plates if p not in pricer.unrolled}
     extent = pricer.extent(outer)
     scopes = [frozenset(s) & latents for s in scopes]
@@ -64,7 +64,10 @@ def _pay_sum(
         pricer.dispatches += CHAIN_DISPATCHES * len(arriving) * (model.extent(chain) if chain else 1)
         pricer.holds(*(b * message for b in buffers))
     else:
-        pricer.flops += TRAINING * extent * _elimination(pricer, scopes, latents)
+        place = {n: i for i, n in enumerate(component)}
+        story = sorted(latents, key=lambda a: (place[latent_of(a)], a))
+        steps = elimination_steps(scopes, story, pricer.length)
+        pricer.flops += TRAINING * extent * work(steps, pricer.length)
         widest = extent * max((prod(float(pricer.length(a)) for a in s) for s in scopes), default=1.0)
         pricer.holds(widest, 2 * widest)
     for name in component:
@@ -91,9 +94,8 @@ def pay_structure(pricer: Pricer, variable: Variable) -> None:
 def pay_sampling(pricer: Pricer, name: str) -> None:
     """Every factor that depends on a latent that is drawn, at S draws, and its own q."""
     model = pricer.model
-    for variable in model.random():
-        if variable.name == name or any(r.name == name for r in model.reads(variable.name)):
-            pricer.factor(variable)
+    for variable in (model.spec.variable(name), *(v for v, _ in model.readers_of(name))):
+        pricer.factor(variable)
     pay_guide(pricer, name)
 
 
@@ -153,15 +155,3 @@ def _at_site(pricer: Pricer, axis: str, site: int) -> str:
     if "." in axis or name not in pricer.summed:
         return axis
     return f"{name}.{site}" + axis[len(name) :]
-
-
-def _elimination(pricer: Pricer, scopes: list[frozenset[str]], latents: set[str]) -> float:
-    """Σ over eliminated variables of the product of the sizes in their clique, smallest clique first."""
-    work, left = 0.0, set(latents)
-    while left:
-        cliques = {a: frozenset({a}).union(*(s for s in scopes if a in s)) for a in left}
-        chosen = min(sorted(left), key=lambda a: prod(float(pricer.length(b)) for b in cliques[a]))
-        work += prod(float(pricer.length(b)) for b in cliques[chosen])
-        scopes = [s for s in scopes if chosen not in s] + [cliques[chosen] - {chosen}]
-        left.discard(chosen)
-    return work
