@@ -13,6 +13,7 @@ from lvspec.emit.value import (
     UNARY,
     Value,
     align,
+    as_tensor,
     axis_to_event,
     dim,
     join_draws,
@@ -29,15 +30,6 @@ _MASKED = {
 }
 
 
-def _scalar(value: Value) -> Value:
-    """Python numbers become tensors where a method is called on them."""
-    if value.axes or value.shape or value.code.startswith("self.") and not value.integer:
-        return value
-    if value.code.isidentifier():
-        return value
-    return value.with_(code=f"self.zero + {value.code}", binds=SUM, integer=False)
-
-
 def _event_shape(values: list[Value]) -> tuple[Dim, ...]:
     return max((v.shape for v in values), key=len)
 
@@ -45,9 +37,20 @@ def _event_shape(values: list[Value]) -> tuple[Dim, ...]:
 def infix(lowering, call: Call) -> Value:
     symbol, binds, left, right = _INFIX[call.function]
     values = [lowering.lower(a) for a in call.args]
+    integer = all(v.integer for v in values) and _stays_integer(call)
+    if not integer and all(v.integer or v.number for v in values):  # two tensors: torch finds the type of both
+        values = [lowering.real(v) for v in values]
     axes, _, (a, b) = lowering.broadcast(*values)
     code = f"{a.at(left)} {symbol} {b.at(right)}"
-    return Value(code, axes, _event_shape(values), binds, all(v.integer for v in values), join_draws(*values))
+    number = all(v.number for v in values)
+    return Value(code, axes, _event_shape(values), binds, integer, join_draws(*values), number=number)
+
+
+def _stays_integer(call: Call) -> bool:
+    """Whether an operator makes an integer of integers."""
+    if call.function == "power":
+        return isinstance(call.args[1], Number) and call.args[1].value >= 0
+    return call.function != "divide"
 
 
 def negative(lowering, call: Call) -> Value:
@@ -56,12 +59,12 @@ def negative(lowering, call: Call) -> Value:
 
 
 def method(lowering, call: Call) -> Value:
-    value = _scalar(lowering.concrete(lowering.lower(call.args[0])))
-    return value.with_(code=value.at(ATOM) + _METHODS[call.function], binds=ATOM, integer=False)
+    value = as_tensor(lowering.real(lowering.concrete(lowering.lower(call.args[0]))))
+    return value.with_(code=value.at(ATOM) + _METHODS[call.function], binds=ATOM)
 
 
 def softplus(lowering, call: Call) -> Value:
-    value = _scalar(lowering.concrete(lowering.lower(call.args[0])))
+    value = as_tensor(lowering.real(lowering.concrete(lowering.lower(call.args[0]))))
     return value.with_(code=f"{lowering.scope.use('softplus')}({value.code})", binds=ATOM)
 
 
@@ -94,7 +97,7 @@ def _spread(lowering, value: Value, plate: str) -> Value:
     axes = lowering.order.sort((*value.axes, plate))
     ones = Value(f"torch.ones_like({lowering._PlateIndex(_Site(plate)).code})", (plate,))
     _, _, (a, b) = lowering.broadcast(value, ones)
-    return value.with_(code=f"{a.at(PRODUCT)} * {b.code}", axes=axes, binds=PRODUCT)
+    return value.with_(code=f"{a.at(PRODUCT)} * {b.code}", axes=axes, binds=PRODUCT, number=False)
 
 
 class _Site:
@@ -166,6 +169,7 @@ def flat(value: Value) -> Value:
     if len(value.shape) == 1:
         return value
     if not value.shape:
+        value = as_tensor(value)
         return value.with_(code=f"{value.at(ATOM)}.unsqueeze(-1)", shape=(Dim.of(1),), binds=ATOM)
     total = Dim.of(1)
     for size in value.shape:
@@ -226,7 +230,7 @@ def onehot(lowering, call: Call) -> Value:
         code = f"torch.eye({size}, dtype=self.zero.dtype, device=self.zero.device)"
         return value.with_(code=code, shape=call.type.shape, integer=False, enumerated=None, binds=ATOM)
     code = f"{lowering.scope.use('one_hot')}({value.code}, {size}, self.zero)"
-    return value.with_(code=code, shape=call.type.shape, integer=False, binds=ATOM)
+    return value.with_(code=code, shape=call.type.shape, integer=False, binds=ATOM, number=False)
 
 
 def clip(lowering, call: Call) -> Value:
@@ -242,7 +246,7 @@ def compare(lowering, call: Call) -> Value:
     axes, _, (a, b) = lowering.broadcast(*values)
     code = f"{a.at(SUM)} {_COMPARE[call.function]} {b.at(SUM)}"
     if not axes:
-        return Value(f"int({code})", integer=True)
+        return Value(f"int({code})", integer=True, number=True)
     return Value(f"({code}).int()", axes, integer=True, draws=join_draws(*values))
 
 

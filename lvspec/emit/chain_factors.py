@@ -13,7 +13,7 @@ from lvspec.emit.mean_field import known
 from lvspec.emit.posterior import zero_tilts
 from lvspec.emit.program import Program
 from lvspec.emit.text import wrap
-from lvspec.emit.value import Value, align, axis_of
+from lvspec.emit.value import Value, align, as_tensor, axis_of
 from lvspec.emit.weights import weight_methods
 from lvspec.ir.mean_field import SUMS, sum_over
 from lvspec.ir.plan import Plan
@@ -87,9 +87,7 @@ def _density(plan: Plan, imports: set[str], reader) -> list[str]:
     low, scope = program.low, program.scope
     axes = ("B", *reader.plates)
     arguments = [low.lower(e) for a, e in body.arguments if a != row.argument]
-    arguments = [
-        align(v, axes, row.rank) if v.axes or v.shape else v.with_(code=f"self.zero + {v.code}") for v in arguments
-    ]
+    arguments = [align(v, axes, row.rank) if v.axes or v.shape else as_tensor(v) for v in arguments]
     value = [] if row.seen else [reader.name]
     code = f"{scope.use(row.expected)}({', '.join([*value, '*sums', *(v.code for v in arguments)])})"
     found = scope.assign(f"log_p_{reader.name}", Value(code + ".sum(-1)" * row.rank, axes))

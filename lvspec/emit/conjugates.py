@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from lvspec.emit.densities import lower_term
 from lvspec.emit.extents import extent_code
-from lvspec.emit.gaussian_chains import aligned_coefficients, as_tensor, coefficients, observed_vector, without_latent
+from lvspec.emit.gaussian_chains import aligned_coefficients, coefficients, observed_vector, without_latent
 from lvspec.emit.program import Program
-from lvspec.emit.value import Value, align, permute
+from lvspec.emit.value import Value, align, as_tensor, permute
 from lvspec.ir.affine import affine_in
 from lvspec.ir.conjugate import GAUSSIAN, pair_of, scale_of
 from lvspec.ir.distributions import argument_shape
@@ -75,7 +75,7 @@ def _table(program: Program, latent: Variable, readers: list[Variable]) -> str:
     lead = ("B", *latent.plates)
 
     def prior(c) -> list[str]:
-        values = [as_tensor(low.real(v)) for v in lower_term(low, c.body, latent.name).arguments]
+        values = [as_tensor(v) for v in lower_term(low, c.body, latent.name).arguments]
         ranks = [len(argument_shape(c.body.family, a, latent.type.shape)) for a, _ in c.body.arguments]
         pairs = zip(values, ranks, strict=True)
         return [align(v, lead, rank if v.axes else len(v.shape)).code for v, rank in pairs]
@@ -97,7 +97,7 @@ def _statistics(program: Program, latent: Variable, reader: Variable) -> str:
     def extra(clause) -> list[str]:
         known = [low.lower(clause.body.argument(n)) for n in pair.known]
         if pair.prior == "Dirichlet":
-            known.append(Value(low.size(latent.type.shape[-1])))
+            known.append(Value(low.size(latent.type.shape[-1]), integer=True, number=True))
         if pair.link == "scaled":
             factor = scale_of(affine_in(low.spec, latent.name, reader.general, clause.body.argument(pair.argument)))
             known += [] if factor == Number(1) else [low.lower(factor)]

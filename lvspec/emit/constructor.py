@@ -81,23 +81,30 @@ def _param(param: Param) -> list[str]:
 
 def first_values(param: Param, sizes: list[str], place: str = "") -> str:
     """A tensor by the parameter's rule; `place`: where it is."""
-    plain, shape = ", ".join(sizes), (", ".join(sizes) or "()") + place
+    plain = ", ".join(sizes)
+    shape, whole = (plain or "()") + place, f"({plain},)" if plain else "()"
     kind, numbers = param.init or ("normal", (0.0, 1.0))
+    first, *second = map(_shortest, numbers or (0.0,))
     values = {
         "normal": f"torch.randn({shape})",
         "uniform": f"torch.rand({shape})",
         "zeros": f"torch.zeros({shape})",
         "ones": f"torch.ones({shape})",
         "orthogonal": f"nn.init.orthogonal_(torch.empty({shape}))",
-        "eye": f"{numbers[0]:g} * torch.eye({shape})" if numbers else "",
-        "constant": f"torch.full(({plain},), {numbers[0] if numbers else 0.0!r}{place})",
+        "eye": f"{first} * torch.eye({shape})",
+        "constant": f"torch.full({whole}, {numbers[0] if numbers else 0.0!r}{place})",
     }
     code = values[kind]
     if kind == "normal" and tuple(numbers) not in ((), (0.0, 1.0)):
-        code = f"{numbers[0]:g} + {numbers[1]:g} * {code}" if numbers[0] else f"{numbers[1]:g} * {code}"
+        code = f"{first} + {second[0]} * {code}" if numbers[0] else f"{second[0]} * {code}"
     if kind == "uniform" and tuple(numbers) not in ((), (0.0, 1.0)):
-        code = f"{numbers[0]:g} + {numbers[1] - numbers[0]:g} * {code}"
+        code = f"{first} + {_shortest(numbers[1] - numbers[0])} * {code}"
     return code
+
+
+def _shortest(number: float) -> str:
+    """The number as a person would write it, to all its digits."""
+    return f"{number:g}" if float(f"{number:g}") == number else repr(number)
 
 
 def fit_rows(plan: Plan, imports: set[str]) -> list[str]:

@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from lvspec.emit.flows import FlowCall, Origin, back, contexts, lower_flows, minus_volume
 from lvspec.emit.lower import Lowering
 from lvspec.emit.relaxed import relaxed_density
-from lvspec.emit.value import ATOM, SUM, Value, align, event_to_axis, join_draws, permute, spelled
+from lvspec.emit.value import ATOM, SUM, Value, align, as_tensor, event_to_axis, join_draws, permute, spelled
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES, WHOLE, Argument, argument_rank, event_axes
-from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, Number, ParamRef, PlateIndex
+from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex
 from lvspec.ir.types import Type
 
 SNAKE = {
@@ -41,6 +41,7 @@ SNAKE = {
 }
 
 
+OF_NUMBERS = ("Normal",)  # families whose functions take numbers of Python as they are: the prior of most models
 LONG = 60  # characters of an argument from which on it gets a name of its own
 
 
@@ -93,13 +94,12 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
         if addends is not None:
             axes = low.order.union(*addends)
             return Term(dist, (Value("", axes, addends[0].shape, draws=join_draws(*addends)),), addends=addends)
-        value = low.concrete(low.lower(expr))
+        value = low.real(low.concrete(low.lower(expr)))
+        if dist.family not in OF_NUMBERS:
+            value = as_tensor(value)
         if argument == "probs":
             function = "logits_from_probs" if "ategorical" in dist.family else "bernoulli_logits_from_probs"
-            number = "self.zero + " if isinstance(expr, Number) else ""
-            value = value.with_(code=f"{low.scope.use(function)}({number}{value.code})", binds=ATOM)
-        if dist.family == "Bernoulli" and not value.axes and not value.shape:
-            value = value.with_(code=f"self.zero + {value.code}", binds=SUM, integer=False)
+            value = value.with_(code=f"{low.scope.use(function)}({value.code})", binds=ATOM)
         if argument == "covariance_matrix":
             value = value.with_(code=f"{low.scope.use('cholesky')}({value.code})", binds=ATOM)
         if dist.family in DRAWN_TOGETHER and argument == "scale_tril":
@@ -197,14 +197,12 @@ def log_density(low: Lowering, term: Term, value: Value, name: str, bag: str | N
 def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | None) -> Value:
     if value.enumerated is not None or term.dist.family == "OneHotCategorical":
         logits = unfused(low, term).arguments[0]
+        if value.enumerated is None:
+            return _one_hot_categorical(low, logits, value)
         code = f"{logits.at(ATOM)}.log_softmax(-1)"
         if _positions(logits) is not None:
             code = f"{low.scope.use('log_softmax_table')}({logits.code})"
-        log_p = logits.with_(code=code, binds=ATOM)
-        if value.enumerated is not None:
-            return event_to_axis(log_p, value.enumerated)
-        axes, _, (a, b) = low.broadcast(log_p, value)
-        return Value(f"({b.code} * {a.code}).sum(-1)", axes, value.shape[:-1], draws=join_draws(log_p, value))
+        return event_to_axis(logits.with_(code=code, binds=ATOM), value.enumerated)
     varies = set(term.arguments[0].axes)
     draws = join_draws(term.arguments[0], value)
     if value.shape or any(low.order.is_enumerated(a) for a in varies & set(value.axes)):
@@ -226,6 +224,12 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
     if term.head is not None:
         return _from_head(low, term, value, draws)
     return _plain_categorical(low, term, value, draws)
+
+
+def _one_hot_categorical(low: Lowering, logits: Value, value: Value) -> Value:
+    axes, _, (a, b) = low.broadcast(logits, value)
+    code = f"{low.scope.use('one_hot_categorical_log_prob')}({b.code}, {a.code})"
+    return sum_event(Value(code, axes, value.shape, draws=join_draws(logits, value)), 1)
 
 
 def _from_lookup(low: Lowering, term: Term, value: Value, draws) -> Value:
@@ -375,8 +379,7 @@ def _gaussian_table(low: Lowering, term: Term, value: Value) -> Value:
 
 def _table(low: Lowering, name: str, value: Value) -> Value:
     """An argument of a table of densities under a name of its own; a number becomes a tensor."""
-    if not value.axes and not value.shape:
-        return value.with_(code=f"self.zero + {value.code}", binds=SUM)
+    value = as_tensor(value)
     return value if value.code.isidentifier() else low.scope.assign(f"{name}_table", value)
 
 
@@ -393,10 +396,7 @@ def sum_event(value: Value, consumed: int = 0) -> Value:
 def analytic_kl(low: Lowering, q: Term, p: Term, summed: bool = True) -> Value:
     """KL(q ‖ p) in closed form; event axes summed, or of each entry."""
     q, p = unfused(low, q), unfused(low, p)
-    numbers = tuple(isinstance(e, Number) for _, e in q.dist.arguments)
-    own = (low.concrete(v) for v in q.arguments)
-    own = [v.with_(code=f"self.zero + {v.code}", binds=SUM) if n else v for v, n in zip(own, numbers, strict=True)]
-    values = (*own, *(low.concrete(v) for v in p.arguments))
+    values = (*map(as_tensor, q.arguments), *p.arguments)
     axes, _, aligned = low.broadcast(*values)
     shape = max((v.shape for v in values), key=len)
     if q.dist.family == "VonMisesFisher":

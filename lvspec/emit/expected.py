@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from lvspec.emit.densities import snake
 from lvspec.emit.lower import Lowering
-from lvspec.emit.value import PRODUCT, SUM, Value, align, event_to_axis
+from lvspec.emit.value import PRODUCT, Value, align, as_tensor, event_to_axis
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Dist, Expr
 from lvspec.ir.mean_field import latent_in, own_statistics
@@ -57,8 +57,7 @@ def _statistics(low: Lowering, family: str, argument: str, expr: Expr) -> list[V
         del low.known[ref.name]
         return found
     value = low.concrete(low.lower(expr))
-    if not value.axes and not value.shape and not value.code.startswith("self."):
-        value = value.with_(code=f"self.zero + {value.code}", binds=SUM)
+    value = as_tensor(value)
     if not value.code.isidentifier():
         value = low.scope.assign(f"{argument}_known", value)
     if argument == "scale":  # log tau and tau

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from lvspec.emit.program import Program
-from lvspec.emit.value import ATOM, Value, align, latent_of
+from lvspec.emit.value import ATOM, Value, align, as_tensor, latent_of
 from lvspec.ir.dims import Shape
-from lvspec.ir.distributions import FAMILIES, argument_rank
+from lvspec.ir.distributions import FAMILIES, argument_rank, event_axes
 from lvspec.ir.expr import Dist
 
 
 def full_arguments(
-    program: Program, arguments: list[Value], axes: tuple[str, ...], event: tuple, *ranks: int
+    program: Program, arguments: list[Value], axes: tuple[str, ...], event: Shape, *ranks: int
 ) -> list[Value]:
     """Arguments aligned to all axes of the draw but S; the first is repeated where none varies over an axis.
 
-    event: the shape of one draw. ranks: event axes of each argument, or one number for all (one more than one draw has
-    for a categorical's logits).
+    event: the first event axes, which all arguments share. ranks: event axes of each argument, or one number for all (one
+    more than one draw has for a categorical's logits).
     """
     low, scope = program.low, program.scope
     inner = tuple(a for a in axes if a != "S" or any("S" in v.axes for v in arguments))
@@ -31,8 +31,13 @@ def full_arguments(
         if any(e != "1" for e in extents):
             shape = f"({', '.join(extents)}{',' if len(extents) == 1 else ''})"
             code = f"{scope.use('spread')}({aligned[0].code}, {shape}, self.zero)"
-            aligned[0] = aligned[0].with_(code=code, binds=ATOM, axes=inner)
-    return [a.with_(code=_as_tensor(a)) for a in aligned]
+            aligned[0] = aligned[0].with_(code=code, binds=ATOM, axes=inner, number=False)
+    return [as_tensor(a) for a in aligned]
+
+
+def copies_of(dist: Dist, event: Shape) -> Shape:
+    """The sizes of the independent copies in a draw of shape `event`."""
+    return event[: len(event) - event_axes(dist.family)]
 
 
 def argument_ranks(dist: Dist, event: Shape) -> list[int]:
@@ -42,12 +47,6 @@ def argument_ranks(dist: Dist, event: Shape) -> list[int]:
     if FAMILIES[dist.family].event == "vector":
         return [argument_rank(dist.family, a, len(event)) for a, _ in dist.arguments]
     return [len(event)]
-
-
-def _as_tensor(value: Value) -> str:
-    """Numbers as tensors: a draw needs a dtype and a device."""
-    number = value.code.replace(".", "", 1).replace("-", "", 1).isdigit()
-    return f"self.zero + {value.code}" if number or value.integer and value.code.startswith("self.") else value.code
 
 
 def extent_code(program: Program, axis: str) -> str:

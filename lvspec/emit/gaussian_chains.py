@@ -6,12 +6,11 @@ x[t]: Normal(readout(z[t]), softplus(r))            emission    (readout.weight,
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from lvspec.emit.affine import ONE, lower_matrix, with_rows
 from lvspec.emit.program import Program
-from lvspec.emit.value import ATOM, SUM, Value, align
+from lvspec.emit.value import ATOM, Value, align, as_tensor
 from lvspec.ir.affine import affine_in, reads_variable
 from lvspec.ir.dims import Dim
 from lvspec.ir.plan import Integration
@@ -52,7 +51,7 @@ def coefficients(program: Program, variable: Variable, latent: Variable, clause:
 
     def lower(c: Clause) -> list[Value]:
         found = affine_in(low.spec, latent.name, clause, c.body.argument("loc"))
-        offset = Value("0") if found.offset is None else low.real(low.concrete(low.lower(found.offset)))
+        offset = Value("0", number=True) if found.offset is None else low.real(low.concrete(low.lower(found.offset)))
         matrix = with_rows(low, lower_matrix(low, found.matrix, length_of(latent)), length_of(variable))
         return [matrix, as_tensor(offset), covariance(program, c, length_of(variable))]
 
@@ -86,13 +85,6 @@ def covariance(program: Program, clause: Clause, size: Dim) -> Value:
     scale = align(value, value.axes, 1 if value.axes or value.shape else 0)
     code = f"{use('diagonal_covariance')}({scale.code}, {low.size(size)})"
     return value.with_(code=code, shape=(size, size), binds=ATOM)
-
-
-def as_tensor(value: Value) -> Value:
-    """A number as a tensor of the module's dtype and device."""
-    if value.axes or value.shape or re.fullmatch(r"softplus\(.*\)|self\.\w+", value.code) and not value.integer:
-        return value
-    return value.with_(code="self.zero" if value.code in ("0", "0.0") else f"self.zero + {value.code}", binds=SUM)
 
 
 def aligned_coefficients(values: list[Value], axes: tuple[str, ...]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from lvspec.emit.densities import Term, log_density, lower_term, snake, unfused
-from lvspec.emit.extents import argument_ranks, extent_code, full_arguments
+from lvspec.emit.extents import argument_ranks, copies_of, extent_code, full_arguments
 from lvspec.emit.factors import bindings
 from lvspec.emit.flows import forwards, stopped
 from lvspec.emit.guide_sites import SiteLoop
@@ -207,7 +207,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
         {"S", *(() if latent.outside_batch else ("B",)), *latent.plates, *(a for v in term.reads for a in v.axes)}
     )
     ranks = argument_ranks(term.dist, latent.type.shape)
-    arguments = full_arguments(program, arguments, axes, latent.type.shape, *ranks)
+    arguments = full_arguments(program, arguments, axes, copies_of(term.dist, latent.type.shape), *ranks)
     function = snake(family.name)
     listed = ", ".join(a.code for a in arguments)
     shape = "" if any("S" in a.axes for a in arguments) else ", (samples,)"

@@ -28,6 +28,7 @@ from lvspec.emit.value import (
     AxisOrder,
     Value,
     align,
+    as_tensor,
     axis_of,
     axis_to_event,
     dim,
@@ -158,10 +159,12 @@ class Lowering:
         return self.lets[key]
 
     def _Number(self, expr: Number) -> Value:
-        return Value(repr(expr.value), binds=UNARY if expr.value < 0 else ATOM, integer=isinstance(expr.value, int))
+        integer = isinstance(expr.value, int)
+        return Value(repr(expr.value), binds=UNARY if expr.value < 0 else ATOM, integer=integer, number=True)
 
     def _SizeRef(self, expr: SizeRef) -> Value:
-        return Value(size_code(expr.dim), binds=ATOM if expr.dim.terms[:1] == expr.dim.terms else SUM, integer=True)
+        binds = ATOM if expr.dim.terms[:1] == expr.dim.terms else SUM
+        return Value(size_code(expr.dim), binds=binds, integer=True, number=True)
 
     def _ParamRef(self, expr: ParamRef) -> Value:
         if expr.name in self.rows_of_their_own:
@@ -184,9 +187,7 @@ class Lowering:
 
     def detached(self, value: Value) -> Value:
         """The same numbers without gradient; plain numbers have none."""
-        if not value.axes and not value.shape and not value.code.startswith("self."):
-            return value
-        return value.with_(code=f"{value.at(ATOM)}.detach()", binds=ATOM)
+        return value if value.number else value.with_(code=f"{value.at(ATOM)}.detach()", binds=ATOM)
 
     def module(self, network) -> str:
         """A network, or the same one with parameters that do not move."""
@@ -206,7 +207,7 @@ class Lowering:
 
     def _PlateIndex(self, expr: PlateIndex) -> Value:
         if expr.plate in self.bound:
-            return Value(str(self.bound[expr.plate]), integer=True)
+            return Value(str(self.bound[expr.plate]), integer=True, number=True)
         code = self.numbers(self.extent(expr.plate))
         return Value(code, axes=(expr.plate,), integer=True)
 
@@ -292,7 +293,7 @@ class Lowering:
         axes = self.order.union(value, first, Value("", axes=(plate,)))
         rank = max(len(value.shape), len(first.shape))
         here = axes.index(plate) - len(axes) - rank
-        value, first = (v.with_(code=f"self.zero + {v.at(SUM)}") if _is_number(v) else v for v in (value, first))
+        value, first = as_tensor(value), as_tensor(first)
         arguments = [align(value, axes, rank).code, align(first, axes, rank).code, str(here), str(index)]
         if plate not in {*value.axes, *first.axes}:  # the same at every site: how many there are, neither knows
             size = self.spec.plate(plate).size
@@ -332,7 +333,7 @@ class Lowering:
 
     def real(self, value: Value) -> Value:
         """Integers in the module's floating-point type, where a network or a mean takes them."""
-        if not value.integer or not value.axes:
+        if not value.integer or value.number:
             return value
         value = self.concrete(value)
         return value.with_(code=f"{value.at(ATOM)}.to(self.zero.dtype)", integer=False, binds=ATOM)
@@ -439,8 +440,3 @@ class Lowering:
 
     def _Apply(self, expr: Apply) -> Value:
         return apply_network(self, expr)
-
-
-def _is_number(value: Value) -> bool:
-    """Whether a value is a plain number of the text, no tensor."""
-    return not value.axes and not value.shape and value.code.replace(".", "", 1).replace("-", "", 1).isdigit()

@@ -8,7 +8,7 @@ and the code is the model's own.
 from __future__ import annotations
 
 from lvspec.emit.densities import lower_term, snake, unfused
-from lvspec.emit.extents import argument_ranks, extent_code, full_arguments
+from lvspec.emit.extents import argument_ranks, copies_of, extent_code, full_arguments
 from lvspec.emit.program import Program
 from lvspec.emit.structures import borders_draw, structure_draw
 from lvspec.emit.text import WIDTH, wrap
@@ -129,7 +129,7 @@ def _conditional(program: Program, variable: Variable) -> Value:
         family = FAMILIES[term.dist.family]
         ranks = argument_ranks(term.dist, variable.type.shape)
         arguments = [low.concrete(v) for v in term.arguments]
-        arguments = full_arguments(program, arguments, axes, variable.type.shape, *ranks)
+        arguments = full_arguments(program, arguments, axes, copies_of(term.dist, variable.type.shape), *ranks)
         function = low.scope.use(f"{snake(family.name)}_draw")
         code = f"{function}({', '.join(a.code for a in arguments)})"
         for flow in term.flows:

@@ -28,7 +28,8 @@ class Value:
 
     draws: sampled latents that it depends on, each with the plates along which it reads more than its own
     site, as (plate, relation) pairs. enumerated: the latent's axis, where the value is that latent itself.
-    relaxed: whether it is a discrete variable's value, as a point between its values.
+    relaxed: whether it is a discrete variable's value, as a point between its values. number: whether it is a number of
+    Python, no tensor: a literal, a size, what operators make of these.
     """
 
     code: str
@@ -39,6 +40,7 @@ class Value:
     draws: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = field(default=(), compare=False)
     enumerated: str | None = None
     relaxed: bool = False
+    number: bool = False
 
     def with_(self, **changes) -> Value:
         return replace(self, **changes)
@@ -46,6 +48,15 @@ class Value:
     def at(self, binding: int) -> str:
         """The code, in parentheses where it binds less tightly than asked for."""
         return self.code if self.binds >= binding else f"({self.code})"
+
+
+def as_tensor(value: Value) -> Value:
+    """A number as a tensor of the module's dtype and device; a tensor as it is."""
+    if not value.number:
+        return value
+    if value.code in ("0", "0.0"):
+        return value.with_(code="self.zero", binds=ATOM, integer=False, number=False)
+    return value.with_(code=f"self.zero + {value.at(SUM)}", binds=SUM, integer=False, number=False)
 
 
 def join_draws(*values: Value) -> tuple:

@@ -203,7 +203,7 @@ def categorical_draw(logits: Tensor, samples_shape: tuple[int, ...] = ()) -> Ten
     uniform = torch.rand(*lead, math.prod(samples_shape), dtype=chances.dtype, device=below.device)
     # below the total however it rounds, so that neither a forbidden entry nor one past the last is found
     found = torch.searchsorted(below, uniform * (below[..., -1:] * (1.0 - 2.0**-50)), right=True)
-    return found.clamp_(max=K - 1).movedim(-1, 0).reshape(*samples_shape, *lead)
+    return found.clamp_(max=K - 1).movedim(-1, 0).reshape((*samples_shape, *lead))
 
 
 def one_hot_categorical_draw(logits: Tensor, samples_shape: tuple[int, ...] = ()) -> Tensor:
