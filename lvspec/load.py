@@ -15,6 +15,7 @@ import types
 from lvspec.errors import UsageError
 from lvspec.ir.flows import library_of
 from lvspec.ir.spec import Spec
+from lvspec.user_modules import check_user_modules
 
 
 def load_module(source: str, spec: Spec, allow_modules: tuple[str, ...] = ()) -> types.ModuleType:
@@ -37,23 +38,6 @@ def load_module(source: str, spec: Spec, allow_modules: tuple[str, ...] = ()) ->
     return module
 
 
-def check_user_modules(spec: Spec, allow_modules: tuple[str, ...]) -> None:
-    """A user's network must be defined in an allowed package: its own `__module__` counts, not the path written."""
-    for network in spec.networks:
-        if network.path is None:
-            continue
-        package, _, attribute = network.path.rpartition(".")
-        if not _allowed(package, allow_modules):
-            raise UsageError(f"`{network.path}` is not allowed; add --allow-module {package.partition('.')[0]}")
-        try:
-            found = getattr(importlib.import_module(package), attribute)
-        except (ImportError, AttributeError) as reason:
-            raise UsageError(f"cannot import `{network.path}`: {reason}") from None
-        home = getattr(found, "__module__", "")
-        if not isinstance(found, type) or not _allowed(home, allow_modules):
-            raise UsageError(f"`{network.path}` is not a class of an allowed package (it comes from {home or '?'})")
-
-
 def check_libraries(spec: Spec) -> None:
     """The library of a flow must be there; which those are is a table of lvspec's, and nothing that a spec can add to."""
     for network in spec.networks:
@@ -61,7 +45,3 @@ def check_libraries(spec: Spec) -> None:
         if library is not None and importlib.util.find_spec(library) is None:
             message = f"`{network.name}` is {network.kind}, and {library} is not installed"
             raise UsageError(f"{message}: pip install 'lvspec[{library}]'")
-
-
-def _allowed(module: str, allow_modules: tuple[str, ...]) -> bool:
-    return any(module == allowed or module.startswith(allowed + ".") for allowed in allow_modules)

@@ -84,8 +84,18 @@ def _failed(reason: BaseException, args: argparse.Namespace) -> int:
     if isinstance(reason, OSError):
         return _told(f"{reason.filename or 'file'}: {reason.strerror or reason}", USAGE)
     if isinstance(reason, Exception):
-        return _bug(reason, args)
+        return _users(reason, args) or _bug(reason, args)
     raise reason
+
+
+def _users(reason: Exception, args: argparse.Namespace) -> int:
+    """The exit code where an error is of a network of the user's own; else 0."""
+    packages = getattr(args, "allow_module", None)
+    if not packages:
+        return 0
+    from lvspec.user_modules import is_users, told
+
+    return _told(f"a network of your own: {told(reason, packages)}", SPEC) if is_users(reason, packages) else 0
 
 
 def _told(message: str, code: int) -> int:

@@ -126,8 +126,8 @@ def fit_rows(plan: Plan, imports: set[str]) -> list[str]:
 
 
 def user_class(network: Network) -> str:
-    """The name that a user's class has in the emitted file."""
-    return network.path.rpartition(".")[2]
+    """The name that a user's class has in the emitted file: no name of a spec, and none of the runtime, has two underscores."""
+    return "__".join(network.path.rsplit(".", 1)).replace(".", "__")
 
 
 BANKS = {"Linear": "LinearBank", "MLP": "MLPBank", "Embedding": "EmbeddingBank"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from lvspec.emit.constructor import user_class
 from lvspec.emit.library_flows import libraries
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec
@@ -90,9 +91,9 @@ def import_lines(plan: Plan, imports: set[str]) -> str:
     rows += ["import torch", *(f"import {name}" for name in libraries(plan.networks)), "from torch import nn"]
     for name in sorted(imports & TORCH_NAMES.keys()):
         rows.append(f"from {TORCH_NAMES[name]} import {name}")
-    for path in sorted({n.path for n in plan.networks if n.path}):
-        package, _, name = path.rpartition(".")
-        rows.append(f"from {package} import {name}")
+    for path, name in sorted({(n.path, user_class(n)) for n in plan.networks if n.path}):
+        package, _, original = path.rpartition(".")
+        rows.append(f"from {package} import {original} as {name}")
     names = sorted(imports - TORCH_NAMES.keys() - {"math"}, key=lambda n: (n.upper() != n, not n[0].isupper(), n))
     line = f"from lvspec.runtime import {', '.join(names)}"
     if len(line) <= 120:

@@ -84,8 +84,9 @@ def import_lines(names: dict[str, tuple[str, str | None]]) -> str:
         chosen = [m for m in modules if (m.partition(".")[0] in sys.stdlib_module_names) is own]
         rows = [f"import {m}" for m in chosen if (m, None) in names.values()]
         for module in chosen:
-            found = [n for n, (m, original) in names.items() if m == module and original is not None]
-            rows += _from(module, sorted(found, key=lambda n: (n.upper() != n, not n[0].isupper(), n)))
+            found = {n: o for n, (m, o) in names.items() if m == module and o is not None}
+            ordered = sorted(found, key=lambda n: (n.upper() != n, not n[0].isupper(), n))
+            rows += _from(module, [n if found[n] == n else f"{found[n]} as {n}" for n in ordered])
         if rows:
             blocks.append("\n".join(rows))
     return "\n\n".join(blocks)

@@ -11,7 +11,7 @@ from lvspec.emit.calls import is_unrolled
 from lvspec.emit.sizes import begin_embeddings, size_code
 from lvspec.emit.value import ATOM, Value, align, join_draws, permute
 from lvspec.errors import InternalError
-from lvspec.ir.dims import Dim
+from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import Apply, Call, Expr, PlateIndex, VariableRef
 from lvspec.ir.networks import NETWORKS
 
@@ -47,19 +47,35 @@ def apply_network(low, expr: Apply) -> Value:
 def _from_user(low, network, expr: Apply) -> Value:
     """A user's own class: one leading axis in, whatever the axes here are; its shapes are checked as it runs."""
     reach = next((a.type.reach for a in expr.args if a.type.reach), None)
-    time = (low.windows.axis_along(reach),) if reach is not None and network.option("reads", "site") != "site" else ()
-    values = [low.real(low.lower(a)) for a in expr.args]
+    reads = str(network.option("reads"))
+    time = (low.windows.axis_along(reach),) if reach is not None and reads != "site" else ()
+    values = [_handed(low, a) for a in expr.args]
     lead = tuple(a for a in low.order.union(*values) if a not in time)
-    inputs = ", ".join(align(v, (*lead, *time)).code for v in values)
-    ranks = ", ".join(str(len(v.shape) + len(time)) for v in values)
+    if time and reach.reach in ("after", "from"):
+        reads = "backwards"
+    told = [f'"{reads}"'] if time else []
+    told += [low.lengths(reach.plate, lead)] if time and reads in ("whole", "backwards") else []
     out = tuple(network.option("out"))
-    sizes = ", ".join(size_code(d) for d in out)
-    comma = "," if len(values) == 1 else ""
-    code = (
-        f"{low.scope.use('user_network')}({low.module(network)}, ({inputs}{comma}), ({ranks}{comma}), "
-        f"({sizes}{',' if len(out) == 1 else ''}))"
-    )
+    inputs = _tuple([align(v, (*lead, *time)).code for v in values])
+    ranks = _tuple([str(len(v.shape) + len(time)) for v in values])
+    arguments = [low.module(network), inputs, ranks, _tuple([size_code(d) for d in out]), *told]
+    code = f"{low.scope.use('user_network')}({', '.join(arguments)})"
     return Value(code, (*lead, *time), out, draws=join_draws(*values))
+
+
+def _handed(low, expr: Expr) -> Value:
+    """What a user's own network is given: numbers of symbols and states as they are, all else as real numbers. Before the
+    first site stands a symbol of its own, after all others."""
+    support = expr.type.support
+    if support.kind != "integer":
+        return low.real(low.lower(expr))
+    if not isinstance(expr, VariableRef) or ragged_plate(support.cardinality) is not None:
+        return low.concrete(low.lower(expr))
+    return low.concrete(low.variable(expr, begin=low.size(support.cardinality)))
+
+
+def _tuple(codes: list[str]) -> str:
+    return f"({', '.join(codes)}{',' if len(codes) == 1 else ''})"
 
 
 def _argument(low, expr: Expr, network) -> Value:

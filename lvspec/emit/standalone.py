@@ -49,12 +49,13 @@ class Module:
 
 # ---------------------------------------------------------------- reading
 def imported(node: ast.Import | ast.ImportFrom) -> dict[str, tuple[str, str | None]]:
-    """`from math import prod` -> {"prod": ("math", "prod")}; `import math` -> {"math": ("math", None)}."""
-    if any(a.asname for a in node.names):
+    """`from math import prod as times` -> {"times": ("math", "prod")}; `import math` -> {"math": ("math", None)}."""
+    source = (node.module or "") if isinstance(node, ast.ImportFrom) else PACKAGE
+    if source.startswith(PACKAGE) and any(a.asname for a in node.names):
         raise InternalError(f"a renamed import cannot be taken along: {ast.unparse(node)}")
-    if isinstance(node, ast.Import):
-        return {a.name.partition(".")[0]: (a.name, None) for a in node.names}
-    return {a.name: (node.module or "", a.name) for a in node.names}
+    if isinstance(node, ast.ImportFrom):
+        return {a.asname or a.name: (source, a.name) for a in node.names}
+    return {a.name.partition(".")[0]: (a.name, None) for a in node.names}
 
 
 def read_module(name: str, text: str) -> Module:

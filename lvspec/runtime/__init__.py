@@ -278,7 +278,6 @@ from lvspec.runtime.shape import (
     stack_sites,
     symbol_scores,
     until_end,
-    user_network,
     where_mass,
 )
 from lvspec.runtime.tree_labels import (
@@ -293,6 +292,7 @@ from lvspec.runtime.tree_labels import (
     tree_crf_sum,
 )
 from lvspec.runtime.truth_values import bernoulli_log_prob
+from lvspec.runtime.user_networks import user_network
 from lvspec.runtime.valence_draws import dmv_draw
 from lvspec.runtime.von_mises_fisher import (
     von_mises_fisher_draw,

@@ -93,8 +93,8 @@ class _Method(nn.Module):
         super().__init__()
         self.module, self.method = module, method
 
-    def forward(self, *arguments: Tensor) -> Tensor:
-        return getattr(self.module, self.method)(*arguments)
+    def forward(self, *arguments: Tensor, **named: Tensor) -> Tensor:
+        return getattr(self.module, self.method)(*arguments, **named)
 
 
 class Frozen:
@@ -103,15 +103,15 @@ class Frozen:
     def __init__(self, module: nn.Module):
         self.module = module
 
-    def _run(self, method: str, arguments: tuple[Tensor, ...]):
+    def _run(self, method: str, arguments: tuple[Tensor, ...], **named: Tensor):
         called = _Method(self.module, method)
         weights = {name: w.detach() for name, w in called.named_parameters()}
-        return torch.func.functional_call(called, weights, arguments)
+        return torch.func.functional_call(called, weights, arguments, named)
 
-    def __call__(self, *arguments: Tensor) -> Tensor:
+    def __call__(self, *arguments: Tensor, **named: Tensor) -> Tensor:
         if hasattr(self.module, "still"):  # some of its parameters are another network's
             return self.module.still(*arguments)
-        return self._run("forward", arguments)
+        return self._run("forward", arguments, **named)
 
     def backwards(self, *arguments: Tensor) -> Tensor:
         return self._run("backwards", arguments)

@@ -328,23 +328,3 @@ def until_end(x: Tensor, lengths: Tensor, end: int | None) -> Tensor:
     ended = x == end
     first = torch.where(ended.any(1), ended.int().argmax(1) + 1, lengths)
     return torch.minimum(first, lengths)
-
-
-def user_network(
-    module: torch.nn.Module, inputs: tuple[Tensor, ...], ranks: tuple[int, ...], out: tuple[int, ...]
-) -> Tensor:
-    """A user's own module on inputs whose leading axes are one: what comes back must end in `out`.
-
-    ranks: how many trailing axes of each input the module sees besides the leading one.
-    """
-    lead = torch.broadcast_shapes(*(x.shape[: x.dim() - r] for x, r in zip(inputs, ranks, strict=True)))
-    flat = [
-        x.expand(*lead, *x.shape[x.dim() - r :]).flatten(0, len(lead) - 1) for x, r in zip(inputs, ranks, strict=True)
-    ]
-    found = module(*flat)
-    if found.shape[0] != flat[0].shape[0] or found.shape[found.dim() - len(out) :] != out:
-        expected = (flat[0].shape[0], "...", *out)
-        raise ValueError(
-            f"{type(module).__name__} gave a tensor of shape {tuple(found.shape)}; the spec says {expected}"
-        )
-    return found.unflatten(0, lead)

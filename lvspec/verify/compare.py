@@ -10,6 +10,7 @@ from torch import nn
 
 from lvspec.ir.plan import Integration, Plan
 from lvspec.ir.spec import Spec
+from lvspec.user_modules import is_users
 from lvspec.verify.ancestral import integral_samples, posterior_sample_check, sample_check
 from lvspec.verify.averages import averaged_gradient, exact_gradient
 from lvspec.verify.chain_factors import chain_factor_checks
@@ -60,23 +61,23 @@ def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
     compare = exact_checks if exact else coupled_checks if subject.plan.coupled else bound_checks
     if at_optimum(subject.plan):
         compare = mean_field_checks if subject.plan.mean_field else chain_factor_checks
-    checks = attempt("objective", lambda: compare(subject))
+    checks = attempt(subject, "objective", lambda: compare(subject))
     if thorough:
         weighted = weighted_batch(subject)
-        checks += attempt("objective, weighted", lambda: compare(subject, weighted, ", weighted"))
+        checks += attempt(subject, "objective, weighted", lambda: compare(subject, weighted, ", weighted"))
         settled = replace(subject, step=SETTLED)  # whether log p of what is given counts as a KL must not matter
         for about, batch in hidden_variants(subject, seed):
-            checks += attempt(f"objective{about}", lambda b=batch, a=about: compare(settled, b, a))
+            checks += attempt(subject, f"objective{about}", lambda b=batch, a=about: compare(settled, b, a))
         if (
             subject.spec.of_role("latent")
             and not subject.plan.sampled
             and not at_optimum(subject.plan)
             and not subject.plan.points
         ):
-            checks += attempt("log_prob", lambda: [log_prob_check(subject)])
-            checks += attempt("posterior", lambda: posterior_checks(subject))
+            checks += attempt(subject, "log_prob", lambda: [log_prob_check(subject)])
+            checks += attempt(subject, "posterior", lambda: posterior_checks(subject))
         if subject.plan.sampled:
-            checks += attempt("log importance weights", lambda: weight_checks(subject, seed))
+            checks += attempt(subject, "log importance weights", lambda: weight_checks(subject, seed))
     return checks
 
 
@@ -85,11 +86,14 @@ def at_optimum(plan: Plan) -> bool:
     return bool(plan.mean_field or plan.structured)
 
 
-def attempt(name: str, compare: Callable[[], list[Check]]) -> list[Check]:
-    """The checks; one that failed where the emitted module cannot even be run on the batch."""
+def attempt(subject: Subject, name: str, compare: Callable[[], list[Check]]) -> list[Check]:
+    """The checks; one that failed where the emitted module cannot even be run on the batch. What a user's own network
+    raises is the user's to mend, and goes on."""
     try:
         return compare()
     except MODULE_ERRORS as reason:
+        if is_users(reason, {n.path.partition(".")[0] for n in subject.spec.networks if n.path}):
+            raise
         return [Check(name, math.inf, 0.0, f"{type(reason).__name__}: {reason}".splitlines()[0])]
 
 
@@ -98,7 +102,7 @@ def averages(subject: Subject) -> list[Check]:
     checks = []
     for row in range(subject.rows):
         name = f"gradient averaged over all draws, row {row}"
-        checks += attempt(name, lambda n=name, r=row: [_average(subject, n, r)])
+        checks += attempt(subject, name, lambda n=name, r=row: [_average(subject, n, r)])
     return checks
 
 
@@ -157,7 +161,7 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
     checks = []
     for name, check in tests:
         try:
-            checks += attempt(name, check)
+            checks += attempt(subject, name, check)
         except (TooMany, NotNumerable) as reason:
             checks.append(Check(name, None, 0.0, str(reason)))
     return checks

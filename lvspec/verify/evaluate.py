@@ -6,12 +6,12 @@ writer(words(x[<t])) at t = 2            ->  the writer's output after (begin, x
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lvspec.ir import expr as E
 from lvspec.ir.dims import Shape
@@ -33,6 +33,7 @@ class Surroundings(Protocol):
     memory: Memory
     weights: dict[str, Tensor]
     networks: dict[str, Network]
+    modules: Mapping[str, nn.Module]
 
     def parameter(self, name: str) -> Tensor: ...
     def value(self, name: str, at: tuple[int, ...]) -> Value: ...
@@ -282,6 +283,8 @@ def _apply(e: E.Apply, world: Surroundings, sites: Sites, names: Names) -> Value
 
 def _apply_now(e: E.Apply, world: Surroundings, sites: Sites, names: Names) -> Value:
     network = world.networks[e.network]
+    if network.kind == "Module":
+        return _from_user(e, network, world, sites, names)
     bank = world.shape(network.bank, sites)
     value = evaluate(e.args[0], world, sites, names)
     member = [evaluate(b, world, sites, names) for b in e.bank]
@@ -296,6 +299,32 @@ def _apply_now(e: E.Apply, world: Surroundings, sites: Sites, names: Names) -> V
         at_a_site = N.AT_A_SITE[network.kind]
         return F.item_by_item(lambda v, *i: at_a_site(network, weights(*i), v), (value, *member))
     return _in_order(e, network, weights(*member), value)
+
+
+def _from_user(e: E.Apply, network: Network, world: Surroundings, sites: Sites, names: Names) -> Value:
+    """A network of the user's own is what it gives for one example alone, and for no more sites than it may read."""
+    module, reads = world.modules[network.name], network.option("reads")
+    begins = [world.shape((a.type.support.cardinality,), sites)[0] if a.type.support.size else 0 for a in e.args]
+    values = [evaluate(a, world, sites, names) for a in e.args]
+    stretch = next((v for v in values if isinstance(v, Stretch)), None)
+    if stretch is None or reads == "site":
+        return F.item_by_item(
+            lambda *v: N.of_user(module, [N.handed(x, b) for x, b in zip(v, begins, strict=True)]), tuple(values)
+        )
+    columns = [
+        [N.handed(x, b) for x in (v.items if isinstance(v, Stretch) else [v] * len(stretch.items))]
+        for v, b in zip(values, begins, strict=True)
+    ]
+    back = stretch.reach in ("after", "from")
+    columns = [c[::-1] for c in columns] if back else columns
+    count = len(stretch.items)
+    if reads == "whole":
+        outputs = list(N.of_user(module, [torch.stack(c) for c in columns])) if count else []
+    else:
+        outputs = [N.of_user(module, [torch.stack(c[: t + 1]) for c in columns])[-1] for t in range(count)]
+    if e.type.reach is None:
+        return outputs[-1]
+    return replace(stretch, items=tuple(outputs[::-1] if back else outputs))
 
 
 def _in_order(e: E.Apply, network: Network, own: N.Weights, value: Value) -> Value:

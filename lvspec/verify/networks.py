@@ -7,9 +7,10 @@ GRU    r, u, n: n' = tanh(W_in x + b_in + r (W_hn h + b_hn));  h' = (1 − u) n'
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lvspec.ir.spec import Network
 from lvspec.verify.stretch import Begin, Value, number
@@ -131,6 +132,20 @@ def recurrent(network: Network, w: Weights, inputs: Sequence[Tensor]) -> list[Te
         else:
             values = _layer(kind, w, f"l{n}", values)
     return values
+
+
+# ---------------------------------------------------------------- a user's own
+def handed(x: Value, begin: int) -> Tensor:
+    """A value as a user's network takes it: numbers of symbols are whole, and before the first site stands number `begin`."""
+    if isinstance(x, Begin) and x.support.kind == "integer":
+        return torch.tensor(begin)
+    return number(x) if begin == 0 else x.long()
+
+
+def of_user(module: nn.Module, inputs: list[Tensor]) -> Tensor:
+    """The network's answer for one example; nothing else is in its batch."""
+    given = {} if "lengths" not in signature(module.forward).parameters else {"lengths": torch.tensor([len(inputs[0])])}
+    return module(*(x.unsqueeze(0) for x in inputs), **given)[0]
 
 
 # ---------------------------------------------------------------- which weights are a network's, or a bank member's

@@ -74,10 +74,12 @@ def _number(dim: Dim, sizes: dict[str, int], length: int) -> int:
 
 
 def _sizes(spec: Spec, cap: int) -> dict[str, int]:
-    """cap: the most that a latent's support has. Other sizes count up from 2, vocabularies from 4."""
+    """cap: the most that a latent's support has. Other sizes count up from 2, vocabularies from 4; what a user's own network
+    takes stays as it is, since its class may ask for some numbers only."""
     vectors = {n for v in spec.of_role("latent") for d in v.type.shape for n in d.names}
     support = {n for v in spec.of_role("latent") if (c := v.type.support.cardinality) for n in c.names}
     plates = {n for p in spec.plates if p.size is not None for n in p.size.names}
+    users = {n for network in spec.networks if network.path for d in network.arguments for n in d.names}
     sizes: dict[str, int] = {}
     widths, words = iter(range(2, 1000)), iter(range(4, 1000))
     for size in spec.sizes:
@@ -85,6 +87,8 @@ def _sizes(spec: Spec, cap: int) -> dict[str, int]:
             sizes[size.name] = min(cap, size.value)
         elif size.name in plates:
             sizes[size.name] = min(2, size.value)
+        elif size.name in users and size.source == "number":
+            sizes[size.name] = size.value
         elif size.name in vectors:
             sizes[size.name] = min(2, size.value)
         elif size.source in ("vocabulary", "categories"):

@@ -75,7 +75,8 @@ class Subject:
         """The oracle's view."""
         batch = self.batch if batch is None else batch
         found = Instance.of(self.plan, self.sizes, self.weights, batch, self.draws if draws is None else draws)
-        found = replace(found, dataset_size=DATASET, relaxed=relaxations(self.plan, self.step))
+        users = {n.name: getattr(self.model, n.name) for n in self.plan.networks if n.path}
+        found = replace(found, dataset_size=DATASET, relaxed=relaxations(self.plan, self.step), modules=users)
         return replace(found, refinement=self.refinement(found)) if self.plan.refined else found
 
     def refinement(self, instance: Instance) -> Refinement:

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import product
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lvspec.ir import expr as E
 from lvspec.ir.dims import Shape
@@ -62,6 +62,7 @@ class Instance:
     relaxed: Mapping[str, Relaxation] = field(default_factory=dict)  # latents whose draws are points between values
     weighed: LatentPlan | None = None  # the latent whose draws have weights of their own
     refinement: object | None = None  # how q's parameters are moved (refine.py); None: they are the guide's own
+    modules: Mapping[str, nn.Module] = field(default_factory=dict)  # the user's own networks
     planned: Mapping[str, str] | None = None  # the treatments that the draws are laid out for, where others are tried
 
     @staticmethod
@@ -89,6 +90,7 @@ class World:
     def __init__(self, instance: Instance, row: int):
         self.instance, self.row = instance, row
         self.spec, self.weights, self.batch = instance.spec, instance.weights, instance.batch
+        self.modules = instance.modules
         self.networks = {n.name: n for n in instance.networks or instance.spec.networks}
         self.variables = {v.name: v for v in instance.spec.variables}
         for v in instance.guide:
