@@ -11,13 +11,14 @@ reparameterized latents is the same on both sides.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from math import prod
 
 import torch
 from torch import Tensor
 
+from lvspec.verify.cells import Cell, cells
 from lvspec.verify.coupled import expected_bound
 from lvspec.verify.enumerate import elbo
 from lvspec.verify.schemes import TOGETHER, Scheme, site_probabilities
@@ -25,29 +26,6 @@ from lvspec.verify.subject import Subject
 from lvspec.verify.world import SAMPLE, Instance, TooMany, World
 
 ROWS = 12_000  # the most joint draws of all samples that one batch repeats an example for
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One thing that is drawn: a latent's site, given values of the latents summed under q that its own q reads."""
-
-    name: str
-    at: tuple[int, ...]
-    parents: tuple[tuple[str, tuple[int, ...], Hashable], ...]
-
-
-def cells(world: World, scored: list[str]) -> list[Cell]:
-    """Everything that one sample draws for one example."""
-    found = []
-    for name, at in world.hidden():
-        if name not in scored:
-            continue
-        sites = dict(zip(world.variables[name].plates, at, strict=True))
-        parents = world.parents_of_draws[name]
-        places = [tuple(sites[p] for p in world.variables[parent].plates) for parent in parents]
-        choices = [[v for v in world.values(n, s)] for n, s in zip(parents, places, strict=True)]
-        found.extend(Cell(name, at, tuple(zip(parents, places, values, strict=True))) for values in product(*choices))
-    return found
 
 
 def joint_draws(world: World, scored: list[str], samples: int) -> tuple[list[Cell], list[tuple[Hashable, ...]]]:
@@ -113,7 +91,7 @@ def averaged_gradient(subject: Subject, scored: list[str], row: int) -> list[Ten
     for s in range(samples if drawn else 0):
         for i, cell in enumerate(drawn):
             choice = torch.tensor([joint[r[s]][i] for r in rows])  # one value a row, or a vector of them
-            index = (s, slice(None), *_declared(world, cell), *(int(v) for _, _, v in cell.parents))
+            index = (s, slice(None), *cell.place(world))
             draws[cell.name][index] = choice.reshape(draws[cell.name][index].shape)
     objective = subject.objective({**batch, "weight": weight}, draws)
     return subject.gradients(objective.loss)
@@ -139,11 +117,6 @@ def exact_gradient(subject: Subject, scored: list[str], row: int) -> list[Tensor
 def _summed(subject: Subject, scored: list[str]) -> Instance:
     """The scored latents summed under q instead of drawn."""
     return subject.instance().treating(**dict.fromkeys(scored, "enumerated"))
-
-
-def _declared(world: World, cell: Cell) -> list[int]:
-    sites = dict(zip(world.variables[cell.name].plates, cell.at, strict=True))
-    return [sites[p.name] for p in world.spec.plates if p.name in sites]
 
 
 def _repeated(subject: Subject, name: str, value: Tensor, row: int, times: int) -> Tensor:

@@ -13,11 +13,11 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from lvspec.verify.enumerate import posterior
+from lvspec.verify.enumerate import log_sum, posterior, table
 from lvspec.verify.expectation import Truth, expected_gradient
 from lvspec.verify.report import Check
 from lvspec.verify.subject import Subject
-from lvspec.verify.world import TooMany
+from lvspec.verify.world import Instance, TooMany, World
 
 FALSE_ALARM = 1e-6
 GROUPS = 200
@@ -95,14 +95,22 @@ def gradient_bound(truth: Truth) -> float:
     return critical_value(len(truth.value), min(GROUPS, truth.estimates or GROUPS))
 
 
+def reachable(instance: Instance, row: int, drawn: tuple[str, ...]) -> Tensor:
+    """log Σ p(x, z) over what q can draw: no draw tells of anything else."""
+    found, world = posterior(instance, row), World(instance, row)
+    terms = [lambda s=s: world.log_q(*s) for s in found.sites if s[0] in drawn]
+    log_q = table(world, found.sites, found.rows, terms).sum(1)
+    return log_sum(found.log_weights.masked_fill(log_q == -torch.inf, -torch.inf))
+
+
 def weight_check(subject: Subject, row: int, draws: int, seed: int) -> Check:
-    """Mean importance weight against p(x), in standard errors. Finite latents only: a guide narrower than its
+    """Mean importance weight against p(x), as far as q reaches, in standard errors. Finite latents only: a guide narrower than its
     posterior has weights of infinite variance, which no test sees (they are compared at fixed draws)."""
     name, bound = "z of the mean importance weight", critical_value(1, GROUPS)
     if any(not subject.spec.variable(n).type.support.finite for n in subject.plan.sampled):
         raise TooMany("weights of continuous draws may have no variance; compared at fixed draws")
     summed = {v.name: "collapsed" for v in subject.spec.of_role("latent")}
-    truth = posterior(subject.instance().treating(**summed), row).log_marginal.detach()
+    truth = reachable(subject.instance().treating(**summed), row, subject.plan.sampled).detach()
     samples = max(draws // GROUPS, 2)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)

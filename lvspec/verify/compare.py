@@ -67,7 +67,7 @@ def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
         checks += attempt(subject, "objective, weighted", lambda: compare(subject, weighted, ", weighted"))
         settled = replace(subject, step=SETTLED)  # whether log p of what is given counts as a KL must not matter
         for about, batch in hidden_variants(subject, seed):
-            checks += attempt(subject, f"objective{about}", lambda b=batch, a=about: compare(settled, b, a))
+            checks += attempt(subject, f"objective{about}", lambda b=batch, a=about: compare(settled.on(b, seed), b, a))
         if (
             subject.spec.of_role("latent")
             and not subject.plan.sampled

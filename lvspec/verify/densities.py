@@ -30,9 +30,7 @@ def log_probabilities(arguments: Arguments) -> Tensor:
         logits = arguments["logits"]
         return logits - torch.logsumexp(logits, -1, keepdim=True)
     probs = arguments["probs"]
-    possible = probs > 0  # what is impossible is so for good: it has no gradient
-    log = torch.log(torch.where(possible, probs / probs.sum(-1, keepdim=True), torch.ones_like(probs)))
-    return torch.where(possible, log, -torch.inf)
+    return _log_of_possible(probs / probs.sum(-1, keepdim=True))
 
 
 def log_odds_pair(arguments: Arguments) -> tuple[Tensor, Tensor]:
@@ -41,7 +39,13 @@ def log_odds_pair(arguments: Arguments) -> tuple[Tensor, Tensor]:
         logits = arguments["logits"]
         return -_softplus(logits), -_softplus(-logits)
     probs = arguments["probs"]
-    return torch.log1p(-probs), torch.log(probs)
+    return _log_of_possible(1 - probs), _log_of_possible(probs)
+
+
+def _log_of_possible(p: Tensor) -> Tensor:
+    """log p; what is impossible is so for good: it has no gradient."""
+    possible = p > 0
+    return torch.where(possible, torch.log(torch.where(possible, p, torch.ones_like(p))), -torch.inf)
 
 
 def _softplus(x: Tensor) -> Tensor:

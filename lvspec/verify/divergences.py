@@ -41,12 +41,19 @@ def _wide(a: Arguments, shape: tuple[int, ...], *names: str) -> list[Tensor]:
 
 
 def _categorical(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
-    a, b = log_probabilities(q), log_probabilities(p)
-    return (a.exp() * (a - b)).sum(-1).expand(shape)
+    return _where_mass(log_probabilities(q), log_probabilities(p)).sum(-1).expand(shape)
 
 
 def _bernoulli(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
-    return sum((a.exp() * (a - b)).expand(shape) for a, b in zip(log_odds_pair(q), log_odds_pair(p), strict=True))
+    return sum(_where_mass(a, b).expand(shape) for a, b in zip(log_odds_pair(q), log_odds_pair(p), strict=True))
+
+
+def _where_mass(log_q: Tensor, log_p: Tensor) -> Tensor:
+    """q (log q - log p), 0 where q is 0 whatever p is there."""
+    log_q, log_p = torch.broadcast_tensors(log_q, log_p)
+    mass, none = log_q > -torch.inf, torch.zeros_like(log_q)
+    ratio = torch.where(mass, log_q, none) - torch.where(mass, log_p, none)
+    return torch.where(mass, log_q.exp() * ratio, none)
 
 
 def _normal(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:

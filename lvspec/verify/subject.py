@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import FreeBits, Schedule, Spec
+from lvspec.verify.cells import possible_draws
 from lvspec.verify.draw import random_batch, random_draws, randomize
 from lvspec.verify.enumerate import Bound, elbo
 from lvspec.verify.refine import Refinement
 from lvspec.verify.relaxed import Relaxation
+from lvspec.verify.schemes import TOGETHER
 from lvspec.verify.shrink import longest
 from lvspec.verify.world import Instance
 
@@ -49,7 +51,15 @@ class Subject:
         if any(p.per_example for p in plan.spec.params):
             batch["index"] = torch.randperm(DATASET, generator=generator)[:rows]
         draws = random_draws(plan, Instance.of(plan, sizes, {}, batch), rows, length, generator)
-        return Subject(plan, sizes, model, batch, draws, length, telling_step(plan))
+        return Subject(plan, sizes, model, batch, draws, length, telling_step(plan)).on(batch, seed)
+
+    def on(self, batch: dict[str, Tensor], seed: int) -> Subject:
+        """The same about another batch, with draws that q can make there."""
+        names = named_values(self.plan)
+        draws = {n: d.clone() if n in names else d for n, d in self.draws.items()}
+        found = replace(self, batch=batch, draws=draws)
+        possible_draws(found.instance(), names, self.plan.samples, torch.Generator().manual_seed(seed))
+        return found
 
     @property
     def spec(self) -> Spec:
@@ -143,6 +153,16 @@ class Subject:
         each = {n: mean([b.each[n] for b in bounds]) for n in bounds[0].each}
         terms = {n: mean([b.terms[n] for b in bounds]) for n in bounds[0].terms}
         return -self.weighted(Bound(mean([b.elbo for b in bounds]), kl, each, terms))
+
+
+def named_values(plan: Plan) -> list[str]:
+    """The latents whose draws are values of a finite support, each drawn by itself."""
+    drawn = [plan.latent(n) for n in plan.sampled]
+    return [
+        p.name
+        for p in drawn
+        if not p.noisy and p.strategy not in TOGETHER and plan.spec.variable(p.name).type.support.finite
+    ]
 
 
 def relaxations(plan: Plan, step: int) -> dict[str, Relaxation]:

@@ -1,0 +1,76 @@
+"""What one sample draws for one example: sites of latents, once for each value of what their own q averages over."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+
+from lvspec.verify.world import SAMPLE, Instance, World
+
+ROUNDS = 60  # cells of one sample that are moved at most; one that moves may make another impossible
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing that is drawn: a latent's site, given values of the latents summed under q that its own q reads."""
+
+    name: str
+    at: tuple[int, ...]
+    parents: tuple[tuple[str, tuple[int, ...], Hashable], ...]
+
+    def place(self, world: World) -> tuple[int, ...]:
+        """Its index in the draws, behind the sample and the row."""
+        sites = dict(zip(world.variables[self.name].plates, self.at, strict=True))
+        return (*(sites[p.name] for p in world.spec.plates if p.name in sites), *(int(v) for _, _, v in self.parents))
+
+
+def cells(world: World, drawn: list[str]) -> list[Cell]:
+    """Everything that one sample draws for one example."""
+    found = []
+    for name, at in world.hidden():
+        if name not in drawn:
+            continue
+        sites = dict(zip(world.variables[name].plates, at, strict=True))
+        parents = world.parents_of_draws[name]
+        places = [tuple(sites[p] for p in world.variables[parent].plates) for parent in parents]
+        choices = [[v for v in world.values(n, s)] for n, s in zip(parents, places, strict=True)]
+        found.extend(Cell(name, at, tuple(zip(parents, places, values, strict=True))) for values in product(*choices))
+    return found
+
+
+def possible_draws(instance: Instance, names: list[str], samples: int, generator: torch.Generator) -> None:
+    """Puts a value that q can draw wherever the draws hold another one, in place: at log q = -inf nothing is compared.
+
+    names: latents whose draws are values of a finite support.
+    """
+    for row, sample in product(range(instance.rows() if names else 0), range(samples)):
+        world = World(instance, row)
+        every = cells(world, names)
+        for _ in range(ROUNDS):
+            impossible = [cell for cell in every if not _is_possible(world, cell, sample)]
+            if not impossible:
+                break
+            world = _moved(world, impossible[0], sample, generator)
+
+
+def _moved(world: World, cell: Cell, sample: int, generator: torch.Generator) -> World:
+    """The world in which a cell has the first possible one of its values, in random order."""
+    variable, draws = world.variables[cell.name], world.instance.draws[cell.name]
+    index = (sample, *(() if variable.outside_batch else (world.row,)), *cell.place(world))
+    values = world.values(cell.name, cell.at)
+    for i in torch.randperm(len(values), generator=generator).tolist():
+        draws[index] = torch.tensor(values[i]).to(draws)
+        world = World(world.instance, world.row)  # which remembers no other value
+        if _is_possible(world, cell, sample):
+            break
+    return world
+
+
+def _is_possible(world: World, cell: Cell, sample: int) -> bool:
+    """Whether q has mass at the value that a cell has in the draws."""
+    world.memory.assignment.clear()
+    world.memory.assignment.update({SAMPLE: sample, **{(n, s): v for n, s, v in cell.parents}})
+    return bool(world.log_q(cell.name, cell.at).detach() > -torch.inf)
