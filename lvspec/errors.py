@@ -124,11 +124,12 @@ def render(diagnostic: Diagnostic, source: Source) -> str:
     """A diagnostic as text: position, message, the source underlined, a proposed mend."""
     d = diagnostic
     # a setting of the command line has no place in the file
-    place = f"{source.name}:{d.span.line}:{d.span.column}" if d.span.line else source.name
+    name = _visible(source.name)
+    place = f"{name}:{d.span.line}:{d.span.column}" if d.span.line else name
     head = f"{place}: {d.severity}[{d.code}]: {_visible(d.message)}"
     rows = [head, *_excerpt(source, d.span, d.label, context=2)]
     for span, text in d.notes:
-        rows.append(f"  note: {source.name}:{span.line}:{span.column}: {_visible(text)}")
+        rows.append(f"  note: {name}:{span.line}:{span.column}: {_visible(text)}")
         rows.extend(_excerpt(source, span, "", context=0))
     if d.help:
         rows.append(f"  help: {_visible(d.help)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 
@@ -26,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
         terminal.say_diagnostics(spec.warnings, spec.source)
         latents, observed = (len(spec.of_role(role)) for role in ("latent", "observed"))
         counts = f"{latents} latent, {observed} observed" + _warnings(len(spec.warnings))
-        print(f"{spec.source.name}: {terminal.paint('fine', 'green', sys.stdout)} ({counts})")
+        terminal.show(f"{spec.source.name}: {terminal.paint('fine', 'green', sys.stdout)} ({counts})")
         return 0
     try:
         spec = plan_spec(args.spec, **settings(args)).spec
@@ -34,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     except SpecError as errors:
         source, diagnostics, code = errors.source, errors.diagnostics, 1
     report = {"file": source.name, "ok": code == 0, "diagnostics": [_as_data(d) for d in diagnostics]}
-    print(json.dumps(report, indent=2))
+    terminal.show_json(report, indent=2)
     return code
 
 

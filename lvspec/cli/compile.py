@@ -27,8 +27,6 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(compiled.source)
         return 0
     path = Path(args.output or f"{product.module_name(compiled.spec.name)}.py")
-    if not args.force:
-        product.refuse_foreign(path)
-    product.write(path, compiled.source)
-    print(path)
+    product.write(path, compiled.source, args.force)
+    terminal.show(path)
     return 0

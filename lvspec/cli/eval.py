@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from lvspec.cli import terminal
@@ -68,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
         "dimensions": figures.dimensions,
     }
     if args.json:
-        print(json.dumps({**about, "figures": rows, "warnings": warnings}))
+        terminal.show_json({**about, "figures": rows, "warnings": warnings})
         return 0
-    print("\n".join(_table(about, rows)))
+    terminal.show("\n".join(_table(about, rows)))
     for warning in warnings:
         terminal.say(f"warning: {warning}")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from lvspec.cli import terminal
@@ -26,9 +25,9 @@ def run(args: argparse.Namespace) -> int:
     plan = plan_spec(args.spec, **settings(args))
     terminal.say_diagnostics(plan.spec.warnings, plan.spec.source)
     if args.guide:
-        print(plan.derived, end="")
+        terminal.show(plan.derived, end="")
     elif args.json:
-        print(json.dumps(as_data(plan), indent=2))
+        terminal.show_json(as_data(plan), indent=2)
     else:
-        print(as_text(plan, lambda text, style: terminal.paint(text, style, sys.stdout)))
+        terminal.show(as_text(plan, lambda text, style: terminal.paint(text, style, sys.stdout)))
     return 0

@@ -19,6 +19,7 @@ def add_parser(subparsers) -> None:
     add_spec_options(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="where to (default: stdout); its suffix says the format")
     parser.add_argument("--format", choices=FORMATS, help="svg (default), dot, mermaid, or png")
+    parser.add_argument("--force", action="store_true", help="write over a file that lvspec did not write")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,8 +31,8 @@ def run(args: argparse.Namespace) -> int:
     terminal.say_diagnostics(plan.spec.warnings, plan.spec.source)
     data = png(draw(plan, "svg")) if form == "png" else draw(plan, form).encode()
     if args.output and args.output != "-":
-        product.write(Path(args.output), data)
-        print(args.output)
+        product.write(Path(args.output), product.marked(form, data), args.force)
+        terminal.show(args.output)
         return 0
     if form == "png" and sys.stdout.isatty():
         raise UsageError("a PNG is not for a terminal: give -o FILE.png")

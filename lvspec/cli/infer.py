@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from lvspec.cli import terminal
 from lvspec.cli.eval import add_run_options
@@ -39,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     latents = tuple(z for z in latents_of(trained.compiled.spec, sizes_of(trained)) if args.latent in (None, z.name))
     if not latents:
         raise UsageError(f"the model has no latent {args.latent!r}" if args.latent else "the model has no latent")
-    for line in _lines(args, trained, part, latents):
-        print(line)
+    for entry in _entries(args, trained, part, latents):
+        terminal.show_json(entry)
     return 0
 
 
@@ -53,8 +52,8 @@ def _inferred(args: argparse.Namespace, trained, part, latents):
     return posteriors(trained.model, known, latents, trained.config.train, trained.device)
 
 
-def _lines(args: argparse.Namespace, trained, part, latents):
-    """One JSON object an example, in the file's order."""
+def _entries(args: argparse.Namespace, trained, part, latents):
+    """What is said of each example, in the file's order."""
     from lvspec.train.dataset import real_sites
     from lvspec.train.tree_labels import TreeLabels
 
@@ -76,7 +75,7 @@ def _lines(args: argparse.Namespace, trained, part, latents):
         for field in fields:
             if field.name in entry and not field.required:
                 entry[field.name] |= _label(part.dataset, one.row, field, trained.encoders[field.name])
-        yield json.dumps(entry, ensure_ascii=False)
+        yield entry
 
 
 def _unpadded(encoder, value, real) -> object:
@@ -154,8 +153,8 @@ def _top_words(args: argparse.Namespace, trained, part, latent) -> int:
     name = named.symbols.__getitem__ if hasattr(named, "symbols") else int
     if args.json:
         entries = [{"value": name(k), "share": share, "words": words} for k, share, words in rows]
-        print(json.dumps(entries, ensure_ascii=False))
+        terminal.show_json(entries)
         return 0
     for k, share, words in rows:
-        print(terminal.visible(f"{latent.name} = {name(k):<4} {share:6.1%}  {' '.join(words)}"))
+        terminal.show(f"{latent.name} = {name(k):<4} {share:6.1%}  {' '.join(words)}")
     return 0

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lvspec.cli import product
+from lvspec.cli import product, terminal
 from lvspec.errors import UsageError
 from lvspec.shipped import shipped
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     if args.list:
         width = max(map(len, models), default=0)
         for name, path in models.items():
-            print(f"{name:<{width}}  {meaning(path)}")
+            terminal.show(f"{name:<{width}}  {meaning(path)}")
         return 0
     if args.model is None:
         raise UsageError("which model? `lvspec init --list` shows them")
@@ -49,6 +49,6 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.output or f"{args.model}.yaml")
     if path.exists() and not args.force:
         raise UsageError(f"{path} exists; use -o with another name, or --force")
-    product.write(path, text)
-    print(path)
+    product.write(path, text, force=True)
+    terminal.show(path)
     return 0

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -26,9 +25,17 @@ COMMANDS = {
 QUICK = ("init", "check", "explain", "graph", "compile")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what it has to say, arguments of a shell's `*` included, as all commands do."""
+
+    def _print_message(self, message: str, file=None) -> None:
+        if message:
+            (terminal.say if file is sys.stderr else terminal.show)(message.rstrip("\n"))
+
+
 def build_parser(command: str | None) -> argparse.ArgumentParser:
     """The parser of one command, or of all when none is named: a command never pays for another's imports."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="lvspec",
         description="A graphical model with latent variables, in YAML; a readable PyTorch module out of it.",
     )
@@ -44,6 +51,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
+    terminal.open_streams()
     try:
         args = build_parser(argv[0] if argv and argv[0] in COMMANDS else None).parse_args(argv)
     except SystemExit as stop:  # argparse has printed its help (0) or what is wrong (2)
@@ -77,12 +85,12 @@ def _failed(reason: BaseException, args: argparse.Namespace) -> int:
         return _told(str(reason), TRAINING)
     if isinstance(reason, KeyboardInterrupt):
         return _told("interrupted", INTERRUPTED)
+    if isinstance(reason, OSError) and reason.filename is None:
+        terminal.give_up(sys.stdout)
     if isinstance(reason, BrokenPipeError):
-        # the reader has gone (`lvspec explain ... | head`): nothing more to say, and nothing at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FINE
+        return FINE  # the reader has gone (`lvspec explain ... | head`): nothing more to say
     if isinstance(reason, OSError):
-        return _told(f"{reason.filename or 'file'}: {reason.strerror or reason}", USAGE)
+        return _told(f"{reason.filename or 'output'}: {reason.strerror or reason}", USAGE)
     if isinstance(reason, Exception):
         return _users(reason, args) or _bug(reason, args)
     raise reason
@@ -99,8 +107,7 @@ def _users(reason: Exception, args: argparse.Namespace) -> int:
 
 
 def _told(message: str, code: int) -> int:
-    shown = "\n".join(map(terminal.visible, message.split("\n")))
-    terminal.say(f"{terminal.paint('lvspec:', 'red', sys.stderr)} {shown}")
+    terminal.say(f"{terminal.paint('lvspec:', 'red', sys.stderr)} {message}")
     return code
 
 

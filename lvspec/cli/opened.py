@@ -53,7 +53,7 @@ def opened(args: argparse.Namespace) -> tuple[TrainedRun, Part]:
 def tell_faults(trained: TrainedRun) -> None:
     """What of the run is not as it was written, though nothing that is read."""
     for fault in trained.run.folder.faults():
-        terminal.say(f"warning: {terminal.visible(fault)}")
+        terminal.say(f"warning: {fault}")
 
 
 def _wanted(trained: TrainedRun) -> dict[str, DataSettings]:

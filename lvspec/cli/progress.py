@@ -54,7 +54,7 @@ class Display:
 
     def _line(self, text: str) -> None:
         if self.bar is not None:
-            self.bar.console.print(text, markup=False, highlight=False)
+            self.bar.console.print(terminal.visible(text), markup=False, highlight=False)
         else:
             terminal.say(text)
 

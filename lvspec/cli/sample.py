@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from lvspec.cli import terminal
+from lvspec.cli import product, terminal
 from lvspec.cli.eval import ALLOWED
 
 
@@ -16,6 +15,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("-n", type=int, default=5, help="how many (default 5)")
     parser.add_argument("--length", type=int, help="how many sites, or at most where an end symbol stops them")
     parser.add_argument("--png", metavar="FILE", help="pictures side by side in one PNG file")
+    parser.add_argument("--force", action="store_true", help="write over a file that lvspec did not write")
     parser.add_argument("--allow-module", metavar="PACKAGE", action="append", default=[], help=ALLOWED)
     parser.add_argument("--seed", type=int, default=0, help="another seed, other draws (default 0)")
     parser.add_argument("--checkpoint", default="best", help="best, last, or step-00000100 (default best)")
@@ -41,10 +41,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{codes[0]} {reason}; in Python, `model.sample(n, given={{...}})` decodes what it is given")
     found = draws(trained.model, trained.layout, trained.encoders, args.n, _conditions(args, trained), args.seed)
     if args.png:
-        _write_png(Path(args.png), found)
+        _write_png(Path(args.png), found, args.force)
     if args.json:
         for one in found:
-            print(json.dumps(one.to_json(), ensure_ascii=False))
+            terminal.show_json(one.to_json())
         return 0
     _show(found)
     return 0
@@ -72,22 +72,21 @@ def _show(found: list) -> None:
             width = 2 * pictures[0].shape[1]
             per_row = max(1, 110 // (width + 3))
             for start in range(0, len(pictures), per_row):
-                print(beside([drawn(p) for p in pictures[start : start + per_row]], width))
-                print()
+                terminal.show(beside([drawn(p) for p in pictures[start : start + per_row]], width))
+                terminal.show()
         return
     for one in found:
         shown = {**one.text} or one.numbers
         text = "  ".join(f"{k}: {v}" for k, v in shown.items()) if len(shown) > 1 else next(iter(shown.values()), "")
-        print(terminal.visible(str(text)))
+        terminal.show(text)
 
 
-def _write_png(path: Path, found: list) -> None:
-    from lvspec.cli.product import write
+def _write_png(path: Path, found: list, force: bool) -> None:
     from lvspec.errors import UsageError
     from lvspec.train.pictures import png, sheet
 
     pictures = [p for one in found for p in one.pictures.values()]
     if not pictures:
         raise UsageError("--png: the model draws no pictures")
-    write(path, png(sheet(pictures)))
+    product.write(path, product.marked("png", png(sheet(pictures))), force)
     terminal.say(f"wrote {path}")

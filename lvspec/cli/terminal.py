@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -10,6 +11,7 @@ from typing import TextIO
 from lvspec.errors import Diagnostic, Source, render
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+_MARK = f"\ue000{os.urandom(4).hex()}"  # begins a colour of `paint`: no text from elsewhere holds it
 _choice = "auto"
 
 
@@ -27,17 +29,55 @@ def coloured(stream: TextIO) -> bool:
 
 def paint(text: str, style: str, stream: TextIO) -> str:
     """`text` in a colour, where the stream shows colours."""
-    return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if coloured(stream) else text
+    return f"{_MARK}{_CODES[style]}m{text}{_MARK}0m" if coloured(stream) else text
 
 
 def visible(text: str) -> str:
     """One line without what a terminal would act on."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def clean(text: str) -> str:
+    """Lines of text of which a terminal shows every character, and acts on none but the colours of `paint`."""
+    return _MARK.join("\n".join(map(visible, part.split("\n"))) for part in text.split(_MARK)).replace(_MARK, "\x1b[")
+
+
+def show(text: object = "", end: str = "\n") -> None:
+    """What was asked for, to stdout."""
+    _write(clean(str(text)) + end, sys.stdout)
+
+
+def show_json(value: object, indent: int | None = None) -> None:
+    """The same for a program, on one line or over several: characters that a terminal would act on are escaped."""
+    text = json.dumps(value, ensure_ascii=not sys.stdout.encoding.lower().startswith("utf"), indent=indent)
+    _write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n", sys.stdout)
 
 
 def say(text: str = "") -> None:
-    """A message: to stderr, so that stdout holds the product alone."""
-    print(text, file=sys.stderr)
+    """A message: to stderr, so that stdout holds the product alone. That nobody can read it is no reason to end a training."""
+    try:
+        _write(clean(text) + "\n", sys.stderr)
+    except OSError:
+        give_up(sys.stderr)
+
+
+def _write(text: str, stream: TextIO) -> None:
+    """With question marks for what the stream's encoding lacks."""
+    stream.write(text.encode(stream.encoding, "replace").decode(stream.encoding))
+
+
+def open_streams() -> None:
+    """A stream that was closed when the process began (`>&-`) takes what is written to it nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+
+
+def give_up(stream: TextIO) -> None:
+    """Nothing more can be written here, and nothing is tried at exit: the reader has gone, or the disk is full."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def diagnostic(d: Diagnostic, source: Source) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from lvspec.cli import terminal
@@ -145,8 +144,8 @@ def _outcome(args: argparse.Namespace, ready, progress) -> None:
         "sizes": ready.config.sizes,
     }
     if args.json:
-        print(json.dumps(outcome))
+        terminal.show_json(outcome)
         return
     shown = f"; best validation {best:.4f} nats per example at step {progress.best_step}" if best is not None else ""
     terminal.say(f"{progress.step} steps{shown}")
-    print(ready.run.root)
+    terminal.show(ready.run.root)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
@@ -92,10 +91,10 @@ def _show(args: argparse.Namespace, found: list) -> None:
             }
             for t in found
         }
-        print(json.dumps(tables))
+        terminal.show_json(tables)
         return
     for t in found:
-        print(f"{t.latent}: after {args.seconds:g} seconds of each, on validation data")
+        terminal.show(f"{t.latent}: after {args.seconds:g} seconds of each, on validation data")
         head = ("method", "gradient", "variance", "ms", "ms × variance", "off", "steps", "bound", "±")
         rows = [
             (
@@ -113,12 +112,12 @@ def _show(args: argparse.Namespace, found: list) -> None:
         ]
         widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
         for row in (head, *rows):
-            print("  " + "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip())
+            terminal.show("  " + "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip())
         for method, reason in t.refused:
-            print(f"  not {method}: {reason}")
-        print(f"  best: {t.best(args.biased).method}")
+            terminal.show(f"  not {method}: {reason}")
+        terminal.show(f"  best: {t.best(args.biased).method}")
         if alike := t.as_good(args.biased):
-            print(f"  within two errors of it, after so short a run: {', '.join(r.method for r in alike)}")
+            terminal.show(f"  within two errors of it, after so short a run: {', '.join(r.method for r in alike)}")
 
 
 def _write(path: Path, chosen: dict[str, str]) -> None:
@@ -134,7 +133,7 @@ def _write(path: Path, chosen: dict[str, str]) -> None:
             f"{path} was left as it is: write under `infer:` {', '.join(f'{n}: {m}' for n, m in chosen.items())}"
         )
         return
-    product.write(path, after)
+    product.write(path, after, force=True)
     terminal.say(f"written to {path}")
 
 

@@ -6,7 +6,6 @@ Exit code 0: all agrees. 70: it does not, which is a bug of lvspec's own and nev
 from __future__ import annotations
 
 import argparse
-import json
 
 from lvspec.cli import terminal
 from lvspec.cli.options import add_spec_options, settings
@@ -30,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     compiled = recompile(plan.spec, shrink(plan.spec), pins(plan), tuple(args.allow_module))
 
     report = verify(compiled.spec, compiled.plan, compiled.Model, args.seed)
-    print(json.dumps(report.as_dict(), indent=2) if args.json else render(report))
+    terminal.show_json(report.as_dict(), indent=2) if args.json else render(report)
     if report.passed:
         return 0
     terminal.say(

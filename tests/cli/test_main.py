@@ -1,9 +1,12 @@
 """Exit codes, what goes to which stream, and what a command must not import."""
 
+import json
 import os
+import re
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -99,6 +102,39 @@ def test_escape_codes_in_a_message_are_not_printed(lvspec):
     assert "\x1b" not in lvspec("check", "a\x1b[31mb.yaml")[2]
 
 
+ODD = """lvspec: 1
+description: "red \\e[31m, erased \\x9b2J, from right to left \\u202e"
+params: {m: []}
+observed:
+  x: Normal(m, 1)
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "explain", "explain --json", "check --json", "graph", "compile -o -"])
+@pytest.mark.parametrize("colour", ["never", "always"])
+def test_what_a_spec_or_its_name_says_does_not_move_the_terminal(lvspec, tmp_path, command, colour):
+    """All that is shown is printable, but for the colours that lvspec itself puts there."""
+    (tmp_path / "m\x1b[2J.yaml").write_text(ODD)
+    name, *options = command.split()
+    code, out, err = lvspec(name, "m\x1b[2J.yaml", *options, "--color", colour)
+    assert code == 0
+    for shown in (out, err):
+        if colour == "always":
+            shown = re.sub(r"\x1b\[(0|1|2|3[1-6])m(?! alert)", "", shown)
+        assert shown.replace("\n", "").isprintable()
+    if "--json" in options:
+        assert json.loads(out)
+    assert "\x1b[31m," not in out
+
+
+def test_only_one_place_writes_to_the_terminal():
+    """Products, bytes or source, go to stdout as they are; all other text is cleaned on its way."""
+    for path in Path(main.__file__).parent.glob("*.py"):
+        found = re.findall(r"(?<![\w.])print\(|sys\.std\w+\.(?:buffer\.)?write\(\w+", path.read_text())
+        allowed = {"sys.stdout.write(compiled", "sys.stdout.write(text", "sys.stdout.buffer.write(data"}
+        assert path.name == "terminal.py" or set(found) <= allowed, path
+
+
 # ---------------------------------------------------------------- processes of their own
 def process(*argv, **options):
     return subprocess.run([sys.executable, "-m", "lvspec.cli.main", *map(str, argv)], capture_output=True, **options)
@@ -150,6 +186,27 @@ def test_reader_that_goes_away_is_no_error():
     pipe = f"{sys.executable} -m lvspec.cli.main init --list | head -c 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", pipe], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("check {hmm} >&-", 0),
+        ("check {hmm} 2>&-", 0),
+        ("compile {hmm} -o - >&-", 0),
+        ("graph {hmm} >&-", 0),
+        ("check nothing.yaml 2>&-", 2),
+        ("check nothing.yaml 2>/dev/full", 2),
+        ("explain {hmm} >/dev/full", 2),
+        ("graph {hmm} >/dev/full", 2),
+        ("check nothing.yaml 2>&1 | true", 2),
+    ],
+)
+def test_streams_that_take_nothing_are_no_bug(command, code):
+    line = f"{sys.executable} -m lvspec.cli.main {command.format(hmm=HMM)}"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True)
+    assert done.returncode == code
+    assert "bug" not in done.stderr and "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
 @pytest.mark.parametrize(
