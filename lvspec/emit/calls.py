@@ -70,12 +70,7 @@ def softplus(lowering, call: Call) -> Value:
 
 def _unrolled(lowering, call: Call) -> list[Value]:
     """The argument at each site of an unrolled plate."""
-    sites = []
-    for i in range(lowering.unrolled_count(call.over)):
-        lowering.bound[call.over] = i
-        sites.append(lowering.lower(call.args[0]))
-    del lowering.bound[call.over]
-    return sites
+    return lowering.written_out.at_each_site(call.over, lambda: lowering.lower(call.args[0]))
 
 
 def is_unrolled(lowering, plate: str | None) -> bool:
@@ -146,11 +141,7 @@ def stack(lowering, call: Call) -> Value:
         code = f"{lowering.scope.use('spread')}({call.args[0].value!r}, ({lowering.size(size)},), self.zero)"
         return Value(code, shape=(size,))
     if is_unrolled(lowering, call.over):
-        values = _unrolled(lowering, call)
-        axes, rank, aligned = lowering.broadcast(*values)
-        items = ", ".join(v.code for v in aligned)
-        code = f"{lowering.scope.use('stack')}([{items}], {-rank - 1})"
-        return Value(code, axes, (size, *_event_shape(values)), draws=join_draws(*values))
+        return lowering.written_out.side_by_side(_unrolled(lowering, call), size)
     value, _ = _along(lowering, call)
     return axis_to_event(value, call.over, size)
 
@@ -198,27 +189,29 @@ def reshape(lowering, call: Call) -> Value:
 
 def dot(lowering, call: Call) -> Value:
     values = [lowering.concrete(lowering.lower(a)) for a in call.args]
-    axes, _, (a, b) = lowering.broadcast(*values)
+    axes, rank, (a, b) = lowering.broadcast(*values)
     draws = join_draws(*values)
-    if all(set(v.axes) - set(w.axes) for v, w in (values, values[::-1])):  # no tensor of all pairs of entries
+    apart = all(set(v.axes) - set(w.axes) for v, w in (values, values[::-1]))
+    if apart and rank == 1:  # no tensor of all pairs of entries
         letter = dict(zip(axes, "abcefghijklmnopqrstuvwxyz", strict=False))
         left, right, out = ("".join(letter[x] for x in v) for v in (values[0].axes, values[1].axes, axes))
         code = f'torch.einsum("{left}d,{right}d->{out}", {values[0].code}, {values[1].code})'
         return Value(code, axes, draws=draws)
-    return Value(f"({a.at(PRODUCT)} * {b.at(UNARY)}).sum(-1)", axes, draws=draws)
+    return Value(f"({a.at(PRODUCT)} * {b.at(UNARY)}).sum(-1)", axes, _event_shape(values)[:-1], draws=draws)
 
 
 def matmul(lowering, call: Call) -> Value:
     matrix, vector = (lowering.lower(a) for a in call.args)
     draws = join_draws(matrix, vector)
-    if not matrix.axes:
+    if not matrix.axes and len(matrix.shape) == 2:
         return Value(
             f"{vector.at(PRODUCT)} @ {matrix.at(ATOM)}.mT", vector.axes, matrix.shape[:1], PRODUCT, draws=draws
         )
     axes = lowering.order.union(matrix, vector)
-    column = align(vector.with_(code=f"{vector.at(ATOM)}.unsqueeze(-1)", shape=(*vector.shape, Dim.of(1))), axes)
+    column = vector.with_(code=f"{vector.at(ATOM)}.unsqueeze(-1)", shape=(*vector.shape, Dim.of(1)))
+    column = align(column, axes, len(matrix.shape))
     code = f"({align(matrix, axes).at(PRODUCT)} @ {column.at(UNARY)}).squeeze(-1)"
-    return Value(code, axes, matrix.shape[:1], draws=draws)
+    return Value(code, axes, matrix.shape[:-1], draws=draws)
 
 
 def onehot(lowering, call: Call) -> Value:

@@ -25,8 +25,7 @@ def chain_factor_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
     """The methods in reading order."""
     imports.update(("LOG", "Objective", "weighted_mean", "chain_ascent", "chain_weights", "exact_posterior"))
     latent = plan.spec.variable(plan.structured[0])
-    ordered = next(p.name for p in plan.spec.plates if p.ordered and p.name in latent.plates)
-    plate = next(p for p in latent.plates if p != ordered)
+    plate = next(p for p in latent.plates if p != plan.latent(latent.name).along)
     reader = plan.spec.of_role("observed")[0]
     return [
         _chain(plan, imports, latent, plate),

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 
 from lvspec.emit.factors import Factor, masked
 from lvspec.emit.value import ATOM, Value, align, join_draws, lag_of, latent_of, permute, shift_axis, spelled
-from lvspec.errors import InternalError
 from lvspec.ir.dims import ragged_plate
 
 LETTERS = "ijklmnopqrsuvwxyzacdefgh"
@@ -35,7 +34,8 @@ class Interface:
 def chain_sum(elimination, component: list[str], factors: list[Factor]) -> Value:
     """log Σ over all sites of the component's latents."""
     low = elimination.low
-    plate = next(p for p in low.order.sort(elimination.plates(component[0])) if low.spec.plate(p).ordered)
+    plate = chain_plate(low, component)
+    factors = [elimination.along(f, plate) for f in factors]
     read_back = {shift_axis(a, -lag_of(a)) for f in factors for a in f.axes if lag_of(a)}
     factors = without_local_latents(elimination, component, factors, read_back)
     interface = _interface(low, plate, component, factors)
@@ -46,13 +46,18 @@ def chain_sum(elimination, component: list[str], factors: list[Factor]) -> Value
         potentials = _in_blocks(elimination, (*lead, plate, *interface.after))
     else:
         potentials = elimination.potentials = potentials_of(elimination, interface, stays, lead)
-    start = _start(low, interface, factors, stays)
-    moves = [_led_first(_counting(low, f), lead, plate) for f in moves]
+    start = _start(low, interface, factors, stays, lead)
+    moves = [_led_first(_counting(low, _with_later_sites(low, f, interface)), lead, plate) for f in moves]
     message, steps, operands = _steps(elimination, interface, moves, lead)
     openings = _openings(low, interface, operands, moves)
     # expected log-probabilities sum to less than one
     normalized = all(f.own is not None for f in moves) and not elimination.low.statistics
     return _call(elimination, component, lead, plate, start, operands, potentials, steps, openings, normalized)
+
+
+def chain_plate(low, component: list[str]) -> str:
+    """The ordered plate along which the component's earlier sites are read."""
+    return next(p for a in component if (p := low.plan.latent(latent_of(a)).along) is not None)
 
 
 def without_local_latents(
@@ -85,7 +90,8 @@ def _summed_sites(elimination, group: list[str], touched: list[Factor]) -> Facto
             for f, v in zip(plain, values, strict=True)
         ]
         initial.append(low.scope.assign(f"{name}_at_{site}", elimination.summed(group, row)))
-    return Factor(name, low.scope.assign(name, elimination.summed(group, values)), tuple(initial))
+    value, along = low.scope.assign(name, elimination.summed(group, values)), plain[-1].along
+    return Factor(name, value, tuple(initial), along=along)
 
 
 def _interface(low, plate: str, component: list[str], factors: list[Factor]) -> Interface:
@@ -162,7 +168,7 @@ def _in_blocks(elimination, axes: tuple[str, ...]) -> Value:
     return low.scope.assign("log_potential", Value(code, axes))
 
 
-def _start(low, interface: Interface, factors: list[Factor], stays: list[Factor]) -> Value:
+def _start(low, interface: Interface, factors: list[Factor], stays: list[Factor], lead: tuple[str, ...]) -> Value:
     """The message before the first site's potentials: its initial clauses, with no mass on sites before it."""
     values = []
     for factor in factors:
@@ -180,7 +186,7 @@ def _start(low, interface: Interface, factors: list[Factor], stays: list[Factor]
         # the first site's own factors are among the potentials: every state starts with weight one
         sizes = [low.size(low.spec.variable(latent_of(a)).type.support.cardinality) for a in interface.order]
         values = [Value(f"self.zero.expand({', '.join(sizes)})", tuple(interface.order))]
-    axes = (*low.order.sort(a for v in values for a in v.axes if not low.order.is_enumerated(a)), *interface.order)
+    axes = (*(a for a in lead if any(a in v.axes for v in values)), *interface.order)
     total = Value(
         " + ".join(align(v, axes).code for v in values),
         axes,
@@ -194,7 +200,7 @@ def _start(low, interface: Interface, factors: list[Factor], stays: list[Factor]
         total = total.with_(
             code=f"{low.scope.use('pin_first')}({total.code}, {size})", axes=(*total.axes, axis), binds=ATOM
         )
-    target = (*(a for a in total.axes if not low.order.is_enumerated(a)), *interface.after)
+    target = (*(a for a in total.axes if a in lead), *interface.after)
     if total.axes != target:
         total = permute(total, target)
     if total.code.isidentifier():
@@ -207,6 +213,21 @@ def _counting(low, factor: Factor) -> Factor:
     if factor.observed_mask is None:
         return factor
     return replace(factor, value=low.scope.assign("log_step", masked(low, factor.value, factor.observed_mask)))
+
+
+def _with_later_sites(low, factor: Factor, interface: Interface) -> Factor:
+    """For order n: the factor with the clauses of sites 1 .. n-1 among its sites, where they are no tables of states alone
+    (`_openings`). Site 0 belongs to the start."""
+    later = factor.initial[1:]
+    states = {*interface.before, *interface.after}
+    if all(set(v.axes) <= states & set(factor.value.axes) for v in later) and (
+        not later or set(factor.value.axes) <= states
+    ):
+        return factor
+    value = factor.value
+    for site in range(len(later), 0, -1):
+        value = low.replace_site(value, factor.initial[site], interface.plate, site)
+    return replace(factor, value=low.scope.assign(f"log_p_{factor.name}", value), initial=factor.initial[:1])
 
 
 def _led_first(factor: Factor, lead: tuple[str, ...], plate: str) -> Factor:
@@ -278,10 +299,7 @@ def _openings(low, interface: Interface, operands, moves: list[Factor]) -> list[
         row = []
         for factor, value in operands:
             if site < len(factor.initial):
-                first = factor.initial[site]
-                if any(not low.order.is_enumerated(a) for a in (*value.axes, *first.axes)):
-                    raise InternalError("initial clauses that differ over sites are declined by the planner")
-                aligned = align(first, value.axes)
+                aligned = align(factor.initial[site], value.axes)
                 row.append(value.with_(code=f"{aligned.at(ATOM)}.expand_as({value.code})", binds=ATOM))
             else:
                 row.append(value)

@@ -8,7 +8,7 @@ from lvspec.emit.text import statement, wrap
 from lvspec.ir.flows import library_of
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Plan
-from lvspec.ir.spec import Network, Param, Spec
+from lvspec.ir.spec import Network, Param, Plate, Spec, Variable
 
 
 def constructor(plan: Plan, imports: set[str]) -> list[str]:
@@ -178,6 +178,12 @@ def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]
     return statement(f"self.{network.name} = {code}", note, 2)
 
 
+def _place_in(variable: Variable, plate: Plate) -> str:
+    """The axis of a plate in a variable's tensor; of a nested one that of the plate around it as well, where it is not 1."""
+    own, *around = (variable.plates.index(p) + 1 for p in (plate.name, plate.within) if p is not None)
+    return str(own) if around in ([], [1]) else f"({around[0]}, {own})"
+
+
 def prepare(plan: Plan, imports: set[str]) -> list[str]:
     spec = plan.spec
     rows = [
@@ -203,7 +209,7 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
     current = "batch"
     for plate in (p for p in spec.plates if p.ragged):
         axes = [
-            f'"{v.name}": {v.plates.index(plate.name) + 1}'
+            f'"{v.name}": {_place_in(v, plate)}'
             for v in spec.variables
             if v.role in ("observed", "given", "latent") and plate.name in v.plates and not v.outside_batch
         ]
@@ -216,7 +222,10 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
     for variable in spec.of_role("observed"):
         plates = "".join(f'"{p}", ' for p in variable.plates)
         masks.append(f'"{variable.name}": ({plates[:-1] if len(variable.plates) == 1 else plates[:-2]})')
-    rows += wrap(f"batch = observed_sites(batch, {{{', '.join(masks)}}})", 2)
+    inner = [p for v in spec.of_role("observed") for p in map(spec.plate, v.plates) if "(" in _place_in(v, p)]
+    pairs = ", ".join(f'"{p.name}": "{p.within}"' for p in dict.fromkeys(inner))
+    around = f", within={{{pairs}}}" if inner else ""
+    rows += wrap(f"batch = observed_sites(batch, {{{', '.join(masks)}}}{around})", 2)
     imports.update(("fill_missing", "observed_sites"))
     safe = {"positive": "1.0", "unit": "0.5", "simplex": "0.5"}
     inside = [f"{v.name}={safe[v.type.support.kind]}" for v in spec.of_role("observed") if v.type.support.kind in safe]

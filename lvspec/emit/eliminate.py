@@ -11,11 +11,12 @@ Obermeyer et al. 2019, "Tensor variable elimination for plated factor graphs".
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations, pairwise
 from math import prod
 from string import ascii_lowercase, ascii_uppercase
 
-from lvspec.emit.chains import chain_sum, without_local_latents
+from lvspec.emit.chains import chain_plate, chain_sum, without_local_latents
 from lvspec.emit.factors import Factor, bindings, masked, reduce_plates
 from lvspec.emit.lower import Lowering
 from lvspec.emit.structures import is_structured, structure_sum
@@ -61,7 +62,7 @@ class Elimination:
                 factors = [*rest, self.sum_out(component, touched)]
             remaining = later
         low = self.low
-        values = [reduce_plates(low, f.value, self.held(f.value.axes, []), f.mask) for f in factors]
+        values = [reduce_plates(low, self.settled(f), self.held(f.axes, []), f.mask) for f in factors]
         return low.plus(values)
 
     def touches(self, factor: Factor, axes: list[str]) -> bool:
@@ -90,7 +91,8 @@ class Elimination:
         factors = [self.within(f, keep) for f in factors]
         structured = next((a for a in component if is_structured(low, a)), None)
         if structured is not None:
-            factors = without_local_latents(self, component, factors, {structured})
+            plate = chain_plate(low, [structured])
+            factors = without_local_latents(self, component, [self.along(f, plate) for f in factors], {structured})
             value = structure_sum(self, structured, factors)
         elif any(lag_of(a) and shift_axis(a, -lag_of(a)) in component for f in factors for a in f.axes):
             value = chain_sum(self, component, factors)
@@ -104,8 +106,7 @@ class Elimination:
 
     def of_sites(self, value: Value, component: list[str]) -> Value:
         """The value, 0 of a sequence without sites."""
-        plates = next(self.low.spec.variable(latent_of(a)).plates for a in component)
-        plate = next(p for p in plates if self.low.spec.plate(p).ordered)
+        plate = chain_plate(self.low, component)
         within = self.low.spec.plate(plate).within
         mask = Value(f"{self.low.mask(plate)}.any(-1)", ("B", within) if within else ("B",))
         value = self.low.scope.assign("log_sum", value)
@@ -129,10 +130,8 @@ class Elimination:
         """The factor as one tensor: initial clauses in place of the first sites."""
         value = factor.value
         if factor.initial:
-            own = next((v.plates for v in self.low.spec.variables if v.name == factor.name), factor.axes)
-            plate = next(p.name for p in self.low.spec.plates if p.ordered and p.name in own)
             for site, first in reversed(list(enumerate(factor.initial))):
-                value = self.low.replace_site(value, first, plate, site)
+                value = self.low.replace_site(value, first, factor.along, site)
             value = self.low.scope.assign(f"log_p_{factor.name}", value)
         return value
 
@@ -141,6 +140,12 @@ class Elimination:
         """What a sum over latents is called: by their names, where these are few."""
         names = list(dict.fromkeys(latent_of(a) for a in component))
         return "log_sum_" + "_".join(names if len(names) <= NAMED else [names[0], "to", names[-1]])
+
+    def along(self, factor: Factor, plate: str) -> Factor:
+        """The factor with no other first sites than those of the plate set apart."""
+        if factor.along in (None, plate):
+            return factor
+        return replace(factor, value=self.settled(factor), initial=(), along=None)
 
     # ------------------------------------------------------------ plain sums
     def contraction(self, component: list[str], values: list[Value]) -> Value:

@@ -18,6 +18,7 @@ class Factor:
 
     mask: the batch entry that says where its ragged sites count ("x.mask"), None without ragged plates.
     own: the axis of the latent whose own factor this is, where that latent is summed.
+    along: the plate whose first sites `initial` is of.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Factor:
     initial: tuple[Value, ...] = ()
     mask: str | None = None
     own: str | None = None
+    along: str | None = None
 
     @property
     def observed_mask(self) -> str | None:
@@ -94,10 +96,10 @@ def _factor_at(low: Lowering, variable: Variable, sites: tuple[int, ...], fuse: 
     if variable.role == "observed" and (within or len(variable.plates) > 1 or not ragged):
         value = low.scope.assign(f"{label}_sites", masked(low, value, f"{variable.name}.mask"))
         initial = tuple(masked(low, v, f"{variable.name}.mask") for v in initial)
-        return Factor(variable.name, value, initial)
+        return Factor(variable.name, value, initial, along=variable.along)
     if bag is not None and bag not in value.axes:
         return Factor(variable.name, value)
-    return Factor(variable.name, value, initial, mask_of(low, variable), target.enumerated)
+    return Factor(variable.name, value, initial, mask_of(low, variable), target.enumerated, variable.along)
 
 
 def _bag(low: Lowering, term: Term, bag: str | None) -> str | None:
@@ -143,7 +145,9 @@ def reduce_plates(low: Lowering, value: Value, keep: set[str], entry: str | None
     plates = [p.name for p in low.spec.plates]
     for plate in sorted((a for a in value.axes if a in plates and a not in keep), key=plates.index, reverse=True):
         if low.spec.plate(plate).ragged:
-            value = _ragged_sum(low, value, plate, entry or f"{plate}.mask")
+            value = _ragged_sum(
+                low, value, plate, entry if entry and plate in mask_axes(low, entry) else f"{plate}.mask"
+            )
             entry = None
         else:
             value = value.with_(

@@ -107,7 +107,7 @@ def _emission(program: Program, variable: Variable, latent: Variable, axes: tupl
     for clause in reversed(variable.initial):
         first = coefficients(program, variable, latent, clause)
         values = [
-            a if a.code == b.code else low.replace_site(a, b, axes[-1], clause.initial)
+            a if a.code == b.code else low.replace_site(a, b, variable.along, clause.initial)
             for a, b in zip(values, first, strict=True)
         ]
     seen = observed_vector(low.known[variable.name])

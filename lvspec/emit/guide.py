@@ -174,10 +174,9 @@ def _everywhere(program: Program, factor, label: str) -> Term:
     """A q-factor over all sites, its first sites by their own clauses."""
     terms = [unfused(program.low, _term(program, c, label)) for c in (factor.general, *factor.initial)]
     values = list(terms[0].arguments)
-    plate = next((p for p in factor.plates if program.low.spec.plate(p).ordered), None)
     for clause, term in reversed(list(zip(factor.initial, terms[1:], strict=True))):
         values = [
-            program.low.replace_site(v, first, plate, clause.initial)
+            program.low.replace_site(v, first, factor.along, clause.initial)
             for v, first in zip(values, term.arguments, strict=True)
         ]
     return _named(program, replace(terms[0], arguments=tuple(values)), label)

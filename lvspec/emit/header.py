@@ -43,10 +43,8 @@ def story(spec: Spec) -> list[str]:
         for clause in sorted(variable.clauses, key=lambda c: (c.initial is None, c.initial or 0)):
             if clause.body is None:
                 continue
-            index = [
-                str(clause.initial) if clause.initial is not None and spec.plate(p).ordered else p
-                for p in variable.plates
-            ]
+            first = clause.initial is not None
+            index = [str(clause.initial) if first and p == variable.along else p for p in variable.plates]
             left = variable.at(tuple(index))
             sign = "=" if variable.role == "let" else "~"
             rows.append(f"{left} {sign} {_source_text(spec, clause.body.span)}")

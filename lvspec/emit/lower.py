@@ -41,6 +41,7 @@ from lvspec.emit.value import (
     widen_draws,
 )
 from lvspec.emit.windows import Windows
+from lvspec.emit.written_out import WrittenOut
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import (
     Again,
@@ -98,6 +99,7 @@ class Lowering:
         self.sizes = dict(plan.sizes)
         self.begins: dict[str, Value] = {}
         self.windows = Windows(self, self.spec)
+        self.written_out = WrittenOut(self)
         self.counting = {counting(p): p.name for p in self.spec.plates if p.length}
         self.rows_of_their_own = {p.name for p in self.spec.params if p.per_example}
 
@@ -231,12 +233,14 @@ class Lowering:
 
     def variable(self, expr: VariableRef, begin: str) -> Value:
         """A variable at the sites that the reference names; `begin` fills what precedes the first site."""
-        definition = self.definitions.get(expr.name)
-        value = self.let(definition) if definition is not None else self.root(expr.name)
-        plates = self.plates_of(expr.name)
-        for plate, site in zip(plates, expr.at, strict=True):
-            if plate in self.bound:
-                continue  # already the bound site
+        sites = list(zip(self.plates_of(expr.name), expr.at, strict=True))
+        whole = self.written_out.whole(expr, begin)
+        if whole is not None:
+            return whole
+        with self.written_out.at_no_site({p for p, site in sites if isinstance(site, At | Stretch)}):
+            definition = self.definitions.get(expr.name)
+            value = self.let(definition) if definition is not None else self.root(expr.name)
+        for plate, site in reversed(sites):  # the first plate that is read as a whole becomes the first axis
             if isinstance(site, Lag):
                 value = self.shifted(value, plate, site.k, begin)
             elif isinstance(site, Stretch):
@@ -282,10 +286,9 @@ class Lowering:
     def clauses(self, variable: Variable, lower) -> Value:
         """The general clause, with the initial ones in place of its first sites."""
         value = self.with_bindings(variable.general, lower)
-        plate = next((p for p in variable.plates if self.spec.plate(p).ordered), None)
         for clause in reversed(variable.initial):
             first = self.with_bindings(clause, lower)
-            value = self.replace_site(value, first, plate, clause.initial)
+            value = self.replace_site(value, first, variable.along, clause.initial)
         return value
 
     def replace_site(self, value: Value, first: Value, plate: str, index: int) -> Value:

@@ -1,11 +1,13 @@
 """Ancestral sampling: every variable from its own conditional, parents first.
 
-Along a plate whose sites read earlier ones, sites are drawn one after the other: the conditionals are computed
+Along plates whose sites read earlier ones, sites are drawn one after the other: the conditionals are computed
 for the whole stretch so far and the draw at the current site is kept. That is O(T²) work for a recurrent network,
 and the code is the model's own.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 from lvspec.emit.densities import lower_term, snake, unfused
 from lvspec.emit.extents import argument_ranks, copies_of, extent_code, full_arguments
@@ -15,9 +17,8 @@ from lvspec.emit.text import WIDTH, wrap
 from lvspec.emit.value import ATOM, Value
 from lvspec.ir.components import strongly_connected
 from lvspec.ir.distributions import FAMILIES
-from lvspec.ir.expr import Lag, Stretch, VariableRef, walk
 from lvspec.ir.plan import Plan
-from lvspec.ir.reads import Reader, bodies, is_improper
+from lvspec.ir.reads import HERE, LAG, Read, Reader, is_improper
 from lvspec.ir.spec import Plate, Spec, Variable
 from lvspec.ir.structures import structure_of
 
@@ -35,15 +36,17 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
     random = [v for v in spec.variables if v.role in ("latent", "observed")]
     for variable in random:
         program.low.known.pop(variable.name, None)
-    for members, plate in _order(spec, random):
-        if plate:
-            _loop(program, plate, members)
+    for part in _order(spec, random):
+        if isinstance(part, Loop):
+            _open(program, part)
+            _loop(program, part, {})
         else:
-            _draw(program, *members)
+            _draw(program, part)
     scope = program.scope
     ending = {}
     for plate in (p for p in spec.plates if p.end):
-        symbol = next((v for v in spec.of_role("observed") if v.plates == (plate.name,)), None)
+        own = (plate.within, plate.name) if plate.within else (plate.name,)
+        symbol = next((v for v in spec.of_role("observed") if v.plates == own), None)
         if symbol is not None:
             code = f'{scope.use("until_end")}({symbol.name}, batch["{plate.name}"], (ends or {{}}).get("{plate.name}"))'
             ending[plate.name] = code
@@ -52,6 +55,8 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
     scope.line(f"return {{{', '.join(items)}}}")
     imports.add("sample_batch")
     defaults = ", ".join(f'"{p}": {_default_length(inputs, p)}' for p in ragged)
+    nested = ", ".join(f'"{p.name}": "{p.within}"' for p in spec.plates if p.within)
+    within = f", within={{{nested}}}" if nested else ""
     signature = "self, n: int, given: dict | None = None, lengths: dict | None = None"
     if ending:
         signature += ", ends: dict | None = None"
@@ -59,7 +64,7 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
         "    @torch.no_grad()",
         f"    def sample({signature}) -> dict:",
         f'        """{_story(random)}"""',
-        *wrap(f"batch = sample_batch(n, given, lengths, {{{defaults}}}, self.zero)", 2),
+        *wrap(f"batch = sample_batch(n, given, lengths, {{{defaults}}}, self.zero{within})", 2),
         *program.text(),
     ]
 
@@ -75,33 +80,46 @@ def _story(random: list[Variable]) -> str:
     return f"{names} ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."
 
 
-def _order(spec: Spec, random: list[Variable]) -> list[tuple[list[Variable], str]]:
-    """Parents first: a variable whose sites are drawn at once, with no plate; or variables whose sites read one another's
-    earlier ones, with the plate along which they are drawn site by site."""
-    by_name, reader = {v.name: v for v in random}, Reader(spec)
-    sources: dict[str, list[str]] = {}
-    for variable in random:
-        read = dict.fromkeys((*(r.name for r in reader.of_variable(variable)), *sorted(_stretches(spec, variable))))
-        sources[variable.name] = [name for name in read if name in by_name]
-    found: list[tuple[list[Variable], str]] = []
-    for part in strongly_connected(sources):
-        members = [v for v in random if v.name in part]
-        plate = next((p.name for p in spec.plates if _site_by_site(p, members)), "")
-        if plate and any(name in sources[v.name] for v in members for name in part):
-            found.append((members, plate))
-        else:
-            found += [([v], "") for v in members]
+@dataclass(frozen=True)
+class Loop:
+    """What is drawn at one site of a plate after the other: variables, and loops along further plates."""
+
+    plate: str
+    body: list[Variable | Loop]
+
+    def variables(self) -> list[Variable]:
+        return [v for part in self.body for v in (part.variables() if isinstance(part, Loop) else [part])]
+
+
+def _order(spec: Spec, random: list[Variable]) -> list[Variable | Loop]:
+    """Parents first: a variable whose sites are drawn at once, or a loop over those that read one another's earlier sites."""
+    reader, names = Reader(spec), {v.name for v in random}
+    return _ordered(spec, random, {v.name: [r for r in reader.of_variable(v) if r.name in names] for v in random})
+
+
+def _ordered(spec: Spec, variables: list[Variable], reads: dict[str, list[Read]]) -> list[Variable | Loop]:
+    found: list[Variable | Loop] = []
+    for part in strongly_connected({n: [r.name for r in rows] for n, rows in reads.items()}):
+        members = [v for v in variables if v.name in part]
+        inside = {v.name: [r for r in reads[v.name] if r.name in part] for v in members}
+        apart = {p for rows in inside.values() for r in rows for p, way, _ in r.ways if way != HERE}
+        plate = next((p.name for p in spec.plates if p.name in apart and _site_by_site(p, members)), None)
+        if plate is None:
+            found += members
+            continue
+        # what is read at an earlier site is there; of a stretch that may be this site, the other plates still count
+        left = {n: [_at_site(r, plate) for r in rows if r.way(plate)[0] != LAG] for n, rows in inside.items()}
+        found.append(Loop(plate, _ordered(spec, members, left)))
     return found
+
+
+def _at_site(read: Read, plate: str) -> Read:
+    """The read, as it is at one site of the plate."""
+    return replace(read, ways=tuple((p, HERE, 0) if p == plate else (p, way, k) for p, way, k in read.ways))
 
 
 def _site_by_site(plate: Plate, variables: list[Variable]) -> bool:
     return plate.ordered and plate.ragged and all(plate.name in v.plates and structure_of(v) is None for v in variables)
-
-
-def _stretches(spec: Spec, variable: Variable) -> set[str]:
-    """What is read at earlier sites, or over a stretch of them."""
-    nodes = [n for c in variable.clauses for b in bodies(c) for n in walk(b)]
-    return {n.name for n in nodes if isinstance(n, VariableRef) and any(isinstance(s, (Lag, Stretch)) for s in n.at)}
 
 
 def _draw(program: Program, variable: Variable) -> None:
@@ -143,26 +161,36 @@ def _conditional(program: Program, variable: Variable) -> Value:
     return low.clauses(variable, draw)
 
 
-def _loop(program: Program, plate: str, members: list[Variable]) -> None:
-    """`for i in range(T)`: site i of every variable of the plate."""
-    low, scope = program.low, program.scope
-    extent = f"{low.mask(plate)}.shape[-1]"
-    for variable in members:
+def _open(program: Program, loop: Loop) -> None:
+    """Zeros for what a loop draws."""
+    low = program.low
+    for variable in loop.variables():
         axes = low.order.sort({"B", *variable.plates})
         shape = [extent_code(program, a) for a in axes] + [low.size(d) for d in variable.type.shape]
         kind = "torch.int64" if variable.type.support.discrete else "self.zero.dtype"
         code = f"torch.zeros({', '.join(shape)}, dtype={kind}, device=self.zero.device)"
         value = Value(code, axes, variable.type.shape, integer=variable.type.support.discrete)
-        low.known[variable.name] = scope.assign(variable.name, value, own=True)
-    site = scope.names.fresh("i")
-    scope.comment("every site is drawn given the sites so far, and site i is kept")
-    scope.line(f"for {site} in range({extent}):")
+        low.known[variable.name] = program.scope.assign(variable.name, value, own=True)
+    program.scope.comment("every site is drawn given the sites so far, and site i is kept")
+
+
+def _loop(program: Program, loop: Loop, sites: dict[str, str]) -> None:
+    """`for i in range(T)`: site i of every variable of the plate. sites: where the loops around it are."""
+    low, scope = program.low, program.scope
+    site = scope.names.fresh("ijklmn"[len(sites)])
+    sites = sites | {loop.plate: site}
+    scope.line(f"for {site} in range({low.mask(loop.plate)}.shape[-1]):")
     scope.indent += 1
     lets = dict(low.lets)
-    for variable in members:
-        value = _conditional(program, variable)
-        at = ", ".join([":"] * value.axes.index(plate) + [site])
-        scope.line(_site_line(program, variable.name, value, at))
+    for part in loop.body:
+        if isinstance(part, Loop):
+            _loop(program, part, sites)
+        else:
+            value = _conditional(program, part)
+            slots = [sites.get(a, ":") for a in value.axes]
+            while slots[-1] == ":":
+                slots.pop()
+            scope.line(_site_line(program, part.name, value, ", ".join(slots)))
         low.lets = dict(lets)
     scope.indent -= 1
 

@@ -10,12 +10,10 @@ from dataclasses import replace
 from lvspec.emit.value import Value, axis_to_event, select
 from lvspec.ir.expr import (  # fmt: skip
     Apply,
-    At,
     Binding,
     Call,
     Dist,
     Expr,
-    Here,
     Index,
     LocalRef,
     Number,
@@ -90,9 +88,9 @@ class SiteClauses:
         if isinstance(expr, SMALL) or isinstance(expr, PlateIndex):
             return expr
         if isinstance(expr, VariableRef) and expr.name in self.step.names:
-            return LocalRef(self.draw(expr, clause), type=expr.type, span=expr.span)
+            return LocalRef(self.draw(expr), type=expr.type, span=expr.span)
         if isinstance(expr, VariableRef):
-            return expr if expr.name in self.low.summed else local(self.whole(self.by_site(expr, clause), label))
+            return expr if expr.name in self.low.summed else local(self.whole(expr, label))
         if clause.initial is None and not self.depends(expr, inside):
             return local(self.whole(expr, label))
         return self.rebuilt(expr, lambda e: self.site(e, clause, inside, apart, label))
@@ -103,15 +101,6 @@ class SiteClauses:
         if value.code.isidentifier():
             return value
         return self.scope.assign(f"{expr.network}_{label}" if isinstance(expr, Apply) else label, value)
-
-    def by_site(self, expr: VariableRef, clause: Clause) -> VariableRef:
-        """`h[0]` in the clause for site 0 as `h[t]`."""
-        plates = self.low.plates_of(expr.name)
-        at = tuple(
-            Here(p) if p == self.plate and isinstance(s, At) and distance(s, clause) == 0 else s
-            for p, s in zip(plates, expr.at, strict=True)
-        )
-        return replace(expr, at=at)
 
     def rebuilt(self, expr: Expr, change) -> Expr:
         """The expression with its parts changed."""
@@ -128,12 +117,12 @@ class SiteClauses:
         self.outer[name] = value
         return name
 
-    def draw(self, expr: VariableRef, clause: Clause) -> str:
+    def draw(self, expr: VariableRef) -> str:
         """The local name of a draw of this loop, at this site or at an earlier one."""
         by, whole = 0, []
         for plate, site in zip(self.low.plates_of(expr.name), expr.at, strict=True):
             if plate == self.plate:
-                by = abs(distance(site, clause))
+                by = abs(distance(site))
             elif isinstance(site, Stretch):
                 whole.append(plate)
         name = " ".join((expr.name, str(by), *whole))
@@ -149,7 +138,7 @@ class SiteClauses:
             earlier = f"{name}_{'after' if self.step.backwards else 'sites'}[-{by}]"
             shape = m.factor.type.shape
             value = Value(earlier if by else m.here, m.axes, shape, integer=m.factor.type.support.discrete)
-            for plate in whole:
+            for plate in reversed(whole):
                 value = axis_to_event(value, plate, self.low.spec.plate(plate).size)
             found[local] = value
         return found

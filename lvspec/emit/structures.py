@@ -180,7 +180,7 @@ def label_factors(low: Lowering, variable: Variable) -> list[Factor]:
     )
     normaliser = total.with_(code=f"-{total.code}", binds=PRODUCT)
     mask = f"{plate}.mask"
-    own = Factor(variable.name, low.scope.assign(f"scores_{variable.name}", value), initial, mask)
+    own = Factor(variable.name, low.scope.assign(f"scores_{variable.name}", value), initial, mask, along=plate)
     return [own, Factor(variable.name, normaliser)]
 
 

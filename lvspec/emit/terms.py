@@ -317,9 +317,8 @@ class Terms:
     def joined(self, variable, values: list[Value]) -> Value:
         """The general value with the initial ones in place of its first sites."""
         general, initial = values[0], values[1:]
-        plate = next((p for p in variable.plates if self.plan.spec.plate(p).ordered), None)
         for site, first in reversed(list(enumerate(initial))):
-            general = self.low.replace_site(general, first, plate, site)
+            general = self.low.replace_site(general, first, variable.along, site)
         return general
 
     # ------------------------------------------------------------ expectations under enumerated guides
@@ -335,8 +334,7 @@ class Terms:
         """The general value with the initial ones in place of its first sites, enumerated latents of those sites
         averaged out: first clauses read fewer of them. A latent that all sites share stays, since each of its values
         may have draws of its own."""
-        plate = next((p for p in variable.plates if self.plan.spec.plate(p).ordered), None)
-        shared = [v.name for v in self.plan.spec.of_role("latent") if plate not in v.plates]
+        shared = [v.name for v in self.plan.spec.of_role("latent") if variable.along not in v.plates]
         axes = {a for v in values for a in v.axes if self.low.order.is_enumerated(a)}
         keep = tuple(a for a in axes if latent_of(a) in shared)
         return self.joined(variable, [self.expected(v, keep) for v in values])
@@ -383,8 +381,7 @@ class Terms:
         log_q = self.guide.log_q[base]
         if not lag:
             return log_q
-        plates = self.plan.spec.variable(latent_of(base)).plates
-        plate = next(p for p in plates if self.plan.spec.plate(p).ordered)
+        plate = self.plan.latent(latent_of(base)).along
         shifted = self.low.shifted(log_q, plate, lag, "0")
         if plate not in shifted.axes:
             return shifted

@@ -21,6 +21,7 @@ from lvspec.front.lengths import check_lengths
 from lvspec.front.networks import read_networks
 from lvspec.front.nodes import Mapping
 from lvspec.front.params import read_params
+from lvspec.front.plate_order import in_index_order
 from lvspec.front.plates import read_plates
 from lvspec.front.problems import Problems
 from lvspec.front.segments import check_segments
@@ -54,12 +55,14 @@ def load(text: str, name: str, allow_modules: Iterable[str] = (), derived: str =
     declared, told, guide, added = _declarations(root, tuple(allow_modules), problems)
     variables, factors, terms = _variables(declared, told, guide, added, problems)
     check_determined((*variables.values(), *factors), {**told, **guide}, problems)
+    plates = tuple(p for p in declared.plates.values() if p.like is None)
+    plates = in_index_order(plates, (*variables.values(), *factors, *terms), problems)
     settings = read_settings(root, declared, variables, problems)
     problems.stop_if_any()
     ordered = in_dependence_order(variables)
     ordered, factors, terms, settings = join_together(ordered, factors, terms, settings, told)
     unused(declared, ordered, (*factors, *terms), settings.mentioned, dict(settings.data), problems)
-    spec = _spec(source, header, declared, ordered, factors, terms, settings, problems)
+    spec = _spec(source, header, declared, plates, ordered, factors, terms, settings, problems)
     return replace(spec, derived=derived)
 
 
@@ -116,7 +119,7 @@ def _variables(
 
 
 def _spec(
-    source, header, declared: Declarations, ordered, factors, terms, settings: Settings, problems: Problems
+    source, header, declared: Declarations, plates, ordered, factors, terms, settings: Settings, problems: Problems
 ) -> Spec:
     return Spec(
         source=source,
@@ -124,7 +127,7 @@ def _spec(
         class_name=header.class_name,
         description=header.description,
         sizes=tuple(declared.sizes.values()),
-        plates=tuple(p for p in declared.plates.values() if p.like is None),
+        plates=plates,
         params=tuple(declared.params.values()),
         networks=tuple(declared.networks.values()),
         variables=ordered,

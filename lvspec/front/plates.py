@@ -33,6 +33,14 @@ def read_plates(section: Node | None, sizes: dict[str, Size], problems: Problems
                     f"`{plate.name}` {what} `{other}`, which is no other ragged plate",
                     help=did_you_mean(str(other), found),
                 )
+        around = found.get(plate.within or "")
+        if around is not None and around.within is not None:
+            message = (
+                f"`{plate.name}` lies within `{around.name}`, which lies within `{around.within}`: plates nest one deep"
+            )
+            problems.error(
+                "bad-plate", plate.span, message, help=f"leave out `within` of `{around.name}` or of `{plate.name}`"
+            )
     return {name: _copied(plate, found) for name, plate in found.items()}
 
 

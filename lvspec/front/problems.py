@@ -62,6 +62,8 @@ CODES: dict[str, str] = {
     "unbound-plate": "an index that the clause does not speak of",
     "wrong-plate": "an index of another plate than the variable's",
     "unordered-plate": "a previous site or a prefix of a plate without an order",
+    "plate-order": "variables whose indices have the same plates in two orders",
+    "nested-site": "another site of a plate, at a site of one that is nested in it",
     "bad-index": "an index that is no integer expression",
     "index-size": "an index that runs over another size than the axis",
     "index-range": "a literal index outside the axis",

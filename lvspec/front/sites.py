@@ -36,7 +36,7 @@ def reference(name: str, nodes: tuple[S.Node, ...] | None, ctx: Context, span: S
         )
         return broken(span)
     sites = [_site(seen, plate, node, ctx, elaborate) for plate, node in zip(seen.plates, nodes, strict=False)]
-    if any(s is None for s in sites):
+    if any(s is None for s in sites) or not _nesting(seen, tuple(sites), ctx, span):
         return broken(span)
     found = _at(seen, tuple(s for s in sites if s is not None), ctx, span)
     rest = nodes[len(seen.plates) :]
@@ -113,6 +113,20 @@ def _site(seen: Seen, plate: str, node: S.Node, ctx: Context, elaborate: Elabora
         return None
     index = elaborate(node, ctx)
     return At(plate, index) if integer_index(index, ctx.extent(plate), ctx, f"plate `{plate}`") else None
+
+
+def _nesting(seen: Seen, sites: tuple[Site, ...], ctx: Context, span: Span) -> bool:
+    """Whether each nested plate is reached at this site of the plate around it: another one has other sites."""
+    around = {ctx.declared.plates[p].within: p for p in seen.plates}
+    away = next((s.plate for s in sites if s.plate in around and not isinstance(s, Here)), None)
+    if away is not None:
+        ctx.problems.error(
+            "nested-site",
+            span,
+            f"`{around[away]}` is nested: each site of `{away}` has its own, and another one may have fewer",
+            help=f"read `{seen.name}` at `[{away}]`, or compute what is to be passed on as a variable on `{away}`",
+        )
+    return away is None
 
 
 def _copies(name: str, plate: str, ctx: Context) -> bool:

@@ -157,6 +157,28 @@ def _told(name: str, role: str, rows: list, plates: dict[str, Plate], problems: 
             )
         return None
     target, place, clause = general[0]
+    own = _plates(target, place, clause, plates, problems)
+    if own is None:
+        return None
+    told = Told(name, role, own, [c for _, _, c in rows], target.outside_batch, place.name.span)
+    numbers = [c.initial for _, _, c in rows if c.initial is not None]
+    if len(set(numbers)) < len(numbers):
+        problems.error("bad-clause", place.name.span, f"`{name}` has two clauses for one first site", help="keep one")
+    ordered = all([_initial_fits(told, p, c, plates, problems) for _, p, c in rows if c.initial is not None])
+    if told.outside_batch and any(plates[p].ragged for p in own):
+        problems.error(
+            "bad-target",
+            place.name.span,
+            f"`{name}` is one for the whole data set, but `{', '.join(own)}` differs between examples",
+        )
+    return told if ordered else None
+
+
+def _plates(
+    target: S.Target, place: S.Place, clause: ToldClause, plates: dict[str, Plate], problems: Problems
+) -> tuple[str, ...] | None:
+    """The plates that a general clause speaks of, or None where it cannot (then noted)."""
+    name = place.name.name
     own = tuple(i.name for i in place.indices if isinstance(i, S.Name))
     own += (clause.over,) if clause.over and clause.over not in own else ()
     if clause.over and clause.over not in plates:
@@ -172,18 +194,17 @@ def _told(name: str, role: str, rows: list, plates: dict[str, Plate], problems: 
     if len(set(own)) < len(own):
         problems.error("bad-target", place.name.span, f"`{name}` has one index twice")
         return None
-    told = Told(name, role, own, [c for _, _, c in rows], target.outside_batch, place.name.span)
-    numbers = [c.initial for _, _, c in rows if c.initial is not None]
-    if len(set(numbers)) < len(numbers):
-        problems.error("bad-clause", place.name.span, f"`{name}` has two clauses for one first site", help="keep one")
-    ordered = all([_initial_fits(told, p, c, plates, problems) for _, p, c in rows if c.initial is not None])
-    if told.outside_batch and any(plates[p].ragged for p in own):
+    lost = next((p for p in own if plates[p].within in plates and plates[p].within not in own), None)
+    if lost is not None:
+        around = plates[lost].within
         problems.error(
             "bad-target",
             place.name.span,
-            f"`{name}` is one for the whole data set, but `{', '.join(own)}` differs between examples",
+            f"`{lost}` lies within `{around}`: its sites are those of one site of `{around}`",
+            help=f"write `{name}[{', '.join(q for p in own for q in ((around, p) if p == lost else (p,)))}]`",
         )
-    return told if ordered else None
+        return None
+    return own
 
 
 def _not_a_copy(index: S.Name, plates: dict[str, Plate], problems: Problems) -> bool:

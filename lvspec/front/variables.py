@@ -86,7 +86,9 @@ def _variable(one: Told, ctx: Context) -> Variable:
             )
     clauses.sort(key=lambda c: (c.initial is None, c.initial or 0))
     kind = kind.with_(plates=one.plates, reach=None)
-    return Variable(one.name, one.role, one.plates, kind, tuple(clauses), one.outside_batch, one.span)
+    return Variable(
+        one.name, one.role, one.plates, kind, tuple(clauses), one.outside_batch, one.span, along=one.initial_plate
+    )
 
 
 def check_determined(variables: Iterable[Variable], told: dict[str, Told], problems: Problems) -> None:

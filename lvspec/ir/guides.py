@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lvspec.ir.expr import At, Call, Here, Lag, Number, Stretch, VariableRef
+from lvspec.ir.expr import Call, Here, Lag, Stretch, VariableRef
 from lvspec.ir.reads import bodies
-from lvspec.ir.spec import Clause, Spec, Variable
+from lvspec.ir.spec import Spec, Variable
 
 WIDE = "wide"  # other sites than those at a fixed distance
 
@@ -98,42 +98,36 @@ def step_reason(spec: Spec, guide: tuple[Variable, ...], step: Step) -> str | No
     apart = [n for n in step.names if step.plate is not None and step.plate not in nodes[n].plates]
     if apart:
         return f"{apart[0]} has no sites along {step.plate}, and what it is drawn with has"
-    ordered = [p for n in step.names for p in nodes[n].plates if spec.plate(p).ordered]
-    if step.plate is not None and any(nodes[n].initial for n in step.names) and len(set(ordered)) > 1:
-        return f"{step.names[0]} has clauses for first sites, and lies on {len(set(ordered))} ordered plates"
+    first = next((n for n in step.names if nodes[n].along not in (None, step.plate)), None)
+    if step.plate is not None and first is not None:
+        return f"{first} has clauses for first sites along {nodes[first].along}, and is drawn site by site along {step.plate}"
     return None
 
 
-def distance(site, clause: Clause) -> int | str:
+def distance(site) -> int | str:
     """How many sites back a reference reads along one plate."""
     if isinstance(site, Here):
         return 0
-    if isinstance(site, Lag):
-        return site.k
-    if isinstance(site, At) and isinstance(site.index, Number) and clause.initial is not None:
-        return clause.initial - int(site.index.value)
-    return WIDE
+    return site.k if isinstance(site, Lag) else WIDE
 
 
 def _edges(spec: Spec, nodes: dict[str, Variable]) -> list[_Edge]:
     fixed = {p.name for p in spec.plates if not p.ragged}
-    return [e for v in nodes.values() for c in v.clauses for b in bodies(c) for e in _of(v.name, c, b, nodes, fixed)]
+    return [e for v in nodes.values() for c in v.clauses for b in bodies(c) for e in _of(v.name, b, nodes, fixed)]
 
 
-def _of(
-    reader: str, clause: Clause, node, nodes: dict[str, Variable], fixed: set[str], over: frozenset[str] = frozenset()
-):
+def _of(reader: str, node, nodes: dict[str, Variable], fixed: set[str], over: frozenset[str] = frozenset()):
     """The edges of an expression. All sites of a fixed plate may be read together: they are drawn together."""
     if isinstance(node, Call) and node.over:
         over = over | {node.over}
     if isinstance(node, VariableRef) and node.name in nodes:
         sites = tuple(zip(nodes[node.name].plates, node.at, strict=True))
-        apart = [(p, WIDE if p in over else distance(s, clause)) for p, s in sites]
+        apart = [(p, WIDE if p in over else distance(s)) for p, s in sites]
         together = {p for p, s in sites if isinstance(s, Stretch) or p in over} & fixed
         moved = [(p, by) for p, by in apart if by != 0 and p not in together]
         yield from (_Edge(reader, node.name, p, by) for p, by in moved or [(None, 0)])
     for child in node.children():
-        yield from _of(reader, clause, child, nodes, fixed, over)
+        yield from _of(reader, child, nodes, fixed, over)
 
 
 def _reached(name: str, edges: list[_Edge]) -> set[str]:

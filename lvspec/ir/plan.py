@@ -45,6 +45,7 @@ class LatentPlan:
     kl: analytic | sampled (log q - log p at the draw) | zero (q is p) | none (collapsed, integrated); kl_why says why not
         analytic.
     why: in one sentence. declined: (strategy, reason) for each strategy that was not chosen.
+    along: the ordered plate along which some factor reads an earlier site of it, or over which it is one structure.
     """
 
     name: str
@@ -59,6 +60,7 @@ class LatentPlan:
     kl: str = "none"
     kl_why: str = ""
     options: tuple[tuple[str, object], ...] = ()  # of the strategy, defaults included
+    along: str | None = None
 
     def option(self, name: str, default=None):
         return dict(self.options).get(name, default)

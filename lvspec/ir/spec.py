@@ -143,6 +143,7 @@ class Variable:
 
     plates: in the order of the index `z[t, l]`. outside_batch: a global variable, one for the data set.
     type: of one site (its `plates` repeat `plates`). clauses: initial ones by number, then the general one.
+    along: the plate whose first sites the initial clauses are for, `d` of `z[0, t]`; None where there are none.
     parts: names of the values that a latent draws together, `(mu, Sigma)`; what reads one reads an `expr.Part`.
     """
 
@@ -154,6 +155,7 @@ class Variable:
     outside_batch: bool = False
     span: Span = field(default=NOWHERE, compare=False)
     parts: tuple[str, ...] = ()
+    along: str | None = None
 
     def at(self, indices: tuple[str, ...]) -> str:
         """As the spec writes it: `z[t, l]`, `(mu[k], Sigma[k])`."""

@@ -24,7 +24,7 @@ from lvspec.plan.derive import derive_baseline, derive_control, derive_guide
 from lvspec.plan.divergence import OPTIMAL, divergence
 from lvspec.plan.engines import parts_without_engine
 from lvspec.plan.formula import formula
-from lvspec.plan.model import Model, labels_guide, study, unrolled_by, without_engine
+from lvspec.plan.model import Model, chain_plates, labels_guide, study, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.strategies import NAMES, STRATEGIES
@@ -326,6 +326,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
                 kl,
                 kl_why,
                 claim.options,
+                next(iter(chain_plates(model, name)), None),
             )
         )
     sampled = any(p.treatment == "sampled" for p in latents)

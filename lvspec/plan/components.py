@@ -14,7 +14,7 @@ from lvspec.ir.estimators import DRAWN
 from lvspec.ir.plan import Cost
 from lvspec.ir.structures import structure_of
 from lvspec.plan.graph import connected, lagged_plates
-from lvspec.plan.model import Model, finite_reason, reach_reason, unrolled_by, without_engine
+from lvspec.plan.model import Model, chain_plates, finite_reason, reach_reason, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.sums import pay_sum
@@ -67,8 +67,7 @@ def _barred(model: Model, variable) -> str | None:
 
 def _component(model: Model, names: tuple[str, ...]) -> Component:
     unrolled = unrolled_by(model, set(names))
-    over = [_structured_plate(model, n) for n in names]
-    chain = next((p for n, o in zip(names, over, strict=True) for p in (o, *lagged_plates(model.graph, n)) if p), None)
+    chain = next((p for n in names for p in chain_plates(model, n)), None)
     order = max((r.lag for n in names for _, r in model.readers_of(n)), default=0)
     pay = partial(pay_sum, component=names, chain=chain)
     return Component(names, chain, order, unrolled, priced(Pricer(model, set(names), unrolled=unrolled), pay), pay)
@@ -96,10 +95,11 @@ def _tangled(model: Model, component: Component) -> str | None:
         reason = _within_segments(model, component, name)
         if reason:
             return reason
-    for name in component.latents:
-        lagged = lagged_plates(model.graph, name)
-        if len(set(lagged)) > 1:
-            return f"{name} reaches back along two plates, {' and '.join(sorted(set(lagged)))}"
+    for a in component.latents:
+        for b in (n for n in component.latents if plates[n] == plates[a]):
+            ways = sorted({*lagged_plates(model.graph, a), *lagged_plates(model.graph, b)})
+            if len(ways) > 1:
+                return f"earlier sites are read along two plates, {a} and {b} along {' and '.join(ways)}: no engine yet"
     if component.order > 1 and component.chain:
         for variable in model.random():
             lagging = any(r.name in component.latents and r.lag for r in model.reads(variable.name))

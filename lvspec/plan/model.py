@@ -192,7 +192,18 @@ def reach_reason(model: Model, name: str) -> str | None:
                 )
             if way == LAG and k < 0:
                 return f"{reader.name} reads {name} ahead of its own site"
+    lagged = [p for p in chain_plates(model, name) if not structure_of(model.spec.variable(name))]
+    if len(lagged) > 1:
+        return f"{name} reaches back along two plates, {' and '.join(sorted(lagged))}"
     return None
+
+
+def chain_plates(model: Model, name: str) -> list[str]:
+    """The plate over which a latent is one structure; the ordered plates along which its earlier sites are read."""
+    variable = model.spec.variable(name)
+    over = [variable.general.body.over] if structure_of(variable) else []
+    lagged = [p for _, read in model.seen_by(name) for p, way, _ in read.ways if way == LAG]
+    return list(dict.fromkeys((*over, *lagged)))
 
 
 def is_chain(model: Model, name: str) -> bool:

@@ -21,28 +21,31 @@ def plate_extent(batch: dict, variables: dict[str, int]) -> int:
     return next(iter(extents.values()))
 
 
-def clean(value: Tensor, mask: Tensor, axis: int) -> Tensor:
-    """value with zeros where the mask is false; the mask's last axis lies along `axis` of value, its others before."""
-    lead = mask.dim() - 1  # axes 0 .. lead - 1 of the mask are the first ones of the value
+def clean(value: Tensor, mask: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """value with zeros where the mask is false; `axes` of value are those of the mask, in this order."""
     shape = [1] * value.dim()
-    shape[:lead] = mask.shape[:lead]
-    shape[axis] = mask.shape[-1]
+    for axis, extent in zip(axes, mask.shape, strict=True):
+        shape[axis] = extent
     return torch.where(mask.reshape(shape), value, torch.zeros((), dtype=value.dtype, device=value.device))
 
 
-def prepare_plate(batch: dict, plate: str, variables: dict[str, int], within: str | None = None) -> dict:
+def prepare_plate(
+    batch: dict, plate: str, variables: dict[str, int | tuple[int, int]], within: str | None = None
+) -> dict:
     """A new batch with `plate` (lengths), `plate.mask` (B, T), `plate.sites` (N,) and cleaned variables.
 
     variables: name -> axis of this plate in that tensor. within: the plate that this one is nested in
-    (lengths (B, D), mask (B, D, T)). Lengths that are absent mean full ones. `name_observed` is cleaned too.
+    (lengths (B, D), mask (B, D, T)), whose axis is 1, or stands before this one's. Lengths that are absent mean full
+    ones. `name_observed` is cleaned too.
     """
-    extent = plate_extent(batch, variables)
-    sample, axis = next((batch[n], a) for n, a in variables.items() if batch.get(n) is not None)
-    lead = sample.shape[: 1 if within is None else 2]
+    places = {n: a if isinstance(a, tuple) else (a,) if within is None else (1, a) for n, a in variables.items()}
+    extent = plate_extent(batch, {n: axes[-1] for n, axes in places.items()})
+    sample, axes = next((batch[n], axes) for n, axes in places.items() if batch.get(n) is not None)
+    lead = (sample.shape[0], *(sample.shape[a] for a in axes[:-1]))
     lengths = batch.get(plate)
     if lengths is None:
         lengths = torch.full(lead, extent, dtype=torch.int64, device=sample.device)
-    check_lengths(lengths, plate, tuple(lead), extent)
+    check_lengths(lengths, plate, lead, extent)
     mask = sites_mask(lengths, extent)
     if within is not None and f"{within}.mask" in batch:
         mask = mask & batch[f"{within}.mask"].unsqueeze(-1)
@@ -53,10 +56,10 @@ def prepare_plate(batch: dict, plate: str, variables: dict[str, int], within: st
         prepared[f"{plate}.sites"] = mask.flatten().nonzero().squeeze(-1)
     else:
         prepared[f"{plate}.sites"] = torch.arange(mask.numel(), device=mask.device)
-    for name, axis in variables.items():
+    for name, axes in places.items():
         for key in (name, f"{name}_observed"):
-            if prepared.get(key) is not None and prepared[key].dim() > axis:
-                prepared[key] = clean(prepared[key], mask, axis)
+            if prepared.get(key) is not None and prepared[key].dim() > axes[-1]:
+                prepared[key] = clean(prepared[key], mask, (0, *axes))
     return prepared
 
 

@@ -81,16 +81,23 @@ def real_sites(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, x, 0.0)
 
 
-def observed_sites(batch: dict, plates: dict[str, tuple[str, ...]]) -> dict:
-    """The batch with `"x.mask"`, the sites of x that count: within the lengths of its plates, and observed."""
+def observed_sites(batch: dict, plates: dict[str, tuple[str, ...]], within: dict[str, str] | None = None) -> dict:
+    """The batch with `"x.mask"`, the sites of x that count: within the lengths of its plates, and observed.
+
+    within: nested plates, and the plate around each, where its axis is not the first behind the batch's.
+    """
     batch = dict(batch)
     for name, axes in plates.items():
         shape = batch[name].shape[: 1 + len(axes)]
         mask = torch.ones(shape, dtype=torch.bool, device=batch[name].device)
         for position, plate in enumerate(axes):
             inside = batch.get(f"{plate}.mask")
-            if inside is not None:  # (B, T), or (B, D, T) where its parent is the axis before
-                mask = mask & along(inside, mask, position + 1)
+            if inside is None:
+                continue
+            if within and plate in within:  # (B, D, T)
+                gap = axes.index(within[plate])
+                inside = inside.reshape(len(inside), *[1] * gap, *inside.shape[1:])
+            mask = mask & along(inside, mask, position + 1)  # (B, T), or (B, D, T)
         observed = batch.get(f"{name}_observed")
         batch[f"{name}.mask"] = mask if observed is None else mask & observed
     return batch
@@ -308,23 +315,33 @@ def _expands(a: Tensor, m: Tensor, scale: Tensor) -> bool:
     return bool(m.detach().abs().amax() < 100 and a.detach().abs().amax() < 100)
 
 
-def sample_batch(n: int, given: dict | None, lengths: dict | None, plates: dict[str, int], like: Tensor) -> dict:
+def sample_batch(
+    n: int,
+    given: dict | None,
+    lengths: dict | None,
+    plates: dict[str, int],
+    like: Tensor,
+    within: dict[str, str] | None = None,
+) -> dict:
     """An empty batch of n examples to draw into: what is given, and lengths and masks of the ragged plates.
 
     lengths: plate -> (n,) or one number for all; `plates` holds the lengths of those that are not mentioned.
+    within: nested plates, and the plate around each: lengths (n, D), or one for all sites of an example.
     """
     batch = dict(given or {}) | {"rows": torch.arange(n, device=like.device)}
     for plate, default in plates.items():
-        value = torch.as_tensor((lengths or {}).get(plate, default), device=like.device).expand(n)
-        sites = torch.arange(int(value.max()) if n else 0, device=like.device)
-        batch |= {plate: value, f"{plate}.mask": sites < value.unsqueeze(-1)}
+        value = torch.as_tensor((lengths or {}).get(plate, default), device=like.device)
+        around = batch[f"{within[plate]}.mask"] if within and plate in within else torch.ones_like(batch["rows"]).bool()
+        value = (value.unsqueeze(-1) if value.dim() and value.dim() < around.dim() else value).expand(around.shape)
+        sites = torch.arange(int(value.max()) if value.numel() else 0, device=like.device)
+        batch |= {plate: value, f"{plate}.mask": (sites < value.unsqueeze(-1)) & around.unsqueeze(-1)}
     return batch
 
 
 def until_end(x: Tensor, lengths: Tensor, end: int | None) -> Tensor:
-    """Lengths cut behind the first end symbol of each row: x (n, T), lengths (n,)."""
-    if end is None or not x.shape[1]:
+    """Lengths cut behind the first end symbol of each row: x (n, T), lengths (n,); or (n, D, T) and (n, D)."""
+    if end is None or not x.shape[-1]:
         return lengths
     ended = x == end
-    first = torch.where(ended.any(1), ended.int().argmax(1) + 1, lengths)
+    first = torch.where(ended.any(-1), ended.int().argmax(-1) + 1, lengths)
     return torch.minimum(first, lengths)

@@ -76,13 +76,12 @@ class ExpectationMaximisation:
 
     def real_sites(self, use: Use, batch: dict) -> Tensor:
         """1 where the clause speaks of a site that counts: (B, *plates)."""
-        variable, spec = use.variable, self.forms.spec
+        variable = use.variable
         mask = batch.get(f"{variable.name}.mask") if variable.role == "observed" else None
         mask = self._whole(variable.plates, batch) if mask is None else mask.double()
-        plate = next((p for p in variable.plates if spec.plate(p).ordered), None)
-        if plate is None or not variable.initial:
+        if variable.along is None:
             return mask
-        at = 1 + variable.plates.index(plate)
+        at = 1 + variable.plates.index(variable.along)
         site = torch.arange(mask.shape[at], device=mask.device)
         spoken = site >= len(variable.initial) if use.clause.initial is None else site == use.clause.initial
         return mask * spoken.reshape(-1, *[1] * (mask.dim() - at - 1))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lvspec.ir.plan import Integration
+from lvspec.ir.spec import Spec
 from lvspec.ir.structures import structure_of
 from lvspec.verify.chance import FALSE_ALARM, repeated
 from lvspec.verify.deterministic import is_read
@@ -34,8 +35,8 @@ LENGTH = 2  # sites of every ragged plate
 def sample_check(subject: Subject, draws: int, seed: int) -> Check:
     """The largest |z| of a cell's frequency over all sites and pairs of sites."""
     spec = subject.spec
-    if any(not v.type.support.finite for v in spec.of_role("latent")) or any(p.within for p in spec.plates):
-        raise TooMany("a latent is not finite, or a plate is nested")
+    if any(not v.type.support.finite for v in spec.of_role("latent")):
+        raise TooMany("a latent is not finite")
     structures = [s for v in spec.of_role("observed") if (s := structure_of(v))]
     if any(s.value == "yield" for s in structures):
         raise TooMany("a yield is drawn given its length, which is part of its probability")
@@ -57,13 +58,11 @@ def integral_samples(subject: Subject, integration: Integration, draws: int, see
     variables = [subject.spec.variable(n) for n in names]
     if any(v.type.support.kind != "real" or v.parts for v in variables):
         raise TooMany(f"{integration.latent} is not Gaussian")
-    if any(is_read(subject.spec, subject.plan, n) for n in integration.observed) or any(
-        p.within for p in subject.spec.plates
-    ):
-        raise TooMany("an observation is read by something, or a plate is nested")
+    if any(is_read(subject.spec, subject.plan, n) for n in integration.observed):
+        raise TooMany("an observation is read by something")
     lengths = {p.name: LENGTH for p in subject.spec.plates if p.ragged}
     given = _given(subject, draws, lengths)
-    world = World(subject.instance({**given, **{p: torch.tensor([n]) for p, n in lengths.items()}}), 0)
+    world = World(subject.instance({**given, **_extents(subject.spec, lengths)}), 0)
     return integral_sample_check(subject, integration, world, given, lengths, draws, seed)
 
 
@@ -112,9 +111,14 @@ def _given(subject: Subject, draws: int, lengths: dict[str, int]) -> dict[str, T
     return batch
 
 
+def _extents(spec: Spec, lengths: dict[str, int]) -> dict[str, Tensor]:
+    """The lengths of one example's plates; a nested plate has one at each site of the plate around it."""
+    return {p: torch.full((1, *(lengths[w] for w in [spec.plate(p).within] if w)), n) for p, n in lengths.items()}
+
+
 def _exact(subject: Subject, given: dict[str, Tensor], lengths: dict[str, int]):
     """Every joint assignment of latents and finite observations, with its probability."""
-    batch = {**given, **{p: torch.tensor([n]) for p, n in lengths.items()}}
+    batch = {**given, **_extents(subject.spec, lengths)}
     instance = replace(subject.instance(batch).treating(), treatments={}, generative=True)
     world = World(instance, 0)
     sites: list[Site] = world.hidden()

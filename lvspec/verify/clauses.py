@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lvspec.ir import expr as E
-from lvspec.ir.spec import Clause, Spec, Variable
+from lvspec.ir.spec import Clause, Variable
 from lvspec.ir.structures import structure_of
 
 if TYPE_CHECKING:
@@ -17,17 +17,6 @@ def has_borders(variable: Variable) -> bool:
     observed, their borders are summed within log p."""
     segments = structure_of(variable) is not None and variable.general.body.family == "SemiMarkov"
     return segments and variable.role == "latent"
-
-
-def chain_plate(variable: Variable, spec: Spec) -> str | None:
-    """The ordered plate that the variable's initial clauses count along: the one of its own lag, else the last."""
-    ordered = [p for p in variable.plates if spec.plate(p).ordered]
-    for e in E.walk(variable.general.body) if variable.initial else ():
-        if isinstance(e, E.VariableRef) and e.name == variable.name:
-            lagged = [s.plate for s in e.at if isinstance(s, E.Lag)]
-            if lagged:
-                return lagged[0]
-    return ordered[-1] if ordered else None
 
 
 def reads(clause: Clause) -> set[str]:

@@ -19,7 +19,7 @@ from lvspec.ir.dims import Shape
 from lvspec.ir.plan import Integration, LatentPlan, Plan
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 from lvspec.ir.structures import structure_of
-from lvspec.verify.clauses import chain_plate, enumerated_parents, has_borders, reads
+from lvspec.verify.clauses import enumerated_parents, has_borders, reads
 from lvspec.verify.densities import log_density
 from lvspec.verify.divergences import divergence, divergences
 from lvspec.verify.evaluate import Names, Sites, bind, evaluate
@@ -188,9 +188,8 @@ class World:
 
     def clause(self, variable: Variable, at: tuple[int, ...]) -> Clause:
         """The initial clause of a site where there is one, else the general one."""
-        plate = chain_plate(variable, self.spec)
-        if plate is not None:
-            here = at[variable.plates.index(plate)]
+        if variable.along is not None:
+            here = at[variable.plates.index(variable.along)]
             for clause in variable.initial:
                 if clause.initial == here:
                     return clause

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small import LENGTH, NAMES, batch_of, compiled, conditions, given_in, model_of, nested, own_rows, sizes_of
+from small import LENGTH, NAMES, batch_of, compiled, conditions, given_in, model_of, own_rows, sizes_of
 
 from lvspec.driver import compile_spec
 
@@ -14,7 +14,7 @@ def lengths_of(name):
     return {p.name: LENGTH if p.name in given else 3 for p in spec.plates if p.ragged}
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if not nested(n)])
+@pytest.mark.parametrize("name", NAMES)
 def test_draws_are_a_batch_that_the_model_can_score(name):
     torch.manual_seed(0)
     model = model_of(name)

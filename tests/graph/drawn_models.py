@@ -25,7 +25,7 @@ def normal(loc):
 
 def variable(name, role, body, plates=(), first=None):
     clauses = ((Clause(first, 0),) if first else ()) + (Clause(body),)
-    return Variable(name, role, plates, Type(plates=plates), clauses)
+    return Variable(name, role, plates, Type(plates=plates), clauses, along=plates[-1] if first else None)
 
 
 def planned(name, variables, strategies, params=(), plates=(), objective="log_marginal"):

@@ -35,6 +35,7 @@ def hmm():
             Clause(categorical(ParamRef("start")), 0),
             Clause(categorical(Index(ParamRef("transition"), (VariableRef("z", (Lag("t", 1),)),)))),
         ),
+        along="t",
     )
     word = categorical(Index(ParamRef("emission"), (VariableRef("z", (Here("t"),)),)), WORD)
     x = Variable("x", "observed", ("t",), WORD.with_(plates=("t",)), (Clause(word),))
