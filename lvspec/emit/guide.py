@@ -17,7 +17,7 @@ from lvspec.emit.schemes import SCHEMES, subset_share
 from lvspec.emit.value import Value, align, axis_of, join_draws, select
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.estimators import PATHWISE
-from lvspec.ir.guides import Step, steps
+from lvspec.ir.guides import GuideOrder, Step
 from lvspec.ir.plan import Plan
 from lvspec.ir.structures import structure_of
 
@@ -39,7 +39,7 @@ def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: li
     guide = Guide()
     apart = plan.coupled and plan.bound.gradient != "pathwise"
     factors = {v.name: v for v in plan.guide if v.role == "guide"}
-    for step in steps(plan.spec, plan.guide):
+    for step in GuideOrder(plan.spec, plan.guide).steps:
         names = [n for n in step.names if n in (*enumerated, *sampled, *plan.points)]
         if step.plate is not None and names:
             _draw_along(program, plan, step, guide)

@@ -269,19 +269,32 @@ class Lowering:
         return value if self.windows.current is None else self.windows.windowed(value, self.windows.current)
 
     def let(self, variable: Variable) -> Value:
-        """A deterministic variable, computed once."""
-        sites = tuple(self.bound[p] for p in variable.plates if p in self.bound)
-        key = (variable.name, sites, self.frozen, self.windows.current)
-        if self.frozen and (known := self.lets.get((*key[:2], False, key[3]))) and not known.draws:
-            return self.detached(known)
-        if key not in self.lets:
-            saved, self.locals = self.locals, {}
-            with self.scope.about(variable.name, "let"):
-                value = self.clauses(variable, lambda clause: self.lower(clause.body))
-                name = "_".join([variable.name, *map(str, sites), *(["fixed"] if self.frozen else [])])
-                self.lets[key] = self.scope.assign(name, self.concrete(value), own=not self.frozen)
-            self.locals = saved
-        return self.lets[key]
+        """A deterministic variable, computed once, behind those that it reads."""
+        names = [variable.name]
+        if not self.windows.known:  # there it depends on where it is read whether a segment's sites are meant
+            names = self.windows.reader.lets_below(variable.name, lambda n: self._written(n) is not None)
+        for name in names if self._written(variable.name) is None else ():
+            self._write(self.definitions[name])
+        return self._written(variable.name)
+
+    def _let_key(self, name: str) -> tuple:
+        sites = tuple(self.bound[p] for p in self.definitions[name].plates if p in self.bound)
+        return name, sites, self.frozen, self.windows.current
+
+    def _written(self, name: str) -> Value | None:
+        """A let variable that has been computed in this context, or None."""
+        key = self._let_key(name)
+        moving = self.lets.get((*key[:2], False, key[3])) if self.frozen else None
+        return self.detached(moving) if moving is not None and not moving.draws else self.lets.get(key)
+
+    def _write(self, variable: Variable) -> None:
+        key = self._let_key(variable.name)
+        saved, self.locals = self.locals, {}
+        with self.scope.about(variable.name, "let"):
+            value = self.clauses(variable, lambda clause: self.lower(clause.body))
+            name = "_".join([variable.name, *map(str, key[1]), *(["fixed"] if self.frozen else [])])
+            self.lets[key] = self.scope.assign(name, self.concrete(value), own=not self.frozen)
+        self.locals = saved
 
     def clauses(self, variable: Variable, lower) -> Value:
         """The general clause, with the initial ones in place of its first sites."""

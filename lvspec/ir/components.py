@@ -1,8 +1,8 @@
-"""Strongly connected components of a graph of names (Tarjan 1972, without recursion)."""
+"""Graphs of names, walked without recursion: strongly connected components (Tarjan 1972), and sources before readers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 
 def strongly_connected(sources: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
@@ -41,3 +41,17 @@ def strongly_connected(sources: Mapping[str, Sequence[str]]) -> tuple[tuple[str,
                 on_path.add(step)
                 work.append((step, iter(sources[step])))
     return tuple(found)
+
+
+def sources_first(root: str, sources: Callable[[str], Iterable[str]], done: Callable[[str], bool]) -> Iterator[str]:
+    """What a node stands on and is not done, each behind what it reads; the node itself comes last."""
+    seen, path = {root}, [(root, iter(sources(root)))]
+    while path:
+        name, rest = path[-1]
+        following = next((s for s in rest if s not in seen and not done(s)), None)
+        if following is None:
+            path.pop()
+            yield name
+        else:
+            seen.add(following)
+            path.append((following, iter(sources(following))))

@@ -7,8 +7,10 @@ q(c[t] | z[t-1]), q(z[t] | z[t-1], c[t])        c and z together, c first; let v
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lvspec.ir.components import strongly_connected
 from lvspec.ir.expr import Call, Here, Lag, Stretch, VariableRef
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Spec, Variable
@@ -44,64 +46,58 @@ def members(spec: Spec, guide: tuple[Variable, ...]) -> dict[str, Variable]:
     return {**lets, **{v.name: v for v in guide if v.role == "guide"}}
 
 
-def steps(spec: Spec, guide: tuple[Variable, ...]) -> tuple[Step, ...]:
-    """The steps in which the factors of a guide are drawn, sources before their readers."""
-    nodes = members(spec, guide)
-    edges = _edges(spec, nodes)
-    above = {n: _reached(n, edges) for n in nodes}
-    found: dict[str, Step] = {}
+class GuideOrder:
+    """steps: those in which the factors of a guide are drawn, sources before their readers."""
 
-    def visit(name: str) -> None:
-        if name in found:
-            return
-        together = [n for n in nodes if n == name or name in above[n] and n in above[name]]
-        inside = [e for e in edges if e.reader in together and e.source in together]
-        step = Step((name,))
-        if inside:
-            close = [e for e in inside if e.by == 0]
-            lagged = next((e for e in inside if e.by not in (0, WIDE)), None)
-            backwards = lagged is not None and lagged.by < 0
-            step = Step(_in_order(together, close), lagged.plate if lagged else None, backwards)
-        found.update(dict.fromkeys(together, step))
-        for e in edges:
-            if e.reader in together and e.source not in together:
-                visit(e.source)
-        order.append(step)
+    def __init__(self, spec: Spec, guide: tuple[Variable, ...]):
+        self.nodes = members(spec, guide)
+        self.edges: dict[str, list[_Edge]] = {n: [] for n in self.nodes}  # by what reads
+        for edge in _edges(spec, self.nodes):
+            self.edges[edge.reader].append(edge)
+        factors = [v.name for v in guide if v.role == "guide"]
+        sources = {n: [e.source for e in self.edges[n]] for n in dict.fromkeys([*factors, *self.nodes])}
+        self.place = {n: i for i, n in enumerate(self.nodes)}
+        parts = (sorted(part, key=self.place.__getitem__) for part in strongly_connected(sources))
+        found = (self._step(part) for part in parts)
+        self.steps = tuple(s for s in found if any(self.nodes[n].role == "guide" for n in s.names))
+        self._of = {n: s for s in self.steps for n in s.names}
 
-    order: list[Step] = []
-    for factor in guide:
-        if factor.role == "guide":
-            visit(factor.name)
-    return tuple(s for s in order if any(nodes[n].role == "guide" for n in s.names))
+    def _inside(self, names: Sequence[str]) -> list[_Edge]:
+        together = set(names)
+        return [e for n in sorted(names, key=self.place.__getitem__) for e in self.edges[n] if e.source in together]
 
+    def _step(self, together: list[str]) -> Step:
+        inside = self._inside(together)
+        if not inside:
+            return Step((together[0],))
+        close = [e for e in inside if e.by == 0]
+        lagged = next((e for e in inside if e.by not in (0, WIDE)), None)
+        backwards = lagged is not None and lagged.by < 0
+        return Step(_in_order(together, close), lagged.plate if lagged else None, backwards)
 
-def step_of(spec: Spec, guide: tuple[Variable, ...], name: str) -> Step:
-    """The step in which a factor is drawn."""
-    return next((s for s in steps(spec, guide) if name in s.names), Step((name,)))
+    def step_of(self, name: str) -> Step:
+        """The step in which a factor is drawn."""
+        return self._of.get(name, Step((name,)))
 
-
-def step_reason(spec: Spec, guide: tuple[Variable, ...], step: Step) -> str | None:
-    """Why the factors of a step cannot be drawn site by site, or None."""
-    nodes = members(spec, guide)
-    inside = [e for e in _edges(spec, nodes) if e.reader in step.names and e.source in step.names]
-    for e in inside:
-        q = f"q({e.reader})" if nodes[e.reader].role == "guide" else e.reader
-        if e.by == WIDE:
-            return f"{q} reads a whole stretch of {e.source}, which is drawn site by site: read `{e.source}[t-1]`"
-        if e.by != 0 and e.plate != step.plate:
-            return f"{q} reads other sites of {e.source} along {e.plate} as well as along {step.plate}"
-    discrete = [n for n in step.names if step.backwards and nodes[n].type.support.discrete]
-    if discrete:
-        return (
-            f"q reads a later site of {discrete[0]}, and beyond the last one no discrete value stands: run it forwards"
-        )
-    apart = [n for n in step.names if step.plate is not None and step.plate not in nodes[n].plates]
-    if apart:
-        return f"{apart[0]} has no sites along {step.plate}, and what it is drawn with has"
-    first = next((n for n in step.names if nodes[n].along not in (None, step.plate)), None)
-    if step.plate is not None and first is not None:
-        return f"{first} has clauses for first sites along {nodes[first].along}, and is drawn site by site along {step.plate}"
-    return None
+    def reason(self, step: Step) -> str | None:
+        """Why the factors of a step cannot be drawn site by site, or None."""
+        nodes = self.nodes
+        for e in self._inside(step.names):
+            q = f"q({e.reader})" if nodes[e.reader].role == "guide" else e.reader
+            if e.by == WIDE:
+                return f"{q} reads a whole stretch of {e.source}, which is drawn site by site: read `{e.source}[t-1]`"
+            if e.by != 0 and e.plate != step.plate:
+                return f"{q} reads other sites of {e.source} along {e.plate} as well as along {step.plate}"
+        discrete = [n for n in step.names if step.backwards and nodes[n].type.support.discrete]
+        if discrete:
+            return f"q reads a later site of {discrete[0]}, and beyond the last one no discrete value stands: run it forwards"
+        apart = [n for n in step.names if step.plate is not None and step.plate not in nodes[n].plates]
+        if apart:
+            return f"{apart[0]} has no sites along {step.plate}, and what it is drawn with has"
+        first = next((n for n in step.names if nodes[n].along not in (None, step.plate)), None)
+        if step.plate is not None and first is not None:
+            return f"{first} has clauses for first sites along {nodes[first].along}, and is drawn site by site along {step.plate}"
+        return None
 
 
 def distance(site) -> int | str:
@@ -128,18 +124,6 @@ def _of(reader: str, node, nodes: dict[str, Variable], fixed: set[str], over: fr
         yield from (_Edge(reader, node.name, p, by) for p, by in moved or [(None, 0)])
     for child in node.children():
         yield from _of(reader, child, nodes, fixed, over)
-
-
-def _reached(name: str, edges: list[_Edge]) -> set[str]:
-    """Everything that is read on the way to a node."""
-    found: set[str] = set()
-    queue = [name]
-    while queue:
-        here = queue.pop()
-        fresh = [e.source for e in edges if e.reader == here and e.source not in found]
-        found.update(fresh)
-        queue.extend(fresh)
-    return found
 
 
 def _in_order(names: list[str], close: list[_Edge]) -> tuple[str, ...]:

@@ -9,10 +9,12 @@ h[t]: writer(words(x[<t in z]))                   h reads x over a stretch, and 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from lvspec.ir.components import sources_first
 from lvspec.ir.distributions import IMPROPER
-from lvspec.ir.expr import At, Call, Dist, Here, Lag, Stretch, VariableRef
+from lvspec.ir.expr import At, Call, Dist, Here, Lag, Stretch, VariableRef, walk
 from lvspec.ir.spec import Clause, Spec, Variable
 
 # along one plate: this site, k sites back (or ahead), all sites of a fixed plate together, a stretch or a computed site
@@ -54,6 +56,7 @@ class Reader:
         self.variables = {v.name: v for v in spec.variables}
         self.lets = {v.name: v for v in (*spec.variables, *guide) if v.role == "let"}
         self._cache: dict[str, tuple[Read, ...]] = {}
+        self._named: dict[str, tuple[str, ...]] = {}
 
     def of_variable(self, variable: Variable) -> tuple[Read, ...]:
         found: dict[Read, None] = {}
@@ -88,10 +91,23 @@ class Reader:
         return [*found, *(_through(r, ways) for r in self._let(node.name))]
 
     def _let(self, name: str) -> tuple[Read, ...]:
-        if name not in self._cache:
-            self._cache[name] = ()
-            self._cache[name] = self.of_variable(self.lets[name])
+        for let in () if name in self._cache else self.lets_below(name, self._cache.__contains__):
+            self._cache[let] = ()
+            self._cache[let] = self.of_variable(self.lets[let])
         return self._cache[name]
+
+    def lets_below(self, name: str, done: Callable[[str], bool]) -> Iterator[str]:
+        """The let variables that one stands on and that are not done, itself included: each behind those that it reads,
+        so that what is found of one of them is found once, and with no recursion from one into the next."""
+        return sources_first(name, self.lets_in, done)
+
+    def lets_in(self, name: str) -> tuple[str, ...]:
+        """The let variables that a let variable names, in the order of its text."""
+        if name not in self._named:
+            nodes = (n for c in self.lets[name].clauses for b in bodies(c) for n in walk(b))
+            named = dict.fromkeys(n.name for n in nodes if isinstance(n, VariableRef) and n.name in self.lets)
+            self._named[name] = tuple(named)
+        return self._named[name]
 
     def _ragged(self, plate: str) -> bool:
         return self.spec.plate(plate).ragged

@@ -15,7 +15,6 @@ from lvspec.ir.distributions import WHOLE
 from lvspec.ir.estimators import RELAXED, RENORMALISED, SCORED, WEIGHED
 from lvspec.ir.flows import without_inverse
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
-from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Network, Schedule, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
@@ -232,7 +231,7 @@ def _refined(model: Model, chosen, problems: list[Diagnostic]) -> None:
 def _terms(model: Model, chosen, problems: list[Diagnostic]) -> None:
     """Terms stand beside an ELBO, and read what has a value or an axis of its own there."""
     spec, bound = model.spec, model.settings.get("bound") or ELBO
-    reader = Reader(spec, spec.guide)
+    reader = model.reader
     plain = any(c.treatment in ("sampled", "enumerated") for _, c, _ in chosen.values()) and not bound.coupled
     for term in spec.terms:
         if not plain or any(c.treatment in OPTIMAL for _, c, _ in chosen.values()):

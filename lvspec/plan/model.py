@@ -7,6 +7,7 @@ from functools import cached_property
 
 from lvspec.ir.distributions import family_of
 from lvspec.ir.expr import Choice, Dist, VariableRef, walk
+from lvspec.ir.guides import GuideOrder
 from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader, bodies, is_improper
 from lvspec.ir.spec import Override, Spec, Variable
 from lvspec.ir.structures import structure_of
@@ -51,6 +52,16 @@ class Model:
                 found.setdefault(name, []).append(variable)
         return found
 
+    @cached_property
+    def reader(self) -> Reader:
+        """How expressions reach variables, the guide's own let variables included."""
+        return Reader(self.spec, self.spec.guide)
+
+    @cached_property
+    def guide_order(self) -> GuideOrder:
+        """In which steps the written guide is drawn."""
+        return GuideOrder(self.spec, self.spec.guide)
+
     def guide_of(self, name: str) -> Variable | None:
         return self._guide.get(name)
 
@@ -75,10 +86,8 @@ class Model:
 
     def seen_by(self, name: str) -> list[tuple[Variable, Read]]:
         """The same, and the terms of the objective that read `name`."""
-        reader = Reader(self.spec, self.spec.guide)
-        return self.readers_of(name) + [
-            (t, r) for t in self.spec.terms for r in reader.of_variable(t) if r.name == name
-        ]
+        terms = [(t, r) for t in self.spec.terms for r in self.reader.of_variable(t) if r.name == name]
+        return self.readers_of(name) + terms
 
     def cardinality(self, name: str) -> int:
         return self.spec.variable(name).type.support.cardinality.evaluate(self.sizes)

@@ -12,14 +12,15 @@ all pay together.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from math import prod
 
 from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, Stretch, VariableRef
 from lvspec.ir.flows import EACH, flow_of
-from lvspec.ir.guides import step_of
+from lvspec.ir.guides import GuideOrder
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Cost
-from lvspec.ir.reads import bodies
+from lvspec.ir.reads import Reader, bodies
 from lvspec.ir.spec import Network, Variable
 from lvspec.ir.structures import longest_segment, structure_of, window_axis, window_of
 from lvspec.plan.model import Model
@@ -59,8 +60,17 @@ class Pricer:
         self.paid: dict[tuple[str, str], frozenset[str]] = {}
         self.learned: dict[str, float] = {}
         self.own_rows = {p.name for p in model.spec.params if p.per_example}
-        self.visited: set[str] = set()  # let variables whose axes are being found
+        self.let_axes: dict[str, frozenset[str]] = {}  # what let variables vary over
         self.flops = self.kept = self.passing = self.dispatches = 0.0
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return self.model.reader if self.guide is self.model.spec.guide else Reader(self.model.spec, self.guide)
+
+    @cached_property
+    def _order(self) -> GuideOrder:
+        model = self.model
+        return model.guide_order if self.guide is model.spec.guide else GuideOrder(model.spec, self.guide)
 
     @property
     def cost(self) -> Cost:
@@ -120,13 +130,7 @@ class Pricer:
 
     def _own_axes(self, node: VariableRef) -> frozenset[str]:
         if node.name in self.lets:
-            let = self.lets[node.name]
-            if node.name in self.visited:  # it reads itself at an earlier site
-                return frozenset(let.plates)
-            self.visited.add(node.name)
-            found = frozenset(a for c in let.clauses for b in bodies(c) for a in self.axes(b)) | frozenset(let.plates)
-            self.visited.discard(node.name)
-            return found
+            return self._let_axes(node.name)
         variable = self.model.spec.variable(node.name)
         if node.name in self.summed:
             lag = sum(getattr(s, "k", 0) for s in node.at)
@@ -137,6 +141,13 @@ class Pricer:
         sampled = {"S"} if variable.role == "latent" else set()
         sampled |= {window_axis(s.plate, s.inside) for s in node.at if isinstance(s, Stretch) and s.inside}
         return frozenset(sampled | ({"B"} if not variable.outside_batch else set()) | set(variable.plates))
+
+    def _let_axes(self, name: str) -> frozenset[str]:
+        for below in () if name in self.let_axes else self._reader.lets_below(name, self.let_axes.__contains__):
+            let = self.lets[below]
+            self.let_axes[below] = frozenset(let.plates)  # where it reads itself at an earlier site
+            self.let_axes[below] |= frozenset(a for c in let.clauses for b in bodies(c) for a in self.axes(b))
+        return self.let_axes[name]
 
     def extent(self, axes) -> float:
         return prod(self.length(a) for a in axes)
@@ -158,10 +169,10 @@ class Pricer:
         """Adds the price of evaluating an expression; a let variable is paid for once. kept: whether its value stays: a
         sum needs its shape alone, and a product its factors."""
         if isinstance(node, VariableRef) and node.name in self.lets:
-            if self._first("let", node.name):
-                for clause in self.lets[node.name].clauses:
-                    for body in bodies(clause):
-                        self.expression(body)
+            for name in () if ("let", node.name) in self.paid else self._reader.lets_below(node.name, self._let_paid):
+                self._first("let", name)
+                for body in (b for clause in self.lets[name].clauses for b in bodies(clause)):
+                    self.expression(body)
             return
         adds = isinstance(node, Call) and node.function in ("sum", "mean")
         for child in node.children():
@@ -178,6 +189,9 @@ class Pricer:
         self.flops += TRAINING * numbers
         if not isinstance(node, Index):
             self.holds(numbers if kept else 0.0, 2 * numbers)
+
+    def _let_paid(self, name: str) -> bool:
+        return ("let", name) in self.paid
 
     def _first(self, *key: str) -> bool:
         """Whether something is to be paid for now, since it has not been."""
@@ -237,7 +251,7 @@ class Pricer:
         else:
             axes |= {variable.name}
         self._density(variable, frozenset(axes))
-        plate = step_of(self.model.spec, self.guide, variable.name).plate if variable.role == "guide" else None
+        plate = self._order.step_of(variable.name).plate if variable.role == "guide" else None
         if plate is not None:  # one site after the other
             self.dispatches += (self.model.extent(plate) - 1) * (self.dispatches - before)
         self.paid[key] = frozenset(axes)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.estimators import DEFAULTS
 from lvspec.ir.expr import Apply, At, Call, Choice, Dist, Expr, Index, VariableRef, walk
-from lvspec.ir.guides import step_of
 from lvspec.ir.reads import bodies
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import Model, without_engine
@@ -27,7 +26,7 @@ def consider_relaxed(view: View, latent, name: str, hard: bool) -> Claim | Decli
     """The claim of gumbel_softmax, or of straight_through (`hard`)."""
     model = view.model
     reason = _family_reason(model, latent) or without_engine(model, latent) or guide_reason(model, latent)
-    if not reason and model.guide_of(latent.name) and step_of(model.spec, model.spec.guide, latent.name).plate:
+    if not reason and model.guide_of(latent.name) and model.guide_order.step_of(latent.name).plate:
         reason = f"q({latent.name}) is drawn site by site: relaxed draws along a plate have no engine yet"
     reason = reason or misread(model, latent, hard)
     if reason:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.distributions import IMPROPER, family_of
 from lvspec.ir.expr import Dist
-from lvspec.ir.guides import step_of, step_reason
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.model import Model, structure_reason
@@ -58,10 +57,10 @@ def guide_reason(model: Model, latent, flows: bool = False) -> str | None:
     families = {getattr(c.body, "family", None) for c in guide.clauses}
     if len(families) > 1:
         return f"q({latent.name}) is of several families, one clause another than the next: no engine yet"
-    step = step_of(model.spec, model.spec.guide, latent.name)
+    step = model.guide_order.step_of(latent.name)
     if body.through and (step.plate or guide.initial):
         return f"q({latent.name}) is drawn site by site through a flow: no engine yet"
-    return step_reason(model.spec, model.spec.guide, step)
+    return model.guide_order.reason(step)
 
 
 def point_reason(model: Model, latent) -> str | None:
@@ -71,7 +70,7 @@ def point_reason(model: Model, latent) -> str | None:
         return f"no guide `{latent.name}: Delta(...)` asks for one"
     if latent.type.support.discrete or structure_of(latent):
         return f"{latent.name} is discrete: a point has no gradient"
-    if guide.initial or step_of(model.spec, model.spec.guide, latent.name).plate:
+    if guide.initial or model.guide_order.step_of(latent.name).plate:
         return f"a point that reads its own earlier sites (q({latent.name})) has no engine yet"
     return None
 

@@ -6,7 +6,6 @@ enumerated   Σ_z q(z | x) [ log p(x, z) - log q(z | x) ]   where q is written
 
 from __future__ import annotations
 
-from lvspec.ir.guides import step_of
 from lvspec.ir.reads import HERE
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, over_budget
@@ -89,7 +88,7 @@ def _under_guide(view: View, latent) -> Claim | Declined:
     reason = reach_reason(model, name)
     if reason:
         return Declined(reason)
-    if step_of(model.spec, model.spec.guide, name).plate:
+    if model.guide_order.step_of(name).plate:
         return Declined(f"q({name}) reads other sites of its own: it is drawn, one site after the other")
     reason = inside_a_sum(view, latent) or _carried(view, latent)
     if reason:

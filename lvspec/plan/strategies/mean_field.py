@@ -84,9 +84,7 @@ def _clause_reason(model, reader, clause, name: str, prior: str) -> str | None:
 
 
 def _reads(model, clause):
-    from lvspec.ir.reads import Reader
-
-    return Reader(model.spec, model.spec.guide).of_clause(clause)
+    return model.reader.of_clause(clause)
 
 
 def _others(view: View, latent) -> str | None:
