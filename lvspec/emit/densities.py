@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lvspec.emit.flows import FlowCall, Origin, back, contexts, lower_flows, minus_volume
+from lvspec.emit.indexing import indexed
 from lvspec.emit.lower import Lowering
 from lvspec.emit.relaxed import relaxed_density
 from lvspec.emit.value import ATOM, SUM, Value, align, as_tensor, event_to_axis, join_draws, permute, spelled
@@ -170,7 +171,7 @@ def unfused(low: Lowering, term: Term) -> Term:
     if term.addends is not None:
         return Term(term.dist, (low.plus(list(term.addends)),))
     if term.lookup is not None:
-        return Term(term.dist, (low.indexed(*term.lookup),))
+        return Term(term.dist, (indexed(low, *term.lookup),))
     if term.head is None:
         return term
     hidden, network = term.head

@@ -11,6 +11,7 @@ An argument that is a site of such a latent is lowered once for each statistic, 
 from __future__ import annotations
 
 from lvspec.emit.densities import snake
+from lvspec.emit.indexing import indexed
 from lvspec.emit.lower import Lowering
 from lvspec.emit.value import PRODUCT, Value, align, as_tensor, event_to_axis
 from lvspec.ir.dims import Dim
@@ -27,7 +28,7 @@ def expected_density(low: Lowering, dist: object, value: Value) -> Value | None:
         return None
     arguments = [v for a, e in dist.arguments for v in _statistics(low, dist.family, a, e)]
     if dist.family == "Categorical":
-        return low.indexed(arguments[0], value)
+        return indexed(low, arguments[0], value)
     if dist.family == "Bernoulli" and value.enumerated is not None:
         axes, rank, (a, b) = low.broadcast(*arguments)
         code = f"{low.scope.use('bernoulli_expected_table')}({a.code}, {b.code})"

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lvspec.emit.calls import CALLS
+from lvspec.emit.indexing import index_expression, indexed
 from lvspec.emit.networks import apply_network
 from lvspec.emit.relaxed import Relaxation
 from lvspec.emit.scope import Scope
@@ -32,7 +33,6 @@ from lvspec.emit.value import (
     axis_of,
     axis_to_event,
     dim,
-    event_to_axis,
     join_draws,
     latent_of,
     permute,
@@ -387,55 +387,13 @@ class Lowering:
     def site_at(self, value: Value, plate: str, index: Value) -> Value:
         """The site of `plate` with the number `index`."""
         rest = tuple(a for a in value.axes if a != plate)
-        return self.indexed(permute(value, (*rest, plate)).with_(axes=rest, shape=(Dim.of("|m|"), *value.shape)), index)
-
-    # ------------------------------------------------------------ indexing
-    def _Index(self, expr: Index) -> Value:
-        value = self.lower(expr.base)
-        for index in expr.indices:
-            if isinstance(index, PlateIndex) and index.plate not in self.bound:
-                value = (
-                    event_to_axis(value, index.plate) if index.plate not in value.axes else self.diagonal(value, index)
-                )
-            else:
-                value = self.indexed(value, self.lower(index))
-        return value
-
-    def diagonal(self, value: Value, index: PlateIndex) -> Value:
-        return self.indexed(value, self._PlateIndex(index))
-
-    def indexed(self, value: Value, index: Value) -> Value:
-        """The first event axis at an integer: a new name, a constant, or a gather."""
-        if index.enumerated is not None and index.enumerated not in value.axes:
-            return event_to_axis(value, index.enumerated).with_(draws=join_draws(value, index))
-        index = self.concrete(index)
-        draws = join_draws(value, index)
-        if index.relaxed:
-            return self.mixed(value, index)
-        if not index.axes:
-            slots = [":"] * len(value.axes) + [index.code]
-            return value.with_(code=f"{value.at(ATOM)}[{', '.join(slots)}]", shape=value.shape[1:], binds=ATOM)
-        if not set(index.axes) & set(value.axes):
-            slots = [":"] * len(value.axes) + [index.code]
-            axes = (*value.axes, *index.axes)
-            return Value(
-                f"{value.at(ATOM)}[{', '.join(slots)}]", axes, value.shape[1:], integer=value.integer, draws=draws
-            )
-        axes = self.order.union(value, index)
-        base = align(value, axes).code
-        code = f"{self.scope.use('pick')}({base}, {align(index, axes, 0).code}, {len(value.shape) - 1})"
-        return Value(code, axes, value.shape[1:], integer=value.integer, draws=draws)
-
-    def mixed(self, value: Value, weight: Value) -> Value:
-        """The rows of the first event axis, weighed by a relaxed index."""
-        axes, rest = self.order.union(value, weight), value.shape[1:]
-        draws = join_draws(value, weight)
-        if not value.axes and len(rest) == 1:
-            return Value(f"{weight.at(PRODUCT)} @ {value.at(ATOM)}", axes, rest, PRODUCT, draws=draws)
-        arguments = f"{align(value, axes).code}, {align(weight, axes).code}, {len(rest)}"
-        return Value(f"{self.scope.use('mixed_rows')}({arguments})", axes, rest, draws=draws)
+        moved = permute(value, (*rest, plate)).with_(axes=rest, shape=(Dim.of("|m|"), *value.shape))
+        return indexed(self, moved, index)
 
     # ------------------------------------------------------------ functions and networks
+    def _Index(self, expr: Index) -> Value:
+        return index_expression(self, expr)
+
     def _Call(self, expr: Call) -> Value:
         return CALLS[expr.function](self, expr)
 
