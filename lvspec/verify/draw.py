@@ -70,6 +70,8 @@ def random_column(spec: Spec, variable: Variable, sizes, rows: int, length: int,
     lead = extents if variable.outside_batch else (rows, *extents)
     shape = (*lead, *(d.evaluate(sizes) for d in variable.type.shape))
     value = random_value(variable.type.support, extended(spec, sizes, length), shape, generator)
+    if variable.role != "given" and getattr(variable.general.body, "family", "") == "OneHotCategorical":
+        value = torch.nn.functional.one_hot(value.argmax(-1), shape[-1]).to(F)
     plate = position_plate(variable)
     if plate is not None:
         value = value % owned_sites(spec, variable.plates, plate, lengths, value.dim()).clamp_min(1)

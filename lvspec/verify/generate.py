@@ -1,275 +1,146 @@
 """Random well-formed specs: `generate(seed)` is the YAML text of a small model that nobody thought of.
 
-Latents come one after the other, each with parents among those before it: categories and switches alone, on fixed
-plates, along chains of several kinds, and real vectors. Observations add up contributions of some of them. Guides
-and overrides are written for some. Sizes are small enough for brute force as they are.
+Each is asked to hold a few constructs of the language, drawn from their list (constructs.py); where a choice is open it falls
+on what is asked for. Latents come one after the other, each with parents among those before it; observations add up
+contributions of some of them; guides and overrides are written for some. Sizes are small enough for brute force as
+they are. What the front end or the planner refuses is drawn again, with fewer wishes.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from functools import cache
 
-from lvspec.verify.draft import Draft, Parent
-from lvspec.verify.draft_guide import guide_for
-from lvspec.verify.draft_observed import observe, observe_again
-from lvspec.verify.draft_position import aligned
+from lvspec.driver import plan_spec
+from lvspec.errors import SpecError
+from lvspec.ir.plan import Plan
+from lvspec.verify.coverage import drawn
+from lvspec.verify.drafts import globals as shared
+from lvspec.verify.drafts.draft import Draft
+from lvspec.verify.drafts.guides import guide_for
+from lvspec.verify.drafts.latents import add_latent, many
+from lvspec.verify.drafts.layout import give, lay_out
+from lvspec.verify.drafts.observed import again, declare, observe
+from lvspec.verify.drafts.settings import overrides, settings
+from lvspec.verify.drafts.stretches import given_sequence, history
+from lvspec.verify.drafts.together import pair
+from lvspec.verify.drafts.wishes import needs
 
-BOUNDS = (
-    "iwae(samples=2)",
-    "renyi(samples=2, alpha=0.5)",
-    "elbo(samples=2, gradient=sticking_the_landing)",
-    "reweighted_wake_sleep(samples=2)",
+WISHES = 12  # constructs that a spec is asked to hold at most
+ATTEMPTS = 8
+SALT = "d"  # of the stream that all specs come from
+
+
+@cache
+def generate(seed: int, wish: str = "") -> str:
+    """The text of the spec with this number; of those that are asked for one construct."""
+    for attempt in range(ATTEMPTS):
+        d = begun(seed, attempt, wish)
+        plan = plan_of(d.text())
+        if isinstance(plan, Plan):
+            return finished(d, plan)
+        if plan is None or attempt == ATTEMPTS - 1:
+            return d.text()
+    raise AssertionError
+
+
+def begun(seed: int, attempt: int = 0, wish: str = "") -> Draft:
+    """A model and its guide, that may be refused. The later the attempt, the fewer wishes."""
+    rng = random.Random(f"{SALT}{seed} {attempt} {wish}")
+    wishes = [wish] if wish else rng.sample(drawn(), max(0, WISHES - 2 * attempt))
+    d = Draft(rng, f"random_{seed}", {n for w in wishes for n in (w, *needs(w, rng))})
+    tell(d)
+    return d
+
+
+def finished(d: Draft, plan: Plan) -> str:
+    """With settings that the plan allows: those that are refused are left out again."""
+    before = d.text()
+    overrides(d, plan)
+    settings(d)
+    for leave_out in LEFT_OUT:
+        leave_out(d)
+        if not isinstance(plan_of(d.text()), frozenset):
+            return d.text()
+    return before
+
+
+# what is taken back, in turn, until a spec with settings has a plan
+LEFT_OUT = (
+    lambda d: None,
+    lambda d: d.train.pop("free_bits", None),
+    lambda d: (d.objective.clear(), d.infer.pop("budget_flops", None), d.infer.pop("budget_bytes", None)),
+    lambda d: d.infer.pop("bound", None),
+    lambda d: d.infer.clear(),
+    lambda d: d.train.clear(),
 )
 
 
-def generate(seed: int) -> str:
-    """The text of the spec with this number."""
-    return Story(Draft(random.Random(seed), f"random_{seed}")).tell()
+def plan_of(text: str) -> Plan | frozenset[str] | None:
+    """The plan; else the codes with which the spec is refused; None where lvspec itself breaks over it."""
+    try:
+        return plan_spec(text)
+    except SpecError as error:
+        return frozenset(d.code for d in error.diagnostics if d.severity == "error")
+    except Exception:  # noqa: BLE001 - a fault of lvspec: for whoever compiles the spec to meet
+        return None
 
 
-@dataclass
-class Story:
-    """One spec in the making. parents: what later variables may depend on, in order. segments: latents that have some."""
+def tell(d: Draft) -> None:
+    """One model, section by section, and its guide."""
+    lay_out(d)
+    declare(d)
+    given(d)
+    wide = d.wished("{} latents", ("10 to 24", "25 to 40"))
+    if wide or d.chance(0.02):
+        many(d, d.rng.randint(10, 24) if "10 to 24 latents" in wide or not wide else d.rng.randint(25, 38))
+    none = d.wants("0 latents", 0.05) and not wide
+    count = 0 if none or wide else d.choose(1, 1, 2, 2, 3, 4)
+    for _ in range(count):
+        add_latent(d)
+    if not none:
+        globals_of(d)
+    histories(d)
+    observe(d)
+    while d.chance(0.35) or [p for p in d.latents if not d.mentions(p) and not p.text][2:]:
+        again(d)
+        if len(d.observed) > 4:
+            break
+    guided = [p for p in d.latents if p.ref in d.latent]
+    for i, latent in enumerate(guided):
+        guide_for(d, latent, guided[:i])
+    if d.wished("{}", ("drawn together", "latent NormalInverseWishart")) or d.chance(0.04):
+        pair(d)
 
-    draft: Draft
-    parents: list[Parent] = field(default_factory=list)
-    latents: list[Parent] = field(default_factory=list)
-    segments: list[Parent] = field(default_factory=list)
-    states: int = 1  # joint assignments of the categories so far, at three sites a sequence
 
-    def tell(self) -> str:
-        d = self.draft
-        d.line_plate(d.choose("sequence", "sequence", "bag"))
-        if d.chance(0.35):
-            d.fixed_plate()
-        self.observe_first()
-        if d.chance(0.07):
-            self.add_global()
-        for _ in range(d.choose(1, 1, 2, 2, 3)):
-            self.add_latent()
-        position = aligned(d, self.parents, self.room)
-        if position:
-            self.remember(position)
-        self.read_the_past()
-        if d.chance(0.07):
-            self.global_table()
-        observe(d, self.parents, must=self.latents)
-        if d.chance(0.3):
-            observe_again(d, self.parents)
-        latents = [p for p in self.latents if p.ref in d.latent]
-        for i, latent in enumerate(latents):
-            guide_for(d, latent, latents[:i])
-        d.weighted = d.chance(0.2)
-        if d.guide and not d.weighted and not any(name.startswith("global") for name in d.latent) and d.chance(0.25):
-            d.bound = d.choose(*BOUNDS[: 3 if d.infer else 4])
-        if d.chance(0.1):
-            self.pair()
-        return d.text()
+def given(d: Draft) -> None:
+    """What every example brings along."""
+    while d.wished("given {}", ("token", "category", "real", "positive", "unit", "count", "boolean")) or d.chance(0.15):
+        give(d)
+    if (
+        d.line
+        and d.alone
+        and (d.chance(0.15) or d.wished("{} of a stretch", ("sum", "mean", "max", "min", "prod", "logsumexp")))
+    ):
+        given_sequence(d)
 
-    def observe_first(self) -> None:
-        """What kind of thing x is, whether its own past is read, and what is given."""
-        d = self.draft
-        d.declare_observed()
-        if d.ordered and d.symbols and d.chance(0.25):
-            self.parents.append(d.history([]))
-        if d.chance(0.2):
-            self.parents.append(d.give())
 
-    def read_the_past(self) -> None:
-        """A history that one of a bank of networks reads, chosen by a latent, or that begins with each segment."""
-        d = self.draft
-        if d.ordered and d.symbols and not d.let and self.segments and d.chance(0.7):
-            z = d.choose(*self.segments)
-            self.parents.append(d.history([z] if d.chance(0.5) else [], z.name))
-            self.latents.append(self.parents[-1])
-        writers = [p for p in self.latents if p.kind == "category" and not p.plates]
-        if d.ordered and d.symbols and not d.let and writers and d.chance(0.3):
-            self.parents.append(d.history(writers))
-            self.latents.append(self.parents[-1])
+def globals_of(d: Draft) -> None:
+    if (
+        d.wished("global {}", list(shared.FAMILIES))
+        or d.wished("{}", ("global", "global on a plate"))
+        or d.chance(0.06)
+    ):
+        shared.add_global(d)
 
-    # ------------------------------------------------------------ what all examples share
-    def add_global(self) -> None:
-        """A vector outside the batch, with free parameters as its guide."""
-        d = self.draft
-        size = d.size("D", 1, 2)
-        here = Parent(d.fresh("g"), (), "vector", size)
-        d.latent[f"global {here.name}"] = f"Normal(0, 1)[{size}]"
-        d.guide[here.name] = f"Normal({d.param(size)}, softplus({d.param(size)}))"
-        self.remember(here)
 
-    def global_table(self) -> None:
-        """One vector for each value of a category, all of them outside the batch: mu[z]."""
-        d = self.draft
-        indices = [p for p in self.latents if p.kind == "category" and d.fits(p) and d.plate not in p.plates]
-        if not indices:
-            return
-        index, size = d.choose(*indices), d.size("D", 1, 2)
-        name = d.fresh("g")
-        d.plates["k"] = index.size
-        d.latent[f"global {name}[k]"] = f"Normal(0, 1)[{size}]"
-        d.guide[f"{name}[k]"] = f"Normal({d.param(index.size, size)}[k], softplus({d.param(index.size, size)}[k]))"
-        d.extra.append(f"{d.linear(size, d.width)}({name}[{index.ref}])")
-
-    # ------------------------------------------------------------ what is drawn together
-    def pair(self) -> None:
-        """A mean and its covariance, and vectors that are drawn around them: last, so that the rest is as without it."""
-        d, size = self.draft, self.draft.size("D", 1, 2)
-        plates = d.choose((), (d.outer,) if d.outer else (), (d.plate,) if d.plate else ())
-        mu, sigma = (Parent(d.fresh(stem), plates, "vector", size).ref for stem in ("m", "s"))
-        arguments = (
-            f"{d.param(size)}, softplus({d.param()}), {size} + softplus({d.param()}), scale_tril={d.param(size, size)}"
-        )
-        d.latent[f"({mu}, {sigma})"] = f"NormalInverseWishart({arguments})"
-        seen = Parent(d.fresh("v"), tuple(dict.fromkeys((*d.here, *plates))), "vector", size)
-        d.observed[seen.ref] = f"MultivariateNormal({mu}, covariance_matrix={sigma})"
-
-    # ------------------------------------------------------------ latents
-    def add_latent(self) -> None:
-        d = self.draft
-        kinds = ["category", "vector", "vector", "switch"]
-        if d.ordered:
-            kinds += ["chain"] * 5
-        if d.line:
-            kinds += ["token"]
-        if d.outer:
-            kinds += ["group", "group"]
-        if d.plate:
-            kinds += ["plated"]
-        kind = d.choose(*kinds)
-        if kind == "vector":
-            self.vector()
-        elif kind == "chain":
-            self.chain()
-        else:
-            self.category(kind)
-
-    def room(self, values: int, sites: int) -> bool:
-        """Whether brute force can bear another latent; counts it if so."""
-        if self.states * values**sites > 300:
-            return False
-        self.states *= values**sites
-        return True
-
-    def remember(self, *found: Parent) -> None:
-        self.parents.extend(found)
-        self.latents.extend(found)
-
-    def category(self, kind: str) -> None:
-        d = self.draft
-        plates = {"token": d.here, "plated": (d.plate,), "group": (d.outer,)}.get(kind, ())
-        switch = kind == "switch" or (kind != "category" and d.chance(0.2))
-        size = "2" if switch else d.size("K", 2, 3)
-        sites = {"token": 3 + len(d.outer), "plated": 2, "group": 2}.get(kind, 1)
-        if not self.room(d.number(size), sites):
-            return self.vector()
-        here = Parent(d.fresh("z"), plates, "switch" if switch else "category", size)
-        over = [p for p in d.some(self.parents, 2) if set(p.plates) <= {*plates, d.plate}]
-        if switch:
-            d.latent[here.ref] = f"Bernoulli(logits={d.number_score(over, plates)})"
-        elif not over and d.chance(0.3):
-            d.latent[here.ref] = f"Categorical(probs=softmax({d.score(over, size, plates)}))"
-        else:
-            d.latent[here.ref] = f"Categorical(logits={d.score(over, size, plates)})"
-        return self.remember(here)
-
-    def vector(self) -> None:
-        d = self.draft
-        plates = d.choose((), (), d.here, (d.outer,) if d.outer else (), (d.plate,) if d.plate else ())
-        size = d.size("D", 1, 2)
-        here = Parent(d.fresh("g"), plates, "vector", size)
-        over = [p for p in d.some(self.parents, 2) if set(p.plates) <= {*plates, d.plate}]
-        markov = plates == (d.line,) and d.ordered and d.chance(0.5)
-        if markov:
-            past = d.linear(size, size)
-            d.latent[f"{here.name}[0]"] = f"Normal(0, 1)[{size}]"
-            d.latent[here.ref] = f"Normal(tanh({past}({here.name}[{d.line}-1])), {d.scale(size)})"
-        elif not over and d.chance(0.5):
-            d.latent[here.ref] = f"Normal(0, 1)[{size}]"
-        else:
-            d.latent[here.ref] = self.vector_prior(over, size, plates)
-        self.remember(here)
-
-    def vector_prior(self, over: list[Parent], size: str, plates: tuple[str, ...]) -> str:
-        d = self.draft
-        family = d.choose(
-            "Normal", "Normal", "Normal", "Laplace", "LogNormal", "Exponential", "Gamma", "Beta", "Dirichlet"
-        )
-        score = d.score(over, size, plates)
-        if family in ("Exponential", "Dirichlet"):
-            return f"{family}(softplus(tanh({score})))"
-        if family in ("Gamma", "Beta"):
-            return f"{family}(softplus(tanh({score})), softplus({d.param(size)}))"
-        location = f"tanh({score})" if family == "LogNormal" else score
-        return f"{family}({location}, {d.scale(size)})"
-
-    # ------------------------------------------------------------ chains
-    def chain(self) -> None:
-        d = self.draft
-        size = d.size("K", 2, 3)
-        kinds = ["first", "first", "second", "neural", "driven"]
-        static = [p for p in self.latents if p.kind == "category" and not p.plates]
-        kinds += ["switching", "switching"] if static else []
-        kinds += ["coupled", "factorial", "labels", "segments"]
-        kind = d.choose(*kinds)
-        if kind in ("labels", "segments"):
-            return self.structure(kind, size)
-        if not self.room(d.number(size), 6 if kind in ("coupled", "factorial") else 3):
-            return self.vector()
-        if kind in ("coupled", "factorial"):
-            return self.coupled(size) if kind == "coupled" else self.factorial(size)
-        here = Parent(d.fresh("z"), (d.line,), "category", size)
-        z, t = here.name, d.line
-        d.latent[f"{z}[0]"] = f"Categorical(logits={d.param(size)})"
-        if kind == "second":
-            d.latent[f"{z}[1]"] = f"Categorical(logits={d.param(size, size)}[{z}[0]])"
-            d.latent[here.ref] = f"Categorical(logits={d.param(size, size, size)}[{z}[{t}-1], {z}[{t}-2]])"
-        elif kind == "neural":
-            state, arrive = d.param(size, d.size("E", 2, 3)), d.linear("E", size)
-            d.latent[here.ref] = f"Categorical(logits={arrive}(tanh({state}[{z}[{t}-1]])))"
-        elif kind == "switching":
-            c = d.choose(*static)
-            d.latent[here.ref] = f"Categorical(logits={d.param(c.size, size, size)}[{c.name}, {z}[{t}-1]])"
-        else:
-            over = [p for p in d.some(self.parents, 2) if set(p.plates) <= {t, d.plate}]
-            drive = f" + {d.score(over, size, (t,))}" if over else ""
-            d.latent[here.ref] = f"Categorical(logits={d.param(size, size)}[{z}[{t}-1]]{drive})"
-        return self.remember(here)
-
-    def structure(self, kind: str, size: str) -> None:
-        """States of all sites drawn as one."""
-        d = self.draft
-        if d.outer or not self.room(d.number(size) * (2 if kind == "segments" else 1), 3):  # borders are hidden too
-            return self.vector()
-        here = Parent(d.fresh("z"), (d.line,), "category", size)
-        plates = (d.line,) if kind == "labels" else ()
-        over = [p for p in d.some(self.parents, 2) if set(p.plates) <= {*plates, d.plate}]
-        # all labels are one variable: what it reads may not read the words, which read the labels
-        score = d.score([p for p in over if not d.follows_words(p)], size, plates)
-        if kind == "labels":
-            body = f"LinearChain(unary={score}, pairwise={d.param(size, size)})"
-        else:
-            length = d.param(size, d.size("L", 2, 3))
-            body = f"SemiMarkov(start={score}, transition={d.param(size, size)}, length={length})"
-            self.segments.append(here)
-        d.latent[f"{here.name} over {d.line}"] = body
-        return self.remember(here)
-
-    def coupled(self, size: str) -> None:
-        d, t = self.draft, self.draft.line
-        a, b = Parent(d.fresh("a"), (t,), "category", size), Parent(d.fresh("b"), (t,), "category", size)
-        crossed = f"{a.name}[{t}]" if d.chance(0.5) else f"{a.name}[{t}-1]"
-        d.latent[f"{a.name}[0]"] = f"Categorical(logits={d.param(size)})"
-        d.latent[a.ref] = f"Categorical(logits={d.param(size, size)}[{a.name}[{t}-1]])"
-        d.latent[f"{b.name}[0]"] = f"Categorical(logits={d.param(size)})"
-        d.latent[b.ref] = f"Categorical(logits={d.param(size, size, size)}[{crossed}, {b.name}[{t}-1]])"
-        self.remember(a, b)
-
-    def factorial(self, size: str) -> None:
-        d, t = self.draft, self.draft.line
-        m = d.fixed_plate()
-        z = Parent(d.fresh("z"), (t, m), "category", size)
-        d.latent[f"{z.name}[0, {m}]"] = f"Categorical(logits={d.param(d.plate_size, size)}[{m}])"
-        table = d.param(d.plate_size, size, size)
-        d.latent[z.ref] = f"Categorical(logits={table}[{m}, {z.name}[{t}-1, {m}]])"
-        self.remember(z)
+def histories(d: Draft) -> None:
+    """x's own past, as a latent would have it, or since a segment began."""
+    if not (d.symbols and d.line and d.here[-1:] == (d.line,) and d.line not in d.nested):
+        return
+    segments = [p for p in d.latents if p.family == "SemiMarkov"]
+    if segments and d.alone and d.chance(0.7):
+        history(d, segments if d.chance(0.5) else [], d.choose(*segments).name)
+    elif d.alone and (d.wants("x[<t]") or d.chance(0.2)):
+        writers = [p for p in d.latents if p.kind == "category" and not p.plates and not p.text]
+        history(d, writers if d.chance(0.4) else [])

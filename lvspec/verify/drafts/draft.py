@@ -1,0 +1,263 @@
+"""The sections of a random spec as they fill up: declarations made on demand, names, and chance that heeds wishes."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+STATES = 300  # joint assignments of the finite latents of one example at most: brute force names each
+SECTIONS = (
+    "sizes",
+    "plates",
+    "given",
+    "params",
+    "networks",
+    "latent",
+    "let",
+    "observed",
+    "guide",
+    "objective",
+    "infer",
+)
+
+
+@dataclass(frozen=True)
+class Parent:
+    """What a score may depend on. kind: category | switch (an index) | number | vector. size: of its support, or its length.
+    text: how it is read, where that is not by its name and its plates. family: that it is drawn from, of a latent."""
+
+    name: str
+    plates: tuple[str, ...]
+    kind: str
+    size: str
+    text: str = ""
+    family: str = ""
+
+    def __post_init__(self) -> None:
+        assert bool(self.size) == (self.kind != "number"), self
+
+    @property
+    def ref(self) -> str:
+        return self.text or named(self.name, self.plates)
+
+    @property
+    def finite(self) -> bool:
+        return self.kind in ("category", "switch")
+
+
+def named(name: str, indices: Sequence[str]) -> str:
+    return f"{name}[{', '.join(indices)}]" if indices else name
+
+
+@dataclass
+class Draft:
+    """wishes: constructs (lvspec/verify/constructs.py) that the spec should hold; a choice between several falls on them."""
+
+    rng: random.Random
+    name: str
+    wishes: set[str] = field(default_factory=set)
+    sizes: dict[str, int] = field(default_factory=dict)
+    plates: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    networks: dict[str, str] = field(default_factory=dict)
+    latent: dict[str, str] = field(default_factory=dict)
+    let: dict[str, str] = field(default_factory=dict)
+    observed: dict[str, str] = field(default_factory=dict)
+    guide: dict[str, str] = field(default_factory=dict)
+    objective: dict[str, str] = field(default_factory=dict)
+    infer: dict[str, str] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+    train: dict[str, str] = field(default_factory=dict)
+    head: list[str] = field(default_factory=list)  # lines before the sections
+    tail: list[str] = field(default_factory=list)  # and after them
+    here: tuple[str, ...] = ()  # the plates of x
+    kinds: dict[str, str] = field(default_factory=dict)  # of each plate: sequence | bag | fixed
+    nested: dict[str, str] = field(default_factory=dict)  # a plate -> the one that it lies within
+    plate: str = ""  # a fixed plate beside those of x, if there is one
+    plate_size: str = ""
+    symbols: bool = False  # whether x is categorical
+    width: str = ""  # of x: its vocabulary, or length; "" of a single number
+    states: int = 1  # joint assignments of the finite latents so far
+    parents: list[Parent] = field(default_factory=list)  # what later variables may depend on, in order
+    latents: list[Parent] = field(default_factory=list)
+    bindings: list[str] = field(default_factory=list)  # `where` of the clause that is being written
+    counter: int = 0
+
+    # ------------------------------------------------------------ chance and names
+    def chance(self, p: float) -> bool:
+        return self.rng.random() < p
+
+    def choose(self, *options):
+        return self.rng.choice(options)
+
+    def wants(self, construct: str, p: float = 0.0) -> bool:
+        """Whether to draw it: with this probability, or because it is wished for."""
+        wished = construct in self.wishes
+        self.wishes.discard(construct)
+        return self.rng.random() < (0.95 if wished else p)
+
+    def pick(self, form: str, options: Sequence[str], weights: Sequence[float] | None = None) -> str:
+        """One of the options; of those whose construct, `form` with the option in its braces, is wished for, where there are any."""
+        wished = [o for o in options if form.format(o) in self.wishes]
+        chosen = self.rng.choice(wished) if wished else self.rng.choices(options, weights)[0]
+        self.wishes.discard(form.format(chosen))
+        return chosen
+
+    def wished(self, form: str, options: Sequence[str]) -> list[str]:
+        return [o for o in options if form.format(o) in self.wishes]
+
+    def some(self, options: Sequence[Parent], most: int) -> list[Parent]:
+        return self.rng.sample(list(options), self.rng.randint(0, min(most, len(options))))
+
+    def fresh(self, stem: str) -> str:
+        self.counter += 1
+        return f"{stem}{self.counter}"
+
+    # ------------------------------------------------------------ declarations
+    def size(self, name: str, least: int, most: int) -> str:
+        """The size of that name, declared on first use."""
+        self.sizes.setdefault(name, self.rng.randint(least, most))
+        return name
+
+    def number(self, size: str) -> int:
+        return int(size) if size.isdigit() else self.sizes[size]
+
+    def extent(self, plate: str) -> int:
+        """Sites of a plate, as brute force will meet them."""
+        if self.kinds[plate] == "fixed":
+            return 2
+        return 3 if sum(self.kinds[p] != "fixed" for p in self.kinds) == 1 else 2
+
+    def room(self, values: int, plates: Sequence[str], times: int = 1) -> bool:
+        """Whether brute force can bear another finite latent; counts it if so."""
+        joint = values ** (times * prod(self.extent(p) for p in plates))
+        if self.states * joint > STATES:
+            return False
+        self.states *= joint
+        return True
+
+    def param(self, *shape: str) -> str:
+        name = self.fresh("w")
+        self.params[name] = self._declared(shape)
+        return name
+
+    def _declared(self, shape: tuple[str, ...]) -> str:
+        """A parameter's shape, and now and then how it begins or that it stands still."""
+        axes = f"[{', '.join(shape)}]"
+        rules = {
+            "normal": "normal(0, 0.5)",
+            "uniform": "uniform(-1, 1)",
+            "constant": self.choose("constant(1)", "constant(-1)"),
+            "zeros": "zeros",
+            "ones": "ones",
+        }
+        if len(shape) == 2:
+            rules["orthogonal"] = "orthogonal"
+            if shape[0] == shape[1]:
+                rules["eye"] = "eye(0.5)"
+        entries = [f"shape: {axes}"]
+        if self.wished("init {}", list(rules)) or self.chance(0.04):
+            entries.append(f'init: "{rules[self.pick("init {}", list(rules))]}"')
+        if self.wants("frozen", 0.02):
+            entries.append("frozen: true")
+        return f"{{{', '.join(entries)}}}" if len(entries) > 1 else axes
+
+    def network(self, text: str, stem: str = "f", bank: str = "") -> str:
+        name = self.fresh(stem)
+        self.networks[f"{name}[{bank}]" if bank else name] = text
+        return name
+
+    def remember(self, *found: Parent) -> None:
+        self.parents.extend(found)
+        self.latents.extend(found)
+
+    # ------------------------------------------------------------ what a site can read
+    @property
+    def near(self) -> tuple[str, ...]:
+        """The plates that a factor of x can meet: its own, and the one beside."""
+        return (*self.here, *((self.plate,) if self.plate else ()))
+
+    @property
+    def line(self) -> str:
+        """The last ordered plate of x, or none."""
+        return next((p for p in reversed(self.here) if self.kinds[p] == "sequence"), "")
+
+    @property
+    def alone(self) -> bool:
+        """Whether x stands on one sequence and nothing else."""
+        return self.here == (self.line,) and bool(self.line)
+
+    def order(self, plates: Sequence[str]) -> tuple[str, ...]:
+        """The plates in some order; one that lies within another stands behind it."""
+        found = list(plates)
+        if not any(p in self.nested for p in found):
+            self.rng.shuffle(found)
+        return tuple(found)
+
+    def stand(self, role: str, most: int = 2) -> tuple[str, ...]:
+        """Plates for another variable: none, some of x's with what they lie within, the one beside."""
+        options: list[tuple[str, ...]] = [()]
+        chain = list(self.here)
+        for p in self.near:
+            around = (self.nested[p], p) if p in self.nested else (p,)
+            options += [around, *((*around, q) for q in self.near if q not in around and q not in self.nested)]
+        options += [tuple(chain)] if chain else []
+        options += [self.near] if self.plate else []
+        options = [self.order(o) for o in options if len(o) <= most]
+        wished = [o for o in options if self._standing(role, o) in self.wishes]
+        chosen = self.choose(*(wished or options))
+        self.wishes.discard(self._standing(role, chosen))
+        return chosen
+
+    def _standing(self, role: str, plates: tuple[str, ...]) -> str:
+        return f"{role} on {' × '.join(self.kinds[p] for p in plates)}" if plates else f"{role} alone"
+
+    def readable(self, plates: Sequence[str], most: int = 2, among: Sequence[Parent] | None = None) -> list[Parent]:
+        """Some parents that a site on these plates can read: at the site, or over a plate that it does not stand on."""
+        found = self.parents if among is None else among
+        return self.some([p for p in found if self.meets(p, plates)], most)
+
+    def meets(self, p: Parent, plates: Sequence[str]) -> bool:
+        away = [q for q in p.plates if q not in plates]
+        over = [q for q in away if self.kinds[q] == "fixed" or not p.finite]
+        return away == over and len(away) <= 1
+
+    def mentions(self, p: Parent) -> bool:
+        """Whether some clause of the model other than its own reads it."""
+        clauses = {
+            k: v
+            for k, v in {**self.latent, **self.let, **self.observed}.items()
+            if re.match(r"\W*(\w+)", k)[1] != p.name
+        }
+        return any(re.search(rf"\b{p.name}\b", v) for v in clauses.values())
+
+    def follows_words(self, p: Parent) -> bool:
+        """Whether a site of p depends on words, by itself or through a latent that it reads."""
+        names, before = {key.partition("[")[0] for key in (*self.let, *self.observed)}, set()
+        while names != before:
+            before = names
+            names = names | {
+                key.partition("[")[0] for key, body in self.latent.items() if names & set(re.findall(r"\w+", body))
+            }
+        return p.name in names
+
+    # ------------------------------------------------------------ text
+    def where(self, text: str) -> str:
+        """A clause with what its expressions have bound."""
+        bound, self.bindings = self.bindings, []
+        return f"{text} where {'; '.join(bound)}" if bound else text
+
+    def text(self) -> str:
+        rows = ["lvspec: 1", f"name: {self.name}", *self.head]
+        for section in SECTIONS:
+            entries = getattr(self, section)
+            if entries:
+                rows.append(f"{section}:")
+                rows += [f"  {key}: {value}" for key, value in entries.items()]
+        rows += self.tail
+        if self.train:
+            rows += ["train:", *(f"  {key}: {value}" for key, value in self.train.items())]
+        return "\n".join(rows) + "\n"

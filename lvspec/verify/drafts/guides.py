@@ -1,0 +1,149 @@
+"""Guides of a random spec: a factor for some latents, of any family over the latent's values, from what of x it can read."""
+
+from __future__ import annotations
+
+import re
+
+from lvspec.verify.drafts.draft import Draft, Parent, named
+from lvspec.verify.drafts.families import distribution
+from lvspec.verify.drafts.latents import body
+from lvspec.verify.drafts.scores import linear, recurrent, score
+from lvspec.verify.drafts.structures import TREES, text
+
+# families of a guide, by that of the latent
+REAL = ("Normal", "Normal", "Normal", "Laplace", "StudentT", "Flow", "MultivariateNormal", "NormalMixture")
+POSITIVE, SPHERE, COUNT = (
+    ("LogNormal", "Exponential", "Gamma"),
+    ("VonMisesFisher", "SphericalUniform"),
+    ("Poisson", "Geometric"),
+)
+OF = {
+    **dict.fromkeys(("Normal", "Laplace", "StudentT", "MultivariateNormal", "NormalMixture", "Flow"), REAL),
+    "Uniform": ("Uniform",),
+    **dict.fromkeys(POSITIVE, POSITIVE),
+    "Beta": ("Beta",),
+    "Dirichlet": ("Dirichlet",),
+    **dict.fromkeys(SPHERE, SPHERE),
+    **dict.fromkeys((*COUNT,), COUNT),
+    "Binomial": ("Binomial",),
+    "OneHotCategorical": ("OneHotCategorical",),
+    "Categorical": ("Categorical",),
+    "Bernoulli": ("Bernoulli",),
+    "ImproperUniform": ("Delta",),
+}
+LABELS = ("LinearChain", "SemiMarkov")
+
+
+def guide_for(d: Draft, latent: Parent, before: list[Parent]) -> None:
+    """A guide factor for some latents."""
+    first = any(key.startswith(f"{latent.name}[") and re.search(r"\[(.*, )?0[\],]", key) for key in d.latent)
+    wished = d.wished("guide {}", OF.get(latent.family, ()))
+    likely = 0.15 if latent.finite and first else 0.3 if latent.finite else 0.6
+    likely = {"Geometric": 0.9, "Poisson": 0.9, "ImproperUniform": 1.0, "Uniform": 0.9}.get(latent.family, likely)
+    if (
+        latent.family in LABELS
+        or latent.family in TREES
+        or latent.family == "position"
+        or not (wished or d.chance(likely))
+    ):
+        return labelled(d, latent) if latent.family in LABELS and d.chance(0.3) else None
+    if any(p.name == latent.name and p.text for p in (latent,)) or not latent.family:
+        return None
+    summary = summarise(d, latent.plates)
+    near = [p for p in d.some(before, 1) if set(p.plates) <= set(latent.plates) and p.ref in d.guide]
+    if first and latent.plates == (d.line,) and d.chance(0.5) and latent.kind != "number":
+        near.append(earlier(d, latent))
+    return factor(d, latent, [summary, *near])
+
+
+def earlier(d: Draft, latent: Parent) -> Parent:
+    """z[t-1] for its own guide, with a clause of free parameters for the first site."""
+    family = "Categorical" if latent.kind == "category" else "Normal"
+    d.guide[f"{latent.name}[0]"] = d.where(distribution(d, "guide", family, [], (), latent.size))
+    d.wants("first clause of guide")
+    return Parent(latent.name, latent.plates, latent.kind, latent.size, f"{latent.name}[{d.line}-1]")
+
+
+def factor(d: Draft, latent: Parent, over: list[Parent]) -> None:
+    """q(latent | over)."""
+    chain = any(p.name == latent.name for p in over)  # no label reads another one
+    if latent.kind == "category" and latent.plates == (d.line,) and d.alone and not chain and d.chance(0.4):
+        return labelled(d, latent, over)
+    size = latent.size if latent.kind not in ("switch", "number") else ""
+    families = OF[latent.family]
+    if chain:
+        families = ("Categorical",) if latent.kind == "category" else ("Normal",)
+    if not size:
+        families = tuple(f for f in families if f not in ("Flow", "MultivariateNormal", "NormalMixture"))
+    if latent.family != "ImproperUniform" and not latent.finite and (d.wants("guide Delta", 0.03)):
+        families = ("Delta",)
+    family = d.pick("guide {}", families)
+    if family == "Delta":
+        return point(d, latent, over)
+    if family == "Normal" and d.chance(0.5) and size:
+        both = score(d, over, f"2*{size}", latent.plates)
+        d.guide[latent.ref] = f"Normal(loc, softplus(scale)) where loc, scale = split({both})"
+        return None
+    d.guide[latent.ref] = d.where(body(d, "guide", family, over, latent.plates, size))
+    return None
+
+
+def point(d: Draft, latent: Parent, over: list[Parent]) -> None:
+    """q is a point, within the latent's support."""
+    value = score(d, over, latent.size or "1", latent.plates)
+    form = {"positive": "softplus({})", "unit": "sigmoid({})", "simplex": "softmax({})"}
+    kind = "positive" if latent.family in POSITIVE else {"Beta": "unit", "Dirichlet": "simplex"}.get(latent.family, "")
+    text = form.get(kind, "{}").format(value)
+    d.guide[latent.ref] = d.where(f"Delta({text})" if latent.size else f"Delta(({text})[0])")
+
+
+def labelled(d: Draft, latent: Parent, over: list[Parent] | None = None) -> None:
+    """q over all labels of a sequence at once."""
+    family = d.pick("guide {}", LABELS)
+    plates = latent.plates if family == "LinearChain" else ()
+    over = [summarise(d, plates)] if over is None or not plates else over
+    d.guide[f"{latent.name} over {d.line}"] = d.where(text(d, family, over, latent.size, plates))
+
+
+# ------------------------------------------------------------ what is read of x
+def summarise(d: Draft, plates: tuple[str, ...]) -> Parent:
+    """One vector for each site of the plates that x has too: x there, or all of x, or what lies on one side."""
+    own = tuple(p for p in d.here if p in plates)
+    name, width = d.fresh("s"), d.size("H", 3, 4)
+    seen = named("x", d.here)
+    if d.symbols:
+        read = d.network(f"Embedding(V, {width})", "read") + "({})"
+    elif d.width:
+        read = linear(d, d.width, width) + "({})"
+    else:
+        read = f"{d.param(width)} * ({{}})"
+    if d.alone and d.width:
+        return _of_sequence(d, name, read, width, own)
+    text = f"tanh({read.format(seen)})"
+    for p in reversed(d.here):
+        if p not in own:
+            text = f"{d.choose('sum', 'mean')}({text} over {p})"
+    d.guide[named(name, own)] = text
+    return Parent(name, own, "vector", width)
+
+
+def _of_sequence(d: Draft, name: str, read: str, width: str, own: tuple[str, ...]) -> Parent:
+    t = d.line
+    if not own:
+        if d.chance(0.5):
+            rnn, out = recurrent(d, width, width, ("LSTM", "GRU", "BiLSTM"))
+            d.guide[name] = f"{d.pick('{}', ('last', 'last', 'first'))}({rnn}({read.format('x')}))"
+            return Parent(name, (), "vector", out)
+        d.guide[name] = f"{d.choose('sum', 'mean', 'max')}({read.format('x')})"
+        return Parent(name, (), "vector", width)
+    form = d.pick("{}", ("here", "x", "reader(x)[t]", "x[<=t]", "x[>=t]", "x[>t]"))
+    if form == "here":
+        d.guide[named(name, own)] = f"tanh({read.format(f'x[{t}]')})"
+        return Parent(name, own, "vector", width)
+    whole = form in ("x", "reader(x)[t]")
+    rnn, out = recurrent(
+        d, width, width, ("LSTM", "GRU", "BiLSTM", "BiGRU") if whole else ("LSTM", "GRU", "RNN", "DilatedConvolution")
+    )
+    stretch = "x" if whole else f"x[{form[2:-1].replace('t', t)}]"
+    d.guide[named(name, own)] = f"{rnn}({read.format(stretch)})" + (f"[{t}]" if whole else "")
+    return Parent(name, own, "vector", out)

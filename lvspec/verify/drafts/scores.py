@@ -1,0 +1,233 @@
+"""Expressions of a random spec: what parents contribute to a score, and functions around it."""
+
+from __future__ import annotations
+
+from lvspec.ir.functions import FUNCTIONS
+from lvspec.ir.networks import ACTIVATIONS, NETWORKS
+from lvspec.verify.drafts.draft import Draft, Parent, named
+
+# each keeps a real vector one of its length, and small numbers small
+AROUND = {
+    "exp": "exp(tanh({e}))",
+    "log": "log(0.1 + softplus({e}))",
+    "sqrt": "sqrt(1 + square({e}))",
+    "square": "square(tanh({e}))",
+    "abs": "abs({e})",
+    "softplus": "softplus({e})",
+    "sigmoid": "sigmoid({e})",
+    "tanh": "tanh({e})",
+    "relu": "relu({e})",
+    "negative": "-({e})",
+    "detach": "detach({e})",
+    "subtract": "{e} - {w}",
+    "multiply": "0.7 * ({e})",
+    "divide": "({e}) / softplus({w})",
+    "power": "sigmoid({e}) ** 2",
+    "add": "{e} + {w}",
+    "softmax": "softmax({e})",
+    "log_softmax": "log_softmax({e})",
+    "concat": "{joined}(concat({e}, {w}))",
+    "reshape": "reshape({twice}({e}), 2, {n})[1]",
+    "flatten": "{back}(flatten(reshape({twice}({e}), 2, {n})))",
+    "matmul": "matmul({square}, {e})",
+    "LayerNorm": "{LayerNorm}({e})",
+    "Dropout": "{Dropout}({e})",
+}
+# a vector as one number
+REDUCE = {
+    "sum": "sum({e})",
+    "mean": "mean({e})",
+    "max": "max({e})",
+    "min": "min({e})",
+    "prod": "prod(tanh({e}))",
+    "logsumexp": "logsumexp({e})",
+    "dot": "dot({e}, {w})",
+    "g[t, 2]": "({e})[0]",
+}
+OVER = ("sum", "mean", "max", "min", "prod", "logsumexp", "softmax", "log_softmax", "flatten", "stack", "axis")
+
+
+def score(d: Draft, parents: list[Parent], out: str, here: tuple[str, ...]) -> str:
+    """A vector of length `out` at one site: a free table, or contributions of the parents, with functions around."""
+    parts = _table(d, out, here) if not parents else _parts(d, list(parents), out, here)
+    text = " + ".join(parts)
+    wished = [n for n in d.wished("{}", list(AROUND)) if n not in ("Dropout",)]
+    if wished or d.chance(0.2):
+        text = around(d, d.pick("{}", list(AROUND)), text, out)
+    return text
+
+
+def around(d: Draft, name: str, text: str, out: str) -> str:
+    """A function of a vector, as long as that."""
+    form = AROUND[name]
+    fill = {"e": text, "n": out}
+    if "{w}" in form:
+        fill["w"] = d.param(out)
+    if "{joined}" in form:
+        fill["joined"] = linear(d, f"2*{out}", out)
+    if "{twice}" in form:
+        fill["twice"] = linear(d, out, f"2*{out}")
+    if "{back}" in form:
+        fill["back"] = linear(d, f"2*{out}", out)
+    if "{square}" in form:
+        fill["square"] = d.param(out, out)
+    if "{LayerNorm}" in form:
+        fill["LayerNorm"] = d.network(f"LayerNorm({out})")
+    if "{Dropout}" in form:
+        p = ", p=0.3" if d.wants("Dropout(p)", 0.5) else ""
+        fill["Dropout"] = d.network(f"Dropout({out}{p})")
+    return form.format(**fill)
+
+
+def number_score(d: Draft, parents: list[Parent], here: tuple[str, ...]) -> str:
+    """One real number at a site."""
+    if not parents and d.chance(0.4):
+        fixed = [p for p in here if d.kinds[p] == "fixed"]
+        shape = tuple(d.plates[p] for p in fixed)
+        d.wants("number as a parameter")
+        return named(d.param(*shape), fixed)
+    width = d.size("P", 2, 3)
+    form = REDUCE[d.pick("{}", list(REDUCE))]
+    return form.format(e=score(d, parents, width, here), w=d.param(width) if "{w}" in form else "")
+
+
+# ------------------------------------------------------------ contributions
+def _table(d: Draft, out: str, here: tuple[str, ...]) -> list[str]:
+    """Free numbers, for each site of fixed plates."""
+    fixed = [p for p in here if d.kinds[p] == "fixed"]
+    return [named(d.param(*(d.plates[p] for p in fixed), out), fixed)]
+
+
+def _parts(d: Draft, parents: list[Parent], out: str, here: tuple[str, ...]) -> list[str]:
+    near = [p for p in parents if set(p.plates) <= set(here)]
+    indices = [p for p in near if p.finite]
+    vectors = [p for p in near if p.kind == "vector"]
+    parts: list[str] = []
+    if len(indices) >= 2 and (d.wants("index of two") or d.chance(0.4)):
+        a, b = indices[:2]
+        parts.append(f"{d.param(a.size, b.size, out)}[{a.ref}, {b.ref}]")
+        parents = [p for p in parents if p not in (a, b)]
+    elif indices and vectors and (d.wants("bank of networks") or d.chance(0.4)):
+        parts.append(_mixed(d, indices[0], vectors[0], out))
+        parents = [p for p in parents if p not in (indices[0], vectors[0])]
+    return parts + [contribution(d, p, out, here) for p in parents]
+
+
+def _mixed(d: Draft, index: Parent, vector: Parent, out: str) -> str:
+    """One of a bank of networks, or one network that reads both."""
+    if d.chance(0.2):
+        return f"matmul({d.param(index.size, out, vector.size)}[{index.ref}], {vector.ref})"
+    if index.kind == "category" and d.chance(0.6):
+        return f"{d.network(f'Linear({vector.size}, {out})', 'bank', index.size)}[{index.ref}]({vector.ref})"
+    both = d.network(f"Linear({index.size} + {vector.size}, {out})")
+    return f"{both}(concat(onehot({index.ref}), {vector.ref}))"
+
+
+def contribution(d: Draft, p: Parent, out: str, here: tuple[str, ...]) -> str:
+    """What one parent adds to a vector."""
+    away = [q for q in p.plates if q not in here]
+    if p.finite:
+        return _summed_index(d, p, out, away[0]) if away else _index(d, p, out)
+    if p.kind == "number":
+        each = f"{d.param(out)} * {d.choose('{}', 'tanh({})', '0.5 * {}').format(p.ref)}"
+        return _over(d, p, each, out, away[0]) if away else each
+    if away:
+        return _over(d, p, mapping(d, p.size, out).format(p.ref), out, away[0])
+    if p.size == out and d.chance(0.3):
+        return p.ref
+    form = d.choose("map", "map", "map", "matmul", "dot")
+    if form == "matmul":
+        return f"matmul({d.param(out, p.size)}, {p.ref})"
+    if form == "dot":
+        return f"dot({d.param(p.size)}, {p.ref}) * {d.param(out)}"
+    return mapping(d, p.size, out).format(p.ref)
+
+
+def _index(d: Draft, p: Parent, out: str) -> str:
+    """An index at its site."""
+    forms = ["table", "table", "onehot", "Embedding", "number"]
+    if p.kind == "category":
+        forms += ["clip", "equal", "less"]
+    form = d.pick("{}", forms)
+    if form == "table":
+        return f"{d.param(p.size, out)}[{p.ref}]"
+    if form == "onehot":
+        return mapping(d, p.size, out).format(f"onehot({p.ref})")
+    if form == "number":
+        return f"{d.param(out)} * {d.choose('2 * ', '0.5 * ', '')}{p.ref}"
+    if form == "clip":
+        return f"{d.param(p.size, out)}[clip({p.ref} + 1, {p.size})]"
+    if form in ("equal", "less"):
+        return f"{form}({p.ref}, 1) * {d.param(out)}"
+    words = d.network(f"Embedding({p.size}, {d.size('E', 2, 3)})", "emb")
+    return f"{linear(d, 'E', out)}(tanh({words}({p.ref})))"
+
+
+def _over(d: Draft, p: Parent, each: str, out: str, plate: str) -> str:
+    """A vector of each site of a plate, as one."""
+    forms = [f for f in OVER if d.kinds[plate] == "fixed" or f not in ("flatten", "stack", "axis", "log_softmax")]
+    form = d.pick("{} over a plate", forms)
+    if form == "softmax":
+        w = d.param(out)
+        return f"sum(softmax(dot({w}, {each}) over {plate}) * ({each}) over {plate})"
+    if form == "log_softmax":
+        w = d.param(out)
+        return f"sum(log_softmax(dot({w}, {each}) over {plate}) * ({each}) over {plate})"
+    if form == "flatten":
+        return linear(d, f"{d.plates[plate]}*{out}", out) + f"(flatten({each} over {plate}))"
+    if form in ("stack", "axis"):
+        if form == "axis" and p.kind == "vector" and p.plates == (plate,) and not p.text:
+            return linear(d, f"{d.plates[plate]}*{p.size}", out) + f"(flatten({p.name}))"
+        return f"{linear(d, d.plates[plate], out)}(mean(({each})) over {plate})"
+    inner = f"tanh({each})" if form in ("prod", "logsumexp") else each
+    return f"{form}({inner} over {plate})"
+
+
+def _summed_index(d: Draft, p: Parent, out: str, plate: str) -> str:
+    """All sites of a fixed plate together."""
+    form = d.choose("table", "shared", "flat")
+    extent = d.plates[plate]
+    if form == "table":
+        return f"sum({d.param(extent, p.size, out)}[{plate}, {p.ref}] over {plate})"
+    if form == "shared":
+        return f"{d.choose('sum', 'sum', 'mean')}({d.param(p.size, out)}[{p.ref}] over {plate})"
+    return f"{linear(d, f'{extent}*{p.size}', out)}(flatten(onehot({p.ref}) over {plate}))"
+
+
+# ------------------------------------------------------------ networks
+def linear(d: Draft, size: str, out: str) -> str:
+    bias = ", bias=false" if d.wants("Linear(bias)", 0.05) else ""
+    return d.network(f"Linear({size}, {out}{bias})")
+
+
+def mapping(d: Draft, size: str, out: str) -> str:
+    """A linear layer or a small perceptron, around its argument."""
+    wished = d.wished("activation {}", ACTIVATIONS) or d.wished("{}", ("MLP(dropout)", "MLP(bias)"))
+    if not wished and d.chance(0.6):
+        return linear(d, size, out) + "({})"
+    options = [f"activation={d.pick('activation {}', ACTIVATIONS)}"]
+    if d.wants("MLP(dropout)", 0.05):
+        options.append("dropout=0.2")
+    if d.wants("MLP(bias)", 0.05):
+        options.append("bias=false")
+    return d.network(f"MLP({size}, {d.size('H', 3, 4)}, {out}, {', '.join(options)})") + "({})"
+
+
+RECURRENT = ("RNN", "GRU", "LSTM", "DilatedConvolution")
+
+
+def recurrent(d: Draft, size: str, out: str, kinds: tuple[str, ...] = RECURRENT, bank: str = "") -> tuple[str, str]:
+    """A network over a stretch, and how long a vector it gives."""
+    kind = d.pick("{}", kinds)
+    for option in ("layers", "kernel", "dropout"):
+        kind = next((k for k in kinds if f"{k}({option})" in d.wishes), kind)
+    values = {"layers": "2", "kernel": "2", "dropout": "0.2"}
+    known = [o for o, _ in NETWORKS[kind].options if o in values]
+    options = [f"{o}={values[o]}" for o in known if d.wants(f"{kind}({o})", 0.1)]
+    if kind == "DilatedConvolution" and not any(o.startswith("layers") for o in options) and d.chance(0.5):
+        options.append("layers=1")
+    text = f"{kind}({', '.join([size, out, *options])})"
+    return d.network(text, "rnn", bank), f"2*{out}" if kind.startswith("Bi") else out
+
+
+assert set(REDUCE) - {"g[t, 2]"} <= set(FUNCTIONS)

@@ -1,0 +1,146 @@
+"""What a random spec asks of inference and training: overrides, bounds, schedules, terms; and lines that change no number."""
+
+from __future__ import annotations
+
+from lvspec.front.sections import BOUND_OPTIONS, STRATEGIES
+from lvspec.ir.bounds import BOUNDS
+from lvspec.ir.plan import Plan
+from lvspec.verify.drafts.draft import Draft
+from lvspec.verify.drafts.families import distribution
+from lvspec.verify.drafts.scores import number_score
+
+OPTIONS = {
+    "samples": ("2", "3"),
+    "baseline": ("leave_one_out", "moving_average", "learned", "none"),
+    "balance": ("0.5",),
+    "sharpness": ("0.5",),
+    "temperature": ("0.7", "linear(1, 0.5, steps=10)"),
+    "density": ("original", "relaxed"),
+    "top": ("1",),
+    "refine": ("2",),
+    "rate": ("0.1",),
+    "chunk": ("1", "2"),
+    "steps": ("10000",),
+    "tolerance": ("1e-13",),
+    "alpha": ("0.5", "0.25"),
+}
+DRAWN = (
+    "reinforce", "reinforce", "disarm", "sum_and_sample", "without_replacement", "subset", "relax", "gumbel_softmax",
+    "straight_through",
+)  # fmt: skip
+
+
+def overrides(d: Draft, plan: Plan) -> None:
+    """`infer:` of some latents: strategies that the planner would take."""
+    for latent in plan.latents:
+        legal = [latent.strategy, *(name for name, why in latent.declined if why.startswith("legal"))]
+        wished = d.wished("infer {}", legal) or [s for s in legal if _wished_option(d, s)]
+        if not wished and not d.chance(0.25):
+            continue
+        drawn = [s for s in legal if s in DRAWN]
+        strategy = d.choose(*(wished or (drawn if drawn and d.chance(0.5) else legal)))
+        d.wishes.discard(f"infer {strategy}")
+        d.infer[latent.name] = _call(d, strategy, strategy, [o.name for o in STRATEGIES[strategy]])
+
+
+def _wished_option(d: Draft, strategy: str) -> bool:
+    return any(f"{strategy}({o.name})" in d.wishes for o in STRATEGIES[strategy])
+
+
+def _call(d: Draft, form: str, name: str, options: list[str], must: tuple[str, ...] = ()) -> str:
+    """A strategy or bound with some of its options."""
+    chosen = [o for o in options if d.wants(f"{form}({o})", 0.15) or o in must]
+    if "rate" in chosen and "refine" not in chosen:
+        chosen.insert(0, "refine")
+    if "mean_field" in name:
+        chosen = ["steps", "tolerance"]  # at the optimum to the digits that are compared
+    values = [f"{o}={d.choose(*OPTIONS[o])}" for o in chosen if o in OPTIONS]
+    return f"{name}({', '.join(values)})" if values else name
+
+
+def bound(d: Draft) -> None:
+    wished = d.wished("bound {}", list(BOUNDS)) or [
+        b for b, options in BOUND_OPTIONS.items() if any(f"bound {b}({o.name})" in d.wishes for o in options)
+    ]
+    if not wished and not (d.guide and d.chance(0.15)):
+        return
+    name = d.choose(*(wished or list(BOUNDS)))
+    d.wishes.discard(f"bound {name}")
+    text = _call(d, f"bound {name}", name, [o.name for o in BOUND_OPTIONS[name] if o.name != "gradient"], ("samples",))
+    gradients = BOUNDS[name].gradients
+    if len(gradients) > 1 and (d.wants(f"bound {name}(gradient)", 0.3)):
+        text = text[:-1] + f", gradient={d.choose(*gradients[1:])})"
+    d.infer["bound"] = text
+
+
+def settings(d: Draft) -> None:
+    """All that stands behind the model."""
+    if not any(key.startswith("global") for key in d.latent):
+        bound(d)
+    if any(v.startswith(DRAWN) for v in d.infer.values()) or d.wants("infer samples", 0.03):
+        if "bound" not in d.infer and not any("samples=" in v for v in d.infer.values()):
+            d.infer["samples"] = "2"
+    if d.wished("guide: {}", ("mean_field", "structured", "inverse")) or d.chance(0.08):
+        d.infer["guide"] = d.pick("guide: {}", ("mean_field", "structured", "inverse"))
+    if d.wished("memory: {}", ("lean", "fast")) or d.chance(0.04):
+        d.infer["memory"] = d.pick("memory: {}", ("lean", "lean", "fast"))
+    if d.wants("infer budget_flops", 0.01):
+        d.infer["budget_flops"] = d.choose("1e9", "100")
+    if d.wants("infer budget_bytes", 0.01):
+        d.infer["budget_bytes"] = d.choose("1e9", "100")
+    weights(d)
+    terms(d)
+    plain(d)
+
+
+def weights(d: Draft) -> None:
+    """Schedules of KL terms, and what of them is free."""
+    kinds = {"constant": "0.5", "linear": "linear(0, 1, steps=10)", "cyclical": "cyclical(0, 1, period=10)"}
+    named = [p.name for p in d.latents if p.family and not p.text]
+    if d.wished("kl_weight {}", [*kinds, "by latent"]) or d.chance(0.12):
+        kind = d.pick("kl_weight {}", list(kinds))
+        weight = kinds[kind]
+        by_latent = named and d.wants("kl_weight by latent", 0.3)
+        d.train["kl_weight"] = (
+            f"{{{d.choose(*named)}: {weight if kind == 'constant' else repr(weight)}}}" if by_latent else weight
+        )
+    if named and (d.wished("free_bits {}", ("node", "dimension")) or d.chance(0.02)):
+        unit = d.pick("free_bits {}", ("node", "dimension"))
+        d.train["free_bits"] = d.choose(f"{unit}(0.1)", f'{{{d.choose(*named)}: "{unit}(0.2)"}}')
+
+
+def terms(d: Draft) -> None:
+    """Numbers that are added to the objective."""
+    names = ("term", "term on a plate", "log_prob in a term", "known", "expected")
+    if not d.wished("{}", names) and not d.chance(0.04):
+        return
+    form = d.pick("{}", names)
+    vectors = [p for p in d.latents if p.kind == "vector" and not p.text and not p.plates]
+    if form == "log_prob in a term" and d.symbols and "x" in {k.partition("[")[0] for k in d.observed}:
+        index = f"[{', '.join(d.here)}]" if d.here else ""
+        over = [p for p in d.latents if d.meets(p, d.here) and set(p.plates) <= set(d.here)][:1]
+        d.objective[f"bag{index}"] = d.where(
+            f"0.5 * log_prob(x{index}, {distribution(d, 'term', 'Categorical', over, d.here, 'V')})"
+        )
+    elif form == "known" and (finite := [p for p in d.latents if p.finite and not p.plates]):
+        d.objective["told"] = f"0.3 * known({finite[0].name})"
+    elif form == "expected" and (finite := [p for p in d.latents if p.finite and not p.plates and not p.text]):
+        d.objective["spread"] = f"square(expected({d.param(finite[0].size)}[{finite[0].ref}]))"
+    elif form == "term on a plate" and (placed := [p for p in d.latents if p.plates and not p.text]):
+        p = d.choose(*placed)
+        d.objective[f"extra[{', '.join(p.plates)}]"] = d.where(f"0.1 * tanh({number_score(d, [p], p.plates)})")
+    elif vectors:
+        p = d.choose(*vectors)
+        d.objective["extra"] = f"-0.1 * sum(square({p.ref}))"
+    else:
+        d.objective["extra"] = f"-0.1 * square({d.param()})"
+
+
+def plain(d: Draft) -> None:
+    """Lines that change no number of the module."""
+    if d.wants("class", 0.03):
+        d.head.append("class: RandomOne")
+    if d.wants("description", 0.03):
+        d.head.append("description: a model that nobody thought of")
+    if d.wants("phases", 0.03) and d.params:
+        d.tail += ["phases:", f"  first: [{d.choose(*d.params)}]"]

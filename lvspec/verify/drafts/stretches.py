@@ -1,0 +1,75 @@
+"""What is computed along a plate: histories of x, and summaries of given sequences by every way to reach a site."""
+
+from __future__ import annotations
+
+from lvspec.verify.drafts.draft import Draft, Parent, named
+from lvspec.verify.drafts.scores import linear, recurrent
+
+REDUCED = ("sum", "mean", "max", "min", "prod", "logsumexp", "last", "first", "length")
+
+
+def history(d: Draft, writers: list[Parent], inside: str = "") -> None:
+    """h[t]: what came before x[t], as one of the writers would put it; since a segment of `inside` began."""
+    words = d.network(f"Embedding(V, {d.size('E', 2, 3)})", "emb")
+    bank = d.choose(*writers) if writers else None
+    writer, width = recurrent(d, "E", d.size("H", 3, 4), bank=bank.size if bank else "")
+    if bank:
+        writer += f"[{bank.ref}]"
+    reach = d.pick("x[{}t in z]", ("<", "<")) if inside else "<"
+    name = d.fresh("h")
+    t = d.line
+    d.let[named(name, d.here)] = (
+        f"{writer}({words}({named('x', [f'{reach}{t}' if p == t else p for p in d.here])}{''}))"
+    )
+    if inside:
+        d.let[named(name, d.here)] = f"{writer}({words}(x[{reach}{t} in {inside}]))"
+    found = Parent(name, d.here, "vector", width)
+    d.parents.append(found)
+    if bank or inside:
+        d.latents.append(found)
+
+
+def given_sequence(d: Draft) -> None:
+    """Something of a given sequence on t: a summary, a site further on, a stretch, states of a network."""
+    t = d.line
+    name, _ = d.fresh("u"), d.size("U", 2, 3)
+    category = d.chance(0.4)
+    d.given[f"{name}[{t}]"] = "token(U)" if category else "real[U]"
+    read = d.network("Embedding(U, E)", "emb") if category else linear(d, "U", "E")
+    d.size("E", 2, 3)
+    form = d.pick(
+        "{}", ("x", "x[<t]", "x[<=t]", "x[>t]", "x[>=t]", "z[t-1]", "z[t+1]", "reader(x)[t]", "reduced", "let")
+    )
+    if form == "z[t-1]" and d.chance(0.5):
+        form = "reduced"
+    if form in ("x[<t]", "x[<=t]", "x[>t]", "x[>=t]"):
+        network, width = recurrent(d, "E", d.size("H", 3, 4))
+        return _let(d, (t,), f"{network}({read}({name}[{form[2:-1].replace('t', t)}]))", width)
+    if form == "reader(x)[t]":
+        network, width = recurrent(d, "E", d.size("H", 3, 4), ("LSTM", "GRU", "BiLSTM", "BiGRU"))
+        return _let(d, (t,), f"{network}({read}({name}))[{t}]", width)
+    if form in ("z[t-1]", "z[t+1]"):
+        return _let(d, (t,), f"tanh({read}({name}[{t}{form[3:5]}]))", "E")
+    if form == "x":
+        network, width = recurrent(d, "E", d.size("H", 3, 4), ("LSTM", "GRU", "BiLSTM", "BiGRU"))
+        return _let(d, (t,), f"{network}({read}({name}))", width)
+    how = d.pick("{} of a stretch", REDUCED)
+    if how == "length":
+        return _let(d, (), f"0.1 * length({name}) * {d.param('E')}", "E")
+    stretch = d.choose(name, name, f"{name}[<={t}]")
+    plates = () if stretch == name else (t,)
+    if how in ("last", "first") and d.chance(0.5):
+        network, width = recurrent(d, "E", d.size("H", 3, 4))
+        return _let(d, plates, f"{how}({network}({read}({stretch})))", width)
+    return _let(d, plates, f"{how}(tanh({read}({stretch})))", "E")
+
+
+def _let(d: Draft, plates: tuple[str, ...], text: str, width: str) -> None:
+    name = d.fresh("h")
+    d.let[named(name, plates)] = text
+    found = Parent(name, plates, "vector", width)
+    if d.wants("let of a let", 0.2):
+        more = d.fresh("h")
+        d.let[named(more, plates)] = f"tanh({linear(d, width, 'E')}({found.ref}))"
+        found = Parent(more, plates, "vector", "E")
+    d.parents.append(found)
