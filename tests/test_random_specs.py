@@ -84,24 +84,8 @@ def test_random_specs_are_well_formed():
         load(generate(seed), f"random_{seed}")
 
 
-def test_nearly_every_random_spec_has_a_plan_and_a_third_mix_strategies():
-    plans = [plan_of(seed) for seed in range(COUNT)]
-    planned = [p for p in plans if p is not None]
-    mixed = [p for p in planned if len({latent.strategy for latent in p.latents}) > 1]
-    print(f"{len(planned)} of {COUNT} planned, {len(mixed)} mix strategies")
-    assert len(planned) >= (1 - WITHOUT_STRATEGY) * COUNT
-    assert len(mixed) >= len(planned) / 3
-
-
-def test_random_specs_reach_every_strategy_and_treatment():
-    found = {(latent.strategy, latent.treatment) for s in range(COUNT) if plan_of(s) for latent in plan_of(s).latents}
-    assert found >= {
-        ("enumeration", "collapsed"),
-        ("enumeration", "enumerated"),
-        ("dynamic_programming", "collapsed"),
-        ("reparameterization", "sampled"),
-        ("reinforce", "sampled"),
-    }
+def test_nearly_every_random_spec_has_a_plan():
+    assert sum(plan_of(seed) is not None for seed in range(COUNT)) >= (1 - WITHOUT_STRATEGY) * COUNT
 
 
 def test_samples_of_random_specs_have_the_frequencies_of_the_model():
