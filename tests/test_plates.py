@@ -299,6 +299,45 @@ observed:
   x[s, w]: Categorical(logits=both[c[s], z[s, w]])
 """,
     ),
+    "sites_within_a_site_that_read_the_one_before": (
+        NESTED,
+        """
+latent:
+  c[0]: Categorical(logits=begin)
+  c[s]: Categorical(logits=link[c[s-1]])
+  y[s, w]: Categorical(logits=starts[c[s]])
+observed:
+  x[0, w]: Categorical(logits=both[c[0], y[0, w]])
+  x[s, w]: Categorical(logits=both[c[s-1], y[s, w]])
+""",
+    ),
+    "chains_within_a_site_that_read_the_one_before": (
+        SEQUENCES,
+        """
+latent:
+  c[0]: Categorical(logits=begin)
+  c[d]: Categorical(logits=link[c[d-1]])
+  z[d, 0]: Categorical(logits=starts[c[d]])
+  z[d, t]: Categorical(logits=links[c[d], z[d, t-1]])
+observed:
+  x[0, t]: Categorical(logits=both[c[0], z[0, t]])
+  x[d, t]: Categorical(logits=both[c[d-1], z[d, t]])
+""",
+    ),
+    "sites_within_a_site_of_a_chain_of_order_two": (
+        NESTED,
+        """
+latent:
+  c[0]: Categorical(logits=begin)
+  c[1]: Categorical(logits=link[c[0]])
+  c[s]: Categorical(logits=links[c[s-2], c[s-1]])
+  y[0, w]: Categorical(logits=begin)
+  y[1, w]: Categorical(logits=starts[c[0]])
+  y[s, w]: Categorical(logits=links[c[s-2], c[s-1]])
+observed:
+  x[s, w]: Categorical(logits=both[c[s], y[s, w]])
+""",
+    ),
     "a_bag_of_mixtures_of_chains": (
         "b: bag, w: sequence(within=b)",
         """

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lvspec.emit.factors import Factor, masked
-from lvspec.emit.value import ATOM, Value, align, join_draws, lag_of, latent_of, permute, shift_axis, spelled
+from lvspec.emit.value import ATOM, Value, align, join_draws, lag_of, latent_of, permute, select, shift_axis, spelled
 from lvspec.ir.dims import ragged_plate
 
 LETTERS = "ijklmnopqrsuvwxyzacdefgh"
@@ -39,6 +39,7 @@ def chain_sum(elimination, component: list[str], factors: list[Factor]) -> Value
     read_back = {shift_axis(a, -lag_of(a)) for f in factors for a in f.axes if lag_of(a)}
     factors = without_local_latents(elimination, component, factors, read_back)
     interface = _interface(low, plate, component, factors)
+    factors = [_with_first_site(f, interface) for f in factors]
     moves = [f for f in factors if _leaves(f, interface)]
     stays = [f for f in factors if not _leaves(f, interface)]
     lead = _lead(low, factors, plate, component)
@@ -110,6 +111,16 @@ def _interface(low, plate: str, component: list[str], factors: list[Factor]) -> 
 def _leaves(factor: Factor, interface: Interface) -> bool:
     """Whether the factor reads a state that the message forgets at this site."""
     return any(a in interface.before and a not in interface.after for a in factor.value.axes)
+
+
+def _with_first_site(factor: Factor, interface: Interface) -> Factor:
+    """The factor with its first site apart: the sum of others that had theirs in place, which read no site before it."""
+    if factor.initial or interface.plate not in factor.value.axes or not _leaves(factor, interface):
+        return factor
+    value = factor.value
+    for axis in [a for a in value.axes if a in interface.before and a not in interface.order]:
+        value = select(value, axis, "0")
+    return replace(factor, initial=(value,), along=interface.plate)
 
 
 def _lead(low, factors: list[Factor], plate: str, component: list[str]) -> tuple[str, ...]:

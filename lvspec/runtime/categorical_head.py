@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lvspec.runtime.categorical import categorical_rows
 from lvspec.runtime.operators import OP_NAMESPACE
-from lvspec.runtime.semiring import full_precision, plain_arithmetic
+from lvspec.runtime.semiring import apart, full_precision, plain_arithmetic
 
 ROWS = 128  # rows of logits at a time: more lose the cache, fewer lose the matrix product
 PLAIN_ENTRIES = 2**16  # below this many logits one plain product is cheapest
@@ -93,10 +93,10 @@ class HeadScores(torch.autograd.Function):
         hidden, weight, bias, targets, kept = ctx.saved_tensors
         with plain_arithmetic(grad):
             if torch.is_grad_enabled():
-                inputs = [x for x in (hidden, weight, bias) if x is not None]
                 with torch.enable_grad():
+                    hidden, weight, bias = apart(hidden, weight, bias)
                     value = plain_head(hidden, weight, bias, targets)
-                    wanted = [x for x in inputs if x.requires_grad]
+                    wanted = [x for x in (hidden, weight, bias) if x is not None and x.requires_grad]
                     found = iter(torch.autograd.grad(value, wanted, grad, create_graph=True))
                 d = [next(found) if x is not None and x.requires_grad else None for x in (hidden, weight, bias)]
                 return (*d, None, None)

@@ -18,7 +18,7 @@ from torch import Tensor
 from lvspec.runtime.chain_log import log_messages, log_scan
 from lvspec.runtime.chain_scaled import Program, Scan, last_push, remembered_program
 from lvspec.runtime.chain_sum import certain_scan, chain_backward, rows_of_factors
-from lvspec.runtime.semiring import LOG, full_precision, log_sum_exp, plain_arithmetic
+from lvspec.runtime.semiring import LOG, apart, full_precision, log_sum_exp, plain_arithmetic
 
 
 @dataclass(frozen=True)
@@ -196,9 +196,18 @@ def whole_gradient(
 ) -> tuple[Tensor | None, ...]:
     """The gradient as a graph of its own."""
     with torch.enable_grad():
-        value = log_scan(start, blocks.whole(), mask, rows_of_factors(program, factors), program.steps, LOG)
-        leaves = (start, *factors, *blocks.inputs)
-        wanted = [x for x in leaves if x.requires_grad]
-        found = iter(torch.autograd.grad(value, wanted, grad, create_graph=True, allow_unused=True))
-    d = [next(found) if x.requires_grad else None for x in leaves]
-    return None, None, d[0], None, None, *d[1:]
+        potentials = blocks.whole()
+        start, whole, *factors = apart(start, potentials, *factors)
+        value = log_scan(start, whole, mask, rows_of_factors(program, factors), program.steps, LOG)
+        d_start, d_whole, *d_factors = differentiated(value, (start, whole, *factors), grad)
+        d_inputs = differentiated(potentials, blocks.inputs, d_whole)
+    return None, None, d_start, None, None, *d_factors, *d_inputs
+
+
+def differentiated(value: Tensor, by: tuple[Tensor, ...], grad: Tensor | None) -> list[Tensor | None]:
+    """grad . d value / d by, as a graph; None by what has no gradient."""
+    wanted = [x for x in by if x.requires_grad]
+    if grad is None or not value.requires_grad or not wanted:
+        return [None for _ in by]
+    found = iter(torch.autograd.grad(value, wanted, grad, create_graph=True, allow_unused=True))
+    return [next(found) if x.requires_grad else None for x in by]

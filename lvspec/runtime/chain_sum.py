@@ -12,7 +12,7 @@ from torch import Tensor
 from lvspec.runtime.chain_both import BothWays, both_gradient, both_ways
 from lvspec.runtime.chain_log import log_gradient, log_messages, log_scan
 from lvspec.runtime.chain_scaled import Program, Scan, scaled_gradient, scaled_scan
-from lvspec.runtime.semiring import LOG, log_sum_exp, plain_arithmetic
+from lvspec.runtime.semiring import LOG, apart, log_sum_exp, plain_arithmetic
 
 
 def certain_scan(
@@ -125,6 +125,7 @@ def chain_gradient_graph(
 ) -> tuple[Tensor | None, ...]:
     """The gradient as a graph of its own, by the log-domain scan: for a second derivative."""
     with torch.enable_grad():
+        start, potentials, *factors = apart(start, potentials, *factors)
         rows = rows_of_factors(program, factors)
         value = log_scan(start, potentials, mask, rows, program.steps, LOG)
         wanted = [x for x in (start, potentials, *factors) if x.requires_grad]

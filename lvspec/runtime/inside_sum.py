@@ -13,7 +13,7 @@ from lvspec.runtime.inside import Inside, scaled_inside
 from lvspec.runtime.inside_again import inside_again
 from lvspec.runtime.outside import outside
 from lvspec.runtime.outside_log import inside_in_logs
-from lvspec.runtime.semiring import plain_arithmetic
+from lvspec.runtime.semiring import apart, plain_arithmetic
 from lvspec.runtime.spans import within
 
 
@@ -57,7 +57,7 @@ class InsideSum(torch.autograd.Function):
         with plain_arithmetic(grad):
             if not torch.is_grad_enabled():
                 return None, None, *outside(ctx.found, ctx.lengths, grad, *inputs)
-            root, rules, terminals = inputs  # a second derivative will be asked for
+            root, rules, terminals = inputs = apart(*inputs)  # a second derivative will be asked for
             value = inside_again(ctx.found, ctx.lengths, root, rules, by_place(terminals, ctx.lengths))
             wanted = [x for x in inputs if x.requires_grad]
             grads = iter(torch.autograd.grad(value, wanted, grad.to(value.dtype), create_graph=True))

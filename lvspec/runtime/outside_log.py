@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lvspec.runtime.chain_log import widest
 from lvspec.runtime.inside_log import inside_program, places_at_once
-from lvspec.runtime.semiring import LOG, log_sum_exp
+from lvspec.runtime.semiring import LOG, apart, log_sum_exp
 from lvspec.runtime.spans import at_lengths
 
 
@@ -41,6 +41,7 @@ class InsideLogs(torch.autograd.Function):
         inputs, cells = rest[:3], rest[3:]
         if not torch.is_grad_enabled():
             return None, *log_outside(value, cells, *inputs, lengths, grad)
+        inputs = apart(*inputs)
         again = inside_program(LOG, dict(zip(("root", "rules", "terminals"), inputs, strict=True)), lengths)
         wanted = [x for x in inputs if x.requires_grad]
         grads = torch.autograd.grad(again, wanted, grad, create_graph=True, allow_unused=True, materialize_grads=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lvspec.runtime.chain_log import widest
 from lvspec.runtime.segments_scaled import SegmentScan, scaled_segments, scaled_segments_gradient, scaled_tokens
-from lvspec.runtime.semiring import LOG, full_precision, may_look, plain_arithmetic
+from lvspec.runtime.semiring import LOG, apart, full_precision, may_look, plain_arithmetic
 from lvspec.runtime.windows import WindowSpread, token_segments
 
 
@@ -139,7 +139,7 @@ def log_domain_gradient(
     """d log Z / d (start, transition, *scores) by the program; a graph of its own where gradients are on."""
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
-        inputs = [start, transition, *scores]
+        inputs = apart(start, transition, *scores)
         leaves = [x if differentiable and x.requires_grad else x.detach().requires_grad_() for x in inputs]
         value = log_domain_sum(form, leaves[2:], leaves[0], leaves[1], lengths)
         return torch.autograd.grad(value, leaves, grad, create_graph=differentiable, materialize_grads=True)

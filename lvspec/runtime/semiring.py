@@ -27,6 +27,12 @@ def plain_arithmetic(x: Tensor):
     return torch.autocast(device_type=kind, enabled=False)
 
 
+def apart(*tensors: Tensor | None) -> list[Tensor | None]:
+    """The tensors as nodes of their own in a graph: the gradient with respect to one holds no way through another, where
+    one was computed from the other."""
+    return [x if x is None else x.view_as(x) for x in tensors]
+
+
 def may_look(x: Tensor) -> bool:
     """Whether a branch may read numbers of x: elsewhere than on a CPU looking waits, and where a graph is traced it breaks it."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
