@@ -222,7 +222,15 @@ FEW += [m for bound in COUPLED for m in some(bound, 5 if "wake" in bound else 21
 
 
 # nothing is drawn; or of an expectation under the model's own distribution, beside no other draw
-APART = {"linear_gaussian", "conjugacy", "mean_field", "structured_mean_field", "point_estimate", "subset"}
+APART = {
+    "linear_gaussian",
+    "conjugacy",
+    "joint_gaussian",
+    "mean_field",
+    "structured_mean_field",
+    "point_estimate",
+    "subset",
+}
 
 
 def test_every_method_and_bound_is_in_the_table():

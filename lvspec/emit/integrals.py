@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from lvspec.emit.conjugates import conjugate_body
 from lvspec.emit.factors import Factor
+from lvspec.emit.gaussian_blocks import choosing_axes, evidence_axes, gaussian_block_body
 from lvspec.emit.gaussian_chains import gaussian_chain_body
 from lvspec.emit.lower import Lowering
 from lvspec.emit.program import Program
-from lvspec.emit.value import Value
+from lvspec.emit.value import Value, permute
 from lvspec.ir.conjugate import GAUSSIAN
 from lvspec.ir.plan import Integration, Plan
 from lvspec.ir.spec import Variable
@@ -46,45 +47,78 @@ RULES = {
         "{z} with its conjugate prior, and the sufficient statistics of what reads it.",
         conjugate_body,
     ),
+    "joint_gaussian": Rule(
+        "gaussian_block",
+        lambda latent: "GaussianBlock",
+        "block_posterior",
+        "{z}, jointly Gaussian, with what was seen of them.",
+        gaussian_block_body,
+    ),
 }
 
 
 def method_of(integration: Integration) -> str:
-    return f"{RULES[integration.rule].method}_{integration.latent}"
+    return f"{RULES[integration.rule].method}_{'_'.join(integration.latents)}"
 
 
 def integral_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
     """One method for each integrated latent."""
     methods = []
     for integration in plan.integrations:
-        rule = RULES[integration.rule]
-        program = Program(plan, imports, set(), ("batch",))
+        rule, names = RULES[integration.rule], " and ".join(integration.latents)
+        program = Program(plan, imports, set(plan.summed), ("batch",))
         kind = rule.evidence(plan.spec.variable(integration.latent))
         imports.add(kind)
         rule.body(program, integration)
         methods.append(
             [
                 f"    def {method_of(integration)}(self, batch: dict) -> {kind}:",
-                f'        """{rule.about.format(z=integration.latent)}"""',
+                f'        """{rule.about.format(z=names)}"""',
                 *program.text(),
             ]
         )
     return methods
 
 
-def integral_factor(low: Lowering, integration: Integration) -> Factor:
-    """log ∫ p(x, z) dz, for each example and each site of the latent's plates; of a chain, for each chain."""
+def integral_factor(low: Lowering, integration: Integration, asked: bool = False) -> Factor:
+    """log ∫ p(x, z) dz, for each example and each site of the latent's plates; of a chain, for each chain. asked: whether
+    a tilt asks which values of summed latents choose its coefficients."""
     latent = low.spec.variable(integration.latent)
-    sites = latent.plates[:-1] if integration.rule == "linear_gaussian" else latent.plates
-    value = Value(f"self.{method_of(integration)}(batch).log_prob()", ("B", *sites))
-    return Factor(latent.name, low.scope.assign(f"log_p_{'_'.join(integration.observed)}", value))
+    axes = ("B", *(latent.plates[:-1] if integration.rule == "linear_gaussian" else latent.plates))
+    if integration.rule == "joint_gaussian":
+        axes = evidence_axes(low, integration)
+    value = Value(f"self.{method_of(integration)}(batch).log_prob()", axes)
+    value = low.scope.assign(f"log_p_{'_'.join(integration.observed)}", value)
+    if asked and chosen(low, integration):
+        low.scope.line(f'if "{latent.name}" in tilt:')
+        low.scope.line(f'    {value.code} = {value.code} + tilt["{latent.name}"]')
+    return Factor(latent.name, permute(value, low.order.sort(axes)))
+
+
+def chosen(low: Lowering, integration: Integration) -> bool:
+    """Whether summed latents choose the coefficients: the posterior is a mixture then."""
+    return integration.rule == "joint_gaussian" and bool(choosing_axes(low, integration))
 
 
 def integral_answers(plan: Plan, imports: set[str]) -> str:
-    """`{"z": GaussianChainPosterior(self.gaussian_chain_z(batch))}`: what `posterior` says of integrated latents."""
-    items = []
+    """`{"z": GaussianChainPosterior(self.gaussian_chain_z(batch))}`: what `posterior` says of integrated latents. Of
+    mixtures it says nothing where other latents are drawn."""
+    low, items, found = Program(plan, imports, set(), ("batch",)).low, [], []
     for integration in plan.integrations:
         known, answers = f"self.{method_of(integration)}(batch)", RULES[integration.rule].posterior
         imports |= {answers} - {None}
+        if integration.rule == "joint_gaussian":
+            found += _block_answers(plan, imports, known, chosen(low, integration))
+            continue
         items.append(f'"{integration.latent}": {answers}({known})' if answers else f'"{integration.latent}": {known}')
-    return f"{{{', '.join(items)}}}"
+    return " | ".join([*([f"{{{', '.join(items)}}}"] if items else []), *found]) or "{}"
+
+
+def _block_answers(plan: Plan, imports: set[str], known: str, mixed: bool) -> list[str]:
+    if not mixed:
+        return [f"block_posterior({known})"]
+    if plan.sampled:
+        return []
+    imports.add("mixed_block_posterior")
+    ask = "lambda tilt, semiring: self.log_marginal(batch, tilt, semiring)"
+    return [f"mixed_block_posterior({known}, {ask}, tilts)"]

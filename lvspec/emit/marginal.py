@@ -34,7 +34,7 @@ def eliminated(program: Program, elimination: Elimination, collapsed: list[str])
     plan, low = program.plan, program.low
     apart = [v for v in plan.spec.variables if v.name not in plan.absorbed]
     factors = [f for v in apart if v.role == "observed" or v.name in collapsed for f in log_factors(low, v)]
-    factors += [integral_factor(low, i) for i in plan.integrations]
+    factors += [integral_factor(low, i, asked=True) for i in plan.integrations]
     return elimination.run(factors, collapsed_axes(low, collapsed))
 
 

@@ -111,7 +111,10 @@ class Terms:
                 collapsed.extend(moved)
         for i in self.plan.integrations:
             factor = integral_factor(self.low, i)
-            costs.append(Cost(None, factor.value, factor.mask, node=i.latent))
+            if self.reads_collapsed(factor):
+                collapsed.append(factor)
+            else:
+                costs.append(Cost(None, factor.value, factor.mask, node=i.latent))
         if self.collapsed and (collapsed or any(structure_of(self.plan.spec.variable(n)) for n in self.collapsed)):
             sizes = ", ".join(
                 f"{n}={self.low.size(self.plan.spec.variable(n).type.support.cardinality)}" for n in self.collapsed

@@ -252,6 +252,7 @@ STRATEGIES: dict[str, tuple[Key, ...]] = {
     "enumeration": options("chunk"),
     "dynamic_programming": (),
     "linear_gaussian": (),
+    "joint_gaussian": (),
     "marginals": (),
     "conjugacy": (),
     "mean_field": options("steps", "tolerance"),

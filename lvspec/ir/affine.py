@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from lvspec.ir.expr import Apply, Call, Expr, Here, LocalRef, NetworkPart, VariableRef, walk
+from lvspec.ir.expr import Apply, Call, Expr, Here, Lag, LocalRef, NetworkPart, VariableRef, walk
+from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 
 
@@ -66,9 +67,48 @@ class NotAffine(Exception):
 
 
 # ---------------------------------------------------------------- the analysis
-def affine_in(spec: Spec, name: str, clause: Clause, expr: Expr) -> Affine:
-    """The coefficients of `expr`, which stands in `clause`, in the variable `name`; NotAffine with the reason."""
-    return _Analysis(spec, name, clause).of(expr)
+def affine_in(spec: Spec, name: str, clause: Clause, expr: Expr, lag: int | None = None) -> Affine:
+    """The coefficients of `expr`, which stands in `clause`, in the variable `name`; NotAffine with the reason. lag: in the
+    variable that many sites back, where what it is elsewhere counts as another."""
+    return _Analysis(spec, name, clause, lag).of(expr)
+
+
+@dataclass(frozen=True)
+class JointlyAffine:
+    """Σ matrices[z, k] · z[t-k] + offset, over variables z and how many sites back they are read."""
+
+    matrices: dict[tuple[str, int], Matrix]
+    offset: Expr | None
+
+
+def affine_in_all(spec: Spec, names: tuple[str, ...], clause: Clause, expr: Expr) -> JointlyAffine:
+    """The coefficients in several variables at once: none of them may stand in another's matrix."""
+    matrices: dict[tuple[str, int], Matrix] = {}
+    rest: Expr | None = expr
+    for name, lag in sorted({(r.name, r.lag) for r in Reader(spec).of_clause(clause) if r.name in names}):
+        found = affine_in(spec, name, clause, rest, lag) if rest is not None else Affine(None, None)
+        if found.matrix is not None:
+            matrices[name, lag] = found.matrix
+        rest = found.offset
+    left = [n for n in names if rest is not None and reads_variable(spec, n, clause, rest)]
+    if left:
+        raise NotAffine(f"what reads {left[0]} is read at another site")
+    for (name, _), matrix in matrices.items():
+        other = next((n for n in names for e in entries(matrix) if reads_variable(spec, n, clause, e)), None)
+        if other is not None:
+            raise NotAffine(f"{name} is multiplied with {other}")
+    return JointlyAffine(matrices, rest)
+
+
+def entries(matrix: Matrix) -> list[Expr]:
+    """The expressions that a matrix is made of."""
+    if isinstance(matrix, Identity):
+        return []
+    if isinstance(matrix, Sum):
+        return [*(entries(matrix.left) if matrix.left is not None else []), *entries(matrix.right)]
+    if isinstance(matrix, Product):
+        return [matrix.left, *entries(matrix.right)]
+    return [matrix.factor, *entries(matrix.matrix)]
 
 
 def reads_variable(spec: Spec, name: str, clause: Clause, expr: Expr) -> bool:
@@ -79,8 +119,8 @@ def reads_variable(spec: Spec, name: str, clause: Clause, expr: Expr) -> bool:
 class _Analysis:
     """lets: definitions by name. locals: what the clause's `where` binds, by name."""
 
-    def __init__(self, spec: Spec, name: str, clause: Clause):
-        self.spec, self.name = spec, name
+    def __init__(self, spec: Spec, name: str, clause: Clause, lag: int | None = None):
+        self.spec, self.name, self.lag = spec, name, lag
         self.lets: Mapping[str, Variable] = {v.name: v for v in spec.variables if v.role == "let"}
         self.networks: Mapping[str, Network] = {n.name: n for n in spec.networks}
         self.bindings = {n: b for b in clause.bindings for n in b.names}
@@ -93,10 +133,15 @@ class _Analysis:
             return self.reads(self.bindings[node.name].value)
         if not isinstance(node, VariableRef):
             return False
-        return node.name == self.name or node.name in self.lets and self._let_reads(self.lets[node.name])
+        return self._is(node) or node.name in self.lets and self._let_reads(self.lets[node.name])
+
+    def _is(self, node: VariableRef) -> bool:
+        """Whether the reference is to the variable, at the site that is asked about."""
+        back = max((s.k for s in node.at if isinstance(s, Lag)), default=0)
+        return node.name == self.name and (self.lag is None or self.lag == back)
 
     def _let_reads(self, let: Variable) -> bool:
-        inside = [_Analysis(self.spec, self.name, c) for c in let.clauses]
+        inside = [_Analysis(self.spec, self.name, c, self.lag) for c in let.clauses]
         return any(a.reads(c.body) for a, c in zip(inside, let.clauses, strict=True))
 
     def of(self, expr: Expr) -> Affine:
@@ -114,14 +159,14 @@ class _Analysis:
         raise NotAffine(f"{what} is no sum, product or linear network")
 
     def _variable(self, expr: VariableRef) -> Affine:
-        if expr.name == self.name:
+        if self._is(expr):
             return Affine(Identity(), None)
         let = self.lets[expr.name]
         if any(not isinstance(s, Here) for s in expr.at):
             raise NotAffine(f"{let.name}, which reads it, is read at another site")
         if let.initial:
             raise NotAffine(f"{let.name}, which reads it, has a clause of its own for the first sites")
-        return _Analysis(self.spec, self.name, let.general).of(let.general.body)
+        return _Analysis(self.spec, self.name, let.general, self.lag).of(let.general.body)
 
     def _local(self, expr: LocalRef) -> Affine:
         binding = self.bindings[expr.name]

@@ -35,8 +35,8 @@ MARGINAL = ("collapsed", "integrated")  # treatments of latents that log p(x) no
 class LatentPlan:
     """What is done with one latent.
 
-    strategy: enumeration | dynamic_programming | linear_gaussian | conjugacy | mean_field | structured_mean_field | reparameterization |
-        reinforce | wake_sleep | gumbel_softmax | straight_through | none.
+    strategy: enumeration | dynamic_programming | linear_gaussian | conjugacy | joint_gaussian | mean_field | structured_mean_field |
+        reparameterization | reinforce | wake_sleep | gumbel_softmax | straight_through | none.
     treatment: collapsed (log-sum inside the expectation, no guide factor) | integrated (the same of a continuous
         latent, in closed form) | enumerated (summed under its guide factor q) | mean_field (q in the prior's family,
         at its optimum) | structured (q a product of chains, at its optimum) | point (one value) | sampled.
@@ -115,12 +115,22 @@ class Elimination:
 
 @dataclass(frozen=True)
 class Integration:
-    """A latent that is integrated out in closed form, by the strategy's rule, together with the observed variables
-    that read it: they have no factors of their own then."""
+    """Latents that are integrated out together in closed form, by the strategy's rule, with the observed variables
+    that read them: these have no factors of their own then."""
 
-    latent: str
+    latents: tuple[str, ...]
     rule: str
     observed: tuple[str, ...]
+
+    @property
+    def latent(self) -> str:
+        """The first of them, of most rules the only one."""
+        return self.latents[0]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every variable whose factor stands inside the integral."""
+        return (*self.latents, *self.observed)
 
 
 @dataclass(frozen=True)
@@ -230,7 +240,7 @@ class Plan:
     @property
     def absorbed(self) -> frozenset[str]:
         """The variables whose factors stand inside an integral."""
-        return frozenset(n for i in self.integrations for n in (i.latent, *i.observed))
+        return frozenset(n for i in self.integrations for n in i.names)
 
     @property
     def lean(self) -> bool:
@@ -254,6 +264,11 @@ class Plan:
     def points(self) -> tuple[str, ...]:
         """Latents that are one value, not a distribution."""
         return tuple(p.name for p in self.latents if p.treatment == "point")
+
+    @property
+    def summed(self) -> tuple[str, ...]:
+        """Discrete latents that are summed, out or under their guide."""
+        return tuple(p.name for p in self.latents if p.treatment in ("collapsed", "enumerated"))
 
     @property
     def sampled(self) -> tuple[str, ...]:

@@ -356,7 +356,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
         step=priced(pricer, *rules, pay_rest),
         unrolled=unrolled,
         structures=tuple(_summed(model, v) for v in spec.of_role("observed") if structure_of(v)),
-        integrations=tuple(c.integration for _, c, _ in chosen.values() if c.integration),
+        integrations=tuple(dict.fromkeys(c.integration for _, c, _ in chosen.values() if c.integration)),
         bound=view.bound if sampled else ELBO,
         baselines=baselines,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.estimators import DRAWN
@@ -40,13 +40,20 @@ class Declined:
 class View:
     """model: the facts. collapsible: components of latents that may be log-summed together, by latent.
     barred: why a finite latent is in none of them. asked: draws that the spec asks for, if it does. bound: what is
-    optimised where something is drawn."""
+    optimised where something is drawn. found: what strategies say of several latents at once."""
 
     model: Model
     collapsible: dict[str, Component]
     barred: dict[str, str]
     asked: int | None
     bound: Bound = ELBO
+    found: dict[str, dict[str, Claim | Declined]] = field(default_factory=dict)
+
+    def shared(self, strategy: str, find: Callable[[], dict[str, Claim | Declined]]) -> dict[str, Claim | Declined]:
+        """A strategy's answers about all latents, found once."""
+        if strategy not in self.found:
+            self.found[strategy] = find()
+        return self.found[strategy]
 
     def options(self, latent: str, strategy: str) -> dict[str, object]:
         """What the spec says of a strategy for a latent."""

@@ -129,6 +129,8 @@ from lvspec.runtime.expected import (
 )
 from lvspec.runtime.flows import Coupling, InverseAutoregressive, MaskedAutoregressive, Planar, Radial
 from lvspec.runtime.forecast import forecast
+from lvspec.runtime.gaussian_block import GaussianBlock, GaussianLevel, LinearGaussian
+from lvspec.runtime.gaussian_block_posterior import block_posterior, mixed_block_posterior
 from lvspec.runtime.gaussian_factors import GaussianFactors
 from lvspec.runtime.importance import ImportanceEstimate, TablePosterior, importance, table_posterior
 from lvspec.runtime.kalman import GaussianChain

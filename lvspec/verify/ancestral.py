@@ -23,7 +23,9 @@ from lvspec.ir.structures import structure_of
 from lvspec.verify.chance import FALSE_ALARM, repeated
 from lvspec.verify.deterministic import is_read
 from lvspec.verify.enumerate import assignments, joint_terms, posterior, table
+from lvspec.verify.gaussians import gaussian_prior
 from lvspec.verify.integrals import integral_sample_check
+from lvspec.verify.mixtures import answer_of
 from lvspec.verify.report import Check
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import Site, TooMany, World
@@ -54,8 +56,7 @@ def sample_check(subject: Subject, draws: int, seed: int) -> Check:
 
 def integral_samples(subject: Subject, integration: Integration, draws: int, seed: int) -> Check:
     """The same for a Gaussian latent that is integrated out, by the moments of its sites and of what reads them."""
-    names = (integration.latent, *integration.observed)
-    variables = [subject.spec.variable(n) for n in names]
+    variables = [subject.spec.variable(n) for n in integration.names]
     if any(v.type.support.kind != "real" or v.parts for v in variables):
         raise TooMany(f"{integration.latent} is not Gaussian")
     if any(is_read(subject.spec, subject.plan, n) for n in integration.observed):
@@ -63,7 +64,8 @@ def integral_samples(subject: Subject, integration: Integration, draws: int, see
     lengths = {p.name: LENGTH for p in subject.spec.plates if p.ragged}
     given = _given(subject, draws, lengths)
     world = World(subject.instance({**given, **_extents(subject.spec, lengths)}), 0)
-    return integral_sample_check(subject, integration, world, given, lengths, draws, seed)
+    found = answer_of(world, integration, gaussian_prior)
+    return integral_sample_check(subject, integration, found, given, lengths, draws, seed)
 
 
 def posterior_sample_check(subject: Subject, draws: int, seed: int) -> Check:

@@ -28,8 +28,9 @@ from lvspec.verify.deterministic import (
     weighted_batch,
 )
 from lvspec.verify.expectation import NotNumerable
-from lvspec.verify.integrals import integral_draw_check, known
+from lvspec.verify.integrals import integral_draw_check
 from lvspec.verify.mean_field import mean_field_checks
+from lvspec.verify.mixtures import answer_of
 from lvspec.verify.report import Check, Report, gradient_error
 from lvspec.verify.subject import SETTLED, Subject
 from lvspec.verify.world import TooMany, World
@@ -124,8 +125,8 @@ def _average(subject: Subject, name: str, row: int) -> Check:
 
 def _integral_draws(subject: Subject, integration: Integration, draws: int, seed: int) -> Callable[[], list[Check]]:
     def check() -> list[Check]:
-        truth = known(World(subject.instance(), 0), integration)
-        return [integral_draw_check(subject, integration, truth, draws, seed)]
+        found = answer_of(World(subject.instance(), 0), integration)
+        return [integral_draw_check(subject, integration, found, draws, seed)]
 
     return check
 

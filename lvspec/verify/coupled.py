@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lvspec.ir.bounds import Bound
 from lvspec.verify.enumerate import assignments, joint_terms, log_sum, log_weights, table, with_treatment
-from lvspec.verify.integrals import integral
+from lvspec.verify.integrals import integral_terms
 from lvspec.verify.report import Check, relative_error
 from lvspec.verify.subject import Subject, mean_loss
 from lvspec.verify.world import SAMPLE, TooMany, World
@@ -37,8 +37,8 @@ def weight_table(world: World, sample: int) -> tuple[Tensor, Tensor]:
     drawn = with_treatment(world, "sampled")
     outer, inner = assignments(world, enumerated), assignments(world, collapsed)
     rows = [(*o, *i) for o in outer for i in inner]
-    log_p = table(world, enumerated + collapsed, rows, joint_terms(world)).sum(1)
-    inside = log_sum(log_p.reshape(len(outer), len(inner))) + integral(world)
+    log_p = table(world, enumerated + collapsed, rows, [*joint_terms(world), *integral_terms(world)]).sum(1)
+    inside = log_sum(log_p.reshape(len(outer), len(inner)))
     terms = [lambda s=s: world.log_q(*s) for s in enumerated + drawn]
     log_q = table(world, enumerated, outer, terms)
     return log_q[:, : len(enumerated)].sum(1).exp(), inside - log_q.sum(1)

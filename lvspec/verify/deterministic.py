@@ -13,6 +13,7 @@ from lvspec.ir.spec import Spec
 from lvspec.verify.draw import RUBBISH, random_column
 from lvspec.verify.enumerate import log_marginal, log_ratio, log_weights, posterior
 from lvspec.verify.integrals import integral_checks
+from lvspec.verify.mixtures import answer_of
 from lvspec.verify.report import Check, gradient_error, largest, relative_error
 from lvspec.verify.subject import Subject, mean_loss
 from lvspec.verify.world import BORDER, World, has_borders, reads
@@ -123,7 +124,7 @@ def posterior_checks(subject: Subject) -> list[Check]:
         checks.append(Check(f"marginals of {latent.name}", largest(errors), VALUE))
         entropy = torch.tensor([exact.entropy() for exact in truth], dtype=torch.float64)
         checks.append(Check(f"entropy of {latent.name}", relative_error(answer.entropy, entropy), VALUE))
-    checks += integral_checks(subject, lambda row: World(instance, row), VALUE)
+    checks += integral_checks(subject, lambda row: World(instance, row), answer_of, VALUE)
     latents = [v for v in subject.spec.of_role("latent") if v.type.support.finite]
     if not latents:
         return checks

@@ -15,7 +15,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from lvspec.verify.integrals import integral
+from lvspec.verify.integrals import integral_terms
 from lvspec.verify.label_guides import expected_log_q, has_entropy
 from lvspec.verify.memory import Site
 from lvspec.verify.schemes import sample_shares
@@ -120,7 +120,8 @@ def posterior(instance: Instance, row: int) -> Posterior:
     world = World(instance, row)
     sites = world.hidden()
     rows = assignments(world, sites)
-    return Posterior(sites, rows, table(world, sites, rows, joint_terms(world)).sum(1) + integral(world))
+    terms = [*joint_terms(world), *integral_terms(world)]
+    return Posterior(sites, rows, table(world, sites, rows, terms).sum(1))
 
 
 def log_marginal(instance: Instance) -> Tensor:
@@ -178,12 +179,13 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
         q = q[q > 0]
     rows = [(*o, *i) for o in outer for i in inner]
     log_p = (table(world, sites, rows, joint_terms(world, explained)) * _shares(world, explained)).sum(1)
+    log_p = log_p + table(world, sites, rows, integral_terms(world)).sum(1)
     inside = log_sum(log_p.reshape(len(outer), len(inner)))
     whole = {s for s in drawn if has_entropy(world, s[0])}
     terms = [lambda s=s: expected_log_q(world, *s) if s in whole else world.log_q(*s) for s in guided]
     log_q = table(world, enumerated, outer, terms) * _shares(world, guided)
     divergences = table(world, enumerated, outer, [lambda s=s: world.kl(*s) for s in closed]) * _shares(world, closed)
-    value = (q * (inside - log_q.sum(1) - divergences.sum(1))).sum() + integral(world)
+    value = (q * (inside - log_q.sum(1) - divergences.sum(1))).sum()
     kl = {name: torch.zeros((), dtype=torch.float64) for name in _named(guided + closed)}
     for (name, _), gap in zip(closed, (q[:, None] * divergences).sum(0), strict=True):
         kl[name] = kl[name] + gap
@@ -227,11 +229,11 @@ def log_weights(instance: Instance, row: int, samples: int) -> Tensor:
     every = world.random_sites("latent") + world.random_sites("observed")
     rows = assignments(world, summed)
     terms = joint_terms(world, [s for s in every if not world.variables[s[0]].outside_batch])
-    terms += [lambda s=s: -world.log_q(*s) for s in local]
+    terms += [*integral_terms(world), *(lambda s=s: -world.log_q(*s) for s in local)]
     found = []
     for sample in range(samples):
         world.memory.assignment[SAMPLE] = sample
-        found.append(log_sum(table(world, summed, rows, terms).sum(1)) + integral(world))
+        found.append(log_sum(table(world, summed, rows, terms).sum(1)))
     return torch.stack(found)
 
 

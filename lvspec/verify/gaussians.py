@@ -48,7 +48,7 @@ def gaussian_posterior(world, integration: Integration) -> Gaussian:
 
 def gaussian_joint(world, integration: Integration) -> tuple[Gaussian, Tensor, Tensor, Tensor, Tensor]:
     """p(z), and H, d, R, x of what is observed: x = H z + d + noise R."""
-    hidden = _sites(world, integration.latent)
+    hidden = [s for n in integration.latents for s in _sites(world, n)]
     seen = [s for n in integration.observed for s in _sites(world, n) if world.is_given(*s)]
     J, c, Q = _linear(world, hidden, hidden)
     H, d, R = _linear(world, seen, hidden)
@@ -61,7 +61,7 @@ def gaussian_joint(world, integration: Integration) -> tuple[Gaussian, Tensor, T
 
 def gaussian_prior(world, integration: Integration) -> Gaussian:
     """p(z, x) of one example, for all sites of the latent and of what reads it."""
-    hidden = _sites(world, integration.latent)
+    hidden = [s for n in integration.latents for s in _sites(world, n)]
     seen = [s for n in integration.observed for s in _sites(world, n)]
     J, c, Q = _linear(world, hidden, hidden)
     H, d, R = _linear(world, seen, hidden)
@@ -78,7 +78,7 @@ def _sites(world, name: str) -> list[Site]:
 
 def _linear(world, sites: list[Site], hidden: list[Site]) -> tuple[Tensor, Tensor, Tensor]:
     """(matrix, offset, covariance) of the stacked sites as functions of the stacked hidden ones."""
-    widths = [_width(world, s) for s in hidden]
+    widths = [width(world, s) for s in hidden]
     n = sum(widths)
     offset, covariance = _moments(world, sites, hidden, widths, torch.zeros(n, dtype=F))
     columns = [_moments(world, sites, hidden, widths, e)[0] - offset for e in torch.eye(n, dtype=F)]
@@ -91,7 +91,8 @@ def _linear(world, sites: list[Site], hidden: list[Site]) -> tuple[Tensor, Tenso
     return matrix, offset, covariance
 
 
-def _width(world, site: Site) -> int:
+def width(world, site: Site) -> int:
+    """How many coordinates a site has."""
     return math.prod(world.shape(world.variables[site[0]].type.shape, {}))
 
 
@@ -100,7 +101,7 @@ def _moments(world, sites: list[Site], hidden: list[Site], widths: list[int], z:
     for site, value in zip(hidden, z.split(widths), strict=True):
         scalar = not world.variables[site[0]].type.shape
         world.memory.assignment[site] = float(value) if scalar else tuple(value.tolist())
-    found = [_gaussian(world, site) for site in sites]
+    found = [world.memory.recall(("Gaussian", site), lambda s=site: _gaussian(world, s)) for site in sites]
     locations = [m for m, _ in found] or [torch.zeros(0, dtype=F)]
     return torch.cat(locations), torch.block_diag(*(v for _, v in found)) if found else torch.zeros(0, 0, dtype=F)
 
@@ -108,7 +109,7 @@ def _moments(world, sites: list[Site], hidden: list[Site], widths: list[int], z:
 def _gaussian(world, site: Site) -> tuple[Tensor, Tensor]:
     """Mean and covariance of one site given the assignment in force."""
     family, arguments = world.density(world.variables[site[0]], site[1])
-    n = _width(world, site)
+    n = width(world, site)
     loc = arguments["loc"].reshape(-1).expand(n)
     if family == "Normal":
         return loc, torch.diag(arguments["scale"].reshape(-1).expand(n) ** 2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from statistics import NormalDist
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from lvspec.ir.plan import Integration
 from lvspec.verify.conjugates import Coordinates, coordinate_posterior, urn_posterior
-from lvspec.verify.gaussians import Gaussian, gaussian_posterior, gaussian_prior
+from lvspec.verify.gaussians import Gaussian, gaussian_posterior, width
 from lvspec.verify.report import Check, largest, relative_error
 from lvspec.verify.together import Pairs, pair_draws_check, pair_posterior
 
@@ -33,36 +35,41 @@ ORACLES = {  # by the support of the latent
 }
 
 
-def integral(world) -> Tensor:
-    """Σ log ∫ p(x, z) dz over the integrated latents of one example."""
-    total = torch.zeros((), dtype=torch.float64)
-    for integration in world.instance.integrations:
-        total = total + known(world, integration).log_prob
-    return total
+def integral_terms(world) -> list[Callable[[], Tensor]]:
+    """log ∫ p(x, z) dz of each integrated latent, or block of them, under the assignment in force."""
+
+    def term(i: int, integration: Integration) -> Tensor:
+        return world.memory.recall(("integral", i), lambda: known(world, integration).log_prob)
+
+    return [partial(term, i, integration) for i, integration in enumerate(world.instance.integrations)]
 
 
-def integral_checks(subject, world_of, bound: float) -> list[Check]:
-    """Moments and entropy of every integrated latent; world_of(row): the oracle's view of an example."""
+def integral_checks(subject, world_of, truth_of, bound: float) -> list[Check]:
+    """Moments and entropy of every integrated latent; world_of(row): the oracle's view of an example, truth_of(world,
+    integration): its answer."""
     answers = subject.model.posterior(dict(subject.batch)) if subject.plan.integrations else {}
-    return [c for i in subject.plan.integrations for c in _moments(subject, i, answers[i.latent], world_of, bound)]
+    return [c for i in subject.plan.integrations for c in _moments(subject, i, answers, world_of, truth_of, bound)]
 
 
-def _moments(subject, integration, answer, world_of, bound: float) -> list[Check]:
+def _moments(subject, integration, answers, world_of, truth_of, bound: float) -> list[Check]:
     figures: dict[str, list[float]] = {"mean": [], "spread": [], "entropy": []}
     for row in range(subject.rows):
-        truth = known(world_of(row), integration)
-        figures["entropy"].append(relative_error(answer.entropy[row].sum(), truth.entropy()))
-        width = len(truth.mean) // max(len(truth.sites), 1)
-        for i, (_, at) in enumerate(truth.sites):
-            here, place = slice(i * width, (i + 1) * width), (row, *at)
+        world = world_of(row)
+        truth, end = truth_of(world, integration), 0
+        if hasattr(truth, "entropy"):  # that of a mixture has no closed form
+            figures["entropy"].append(relative_error(answers[integration.latent].entropy[row].sum(), truth.entropy()))
+        for name, at in truth.sites:
+            answer, place = answers[name], (row, *at)
+            here = slice(end, end := end + width(world, (name, at)))
             figures["mean"].append(moment_error(answer.mean[place].reshape(-1), truth.mean[here]))
             if isinstance(truth, Gaussian):
                 figures["mean"].append(relative_error(answer.mode[place].reshape(-1), truth.mean[here]))
+            if hasattr(truth, "covariance"):
                 figures["spread"].append(relative_error(answer.covariance[place], truth.covariance[here, here]))
             else:
                 figures["spread"].append(moment_error(answer.variance[place].reshape(-1), truth.variance[here]))
-    name = integration.latent
-    return [Check(f"{what} of {name}", largest(errors), bound) for what, errors in figures.items()]
+    name = " and ".join(integration.latents)
+    return [Check(f"{what} of {name}", largest(errors), bound) for what, errors in figures.items() if errors]
 
 
 def moment_error(found: Tensor, truth: Tensor) -> float:
@@ -79,24 +86,25 @@ def integral_draw_check(subject, integration, truth, draws: int, seed: int) -> C
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         answer = subject.model.posterior(dict(subject.batch))[integration.latent]
-        found = answer.sample(draws)[:, 0].detach()
-    name = f"z of the moments of posterior draws of {integration.latent}"
+        together = integration.rule == "joint_gaussian"
+        drawn = answer.joint.sample(draws) if together else {integration.latent: answer.sample(draws)}
+    drawn = {n: x[:, 0].detach() for n, x in drawn.items()}
+    name = f"z of the moments of posterior draws of {' and '.join(integration.latents)}"
     if isinstance(truth, Pairs):
-        drawn = torch.stack([found[(slice(None), *at)] for _, at in truth.sites], 1)
-        return pair_draws_check(name, drawn, truth, FALSE_ALARM)
-    flat = torch.stack([found[(slice(None), *at)].reshape(draws, -1) for _, at in truth.sites], 1).reshape(draws, -1)
+        pairs = torch.stack([drawn[n][(slice(None), *at)] for n, at in truth.sites], 1)
+        return pair_draws_check(name, pairs, truth, FALSE_ALARM)
+    flat = torch.cat([drawn[n][(slice(None), *at)].reshape(draws, -1) for n, at in truth.sites], 1)
     return moments_check(name, flat, truth) if isinstance(truth, Gaussian) else coordinates_check(name, flat, truth)
 
 
-def integral_sample_check(subject, integration, world, given, lengths, draws: int, seed: int) -> Check:
-    """Are draws of the model draws of the Gaussian over all sites of the latent and of what reads it? `world`: an
-    example of the given lengths with nothing observed."""
-    truth = gaussian_prior(world, integration)
+def integral_sample_check(subject, integration, truth, given, lengths, draws: int, seed: int) -> Check:
+    """Are draws of the model draws of the Gaussian over all sites of the latent and of what reads it?"""
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         found = subject.model.sample(draws, given=given, lengths=lengths)
     flat = torch.cat([found[n][(slice(None), *at)].reshape(draws, -1) for n, at in truth.sites], 1)
-    return moments_check(f"z of the moments of samples of {integration.latent}", flat.double(), truth)
+    check = moments_check if isinstance(truth, Gaussian) else coordinates_check
+    return check(f"z of the moments of samples of {' and '.join(integration.latents)}", flat.double(), truth)
 
 
 def coordinates_check(name: str, flat: Tensor, truth: Coordinates) -> Check:

@@ -383,7 +383,7 @@ class World:
     @cached_property
     def absorbed(self) -> set[str]:
         """Variables whose factors stand inside an integral (integrals.py)."""
-        return {n for i in self.instance.integrations for n in (i.latent, *i.observed)}
+        return {n for i in self.instance.integrations for n in i.names}
 
     def _is_named(self, observed: str) -> bool:
         named = self.instance.generative and self.variables[observed].type.support.finite

@@ -133,7 +133,7 @@ latent:
   c: Categorical(logits=a)
   z: Normal(m[c], 1)
 observed:
-  x: Normal(z, 1)
+  x: Normal(exp(z), 1)
 """
     plan = plan_spec(source)
     assert plan.latent("c").treatment == "collapsed"

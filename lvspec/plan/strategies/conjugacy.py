@@ -41,7 +41,7 @@ def consider(view: View, latent) -> Claim | Declined:
     why = f"conjugate ({', '.join(pairs)}): integrated out exactly through its sufficient statistics"
     pay = partial(_pay, latent=latent)
     cost = priced(Pricer(model, set()), pay)
-    return Claim("integrated", True, why, cost, pay, integration=Integration(name, NAME, observed))
+    return Claim("integrated", True, why, cost, pay, integration=Integration((name,), NAME, observed))
 
 
 def _prior_reason(model: Model, latent: Variable) -> str | None:

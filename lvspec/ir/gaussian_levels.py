@@ -1,0 +1,132 @@
+"""Jointly Gaussian latents, arranged: those of the same plates form a level, and levels form a tree.
+
+    mu: Normal(0, 5)     effect[j]: Normal(mu, 2)     y[j]: Normal(effect[j], s[j])      mu  >  effect, seen through y
+    level[t]: Normal(level[t-1] + slope[t-1], 1)      slope[t]: Normal(slope[t-1], 1)    level and slope, along t
+
+Given the levels above it, the sites of a level are independent, or a chain along one ordered plate: a level is integrated
+out site by site, innermost first, and what it says of the levels above it adds up over its sites.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lvspec.ir.reads import HERE, LAG, Read, Reader
+from lvspec.ir.spec import Spec, Variable
+
+
+@dataclass(frozen=True)
+class Level:
+    """plates: of its latents, the one of the chain last. latents: each after those that it reads at its own site.
+    observed: what reads these latents, and none of a level below. above: the level around it, by its number.
+    chain: the ordered plate along which sites read earlier ones."""
+
+    plates: tuple[str, ...]
+    latents: tuple[str, ...]
+    observed: tuple[str, ...]
+    above: int | None
+    chain: str | None
+
+
+class NotArranged(Exception):
+    """Latents that do not form such a tree, and why."""
+
+
+def levels_of(spec: Spec, latents: tuple[str, ...], observed: tuple[str, ...]) -> tuple[Level, ...]:
+    """The levels, outermost first; NotArranged with the reason."""
+    reader = Reader(spec)
+    variables = {n: spec.variable(n) for n in (*latents, *observed)}
+    reads = {n: [r for r in reader.of_variable(v) if r.name in latents] for n, v in variables.items()}
+    chains = _chains(spec, variables, reads)
+    groups: dict[frozenset[str], list[str]] = {}
+    for name in latents:
+        groups.setdefault(frozenset(variables[name].plates), []).append(name)
+    order = sorted(groups, key=len)
+    for name in (*latents, *observed):
+        _nested(variables, name, reads[name])
+    found = []
+    for plates in order:
+        around = [i for i, p in enumerate(order) if p < plates]
+        for i in around:
+            if not order[i] <= order[around[-1]]:
+                crossing = " and ".join(groups[order[k]][0] for k in (i, around[-1]))
+                raise NotArranged(f"{crossing} live on plates that cross")
+        names = _ordered(groups[plates], reads)
+        along = {chains[n] for n in names if n in chains}
+        if len(along) > 1:
+            raise NotArranged(f"{' and '.join(names)} reach back along two plates")
+        chain = next(iter(along), None)
+        if chain and around and chain in order[around[-1]]:
+            raise NotArranged(
+                f"{names[0]} reaches back along {chain}, where {groups[order[around[-1]]][0]} has sites of its own"
+            )
+        deepest = [n for n in observed if _deepest(variables, reads[n]) == plates]
+        own = tuple(p for p in variables[names[0]].plates if p != chain) + ((chain,) if chain else ())
+        found.append(Level(own, tuple(names), tuple(deepest), around[-1] if around else None, chain))
+    roots = [level for level in found if level.above is None]
+    if len(roots) > 1:
+        names = " and ".join(level.latents[0] for level in roots[:2])
+        raise NotArranged(f"{names} live on plates of which none lies within the other")
+    return tuple(found)
+
+
+def depths(spec: Spec, levels: tuple[Level, ...]) -> dict[str, int]:
+    """How many sites of each latent the state of its chain holds: its own, and earlier ones that something reads."""
+    reader = Reader(spec)
+    found = {n: 1 for level in levels for n in level.latents}
+    for level in levels:
+        for name in (*level.latents, *level.observed):
+            for read in reader.of_variable(spec.variable(name)):
+                if read.name in found:
+                    beside = read.lag if name in _level_of(levels, read.name).latents else read.lag + 1
+                    found[read.name] = max(found[read.name], beside)
+    return found
+
+
+def _level_of(levels: tuple[Level, ...], name: str) -> Level:
+    return next(level for level in levels if name in level.latents)
+
+
+def _chains(spec: Spec, variables: dict[str, Variable], reads: dict[str, list[Read]]) -> dict[str, str]:
+    """The plate along which each latent is read at earlier sites, where it is."""
+    found: dict[str, str] = {}
+    for reader, every in reads.items():
+        for read in every:
+            of, at = variables[read.name], variables[reader]
+            if set(of.plates) - set(at.plates):
+                raise NotArranged(f"{reader} reads {read.name} from other plates")
+            for plate in of.plates:
+                way, k = read.way(plate)
+                if way == LAG and k > 0 and spec.plate(plate).ordered:
+                    if found.setdefault(read.name, plate) != plate:
+                        raise NotArranged(f"{read.name} is read back along two plates")
+                elif way != HERE:
+                    raise NotArranged(f"{reader} reads {read.name} at other sites than its own or earlier ones")
+    return found
+
+
+def _nested(variables: dict[str, Variable], name: str, reads: list[Read]) -> None:
+    """Of the latents that one factor reads, the plates of each lie within those of the next."""
+    sets = sorted({frozenset(variables[r.name].plates) for r in reads}, key=len)
+    if any(not a < b for a, b in zip(sets, sets[1:], strict=False)):
+        names = " and ".join(dict.fromkeys(r.name for r in reads))
+        raise NotArranged(f"{name} reads {names}, whose plates cross")
+
+
+def _deepest(variables: dict[str, Variable], reads: list[Read]) -> frozenset[str]:
+    return max((frozenset(variables[r.name].plates) for r in reads), key=len)
+
+
+def _ordered(names: list[str], reads: dict[str, list[Read]]) -> list[str]:
+    """Each after those of the same site that it reads."""
+    found: list[str] = []
+    while len(found) < len(names):
+        ready = [
+            n
+            for n in names
+            if n not in found and all(r.lag or r.name in found for r in reads[n] if r.name in names and r.name != n)
+        ]
+        if not ready:
+            raise NotArranged(f"{' and '.join(n for n in names if n not in found)} read each other")
+        found.append(ready[0])
+    return found

@@ -1,0 +1,81 @@
+"""Jointly Gaussian latents, integrated out together: elimination on a tree of linear-Gaussian factors.
+
+∫∫ N(mu; m, S) Π_j N(effect_j; mu, Q) N(y_j; effect_j, R_j) d effect d mu        in O(J)
+
+Each level of plates is integrated out given those around it, which leaves a quadratic form in them; along an ordered
+plate one site after the other. Level and slope, intercept and weights, mean and effects, second-order chains and a
+mixture of factor analysers are all of this form. Lauritzen & Jensen 2001; Särkkä 2013, chapter 4.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import prod
+
+from lvspec.ir.gaussian_levels import depths
+from lvspec.plan.claims import Claim, Declined, View, over_budget
+from lvspec.plan.gaussian_blocks import NAME, Block, find
+from lvspec.plan.model import Model
+from lvspec.plan.price import TRAINING, Pricer, priced
+
+DISPATCHES = 150  # of a level, or of one site of a chain, as counted
+
+
+def consider(view: View, latent) -> Claim | Declined:
+    answers = view.shared(NAME, lambda: _answers(view))
+    return answers[latent.name]
+
+
+def _answers(view: View) -> dict[str, Claim | Declined]:
+    """What is said of each latent; those of one block share a claim."""
+    blocks, claims = find(view), {}
+    for name, block in blocks.items():
+        if isinstance(block, str):
+            claims[name] = Declined(block)
+        elif name not in claims:
+            claims |= dict.fromkeys(block.latents, _claim(view.model, block))
+    return claims
+
+
+def _claim(model: Model, block: Block) -> Claim | Declined:
+    pay = partial(_pay, block=block)
+    cost = priced(Pricer(model, set(block.parents)), pay)
+    reason = over_budget(model, cost)
+    if reason:
+        return Declined(reason)
+    chains = [level.chain for level in block.levels if level.chain]
+    what = f"{' and '.join(block.latents)} are jointly Gaussian" if len(block.latents) > 1 else "linear-Gaussian"
+    along = f" along {' and '.join(dict.fromkeys(chains))}" if chains else ""
+    given = f", for each value of {' and '.join(block.parents)}" if block.parents else ""
+    why = f"{what}{along}, seen through {' and '.join(block.observed)}{given}: integrated out exactly, level by level"
+    return Claim("integrated", True, why, cost, pay, integration=block.integration)
+
+
+# ---------------------------------------------------------------- price
+def _pay(pricer: Pricer, block: Block) -> None:
+    """Coefficients, and at each site a few products and a factorisation of all that stands there: numbers of 8 bytes."""
+    model, spec = pricer.model, pricer.model.spec
+    held, around = depths(spec, block.levels), {None: 0}
+    values = prod(model.cardinality(n) for n in block.parents)
+    for name in (*block.latents, *block.observed):
+        pricer.factor(spec.variable(name))
+    for i, level in enumerate(block.levels):
+        sizes = {n: _size(model, n) for n in level.latents}
+        own = sum(held[n] * size for n, size in sizes.items())
+        around[i] = own + around[level.above]
+        width = around[i] + (own if level.chain else 0)
+        sites = float(model.sizes["B"] * values * prod(model.extent(p) for p in level.plates))
+        flops, cells = 8.0 * width**3, 14.0 * width**2
+        for name in level.observed:
+            inner = prod(model.extent(p) for p in spec.variable(name).plates if p not in level.plates)
+            N, D = _size(model, name), around[i]
+            flops += inner * (N**3 + N * N * D + N * D * D)
+            cells += inner * (4.0 * N * (D + N) + D * D)
+        pricer.flops += TRAINING * sites * flops
+        pricer.holds(2 * sites * cells)
+        pricer.dispatches += DISPATCHES * (model.extent(level.chain) if level.chain else 1)
+
+
+def _size(model: Model, name: str) -> int:
+    shape = model.spec.variable(name).type.shape
+    return shape[0].evaluate(model.sizes) if shape else 1

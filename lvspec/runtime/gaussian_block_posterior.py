@@ -1,0 +1,264 @@
+"""p(z | x) of jointly Gaussian latents, asked of the conditionals that elimination left.
+
+    p(z | x) = p(outermost | x) prod over levels p(level | levels above, x)         each factor is N(G u + c, W W')
+
+Moments and draws pass through the conditionals from the outermost level inwards, along a chain from the first site to the
+last; entropies add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from lvspec.runtime.distributions import LOG_TWO_PI
+from lvspec.runtime.gaussian_block import GaussianBlock, GaussianLevel, width
+from lvspec.runtime.gaussian_elimination import Conditional
+from lvspec.runtime.kalman import apply_matrix, sandwich
+from lvspec.runtime.posterior import ExactPosterior
+from lvspec.runtime.semiring import SAMPLE, Undefined, plain_arithmetic
+
+pad = torch.nn.functional.pad
+
+
+@dataclass(frozen=True)
+class GaussianBlockPosterior:
+    """Of all latents of a block together."""
+
+    block: GaussianBlock
+
+    @cached_property
+    def moments(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Mean (*lead, sites, D) and covariance (*lead, sites, D, D) of each latent at each of its sites."""
+        with plain_arithmetic(self.block.like):
+            _, conditionals, priors = self.block.solved
+            found: dict[str, tuple[Tensor, Tensor]] = {}
+            every: list[tuple[Tensor, Tensor]] = []
+            for level, own, prior in zip(self.block.levels, conditionals, priors, strict=True):
+                mean, covariance = _moments(level, own, None if level.above is None else every[level.above])
+                every.append((mean, covariance))
+                mean = prior.mean + mean
+                for name, (begin, end) in _places(level).items():
+                    found[name] = mean[..., begin:end], covariance[..., begin:end, begin:end]
+        return found
+
+    def sample(self, n: int) -> dict[str, Tensor]:
+        """n joint draws of all latents, reparameterized: (n, *lead, sites, D) each."""
+        with plain_arithmetic(self.block.like):
+            _, conditionals, priors = self.block.solved
+            found, every = {}, []
+            for level, own, prior in zip(self.block.levels, conditionals, priors, strict=True):
+                above = None if level.above is None else every[level.above]
+                every.append(_draws(level, own, above, n, prior.mean))
+                drawn = prior.mean + every[-1]
+                found |= {name: drawn[..., begin:end] for name, (begin, end) in _places(level).items()}
+        return found
+
+    @cached_property
+    def entropy(self) -> Tensor:
+        """H[p(z | x)] of all sites of an example together: (B,)."""
+        total = None
+        _, conditionals, priors = self.block.solved
+        for level, own, prior in zip(self.block.levels, conditionals, priors, strict=True):
+            narrowed = torch.stack([c.log_det for c in own], -1) if level.chain and own else None
+            narrowed = own[0].log_det if narrowed is None and own else narrowed
+            each = prior.log_det - (0.0 if narrowed is None else narrowed) + width(level.new) * (1 + LOG_TWO_PI)
+            each = torch.where(level.mask, 0.5 * each, 0.0)
+            each = each.flatten(1).sum(-1) if each.dim() > 1 else each
+            total = each if total is None else total + each
+        return total.to(self.block.like.dtype)
+
+
+@dataclass(frozen=True)
+class BlockLatent:
+    """p(z | x) of one latent of a block; `sample` and `entropy` are those of the joint posterior of all of them."""
+
+    joint: GaussianBlockPosterior
+    name: str
+
+    def _shaped(self, value: Tensor) -> Tensor:
+        """In the module's dtype; of a number, without its axis of one entry."""
+        scalar = any(self.name in level.scalars for level in self.joint.block.levels)
+        value = value.to(self.joint.block.like.dtype)
+        return value.squeeze(-1) if scalar else value
+
+    @property
+    def mean(self) -> Tensor:
+        """E[z | x]: (*lead, sites, D)."""
+        return self._shaped(self.joint.moments[self.name][0])
+
+    @property
+    def mode(self) -> Tensor:
+        """The joint mode, which of a Gaussian is the mean."""
+        return self.mean
+
+    @property
+    def covariance(self) -> Tensor:
+        """Cov[z | x] at each site: (*lead, sites, D, D)."""
+        return self.joint.moments[self.name][1].to(self.joint.block.like.dtype)
+
+    @property
+    def variance(self) -> Tensor:
+        """Of each entry: (*lead, sites, D)."""
+        return self._shaped(self.joint.moments[self.name][1].diagonal(dim1=-2, dim2=-1))
+
+    @property
+    def entropy(self) -> Tensor:
+        return self.joint.entropy
+
+    def sample(self, n: int) -> Tensor:
+        """n draws, (n, *lead, sites, D), reparameterized; `joint.sample(n)` draws all latents together."""
+        return self._shaped(self.joint.sample(n)[self.name])
+
+
+def block_posterior(block: GaussianBlock) -> dict[str, BlockLatent]:
+    """p(z | x) of every latent of a block, by name."""
+    joint = GaussianBlockPosterior(block)
+    return {name: BlockLatent(joint, name) for level in block.levels for name in level.latents}
+
+
+@dataclass(frozen=True)
+class MixedBlockPosterior:
+    """p(z | x) = sum_c p(c | x) p(z | c, x), where discrete latents c choose the block's coefficients.
+
+    chosen: log p(x) as a function of a tilt of the block's own log-factor, by the name of its first latent: its gradients
+    are p(c | x), or draws of c."""
+
+    block: GaussianBlock
+    chosen: ExactPosterior
+
+    @cached_property
+    def given(self) -> GaussianBlockPosterior:
+        """p(z | c, x), for each value of c."""
+        return GaussianBlockPosterior(self.block)
+
+    @property
+    def name(self) -> str:
+        return next(iter(self.block.levels[0].latents))
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """p(c | x): (B, values of c, outermost sites)."""
+        return self.chosen.marginals()[self.name].double()
+
+    def averaged(self, weights: Tensor, x: Tensor, event: int, draws: int = 0) -> Tensor:
+        """Over the values of c; what has sites of its own within the outermost ones has the weights of these."""
+        for _ in range(x.dim() - event - weights.dim()):
+            weights = weights.unsqueeze(-1)
+        over = tuple(range(1 + draws, 1 + draws + self.block.choices))
+        return (weights.reshape(*weights.shape, *[1] * event) * x).sum(over)
+
+    @cached_property
+    def moments(self) -> dict[str, tuple[Tensor, Tensor]]:
+        found = {}
+        for name, (mean, covariance) in self.given.moments.items():
+            centre = self.averaged(self.weights, mean, 1)
+            gap = mean - centre[:, *[None] * self.block.choices]
+            spread = covariance + gap.unsqueeze(-1) * gap.unsqueeze(-2)
+            found[name] = centre, self.averaged(self.weights, spread, 2)
+        return found
+
+    def sample(self, n: int) -> dict[str, Tensor]:
+        """n joint draws of all latents: (n, B, sites, D) each."""
+        picked = [g[self.name] for g in self.chosen.gradients(SAMPLE, times=n)] if n else []
+        weights = torch.stack(picked).double() if n else self.weights.new_zeros(0, *self.weights.shape)
+        return {name: self.averaged(weights, z, 1, draws=1) for name, z in self.given.sample(n).items()}
+
+
+@dataclass(frozen=True)
+class MixedLatent(BlockLatent):
+    """p(z | x) of one latent of such a block: a mixture of Gaussians, whose mode and entropy have no closed form."""
+
+    joint: MixedBlockPosterior
+
+    @property
+    def mode(self) -> Tensor:
+        raise Undefined(f"the mode of {self.name}, whose posterior is a mixture of Gaussians")
+
+    @property
+    def entropy(self) -> Tensor:
+        raise Undefined(f"the entropy of {self.name}, whose posterior is a mixture of Gaussians")
+
+
+def mixed_block_posterior(
+    block: GaussianBlock, log_marginal: Callable[[dict[str, Tensor], object], Tensor], tilts: dict[str, Tensor]
+) -> dict[str, MixedLatent]:
+    """p(z | x) of every latent of a block whose coefficients discrete latents choose. tilts: what is known of these."""
+    first = next(iter(block.levels[0].latents))
+    own = torch.zeros_like(block.log_prob().detach())
+    joint = MixedBlockPosterior(block, ExactPosterior(log_marginal, tilts | {first: own}))
+    return {name: MixedLatent(joint, name) for level in block.levels for name in level.latents}
+
+
+def _places(level: GaussianLevel) -> dict[str, tuple[int, int]]:
+    """Where the entries of each latent begin and end in the state."""
+    found, at = {}, 0
+    for name, size in level.new:
+        found[name] = at, at + size
+        at += size
+    return found
+
+
+def _inwards(x: Tensor, level: GaussianLevel, event: int) -> Tensor:
+    """What stands at the sites of the level above, at those of the level; of a chain, at each of its sites."""
+    for _ in range(level.inner - level.chain):
+        x = x.unsqueeze(-event - 1)
+    return x
+
+
+def _onwards(c: Conditional, dropped: int) -> Tensor:
+    """(z, u without its first entries) as a matrix times u."""
+    m = c.matrix.shape[-1]
+    eye = torch.eye(m, dtype=c.matrix.dtype, device=c.matrix.device)[dropped:]
+    return torch.cat([c.matrix, eye.expand(*c.matrix.shape[:-2], *eye.shape)], -2)
+
+
+def _ahead(c: Conditional, mean: Tensor, covariance: Tensor, dropped: int) -> tuple[Tensor, Tensor]:
+    """Moments of (z, u without its first entries) of those of u."""
+    onwards, kept = _onwards(c, dropped), c.matrix.shape[-1] - dropped
+    mean = apply_matrix(onwards, mean) + pad(c.offset, (0, kept))
+    return mean, sandwich(onwards, covariance) + pad(c.root @ c.root.mT, (0, kept, 0, kept))
+
+
+def _moments(
+    level: GaussianLevel, own: list[Conditional], above: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor]:
+    """Of the level's state with the levels above behind it, about the prior's means, at each site."""
+    D, found = width(level.slots) if level.chain else 0, []
+    zero = torch.zeros(0, dtype=torch.float64, device=level.mask.device)
+    mean, covariance = (zero, zero.new_zeros(0, 0)) if above is None else above
+    mean, covariance = _inwards(mean, level, 1), _inwards(covariance, level, 2)
+    mean, covariance = pad(mean, (D, 0)), pad(covariance, (D, 0, D, 0))
+    for c in own:
+        mean, covariance = _ahead(c, mean, covariance, D)
+        found.append((mean, covariance))
+    if level.chain:
+        mean = _along(level, [m for m, _ in found], mean, 1)
+        covariance = _along(level, [v for _, v in found], covariance, 2)
+    here = level.mask.unsqueeze(-1)
+    return torch.where(here, mean, 0.0), torch.where(here.unsqueeze(-1), covariance, 0.0)
+
+
+def _draws(level: GaussianLevel, own: list[Conditional], above: Tensor | None, n: int, like: Tensor) -> Tensor:
+    """Draws of the level's state with those of the levels above behind them, about the prior's means, at each site."""
+    D, found = width(level.slots) if level.chain else 0, []
+    z = like.new_zeros(n, *[1] * (level.mask.dim() - level.chain), 0) if above is None else _inwards(above, level, 1)
+    z = pad(z, (D, 0))
+    for c in own:
+        noise = torch.randn(n, *c.offset.shape[:-1], c.root.shape[-1], dtype=like.dtype, device=like.device)
+        moved = apply_matrix(_onwards(c, D), z) + pad(c.offset, (0, z.shape[-1] - D))
+        z = moved + pad(apply_matrix(c.root, noise), (0, z.shape[-1] - D))
+        found.append(z)
+    z = _along(level, found, z, 1) if level.chain else z
+    return torch.where(level.mask.unsqueeze(-1), z, 0.0)
+
+
+def _along(level: GaussianLevel, found: list[Tensor], like: Tensor, event: int) -> Tensor:
+    """The sites of a chain as one axis, the last of the sites'."""
+    if found:
+        return torch.stack(found, -event - 1)
+    return like.new_zeros(*level.mask.shape, *like.shape[-event:])
