@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from lvspec.emit.affine import ONE, lower_matrix, with_rows
 from lvspec.emit.extents import extent_code
-from lvspec.emit.gaussian_chains import EVENTS, as_tensor, covariance, length_of, observed_vector
+from lvspec.emit.gaussian_chains import EVENTS, covariance, length_of, observed_vector
 from lvspec.emit.lower import Lowering
 from lvspec.emit.program import Program
-from lvspec.emit.value import Value, align, axis_of, permute
+from lvspec.emit.value import Value, align, as_tensor, axis_of, permute
 from lvspec.ir.affine import affine_in_all, reads_variable
 from lvspec.ir.gaussian_levels import Level, depths, levels_of
 from lvspec.ir.plan import Integration
@@ -128,7 +128,7 @@ def _coefficients(program: Program, integration: Integration, variable: Variable
         for key, matrix in found.matrices.items():
             size = length_of(low.spec.variable(key[0]))
             matrices[key] = with_rows(low, lower_matrix(low, matrix, size), length_of(variable))
-        offset = Value("0") if found.offset is None else low.real(low.concrete(low.lower(found.offset)))
+        offset = Value("0", number=True) if found.offset is None else low.real(low.concrete(low.lower(found.offset)))
         return matrices, _vector(as_tensor(offset)), covariance(program, c, length_of(variable))
 
     return low.with_bindings(replace(clause, bindings=tuple(apart)), lower)
@@ -142,10 +142,9 @@ def _vector(offset: Value) -> Value:
 def _at_site(low: Lowering, variable: Variable, clause: Clause, general: Coefficients, first: Coefficients):
     """The general coefficients, with those of a first site's clause in its place; what only one of them reads has the
     matrix 0 in the other."""
-    plate = next(p for p in variable.plates if low.spec.plate(p).ordered)
 
     def put(a: Value, b: Value) -> Value:
-        return a if a.code == b.code else low.replace_site(a, b, plate, clause.initial)
+        return a if a.code == b.code else low.replace_site(a, b, variable.along, clause.initial)
 
     matrices = {}
     for key in dict.fromkeys([*general[0], *first[0]]):

@@ -117,10 +117,12 @@ def reads_variable(spec: Spec, name: str, clause: Clause, expr: Expr) -> bool:
 
 
 class _Analysis:
-    """lets: definitions by name. locals: what the clause's `where` binds, by name."""
+    """lets: definitions by name. locals: what the clause's `where` binds, by name. found: what is known of let variables
+    already, shared by the analyses of their clauses."""
 
-    def __init__(self, spec: Spec, name: str, clause: Clause, lag: int | None = None):
+    def __init__(self, spec: Spec, name: str, clause: Clause, lag: int | None = None, found: dict | None = None):
         self.spec, self.name, self.lag = spec, name, lag
+        self.found: dict = {} if found is None else found
         self.lets: Mapping[str, Variable] = {v.name: v for v in spec.variables if v.role == "let"}
         self.networks: Mapping[str, Network] = {n.name: n for n in spec.networks}
         self.bindings = {n: b for b in clause.bindings for n in b.names}
@@ -141,8 +143,11 @@ class _Analysis:
         return node.name == self.name and (self.lag is None or self.lag == back)
 
     def _let_reads(self, let: Variable) -> bool:
-        inside = [_Analysis(self.spec, self.name, c, self.lag) for c in let.clauses]
-        return any(a.reads(c.body) for a, c in zip(inside, let.clauses, strict=True))
+        if ("reads", let.name) not in self.found:
+            inside = [_Analysis(self.spec, self.name, c, self.lag, self.found) for c in let.clauses]
+            read = any(a.reads(c.body) for a, c in zip(inside, let.clauses, strict=True))
+            self.found["reads", let.name] = read
+        return self.found["reads", let.name]
 
     def of(self, expr: Expr) -> Affine:
         if not self.reads(expr):
@@ -166,7 +171,10 @@ class _Analysis:
             raise NotAffine(f"{let.name}, which reads it, is read at another site")
         if let.initial:
             raise NotAffine(f"{let.name}, which reads it, has a clause of its own for the first sites")
-        return _Analysis(self.spec, self.name, let.general, self.lag).of(let.general.body)
+        if let.name not in self.found:
+            inside = _Analysis(self.spec, self.name, let.general, self.lag, self.found)
+            self.found[let.name] = inside.of(let.general.body)
+        return self.found[let.name]
 
     def _local(self, expr: LocalRef) -> Affine:
         binding = self.bindings[expr.name]
