@@ -54,7 +54,10 @@ def read_text(path: str | Path) -> tuple[str, str]:
     if str(path) == STDIN:
         data, name = sys.stdin.buffer.read(LARGEST_SPEC + 1), "<stdin>"
     elif isinstance(path, str) and "\n" in path:
-        data, name = path.encode(), "<text>"
+        try:
+            data, name = path.encode(), "<text>"
+        except UnicodeEncodeError as reason:
+            raise UsageError(f"the spec's character {reason.start} is half a one (a lone surrogate): no text") from None
     else:
         try:
             with Path(path).open("rb") as file:

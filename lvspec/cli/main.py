@@ -91,9 +91,19 @@ def _failed(reason: BaseException, args: argparse.Namespace) -> int:
         return FINE  # the reader has gone (`lvspec explain ... | head`): nothing more to say
     if isinstance(reason, OSError):
         return _told(f"{reason.filename or 'output'}: {reason.strerror or reason}", USAGE)
+    if isinstance(reason, Exception) and _lacks_memory(reason):
+        advice = "`lvspec explain` says what a step takes; smaller sizes, or a smaller batch, take less"
+        return _told(
+            f"there is not enough memory: {str(reason).partition(chr(10))[0] or 'of Python'}; {advice}", TRAINING
+        )
     if isinstance(reason, Exception):
         return _users(reason, args) or _bug(reason, args)
     raise reason
+
+
+def _lacks_memory(reason: Exception) -> bool:
+    """torch says so in a RuntimeError of its own."""
+    return isinstance(reason, MemoryError) or any(w in str(reason) for w in ("can't allocate memory", "out of memory"))
 
 
 def _users(reason: Exception, args: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from lvspec.cli import terminal
@@ -95,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     from lvspec.train.sources import Files, described
     from lvspec.train.start import Request, train, wanted_data
 
+    refuse_copies()
     options = settings(args, others=("train", "data"))
     compiled = compile_spec(args.spec, **options)
     layout = layout_of(compiled.spec)
@@ -124,6 +126,15 @@ def run(args: argparse.Namespace) -> int:
         ready, progress = train(request, display.show, told)
     _outcome(args, ready, progress)
     return 0
+
+
+def refuse_copies() -> None:
+    """Under torchrun each process would train the whole model, and all of them write to one folder."""
+    from lvspec.errors import UsageError
+
+    count = os.environ.get("WORLD_SIZE", "1")
+    if count != "1":
+        raise UsageError(f"training is one process, and torchrun has started {count} (WORLD_SIZE); start it by itself")
 
 
 def _named(args: argparse.Namespace, *names: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lvspec.cli import product, terminal
 from lvspec.cli.options import add_spec_options, settings
-from lvspec.cli.train import add_data_options, data_changes, train_changes
+from lvspec.cli.train import add_data_options, data_changes, refuse_copies, train_changes
 
 
 def add_parser(subparsers) -> None:
@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.write and args.spec == STDIN:
         raise UsageError("--write needs a file to write to")
+    refuse_copies()
     options = settings(args, others=("train", "data"))
     compiled = compile_spec(args.spec, **options)
     drawn = [p.name for p in compiled.plan.latents if p.treatment in ("sampled", "enumerated")]

@@ -29,7 +29,10 @@ def run(args: argparse.Namespace) -> int:
     compiled = recompile(plan.spec, shrink(plan.spec), pins(plan), tuple(args.allow_module))
 
     report = verify(compiled.spec, compiled.plan, compiled.Model, args.seed)
-    terminal.show_json(report.as_dict(), indent=2) if args.json else render(report)
+    if args.json:
+        terminal.show_json(report.as_dict(), indent=2)
+    else:
+        terminal.show(render(report))
     if report.passed:
         return 0
     terminal.say(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+STILL = 6  # losses at one step: some loops add up the gradients of a few batches
 
 
 @dataclass
@@ -37,12 +40,27 @@ def free_bits(kl: Tensor, nats: float, weight: Tensor | None = None) -> Tensor:
     return mean.clamp_min(nats).sum()
 
 
+def ask_for_steps(step: Tensor) -> None:
+    """Says once that nobody advances the step that a schedule follows: STILL losses with a gradient, and nothing was ever written
+    to it. What it holds is not looked at, so that a GPU is not waited for."""
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled() or step.is_inference() or step._version:
+        return
+    step.losses = getattr(step, "losses", 0) + 1
+    if step.losses == STILL:
+        warnings.warn(
+            "a schedule follows `model.step`, which nothing advances: after each step of the optimiser, `model.step += 1`",
+            stacklevel=3,
+        )
+
+
 def linear(step: Tensor, a: float, b: float, steps: float) -> Tensor:
     """From a at step 0 to b at `steps`, then b."""
+    ask_for_steps(step)
     return a + (b - a) * (step.double() / max(steps, 1)).clamp(0.0, 1.0)
 
 
 def cyclical(step: Tensor, a: float, b: float, period: float) -> Tensor:
     """Again and again: from a to b over the first half of a period, b over the second (Fu et al. 2019)."""
+    ask_for_steps(step)
     phase = torch.remainder(step, period).double() / max(period, 1)
     return a + (b - a) * (2 * phase).clamp(0.0, 1.0)

@@ -166,6 +166,7 @@ class Training:
     def _move(self, rows, parameters) -> tuple[float, float]:
         """A step of these parameters (None: of all) on a batch: its loss and gradient norm; nothing is changed where they are
         not finite."""
+        self._tell_step()
         batch = prepared(self.model, collate(self.job.train, rows), self.job.device)
         self.optimizer.zero_grad(set_to_none=True)
         taken = Taken(self.model, self.job.compiled, batch, Generators(self.job.device), rows)
@@ -203,8 +204,12 @@ class Training:
         p.position += 1
         if p.position == batches_in_epoch:
             p.epoch, p.position = p.epoch + 1, 0
+        self._tell_step()
+
+    def _tell_step(self) -> None:
+        """Schedules of the module follow its step."""
         if isinstance(getattr(self.model, "step", None), torch.Tensor):
-            self.model.step.fill_(p.step)
+            self.model.step.fill_(self.progress.step)
 
     def _lost(self, taken: Taken, objective) -> TrainingError:
         steps = self.job.store.steps() if self.job.store else []

@@ -110,9 +110,16 @@ def contents_of(compiled, encoders: Mapping[str, Encoder], config: Config) -> di
     return {
         SPEC: compiled.spec.source.text.encode(),
         f"{compiled.spec.name}.py": compiled.source.encode(),
-        VOCABULARY: (json.dumps(table, ensure_ascii=False, indent=1) + "\n").encode(),
-        CONFIG: (json.dumps(config.to_json(), indent=2, ensure_ascii=False) + "\n").encode(),
+        VOCABULARY: _json(table, indent=1),
+        CONFIG: _json(config.to_json(), indent=2),
     }
+
+
+def _json(value: object, indent: int) -> bytes:
+    try:
+        return (json.dumps(value, ensure_ascii=False, indent=indent) + "\n").encode()
+    except UnicodeEncodeError:  # the name of a file that is no UTF-8
+        return (json.dumps(value, indent=indent) + "\n").encode()
 
 
 def read_config(run: RunDirectory) -> Config:

@@ -135,6 +135,12 @@ def test_only_one_place_writes_to_the_terminal():
         assert path.name == "terminal.py" or set(found) <= allowed, path
 
 
+def test_verify_says_what_it_has_compared(lvspec):
+    code, out, err = lvspec("verify", HMM)
+    assert code == 0 and "log" in out
+    assert lvspec("verify", HMM, "--json")[1].startswith("{")
+
+
 # ---------------------------------------------------------------- processes of their own
 def process(*argv, **options):
     return subprocess.run([sys.executable, "-m", "lvspec.cli.main", *map(str, argv)], capture_output=True, **options)

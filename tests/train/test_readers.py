@@ -127,3 +127,25 @@ def test_unusable_file_is_a_usage_error_that_names_it(tmp_path, name, content, m
 def test_missing_file_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="no such file"):
         values(tmp_path / "nothing.txt")
+
+
+@pytest.mark.parametrize("name", ["empty.npz", "single.npz", "text.npz", "cut.npz", "halves.npz"])
+def test_array_file_that_is_none_is_named(tmp_path, name):
+    path = tmp_path / name
+    np.savez(tmp_path / "whole.npz", x=np.zeros((40, 3)))
+    contents = {"empty.npz": b"", "text.npz": b"a b c\n", "cut.npz": (tmp_path / "whole.npz").read_bytes()[:300]}
+    if name == "single.npz":
+        with path.open("wb") as file:
+            np.save(file, np.zeros((4, 3)))
+    elif name == "halves.npz":
+        np.savez(path, x=np.array(["a", "b\ud800"]))
+    else:
+        path.write_bytes(contents[name])
+    with pytest.raises(UsageError, match=name):
+        list(read(path, {"x": DataSettings(format="npz")}))
+
+
+def test_half_a_character_is_no_text(tmp_path):
+    path = write(tmp_path, "a.jsonl", '{"x": "fine \\ud83d\\ude00"}\n{"x": ["cut \\ud83d"]}\n')
+    with pytest.raises(UsageError, match="a.jsonl:2: half a character"):
+        values(path, field="x")

@@ -171,3 +171,38 @@ def test_questions_that_a_model_cannot_answer_are_exit_2(here, capsys):
     ):
         assert main(command) == 2
         assert said in capsys.readouterr().err
+
+
+def test_more_than_the_memory_is_no_bug(here, capsys, monkeypatch):
+    class Large(HMM):
+        def __init__(self, V: int, K: int = 3):
+            super().__init__(V, K)
+            self.register_buffer("table", torch.zeros(2**45))
+
+    use(monkeypatch, Large)
+    assert main([*TRAIN, "--quiet"]) == 3
+    assert "there is not enough memory" in capsys.readouterr().err
+
+
+def test_one_process_trains(here, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(TRAIN) == 2
+    assert "torchrun has started 2" in capsys.readouterr().err
+    assert not (here / "runs").exists()
+
+
+def test_evaluation_takes_the_data_of_the_run_or_says_so(here, capsys):
+    assert main([*TRAIN, "--test", "test.conllu", "--steps", "2", "--quiet"]) == 0
+    with (here / "test.conllu").open("a") as file:
+        file.write("\n" + (here / "dev.conllu").read_text())
+    assert main(["eval", "runs/hmm"]) == 2
+    assert "test.conllu: is not the file that the run was made with" in capsys.readouterr().err
+    assert main(["eval", "runs/hmm", "--part", "valid"]) == 0
+    assert main(["eval", "runs/hmm", "--data", "test.conllu"]) == 0
+
+
+def test_file_whose_name_is_no_text_can_be_trained_on(here, capsys):
+    (here / "t\udcff.conllu").write_bytes((here / "train.conllu").read_bytes())
+    command = [*TRAIN, "--steps", "2", "--quiet"]
+    assert main([c.replace("train.conllu", "t\udcff.conllu") for c in command]) == 0
+    assert main(["eval", "runs/hmm", "--part", "train"]) == 0

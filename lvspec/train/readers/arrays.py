@@ -5,11 +5,13 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from lvspec.errors import UsageError
+from lvspec.train.readers.files import is_text
 from lvspec.train.settings import DataSettings
 
 PART_NAMES = {"train": ("train",), "valid": ("dev", "valid", "val"), "test": ("test",)}
@@ -17,17 +19,33 @@ PART_NAMES = {"train": ("train",), "valid": ("dev", "valid", "val"), "test": ("t
 
 def records(path: Path, settings: DataSettings, part: str) -> Iterator[dict[str, object]]:
     """Rows by array name. Pickled (object) arrays are refused: unpickling runs code."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names = settings.array.split(",") if settings.array else ["x"]
-            columns = {name: file[found_name(file.files, name, part, path)] for name in names}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{path}: cannot be read as npz: {error}") from error
+    names = settings.array.split(",") if settings.array else ["x"]
+    with opened(path) as file:
+        columns = {name: file[found_name(file.files, name, part, path)] for name in names}
+    for name, column in columns.items():
+        if column.dtype.kind == "U" and not all(map(is_text, column.flat)):
+            raise UsageError(f"{path}: array {name!r} holds half a character (a lone surrogate), which is no text")
     lengths = {len(c) for c in columns.values() if c.ndim}
     if len(lengths) != 1 or any(c.ndim == 0 for c in columns.values()):
         raise UsageError(f"{path}: arrays {', '.join(columns)} have no common first axis")
     for i in range(lengths.pop()):
         yield {name: column[i] for name, column in columns.items()}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """The arrays of a file, each read when it is asked for."""
+    try:
+        found = np.load(path, allow_pickle=False)
+        if not isinstance(found, np.lib.npyio.NpzFile):
+            raise UsageError(
+                f"{path}: is a single array; numpy.savez({str(path.with_suffix('.npz'))!r}, x=...) names it"
+            )
+        with found:
+            yield found
+    except (OSError, ValueError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        why = "it is none, or holds pickled objects" if "pickled" in str(error) else error
+        raise UsageError(f"{path}: cannot be read as npz: {why}") from error
 
 
 def found_name(files: list[str], name: str, part: str, path: Path) -> str:
@@ -41,11 +59,8 @@ def found_name(files: list[str], name: str, part: str, path: Path) -> str:
 
 def has_part(path: Path, name: str, part: str) -> bool:
     """Whether an npz has a split of its own for `part`."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return any(f"{name}_{suffix}" in file.files for suffix in PART_NAMES[part])
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return False
+    with opened(path) as file:
+        return any(f"{name}_{suffix}" in file.files for suffix in PART_NAMES[part])
 
 
 def value(record: dict[str, object], settings: DataSettings) -> object:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from lvspec.errors import UsageError
+
+
+def is_text(value: object) -> bool:
+    """Whether a string, or all strings of a JSON value, are text: a lone surrogate, half a character, is none."""
+    try:
+        (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:

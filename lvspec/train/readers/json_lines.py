@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvspec.errors import UsageError
-from lvspec.train.readers.files import lines
+from lvspec.train.readers.files import is_text, lines
 from lvspec.train.settings import DataSettings
 
 
@@ -25,9 +25,12 @@ def records(path: Path, settings: DataSettings, part: str) -> Iterator[Entry]:
         if not line.strip():
             continue
         try:
-            yield Entry(json.loads(line), f"{path}:{number}")
+            value = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{path}:{number}: not JSON: {error}") from error
+        if "\\u" in line and not is_text(value):
+            raise UsageError(f"{path}:{number}: half a character (a lone surrogate, \\ud800 to \\udfff) is no text")
+        yield Entry(value, f"{path}:{number}")
 
 
 def value(record: Entry, settings: DataSettings) -> object:
