@@ -16,7 +16,9 @@ def add_parser(subparsers) -> None:
     )
     add_run_options(parser)
     parser.add_argument(
-        "--samples", type=int, default=100, help="for importance-sampled log p(x) (default 100; 0: none)"
+        "--samples",
+        type=int,
+        help="draws of each example, for the ELBO and for importance-sampled log p(x) (default 100; 0: none of the latter)",
     )
     parser.add_argument(
         "--gold", metavar="COLUMN", help="compare a latent with these labels (upos, a column) or trees (tree, head)"
@@ -50,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
         trained.config.train,
         trained.device,
         training=trained.config.examples["train"],
-        samples=max(0, args.samples),
+        samples=None if args.samples is None else max(0, args.samples),
+        compiled=trained.compiled,
     )
     uses, warnings = _usage(trained, part)
     warnings = [found.warning for found in figures.likelihoods if found.warning] + warnings
@@ -123,9 +126,12 @@ def _accuracies(trained, part) -> list[dict[str, object]]:
     for latent in (z for z in latents if z.name in names and z.discrete):
         encoder = trained.encoders[latent.name]
         hidden = part.dataset.hiding(names)
-        inferred = posteriors(trained.model, hidden, (latent,), trained.config.train, trained.device)
+        inferred = list(posteriors(trained.model, hidden, (latent,), trained.config.train, trained.device))
         found = accuracy(inferred, latent.name, part.dataset, encoder)
         rows += _shares(found, f"mode of {latent.name}, labels hidden ({found.labels} labels)", bool(latent.ragged))
+        if latent.ragged:  # the best labelling as a whole need not have the best label at each site
+            found = accuracy(inferred, latent.name, part.dataset, encoder, by="marginals")
+            rows += _shares(found, f"most probable {latent.name} of each site, labels hidden", False)
         if isinstance(encoder, Symbols):
             label, base = most_frequent(latent.name, part.dataset, encoder)
             rows += _shares(base, f"{label} everywhere, as {latent.name} of the training data most often is", False)
@@ -208,7 +214,9 @@ def _table(about: dict, rows: list[dict]) -> list[str]:
     for row in rows:
         extra = ""
         if row.get("standard_error") is not None:
-            extra = f" ± {row['standard_error']:.4f}, effective sample size {row['effective']:.1f}"
+            extra = f" ± {row['standard_error']:.4f}"
+        if row.get("effective") is not None:
+            extra += f", effective sample size {row['effective']:.1f}"
         value = f"{row['value']:.4f}" if abs(row["value"]) < 1e7 else f"{row['value']:.4g}"
         lines.append(f"  {row['quantity']:<16}{value:>14} {row['unit']:<18}{row['how']}{extra}")
     return lines

@@ -36,11 +36,22 @@ def run(args: argparse.Namespace) -> int:
     if args.top_words:
         return _top_words(args, trained, part, discrete_latent(trained, args.latent))
     latents = tuple(z for z in latents_of(trained.compiled.spec, sizes_of(trained)) if args.latent in (None, z.name))
-    if not latents:
+    shared = _shared(args, trained, part)
+    if not latents and not shared:
         raise UsageError(f"the model has no latent {args.latent!r}" if args.latent else "the model has no latent")
-    for entry in _entries(args, trained, part, latents):
+    if shared:
+        terminal.show_json({"shared": shared})
+    for entry in _entries(args, trained, part, latents) if latents else ():
         terminal.show_json(entry)
     return 0
+
+
+def _shared(args: argparse.Namespace, trained, part) -> dict[str, dict]:
+    """What q says of the latents that all examples share."""
+    from lvspec.train.posteriors import shared_answers
+
+    found = shared_answers(trained.model, trained.compiled, part.dataset, trained.config.train, trained.device).items()
+    return {n: {k: rounded(v.tolist()) for k, v in a.items()} for n, a in found if args.latent in (None, n)}
 
 
 def _inferred(args: argparse.Namespace, trained, part, latents):

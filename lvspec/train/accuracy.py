@@ -28,13 +28,14 @@ def labelled(layout: Layout) -> tuple[str, ...]:
     return tuple(f.name for f in layout.fields if not f.required)
 
 
-def accuracy(inferred: Iterable[Inferred], name: str, dataset: Dataset, encoder: Encoder) -> Accuracy:
-    """The mode of latent `name` against its labels in `dataset`. Missing labels count nowhere; one that training
-    never saw (<unk>) is never right."""
+def accuracy(inferred: Iterable[Inferred], name: str, dataset: Dataset, encoder: Encoder, by: str = "mode") -> Accuracy:
+    """The joint mode of latent `name` (by="mode"), or each site's most probable value (by="marginals"), against its labels in
+    `dataset`. Missing labels count nowhere; one that training never saw (<unk>) is never right."""
     labels = right = examples = whole = 0
     for one in inferred:
         gold, seen = gold_labels(dataset, one.row, name)
-        hits = (one.mode[name] == gold) & (gold != _unknown(encoder))
+        best = one.mode[name] if by == "mode" else one.marginals[name].argmax(-1)
+        hits = (best == gold) & (gold != _unknown(encoder))
         labels, right = labels + int(seen.sum()), right + int((hits & seen).sum())
         examples, whole = examples + bool(seen.any()), whole + bool(seen.any() and hits[seen].all())
     return Accuracy(labels, right, examples, whole)

@@ -12,18 +12,20 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import nn
 
+from lvspec.train.accuracy import labelled
 from lvspec.train.baselines import Baseline, baselines, entries
 from lvspec.train.batches import batches, sorted_order
 from lvspec.train.dataset import Dataset
 from lvspec.train.encoders import Encoder, Symbols
-from lvspec.train.score import EVALUATION_SEED, held_out, prepared, score
+from lvspec.train.score import EVALUATION_SEED, at_once, held_out, prepared, score
 from lvspec.train.settings import TrainSettings
 
 UNEVEN = 0.1  # share of examples with too small an effective sample size from which on it is said
 POINT = (
     "log p(x, z) at the point estimate"  # a density of x and z together: no likelihood of x, and nothing per dimension
 )
-DRAWN_AT_ONCE = 1024  # examples times samples in one call: bounds the memory of an evaluation
+SAMPLES = 100  # draws of each example, where nobody says how many
+EXAMPLES_TIMES_DRAWS = 10_000  # as many are enough for an ELBO
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Likelihood:
 
     standard_error: of the mean, from the sampling (None: nothing was sampled). effective: mean effective sample size.
     samples: draws for each example. uneven: share of the examples whose effective sample size is below `least(samples)`.
+    counted, hidden: the latents whose labels in the data are part of the likelihood, or kept from the model.
     """
 
     value: float
@@ -40,6 +43,14 @@ class Likelihood:
     effective: float | None = None
     samples: int = 0
     uneven: float = 0.0
+    counted: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """What the value is."""
+        labels = [(self.counted, "counted"), (self.hidden, "hidden")]
+        return self.how + "".join(f", labels of {' and '.join(names)} {done}" for names, done in labels if names)
 
     @property
     def warning(self) -> str:
@@ -85,14 +96,16 @@ class Figures:
             extra = {k: v for k, v in asdict(found).items() if k in ("standard_error", "effective") and v is not None}
             names = {POINT: "log-density", "bound (ELBO)": "ELBO"}
             name = names.get(found.how, "log-likelihood")
-            rows.append({"quantity": name, "unit": "nats per example", "value": found.value, "how": found.how, **extra})
+            rows.append(
+                {"quantity": name, "unit": "nats per example", "value": found.value, "how": found.told, **extra}
+            )
         for name, value in self.parts.items():
             unit, how = "nats per example", "part of the ELBO"
             if not self.likelihoods:
                 unit, how = "per example", "expected under the model"
             rows.append({"quantity": name, "unit": unit, "value": value, "how": how})
-        for found in (f for f in self.likelihoods if f.how != POINT):
-            rows.extend(self._normalised(found.value, found.how))
+        for found in (f for f in self.likelihoods if f.how != POINT and not f.counted):
+            rows.extend(self._normalised(found.value, found.told))
         for name, base in self.baseline.items():
             value = base.log_likelihood / self.examples
             rows.append(
@@ -123,21 +136,40 @@ def evaluate(
     settings: TrainSettings,
     device: torch.device,
     training: int,
-    samples: int = 100,
+    samples: int | None = None,
+    compiled: object = None,
 ) -> Figures:
-    """Exact log-likelihood, or the ELBO with its parts and an importance-sampled log p(x) beside it."""
-    result = score(model, dataset, settings, device)
+    """Exact log-likelihood, or the ELBO with its parts and an importance-sampled log p(x) beside it. samples: draws of each
+    example, of both; by default SAMPLES for the latter, fewer for the ELBO of many examples."""
+    result, found = _likelihoods(model, dataset, settings, device, samples, compiled)
     if result.kind == "objective":
         return Figures(result.examples, (), result.parts, 0, 0, {})
-    how = {"exact": "exact", "bound": "bound (ELBO)", "joint": POINT}[result.kind]
-    likelihoods = [Likelihood(result.value, how)]
-    if result.kind == "bound" and not hasattr(model, "importance"):
-        likelihoods.insert(0, exact(model, dataset, settings, device))
-    elif result.kind == "bound" and samples:
-        likelihoods.insert(0, importance_sampled(model, dataset, settings, device, samples))
     tokens, dimensions, log_scale = normalisers(dataset, encoders)
+    labels = tuple(n for n in labelled(dataset.layout) if any(n in e.values for e in dataset.examples))
+    if labels and (tokens or dimensions):  # a unigram knows no labels: what stands beside it counts none
+        _, hidden = _likelihoods(model, dataset.hiding(labels), settings, device, samples, compiled)
+        found = [replace(f, counted=labels) for f in found] + [replace(f, hidden=labels) for f in hidden]
     base = baselines(dataset, encoders, training)
-    return Figures(result.examples, tuple(likelihoods), result.parts, tokens, dimensions, base, log_scale)
+    return Figures(result.examples, tuple(found), result.parts, tokens, dimensions, base, log_scale)
+
+
+def _likelihoods(model, dataset: Dataset, settings: TrainSettings, device, samples: int | None, compiled):
+    """The score of the objective, and what can be said of log p: the better figure first."""
+    result = score(model, dataset, settings, device, compiled, draws=samples or _enough(dataset))
+    samples = SAMPLES if samples is None else samples
+    how = {"exact": "exact", "bound": "bound (ELBO)", "joint": POINT}.get(result.kind, "")
+    found = [Likelihood(result.value, how, result.standard_error, samples=result.draws)]
+    if result.kind == "bound" and not hasattr(model, "importance"):
+        found.insert(0, exact(model, dataset, settings, device))
+    elif result.kind == "bound" and samples:
+        estimate = predicted if hasattr(model, "predictive") else importance_sampled
+        found.insert(0, estimate(model, dataset, settings, device, samples))
+    return result, found
+
+
+def _enough(dataset: Dataset) -> int:
+    """Draws of each example for an ELBO: SAMPLES, where the examples are few."""
+    return min(SAMPLES, max(2, -(-EXAMPLES_TIMES_DRAWS // len(dataset))))
 
 
 @torch.no_grad()
@@ -149,22 +181,39 @@ def exact(model: nn.Module, dataset: Dataset, settings: TrainSettings, device: t
     return Likelihood(total / len(dataset), "exact")
 
 
-@torch.no_grad()
 def importance_sampled(model, dataset: Dataset, settings: TrainSettings, device, samples: int) -> Likelihood:
     """log (1/S) sum_s p(x, z_s) / q(z_s | x), z_s ~ q: biased low, so that the perplexity from it is an upper bound."""
+    return _weighed(
+        lambda batch: model.importance(batch, samples), "importance-sampled", model, dataset, settings, device, samples
+    )
+
+
+def predicted(model, dataset: Dataset, settings: TrainSettings, device, samples: int) -> Likelihood:
+    """log E_q(b) p(x | b) of held-out examples, b what all examples share: of each by itself, given what q has learned. Draws of
+    b serve a whole batch, so that its examples' errors add up."""
+    how, ask = "predicted by q of what examples share", lambda batch: model.predictive(batch, samples)
+    return _weighed(ask, how, model, dataset, settings, device, samples, together=True)
+
+
+@torch.no_grad()
+def _weighed(
+    ask, how: str, model, dataset: Dataset, settings: TrainSettings, device, samples: int, together: bool = False
+):
+    """The mean of an estimate by S weighted draws of each example. together: whether the examples of a batch share their error."""
     total, variance, effective, uneven = 0.0, 0.0, 0.0, 0
-    few = replace(settings, batch_size=max(1, DRAWN_AT_ONCE // samples), batch_tokens=None)
+    few = at_once(settings, samples)
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(EVALUATION_SEED)
         for batch in batches(dataset, sorted_order(dataset, few)):
-            found = model.importance(held_out(model, batch, device), samples)
+            found = ask(held_out(model, batch, device))
             total += found.log_prob.double().sum().item()
-            variance += (found.standard_error.double() ** 2).sum().item()
+            error = found.standard_error.double()
+            variance += (error.sum().square() if together else error.square().sum()).item()
             effective += found.effective_sample_size.double().sum().item()
             uneven += int((found.effective_sample_size < least(samples)).sum())
-    n, how = len(dataset), f"importance-sampled (S = {samples})"
-    return Likelihood(total / n, how, math.sqrt(variance) / n, effective / n, samples, uneven / n)
+    n = len(dataset)
+    return Likelihood(total / n, f"{how} (S = {samples})", math.sqrt(variance) / n, effective / n, samples, uneven / n)
 
 
 def normalisers(dataset: Dataset, encoders: Mapping[str, Encoder]) -> tuple[int, int, float]:

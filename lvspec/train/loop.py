@@ -33,7 +33,7 @@ from lvspec.train.optimise import (
     rate_factor,
     set_rate,
 )
-from lvspec.train.score import first_not_finite, prepared, score
+from lvspec.train.score import EVALUATION_SEED, first_not_finite, prepared, score
 from lvspec.train.settings import TrainSettings
 from lvspec.train.trace import Generators, Taken
 from lvspec.train.usage import usage
@@ -241,10 +241,11 @@ class Training:
         if self.job.valid is None or not len(self.job.valid):
             self._save(best=False)
             return
-        result = score(self.model, self.job.valid, self.settings, self.job.device)
+        seed = EVALUATION_SEED + p.step  # fresh draws, so that no step is the best by the luck of one set of them
+        result = score(self.model, self.job.valid, self.settings, self.job.device, self.job.compiled, seed)
         if not math.isfinite(result.value):
             self._save(best=False)
-            raise self._not_scored(f"validation at step {p.step}", self.job.valid, "validation")
+            raise self._not_scored(f"validation at step {p.step}", self.job.valid, "validation", seed)
         better = result.value > p.best
         self._count(better, result.value)
         row = {
@@ -252,6 +253,7 @@ class Training:
             "epoch": p.epoch,
             "valid": result.value,
             "kind": result.kind,
+            **({} if result.standard_error is None else {"standard_error": result.standard_error}),
             **result.parts,
             **information,
         }
@@ -275,9 +277,9 @@ class Training:
         p.together, p.information = p.information is not None and found <= p.information, found
         return {"information": found, "aggressive": not p.together}
 
-    def _not_scored(self, when: str, data: Dataset, part: str) -> TrainingError:
+    def _not_scored(self, when: str, data: Dataset, part: str, seed: int = EVALUATION_SEED) -> TrainingError:
         """The error of a log-likelihood or bound of a whole data set that is no finite number."""
-        taken = first_not_finite(self.model, self.job.compiled, data, self.settings, self.job.device, part)
+        taken = first_not_finite(self.model, self.job.compiled, data, self.settings, self.job.device, part, seed)
         return TrainingError(f"{when}: the score is not finite") if taken is None else blame(taken, when, "")
 
     def _count(self, better: bool, value: float) -> None:

@@ -13,12 +13,15 @@ from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structures import has_segments
+from lvspec.runtime.posterior import DrawnPosterior, Point
 from lvspec.train.batches import collate, sorted_order
 from lvspec.train.dataset import Dataset
 from lvspec.train.layout import tree_labels
 from lvspec.train.score import EVALUATION_SEED, held_out
 from lvspec.train.settings import TrainSettings
 from lvspec.train.structures import ANSWERS, READ_AS
+
+SHARED_DRAWS = 1000  # of q of what all examples share, for its moments
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,30 @@ def posteriors(
             answers = {latent.name: _answers(found[latent.name], latent, marginals) for latent in asked}
         for place, row in enumerate(rows):
             yield _one(int(row), place, answers, latents, dataset)
+
+
+@torch.no_grad()
+def shared_answers(
+    model: nn.Module, compiled, dataset: Dataset, settings: TrainSettings, device: torch.device
+) -> dict[str, dict[str, np.ndarray]]:
+    """What q says of the latents that all examples share, as training has left it: the point, or the mean and the deviation."""
+    names = [v.name for v in compiled.spec.variables if v.role == "latent" and v.outside_batch]
+    if not names:
+        return {}
+    torch.manual_seed(EVALUATION_SEED)
+    batch = held_out(model, collate(dataset, sorted_order(dataset, settings)[0]), device)
+    found = model.posterior(batch, SHARED_DRAWS) if compiled.plan.sampled else model.posterior(batch)
+    return {name: _of_shared(found[name]) for name in names}
+
+
+def _of_shared(posterior: object) -> dict[str, np.ndarray]:
+    if isinstance(posterior, DrawnPosterior):  # the draws are q's; their weights are those of the batch alone
+        answers = {"mean": posterior.values.mean(0), "deviation": posterior.values.std(0)}
+    elif isinstance(posterior, Point):
+        answers = {"mode": posterior.mode}
+    else:
+        answers = {"mean": posterior.mean, "deviation": posterior.variance.sqrt()}
+    return {kind: value.cpu().numpy() for kind, value in answers.items()}
 
 
 def _answers(posterior: object, latent: Latent, marginals: bool) -> dict[str, Tensor]:

@@ -199,7 +199,7 @@ def best_start(ready: Ready, told: Callable[[str], None]) -> int:
                 compiled=ready.compiled,
             )
         ).run()
-        value = score(model, part, settings, ready.device).value
+        value = score(model, part, settings, ready.device, ready.compiled).value
         told(
             f"start {attempt + 1} of {settings.restarts}: {value:.3f} nats per example after {settings.restart_steps} steps"
         )

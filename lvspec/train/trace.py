@@ -132,7 +132,7 @@ class Generators:
 @dataclass(frozen=True)
 class Taken:
     """A step as it was taken. compiled: what diagnostics speak of (None: nothing). rows: numbers of its examples in their
-    data set, which is the `part` one."""
+    data set, which is the `part` one. samples: draws of each example (None: as many as the module takes by itself)."""
 
     model: nn.Module
     compiled: object
@@ -140,8 +140,23 @@ class Taken:
     generators: Generators
     rows: object
     part: str = "training"
+    samples: int | None = None
 
     def again(self):
         """The same step, by the same draws: its objective."""
         self.generators.restore()
-        return self.model(self.batch)
+        with drawing(self.model, self.samples):
+            return self.model(self.batch)
+
+
+@contextmanager
+def drawing(model: nn.Module, samples: int | None) -> Iterator[None]:
+    """The module with so many draws of each example, for a while (None: as many as it takes by itself)."""
+    before = getattr(model, "samples", None)
+    if samples is not None:
+        model.samples = samples
+    try:
+        yield
+    finally:
+        if samples is not None:
+            model.samples = before

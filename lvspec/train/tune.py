@@ -123,7 +123,7 @@ def tune(
         told(f"{latent}: {method}")
         (steps,) = trained(model, own, [seconds])
         base.load_state_dict({n: v for n, v in model.state_dict().items() if n in state})
-        scored = score(base, valid, ready.config.train, ready.device)
+        scored = score(base, valid, ready.config.train, ready.device, ready.compiled)
         each[method] = scored.each
         off = None if exact is None else float((gradients.mean - exact).norm() / exact.norm())
         biased = any(p.biased for p in compiled.plan.latents)

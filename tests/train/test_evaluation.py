@@ -10,6 +10,7 @@ import torch
 from sklearn import metrics
 from toy import HMM, BagVAE, token_spec
 
+from lvspec.driver import compile_spec, read_spec
 from lvspec.errors import UsageError
 from lvspec.ir.spec import Plate
 from lvspec.train.agreement import agreement
@@ -24,6 +25,7 @@ from lvspec.train.gold import compare
 from lvspec.train.layout import Field, Layout, layout_of
 from lvspec.train.pictures import beside, drawn, png, side
 from lvspec.train.posteriors import latents_of, posteriors
+from lvspec.train.score import score
 from lvspec.train.settings import DataSettings, TrainSettings
 from lvspec.train.word_dropout import add_word_dropout
 from lvspec.train.words import expected_counts, top_words
@@ -253,3 +255,96 @@ def test_a_point_estimate_has_no_likelihood_per_token():
     own = [r for r in rows if r["how"] == "log p(x, z) at the point estimate"]
     assert [r["quantity"] for r in own] == ["log-density"]
     assert any(r["quantity"] == "perplexity" for r in rows)  # the baseline's
+
+
+LOCATION = """
+lvspec: 1
+name: location
+params: {m: [], s: []}
+latent:
+  global b: Normal(0, 2)
+observed:
+  y: Normal(b, 1)
+guide:
+  b: Normal(m, softplus(s))
+"""
+
+
+def real_data(values):
+    """Numbers y without plates, as a data set."""
+    layout = Layout((Field("y", "real", (), ()),), (), ())
+    records = [{"y": v} for v in values]
+    encoders = fitted(records, layout, {})
+    return encoders, encoded(records, layout, encoders, {})
+
+
+def test_a_bound_under_shared_draws_has_an_honest_error():
+    """E_q log p(y | b) - KL / N in closed form: each seed's mean lies within its own standard errors; seeds differ."""
+    values = [0.5, 1.2, -0.3, 0.7]
+    _, dataset = real_data(values)
+    compiled = compile_spec(LOCATION)
+    model = compiled.Model(dataset_size=4)
+    with torch.no_grad():
+        model.m.fill_(0.3)
+        model.s.fill_(math.log(math.expm1(0.8)))
+    kl = torch.distributions.kl_divergence(torch.distributions.Normal(0.3, 0.8), torch.distributions.Normal(0.0, 2.0))
+    expected = -0.5 * math.log(2 * math.pi) - 0.5 * (0.8**2 + sum((v - 0.3) ** 2 for v in values) / 4) - kl.item() / 4
+    off = []
+    for seed in range(60):
+        found = score(model, dataset, TrainSettings(), CPU, compiled, seed)
+        assert found.draws >= 64
+        off.append((found.value - expected) / found.standard_error)
+    assert len(set(off)) == 60
+    # t with three degrees of freedom: |t| exceeds 12.9 once in a thousand, and the median of |t| is 0.76
+    assert max(map(abs, off)) < 25 and 0.4 < sorted(map(abs, off))[30] < 1.4
+    assert model.samples == 1
+    many = score(model, dataset, TrainSettings(), CPU, compiled, draws=4000)
+    assert many.draws == 4000 and abs(many.value - expected) < 0.05
+
+
+def test_eval_predicts_held_out_examples_by_what_q_has_learned():
+    values = [0.5, 1.2, -0.3, 0.7]
+    encoders, dataset = real_data(values)
+    compiled = compile_spec(LOCATION)
+    model = compiled.Model(dataset_size=4)
+    with torch.no_grad():
+        model.m.fill_(0.3)
+        model.s.fill_(math.log(math.expm1(0.8)))
+    figures = evaluate(model, dataset, encoders, TrainSettings(), CPU, training=4, samples=4000, compiled=compiled)
+    exact = torch.distributions.Normal(0.3, math.sqrt(1.64)).log_prob(torch.tensor(values)).mean().item()
+    first, second = figures.likelihoods
+    assert first.how == "predicted by q of what examples share (S = 4000)"
+    assert abs(first.value - exact) < 4 * first.standard_error < 0.1
+    assert second.how == "bound (ELBO)" and second.samples == 4000 and second.value < first.value
+
+
+LABELLED = """
+lvspec: 1
+name: labelled
+sizes: {K: 2, V: 3}
+params: {prior: [K], emission: [K, V]}
+latent:
+  y: Categorical(logits=prior)
+observed:
+  x: Categorical(logits=emission[y])
+data:
+  x: {field: x}
+  y: {field: y}
+"""
+
+
+def test_a_perplexity_beside_a_unigrams_counts_no_labels():
+    layout = layout_of(read_spec(LABELLED))
+    records = [{"x": "a", "y": "0"}, {"x": "b", "y": "1"}, {"x": "c", "y": "1"}]
+    encoders = fitted(records, layout, {})
+    dataset = encoded(records, layout, encoders, {})
+    model = compile_spec(LABELLED).Model().double()
+    figures = evaluate(model, dataset, encoders, TrainSettings(), CPU, training=3)
+    counted, hidden = figures.likelihoods
+    assert counted.told == "exact, labels of y counted" and hidden.told == "exact, labels of y hidden"
+    joint = model.prior.log_softmax(0)[:, None] + model.emission.log_softmax(1)
+    assert counted.value == pytest.approx((joint[0, 0] + joint[1, 1] + joint[1, 2]).item() / 3)
+    assert hidden.value == pytest.approx(joint.logsumexp(0).mean().item())
+    rows = figures.rows()
+    (perplexity,) = [r for r in rows if r["quantity"] == "perplexity" and "unigram" not in r["how"]]
+    assert perplexity["value"] == pytest.approx(math.exp(-hidden.value)) and "hidden" in perplexity["how"]
