@@ -1,4 +1,4 @@
-"""The constructor of an emitted module: sizes, parameters, networks; and what a batch is prepared with."""
+"""The constructor of an emitted module: sizes, parameters, networks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lvspec.emit.text import statement, wrap
 from lvspec.ir.flows import library_of
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Plan
-from lvspec.ir.spec import Network, Param, Plate, Spec, Variable
+from lvspec.ir.spec import Network, Param, Spec
 
 
 def constructor(plan: Plan, imports: set[str]) -> list[str]:
@@ -176,63 +176,3 @@ def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]
         else ""
     )
     return statement(f"self.{network.name} = {code}", note, 2)
-
-
-def _place_in(variable: Variable, plate: Plate) -> str:
-    """The axis of a plate in a variable's tensor; of a nested one that of the plate around it as well, where it is not 1."""
-    own, *around = (variable.plates.index(p) + 1 for p in (plate.name, plate.within) if p is not None)
-    return str(own) if around in ([], [1]) else f"({around[0]}, {own})"
-
-
-def prepare(plan: Plan, imports: set[str]) -> list[str]:
-    spec = plan.spec
-    rows = [
-        "    def prepare(self, batch: dict) -> dict:",
-        '        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step."""',
-        '        if "rows" in batch:',
-        "            return batch",
-    ]
-    readable = [f'"{v.name}"' for v in spec.variables if v.role in ("observed", "given")]
-    axes = [
-        f'"{v.name}": {1 + len(v.plates)}'
-        for v in spec.of_role("latent")
-        if v.type.support.finite and not v.outside_batch
-    ]
-    free = [
-        f'"{n}"'
-        for v in spec.of_role("latent")
-        if not v.type.support.finite or v.outside_batch
-        for n in v.parts or (v.name,)
-    ]
-    hidden = f", hidden=({', '.join(free)}{',' if len(free) == 1 else ''})" if free else ""
-    rows += wrap(f"batch = fill_missing(batch, {', '.join(readable)}, latents={{{', '.join(axes)}}}{hidden})", 2)
-    current = "batch"
-    for plate in (p for p in spec.plates if p.ragged):
-        axes = [
-            f'"{v.name}": {_place_in(v, plate)}'
-            for v in spec.variables
-            if v.role in ("observed", "given", "latent") and plate.name in v.plates and not v.outside_batch
-        ]
-        if not axes:
-            continue  # nothing is on it, so no batch says how many sites it has
-        imports.add("prepare_plate")
-        within = f', within="{plate.within}"' if plate.within else ""
-        rows += wrap(f'batch = prepare_plate({current}, "{plate.name}", {{{", ".join(axes)}}}{within})', 2)
-    masks = []
-    for variable in spec.of_role("observed"):
-        plates = "".join(f'"{p}", ' for p in variable.plates)
-        masks.append(f'"{variable.name}": ({plates[:-1] if len(variable.plates) == 1 else plates[:-2]})')
-    inner = [p for v in spec.of_role("observed") for p in map(spec.plate, v.plates) if "(" in _place_in(v, p)]
-    pairs = ", ".join(f'"{p.name}": "{p.within}"' for p in dict.fromkeys(inner))
-    around = f", within={{{pairs}}}" if inner else ""
-    rows += wrap(f"batch = observed_sites(batch, {{{', '.join(masks)}}}{around})", 2)
-    imports.update(("fill_missing", "observed_sites"))
-    safe = {"positive": "1.0", "unit": "0.5", "simplex": "0.5"}
-    inside = [f"{v.name}={safe[v.type.support.kind]}" for v in spec.of_role("observed") if v.type.support.kind in safe]
-    if inside:
-        imports.add("inside_support")
-        rows += wrap(f"batch = inside_support(batch, {', '.join(inside)})", 2)
-    anchor = next(v for v in spec.variables if v.role in ("observed", "given") and not v.outside_batch)
-    rows += wrap(f'rows = torch.arange(len(batch["{anchor.name}"]), device=batch["{anchor.name}"].device)', 2)
-    rows.append('        return {**batch, "rows": rows}  # its presence says that the batch is prepared')
-    return rows

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from lvspec.emit.chain_factors import chain_factor_methods
-from lvspec.emit.constructor import constructor, fit_rows, prepare
+from lvspec.emit.constructor import constructor, fit_rows
 from lvspec.emit.coupled import coupled_body
 from lvspec.emit.encode import encode_body
 from lvspec.emit.header import class_doc, header, import_lines
+from lvspec.emit.inputs import batch_inputs, prepare
 from lvspec.emit.integrals import integral_answers, integral_methods
 from lvspec.emit.marginal import log_marginal, log_potential, plate_in_blocks
 from lvspec.emit.mean_field import mean_field_methods
@@ -26,7 +27,8 @@ from lvspec.ir.plan import Plan
 def module_text(plan: Plan) -> str:
     """The whole file as text, deterministic to the byte."""
     imports: set[str] = set()
-    methods = [constructor(plan, imports), prepare(plan, imports), *inference(plan, imports)]
+    methods = [constructor(plan, imports), batch_inputs(plan, imports), prepare(plan, imports)]
+    methods += inference(plan, imports)
     methods += [fit_rows(plan, imports), sample_body(plan, imports)]
     body = "\n\n".join("\n".join(_trimmed(m)) for m in methods if m)
     imports = {n for n in imports if re.search(rf"(?<![\w.]){n}\b", body)}

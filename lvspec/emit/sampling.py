@@ -22,8 +22,6 @@ from lvspec.ir.reads import HERE, LAG, Read, Reader, is_improper
 from lvspec.ir.spec import Plate, Spec, Variable
 from lvspec.ir.structures import structure_of
 
-DEFAULT_LENGTH = 64  # sites of a ragged plate whose length nobody says
-
 
 def sample_body(plan: Plan, imports: set[str]) -> list[str]:
     """`sample(self, n, given, lengths)`: a dictionary of draws by name."""
@@ -54,9 +52,7 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
     items = [f'"{v.name}": {v.name}' for v in random] + [f'"{p}": {ending.get(p, f"""batch["{p}"]""")}' for p in ragged]
     scope.line(f"return {{{', '.join(items)}}}")
     imports.add("sample_batch")
-    defaults = ", ".join(f'"{p}": {_default_length(inputs, p)}' for p in ragged)
-    nested = ", ".join(f'"{p.name}": "{p.within}"' for p in spec.plates if p.within)
-    within = f", within={{{nested}}}" if nested else ""
+    plates = ", ".join(f'"{p.name}": {p.within and chr(34) + p.within + chr(34)}' for p in spec.plates if p.ragged)
     signature = "self, n: int, given: dict | None = None, lengths: dict | None = None"
     if ending:
         signature += ", ends: dict | None = None"
@@ -64,15 +60,9 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
         "    @torch.no_grad()",
         f"    def sample({signature}) -> dict:",
         f'        """{_story(random)}"""',
-        *wrap(f"batch = sample_batch(n, given, lengths, {{{defaults}}}, self.zero{within})", 2),
+        *wrap(f"batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {{{plates}}})", 2),
         *program.text(),
     ]
-
-
-def _default_length(given: list[Variable], plate: str) -> str:
-    """The sites of a ragged plate where nobody says how many: as many as what is given has."""
-    known = next((v for v in given if plate in v.plates and not v.outside_batch), None)
-    return f'given["{known.name}"].shape[{known.plates.index(plate) + 1}]' if known else str(DEFAULT_LENGTH)
 
 
 def _story(random: list[Variable]) -> str:

@@ -27,7 +27,7 @@ _MODULE = """
 _EMITTED = """
     self torch math nn F B batch draws phase phases index weight step loss elbo log_prob log_joint reconstruction kl
     posterior importance log_weights log_marginal zero rows tilt semiring
-    sample samples prepare lengths dataset_size objective Objective Model Tensor lvspec runtime rt forward
+    sample samples prepare batch_inputs lengths dataset_size objective Objective Model Tensor lvspec runtime rt forward
     zuko guide prior_kl refined unrefined elbo_at super range len int bool str list dict tuple set sum min max abs zip enumerate isinstance object print
 """
 # words of the expression language

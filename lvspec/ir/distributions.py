@@ -47,6 +47,7 @@ class Family:
 
 AXES = {"scalar": 0, "vector": 1, "square": 2, "components": 1, "table": 2}
 IMPROPER = ("ImproperUniform",)  # densities without a total mass
+ONE_HOT = ("OneHotCategorical",)  # vectors of zeros with a single 1
 DRAWN_TOGETHER = ("NormalInverseWishart",)  # one value is a matrix: a mean beside its covariance
 
 

@@ -4,6 +4,7 @@ from lvspec.runtime.alignment import inside_plate
 from lvspec.runtime.banks import Bank, EmbeddingBank, LinearBank, MLPBank
 from lvspec.runtime.baselines import MovingAverage
 from lvspec.runtime.batch import (
+    BadBatch,
     first,
     last,
     masked_max,
@@ -132,7 +133,9 @@ from lvspec.runtime.forecast import forecast
 from lvspec.runtime.gaussian_block import GaussianBlock, GaussianLevel, LinearGaussian
 from lvspec.runtime.gaussian_block_posterior import block_posterior, mixed_block_posterior
 from lvspec.runtime.gaussian_factors import GaussianFactors
+from lvspec.runtime.given import sample_batch
 from lvspec.runtime.importance import ImportanceEstimate, TablePosterior, importance, table_posterior
+from lvspec.runtime.inputs import Input
 from lvspec.runtime.kalman import GaussianChain
 from lvspec.runtime.kalman_posterior import GaussianChainPosterior
 from lvspec.runtime.label_guides import (
@@ -202,6 +205,7 @@ from lvspec.runtime.normal_mixture import (
     strata_noise,
 )
 from lvspec.runtime.objective import Objective, cyclical, free_bits, linear
+from lvspec.runtime.observed import complete_rows, prepare_batch, refuse_missing, refuse_parts
 from lvspec.runtime.one_hots import one_hots
 from lvspec.runtime.posterior import (
     DrawnPosterior,
@@ -248,14 +252,11 @@ from lvspec.runtime.shape import (
     batch_rows,
     bernoulli_table,
     categorical_shared,
-    complete_rows,
     concat,
     evidence,
     expectation,
-    fill_missing,
     first_site,
     given_table,
-    inside_support,
     is_known,
     label_evidence,
     later_sum,
@@ -267,14 +268,12 @@ from lvspec.runtime.shape import (
     merge_lead,
     merge_semiring,
     normal_table,
-    observed_sites,
     one_hot,
     pick,
     pin_first,
     real_sites,
     repeat,
     replace_site,
-    sample_batch,
     spread,
     stack,
     stack_sites,

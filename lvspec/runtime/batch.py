@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 
 
+class BadBatch(ValueError):
+    """A batch that does not fit the model: the message says what, where, and what was expected."""
+
+
 def sites_mask(lengths: Tensor, extent: int) -> Tensor:
     """lengths (...) -> (..., extent) bool: true at real sites."""
     return torch.arange(extent, device=lengths.device) < lengths.unsqueeze(-1)
@@ -15,9 +19,9 @@ def plate_extent(batch: dict, variables: dict[str, int]) -> int:
     """How many sites the variables' tensors have along a plate; all must agree."""
     extents = {name: batch[name].shape[axis] for name, axis in variables.items() if batch.get(name) is not None}
     if not extents:
-        raise ValueError(f"none of {sorted(variables)} is in the batch, so the plate's extent is unknown")
+        raise BadBatch(f"none of {sorted(variables)} is in the batch, so the plate's extent is unknown")
     if len(set(extents.values())) > 1:
-        raise ValueError(f"tensors disagree on one plate's extent: {extents}")
+        raise BadBatch(f"tensors disagree on one plate's extent: {extents}")
     return next(iter(extents.values()))
 
 
@@ -64,14 +68,16 @@ def prepare_plate(
 
 
 def check_lengths(lengths: Tensor, plate: str, lead: tuple[int, ...], extent: int) -> None:
-    """A ValueError where lengths have another shape than the batch or lie outside 0 .. extent."""
+    """BadBatch where lengths are no whole numbers, have another shape than the batch or lie outside 0 .. extent."""
+    if not isinstance(lengths, Tensor) or lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise BadBatch(f"lengths `{plate}` are no tensor of whole numbers (torch.int64)")
     if tuple(lengths.shape) != lead:
-        raise ValueError(f"lengths `{plate}` have shape {tuple(lengths.shape)}, but the batch has {lead}")
+        raise BadBatch(f"lengths `{plate}` have shape {tuple(lengths.shape)}, but the batch has {lead}")
     if lengths.device.type == "meta" or lengths.numel() == 0:
         return
     low, high = int(lengths.min()), int(lengths.max())
     if low < 0 or high > extent:
-        raise ValueError(f"lengths `{plate}` run from {low} to {high}, but the padded extent is {extent}")
+        raise BadBatch(f"lengths `{plate}` run from {low} to {high}, but the padded extent is {extent}")
 
 
 def previous(x: Tensor, dim: int, begin: float = 0, k: int = 1) -> Tensor:

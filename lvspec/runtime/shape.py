@@ -81,66 +81,6 @@ def real_sites(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, x, 0.0)
 
 
-def observed_sites(batch: dict, plates: dict[str, tuple[str, ...]], within: dict[str, str] | None = None) -> dict:
-    """The batch with `"x.mask"`, the sites of x that count: within the lengths of its plates, and observed.
-
-    within: nested plates, and the plate around each, where its axis is not the first behind the batch's.
-    """
-    batch = dict(batch)
-    for name, axes in plates.items():
-        shape = batch[name].shape[: 1 + len(axes)]
-        mask = torch.ones(shape, dtype=torch.bool, device=batch[name].device)
-        for position, plate in enumerate(axes):
-            inside = batch.get(f"{plate}.mask")
-            if inside is None:
-                continue
-            if within and plate in within:  # (B, D, T)
-                gap = axes.index(within[plate])
-                inside = inside.reshape(len(inside), *[1] * gap, *inside.shape[1:])
-            mask = mask & along(inside, mask, position + 1)  # (B, T), or (B, D, T)
-        observed = batch.get(f"{name}_observed")
-        batch[f"{name}.mask"] = mask if observed is None else mask & observed
-    return batch
-
-
-def complete_rows(batch: dict, name: str, plate: str) -> Tensor:
-    """Where every site of `plate` has its value of the variable: (B, ...), the plate's axis gone."""
-    return (batch[f"{name}.mask"] == batch[f"{plate}.mask"]).all(-1)
-
-
-def fill_missing(batch: dict, *names: str, latents: dict[str, int], hidden: tuple[str, ...] = ()) -> dict:
-    """What is not observed is zero from here on: fill values are never read.
-
-    latents: how many axes say where a latent that the batch gives is observed; without `z_observed` it is everywhere.
-    hidden: latents that cannot be given; a batch that does is a ValueError, since nothing would be conditioned on it.
-    """
-    batch = dict(batch)
-    for name in hidden:
-        if name in batch:
-            raise ValueError(
-                f"`{name}` is a latent whose values cannot be given to this model: leave it out of the batch"
-            )
-    for name, axes in latents.items():
-        if name in batch and f"{name}_observed" not in batch:
-            shape, device = batch[name].shape[:axes], batch[name].device
-            batch[f"{name}_observed"] = torch.ones(shape, dtype=torch.bool, device=device)
-    for name in (*names, *latents):
-        value, observed = batch.get(name), batch.get(f"{name}_observed")
-        if value is not None and observed is not None:
-            observed = observed.reshape(*observed.shape, *[1] * (value.dim() - observed.dim()))
-            batch[name] = torch.where(observed, value, torch.zeros((), dtype=value.dtype, device=value.device))
-    return batch
-
-
-def inside_support(batch: dict, **values: float) -> dict:
-    """Sites that do not count hold a value at which the density and its gradient are finite."""
-    batch = dict(batch)
-    for name, value in values.items():
-        x, mask = batch[name], batch[f"{name}.mask"]
-        batch[name] = torch.where(mask.reshape(*mask.shape, *[1] * (x.dim() - mask.dim())), x, value)
-    return batch
-
-
 def where_mass(log_q: Tensor, log_ratio: Tensor) -> Tensor:
     """log q - log p where q has mass, else 0: no expectation under q looks there, and -inf - -inf is no number."""
     return torch.where(log_q == -torch.inf, 0.0, log_ratio)
@@ -313,29 +253,6 @@ def _expands(a: Tensor, m: Tensor, scale: Tensor) -> bool:
     if scale.stride()[:-1].count(0) != scale.dim() - 1 and not (scale == scale.reshape(-1, scale.shape[-1])[0]).all():
         return False
     return bool(m.detach().abs().amax() < 100 and a.detach().abs().amax() < 100)
-
-
-def sample_batch(
-    n: int,
-    given: dict | None,
-    lengths: dict | None,
-    plates: dict[str, int],
-    like: Tensor,
-    within: dict[str, str] | None = None,
-) -> dict:
-    """An empty batch of n examples to draw into: what is given, and lengths and masks of the ragged plates.
-
-    lengths: plate -> (n,) or one number for all; `plates` holds the lengths of those that are not mentioned.
-    within: nested plates, and the plate around each: lengths (n, D), or one for all sites of an example.
-    """
-    batch = dict(given or {}) | {"rows": torch.arange(n, device=like.device)}
-    for plate, default in plates.items():
-        value = torch.as_tensor((lengths or {}).get(plate, default), device=like.device)
-        around = batch[f"{within[plate]}.mask"] if within and plate in within else torch.ones_like(batch["rows"]).bool()
-        value = (value.unsqueeze(-1) if value.dim() and value.dim() < around.dim() else value).expand(around.shape)
-        sites = torch.arange(int(value.max()) if value.numel() else 0, device=like.device)
-        batch |= {plate: value, f"{plate}.mask": (sites < value.unsqueeze(-1)) & around.unsqueeze(-1)}
-    return batch
 
 
 def until_end(x: Tensor, lengths: Tensor, end: int | None) -> Tensor:

@@ -112,6 +112,8 @@ def test_an_empty_batch_has_loss_zero_and_no_gradient(name):
 def test_one_state_is_a_model_too(name):
     model, latents = model_of(name, K=1), {v.name for v in compiled(name).spec.of_role("latent")}
     batch = {k: v for k, v in batch_of(name).items() if k not in latents}  # labels of three states are none of one
+    states = {n for n, one in model.batch_inputs().items() if n in batch and one.kind == "integer" and one.below == 1}
+    batch |= {n: torch.zeros_like(batch[n]) for n in states}
     torch.manual_seed(0)
     objective = model(batch)
     assert per_example(objective).isfinite().all()

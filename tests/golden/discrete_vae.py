@@ -20,6 +20,7 @@ from torch import nn
 from lvspec.runtime import (
     MLP,
     Encoded,
+    Input,
     Objective,
     bernoulli_draw,
     bernoulli_log_prob,
@@ -27,11 +28,10 @@ from lvspec.runtime import (
     categorical_kl,
     categorical_log_prob,
     categorical_shared,
-    fill_missing,
     importance,
     leave_one_out,
-    observed_sites,
     one_hots,
+    prepare_batch,
     real_sites,
     sample_batch,
     spread,
@@ -56,14 +56,19 @@ class DiscreteVAE(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
+    def batch_inputs(self) -> dict:
+        """What a batch holds of each variable: (B, *plates, *shape), at each site a value of this kind."""
+        return {
+            "z": Input("latent", "integer", plates={"m": self.M}, below=self.K),
+            "x": Input("observed", "boolean", shape=(self.P,)),
+        }
+
     def prepare(self, batch: dict) -> dict:
-        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step."""
-        if "rows" in batch:
+        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step. What nothing
+        reads, and values outside their supports, are refused."""
+        if "rows" in batch:  # its presence says that the batch is prepared
             return batch
-        batch = fill_missing(batch, "x", latents={"z": 2})
-        batch = observed_sites(batch, {"x": ()})
-        rows = torch.arange(len(batch["x"]), device=batch["x"].device)
-        return {**batch, "rows": rows}  # its presence says that the batch is prepared
+        return prepare_batch(batch, self.batch_inputs(), self.zero, {})
 
     def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
         """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))"""
@@ -145,7 +150,7 @@ class DiscreteVAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
-        batch = sample_batch(n, given, lengths, {}, self.zero)
+        batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
         z = batch["z"] if "z" in batch else categorical_draw(spread(self.prior, (n, 1, 1), self.zero))  # (B, M)
         x = batch["x"] if "x" in batch else bernoulli_draw(self.decoder(one_hots(z, self.K, self.zero)))  # (B, P)
         return {"z": z, "x": x}

@@ -21,18 +21,17 @@ from torch.nn.functional import softplus
 
 from lvspec.runtime import (
     LOG,
+    Input,
     Objective,
     batch_rows,
     categorical_draw,
     chain,
     evidence,
     exact_posterior,
-    fill_missing,
     normal_draw,
     normal_table,
-    observed_sites,
     pick,
-    prepare_plate,
+    prepare_batch,
     previous,
     real_sites,
     replace_site,
@@ -59,15 +58,19 @@ class FactorialHMM(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
+    def batch_inputs(self) -> dict:
+        """What a batch holds of each variable: (B, *plates, *shape), at each site a value of this kind."""
+        return {
+            "z": Input("latent", "integer", plates={"t": None, "l": self.L}, below=self.K),
+            "x": Input("observed", "real", plates={"t": None}, shape=(self.D,)),
+        }
+
     def prepare(self, batch: dict) -> dict:
-        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step."""
-        if "rows" in batch:
+        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step. What nothing
+        reads, and values outside their supports, are refused."""
+        if "rows" in batch:  # its presence says that the batch is prepared
             return batch
-        batch = fill_missing(batch, "x", latents={"z": 3})
-        batch = prepare_plate(batch, "t", {"z": 1, "x": 1})
-        batch = observed_sites(batch, {"x": ("t",)})
-        rows = torch.arange(len(batch["x"]), device=batch["x"].device)
-        return {**batch, "rows": rows}  # its presence says that the batch is prepared
+        return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
 
     def log_marginal(self, batch: dict, tilt: dict, semiring=LOG) -> torch.Tensor:
         """log p(x), (B,). `tilt` adds to log-factors of the latents, `semiring` says what summing means:
@@ -128,7 +131,7 @@ class FactorialHMM(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
-        batch = sample_batch(n, given, lengths, {"t": 64}, self.zero)
+        batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         z = torch.zeros(n, batch["t.mask"].shape[-1], self.L, dtype=torch.int64, device=self.zero.device)  # (B, T, L)
         # every site is drawn given the sites so far, and site i is kept
         for i in range(batch["t.mask"].shape[-1]):

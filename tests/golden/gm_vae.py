@@ -26,6 +26,7 @@ from lvspec.runtime import (
     LSTM,
     Embedding,
     Encoded,
+    Input,
     Objective,
     categorical_draw,
     categorical_head,
@@ -33,7 +34,6 @@ from lvspec.runtime import (
     concat,
     evidence,
     expectation,
-    fill_missing,
     given_table,
     importance,
     last,
@@ -44,9 +44,9 @@ from lvspec.runtime import (
     normal_log_prob,
     normal_noise,
     normal_table,
-    observed_sites,
-    prepare_plate,
+    prepare_batch,
     previous,
+    refuse_missing,
     sample_batch,
     spread,
     table_posterior,
@@ -79,15 +79,22 @@ class GMVAE(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
+    def batch_inputs(self) -> dict:
+        """What a batch holds of each variable: (B, *plates, *shape), at each site a value of this kind."""
+        return {
+            "c": Input("latent", "integer", below=self.K),
+            "z": Input("hidden", "real", shape=(self.D,)),
+            "x": Input("observed", "integer", plates={"t": None}, below=self.V),
+        }
+
     def prepare(self, batch: dict) -> dict:
-        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step."""
-        if "rows" in batch:
+        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step. What nothing
+        reads, and values outside their supports, are refused."""
+        if "rows" in batch:  # its presence says that the batch is prepared
             return batch
-        batch = fill_missing(batch, "x", latents={"c": 1}, hidden=("z",))
-        batch = prepare_plate(batch, "t", {"x": 1})
-        batch = observed_sites(batch, {"x": ("t",)})
-        rows = torch.arange(len(batch["x"]), device=batch["x"].device)
-        return {**batch, "rows": rows}  # its presence says that the batch is prepared
+        batch = prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
+        batch = refuse_missing(batch, "x", "x", {1: None})
+        return batch
 
     def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
         """E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]"""
@@ -185,7 +192,7 @@ class GMVAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:
         """c, z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
-        batch = sample_batch(n, given, lengths, {"t": 64}, self.zero)
+        batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         c = batch["c"] if "c" in batch else categorical_draw(spread(self.prior, (n, 1), self.zero))  # (B,)
         z = batch["z"] if "z" in batch else normal_draw(self.mu[c], softplus(self.sigma[c]))  # (B, D)
         x = torch.zeros(n, batch["t.mask"].shape[-1], dtype=torch.int64, device=self.zero.device)  # (B, T)

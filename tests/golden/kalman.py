@@ -23,12 +23,11 @@ from lvspec.runtime import (
     LOG,
     GaussianChain,
     GaussianChainPosterior,
+    Input,
     Objective,
     diagonal_covariance,
-    fill_missing,
     normal_draw,
-    observed_sites,
-    prepare_plate,
+    prepare_batch,
     previous,
     replace_site,
     sample_batch,
@@ -52,15 +51,19 @@ class Kalman(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
+    def batch_inputs(self) -> dict:
+        """What a batch holds of each variable: (B, *plates, *shape), at each site a value of this kind."""
+        return {
+            "z": Input("hidden", "real", plates={"t": None}, shape=(self.D,)),
+            "x": Input("observed", "real", plates={"t": None}, shape=(self.N,)),
+        }
+
     def prepare(self, batch: dict) -> dict:
-        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step."""
-        if "rows" in batch:
+        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step. What nothing
+        reads, and values outside their supports, are refused."""
+        if "rows" in batch:  # its presence says that the batch is prepared
             return batch
-        batch = fill_missing(batch, "x", latents={}, hidden=("z",))
-        batch = prepare_plate(batch, "t", {"z": 1, "x": 1})
-        batch = observed_sites(batch, {"x": ("t",)})
-        rows = torch.arange(len(batch["x"]), device=batch["x"].device)
-        return {**batch, "rows": rows}  # its presence says that the batch is prepared
+        return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
 
     def gaussian_chain_z(self, batch: dict) -> GaussianChain:
         """The linear-Gaussian chain z, with what was seen of it."""
@@ -101,7 +104,7 @@ class Kalman(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
-        batch = sample_batch(n, given, lengths, {"t": 64}, self.zero)
+        batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         # (B, T, D)
         z = torch.zeros(n, batch["t.mask"].shape[-1], self.D, dtype=self.zero.dtype, device=self.zero.device)
         # every site is drawn given the sites so far, and site i is kept

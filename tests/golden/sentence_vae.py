@@ -23,11 +23,11 @@ from lvspec.runtime import (
     LSTM,
     Embedding,
     Encoded,
+    Input,
     Objective,
     categorical_draw,
     categorical_head,
     concat,
-    fill_missing,
     importance,
     last,
     linear,
@@ -36,9 +36,9 @@ from lvspec.runtime import (
     normal_kl,
     normal_log_prob,
     normal_noise,
-    observed_sites,
-    prepare_plate,
+    prepare_batch,
     previous,
+    refuse_missing,
     sample_batch,
     spread,
     until_end,
@@ -65,15 +65,21 @@ class SentenceVAE(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
+    def batch_inputs(self) -> dict:
+        """What a batch holds of each variable: (B, *plates, *shape), at each site a value of this kind."""
+        return {
+            "z": Input("hidden", "real", shape=(self.D,)),
+            "x": Input("observed", "integer", plates={"t": None}, below=self.V),
+        }
+
     def prepare(self, batch: dict) -> dict:
-        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step."""
-        if "rows" in batch:
+        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step. What nothing
+        reads, and values outside their supports, are refused."""
+        if "rows" in batch:  # its presence says that the batch is prepared
             return batch
-        batch = fill_missing(batch, "x", latents={}, hidden=("z",))
-        batch = prepare_plate(batch, "t", {"x": 1})
-        batch = observed_sites(batch, {"x": ("t",)})
-        rows = torch.arange(len(batch["x"]), device=batch["x"].device)
-        return {**batch, "rows": rows}  # its presence says that the batch is prepared
+        batch = prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
+        batch = refuse_missing(batch, "x", "x", {1: None})
+        return batch
 
     def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
         """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))"""
@@ -143,7 +149,7 @@ class SentenceVAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:
         """z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
-        batch = sample_batch(n, given, lengths, {"t": 64}, self.zero)
+        batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         z = batch["z"] if "z" in batch else normal_draw(spread(0, (n, self.D), self.zero), self.zero + 1)  # (B, D)
         x = torch.zeros(n, batch["t.mask"].shape[-1], dtype=torch.int64, device=self.zero.device)  # (B, T)
         # every site is drawn given the sites so far, and site i is kept

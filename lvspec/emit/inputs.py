@@ -1,0 +1,141 @@
+"""What an emitted module holds of its inputs: the table of what a batch may hold, and `prepare`.
+
+batch_inputs    names, axes and supports, from the spec's declarations: what does not fit is refused by name
+prepare         masks, lengths, places of real sites; what is missing, and read by a factor that counts, is refused
+"""
+
+from __future__ import annotations
+
+from lvspec.emit.sizes import size_code
+from lvspec.emit.text import statement, wrap
+from lvspec.ir.dims import ragged_plate
+from lvspec.ir.distributions import ONE_HOT
+from lvspec.ir.expr import Dist, Here, LogProb, VariableRef
+from lvspec.ir.plan import Plan
+from lvspec.ir.reads import HERE, LAG, WIDE, Read, Reader, bodies
+from lvspec.ir.spec import Spec, Variable
+from lvspec.ir.structures import structure_of
+
+RANDOM = ("latent", "observed")
+FILLED = (
+    "positive",
+    "unit",
+    "simplex",
+    "sphere",
+    "onehot",
+)  # kinds of which 0 is no value at which a density is finite
+
+
+def kind_of(variable: Variable) -> str:
+    """In which set the values lie: a support, or "onehot"."""
+    body = variable.general.body
+    if isinstance(body, Dist) and body.family in ONE_HOT:
+        return "onehot"
+    return variable.type.support.kind
+
+
+def batch_inputs(plan: Plan, imports: set[str]) -> list[str]:
+    """The method that says what a batch holds."""
+    imports.add("Input")
+    rows = [
+        "    def batch_inputs(self) -> dict:",
+        '        """What a batch holds of each variable: (B, *plates, *shape), at each site a value of this kind."""',
+        "        return {",
+    ]
+    for variable in plan.spec.variables:
+        if variable.role in (*RANDOM, "given"):
+            rows += statement(f'"{variable.name}": {_input(plan.spec, variable)},', "", 3)
+    if any(p.per_example for p in plan.spec.params):
+        rows.append('            "index": Input("row", "integer", below=self.dataset_size),')
+    return [*rows, "        }"]
+
+
+def _input(spec: Spec, variable: Variable) -> str:
+    support = variable.type.support
+    given = variable.role == "latent" and support.finite and not variable.outside_batch
+    role = "hidden" if variable.role == "latent" and not given else variable.role
+    arguments = [f'"{role}"', f'"{kind_of(variable)}"']
+    plates = [f'"{p.name}": {None if p.ragged else size_code(p.size)}' for p in map(spec.plate, variable.plates)]
+    shape = [f'"{p}"' if (p := ragged_plate(d)) else size_code(d) for d in variable.type.shape]
+    if plates:
+        arguments.append(f"plates={{{', '.join(plates)}}}")
+    if shape:
+        arguments.append(f"shape=({', '.join(shape)}{',' if len(shape) == 1 else ''})")
+    if support.kind == "integer":
+        plate = ragged_plate(support.size)
+        arguments.append(f"below={size_code(support.size)}" if plate is None else f'below="{plate}"')
+        around = spec.plate(plate).within if plate else None
+        if around in variable.plates:
+            arguments.append(f"along={1 + variable.plates.index(around)}")
+    if variable.outside_batch:
+        arguments.append("shared=True")
+    return f"Input({', '.join(arguments)})"
+
+
+def prepare(plan: Plan, imports: set[str]) -> list[str]:
+    """The method that every other one calls on its batch."""
+    spec = plan.spec
+    imports.add("prepare_batch")
+    plates = [f'"{p.name}": {p.within and chr(34) + p.within + chr(34)}' for p in spec.plates if p.ragged]
+    own = [f'"{p.name}"' for p in spec.params if p.per_example]
+    more = f", own=({', '.join(own)}{',' if len(own) == 1 else ''})" if own else ""
+    prepared = f"prepare_batch(batch, self.batch_inputs(), self.zero, {{{', '.join(plates)}}}{more})"
+    refusals = _missing(spec, imports)
+    return [
+        "    def prepare(self, batch: dict) -> dict:",
+        '        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step. What nothing',
+        '        reads, and values outside their supports, are refused."""',
+        '        if "rows" in batch:  # its presence says that the batch is prepared',
+        "            return batch",
+        *wrap(f"{'batch =' if refusals else 'return'} {prepared}", 2),
+        *refusals,
+        *(["        return batch"] if refusals else []),
+    ]
+
+
+# ---------------------------------------------------------------- what is missing
+def _missing(spec: Spec, imports: set[str]) -> list[str]:
+    """Refusals of a batch in which a factor that counts reads what is not observed; q may read it, as 0."""
+    observed, rows = {v.name: v for v in spec.of_role("observed")}, []
+    for variable in observed.values():
+        if structure_of(variable) is not None:
+            imports.add("refuse_parts")
+            rows += wrap(f'batch = refuse_parts(batch, "{variable.name}")', 2)
+    reader = Reader(spec)
+    for variable in (*(v for v in spec.variables if v.role in RANDOM), *spec.terms):
+        reads = _term_reads(reader, variable) if variable.role == "term" else reader.of_variable(variable)
+        for back in dict.fromkeys(_back(observed[r.name], variable, r) for r in reads if r.name in observed):
+            imports.add("refuse_missing")
+            name, axes = back
+            rows += wrap(f'batch = refuse_missing(batch, "{name}", "{variable.name}"{axes})', 2)
+    return rows
+
+
+def _back(read: Variable, reader: Variable, how: Read) -> tuple[str, str]:
+    """(name, how many sites back along each axis), as Python; "" where any site may be read."""
+    if reader.role != "observed" or reader.plates != read.plates or structure_of(reader) is not None:
+        return read.name, ""
+    axes = []
+    for axis, plate in enumerate(read.plates, start=1):
+        way, k = how.way(plate)
+        if way in (HERE, LAG):
+            axes.append(f"{axis}: {k}")
+        elif way == WIDE and read.name == reader.name:  # a prefix: nothing else of its own could be read
+            axes.append(f"{axis}: None")
+        else:
+            return read.name, ""
+    return read.name, f", {{{', '.join(axes)}}}"
+
+
+def _term_reads(reader: Reader, term: Variable) -> list[Read]:
+    """What a term of the objective reads of the model's variables (what the guide computes is q's), but for values whose
+    log-density is 0 where they are missing."""
+
+    def of(node) -> list[Read]:
+        if isinstance(node, VariableRef):
+            return reader.of(node, frozenset()) if node.name in reader.variables else []
+        there = isinstance(node, LogProb) and isinstance(node.value, VariableRef)
+        counted = there and all(isinstance(s, Here) for s in node.value.at)
+        return [r for child in (node.dist if counted else node).children() for r in of(child)]
+
+    return [r for body in bodies(term.general) for r in of(body)]

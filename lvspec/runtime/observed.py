@@ -1,0 +1,147 @@
+"""What is observed: which sites of a variable count, and what may not be read where they do not.
+
+A site that is not observed has no factor of its own. The value that stands there is never read by the model: where a factor
+that counts would read it, the batch is refused (it would have to be summed or integrated). A guide reads 0 there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from lvspec.runtime.batch import along, prepare_plate
+from lvspec.runtime.inputs import ROW, Input, assert_values, check_values, read_batch
+
+
+def observed_sites(batch: dict, inputs: dict[str, Input], plates: dict[str, str | None]) -> dict:
+    """The batch with `"x.mask"`, the sites of x that count: within the lengths of its plates, and observed; and where some
+    are not, with `"x.missing"`, those within the lengths that are not.
+
+    plates: the ragged ones, each with the plate that it is nested in.
+    """
+    batch = dict(batch)
+    for name, one in inputs.items():
+        mask = torch.ones(batch[name].shape[: one.sites], dtype=torch.bool, device=batch[name].device)
+        for plate in one.plates:
+            inside = batch.get(f"{plate}.mask")
+            if inside is None:
+                continue
+            *around, own = one.place(plate, plates[plate])
+            if around:  # (B, D, T)
+                inside = inside.reshape(len(inside), *[1] * (around[0] - 1), *inside.shape[1:])
+            mask = mask & along(inside, mask, own)  # (B, T), or (B, D, T)
+        observed = batch.get(f"{name}_observed")
+        batch[f"{name}.mask"] = mask if observed is None else mask & observed
+        if observed is not None:
+            batch[f"{name}.missing"] = mask & ~observed
+    return batch
+
+
+def complete_rows(batch: dict, name: str, plate: str) -> Tensor:
+    """Where every site of `plate` has its value of the variable: (B, ...), the plate's axis gone."""
+    return (batch[f"{name}.mask"] == batch[f"{plate}.mask"]).all(-1)
+
+
+def inside_support(batch: dict, kinds: dict[str, str]) -> dict:
+    """Sites that do not count hold a value at which the density and its gradient are finite; kinds: of each variable."""
+    batch = dict(batch)
+    for name, kind in kinds.items():
+        x, mask = batch[name], batch[f"{name}.mask"]
+        mask = mask.reshape(*mask.shape, *[1] * (x.dim() - mask.dim()))
+        batch[name] = torch.where(mask, x, SAFE[kind](x) if x.numel() else x)
+    return batch
+
+
+# a value at which densities are finite, of kinds of which 0 is none
+SAFE = {
+    "positive": torch.ones_like,
+    "unit": lambda x: torch.full_like(x, 0.5),
+    "simplex": lambda x: torch.full_like(x, 1 / x.shape[-1]),
+    "sphere": lambda x: torch.full_like(x, x.shape[-1] ** -0.5),
+    "onehot": lambda x: (torch.arange(x.shape[-1], device=x.device) == 0).to(x.dtype).expand_as(x),
+}
+
+
+def prepare_batch(
+    batch: Mapping, inputs: dict[str, Input], like: Tensor, plates: dict[str, str | None], own: tuple[str, ...] = ()
+) -> dict:
+    """The batch as `read_batch` reads it, with lengths, masks and places of the ragged plates' real sites, and with
+    `"x.mask"` of what is observed; every value that counts in its support.
+
+    plates: the ragged ones, each with the plate that it is nested in. own: free parameters of examples that the batch may bring.
+    """
+    brought = any(
+        name in batch for name in own
+    )  # examples that are none of the training data have numbers of their own
+    inputs = inputs | ROW if brought else ROW | inputs
+    batch = read_batch(batch, inputs, like, (*plates,), own)
+    there = {n: i for n, i in inputs.items() if i.role not in ("hidden", "row") and not i.shared}
+    for plate, within in plates.items():
+        places = {n: one.place(plate, within) for n, one in there.items() if plate in one.plates}
+        if places:
+            batch = prepare_plate(batch, plate, places, within)
+    shown = {n: i for n, i in there.items() if i.role == "observed" or i.role == "given" and i.kind in SAFE}
+    batch = observed_sites(batch, shown, plates)
+    batch = inside_support(batch, {n: i.kind for n, i in shown.items() if i.kind in SAFE})
+    anchor = next(batch[n] for n, i in there.items() if n in batch and i.role != "latent")
+    return {**check_values(batch, inputs), "rows": torch.arange(len(anchor), device=anchor.device)}
+
+
+def refuse_missing(batch: dict, name: str, reader: str, back: dict[int, int | None] | None = None) -> dict:
+    """The batch, unless a site of `name` that is not observed is read by a factor that counts: BadBatch.
+
+    back: by axis of `name`, how many sites back the reader reads; None: any number. Without it any site may be read.
+    reader: an observed variable, whose factors count where it is observed, or something else, which counts everywhere.
+    """
+    if f"{name}_observed" not in batch:
+        return batch
+    absent, counts = batch[f"{name}.missing"], batch.get(f"{reader}.mask")
+    if counts is None:
+        harm = absent
+    elif back is None:
+        harm = absent.flatten(1).any(1) & counts.flatten(1).any(1)
+    else:
+        for axis, k in back.items():
+            counts = later(counts, axis) if k is None else ahead(counts, axis, k)
+        harm = absent & counts
+    assert_values(~harm.any(), harm, lambda: _missing(name, reader, absent, harm))
+    return batch
+
+
+def _missing(name: str, reader: str, absent: Tensor, harm: Tensor) -> str:
+    row = int(harm.nonzero()[0][0]) if harm.dim() else 0
+    place = absent[row : row + 1].nonzero()[0].tolist()
+    place[0] = row
+    where = f"at {place}" if len(place) > 1 else f"in example {row}"
+    return (
+        f"`{name}` is not observed {where}, and `{reader}` reads it: it would have to be summed out. "
+        f"Declare `{name}` under `latent:`, or leave such examples out"
+    )
+
+
+def ahead(counts: Tensor, axis: int, k: int) -> Tensor:
+    """Whether the site k further on counts."""
+    extent = counts.shape[axis]
+    gone = torch.zeros_like(counts.narrow(axis, 0, min(k, extent)))
+    return torch.cat([counts.narrow(axis, min(k, extent), max(extent - k, 0)), gone], axis) if k else counts
+
+
+def later(counts: Tensor, axis: int) -> Tensor:
+    """Whether any site further on counts."""
+    further = ahead(counts, axis, 1).flip(axis).int().cummax(axis).values if counts.shape[axis] else counts
+    return further.bool().flip(axis)
+
+
+def refuse_parts(batch: dict, name: str) -> dict:
+    """The batch, unless of one structure (along the last axis of sites) some sites are observed and others are not: BadBatch."""
+    if f"{name}_observed" not in batch:
+        return batch
+    harm = batch[f"{name}.missing"].any(-1) & batch[f"{name}.mask"].any(-1)
+    assert_values(
+        ~harm.any(),
+        harm,
+        lambda: f"`{name}` is observed in part in example {int(harm.nonzero()[0][0])}: give all of its sites or none",
+    )
+    return batch
