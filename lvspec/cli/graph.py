@@ -19,6 +19,7 @@ def add_parser(subparsers) -> None:
     add_spec_options(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="where to (default: stdout); its suffix says the format")
     parser.add_argument("--format", choices=FORMATS, help="svg (default), dot, mermaid, or png")
+    parser.add_argument("--guide", action="store_true", help="with what the guide reads, derived guides too")
     parser.add_argument("--force", action="store_true", help="write over a file that lvspec did not write")
 
 
@@ -29,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     form = args.format or _by_suffix(args.output)
     plan = plan_spec(args.spec, **settings(args))
     terminal.say_diagnostics(plan.spec.warnings, plan.spec.source)
-    data = png(draw(plan, "svg")) if form == "png" else draw(plan, form).encode()
+    data = png(draw(plan, "svg", args.guide)) if form == "png" else draw(plan, form, args.guide).encode()
     if args.output and args.output != "-":
         product.write(Path(args.output), product.marked(form, data), args.force)
         terminal.show(args.output)

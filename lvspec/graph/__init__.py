@@ -11,6 +11,6 @@ from lvspec.ir.plan import Plan
 WRITERS = {"svg": svg, "dot": dot, "mermaid": mermaid}
 
 
-def draw(plan: Plan, form: str = "svg") -> str:
-    """The diagram as text of one of WRITERS; the same plan gives the same text, to the byte."""
-    return WRITERS[form](diagram(plan))
+def draw(plan: Plan, form: str = "svg", guide: bool = False) -> str:
+    """The diagram as text of one of WRITERS; the same plan gives the same text, to the byte. guide: with what q reads."""
+    return WRITERS[form](diagram(plan, guide))

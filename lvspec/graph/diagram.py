@@ -7,11 +7,14 @@ becomes the node z inside the boxes *examples* ⊃ *t*, an edge transition → z
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from lvspec.ir.expr import Expr, Lag, ParamRef, Stretch, VariableRef, walk
 from lvspec.ir.plan import Plan, Summed
 from lvspec.ir.spec import Plate, Spec, Variable
+from lvspec.ir.structures import structure_of
 
 BATCH = ""  # the implied plate of the examples
 
@@ -31,12 +34,21 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """label: which site is read, where it is not this one. dashed: it crosses from one site to a later one."""
+    """label: which site is read, where it is not this one. dashed: it crosses from one site to a later one.
+    field: of two sites that a structure scores together, neither before the other. guide: q of the target reads the source.
+    """
 
     source: str
     target: str
     label: str = ""
     dashed: bool = False
+    field: bool = False
+    guide: bool = False
+
+    @property
+    def apart(self) -> bool:
+        """Whether the edge says nothing of which node stands below which."""
+        return self.guide
 
 
 @dataclass(frozen=True)
@@ -57,18 +69,29 @@ class Diagram:
     edges: tuple[Edge, ...]
     root: Box
 
+    @cached_property
+    def _nodes(self) -> dict[str, Node]:
+        return {n.name: n for n in self.nodes}
+
     def node(self, name: str) -> Node:
-        return next(n for n in self.nodes if n.name == name)
+        return self._nodes[name]
 
 
-def diagram(plan: Plan) -> Diagram:
+def diagram(plan: Plan, guide: bool = False) -> Diagram:
+    """guide: with what q reads, and the variables that only q computes."""
     spec = plan.spec
     strategies = {p.name: p.strategy for p in plan.latents}
     hidden = [s for s in plan.structures if s.part]
-    edges = (*_edges(spec), *(Edge(s.part, s.name) for s in hidden))
+    edges = (*_edges(spec.variables), *_fields(spec), *(Edge(s.part, s.name) for s in hidden))
+    computed = tuple(v for v in plan.guide if v.role == "let") if guide else ()
+    if guide:
+        factors = tuple(v for v in plan.guide if v.role == "guide")
+        edges += (*_edges(computed), *(replace(e, guide=True) for e in _edges(factors)))
     drawn = {e.source for e in edges}
     params = [Node(p.name, "param", None, (), f"parameter {p.name}") for p in spec.params if p.name in drawn]
-    variables = [Node(v.name, v.role, strategies.get(v.name), _plates(v), _story(v)) for v in spec.variables]
+    variables = [
+        Node(v.name, v.role, strategies.get(v.name), _plates(v), _story(v)) for v in (*spec.variables, *computed)
+    ]
     nodes = (*params, *variables, *(_part(s, spec) for s in hidden))
     objective = {
         "log_marginal": "log marginal likelihood",
@@ -96,15 +119,22 @@ def _story(v: Variable) -> str:
 
 
 # ---------------------------------------------------------------- edges
-def _edges(spec: Spec) -> tuple[Edge, ...]:
+def _edges(variables: Iterable[Variable]) -> tuple[Edge, ...]:
     found: dict[Edge, None] = {}
-    for v in spec.variables:
+    for v in variables:
         for clause in v.clauses:
             bodies = [b.value for b in clause.bindings] + ([clause.body] if clause.body is not None else [])
             for body in bodies:
                 for e in walk(body):
                     found.update(dict.fromkeys(_edge(e, v.name)))
     return tuple(found)
+
+
+def _fields(spec: Spec) -> list[Edge]:
+    """Labels of neighbouring sites are scored together; those of trees, wherever the sites are."""
+    labelled = [(v, s) for v in spec.variables if (s := structure_of(v)) is not None and s.value == "labels"]
+    marks = [(v.name, v.general.body.over, "T" in s.state) for v, s in labelled]
+    return [Edge(name, name, over if anywhere else f"{over}−1", True, field=True) for name, over, anywhere in marks]
 
 
 def _edge(e: Expr, target: str) -> tuple[Edge, ...]:

@@ -17,6 +17,8 @@ def dot(d: Diagram) -> str:
     for e in d.edges:
         options = [f"label={_quoted(e.label)}"] if e.label else []
         options += ["style=dashed", "constraint=false"] if e.dashed else []
+        options += ["dir=none"] if e.field else []
+        options += ["style=dotted", "constraint=false", f'color="{QUIET}"'] if e.guide else []
         end = f" [{', '.join(options)}]" if options else ""
         rows.append(f"  {_quoted(e.source)} -> {_quoted(e.target)}{end};")
     return "\n".join([*rows, "}", ""])

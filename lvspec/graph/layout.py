@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lvspec.graph.diagram import Box, Diagram, Edge, Node
+from lvspec.graph.diagram import Box, Diagram, Node
+from lvspec.ir.components import sources_first
 
 FONT = 14
 GAP_X, GAP_Y = 34.0, 42.0
@@ -86,9 +87,9 @@ def layout(d: Diagram) -> Layout:
     return _moved_to_origin(place)
 
 
-def _shape(n: Node, edges: tuple[Edge, ...]) -> Shape:
+def _shape(n: Node, arcs: bool) -> Shape:
+    """arcs: whether room is needed for one from a site to the next."""
     width = text_width(n.name, 12 if n.role == "given" else FONT)
-    arcs = any(e.dashed and e.source == n.name for e in edges)
     rx, ry = {
         "let": (max(30.0, width * 0.62 + 22), 26.0),
         "given": (max(18.0, width / 2 + 8), 18.0),
@@ -100,9 +101,9 @@ def _shape(n: Node, edges: tuple[Edge, ...]) -> Shape:
 # ---------------------------------------------------------------- rows inside a box
 def _lay_box(d: Diagram, box: Box, depth: int) -> Item:
     """The box's content, its own frame included, in coordinates whose origin is its top left corner."""
-    items = []
+    items, arcs = [], {e.source for e in d.edges if e.dashed}
     for name in box.nodes:
-        s = _shape(d.node(name), d.edges)
+        s = _shape(d.node(name), name in arcs)
         s.x, s.y = s.rx, s.ry
         items.append(Item((name,), s.rx, s.rx + s.right_extra, 2 * s.ry, [s], []))
     items += [_lay_box(d, inner, depth + 1) for inner in box.boxes]
@@ -118,7 +119,7 @@ def _links(d: Diagram, items: list[Item]) -> list[tuple[int, int, str, str]]:
     found = []
     for e in d.edges:
         a, b = owner.get(e.source), owner.get(e.target)
-        if a is not None and b is not None and a != b and not e.dashed:
+        if a is not None and b is not None and a != b and not e.dashed and not e.apart:
             found.append((a, b, e.source, e.target))
     return found
 
@@ -129,16 +130,11 @@ def _rows(items: list[Item], links) -> list[list[tuple[int, Item]]]:
     for a, b, _, _ in links:
         parents[b].append(a)
     row: dict[int, int] = {}
-
-    def depth(i: int, path: tuple[int, ...]) -> int:
-        if i not in row:
-            row[i] = 1 + max((depth(p, (*path, i)) for p in parents[i] if p not in (*path, i)), default=-1)
-        return row[i]
-
-    rows: list[list[tuple[int, Item]]] = []
+    for i in range(len(items)):
+        for j in () if i in row else sources_first(i, parents.__getitem__, row.__contains__):
+            row[j] = 1 + max((row[p] for p in parents[j] if p in row), default=-1)
+    rows: list[list[tuple[int, Item]]] = [[] for _ in range(max(row.values(), default=-1) + 1)]
     for i, item in enumerate(items):
-        while len(rows) <= depth(i, ()):
-            rows.append([])
         rows[row[i]].append((i, item))
     return [r for r in rows if r]
 
@@ -183,14 +179,16 @@ def _set_places(d: Diagram, rows, links) -> None:
 def _pulls(items: dict[int, Item], links):
     """For an item: the x at which its edges would be vertical, on average."""
     inside = {s.name: s.x for item in items.values() for s in item.shapes}  # from the item's left border
+    ends: dict[int, list[tuple[int, str, str]]] = {}  # by item: the other one, the node here, the node there
+    for a, b, u, v in links:
+        ends.setdefault(a, []).append((b, u, v))
+        ends.setdefault(b, []).append((a, v, u))
 
     def wanted(i: int) -> float | None:
         pulls = []
-        for a, b, u, v in links:
-            if i in (a, b):
-                mine, other, name, far = (a, b, u, v) if i == a else (b, a, v, u)
-                far_x = items[other].x - items[other].left + inside[far]
-                pulls.append(far_x - inside[name] + items[mine].left)
+        for other, name, far in ends.get(i, ()):
+            far_x = items[other].x - items[other].left + inside[far]
+            pulls.append(far_x - inside[name] + items[i].left)
         return sum(pulls) / len(pulls) if pulls else None
 
     return wanted
@@ -239,11 +237,14 @@ def _beside(d: Diagram, params: list[Node], place: Layout, body: Item) -> list[S
     """Parameters left of everything, or right where what they read stands there; none above another."""
     middle = sum(s.x for s in body.shapes) / max(1, len(body.shapes))
     sides: dict[bool, list[tuple[float, Shape]]] = {False: [], True: []}
+    targets: dict[str, list[Shape]] = {}
+    for e in d.edges:
+        targets.setdefault(e.source, []).append(place.shapes.get(e.target))
     for n in params:
-        readers = [place.shapes[e.target] for e in d.edges if e.source == n.name]
+        readers = targets[n.name]
         x = sum(s.x for s in readers) / len(readers)
         y = sum(s.y for s in readers) / len(readers)
-        sides[x > middle + 40].append((y, _shape(n, ())))
+        sides[x > middle + 40].append((y, _shape(n, False)))
     for right, column in sides.items():
         _spread(column)
         for _, s in column:

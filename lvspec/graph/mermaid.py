@@ -18,7 +18,7 @@ _SHAPES = {
 def mermaid(d: Diagram) -> str:
     rows = ["flowchart TB", *_box(d, d.root, 1, [0])]
     for e in d.edges:
-        arrow = "-.->" if e.dashed else "-->"
+        arrow = "-.-" if e.field else "-.->" if e.dashed or e.guide else "-->"
         label = f'|"{_escaped(e.label)}"|' if e.label else ""
         rows.append(f"  {_key(e.source)} {arrow}{label} {_key(e.target)}")
     return "\n".join([*rows, *_classes(d), ""])

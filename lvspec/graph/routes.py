@@ -9,6 +9,7 @@ from lvspec.graph.diagram import Edge
 from lvspec.graph.layout import Layout, Shape
 
 CLEAR = 7.0  # kept between an edge and a node that it passes
+CELL = 64.0  # the side of the squares by which nodes near a point are found
 BENDS = (0.0, 45.0, -45.0, 80.0, -80.0, 120.0, -120.0, 170.0, -170.0, 230.0, -230.0)
 Point = tuple[float, float]
 
@@ -23,7 +24,34 @@ class Route:
 
 
 def routes(edges: tuple[Edge, ...], place: Layout) -> list[Route]:
-    return [_loop(e, place.shapes[e.source]) if e.source == e.target else _between(e, place) for e in edges]
+    cells = Cells(place)
+    return [_loop(e, place.shapes[e.source]) if e.source == e.target else _between(e, place, cells) for e in edges]
+
+
+class Cells:
+    """Which nodes are near a point: those whose surroundings reach into its square."""
+
+    def __init__(self, place: Layout):
+        self.near: dict[tuple[int, int], list[tuple[Shape, float, float]]] = {}
+        for s in place.shapes.values():
+            room = CLEAR + (4.0 if s.role == "param" else 0.0)
+            rx, ry = s.rx + room, s.ry + room
+            for column in range(int((s.x - rx) // CELL), int((s.x + rx) // CELL) + 1):
+                for row in range(int((s.y - ry) // CELL), int((s.y + ry) // CELL) + 1):
+                    self.near.setdefault((column, row), []).append((s, rx, ry))
+
+    def passed(self, points: tuple[Point, ...], ends: tuple[str, str]) -> int:
+        """How many nodes a curve passes too close, its own ends left out."""
+        p, q, r = points
+        found = set()
+        for k in range(1, 24):
+            t = k / 24
+            x = (1 - t) ** 2 * p[0] + 2 * t * (1 - t) * q[0] + t * t * r[0]
+            y = (1 - t) ** 2 * p[1] + 2 * t * (1 - t) * q[1] + t * t * r[1]
+            for s, rx, ry in self.near.get((int(x // CELL), int(y // CELL)), ()):
+                if ((x - s.x) / rx) ** 2 + ((y - s.y) / ry) ** 2 < 1:
+                    found.add(s.name)
+        return len(found.difference(ends))
 
 
 def _loop(e: Edge, s: Shape) -> Route:
@@ -34,13 +62,12 @@ def _loop(e: Edge, s: Shape) -> Route:
     return Route(e, ((x, s.y - dy), (out, s.y - s.ry * 1.5), (out, s.y + s.ry * 1.5), end), (out - 4, s.y + 4))
 
 
-def _between(e: Edge, place: Layout) -> Route:
+def _between(e: Edge, place: Layout, cells: Cells) -> Route:
     a, b = place.shapes[e.source], place.shapes[e.target]
-    others = [s for s in place.shapes.values() if s.name not in (e.source, e.target)]
     best: tuple[int, Route] | None = None
     for bend in _bends(e, a, b):
         route = _curve(e, a, b, bend)
-        hits = sum(_passes(route.points, s) for s in others)
+        hits = cells.passed(route.points, (e.source, e.target))
         if best is None or hits < best[0]:
             best = (hits, route)
         if hits == 0:
@@ -49,8 +76,8 @@ def _between(e: Edge, place: Layout) -> Route:
 
 
 def _bends(e: Edge, a: Shape, b: Shape) -> tuple[float, ...]:
-    """An arc between sites is never straight (the edge within the site may be), and bulges right first."""
-    if not e.dashed:
+    """An arc between sites, or of the guide, is never straight (the model's edge may be), and bulges right first."""
+    if not e.dashed and not e.guide:
         return BENDS
     sign = 1.0 if b.y < a.y or (b.y == a.y and b.x < a.x) else -1.0
     return tuple(sign * bend for bend in BENDS if bend)
@@ -75,17 +102,3 @@ def _border(s: Shape, towards: Point, gap: float = 0.0) -> Point:
         scale = 1.0 / (sqrt((dx / s.rx) ** 2 + (dy / s.ry) ** 2) or 1.0)
     scale += gap / length
     return s.x + dx * scale, s.y + dy * scale
-
-
-def _passes(points: tuple[Point, ...], s: Shape) -> bool:
-    p, q, r = points
-    left = text_room = 0.0
-    if s.role == "param":
-        left = text_room = 4.0
-    for k in range(1, 24):
-        t = k / 24
-        x = (1 - t) ** 2 * p[0] + 2 * t * (1 - t) * q[0] + t * t * r[0]
-        y = (1 - t) ** 2 * p[1] + 2 * t * (1 - t) * q[1] + t * t * r[1]
-        if ((x - s.x) / (s.rx + CLEAR + left)) ** 2 + ((y - s.y) / (s.ry + CLEAR + text_room)) ** 2 < 1:
-            return True
-    return False

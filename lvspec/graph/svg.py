@@ -11,6 +11,7 @@ from lvspec.graph.routes import Route, routes
 from lvspec.graph.style import INK, OBSERVED, PLAIN, PLATE_LINE, QUIET, fill, strategy_name
 
 MARGIN, TITLE, LEGEND_ROW = 18.0, 40.0, 24.0
+DASHES, DOTS = "5 4", "1.5 3.5"
 FAMILY = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 
 
@@ -86,15 +87,17 @@ def _edge(r: Route) -> str:
     start, *rest = r.points
     command = "C" if len(rest) == 3 else "Q"
     path = f"M{_n(start[0])},{_n(start[1])} {command}" + " ".join(f"{_n(x)},{_n(y)}" for x, y in rest)
-    dash = ' stroke-dasharray="5 4"' if r.edge.dashed else ""
-    return f'<path d="{path}" fill="none" stroke="{INK}" stroke-width="1.3"{dash}/>{_tip(*rest[-2:], 0.9)}'
+    dash = f' stroke-dasharray="{DOTS if r.edge.guide else DASHES}"' if r.edge.dashed or r.edge.guide else ""
+    ink = QUIET if r.edge.guide else INK
+    tip = "" if r.edge.field else _tip(*rest[-2:], 0.9, ink)
+    return f'<path d="{path}" fill="none" stroke="{ink}" stroke-width="1.3"{dash}/>{tip}'
 
 
-def _tip(before: tuple[float, float], end: tuple[float, float], scale: float) -> str:
+def _tip(before: tuple[float, float], end: tuple[float, float], scale: float, ink: str = INK) -> str:
     """An arrow head, as a shape of its own: not everything that reads SVG turns a marker along its curve."""
     angle = math.degrees(math.atan2(end[1] - before[1], end[0] - before[0]))
     place = f"translate({_n(end[0])},{_n(end[1])}) rotate({_n(angle)}) scale({scale:g})"
-    return f'<path d="M-9,-4.2 L1,0 L-9,4.2 z" fill="{INK}" transform="{place}"/>'
+    return f'<path d="M-9,-4.2 L1,0 L-9,4.2 z" fill="{ink}" transform="{place}"/>'
 
 
 def _edge_label(r: Route) -> str:
@@ -119,8 +122,12 @@ def _legend(d: Diagram) -> list[tuple[str, str, str]]:
     words = {"observed": ("circle", OBSERVED, "observed"), "given": ("small", OBSERVED, "given")}
     words |= {"let": ("diamond", PLAIN, "deterministic"), "param": ("dot", INK, "parameter")}
     entries += [mark for role, mark in words.items() if any(n.role == role for n in d.nodes)]
-    if any(e.dashed for e in d.edges):
+    if any(e.dashed and not e.field for e in d.edges):
         entries.append(("dashed", INK, "from an earlier site"))
+    if any(e.field for e in d.edges):
+        entries.append(("joined", INK, "scored together with another site"))
+    if any(e.guide for e in d.edges):
+        entries.append(("dotted", QUIET, "read by the guide"))
     return entries
 
 
@@ -149,8 +156,11 @@ def _swatch(kind: str, colour: str, text: str, x: float, y: float) -> str:
         "dot": f'<circle cx="{_n(cx)}" cy="{_n(y)}" r="4.5" {look}/>',
         "diamond": f'<polygon points="{_n(cx - 10)},{_n(y)} {_n(cx)},{_n(y - 8)} {_n(cx + 10)},{_n(y)} '
         f'{_n(cx)},{_n(y + 8)}" {look}/>',
-        "dashed": f'<path d="M{_n(x)},{_n(y)} h20" stroke="{INK}" stroke-dasharray="5 4"/>'
+        "joined": f'<path d="M{_n(x)},{_n(y)} h20" stroke="{INK}" stroke-dasharray="{DASHES}"/>',
+        "dashed": f'<path d="M{_n(x)},{_n(y)} h20" stroke="{INK}" stroke-dasharray="{DASHES}"/>'
         f"{_tip((x, y), (x + 20, y), 0.7)}",
+        "dotted": f'<path d="M{_n(x)},{_n(y)} h20" stroke="{QUIET}" stroke-dasharray="{DOTS}"/>'
+        f"{_tip((x, y), (x + 20, y), 0.7, QUIET)}",
     }
     return f"{marks[kind]}{_text(text, x + 25, y + 4, 12, 'start')}"
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+Node = TypeVar("Node", bound=Hashable)
 
 
 def strongly_connected(sources: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
@@ -43,7 +46,9 @@ def strongly_connected(sources: Mapping[str, Sequence[str]]) -> tuple[tuple[str,
     return tuple(found)
 
 
-def sources_first(root: str, sources: Callable[[str], Iterable[str]], done: Callable[[str], bool]) -> Iterator[str]:
+def sources_first(
+    root: Node, sources: Callable[[Node], Iterable[Node]], done: Callable[[Node], bool]
+) -> Iterator[Node]:
     """What a node stands on and is not done, each behind what it reads; the node itself comes last."""
     seen, path = {root}, [(root, iter(sources(root)))]
     while path:

@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ElementTree
 from functools import partial
+from time import process_time
 
 import pytest
 from drawn_models import MODELS, hmm
@@ -122,3 +123,59 @@ def test_arrows_and_labels_are_shapes_that_every_reader_of_svg_draws():
     assert picture.count("rotate(") == len(routes(shown.edges, layout(shown))) + 1  # the legend's
     assert "marker" not in picture and "paint-order" not in picture
     assert picture.count(">t−1</text>") == 2  # the letters, and white behind them
+
+
+FIELD = """\
+lvspec: 1
+name: field
+sizes: {V: 5, K: 3}
+plates: {t: sequence}
+given:
+  x[t]: token(V)
+params: {own: [V, K], pair: [K, K]}
+observed:
+  z over t: LinearChain(unary=own[x[t]], pairwise=pair)
+"""
+READ = """\
+lvspec: 1
+name: read
+sizes: {P: 6, D: 2}
+networks: {enc: "Linear(P, D)", head: "Linear(D, 2*D)", dec: "Linear(D, P)"}
+latent:
+  z: Normal(0, 1)[D]
+observed:
+  x: Bernoulli(logits=dec(z))
+guide:
+  h: tanh(enc(x))
+  z: Normal(loc, softplus(scale)) where loc, scale = split(head(h))
+"""
+
+
+def test_labels_of_neighbouring_sites_are_linked_without_an_arrow():
+    assert '"z" -> "z" [label="t−1", style=dashed, constraint=false, dir=none];' in draw(plan_spec(FIELD), "dot")
+    assert 'n_z -.-|"t−1"| n_z' in draw(plan_spec(FIELD), "mermaid")
+    assert "scored together with another site" in draw(plan_spec(FIELD))
+
+
+@every_format
+def test_guide_is_drawn_on_demand(form):
+    assert draw(plan_spec(READ), form) != draw(plan_spec(READ), form, guide=True)
+
+
+def test_dotted_edges_say_what_the_guide_reads():
+    edges = diagram(plan_spec(READ), guide=True).edges
+    assert [(e.source, e.target) for e in edges if e.guide] == [("h", "z")]
+    assert ("x", "h") in {(e.source, e.target) for e in edges}  # a variable that the guide computes
+    text = draw(plan_spec(READ), "dot", guide=True)
+    assert '"h" -> "z" [style=dotted' in text and '"z" -> "x";' in text
+
+
+@pytest.mark.parametrize("shape", ["path", "fan"])
+def test_pictures_of_hundreds_of_nodes_take_no_time(shape):
+    reads = {"path": lambda i: i - 1, "fan": lambda i: 0}[shape]
+    lines = ["lvspec: 1", "name: many", "params: {s: [2], a: [2, 2]}", "observed:", "  z0: Categorical(logits=s)"]
+    lines += [f"  z{i}: Categorical(logits=a[z{reads(i)}])" for i in range(1, 500)]
+    plan = plan_spec("\n".join(lines) + "\n")
+    started = process_time()
+    assert draw(plan).count("<ellipse") >= 500
+    assert process_time() - started < 5
