@@ -102,24 +102,18 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
     imports.add("Objective")
     summed = [p.name for p in plan.latents if p.treatment != "integrated"]
     finite = latent_sizes(plan)
-    imports.add("LOG")
-    marginal = [
-        "    def log_marginal(self, batch: dict, tilt: dict, semiring=LOG) -> torch.Tensor:",
-        '        """log p(x), (B,). `tilt` adds to log-factors of the latents, `semiring` says what summing means:',
-        '        what is known of a latent and what is asked about it come in here."""',
-        *log_marginal(plan, imports, summed),
-    ]
-    known = "{}"
+    marginal, known, call = _marginal(plan, imports, summed), "", "self.log_marginal(batch)"
     if finite:
-        imports.add("evidence")
+        imports.update(("LOG", "evidence"))
         known = f"evidence(batch, self.zero, {', '.join(f'{n}={s}' for n, s in finite.items())})"
+        call = f"self.log_marginal(batch, {known})"
     if plan.objective == "log_marginal":
         imports.add("weighted_mean")
         forward = [
             "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
             '        """-log p(x), mean over the batch."""',
             "        batch = self.prepare(batch)",
-            *wrap(f"log_prob = self.log_marginal(batch, {known})", 2),
+            *wrap(f"log_prob = {call}", 2),
             '        loss = -weighted_mean(log_prob, batch.get("weight"))',
             "        return Objective(loss, log_prob=log_prob)",
         ]
@@ -134,7 +128,7 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
         "    def log_prob(self, batch: dict, samples: int | None = None) -> torch.Tensor:",
         '        """log p(x), exact, (B,)."""',
         "        batch = self.prepare(batch)",
-        *wrap(f"return self.log_marginal(batch, {known})", 2),
+        *wrap(f"return {call}", 2),
     ]
     encode = encode_body(plan, imports)
     methods = [marginal, forward, log_prob, *([encode] if encode else [])]
@@ -147,8 +141,25 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
         methods.insert(0, potential)
     parts = parts_body(plan, imports)
     if finite or parts or plan.integrations:
-        methods.append(_exact_posterior(plan, imports, known if finite else "", parts))
+        methods.append(_exact_posterior(plan, imports, known, parts))
     return methods
+
+
+def _marginal(plan: Plan, imports: set[str], summed: list[str]) -> list[str]:
+    """`log_marginal`; where no finite latent is summed there is nothing to tilt."""
+    body = log_marginal(plan, imports, summed)
+    if not latent_sizes(plan):
+        return [
+            "    def log_marginal(self, batch: dict) -> torch.Tensor:",
+            '        """log p(x), (B,), of a prepared batch."""',
+            *body,
+        ]
+    return [
+        "    def log_marginal(self, batch: dict, tilt: dict, semiring=LOG) -> torch.Tensor:",
+        '        """log p(x), (B,). `tilt` adds to log-factors of the latents, `semiring` says what summing means:',
+        '        what is known of a latent and what is asked about it come in here."""',
+        *body,
+    ]
 
 
 def _exact_posterior(plan: Plan, imports: set[str], known: str, parts: list[str]) -> list[str]:

@@ -13,7 +13,6 @@ from lvspec.emit.lower import Lowering
 from lvspec.emit.program import Program, input_value
 from lvspec.emit.value import (
     ALL,
-    ATOM,
     PRODUCT,
     Value,
     align,
@@ -221,6 +220,8 @@ def parts_body(plan: Plan, imports: set[str], drawn: str = "") -> list[str]:
         arguments = arguments_of(low, variable)
         lead = leading(low, variable, list(arguments.values()), set())
         code = _call(low, variable, "parts", low.root(variable.name), arguments, lead)
-        items.append(f'"{summed.part}": {low.scope.assign(summed.part, Value(code, binds=ATOM)).code}')
+        name = low.scope.names.fresh(summed.part)
+        low.scope.line(f"{name} = {code}")  # no tensor: it has no shape to tell
+        items.append(f'"{summed.part}": {name}')
     program.scope.line(f"parts = {{{', '.join(items)}}}")
     return program.text() if items else []

@@ -10,6 +10,7 @@ import pytest
 from small import NAMES, SPECS, compiled
 
 from lvspec.driver import compile_spec
+from lvspec.emit.header import first_sentence
 from lvspec.emit.text import wrap
 from lvspec.emit.unused import without_unused
 from lvspec.errors import SpecError
@@ -145,3 +146,36 @@ def test_assignments_that_nothing_reads_are_left_out():
     kept = ["        a = f(x)  # (B,)", "        b = g(a)  # (B,)", "        return b"]
     dead = ["        # (B, T)", "        c = h(", "            b", "        )", "        d = c + 1"]
     assert without_unused([*kept[:2], *dead, kept[2]]) == kept
+
+
+PUBLIC = {"forward", "log_prob", "posterior", "sample", "prepare"}  # with the signature of every module
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_helpers_read_their_arguments(name):
+    for node in ast.walk(ast.parse(compiled(name).source)):
+        if isinstance(node, ast.FunctionDef) and node.name not in PUBLIC:
+            read = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            assert {a.arg for a in (*node.args.args, *node.args.kwonlyargs)} - {"self"} <= read, node.name
+
+
+@pytest.mark.parametrize("name", ["pcfg", "compound_pcfg", "ctc", "dmv"])
+def test_hidden_structures_are_no_tensors_of_a_shape(name):
+    assert not re.search(r"_parts\(.*# \(\)$", compiled(name).source, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        ("Urns (after Diaconis et al. 1980): a colour. And more.", "Urns (after Diaconis et al. 1980): a colour"),
+        ("Two states. q(z) is written.", "Two states"),
+        ("As in J. Pearl 1988. Again.", "As in J. Pearl 1988"),
+        (
+            "Counts, e.g. of words (cf. Fig. 2. Left), i.e. few. More",
+            "Counts, e.g. of words (cf. Fig. 2. Left), i.e. few",
+        ),
+        ("One sentence.", "One sentence."),
+    ],
+)
+def test_first_sentence_ends_where_a_sentence_does(text, sentence):
+    assert first_sentence(text) == sentence

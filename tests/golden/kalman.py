@@ -20,7 +20,6 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from lvspec.runtime import (
-    LOG,
     GaussianChain,
     GaussianChainPosterior,
     Input,
@@ -78,23 +77,22 @@ class Kalman(nn.Module):
             mask=batch["t.mask"],
         )
 
-    def log_marginal(self, batch: dict, tilt: dict, semiring=LOG) -> torch.Tensor:
-        """log p(x), (B,). `tilt` adds to log-factors of the latents, `semiring` says what summing means:
-        what is known of a latent and what is asked about it come in here."""
+    def log_marginal(self, batch: dict) -> torch.Tensor:
+        """log p(x), (B,), of a prepared batch."""
         log_p_x = self.gaussian_chain_z(batch).log_prob()  # (B,)
         return log_p_x  # (B,)
 
     def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
         """-log p(x), mean over the batch."""
         batch = self.prepare(batch)
-        log_prob = self.log_marginal(batch, {})
+        log_prob = self.log_marginal(batch)
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
 
     def log_prob(self, batch: dict, samples: int | None = None) -> torch.Tensor:
         """log p(x), exact, (B,)."""
         batch = self.prepare(batch)
-        return self.log_marginal(batch, {})
+        return self.log_marginal(batch)
 
     def posterior(self, batch: dict) -> dict:
         """p(z | x) of each latent: moments, joint mode, exact samples, entropy."""

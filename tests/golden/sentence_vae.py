@@ -48,7 +48,7 @@ from lvspec.runtime import (
 
 
 class SentenceVAE(nn.Module):
-    """Sentence VAE (Bowman et al"""
+    """Sentence VAE (Bowman et al. 2016): a recurrent language model conditioned on a latent vector."""
 
     def __init__(self, V: int, E: int = 128, H: int = 256, D: int = 32):
         super().__init__()
