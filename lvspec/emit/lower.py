@@ -234,9 +234,9 @@ class Lowering:
     def variable(self, expr: VariableRef, begin: str) -> Value:
         """A variable at the sites that the reference names; `begin` fills what precedes the first site."""
         sites = list(zip(self.plates_of(expr.name), expr.at, strict=True))
-        whole = self.written_out.whole(expr, begin)
-        if whole is not None:
-            return whole
+        apart = self.written_out.whole(expr, begin) or self.written_out.named(expr, begin)
+        if apart is not None:
+            return apart
         with self.written_out.at_no_site({p for p, site in sites if isinstance(site, At | Stretch)}):
             definition = self.definitions.get(expr.name)
             value = self.let(definition) if definition is not None else self.root(expr.name)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from lvspec.emit.value import Value, join_draws
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Here, Stretch, VariableRef
+from lvspec.ir.reads import is_named
 
 
 class WrittenOut:
@@ -48,6 +49,18 @@ class WrittenOut:
         plates = self.low.spec.plate
         before = sum(isinstance(s, Stretch) and not plates(s.plate).ragged for s in expr.at[:place])
         return self.side_by_side(values, plates(at.plate).size, before)
+
+    def named(self, expr: VariableRef, begin: str) -> Value | None:
+        """A variable at a site of a plate that is written as a number, `z[0, t]`, where each site is another value."""
+        at = next((s for s in expr.at if is_named(s) and self._differs(expr, s.plate)), None)
+        if at is None:
+            return None
+        here = replace(expr, at=tuple(Here(s.plate) if s is at else s for s in expr.at))
+        outer = self.low.bound
+        self.low.bound = {**outer, at.plate: at.index.value}
+        value = self.low.variable(here, begin)
+        self.low.bound = outer
+        return value
 
     def _differs(self, expr: VariableRef, plate: str) -> bool:
         if plate not in self.low.unrolled:

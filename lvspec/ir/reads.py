@@ -3,6 +3,7 @@
 x[t]: Categorical(logits=emission[z[t]])          x reads z at this site
 z[t]: Categorical(logits=transition[z[t-1]])      z reads z one site back
 x[t]: Normal(sum(mean[l, z[t, l]] over l), 1)     x reads z over all sites of plate l
+x[t]: Categorical(logits=e[z[0, t], z[1, t]])     the same, some of them by their numbers
 h[t]: writer(words(x[<t]))                        h reads x over a stretch
 h[t]: writer(words(x[<t in z]))                   h reads x over a stretch, and z at this site: where its segment began
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from lvspec.ir.components import sources_first
 from lvspec.ir.distributions import IMPROPER
-from lvspec.ir.expr import At, Call, Dist, Here, Lag, Stretch, VariableRef, walk
+from lvspec.ir.expr import At, Call, Dist, Here, Lag, Number, Stretch, VariableRef, walk
 from lvspec.ir.spec import Clause, Spec, Variable
 
 # along one plate: this site, k sites back (or ahead), all sites of a fixed plate together, a stretch or a computed site
@@ -120,9 +121,14 @@ def _way(site, over: bool, ragged: bool) -> tuple[str, int]:
         return (WIDE, 0) if ragged else (OVER, 0)
     if isinstance(site, Lag):
         return (LAG, site.k)
-    if isinstance(site, Stretch) and not ragged:
+    if not ragged and (isinstance(site, Stretch) or is_named(site)):
         return (OVER, 0)
     return (WIDE, 0)
+
+
+def is_named(site) -> bool:
+    """Whether a site is named by a number: `z[0]`."""
+    return isinstance(site, At) and isinstance(site.index, Number)
 
 
 def _through(read: Read, outer: dict[str, tuple[str, int]]) -> Read:

@@ -20,7 +20,7 @@ from lvspec.ir.flows import EACH, flow_of
 from lvspec.ir.guides import GuideOrder
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Cost
-from lvspec.ir.reads import Reader, bodies
+from lvspec.ir.reads import Reader, bodies, is_named
 from lvspec.ir.spec import Network, Variable
 from lvspec.ir.structures import longest_segment, structure_of, window_axis, window_of
 from lvspec.plan.model import Model
@@ -103,7 +103,10 @@ class Pricer:
         if isinstance(node, VariableRef):
             sites = zip((self.lets.get(node.name) or self.model.spec.variable(node.name)).plates, node.at, strict=True)
             named = {plate: self.axes(site.index) for plate, site in sites if isinstance(site, At)}
-            return (self._variable_axes(node) - set(named)).union(*named.values())
+            own = self._variable_axes(node)
+            for site in (s for s in node.at if is_named(s) and s.plate in self.unrolled):
+                own = frozenset(self._named_site(a, site) for a in own)
+            return (own - set(named)).union(*named.values())
         if isinstance(node, PlateIndex):
             return frozenset({node.plate})
         if isinstance(node, ParamRef) and node.name in self.own_rows:
@@ -112,6 +115,12 @@ class Pricer:
         if isinstance(node, Call) and node.over:
             inner = self._over(inner, node.over)
         return inner
+
+    def _named_site(self, axis: str, site: At) -> str:
+        """The axis of a summed latent at a site of an unrolled plate that is written as a number."""
+        name = axis.split("@")[0]
+        apart = name in self.summed and site.plate in self.model.spec.variable(name).plates
+        return f"{name}.{site.index.value}" + axis[len(name) :] if apart else axis
 
     def _over(self, axes: frozenset[str], plate: str) -> frozenset[str]:
         """What an expression varies over once plate is stacked: an unrolled plate's latents appear site by site."""
