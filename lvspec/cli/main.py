@@ -116,6 +116,12 @@ def _users(reason: Exception, args: argparse.Namespace) -> int:
     return _told(f"a network of your own: {told(reason, packages)}", SPEC) if is_users(reason, packages) else 0
 
 
+def _of_data(reason: Exception) -> bool:
+    """Whether a module has refused a batch: the data do not fit the model."""
+    runtime = sys.modules.get("lvspec.runtime.batch")  # commands that read no data never load it
+    return runtime is not None and isinstance(reason, runtime.BadBatch)
+
+
 def _told(message: str, code: int) -> int:
     terminal.say(f"{terminal.paint('lvspec:', 'red', sys.stderr)} {message}")
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,12 @@ def opened(args: argparse.Namespace) -> tuple[TrainedRun, Part]:
     records, name = _records(args, trained, _wanted(trained))
     if not records:
         raise UsageError(f"{name}: no example there")
-    dataset = encoded(records, trained.layout, trained.encoders, trained.config.data)
+    unknown: Counter = Counter()
+    dataset = encoded(records, trained.layout, trained.encoders, trained.config.data, unknown)
+    for (field, label), times in sorted(unknown.items()):
+        terminal.say(
+            f"warning: {name}: {field} is {label!r} {times} times, which no training data have: taken as missing"
+        )
     return trained, Part(name, dataset, records, trained, args)
 
 

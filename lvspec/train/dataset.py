@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -93,12 +94,20 @@ def real_sites(example: Example, f: Field, layout: Layout) -> np.ndarray:
 
 
 def encoded(
-    records: Iterable[Raw], layout: Layout, encoders: Mapping[str, Encoder], data: Mapping[str, DataSettings]
+    records: Iterable[Raw],
+    layout: Layout,
+    encoders: Mapping[str, Encoder],
+    data: Mapping[str, DataSettings],
+    unknown: Counter | None = None,
 ) -> Dataset:
-    """Every record as an example; records whose sequence is empty are left out and counted."""
+    """Every record as an example; records whose sequence is empty are left out and counted.
+
+    unknown: counts labels of latents that the training data do not have, (name, label), which are missing then; without it
+    they are an error.
+    """
     examples, dropped = [], 0
     for index, record in enumerate(records):
-        example = _example(record, index, layout, encoders, data)
+        example = _example(record, index, layout, encoders, data, unknown)
         if example is None:
             dropped += 1
         else:
@@ -107,14 +116,26 @@ def encoded(
     return Dataset(tuple(examples), layout, dropped, partial | {f.name for f in layout.fields if not f.required})
 
 
-def _example(record: Raw, index: int, layout: Layout, encoders, data) -> Example | None:
+def raw_value(record: Raw, f: Field) -> object:
+    """What a record has of a field; an empty text is a missing value, and an empty sequence only where it has to be there."""
+    raw = record.get(f.name)
+    blank = isinstance(raw, str) and not raw.strip()
+    return None if blank and not (f.required and f.plates) else raw
+
+
+def _example(record: Raw, index: int, layout: Layout, encoders, data, unknown) -> Example | None:
     values, lengths, observed = {}, {}, {}
     for f in layout.fields:
         settings = data.get(f.name, DataSettings())
-        raw = record.get(f.name)
+        raw = raw_value(record, f)
         if raw is None and f.required and not f.plates:
             raise TrainingError(f"record {index + 1} has no value for {f.name}")
-        value, seen, found = _encode(raw, f, layout, encoders[f.name], settings)
+        try:
+            value, seen, found = _encode(raw, f, layout, encoders[f.name], settings, unknown)
+        except (UsageError, TrainingError) as error:
+            raise type(error)(f"record {index + 1}: {error}") from error
+        if f.required and not f.modelled and (value is None or not seen.all()):
+            raise TrainingError(f"record {index + 1}: {f.name} is given to the model, and a value of it is missing")
         if value is None:
             observed[f.name] = np.zeros((), dtype=bool)
             continue
@@ -131,7 +152,19 @@ def _example(record: Raw, index: int, layout: Layout, encoders, data) -> Example
         values[f.name] = value
         if not seen.all():
             observed[f.name] = seen
+    _told_how_long(index, layout, values, lengths)
     return Example(values, lengths, observed, index)
+
+
+def _told_how_long(index: int, layout: Layout, values: dict, lengths: dict) -> None:
+    """TrainingError where a sequence is missing and nothing says how many sites it has."""
+    for f in layout.fields:
+        untold = [plate.name for _, plate in layout.ragged(f) if plate.name not in lengths]
+        if f.name not in values and untold:
+            raise TrainingError(
+                f"record {index + 1} has no {f.name}, and nothing else says how long it is (how many sites plate "
+                f"{untold[0]} has): leave the record out, or read another variable along {untold[0]} from the data"
+            )
 
 
 def _admitted(lengths: dict[str, np.ndarray], wanted: str) -> bool:
@@ -143,11 +176,13 @@ def _admitted(lengths: dict[str, np.ndarray], wanted: str) -> bool:
     )
 
 
-def _encode(raw: object, f: Field, layout: Layout, encoder: Encoder, settings: DataSettings):
+def _encode(raw: object, f: Field, layout: Layout, encoder: Encoder, settings: DataSettings, unknown: Counter | None):
     """(array with fills, observed per site, lengths by plate); (None, None, {}) where the whole value is missing."""
     if raw is None:
         return None, None, {}
     if isinstance(encoder, Symbols):
+        if unknown is not None and not f.required:
+            raw = _without_unknown(raw, f, encoder, settings, unknown)
         return _encode_symbols(raw, f, layout, encoder, settings)
     if isinstance(encoder, TreeLabels):
         return _encode_tree(raw, f, layout, encoder, settings)
@@ -159,13 +194,27 @@ def nested(raw: object, depth: int, settings: DataSettings) -> object:
     if isinstance(raw, np.ndarray):
         raw = raw.tolist()
     if depth == 0:
-        text = raw if raw is None else str(raw)
+        text = None if raw in (None, "") else str(raw)
         return text.lower() if text is not None and settings.lower else text
     if depth == 1:
         return tokens(raw, settings.tokenize, settings.lower)
     if not isinstance(raw, list):
         raise UsageError(f"expected a list of sequences, found {str(raw)[:60]!r}")
     return [nested(r, depth - 1, settings) for r in raw]
+
+
+def _without_unknown(raw, f: Field, encoder: Symbols, settings: DataSettings, unknown: Counter) -> object:
+    """The raw labels, None where the table lacks them."""
+
+    def known(value):
+        if isinstance(value, list):
+            return [known(v) for v in value]
+        if value is None or encoder.unknown or value in encoder.symbols:
+            return value
+        unknown[f.name, value] += 1
+        return None
+
+    return known(nested(raw, len(f.plates) + len(f.event), settings))
 
 
 def _encode_symbols(raw, f: Field, layout: Layout, encoder: Symbols, settings: DataSettings):
@@ -243,12 +292,29 @@ def _encode_numbers(raw, f: Field, layout: Layout, encoder: Numbers, settings: D
     if f.event:
         seen = seen.all(axis=tuple(range(len(f.plates), seen.ndim)))
     lengths = {plate.name: np.array(value.shape[axis]) for axis, plate in ragged}
+    _check_whole(f, value)
     if encoder.event and value.shape[len(f.plates) :] != encoder.event and value.size:
         raise TrainingError(
             f"{f.name}: {value.shape[len(f.plates) :]} features, the training data have {encoder.event}"
         )
     value = np.nan_to_num(value, nan=0.0).astype(encoder.dtype)
     return value, seen, lengths
+
+
+def _check_whole(f: Field, value: np.ndarray) -> None:
+    """TrainingError where counts have fractions, or truth values are others than 0 and 1."""
+    if f.kind == "real":
+        return
+    value = value[~np.isnan(value)]
+    wrong = value[(value < 0) | (value != np.round(value)) | ((f.kind == "binary") & (value > 1))]
+    if wrong.size and f.kind == "binary":
+        raise TrainingError(
+            f"{f.name} is 0 or 1 in the spec, but the data hold {wrong[0]:g}; set data.{f.name}.binarize: 0.5"
+        )
+    if wrong.size:
+        raise TrainingError(
+            f"{f.name} is a count in the spec, a whole number from 0 on, but the data hold {wrong[0]:g}"
+        )
 
 
 def number_block(raw: object, f: Field) -> np.ndarray:

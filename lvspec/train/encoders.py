@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def tokens(raw: object, tokenize: str, lower: bool) -> list:
         raw = raw.lower() if lower else raw
         return SPLITS[tokenize](raw)
     if isinstance(raw, (list, tuple)):
-        return [None if r is None else str(r).lower() if lower else str(r) for r in raw]
+        return [None if r in (None, "") else str(r).lower() if lower else str(r) for r in raw]
     return [str(raw)]
 
 
@@ -108,6 +108,12 @@ class Symbols:
             )
         return found
 
+    def of_size(self, size: int) -> Symbols:
+        """The table with further values that no data have, up to `size` of them."""
+        plain = all(s.isdigit() for s in self.symbols)
+        more = tuple(str(i) if plain else f"<{i}>" for i in range(self.size, size))
+        return replace(self, symbols=(*self.symbols, *more), counts=(*self.counts, *(0 for _ in more)))
+
     def show(self, ids: np.ndarray) -> list:
         """Ids as symbols, nested like the ids."""
         if ids.ndim == 0:
@@ -178,7 +184,10 @@ def numbers(raw: object) -> np.ndarray:
     try:
         return np.asarray(_floats(raw), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"expected numbers, found {str(raw)[:60]!r}: {error}") from error
+        header = (
+            "; where the first line of a table holds names, say `header: true`" if "is no number" in str(error) else ""
+        )
+        raise UsageError(f"expected numbers, found {str(raw)[:60]!r}: {error}{header}") from error
 
 
 def _floats(raw: object) -> object:

@@ -63,6 +63,9 @@ class Likelihood:
         )
 
 
+LARGEST = 700.0  # nats of which exp is a number
+
+
 def least(samples: int) -> float:
     """The effective sample size below which an estimate is not trusted: its bias is about -1/2 (1/ESS - 1/S)."""
     return min(10.0, samples / 2)
@@ -83,7 +86,8 @@ class Figures:
 
     def perplexity(self, log_likelihood: float) -> float:
         """exp of minus the mean log-likelihood of a token."""
-        return math.exp(min(700.0, -log_likelihood * self.examples / self.tokens))
+        surprise = -log_likelihood * self.examples / self.tokens
+        return math.exp(surprise) if surprise < LARGEST else math.inf
 
     def bits(self, log_likelihood: float) -> float:
         """Bits per dimension, on the scale of the file (a density changes with its unit)."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lvspec.errors import TrainingError, UsageError
-from lvspec.train.dataset import Raw, nested, number_block
+from lvspec.train.dataset import Raw, nested, number_block, raw_value
 from lvspec.train.encoders import NULL, Encoder, Numbers, Symbols, leaves
 from lvspec.train.layout import Field, Layout
 from lvspec.train.settings import DataSettings
@@ -44,7 +44,7 @@ def _symbols(records, f: Field, sharing: list[Field], layout: Layout, data) -> S
     for g in sharing:
         settings = data.get(g.name, DataSettings())
         depth = len(g.plates) + len(g.event)
-        values = [nested(r[g.name], depth, settings) for r in records if r.get(g.name) is not None]
+        values = [nested(raw, depth, settings) for r in records if (raw := raw_value(r, g)) is not None]
         sequences += len(values)
         for value in values:
             counted.update(leaves(value))
@@ -74,7 +74,7 @@ def _label_order(label: str) -> tuple[float, str]:
 
 def _numbers(records, f: Field, settings: DataSettings) -> Numbers:
     """Scale and threshold from the data section; mean and variance per feature for the baselines."""
-    blocks = [number_block(r[f.name], f) for r in records if r.get(f.name) is not None]
+    blocks = [number_block(raw, f) for r in records if (raw := raw_value(r, f)) is not None]
     blocks = [b for b in blocks if b.size]
     if not blocks:
         raise TrainingError(f"{f.name}: the training data hold no value")
@@ -91,8 +91,6 @@ def _numbers(records, f: Field, settings: DataSettings) -> Numbers:
         threshold = settings.binarize * (largest * settings.scale + settings.shift)
     encoder = Numbers(f.kind, tuple(int(n) for n in event), settings.scale, settings.shift, threshold)
     mean, variance = _moments(blocks, encoder, int(np.prod(event, dtype=int)))
-    if f.kind == "binary":
-        _check_binary(f, blocks[0], encoder)
     return Numbers(f.kind, encoder.event, settings.scale, settings.shift, threshold, mean, variance)
 
 
@@ -107,16 +105,20 @@ def _moments(blocks, encoder: Numbers, features: int) -> tuple[tuple[float, ...]
     return tuple(mean.tolist()), tuple(np.maximum(squares / np.maximum(count, 1) - mean**2, 0.0).tolist())
 
 
-def _check_binary(f: Field, block: np.ndarray, encoder: Numbers) -> None:
-    value = encoder.transformed(block)
-    if not np.isin(value[~np.isnan(value)], (0, 1)).all():
-        raise TrainingError(
-            f"{f.name} is 0 or 1 in the spec, but the data hold other numbers; set data.{f.name}.binarize: 0.5"
-        )
+def widened(layout: Layout, encoders: Mapping[str, Encoder], wanted: Mapping[str, int]) -> dict[str, Encoder]:
+    """The encoders, with tables as large as somebody asks for: values that no training data have."""
+    found = dict(encoders)
+    for name, _, of in layout.sizes:
+        table = encoders.get(of)
+        if isinstance(table, Symbols) and wanted.get(name, 0) > table.size:
+            found |= {f: table.of_size(wanted[name]) for f, e in encoders.items() if e is table}
+    return found
 
 
-def sizes_from_data(layout: Layout, encoders: Mapping[str, Encoder]) -> dict[str, int]:
-    """`V: vocabulary(x)`, `C: categories(y)`, `P: features(x)` as numbers."""
+def sizes_from_data(
+    layout: Layout, encoders: Mapping[str, Encoder], wanted: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """`V: vocabulary(x)`, `C: categories(y)`, `P: features(x)` as numbers, which agree with those that somebody wants."""
     sizes = {}
     for name, source, of in layout.sizes:
         encoder = encoders.get(of)
@@ -128,4 +130,12 @@ def sizes_from_data(layout: Layout, encoders: Mapping[str, Encoder]) -> dict[str
             sizes[name] = int(np.prod(encoder.event, dtype=int))
         else:
             raise UsageError(f"size {name}: {source}({of}) asks for symbols, but {of} holds numbers")
+        asked = (wanted or {}).get(name, sizes[name])
+        if asked != sizes[name]:
+            raise UsageError(f"sizes.{name} is {asked}, but the training data have {sizes[name]} ({source} of {of})")
+        if not sizes[name]:
+            raise UsageError(
+                f"size {name}: no record has a value of {of}, so nothing says how many there are: "
+                f"`--set sizes.{name}=...` does, or `labels:` in the data section"
+            )
     return sizes

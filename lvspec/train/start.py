@@ -17,7 +17,7 @@ from lvspec.train.closed_forms import ClosedForms, closed_forms
 from lvspec.train.dataset import Dataset, digest, encoded, partly_labelled
 from lvspec.train.encoders import Encoder, Symbols
 from lvspec.train.files import held, make_directory
-from lvspec.train.fitting import fitted, sizes_from_data
+from lvspec.train.fitting import fitted, sizes_from_data, widened
 from lvspec.train.harmonic import HarmonicTrees
 from lvspec.train.initialise import made, restart_seed
 from lvspec.train.layout import Layout, layout_of
@@ -105,10 +105,10 @@ def prepare(request: Request) -> Ready:
     settings = train_settings({**plain(spec.train), **request.train})
     device = chosen_device(request.device)
     raw = {part: records_of(request.files, part, data) for part in ("train", "valid")}
-    encoders = read_encoders(run) if before else fitted(raw["train"], layout, data)
+    encoders = read_encoders(run) if before else widened(layout, fitted(raw["train"], layout, data), request.sizes)
     parts = {part: encoded(records, layout, encoders, data) for part, records in raw.items()}
     parts["train"] = partly_labelled(parts["train"], [digest(r) for r in raw["train"]], data)
-    sizes = {**request.sizes, **sizes_from_data(layout, encoders)}
+    sizes = {**request.sizes, **sizes_from_data(layout, encoders, request.sizes)}
     options = {"sizes": sizes, "overrides": request.infer, "allow_modules": request.allow_modules}
     compiled = request.compile_spec(request.path or spec.source.text, **options)
     config = Config(

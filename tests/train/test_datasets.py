@@ -13,7 +13,8 @@ from lvspec.ir.spec import Plate
 from lvspec.train.batches import collate, epoch_order, sorted_order
 from lvspec.train.dataset import digest, encoded, halves, held_out, partly_labelled
 from lvspec.train.encoders import Numbers, Symbols, from_json
-from lvspec.train.fitting import fitted, sizes_from_data
+from lvspec.train.evaluate import Figures
+from lvspec.train.fitting import fitted, sizes_from_data, widened
 from lvspec.train.layout import Field, Layout, layout_of
 from lvspec.train.settings import DataSettings, TrainSettings, train_settings
 
@@ -175,6 +176,76 @@ def test_unseen_label_is_refused_by_name():
     encoders, _ = made([{"y": "pos"}], layout)
     with pytest.raises(UsageError, match="'neutral' does not occur"):
         encoded([{"y": "neutral"}], layout, encoders, {})
+
+
+def labelled_layout():
+    """A latent label beside an observed vector."""
+    label = Field("y", "symbol", (), (), None, "y", categories=True, required=False, modelled=False)
+    return Layout((label, Field("x", "count", (), (None,), None, "x")), (), (("C", "categories", "y"),))
+
+
+def test_an_empty_text_is_a_missing_label_and_no_class():
+    records = [{"y": "", "x": [1]}, {"y": "b", "x": [0]}, {"y": " ", "x": [2]}, {"y": "a", "x": [3]}, {"x": [3]}]
+    encoders, dataset = made(records, labelled_layout())
+    assert encoders["y"].symbols == ("a", "b")
+    assert collate(dataset, range(5))["y_observed"].tolist() == [False, True, False, True, False]
+
+
+def test_where_no_record_has_a_label_somebody_says_how_many_there_are():
+    layout = labelled_layout()
+    encoders, _ = made([{"x": [1]}, {"x": [0]}], layout)
+    with pytest.raises(UsageError, match="size C: no record has a value of y.*--set sizes.C"):
+        sizes_from_data(layout, encoders)
+    wide = widened(layout, encoders, {"C": 3})
+    assert sizes_from_data(layout, wide, {"C": 3}) == {"C": 3} and wide["y"].symbols == ("0", "1", "2")
+
+
+def test_sizes_that_somebody_says_may_be_larger_than_the_data_s_and_no_smaller():
+    layout = labelled_layout()
+    encoders, _ = made([{"y": "a", "x": [1]}, {"y": "b", "x": [0]}], layout)
+    assert widened(layout, encoders, {"C": 3})["y"].symbols == ("a", "b", "<2>")
+    with pytest.raises(UsageError, match="sizes.C is 1, but the training data have 2"):
+        sizes_from_data(layout, widened(layout, encoders, {"C": 1}), {"C": 1})
+
+
+def test_unknown_labels_of_a_latent_are_missing_where_they_are_counted():
+    layout = labelled_layout()
+    encoders, _ = made([{"y": "a", "x": [1]}, {"y": "b", "x": [0]}], layout)
+    unknown = Counter()
+    dataset = encoded([{"y": "c", "x": [1]}, {"y": "b", "x": [0]}], layout, encoders, {}, unknown)
+    assert unknown == {("y", "c"): 1}
+    assert collate(dataset, range(2))["y_observed"].tolist() == [False, True]
+
+
+@pytest.mark.parametrize("value", [0.5, -1])
+def test_counts_are_whole_numbers_from_0_on(value):
+    with pytest.raises(TrainingError, match=f"record 2: x is a count.*hold {value:g}"):
+        made([{"x": [1]}, {"x": [value]}], labelled_layout())
+
+
+def test_a_missing_sequence_has_a_length_only_where_something_tells_it():
+    """Padding to the longest of a batch would be another model."""
+    plates = (Plate("t", "sequence"),)
+    tags = Field("z", "symbol", ("t",), (), None, "z", required=False, modelled=False)
+    words = Field("x", "symbol", ("t",), (), None, "x")
+    alone, beside = Layout((tags,), plates, ()), Layout((words, tags), plates, ())
+    with pytest.raises(TrainingError, match="record 2 has no z, and nothing else says how long it is"):
+        made([{"z": "a b"}, {"z": None}], alone)
+    _, dataset = made([{"x": "u v", "z": "a b"}, {"x": "u", "z": ""}], beside)
+    batch = collate(dataset, range(2))
+    assert batch["t"].tolist() == [2, 1] and batch["z_observed"].tolist() == [[True, True], [False, False]]
+
+
+def test_what_is_given_cannot_be_missing():
+    given = Field("g", "symbol", ("t",), (), None, "g", modelled=False)
+    layout = Layout((given,), (Plate("t", "sequence"),), ())
+    with pytest.raises(TrainingError, match="record 2: g is given to the model"):
+        made([{"g": ["a", "b"]}, {"g": ["a", None]}], layout)
+
+
+def test_perplexity_of_what_is_impossible_is_infinite():
+    figures = Figures(2, (), {}, 6, 0, {})
+    assert figures.perplexity(-float("inf")) == float("inf") == figures.perplexity(-1e6)
 
 
 def test_fixed_splits_depend_on_the_records_alone():
