@@ -13,8 +13,7 @@ from lvspec.emit.extents import extent_code
 from lvspec.emit.gaussian_chains import aligned_coefficients, coefficients, observed_vector, without_latent
 from lvspec.emit.program import Program
 from lvspec.emit.value import Value, align, as_tensor, permute
-from lvspec.ir.affine import affine_in
-from lvspec.ir.conjugate import GAUSSIAN, pair_of, scale_of
+from lvspec.ir.conjugate import GAUSSIAN, factor_in, pair_of
 from lvspec.ir.distributions import argument_shape
 from lvspec.ir.expr import Number
 from lvspec.ir.plan import Integration
@@ -98,14 +97,16 @@ def _statistics(program: Program, latent: Variable, reader: Variable) -> str:
         known = [low.lower(clause.body.argument(n)) for n in pair.known]
         if pair.prior == "Dirichlet":
             known.append(Value(low.size(latent.type.shape[-1]), integer=True, number=True))
-        if pair.link == "scaled":
-            factor = scale_of(affine_in(low.spec, latent.name, reader.general, clause.body.argument(pair.argument)))
+        if pair.link in ("scaled", "root", "inverse"):
+            factor = factor_in(pair, low.spec, latent.name, reader.general, clause.body.argument(pair.argument))
             known += [] if factor == Number(1) else [low.lower(factor)]
         return [align(v, axes, len(reader.type.shape) if v.axes else len(v.shape)).code for v in known]
 
     arguments = low.with_bindings(without_latent(low.spec, latent, reader.general), extra)
     value = permute(low.known[reader.name], axes).code
     statistics = f"{use(pair.statistics)}({', '.join([value, 'self.zero', *arguments])})"
+    if reader.type.shape and not latent.type.shape:
+        statistics = f"{use('summed_entries')}({statistics})"
     code = f"{use(pair.sums)}({statistics}, {_mask(reader, axes)}, {1 + len(latent.plates)})"
     name = program.scope.names.fresh(f"seen_{reader.name}")
     program.scope.line(f"{name} = {code}")

@@ -44,8 +44,12 @@ from lvspec.runtime.conjugate import (
     exponential_statistics,
     gamma_statistics,
     geometric_statistics,
+    laplace_rate_statistics,
+    log_normal_precision_statistics,
+    normal_precision_statistics,
     poisson_statistics,
     site_sums,
+    summed_entries,
 )
 from lvspec.runtime.contract import contract
 from lvspec.runtime.control import as_categorical, relax

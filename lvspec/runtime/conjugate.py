@@ -3,6 +3,7 @@
     Beta       Bernoulli, Binomial, Geometric      (successes, failures)
     Dirichlet  Categorical                         counts
     Gamma      Poisson, Exponential, Gamma         (events, exposure)
+               Normal, LogNormal, Laplace          the same, of a precision
     NormalInverseWishart  MultivariateNormal       (mean, n, n, scatter)
 
 A likelihood gives, for each site, what it adds to the prior's parameters, and a term that the latent does not enter.
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.distributions import (
+    LOG_TWO_PI,
     as_tensor,
     beta_entropy,
     dirichlet_entropy,
@@ -176,7 +178,39 @@ def gamma_statistics(
     return (a, e * x), a * e.log() + x_log_y(a - 1, x) - torch.lgamma(a)
 
 
+def normal_precision_statistics(
+    x: Tensor, like: Tensor, loc: Tensor, scale: Tensor | float = 1.0
+) -> tuple[Parameters, Tensor]:
+    """N(x; loc, s^2 / tau): half an event, and half the square of (x - loc) / s."""
+    s = as_tensor(scale, like)
+    x, s = torch.broadcast_tensors(x.to(like.dtype) - loc, s)
+    return (torch.full_like(x, 0.5), 0.5 * (x / s) ** 2), -s.log() - 0.5 * LOG_TWO_PI
+
+
+def log_normal_precision_statistics(
+    x: Tensor, like: Tensor, loc: Tensor, scale: Tensor | float = 1.0
+) -> tuple[Parameters, Tensor]:
+    """The same of log x."""
+    log_x = x.log()
+    statistics, term = normal_precision_statistics(log_x, like, loc, scale)
+    return statistics, term - log_x
+
+
+def laplace_rate_statistics(
+    x: Tensor, like: Tensor, loc: Tensor, scale: Tensor | float = 1.0
+) -> tuple[Parameters, Tensor]:
+    """tau exp(-tau |x - loc| / s) / 2 s."""
+    s = as_tensor(scale, like)
+    x, s = torch.broadcast_tensors(x.to(like.dtype) - loc, s)
+    return (torch.ones_like(x), x.abs() / s), -(2 * s).log()
+
+
 Statistics = tuple[Parameters, Tensor]
+
+
+def summed_entries(statistics: Statistics) -> Statistics:
+    """Of vectors of which all entries speak of one number: added up over the last axis."""
+    return tuple(s.sum(-1) for s in statistics[0]), statistics[1].sum(-1)
 
 
 def site_sums(statistics: Statistics, mask: Tensor, keep: int) -> Statistics:

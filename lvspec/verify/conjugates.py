@@ -127,7 +127,8 @@ def _coordinates(world, site: Site, width: int) -> Tensor:
     family, arguments = world.density(variable, site[1])
     shape = world.shape(variable.type.shape, {})
     value = number(world.value(*site)).to(F)
-    return log_densities(family, arguments, value, shape).reshape(-1).expand(width)
+    found = log_densities(family, arguments, value, shape).reshape(-1)
+    return found.sum().expand(1) if width == 1 else found.expand(width)  # a number may stand for all of a vector's
 
 
 def _look(world, site: Site, terms: list[Site], rows: list[Tensor], nodes: Tensor) -> None:

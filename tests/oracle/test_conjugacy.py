@@ -63,6 +63,29 @@ observed:
   x[d]: Exponential(z / 3)
   y[d]: Gamma(1.5, 2 * z)
 """,
+    "Gamma-Normal, the precision": """given:
+  s[d, t]: positive
+latent:
+  z[d]: Gamma(softplus(b) + 1, 2)
+let:
+  r[d]: 1 / sqrt(z[d])
+observed:
+  x[d, t]: Normal(b, s[d, t] * r[d])
+  y[d]: LogNormal(1, z[d] ** -0.5)
+  w[d]: Normal(a, sqrt(0.5 / z[d]))
+""",
+    "Gamma-Normal of vectors, Gamma-Laplace": """latent:
+  z: Gamma(softplus(a) + 1, 2)
+observed:
+  x[d]: Normal(a, 2 / sqrt(z) / 3)
+  y: Laplace(b, 0.5 * z ** -1)
+""",
+    "one rate for all of a vector": """latent:
+  z: Gamma(2, softplus(b))
+observed:
+  x[d]: Poisson(softplus(a) * z)
+  y: Laplace(a, 2 / z)
+""",
     "Normal-Normal": """latent:
   z: Normal(b, 2)
 observed:

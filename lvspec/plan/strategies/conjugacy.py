@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from lvspec.ir.affine import NotAffine, affine_in, reads_variable
-from lvspec.ir.conjugate import GAUSSIAN, likelihoods_of, mean_and_covariance, pair_of, scale_of
+from lvspec.ir.affine import NotAffine, reads_variable
+from lvspec.ir.conjugate import GAUSSIAN, factor_in, likelihoods_of, mean_and_covariance, pair_of
 from lvspec.ir.distributions import event_axes
 from lvspec.ir.expr import Dist, VariableRef
 from lvspec.ir.plan import Integration
@@ -95,16 +95,18 @@ def _link_reason(model: Model, latent: Variable, reader: Variable, pair) -> str 
         if argument != pair.argument and reads_variable(model.spec, name, clause, other):
             return f"the {argument} of {reader.name} depends on {name}"
     wanted = latent.type.shape[:-1] if pair.prior == "Dirichlet" else latent.type.shape
-    if reader.type.shape != wanted:
+    entries = not latent.type.shape and len(reader.type.shape) == 1  # a number for all of a vector's
+    if reader.type.shape != wanted and not entries:
         return f"{reader.name} and {name} differ in shape"
     if pair.link == "itself":
         itself = isinstance(value, VariableRef) and value.name == name
         return None if itself else f"the {pair.argument} of {reader.name} is not {name} itself"
+    form = {"root": f"1 / sqrt({name})", "inverse": f"1 / {name}"}.get(pair.link, name)
     try:
-        found = scale_of(affine_in(model.spec, name, clause, value))
+        found = factor_in(pair, model.spec, name, clause, value)
     except NotAffine as reason:
-        return f"the {pair.argument} of {reader.name} is not proportional to {name}: {reason}"
-    return None if found is not None else f"the {pair.argument} of {reader.name} is not proportional to {name}"
+        return f"the {pair.argument} of {reader.name} is not proportional to {form}: {reason}"
+    return None if found is not None else f"the {pair.argument} of {reader.name} is not proportional to {form}"
 
 
 def _pay(pricer: Pricer, latent: Variable) -> None:
