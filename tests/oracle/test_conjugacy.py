@@ -64,13 +64,13 @@ observed:
   y[d]: Gamma(1.5, 2 * z)
 """,
     "Gamma-Normal, the precision": """given:
-  s[d, t]: positive
+  s[d]: positive
 latent:
   z[d]: Gamma(softplus(b) + 1, 2)
 let:
   r[d]: 1 / sqrt(z[d])
 observed:
-  x[d, t]: Normal(b, s[d, t] * r[d])
+  x[d]: Normal(b, s[d] * r[d])
   y[d]: LogNormal(1, z[d] ** -0.5)
   w[d]: Normal(a, sqrt(0.5 / z[d]))
 """,

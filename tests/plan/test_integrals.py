@@ -120,8 +120,13 @@ UNMATCHED = {
         "Laplace has no entry in the table",
     ),
     "no likelihood of it": (
-        "  z: Gamma(2, 1)\nobserved:\n  x: Normal(z, 1)\n",
-        "Gamma is conjugate to Poisson, Exponential, Gamma, and x is Normal",
+        "  z: Gamma(2, 1)\nobserved:\n  x: StudentT(3, 0, z)\n",
+        "Gamma is conjugate to Poisson, Exponential, Gamma, Normal, LogNormal, Laplace, and x is StudentT",
+    ),
+    "a location": ("  z: Gamma(2, 1)\nobserved:\n  x: Normal(z, 1)\n", "the loc of x depends on z"),
+    "a deviation": (
+        "  z: Gamma(2, 1)\nobserved:\n  x: Normal(0, z)\n",
+        "the scale of x is not proportional to 1 / sqrt(z)",
     ),
     "another argument": (
         "  z: Beta(1, 1)\nobserved:\n  x: Bernoulli(logits=z)\n",
