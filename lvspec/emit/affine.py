@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from lvspec.emit.indexing import indexed
 from lvspec.emit.lower import Lowering
 from lvspec.emit.value import ATOM, PRODUCT, SUM, UNARY, Value, align, join_draws
-from lvspec.ir.affine import Identity, Matrix, Product, Scaled, Sum
+from lvspec.ir.affine import Identity, Matrix, Product, Row, Scaled, Stack, Sum, Total
 from lvspec.ir.dims import Dim
 
 ONE = Dim.of(1)
@@ -26,9 +27,9 @@ def _product(low: Lowering, matrix: Product, size: Dim) -> Value:
     left = low.lower(matrix.left)
     if len(left.shape) == 1:
         left = left.with_(code=f"{left.at(ATOM)}.unsqueeze(-2)", shape=(ONE, *left.shape), binds=ATOM)
-    if isinstance(matrix.right, Identity):
+    if isinstance(matrix.right, Identity) and left.shape[-1] == size:
         return left
-    right = lower_matrix(low, matrix.right, size)
+    right = with_rows(low, lower_matrix(low, matrix.right, size), left.shape[-1])
     axes = low.order.union(left, right)
     code = f"{align(left, axes).at(PRODUCT)} @ {align(right, axes).at(UNARY)}"
     return Value(code, axes, (left.shape[0], right.shape[1]), PRODUCT, draws=join_draws(left, right))
@@ -55,7 +56,39 @@ def _sum(low: Lowering, matrix: Sum, size: Dim) -> Value:
     return Value(code, axes, (rows, size), SUM, draws=join_draws(left, right))
 
 
-_LOWER = {Identity: _identity, Product: _product, Scaled: _scaled, Sum: _sum}
+def _row(low: Lowering, matrix: Row, size: Dim) -> Value:
+    rows = with_rows(low, lower_matrix(low, matrix.matrix, size), matrix.rows)
+    return _alone(indexed(low, rows, low.lower(matrix.index)))
+
+
+def _total(low: Lowering, matrix: Total, size: Dim) -> Value:
+    rows = with_rows(low, lower_matrix(low, matrix.matrix, size), matrix.rows)
+    code = f"{rows.at(ATOM)}.{'mean' if matrix.mean else 'sum'}(-2)"
+    return _alone(rows.with_(code=code, shape=(size,), binds=ATOM))
+
+
+def _stack(low: Lowering, matrix: Stack, size: Dim) -> Value:
+    parts = [with_rows(low, lower_matrix(low, part, size), rows) for part, rows in matrix.parts]
+    axes = low.order.union(*parts)
+    code = ", ".join(f"{align(p, axes).at(ATOM)}.mT" for p in parts)
+    rows = sum((rows for _, rows in matrix.parts[1:]), matrix.parts[0][1])
+    return Value(f"{low.scope.use('concat')}({code}).mT", axes, (rows, size), draws=join_draws(*parts))
+
+
+def _alone(row: Value) -> Value:
+    """A row as a matrix of one."""
+    return row.with_(code=f"{row.at(ATOM)}.unsqueeze(-2)", shape=(ONE, *row.shape), binds=ATOM)
+
+
+_LOWER = {
+    Identity: _identity,
+    Product: _product,
+    Scaled: _scaled,
+    Sum: _sum,
+    Row: _row,
+    Total: _total,
+    Stack: _stack,
+}
 
 
 def with_rows(low: Lowering, matrix: Value, rows: Dim) -> Value:

@@ -62,6 +62,7 @@ from lvspec.ir.expr import (
     SizeRef,
     Stretch,
     VariableRef,
+    Zeros,
 )
 from lvspec.ir.lengths import counting
 from lvspec.ir.plan import Plan
@@ -200,6 +201,10 @@ class Lowering:
 
     def _NetworkPart(self, expr: NetworkPart) -> Value:
         return self.still(Value(f"self.{expr.network}.{expr.part}", shape=expr.type.shape))
+
+    def _Zeros(self, expr: Zeros) -> Value:
+        sizes = ", ".join(self.size(d) for d in expr.type.shape)
+        return Value(f"self.zero.expand({sizes})", shape=expr.type.shape)
 
     def _Part(self, expr: Part) -> Value:
         whole = self.lower(expr.base)

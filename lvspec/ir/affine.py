@@ -4,6 +4,8 @@
     readout(z[t])                readout.weight      readout.bias           readout: Linear(D, N)
     0.9 * z[t-1]                 0.9 I               nothing
     u[t] * z[t] - dot(w, h[t])   u[t] I              -dot(w, h[t])
+    z[t, 0], sum(z[t])           row 0 of I, (1 .. 1)
+    concat(z[t], u[t])           I above 0           0 above u[t]
 
 Decided on the expression alone, by one small rule for each form that keeps affinity. A number counts as a vector of
 one: matrices are [rows of e, size of z], and one row stands for as many as e has.
@@ -14,7 +16,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from lvspec.ir.expr import Apply, Call, Expr, Here, Lag, LocalRef, NetworkPart, VariableRef, walk
+from lvspec.ir.dims import Dim
+from lvspec.ir.expr import (
+    Apply,
+    Call,
+    Expr,
+    Here,
+    Index,
+    Lag,
+    LocalRef,
+    NetworkPart,
+    SizeRef,
+    VariableRef,
+    Zeros,
+    walk,
+)
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 
@@ -51,7 +67,32 @@ class Sum:
     negative: bool = False
 
 
-Matrix = Identity | Product | Scaled | Sum
+@dataclass(frozen=True)
+class Row:
+    """The row of a matrix of `rows` rows that an integer names."""
+
+    index: Expr
+    matrix: Matrix
+    rows: Dim
+
+
+@dataclass(frozen=True)
+class Total:
+    """The sum of the `rows` rows of a matrix, or their mean."""
+
+    matrix: Matrix
+    rows: Dim
+    mean: bool = False
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Matrices below each other, each with the number of its rows; None is zero."""
+
+    parts: tuple[tuple[Matrix | None, Dim], ...]
+
+
+Matrix = Identity | Product | Scaled | Sum | Row | Total | Stack
 
 
 @dataclass(frozen=True)
@@ -108,7 +149,10 @@ def entries(matrix: Matrix) -> list[Expr]:
         return [*(entries(matrix.left) if matrix.left is not None else []), *entries(matrix.right)]
     if isinstance(matrix, Product):
         return [matrix.left, *entries(matrix.right)]
-    return [matrix.factor, *entries(matrix.matrix)]
+    if isinstance(matrix, Stack):
+        return [e for part, _ in matrix.parts if part is not None for e in entries(part)]
+    own = {Row: "index", Scaled: "factor"}.get(type(matrix))
+    return [*([getattr(matrix, own)] if own else []), *entries(matrix.matrix)]
 
 
 def reads_variable(spec: Spec, name: str, clause: Clause, expr: Expr) -> bool:
@@ -160,6 +204,8 @@ class _Analysis:
             return self._local(expr)
         if isinstance(expr, VariableRef):
             return self._variable(expr)
+        if isinstance(expr, Index):
+            return self._entry(expr)
         what = f"`{expr.function}` of it" if isinstance(expr, Call) else "an entry of it"
         raise NotAffine(f"{what} is no sum, product or linear network")
 
@@ -175,6 +221,15 @@ class _Analysis:
             inside = _Analysis(self.spec, self.name, let.general, self.lag, self.found)
             self.found[let.name] = inside.of(let.general.body)
         return self.found[let.name]
+
+    def _entry(self, expr: Index) -> Affine:
+        """`z[t, 0]`"""
+        if len(expr.indices) > 1 or self.reads(expr.indices[0]):
+            raise NotAffine("an entry of it is read in a way that is no sum, product or linear network")
+        inside, rows = self.of(expr.base), expr.base.type.shape[0]
+        matrix = None if inside.matrix is None else Row(expr.indices[0], inside.matrix, rows)
+        vector = inside.offset is not None and inside.offset.type.shape
+        return Affine(matrix, replace(expr, base=inside.offset) if vector else inside.offset)
 
     def _local(self, expr: LocalRef) -> Affine:
         binding = self.bindings[expr.name]
@@ -229,6 +284,28 @@ class _Analysis:
         offset = None if inside.offset is None else replace(expr, args=(left, inside.offset))
         return Affine(_product(left, inside.matrix), offset)
 
+    def total(self, expr: Call) -> Affine:
+        """sum, mean: over the entries"""
+        inside, rows = self.of(expr.args[0]), expr.args[0].type.shape[0]
+        matrix = None if inside.matrix is None else Total(inside.matrix, rows, expr.function == "mean")
+        offset = inside.offset
+        if offset is not None and offset.type.shape:
+            offset = replace(expr, args=(offset,))
+        elif offset is not None and expr.function == "sum":  # one number in every entry
+            offset = Call("multiply", (SizeRef(rows), offset), type=expr.type, span=expr.span)
+        return Affine(matrix, offset)
+
+    def joined(self, expr: Call) -> Affine:
+        """concat"""
+        parts = [(self.of(a), a) for a in expr.args]
+        matrix = Stack(tuple((part.matrix, a.type.shape[0]) for part, a in parts))
+        zeros = [Zeros(type=replace(a.type, plates=())) for _, a in parts]
+        offsets = [
+            zero if part.offset is None else Call("add", (zero, part.offset), type=a.type, span=a.span)
+            for (part, a), zero in zip(parts, zeros, strict=True)
+        ]
+        return Affine(matrix, None if all(p.offset is None for p, _ in parts) else replace(expr, args=tuple(offsets)))
+
 
 _RULES = {
     "add": _Analysis.add,
@@ -238,6 +315,9 @@ _RULES = {
     "divide": _Analysis.scaled,
     "matmul": _Analysis.product,
     "dot": _Analysis.product,
+    "sum": _Analysis.total,
+    "mean": _Analysis.total,
+    "concat": _Analysis.joined,
 }
 
 

@@ -193,6 +193,11 @@ class NetworkPart(Expr):
     part: str
 
 
+@dataclass(frozen=True)
+class Zeros(Expr):
+    """A vector of zeros, of the shape that its type says: made by ir/affine.py, never written in a spec."""
+
+
 # ---------------------------------------------------------------- distributions
 @dataclass(frozen=True)
 class Dist:

@@ -67,6 +67,30 @@ let:
 observed:
   x[t]: Normal(m, 1) where m = more(h[t]) - h[t]
 """,
+    "entries, sums, and vectors joined": """params:
+  A: [D, D]
+  E: [N, D + U]
+  w: [D]
+given:
+  u[t]: real[U]
+latent:
+  z[0]: Normal(0, 1)[D]
+  z[t]: Normal(matmul(A, z[t-1]), 1)
+observed:
+  x[t]: Normal(z[t, 1], 1)
+  y[t]: Normal(sum(w * z[t] + 1) - mean(2 - z[t]), 1)
+  v[t]: Normal(matmul(E, concat(3 * z[t], u[t])), 1)
+  s[t]: Normal(sum(concat(z[t] - 1, z[t] * u[t, 0])), 1)
+""",
+    "a number beside a vector": """params:
+  C: [N, D]
+  b: [D]
+latent:
+  z[0]: Normal(0, 1)
+  z[t]: Normal(0.9 * z[t-1], 0.2)
+observed:
+  x[t]: Normal(matmul(C, b + z[t]), 1)
+""",
     "full covariances": """params:
   m: [D]
   A: [D, D]

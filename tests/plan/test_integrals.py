@@ -46,8 +46,8 @@ DECLINED = {
     "quotient": (START + "  z[t]: Normal(1 / z[t-1], 1)\n" + SEEN, "something is divided by it"),
     "function": (START + "  z[t]: Normal(tanh(z[t-1]), 1)\n" + SEEN, "location of z is not affine in z: `tanh` of it"),
     "entry": (
-        START + WALK + SEEN.replace("matmul(C, z[t])", "z[t, 0]"),
-        "the location of x is not affine in z: an entry",
+        START + WALK + SEEN.replace("matmul(C, z[t])", "max(z[t])"),
+        "the location of x is not affine in z: `max` of it",
     ),
     "scale": (START + WALK + SEEN.replace(", 1)", ", exp(z[t, 0]))"), "the scale of x depends on z"),
     "family": (START + "  z[t]: Laplace(z[t-1], 1)\n" + SEEN, "its family is Laplace, Normal, not Normal"),
