@@ -46,7 +46,7 @@ ACCESS = (
     "x[<=t in z]",
     "z[0]",
     "z[a[t]]",
-    "z[b[a[t]]]",
+    "T[s[a[t]]]",
     "h[j]",
     "m as an axis",
     "reader(x)[t]",
@@ -80,7 +80,7 @@ def _of_distributions() -> Iterator[str]:
     families = (*FAMILIES, "Flow")
     yield from (f"{role} {family}" for role in (*ROLES, "global") for family in families)
     scalars = ((f.name, a.name) for f in FAMILIES.values() for a in f.arguments if a.axes == "scalar")
-    yield from (f"{f}.{a} = number" for f, a in scalars if f not in STRUCTURES)
+    yield from (f"{f}.{a} = number" for f, a in scalars if f not in STRUCTURES and a != "dimension")
     yield from (
         "copies of numbers",
         "several flows",
@@ -94,7 +94,8 @@ def _of_distributions() -> Iterator[str]:
 
 def _of_expressions() -> Iterator[str]:
     for f in FUNCTIONS.values():
-        yield f.name
+        if f.name != "stack":  # never written: it is what a bare `e over m` means
+            yield f.name
         if f.kind in ("reduce", "normalise"):
             yield f"{f.name} over a plate"
         if f.kind == "reduce":
@@ -103,7 +104,7 @@ def _of_expressions() -> Iterator[str]:
         yield n.name
         yield from (f"{n.name}({o})" for o, _ in n.options if o != "activation")
     yield from (f"activation {a}" for a in ACTIVATIONS)
-    yield from ("bank of networks", "embedding of several axes")
+    yield from ("bank of networks")
     yield from ACCESS
     yield from (f"{reader} reads {read}" for reader in ("latent", "observed") for read in READ)
     yield from (f"index by {read}" for read in (*READ, "number"))
@@ -139,7 +140,7 @@ def _of_sections() -> Iterator[str]:
         yield from (f"{key.name}: {c}" for c in key.choices)
         if not key.choices and key.name != "bound":
             yield f"infer {key.name}"
-    yield from ("derived guide", "guide of some", "computed in the guide")
+    yield from ("guide of some", "computed in the guide")
     yield from (f"kl_weight {kind}" for kind in ("constant", "linear", "cyclical", "by latent"))
     yield from (f"free_bits {unit}" for unit in ("node", "dimension"))
     yield from ("term", "term on a plate", "log_prob in a term")

@@ -41,6 +41,8 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     (rf"({_any(ONE_WAY)}) of a (latent|observed)", "a given value has no density under a flow without an inverse"),
     (r"(observed|guide) NormalInverseWishart", "a pair is a latent whose q is in closed form"),
     (r"zuko\.NAF of a (latent|observed)|zuko\.MAF\(inverted\)|Module.*", "beside brute force: has tests of its own"),
+    (r"plate bag\(counts\)", "read, without an engine yet"),
+    (r"observed on latent length", "what a variable counts is latent"),
     (r"size of the data|per_example", "of data and their readers: has tests of its own"),
 )
 

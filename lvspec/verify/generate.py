@@ -15,12 +15,14 @@ from lvspec.driver import plan_spec
 from lvspec.errors import SpecError
 from lvspec.ir.plan import Plan
 from lvspec.verify.coverage import drawn
+from lvspec.verify.drafts import conjugates, special
 from lvspec.verify.drafts import globals as shared
+from lvspec.verify.drafts.chains import chain
 from lvspec.verify.drafts.draft import Draft
 from lvspec.verify.drafts.guides import guide_for
 from lvspec.verify.drafts.latents import add_latent, many
 from lvspec.verify.drafts.layout import give, lay_out
-from lvspec.verify.drafts.observed import again, declare, observe
+from lvspec.verify.drafts.observed import ANY, again, declare, observe
 from lvspec.verify.drafts.settings import overrides, settings
 from lvspec.verify.drafts.stretches import given_sequence, history
 from lvspec.verify.drafts.together import pair
@@ -91,37 +93,64 @@ def tell(d: Draft) -> None:
     lay_out(d)
     declare(d)
     given(d)
-    wide = d.wished("{} latents", ("10 to 24", "25 to 40"))
-    if wide or d.chance(0.02):
-        many(d, d.rng.randint(10, 24) if "10 to 24 latents" in wide or not wide else d.rng.randint(25, 38))
-    none = d.wants("0 latents", 0.05) and not wide
-    count = 0 if none or wide else d.choose(1, 1, 2, 2, 3, 4)
-    for _ in range(count):
-        add_latent(d)
-    if not none:
-        globals_of(d)
+    if d.wants("latent reads observed", 0.05):
+        histories(d)
+    latents(d)
     histories(d)
-    observe(d)
-    while d.chance(0.35) or [p for p in d.latents if not d.mentions(p) and not p.text][2:]:
-        again(d)
-        if len(d.observed) > 4:
-            break
+    if d.wants("!risk", 0.02):
+        special.risk(d)
+    if not (d.wants("no observation") and d.objective):
+        observations(d)
     guided = [p for p in d.latents if p.ref in d.latent]
     for i, latent in enumerate(guided):
         guide_for(d, latent, guided[:i])
-    if d.wished("{}", ("drawn together", "latent NormalInverseWishart")) or d.chance(0.04):
+    if d.wished("{}", ("drawn together", "latent NormalInverseWishart", "global NormalInverseWishart")) or d.chance(
+        0.04
+    ):
         pair(d)
+
+
+def latents(d: Draft) -> None:
+    """None, a few of any kinds, or a wide tree of them."""
+    wide = d.wished("{} latents", ("10 to 24", "25 to 40"))
+    if wide or d.chance(0.02):
+        d.wishes.difference_update(f"{w} latents" for w in wide)
+        many(d, d.rng.randint(25, 36) if "25 to 40" in wide else d.rng.randint(10, 20))
+    if d.wants("0 latents", 0.05) and not wide:
+        return
+    counts = {"1": 1, "2": 2, "3": 3, "4 to 9": 5}
+    asked = d.wished("{} latents", list(counts))
+    for _ in range(0 if wide else counts[asked[0]] if asked else d.choose(1, 1, 2, 2, 3, 4)):
+        add_latent(d)
+    parts = {
+        "!length": special.latent_length,
+        "!tied": special.tied_encoder,
+        "!conjugate": conjugates.conjugate,
+        "!proportions": conjugates.proportions,
+    }
+    if d.alone:
+        parts |= {"!factorial": conjugates.factorial, "!kalman": conjugates.kalman, "!chain": chain}
+    for demand, part in parts.items():
+        if d.wants(demand, 0.02):
+            part(d)
+    globals_of(d)
+
+
+def observations(d: Draft) -> None:
+    """x, and others for what nothing reads yet, or by chance."""
+    observe(d)
+    while len(d.observed) < 6:
+        unread = [p for p in d.latents if not d.mentions(p) and not p.text and p.family not in ("told", "own")]
+        if not (d.wants("!again", 0.35) or d.wished("observed {}", list(ANY)) or unread):
+            break
+        again(d)
 
 
 def given(d: Draft) -> None:
     """What every example brings along."""
-    while d.wished("given {}", ("token", "category", "real", "positive", "unit", "count", "boolean")) or d.chance(0.15):
+    while d.wants("!give", 0.15):
         give(d)
-    if (
-        d.line
-        and d.alone
-        and (d.chance(0.15) or d.wished("{} of a stretch", ("sum", "mean", "max", "min", "prod", "logsumexp")))
-    ):
+    if d.alone and d.wants("!given", 0.15):
         given_sequence(d)
 
 
@@ -136,11 +165,11 @@ def globals_of(d: Draft) -> None:
 
 def histories(d: Draft) -> None:
     """x's own past, as a latent would have it, or since a segment began."""
-    if not (d.symbols and d.line and d.here[-1:] == (d.line,) and d.line not in d.nested):
+    if not (d.symbols and d.alone):
         return
     segments = [p for p in d.latents if p.family == "SemiMarkov"]
-    if segments and d.alone and d.chance(0.7):
+    if segments and (d.wants("!history") or d.chance(0.5)):
         history(d, segments if d.chance(0.5) else [], d.choose(*segments).name)
-    elif d.alone and (d.wants("x[<t]") or d.chance(0.2)):
+    elif d.wants("!history", 0.2):
         writers = [p for p in d.latents if p.kind == "category" and not p.plates and not p.text]
         history(d, writers if d.chance(0.4) else [])

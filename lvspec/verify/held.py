@@ -79,8 +79,6 @@ def _arguments(dist: E.Dist) -> Iterator[str]:
             yield f"{family(dist)}.{name} = number"
     if dist.copies and all(_is_number(v) for _, v in dist.arguments):
         yield "copies of numbers"
-    if family(dist) == "SphericalUniform":
-        yield "SphericalUniform.dimension = number"
 
 
 def _is_number(value: E.Expr) -> bool:
@@ -145,8 +143,8 @@ def _site(spec: Spec, site: E.Site) -> Iterator[str]:
             yield "h[j]"
         case E.At(_, E.Number()):
             yield "z[0]"
-        case E.At(_, index):
-            yield "z[b[a[t]]]" if any(isinstance(s, E.At) for s in getattr(index, "at", ())) else "z[a[t]]"
+        case E.At():
+            yield "z[a[t]]"
         case E.Stretch(plate, reach, inside):
             if not spec.plate(plate).ragged:
                 yield "m as an axis"
@@ -164,6 +162,8 @@ def _index(variables: dict[str, Variable], base: E.Expr, indices: tuple[E.Expr, 
         for e in E.walk(i):
             if isinstance(e, E.VariableRef) and e.name in variables:
                 yield f"index by {variables[e.name].role}"
+                if any(isinstance(s, E.At) for s in e.at):
+                    yield "T[s[a[t]]]"
     if len(indices) > 1:
         yield "index of two"
 

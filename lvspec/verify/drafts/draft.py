@@ -84,6 +84,8 @@ class Draft:
     parents: list[Parent] = field(default_factory=list)  # what later variables may depend on, in order
     latents: list[Parent] = field(default_factory=list)
     bindings: list[str] = field(default_factory=list)  # `where` of the clause that is being written
+    binds: bool = False  # whether that clause may have a `where`
+    extra: list[str] = field(default_factory=list)  # further contributions to the score of x
     counter: int = 0
 
     # ------------------------------------------------------------ chance and names
@@ -247,7 +249,7 @@ class Draft:
     # ------------------------------------------------------------ text
     def where(self, text: str) -> str:
         """A clause with what its expressions have bound."""
-        bound, self.bindings = self.bindings, []
+        bound, self.bindings, self.binds = self.bindings, [], False
         return f"{text} where {'; '.join(bound)}" if bound else text
 
     def text(self) -> str:

@@ -46,8 +46,10 @@ def guide_for(d: Draft, latent: Parent, before: list[Parent]) -> None:
         or latent.family == "position"
         or not (wished or d.chance(likely))
     ):
-        return labelled(d, latent) if latent.family in LABELS and d.chance(0.3) else None
-    if any(p.name == latent.name and p.text for p in (latent,)) or not latent.family:
+        there = d.alone and latent.plates == d.here and latent.kind == "category" and not latent.text
+        asked = there and bool(d.wished("guide {}", LABELS))
+        return labelled(d, latent) if asked or (latent.family in LABELS and d.chance(0.3)) else None
+    if latent.text or latent.family not in OF:
         return None
     summary = summarise(d, latent.plates)
     near = [p for p in d.some(before, 1) if set(p.plates) <= set(latent.plates) and p.ref in d.guide]

@@ -25,9 +25,9 @@ def add_latent(d: Draft) -> None:
     wished = d.wished("latent {}", list(families))
     if d.alone and (d.wished("latent {}", STRUCTURED) or (not wished and d.chance(0.12))):
         return labels(d)
-    if any(d.kinds[p] == "sequence" for p in d.here) and not wished and (chained(d) or d.chance(0.35)):
+    if any(d.kinds[p] == "sequence" for p in d.here) and (chained(d) or (not wished and d.chance(0.35))):
         return chain(d)
-    if d.wants("clip") or d.wants("z[b[a[t]]]") or d.chance(0.06):
+    if d.wants("!position", 0.06):
         found = aligned(d)
         if found:
             return d.remember(found)
@@ -38,7 +38,7 @@ def add_latent(d: Draft) -> None:
 
 
 def chained(d: Draft) -> bool:
-    return bool(
+    return d.wants("!chain") or bool(
         d.wished(
             "{}", ("z[t-1]", "z[t-2]", "first clause of latent", "second clause of latent", "chains within a plate")
         )
@@ -67,6 +67,7 @@ def latent(d: Draft, family: str) -> None:
             else d.size("A", 2, 3)
         )
         here = Parent(d.fresh("g"), plates, "vector", width, family=family)
+    d.binds = True
     d.latent[here.ref] = d.where(body(d, "latent", family, d.readable(plates), plates, width))
     d.remember(here)
 

@@ -23,7 +23,11 @@ def lay_out(d: Draft) -> None:
             d.nested[inner] = outer
     for name in names:
         d.plates[name] = _declared(d, name)
-    if any(w.endswith("fixed") for w in d.wishes if w.startswith("latent on")) or d.chance(0.3):
+    if (
+        "!beside" in d.wishes
+        or any(w.endswith("fixed") for w in d.wishes if w.startswith("latent on"))
+        or d.chance(0.3)
+    ):
         beside(d)
 
 
@@ -32,6 +36,8 @@ def _kinds(d: Draft) -> tuple[str, ...]:
     one, two = [(k,) for k in KINDS], list(product(KINDS, repeat=2))
     three = [k for k in product(KINDS, repeat=3) if k.count("fixed") <= 1 or d.chance(0.3)]
     forms = {
+        "!line": ("sequence",),
+        "!ragged": (d.choose("sequence", "bag"),),
         **{f"observed on {' × '.join(k)}": k for k in (*one, *two)},
         "observed on three plates": d.choose(*three),
         "observed alone": (),
@@ -42,6 +48,8 @@ def _kinds(d: Draft) -> tuple[str, ...]:
         "chains within a plate": d.choose(("fixed", "sequence"), ("bag", "sequence"), ("sequence", "fixed")),
     }
     wished = [form for form in forms if form in d.wishes]
+    if "!line" in wished and d.chance(0.8):
+        wished = ["!line"]
     if wished:
         return forms[d.choose(*wished)]
     if d.chance(0.12):
@@ -77,12 +85,14 @@ def extent_of(d: Draft, plate: str) -> str:
 
 
 # ------------------------------------------------------------ what every example brings along
+WORDS = ("token", "category", "real", "positive", "unit", "count", "boolean")
 GIVEN = {"token": "token(U)", "category": "category(U)"}
 
 
 def give(d: Draft) -> Parent:
     """u: of any kind, on plates of x's or none."""
-    word = d.pick("given {}", ("token", "category", "real", "positive", "unit", "count", "boolean"))
+    words = ("real", "positive", "unit") if "given vector" in d.wishes else WORDS
+    word = d.pick("given {}", words)
     plates = d.here if d.wants("given on a plate", 0.5) else ()
     name = d.fresh("u")
     here = (name, plates)

@@ -25,7 +25,7 @@ def declare(d: Draft) -> None:
     """What kind of thing x is."""
     families = d.wished("observed {}", list(ANY))
     d.symbols = (d.chance(0.5) and families != ["Categorical"]) if not families else families[0] == "Categorical"
-    if d.wished("observed {}", YIELDS) or d.wished("{}", ("x[<t]", "x[<t in z]", "x[<=t in z]")):
+    if "!yield" in d.wishes or d.wished("{}", ("!history", "log_prob in a term")):
         d.symbols = True
     d.width = d.size("V", 3, 4) if d.symbols else d.size("P", 2, 3)
 
@@ -36,11 +36,15 @@ def observe(d: Draft) -> None:
     near = [p for p in d.parents if p not in used and d.meets(p, d.here)]
     over = used + d.some(near, 1 if used else 2)
     yields = d.alone and d.symbols and not any(p.plates for p in over)
-    if yields and (d.wished("observed {}", YIELDS) or d.chance(0.25)):
+    if yields and not d.extra and (d.wants("!yield") or d.chance(0.2)):
         d.observed[f"x over {d.line}"] = tree(d, over)
         return
+    d.binds = True
     if d.symbols:
-        d.observed[named("x", d.here)] = d.where(distribution(d, "observed", "Categorical", over, d.here, d.width))
+        text = distribution(d, "observed", "Categorical", over, d.here, d.width)
+        if d.extra:
+            text = f"Categorical(logits={' + '.join([score(d, over, d.width, d.here), *d.extra])})"
+        d.observed[named("x", d.here)] = d.where(text)
         return
     add(d, "x", over, d.here, d.width)
 
@@ -50,6 +54,7 @@ def add(d: Draft, name: str, over: list[Parent], plates: tuple[str, ...], width:
     families = {**NUMBERS, **VECTORS} if name == "x" else ANY
     family = d.pick("observed {}", list(families), list(families.values()))
     number = family in NUMBERS and d.chance(0.2)
+    d.binds = True
     if family == "Flow":
         base = (
             "Normal(0, 1)" + f"[{width}]"

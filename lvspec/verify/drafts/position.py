@@ -9,10 +9,15 @@ def aligned(d: Draft) -> Parent | None:
     """w[a[t]], which reads what is given at the position that a names; None where brute force cannot bear it."""
     if "n" in d.plates or any(d.kinds[p] == "fixed" for p in d.here):
         return None
-    plates = d.here if d.chance(0.8) else ()
+    plates = d.here if d.chance(0.8) or "clip" in d.wishes else ()
     if not d.room(3, plates):
         return None
-    kind, size = d.choose("category", "vector"), d.size("S", 2, 3)
+    kind = (
+        "category"
+        if d.wants("T[s[a[t]]]") or d.wished("{}", ("plate sequence(null)", "clip"))
+        else d.choose("category", "vector")
+    )
+    size = d.size("S", 2, 3)
     d.plates["n"] = (
         "sequence(null=true)"
         if d.wants("plate sequence(null)", 0.1) and kind == "category"
@@ -38,15 +43,17 @@ def _score(d: Draft, kind: str, over: list[Parent]) -> str:
         return f"{d.param(over[0].size, 'S')}[{over[0].ref}, w[n]]"
     if over:
         return f"dot({d.param(over[0].size, 'S')}[{over[0].ref}], w[n])"
+    if d.wants("0 over m"):
+        return "0"
     return d.choose("0", f"{d.param('S')}[w[n]]" if kind == "category" else f"dot({d.param('S')}, w[n])")
 
 
 def _move(d: Draft, before: str) -> str:
     """A jump from the position before: by its width, forwards alone, or by at most one."""
-    form = d.choose("jump", "jump", "forward", "step")
-    if form == "jump":
+    form = d.pick("{}", ("clip", "clip", "less", "equal"))
+    if form == "clip":
         return f"logits={d.param('3')}[clip(n - {before} + 1, 3)]"
-    if form == "forward":
+    if form == "less":
         return f"probs=(1 - less(n, {before})) * exp({d.param('2')}[clip(n - {before}, 2)])"
     stay = f"sigmoid({d.param()})"
     return f"probs={stay} * equal(n, {before}) + (1 - {stay}) * equal(n, {before} + 1)"

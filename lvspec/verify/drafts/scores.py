@@ -30,9 +30,11 @@ AROUND = {
     "reshape": "reshape({twice}({e}), 2, {n})[1]",
     "flatten": "{back}(flatten(reshape({twice}({e}), 2, {n})))",
     "matmul": "matmul({square}, {e})",
+    "size in an expression": "({e}) / {n}",
     "LayerNorm": "{LayerNorm}({e})",
     "Dropout": "{Dropout}({e})",
 }
+
 # a vector as one number
 REDUCE = {
     "sum": "sum({e})",
@@ -51,9 +53,13 @@ def score(d: Draft, parents: list[Parent], out: str, here: tuple[str, ...]) -> s
     """A vector of length `out` at one site: a free table, or contributions of the parents, with functions around."""
     parts = _table(d, out, here) if not parents else _parts(d, list(parents), out, here)
     text = " + ".join(parts)
-    wished = [n for n in d.wished("{}", list(AROUND)) if n not in ("Dropout",)]
-    if wished or d.chance(0.2):
-        text = around(d, d.pick("{}", list(AROUND)), text, out)
+    forms = [f for f in AROUND if f != "size in an expression" or out.isidentifier()]
+    if d.wished("{}", forms) or d.chance(0.2):
+        text = around(d, d.pick("{}", forms), text, out)
+    if d.binds and d.wants("where", 0.03):
+        name = d.fresh("b")
+        d.bindings.append(f"{name} = {text}")
+        return name
     return text
 
 
@@ -74,14 +80,14 @@ def around(d: Draft, name: str, text: str, out: str) -> str:
     if "{LayerNorm}" in form:
         fill["LayerNorm"] = d.network(f"LayerNorm({out})")
     if "{Dropout}" in form:
-        p = ", p=0.3" if d.wants("Dropout(p)", 0.5) else ""
+        p = ", p=0.3" if d.wants("Dropout(p)", 0.4) else ""
         fill["Dropout"] = d.network(f"Dropout({out}{p})")
     return form.format(**fill)
 
 
 def number_score(d: Draft, parents: list[Parent], here: tuple[str, ...]) -> str:
     """One real number at a site."""
-    if not parents and d.chance(0.4):
+    if not parents and not d.wished("{}", list(REDUCE)) and ("number as a parameter" in d.wishes or d.chance(0.4)):
         fixed = [p for p in here if d.kinds[p] == "fixed"]
         shape = tuple(d.plates[p] for p in fixed)
         d.wants("number as a parameter")
@@ -166,7 +172,8 @@ def _index(d: Draft, p: Parent, out: str) -> str:
 def _over(d: Draft, p: Parent, each: str, out: str, plate: str) -> str:
     """A vector of each site of a plate, as one."""
     forms = [f for f in OVER if d.kinds[plate] == "fixed" or f not in ("flatten", "stack", "axis", "log_softmax")]
-    form = d.pick("{} over a plate", forms)
+    form = next((f for f, w in (("stack", "e over m"), ("axis", "m as an axis")) if d.wants(w)), None)
+    form = form if form in forms else d.pick("{} over a plate", forms)
     if form == "softmax":
         w = d.param(out)
         return f"sum(softmax(dot({w}, {each}) over {plate}) * ({each}) over {plate})"
@@ -185,12 +192,12 @@ def _over(d: Draft, p: Parent, each: str, out: str, plate: str) -> str:
 
 def _summed_index(d: Draft, p: Parent, out: str, plate: str) -> str:
     """All sites of a fixed plate together."""
-    form = d.choose("table", "shared", "flat")
+    form = d.pick("{} over a plate", ("sum", "mean", "flatten"))
     extent = d.plates[plate]
-    if form == "table":
+    if form == "sum" and d.chance(0.5):
         return f"sum({d.param(extent, p.size, out)}[{plate}, {p.ref}] over {plate})"
-    if form == "shared":
-        return f"{d.choose('sum', 'sum', 'mean')}({d.param(p.size, out)}[{p.ref}] over {plate})"
+    if form in ("sum", "mean"):
+        return f"{form}({d.param(p.size, out)}[{p.ref}] over {plate})"
     return f"{linear(d, f'{extent}*{p.size}', out)}(flatten(onehot({p.ref}) over {plate}))"
 
 

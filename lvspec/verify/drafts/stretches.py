@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lvspec.verify.drafts.draft import Draft, Parent, named
 from lvspec.verify.drafts.scores import linear, recurrent
+from lvspec.verify.drafts.special import tied_words
 
 REDUCED = ("sum", "mean", "max", "min", "prod", "logsumexp", "last", "first", "length")
 
@@ -15,18 +16,20 @@ def history(d: Draft, writers: list[Parent], inside: str = "") -> None:
     writer, width = recurrent(d, "E", d.size("H", 3, 4), bank=bank.size if bank else "")
     if bank:
         writer += f"[{bank.ref}]"
-    reach = d.pick("x[{}t in z]", ("<", "<")) if inside else "<"
     name = d.fresh("h")
     t = d.line
-    d.let[named(name, d.here)] = (
-        f"{writer}({words}({named('x', [f'{reach}{t}' if p == t else p for p in d.here])}{''}))"
-    )
-    if inside:
-        d.let[named(name, d.here)] = f"{writer}({words}(x[{reach}{t} in {inside}]))"
+    if inside and d.wants("x[<=t in z]", 0.3):  # of what is given, which may be read at its own site
+        u = d.fresh("u")
+        d.given[f"{u}[{t}]"] = "token(V)"
+        d.let[named(name, d.here)] = f"{writer}({words}({u}[<={t} in {inside}]))"
+    else:
+        d.let[named(name, d.here)] = f"{writer}({words}(x[<{t}{f' in {inside}' if inside else ''}]))"
     found = Parent(name, d.here, "vector", width)
     d.parents.append(found)
     if bank or inside:
         d.latents.append(found)
+    elif d.wants("Linear(tied)", 0.1):
+        d.extra.append(tied_words(d, found, words))
 
 
 def given_sequence(d: Draft) -> None:
@@ -38,7 +41,7 @@ def given_sequence(d: Draft) -> None:
     read = d.network("Embedding(U, E)", "emb") if category else linear(d, "U", "E")
     d.size("E", 2, 3)
     form = d.pick(
-        "{}", ("x", "x[<t]", "x[<=t]", "x[>t]", "x[>=t]", "z[t-1]", "z[t+1]", "reader(x)[t]", "reduced", "let")
+        "{}", ("x", "x[<t]", "x[<=t]", "x[>t]", "x[>=t]", "z[t-1]", "z[t+1]", "reader(x)[t]", "reduced", "z[0]")
     )
     if form == "z[t-1]" and d.chance(0.5):
         form = "reduced"
@@ -50,10 +53,12 @@ def given_sequence(d: Draft) -> None:
         return _let(d, (t,), f"{network}({read}({name}))[{t}]", width)
     if form in ("z[t-1]", "z[t+1]"):
         return _let(d, (t,), f"tanh({read}({name}[{t}{form[3:5]}]))", "E")
+    if form == "z[0]":
+        return _let(d, (t,), f"tanh({read}({name}[0]))", "E")
     if form == "x":
         network, width = recurrent(d, "E", d.size("H", 3, 4), ("LSTM", "GRU", "BiLSTM", "BiGRU"))
         return _let(d, (t,), f"{network}({read}({name}))", width)
-    how = d.pick("{} of a stretch", REDUCED)
+    how = next((f for f in ("length", "last", "first") if d.wants(f)), None) or d.pick("{} of a stretch", REDUCED)
     if how == "length":
         return _let(d, (), f"0.1 * length({name}) * {d.param('E')}", "E")
     stretch = d.choose(name, name, f"{name}[<={t}]")

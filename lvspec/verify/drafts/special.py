@@ -1,0 +1,66 @@
+"""Parts of a random spec that come as wholes: a plate as long as a latent says, a risk under the model's own distribution,
+networks that share their matrices."""
+
+from __future__ import annotations
+
+from lvspec.verify.drafts.draft import Draft, Parent, named
+from lvspec.verify.drafts.scores import linear, mapping
+
+
+def latent_length(d: Draft) -> None:
+    """n, and z[i] for as many sites as it says; what is read of them all together."""
+    D, M, H = d.size("D", 1, 2), d.size("M", 2, 3), d.size("H", 3, 4)
+    if not d.room(d.number(M), ()):
+        return
+    n, z = d.fresh("n"), d.fresh("z")
+    more = d.chance(0.5)
+    d.plates["i"], d.kinds["i"] = f"{{length: {n}{' + 1' if more else ''}, max: M}}", "fixed"
+    logits = d.choose("log(0.8) * i over i", d.param(M))
+    d.latent[n] = f"Categorical(logits={logits})"
+    d.latent[f"{z}[i]"] = f"Normal(0, 1)[{D}]"
+    how = d.choose("sum({} over i)", "sum(softmax({s} over i) * {} over i)", "sum({} over i)")
+    text = how.format(f"{z}[i]", s=f"dot({d.param(D)}, {z}[i])")
+    d.parents.append(Parent(z, (), "vector", D, text, "length"))
+    d.latents.append(d.parents[-1])
+    count, encode, begin = linear(d, H, M), linear(d, f"{H} + {D}", f"2*{D}"), d.param(D)
+    d.guide["seen"] = d.param(H)
+    if d.chance(0.7):
+        d.guide[n] = f"Categorical(logits={count}(seen))"
+    else:
+        del d.networks[count]
+    onwards = n in d.guide and d.chance(0.5)
+    d.guide.update({f"{z}[0]": f"Normal({begin}, 1)"} if onwards else {})
+    past = f"{z}[i-1]" if onwards else begin
+    d.guide[f"{z}[i]"] = f"Normal(loc, softplus(scale)) where loc, scale = split({encode}(concat(seen, {past})))"
+
+
+def risk(d: Draft) -> None:
+    """A latent of which nothing observed depends, and a term that reads it: averaged under the model's own distribution."""
+    K, U = d.size("K", 2, 3), d.size("U", 2, 3)
+    t = d.line if d.alone and d.chance(0.6) else ""
+    u, y = d.fresh("u"), d.fresh("y")
+    at = f"[{t}]" if t else ""
+    if not d.room(d.number(K), (t,) if t else ()):
+        return
+    d.given[u + at] = f"real[{U}]"
+    d.latent[y + at] = f"Categorical(logits={mapping(d, U, K).format(u + at)})"
+    worth = f"{d.param(K)}[{y}{at}]"
+    d.objective["reward" + at] = worth
+    d.latents.append(Parent(y, (t,) if t else (), "category", K, family="own"))
+
+
+def tied_words(d: Draft, h: Parent, words: str) -> str:
+    """The symbols' own vectors as the matrix under the softmax."""
+    return f"{d.network(f'Linear(E, V, tied={words})')}(tanh({linear(d, h.size, 'E')}({h.ref})))"
+
+
+def tied_encoder(d: Draft) -> None:
+    """A vector of each example, with an encoder whose matrices the decoder has, the other way round."""
+    D, P, H = d.size("D", 1, 2), d.size("P", 2, 3), d.size("H", 3, 4)
+    g, v = d.fresh("g"), named(d.fresh("v"), ())
+    encoder = d.network(f"MLP(P, {H}, D, activation=tanh)")
+    decoder = d.network(f"MLP(D, {H}, P, activation=tanh, tied={encoder})")
+    d.latent[g] = f"Normal(0, 1)[{D}]"
+    d.observed[v] = f"Normal({decoder}({g}), softplus({d.param(P)}))"
+    d.guide[g] = f"Normal({encoder}({v}), softplus({d.param(D)}))"
+    d.latents.append(Parent(g, (), "vector", D, family="told"))
