@@ -372,9 +372,19 @@ class Lowering:
         if plate not in value.axes:
             return value
         value = widen_draws(value, plate, FROM if k > 0 else ALL)
+        if k < 0 and plate in self.order.plates and self.spec.plate(plate).ragged:
+            return self.following(value, plate, -k, begin)
         extra = f", k={k}" if k != 1 else ""
         code = f"{self.scope.use('previous')}({value.code}, {dim(value, plate)}, begin={begin}{extra})"
         return value.with_(code=code, binds=ATOM)
+
+    def following(self, value: Value, plate: str, k: int, begin: str) -> Value:
+        """Sites further on; `begin` behind the last one of each example, not of the longest."""
+        axes, _, (x, real) = self.broadcast(value, Value(self.mask(plate), self.plate_axes(plate)))
+        extra = f", k={k}" if k != 1 else ""
+        function = self.scope.use("following")
+        code = f"{function}({x.code}, {real.code}, {axes.index(plate)}, begin={begin}{extra})"
+        return x.with_(code=code, axes=axes, binds=ATOM)
 
     def stretch(self, value: Value, site: Stretch, begin: str) -> Value:
         plate, reach = self.windows.axis_along(site), site.reach

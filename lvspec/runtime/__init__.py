@@ -6,6 +6,7 @@ from lvspec.runtime.baselines import MovingAverage
 from lvspec.runtime.batch import (
     BadBatch,
     first,
+    following,
     last,
     masked_max,
     masked_mean,

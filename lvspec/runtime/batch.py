@@ -91,6 +91,11 @@ def previous(x: Tensor, dim: int, begin: float = 0, k: int = 1) -> Tensor:
     return torch.cat([x.narrow(dim, min(-k, extent), max(extent + k, 0)), filler], dim)
 
 
+def following(x: Tensor, real: Tensor, dim: int, begin: float = 0, k: int = 1) -> Tensor:
+    """Site t holds x[t + k], and `begin` where that is no real site. real: the plate's mask, which broadcasts with x."""
+    return previous(torch.where(real, x, begin), dim, begin, -k)
+
+
 def site(states: Tensor, index: Tensor, lengths: Tensor, dim: int) -> Tensor:
     """states[..., index, ...] along dim; index and lengths broadcast with the axes before it; 0 where the length is 0."""
     dim = dim % states.dim()
