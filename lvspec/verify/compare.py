@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from torch import nn
 
 from lvspec.ir.plan import Integration, Plan
 from lvspec.ir.spec import Spec
+from lvspec.runtime.batch import BadBatch
 from lvspec.user_modules import is_users
 from lvspec.verify.ancestral import integral_samples, posterior_sample_check, sample_check
 from lvspec.verify.averages import averaged_gradient, exact_gradient
@@ -68,7 +70,8 @@ def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
         checks += attempt(subject, "objective, weighted", lambda: compare(subject, weighted, ", weighted"))
         settled = replace(subject, step=SETTLED)  # whether log p of what is given counts as a KL must not matter
         for about, batch in hidden_variants(subject, seed):
-            checks += attempt(subject, f"objective{about}", lambda b=batch, a=about: compare(settled.on(b, seed), b, a))
+            judge = partial(_judged, compare, settled, batch, about, seed)
+            checks += attempt(subject, f"objective{about}", judge, refusable=True)
         if (
             subject.spec.of_role("latent")
             and not subject.plan.sampled
@@ -82,16 +85,23 @@ def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
     return checks
 
 
+def _judged(compare, subject: Subject, batch: dict, about: str, seed: int) -> list[Check]:
+    return compare(subject.on(batch, seed), batch, about)
+
+
 def at_optimum(plan: Plan) -> bool:
     """Whether q stands at an optimum that the module itself finds."""
     return bool(plan.mean_field or plan.structured)
 
 
-def attempt(subject: Subject, name: str, compare: Callable[[], list[Check]]) -> list[Check]:
-    """The checks; one that failed where the emitted module cannot even be run on the batch. What a user's own network
-    raises is the user's to mend, and goes on."""
+def attempt(subject: Subject, name: str, compare: Callable[[], list[Check]], refusable: bool = False) -> list[Check]:
+    """The checks; one that failed where the emitted module cannot even be run on the batch, unless it may refuse the batch
+    by name. What a user's own network raises is the user's to mend, and goes on."""
     try:
         return compare()
+    except BadBatch as reason:
+        figure = None if refusable else math.inf
+        return [Check(name, figure, 0.0, f"refused: {reason}".splitlines()[0])]
     except MODULE_ERRORS as reason:
         if is_users(reason, {n.path.partition(".")[0] for n in subject.spec.networks if n.path}):
             raise
