@@ -12,6 +12,7 @@ import pytest
 import lvspec
 from lvspec.errors import UsageError
 from lvspec.front.sections import STRATEGIES
+from lvspec.ir.dims import Dim
 from lvspec.ir.spec import FreeBits, Network, Schedule
 from lvspec.load import check_user_modules, load_module
 from lvspec.settings import override, read_call, resize
@@ -94,7 +95,14 @@ def test_strategies_that_are_none_are_refused(text):
 
 # ---------------------------------------------------------------- a user's own networks
 def with_network(spec, path):
-    return replace(spec, networks=(Network("own", "Module", (), path=path),))
+    return replace(
+        spec,
+        networks=(
+            Network(
+                "own", "Module", (Dim.of(2), Dim.of(3)), (("in", ((Dim.of(2),),)), ("out", (Dim.of(3),))), path=path
+            ),
+        ),
+    )
 
 
 def test_network_of_an_allowed_package_is_imported(hmm):

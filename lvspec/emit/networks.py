@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from lvspec.emit.calls import is_unrolled
 from lvspec.emit.sizes import begin_embeddings, size_code
-from lvspec.emit.value import ATOM, Value, align, join_draws, permute
+from lvspec.emit.value import ATOM, Value, align, join_draws, permute, select
 from lvspec.errors import InternalError
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import Apply, Call, Expr, PlateIndex, VariableRef
@@ -144,6 +144,8 @@ def _from_bank(low, network, expr: Apply, value: Value, reads: str) -> Value:
         value = permute(value, (*lead, *time))
         return Value(f"{module}.each({value.code})", (*lead, axis, *time), shape, draws=draws)
     chosen = low.concrete(chosen)
+    for plate in (p for p in time if p in chosen.axes):  # all sites of a segment have its state
+        chosen = select(chosen, plate, "0")
     axes = low.order.union(Value("", axes=lead), chosen)
     picked = align(chosen, axes, 0).code if chosen.axes else f"torch.full((), {chosen.code}, device=self.zero.device)"
     aligned = align(value, (*axes, *time))

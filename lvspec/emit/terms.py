@@ -321,7 +321,7 @@ class Terms:
         """The general value with the initial ones in place of its first sites."""
         general, initial = values[0], values[1:]
         for site, first in reversed(list(enumerate(initial))):
-            general = self.low.replace_site(general, first, variable.along, site)
+            general = self.low.replace_site(general, first, first_sites_along(variable), site)
         return general
 
     # ------------------------------------------------------------ expectations under enumerated guides
@@ -337,7 +337,7 @@ class Terms:
         """The general value with the initial ones in place of its first sites, enumerated latents of those sites
         averaged out: first clauses read fewer of them. A latent that all sites share stays, since each of its values
         may have draws of its own."""
-        shared = [v.name for v in self.plan.spec.of_role("latent") if variable.along not in v.plates]
+        shared = [v.name for v in self.plan.spec.of_role("latent") if first_sites_along(variable) not in v.plates]
         axes = {a for v in values for a in v.axes if self.low.order.is_enumerated(a)}
         keep = tuple(a for a in axes if latent_of(a) in shared)
         return self.joined(variable, [self.expected(v, keep) for v in values])
@@ -412,6 +412,11 @@ class Terms:
     def settled(self, cost: Cost, keep: tuple[str, ...] = (), detached: bool = False) -> Value:
         """A cost per draw and example: enumerated latents averaged, plates added up (those in `keep` stay)."""
         return reduce_plates(self.low, self.expected(cost.value, keep, detached), set(keep), cost.mask)
+
+
+def first_sites_along(variable) -> str | None:
+    """The plate whose first sites have factors of their own: by their clauses, or as the first labels of a structure."""
+    return variable.along or variable.general.body.over
 
 
 def negated(value: Value) -> Value:

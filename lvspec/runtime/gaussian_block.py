@@ -80,10 +80,10 @@ class GaussianLevel:
     @property
     def before(self) -> list[tuple[str, int]]:
         """The state one site earlier, as this site's variables name it."""
-        return [(later(name), size) for name, size in self.slots] if self.chain else []
+        return [(further_back(name), size) for name, size in self.slots] if self.chain else []
 
 
-def later(name: str) -> str:
+def further_back(name: str) -> str:
     """What is k sites back, seen from one site on: k + 1 back."""
     base, _, k = name.partition("@")
     return f"{base}@{int(k or 0) + 1}"

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lvspec.runtime.distributions import LOG_TWO_PI
 from lvspec.runtime.gaussian_block import GaussianBlock, GaussianLevel, width
@@ -21,8 +22,6 @@ from lvspec.runtime.gaussian_elimination import Conditional
 from lvspec.runtime.kalman import apply_matrix, sandwich
 from lvspec.runtime.posterior import ExactPosterior
 from lvspec.runtime.semiring import SAMPLE, Undefined, plain_arithmetic
-
-pad = torch.nn.functional.pad
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import lvspec.runtime
 
 FILES = [p for p in sorted(Path(lvspec.runtime.__file__).parent.glob("*.py")) if p.name != "__init__.py"]
 ALLOWED = {"__future__", "torch", "math", "typing", "dataclasses", "collections", "contextlib", "functools", "heapq"}
-ALLOWED |= {"inspect", "weakref"}
+ALLOWED |= {"difflib", "inspect", "warnings", "weakref"}
 
 
 def test_no_name_is_defined_in_two_files():
