@@ -14,10 +14,11 @@ from lvspec.emit.program import Program
 from lvspec.emit.refine import given_term
 from lvspec.emit.relaxed import draw_relaxed, given_point
 from lvspec.emit.schemes import SCHEMES, subset_share
+from lvspec.emit.site_clauses import SiteClauses
 from lvspec.emit.value import Value, align, axis_of, join_draws, select
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.estimators import PATHWISE
-from lvspec.ir.guides import GuideOrder, Step
+from lvspec.ir.guides import GuideOrder, Step, members
 from lvspec.ir.plan import Plan
 from lvspec.ir.structures import structure_of
 
@@ -101,7 +102,12 @@ def _draw_along(program: Program, plan: Plan, step: Step, guide: Guide) -> None:
     unrolled, low.unrolled = low.unrolled, ()
     reparameterized = {n for n in step.names if n in plan.sampled and pathwise(plan, n)}
     loop = SiteLoop(
-        program, plan, step, reparameterized, lambda name, v: _known_value(program, plan.spec.variable(name), v)
+        program,
+        step,
+        members(plan.spec, plan.guide),
+        SiteClauses(low, program.scope, step),
+        reparameterized,
+        lambda name, v: _known_value(program, plan.spec.variable(name), v),
     )
     guide.terms |= {(name, ()): term for name, term in loop.write().items()}
     low.unrolled = unrolled

@@ -22,8 +22,7 @@ from lvspec.emit.site_clauses import SiteClauses
 from lvspec.emit.value import ALL, ATOM, FROM, Value, align, join_draws, select, widen_draws
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Dist
-from lvspec.ir.guides import Step, members
-from lvspec.ir.plan import Plan
+from lvspec.ir.guides import Step
 from lvspec.ir.spec import Clause, Variable
 
 
@@ -52,18 +51,25 @@ class Member:
 
 
 class SiteLoop:
-    """The loop over the sites of one step's plate. reparameterized: latents whose gradient passes through draws.
-
-    given_at: the statements that put what the batch gives of a latent in place of its draw.
+    """The loop over the sites of one step's plate. known: variables by name, those of the step among them. reads: their
+    clauses at one site. reparameterized: latents whose gradient passes through draws. given_at: the statements that put
+    what the batch gives of a latent in place of its draw.
     """
 
-    def __init__(self, program: Program, plan: Plan, step: Step, reparameterized: set[str], given_at):
-        self.program, self.plan, self.step, self.reparameterized = program, plan, step, reparameterized
+    def __init__(
+        self,
+        program: Program,
+        step: Step,
+        known: dict[str, Variable],
+        reads: SiteClauses,
+        reparameterized: set[str] = frozenset(),
+        given_at=None,
+    ):
+        self.program, self.step, self.reads = program, step, reads
+        self.reparameterized, self.given_at = reparameterized, given_at
         self.low, self.scope, self.plate = program.low, program.scope, step.plate
-        self.given_at = given_at
-        known = members(plan.spec, plan.guide)
-        self.reads = SiteClauses(self.low, self.scope, step)
-        self.members = [self.member(known[n]) for n in step.names]
+        self.members: list[Member] = []
+        self.members += [self.member(known[n]) for n in step.names]
 
     def member(self, factor: Variable) -> Member:
         plates = [p for p in factor.plates if p != self.plate]
@@ -101,13 +107,17 @@ class SiteLoop:
                 terms = [self.arguments(m, c) for c in m.clauses]
                 values = [v for t in terms for v in t]
                 m.axes = self.low.order.sort({*m.axes, *(a for v in values for a in v.axes)})
-                m.arguments = [max((t[i].shape for t in terms), key=len) for i in range(len(terms[0]))]
-                if m.drawn and len(m.arguments[0]) < len(m.factor.type.shape):
-                    m.arguments[0] = m.factor.type.shape
+                self.settle(m, terms)
             if [m.axes for m in self.members] == before:
                 break
         self.scope.lines[:], self.low.lets, self.scope.names.taken = saved[:3]
         self.scope.imports.intersection_update(saved[3])
+
+    def settle(self, m: Member, terms: list[list[Value]]) -> None:
+        """The shapes of what is computed for a variable at one site."""
+        m.arguments = [max((t[i].shape for t in terms), key=len) for i in range(len(terms[0]))]
+        if m.drawn and len(m.arguments[0]) < len(m.factor.type.shape):
+            m.arguments[0] = m.factor.type.shape
 
     def arguments(self, m: Member, clause: Clause) -> list[Value]:
         """What the distribution takes at this site, or the value of a let variable."""
@@ -146,6 +156,9 @@ class SiteLoop:
         sizes = [*(extent_code(self.program, a) for a in axes), *(self.low.size(d) for d in shape)]
         return ", ".join(sizes)
 
+    def tuple_of(self, axes: tuple[str, ...], shape: tuple) -> str:
+        return f"({self.extents(axes, shape)}{',' if len(axes) + len(shape) == 1 else ''})"
+
     def at_one_site(self, m: Member) -> None:
         scope, targets = self.scope, m.names or [m.here]
         for i, clause in enumerate(m.clauses):
@@ -175,7 +188,7 @@ class SiteLoop:
         if value.axes == m.axes and value.shape == shape:
             return value.code
         value = align(value, m.axes, len(shape) if value.axes or value.shape else len(value.shape))
-        return f"{self.scope.use('spread')}({value.code}, ({self.extents(m.axes, shape)}), self.zero)"
+        return f"{self.scope.use('spread')}({value.code}, {self.tuple_of(m.axes, shape)}, self.zero)"
 
     def draw(self, m: Member, arguments: list[str]) -> None:
         scope, listed = self.scope, ", ".join(arguments)
@@ -234,7 +247,7 @@ class SiteLoop:
         at = self.low.order.sort((*m.axes, self.plate)).index(self.plate)
         sites = f"{sites}[::-1]" if self.step.backwards else sites
         like = "self.zero.long()" if integer else "self.zero"
-        return f"{self.scope.use('stack_sites')}({sites}, {at}, ({self.extents(m.axes, shape)}), {like})"
+        return f"{self.scope.use('stack_sites')}({sites}, {at}, {self.tuple_of(m.axes, shape)}, {like})"
 
 
 def join_value(*values: Value) -> Value:

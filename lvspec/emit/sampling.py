@@ -1,8 +1,8 @@
 """Ancestral sampling: every variable from its own conditional, parents first.
 
-Along plates whose sites read earlier ones, sites are drawn one after the other: the conditionals are computed
-for the whole stretch so far and the draw at the current site is kept. That is O(T²) work for a recurrent network,
-and the code is the model's own.
+Along plates whose sites read earlier ones, sites are drawn one after the other (emit/sampled_sites.py). Where a site reads
+a prefix through something without a state that could be kept, or sites reach back along two plates, the conditionals are
+computed for the whole stretch and the draw at the current site is kept: O(T²) work, and the code is the model's own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from lvspec.emit.densities import lower_term, snake, unfused
 from lvspec.emit.extents import argument_ranks, copies_of, extent_code, full_arguments
 from lvspec.emit.program import Program
+from lvspec.emit.sampled_sites import drawn_along
 from lvspec.emit.structures import borders_draw, structure_draw
 from lvspec.emit.text import WIDTH, wrap
 from lvspec.emit.value import ATOM, Value
@@ -35,11 +36,11 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
     for variable in random:
         program.low.known.pop(variable.name, None)
     for part in _order(spec, random):
-        if isinstance(part, Loop):
+        if not isinstance(part, Loop):
+            _draw(program, part)
+        elif len(part.variables()) > len(part.body) or not drawn_along(program, part.plate, part.variables()):
             _open(program, part)
             _loop(program, part, {})
-        else:
-            _draw(program, part)
     scope = program.scope
     ending = {}
     for plate in (p for p in spec.plates if p.end):

@@ -93,8 +93,17 @@ def over_stretches(network: nn.Module, x: Tensor) -> Tensor:
     if x.numel() == 0:
         # torch refuses empty batches and stretches; the sum keeps the graph and the dtype
         return x.new_zeros(*lead, extent, width) + 0 * sum(p.sum() for p in network.parameters())
-    states = network._stretch(x.reshape(-1, extent, x.shape[-1]))
+    states, _ = network._sites(x.reshape(-1, extent, x.shape[-1]))
     return states.reshape(*lead, extent, width)
+
+
+def one_site(network: nn.Module, x: Tensor, state) -> tuple[Tensor, object]:
+    """One more site of a stretch: (*lead, in) -> (*lead, out), and the state to go on with; None before the first site."""
+    lead = x.shape[:-1]
+    if x.numel() == 0:
+        return x.new_zeros(*lead, network.hidden_size), state
+    out, state = network._sites(x.reshape(-1, 1, x.shape[-1]), state)
+    return out.reshape(*lead, network.hidden_size), state
 
 
 def reversal(lengths: Tensor, extent: int) -> Tensor:
@@ -110,48 +119,57 @@ def reversed_stretches(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 class RNN(nn.RNN):
-    """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end."""
+    """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end. step: one site more."""
 
     def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0):
         super().__init__(size, hidden, layers, dropout=dropout, batch_first=True)
 
-    def _stretch(self, x: Tensor) -> Tensor:
-        return nn.RNN.forward(self, x)[0]
+    def _sites(self, x: Tensor, state=None):
+        return nn.RNN.forward(self, x, state)
 
     def forward(self, x: Tensor) -> Tensor:
         return over_stretches(self, x)
+
+    def step(self, x: Tensor, state) -> tuple[Tensor, object]:
+        return one_site(self, x, state)
 
     def backwards(self, x: Tensor, lengths: Tensor) -> Tensor:
         return reversed_stretches(self(reversed_stretches(x, lengths)), lengths)
 
 
 class GRU(nn.GRU):
-    """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end."""
+    """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end. step: one site more."""
 
     def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0):
         super().__init__(size, hidden, layers, dropout=dropout, batch_first=True)
 
-    def _stretch(self, x: Tensor) -> Tensor:
-        return nn.GRU.forward(self, x)[0]
+    def _sites(self, x: Tensor, state=None):
+        return nn.GRU.forward(self, x, state)
 
     def forward(self, x: Tensor) -> Tensor:
         return over_stretches(self, x)
+
+    def step(self, x: Tensor, state) -> tuple[Tensor, object]:
+        return one_site(self, x, state)
 
     def backwards(self, x: Tensor, lengths: Tensor) -> Tensor:
         return reversed_stretches(self(reversed_stretches(x, lengths)), lengths)
 
 
 class LSTM(nn.LSTM):
-    """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end."""
+    """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end. step: one site more."""
 
     def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0):
         super().__init__(size, hidden, layers, dropout=dropout, batch_first=True)
 
-    def _stretch(self, x: Tensor) -> Tensor:
-        return nn.LSTM.forward(self, x)[0]
+    def _sites(self, x: Tensor, state=None):
+        return nn.LSTM.forward(self, x, state)
 
     def forward(self, x: Tensor) -> Tensor:
         return over_stretches(self, x)
+
+    def step(self, x: Tensor, state) -> tuple[Tensor, object]:
+        return one_site(self, x, state)
 
     def backwards(self, x: Tensor, lengths: Tensor) -> Tensor:
         return reversed_stretches(self(reversed_stretches(x, lengths)), lengths)

@@ -148,7 +148,7 @@ def test_assignments_that_nothing_reads_are_left_out():
     assert without_unused([*kept[:2], *dead, kept[2]]) == kept
 
 
-PUBLIC = {"forward", "log_prob", "posterior", "sample", "prepare"}  # with the signature of every module
+PUBLIC = {"forward", "log_prob", "posterior", "sample", "prepare", "optimum"}  # with the signature of every such module
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -49,6 +49,7 @@ from lvspec.runtime import (
     refuse_missing,
     sample_batch,
     spread,
+    stack_sites,
     table_posterior,
     until_end,
     weighted_mean,
@@ -195,11 +196,19 @@ class GMVAE(nn.Module):
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         c = batch["c"] if "c" in batch else categorical_draw(spread(self.prior, (n, 1), self.zero))  # (B,)
         z = batch["z"] if "z" in batch else normal_draw(self.mu[c], softplus(self.sigma[c]))  # (B, D)
-        x = torch.zeros(n, batch["t.mask"].shape[-1], dtype=torch.int64, device=self.zero.device)  # (B, T)
-        # every site is drawn given the sites so far, and site i is kept
-        for i in range(batch["t.mask"].shape[-1]):
-            h = self.writer(concat(self.words(previous(x, 1, begin=self.V)), z[:, None]))  # (B, T, H)
-            x[:, i] = (batch["x"] if "x" in batch else categorical_draw(self.output(h)))[:, i]
+        # one site after the other, each given those before it
+        writer_state = None
+        x_sites = []
+        x_before = torch.full((n,), self.V, device=self.zero.device)  # what stands before the first site
+        for t in range(batch["t.mask"].shape[-1]):
+            writer_t, writer_state = self.writer.step(concat(self.words(x_before), z), writer_state)
+            h_t = writer_t
+            x_t = categorical_draw(self.output(h_t))
+            if "x" in batch:
+                x_t = batch["x"][:, t]
+            x_sites.append(x_t)
+            x_before = x_t
+        x = stack_sites(x_sites, 1, (n,), self.zero.long())  # (B, T)
         return {"c": c, "z": z, "x": x, "t": until_end(x, batch["t"], (ends or {}).get("t"))}
 
 

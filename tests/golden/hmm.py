@@ -29,11 +29,10 @@ from lvspec.runtime import (
     evidence,
     exact_posterior,
     prepare_batch,
-    previous,
     real_sites,
-    replace_site,
     sample_batch,
     spread,
+    stack_sites,
     weighted_mean,
 )
 
@@ -112,12 +111,17 @@ class HMM(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        z = torch.zeros(n, batch["t.mask"].shape[-1], dtype=torch.int64, device=self.zero.device)  # (B, T)
-        # every site is drawn given the sites so far, and site i is kept
-        for i in range(batch["t.mask"].shape[-1]):
-            z_drawn = categorical_draw(self.transition[previous(z, 1, begin=0)])  # (B, T)
-            z_at_0 = categorical_draw(spread(self.start, (n, batch["t.mask"].shape[-1], 1), self.zero))  # (B, T)
-            z[:, i] = (batch["z"] if "z" in batch else replace_site(z_drawn, z_at_0, -1, 0))[:, i]
+        # one site after the other, each given those before it
+        z_sites = []
+        for t in range(batch["t.mask"].shape[-1]):
+            if t == 0:
+                z_t = categorical_draw(spread(self.start, (n, 1), self.zero))
+            else:
+                z_t = categorical_draw(self.transition[z_sites[-1]])
+            if "z" in batch:
+                z_t = batch["z"][:, t]
+            z_sites.append(z_t)
+        z = stack_sites(z_sites, 1, (n,), self.zero.long())  # (B, T)
         x = batch["x"] if "x" in batch else categorical_draw(self.emission[z])  # (B, T)
         return {"z": z, "x": x, "t": batch["t"]}
 

@@ -27,10 +27,9 @@ from lvspec.runtime import (
     diagonal_covariance,
     normal_draw,
     prepare_batch,
-    previous,
-    replace_site,
     sample_batch,
     spread,
+    stack_sites,
     weighted_mean,
 )
 
@@ -103,14 +102,18 @@ class Kalman(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        # (B, T, D)
-        z = torch.zeros(n, batch["t.mask"].shape[-1], self.D, dtype=self.zero.dtype, device=self.zero.device)
-        # every site is drawn given the sites so far, and site i is kept
-        for i in range(batch["t.mask"].shape[-1]):
-            z_drawn = normal_draw(previous(z, 1, begin=0) @ self.transition.mT, softplus(self.moves))  # (B, T, D)
-            # (B, T, D)
-            z_at_0 = normal_draw(spread(self.start, (n, batch["t.mask"].shape[-1], 1), self.zero), self.zero + 1)
-            z[:, i] = (batch["z"] if "z" in batch else replace_site(z_drawn, z_at_0, -2, 0))[:, i]
+        reads_z = softplus(self.moves)  # (D,)
+        # one site after the other, each given those before it
+        z_sites = []
+        for t in range(batch["t.mask"].shape[-1]):
+            if t == 0:
+                z_t = normal_draw(spread(self.start, (n, 1), self.zero), self.zero + 1)
+            else:
+                z_t = normal_draw(z_sites[-1] @ self.transition.mT, reads_z)
+            if "z" in batch:
+                z_t = batch["z"][:, t]
+            z_sites.append(z_t)
+        z = stack_sites(z_sites, 1, (n, self.D), self.zero)  # (B, T, D)
         x = batch["x"] if "x" in batch else normal_draw(self.readout(z), softplus(self.noise))  # (B, T, N)
         return {"z": z, "x": x, "t": batch["t"]}
 
