@@ -270,5 +270,5 @@ guide:
 
 def test_discrete_values_beyond_the_last_site_are_declined():
     body = STATES[: STATES.index("  z[0]: Categorical(logits=begin")].replace("  begin: [K]\n", "")
-    with pytest.raises(SpecError, match="beyond the last one no discrete value stands"):
+    with pytest.raises(SpecError, match="beyond the last site this is the begin symbol: no number below K"):
         plan_spec(text(body + "  z[t]: Categorical(logits=follow[z[t+1]] + read(x[t]))\ninfer: {z: reinforce}\n"))

@@ -17,9 +17,10 @@ from lvspec.emit.value import (
     axis_to_event,
     dim,
     join_draws,
+    spelled,
 )
 from lvspec.ir.dims import Dim
-from lvspec.ir.expr import Call, Number
+from lvspec.ir.expr import Call, Expr, Number, VariableRef
 
 _INFIX = {"add": ("+", SUM, SUM, PRODUCT), "subtract": ("-", SUM, SUM, PRODUCT), "multiply": ("*", PRODUCT, PRODUCT, UNARY), "divide": ("/", PRODUCT, PRODUCT, UNARY), "power": ("**", UNARY, ATOM, ATOM)}  # fmt: skip
 _COMPARE = {"equal": "==", "less": "<"}
@@ -83,11 +84,19 @@ def _along(lowering, call: Call) -> tuple[Value, str | None]:
     reach = call.args[0].type.reach
     plate = call.over or (reach.plate if reach else None)
     if plate is not None and plate not in value.axes:
-        value = _spread(lowering, value, plate)
-    return value, plate
+        value = spread_along(lowering, value, plate)
+    return with_examples(lowering, value, plate), plate
 
 
-def _spread(lowering, value: Value, plate: str) -> Value:
+def with_examples(lowering, value: Value, plate: str | None) -> Value:
+    """The value with the axes over which a ragged plate's sites are counted, of size one where it does not vary."""
+    if plate is None or not lowering.spec.plate(plate).ragged:
+        return value
+    axes = lowering.order.sort({*value.axes, *lowering.plate_axes(plate)})
+    return value if set(axes) == set(value.axes) else value.with_(code=spelled(value, axes), axes=axes, binds=ATOM)
+
+
+def spread_along(lowering, value: Value, plate: str) -> Value:
     """A value that does not vary over the plate, repeated along it."""
     axes = lowering.order.sort((*value.axes, plate))
     ones = Value(f"torch.ones_like({lowering._PlateIndex(_Site(plate)).code})", (plate,))
@@ -125,9 +134,11 @@ def reduce(lowering, call: Call) -> Value:
 
 
 def normalise(lowering, call: Call) -> Value:
-    value, plate = _along(lowering, call)
-    if plate is None:
+    plate = call.over
+    if plate is None:  # a vector at each site, also where all of a sequence is named
+        value = lowering.real(lowering.concrete(lowering.lower(call.args[0])))
         return value.with_(code=f"{value.at(ATOM)}.{call.function}(-1)", binds=ATOM)
+    value, _ = _along(lowering, call)
     at = dim(value, plate)
     if lowering.spec.plate(plate).ragged:
         function = lowering.scope.use(_MASKED[call.function])
@@ -214,11 +225,16 @@ def matmul(lowering, call: Call) -> Value:
     return Value(code, axes, matrix.shape[:-1], draws=draws)
 
 
+def number_of(lowering, expr: Expr, size: str) -> Value:
+    """An integer below `size`; the begin symbol is `size` itself, whose one-hot vector is zeros."""
+    return lowering.variable(expr, begin=size) if isinstance(expr, VariableRef) else lowering.lower(expr)
+
+
 def onehot(lowering, call: Call) -> Value:
-    value = lowering.lower(call.args[0])
+    size = lowering.size(call.type.shape[-1])
+    value = number_of(lowering, call.args[0], size)
     if value.relaxed:
         return value.with_(relaxed=False)
-    size = lowering.size(call.type.shape[-1])
     if value.enumerated is not None:
         code = f"torch.eye({size}, dtype=self.zero.dtype, device=self.zero.device)"
         return value.with_(code=code, shape=call.type.shape, integer=False, enumerated=None, binds=ATOM)
@@ -244,8 +260,8 @@ def compare(lowering, call: Call) -> Value:
 
 
 def endpoint(lowering, call: Call) -> Value:
-    value = lowering.concrete(lowering.lower(call.args[0]))
     plate = call.args[0].type.reach.plate
+    value = with_examples(lowering, lowering.concrete(lowering.lower(call.args[0])), plate)
     at = dim(value, plate)
     lengths = lowering.lengths(plate, value.axes[:at])
     code = f"{lowering.scope.use(call.function)}({value.code}, {lengths}, {at})"

@@ -18,7 +18,7 @@ from lvspec.emit.flows import FlowCall, Origin, back, contexts, lower_flows, min
 from lvspec.emit.indexing import indexed
 from lvspec.emit.lower import Lowering
 from lvspec.emit.relaxed import relaxed_density
-from lvspec.emit.value import ATOM, SUM, Value, align, as_tensor, event_to_axis, join_draws, permute, spelled
+from lvspec.emit.value import ATOM, SUM, Value, align, as_tensor, join_draws, permute, spelled
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES, WHOLE, Argument, argument_rank, event_axes
 from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex
@@ -203,7 +203,7 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
         code = f"{logits.at(ATOM)}.log_softmax(-1)"
         if _positions(logits) is not None:
             code = f"{low.scope.use('log_softmax_table')}({logits.code})"
-        return event_to_axis(logits.with_(code=code, binds=ATOM), value.enumerated)
+        return indexed(low, logits.with_(code=code, binds=ATOM), value)
     varies = set(term.arguments[0].axes)
     draws = join_draws(term.arguments[0], value)
     if value.shape or any(low.order.is_enumerated(a) for a in varies & set(value.axes)):
@@ -326,7 +326,7 @@ def _plain_categorical(low: Lowering, term: Term, value: Value, draws) -> Value:
 def _enumerated_bernoulli(low: Lowering, term: Term, value: Value) -> Value:
     logits = term.arguments[0]
     code = f"{low.scope.use('bernoulli_table')}({logits.code})"
-    return event_to_axis(Value(code, logits.axes, (Dim.of(2),), draws=logits.draws), value.enumerated)
+    return indexed(low, Value(code, logits.axes, (Dim.of(2),), draws=logits.draws), value)
 
 
 def _elementwise(low: Lowering, term: Term, value: Value) -> Value:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from lvspec.emit.densities import snake
 from lvspec.emit.indexing import indexed
 from lvspec.emit.lower import Lowering
-from lvspec.emit.value import PRODUCT, Value, align, as_tensor, event_to_axis
+from lvspec.emit.value import PRODUCT, Value, align, as_tensor
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Dist, Expr
 from lvspec.ir.mean_field import latent_in, own_statistics
@@ -32,7 +32,7 @@ def expected_density(low: Lowering, dist: object, value: Value) -> Value | None:
     if dist.family == "Bernoulli" and value.enumerated is not None:
         axes, rank, (a, b) = low.broadcast(*arguments)
         code = f"{low.scope.use('bernoulli_expected_table')}({a.code}, {b.code})"
-        return event_to_axis(Value(code, axes, (Dim.of(2),)), value.enumerated)
+        return indexed(low, Value(code, axes, (Dim.of(2),)), value)
     if dist.family == "MultivariateNormal":  # vectors, numbers and matrices
         values = (value, *arguments)
         axes = low.order.union(*values)

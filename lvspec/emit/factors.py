@@ -131,13 +131,22 @@ def mask_value(low: Lowering, entry: str) -> Value:
 
 
 def masked(low: Lowering, value: Value, entry: str | None) -> Value:
-    """The value with 0 at the sites that do not count."""
-    if entry is None:
-        return value
-    mask = mask_value(low, entry)
-    axes = low.order.union(value, mask)
-    code = f"{low.scope.use('real_sites')}({align(value, axes).code}, {align(mask, axes, 0).code})"
-    return value.with_(code=code, axes=axes, binds=ATOM)
+    """The value with 0 at the sites that do not count: of a plate's mask, those of the value's other plates as well."""
+    for each in [] if entry is None else [entry, *_further_masks(low, value, entry)]:
+        mask = mask_value(low, each)
+        axes = low.order.union(value, mask)
+        code = f"{low.scope.use('real_sites')}({align(value, axes).code}, {align(mask, axes, 0).code})"
+        value = value.with_(code=code, axes=axes, binds=ATOM)
+    return value
+
+
+def _further_masks(low: Lowering, value: Value, entry: str) -> list[str]:
+    """The masks of ragged plates of a value that `entry`, the mask of one plate, says nothing of."""
+    if any(entry == f"{v.name}.mask" for v in low.spec.variables):
+        return []
+    said, ragged = set(mask_axes(low, entry)), [p for p in low.spec.plates if p.ragged and p.name in value.axes]
+    left = [p for p in ragged if p.name not in said]
+    return [f"{p.name}.mask" for p in left if p.name not in {q.within for q in left}]
 
 
 def reduce_plates(low: Lowering, value: Value, keep: set[str], entry: str | None = None) -> Value:

@@ -88,7 +88,7 @@ def _tabulate(program: Program, factor, latent, guide: Guide) -> None:
     """log q of every value, along an axis of its own."""
     for sites in bindings(program.low, latent):
         label = "_".join([latent.name, *map(str, sites)])
-        term = _term(program, factor.general, label)
+        term = _everywhere(program, factor, label)
         guide.terms[(latent.name, sites)] = term
         axis = axis_of(latent.name, sites)
         target = Value("", axes=(axis,), integer=True, enumerated=axis)
@@ -178,6 +178,8 @@ def _term(program: Program, clause, label: str) -> Term:
 
 def _everywhere(program: Program, factor, label: str) -> Term:
     """A q-factor over all sites, its first sites by their own clauses."""
+    if not factor.initial:
+        return _term(program, factor.general, label)
     terms = [unfused(program.low, _term(program, c, label)) for c in (factor.general, *factor.initial)]
     values = list(terms[0].arguments)
     for clause, term in reversed(list(zip(factor.initial, terms[1:], strict=True))):
@@ -203,7 +205,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
     low, scope, name = program.low, program.scope, latent.name
     factor = next(v for v in plan.guide if v.name == name and v.role == "guide")
     unrolled, low.unrolled = low.unrolled, ()  # all sites are drawn at once
-    term = given_term(program, factor, name) if name in plan.refined else _term(program, factor.general, name)
+    term = given_term(program, factor, name) if name in plan.refined else _everywhere(program, factor, name)
     guide.terms[(name, ())] = term = unfused(low, term)
     low.unrolled = unrolled
     family = FAMILIES[term.dist.family]

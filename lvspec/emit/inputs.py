@@ -10,7 +10,7 @@ from lvspec.emit.sizes import size_code
 from lvspec.emit.text import statement, wrap
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.distributions import ONE_HOT
-from lvspec.ir.expr import Dist, Here, LogProb, VariableRef
+from lvspec.ir.expr import Dist, Here, LogProb, VariableRef, walk
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import HERE, LAG, WIDE, Read, Reader, bodies
 from lvspec.ir.spec import Spec, Variable
@@ -76,7 +76,8 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
     """The method that every other one calls on its batch."""
     spec = plan.spec
     imports.add("prepare_batch")
-    plates = [f'"{p.name}": {p.within and chr(34) + p.within + chr(34)}' for p in spec.plates if p.ragged]
+    counted = [p for p in spec.plates if p.ragged and _is_counted(spec, p.name)]
+    plates = [f'"{p.name}": {p.within and chr(34) + p.within + chr(34)}' for p in counted]
     own = [f'"{p.name}"' for p in spec.params if p.per_example]
     more = f", own=({', '.join(own)}{',' if len(own) == 1 else ''})" if own else ""
     prepared = f"prepare_batch(batch, self.batch_inputs(), self.zero, {{{', '.join(plates)}}}{more})"
@@ -91,6 +92,16 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
         *refusals,
         *(["        return batch"] if refusals else []),
     ]
+
+
+def _is_counted(spec: Spec, plate: str) -> bool:
+    """Whether something stands on a plate, or is computed over it: the lengths alone say how many sites it has, if nothing
+    else does."""
+    variables = (*spec.variables, *spec.guide, *spec.terms)
+    nodes = [n for v in variables for c in v.clauses for b in bodies(c) for n in walk(b)]
+    named = {q for n in nodes for q in (getattr(n, "over", None), getattr(n, "plate", None)) if q is not None}
+    standing = {q for v in variables for p in v.plates for q in (p, spec.plate(p).within) if q is not None}
+    return plate in {spec.plate(q).sites for q in named | standing}
 
 
 # ---------------------------------------------------------------- what is missing

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lvspec.emit.calls import CALLS
+from lvspec.emit.calls import CALLS, spread_along
 from lvspec.emit.indexing import index_expression, indexed
 from lvspec.emit.networks import apply_network
 from lvspec.emit.relaxed import Relaxation
@@ -245,6 +245,10 @@ class Lowering:
         with self.written_out.at_no_site({p for p, site in sites if isinstance(site, At | Stretch)}):
             definition = self.definitions.get(expr.name)
             value = self.let(definition) if definition is not None else self.root(expr.name)
+        begin = "0" if value.relaxed else begin
+        if expr.beyond and value.enumerated is None:  # what is the same at every site is not so beyond them
+            for plate in (s.plate for s in expr.at if isinstance(s, Lag | Stretch) and s.plate not in value.axes):
+                value = spread_along(self, value, plate)
         for plate, site in reversed(sites):  # the first plate that is read as a whole becomes the first axis
             if isinstance(site, Lag):
                 value = self.shifted(value, plate, site.k, begin)

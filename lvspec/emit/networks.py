@@ -7,9 +7,9 @@ writer(words(x[<t]))        self.writer(...)          the stretch t last, as rec
 
 from __future__ import annotations
 
-from lvspec.emit.calls import is_unrolled
+from lvspec.emit.calls import is_unrolled, spread_along, with_examples
 from lvspec.emit.sizes import begin_embeddings, size_code
-from lvspec.emit.value import ATOM, Value, align, join_draws, permute, select
+from lvspec.emit.value import ATOM, Value, align, dim, join_draws, permute, select
 from lvspec.errors import InternalError
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import Apply, Call, Expr, PlateIndex, VariableRef
@@ -33,6 +33,10 @@ def apply_network(low, expr: Apply) -> Value:
             return _embedded(low, network, value)
         return value.with_(code=f"{module}({value.code})", shape=_output(network), binds=ATOM)
     plate = low.windows.axis_along(reach)
+    if plate not in value.axes:
+        value = spread_along(low, value, plate)
+    if reads == "whole" or reach.reach in ("after", "from"):
+        value = _for_every_example(low, value, reach.plate)
     value = permute(value, (*(a for a in value.axes if a != plate), plate))
     lead = value.axes[:-1]
     if reads == "whole":
@@ -42,6 +46,15 @@ def apply_network(low, expr: Apply) -> Value:
     else:
         code = f"{module}({value.code})"
     return value.with_(code=code, shape=_output(network), binds=ATOM)
+
+
+def _for_every_example(low, value: Value, plate: str) -> Value:
+    """The value for every example, where it does not vary over them: their stretches are of different lengths."""
+    full = with_examples(low, value, plate)
+    if full.axes == value.axes:
+        return value
+    arguments = f"{full.code}, {low.mask_along(full, plate)}, {dim(full, plate)}"
+    return full.with_(code=f"{low.scope.use('until_length')}({arguments})", binds=ATOM)
 
 
 def _from_user(low, network, expr: Apply) -> Value:
@@ -96,7 +109,7 @@ def _one_hots(low, expr: Apply, network) -> Value | None:
         or inner.function != "onehot"
     ):
         return None
-    value = low.lower(inner.args[0]) if isinstance(inner.args[0], VariableRef) else None
+    value = low.lower(inner.args[0]) if isinstance(inner.args[0], VariableRef) and not inner.args[0].beyond else None
     if value is None or value.relaxed or value.enumerated is not None or value.shape or not value.integer:
         return None
     if plate and (plate not in value.axes or is_unrolled(low, plate)):

@@ -8,6 +8,7 @@ from lvspec.front import syntax as S
 from lvspec.front.context import Context, broken, unknown
 from lvspec.front.lengths import counted
 from lvspec.front.shapes import SHAPES, consumed
+from lvspec.front.sites import a_number_everywhere
 from lvspec.ir import types as T
 from lvspec.ir.expr import Call, Expr, Number
 from lvspec.ir.functions import FUNCTIONS
@@ -15,6 +16,8 @@ from lvspec.ir.lengths import number_of_sites
 from lvspec.ir.types import Support, Type
 
 _COMPARISONS = ("equal", "less")
+_OF_NUMBERS = (*_COMPARISONS, "clip")
+_SITEWISE = [n for n, f in FUNCTIONS.items() if f.kind == "elementwise"]
 _ARITHMETIC = ("add", "subtract", "multiply", "divide", "power")
 
 
@@ -32,6 +35,9 @@ def call(name: str, args: tuple[Expr, ...], ctx: Context, span: Span, over: S.Na
         return broken(span)
     if over is not None:
         return _over(name, args[0], over, ctx, span)
+    whole = [a for a in args if name in _OF_NUMBERS or a.type.support.kind == "integer" and name in _SITEWISE]
+    if not all([a_number_everywhere(a, ctx) for a in whole]):
+        return broken(span)
     rule = {"elementwise": _elementwise, "reduce": _reduce, "normalise": _normalise}.get(function.kind) or SHAPES[name]
     return rule(name, args, ctx, span) or broken(span)
 

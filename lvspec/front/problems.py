@@ -69,6 +69,7 @@ CODES: dict[str, str] = {
     "index-range": "a literal index outside the axis",
     "latent-length": "what would hold sites beyond a length that is a variable",
     "future-site": "a site that comes later than the one it explains",
+    "begin-symbol": "the begin symbol where a number below a size is needed",
     "sees-the-future": "a network that needs all sites under a prefix",
     "needs-stretch": "a recurrent network or a stretch function applied to a single site",
     "whole-as-site": "a whole stretch where one site is meant",

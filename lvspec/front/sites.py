@@ -226,6 +226,21 @@ def _literal(seen: Seen, plate: str, k: int, node: S.Node, ctx: Context, elabora
 
 
 # ---------------------------------------------------------------- indices into event axes
+def a_number_everywhere(value: Expr, ctx: Context) -> bool:
+    """Whether an integer has one of its values at every site; what lies before the first one is none of them."""
+    if not isinstance(value, VariableRef) or not value.beyond or value.type.support.cardinality is None:
+        return True
+    size, name = value.type.support.cardinality, value.name
+    ctx.problems.error(
+        "begin-symbol",
+        value.span,
+        f"at the first site, or beyond the last one, this is the begin symbol: no number below {size}",
+        label=supports.show(value.type),
+        help=f"an `Embedding` has a row for it, and `onehot` gives zeros; or name one site, `{name}[t-1]`, with a clause for the first",
+    )
+    return False
+
+
 def integer_index(index: Expr, axis: Dim, ctx: Context, what: str) -> bool:
     """Whether an expression is an integer that may run over `axis`; notes why not."""
     if unknown(index):
@@ -234,6 +249,8 @@ def integer_index(index: Expr, axis: Dim, ctx: Context, what: str) -> bool:
         shown = supports.show(index.type)
         help = "index with a discrete variable; a relaxed or real one is mixed instead: `dot(z, W)`"
         ctx.problems.error("real-as-index", index.span, "an index is a single integer", label=shown, help=help)
+        return False
+    if not a_number_everywhere(index, ctx):
         return False
     if isinstance(index, Number):
         size = axis.constant

@@ -61,6 +61,9 @@ class At:
 Site = Here | Again | Lag | Stretch | At
 
 
+_OUTSIDE = ("before", "after")
+
+
 # ---------------------------------------------------------------- expressions
 @dataclass(frozen=True)
 class Expr:
@@ -97,6 +100,12 @@ class VariableRef(Expr):
 
     def children(self) -> tuple[Expr, ...]:
         return tuple(s.index for s in self.at if isinstance(s, At))
+
+    @property
+    def beyond(self) -> bool:
+        """Whether it reads what precedes the first site or follows the last one, where no clause of its own says what
+        stands there: `x[<t]`, `x[>t]`, `g[t+1]`."""
+        return any(isinstance(s, Lag) and s.k < 0 or isinstance(s, Stretch) and s.reach in _OUTSIDE for s in self.at)
 
 
 @dataclass(frozen=True)

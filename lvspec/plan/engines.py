@@ -71,11 +71,7 @@ def _of_examples(spec: Spec) -> Iterator[tuple[Span, str]]:
 
 def _reads_part(node: Call) -> bool:
     """A reduction of a prefix or suffix: one value per site, that only a recurrent network gives so far."""
-    if FUNCTIONS[node.function].kind not in ("reduce", "normalise") and node.function not in (
-        "last",
-        "first",
-        "length",
-    ):
+    if FUNCTIONS[node.function].kind != "reduce" and node.function not in ("last", "first", "length"):
         return False
     return any(a.type.reach is not None and a.type.reach.reach != "whole" for a in node.args)
 

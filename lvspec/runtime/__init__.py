@@ -13,6 +13,7 @@ from lvspec.runtime.batch import (
     masked_sum,
     prepare_plate,
     previous,
+    until_length,
     weighted_mean,
 )
 from lvspec.runtime.bounds import Reweighted, elbo_bound, frozen, gradient_alone, iwae, renyi, shares, vimco, worth

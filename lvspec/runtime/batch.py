@@ -15,11 +15,16 @@ def sites_mask(lengths: Tensor, extent: int) -> Tensor:
     return torch.arange(extent, device=lengths.device) < lengths.unsqueeze(-1)
 
 
-def plate_extent(batch: dict, variables: dict[str, int]) -> int:
-    """How many sites the variables' tensors have along a plate; all must agree."""
+def plate_extent(batch: dict, plate: str, variables: dict[str, int]) -> int:
+    """How many sites the variables' tensors have along a plate; all must agree. Where none is there, the most of its lengths."""
     extents = {name: batch[name].shape[axis] for name, axis in variables.items() if batch.get(name) is not None}
+    lengths = batch.get(plate)
+    if not extents and lengths is None:
+        raise BadBatch(
+            f"nothing in the batch says how many sites plate `{plate}` has: give its lengths under the key `{plate}`"
+        )
     if not extents:
-        raise BadBatch(f"none of {sorted(variables)} is in the batch, so the plate's extent is unknown")
+        return max(int(lengths.max()), 0) if lengths.numel() else 0
     if len(set(extents.values())) > 1:
         raise BadBatch(f"tensors disagree on one plate's extent: {extents}")
     return next(iter(extents.values()))
@@ -43,12 +48,14 @@ def prepare_plate(
     ones. `name_observed` is cleaned too.
     """
     places = {n: a if isinstance(a, tuple) else (a,) if within is None else (1, a) for n, a in variables.items()}
-    extent = plate_extent(batch, {n: axes[-1] for n, axes in places.items()})
-    sample, axes = next((batch[n], axes) for n, axes in places.items() if batch.get(n) is not None)
-    lead = (sample.shape[0], *(sample.shape[a] for a in axes[:-1]))
+    extent = plate_extent(batch, plate, {n: axes[-1] for n, axes in places.items()})
     lengths = batch.get(plate)
-    if lengths is None:
-        lengths = torch.full(lead, extent, dtype=torch.int64, device=sample.device)
+    lead = () if lengths is None else tuple(lengths.shape)
+    for sample, axes in ((batch[n], axes) for n, axes in places.items() if batch.get(n) is not None):
+        lead = (sample.shape[0], *(sample.shape[a] for a in axes[:-1]))
+        if lengths is None:
+            lengths = torch.full(lead, extent, dtype=torch.int64, device=sample.device)
+        break
     check_lengths(lengths, plate, lead, extent)
     mask = sites_mask(lengths, extent)
     if within is not None and f"{within}.mask" in batch:
@@ -96,12 +103,18 @@ def following(x: Tensor, real: Tensor, dim: int, begin: float = 0, k: int = 1) -
     return previous(torch.where(real, x, begin), dim, begin, -k)
 
 
+def until_length(x: Tensor, mask: Tensor, dim: int) -> Tensor:
+    """x with zeros beyond each example's last site along dim."""
+    return torch.where(along(mask, x, dim), x, torch.zeros((), dtype=x.dtype, device=x.device))
+
+
 def site(states: Tensor, index: Tensor, lengths: Tensor, dim: int) -> Tensor:
     """states[..., index, ...] along dim; index and lengths broadcast with the axes before it; 0 where the length is 0."""
     dim = dim % states.dim()
+    lead, tail = torch.broadcast_shapes(states.shape[:dim], index.shape), states.shape[dim + 1 :]
+    states = states.expand(*lead, *states.shape[dim:])
     if states.shape[dim] == 0:
         return states.sum(dim)
-    lead, tail = states.shape[:dim], states.shape[dim + 1 :]
     ones = [1] * len(tail)
     at = index.expand(lead).reshape(*lead, 1, *ones).expand(*lead, 1, *tail)
     found = states.gather(dim, at).squeeze(dim)
@@ -144,7 +157,7 @@ def masked_max(x: Tensor, mask: Tensor, dim: int) -> Tensor:
     here = along(mask, x, dim)
     if x.shape[dim] == 0:
         return x.sum(dim)
-    most = x.masked_fill(~here, -torch.inf).amax(dim)
+    most = torch.where(here, x, -torch.inf).amax(dim)
     return torch.where(here.any(dim % x.dim()), most, torch.zeros((), dtype=x.dtype, device=x.device))
 
 

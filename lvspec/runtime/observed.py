@@ -80,8 +80,7 @@ def prepare_batch(
     there = {n: i for n, i in inputs.items() if i.role not in ("hidden", "row") and not i.shared}
     for plate, within in plates.items():
         places = {n: one.place(plate, within) for n, one in there.items() if plate in one.plates}
-        if places:
-            batch = prepare_plate(batch, plate, places, within)
+        batch = prepare_plate(batch, plate, places, within)
     shown = {n: i for n, i in there.items() if i.role == "observed" or i.role == "given" and i.kind in SAFE}
     batch = observed_sites(batch, shown, plates)
     batch = inside_support(batch, {n: i.kind for n, i in shown.items() if i.kind in SAFE})

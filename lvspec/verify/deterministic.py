@@ -171,7 +171,11 @@ def full_length(subject: Subject, generator: torch.Generator) -> list[tuple[str,
     if not ragged or any(p.within for p in ragged):
         return []
     full = {p.name: torch.full((subject.rows,), subject.length) for p in ragged}
-    batch = {name: subject.batch[name] for name in ("index",) if name in subject.batch}
+    seen = {p for v in subject.spec.variables if v.role in ("observed", "given") for p in v.plates}
+    batch = {
+        name: full[name] for name in full if name not in seen
+    }  # of these nothing else says how many sites there are
+    batch |= {name: subject.batch[name] for name in ("index",) if name in subject.batch}
     for variable in subject.spec.of_role("observed") + subject.spec.of_role("given"):
         size = (subject.sizes, subject.rows, subject.length, full, generator)
         batch[variable.name] = random_column(subject.spec, variable, *size)

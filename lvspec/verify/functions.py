@@ -67,10 +67,13 @@ def stacked(values: list[Value], shape: tuple[int, ...]) -> Tensor:
     return torch.stack([number(v).expand(shape) for v in values])
 
 
+OVER_NOTHING = {"prod": 1.0, "logsumexp": torch.finfo(torch.float64).min / 4}  # by convention; log 0 is kept finite
+
+
 def reduce(name: str, values: Tensor, axis: int) -> Tensor:
-    """The reduction along `axis`; over nothing it is 0, by convention."""
+    """The reduction along `axis`; over nothing it is what OVER_NOTHING says, else 0."""
     if values.shape[axis] == 0:
-        return torch.zeros_like(values.sum(axis))
+        return torch.full_like(values.sum(axis), OVER_NOTHING.get(name, 0.0))
     return REDUCE[name](values, axis)
 
 

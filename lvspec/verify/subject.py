@@ -103,8 +103,19 @@ class Subject:
         if hasattr(self.model, "step"):
             self.model.step.fill_(self.step)
         batch = dict(self.batch if batch is None else batch)
-        draws = self.draws if draws is None else draws
-        return self.model(batch, draws=dict(draws)) if draws else self.model(batch)
+        draws = self.fitting(batch, self.draws if draws is None else draws)
+        return self.model(batch, draws=draws) if draws else self.model(batch)
+
+    def fitting(self, batch: Mapping[str, Tensor], draws: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Draws with as many sites as the module gives a plate where the lengths alone say how many."""
+        found = dict(draws)
+        for latent in (v for v in self.spec.of_role("latent") if v.name in draws):
+            own = [p for p in self.spec.plates if p.name in latent.plates]
+            for axis, plate in enumerate(own, start=1 if latent.outside_batch else 2):
+                there = any(plate.name in v.plates and v.name in batch for v in self.spec.variables)
+                if plate.ragged and not there and batch.get(plate.name) is not None and batch[plate.name].numel():
+                    found[latent.name] = found[latent.name].narrow(axis, 0, int(batch[plate.name].max()))
+        return found
 
     def gradients(self, value: Tensor) -> list[Tensor | None]:
         """d value / d parameters, in the order of the module's parameters."""
