@@ -230,13 +230,15 @@ def a_number_everywhere(value: Expr, ctx: Context) -> bool:
     """Whether an integer has one of its values at every site; what lies before the first one is none of them."""
     if not isinstance(value, VariableRef) or not value.beyond or value.type.support.cardinality is None:
         return True
-    size, name = value.type.support.cardinality, value.name
+    size = value.type.support.cardinality
+    earlier = any(isinstance(s, Stretch) and s.reach == "before" for s in value.at)
+    site = f"; or name one site, `{value.name}[t-1]`, with a clause for the first" if earlier else ""
     ctx.problems.error(
         "begin-symbol",
         value.span,
-        f"at the first site, or beyond the last one, this is the begin symbol: no number below {size}",
+        f"{'at the first site' if earlier else 'beyond the last site'} this is the begin symbol: no number below {size}",
         label=supports.show(value.type),
-        help=f"an `Embedding` has a row for it, and `onehot` gives zeros; or name one site, `{name}[t-1]`, with a clause for the first",
+        help=f"an `Embedding` has a row for it, and `onehot` gives zeros{site}",
     )
     return False
 

@@ -201,14 +201,15 @@ CONSTRUCTS: dict[str, str] = {
     "guide_that_runs_backwards": """
         sizes: {K: 3, V: vocabulary(x)}
         plates: {t: sequence}
-        params: {start: [K], transition: [K, K], emission: [K, V], back: [K, K]}
+        params: {start: [K], transition: [K, K], emission: [K, V]}
+        networks: {back: "Linear(K, K)"}
         latent:
           z[0]: Categorical(logits=start)
           z[t]: Categorical(logits=transition[z[t-1]])
         observed:
           x[t]: Categorical(logits=emission[z[t]])
         guide:
-          z[t]: Categorical(logits=back[z[t+1]])
+          z[t]: Categorical(logits=back(onehot(z[t+1])))
         """,
     "counts_in_a_bag": """
         sizes: {K: 4, V: vocabulary(x)}
