@@ -6,7 +6,7 @@ x = f(a) + g(b)      two operands, the last one in brackets: the brackets open  
 x = a + b + c        more operators, or none in brackets: parentheses around          x = (
                                                                                           a
                                                                                           + b ...
-x = f(a).g(b).h(c)   two or more attributes of calls: one on a line, in parentheses
+x = f(a).g(b).h(c)   two or more attributes of calls, or of what is in parentheses: one on a line, in parentheses
 """
 
 from __future__ import annotations
@@ -122,23 +122,33 @@ class Layout:
         return [*left, *right]
 
     # ------------------------------------------------------------ calls, subscripts, attributes
-    def chain(self, node: ast.AST, inside: bool) -> Doc:
-        links = []
+    def links(self, node: ast.AST) -> list[ast.AST]:
+        """The links of a chain from its root on; a root in parentheses is one, whatever it is."""
+        links = [node]
         while isinstance(node, CHAIN):
-            links.append(node)
             inner = node.func if isinstance(node, ast.Call) else node.value
+            links.insert(0, inner)
             if self.parenthesised(inner, node):
-                links.append(inner)
                 break
             node = inner
-        else:
-            links.append(node)
-        links.reverse()
-        root, fluent = links[0], inside and attributes_of_calls(links) > 1
+        return links
+
+    def follows_brackets(self, before: ast.AST, link: ast.AST) -> bool:
+        """Whether a link is an attribute of a call, of a subscript, or of what stands in parentheses."""
+        return isinstance(link, ast.Attribute) and (
+            isinstance(before, (ast.Call, ast.Subscript)) or self.parenthesised(before, link)
+        )
+
+    def attributes_of_brackets(self, links: list[ast.AST]) -> int:
+        return sum(self.follows_brackets(*pair) for pair in zip(links, links[1:], strict=False))
+
+    def chain(self, node: ast.AST, inside: bool) -> Doc:
+        links = self.links(node)
+        root, fluent = links[0], inside and self.attributes_of_brackets(links) > 1
         rows: list[Doc] = [self.part(root, links[1], inside)]
         for before, link in zip(links, links[1:], strict=False):
             if isinstance(link, ast.Attribute):
-                rows += [Line("")] if fluent and ends_in_brackets(before) else []
+                rows += [Line("")] if fluent and self.follows_brackets(before, link) else []
                 rows.append("." + link.attr)
             elif isinstance(link, ast.Call):
                 rows.append(self.arguments(link))
@@ -195,21 +205,7 @@ class Layout:
             return "operator", len(self.operands(node)) - 1
         if isinstance(node, ast.UnaryOp):
             return ("", 0) if self.parenthesised(node.operand, node) else self.loosest(node.operand)
-        links = []
-        while isinstance(node, CHAIN):
-            links.append(node)
-            node = node.func if isinstance(node, ast.Call) else node.value
-        return "attribute", attributes_of_calls([*reversed([*links, node])])
-
-
-def ends_in_brackets(node: ast.AST) -> bool:
-    return isinstance(node, (ast.Call, ast.Subscript))
-
-
-def attributes_of_calls(links: list[ast.AST]) -> int:
-    """How many attributes in a chain follow a call or a subscript."""
-    pairs = zip(links, links[1:], strict=False)
-    return sum(isinstance(link, ast.Attribute) and ends_in_brackets(before) for before, link in pairs)
+        return "attribute", self.attributes_of_brackets(self.links(node))
 
 
 def statement_doc(code: str, room: int) -> Doc:

@@ -183,8 +183,9 @@ def _call(function: str, args: list[Expr], size: Dim, plates: tuple[str, ...]) -
 
 def _read(spec: Spec, x: Variable, latent: Variable, sequence: str | None, readers: Readers) -> list[Expr]:
     """x as a vector for this latent, or nothing where it cannot be read (a plate that they do not share)."""
-    if x.outside_batch:
-        return []
+    values = x.type.support.cardinality
+    if x.outside_batch or values is not None and ragged_plate(values) is not None:
+        return []  # places have no vectors of their own
     ragged = [p for p in x.plates if spec.plate(p).ragged]
     if len(ragged) > 1:
         return [_over_all(spec, x, latent, readers)]

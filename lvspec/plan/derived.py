@@ -23,7 +23,7 @@ import re
 from dataclasses import dataclass, field
 from math import prod
 
-from lvspec.ir.dims import Dim
+from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.distributions import GUIDE_FAMILY
 from lvspec.ir.spec import Spec, Variable
 from lvspec.plan.derive import HEADS, WIDTH
@@ -215,6 +215,10 @@ def _vector(lines: Lines, source: Variable, text: str) -> Feature:
     """One site, or a stretch, with a vector at each."""
     kind, shape = source.type.support, source.type.shape
     if kind.kind == "integer" and not shape:
+        if (plate := ragged_plate(kind.cardinality)) is not None:
+            raise Underivable(
+                f"the values of {source.name} are the sites of plate {plate}, which have no vectors of their own"
+            )
         if source.role == "latent":
             return Feature(f"onehot({text})", kind.size)
         return Feature(f"{lines.network(f'read_{source.name}', 'Embedding', kind.size, WIDTH)}({text})", Dim.of(WIDTH))
