@@ -21,10 +21,10 @@ from lvspec.ir.plan import Integration
 from lvspec.ir.spec import Spec
 from lvspec.ir.structures import structure_of
 from lvspec.verify.chance import FALSE_ALARM, repeated
-from lvspec.verify.deterministic import is_read
 from lvspec.verify.enumerate import assignments, joint_terms, posterior, table
 from lvspec.verify.gaussians import gaussian_prior
 from lvspec.verify.integrals import integral_sample_check
+from lvspec.verify.missing import read_by_the_model
 from lvspec.verify.mixtures import answer_of
 from lvspec.verify.report import Check
 from lvspec.verify.subject import Subject
@@ -59,7 +59,7 @@ def integral_samples(subject: Subject, integration: Integration, draws: int, see
     variables = [subject.spec.variable(n) for n in integration.names]
     if any(v.type.support.kind != "real" or v.parts for v in variables):
         raise TooMany(f"{integration.latent} is not Gaussian")
-    if any(is_read(subject.spec, subject.plan, n) for n in integration.observed):
+    if read_by_the_model(subject.spec) & set(integration.observed):
         raise TooMany("an observation is read by something")
     lengths = {p.name: LENGTH for p in subject.spec.plates if p.ragged}
     given = _given(subject, draws, lengths)

@@ -45,8 +45,13 @@ def _lower(world: World, site: Site, hidden: list[Site], rows: list, log_q: Tens
     family, arguments = world.density(world.variables[site[0]], site[1])  # whatever is assigned now: for the shape
     pick = SCORES[family]
     shape, x = pick(arguments["logits"]).shape, number(world.value(*site)).long().reshape(-1)
+    recall, variable = world.memory.recall, world.variables[site[0]]
+
+    def every() -> Tensor:
+        return recall(("scores", site), lambda: pick(world.density(variable, site[1])[1]["logits"]))
+
     terms = [
-        lambda e=e, v=v: pick(world.density(world.variables[site[0]], site[1])[1]["logits"])[e, v]
+        lambda e=e, v=v: recall(("score", site, e, v), lambda: every()[e, v])
         for e in range(shape[0])
         for v in range(shape[1])
     ]

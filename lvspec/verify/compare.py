@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from traceback import extract_tb
 
 from torch import nn
 
@@ -102,10 +103,14 @@ def attempt(subject: Subject, name: str, compare: Callable[[], list[Check]], ref
     except BadBatch as reason:
         figure = None if refusable else math.inf
         return [Check(name, figure, 0.0, f"refused: {reason}".splitlines()[0])]
+    except (TooMany, NotNumerable) as reason:
+        return [Check(name, None, 0.0, str(reason))]
     except MODULE_ERRORS as reason:
         if is_users(reason, {n.path.partition(".")[0] for n in subject.spec.networks if n.path}):
             raise
-        return [Check(name, math.inf, 0.0, f"{type(reason).__name__}: {reason}".splitlines()[0])]
+        told = f"{type(reason).__name__}: {reason}".splitlines()[0]
+        own = "/verify/" in extract_tb(reason.__traceback__)[-1].filename.replace("\\", "/")
+        return [Check(name, math.inf, 0.0, f"verify itself failed: {told}" if own else told, own=own)]
 
 
 def averages(subject: Subject) -> list[Check]:
@@ -169,10 +174,4 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
     if exact and any(v.type.support.finite for v in subject.spec.of_role("latent")):
         few = min(draws, POSTERIOR_DRAWS)
         tests.append(("z of the frequencies of posterior draws", lambda: [posterior_sample_check(subject, few, seed)]))
-    checks = []
-    for name, check in tests:
-        try:
-            checks += attempt(subject, name, check)
-        except (TooMany, NotNumerable) as reason:
-            checks.append(Check(name, None, 0.0, str(reason)))
-    return checks
+    return [c for name, check in tests for c in attempt(subject, name, check)]

@@ -8,17 +8,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lvspec.ir.plan import Plan
-from lvspec.ir.spec import Spec
-from lvspec.verify.draw import RUBBISH, random_column
-from lvspec.verify.enumerate import log_marginal, log_ratio, log_weights, posterior
+from lvspec.verify.draw import RUBBISH, padded_extent, random_column
+from lvspec.verify.enumerate import LIMIT, log_marginal, log_ratio, log_weights, posterior
 from lvspec.verify.integrals import integral_checks
+from lvspec.verify.missing import read_by_the_model
 from lvspec.verify.mixtures import answer_of
+from lvspec.verify.possible import make_possible
 from lvspec.verify.report import Check, gradient_error, largest, relative_error
+from lvspec.verify.shrink import joint_states
 from lvspec.verify.subject import Subject, mean_loss
-from lvspec.verify.world import BORDER, World, has_borders, reads
+from lvspec.verify.world import BORDER, World, has_borders
 
 VALUE, GRADIENT = 1e-9, 1e-8
+SINGLY = 12  # variables that are hidden one at a time
 
 
 def exact_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, about: str = "") -> list[Check]:
@@ -150,26 +152,45 @@ def _is_mode(exact, row: int, modes: dict[str, Tensor]) -> bool:
 
 
 def hidden_variants(subject: Subject, seed: int) -> list[tuple[str, dict[str, Tensor]]]:
-    """Batches in which a finite latent is given, at some sites or at all, or an observed variable is missing at some."""
+    """Batches in which a finite latent is given, at some sites or at all, or an observed variable is missing at some; in
+    which all of them are so together; and in which nothing is observed."""
     generator = torch.Generator().manual_seed(seed)
     spec, variants = subject.spec, []
     for latent in spec.of_role("latent"):
         if latent.type.support.finite and not latent.type.shape and not latent.outside_batch:
             value = random_column(spec, latent, subject.sizes, subject.rows, subject.length, subject.batch, generator)
             variants.append((latent.name, "given", value))
-    for variable in spec.of_role("observed"):
-        if not is_read(spec, subject.plan, variable.name):
-            variants.append((variable.name, "missing", subject.batch[variable.name]))
+    seen = [v.name for v in spec.of_role("observed")]
+    read = read_by_the_model(spec)
+    variants += [(n, "missing", subject.batch[n]) for n in seen]  # where the model reads it, the batch may be refused
     whole = [(f", {name} given", {**subject.batch, name: value}) for name, what, value in variants if what == "given"]
-    partly = [_partly(subject, *variant, generator) for variant in variants]
+    kept = sorted(torch.randperm(len(variants), generator=generator).tolist()[: singly(subject)])
+    partly = [_partly(subject, *variants[i], generator) for i in kept]
+    unread = [v for v in variants if v[1] == "given" or v[0] not in read]
+    together = {name: value for v in unread for name, value in _partly(subject, *v, generator)[1].items()}
+    if len(unread) > 1:
+        partly.append((", all partly known", {**subject.batch, **together}))
+    if set(seen) == {name for name, what, _ in unread if what == "missing"}:
+        partly.append((", nothing observed", {**subject.batch, **_unseen(subject, seen)}))
     return [*partly, *whole[:1], *full_length(subject, generator)]
+
+
+def singly(subject: Subject) -> int:
+    """How many variables are hidden one at a time: few, where each takes long."""
+    states = joint_states(subject.spec, subject.sizes, subject.length)
+    return SINGLY if states <= LIMIT else 2
 
 
 def full_length(subject: Subject, generator: torch.Generator) -> list[tuple[str, dict[str, Tensor]]]:
     """The batch without lengths: every site counts."""
-    ragged = [p for p in subject.spec.plates if p.ragged]
-    if not ragged or any(p.within for p in ragged):
+    spec, rows = subject.spec, subject.rows
+    extents = {
+        p.name: padded_extent(spec, p.name, subject.sizes, subject.length) for p in spec.plates if p.like is None
+    }
+    ragged = [p for p in spec.plates if p.ragged and p.like is None]
+    if not ragged:
         return []
+<<<<<<< HEAD
     full = {p.name: torch.full((subject.rows,), subject.length) for p in ragged}
     seen = {p for v in subject.spec.variables if v.role in ("observed", "given") for p in v.plates}
     batch = {
@@ -179,7 +200,25 @@ def full_length(subject: Subject, generator: torch.Generator) -> list[tuple[str,
     for variable in subject.spec.of_role("observed") + subject.spec.of_role("given"):
         size = (subject.sizes, subject.rows, subject.length, full, generator)
         batch[variable.name] = random_column(subject.spec, variable, *size)
+=======
+    full = {p.name: torch.full((rows, *([extents[p.within]] if p.within else [])), extents[p.name]) for p in ragged}
+    batch = {name: subject.batch[name] for name in ("index",) if name in subject.batch}
+    for variable in spec.of_role("observed") + spec.of_role("given"):
+        size = (subject.sizes, rows, subject.length, full, generator)
+        batch[variable.name] = random_column(spec, variable, *size)
+    make_possible(subject.instance(batch))
+>>>>>>> 954450d (Verify draws plates of different lengths, values within the bounds that are given, covariances, and nothing observed; it keeps sizes that are set, sums large networks site by site, and says what it covered and what not)
     return [(", no lengths", batch)]
+
+
+def _unseen(subject: Subject, names: list[str]) -> dict[str, Tensor]:
+    """The variables with nothing but rubbish in them, which `name_observed` says."""
+    found = {}
+    for name in names:
+        value, plates = subject.batch[name], subject.spec.variable(name).plates
+        observed = torch.zeros(value.shape[: 1 + len(plates)], dtype=torch.bool)
+        found |= {name: torch.full_like(value, RUBBISH[value.is_floating_point()]), f"{name}_observed": observed}
+    return found
 
 
 def _partly(subject: Subject, name: str, what: str, value: Tensor, generator) -> tuple[str, dict[str, Tensor]]:
@@ -189,11 +228,6 @@ def _partly(subject: Subject, name: str, what: str, value: Tensor, generator) ->
     hidden = ~observed.reshape(*observed.shape, *[1] * (value.dim() - observed.dim()))
     value = value.masked_fill(hidden, RUBBISH[value.is_floating_point()])
     return f", {name} partly {what}", {**subject.batch, name: value, f"{name}_observed": observed}
-
-
-def is_read(spec: Spec, plan: Plan, name: str) -> bool:
-    """Whether some clause of the model or of its guide names the variable."""
-    return any(name in reads(clause) for v in (*spec.variables, *plan.guide) for clause in v.clauses)
 
 
 def weighted_batch(subject: Subject) -> dict[str, Tensor]:

@@ -31,26 +31,26 @@ def randomize(module: nn.Module, generator: torch.Generator, spread: float = 0.5
 
 
 def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int], generator) -> dict[str, Tensor]:
-    """Lengths of every ragged plate: the first row is full, the second short, the third empty. Of a plate whose sites
-    are the values of a latent no row is empty."""
+    """Lengths of every ragged plate: the first row is full; the second short and the third empty, or the other way round.
+    Of a plate whose sites are the values of a latent no row is empty."""
     found: dict[str, Tensor] = {}
-    pattern = [length, 1, 0, max(length - 1, 1)]
     supports = {position_plate(v) for v in spec.variables}
     spelled = {b.over for v in spec.of_role("observed") if isinstance(b := v.general.body, Dist) and b.family == "CTC"}
-    for plate in spec.plates:
-        if not plate.ragged:
-            continue
-        if plate.within is None:
-            own = [length, max(length - 1, 1), 1, 2] if plate.name in supports else pattern
-            if plate.name in spelled:  # fewer symbols than frames
-                own = [max(length // 2, 1), 1, 0, 1]
-            found[plate.name] = torch.tensor([own[r % 4] for r in range(rows)])
-        else:
-            around = spec.plate(plate.within)
-            extent = length if around.ragged else around.size.evaluate(sizes)
-            drawn = torch.randint(length + 1, (rows, extent), generator=generator)
-            drawn[0, 0] = length
+    for plate in (p for p in spec.plates if p.ragged):
+        most = padded_extent(spec, plate.name, sizes, length)
+        if plate.within is not None:
+            drawn = torch.randint(
+                most + 1, (rows, padded_extent(spec, plate.within, sizes, length)), generator=generator
+            )
+            drawn[0, 0] = most
             found[plate.name] = drawn
+            continue
+        own = [most, 1, 0, max(most - 1, 1)] if len(found) % 2 == 0 else [most, 0, 1, most]
+        if plate.name in supports:
+            own = [most, max(most - 1, 1), 1, 2]
+        if spelled:  # fewer symbols than frames
+            own = [max(most // 2, 1), 1, 0, 1] if plate.name in spelled else [most, 1, 0, most]
+        found[plate.name] = torch.tensor([own[r % 4] for r in range(rows)])
     return found
 
 
@@ -97,7 +97,8 @@ def with_trees(variable: Variable, value: Tensor, lengths: Mapping[str, Tensor],
 
 def extended(spec: Spec, sizes: Mapping[str, int], length: int) -> dict[str, int]:
     """The sizes with the padded extents of ragged plates, `|t|`."""
-    return {**{f"|{p.name}|": length for p in spec.plates if p.ragged}, **sizes}
+    ragged = [p.name for p in spec.plates if p.ragged]
+    return {**{f"|{p}|": padded_extent(spec, p, sizes, length) for p in ragged}, **sizes}
 
 
 def position_plate(variable: Variable) -> str | None:
@@ -117,8 +118,13 @@ def owned_sites(spec: Spec, plates: tuple[str, ...], plate: str, lengths, rank: 
 
 
 def padded_extent(spec: Spec, plate: str, sizes: Mapping[str, int], length: int) -> int:
-    size = spec.plate(plate).size
-    return length if size is None else size.evaluate(sizes)
+    """How many sites a plate has at most. Every other ragged one has one fewer, or, where there are but two, one more: where
+    one stands for the other, shapes differ."""
+    found = spec.plate(plate)
+    if found.size is not None:
+        return found.size.evaluate(sizes)
+    ragged = [p.name for p in spec.plates if p.ragged and p.like is None]
+    return length if ragged.index(found.sites) % 2 == 0 else length - 1 if length > 2 else length + 1
 
 
 def real_sites(spec: Spec, variable: Variable, rows: int, extents: tuple[int, ...], lengths) -> Tensor:

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 
 import torch
 from torch import Tensor
 
+from lvspec.verify.eliminate import eliminated
 from lvspec.verify.integrals import integral_terms
 from lvspec.verify.label_guides import expected_log_q, has_entropy
 from lvspec.verify.memory import Site
@@ -29,13 +31,14 @@ LIMIT = 60_000
 
 def assignments(world: World, sites: list[Site]) -> list[tuple[object, ...]]:
     """Every joint assignment of the sites."""
-    columns = [world.values(*s) for s in sites]
-    total = 1
-    for c in columns:
-        total *= len(c)
-    if total > LIMIT:
-        raise TooMany(f"{total} joint assignments of {len(sites)} sites")
-    return list(product(*columns))
+    if not can_be_named(world, sites):
+        raise TooMany(f"{len(sites)} sites have more than {LIMIT:,} joint assignments")
+    return list(product(*(world.values(*s) for s in sites)))
+
+
+def can_be_named(world: World, sites: list[Site]) -> bool:
+    """Whether the joint assignments of the sites are few enough."""
+    return prod(len(world.values(*s)) for s in sites) <= LIMIT
 
 
 def with_treatment(world: World, treatment: str) -> list[Site]:
@@ -126,7 +129,16 @@ def posterior(instance: Instance, row: int) -> Posterior:
 
 def log_marginal(instance: Instance) -> Tensor:
     """log p(x) of every example (B,), differentiable in the weights."""
-    return torch.stack([posterior(instance, row).log_marginal for row in range(instance.rows())])
+    return torch.stack([log_marginal_of(instance, row) for row in range(instance.rows())])
+
+
+def log_marginal_of(instance: Instance, row: int) -> Tensor:
+    """log p(x) of one example, by naming every joint assignment where they are not too many."""
+    world = World(instance, row)
+    sites = world.hidden()
+    if can_be_named(world, sites):
+        return posterior(instance, row).log_marginal
+    return eliminated(world, sites, [*joint_terms(world), *integral_terms(world)])
 
 
 def log_joint(instance: Instance, row: int, assignment: dict[Site, object]) -> Tensor:

@@ -34,6 +34,7 @@ class Surroundings(Protocol):
     weights: dict[str, Tensor]
     networks: dict[str, Network]
     modules: Mapping[str, nn.Module]
+    guiding: bool
 
     def parameter(self, name: str) -> Tensor: ...
     def value(self, name: str, at: tuple[int, ...]) -> Value: ...
@@ -277,7 +278,7 @@ def _log_prob(e: E.LogProb, world: Surroundings, sites: Sites, names: Names) -> 
 def _apply(e: E.Apply, world: Surroundings, sites: Sites, names: Names) -> Value:
     if names and any(isinstance(n, E.LocalRef) for n in E.walk(e)):  # what `where` bound was looked at before
         return _apply_now(e, world, sites, names)
-    key = (id(e), tuple(sorted(sites.items())))
+    key = (id(e), tuple(sorted(sites.items())), world.guiding)
     return world.memory.recall(key, lambda: _apply_now(e, world, sites, names))
 
 

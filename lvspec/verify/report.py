@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+VARIANT = re.compile(
+    r"(, (?:weighted|no lengths|nothing observed|all partly known|\w+ (?:partly )?(?:given|missing)))$"
+)
+
 
 @dataclass(frozen=True)
 class Check:
     """name: what was compared. figure <= bound is the test; a check that was not possible has a figure of None
-    and says why in `note`, and counts as neither passed nor failed."""
+    and says why in `note`, and counts as neither passed nor failed. own: it failed in the verifier's own code."""
 
     name: str
     figure: float | None
     bound: float
     note: str = ""
+    own: bool = False
 
     @property
     def passed(self) -> bool:
@@ -40,13 +46,40 @@ class Report:
     def failures(self) -> tuple[Check, ...]:
         return tuple(c for c in self.checks if not c.passed)
 
+    @property
+    def covered(self) -> tuple[str, ...]:
+        """What was compared, each thing once: quantities, then the kinds of batches that they were compared on."""
+        names = [VARIANT.split(c.name) for c in self.checks if c.figure is not None]
+        return tuple(dict.fromkeys([n[0] for n in names] + [n[1].removeprefix(", ") for n in names if len(n) > 1]))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What was not, and why."""
+        reasons: dict[str, list[str]] = {}
+        for c in self.checks:
+            if c.figure is None:
+                reasons.setdefault(c.note, []).append(c.name)
+        return tuple(f"{', '.join(names)} ({note})" for note, names in reasons.items())
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether the module is wrong somewhere, other than that the verifier gave up."""
+        return any(not c.own for c in self.failures)
+
+    @property
+    def verdict(self) -> str:
+        if not any(c.figure is not None for c in self.checks):
+            return "nothing could be compared"
+        return "agreed" if self.passed else "DISAGREED"
+
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
         checks = [
             {"name": c.name, "figure": c.figure, "bound": c.bound, "passed": c.passed, "note": c.note}
             for c in self.checks
         ]
-        return {"name": self.name, "sizes": self.sizes, "seed": self.seed, "passed": self.passed, "checks": checks}
+        about = {"name": self.name, "sizes": self.sizes, "seed": self.seed, "passed": self.passed}
+        return {**about, "covered": list(self.covered), "not_covered": list(self.left_out), "checks": checks}
 
 
 def render(report: Report) -> str:
@@ -61,8 +94,13 @@ def render(report: Report) -> str:
         verdict = "ok  " if c.passed else "FAIL"
         tail = f"  ({c.note})" if c.note else ""
         rows.append(f"  {verdict}  {c.name:<{width}}  {c.figure:.2e} <= {c.bound:.0e}{tail}")
-    rows.append("agreed" if report.passed else "DISAGREED")
-    return "\n".join(rows)
+    return "\n".join([*rows, *coverage(report), report.verdict])
+
+
+def coverage(report: Report) -> list[str]:
+    """What was covered, and what not, in one line each."""
+    covered, left_out = ", ".join(report.covered), "; ".join(report.left_out)
+    return [f"covered: {covered or 'nothing'}", f"not covered: {left_out or 'nothing of what verify knows'}"]
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:

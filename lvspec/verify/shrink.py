@@ -5,7 +5,9 @@ K 45 -> 3     V 10000 -> 5     E 128, H 256 -> 3, 4     D 32 -> 2     plate l: 3
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import cycle
 
 from lvspec.ir.dims import Dim
 from lvspec.ir.plan import Plan
@@ -15,10 +17,12 @@ CONVERGED = "(steps=10000, tolerance=1e-13)"
 STATES = 600  # joint assignments of one example that brute force goes through
 
 
-def shrink(spec: Spec, states: int = STATES) -> dict[str, int]:
-    """A small number for each size of the spec, so that an example of `longest(spec)` sites has few joint states."""
+def shrink(spec: Spec, states: int = STATES, fixed: Mapping[str, int] | None = None) -> dict[str, int]:
+    """A small number for each size of the spec, so that an example of `longest(spec)` sites has few joint states; those
+    that are fixed stay."""
+    kept = {n: v for n, v in (fixed or {}).items() if n in {s.name for s in spec.sizes}}
     for cap in (3, 2):
-        sizes = _sizes(spec, cap)
+        sizes = {**_sizes(spec, cap), **kept}
         if joint_states(spec, sizes, 3) <= states:
             return sizes
     return sizes
@@ -74,7 +78,8 @@ def _number(dim: Dim, sizes: dict[str, int], length: int) -> int:
 
 
 def _sizes(spec: Spec, cap: int) -> dict[str, int]:
-    """cap: the most that a latent's support has. Other sizes count up from 2, vocabularies from 4; what a user's own network
+    """cap: the most that a latent's support has. Sizes of one kind differ: a table that is read along its other axis has
+    another shape. Other sizes count up from 2, vocabularies from 4; what a user's own network
     takes stays as it is, since its class may ask for some numbers only."""
     vectors = {n for v in spec.of_role("latent") for d in v.type.shape for n in d.names}
     support = {n for v in spec.of_role("latent") if (c := v.type.support.cardinality) for n in c.names}
@@ -82,15 +87,16 @@ def _sizes(spec: Spec, cap: int) -> dict[str, int]:
     users = {n for network in spec.networks if network.path for d in network.arguments for n in d.names}
     sizes: dict[str, int] = {}
     widths, words = iter(range(2, 1000)), iter(range(4, 1000))
+    states, sites, entries = cycle((cap, max(cap - 1, 2))), cycle((2, 3)), cycle((2, 3))
     for size in spec.sizes:
         if size.name in support:
-            sizes[size.name] = min(cap, size.value)
+            sizes[size.name] = min(next(states), size.value)
         elif size.name in plates:
-            sizes[size.name] = min(2, size.value)
+            sizes[size.name] = min(next(sites), size.value)
         elif size.name in users and size.source == "number":
             sizes[size.name] = size.value
         elif size.name in vectors:
-            sizes[size.name] = min(2, size.value)
+            sizes[size.name] = min(next(entries), size.value)
         elif size.source in ("vocabulary", "categories"):
             sizes[size.name] = next(words)
         else:

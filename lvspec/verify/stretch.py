@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 
 import torch
 from torch import Tensor
@@ -41,3 +43,17 @@ def number(value: Value) -> Tensor:
     if isinstance(value, Stretch):
         raise TypeError("a stretch of a plate stands where one site is needed")
     return value if value.is_floating_point() else value.to(torch.float64)
+
+
+def every_value(cardinality: int, shape: tuple[int, ...]) -> list[object]:
+    """All tensors of numbers below `cardinality`: numbers, or tuples of tuples, hashable and readable by torch.tensor."""
+    if not shape:
+        return list(range(cardinality))
+    return [_nested(flat, shape) for flat in product(range(cardinality), repeat=prod(shape))]
+
+
+def _nested(flat: tuple[int, ...], shape: tuple[int, ...]) -> object:
+    if len(shape) == 1:
+        return flat
+    step = len(flat) // shape[0]
+    return tuple(_nested(flat[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0]))

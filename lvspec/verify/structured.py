@@ -6,6 +6,7 @@ Every structure is named; its score is the sum of its parts' scores, read off th
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import product
 
 import torch
@@ -200,6 +201,7 @@ def _ctc(values: list[int], rows: Rows) -> Tensor:
 
 
 # ---------------------------------------------------------------- trees by labels of their words
+@cache
 def labelled_trees(family: str, length: int) -> list[tuple[list[int], list[tuple[int, int]]]]:
     """Every tree over so many words: their labels, and the parts whose scores it adds up, (word, entry of its scores)."""
     if family == "TreeCRF":

@@ -13,6 +13,7 @@ from lvspec.ir.spec import FreeBits, Schedule, Spec
 from lvspec.verify.cells import possible_draws
 from lvspec.verify.draw import random_batch, random_draws, randomize
 from lvspec.verify.enumerate import Bound, elbo
+from lvspec.verify.possible import make_covariances, make_possible
 from lvspec.verify.refine import Refinement
 from lvspec.verify.relaxed import Relaxation
 from lvspec.verify.schemes import TOGETHER
@@ -46,10 +47,13 @@ class Subject:
         shared = {"dataset_size": DATASET} if known else {}
         model = module_class(**sizes, **shared).to(torch.float64).eval()
         randomize(model, generator)
+        make_covariances(plan, model)
         length = longest(plan.spec, sizes)
         batch = random_batch(plan.spec, sizes, rows, length, generator)
         if any(p.per_example for p in plan.spec.params):
             batch["index"] = torch.randperm(DATASET, generator=generator)[:rows]
+        weights = dict(model.named_parameters())
+        make_possible(Instance.of(plan, sizes, weights, batch))
         draws = random_draws(plan, Instance.of(plan, sizes, {}, batch), rows, length, generator)
         return Subject(plan, sizes, model, batch, draws, length, telling_step(plan)).on(batch, seed)
 

@@ -6,7 +6,8 @@ the noise that it is made of, is read from the draws of the sample that `SAMPLE`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -19,15 +20,16 @@ from lvspec.ir.dims import Shape
 from lvspec.ir.plan import Integration, LatentPlan, Plan
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 from lvspec.ir.structures import structure_of
-from lvspec.verify.clauses import enumerated_parents, has_borders, reads
+from lvspec.verify.clauses import enumerated_parents, has_borders
 from lvspec.verify.densities import log_density
 from lvspec.verify.divergences import divergence, divergences
 from lvspec.verify.evaluate import Names, Sites, bind, evaluate
 from lvspec.verify.flows import is_flow, origin, out_of_flows
 from lvspec.verify.lengths import counts
 from lvspec.verify.memory import Memory, Site
+from lvspec.verify.missing import filler, read_by_the_model
 from lvspec.verify.relaxed import Relaxation, relaxed_draw, relaxed_log_density
-from lvspec.verify.stretch import Begin, Value, number
+from lvspec.verify.stretch import Begin, Value, every_value, number
 from lvspec.verify.structured import log_normaliser, structure_score
 from lvspec.verify.transport import stratum, transport
 
@@ -98,6 +100,7 @@ class World:
                 self.variables.setdefault(v.name, v)
         self.factors = {v.name: v for v in instance.guide if v.role == "guide"}
         self.memory = Memory()
+        self.guiding = False
 
     # ------------------------------------------------------------ plates
     def extent(self, plate: str, sites: Sites) -> int:
@@ -171,7 +174,7 @@ class World:
         if any(not 0 <= i < self.extent(p, sites) for p, i in sites.items()):
             return Begin(variable.type.support, self.shape(variable.type.shape, sites))
         if variable.role == "let":
-            return self.memory.recall(("let", name, at), lambda: self._let(variable, at, sites))
+            return self.memory.recall(("let", name, at, self.guiding), lambda: self._let(variable, at, sites))
         if self.is_given(name, at):
             data = self.batch[name]
             return data[at] if variable.outside_batch else data[(self.row, *at)]
@@ -179,12 +182,24 @@ class World:
             return self.memory.recall(("draw", name, at), lambda: self._draw(name, at))
         if self.instance.treatments.get(name) == "point":
             return self.memory.recall(("point", name, at), lambda: self.density(self.factors[name], at)[1]["value"])
+        if self.guiding and variable.role == "observed":
+            return filler(variable, self.shape(variable.type.shape, sites))
         kind = None if variable.type.support.discrete else torch.float64
         return torch.tensor(self.memory.read((name, at)), dtype=kind)
 
     def _let(self, variable: Variable, at: tuple[int, ...], sites: Sites) -> Value:
         clause = self.clause(variable, at)
-        return evaluate(clause.body, self, sites, bind(clause, self, sites))
+        with self.reading(self.guiding or all(v.name != variable.name for v in self.spec.variables)):
+            return evaluate(clause.body, self, sites, bind(clause, self, sites))
+
+    @contextmanager
+    def reading(self, guiding: bool) -> Iterator[None]:
+        """guiding: what is evaluated here belongs to the guide, and reads fillers where an observation is missing."""
+        before, self.guiding = self.guiding, guiding
+        try:
+            yield
+        finally:
+            self.guiding = before
 
     def clause(self, variable: Variable, at: tuple[int, ...]) -> Clause:
         """The initial clause of a site where there is one, else the general one."""
@@ -219,18 +234,22 @@ class World:
         if self.instance.weighed is not None and self.instance.weighed.name == name:
             return stratum(arguments, drawn, index[0])
         drawn = transport(family, arguments, drawn)
-        return drawn if base or not is_flow(self.factors[name]) else out_of_flows(self, self.factors[name], at, drawn)
+        with self.reading(guiding=True):
+            return (
+                drawn if base or not is_flow(self.factors[name]) else out_of_flows(self, self.factors[name], at, drawn)
+            )
 
     # ------------------------------------------------------------ densities of one site
     def density(self, variable: Variable, at: tuple[int, ...]) -> tuple[str, dict[str, Tensor]]:
         """The family of a site and its arguments; those of the base, where flows follow."""
         sites = dict(zip(variable.plates, at, strict=True))
         clause = self.clause(variable, at)
-        names = bind(clause, self, sites)
-        dist = self._chosen(clause.body, sites, names).source
-        if variable.role == "guide" and self.instance.refinement and variable.name in self.instance.refinement.names:
-            return dist.family, self.refined[variable.name, at]
-        return dist.family, {n: number(evaluate(e, self, sites, names)) for n, e in dist.arguments}
+        with self.reading(guiding=variable.role == "guide"):
+            names = bind(clause, self, sites)
+            dist = self._chosen(clause.body, sites, names).source
+            if self.guiding and self.instance.refinement and variable.name in self.instance.refinement.names:
+                return dist.family, self.refined[variable.name, at]
+            return dist.family, {n: number(evaluate(e, self, sites, names)) for n, e in dist.arguments}
 
     # the parameters of refined factors at each site
     refined = cached_property(lambda self: self.instance.refinement.arguments(self.instance, self.row))
@@ -253,7 +272,9 @@ class World:
         value, volume = number(self.value(variable.name, at)), 0.0
         if is_flow(variable):
             drawn = variable.role == "guide" and variable.name in self.instance.noisy
-            value, volume = origin(self, variable, at, self._draw(variable.name, at, base=True) if drawn else None)
+            base = self._draw(variable.name, at, base=True) if drawn else None
+            with self.reading(guiding=variable.role == "guide"):
+                value, volume = origin(self, variable, at, base)
         return log_density(family, arguments, value, shape) - volume
 
     def is_relaxed(self, name: str, at: tuple[int, ...]) -> bool:
@@ -291,7 +312,8 @@ class World:
         return [(*at[:-1], i) for i in range(self.extent(variable.general.body.over, plates))]
 
     def arguments(self, variable: Variable, at: tuple[int, ...]) -> list[dict[str, Tensor]]:
-        return [self.density(variable, site)[1] for site in self.run(variable, at)]
+        key = ("arguments", variable.role, variable.name, at)
+        return self.memory.recall(key, lambda: [self.density(variable, site)[1] for site in self.run(variable, at)])
 
     def log_p(self, name: str, at: tuple[int, ...]) -> Tensor:
         """log p of one site given its parents."""
@@ -389,11 +411,7 @@ class World:
         named = self.instance.generative and self.variables[observed].type.support.finite
         return named or observed in self._read
 
-    @cached_property
-    def _read(self) -> set[str]:
-        """The variables that some clause names."""
-        everything = (*self.spec.variables, *self.instance.guide)
-        return {name for v in everything for clause in v.clauses for name in reads(clause)}
+    _read = cached_property(lambda self: read_by_the_model(self.spec))
 
     def hidden(self) -> list[Site]:
         """The sites whose values the batch does not hold."""
@@ -425,14 +443,4 @@ class World:
         if not variable.type.support.finite:
             raise TooMany(f"{name} has infinitely many values")
         cardinality = self.shape((variable.type.support.cardinality,), sites)[0]
-        shape = self.shape(variable.type.shape, sites)
-        flat = product(range(cardinality), repeat=int(torch.Size(shape).numel()))
-        return [_nested(v, shape) for v in flat] if shape else list(range(cardinality))
-
-
-def _nested(flat: tuple[int, ...], shape: tuple[int, ...]) -> object:
-    """Flat values as tuples of tuples, hashable and readable by torch.tensor."""
-    if len(shape) == 1:
-        return flat
-    step = len(flat) // shape[0]
-    return tuple(_nested(flat[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0]))
+        return every_value(cardinality, self.shape(variable.type.shape, sites))

@@ -1,0 +1,30 @@
+"""What stands where an observation is missing: for a guide a value that says nothing, for the model one that is named."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lvspec.ir.expr import Dist
+from lvspec.ir.spec import Spec, Variable
+from lvspec.verify.clauses import reads
+
+FILLERS = {"positive": 1.0, "unit": 0.5}  # elsewhere zeros, but where they are no value either
+
+
+def filler(variable: Variable, shape: tuple[int, ...]) -> Tensor:
+    """What a guide reads in place of a missing value: 0, or of other supports their plainest value."""
+    kind, body = variable.type.support.kind, variable.general.body
+    if variable.type.support.discrete:
+        return torch.zeros(shape, dtype=torch.int64)
+    if isinstance(body, Dist) and body.source.family == "OneHotCategorical":
+        return torch.eye(shape[-1], dtype=torch.float64)[0].expand(shape)
+    if kind in ("simplex", "sphere"):
+        size = shape[-1] if kind == "simplex" else shape[-1] ** 0.5
+        return torch.full(shape, 1 / size, dtype=torch.float64)
+    return torch.full(shape, FILLERS.get(kind, 0.0), dtype=torch.float64)
+
+
+def read_by_the_model(spec: Spec) -> set[str]:
+    """The variables that some clause of the model names."""
+    return {name for v in spec.variables for clause in v.clauses for name in reads(clause)}

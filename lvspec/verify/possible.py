@@ -1,0 +1,85 @@
+"""Random numbers that the model can take: covariances that are some, and observations that have a density.
+
+covariance_matrix=C   C C' + 1          x: Binomial(n, ...)   x below n + 1          x: Uniform(a, b)   x between a and b
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from lvspec.ir import expr as E
+from lvspec.ir.plan import Plan
+from lvspec.ir.spec import Variable
+from lvspec.verify.evaluate import evaluate
+from lvspec.verify.stretch import number
+from lvspec.verify.world import Instance, World
+
+MATRICES = ("covariance_matrix", "scale")  # arguments that are positive definite, where they are matrices
+
+
+def make_covariances(plan: Plan, module: nn.Module) -> None:
+    """Parameters that are given as covariances become positive definite, in place."""
+    with torch.no_grad():
+        for name in covariances(plan):
+            parameter = getattr(module, name)
+            parameter.copy_(parameter @ parameter.mT + torch.eye(parameter.shape[-1], dtype=parameter.dtype))
+
+
+def covariances(plan: Plan) -> list[str]:
+    """The parameters whose matrices stand as they are where a covariance is asked for."""
+    matrices = {p.name for p in plan.spec.params if len(p.shape) > 1 and p.shape[-1] == p.shape[-2]}
+    bodies = [d for v in (*plan.spec.variables, *plan.guide) for c in v.clauses for d in distributions(c.body)]
+    given = [e for d in bodies for n, e in d.arguments if n in MATRICES and len(e.type.shape) > 1]
+    named = {(e.base if isinstance(e, E.Index) else e) for e in given}
+    return sorted({e.name for e in named if isinstance(e, E.ParamRef)} & matrices)
+
+
+def distributions(body: object) -> Iterator[E.Dist]:
+    """The distributions that a clause's body names."""
+    if isinstance(body, E.Choice):
+        yield from (*distributions(body.then), *distributions(body.otherwise))
+    elif isinstance(body, E.Dist):
+        yield body.source
+
+
+# family -> the arguments that bound its values, and an arbitrary value moved between them
+BETWEEN: dict[str, tuple[tuple[str, ...], Callable[..., Tensor]]] = {
+    "Binomial": (("total_count",), lambda x, n: x % (n.to(x.dtype) + 1)),
+    "Uniform": (("low", "high"), lambda x, low, high: low + (high - low) * torch.sigmoid(x)),
+}
+
+
+def make_possible(instance: Instance) -> None:
+    """Observed values get between the bounds that their site has, in place, where nothing hidden says what they are."""
+    bounded = [v for v in instance.spec.of_role("observed") if bounds_of(v) and not reads_hidden(instance, v)]
+    for row in range(instance.rows() if bounded else 0):
+        world = World(instance, row)
+        for variable in bounded:
+            for at in world.sites(variable.plates):
+                move_between(world, variable, at)
+
+
+def bounds_of(variable: Variable) -> tuple[E.Expr, ...]:
+    """The arguments that bound a variable's values."""
+    body = variable.general.body
+    names = BETWEEN[body.family][0] if isinstance(body, E.Dist) and body.family in BETWEEN else ()
+    return tuple(e for n, e in body.arguments if n in names) if names else ()
+
+
+def reads_hidden(instance: Instance, variable: Variable) -> bool:
+    """Whether its bounds read what is drawn, computed or bound by `where`: they are left alone then."""
+    read = [e for bound in bounds_of(variable) for e in E.walk(bound)]
+    known = {v.name for v in instance.spec.variables if v.role == "given"}
+    return any(isinstance(e, E.LocalRef) or (isinstance(e, E.VariableRef) and e.name not in known) for e in read)
+
+
+def move_between(world: World, variable: Variable, at: tuple[int, ...]) -> None:
+    names, move = BETWEEN[variable.general.body.family]
+    sites, arguments = dict(zip(variable.plates, at, strict=True)), dict(variable.general.body.arguments)
+    bounds = [number(evaluate(arguments[n], world, sites, {})).detach() for n in names]
+    index = at if variable.outside_batch else (world.row, *at)
+    values = world.batch[variable.name]
+    values[index] = move(values[index], *bounds)
