@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lvspec.cli import product, terminal
 from lvspec.cli.options import add_spec_options, settings
+from lvspec.cli.verified import require, state
 
 
 def add_parser(subparsers) -> None:
@@ -15,14 +16,22 @@ def add_parser(subparsers) -> None:
     add_spec_options(parser)
     parser.add_argument("-o", "--output", metavar="FILE.py", help="where to (default: the model's name); - is stdout")
     parser.add_argument("--standalone", action="store_true", help="a file that needs torch alone")
+    parser.add_argument(
+        "--verify", action="store_true", help="compare the module with brute force before it is written"
+    )
     parser.add_argument("--force", action="store_true", help="write over a file that lvspec did not write")
 
 
 def run(args: argparse.Namespace) -> int:
     from lvspec.driver import compile_spec
 
-    compiled = compile_spec(args.spec, standalone=args.standalone, **settings(args))
+    options = settings(args)
+    compiled = compile_spec(args.spec, standalone=args.standalone, **options)
     terminal.say_diagnostics(compiled.spec.warnings, compiled.spec.source)
+    if args.verify:
+        require(compiled.plan, options["allow_modules"], terminal.say)
+    else:
+        terminal.say(state(compiled.plan))
     if args.output == "-":
         sys.stdout.write(compiled.source)
         return 0

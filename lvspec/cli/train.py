@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lvspec.cli import terminal
 from lvspec.cli.options import add_spec_options, assignment, settings
+from lvspec.cli.verified import add_no_verify, require
 
 # option -> entry of the data section; one variable's with NAME=VALUE, every variable's without
 DATA_OPTIONS = {"column": "column", "columns": "columns", "field": "field", "array": "array"}
@@ -35,6 +36,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--seed", type=int, help="of everything random (default 0)")
     parser.add_argument("--steps", type=int, help="stop after so many gradient steps")
     parser.add_argument("--epochs", type=int, help="the same as --set train.epochs=...")
+    add_no_verify(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true", help="the outcome as JSON")
 
@@ -103,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     changes = data_changes(args, [f.name for f in layout.fields])
     files = Files(args.data, args.valid, args.test, args.split_dev)
     out = Path(args.out or Path("runs") / compiled.spec.name)
+    told = (lambda text: None) if args.quiet else terminal.say
     request = Request(
         compiled=compiled,
         compile_spec=compile_spec,
@@ -118,8 +121,8 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         replace_run=args.overwrite,
         other_spec=args.allow_spec_change,
+        check=None if args.no_verify else lambda plan: require(plan, options["allow_modules"], told),
     )
-    told = (lambda text: None) if args.quiet else terminal.say
     for part, place in described(files, wanted_data(layout, compiled.spec.data, changes)).items():
         told(f"{part + ':':<7}{place}")
     with Display(quiet=args.quiet) as display:

@@ -9,6 +9,7 @@ from pathlib import Path
 from lvspec.cli import product, terminal
 from lvspec.cli.options import add_spec_options, settings
 from lvspec.cli.train import add_data_options, data_changes, refuse_copies, train_changes
+from lvspec.cli.verified import add_no_verify, require
 
 
 def add_parser(subparsers) -> None:
@@ -24,6 +25,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="processor time for each method (default 20)")
     parser.add_argument("--biased", action="store_true", help="biased methods may win")
     parser.add_argument("--write", action="store_true", help="write the winner under `infer:` of the spec")
+    add_no_verify(parser)
     parser.add_argument("--json", action="store_true", help="the table as JSON")
 
 
@@ -64,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
             allow_modules=options["allow_modules"],
             train=train_changes(args),
             data=changes,
+            check=None if args.no_verify else lambda plan: require(plan, options["allow_modules"], terminal.say),
         )
         ready = prepare(request)
         sizes = {**request.sizes, **ready.config.sizes}

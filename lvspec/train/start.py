@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from lvspec.errors import UsageError
+from lvspec.ir.plan import Plan
 from lvspec.train.alternation import Turn, turns_of
 from lvspec.train.closed_forms import ClosedForms, closed_forms
 from lvspec.train.dataset import Dataset, digest, encoded, partly_labelled
@@ -36,7 +37,7 @@ class Request:
     path: the spec's file (None: its text is compiled again).
 
     train, data: entries that replace those of the spec's sections. resume, replace_run: what to do with a directory in use.
-    other_spec: resume although the spec has changed.
+    other_spec: resume although the spec has changed. check: asked about the plan that is to be trained, before anything is written.
     """
 
     compiled: object
@@ -53,6 +54,7 @@ class Request:
     resume: bool = False
     replace_run: bool = False
     other_spec: bool = False
+    check: Callable[[Plan], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,8 @@ def prepare(request: Request) -> Ready:
         raise UsageError(f"{run.root}: {changed[0]}; --allow-spec-change goes on all the same")
     forms = None if settings.method == "gradient" else closed_forms(compiled.plan)
     turns = turns_of(compiled, settings)
+    if request.check is not None:
+        request.check(compiled.plan)
     return Ready(run, compiled, layout, encoders, config, parts, device, forms, turns, tuple(changed))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -44,18 +45,28 @@ MODULE_ERRORS = (ArithmeticError, AttributeError, LookupError, NameError, Runtim
 
 
 def verify(
-    spec: Spec, plan: Plan, module_class: type[nn.Module], seed: int = 0, draws: int = 20_000, thorough: bool = True
+    spec: Spec,
+    plan: Plan,
+    module_class: type[nn.Module],
+    seed: int = 0,
+    draws: int = 20_000,
+    thorough: bool = True,
+    samples: int = 0,
+    seconds: float = math.inf,
 ) -> Report:
     """The emitted class against brute force. `plan` is the one that was emitted, at the sizes of `shrink(spec)`.
 
-    draws: rows of the statistical tests (0: none). thorough: also posteriors and partly given batches.
+    draws: rows of the statistical tests (0: none). thorough: also posteriors and partly given batches. samples: rows of the
+    test of `model.sample` alone, where there are no draws. seconds: of processor time, after which nothing more is begun.
     """
-    subject = Subject.of(plan, module_class, seed)
+    subject = replace(Subject.of(plan, module_class, seed), until=time.process_time() + seconds)
     checks = deterministic(subject, seed, thorough)
     if scored(subject):
         checks += averages(subject)
     if draws:
         checks += chances(subject, draws, seed)
+    elif samples:
+        checks += sampling(subject, samples, seed)
     return Report(spec.name, subject.sizes, seed, tuple(checks))
 
 
@@ -98,6 +109,8 @@ def at_optimum(plan: Plan) -> bool:
 def attempt(subject: Subject, name: str, compare: Callable[[], list[Check]], refusable: bool = False) -> list[Check]:
     """The checks; one that failed where the emitted module cannot even be run on the batch, unless it may refuse the batch
     by name. What a user's own network raises is the user's to mend, and goes on."""
+    if time.process_time() > subject.until:
+        return [Check(name, None, 0.0, "there was no time left")]
     try:
         return compare()
     except BadBatch as reason:
@@ -148,7 +161,7 @@ def _integral_draws(subject: Subject, integration: Integration, draws: int, seed
 
 def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
     """What needs many draws, where the expectation is known."""
-    tests = [("z of the frequencies of samples", lambda: [sample_check(subject, draws, seed)])]
+    tests: list[tuple[str, Callable[[], list[Check]]]] = []
     if subject.plan.sampled:
         tests = [
             (
@@ -160,11 +173,7 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
                 ],
             ),
             ("z of the mean importance weight", lambda: [weight_check(subject, 0, draws, seed)]),
-            *tests,
         ]
-    for i in subject.plan.integrations:
-        name = f"z of the moments of samples of {i.latent}"
-        tests.append((name, lambda i=i: [integral_samples(subject, i, draws, seed)]))
     if not subject.plan.sampled:
         tests += [
             (f"posterior draws of {i.latent}", _integral_draws(subject, i, draws, seed))
@@ -174,4 +183,14 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
     if exact and any(v.type.support.finite for v in subject.spec.of_role("latent")):
         few = min(draws, POSTERIOR_DRAWS)
         tests.append(("z of the frequencies of posterior draws", lambda: [posterior_sample_check(subject, few, seed)]))
+    found = sampling(subject, draws, seed)
+    return [*found, *(c for name, check in tests for c in attempt(subject, name, check))]
+
+
+def sampling(subject: Subject, draws: int, seed: int) -> list[Check]:
+    """Whether `model.sample` draws from the model."""
+    tests = [("z of the frequencies of samples", lambda: [sample_check(subject, draws, seed)])]
+    for i in subject.plan.integrations:
+        name = f"z of the moments of samples of {i.latent}"
+        tests.append((name, lambda i=i: [integral_samples(subject, i, draws, seed)]))
     return [c for name, check in tests for c in attempt(subject, name, check)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -35,6 +36,7 @@ class Subject:
     draws: dict[str, Tensor]
     length: int
     step: int = SETTLED
+    until: float = math.inf  # of processor time: what is begun then is left out
 
     @staticmethod
     def of(plan: Plan, module_class: type[nn.Module], seed: int, rows: int = 3) -> Subject:
