@@ -190,24 +190,14 @@ def full_length(subject: Subject, generator: torch.Generator) -> list[tuple[str,
     ragged = [p for p in spec.plates if p.ragged and p.like is None]
     if not ragged:
         return []
-<<<<<<< HEAD
-    full = {p.name: torch.full((subject.rows,), subject.length) for p in ragged}
-    seen = {p for v in subject.spec.variables if v.role in ("observed", "given") for p in v.plates}
-    batch = {
-        name: full[name] for name in full if name not in seen
-    }  # of these nothing else says how many sites there are
-    batch |= {name: subject.batch[name] for name in ("index",) if name in subject.batch}
-    for variable in subject.spec.of_role("observed") + subject.spec.of_role("given"):
-        size = (subject.sizes, subject.rows, subject.length, full, generator)
-        batch[variable.name] = random_column(subject.spec, variable, *size)
-=======
     full = {p.name: torch.full((rows, *([extents[p.within]] if p.within else [])), extents[p.name]) for p in ragged}
-    batch = {name: subject.batch[name] for name in ("index",) if name in subject.batch}
+    told = {p for v in spec.variables if v.role in ("observed", "given") for p in v.plates}
+    batch = {name: full[name] for name in full if name not in told}  # where nothing else says how many sites there are
+    batch |= {name: subject.batch[name] for name in ("index",) if name in subject.batch}
     for variable in spec.of_role("observed") + spec.of_role("given"):
         size = (subject.sizes, rows, subject.length, full, generator)
         batch[variable.name] = random_column(spec, variable, *size)
     make_possible(subject.instance(batch))
->>>>>>> 954450d (Verify draws plates of different lengths, values within the bounds that are given, covariances, and nothing observed; it keeps sizes that are set, sums large networks site by site, and says what it covered and what not)
     return [(", no lengths", batch)]
 
 

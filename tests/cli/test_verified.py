@@ -142,8 +142,9 @@ def test_the_folder_follows_the_rules_of_xdg(monkeypatch, tmp_path):
         assert os.fspath(folder()) == f"{expected}/lvspec/verified"
 
 
-def test_what_cannot_be_compared_is_said_and_trained(model, tmp_path):
+def test_what_cannot_be_compared_is_said_and_trained(model, tmp_path, monkeypatch):
     """A network of one's own that works in single precision alone."""
+    monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "single_nets.py").write_text(
         "import torch\nfrom torch import nn\n\n\nclass Single(nn.Module):\n    def __init__(self, size, out):\n"
         "        super().__init__()\n        self.f = nn.Linear(size, out)\n\n    def forward(self, x):\n"

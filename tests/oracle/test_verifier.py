@@ -30,7 +30,11 @@ def imported(path):
 
 # what writes random specs and looks at what they hold: it reads the language's tables, and judges nothing
 WRITERS = {"constructs", "coverage", "generate", "held", "relations"}
-ALLOWED = {"lvspec.errors", "lvspec.runtime.batch", "lvspec.user_modules"}  # how problems are told, and whose an error is
+ALLOWED = {
+    "lvspec.errors",
+    "lvspec.runtime.batch",
+    "lvspec.user_modules",
+}  # how problems are told, and whose an error is
 ORACLE = [p for p in sorted(ROOM.glob("*.py")) if p.stem not in WRITERS]
 
 
