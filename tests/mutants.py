@@ -1,7 +1,6 @@
 """Mutants of whole models: a spec is read as a tree, its parts are changed, it is printed again and goes all the way.
 
-python tests/mutants.py 10000 0      how many, and the seed; each distinct fault once, with the shortest text that shows it
-python tests/mutants.py 1 0 4711     mutant 4711 alone
+python tests/mutants.py 10000 0 faults/     how many, the seed, and a folder for the texts: each distinct fault once
 
 Changes of characters break a text before it means anything: of a hundred such mutants fourteen are specs. These keep the form: a part
 of an expression gives way to one of another spec, an argument to a literal, a plate becomes one of another kind, an option
@@ -523,7 +522,7 @@ def chunk(seed: int, numbers: range, others: list[dict], told: Path, current: mm
         current[:8] = struct.pack("q", number)
         text = mutant(seed, number, others)
         what, where = watched(text)
-        lines.append(f"{number}\t{what}\t{where!r}\n")
+        lines.append(f"{number}\t{what}\t{' '.join(where.split())}\n")
     told.write_text("".join(lines))
 
 
@@ -539,10 +538,11 @@ def ended(child: int, current: mmap.mmap) -> None:
         time.sleep(0.01)
 
 
-def run(count: int, seed: int, first: int = 0) -> tuple[Counter, dict[tuple[str, str], tuple[int, str]]]:
-    """How far the mutants came, and the faults: (kind, place) -> the number of a mutant that shows it, and what it says."""
+def run(count: int, seed: int, first: int = 0) -> tuple[Counter, dict[tuple[str, str], tuple[str, str]]]:
+    """How far the mutants came, and the faults: (kind, place) -> what it says, and the shortest text that shows it."""
     others, outcomes, faults = seeds(), Counter(), {}
     number, current = first, mmap.mmap(-1, 8)
+    all_the_way(mutant(seed, 0, others))  # what is imported on the way is not a mutant's own time and memory
     with tempfile.TemporaryDirectory() as folder:
         while number < first + count:
             numbers = range(number, min(number + CHUNK, first + count))
@@ -554,29 +554,28 @@ def run(count: int, seed: int, first: int = 0) -> tuple[Counter, dict[tuple[str,
                     os._exit(0)
             ended(child, current)
             number = numbers.stop
-            for line in told.read_text().splitlines() if told.exists() else ():
-                which, what, where = line.split("\t", 2)
-                outcomes[what] += 1
-                if where != "''":
-                    faults.setdefault((what, where.split(": ")[0]), (int(which), where))
+            rows = [line.split("\t", 2) for line in told.read_text().splitlines()] if told.exists() else []
             if not told.exists():  # what the process was at when it ended is a fault
                 at = struct.unpack("q", current[:8])[0]
-                outcomes["ended"] += 1
-                faults["ended", str(at)] = (at, "the process ended, or had to be")
-                number = at + 1
+                rows, number = [[str(at), "ended", f"{at}"]], at + 1
+            for which, what, where in rows:
+                outcomes[what] += 1
+                if where:
+                    text = mutant(seed, int(which), others)
+                    known = faults.get((what, where.split(": ")[0]))
+                    if known is None or len(text) < len(known[1]):
+                        faults[what, where.split(": ")[0]] = where, text
     return outcomes, faults
 
 
 if __name__ == "__main__":
-    count, seed, *alone = (int(a) for a in (sys.argv[1:] + ["1000", "0"][len(sys.argv) - 1 :]))
-    begin = time.process_time()
-    if alone:
-        text = mutant(seed, alone[0], seeds())
-        print(text)
-        print(all_the_way(text))
-    else:
-        outcomes, faults = run(count, seed)
-        print(dict(outcomes), f"{time.process_time() - begin:.0f} s")
-        for (what, _), (number, where) in sorted(faults.items(), key=lambda f: f[1]):
-            print(f"{number}: {what} at {where}")
-        sys.exit(bool(faults))
+    count, seed = int(sys.argv[1]), int(sys.argv[2])
+    outcomes, faults = run(count, seed)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(dict(outcomes), f"{used.ru_utime + used.ru_stime:.0f} s of the processor")
+    for i, ((what, _), (where, text)) in enumerate(sorted(faults.items())):
+        print(f"{what} at {where}")
+        if len(sys.argv) > 3:
+            Path(sys.argv[3]).mkdir(exist_ok=True)
+            (Path(sys.argv[3]) / f"{seed}-{i}-{what}.yaml").write_text(text)
+    sys.exit(bool(faults))
