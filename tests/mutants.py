@@ -159,11 +159,11 @@ def entries(tree: dict, section: str) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def seeds() -> list[dict]:
-    """The trees to start from: the zoo, a spec for each construct, random specs."""
+def seeds(drawn: int) -> list[dict]:
+    """The trees to start from: the zoo, a spec for each construct, so many random specs."""
     texts = [p.read_text(encoding="utf-8") for p in sorted(SPECS.glob("*.yaml"))]
     texts += ["lvspec: 1\n" + "\n".join(r[8:] for r in t.split("\n")) for t in CONSTRUCTS.values()] * 2
-    texts += [generate(seed) for seed in range(150)]
+    texts += [generate(seed) for seed in range(drawn)]
     return [yaml.load(text, yaml.CSafeLoader) for text in texts]
 
 
@@ -538,14 +538,14 @@ def ended(child: int, current: mmap.mmap) -> None:
         time.sleep(0.01)
 
 
-def run(count: int, seed: int, first: int = 0) -> tuple[Counter, dict[tuple[str, str], tuple[str, str]]]:
+def run(count: int, seed: int, drawn: int = 150) -> tuple[Counter, dict[tuple[str, str], tuple[str, str]]]:
     """How far the mutants came, and the faults: (kind, place) -> what it says, and the shortest text that shows it."""
-    others, outcomes, faults = seeds(), Counter(), {}
-    number, current = first, mmap.mmap(-1, 8)
+    others, outcomes, faults = seeds(drawn), Counter(), {}
+    number, current = 0, mmap.mmap(-1, 8)
     all_the_way(mutant(seed, 0, others))  # what is imported on the way is not a mutant's own time and memory
     with tempfile.TemporaryDirectory() as folder:
-        while number < first + count:
-            numbers = range(number, min(number + CHUNK, first + count))
+        while number < count:
+            numbers = range(number, min(number + CHUNK, count))
             told = Path(folder) / str(number)
             if (child := os.fork()) == 0:
                 try:

@@ -393,10 +393,18 @@ class Lowering:
     def stretch(self, value: Value, site: Stretch, begin: str) -> Value:
         plate, reach = self.windows.axis_along(site), site.reach
         if site.inside is None and not self.spec.plate(plate).ragged:
-            return axis_to_event(self.concrete(value), plate, self.spec.plate(plate).size)
+            size, value = self.spec.plate(plate).size, self.concrete(value)
+            return axis_to_event(value if plate in value.axes else self.at_all_sites(value, plate), plate, size)
         if reach in ("before", "after"):
             return self.shifted(value, plate, 1 if reach == "before" else -1, begin)
         return widen_draws(value, plate, FROM if reach == "through" else ALL)
+
+    def at_all_sites(self, value: Value, plate: str) -> Value:
+        """What is the same at all sites of a fixed plate, at each of them."""
+        value, count, rank = as_tensor(value), len(value.axes), len(value.shape)
+        sizes = ["-1"] * count + [self.size(self.spec.plate(plate).size)] + ["-1"] * rank
+        code = f"{value.at(ATOM)}[{', '.join([':'] * count + ['None'])}].expand({', '.join(sizes)})"
+        return value.with_(code=code, axes=(*value.axes, plate), binds=ATOM)
 
     def again(self, value: Value, plate: str, copy: str) -> Value:
         """The same sites under another name: nothing moves."""
@@ -404,7 +412,9 @@ class Lowering:
         return widen_draws(value, plate, ALL).with_(axes=axes)
 
     def site_at(self, value: Value, plate: str, index: Value) -> Value:
-        """The site of `plate` with the number `index`."""
+        """The site of `plate` with the number `index`; they may all be the same."""
+        if plate not in value.axes:
+            return value
         rest = tuple(a for a in value.axes if a != plate)
         moved = permute(value, (*rest, plate)).with_(axes=rest, shape=(Dim.of("|m|"), *value.shape))
         return indexed(self, moved, index)

@@ -80,7 +80,7 @@ def check_section_names(root: Mapping, problems: Problems) -> Mapping:
             f"the sections of a spec have at most {MAX_ENTRIES:,} entries, these have {lines:,}",
         )
         problems.stop_if_any()
-    if root.get("observed") is None and root.get("latent") is None:
+    if not any(isinstance(root.get(name), Mapping) and root.get(name).entries for name in ("observed", "latent")):
         problems.error(
             "empty-model",
             root.span,

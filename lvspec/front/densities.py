@@ -155,7 +155,7 @@ def _variate(family: Family, arguments: tuple[tuple[str, Expr], ...], copies: Sh
     batch = _batch_shape(family, arguments, ctx, span)
     if joined is None or batch is None:
         return UNKNOWN
-    if family.name == "NormalMixture" and all(len(dict(arguments)[n].type.shape) > 1 for n in ("loc", "scale")):
+    if family.name == "NormalMixture":
         _normal_mixture(dict(arguments), ctx, span)
     if family.name in _VARIATES:
         shape, support = _VARIATES[family.name](dict(arguments))
@@ -213,7 +213,9 @@ def _pointer(arguments: dict[str, Expr]) -> tuple[Shape, Support]:
 
 def _normal_mixture(arguments: dict[str, Expr], ctx: Context, span: Span) -> None:
     """Notes where the weights are not as many as the components."""
-    counts = {arguments["logits"].type.shape[-1], *(arguments[n].type.shape[-2] for n in ("loc", "scale"))}
+    axes = {"logits": -1, "loc": -2, "scale": -2}  # that of the components, where the argument has one
+    shapes = {n: arguments[n].type.shape for n in axes if n in arguments}
+    counts = {shapes[n][axes[n]] for n in shapes if len(shapes[n]) >= -axes[n]}
     if len(counts) > 1:
         ctx.problems.error(
             "shape-mismatch",

@@ -199,7 +199,8 @@ def check_first_sites(variable: Variable, told: Told, problems: Problems) -> Non
     missing = [k for k in range(order) if k not in have or any(s.plate != along for s, _ in lags)]
     if missing:
         ref = next(ref for s, ref in lags if s.k == order)
-        wanted = ", ".join(f"`{variable.name}[{_numbered(variable.plates, along, k)}]: ...`" for k in missing)
+        named = [f"`{variable.name}[{_numbered(variable.plates, along, k)}]: ...`" for k in missing]
+        wanted = ", ".join(named if len(named) <= 5 else [*named[:3], "...", named[-1]])
         problems.error(
             "missing-initial",
             ref.span,

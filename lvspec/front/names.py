@@ -99,8 +99,9 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> Callab
 
 
 def class_name(name: str) -> str:
-    """`sentence_vae` as SentenceVAE: CamelCase, with the acronyms of the field in capitals."""
-    return "".join(_capital(w) for w in name.split("_") if w)
+    """`sentence_vae` as SentenceVAE: CamelCase, with the acronyms of the field in capitals; `true` as TrueModel."""
+    found = "".join(_capital(w) for w in name.split("_") if w)
+    return f"{found}Model" if keyword.iskeyword(found) else found
 
 
 def _capital(word: str) -> str:

@@ -186,8 +186,15 @@ def _stretch(seen: Seen, plate: str, node: S.Relation, ctx: Context) -> Site | N
     return Stretch(plate, reach, node.inside)
 
 
+FARTHEST = 1000  # sites back or ahead: each of the first ones needs a clause of its own
+
+
 def _lag(seen: Seen, plate: str, k: int, span: Span, ctx: Context) -> Site | None:
     if not _bound(seen, plate, span, ctx) or not _ordered(seen, plate, span, ctx):
+        return None
+    if abs(k) > FARTHEST:
+        where = f"{abs(k):,} sites {'back' if k > 0 else 'ahead'}"
+        ctx.problems.error("index-range", span, f"`{seen.name}` is read {where}; at most {FARTHEST:,} can be")
         return None
     if ctx.declared.plates[plate].length is not None and (k < 0 or not ctx.guide):
         which = "a later site" if k < 0 else "an earlier site, in the model"

@@ -151,7 +151,41 @@ observed:
   x[t]: Categorical(logits=emission[y[t]])
 """
 
+# first sites of a structure whose guide is one were looked for on no plate
+STRUCTURE_UNDER_A_GUIDE_OF_ITS_KIND = """
+lvspec: 1
+sizes: {K: 3, V: 4}
+plates: {t: sequence}
+params: {transition: [K, K], emission: [K, V], vectors: [K]}
+latent:
+  z over t: LinearChain(unary=vectors, pairwise=transition)
+observed:
+  x[t]: Categorical(logits=emission[z[t]])
+guide:
+  z over t: LinearChain(unary=vectors, pairwise=transition)
+"""
+
+# variables of a fixed plate that do not vary over it, read as wholes, by a number and by a latent
+THE_SAME_AT_ALL_SITES = """
+lvspec: 1
+sizes: {K: 2, V: 3}
+plates: {k: K, t: sequence}
+params: {s: [K], a: [K], v: [V]}
+let:
+  table[k]: a
+  out[k]: v
+  same[k]: 0.5
+latent:
+  z[0]: Categorical(logits=s)
+  z[t]: Categorical(logits=table[z[t-1]])
+observed:
+  w: Normal(sum(table[0]) + matmul(table, s)[1] + sum(same), 1)
+  x[t]: Categorical(logits=matmul(table, s)[0] * out[z[t]])
+"""
+
 FOUND = {
+    "structure under a guide of its kind": STRUCTURE_UNDER_A_GUIDE_OF_ITS_KIND,
+    "the same at all sites": THE_SAME_AT_ALL_SITES,
     "position under a guide below a parent": POSITION_UNDER_A_GUIDE_BELOW_A_PARENT,
     "scores of a structure read a site latent": SCORES_OF_A_STRUCTURE_READ_A_SITE_LATENT,
     "averaged chain with a sum inside": AVERAGED_CHAIN_WITH_A_SUM_INSIDE,
