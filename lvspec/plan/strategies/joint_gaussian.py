@@ -18,7 +18,7 @@ from lvspec.plan.gaussian_blocks import NAME, Block, find
 from lvspec.plan.model import Model
 from lvspec.plan.price import TRAINING, Pricer, priced
 
-DISPATCHES = 150  # of a level, or of one site of a chain, as counted
+DISPATCHES = 480  # of a level, or of one site of a chain, as counted
 
 
 def consider(view: View, latent) -> Claim | Declined:
@@ -65,12 +65,15 @@ def _pay(pricer: Pricer, block: Block) -> None:
         around[i] = own + around[level.above]
         width = around[i] + (own if level.chain else 0)
         sites = float(model.sizes["B"] * values * prod(model.extent(p) for p in level.plates))
-        flops, cells = 8.0 * width**3, 14.0 * width**2
+        flops, cells = 8.0 * width**3, 4.0 * width**2  # cells: numbers that the backward pass keeps, as counted
         for name in level.observed:
             inner = prod(model.extent(p) for p in spec.variable(name).plates if p not in level.plates)
             N, D = _size(model, name), around[i]
-            flops += inner * (N**3 + N * N * D + N * D * D)
-            cells += inner * (4.0 * N * (D + N) + D * D)
+            flops += inner * (N * N * D + N * D * D)
+            cells += inner * (2.0 * N * (D + 1) + D * D)
+            noise = pricer.extent(pricer.axes(spec.variable(name).general.body.arguments[1][1]))
+            pricer.flops += TRAINING * noise * N**3
+            pricer.holds(2 * noise * 3.0 * N * N)
         pricer.flops += TRAINING * sites * flops
         pricer.holds(2 * sites * cells)
         pricer.dispatches += DISPATCHES * (model.extent(level.chain) if level.chain else 1)
