@@ -9,10 +9,11 @@ mu: Normal(m, s), x[t]: Normal(matmul(W, mu), r)
 from __future__ import annotations
 
 from lvspec.emit.densities import lower_term
-from lvspec.emit.extents import extent_code
+from lvspec.emit.extents import chosen_mask, extent_code
 from lvspec.emit.gaussian_chains import aligned_coefficients, coefficients, observed_vector, without_latent
 from lvspec.emit.program import Program
 from lvspec.emit.value import Value, align, as_tensor, permute
+from lvspec.ir.chosen import plates_seen
 from lvspec.ir.conjugate import GAUSSIAN, factor_in, pair_of
 from lvspec.ir.distributions import argument_shape
 from lvspec.ir.expr import Number
@@ -45,8 +46,10 @@ def _axes(latent: Variable, reader: Variable) -> tuple[str, ...]:
     return ("B", *latent.plates, *(p for p in reader.plates if p not in latent.plates))
 
 
-def _mask(reader: Variable, axes: tuple[str, ...]) -> str:
-    return permute(Value(f'batch["{reader.name}.mask"]', ("B", *reader.plates)), axes).code
+def _mask(program: Program, latent: Variable, reader: Variable, axes: tuple[str, ...]) -> str:
+    plates = ("B", *(p for p in axes if p in reader.plates))
+    mask = permute(Value(f'batch["{reader.name}.mask"]', ("B", *reader.plates)), plates)
+    return chosen_mask(program, plates_seen(program.low.spec, reader, (latent.name,))[1], mask, axes)
 
 
 # ---------------------------------------------------------------- Gaussian priors
@@ -60,7 +63,7 @@ def _gaussian(program: Program, latent: Variable, readers: list[Variable]) -> st
         axes = _axes(latent, reader)
         values = aligned_coefficients(coefficients(program, reader, latent, reader.general), axes)
         seen = permute(observed_vector(low.known[reader.name]), axes).code
-        emissions.append(f"({', '.join([*values, seen, _mask(reader, axes)])})")
+        emissions.append(f"({', '.join([*values, seen, _mask(program, latent, reader, axes)])})")
     scalar = "" if latent.type.shape else ", scalar=True"
     return (
         f"return {program.scope.use('GaussianFactors')}(start=({', '.join(start)}), "
@@ -103,11 +106,12 @@ def _statistics(program: Program, latent: Variable, reader: Variable) -> str:
         return [align(v, axes, len(reader.type.shape) if v.axes else len(v.shape)).code for v in known]
 
     arguments = low.with_bindings(without_latent(low.spec, latent, reader.general), extra)
-    value = permute(low.known[reader.name], axes).code
+    plates = ("B", *(p for p in axes if p in reader.plates))
+    value = align(permute(low.known[reader.name], plates), axes, len(reader.type.shape)).code
     statistics = f"{use(pair.statistics)}({', '.join([value, 'self.zero', *arguments])})"
     if reader.type.shape and not latent.type.shape:
         statistics = f"{use('summed_entries')}({statistics})"
-    code = f"{use(pair.sums)}({statistics}, {_mask(reader, axes)}, {1 + len(latent.plates)})"
+    code = f"{use(pair.sums)}({statistics}, {_mask(program, latent, reader, axes)}, {1 + len(latent.plates)})"
     name = program.scope.names.fresh(f"seen_{reader.name}")
     program.scope.line(f"{name} = {code}")
     return name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lvspec.emit.program import Program
 from lvspec.emit.value import ATOM, Value, align, as_tensor, latent_of
+from lvspec.ir.chosen import Chosen
 from lvspec.ir.dims import Shape
 from lvspec.ir.distributions import FAMILIES, argument_rank, event_axes
 from lvspec.ir.expr import Dist
@@ -47,6 +48,18 @@ def argument_ranks(dist: Dist, event: Shape) -> list[int]:
     if FAMILIES[dist.family].event == "vector":
         return [argument_rank(dist.family, a, len(event)) for a, _ in dist.arguments]
     return [len(event)]
+
+
+def chosen_mask(program: Program, ways: tuple[Chosen, ...], mask: Value, axes: tuple[str, ...]) -> str:
+    """Where a variable is seen by the sites that numbers choose: `mask[:, None] & chosen(g, 5)[...]`, along axes."""
+    low, codes = program.low, [align(mask, axes, 0).code]
+    for way in ways:
+        index = low.concrete(low.lower(way.index))
+        if index.number:
+            index = index.with_(code=f"torch.tensor({index.code}, device=self.zero.device)", number=False, binds=ATOM)
+        code = f"{program.scope.use('chosen')}({index.code}, {extent_code(program, way.plate)})"
+        codes.append(align(Value(code, (*index.axes, way.plate)), axes, 0).code)
+    return " & ".join(codes)
 
 
 def extent_code(program: Program, axis: str) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lvspec.emit.affine import ONE, lower_matrix, with_rows
-from lvspec.emit.extents import extent_code
+from lvspec.emit.extents import chosen_mask, extent_code
 from lvspec.emit.gaussian_chains import EVENTS, covariance, length_of, observed_vector
 from lvspec.emit.lower import Lowering
 from lvspec.emit.program import Program
 from lvspec.emit.value import Value, align, as_tensor, axis_of, permute
 from lvspec.ir.affine import affine_in_all, reads_variable
+from lvspec.ir.chosen import plates_seen
 from lvspec.ir.gaussian_levels import Level, depths, levels_of
 from lvspec.ir.plan import Integration
 from lvspec.ir.reads import Reader
@@ -91,6 +92,7 @@ def _factor(program: Program, integration: Integration, variable: Variable, axes
     """`LinearGaussian({"mu": matrix}, offset, covariance)` under a name; of what is observed with its value and mask."""
     low, scope = program.low, program.scope
     axes = (*axes, *(p for p in variable.plates if p not in axes))
+    ways = plates_seen(low.spec, variable, integration.latents)[1] if variable.role == "observed" else ()
     matrices, offset, spread = _coefficients(program, integration, variable, variable.general)
     for clause in reversed(variable.initial):
         first = _coefficients(program, integration, variable, clause)
@@ -101,7 +103,7 @@ def _factor(program: Program, integration: Integration, variable: Variable, axes
         plates = ("B", *(p for p in axes if p in variable.plates))
         seen = permute(observed_vector(low.known[variable.name]), plates)
         mask = permute(Value(f'batch["{variable.name}.mask"]', ("B", *variable.plates)), plates)
-        arguments += [align(seen, axes, 1).code, align(mask, axes, 0).code]
+        arguments += [align(seen, axes, 1).code, chosen_mask(program, ways, mask, axes)]
     factor = Value(f"{scope.use('LinearGaussian')}({', '.join(arguments)})")
     name = scope.names.fresh(f"factor_{variable.name}")
     scope.line(f"{name} = {factor.code}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lvspec.ir.chosen import chosen_site, plates_seen
 from lvspec.ir.reads import HERE, LAG, Read, Reader
 from lvspec.ir.spec import Spec, Variable
 
@@ -44,6 +45,9 @@ def levels_of(spec: Spec, latents: tuple[str, ...], observed: tuple[str, ...]) -
     order = sorted(groups, key=len)
     for name in (*latents, *observed):
         _nested(variables, name, reads[name])
+        ways = plates_seen(spec, variables[name], latents)[1]
+        if len({c.plate for c in ways}) < len(ways):
+            raise NotArranged(f"{name} chooses two sites along {ways[0].plate}")
     found = []
     for plates in order:
         around = [i for i, p in enumerate(order) if p < plates]
@@ -93,9 +97,11 @@ def _chains(spec: Spec, variables: dict[str, Variable], reads: dict[str, list[Re
     for reader, every in reads.items():
         for read in every:
             of, at = variables[read.name], variables[reader]
-            if set(of.plates) - set(at.plates):
+            chosen = chosen_site(spec, at, read.name) if at.role == "observed" else None
+            apart = {chosen.plate} if chosen is not None else set()
+            if set(of.plates) - {*at.plates, *apart}:
                 raise NotArranged(f"{reader} reads {read.name} from other plates")
-            for plate in of.plates:
+            for plate in (p for p in of.plates if p not in apart):
                 way, k = read.way(plate)
                 if way == LAG and k > 0 and spec.plate(plate).ordered:
                     if found.setdefault(read.name, plate) != plate:

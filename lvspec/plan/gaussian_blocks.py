@@ -144,7 +144,7 @@ def _parents(view: View, names, factors: list[Variable], levels: tuple[Level, ..
     plates = sorted({frozenset(p.plates) for p in hidden}, key=len)
     if any(not a <= b for a, b in zip(plates, plates[1:], strict=False)):
         return f"{' and '.join(p.name for p in hidden)}, which choose its coefficients, live on plates that cross"
-    reached = {v.name for v in hidden} | set(names)
+    reached = {v.name for v in hidden}
     if unrolled_by(model, reached):
         return f"the sites of plate {', '.join(unrolled_by(model, reached))} are summed jointly"
     return tuple(p.name for p in hidden)

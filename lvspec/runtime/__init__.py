@@ -258,6 +258,7 @@ from lvspec.runtime.shape import (
     batch_rows,
     bernoulli_table,
     categorical_shared,
+    chosen,
     concat,
     evidence,
     expectation,

@@ -156,6 +156,7 @@ def site_scatter(statistics: tuple[Parameters, Tensor], mask: Tensor, keep: int)
 
     About the mean: squares of numbers far from 0 would cancel."""
     ((x,), term), lead = statistics, mask.shape[:keep]
+    x, term = x.expand(*mask.shape, x.shape[-1]), term.expand(mask.shape)  # of what several sites may see
     mask = mask.reshape(*lead, math.prod(mask.shape[keep:]))
     x = torch.where(
         mask.unsqueeze(-1), x.reshape(*mask.shape, x.shape[-1]), torch.zeros((), dtype=x.dtype, device=x.device)

@@ -17,6 +17,11 @@ def concat(*parts: Tensor) -> Tensor:
     return torch.cat([p.expand(*lead, p.shape[-1]) for p in parts], -1)
 
 
+def chosen(index: Tensor, size: int) -> Tensor:
+    """Which of `size` sites an index names: (..., size)."""
+    return index.unsqueeze(-1) == torch.arange(size, device=index.device)
+
+
 def stack(parts: list[Tensor], dim: int) -> Tensor:
     """The parts as a new axis; they broadcast against each other first."""
     return torch.stack(torch.broadcast_tensors(*parts), dim)

@@ -96,16 +96,36 @@ def coordinate_posterior(world, integration: Integration) -> Coordinates:
     return Coordinates(sites, mean, (p * gap**2).sum(0), (p * gap**4).sum(0), entropy, total.sum())
 
 
+def seen_through(world, integration: Integration, site: Site) -> list[Site]:
+    """The observed sites whose density looks at one site of the latent."""
+    latent = world.variables[site[0]]
+    shape = world.shape(latent.type.shape, {})
+    simplex = latent.type.support.kind == "simplex"
+    some = torch.full(shape, 1 / shape[-1] if simplex else 0.5, dtype=F).tolist()
+    others = [(latent.name, at) for at in world.sites(latent.plates) if at != site[1]]
+    world.memory.assignment.update(dict.fromkeys(others, _hashable(some)))
+    world.memory.assignment.pop(site, None)
+    every = [(n, at) for n in integration.observed for at in world.sites(world.plates_of(n)) if world.is_given(n, at)]
+    return [s for s in every if _looks(world, s)]
+
+
+def _looks(world, seen: Site) -> bool:
+    """Whether a density looks at a value that nothing is known of."""
+    try:
+        world.density(world.variables[seen[0]], seen[1])
+    except KeyError:
+        return True
+    return False
+
+
+def _hashable(value):
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+
+
 def _site(world, integration: Integration, site: Site, rule: Nodes) -> Tensor:
     """log (w p(z, x)) at every node, for each coordinate of one site: (nodes, coordinates)."""
     name, at = site
-    here = dict(zip(world.plates_of(name), at, strict=True))
-    reading = [
-        (n, other)
-        for n in integration.observed
-        for other in world.sites(world.plates_of(n))
-        if world.is_given(n, other) and here.items() <= dict(zip(world.plates_of(n), other, strict=True)).items()
-    ]
+    reading = seen_through(world, integration, site)
     width = math.prod(world.shape(world.variables[name].type.shape, {}))
     prior = rule.log_prior(world.density(world.variables[name], at)[1], width)
     terms = reading if prior is not None else [site, *reading]
@@ -147,18 +167,14 @@ def urn_posterior(world, integration: Integration) -> Coordinates:
     sites = [(latent.name, at) for at in world.sites(latent.plates)]
     total, rows = torch.zeros((), dtype=F), []
     for site in sites:
-        here = dict(zip(latent.plates, site[1], strict=True))
+        seen = seen_through(world, integration, site)
         alpha = world.density(latent, site[1])[1]["concentration"]
         counts = alpha.expand(world.shape(latent.type.shape, {})).clone()
-        for n in integration.observed:
-            for at in world.sites(world.plates_of(n)):
-                around = dict(zip(world.plates_of(n), at, strict=True))
-                if not world.is_given(n, at) or not here.items() <= around.items():
-                    continue
-                _look_at_symbol(world, site, (n, at), counts)
-                k = int(number(world.value(n, at)))
-                total = total + torch.log(counts[k] / counts.sum())
-                counts = counts + torch.nn.functional.one_hot(torch.tensor(k), len(counts))
+        for n, at in seen:
+            _look_at_symbol(world, site, (n, at), counts)
+            k = int(number(world.value(n, at)))
+            total = total + torch.log(counts[k] / counts.sum())
+            counts = counts + torch.nn.functional.one_hot(torch.tensor(k), len(counts))
         rows.append(torch.distributions.Dirichlet(counts))
     return Coordinates(
         sites,

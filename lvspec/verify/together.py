@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lvspec.ir.plan import Integration
+from lvspec.verify.conjugates import seen_through
 from lvspec.verify.densities import log_density, normal_inverse_wishart_scale
 from lvspec.verify.divergences import normal_inverse_wishart_points
 from lvspec.verify.memory import Site
@@ -54,17 +55,14 @@ def pair_posterior(world, integration: Integration) -> Pairs:
     sites = [(latent.name, at) for at in world.sites(latent.plates)]
     total, found = torch.zeros((), dtype=F), []
     for site in sites:
-        here = dict(zip(latent.plates, site[1], strict=True))
+        seen = seen_through(world, integration, site)
         given = world.density(latent, site[1])[1]
         p = {"loc": given["loc"], "kappa": given["kappa"], "df": given["df"]}
         p["scale"] = normal_inverse_wishart_scale(given)
-        for n in integration.observed:
-            for at in world.sites(world.plates_of(n)):
-                around = dict(zip(world.plates_of(n), at, strict=True))
-                if world.is_given(n, at) and here.items() <= around.items():
-                    _look(world, site, (n, at), p)
-                    log_p, p = _observe(p, number(world.value(n, at)))
-                    total = total + log_p
+        for n, at in seen:
+            _look(world, site, (n, at), p)
+            log_p, p = _observe(p, number(world.value(n, at)))
+            total = total + log_p
         found.append(p)
     moments = [_moments(p) for p in found]
     flat = [torch.cat([m[i].reshape(-1) for m in moments]) if moments else torch.zeros(0, dtype=F) for i in (0, 1)]

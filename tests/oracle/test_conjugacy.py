@@ -86,6 +86,29 @@ observed:
   x[d]: Poisson(softplus(a) * z)
   y: Laplace(a, 2 / z)
 """,
+    "a Dirichlet that a number chooses": """given:
+  g[d]: category(K)
+latent:
+  z[k]: Dirichlet(softplus(alpha))
+observed:
+  x[d]: Categorical(probs=z[g[d]])
+  y: Categorical(probs=z[0])
+""",
+    "a Dirichlet that a label chooses": """latent:
+  z[k]: Dirichlet(softplus(alpha))
+observed:
+  g[d]: Categorical(logits=alpha)
+  x[d]: Categorical(probs=z[g[d]])
+""",
+    "a Gamma that a number chooses": """given:
+  g[d]: category(K)
+  s[d]: positive
+latent:
+  z[k]: Gamma(2, softplus(b))
+observed:
+  x[d]: Poisson(s[d] * z[g[d]])
+  y[k]: Poisson(z[k])
+""",
     "Normal-Normal": """latent:
   z: Normal(b, 2)
 observed:

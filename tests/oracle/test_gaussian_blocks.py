@@ -24,6 +24,7 @@ plates:
   t: sequence
   i: bag
   k: 2
+  q: K
 params:
   a: []
   b: []
@@ -110,6 +111,19 @@ observed:
   z[j, t]: Normal(matmul(A, z[j, t-1]) + m, 0.5)
 observed:
   x[j, t]: Normal(matmul(C, z[j, t]), 1)
+""",
+    "effects of groups beside weights": """given:
+  g[i]: category(K)
+  f[i]: real[N]
+latent:
+  mu: Normal(0, 5)
+  w: Normal(0, 1)[N]
+  u[q]: Normal(mu, 2)
+  v[q]: Normal(1, 1)[N]
+observed:
+  y[i]: Normal(u[g[i]] + dot(w, f[i]), 1)
+  x[i]: Normal(matmul(L, v[g[i]]) + u[g[i]], softplus(s))
+  r: Normal(u[0] - v[0, 1], 1)
 """,
     "mixture of factor analysers": """latent:
   c: Categorical(logits=pi)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import partial
 
 from lvspec.ir.affine import NotAffine, reads_variable
+from lvspec.ir.chosen import chosen_site
 from lvspec.ir.conjugate import GAUSSIAN, factor_in, likelihoods_of, mean_and_covariance, pair_of
 from lvspec.ir.distributions import event_axes
 from lvspec.ir.expr import Dist, VariableRef
@@ -65,10 +66,12 @@ def _reader_reason(model: Model, latent: Variable, reader: Variable) -> str | No
     pair = pair_of(prior, getattr(body, "family", ""))
     if pair is None:
         return f"{prior} is conjugate to {', '.join(likelihoods_of(prior))}, and {reader.name} is {getattr(body, 'family', 'a choice')}"
+    chosen = chosen_site(model.spec, reader, latent.name) if prior not in GAUSSIAN else None
+    apart = {chosen.plate} if chosen is not None else set()
     for _, read in ((v, r) for v, r in model.readers_of(latent.name) if v.name == reader.name):
-        if any(read.way(p) != (HERE, 0) for p in latent.plates):
+        if any(read.way(p) != (HERE, 0) for p in latent.plates if p not in apart):
             return f"{reader.name} reads {latent.name} at other sites than its own"
-    if set(latent.plates) - set(reader.plates):
+    if set(latent.plates) - {*reader.plates, *apart}:
         return f"{reader.name} reads {latent.name} from other plates"
     if reader.initial:
         return f"{reader.name} has a clause of its own for its first sites"
