@@ -52,8 +52,26 @@ guide:
   z[t]: Categorical(logits=follow[z[t-1]] + read(x[t]))
 """
 
+PLAIN = """
+params: {before: [D], width: []}
+latent:
+  z[t]: Normal(0, 1)[D]
+observed:
+  x[t]: Normal(sum(tanh(z[t])), 1)[P]
+guide:
+"""
+
 SPECS = {
     "forwards": DEEP,
+    "numbers_beside_vectors": PLAIN
+    + """  z[0]: Normal(before, 0.5)
+  z[t]: Normal(tanh(z[t-1]) + x[t, 0], softplus(width))
+""",
+    "computed_between_draws": PLAIN.replace(", width: []", "")
+    + """  h[0]: before
+  h[t]: tanh(h[t-1] + z[t-1] + x[t, 0])
+  z[t]: Normal(h[t], 1)
+""",
     "backwards": DEEP[: DEEP.index("guide:")].replace("  before: [D]\n", "")
     + """guide:
   z[t]: Normal(loc, softplus(scale)) where loc, scale = split(combine(concat(z[t+1], reader(x[<=t]))))

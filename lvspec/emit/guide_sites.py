@@ -16,10 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lvspec.emit.densities import Term, lower_term, snake, unfused
-from lvspec.emit.extents import extent_code
+from lvspec.emit.extents import argument_ranks, extent_code
 from lvspec.emit.program import Program
 from lvspec.emit.site_clauses import SiteClauses
 from lvspec.emit.value import ALL, ATOM, FROM, Value, align, join_draws, select, widen_draws
+from lvspec.ir.dims import Dim
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Dist
 from lvspec.ir.guides import Step
@@ -116,8 +117,14 @@ class SiteLoop:
     def settle(self, m: Member, terms: list[list[Value]]) -> None:
         """The shapes of what is computed for a variable at one site."""
         m.arguments = [max((t[i].shape for t in terms), key=len) for i in range(len(terms[0]))]
-        if m.drawn and len(m.arguments[0]) < len(m.factor.type.shape):
+        if not m.drawn:
+            return
+        if len(m.arguments[0]) < len(m.factor.type.shape):
             m.arguments[0] = m.factor.type.shape
+        ranks = argument_ranks(m.factor.general.body, m.factor.type.shape)
+        ranks = ranks * len(m.arguments) if len(ranks) == 1 else ranks
+        # a number beside a vector has an axis of one entry: both have the same axes in front
+        m.arguments = [(Dim.of(1),) * (r - len(s)) + s for s, r in zip(m.arguments, ranks, strict=True)]
 
     def arguments(self, m: Member, clause: Clause) -> list[Value]:
         """What the distribution takes at this site, or the value of a let variable."""

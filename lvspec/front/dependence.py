@@ -113,9 +113,24 @@ def check_graph(
             closed = loop(inside)
         if closed:
             tell_cycle(closed, problems)
+    check_recursion({n for n, v in variables.items() if v.role == "let"}, found, problems)
     for variable in variables.values():
         check_first_sites(variable, told[variable.name], problems)
     check_outside(variables, variables, problems)
+
+
+def check_recursion(computed: Iterable[str], found: Iterable[Edge], problems: Problems) -> None:
+    """Computed variables that read their own earlier sites, with nothing that is drawn in between, have no engine yet."""
+    strict = [e for e in found if e.how in ("strict", "later")]
+    for part in components(computed, found):
+        inside = next((e for e in strict if e.reader in part and e.source in part), None)
+        if inside is not None:
+            problems.error(
+                "recursive-let",
+                inside.span,
+                f"`{inside.reader}` is computed from other sites of {'its own' if len(part) == 1 else f'`{inside.source}`, which is computed from it'}: no engine yet",
+                help="a recurrent network has a state for each site: `h[t]: cell(x[<t])` with `cell: GRU(E, H)`",
+            )
 
 
 def tell_cycle(closed: tuple[Edge, ...], problems: Problems) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from lvspec.front import supports
 from lvspec.front import syntax as S
 from lvspec.front.context import Declarations, unknown
-from lvspec.front.dependence import Edge, check_first_sites, check_outside, components, edges
+from lvspec.front.dependence import Edge, check_first_sites, check_outside, check_recursion, components, edges
 from lvspec.front.names import did_you_mean
 from lvspec.front.problems import Problems
 from lvspec.front.story import Told
@@ -85,6 +85,8 @@ def check_guide(
         inside = [e for e in found if e.reader in part and e.source in part]
         if inside:
             _drawable(inside, problems)
+        if not any(nodes[n].role == "guide" for n in part):
+            check_recursion([n for n in part if n in written], found, problems)
     check_outside(written, {**variables, **written}, problems)
     close = [e for e in found if e.how in ("same", "any", "whole")]
     return tuple(written[n] for part in components(nodes, close) for n in part if n in written)
