@@ -38,6 +38,14 @@ def objective_function(name: str, node: S.Application, ctx: Context, elaborate: 
         if role != "latent":
             ctx.problems.error("arguments", node.arguments[0].span, "`known` asks about a latent", help=USAGE[name])
             return broken(node.span)
+        if not value.type.support.finite or ctx.variables[value.name].outside_batch:
+            ctx.problems.error(
+                "not-given",
+                node.arguments[0].span,
+                f"{value.name} is a latent whose values no batch can give: it is known nowhere",
+                help="leave it out; `known(y)` is for latents with finitely many values",
+            )
+            return broken(node.span)
         return Call(name, (value,), type=Type((), BOOLEAN, value.type.plates), span=node.span)
     return Call(name, (value,), type=value.type, span=node.span)
 

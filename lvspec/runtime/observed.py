@@ -105,19 +105,18 @@ def refuse_missing(batch: dict, name: str, reader: str, back: dict[int, int | No
         for axis, k in back.items():
             counts = later(counts, axis) if k is None else ahead(counts, axis, k)
         harm = absent & counts
-    assert_values(~harm.any(), harm, lambda: _missing(name, reader, absent, harm))
+    assert_values(~harm.any(), harm, lambda: _missing(batch, name, reader, harm))
     return batch
 
 
-def _missing(name: str, reader: str, absent: Tensor, harm: Tensor) -> str:
-    row = int(harm.nonzero()[0][0]) if harm.dim() else 0
-    place = absent[row : row + 1].nonzero()[0].tolist()
-    place[0] = row
+def _missing(batch: dict, name: str, reader: str, harm: Tensor) -> str:
+    row = int(harm.nonzero()[0][0])
+    place = [row, *batch[f"{name}.missing"][row].nonzero()[0].tolist()]
     where = f"at {place}" if len(place) > 1 else f"in example {row}"
-    return (
-        f"`{name}` is not observed {where}, and `{reader}` reads it: it would have to be summed out. "
-        f"Declare `{name}` under `latent:`, or leave such examples out"
-    )
+    mend = "Leave such examples out, or fill the value in"
+    if not batch[name].is_floating_point():
+        mend = f"Declare `{name}` under `latent:`, where it may be given for some examples and is summed for others"
+    return f"`{name}` is not observed {where}, and `{reader}` reads it, which needs its value. {mend}"
 
 
 def ahead(counts: Tensor, axis: int, k: int) -> Tensor:

@@ -34,6 +34,7 @@ from lvspec.verify.deterministic import (
 from lvspec.verify.expectation import NotNumerable
 from lvspec.verify.integrals import integral_draw_check
 from lvspec.verify.mean_field import mean_field_checks
+from lvspec.verify.missing import reads_missing
 from lvspec.verify.mixtures import answer_of
 from lvspec.verify.report import Check, Report, gradient_error
 from lvspec.verify.subject import SETTLED, Subject
@@ -83,7 +84,7 @@ def deterministic(subject: Subject, seed: int, thorough: bool) -> list[Check]:
         settled = replace(subject, step=SETTLED)  # whether log p of what is given counts as a KL must not matter
         for about, batch in hidden_variants(subject, seed):
             judge = partial(_judged, compare, settled, batch, about, seed)
-            checks += attempt(subject, f"objective{about}", judge, refusable=True)
+            checks += attempt(subject, f"objective{about}", judge, refusable=reads_missing(subject.spec, batch))
         if (
             subject.spec.of_role("latent")
             and not subject.plan.sampled
@@ -108,7 +109,7 @@ def at_optimum(plan: Plan) -> bool:
 
 def attempt(subject: Subject, name: str, compare: Callable[[], list[Check]], refusable: bool = False) -> list[Check]:
     """The checks; one that failed where the emitted module cannot even be run on the batch, unless it may refuse the batch
-    by name. What a user's own network raises is the user's to mend, and goes on."""
+    by name, since what it hides is read. What a user's own network raises is the user's to mend, and goes on."""
     if time.process_time() > subject.until:
         return [Check(name, None, 0.0, "there was no time left")]
     try:

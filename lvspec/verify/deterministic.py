@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from lvspec.ir.structures import structure_of
 from lvspec.verify.draw import RUBBISH, padded_extent, random_column
 from lvspec.verify.enumerate import LIMIT, log_marginal, log_ratio, log_weights, posterior
 from lvspec.verify.integrals import integral_checks
@@ -172,7 +173,20 @@ def hidden_variants(subject: Subject, seed: int) -> list[tuple[str, dict[str, Te
         partly.append((", all partly known", {**subject.batch, **together}))
     if set(seen) == {name for name, what, _ in unread if what == "missing"}:
         partly.append((", nothing observed", {**subject.batch, **_unseen(subject, seen)}))
-    return [*partly, *whole[:1], *full_length(subject, generator)]
+    return [*partly, *at_the_end(subject, read), *whole[:1], *full_length(subject, generator)]
+
+
+def at_the_end(subject: Subject, read: set[str]) -> list[tuple[str, dict[str, Tensor]]]:
+    """Batches in which the last sites of a finite variable are missing, which its own later ones may read and nothing else."""
+    found = []
+    for v in subject.spec.of_role("observed"):
+        ordered = v.plates and subject.spec.plate(v.plates[-1]).ordered
+        if not (ordered and v.type.support.finite and v.name in read) or structure_of(v) is not None:
+            continue
+        sites = subject.batch[v.name].shape[: 1 + len(v.plates)]
+        observed = (torch.arange(sites[-1]) < max(sites[-1] - 2, 1)).expand(sites).clone()
+        found.append((f", {v.name} missing at the end", {**subject.batch, f"{v.name}_observed": observed}))
+    return found
 
 
 def singly(subject: Subject) -> int:
@@ -213,8 +227,10 @@ def _unseen(subject: Subject, names: list[str]) -> dict[str, Tensor]:
 
 def _partly(subject: Subject, name: str, what: str, value: Tensor, generator) -> tuple[str, dict[str, Tensor]]:
     """The batch with `name_observed`; where it is false there is rubbish."""
-    plates = subject.spec.variable(name).plates
-    observed = torch.rand(value.shape[: 1 + len(plates)], generator=generator) < 0.5
+    variable = subject.spec.variable(name)
+    observed = torch.rand(value.shape[: 1 + len(variable.plates)], generator=generator) < 0.5
+    if what == "missing" and structure_of(variable) is not None:  # all of its sites, or none
+        observed = observed[..., :1].expand_as(observed).clone()
     hidden = ~observed.reshape(*observed.shape, *[1] * (value.dim() - observed.dim()))
     value = value.masked_fill(hidden, RUBBISH[value.is_floating_point()])
     return f", {name} partly {what}", {**subject.batch, name: value, f"{name}_observed": observed}

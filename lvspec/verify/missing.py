@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -28,3 +30,9 @@ def filler(variable: Variable, shape: tuple[int, ...]) -> Tensor:
 def read_by_the_model(spec: Spec) -> set[str]:
     """The variables that some clause of the model names."""
     return {name for v in spec.variables for clause in v.clauses for name in reads(clause)}
+
+
+def reads_missing(spec: Spec, batch: Mapping[str, Tensor]) -> bool:
+    """Whether the model, or a term of its objective, names a variable that is missing somewhere in the batch."""
+    named = read_by_the_model(spec) | {name for t in spec.terms for clause in t.clauses for name in reads(clause)}
+    return any(f"{v.name}_observed" in batch and v.name in named for v in spec.of_role("observed"))

@@ -121,6 +121,102 @@ def test_a_missing_site_does_not_weigh_the_step_that_it_hangs_on():
     torch.testing.assert_close(found[0], model.log_prob({"x": filled}).logsumexp(0))
 
 
+READERS = {
+    "the next site": """
+lvspec: 1
+name: walk
+plates: {t: sequence}
+params: {a: [], b: []}
+observed:
+  x[0]: Normal(a, 1)
+  x[t]: Normal(b * x[t-1], 1)
+""",
+    "every later site": """
+lvspec: 1
+name: words
+sizes: {V: 3, H: 2}
+plates: {t: sequence}
+networks: {words: "Embedding(V, H)", writer: "GRU(H, H)", out: "Linear(H, V)"}
+observed:
+  x[t]: Categorical(logits=out(writer(words(x[<t]))))
+""",
+    "a latent": """
+lvspec: 1
+name: driven
+sizes: {K: 2, V: 3}
+plates: {t: sequence}
+params: {start: [K], transition: [V, K, K], emission: [K, V]}
+latent:
+  z[0]: Categorical(logits=start)
+  z[t]: Categorical(logits=transition[x[t-1], z[t-1]])
+observed:
+  x[t]: Categorical(logits=emission[z[t]])
+""",
+    "another variable": """
+lvspec: 1
+name: network
+sizes: {V: 3}
+plates: {t: sequence}
+params: {a: [V], b: [V, V]}
+observed:
+  x[t]: Categorical(logits=a)
+  y[t]: Categorical(logits=b[x[t]])
+""",
+    "a term": """
+lvspec: 1
+name: reward
+sizes: {K: 2, V: 3}
+plates: {t: sequence}
+params: {a: [V], w: [K]}
+latent:
+  c: Categorical(logits=w)
+observed:
+  x[t]: Categorical(logits=a)
+objective:
+  likes[t]: equal(x[t], 1) * equal(c, 0)
+""",
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_missing_value_that_a_factor_reads_is_refused_by_name(reader):
+    model = compile_spec(READERS[reader]).Model()
+    floats = model.batch_inputs()["x"].kind == "real"
+    x = torch.tensor([[1, 2, 0], [2, 1, 1]])
+    batch = {"x": x.float() if floats else x}
+    batch |= {name: x for name in ("y",) if name in model.batch_inputs()}
+    assert model(batch).loss.isfinite()
+    seen = torch.tensor([[True, True, True], [True, False, True]])
+    who = {"a latent": "z", "another variable": "y", "a term": "likes"}.get(reader, "x")
+    with pytest.raises(ValueError, match=rf"`x` is not observed at \[1, 1\], and `{who}` reads it"):
+        model({**batch, "x_observed": seen})
+
+
+def test_what_is_missing_and_read_by_what_is_missing_is_summed():
+    """Behind the last observed site, and where the child of a network is missing as well: log p of the others."""
+    walk = compile_spec(READERS["the next site"]).Model().double()
+    x = torch.tensor([[0.5, -1.0, 7.0]], dtype=torch.float64)
+    some = walk({"x": x, "x_observed": torch.tensor([[True, True, False]])}).log_prob
+    torch.testing.assert_close(some, walk({"x": x[:, :2]}).log_prob)
+    network = compile_spec(READERS["another variable"]).Model().double()
+    x, y, seen = torch.tensor([[1, 99]]), torch.tensor([[2, 99]]), torch.tensor([[True, False]])
+    some = network({"x": x, "y": y, "x_observed": seen, "y_observed": seen}).log_prob
+    torch.testing.assert_close(some, network({"x": x[:, :1], "y": y[:, :1]}).log_prob)
+    childless = network({"x": x[:, :1].expand(3, 1), "y": torch.arange(3)[:, None]}).log_prob.logsumexp(0)
+    unseen = {"y_observed": torch.zeros(1, 1, dtype=torch.bool)}
+    torch.testing.assert_close(network({"x": x[:, :1], "y": y[:, :1], **unseen}).log_prob[0], childless)
+
+
+def test_a_grammar_s_words_are_observed_together_or_not_at_all():
+    model, batch = model_of("pcfg"), batch_of("pcfg")
+    none = torch.zeros(batch["x"].shape, dtype=torch.bool)
+    assert (model({**batch, "x_observed": none}).log_prob == 0)[batch["t"] > 0].all()
+    some = none.clone()
+    some[0, 0] = True
+    with pytest.raises(ValueError, match="`x` is observed in part in example 0"):
+        model({**batch, "x_observed": some})
+
+
 CONTINUOUS = """
 lvspec: 1
 name: continuous
