@@ -190,8 +190,10 @@ def log_density(low: Lowering, term: Term, value: Value, name: str, bag: str | N
         return minus_volume(low, base, origin)
     if term.dist.family in ("Categorical", "OneHotCategorical"):
         return _categorical(low, term, value, name, bag)
-    if value.enumerated is not None:
+    if value.enumerated is not None and term.dist.family == "Bernoulli":
         return _enumerated_bernoulli(low, term, value)
+    if value.enumerated is not None:  # counts, each value at its place along the axis
+        value = low.concrete(value)
     return _elementwise(low, term, value)
 
 

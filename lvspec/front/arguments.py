@@ -127,8 +127,7 @@ def _check(family: Family, argument: Argument, value: Expr, text: str, ctx: Cont
             help=f"look it up: `{argument.name}=mu[{text}]`",
         )
     elif not supports.fits(value, argument.support):
-        mend = supports.mend(argument.support, text, argument.axes) if not isinstance(value, Number) else ""
-        mend = mend.replace("`", f"`{argument.name}=", 1)
+        mend = supports.mend(argument.support, value, argument.name, text, argument.axes)
         found = "" if isinstance(value, Number) else f", but `{text}` is {supports.in_words(value.type.support)}"
         ctx.problems.error(
             "support-mismatch",

@@ -53,9 +53,7 @@ def _elementwise(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) ->
     if name in _ARITHMETIC:
         support = supports.arithmetic(name, args)
     else:
-        stated = FUNCTIONS[name].support
-        of_positive = stated == "nonnegative" and args[0].type.support == T.POSITIVE  # sqrt, square, abs
-        support = args[0].type.support if stated == "same" or of_positive else Support(stated)
+        support = Support(FUNCTIONS[name].support) if name in _COMPARISONS else supports.elementwise(name, args[0])
     if name in _COMPARISONS and not all(map(supports.integral, args)):
         shown = " and ".join(supports.show(a.type) for a in args)
         ctx.problems.error("real-as-index", span, f"`{name}` compares integers", label=shown)

@@ -165,7 +165,20 @@ def _variate(family: Family, arguments: tuple[tuple[str, Expr], ...], copies: Sh
         return Type((*copies, *batch), Support("integer", last)) if last is not None else UNKNOWN
     if family.event == "vector":
         return Type((*copies, *batch, last), family.variate) if last is not None else UNKNOWN
-    return Type((*copies, *batch), family.variate)
+    _check_between(family, dict(arguments), ctx)
+    return Type((*copies, *batch), supports.of_variate(family, dict(arguments)))
+
+
+def _check_between(family: Family, arguments: dict[str, Expr], ctx: Context) -> None:
+    """Notes where no value lies between the least and the greatest."""
+    low, high = (arguments.get(name) for name in family.between)
+    if low is not None and high is not None and supports.empty(low, high):
+        ctx.problems.error(
+            "support-mismatch",
+            low.span.to(high.span),
+            f"nothing lies between `{family.between[0]}` and `{family.between[1]}` of this {family.name}",
+            help=f"write the smaller one first, e.g. `{family.name}(0, 1)`",
+        )
 
 
 def _argument_axes(family: Family, name: str) -> int:

@@ -13,12 +13,12 @@ from lvspec.front.dims import to_dim
 from lvspec.front.names import did_you_mean
 from lvspec.front.objective import OBJECTIVE, objective_function
 from lvspec.front.sites import index_into, reference
-from lvspec.front.supports import of_number
+from lvspec.front.supports import A_SIZE, of_number, of_param
 from lvspec.ir.dims import Dim
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Expr, LocalRef, Number, ParamRef, PlateIndex, SizeRef
 from lvspec.ir.functions import FUNCTIONS
-from lvspec.ir.types import POSITIVE, Support, Type
+from lvspec.ir.types import Support, Type
 
 
 def elaborate(node: S.Node, ctx: Context) -> Expr:
@@ -80,9 +80,10 @@ def _name(name: str, node: S.Node, ctx: Context) -> Expr:
     if name in ctx.variables:
         return reference(name, None, ctx, node.span, elaborate)
     if name in declared.params:
-        return ParamRef(name, type=Type(shape=declared.params[name].shape), span=node.span)
+        param = declared.params[name]
+        return ParamRef(name, type=Type(shape=param.shape, support=of_param(param)), span=node.span)
     if name in declared.sizes:
-        return SizeRef(Dim.of(name), type=Type(support=POSITIVE), span=node.span)
+        return SizeRef(Dim.of(name), type=Type(support=A_SIZE), span=node.span)
     if name in declared.plates:
         if name not in ctx.bound:
             ctx.problems.error(
@@ -221,7 +222,7 @@ def _reshape(node: S.Application, ctx: Context) -> Expr:
     dims = [(to_dim(s, ctx.declared.sizes, ctx.problems), s.span) for s in sizes]
     if any(d is None for d, _ in dims):
         return broken(node.span)
-    refs = tuple(SizeRef(d, type=Type(support=POSITIVE), span=span) for d, span in dims)
+    refs = tuple(SizeRef(d, type=Type(support=A_SIZE), span=span) for d, span in dims)
     return call("reshape", (elaborate(base, ctx), *refs), ctx, node.span)
 
 
@@ -235,5 +236,5 @@ def _clip(node: S.Application, ctx: Context) -> Expr:
     size = to_dim(node.arguments[1], ctx.declared.sizes, ctx.problems)
     if size is None:
         return broken(node.span)
-    below = SizeRef(size, type=Type(support=POSITIVE), span=node.arguments[1].span)
+    below = SizeRef(size, type=Type(support=A_SIZE), span=node.arguments[1].span)
     return call("clip", (elaborate(node.arguments[0], ctx), below), ctx, node.span)

@@ -12,7 +12,7 @@ from lvspec.front.names import did_you_mean
 from lvspec.front.problems import Problems
 from lvspec.front.story import Told
 from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES, IMPROPER
-from lvspec.ir.expr import Dist
+from lvspec.ir.expr import Dist, Number, SizeRef
 from lvspec.ir.spec import Variable
 
 _NARROWER = ("Delta", "Pointer")  # families whose support may be a part of the latent's
@@ -111,13 +111,34 @@ def _matches(factor: Variable, latent: Variable, problems: Problems) -> None:
             continue
         a, b = body.type, latent.type
         narrow = body.family in _NARROWER
-        if a.shape != b.shape or (a.support != b.support and not narrow):
+        if not narrow and (bounds := _moving_bounds(latent)) and body.family != latent.general.body.family:
+            problems.error(
+                "guide-mismatch",
+                body.span,
+                f"`{latent.name}` lies between {bounds}, which are no numbers, and its guide draws {supports.show(a)}",
+                help=f"draw it from {latent.general.body.family}, or draw a `Uniform(0, 1)` and compute `{latent.name}` of it",
+            )
+            continue
+        if a.shape != b.shape or not (narrow or supports.covers(b.support, a.support)):
             problems.error(
                 "guide-mismatch",
                 body.span,
                 f"the latent `{latent.name}` is {supports.show(b)}, and its guide draws {supports.show(a)}",
                 help=_mend(body, a, b),
             )
+
+
+def _moving_bounds(latent: Variable) -> str:
+    """The arguments that bound a latent's values, where these are no numbers."""
+    body = latent.general.body
+    if not isinstance(body, Dist) or latent.type.support.discrete or body.base is not None:
+        return ""
+    found = [body.argument(name) for name in FAMILIES[body.family].between if name]
+    return " and ".join(f"`{n}`" for n in FAMILIES[body.family].between) if not all(map(_number, found)) else ""
+
+
+def _number(value) -> bool:
+    return isinstance(value, (Number, SizeRef))
 
 
 def _mend(body: Dist, found, wanted) -> str:

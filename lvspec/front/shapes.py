@@ -130,8 +130,8 @@ def _dot(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | 
         )
         ctx.problems.error("shape-mismatch", span, what, label=shown)
         return None
-    nonnegative = all(supports.fits(x, T.NONNEGATIVE) for x in args)
-    return Call(name, args, type=Type(shape, T.NONNEGATIVE if nonnegative else T.REAL, *joined), span=span)
+    support = supports.inner_product(*(x.type.support for x in args))
+    return Call(name, args, type=Type(shape, support, *joined), span=span)
 
 
 def _onehot(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | None:

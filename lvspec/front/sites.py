@@ -273,7 +273,7 @@ def integer_index(index: Expr, axis: Dim, ctx: Context, what: str) -> bool:
             return False
         return True
     size = index.type.support.cardinality
-    if size is None and index.type.support == supports.INTEGER:
+    if size is None and index.type.support.kind in ("integer", "count"):
         ctx.problems.error(
             "index-range",
             index.span,

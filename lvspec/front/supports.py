@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import inf
+
+from lvspec.front import ranges
 from lvspec.front.context import unknown
 from lvspec.ir import types as T
-from lvspec.ir.expr import Expr, Number, SizeRef
-from lvspec.ir.types import Support, Type, within
+from lvspec.ir.dims import Dim
+from lvspec.ir.distributions import Family
+from lvspec.ir.expr import Apply, Expr, Index, LocalRef, Number, ParamRef, SizeRef
+from lvspec.ir.spec import Param
+from lvspec.ir.types import Range, Support, Type, within
 
 INTEGER = Support("integer")  # an integer of which no bound is known, e.g. `m - a[t-1]`
 
-_NONNEGATIVE = ("positive", "nonnegative", "unit", "simplex", "count", "boolean")
+A_SIZE = replace(T.POSITIVE, told=Range(1))
+_FILLED = {
+    "zeros": 0,
+    "ones": 1,
+    "constant": 0,
+}  # rules that give one number to all entries, and which without an argument
+_REALS = ("real", "positive", "nonnegative", "unit")
+_COUNTED = ("integer", "count", "boolean")
 
 
 def of_number(value: float | int) -> Support:
-    return T.POSITIVE if value > 0 else T.NONNEGATIVE if value == 0 else T.REAL
+    kind = T.POSITIVE if value > 0 else T.NONNEGATIVE if value == 0 else T.REAL
+    return replace(kind, told=Range(value, value))
+
+
+def of_range(values: Range) -> Support:
+    """The support of real numbers that lie there."""
+    for kind in (T.UNIT, T.POSITIVE, T.NONNEGATIVE):
+        if values.within(kind.range):
+            return replace(kind, told=values)
+    return replace(T.REAL, told=values)
+
+
+def of_param(param: Param) -> Support:
+    """Of a frozen parameter its rule tells more than that it is real."""
+    kind, numbers = param.init or ("", ())
+    if not param.frozen or param.per_example:
+        return T.REAL
+    if kind == "eye" and numbers[0] > 0 and param.shape[0] == param.shape[1]:
+        return T.COVARIANCE
+    if kind in _FILLED:
+        return of_number(_FILLED[kind] if not numbers else numbers[0])
+    return of_range(Range(*sorted(numbers))) if kind == "uniform" else T.REAL
 
 
 def integral(value: Expr) -> bool:
     """Whether a value is a whole number."""
     if isinstance(value, Number):
         return isinstance(value.value, int)
-    return isinstance(value, SizeRef) or value.type.support.kind in ("integer", "count", "boolean")
+    return isinstance(value, SizeRef) or value.type.support.kind in _COUNTED
 
 
 def show(kind: Type) -> str:
@@ -31,7 +66,7 @@ def show(kind: Type) -> str:
 
 
 _WORDS = {
-    "unit": "between 0 and 1", "simplex": "a distribution (entries that sum to 1)", "boolean": "0 or 1", "sphere": "a vector of length 1", "real": "any real number",
+    "unit": "between 0 and 1", "covariance": "a positive definite matrix", "simplex": "a distribution (entries that sum to 1)", "boolean": "0 or 1", "sphere": "a vector of length 1", "real": "any real number",
     "count": "a count (0, 1, 2, ...)", "nonnegative": "0 or more", "integer": "the number of a category", "structure": "a structure",
 }  # fmt: skip
 
@@ -44,113 +79,152 @@ def fits(value: Expr, wanted: Support) -> bool:
     """Whether every value of an expression may stand where `wanted` is asked for."""
     if unknown(value):
         return True
-    if isinstance(value, Number):
-        v = value.value
-        checks = {"positive": v > 0, "nonnegative": v >= 0, "unit": 0 <= v <= 1, "boolean": v in (0, 1),
-                  "count": v >= 0 and isinstance(v, int), "integer": v >= 0 and isinstance(v, int), "real": True}  # fmt: skip
-        return checks.get(wanted.kind, False)
-    if isinstance(value, SizeRef):
-        return wanted.kind in ("real", "positive", "nonnegative", "count", "integer")
-    if value.type.support == INTEGER and wanted.kind in ("count", "nonnegative"):
-        return wanted.kind == "count"
-    return within(value.type.support, wanted)
+    found = value.type.support
+    if wanted.kind in ("positive", "nonnegative", "unit"):
+        return found.range.within(wanted.range)
+    if wanted.kind in _COUNTED and isinstance(value, (Number, SizeRef)):
+        return integral(value) and found.range.within(wanted.range)
+    return found == INTEGER and wanted.kind == "count" or within(found, wanted)
 
 
-def mend(wanted: Support, text: str, axes: str = "scalar") -> str:
-    """A proposed mend for a value with the wrong support."""
-    if axes == "vector" and wanted.kind in ("nonnegative", "simplex", "unit"):
-        return f"wrap it, e.g. `softmax({text})`, or give `logits=` instead"
-    wraps = {"positive": "softplus", "nonnegative": "softplus", "unit": "sigmoid", "simplex": "softmax"}
-    wrap = wraps.get(wanted.kind)
-    return f"wrap it, e.g. `{wrap}({text})`" if wrap else ""
+def empty(low: Expr, high: Expr) -> bool:
+    """Whether nothing lies between two values, whatever they are."""
+    if unknown(low) or unknown(high):
+        return False
+    return low.type.support.range.low >= high.type.support.range.high
+
+
+def covers(latent: Support, guide: Support) -> bool:
+    """Whether all values that a guide draws are some that the latent has."""
+    if latent.kind in _REALS and guide.kind in _REALS:
+        bounded = latent.told is not None  # by the arguments of its distribution
+        return (bounded or latent.kind == guide.kind) and guide.range.within(latent.range)
+    return latent == guide or latent.kind == guide.kind == "count" and latent.size is None
+
+
+# where a wrap says what a free value stands for: what is computed otherwise would be another model
+_FREE = (ParamRef, Apply, LocalRef, Index)
+_WRAPS = {"positive": "softplus", "nonnegative": "softplus", "unit": "sigmoid", "simplex": "softmax"}
+
+
+def mend(wanted: Support, value: Expr, name: str, text: str, axes: str = "scalar") -> str:
+    """A proposed mend for an argument's value with the wrong support."""
+    if wanted.kind == "covariance":
+        return f"give `scale_tril={text}` instead, of which the lower triangle is read" if _is_free(value) else ""
+    wrap = "softmax" if axes == "vector" and wanted.kind in ("nonnegative", "unit") else _WRAPS.get(wanted.kind)
+    if wrap is None or isinstance(value, Number):
+        return ""
+    if not _is_free(value):
+        return f"build it of parts whose range is known, such as `{wrap}(...)`"
+    return f"wrap it, e.g. `{name}={wrap}({text})`" + (", or give `logits=` instead" if axes == "vector" else "")
+
+
+def _is_free(value: Expr) -> bool:
+    """Whether nothing is computed of it yet: a parameter, what a network gives, a part of these."""
+    return isinstance(value.base if isinstance(value, Index) else value, _FREE) and value.type.support == T.REAL
 
 
 def arithmetic(function: str, args: tuple[Expr, ...]) -> Support:
     """The support of `a + b`, `a * b`, ..."""
-    kinds = [a.type.support.kind for a in args]
-    if function == "subtract" and isinstance(args[0], Number) and args[0].value == 1 and kinds[1] == "boolean":
+    first, second = (a.type.support for a in args)
+    if function == "subtract" and isinstance(args[0], Number) and args[0].value == 1 and second.kind == "boolean":
         return T.BOOLEAN
+    values = _ARITHMETIC[function](first.range, second.range)
+    if function == "power":
+        even = isinstance(args[1], Number) and args[1].value % 2 == 0
+        values = ranges.power(first.range, second.range, even)
     if (
         function in ("add", "subtract", "multiply")
         and all(map(integral, args))
-        and any(k in ("integer", "count", "boolean") for k in kinds)
+        and any(s.kind in _COUNTED for s in (first, second))
     ):
-        return T.COUNT if function != "subtract" and "integer" not in kinds else INTEGER
-    return _ARITHMETIC[function](args, kinds)
+        counted = function != "subtract" and "integer" not in (first.kind, second.kind) and values.low >= 0
+        return replace(T.COUNT if counted else INTEGER, told=values)
+    return of_range(values)
 
 
-def _positive(kind: str) -> bool:
-    return kind == "positive"
+_ARITHMETIC = {
+    "add": ranges.add, "subtract": ranges.subtract, "multiply": ranges.multiply, "divide": ranges.divide, "power": ranges.power,
+}  # fmt: skip
 
 
-def _add(args, kinds) -> Support:
-    if any(map(_positive, kinds)) and all(k in _NONNEGATIVE for k in kinds):
-        return T.POSITIVE
-    return T.NONNEGATIVE if all(k in _NONNEGATIVE for k in kinds) else T.REAL
-
-
-def _subtract(args, kinds) -> Support:
-    one_minus = isinstance(args[0], Number) and args[0].value == 1
-    return T.UNIT if one_minus and kinds[1] in ("unit", "simplex", "boolean") else T.REAL
-
-
-def _multiply(args, kinds) -> Support:
-    if all(fits(a, T.UNIT) for a in args):
-        return T.UNIT if not all(map(_positive, kinds)) else T.POSITIVE
-    if all(map(_positive, kinds)):
-        return T.POSITIVE
-    return T.NONNEGATIVE if all(k in _NONNEGATIVE for k in kinds) else T.REAL
-
-
-def _divide(args, kinds) -> Support:
-    if all(map(_positive, kinds)):
-        return T.POSITIVE
-    return T.NONNEGATIVE if all(k in _NONNEGATIVE for k in kinds) else T.REAL
-
-
-def _power(args, kinds) -> Support:
-    even = isinstance(args[1], Number) and isinstance(args[1].value, int) and args[1].value % 2 == 0
-    return T.POSITIVE if _positive(kinds[0]) else T.NONNEGATIVE if even or kinds[0] in _NONNEGATIVE else T.REAL
-
-
-_ARITHMETIC = {"add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide, "power": _power}
+def elementwise(function: str, value: Expr) -> Support:
+    """The support of `exp(a)`, `sqrt(a)`, ..."""
+    if function == "detach":
+        return value.type.support
+    return of_range(ranges.ELEMENTWISE[function](value.type.support.range))
 
 
 def reduced(function: str, support: Support) -> Support:
     """The support of a sum, mean, max, ... of values of one support."""
-    kind = support.kind
-    if kind == "sphere":
-        return T.REAL
+    values = support.range
     if function == "sum":
-        return {"positive": T.POSITIVE, "count": T.COUNT, "boolean": T.COUNT}.get(
-            kind, T.NONNEGATIVE if kind in _NONNEGATIVE else T.REAL
-        )
+        return T.COUNT if support.kind in ("count", "boolean") else of_range(ranges.total(values))
     if function == "prod":
-        return support if kind in ("positive", "unit", "nonnegative", "count", "boolean") else T.REAL
+        return support if support.kind in ("count", "boolean") else of_range(ranges.product(values))
     if function in ("mean", "max", "min"):
-        real = function == "mean" and support.discrete
-        return (
-            T.UNIT
-            if kind in ("simplex", "boolean")
-            else T.NONNEGATIVE
-            if real and kind == "count"
-            else T.REAL
-            if real
-            else support
-        )
+        kept = function != "mean" and support.discrete and support.kind != "boolean"
+        return support if kept else of_range(values)
     return T.REAL
+
+
+def inner_product(a: Support, b: Support) -> Support:
+    """The support of Σ a b: where one of them is a distribution, an average of the other."""
+    if "simplex" in (a.kind, b.kind):
+        return of_range((b if a.kind == "simplex" else a).range)
+    return of_range(ranges.total(ranges.multiply(a.range, b.range)))
+
+
+def of_variate(family: Family, arguments: dict[str, Expr]) -> Support:
+    """The support of a distribution's values, where its arguments bound them: Binomial(6, ...) has 7 values."""
+    lower, upper = (arguments.get(name) for name in family.between)
+    if family.variate.kind == "count" and upper is not None:
+        return replace(family.variate, size=_one_more(upper))
+    if lower is None or upper is None:
+        return family.variate
+    a, b = lower.type.support.range, upper.type.support.range
+    return of_range(Range(a.low, b.high, (a.open[0], b.open[1])))
+
+
+def _one_more(count: Expr) -> Dim | None:
+    """How many values 0 .. count has at most, or None where nothing bounds it."""
+    if isinstance(count, SizeRef):
+        return count.dim + 1
+    if count.type.support.cardinality is not None:
+        return count.type.support.cardinality
+    most = count.type.support.range.high
+    return Dim.of(int(most) + 1) if most < inf else None
+
+
+def of_clauses(role: str, supports: tuple[Support, ...]) -> Support:
+    """The support of a variable whose clauses have these: of a computed one what holds all of them, of counts the widest."""
+    first = supports[0]
+    computed = role in ("let", "term") or all(s.told is not None for s in supports)
+    if computed and all(s.kind in _REALS for s in supports):
+        return common(supports)
+    if all(s.kind == "count" for s in supports) and any(s.size != first.size for s in supports):
+        sizes = [s.size.constant if s.size is not None else None for s in supports]
+        return T.COUNT if None in sizes else replace(T.COUNT, size=Dim.of(max(sizes)))
+    return first
+
+
+def among_clauses(clause: Support, variable: Support) -> bool:
+    """Whether a clause's values are among those of its variable."""
+    if clause.kind == variable.kind == "count" or clause.kind in _REALS and variable.kind in _REALS:
+        return clause.range.within(variable.range)
+    return clause == variable
 
 
 def entry(support: Support) -> Support:
     """Of one entry of a vector: an entry of a distribution over categories is a probability."""
-    return {"simplex": T.UNIT, "sphere": T.REAL}.get(support.kind, support)
+    return {"simplex": T.UNIT, "sphere": of_range(T.SPHERE.range), "covariance": T.REAL}.get(support.kind, support)
 
 
 def common(supports: tuple[Support, ...]) -> Support:
     """The smallest support that holds all of these."""
+    values = ranges.hull(*(s.range for s in supports))
     if all(s == supports[0] for s in supports):
-        return entry(supports[0])
-    for wide in (T.UNIT, T.POSITIVE, T.COUNT, T.NONNEGATIVE):
-        if all(within(s, wide) for s in supports):
-            return wide
-    return T.REAL
+        return replace(entry(supports[0]), told=values)
+    if all(s.kind in ("count", "boolean") for s in supports):
+        return replace(T.COUNT, told=values)
+    return of_range(values)

@@ -35,7 +35,7 @@ GIVEN = {
 
 def find_types(told: dict[str, Told], ctx: Context) -> dict[str, Seen]:
     """What is known of every variable, as far as anything fixes it."""
-    told = _by_mention(told)
+    told, moving = _by_mention(told), set()
     seen = {n: Seen(n, t.role, t.plates, UNKNOWN, t.outside_batch) for n, t in told.items()}
     for _ in range(MAX_ROUNDS):
         before = dict(seen)
@@ -46,9 +46,14 @@ def find_types(told: dict[str, Told], ctx: Context) -> dict[str, Seen]:
             types = [_clause(one, c, quiet)[1] for c in one.clauses]
             known = [t for t in types if not unknown(t)]
             if known:
-                seen[name] = replace(seen[name], type=known[0].with_(plates=one.plates, reach=None))
-        if seen == before:
+                support = supports.of_clauses(one.role, tuple(t.support for t in known))
+                support = replace(support, told=None) if name in moving else support
+                seen[name] = replace(seen[name], type=known[0].with_(support=support, plates=one.plates, reach=None))
+        # a range that still moves is one of a value that reads its own earlier sites: nothing but its kind is told
+        moved = {n for n, s in seen.items() if s.type.support.told != before[n].type.support.told}
+        if seen == before and not moved:
             break
+        moving |= moved if seen == before else set()
     return seen
 
 
@@ -75,7 +80,7 @@ def _variable(one: Told, ctx: Context) -> Variable:
     for told_clause in one.clauses:
         clause, found = _clause(one, told_clause, ctx)
         clauses.append(clause)
-        differs = (found.shape, found.support) != (kind.shape, kind.support)
+        differs = found.shape != kind.shape or not supports.among_clauses(found.support, kind.support)
         # a guide is compared with its latent, by check_guide
         if one.role != "guide" and differs and not unknown(found) and not unknown(kind):
             ctx.problems.error(
@@ -216,7 +221,7 @@ def _within_clause(one: Told, values: tuple[Expr, ...], ctx: Context) -> None:
 def _drawn_together(told: ToldClause, name: str, body: Dist, kind: Type) -> Type:
     """Of `(mu, Sigma): NormalInverseWishart(...)` the second is a matrix."""
     if body.family == "NormalInverseWishart" and told.together and told.together.index(name) == 1 and kind.shape:
-        return kind.with_(shape=(*kind.shape, kind.shape[-1]))
+        return kind.with_(shape=(*kind.shape, kind.shape[-1]), support=T.COVARIANCE)
     return kind
 
 

@@ -32,7 +32,7 @@ class Argument:
 class Family:
     """variate: support of one value. event: "scalar" | "vector" (as long as its vector argument) | "structure".
     reparameterized: torch gives a pathwise gradient. engine: False where it is parsed and checked
-    but no strategy scores it yet."""
+    but no strategy scores it yet. between: the arguments that are the least and the greatest value, where some are."""
 
     name: str
     arguments: tuple[Argument, ...]
@@ -40,6 +40,7 @@ class Family:
     event: str = "scalar"
     reparameterized: bool = False
     engine: bool = True
+    between: tuple[str, str] = ("", "")
 
     def argument(self, name: str) -> Argument | None:
         return next((a for a in self.arguments if a.name == name), None)
@@ -93,6 +94,7 @@ FAMILIES: dict[str, Family] = {
             "Binomial",
             (Argument("total_count", T.COUNT), Argument("logits", **_P), Argument("probs", T.UNIT, **_P)),
             T.COUNT,
+            between=("", "total_count"),
         ),
         Family("Geometric", (Argument("logits", **_P), Argument("probs", T.UNIT, **_P)), T.COUNT),
         Family("Poisson", (Argument("rate", T.POSITIVE),), T.COUNT),
@@ -118,13 +120,19 @@ FAMILIES: dict[str, Family] = {
         Family(
             "Dirichlet", (Argument("concentration", T.POSITIVE, "vector"),), T.SIMPLEX, "vector", reparameterized=True
         ),
-        Family("Uniform", (Argument("low", default=0.0), Argument("high", default=1.0)), T.REAL, reparameterized=True),
+        Family(
+            "Uniform",
+            (Argument("low", default=0.0), Argument("high", default=1.0)),
+            T.REAL,
+            reparameterized=True,
+            between=("low", "high"),
+        ),
         # of scale_tril the lower triangle is read
         Family(
             "MultivariateNormal",
             (
                 Argument("loc", axes="vector"),
-                Argument("covariance_matrix", axes="square", **_P),
+                Argument("covariance_matrix", T.COVARIANCE, "square", **_P),
                 Argument("scale_tril", axes="square", **_P),
             ),
             T.REAL,
@@ -138,7 +146,7 @@ FAMILIES: dict[str, Family] = {
                 Argument("loc", axes="vector"),
                 Argument("kappa", T.POSITIVE),
                 Argument("df", T.POSITIVE),
-                Argument("scale", axes="square", **_P),
+                Argument("scale", T.COVARIANCE, "square", **_P),
                 Argument("scale_tril", axes="square", **_P),
             ),
             T.REAL,

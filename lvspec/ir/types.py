@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import inf, isinf
 
 from lvspec.ir.dims import Dim, Shape, show_shape
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from low to high. open: whether low, and whether high, are themselves left out (infinite ends always are)."""
+
+    low: float = -inf
+    high: float = inf
+    open: tuple[bool, bool] = (False, False)
+
+    def within(self, other: Range) -> bool:
+        """Whether every number here is one of `other`."""
+        opened = [o or isinf(end) for o, end in zip(self.open, (self.low, self.high), strict=True)]
+        below = self.low > other.low or self.low == other.low and (opened[0] or not other.open[0])
+        above = self.high < other.high or self.high == other.high and (opened[1] or not other.open[1])
+        return below and above
 
 
 @dataclass(frozen=True)
@@ -12,11 +29,23 @@ class Support:
     """The set a value lies in.
 
     kind: real | positive | nonnegative | unit (open or closed [0, 1]) | simplex (last axis sums
-    to one) | sphere (last axis has length one) | integer (0 .. size-1) | count (0, 1, 2, ...) | boolean (0 or 1) | structure (trees).
+    to one) | sphere (last axis has length one) | covariance (last two axes are a positive definite matrix) | integer (0 .. size-1) |
+    count (0, 1, 2, ... below the size, where it has one) | boolean (0 or 1) | structure (trees).
+    told: what else is known of its entries, e.g. that `1 + exp(a)` is above 1; the kind alone says which set it is.
     """
 
     kind: str
     size: Dim | None = None
+    told: Range | None = field(default=None, compare=False)
+
+    @property
+    def range(self) -> Range:
+        """Between which numbers each entry lies."""
+        if self.told is not None:
+            return self.told
+        if self.size is not None:
+            return Range(0, inf if self.size.constant is None else self.size.constant - 1)
+        return _RANGES.get(self.kind, Range())
 
     @property
     def discrete(self) -> bool:
@@ -24,7 +53,7 @@ class Support:
 
     @property
     def finite(self) -> bool:
-        return self.kind in ("integer", "boolean")
+        return self.kind in ("integer", "boolean") or self.kind == "count" and self.size is not None
 
     @property
     def cardinality(self) -> Dim | None:
@@ -32,8 +61,20 @@ class Support:
         return Dim.of(2) if self.kind == "boolean" else self.size
 
     def __str__(self) -> str:
+        if self.kind == "count" and self.size is not None:
+            return f"count below {self.size}"
         return f"integer below {self.size}" if self.kind == "integer" else self.kind
 
+
+_RANGES = {
+    "positive": Range(0, open=(True, False)),
+    "nonnegative": Range(0),
+    "unit": Range(0, 1),
+    "simplex": Range(0, 1),
+    "sphere": Range(-1, 1),
+    "count": Range(0),
+    "boolean": Range(0, 1),
+}
 
 REAL = Support("real")
 POSITIVE = Support("positive")
@@ -44,15 +85,28 @@ SPHERE = Support("sphere")
 COUNT = Support("count")
 BOOLEAN = Support("boolean")
 STRUCTURE = Support("structure")
+COVARIANCE = Support("covariance")
 
 # what may stand where a given support is asked for
 _WITHIN = {
-    "real": {"real", "positive", "nonnegative", "unit", "simplex", "sphere", "count", "boolean", "integer"},
+    "real": {
+        "real",
+        "positive",
+        "nonnegative",
+        "unit",
+        "simplex",
+        "sphere",
+        "covariance",
+        "count",
+        "boolean",
+        "integer",
+    },
     "positive": {"positive"},
     "nonnegative": {"nonnegative", "positive", "unit", "simplex", "count", "boolean", "integer"},
     "unit": {"unit", "simplex", "boolean"},
     "simplex": {"simplex"},
     "sphere": {"sphere"},
+    "covariance": {"covariance"},
     "count": {"count", "boolean", "integer"},
     "boolean": {"boolean"},
     "integer": {"integer", "boolean"},

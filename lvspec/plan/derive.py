@@ -7,12 +7,11 @@ has a site per token), a bag through the mean of its word vectors. The parameter
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from lvspec.errors import NOWHERE
 from lvspec.ir.dims import Dim, ragged_plate
-from lvspec.ir.distributions import GUIDE_FAMILY
 from lvspec.ir.expr import (
     Apply,
     Binding,
@@ -31,20 +30,9 @@ from lvspec.ir.expr import (
 from lvspec.ir.plan import Baseline
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 from lvspec.ir.types import NONNEGATIVE, POSITIVE, REAL, Reach, Type
+from lvspec.plan.families import HEADS, guide_family, taken_over
 
 WIDTH = 64  # of derived word vectors, states and hidden layers
-
-# parameters of a factor and how each comes from a real number
-HEADS: dict[str, tuple[tuple[str, str | None], ...]] = {
-    "Categorical": (("logits", None),),
-    "Bernoulli": (("logits", None),),
-    "Normal": (("loc", None), ("scale", "softplus")),
-    "LogNormal": (("loc", None), ("scale", "softplus")),
-    "Poisson": (("rate", "softplus"),),
-    "Beta": (("concentration1", "softplus"), ("concentration0", "softplus")),
-    "Dirichlet": (("concentration", "softplus"),),
-    "VonMisesFisher": (("loc", None),),  # whose length is the concentration
-}
 
 
 @dataclass
@@ -65,13 +53,14 @@ class Readers:
 
 def derive_guide(spec: Spec, latent: Variable) -> tuple[Variable, tuple[Network, ...]]:
     """q(latent | x) and the networks that it needs."""
-    family = GUIDE_FAMILY[latent.type.support.kind]
+    family = guide_family(latent)
     heads = HEADS[family]
     vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
     size = prod(vector, start=Dim.of(1))
     readers = Readers()
     raw = site_vector(spec, latent, size * len(heads), f"guide_{latent.name}", readers)
     body, bindings = _factor(family, raw, heads, vector, size, latent)
+    body = replace(body, arguments=(*taken_over(latent), *body.arguments))
     clause = Clause(body, bindings=bindings)
     factor = Variable(latent.name, "guide", latent.plates, latent.type, (clause,), latent.outside_batch)
     return factor, readers.networks

@@ -24,9 +24,10 @@ from dataclasses import dataclass, field
 from math import prod
 
 from lvspec.ir.dims import Dim, ragged_plate
-from lvspec.ir.distributions import GUIDE_FAMILY
+from lvspec.ir.expr import SizeRef
 from lvspec.ir.spec import Spec, Variable
-from lvspec.plan.derive import HEADS, WIDTH
+from lvspec.plan.derive import WIDTH
+from lvspec.plan.families import HEADS, family_reason, guide_family, taken_over
 from lvspec.plan.inverse import BEFORE, FAMILIES, FROM, HERE_ONLY, THROUGH, WHOLE, Reading
 
 STRETCH = {FROM: ">=", THROUGH: "<="}
@@ -104,13 +105,13 @@ def _factor(lines: Lines, latent: Variable, reads: list[Reading]) -> None:
 
 def _free(lines: Lines, latent: Variable) -> None:
     """What all examples share has no example to be read from: the parameters of its factor are free."""
-    family, plates = GUIDE_FAMILY[latent.type.support.kind], latent.plates
+    family, plates = guide_family(latent), latent.plates
     vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
     shape = (*(lines.spec.plate(p).size for p in plates), *vector)
     at = f"[{', '.join(plates)}]" if plates else ""
     names = [name for name, _ in HEADS[family]]
     values = {n: lines.param(f"{n}_{latent.name}", shape) + at for n in names}
-    lines.guide[f"{latent.name}{at}"] = _of_family(family, values)
+    lines.guide[f"{latent.name}{at}"] = _of_family(family, _known(latent) | values)
 
 
 def _own(latent: Variable) -> tuple[tuple[str, str], ...]:
@@ -130,9 +131,11 @@ def _place(v: Variable, plates: tuple[str, ...], chain: str, site: str) -> str:
 
 def _clause(lines: Lines, latent: Variable, features: list[Feature], head: str, chain: str, site: str) -> None:
     """The family of the latent's support over the parameters that an MLP gives."""
-    spec, family = lines.spec, GUIDE_FAMILY[latent.type.support.kind]
+    spec, family = lines.spec, guide_family(latent)
     if family == "Categorical" and latent.type.shape:
         raise Underivable(f"{latent.name} is a vector of categories")
+    if reason := family_reason(spec, latent):
+        raise Underivable(reason)
     vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
     heads = HEADS[family]
     total = prod(vector, start=Dim.of(1)) * len(heads)
@@ -147,10 +150,15 @@ def _clause(lines: Lines, latent: Variable, features: list[Feature], head: str, 
     if fixed:
         raw = f"reshape({raw}, {', '.join(map(str, (*copies, total)))})[{', '.join(fixed)}]"
     place = _place(latent, latent.plates, chain, site)
-    lines.guide[place] = _drawn(family, heads, raw, vector)
+    lines.guide[place] = _drawn(family, heads, raw, vector, _known(latent))
 
 
-def _drawn(family: str, heads: tuple, raw: str, vector: tuple) -> str:
+def _known(latent: Variable) -> dict[str, str]:
+    """What q takes over from p, as text."""
+    return {n: str(e.dim if isinstance(e, SizeRef) else e.value) for n, e in taken_over(latent)}
+
+
+def _drawn(family: str, heads: tuple, raw: str, vector: tuple, known: dict[str, str]) -> str:
     """`Normal(loc, softplus(scale)) where loc, scale = split(raw)`."""
 
     def shaped(value: str) -> str:
@@ -161,7 +169,7 @@ def _drawn(family: str, heads: tuple, raw: str, vector: tuple) -> str:
     if family == "VonMisesFisher":
         return f"VonMisesFisher({shaped('way')}, sqrt(sum(square({shaped('way')})))) where way = {raw}"
     names = ", ".join(n for n, _ in heads)
-    listed = _of_family(family, {n: shaped(n if len(heads) > 1 else raw) for n, _ in heads})
+    listed = _of_family(family, known | {n: shaped(n if len(heads) > 1 else raw) for n, _ in heads})
     return listed + (f" where {names} = split({raw})" if len(heads) > 1 else "")
 
 
@@ -169,7 +177,8 @@ def _of_family(family: str, values: dict[str, str]) -> str:
     """`Normal(loc=..., scale=softplus(...))`, each parameter from a real number or a vector of them."""
     if family == "VonMisesFisher":
         return f"VonMisesFisher({values['loc']}, sqrt(sum(square({values['loc']}))))"
-    listed = (f"{n}={function}({values[n]})" if function else f"{n}={values[n]}" for n, function in HEADS[family])
+    functions = dict(HEADS[family])
+    listed = (f"{n}={functions[n]}({v})" if functions.get(n) else f"{n}={v}" for n, v in values.items())
     return f"{family}({', '.join(listed)})"
 
 

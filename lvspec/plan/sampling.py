@@ -7,6 +7,7 @@ from lvspec.ir.distributions import IMPROPER, family_of
 from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
+from lvspec.plan.families import family_reason
 from lvspec.plan.model import Model, structure_reason
 
 
@@ -38,7 +39,7 @@ def guide_reason(model: Model, latent, flows: bool = False) -> str | None:
         size = latent.type.support.cardinality
         if size is not None and (plate := ragged_plate(size)) is not None:
             return f"{latent.name} has a value for each site of plate {plate}: write its q in `guide:`"
-        return None
+        return family_reason(model.spec, latent)
     body, reason = guide.general.body, borders_reason(model, latent.name)
     if reason:
         return reason

@@ -12,7 +12,7 @@ from lvspec.ir.estimators import RENORMALISED
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec, Variable
-from lvspec.ir.types import Support
+from lvspec.ir.types import Range, Support
 from lvspec.verify.clauses import enumerated_parents
 from lvspec.verify.structured import TREES, labelled_trees
 from lvspec.verify.world import Instance
@@ -22,9 +22,9 @@ RUBBISH = {True: float("nan"), False: 1_000_003}  # by whether it is floating po
 
 
 def randomize(module: nn.Module, generator: torch.Generator, spread: float = 0.5) -> None:
-    """Every parameter ~ Normal(0, spread), in place; wide networks less, so that nothing saturates."""
+    """Every parameter that moves ~ Normal(0, spread), in place; wide networks less, so that nothing saturates."""
     with torch.no_grad():
-        for name, parameter in module.named_parameters():
+        for name, parameter in (p for p in module.named_parameters() if p[1].requires_grad):
             fan_in = parameter.shape[-1] if "." in name and parameter.dim() > 1 else 1
             scale = min(spread, 2 * spread / fan_in**0.5)
             parameter.copy_(scale * torch.randn(parameter.shape, dtype=F, generator=generator))
@@ -153,7 +153,10 @@ def random_value(support: Support, sizes: Mapping[str, int], shape: tuple[int, .
     if support.kind == "boolean":
         return torch.randint(2, shape, generator=generator)
     if support.kind == "count":
-        return torch.randint(4, shape, generator=generator)
+        most = 4 if support.size is None else support.size.evaluate(sizes)
+        return torch.randint(most, shape, generator=generator)
+    if support.kind in ("real", "nonnegative", "unit") and support.told is not None:
+        return _between(support.told, normal)
     if support.kind in ("positive", "nonnegative"):
         return normal.exp()
     if support.kind == "unit":
@@ -161,6 +164,15 @@ def random_value(support: Support, sizes: Mapping[str, int], shape: tuple[int, .
     if support.kind == "sphere":
         return normal / normal.norm(dim=-1, keepdim=True)
     return torch.softmax(normal, -1) if support.kind == "simplex" else normal
+
+
+def _between(values: Range, normal: Tensor) -> Tensor:
+    """Values that lie in a range, of any real ones."""
+    if values.low > -torch.inf and values.high < torch.inf:
+        return values.low + (values.high - values.low) * torch.sigmoid(normal)
+    if values.high < torch.inf:
+        return values.high - normal.exp()
+    return values.low + normal.exp() if values.low > -torch.inf else normal
 
 
 def random_draws(plan: Plan, instance: Instance, rows: int, length: int, generator) -> dict[str, Tensor]:

@@ -127,7 +127,7 @@ LATENTS = [
     (family, arguments, guide)
     for family, arguments in CASES
     for guide in (False, True)
-    if family not in ("SphericalUniform", "OneHotCategorical", "Binomial", "Uniform")
+    if family not in ("SphericalUniform", "OneHotCategorical")
 ]
 
 

@@ -7,10 +7,11 @@ differentiated through: semi-amortized, Kim et al. 2018.
 
 from __future__ import annotations
 
-from lvspec.ir.distributions import FAMILIES, GUIDE_FAMILY
+from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.estimators import DEFAULTS
 from lvspec.ir.expr import Number
 from lvspec.plan.claims import Claim, Declined, View
+from lvspec.plan.families import guide_family
 from lvspec.plan.model import Model, without_engine
 from lvspec.plan.sampling import guide_reason
 from lvspec.plan.sums import refined_sampling, sampling
@@ -28,7 +29,7 @@ def consider(view: View, latent) -> Claim | Declined:
         return Declined(reason)
     guide = model.guide_of(latent.name)
     body = guide.general.body if guide else None
-    family = body.source.family if body else GUIDE_FAMILY[latent.type.support.kind]
+    family = body.source.family if body else guide_family(latent)
     if not FAMILIES[family].reparameterized:
         return Declined(f"{family} has no pathwise derivative")
     options = view.options(latent.name, NAME)
