@@ -9,8 +9,7 @@ from __future__ import annotations
 from lvspec.emit.sizes import size_code
 from lvspec.emit.text import statement, wrap
 from lvspec.ir.dims import ragged_plate
-from lvspec.ir.distributions import ONE_HOT
-from lvspec.ir.expr import Dist, Here, LogProb, VariableRef, walk
+from lvspec.ir.expr import Here, LogProb, VariableRef, walk
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import HERE, LAG, WIDE, Read, Reader, bodies
 from lvspec.ir.spec import Spec, Variable
@@ -24,14 +23,6 @@ FILLED = (
     "sphere",
     "onehot",
 )  # kinds of which 0 is no value at which a density is finite
-
-
-def kind_of(variable: Variable) -> str:
-    """In which set the values lie: a support, or "onehot"."""
-    body = variable.general.body
-    if isinstance(body, Dist) and body.family in ONE_HOT:
-        return "onehot"
-    return variable.type.support.kind
 
 
 def batch_inputs(plan: Plan, imports: set[str]) -> list[str]:
@@ -54,7 +45,7 @@ def _input(spec: Spec, variable: Variable) -> str:
     support = variable.type.support
     given = variable.role == "latent" and support.finite and not variable.outside_batch
     role = "hidden" if variable.role == "latent" and not given else variable.role
-    arguments = [f'"{role}"', f'"{kind_of(variable)}"']
+    arguments = [f'"{role}"', f'"{support.kind}"']
     plates = [f'"{p.name}": {None if p.ragged else size_code(p.size)}' for p in map(spec.plate, variable.plates)]
     shape = [f'"{p}"' if (p := ragged_plate(d)) else size_code(d) for d in variable.type.shape]
     if plates:
@@ -67,6 +58,8 @@ def _input(spec: Spec, variable: Variable) -> str:
         around = spec.plate(plate).within if plate else None
         if around in variable.plates:
             arguments.append(f"along={1 + variable.plates.index(around)}")
+    if variable.one_hot:
+        arguments.append("one_hot=True")
     if variable.outside_batch:
         arguments.append("shared=True")
     return f"Input({', '.join(arguments)})"

@@ -50,7 +50,8 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
             code = f'{scope.use("until_end")}({symbol.name}, batch["{plate.name}"], (ends or {{}}).get("{plate.name}"))'
             ending[plate.name] = code
     ragged = [p.name for p in spec.plates if p.ragged]
-    items = [f'"{v.name}": {v.name}' for v in random] + [f'"{p}": {ending.get(p, f"""batch["{p}"]""")}' for p in ragged]
+    items = [f'"{v.name}": {_outside(program, v)}' for v in random]
+    items += [f'"{p}": {ending.get(p, f"""batch["{p}"]""")}' for p in ragged]
     scope.line(f"return {{{', '.join(items)}}}")
     imports.add("sample_batch")
     plates = ", ".join(f'"{p.name}": {p.within and chr(34) + p.within + chr(34)}' for p in spec.plates if p.ragged)
@@ -64,6 +65,14 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
         *wrap(f"batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {{{plates}}})", 2),
         *program.text(),
     ]
+
+
+def _outside(program: Program, variable: Variable) -> str:
+    """A draw as the caller knows it."""
+    if not variable.one_hot:
+        return variable.name
+    size = program.low.size(variable.type.support.cardinality)
+    return f"{program.scope.use('one_hot')}({variable.name}, {size}, self.zero)"
 
 
 def _story(random: list[Variable]) -> str:

@@ -20,6 +20,7 @@ from lvspec.front.header import read_header
 from lvspec.front.lengths import check_lengths
 from lvspec.front.networks import read_networks
 from lvspec.front.nodes import Mapping
+from lvspec.front.one_hots import number_one_hots
 from lvspec.front.params import read_params
 from lvspec.front.plate_order import in_index_order
 from lvspec.front.plates import read_plates
@@ -61,6 +62,7 @@ def load(text: str, name: str, allow_modules: Iterable[str] = (), derived: str =
     problems.stop_if_any()
     ordered = in_dependence_order(variables)
     ordered, factors, terms, settings = join_together(ordered, factors, terms, settings, told)
+    ordered, factors, terms = number_one_hots(ordered, factors, terms)
     unused(declared, ordered, (*factors, *terms), settings.mentioned, dict(settings.data), problems)
     spec = _spec(source, header, declared, plates, ordered, factors, terms, settings, problems)
     return replace(spec, derived=derived)

@@ -66,7 +66,7 @@ def show(kind: Type) -> str:
 
 
 _WORDS = {
-    "unit": "between 0 and 1", "covariance": "a positive definite matrix", "simplex": "a distribution (entries that sum to 1)", "boolean": "0 or 1", "sphere": "a vector of length 1", "real": "any real number",
+    "unit": "between 0 and 1", "covariance": "a positive definite matrix", "simplex": "a distribution (entries that sum to 1)", "onehot": "a one-hot vector", "boolean": "0 or 1", "sphere": "a vector of length 1", "real": "any real number",
     "count": "a count (0, 1, 2, ...)", "nonnegative": "0 or more", "integer": "the number of a category", "structure": "a structure",
 }  # fmt: skip
 
@@ -170,8 +170,9 @@ def reduced(function: str, support: Support) -> Support:
 
 def inner_product(a: Support, b: Support) -> Support:
     """The support of Σ a b: where one of them is a distribution, an average of the other."""
-    if "simplex" in (a.kind, b.kind):
-        return of_range((b if a.kind == "simplex" else a).range)
+    for weights, values in ((a, b), (b, a)):
+        if within(weights, T.SIMPLEX):
+            return of_range(values.range)
     return of_range(ranges.total(ranges.multiply(a.range, b.range)))
 
 
@@ -217,7 +218,9 @@ def among_clauses(clause: Support, variable: Support) -> bool:
 
 def entry(support: Support) -> Support:
     """Of one entry of a vector: an entry of a distribution over categories is a probability."""
-    return {"simplex": T.UNIT, "sphere": of_range(T.SPHERE.range), "covariance": T.REAL}.get(support.kind, support)
+    return {"simplex": T.UNIT, "onehot": T.UNIT, "sphere": of_range(T.SPHERE.range), "covariance": T.REAL}.get(
+        support.kind, support
+    )
 
 
 def common(supports: tuple[Support, ...]) -> Support:

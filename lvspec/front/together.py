@@ -23,7 +23,7 @@ from lvspec.ir.expr import At, Binding, Choice, Dist, Expr, Here, Lag, Part, Str
 from lvspec.ir.spec import Clause, Variable
 
 (PAIR,) = DRAWN_TOGETHER  # the family of two values: a mean and a covariance
-_NODES = (Expr, Dist, Choice, Binding, Clause, Variable, Here, Lag, Stretch, At)
+NODES = (Expr, Dist, Choice, Binding, Clause, Variable, Here, Lag, Stretch, At)
 USAGE = f"write `(mu, Sigma): {PAIR}(...)`, under `latent:`"
 
 
@@ -144,7 +144,7 @@ def _rewritten(node, part_of: dict[str, tuple[Group, int]]):
     """The same tree, with parts of a latent for the names that are drawn together."""
     if isinstance(node, tuple):
         return tuple(_rewritten(n, part_of) for n in node)
-    if not isinstance(node, _NODES):
+    if not isinstance(node, NODES):
         return node
     inside = {f.name: _rewritten(getattr(node, f.name), part_of) for f in fields(node)}
     new = replace(node, **inside)

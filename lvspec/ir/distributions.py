@@ -48,7 +48,6 @@ class Family:
 
 AXES = {"scalar": 0, "vector": 1, "square": 2, "components": 1, "table": 2}
 IMPROPER = ("ImproperUniform",)  # densities without a total mass
-ONE_HOT = ("OneHotCategorical",)  # vectors of zeros with a single 1
 DRAWN_TOGETHER = ("NormalInverseWishart",)  # one value is a matrix: a mean beside its covariance
 
 
@@ -86,7 +85,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "OneHotCategorical",
             (Argument("logits", axes="vector", **_P), Argument("probs", T.NONNEGATIVE, "vector", **_P)),
-            T.SIMPLEX,
+            T.ONEHOT,
             "vector",
         ),
         Family("Bernoulli", (Argument("logits", **_P), Argument("probs", T.UNIT, **_P)), T.BOOLEAN),

@@ -145,6 +145,7 @@ class Variable:
     type: of one site (its `plates` repeat `plates`). clauses: initial ones by number, then the general one.
     along: the plate whose first sites the initial clauses are for, `d` of `z[0, t]`; None where there are none.
     parts: names of the values that a latent draws together, `(mu, Sigma)`; what reads one reads an `expr.Part`.
+    one_hot: whether a latent's number is a one-hot vector outside of the module.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Variable:
     outside_batch: bool = False
     span: Span = field(default=NOWHERE, compare=False)
     parts: tuple[str, ...] = ()
+    one_hot: bool = False
     along: str | None = None
 
     def at(self, indices: tuple[str, ...]) -> str:

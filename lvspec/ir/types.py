@@ -29,7 +29,7 @@ class Support:
     """The set a value lies in.
 
     kind: real | positive | nonnegative | unit (open or closed [0, 1]) | simplex (last axis sums
-    to one) | sphere (last axis has length one) | covariance (last two axes are a positive definite matrix) | integer (0 .. size-1) |
+    to one) | onehot (last axis has one 1, else 0) | sphere (last axis has length one) | covariance (last two axes are a positive definite matrix) | integer (0 .. size-1) |
     count (0, 1, 2, ... below the size, where it has one) | boolean (0 or 1) | structure (trees).
     told: what else is known of its entries, e.g. that `1 + exp(a)` is above 1; the kind alone says which set it is.
     """
@@ -71,6 +71,7 @@ _RANGES = {
     "nonnegative": Range(0),
     "unit": Range(0, 1),
     "simplex": Range(0, 1),
+    "onehot": Range(0, 1),
     "sphere": Range(-1, 1),
     "count": Range(0),
     "boolean": Range(0, 1),
@@ -81,6 +82,7 @@ POSITIVE = Support("positive")
 NONNEGATIVE = Support("nonnegative")
 UNIT = Support("unit")
 SIMPLEX = Support("simplex")
+ONEHOT = Support("onehot")
 SPHERE = Support("sphere")
 COUNT = Support("count")
 BOOLEAN = Support("boolean")
@@ -95,6 +97,7 @@ _WITHIN = {
         "nonnegative",
         "unit",
         "simplex",
+        "onehot",
         "sphere",
         "covariance",
         "count",
@@ -102,9 +105,10 @@ _WITHIN = {
         "integer",
     },
     "positive": {"positive"},
-    "nonnegative": {"nonnegative", "positive", "unit", "simplex", "count", "boolean", "integer"},
-    "unit": {"unit", "simplex", "boolean"},
-    "simplex": {"simplex"},
+    "nonnegative": {"nonnegative", "positive", "unit", "simplex", "onehot", "count", "boolean", "integer"},
+    "unit": {"unit", "simplex", "onehot", "boolean"},
+    "simplex": {"simplex", "onehot"},
+    "onehot": {"onehot"},
     "sphere": {"sphere"},
     "covariance": {"covariance"},
     "count": {"count", "boolean", "integer"},

@@ -29,7 +29,7 @@ class Input:
     kind: real | positive | nonnegative | unit | simplex | sphere | onehot | integer | count | boolean.
     plates: by name how many sites a plate has, None of a ragged one. shape: of one value; a plate's name where it is as long
     as that. below: how many values an integer has, or the plate whose sites they are; along: the axis that the plate
-    around that one has here. shared: there is no axis B.
+    around that one has here. shared: there is no axis B. one_hot: whether a one-hot vector may stand for the integer.
     """
 
     role: str
@@ -39,6 +39,7 @@ class Input:
     below: int | str = 0
     along: int = 0
     shared: bool = False
+    one_hot: bool = False
 
     @property
     def sites(self) -> int:
@@ -136,6 +137,8 @@ def in_kind(name: str, x: object, one: Input, like: Tensor) -> Tensor:
     """The tensor in the dtype of its kind, or BadBatch where it has other axes or another kind of numbers."""
     if not isinstance(x, Tensor):
         raise BadBatch(f"`{name}` is {type(x).__name__}, expected a tensor {one.shown()}")
+    if one.one_hot and x.dim() == one.sites + 1:
+        x = number_of(name, x)
     expected = one.axes()
     fits = x.dim() == len(expected)
     if not fits or any(isinstance(e, int) and e != n for e, n in zip(expected, x.shape, strict=True)):
@@ -145,6 +148,13 @@ def in_kind(name: str, x: object, one: Input, like: Tensor) -> Tensor:
     if one.kind == "integer" or x.dtype == torch.bool:
         x = x.long()
     return x if one.kind in ("integer", "count", "boolean") else x.to(like.dtype)
+
+
+def number_of(name: str, x: Tensor) -> Tensor:
+    """Where the 1 stands in vectors of zeros and a single 1; 0 of zeros alone, where nothing is observed."""
+    holds = ((x == 0) | (x == 1)).all() & (x.sum(-1) <= 1).all()
+    assert_values(holds, x, lambda: f"`{name}` has a vector that is not {MEANING['onehot']}")
+    return x.argmax(-1)
 
 
 def alike(batch: dict, inputs: dict[str, Input]) -> None:

@@ -150,6 +150,8 @@ def random_value(support: Support, sizes: Mapping[str, int], shape: tuple[int, .
     normal = torch.randn(shape, dtype=F, generator=generator)
     if support.kind == "integer":
         return torch.randint(support.size.evaluate(sizes), shape, generator=generator)
+    if support.kind == "onehot":
+        return torch.nn.functional.one_hot(normal.argmax(-1), shape[-1]).to(F)
     if support.kind == "boolean":
         return torch.randint(2, shape, generator=generator)
     if support.kind == "count":
