@@ -52,7 +52,7 @@ def _input(spec: Spec, variable: Variable) -> str:
         arguments.append(f"plates={{{', '.join(plates)}}}")
     if shape:
         arguments.append(f"shape=({', '.join(shape)}{',' if len(shape) == 1 else ''})")
-    if support.kind == "integer":
+    if support.size is not None:
         plate = ragged_plate(support.size)
         arguments.append(f"below={size_code(support.size)}" if plate is None else f'below="{plate}"')
         around = spec.plate(plate).within if plate else None

@@ -142,6 +142,10 @@ def _number(value) -> bool:
 
 
 def _mend(body: Dist, found, wanted) -> str:
+    if found.shape == wanted.shape and wanted.support.kind == "count":
+        return f"draw it from Binomial, of {wanted.support.size + -1} tries as the latent is"
+    if found.shape == wanted.shape and (told := wanted.support.told) is not None:
+        return f"draw it between {told.low:g} and {told.high:g}, e.g. from Uniform"
     if found.support.kind != wanted.support.kind:
         same = [
             n for n, f in FAMILIES.items() if f.engine and f.variate.kind == wanted.support.kind and n not in IMPROPER

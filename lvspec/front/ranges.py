@@ -120,6 +120,16 @@ def hull(*ranges: Range) -> Range:
     return _hull([e for r in ranges for e in _ends(r)])
 
 
+def widen(before: Range, now: Range) -> Range:
+    """A range of which an end moves, with that end at 0 or 1 where it stops before, else at infinity."""
+    low, high = (now.low, now.open[0]), (now.high, now.open[1])
+    if now.low != before.low:
+        low = (0.0, now.low > 0 or now.open[0]) if now.low >= 0 else (-inf, True)
+    if now.high != before.high:
+        high = (1.0, now.high < 1 or now.open[1]) if now.high <= 1 else (inf, True)
+    return Range(low[0], high[0], (low[1], high[1]))
+
+
 # ---------------------------------------------------------------- ends: (number, whether it is left out)
 def _ends(a: Range) -> list[tuple[float, bool]]:
     return [(a.low, a.open[0] or isinf(a.low)), (a.high, a.open[1] or isinf(a.high))]

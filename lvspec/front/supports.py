@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf
+from math import inf, isnan
 
 from lvspec.front import ranges
 from lvspec.front.context import unknown
@@ -33,6 +33,8 @@ def of_number(value: float | int) -> Support:
 
 def of_range(values: Range) -> Support:
     """The support of real numbers that lie there."""
+    if isnan(values.low) or isnan(values.high):  # of numbers too large for Python
+        return T.REAL
     for kind in (T.UNIT, T.POSITIVE, T.NONNEGATIVE):
         if values.within(kind.range):
             return replace(kind, told=values)
@@ -207,6 +209,12 @@ def of_clauses(role: str, supports: tuple[Support, ...]) -> Support:
         sizes = [s.size.constant if s.size is not None else None for s in supports]
         return T.COUNT if None in sizes else replace(T.COUNT, size=Dim.of(max(sizes)))
     return first
+
+
+def widened(found: Support, values: Range) -> Support:
+    """A support with these values among its own."""
+    wide = ranges.hull(found.range, values)
+    return of_range(wide) if found.kind in _REALS else replace(found, told=wide)
 
 
 def among_clauses(clause: Support, variable: Support) -> bool:

@@ -19,6 +19,7 @@ from lvspec.front.expressions import elaborate
 from lvspec.front.flows import check_inverse
 from lvspec.front.names import did_you_mean
 from lvspec.front.problems import Problems
+from lvspec.front.ranges import widen
 from lvspec.front.story import Told, ToldClause
 from lvspec.ir import types as T
 from lvspec.ir.expr import Choice, Dist, Expr, SiteOf
@@ -35,7 +36,7 @@ GIVEN = {
 
 def find_types(told: dict[str, Told], ctx: Context) -> dict[str, Seen]:
     """What is known of every variable, as far as anything fixes it."""
-    told, moving = _by_mention(told), set()
+    told, widened = _by_mention(told), {}
     seen = {n: Seen(n, t.role, t.plates, UNKNOWN, t.outside_batch) for n, t in told.items()}
     for _ in range(MAX_ROUNDS):
         before = dict(seen)
@@ -47,13 +48,14 @@ def find_types(told: dict[str, Told], ctx: Context) -> dict[str, Seen]:
             known = [t for t in types if not unknown(t)]
             if known:
                 support = supports.of_clauses(one.role, tuple(t.support for t in known))
-                support = replace(support, told=None) if name in moving else support
+                support = supports.widened(support, widened[name]) if name in widened else support
                 seen[name] = replace(seen[name], type=known[0].with_(support=support, plates=one.plates, reach=None))
-        # a range that still moves is one of a value that reads its own earlier sites: nothing but its kind is told
-        moved = {n for n, s in seen.items() if s.type.support.told != before[n].type.support.told}
+        ranges = {n: (before[n].type.support.range, s.type.support.range) for n, s in seen.items()}
+        moved = {n: pair for n, pair in ranges.items() if pair[0] != pair[1]}
         if seen == before and not moved:
             break
-        moving |= moved if seen == before else set()
+        if seen == before:  # the range of a value that reads its own earlier sites: it would move on
+            widened |= {n: widen(*pair) for n, pair in moved.items()}
     return seen
 
 

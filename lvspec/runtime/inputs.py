@@ -145,7 +145,7 @@ def in_kind(name: str, x: object, one: Input, like: Tensor) -> Tensor:
         raise BadBatch(f"`{name}` has shape {tuple(x.shape)}, expected {one.shown()}")
     if one.kind == "integer" and (x.is_floating_point() or x.is_complex()):
         raise BadBatch(f"`{name}` has numbers of {x.dtype}, expected whole ones (torch.int64)")
-    if one.kind == "integer" or x.dtype == torch.bool:
+    if one.kind == "integer" or x.dtype == torch.bool or one.kind == "count" and one.below:
         x = x.long()
     return x if one.kind in ("integer", "count", "boolean") else x.to(like.dtype)
 
@@ -206,7 +206,7 @@ def inside(x: Tensor, one: Input, batch: dict) -> Tensor | bool:
     holds = RANGES[one.kind](low, high)
     if isinstance(one.below, str):
         holds = holds & (x < limit(x, one, batch)).all()
-    elif one.kind == "integer":
+    elif one.below:
         holds = holds & (high < one.below)
     if one.kind in WHOLE and x.is_floating_point():
         holds = holds & ((x - x.round()).abs().amax() == 0)
@@ -234,7 +234,7 @@ def limit(x: Tensor, one: Input, batch: dict) -> Tensor:
 def offence(name: str, x: Tensor, one: Input, batch: dict) -> str:
     """What stands where: `x` holds -1 at [0, 2]; expected ..."""
     below = limit(x, one, batch) if isinstance(one.below, str) else one.below
-    if one.kind == "integer":
+    if one.below:
         wrong = (x < 0) | (x >= below)
         meant = f"a whole number from 0 to {below - 1}" if isinstance(below, int) else f"a site of {one.below}"
     else:
