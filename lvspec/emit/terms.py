@@ -6,6 +6,7 @@ averaged over its q, plates are added up, draws are averaged last.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lvspec.emit.densities import analytic_kl, log_density, lower_term, sum_event, unfused
@@ -14,6 +15,7 @@ from lvspec.emit.extents import extent_code
 from lvspec.emit.factors import Factor, bindings, factor_at, factors_of, mask_of, masked, reduce_plates
 from lvspec.emit.guide import at_bound, bound_term, given_values, write_guide
 from lvspec.emit.integrals import integral_factor
+from lvspec.emit.marginal_priors import MarginalPriors
 from lvspec.emit.program import Program
 from lvspec.emit.structures import label_factor, label_factors, log_factors
 from lvspec.emit.value import (
@@ -93,7 +95,7 @@ class Terms:
         }
 
     def costs(self) -> list[Cost]:
-        costs, collapsed = [], []
+        costs, collapsed, guided = [], [], []
         for variable in self.plan.spec.variables:
             if variable.name in self.plan.absorbed:
                 continue
@@ -109,6 +111,7 @@ class Terms:
                     found, moved = self.divergence(variable)
                 costs.extend(self.counted(variable, cost) for cost in found)
                 collapsed.extend(moved)
+                guided += [variable.name] if moved else []
         for i in self.plan.integrations:
             factor = integral_factor(self.low, i)
             if self.reads_collapsed(factor):
@@ -124,9 +127,19 @@ class Terms:
                 tilt = f"{self.scope.use('asked')}({tilt}, ask)"
             self.scope.line(f"tilt = {tilt}", "what is known of summed latents")
             summing = Elimination(self.low, self.scope.use("LOG"))
-            value = summing.run(collapsed, collapsed_axes(self.low, self.collapsed))
-            costs.append(Cost(None, value, node="_".join(self.collapsed)))
+            axes = collapsed_axes(self.low, self.collapsed)
+            if guided and not self.weights:
+                costs.extend(self.marginal_costs(MarginalPriors(self.low, summing, axes), collapsed, guided))
+            else:
+                costs.append(Cost(None, summing.run(collapsed, axes), node="_".join(self.collapsed)))
         return costs
+
+    def marginal_costs(self, sums: MarginalPriors, factors: list[Factor], guided: list[str]) -> Iterator[Cost]:
+        """Sums over collapsed latents as what they say of guided ones, which belongs to their divergences, and the rest."""
+        for part in sums.parts(factors):
+            own, rest = sums.split(part, guided)
+            yield from (Cost(name, negated(value)) for name, value in own.items())
+            yield Cost(None, rest, node="_".join(n for n in self.collapsed if any(f.name == n for f in part)))
 
     def added(self) -> list[Cost]:
         """The terms of `objective:`."""

@@ -46,6 +46,12 @@ def with_treatment(world: World, treatment: str) -> list[Site]:
     return [s for s in world.hidden() if world.instance.treatments.get(s[0], "collapsed") == treatment]
 
 
+def treated(world: World, *treatments: str) -> list[Site]:
+    """The latents' sites that are treated so, what the batch gives of them as well."""
+    sites = world.random_sites("latent")
+    return [s for s in sites if world.instance.treatments.get(s[0], "collapsed") in treatments]
+
+
 def table(world: World, sites: list[Site], rows: list[tuple[object, ...]], terms: list[Term]) -> Tensor:
     """(rows, terms): each term under each assignment of the sites, the rest of the assignment as it is."""
     cells: dict[int, int] = {}
@@ -201,12 +207,23 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
     kl = {name: torch.zeros((), dtype=torch.float64) for name in _named(guided + closed)}
     for (name, _), gap in zip(closed, (q[:, None] * divergences).sum(0), strict=True):
         kl[name] = kl[name] + gap
-    for site, log_ratio in zip(guided, log_q.unbind(1), strict=True):
+    for (name, _), log_ratio in zip(guided, log_q.unbind(1), strict=True):
+        kl[name] = kl[name] + (q * log_ratio).sum()
+    known = [s for s in treated(world, "enumerated", "sampled") if world.is_given(*s)]  # KL(δ_z ‖ p) = -log p(z)
+    waiting = {}
+    for site in guided + known:
         prior = _prior(world, site, enumerated, outer, collapsed)
         if prior is None:
-            kl.pop(site[0], None)
-        elif site[0] in kl:
-            kl[site[0]] = kl[site[0]] + (q * (log_ratio - prior * world.share(site))).sum()
+            waiting.setdefault(site[0], []).append(site)
+        else:
+            kl[site[0]] = kl.get(site[0], 0.0) - (q * prior * world.share(site)).sum()
+    if waiting:
+        factors = treated(world, "collapsed")
+        before = _summed_out(world, factors, enumerated, outer, collapsed)
+        for name in (v.name for v in world.spec.variables if v.name in waiting):
+            factors = factors + waiting[name]
+            after = _summed_out(world, factors, enumerated, outer, collapsed)
+            kl[name], before = kl.get(name, 0.0) - (q * (after - before)).sum(), after
     terms = {}
     for term in world.spec.terms:
         places = [lambda n=term.name, at=at: world.term(n, at) for at in world.sites(term.plates)]
@@ -262,13 +279,23 @@ def log_ratio(instance: Instance, samples: int) -> Tensor:
 
 def _prior(world: World, site: Site, enumerated: list[Site], outer: list, collapsed: list[Site]) -> Tensor | None:
     """log p of a guided site under each assignment of the enumerated ones; None where it depends on collapsed
-    latents, so that it stands inside their sum and the site has no KL of its own."""
+    latents, which have no value there."""
     for c in collapsed:
         world.memory.assignment.pop(c, None)
     try:
         return table(world, enumerated, outer, [lambda: world.log_p(*site)])[:, 0]
     except KeyError:
         return None
+
+
+def _summed_out(
+    world: World, factors: list[Site], enumerated: list[Site], outer: list, collapsed: list[Site]
+) -> Tensor:
+    """log Σ_c of the factors of some sites, for each assignment of the enumerated ones; c: the collapsed latents."""
+    inner = assignments(world, collapsed)
+    rows = [(*o, *i) for o in outer for i in inner]
+    log_p = table(world, enumerated + collapsed, rows, joint_terms(world, factors)) * _shares(world, factors)
+    return log_sum(log_p.sum(1).reshape(len(outer), len(inner)))
 
 
 def _named(sites: list[Site]) -> Iterator[str]:

@@ -189,11 +189,10 @@ def relaxations(plan: Plan, step: int) -> dict[str, Relaxation]:
 
 
 def telling_step(plan: Plan) -> int:
-    """A step at which KL weights are neither 0 nor 1. Beside collapsed latents, whose sum holds log p of what they
-    decide, a weighted KL has no meaning of its own: then one where schedules have settled."""
+    """A step at which KL weights are neither 0 nor 1."""
     temperatures = [plan.latent(n).option("temperature") for n in plan.relaxed]
     schedules = [s for s in (*dict(plan.spec.kl_weight).values(), *temperatures) if s.kind != "constant"]
-    if not schedules or any(p.treatment == "collapsed" for p in plan.latents):
+    if not schedules:
         return SETTLED
     half = {"linear": 2, "cyclical": 4}[schedules[0].kind]  # 0.5 is exact in every precision
     return max(int(schedules[0].values[2]) // half, 1)
