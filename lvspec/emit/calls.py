@@ -16,7 +16,9 @@ from lvspec.emit.value import (
     as_tensor,
     axis_to_event,
     dim,
+    event_to_axis,
     join_draws,
+    select,
     spelled,
 )
 from lvspec.ir.dims import Dim
@@ -80,9 +82,12 @@ def is_unrolled(lowering, plate: str | None) -> bool:
 
 def _along(lowering, call: Call) -> tuple[Value, str | None]:
     """The argument, and the plate that a reduction runs over (None: the last event axis)."""
-    value = lowering.real(lowering.concrete(lowering.lower(call.args[0])))
     reach = call.args[0].type.reach
     plate = call.over or (reach.plate if reach else None)
+    if is_unrolled(lowering, call.over):
+        values = [lowering.real(lowering.concrete(v)) for v in _unrolled(lowering, call)]
+        return event_to_axis(lowering.written_out.side_by_side(values, lowering.extent(plate)), plate), plate
+    value = lowering.real(lowering.concrete(lowering.lower(call.args[0])))
     if plate is not None and plate not in value.axes:
         value = spread_along(lowering, value, plate)
     return with_examples(lowering, value, plate), plate
@@ -143,7 +148,8 @@ def normalise(lowering, call: Call) -> Value:
     if lowering.spec.plate(plate).ragged:
         function = lowering.scope.use(_MASKED[call.function])
         return value.with_(code=f"{function}({value.code}, {lowering.mask_along(value, plate)}, {at})", binds=ATOM)
-    return value.with_(code=f"{value.at(ATOM)}.{call.function}({at})", binds=ATOM)
+    value = value.with_(code=f"{value.at(ATOM)}.{call.function}({at})", binds=ATOM)
+    return select(value, plate, str(lowering.bound[plate])) if plate in lowering.bound else value
 
 
 def stack(lowering, call: Call) -> Value:

@@ -9,10 +9,12 @@ here as well: log p(z | c).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lvspec.emit.eliminate import Elimination
 from lvspec.emit.factors import Factor
 from lvspec.emit.lower import Lowering
-from lvspec.emit.value import ATOM, PRODUCT, SUM, Value, join_draws, latent_of
+from lvspec.emit.value import ATOM, Value, latent_of
 
 
 class MarginalPriors:
@@ -39,18 +41,20 @@ class MarginalPriors:
         value = self.summing.run(factors, axes)
         return value if value.code.isidentifier() else self.low.scope.assign("log_sum", value)
 
-    def split(self, factors: list[Factor], guided: list[str]) -> tuple[dict[str, Value], Value]:
-        """log p of each guided latent given those before it; and the rest of log Σ."""
+    def split(self, factors: list[Factor], guided: list[str]) -> Iterator[tuple[str | None, bool, Value]]:
+        """(latent, whether it is added, value): log p of each guided latent given those before it, as two sums; and the rest of
+        log Σ, of no latent. Sums keep other plates, so that their differences are taken when all plates have been added up."""
         own = [f for f in factors if f.name in {latent_of(a) for a in self.axes}]
         given = before = self.of_given(own)
-        found, prior = {}, own
+        prior = own
         for name in (n for n in guided if any(f.name == n for f in factors)):
             prior = [f for f in factors if f in prior or f.name == name]
             after = self.total(prior)
-            found[name], before = self.minus(after, before, f"log_p_{name}_alone"), after
-        if len(prior) == len(factors):
-            return found, given
-        return found, self.low.plus([self.minus(self.total(factors), before, "log_p_given"), given])
+            yield from ((name, True, after), (name, False, before))
+            before = after
+        if len(prior) < len(factors):
+            yield from ((None, True, self.total(factors)), (None, False, before))
+        yield None, True, given
 
     def of_given(self, own: list[Factor]) -> Value:
         """log p of what the batch gives of summed latents; 0 where it gives nothing."""
@@ -67,8 +71,3 @@ class MarginalPriors:
         scope.line("else:")
         scope.line(f"    {name} = self.zero.expand({', '.join('1' for _ in value.axes)})")
         return value.with_(code=name, binds=ATOM)
-
-    def minus(self, a: Value, b: Value, name: str) -> Value:
-        axes, _, (x, y) = self.low.broadcast(a, b)
-        code = f"{x.at(SUM)} - {y.at(PRODUCT)}"
-        return self.low.scope.assign(name, Value(code, axes, binds=SUM, draws=join_draws(a, b)))

@@ -137,9 +137,9 @@ class Terms:
     def marginal_costs(self, sums: MarginalPriors, factors: list[Factor], guided: list[str]) -> Iterator[Cost]:
         """Sums over collapsed latents as what they say of guided ones, which belongs to their divergences, and the rest."""
         for part in sums.parts(factors):
-            own, rest = sums.split(part, guided)
-            yield from (Cost(name, negated(value)) for name, value in own.items())
-            yield Cost(None, rest, node="_".join(n for n in self.collapsed if any(f.name == n for f in part)))
+            node = "_".join(n for n in self.collapsed if any(f.name == n for f in part))
+            for name, added, value in sums.split(part, guided):  # of a latent, a cost is taken away
+                yield Cost(name, value if added == (name is None) else negated(value), node="" if name else node)
 
     def added(self) -> list[Cost]:
         """The terms of `objective:`."""

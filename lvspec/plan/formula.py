@@ -59,6 +59,9 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) ->
         prior = f"p({p.name}{' | ' + ', '.join(reads[p.name]) if reads[p.name] else ''})"
         around = [n for n in reads[p.name] if n in names and n != p.name]
         divergence = f"KL(q({p.name} | {x}) ‖ {prior})"
+        summed = _summed_parents(spec, p.name, collapsed)
+        if summed:  # log p of the latent alone, given the guided ones before it
+            prior = f"Σ_{{{', '.join(summed)}}} p({', '.join([p.name, *summed])}{' | ' + ', '.join(around) if around else ''})"
         if p.kl != "analytic":
             divergence, around = f"log q({p.name} | {x}) - log {prior}", [p.name, *around]
         terms.append(f"E_q({', '.join(around)} | {x})[{divergence}]" if around else divergence)
@@ -93,6 +96,14 @@ def _mean_field(x: str, collapsed: list[str], factors: list[str], bar: str) -> s
     inside = f"E_{q}[log p({', '.join([x, *collapsed])} | {', '.join(factors)}{bar.replace(' | ', ', ')})]"
     total = f"log Σ_{{{', '.join(collapsed)}}} exp {inside}" if collapsed else inside
     return " - ".join([total, *(f"KL(q({n}) ‖ p({n}))" for n in factors)])
+
+
+def _summed_parents(spec: Spec, name: str, collapsed: list[str]) -> list[str]:
+    """The summed latents over which log p of one that reads some of them is a sum."""
+    found = [n for n in _parents(spec, name) if n in collapsed]
+    for n in found:  # grows while it is gone through
+        found += [m for m in _parents(spec, n) if m in collapsed and m not in found]
+    return found
 
 
 def _parents(spec: Spec, name: str) -> list[str]:
