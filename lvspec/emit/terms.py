@@ -6,7 +6,6 @@ averaged over its q, plates are added up, draws are averaged last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lvspec.emit.densities import analytic_kl, log_density, lower_term, sum_event, unfused
@@ -28,6 +27,7 @@ from lvspec.emit.value import (
     join_draws,
     lag_of,
     latent_of,
+    negated,
     select,
     shift_axis,
 )
@@ -129,17 +129,11 @@ class Terms:
             summing = Elimination(self.low, self.scope.use("LOG"))
             axes = collapsed_axes(self.low, self.collapsed)
             if guided and not self.weights:
-                costs.extend(self.marginal_costs(MarginalPriors(self.low, summing, axes), collapsed, guided))
+                sums = MarginalPriors(self.low, summing, axes)
+                costs.extend(Cost(name, value, node=node) for name, value, node in sums.costs(collapsed, guided))
             else:
                 costs.append(Cost(None, summing.run(collapsed, axes), node="_".join(self.collapsed)))
         return costs
-
-    def marginal_costs(self, sums: MarginalPriors, factors: list[Factor], guided: list[str]) -> Iterator[Cost]:
-        """Sums over collapsed latents as what they say of guided ones, which belongs to their divergences, and the rest."""
-        for part in sums.parts(factors):
-            node = "_".join(n for n in self.collapsed if any(f.name == n for f in part))
-            for name, added, value in sums.split(part, guided):  # of a latent, a cost is taken away
-                yield Cost(name, value if added == (name is None) else negated(value), node="" if name else node)
 
     def added(self) -> list[Cost]:
         """The terms of `objective:`."""
@@ -430,10 +424,6 @@ class Terms:
 def first_sites_along(variable) -> str | None:
     """The plate whose first sites have factors of their own: by their clauses, or as the first labels of a structure."""
     return variable.along or variable.general.body.over
-
-
-def negated(value: Value) -> Value:
-    return value.with_(code=f"-{value.at(ATOM)}", binds=PRODUCT)
 
 
 def exact_in_weights(plan: Plan) -> dict[str, str]:

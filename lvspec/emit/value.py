@@ -59,6 +59,10 @@ def as_tensor(value: Value) -> Value:
     return value.with_(code=f"self.zero + {value.at(SUM)}", binds=SUM, integer=False, number=False)
 
 
+def negated(value: Value) -> Value:
+    return value.with_(code=f"-{value.at(ATOM)}", binds=PRODUCT)
+
+
 def join_draws(*values: Value) -> tuple:
     """Everything the values depend on, with the widest relation for each plate."""
     merged: dict[str, dict[str, str]] = {}

@@ -57,7 +57,9 @@ def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int],
 def random_batch(spec: Spec, sizes: Mapping[str, int], rows: int, length: int, generator) -> dict[str, Tensor]:
     """A batch of every observed and given variable, padded with rubbish beyond the lengths."""
     lengths = ragged_lengths(spec, rows, length, sizes, generator)
-    batch = dict(lengths)
+    batch = {
+        p: n for p, n in lengths.items() if any(p in v.plates for v in spec.variables)
+    }  # others are read by nothing
     for variable in spec.variables:
         if variable.role in ("observed", "given"):
             batch[variable.name] = random_column(spec, variable, sizes, rows, length, lengths, generator)
