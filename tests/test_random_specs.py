@@ -14,6 +14,7 @@ from lvspec.front import load
 from lvspec.verify import render, verify
 from lvspec.verify.ancestral import sample_check
 from lvspec.verify.generate import generate
+from lvspec.verify.judge import trial
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import TooMany
 
@@ -42,7 +43,7 @@ def disagreements(seeds):
         if plan_of(seed) is None:
             continue
         compiled = compile_spec(generate(seed))
-        report = verify(compiled.spec, compiled.plan, compiled.Model, seed=seed, draws=0)
+        report = trial(compiled, seed)
         if not report.passed:
             found.append(f"{generate(seed)}\n{render(report)}")
     return found

@@ -103,7 +103,8 @@ def tell(d: Draft) -> None:
         observations(d)
     guided = [p for p in d.latents if p.ref in d.latent]
     for i, latent in enumerate(guided):
-        guide_for(d, latent, guided[:i])
+        if len(guided) < 9 or d.chance(0.1):
+            guide_for(d, latent, guided[:i])
     if d.wished("{}", ("drawn together", "latent NormalInverseWishart", "global NormalInverseWishart")) or d.chance(
         0.04
     ):

@@ -18,6 +18,7 @@ import math
 import random
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from torch import Tensor
 from lvspec.driver import compile_spec
 from lvspec.ir.structures import structure_of
 from lvspec.verify.chance import critical_value
+from lvspec.verify.compare import attempt
 from lvspec.verify.draw import position_plate
 from lvspec.verify.report import Check, relative_error
 from lvspec.verify.subject import Subject
@@ -33,20 +35,21 @@ VALUE = 1e-9
 FLOAT32 = 2e-3  # of the value, or of 1: log-densities of a few dozen sites add up roundings of 1e-7
 GROUPS, ROWS = 12, 160  # of draws whose scores are averaged
 Batch = dict[str, Tensor]
+Relation = Callable[[Subject, int], tuple[float, float] | None]
 
 
 def relation_checks(subject: Subject, seed: int) -> list[Check]:
     """Every relation that the model has."""
-    from lvspec.verify.compare import attempt
-
     checks: list[Check] = []
     for relation in RELATIONS:
-        name = relation.__doc__.partition(".")[0].rstrip("\n").lower()
-        checks += attempt(
-            name,
-            lambda r=relation, n=name: [Check(n, f, b) for f, b in [r(subject, seed) or (None, 0)] if f is not None],
-        )
+        name = relation.__doc__.partition("\n")[0].rstrip(".").lower()
+        checks += attempt(subject, name, partial(_checked, relation, name, subject, seed), refusable=True)
     return checks
+
+
+def _checked(relation: Relation, name: str, subject: Subject, seed: int) -> list[Check]:
+    found = relation(subject, seed)
+    return [] if found is None else [Check(name, *found)]
 
 
 def worth(subject: Subject, batch: Mapping[str, Tensor], draws: Mapping[str, Tensor]) -> Tensor:
@@ -337,7 +340,7 @@ def score(subject: Subject, seed: int) -> tuple[float, float] | None:
     return z, 2 * critical_value(int(moved.sum()), GROUPS)
 
 
-RELATIONS: tuple[Callable[[Subject, int], tuple[float, float] | None], ...] = (
+RELATIONS: tuple[Relation, ...] = (
     alone,
     reordered,
     halved,

@@ -1,0 +1,33 @@
+"""A random spec on trial: its module against brute force, and by the relations that need no oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lvspec.driver import Compiled, compile_spec
+from lvspec.errors import SpecError
+from lvspec.verify.compare import verify
+from lvspec.verify.relations import relation_checks
+from lvspec.verify.report import Report
+from lvspec.verify.subject import Subject
+
+FEW = 2  # batches beside the first one, of those with weights and with values given and missing
+
+
+def trial(compiled: Compiled, seed: int) -> Report:
+    """All checks of a compiled spec at numbers that a seed draws."""
+    found = verify(compiled.spec, compiled.plan, compiled.Model, seed=seed, draws=0, few=FEW)
+    subject = Subject.of(compiled.plan, compiled.Model, seed)
+    return Report(found.name, found.sizes, seed, (*found.checks, *relation_checks(subject, seed)))
+
+
+def judged(text: str, seed: int = 0, allow_modules: Sequence[str] = ()) -> str:
+    """What goes wrong with a spec: "differs", "broken: TypeError", or nothing. What is refused is not wrong."""
+    try:
+        failed = [c for c in trial(compile_spec(text, allow_modules=allow_modules), seed).checks if not c.passed]
+    except SpecError:
+        return ""
+    except Exception as reason:  # noqa: BLE001 - whatever breaks is what is looked for
+        return f"broken: {type(reason).__name__}"
+    broken = [c.note.partition(":")[0] for c in failed if c.figure == float("inf")]
+    return "" if not failed else f"broken: {broken[0]}" if broken else "differs"
