@@ -85,6 +85,7 @@ class Draft:
     latents: list[Parent] = field(default_factory=list)
     bindings: list[str] = field(default_factory=list)  # `where` of the clause that is being written
     binds: bool = False  # whether that clause may have a `where`
+    guiding: bool = False  # whether the distribution that is being written is a guide's
     extra: list[str] = field(default_factory=list)  # further contributions to the score of x
     counter: int = 0
 

@@ -57,6 +57,7 @@ def distribution(d: Draft, role: str, family: str, over: list[Parent], plates: t
     row = FAMILIES[family]
     if family in ("SphericalUniform", "ImproperUniform"):
         return f"{family}({size})"
+    d.guiding = role == "guide"
     scored = _first_scored(d, row, bool(over))
     texts, copied = [], bool(size) and row.event == "scalar" and family != "Categorical"
     alike = copied
@@ -107,7 +108,12 @@ def _argument(d: Draft, row: Family, a: Argument, over: list[Parent], plates, si
     key = f"{row.name}.{a.name}"
     # what parents enter is no number; of alternatives the parents enter the one that is written
     over = over or ([] if a.name not in ("probs",) else over)
-    if a.axes == "scalar" and not over and (d.wants(f"{key} = number", 0.25) or a.name == "total_count"):
+    if (
+        a.axes == "scalar"
+        and not over
+        and not (d.guiding and row.name == "Uniform")
+        and (d.wants(f"{key} = number", 0.25) or a.name == "total_count")
+    ):
         return d.choose(*OWN_NUMBERS.get(key, NUMBERS[a.support.kind])), False
     if a.axes == "square":
         return d.param(size, size), True
@@ -124,6 +130,8 @@ def _argument(d: Draft, row: Family, a: Argument, over: list[Parent], plates, si
         if a.name == "probs":
             return f"softmax({text})", True
         return d.choose(*OWN_WRAPPED.get(key, WRAPPED.get(a.support.kind, ("{}",)))).format(text), True
+    if d.guiding and row.name == "Uniform":  # inside of what any prior allows
+        return {"low": d.choose("-2", "-1.5"), "high": d.choose("2", "3")}[a.name], False
     long = bool(size) and row.event == "scalar" and (bool(over) or d.chance(0.8))
     text = score(d, over, size, plates) if long else number_score(d, over, plates)
     forms = OWN_WRAPPED.get(key, WRAPPED.get(a.support.kind, ("{}",)))

@@ -186,7 +186,9 @@ def _over(d: Draft, p: Parent, each: str, out: str, plate: str) -> str:
         if form == "axis" and p.kind == "vector" and p.plates == (plate,) and not p.text:
             return linear(d, f"{d.plates[plate]}*{p.size}", out) + f"(flatten({p.name}))"
         return f"{linear(d, d.plates[plate], out)}(mean(({each})) over {plate})"
-    inner = f"tanh({each})" if form in ("prod", "logsumexp") else each
+    if form == "logsumexp":  # very negative over no sites
+        return f"tanh(logsumexp({each} over {plate}))"
+    inner = f"tanh({each})" if form == "prod" else each
     return f"{form}({inner} over {plate})"
 
 

@@ -66,7 +66,8 @@ def given_sequence(d: Draft) -> None:
     if how in ("last", "first") and d.chance(0.5):
         network, width = recurrent(d, "E", d.size("H", 3, 4))
         return _let(d, plates, f"{how}({network}({read}({stretch})))", width)
-    return _let(d, plates, f"{how}(tanh({read}({stretch})))", "E")
+    text = f"{how}(tanh({read}({stretch})))"
+    return _let(d, plates, f"tanh({text})" if how == "logsumexp" else text, "E")  # very negative over no sites
 
 
 def _let(d: Draft, plates: tuple[str, ...], text: str, width: str) -> None:
