@@ -18,8 +18,8 @@ from lvspec.emit.flows import FlowCall, Origin, back, contexts, lower_flows, min
 from lvspec.emit.indexing import indexed
 from lvspec.emit.lower import Lowering
 from lvspec.emit.relaxed import relaxed_density
-from lvspec.emit.value import ATOM, SUM, Value, align, as_tensor, join_draws, permute, spelled
-from lvspec.ir.dims import Dim, ragged_plate
+from lvspec.emit.value import ATOM, PRODUCT, SUM, Value, align, as_tensor, join_draws, permute, spelled
+from lvspec.ir.dims import Dim, Shape, ragged_plate
 from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES, WHOLE, Argument, argument_rank, event_axes
 from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex
 from lvspec.ir.types import Type
@@ -407,4 +407,20 @@ def analytic_kl(low: Lowering, q: Term, p: Term, summed: bool = True) -> Value:
     function = low.scope.use(f"{snake(q.dist.family)}_kl")
     value = Value(f"{function}({', '.join(v.code for v in aligned)})", axes, shape, draws=join_draws(*values))
     value = value.with_(shape=shape[:-1] if q.dist.family in WHOLE else shape)
-    return sum_event(value) if summed else value
+    event = q.dist.type.shape[:-1] if q.dist.family in WHOLE else q.dist.type.shape
+    return _of_copies(low, value, event[: len(event) - len(value.shape)], summed)
+
+
+def _of_copies(low: Lowering, value: Value, copies: Shape, summed: bool) -> Value:
+    """The divergence of independent copies whose parameters are all the same: that of one, times how many there are."""
+    if not summed:
+        for size in reversed(copies):
+            place = len(value.axes)
+            kept = "".join("-1, " for _ in range(place)), "".join(", -1" for _ in value.shape)
+            code = f"{value.at(ATOM)}.unsqueeze({place}).expand({kept[0]}{low.size(size)}{kept[1]})"
+            value = value.with_(code=code, shape=(size, *value.shape), binds=ATOM)
+        return value
+    value = sum_event(value)
+    for size in copies:
+        value = value.with_(code=f"{value.at(PRODUCT)} * {low.size(size)}", binds=PRODUCT)
+    return value
