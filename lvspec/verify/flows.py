@@ -139,7 +139,8 @@ def log_volume(move: Map, z: Tensor) -> Tensor:
 
 
 def solve(move: Map, value: Tensor) -> Tensor:
-    """The z with move(z) = value, by damped Newton steps; its gradient is the implicit function's."""
+    """The z with move(z) = value, by damped Newton steps. A step from the solution squares the order of what is left, so that
+    two of them have the implicit function's gradient, and the gradients of that, which steps of a refined guide ask for."""
     with torch.no_grad():
         z = value
         for _ in range(NEWTON):
@@ -150,8 +151,9 @@ def solve(move: Map, value: Tensor) -> Tensor:
             z = (tried * torch.nn.functional.one_hot(left.argmin(), HALVINGS).to(z.dtype)[:, None]).sum(0)
             if not torch._C._functorch.is_batchedtensor(left) and left.min() < CLOSE:
                 break
-        slope = torch.func.jacrev(move)(z)
-    return z - torch.linalg.solve(slope.detach(), move(z) - value)
+    for _ in range(2):
+        z = z - torch.linalg.solve(torch.func.jacrev(move)(z), move(z) - value)
+    return z
 
 
 def is_flow(variable: Variable) -> bool:
