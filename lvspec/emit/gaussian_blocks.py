@@ -76,14 +76,13 @@ def _level(
 
 
 def _own_sites(program: Program, level: Level, axes: tuple[str, ...]) -> str:
-    """The mask of the level's own sites, along its axes."""
+    """The mask of the level's own sites, along its axes: all of them, so that what differs along none is as wide."""
     low = program.low
-    plain = tuple(a for a in axes if a == "B" or a in low.order.plates)
     ragged = [p for p in level.plates if low.spec.plate(p).ragged]
     masks = [Value(low.mask(p), ("B", *((w,) if (w := low.spec.plate(p).within) else ()), p)) for p in ragged]
-    if masks and masks[-1].axes == plain:
-        return align(masks[-1], axes, 0).code
-    shape = ", ".join(extent_code(program, a) if a in plain else "1" for a in axes)
+    if masks and masks[-1].axes == axes:
+        return masks[-1].code
+    shape = ", ".join(extent_code(program, a) for a in axes)
     ones = f"torch.ones({shape}, dtype=torch.bool, device=self.zero.device)"
     return " & ".join([ones, *(align(m, axes, 0).code for m in masks)])
 

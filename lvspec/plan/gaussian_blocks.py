@@ -82,8 +82,6 @@ def _block(view: View, names: tuple[str, ...]) -> Block | str:
     drawn = next((v for v in readers if v.role == "latent"), None)
     if drawn is not None:
         return f"the latent {drawn.name} reads {_which(model, drawn, names)} and is not integrated with it"
-    if not readers:
-        return f"nothing observed reads {' and '.join(names)}"
     observed = tuple(v.name for v in readers)
     factors = [*(model.spec.variable(n) for n in names), *readers]
     reason = next((r for v in factors if (r := _factor_reason(model, v, names))), None)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lvspec.ir.structures import structure_of
-from lvspec.verify.draw import RUBBISH, padded_extent, random_column
+from lvspec.verify.draw import RUBBISH, counted_plates, padded_extent, random_column
 from lvspec.verify.enumerate import LIMIT, log_marginal, log_ratio, log_weights, posterior
 from lvspec.verify.integrals import integral_checks
 from lvspec.verify.missing import read_by_the_model
@@ -206,7 +206,8 @@ def full_length(subject: Subject, generator: torch.Generator) -> list[tuple[str,
         return []
     full = {p.name: torch.full((rows, *([extents[p.within]] if p.within else [])), extents[p.name]) for p in ragged}
     told = {p for v in spec.variables if v.role in ("observed", "given") for p in v.plates}
-    batch = {name: full[name] for name in full if name not in told}  # where nothing else says how many sites there are
+    counted = counted_plates(spec) - told
+    batch = {name: full[name] for name in full if name in counted}  # where nothing else says how many sites there are
     batch |= {name: subject.batch[name] for name in ("index",) if name in subject.batch}
     for variable in spec.of_role("observed") + spec.of_role("given"):
         size = (subject.sizes, rows, subject.length, full, generator)

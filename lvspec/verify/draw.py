@@ -57,13 +57,17 @@ def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int],
 def random_batch(spec: Spec, sizes: Mapping[str, int], rows: int, length: int, generator) -> dict[str, Tensor]:
     """A batch of every observed and given variable, padded with rubbish beyond the lengths."""
     lengths = ragged_lengths(spec, rows, length, sizes, generator)
-    batch = {
-        p: n for p, n in lengths.items() if any(p in v.plates for v in spec.variables)
-    }  # others are read by nothing
+    batch = {p: n for p, n in lengths.items() if p in counted_plates(spec)}
     for variable in spec.variables:
         if variable.role in ("observed", "given"):
             batch[variable.name] = random_column(spec, variable, sizes, rows, length, lengths, generator)
     return batch
+
+
+def counted_plates(spec: Spec) -> set[str]:
+    """The plates of which a batch gives lengths: one without a variable has no sites to count."""
+    found = {p for v in spec.variables for p in v.plates}
+    return found | {within for p in found if (within := spec.plate(p).within)}
 
 
 def random_column(spec: Spec, variable: Variable, sizes, rows: int, length: int, lengths, generator) -> Tensor:

@@ -11,6 +11,7 @@ import lvspec
 from lvspec.driver import plan_spec, recompile
 from lvspec.load import load_module
 from lvspec.verify import pins, render, shrink, verify
+from oracle.gaussian_models import random_model
 
 HEAD = """lvspec: 1
 name: model
@@ -183,6 +184,32 @@ def test_block_equals_the_dense_gaussian(name):
     if not c.plan.sampled:
         assert {"mean", "spread"} <= judged, judged
         assert ("entropy" in judged) or "c" in {p.name for p in c.plan.latents}
+
+
+def agrees(seed: int) -> None:
+    """A random model whose Gaussian latents are all integrated, against the oracle."""
+    text = random_model(seed)
+    plan = plan_spec(text)
+    assert all(p.treatment == "integrated" for p in plan.latents if p.name != "c"), text
+    c = recompile(plan.spec, shrink(plan.spec), pins(plan))
+    report = verify(c.spec, c.plan, c.Model, seed=seed, draws=0)
+    assert report.passed, f"{text}\n{render(report)}"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_blocks_equal_the_dense_gaussian(seed):
+    agrees(seed)
+
+
+@pytest.mark.slow
+def test_many_random_blocks_equal_the_dense_gaussian():
+    for seed in range(12, 500):
+        agrees(seed)
+
+
+def test_what_nothing_reads_is_integrated_and_chosen_all_the_same():
+    """Its log-factor is 0 for each value of c, and its posterior the prior's mixture."""
+    agrees(13)
 
 
 PLANTED = {

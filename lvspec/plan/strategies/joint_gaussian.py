@@ -46,8 +46,9 @@ def _claim(model: Model, block: Block) -> Claim | Declined:
     chains = [level.chain for level in block.levels if level.chain]
     what = f"{' and '.join(block.latents)} are jointly Gaussian" if len(block.latents) > 1 else "linear-Gaussian"
     along = f" along {' and '.join(dict.fromkeys(chains))}" if chains else ""
+    seen = f"seen through {' and '.join(block.observed)}" if block.observed else "read by nothing that is observed"
     given = f", for each value of {' and '.join(block.parents)}" if block.parents else ""
-    why = f"{what}{along}, seen through {' and '.join(block.observed)}{given}: integrated out exactly, level by level"
+    why = f"{what}{along}, {seen}{given}: integrated out exactly, level by level"
     return Claim("integrated", True, why, cost, pay, integration=block.integration)
 
 
