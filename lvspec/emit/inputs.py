@@ -36,8 +36,6 @@ def batch_inputs(plan: Plan, imports: set[str]) -> list[str]:
     for variable in plan.spec.variables:
         if variable.role in (*RANDOM, "given"):
             rows += statement(f'"{variable.name}": {_input(plan.spec, variable)},', "", 3)
-    if any(p.per_example for p in plan.spec.params):
-        rows.append('            "index": Input("row", "integer", below=self.dataset_size),')
     return [*rows, "        }"]
 
 

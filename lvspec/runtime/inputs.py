@@ -88,7 +88,7 @@ MEANING = {
 }
 
 
-# what a batch may hold of the examples themselves: their weights, and their numbers in the data set
+# what a batch may hold of the examples themselves: their weights, and their numbers in the data set (any data set)
 ROW = {"weight": Input("row", "nonnegative"), "index": Input("row", "integer", below=2**63 - 1)}
 
 
@@ -127,6 +127,9 @@ def _no_strangers(batch: dict, inputs: dict[str, Input], known: set[str]) -> Non
         if name in inputs and inputs[name].role == "hidden":
             message = f"`{name}` is a latent whose values cannot be given to this model: leave it out of the batch"
             raise BadBatch(message)
+        about = inputs.get(str(name).removesuffix("_observed"))
+        if name not in known and about is not None and about.role == "given":
+            raise BadBatch(f"nothing reads `{name}`: what is given cannot be missing")
         if name not in known:
             meant = difflib.get_close_matches(str(name), sorted(known), 1)
             hint = f"did you mean `{meant[0]}`?" if meant else f"a batch may hold {', '.join(sorted(known))}"
@@ -138,23 +141,25 @@ def in_kind(name: str, x: object, one: Input, like: Tensor) -> Tensor:
     if not isinstance(x, Tensor):
         raise BadBatch(f"`{name}` is {type(x).__name__}, expected a tensor {one.shown()}")
     if one.one_hot and x.dim() == one.sites + 1:
-        x = number_of(name, x)
+        x = number_of(x)
     expected = one.axes()
     fits = x.dim() == len(expected)
     if not fits or any(isinstance(e, int) and e != n for e, n in zip(expected, x.shape, strict=True)):
         raise BadBatch(f"`{name}` has shape {tuple(x.shape)}, expected {one.shown()}")
-    if one.kind == "integer" and (x.is_floating_point() or x.is_complex()):
+    numbered = (
+        one.kind == "integer" or one.kind == "count" and one.role == "latent"
+    )  # values that are indices of tables
+    if numbered and (x.is_floating_point() or x.is_complex()):
         raise BadBatch(f"`{name}` has numbers of {x.dtype}, expected whole ones (torch.int64)")
-    if one.kind == "integer" or x.dtype == torch.bool or one.kind == "count" and one.below:
-        x = x.long()
-    return x if one.kind in ("integer", "count", "boolean") else x.to(like.dtype)
+    if one.kind not in ("integer", "count", "boolean"):
+        return x.to(like.dtype)
+    return x if x.is_floating_point() else x.long()
 
 
-def number_of(name: str, x: Tensor) -> Tensor:
-    """Where the 1 stands in vectors of zeros and a single 1; 0 of zeros alone, where nothing is observed."""
-    holds = ((x == 0) | (x == 1)).all() & (x.sum(-1) <= 1).all()
-    assert_values(holds, x, lambda: f"`{name}` has a vector that is not {MEANING['onehot']}")
-    return x.argmax(-1)
+def number_of(x: Tensor) -> Tensor:
+    """Where the 1 stands in vectors of zeros and a single 1; -1 of other vectors, which may stand where nothing is read."""
+    holds = ((x == 0) | (x == 1)).all(-1) & (x.sum(-1) == 1)
+    return torch.where(holds, x.argmax(-1), -1)
 
 
 def alike(batch: dict, inputs: dict[str, Input]) -> None:
@@ -240,6 +245,8 @@ def offence(name: str, x: Tensor, one: Input, batch: dict) -> str:
     else:
         wrong = ~RANGES[one.kind](x, x)
         meant = MEANING[one.kind]
+    if one.one_hot:
+        meant += f", or {MEANING['onehot']} (-1 stands for others)"
     if one.kind in WHOLE:
         wrong = wrong | (x != x.round())
     if one.kind in OF_VALUES and not bool(wrong.any()):

@@ -72,10 +72,7 @@ def prepare_batch(
 
     plates: the ragged ones, each with the plate that it is nested in. own: free parameters of examples that the batch may bring.
     """
-    brought = any(
-        name in batch for name in own
-    )  # examples that are none of the training data have numbers of their own
-    inputs = inputs | ROW if brought else ROW | inputs
+    inputs = inputs | ROW
     batch = read_batch(batch, inputs, like, (*plates,), own)
     there = {n: i for n, i in inputs.items() if i.role not in ("hidden", "row") and not i.shared}
     for plate, within in plates.items():

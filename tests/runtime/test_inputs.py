@@ -66,7 +66,10 @@ WRONG = {
     "a positive number of zero": ({"u": torch.tensor([0.0, 1.0])}, r"`u` holds 0 at \[0\].*above 0"),
     "an unknown name": ({"lengths": torch.tensor([3, 1])}, "nothing reads `lengths`"),
     "a misspelt name": ({"x_observd": torch.ones(2, 3, dtype=torch.bool)}, "did you mean `x_observed`"),
-    "marks of what is given": ({"u_observed": torch.ones(2, dtype=torch.bool)}, "nothing reads `u_observed`"),
+    "marks of what is given": (
+        {"u_observed": torch.ones(2, dtype=torch.bool)},
+        "nothing reads `u_observed`: what is given cannot be missing",
+    ),
     "marks of nothing": (
         {"y_observed": torch.ones(2, dtype=torch.bool)},
         "`y_observed` is in the batch, and `y` is not",
@@ -116,7 +119,12 @@ def test_what_is_not_read_is_not_looked_at(model):
 
 def test_whole_numbers_and_truth_values_of_every_dtype_are_the_same(model):
     batch, draws = batch_of(), {"h": torch.zeros(1, 2)}
-    changed = {"g": batch["g"].int(), "n": batch["n"].double(), "b": batch["b"].bool(), "u": batch["u"].double()}
+    changed = {
+        "g": batch["g"].to(torch.uint8),
+        "n": batch["n"].double(),
+        "b": batch["b"].bool(),
+        "u": batch["u"].double(),
+    }
     torch.testing.assert_close(model({**batch, **changed}, draws=draws).elbo, model(batch, draws=draws).elbo)
 
 
@@ -152,3 +160,38 @@ def test_a_batch_is_watched_in_a_compiled_graph(model):
     torch.testing.assert_close(step({"x": x}).loss, small({"x": x}).loss)
     with pytest.raises(RuntimeError, match="outside its support"):
         step({"x": x + 1})
+
+
+def test_numbers_of_examples_lie_in_the_data_set():
+    """-1 would be the last one."""
+    own = "lvspec: 1\nname: own\nparams: {m: {shape: [], per_example: true}}\nlatent:\n  z: Normal(0, 1)\n"
+    own += "observed:\n  x: Normal(z, 1)\nguide:\n  z: Normal(m, 1)\n"
+    model, x = compile_spec(own).Model(dataset_size=5), torch.zeros(2)
+    assert model({"x": x, "index": torch.tensor([0, 4])}).loss.isfinite()
+    with pytest.raises(BadBatch, match="`index` holds -1"):
+        model({"x": x, "index": torch.tensor([-1, 0])})
+    with pytest.raises(IndexError):
+        model({"x": x, "index": torch.tensor([0, 5])})
+    assert model.fit_rows({"x": x, "index": torch.tensor([7, 8])}, steps=1)["m"].shape == (2,)
+
+
+ONE_HOT = "lvspec: 1\nname: votes\nplates: {t: sequence}\nparams: {w: [3], e: [3]}\nlatent:\n  c[t]: OneHotCategorical(logits=w)\n"
+ONE_HOT += "observed:\n  x[t]: Normal(dot(e, c[t]), 1)\n"
+
+
+def test_one_hot_vectors_are_looked_at_where_they_count():
+    model, x = compile_spec(ONE_HOT).Model(), torch.zeros(1, 3)
+    c = torch.tensor([[[0.0, 1.0, 0.0], [torch.nan, 7.0, 0.0], [2.0, 0.0, 0.0]]])
+    batch = {"x": x, "t": torch.tensor([2]), "c": c, "c_observed": torch.tensor([[True, False, True]])}
+    given = {"x": x[:, :2], "c": torch.tensor([[1, 0]]), "c_observed": torch.tensor([[True, False]])}
+    torch.testing.assert_close(model(batch).log_prob, model(given).log_prob)
+    with pytest.raises(BadBatch, match=r"`c` holds -1 at \[0, 1\].*a single 1"):
+        model({**batch, "c_observed": torch.tensor([[True, True, True]])})
+
+
+def test_whole_counts_have_no_fractions_where_they_are_numbers_of_a_table():
+    tries = "lvspec: 1\nname: tries\nlatent:\n  k: Binomial(3, probs=0.5)\nobserved:\n  x: Normal(k, 1)\n"
+    model = compile_spec(tries).Model()
+    for k in (torch.tensor([0.5]), torch.tensor([4]), torch.tensor([-1])):
+        with pytest.raises(BadBatch, match="`k` h"):
+            model({"x": torch.zeros(1), "k": k})
