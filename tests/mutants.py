@@ -465,7 +465,7 @@ def renamed(section: dict, key: object, new: object) -> None:
     section.update(pairs)
 
 
-def mutant(seed: int, number: int, others: list[dict]) -> str:
+def mutant(seed: object, number: int, others: list[dict]) -> str:
     return Mutator(random.Random(f"{seed}/{number}"), others).mutate()
 
 
@@ -513,7 +513,7 @@ def watched(text: str) -> tuple[str, str]:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def chunk(seed: int, numbers: range, others: list[dict], told: Path, current: mmap.mmap) -> None:
+def chunk(seed: object, numbers: range, others: list[dict], told: Path, current: mmap.mmap) -> None:
     """What one process does."""
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + LARGEST, size + LARGEST))
@@ -538,7 +538,7 @@ def ended(child: int, current: mmap.mmap) -> None:
         time.sleep(0.01)
 
 
-def run(count: int, seed: int, drawn: int = 150) -> tuple[Counter, dict[tuple[str, str], tuple[str, str]]]:
+def run(count: int, seed: object, drawn: int = 150) -> tuple[Counter, dict[tuple[str, str], tuple[str, str]]]:
     """How far the mutants came, and the faults: (kind, place) -> what it says, and the shortest text that shows it."""
     others, outcomes, faults = seeds(drawn), Counter(), {}
     number, current = 0, mmap.mmap(-1, 8)
@@ -568,14 +568,22 @@ def run(count: int, seed: int, drawn: int = 150) -> tuple[Counter, dict[tuple[st
     return outcomes, faults
 
 
+def main(count: int, seed: int, folder: Path | None) -> int:
+    """A thousand at a time, so that what was found is told on the way."""
+    known: set[tuple[str, str]] = set()
+    for begin in range(0, count, 1000):
+        outcomes, faults = run(min(1000, count - begin), f"{seed}.{begin}")
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        print(begin, dict(outcomes), f"{used.ru_utime + used.ru_stime:.0f} s of the processor", flush=True)
+        for (what, place), (where, text) in faults.items():
+            if (what, place) not in known:
+                known.add((what, place))
+                print(f"{what} at {where}", flush=True)
+                if folder:
+                    folder.mkdir(exist_ok=True)
+                    (folder / f"{seed}-{len(known)}-{what}.yaml").write_text(text)
+    return bool(known)
+
+
 if __name__ == "__main__":
-    count, seed = int(sys.argv[1]), int(sys.argv[2])
-    outcomes, faults = run(count, seed)
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(dict(outcomes), f"{used.ru_utime + used.ru_stime:.0f} s of the processor")
-    for i, ((what, _), (where, text)) in enumerate(sorted(faults.items())):
-        print(f"{what} at {where}")
-        if len(sys.argv) > 3:
-            Path(sys.argv[3]).mkdir(exist_ok=True)
-            (Path(sys.argv[3]) / f"{seed}-{i}-{what}.yaml").write_text(text)
-    sys.exit(bool(faults))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None))

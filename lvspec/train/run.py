@@ -123,7 +123,10 @@ def _json(value: object, indent: int) -> bytes:
 
 
 def read_config(run: RunDirectory) -> Config:
-    return Config.from_json(json.loads(run.folder.read(CONFIG)))
+    try:
+        return Config.from_json(json.loads(run.folder.read(CONFIG)))
+    except (TypeError, KeyError) as error:
+        raise UsageError(f"{run.root / CONFIG}: was written by another version of lvspec ({error})") from error
 
 
 def read_encoders(run: RunDirectory) -> dict[str, Encoder]:

@@ -14,7 +14,9 @@ import pytest
 import torch
 from toy import HMM, BagVAE, Compiler, token_spec
 
+from lvspec.driver import compile_spec
 from lvspec.errors import UsageError
+from lvspec.shipped import shipped
 from lvspec.train import files
 from lvspec.train.folder import Folder
 from lvspec.train.run import RunDirectory, open_run, read_config
@@ -177,7 +179,7 @@ def every_end(text, whole, folder: Path, moments, ends, monkeypatch) -> None:
 
 @pytest.mark.parametrize("ends", [Killed, "full"])
 def test_run_that_ends_at_an_operation_goes_on_bit_for_bit(text, whole, tmp_path, monkeypatch, ends):
-    every_end(text, whole, tmp_path, range(4, len(whole[1]), 19), ends, monkeypatch)
+    every_end(text, whole, tmp_path, range(4, len(whole[1]), 37), ends, monkeypatch)
 
 
 @pytest.mark.slow
@@ -193,7 +195,7 @@ def every_kill(text, whole, folder: Path, moments) -> None:
 
 
 def test_killed_process_goes_on_bit_for_bit(text, whole, tmp_path):
-    every_kill(text, whole, tmp_path, range(9, len(whole[1]), 29))
+    every_kill(text, whole, tmp_path, range(9, len(whole[1]), 61))
 
 
 @pytest.mark.slow
@@ -213,12 +215,65 @@ def at_random(text, whole, folder: Path, kills: int) -> None:
 
 
 def test_process_killed_at_some_moments_goes_on_bit_for_bit(text, whole, tmp_path):
-    at_random(text, whole, tmp_path, 6)
+    at_random(text, whole, tmp_path, 3)
 
 
 @pytest.mark.slow
 def test_process_killed_at_two_hundred_moments_goes_on_bit_for_bit(text, whole, tmp_path):
     at_random(text, whole, tmp_path, 200)
+
+
+TOPICS = {"data": {"x": {"format": "text", "min_count": 1}}, "sizes": {"K": 3}}
+STORY = {"data": {"x": {"format": "text", "min_count": 1}}, "sizes": {"E": 8, "H": 8, "D": 3}}
+MODELS = {  # schedules, turns, baselines, shared factors, EM, restarts, dropped words: all that the next step may depend on
+    "a schedule and turns": ("sentence_vae", STORY, {"inference": "alternating", "inference_steps": 3}),
+    "dropped words": ("sentence_vae", STORY, {"word_dropout": 0.3, "schedule": "cosine", "warmup": 3, "clip": 1.0}),
+    "shared factors": ("lda", TOPICS, {}),
+    "starts": ("hmm", TOPICS, {"restarts": 2, "restart_steps": 2, "optimizer": "adamw", "weight_decay": 0.1}),
+    "em": ("hmm", TOPICS, {"method": "em", "epochs": 7}),
+    "a learned baseline": ("latent_tagger", None, {"schedule": "plateau"}),
+}
+LATENT_TAGGER = """lvspec: 1
+name: latent_tagger
+sizes: {V: vocabulary(x), K: 3, E: 4}
+plates: {t: sequence}
+params: {start: [K], emission: [K, V]}
+networks: {words: "Embedding(V, E)", score: "Linear(E, K)"}
+latent:
+  z[t]: Categorical(logits=start)
+observed:
+  x[t]: Categorical(logits=emission[z[t]])
+guide:
+  z[t]: Categorical(logits=score(words(x[t])))
+infer:
+  z: reinforce(samples=1, baseline=learned)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_compiled_model_goes_on_bit_for_bit(text, tmp_path, monkeypatch, name):
+    model, settings, changes = MODELS[name]
+    spec = LATENT_TAGGER if settings is None else (shipped("specs") / f"{model}.yaml").read_text()
+    settings = settings or TOPICS | {"sizes": {}}
+    compiled = compile_spec(spec, sizes=settings["sizes"])
+
+    def wanted(folder, **others):
+        given = {**SETTINGS, "patience": 0, **changes}
+        return Request(compiled, compile_spec, Files(str(text)), folder, train=given, **settings, **others)
+
+    disk = Disk()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "os", disk)
+        train(wanted(tmp_path / "whole"), Steps())
+    for n in range(9, len(disk.done), 30):
+        killing = Disk(n)
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(files, "os", killing)
+            train(wanted(tmp_path / str(n)), Steps())
+        killing.release()
+        train(wanted(tmp_path / str(n), resume=True), Steps())
+        assert contents(tmp_path / str(n)) == contents(tmp_path / "whole")
 
 
 def test_run_writes_through_the_operations_that_are_counted_alone(text, tmp_path, monkeypatch):
