@@ -10,9 +10,10 @@ from __future__ import annotations
 from lvspec.emit.densities import lower_term, snake
 from lvspec.emit.eliminate import Elimination, collapsed_axes
 from lvspec.emit.extents import extent_code, full_arguments
-from lvspec.emit.factors import factors_of, reduce_plates
+from lvspec.emit.factors import reduce_plates
 from lvspec.emit.posterior import latent_sizes, zero_tilts
 from lvspec.emit.program import Program
+from lvspec.emit.structures import log_factors
 from lvspec.emit.text import wrap
 from lvspec.emit.value import Value, align
 from lvspec.emit.weights import draws_head, weight_methods, weights_head
@@ -73,7 +74,7 @@ def _expected(plan: Plan, imports: set[str]) -> list[str]:
         scope.line(f'{left} = mean["{variable.name}"]', scope.shape_comment(values[0]))
         low.statistics[variable.name] = values
     random = [v for v in plan.spec.variables if v.role == "observed" or v.name in summed]
-    factors = [f for v in random for f in factors_of(low, v)]
+    factors = [f for v in random for f in log_factors(low, v)]
     total = Elimination(low).run(factors, collapsed_axes(low, summed))
     scope.line(f"return {total.code}", scope.shape_comment(total))
     names = ", ".join(plan.mean_field)
@@ -244,7 +245,7 @@ def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
         ratios[variable.outside_batch].append(reduce_plates(low, ratio, set()))
     scope.line(f"tilt = {known(plan, imports)}", "what is known of summed latents")
     random = [v for v in plan.spec.variables if v.role == "observed" or v.name in summed]
-    factors = [f for v in random for f in factors_of(low, v)]
+    factors = [f for v in random for f in log_factors(low, v)]
     total = Elimination(low, "LOG").run(factors, collapsed_axes(low, summed))
     total = low.plus([total, *ratios[False]])
     names = ", ".join(f'"{v.name}": {v.name}' for v in (*local, *shared))

@@ -43,7 +43,7 @@ def guide_reason(model: Model, latent, flows: bool = False) -> str | None:
     body, reason = guide.general.body, borders_reason(model, latent.name)
     if reason:
         return reason
-    if _is_point(guide):
+    if is_point(guide):
         return f"q({latent.name}) is one point: nothing is drawn"
     if not isinstance(body, Dist) or not family_of(body.source.family).engine:
         return f"q({latent.name}) has no engine yet"
@@ -67,7 +67,7 @@ def guide_reason(model: Model, latent, flows: bool = False) -> str | None:
 def point_reason(model: Model, latent) -> str | None:
     """Why a latent has no point estimate, or None."""
     guide = model.guide_of(latent.name)
-    if guide is None or not _is_point(guide):
+    if guide is None or not is_point(guide):
         return f"no guide `{latent.name}: Delta(...)` asks for one"
     if latent.type.support.discrete or structure_of(latent):
         return f"{latent.name} is discrete: a point has no gradient"
@@ -76,5 +76,5 @@ def point_reason(model: Model, latent) -> str | None:
     return None
 
 
-def _is_point(guide) -> bool:
+def is_point(guide) -> bool:
     return any(getattr(c.body, "family", None) == "Delta" for c in guide.clauses)

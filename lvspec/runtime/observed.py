@@ -97,13 +97,18 @@ def refuse_missing(batch: dict, name: str, reader: str, back: dict[int, int | No
     if counts is None:
         harm = absent
     elif back is None:
-        harm = absent.flatten(1).any(1) & counts.flatten(1).any(1)
+        harm = any_site(absent) & any_site(counts)
     else:
         for axis, k in back.items():
             counts = later(counts, axis) if k is None else ahead(counts, axis, k)
         harm = absent & counts
     assert_values(~harm.any(), harm, lambda: _missing(batch, name, reader, harm))
     return batch
+
+
+def any_site(mask: Tensor) -> Tensor:
+    """Of each row whether any of its sites is marked, where it has some: (B,)."""
+    return mask.unsqueeze(-1).flatten(1).any(1)
 
 
 def _missing(batch: dict, name: str, reader: str, harm: Tensor) -> str:

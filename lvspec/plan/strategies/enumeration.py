@@ -12,6 +12,7 @@ from lvspec.plan.claims import Claim, Declined, View, over_budget
 from lvspec.plan.model import finite_reason, labels_guide, reach_reason, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
 from lvspec.plan.price import Pricer, priced
+from lvspec.plan.sampling import is_point
 from lvspec.plan.sums import pay_guide, pay_sum
 
 NAME = "enumeration"
@@ -81,6 +82,8 @@ def _under_guide(view: View, latent) -> Claim | Declined:
     model, name = view.model, latent.name
     if labels_guide(model, name) is not None:
         return Declined(f"q({name}) is one structure, which is not averaged site by site")
+    if is_point(model.guide_of(name)):
+        return Declined(f"q({name}) is one point, and {name} is discrete: a point of it has no gradient")
     if structure_of(latent):
         return Declined(f"{name} is one structure: log p({name}) joins all sites, which q({name}) has one by one")
     if latent.outside_batch:
