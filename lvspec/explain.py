@@ -7,7 +7,7 @@ from textwrap import wrap
 
 from lvspec.ir.expr import Choice, Dist, VariableRef, walk
 from lvspec.ir.plan import LatentPlan, Plan
-from lvspec.ir.spec import Spec, Variable
+from lvspec.ir.spec import Schedule, Spec, Variable
 
 WIDTH = 100
 FLOPS = ("", "k", "M", "G", "T", "P", "E")
@@ -54,7 +54,7 @@ def as_data(plan: Plan) -> dict:
 def _latent_data(p: LatentPlan) -> dict:
     return {
         "strategy": p.strategy,
-        "options": dict(p.options),
+        "options": {n: v.text if isinstance(v, Schedule) else v for n, v in p.options},
         "exact": p.exact,
         "why": p.why,
         "cost": _cost(p.cost),

@@ -8,6 +8,7 @@ from lvspec.emit.program import Program
 from lvspec.emit.structures import log_factors
 from lvspec.ir.plan import Plan
 from lvspec.ir.sites import site_by_site
+from lvspec.ir.structures import structure_of
 
 
 def log_marginal(plan: Plan, imports: set[str], collapsed: list[str]) -> list[str]:
@@ -44,5 +45,7 @@ def plate_in_blocks(plan: Plan) -> str | None:
     if not plan.lean or len(chains) != 1 or plan.integrations or plan.structures:
         return None
     plate, latents = chains[0].chain, chains[0].latents
+    if any(structure_of(plan.spec.variable(n)) for n in latents):
+        return None  # its algorithm takes the scores of all sites
     along = all(plan.spec.variable(n).plates[:1] == (plate,) for n in latents)
     return plate if along and site_by_site(plan.spec, plate, latents) else None

@@ -33,6 +33,11 @@ class Declarations:
     params: dict[str, Param] = field(default_factory=dict)
     networks: dict[str, Network] = field(default_factory=dict)
 
+    def number(self, size: Dim) -> int | None:
+        """A size as the spec declares it; None where only data know."""
+        known = {n: self.sizes[n].value for n in size.names if n in self.sizes and self.sizes[n].source == "number"}
+        return size.evaluate(known) if len(known) == len(size.names) else None
+
 
 @dataclass(frozen=True)
 class Seen:

@@ -225,7 +225,7 @@ def _literal(seen: Seen, plate: str, k: int, node: S.Node, ctx: Context, elabora
     if ctx.declared.plates[plate].length is not None:
         as_long_as(ctx.declared.plates[plate], f"`{seen.name}` at a certain site", ctx, node.span)
         return None
-    size = ctx.extent(plate).constant
+    size = ctx.declared.number(ctx.extent(plate))
     if size is not None and k >= size:
         ctx.problems.error("index-range", node.span, f"plate `{plate}` has the sites 0 to {size - 1}")
         return None
@@ -262,7 +262,7 @@ def integer_index(index: Expr, axis: Dim, ctx: Context, what: str) -> bool:
     if not a_number_everywhere(index, ctx):
         return False
     if isinstance(index, Number):
-        size = axis.constant
+        size = ctx.declared.number(axis)
         if index.value < 0 or (size is not None and index.value >= size):
             ctx.problems.error(
                 "index-range",

@@ -21,7 +21,7 @@ from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
 from lvspec.plan.components import find
 from lvspec.plan.derive import derive_baseline, derive_control, derive_guide
 from lvspec.plan.divergence import OPTIMAL, divergence
-from lvspec.plan.engines import parts_without_engine
+from lvspec.plan.engines import parts_without_engine, rows_beyond
 from lvspec.plan.formula import formula
 from lvspec.plan.model import Model, chain_plates, labels_guide, study, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
@@ -55,6 +55,7 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     _refined(model, chosen, problems)
     if len(chosen) == len(spec.of_role("latent")):
         _free_bits(model, chosen, problems)
+        _lean(model, chosen, problems)
     if problems:
         raise SpecError(spec.source, tuple(problems))
     return _assemble(model, view, chosen)
@@ -94,7 +95,11 @@ def _engines(model: Model) -> list[Diagnostic]:
     for factor in (v for v in model.spec.guide if v.role == "guide" and v.name not in known):
         message = f"{factor.name} is summed exactly, so nothing would be drawn from q({factor.name})"
         found.append(Diagnostic("no-strategy", factor.span, message, help="leave its guide out"))
-    return [*found, *(Diagnostic("no-strategy", span, message) for span, message in parts_without_engine(model.spec))]
+    return [
+        *found,
+        *(Diagnostic("no-strategy", span, message) for span, message in parts_without_engine(model.spec)),
+        *(Diagnostic("index-range", span, message) for span, message in rows_beyond(model.spec, model.sizes)),
+    ]
 
 
 def _points(model: Model, chosen, problems: list[Diagnostic]) -> None:
@@ -142,6 +147,15 @@ def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
         if latent.outside_batch:
             message = f"{name} is one for the whole data set: an example has no importance weight of its own for it"
             problems.append(Diagnostic("override-refused", latent.span, message, help="bound: elbo"))
+
+
+def _lean(model: Model, chosen, problems: list[Diagnostic]) -> None:
+    """Lean memory is of chains that are summed state by state."""
+    for latent in (model.spec.variable(n) for n, (_, c, _) in chosen.items() if c.treatment == "collapsed"):
+        if model.settings.get("memory") == "lean" and structure_of(latent):
+            family = latent.general.body.family
+            message = f"`memory: lean` is for chains of states: {latent.name} is a {family}, summed from the scores of all sites"
+            problems.append(Diagnostic("override-refused", latent.span, message, help="leave out `memory: lean`"))
 
 
 def _free_bits(model: Model, chosen, problems: list[Diagnostic]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lvspec.errors import Span
 from lvspec.ir.dims import Shape, ragged_plate
 from lvspec.ir.distributions import FAMILIES
-from lvspec.ir.expr import Apply, Call, Dist, Expr, ParamRef, Stretch, VariableRef, walk
+from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, Number, ParamRef, Stretch, VariableRef, walk
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Spec
@@ -51,6 +51,19 @@ def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
                 for plate in _ragged_arguments(clause.body.source):
                     message = f"{clause.body.source.family} with an argument as long as the ragged plate {plate}"
                     yield clause.body.span, f"{message} has no engine yet; Categorical has one"
+
+
+def rows_beyond(spec: Spec, sizes: dict[str, int]) -> Iterator[tuple[Span, str]]:
+    """(place, message) for each number that indexes a table which, at these sizes, ends before it."""
+    for variable in (*spec.variables, *spec.guide, *spec.terms):
+        for node in (n for c in variable.clauses for body in bodies(c) for n in walk(body)):
+            pairs = zip(node.indices, node.base.type.shape, strict=False) if isinstance(node, Index) else ()
+            for index, axis in pairs:
+                if isinstance(index, Number) and set(axis.names) <= set(sizes) and index.value >= axis.evaluate(sizes):
+                    yield (
+                        index.span,
+                        f"entry {index.value} of an axis that has the entries 0 to {axis.evaluate(sizes) - 1}",
+                    )
 
 
 def _reads_segments(node: Expr) -> bool:

@@ -81,8 +81,11 @@ def _reason(view: View, latent) -> str | None:
             f"{reader.name} is {family}: what each chain adds to its expected log-density is known of {', '.join(SUMS)}"
         )
     row = SUMS[body.family]
-    if len(reader.type.shape) != row.rank or sum_over(body, name, plate) is None:
+    total = sum_over(body, name, plate)
+    if len(reader.type.shape) != row.rank or total is None:
         return f"`{row.argument}` of {reader.name} is not a sum over {plate} of tables of {name}"
+    if len(total.type.shape) < row.rank:
+        return f"`{row.argument}` of {reader.name} is one number for all its entries"
     return None
 
 
