@@ -119,7 +119,13 @@ def observed_vector(spec: Spec, latent: Variable, readers: Readers) -> Expr:
     features = list(_features(spec, latent, readers))
     if not features:
         features = [Call("onehot", (Number(0),), type=Type((Dim.of(1),)))]
-    return features[0] if len(features) == 1 else _call("concat", features, _width(features), features[0].type.plates)
+    return (
+        features[0]
+        if len(features) == 1
+        else _call(
+            "concat", features, _width(features), tuple(dict.fromkeys(p for f in features for p in f.type.plates))
+        )
+    )
 
 
 def _features(spec: Spec, latent: Variable, readers: Readers) -> Iterator[Expr]:
@@ -187,6 +193,11 @@ def _read(spec: Spec, x: Variable, latent: Variable, sequence: str | None, reade
     value = _as_vector(spec, x, value, readers)
     if reach is None:
         return [value]
+    if sequence == reach.plate and not spec.plate(reach.plate).ordered:  # its own site, and all of them
+        plates = tuple(p for p in x.plates if p in (*shared, reach.plate))
+        here = tuple(Here(p) if p in plates else Stretch(p, "whole") for p in x.plates)
+        own = VariableRef(x.name, here, type=Type(shape, x.type.support, plates))
+        return [_as_vector(spec, x, own, readers), _summary(spec, x, value, reach, None, readers)]
     return [_summary(spec, x, value, reach, sequence, readers)]
 
 

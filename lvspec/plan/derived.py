@@ -12,7 +12,7 @@
 | a symbol                     | its embedding; of a latent that is summed or drawn, the one-hot vector       |
 | a vector, a number           | itself                                                                       |
 | a stretch of a sequence      | the state of an LSTM; of all of it at each site, that of one in both ways    |
-| all of a bag                 | the mean over its sites                                                      |
+| all of a bag                 | the mean over its sites; beside it, where the latent has such sites, its own  |
 | all of a fixed plate         | its sites side by side                                                       |
 The factor's parameters come out of one MLP.
 """
@@ -69,12 +69,12 @@ class Lines:
 
 @dataclass(frozen=True)
 class Feature:
-    """What a factor is given: text, in which @ stands for its site along the ordered plate; its length; whether it is of
-    an earlier site."""
+    """What a factor is given: text, in which @ stands for its site along the ordered plate; its length; how many sites
+    earlier it is of."""
 
     text: str
     size: Dim
-    earlier: bool = False
+    earlier: int = 0
 
 
 def derived_guide(spec: Spec, latents: list[str], family: str) -> str:
@@ -93,13 +93,13 @@ def derived_guide(spec: Spec, latents: list[str], family: str) -> str:
 
 
 def _factor(lines: Lines, latent: Variable, reads: list[Reading]) -> None:
-    """The lines of one factor; where it reads earlier sites, one for the first site, which has none."""
+    """The lines of one factor; where it reads earlier sites, one for each of the first sites, which lack some of them."""
     features = [
         f for r in reads if r.name != latent.name or r.ways != _own(latent) for f in _features(lines, latent, r)
     ]
     chain = chain_of(lines.spec, latent)
-    if any(f.earlier for f in features):
-        _clause(lines, latent, [f for f in features if not f.earlier], "first_", chain, "0")
+    for site in range(max((f.earlier for f in features), default=0)):
+        _clause(lines, latent, [f for f in features if f.earlier <= site], "first_", chain, str(site))
     _clause(lines, latent, features, "guide_", chain, chain)
 
 
@@ -140,7 +140,7 @@ def _clause(lines: Lines, latent: Variable, features: list[Feature], head: str, 
     heads = HEADS[family]
     total = prod(vector, start=Dim.of(1)) * len(heads)
     features = features or [Feature("onehot(0)", Dim.of(1))]
-    joined = ", ".join(f.text for f in features).replace("@", site)
+    joined = re.sub(r"@(-\d+)?", lambda m: _earlier(site, m[1] or ""), ", ".join(f.text for f in features))
     joined = f"concat({joined})" if len(features) > 1 else joined
     fixed = [p for p in latent.plates if not spec.plate(p).ragged and not re.search(rf"[\[ ]{p}\]", joined)]
     copies = [spec.plate(p).size for p in fixed]
@@ -151,6 +151,11 @@ def _clause(lines: Lines, latent: Variable, features: list[Feature], head: str, 
         raw = f"reshape({raw}, {', '.join(map(str, (*copies, total)))})[{', '.join(fixed)}]"
     place = _place(latent, latent.plates, chain, site)
     lines.guide[place] = _drawn(family, heads, raw, vector, _known(latent))
+
+
+def _earlier(site: str, back: str) -> str:
+    """`t-1`; of a site that is a number, the number."""
+    return str(int(site) + int(back or 0)) if site.isdigit() else site + back
 
 
 def _known(latent: Variable) -> dict[str, str]:
@@ -195,15 +200,16 @@ def _features(lines: Lines, latent: Variable, reading: Reading) -> list[Feature]
     ((plate, way),) = far
     if way == BEFORE:
         now = [_vector(lines, source, here)] if reading.both else []
-        before = _vector(lines, source, _place(source, source.plates, chain, "@-1"))
-        return [*now, Feature(before.text, before.size, True)]
+        before = {k: _vector(lines, source, _place(source, source.plates, chain, f"@-{k}")) for k in reading.back}
+        return [*now, *(Feature(f.text, f.size, k) for k, f in before.items())]
     if way in STRETCH or spec.plate(plate).ordered and plate in latent.plates:
         return [_states(lines, source, plate, way)]
     whole = _vector(lines, source, source.name)
     if not spec.plate(plate).ragged:
         return [Feature(f"flatten({whole.text})", whole.size * spec.plate(plate).size)]
-    if not spec.plate(plate).ordered:
-        return [Feature(f"mean({whole.text})", whole.size)]
+    if not spec.plate(plate).ordered:  # its own site, where the latent has it, and all of them
+        own = [_vector(lines, source, here)] if plate in latent.plates else []
+        return [*own, Feature(f"mean({whole.text})", whole.size)]
     state = lines.network(f"scan_{source.name}", "LSTM", whole.size, WIDTH)
     return [Feature(f"last({state}({whole.text}))", Dim.of(WIDTH))]
 

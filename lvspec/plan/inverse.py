@@ -27,21 +27,23 @@ if TYPE_CHECKING:  # a tenth of a second, which specs that ask for no inverse ne
 
 Node = tuple[str, tuple[int, ...]]  # a variable's site
 
-SITES, UNORDERED = 5, 2  # of each plate in the unrolled instance
+SITES, UNORDERED = 7, 2  # of each plate in the unrolled instance
 HERE_ONLY, BEFORE, THROUGH, FROM, WHOLE = "here", "before", "through", "from", "whole"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A factor reads `name`: along each plate of it here, one site before, a stretch, or all sites.
+    """A factor reads `name`: along each plate of it here, some sites before, a stretch, or all sites.
 
-    both: this site beside the one before. partial: a faithful factor would read more of its own sites than can be written.
+    back: which sites before. both: this site beside those. partial: a faithful factor would read more of its own sites than
+    can be written.
     """
 
     name: str
     ways: tuple[tuple[str, str], ...]  # (plate, way), of every plate of what is read
     both: bool = False
     partial: bool = False
+    back: tuple[int, ...] = (1,)
 
 
 def separated(graph: nx.DiGraph, a: Node, b: Node, given: set[Node]) -> bool:
@@ -153,14 +155,17 @@ def _lifted(spec: Spec, node: Node, nodes: list[Node], group: tuple[str, ...]) -
     here = dict(zip(reader.plates, node[1], strict=True))
     for name in dict.fromkeys(n for n, _ in nodes):
         plates = spec.variable(name).plates
-        ways, both, partial = [], False, False
+        ways, both, partial, back = [], False, False, (1,)
         for i, plate in enumerate(plates):
             steps = {at[i] - here[plate] for n, at in nodes if n == name} if plate in here else {None}
             way, ordered = _way(steps, spec.plate(plate).ordered), spec.plate(plate).ordered
             if name in group and steps != {0}:
-                way, both, partial = BEFORE if ordered else HERE_ONLY, 0 in steps, not ordered or min(steps) < -1
+                way, both = BEFORE if ordered else HERE_ONLY, 0 in steps
+                # as far back as the instance goes: perhaps all of them
+                partial = not ordered or min(steps) < -1 and min(steps) == -here[plate]
+                back = (1,) if partial else tuple(sorted(-s for s in steps if s < 0))
             ways.append((plate, way))
-        found.append(Reading(name, tuple(ways), both, partial))
+        found.append(Reading(name, tuple(ways), both, partial, back))
     return found
 
 
@@ -179,10 +184,12 @@ def structured(spec: Spec, latents: list[str]) -> dict[str, list[Reading]]:
     for name in latents:
         shared = [p for p in spec.variable(name).plates if not spec.plate(p).ragged]
         own = [Reading(v.name, tuple((p, HERE_ONLY if p in shared else WHOLE) for p in v.plates)) for v in data]
+        back: dict[tuple, set[int]] = {}  # by what is read, and how: which sites before
         for read in reader.of_variable(spec.variable(name)):
             if read.name in latents:
                 ways = tuple((p, {HERE: HERE_ONLY, LAG: BEFORE}.get(w, WHOLE)) for p, w, _ in read.ways)
-                own.append(Reading(read.name, ways, partial=any(k > 1 for _, _, k in read.ways)))
+                back.setdefault((read.name, ways), set()).update(k for _, w, k in read.ways if w == LAG)
+        own += [Reading(n, ways, back=tuple(sorted(k)) or (1,)) for (n, ways), k in back.items()]
         found[name] = list(dict.fromkeys(own))
     return found
 
