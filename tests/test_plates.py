@@ -221,6 +221,7 @@ params:
   v: [I]
   u: [V]
   uu: [V, V]
+  uk: [V, K]
 """
 SEQUENCES, NESTED = "d: sequence, t: sequence", "s: sequence, w: sequence(within=s)"
 # name -> (plates, the variables)
@@ -336,6 +337,111 @@ latent:
   y[s, w]: Categorical(logits=links[c[s-2], c[s-1]])
 observed:
   x[s, w]: Categorical(logits=both[c[s], y[s, w]])
+""",
+    ),
+    "labellings_along_the_inner_of_two": (
+        SEQUENCES,
+        """
+given:
+  g[d, t]: token(V)
+latent:
+  z[d] over t: LinearChain(unary=uk[g[d, t]], pairwise=link)
+observed:
+  x[0, t]: Categorical(logits=say[z[0, t]])
+  x[d, t]: Categorical(logits=say[z[d, t]] + uu[x[d-1, t]])
+""",
+    ),
+    "labellings_of_nested_sites": (
+        NESTED,
+        """
+given:
+  g[s, w]: token(V)
+latent:
+  c[s]: Categorical(logits=begin)
+  z[s] over w: LinearChain(unary=uk[g[s, w]], pairwise=links[c[s]])
+observed:
+  x[s, w]: Categorical(logits=say[z[s, w]])
+""",
+    ),
+    "observed_labellings_of_two_sequences": (
+        SEQUENCES,
+        """
+given:
+  g[t]: token(V)
+observed:
+  z[d] over t: LinearChain(unary=uk[g[t]], pairwise=link)
+""",
+    ),
+    "guides_over_labellings_that_are_the_same_at_all_outer_sites": (
+        SEQUENCES,
+        """
+latent:
+  z[d, 0]: Categorical(logits=begin)
+  z[d, t]: Categorical(logits=link[z[d, t-1]])
+observed:
+  x[d, t]: Categorical(logits=say[z[d, t]])
+guide:
+  z[d] over t: LinearChain(unary=begin, pairwise=link)
+infer: {z: reinforce}
+""",
+    ),
+    "guides_over_labellings_of_nested_sites": (
+        NESTED,
+        """
+latent:
+  z[s, 0]: Categorical(logits=begin)
+  z[s, w]: Categorical(logits=link[z[s, w-1]])
+observed:
+  x[s, w]: Categorical(logits=say[z[s, w]])
+guide:
+  z[s] over w: LinearChain(unary=uk[x[s, w]], pairwise=link)
+infer: {z: reinforce}
+""",
+    ),
+    "filters_along_the_outer_of_two": (
+        SEQUENCES,
+        """
+latent:
+  z[0, t]: Normal(0, 1)
+  z[d, t]: Normal(0.5 * z[d-1, t], 1)
+observed:
+  x[d, t]: Normal(z[d, t], 0.5)
+""",
+    ),
+    "filters_of_nested_sequences": (
+        NESTED,
+        """
+latent:
+  z[s, 0]: Normal(0, 1)
+  z[s, w]: Normal(0.5 * z[s, w-1], 1)
+observed:
+  x[s, 0]: Normal(z[s, 0], 0.5)
+  x[s, w]: Normal(z[s, w] + 0.1 * x[s, w-1], 0.5)
+""",
+    ),
+    "scores_of_two_chains_that_cross": (
+        SEQUENCES,
+        """
+latent:
+  a[d, 0]: Categorical(logits=begin)
+  a[d, t]: Categorical(logits=link[a[d, t-1]])
+  b[0, t]: Categorical(logits=begin)
+  b[d, t]: Categorical(logits=link[b[d-1, t]])
+observed:
+  x[d, t]: Categorical(logits=both[a[d, t], b[d, t]])
+""",
+    ),
+    "guides_along_the_outer_of_two": (
+        SEQUENCES,
+        """
+latent:
+  z[0, t]: Normal(0, 1)
+  z[d, t]: Normal(tanh(z[d-1, t]), 1)
+observed:
+  x[d, t]: Normal(z[d, t], 1)
+guide:
+  z[0, t]: Normal(m[0], 1)
+  z[d, t]: Normal(m[1] * z[d-1, t] + x[d, t], 1)
 """,
     ),
     "a_bag_of_mixtures_of_chains": (

@@ -154,15 +154,19 @@ def reduce_plates(low: Lowering, value: Value, keep: set[str], entry: str | None
     plates = [p.name for p in low.spec.plates]
     for plate in sorted((a for a in value.axes if a in plates and a not in keep), key=plates.index, reverse=True):
         if low.spec.plate(plate).ragged:
-            value = _ragged_sum(
-                low, value, plate, entry if entry and plate in mask_axes(low, entry) else f"{plate}.mask"
-            )
+            observed = entry is not None and _says(low, entry, plate)
+            value = _ragged_sum(low, value, plate, entry if observed else f"{plate}.mask")
             entry = None
         else:
             value = value.with_(
                 code=f"{value.at(ATOM)}.sum({dim(value, plate)})", axes=_without(value.axes, plate), binds=ATOM
             )
     return value
+
+
+def _says(low: Lowering, entry: str, plate: str) -> bool:
+    """Whether a mask is that of a variable on the plate."""
+    return any(entry == f"{v.name}.mask" and plate in v.plates for v in low.spec.variables)
 
 
 def _ragged_sum(low: Lowering, value: Value, plate: str, entry: str) -> Value:

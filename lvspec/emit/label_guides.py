@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lvspec.emit.densities import snake
 from lvspec.emit.program import Program
-from lvspec.emit.structures import arguments_of, leading, mask_code, spelled_arguments
+from lvspec.emit.structures import arguments_of, full_mask, leading, spelled_arguments
 from lvspec.emit.value import ATOM, Value, align, axis_of, join_draws, permute, shift_axis, spelled
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
@@ -62,7 +62,7 @@ def label_guide(program: Program, latent: Variable, factor: Variable) -> LabelGu
     code = f'{scope.use("label_evidence")}(batch, "{name}", {size}, {axes}, self.zero)'
     axis = axis_of(name)
     known = scope.assign(f"known_{name}", Value(code, ("B", *latent.plates, axis)), "what is known of it")
-    operands = [mask_code(low, plate, lead), *spelled_arguments(factor, arguments, lead)]
+    operands = [full_mask(low, plate, lead), *spelled_arguments(factor, arguments, lead)]
     operands.append(align(known, (*lead, plate, axis)).code)
     q = scope.names.fresh(f"q_{name}")
     scope.line(f"{q} = {scope.use(f'{snake(family)}_guide')}({', '.join(operands)})")

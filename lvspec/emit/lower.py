@@ -114,6 +114,11 @@ class Lowering:
         found = self.spec.plate(plate)
         return Dim.of(f"|{found.sites}|") if found.size is None else found.size
 
+    def extent_code(self, plate: str) -> str:
+        """How many sites a plate has, as Python."""
+        size = self.spec.plate(plate).size
+        return f"{self.mask(plate)}.shape[-1]" if size is None else self.size(size)
+
     def plate_axes(self, plate: str) -> tuple[str, ...]:
         """The axes of a ragged plate's mask."""
         within = self.spec.plate(plate).within

@@ -68,6 +68,15 @@ def mask_code(low: Lowering, plate: str, lead: tuple[str, ...]) -> str:
     return align(Value(low.mask(plate), ("B", *((within,) if within else ()), plate)), (*lead, plate)).code
 
 
+def full_mask(low: Lowering, plate: str, lead: tuple[str, ...]) -> str:
+    """The same with as many rows as there are structures: repeated along plates that the sites do not depend on."""
+    own, code = low.plate_axes(plate), mask_code(low, plate, lead)
+    if set(lead) <= set(own):
+        return code
+    extents = ["-1" if a in own else low.extent_code(a) for a in lead]
+    return f"{code}.expand({', '.join(extents)}, -1)"
+
+
 def log_factors(low: Lowering, variable: Variable) -> list[Factor]:
     """The log-factors of a random variable: those of its sites, or one for a whole structure. A latent structure
     has none of its own: its sum takes all that reads it (structure_sum)."""
@@ -126,14 +135,14 @@ def structure_factor(low: Lowering, variable: Variable) -> Factor:
     value = low.scope.assign(f"log_p_{variable.name}", value)
     plate = variable.general.body.over
     rows = tuple(a for a in ("B", *variable.plates) if a != plate)
-    complete = Value(f'{low.scope.use("complete_rows")}(batch, "{variable.name}", "{plate}")', rows)
+    complete = Value(f'{low.scope.use("complete_rows")}(batch, "{variable.name}")', rows)
     code = f"{low.scope.use('real_sites')}({value.code}, {align(complete, lead, 0).code})"
     return Factor(variable.name, low.scope.assign(f"log_p_{variable.name}_rows", value.with_(code=code)))
 
 
 def _call(low: Lowering, variable: Variable, what: str, target: Value, arguments, lead: tuple[str, ...]) -> str:
     plate = variable.general.body.over
-    operands = [align(target, (*lead, plate), 0).code, mask_code(low, plate, lead)]
+    operands = [align(target, (*lead, plate), 0).code, full_mask(low, plate, lead)]
     operands += spelled_arguments(variable, arguments, lead)
     operands += other_masks(low, arguments, plate, lead)
     return f"{low.scope.use(f'{snake(variable.general.body.family)}_{what}')}({', '.join(operands)})"
@@ -171,7 +180,7 @@ def label_factors(low: Lowering, variable: Variable) -> list[Factor]:
         pair = event_to_axis(event_to_axis(pair, shift_axis(axis, 1)), axis)
         value, initial = low.plus([sites, pair]), (sites,)
     known = Value("self.zero", ())
-    zeros = [mask_code(low, plate, lead), *spelled_arguments(variable, arguments, lead)]
+    zeros = [full_mask(low, plate, lead), *spelled_arguments(variable, arguments, lead)]
     family, size = snake(variable.general.body.family), low.size(variable.type.support.cardinality)
     code = f"{low.scope.use(f'{family}_guide')}({', '.join(zeros)}, {known.code}.expand(1, {size})).log_partition"
     total = low.scope.assign(
@@ -187,7 +196,7 @@ def structure_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> 
     """A draw given how many sites there are."""
     plate, family = variable.general.body.over, variable.general.body.family
     lead, arguments = tuple(a for a in axes if a != plate), arguments_of(low, variable)
-    operands = [mask_code(low, plate, lead), *spelled_arguments(variable, arguments, lead)]
+    operands = [full_mask(low, plate, lead), *spelled_arguments(variable, arguments, lead)]
     operands += other_masks(low, arguments, plate, lead)
     return f"{low.scope.use(f'{snake(family)}_draw')}({', '.join(operands)})"
 
@@ -196,7 +205,7 @@ def borders_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> Va
     """Where the segments of drawn states begin."""
     plate, family = variable.general.body.over, variable.general.body.family
     lead = tuple(a for a in axes if a != plate)
-    operands = [align(low.root(variable.name), (*lead, plate), 0).code, mask_code(low, plate, lead)]
+    operands = [align(low.root(variable.name), (*lead, plate), 0).code, full_mask(low, plate, lead)]
     operands += spelled_arguments(variable, arguments_of(low, variable), lead)
     return Value(f"{low.scope.use(f'{snake(family)}_borders')}({', '.join(operands)})", axes)
 

@@ -64,9 +64,12 @@ def levels_of(spec: Spec, latents: tuple[str, ...], observed: tuple[str, ...]) -
             raise NotArranged(
                 f"{names[0]} reaches back along {chain}, where {groups[order[around[-1]]][0]} has sites of its own"
             )
+        if chain and variables[names[0]].plates[-1] != chain:
+            raise NotArranged(f"{names[0]} reaches back along {chain}, which is not the last of its plates")
         deepest = [n for n in observed if _deepest(variables, reads[n]) == plates]
-        own = tuple(p for p in variables[names[0]].plates if p != chain) + ((chain,) if chain else ())
-        found.append(Level(own, tuple(names), tuple(deepest), around[-1] if around else None, chain))
+        found.append(
+            Level(variables[names[0]].plates, tuple(names), tuple(deepest), around[-1] if around else None, chain)
+        )
     roots = [level for level in found if level.above is None]
     if len(roots) > 1:
         names = " and ".join(level.latents[0] for level in roots[:2])

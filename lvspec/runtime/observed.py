@@ -39,9 +39,10 @@ def observed_sites(batch: dict, inputs: dict[str, Input], plates: dict[str, str 
     return batch
 
 
-def complete_rows(batch: dict, name: str, plate: str) -> Tensor:
-    """Where every site of `plate` has its value of the variable: (B, ...), the plate's axis gone."""
-    return (batch[f"{name}.mask"] == batch[f"{plate}.mask"]).all(-1)
+def complete_rows(batch: dict, name: str) -> Tensor:
+    """Where every site of the variable's last plate has its value: (B, ...), the plate's axis gone."""
+    absent = batch.get(f"{name}.missing", torch.zeros_like(batch[f"{name}.mask"]))
+    return ~absent.any(-1)
 
 
 def inside_support(batch: dict, kinds: dict[str, str]) -> dict:

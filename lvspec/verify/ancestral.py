@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from lvspec.ir.plan import Integration
-from lvspec.ir.spec import Spec
 from lvspec.ir.structures import structure_of
 from lvspec.verify.chance import FALSE_ALARM, repeated
 from lvspec.verify.enumerate import assignments, joint_terms, posterior, table
@@ -42,8 +41,8 @@ def sample_check(subject: Subject, draws: int, seed: int) -> Check:
     structures = [s for v in spec.of_role("observed") if (s := structure_of(v))]
     if any(s.value == "yield" for s in structures):
         raise TooMany("a yield is drawn given its length, which is part of its probability")
-    lengths = {p.name: LENGTH for p in spec.plates if p.ragged}
-    given = _given(subject, draws, lengths)
+    lengths = _lengths(subject)
+    given = _given(subject, draws)
     sites, rows, weights = _exact(subject, given, lengths)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
@@ -61,9 +60,9 @@ def integral_samples(subject: Subject, integration: Integration, draws: int, see
         raise TooMany(f"{integration.latent} is not Gaussian")
     if read_by_the_model(subject.spec) & set(integration.observed):
         raise TooMany("an observation is read by something")
-    lengths = {p.name: LENGTH for p in subject.spec.plates if p.ragged}
-    given = _given(subject, draws, lengths)
-    world = World(subject.instance({**given, **_extents(subject.spec, lengths)}), 0)
+    lengths = _lengths(subject)
+    given = _given(subject, draws)
+    world = World(subject.instance({**given, **lengths}), 0)
     found = answer_of(world, integration, gaussian_prior)
     return integral_sample_check(subject, integration, found, given, lengths, draws, seed)
 
@@ -102,26 +101,32 @@ def _pairs(codes: list[Tensor], rows: list[tuple[object, ...]], weights: Tensor)
     return worst, cells
 
 
-def _given(subject: Subject, draws: int, lengths: dict[str, int]) -> dict[str, Tensor]:
+def _given(subject: Subject, draws: int) -> dict[str, Tensor]:
     """What the first example brings along, cut to the short lengths."""
     names = [v.name for v in subject.spec.of_role("given")]
     batch = {n: v for n, v in repeated(subject, 0, draws).items() if n in names}
     for variable in subject.spec.of_role("given"):
-        for axis, plate in enumerate(variable.plates, start=1):
-            if plate in lengths:
-                batch[variable.name] = batch[variable.name].narrow(axis, 0, lengths[plate])
+        for axis, plate in enumerate(map(subject.spec.plate, variable.plates), start=1):
+            if plate.ragged:
+                batch[variable.name] = batch[variable.name].narrow(axis, 0, LENGTH)
     return batch
 
 
-def _extents(spec: Spec, lengths: dict[str, int]) -> dict[str, Tensor]:
-    """The lengths of one example's plates; a nested plate has one at each site of the plate around it."""
-    return {p: torch.full((1, *(lengths[w] for w in [spec.plate(p).within] if w)), n) for p, n in lengths.items()}
+def _lengths(subject: Subject) -> dict[str, Tensor]:
+    """Short lengths of one example's plates: LENGTH sites, of a nested plate at each site of the plate around it, and there no
+    more than what is given has."""
+    spec, found = subject.spec, {}
+    given = {p for v in spec.of_role("given") for p in v.plates}
+    for plate in (p for p in spec.plates if p.ragged):
+        found[plate.name] = torch.full((1, LENGTH) if plate.within else (1,), LENGTH)
+        if plate.within and plate.name in given:
+            found[plate.name] = torch.minimum(found[plate.name], subject.batch[plate.name][:1, :LENGTH])
+    return found
 
 
-def _exact(subject: Subject, given: dict[str, Tensor], lengths: dict[str, int]):
+def _exact(subject: Subject, given: dict[str, Tensor], lengths: dict[str, Tensor]):
     """Every joint assignment of latents and finite observations, with its probability."""
-    batch = {**given, **_extents(subject.spec, lengths)}
-    instance = replace(subject.instance(batch).treating(), treatments={}, generative=True)
+    instance = replace(subject.instance({**given, **lengths}).treating(), treatments={}, generative=True)
     world = World(instance, 0)
     sites: list[Site] = world.hidden()
     rows = assignments(world, sites)
