@@ -71,9 +71,10 @@ def mask_code(low: Lowering, plate: str, lead: tuple[str, ...]) -> str:
 def full_mask(low: Lowering, plate: str, lead: tuple[str, ...]) -> str:
     """The same with as many rows as there are structures: repeated along plates that the sites do not depend on."""
     own, code = low.plate_axes(plate), mask_code(low, plate, lead)
-    if set(lead) <= set(own):
+    others = [a for a in lead if a in low.order.plates and a not in own]
+    if not others:
         return code
-    extents = ["-1" if a in own else low.extent_code(a) for a in lead]
+    extents = [low.extent_code(a) if a in others else "-1" for a in lead]
     return f"{code}.expand({', '.join(extents)}, -1)"
 
 

@@ -87,7 +87,9 @@ def _normal_mixture(a: Arguments, v: Tensor) -> Tensor:
     log_w, moved = torch.log_softmax(a["logits"], -1), []
     for d in range(v.shape[-1]):
         u = (v[..., d, None] - a["loc"][..., d]) / a["scale"][..., d]
-        quantile = (log_w.softmax(-1) * torch.special.ndtr(u)).sum(-1)
+        upper = (log_w.softmax(-1) * torch.special.ndtr(u)).sum(-1, keepdim=True).detach() > 0.5
+        side = 1.0 - 2.0 * upper  # far above all components what is left above has digits that 1 - it has lost
+        quantile = (side * log_w.softmax(-1) * torch.special.log_ndtr(side * u).exp()).sum(-1)
         log_density = -0.5 * u**2 - torch.log(a["scale"][..., d]) - 0.5 * math.log(2 * math.pi)
         density = (log_w.softmax(-1) * log_density.exp()).sum(-1).detach()
         moved.append(v[..., d] - (quantile - quantile.detach()) / density)
