@@ -8,6 +8,7 @@ from lvspec.errors import SpecError
 from lvspec.graph import draw
 from lvspec.verify.compare import verify
 from lvspec.verify.deterministic import bound_checks
+from lvspec.verify.report import render
 
 HEAD = """
 lvspec: 1
@@ -110,3 +111,34 @@ def test_q_of_the_length_is_drawn_first():
 
 def test_the_picture_says_how_many_sites_count():
     assert "i: l + 1 of M = 3" in draw(compile_spec(HEAD + MODELS["averaged"]).plan, "dot")
+
+
+COUNTED = """lvspec: 1
+name: counted
+sizes: {M: 2, D: 1}
+plates:
+  i: {length: n + 1, max: M}
+params: {begin: [D], w: [M]}
+networks: {combine: "Linear(D + M, 2*D)"}
+latent:
+  n: Categorical(logits=w)
+  z[i]: Normal(0, 1)[D]
+observed:
+  x: Normal(sum(z[i] over i), 1)
+guide:
+  past[0]: concat(begin, onehot(n))
+  past[i]: concat(z[i-1], onehot(n))
+  z[i]: Normal(loc, softplus(scale)) where loc, scale = split(combine(past[i]))
+infer:
+"""
+
+
+@pytest.mark.parametrize(
+    "infer",
+    ["bound: reweighted_wake_sleep(samples=2)", "bound: iwae(samples=2)\n  z: reinforce", "bound: elbo\n  z: reinforce"],
+)
+def test_log_q_of_sites_beyond_a_drawn_length_moves_nothing(infer):
+    """Their draws are read by nothing: at fixed draws neither model nor guide follows them."""
+    compiled = compile_spec(f"{COUNTED}  {infer}\n")
+    report = verify(compiled.spec, compiled.plan, compiled.Model, seed=0, draws=0)
+    assert report.passed, render(report)

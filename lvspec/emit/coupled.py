@@ -94,9 +94,10 @@ def _score(terms: Terms, baseline: str, balance: float, names: list[str]) -> str
 
 
 def _log_q(terms: Terms, names: list[str]) -> Value:
-    """log q of the scored latents at each draw, (S, B)."""
+    """log q of the scored latents at each draw, (S, B); sites beyond a length that is a variable are read by nothing."""
     costs = [Cost(None, terms.guide.log_q[n], terms.mask(n)) for n in names]
-    return _per_draw(terms, costs, "log_q")
+    counted = [terms.counted(terms.plan.spec.variable(n), c) for n, c in zip(names, costs, strict=True)]
+    return _per_draw(terms, counted, "log_q")
 
 
 def _value(scope, bound: Bound):
