@@ -135,7 +135,11 @@ infer:
 
 @pytest.mark.parametrize(
     "infer",
-    ["bound: reweighted_wake_sleep(samples=2)", "bound: iwae(samples=2)\n  z: reinforce", "bound: elbo\n  z: reinforce"],
+    [
+        "bound: reweighted_wake_sleep(samples=2)",
+        "bound: iwae(samples=2)\n  z: reinforce",
+        "bound: elbo\n  z: reinforce",
+    ],
 )
 def test_log_q_of_sites_beyond_a_drawn_length_moves_nothing(infer):
     """Their draws are read by nothing: at fixed draws neither model nor guide follows them."""

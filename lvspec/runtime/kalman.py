@@ -3,13 +3,14 @@
     z[0] ~ N(m0, S0)       z[t] ~ N(A z[t-1] + b, Q)       x[t] ~ N(C z[t] + d, R)
 
 The filter goes forward once and gives log p(x) and p(z[t] | x[<=t]). Covariances are updated in Joseph's form, which
-keeps them positive definite. What follows about p(z | x) stands in kalman_posterior.py.
+keeps them positive definite. Where noise is so small beside what it stands on that float32 loses it in C P C' + R, everything
+is done again in float64. What follows about p(z | x) stands in kalman_posterior.py.
 Kalman 1960; Bucy & Joseph 1968; Särkkä 2013, "Bayesian filtering and smoothing", 4.3.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -17,8 +18,9 @@ from torch import Tensor
 
 from lvspec.runtime.distributions import LOG_TWO_PI
 from lvspec.runtime.multivariate_normal import cholesky
-from lvspec.runtime.semiring import plain_arithmetic
+from lvspec.runtime.semiring import may_look, plain_arithmetic
 
+COARSE = 1e3  # variance in units of the noise's, from which on float32 has less than four digits left of the noise
 EVENTS = (2, 1, 2)  # event axes of a matrix, an offset and a covariance
 
 
@@ -98,7 +100,10 @@ class GaussianChain:
 
     def filter(self) -> Filtered:
         with plain_arithmetic(self.start[0]):
-            return kalman_filter(self)
+            if may_look(self.mask) or self.mask.device.type == "meta":
+                found = kalman_filter(self)
+                return kalman_filter(self.double()) if self.loses(found) else found
+            return kalman_filter(self.double())  # looking would wait for the device
 
     @cached_property
     def filtered(self) -> Filtered:
@@ -107,7 +112,28 @@ class GaussianChain:
 
     def log_prob(self) -> Tensor:
         """log p(x), z integrated out: (*lead,)."""
-        return self.filter().log_prob  # without the cache, whose lock no compiled graph can hold
+        # without the cache, whose lock no compiled graph can hold
+        return self.filter().log_prob.to(self.start[0].dtype)
+
+    def double(self) -> GaussianChain:
+        """The same chain in float64."""
+
+        def of(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return tuple(x.double() if x.is_floating_point() else x for x in tensors)
+
+        emissions = tuple(map(of, self.emissions))
+        return replace(self, start=of(self.start), transition=of(self.transition), emissions=emissions)
+
+    def loses(self, found: Filtered) -> bool:
+        """Whether the arithmetic of the chain was too coarse for its noise."""
+        if self.start[0].dtype == torch.float64 or not found.means.numel() or self.mask.device.type == "meta":
+            return False
+        states = found.predicted_covariances.detach().diagonal(dim1=-2, dim2=-1)
+        for C, _, R, *_ in (map(torch.Tensor.detach, e) for e in self.emissions):
+            spread = (C.square() @ states.flatten(0, -2).amax(0).unsqueeze(-1)).amax()
+            if not bool(spread <= COARSE * R.diagonal(dim1=-2, dim2=-1).amin()):  # NaN as well
+                return True
+        return not bool(found.log_prob.detach().isfinite().all())
 
 
 def kalman_filter(chain: GaussianChain) -> Filtered:

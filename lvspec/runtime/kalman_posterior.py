@@ -30,9 +30,15 @@ from lvspec.runtime.semiring import plain_arithmetic
 
 @dataclass(frozen=True)
 class GaussianChainPosterior:
-    """p(z | x) of a linear-Gaussian chain; 0 beyond each row's length."""
+    """p(z | x) of a linear-Gaussian chain; 0 beyond each row's length. In float64, where the chain's own precision is too
+    coarse for its noise."""
 
-    chain: GaussianChain
+    own: GaussianChain
+
+    @cached_property
+    def chain(self) -> GaussianChain:
+        """The chain in the precision of its filter."""
+        return self.own.double() if self.own.filtered.means.dtype == torch.float64 else self.own
 
     @cached_property
     def conditionals(self) -> tuple[Tensor, Tensor, Tensor]:

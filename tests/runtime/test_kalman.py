@@ -282,3 +282,38 @@ def test_filter_is_one_graph():
     c = chain("", T=3)
     compiled = torch.compile(lambda c: c.log_prob(), fullgraph=True, backend="eager")
     close(compiled(c), c.log_prob())
+
+
+def test_little_noise_is_told_apart_in_float32():
+    """Noise of e^-10 beside states of unit size: log p, its gradient and the posterior are those of float64."""
+    generator = torch.Generator().manual_seed(0)
+    A, C = torch.tensor([[-0.59, 0.58], [0.46, 0.22]]), torch.tensor([[-0.36, -0.25], [1.06, -1.93], [-0.75, -0.01]])
+    z, x = torch.randn(2, 2, generator=generator), []
+    for _ in range(6):
+        x.append(z @ C.T + math.exp(-10) * torch.randn(2, 3, generator=generator))
+        z = z @ A.T + math.exp(-10) * torch.randn(2, 2, generator=generator)
+
+    def found(dtype, noise):
+        A_, C_, noise = A.to(dtype).requires_grad_(), C.to(dtype).requires_grad_(), torch.tensor(noise, dtype=dtype)
+        little = noise.exp().square() * torch.eye(3, dtype=dtype)
+        emission = (
+            C_,
+            torch.zeros(3, dtype=dtype),
+            little,
+            torch.stack(x, 1).to(dtype),
+            torch.ones(2, 6, dtype=torch.bool),
+        )
+        start = (torch.zeros(2, dtype=dtype), torch.eye(2, dtype=dtype))
+        chain = GaussianChain(start, (A_, torch.zeros(2, dtype=dtype), little[:2, :2]), (emission,), emission[-1])
+        log_p = chain.log_prob()
+        return log_p, torch.autograd.grad(log_p.sum(), (A_, C_)), GaussianChainPosterior(chain)
+
+    (single, gradients, posterior), (double, expected, exact) = found(torch.float32, -10.0), found(torch.float64, -10.0)
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single.double(), double, rtol=1e-3, atol=0.05)
+    for a, b in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-2, atol=1e-2 * float(b.abs().max()))
+    torch.testing.assert_close(posterior.mean.double(), exact.mean, atol=1e-4, rtol=1e-4)
+    assert posterior.sample(2).isfinite().all()
+    assert posterior.entropy.isfinite().all()
+    assert found(torch.float32, 0.0)[2].mean.dtype == torch.float32  # where the noise is not little, all stays as it is
