@@ -120,7 +120,14 @@ def _of_plates() -> Iterator[str]:
         yield from (f"{role} on {a} × {b}" for a, b in product(SITES, repeat=2))
         yield f"{role} on three plates"
         yield from (f"first clause of {role}", f"second clause of {role}")
-    yield from ("first clause of guide", "global", "global on a plate", "chains within a plate", "no plate at all")
+    yield from (
+        "first clause of guide",
+        "first clause that reads a latent",
+        "global",
+        "global on a plate",
+        "chains within a plate",
+        "no plate at all",
+    )
     yield from (f"{n} latents" for n in COUNTS)
 
 

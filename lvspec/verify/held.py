@@ -175,6 +175,8 @@ def clauses(spec: Spec) -> Iterator[str]:
         if v.role in ("latent", "observed"):
             yield from (f"{v.role} reads {roles[r.name]}" for r in reader.of_variable(v) if r.name in roles)
         for clause in v.clauses:
+            if clause.initial == 0 and any(roles.get(r.name) == "latent" for r in reader.of_clause(clause)):
+                yield "first clause that reads a latent"
             if clause.initial is not None:
                 yield f"{('first', 'second')[min(clause.initial, 1)]} clause of {v.role}"
             if clause.bindings:

@@ -6,6 +6,8 @@ from lvspec.verify.drafts.draft import Draft, Parent, named
 from lvspec.verify.drafts.families import WRAPPED
 from lvspec.verify.drafts.scores import linear, score
 
+MIXTURE = "first clause that reads a latent"
+
 
 def chain(d: Draft) -> None:
     """A latent on plates of which one is ordered, and its first sites."""
@@ -15,7 +17,14 @@ def chain(d: Draft) -> None:
     static = [p for p in d.latents if p.kind == "category" and not p.plates]
     kinds += ["switching"] * 2 if static else []
     kinds += ["coupled"] if plates == (along,) else []
-    kind = "second" if d.wants("z[t-2]") or d.wants("second clause of latent") else d.choose(*kinds)
+    kinds += ["mixture"] if d.wants(MIXTURE) else []
+    kind = (
+        "mixture"
+        if kinds[-1] == "mixture"
+        else "second"
+        if d.wants("z[t-2]") or d.wants("second clause of latent")
+        else d.choose(*kinds)
+    )
     size = d.size("K", 2, 3)
     if kind == "vector" or not d.room(d.number(size), plates, 2 if kind == "coupled" else 1):
         return real_chain(d, plates, along)
@@ -49,8 +58,8 @@ def site(p: Parent, along: str, index: str) -> str:
 def start(d: Draft, here: Parent, along: str, kind: str, static: list[Parent]) -> str:
     """The first site: free, or of a latent that says which chain it is."""
     others = tuple(p for p in here.plates if p != along)
-    if kind == "mixture" and static:
-        c = d.choose(*static)
+    if kind == "mixture" and (static or not others):
+        c = d.choose(*static) if static else _which(d)
         return f"Categorical(logits={d.param(c.size, here.size)}[{c.name}])"
     if kind == "mixture":
         over = d.readable(others, 1)
@@ -58,6 +67,15 @@ def start(d: Draft, here: Parent, along: str, kind: str, static: list[Parent]) -
     fixed = [p for p in others if d.kinds[p] == "fixed"]
     table = named(d.param(*(d.plates[p] for p in fixed), here.size), fixed)
     return f"Categorical(logits={table})" if d.chance(0.8) else f"Categorical(probs=softmax({table}))"
+
+
+def _which(d: Draft) -> Parent:
+    """A latent that says which chain it is."""
+    c = Parent(d.fresh("c"), (), "category", d.size("K", 2, 3), family="Categorical")
+    d.room(d.number(c.size), ())
+    d.latent = {c.name: f"Categorical(logits={d.param(c.size)})", **d.latent}
+    d.remember(c)
+    return c
 
 
 def _move(d: Draft, size: str, plates: tuple[str, ...]) -> str:

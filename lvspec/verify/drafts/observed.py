@@ -35,6 +35,8 @@ def observe(d: Draft) -> None:
     used = [p for p in d.latents if not d.mentions(p) and d.meets(p, d.here)]
     near = [p for p in d.parents if p not in used and d.meets(p, d.here)]
     over = used + d.some(near, 1 if used else 2)
+    if "!yield" in d.wishes:  # what stands on sites is for another observation to read
+        over = [p for p in over if not p.plates]
     yields = d.alone and d.symbols and not any(p.plates for p in over)
     if yields and not d.extra and (d.wants("!yield") or d.chance(0.2)):
         d.observed[f"x over {d.line}"] = tree(d, over)

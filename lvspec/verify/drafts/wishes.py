@@ -52,6 +52,7 @@ NEEDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"z\[t-[12]\]|(first|second) clause of latent", ("!line", "!chain")),
     (r"(first|second) clause of observed|index by observed", ("!line", "!again", "first clause of observed")),
     (r"first clause of guide", ("!line", "!chain", "guide Categorical")),
+    (r"first clause that reads a latent", ("!line", "!chain")),
     (r".* over a plate|[em] (over m|as an axis)|m as an axis", ("!beside", "latent on fixed", "latent Normal")),
     (r"max|min|prod|logsumexp|dot|mean|g\[t, 2\]|number as a parameter", ("latent Bernoulli",)),
     (r"plate sequence\(null\)|clip|less|z\[a\[t\]\]|T\[s\[a\[t\]\]\]|0 over m", ("!ragged", "!position")),
