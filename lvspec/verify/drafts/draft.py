@@ -85,6 +85,7 @@ class Draft:
     latents: list[Parent] = field(default_factory=list)
     bindings: list[str] = field(default_factory=list)  # `where` of the clause that is being written
     binds: bool = False  # whether that clause may have a `where`
+    ranks: dict[str, float] = field(default_factory=dict)  # of plates, in the order that variables have them in
     guiding: bool = False  # whether the distribution that is being written is a guide's
     extra: list[str] = field(default_factory=list)  # further contributions to the score of x
     counter: int = 0
@@ -194,11 +195,12 @@ class Draft:
         return self.here == (self.line,) and bool(self.line)
 
     def order(self, plates: Sequence[str]) -> tuple[str, ...]:
-        """The plates in some order; one that lies within another stands behind it."""
-        found = list(plates)
-        if not any(p in self.nested for p in found):
-            self.rng.shuffle(found)
-        return tuple(found)
+        """The plates in the order that all variables have them in."""
+        return tuple(sorted(plates, key=lambda p: (self.ranks.setdefault(p, self.rank_of(p)), p)))
+
+    def rank_of(self, plate: str) -> float:
+        """Those of x as x has them; another one anywhere among them."""
+        return self.here.index(plate) if plate in self.here else self.rng.uniform(-1, len(self.here))
 
     def stand(self, role: str, most: int = 2) -> tuple[str, ...]:
         """Plates for another variable: none, some of x's with what they lie within, the one beside."""

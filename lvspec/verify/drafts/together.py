@@ -22,6 +22,6 @@ def pair(d: Draft) -> None:
         plates = () if outside else d.stand("latent", 1)
         mu, sigma = (named(n, plates) for n in names)
         d.latent[f"{'global ' if outside else ''}({mu}, {sigma})"] = body
-    seen = Parent(d.fresh("v"), tuple(dict.fromkeys((*d.here, *plates))), "vector", size)
+    seen = Parent(d.fresh("v"), d.order(dict.fromkeys((*d.here, *plates))), "vector", size)
     if len(seen.plates) <= 3:
         d.observed[seen.ref] = f"MultivariateNormal({mu}, covariance_matrix={sigma})"
