@@ -123,7 +123,10 @@ class Elimination:
         extra = {a for a in factor.value.axes if a in self.low.order.plates} - keep
         if not extra:
             return factor
-        value = reduce_plates(self.low, self.settled(factor), keep, factor.mask)
+        value = self.settled(factor)
+        if any(self.low.spec.plate(p).ragged for p in self.low.order.plates if p in keep and p in value.axes):
+            value = masked(self.low, value, factor.observed_mask)  # the sum over some plates forgets which sites of others count
+        value = reduce_plates(self.low, value, keep, factor.mask)
         return Factor(factor.name, self.low.scope.assign(f"log_p_{factor.name}_sites", value), (), None, factor.own)
 
     def settled(self, factor: Factor) -> Value:
