@@ -125,7 +125,8 @@ class Elimination:
             return factor
         value = self.settled(factor)
         if any(self.low.spec.plate(p).ragged for p in self.low.order.plates if p in keep and p in value.axes):
-            value = masked(self.low, value, factor.observed_mask)  # the sum over some plates forgets which sites of others count
+            # the sum over some plates forgets which sites of others count
+            value = masked(self.low, value, factor.observed_mask)
         value = reduce_plates(self.low, value, keep, factor.mask)
         return Factor(factor.name, self.low.scope.assign(f"log_p_{factor.name}_sites", value), (), None, factor.own)
 
