@@ -96,6 +96,8 @@ def _failed(reason: BaseException, args: argparse.Namespace) -> int:
         return _told(
             f"there is not enough memory: {str(reason).partition(chr(10))[0] or 'of Python'}; {advice}", TRAINING
         )
+    if isinstance(reason, Exception) and _of_data(reason):
+        return _told(str(reason), TRAINING)
     if isinstance(reason, Exception):
         return _users(reason, args) or _bug(reason, args)
     raise reason

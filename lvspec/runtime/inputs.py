@@ -253,10 +253,13 @@ def offence(name: str, x: Tensor, one: Input, batch: dict) -> str:
         wrong = ~OF_VALUES[one.kind](x)
     place = wrong.nonzero()[0].tolist()
     value = _brief(x[tuple(place)].tolist())
-    example = (
-        f" (example {int(batch['index'][place[0]]) + 1} of the data)" if "index" in batch and not one.shared else ""
-    )
+    example = "" if one.shared else example_of(batch, place[0])
     return f"`{name}` holds {value} at {place}{example}: expected {meant}"
+
+
+def example_of(batch: dict, row: int) -> str:
+    """Which example of the data a row is, where the batch says so."""
+    return f" (example {int(batch['index'][row]) + 1} of the data)" if "index" in batch else ""
 
 
 def _brief(value: object) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.batch import along, prepare_plate
-from lvspec.runtime.inputs import ROW, Input, assert_values, check_values, read_batch
+from lvspec.runtime.inputs import ROW, Input, assert_values, check_values, example_of, read_batch
 
 
 def observed_sites(batch: dict, inputs: dict[str, Input], plates: dict[str, str | None]) -> dict:
@@ -115,7 +115,7 @@ def any_site(mask: Tensor) -> Tensor:
 def _missing(batch: dict, name: str, reader: str, harm: Tensor) -> str:
     row = int(harm.nonzero()[0][0])
     place = [row, *batch[f"{name}.missing"][row].nonzero()[0].tolist()]
-    where = f"at {place}" if len(place) > 1 else f"in example {row}"
+    where = (f"at {place}" if len(place) > 1 else f"in example {row}") + example_of(batch, row)
     mend = "Leave such examples out, or fill the value in"
     if not batch[name].is_floating_point():
         mend = f"Declare `{name}` under `latent:`, where it may be given for some examples and is summed for others"

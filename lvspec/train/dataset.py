@@ -17,6 +17,7 @@ from lvspec.train.settings import DataSettings
 from lvspec.train.tree_labels import TreeLabels
 
 Raw = Mapping[str, object]
+LARGEST = 3e38  # that a float32 holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +293,7 @@ def _encode_numbers(raw, f: Field, layout: Layout, encoder: Numbers, settings: D
     if f.event:
         seen = seen.all(axis=tuple(range(len(f.plates), seen.ndim)))
     lengths = {plate.name: np.array(value.shape[axis]) for axis, plate in ragged}
-    _check_whole(f, value)
+    _check_numbers(f, value)
     if encoder.event and value.shape[len(f.plates) :] != encoder.event and value.size:
         raise TrainingError(
             f"{f.name}: {value.shape[len(f.plates) :]} features, the training data have {encoder.event}"
@@ -301,7 +302,7 @@ def _encode_numbers(raw, f: Field, layout: Layout, encoder: Numbers, settings: D
     return value, seen, lengths
 
 
-def _check_whole(f: Field, value: np.ndarray) -> None:
+def _check_numbers(f: Field, value: np.ndarray) -> None:
     """TrainingError where counts have fractions, or truth values are others than 0 and 1."""
     if f.kind == "real":
         return
@@ -327,6 +328,8 @@ def number_block(raw: object, f: Field) -> np.ndarray:
         value = value.reshape((0,) + (1,) * (rank - 1))
     if value.ndim != rank:
         raise TrainingError(f"{f.name}: expected {rank} axes (plates and features), a record has shape {value.shape}")
+    if (np.abs(value) > LARGEST).any():
+        raise TrainingError(f"{f.name} has a number that is infinite, or too large")
     return value
 
 

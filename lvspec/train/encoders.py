@@ -184,9 +184,8 @@ def numbers(raw: object) -> np.ndarray:
     try:
         return np.asarray(_floats(raw), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        header = (
-            "; where the first line of a table holds names, say `header: true`" if "is no number" in str(error) else ""
-        )
+        words = isinstance(raw, list) and all(str(r).strip()[:1].isalpha() for r in raw if r is not None)
+        header = "; where the first line of a table holds names, say `header: true`" if words else ""
         raise UsageError(f"expected numbers, found {str(raw)[:60]!r}: {error}{header}") from error
 
 

@@ -223,6 +223,12 @@ def test_counts_are_whole_numbers_from_0_on(value):
         made([{"x": [1]}, {"x": [value]}], labelled_layout())
 
 
+def test_infinite_numbers_are_none():
+    layout = Layout((Field("x", "real", (), (None,), None, "x"),), (), ())
+    with pytest.raises(TrainingError, match="x has a number that is infinite"):
+        made([{"x": [1.0]}, {"x": ["1e999"]}], layout)
+
+
 def test_a_missing_sequence_has_a_length_only_where_something_tells_it():
     """Padding to the longest of a batch would be another model."""
     plates = (Plate("t", "sequence"),)

@@ -253,3 +253,29 @@ def test_sentences_of_a_document_are_shown_without_padding(here, capsys):
     lines = inferred(capsys, "runs/text_segmentation", "--limit", "2")
     assert [line["x"] for line in lines] == documents
     assert [len(line["z"]["mode"]) for line in lines] == [2, 3]
+
+
+WALK = """
+lvspec: 1
+name: walk
+plates: {t: sequence}
+params: {a: [], b: []}
+observed:
+  x[0]: Normal(0, 1)
+  x[t]: Normal(a + b * x[t-1], 1)
+data:
+  x: {format: jsonl, field: x}
+train: {epochs: 1}
+"""
+
+
+def test_data_that_a_module_refuses_are_no_bug(tmp_path, monkeypatch, capsys):
+    """A value that the next site needs is missing: exit 3, and which example it is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "walk.yaml").write_text(WALK)
+    rows = [[0.1, 0.5, 0.2 * i] for i in range(30)]
+    rows[0][1] = None
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps({"x": row}) + "\n" for row in rows))
+    assert main(["train", "walk.yaml", "--data", "data.jsonl", "--valid", "data.jsonl", "--out", "run"]) == 3
+    said = capsys.readouterr().err
+    assert "`x` is not observed at" in said and "(example 1 of the data)" in said and "bug" not in said
