@@ -16,13 +16,16 @@ def forecast(log_prob: Callable[[dict], Tensor], batch: dict, name: str, plate: 
 
     Whether a model says how many sites there are (a grammar), is told (labels that are normalised globally), or goes on
     for ever (a chain), this is a distribution; of a chain it is p(x_{n+1} | x_1 .. x_n).
-    log_prob: a model's. name: a discrete observed variable along `plate` with `values` values. Whatever else varies along
+    log_prob: a model's. name: a discrete observed variable along `plate` alone, with `values` values. Whatever else varies along
     the plate reaches one site further than x already: given variables with their values, others with `y_observed` false
     there. It costs `values` evaluations of log p at n + 1 sites.
     """
     if "rows" in batch:
         raise ValueError("forecast takes a batch that is not prepared: it adds a site")
     x = batch[name]
+    if x.dim() != 2:
+        shape = tuple(x.shape)
+        raise ValueError(f"forecast is of one symbol along `{plate}`, (B, T), and `{name}` has the shape {shape}")
     lengths = batch.get(plate, torch.full(x.shape[:1], x.shape[1], device=x.device))
     known = {**batch, name: one_site_more(x, 0), plate: lengths}
     if f"{name}_observed" in batch:

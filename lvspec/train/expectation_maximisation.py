@@ -95,8 +95,11 @@ class ExpectationMaximisation:
             if inside is None:
                 mask = mask.expand(*mask.shape[:-1], plate.size.evaluate(sizes_of(self.model, self.forms.spec)))
             else:
-                lead = inside.shape[:-1]
-                mask = mask * inside.reshape(*lead, *[1] * (mask.dim() - 1 - len(lead)), -1)
+                shape = [1] * mask.dim()
+                around = (0, 1 + plates.index(plate.within)) if plate.within else (0,)
+                for axis, extent in zip((*around, -1), inside.shape, strict=True):
+                    shape[axis] = extent
+                mask = mask * inside.reshape(shape)
         return mask
 
     def row_weights(self, use: Use, table: Table, sites: Tensor, batch: dict, marginals: dict) -> Tensor:

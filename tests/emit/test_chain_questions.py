@@ -121,6 +121,8 @@ def test_prepared_batch_is_refused():
     model, batch = hmm()
     with pytest.raises(ValueError, match="not prepared"):
         forecast(model.log_prob, model.prepare(batch), "x", "t", V)
+    with pytest.raises(ValueError, match="of one symbol along `t`, .* `x` has the shape"):
+        forecast(model.log_prob, {**batch, "x": batch["x"].unsqueeze(1)}, "x", "t", V)
 
 
 def test_sums_that_are_multiplied_have_no_k_best():

@@ -265,3 +265,34 @@ def test_the_command_trains_by_em_and_refuses_a_network(tmp_path, monkeypatch, c
     assert '"steps": 6, "epochs": 6' in capsys.readouterr().out
     assert main(["train", spec("deep_hmm"), *options, "--set", "train.method=em"]) != 0
     assert "closed-form" in capsys.readouterr().err
+
+
+NESTED = """
+lvspec: 1
+name: paragraphs
+sizes: {K: 2, V: 3, L: 2}
+plates: {l: L, s: sequence, w: sequence(within=s)}
+params: {start: [L, K], transition: [K, K], emission: [K, V]}
+latent:
+  z[l, s, 0]: Categorical(logits=start[l])
+  z[l, s, w]: Categorical(logits=transition[z[l, s, w-1]])
+observed:
+  x[l, s, w]: Categorical(logits=emission[z[l, s, w]])
+"""
+
+
+def test_chains_of_nested_plates_are_updated_as_the_same_chains_apart():
+    """The sentences of two texts side by side, against each sentence as an example of its own."""
+    nested, forms = made(NESTED)
+    plain = NESTED.replace("s: sequence, w: sequence(within=s)", "w: sequence").replace("l, s, ", "")
+    plain = plain.replace("start[l]", "start[k]").replace("latent:", "given:\n  k: category(L)\nlatent:")
+    apart, apart_forms = made(plain.replace("l: L, ", ""))
+    apart.load_state_dict(nested.state_dict())
+    texts, sentences, words = torch.tensor([2, 1]), torch.tensor([[3, 1], [2, 2]]), torch.randint(3, (2, 2, 2, 3))
+    rows = [(words[n, k, s], sentences[n, s], k) for n in range(2) for k in range(2) for s in range(int(texts[n]))]
+    single = {name: torch.stack([torch.as_tensor(r[i]) for r in rows]) for i, name in enumerate("xwk")}
+    whole = {"x": words, "s": texts, "w": sentences}
+    for model, found, batch in ((nested, forms, whole), (apart, apart_forms, single)):
+        ExpectationMaximisation(model, found).step([model.prepare(batch)])
+    for name, table in nested.named_parameters():
+        np.testing.assert_allclose(softmax(table), softmax(apart.get_parameter(name)), rtol=1e-10)
