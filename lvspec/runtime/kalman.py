@@ -12,15 +12,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isqrt
 
 import torch
 from torch import Tensor
 
 from lvspec.runtime.distributions import LOG_TWO_PI
 from lvspec.runtime.multivariate_normal import cholesky
-from lvspec.runtime.semiring import may_look, plain_arithmetic
+from lvspec.runtime.semiring import apart, may_look, plain_arithmetic
 
 COARSE = 1e3  # variance in units of the noise's, from which on float32 has less than four digits left of the noise
+LONG = 256  # sites beyond which the backward pass computes blocks of them once more, in float64
+State = tuple[Tensor, Tensor]  # mean (*lead, D), covariance (*lead, D, D)
 EVENTS = (2, 1, 2)  # event axes of a matrix, an offset and a covariance
 
 
@@ -112,6 +115,9 @@ class GaussianChain:
 
     def log_prob(self) -> Tensor:
         """log p(x), z integrated out: (*lead,)."""
+        if self.mask.shape[-1] > LONG and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            with plain_arithmetic(self.start[0]):
+                return long_log_prob(self.double()).to(self.start[0].dtype)
         # without the cache, whose lock no compiled graph can hold
         return self.filter().log_prob.to(self.start[0].dtype)
 
@@ -138,25 +144,129 @@ class GaussianChain:
 
 def kalman_filter(chain: GaussianChain) -> Filtered:
     """p(z[t] | x[<=t]) for every t, and log p(x) = sum_t log p(x[t] | x[<t])."""
+    lead, predicted, filtered = chain.mask.shape[:-1], [], []
+    first = first_state(chain)
+    total = kalman_sites(chain, first, first[0].new_zeros(lead), True, predicted, filtered)[1]
+    return Filtered(total, *stacked_states(filtered, lead, first[0]), *stacked_states(predicted, lead, first[0]))
+
+
+def long_log_prob(chain: GaussianChain) -> Tensor:
+    """log p(x), (*lead,), with the graph of some sites at a time."""
+    return LongFilter.apply(
+        *first_state(chain), *chain.transition, *(x for e in chain.emissions for x in e), chain.mask
+    )
+
+
+def first_state(chain: GaussianChain) -> State:
+    """The mean and the covariance of z[0], for every row."""
+    lead, D = chain.mask.shape[:-1], chain.size
+    return chain.start[0].expand(*lead, D), chain.start[1].expand(*lead, D, D)
+
+
+def kalman_sites(
+    chain: GaussianChain,
+    state: State,
+    total: Tensor,
+    first: bool,
+    predicted: list[State] | None = None,
+    filtered: list[State] | None = None,
+) -> tuple[State, Tensor]:
+    """The filter over all sites of a chain, or of a part of one, whose first site is the chain's where `first` says so:
+    the state behind them, and log p of what is seen there added to `total`. predicted, filtered: lists for the states."""
     emissions = [GaussianEmission(*e) for e in chain.emissions]
-    lead, sites, D = chain.mask.shape[:-1], chain.mask.shape[-1], chain.size
-    mean, covariance = chain.start[0].expand(*lead, D), chain.start[1].expand(*lead, D, D)
-    total = mean.new_zeros(lead)
     seen = [e.observed() & chain.mask.unsqueeze(-1) for e in emissions]
-    predicted, filtered = [], []
-    for t in range(sites):
-        if t > 0:
+    mean, covariance = state
+    for t in range(chain.mask.shape[-1]):
+        if t > 0 or not first:
             # padding is no site: the state stays what it was, however long it is and whatever A is
             here = chain.mask[..., t, None]
             ahead, spread = kalman_predict(chain, t, mean, covariance)
             mean = torch.where(here, ahead, mean)
             covariance = torch.where(here.unsqueeze(-1), spread, covariance)
-        predicted.append((mean, covariance))
+        if predicted is not None:
+            predicted.append((mean, covariance))
         for emission, observed in zip(emissions, seen, strict=True):
             mean, covariance, log_p = kalman_update(emission, t, observed[..., t, :], mean, covariance)
             total = total + log_p
-        filtered.append((mean, covariance))
-    return Filtered(total, *stacked_states(filtered, lead, mean), *stacked_states(predicted, lead, mean))
+        if filtered is not None:
+            filtered.append((mean, covariance))
+    return (mean, covariance), total
+
+
+class LongFilter(torch.autograd.Function):
+    """log p(x) of a long chain. A site is some hundred operations on small tensors, whose graph weighs more than what they
+    compute: the forward pass keeps the states where blocks of about √T sites begin, and the backward pass has the graph of
+    one block at a time. tensors: the transition's, each emission's, the mask."""
+
+    @staticmethod
+    def forward(ctx, mean: Tensor, covariance: Tensor, *tensors: Tensor) -> Tensor:
+        sites = tensors[-1].shape[-1]
+        state, total = (mean.detach(), covariance.detach()), mean.new_zeros(tensors[-1].shape[:-1])
+        ctx.blocks = [(b, min(b + isqrt(sites), sites)) for b in range(0, sites, isqrt(sites))]
+        begun: list[Tensor] = []
+        for begin, end in ctx.blocks:
+            begun += state
+            state, total = kalman_sites(rebuilt(part_of(tensors, begin, end)), state, total, begin == 0)
+        ctx.save_for_backward(mean, covariance, *tensors)
+        ctx.begun = begun
+        return total
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        mean, covariance, *tensors = ctx.saved_tensors
+        with plain_arithmetic(grad), torch.enable_grad() if torch.is_grad_enabled() else torch.no_grad():
+            if torch.is_grad_enabled():  # for a second derivative: the graph of all sites
+                mean, covariance, *tensors = apart(mean, covariance, *tensors)
+                total = kalman_sites(rebuilt(tensors), (mean, covariance), torch.zeros_like(grad), True)[1]
+                wanted = [x for x in (mean, covariance, *tensors) if x.requires_grad]
+                found = iter(torch.autograd.grad(total, wanted, grad, create_graph=True, allow_unused=True))
+                return tuple(next(found) if x.requires_grad else None for x in (mean, covariance, *tensors))
+            return block_gradients(ctx, tensors, grad)
+
+
+def block_gradients(ctx, tensors: list[Tensor], grad: Tensor) -> tuple[Tensor | None, ...]:
+    """d log p / d (mean, covariance, tensors), block by block from the last one."""
+    sums = [torch.zeros_like(x) if x.requires_grad else None for x in tensors]
+    behind = [torch.zeros_like(x) for x in ctx.begun[:2]]
+    for index in range(len(ctx.blocks) - 1, -1, -1):
+        begin, end = ctx.blocks[index]
+        with torch.enable_grad():
+            parts = [
+                x.detach().requires_grad_(s is not None)
+                for x, s in zip(part_of(tensors, begin, end), sums, strict=True)
+            ]
+            state = [x.detach().requires_grad_() for x in ctx.begun[2 * index : 2 * index + 2]]
+            after, total = kalman_sites(rebuilt(parts), tuple(state), torch.zeros_like(grad), begin == 0)
+            wanted = [*state, *(x for x in parts if x.requires_grad)]
+            found = torch.autograd.grad((*after, total), wanted, (*behind, grad), allow_unused=True)
+        behind = [torch.zeros_like(x) if d is None else d for x, d in zip(state, found[:2], strict=True)]
+        targets = (t for t, s in zip(part_of(sums, begin, end, like=tensors), sums, strict=True) if s is not None)
+        for target, d in zip(targets, found[2:], strict=True):
+            if d is not None:
+                target += d
+    return (*behind, *sums)
+
+
+def part_of(tensors, begin: int, end: int, like=None) -> list[Tensor | None]:
+    """Some sites of each tensor that has an axis for them; of those that are the same at every site all. like: tensors of
+    the same shapes, where some are missing."""
+    like = tensors if like is None else like
+    events = [*EVENTS, *([*EVENTS, 1, None] * ((len(like) - 4) // 5)), 0]
+    found = []
+    for i, (x, shaped, event) in enumerate(zip(tensors, like, events, strict=True)):
+        if event is None:  # the mask of a value: of sites, or of its coordinates
+            event = 1 if shaped.dim() == like[i - 1].dim() else 0
+        axis = shaped.dim() - event - 1
+        sited = x is not None and axis >= 0 and shaped.shape[axis] > 1
+        found.append(x.narrow(axis, begin, end - begin) if sited else x)
+    return found
+
+
+def rebuilt(tensors) -> GaussianChain:
+    """The chain of these tensors; where it starts is told apart."""
+    *parts, mask = tensors
+    emissions = tuple(tuple(parts[i : i + 5]) for i in range(3, len(parts), 5))
+    return GaussianChain(start=(parts[1], parts[2]), transition=tuple(parts[:3]), emissions=emissions, mask=mask)
 
 
 def stacked_states(states: list[tuple[Tensor, Tensor]], lead: torch.Size, like: Tensor) -> tuple[Tensor, Tensor]:

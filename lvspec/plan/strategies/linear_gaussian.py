@@ -9,6 +9,7 @@ observations. Kalman 1960.
 from __future__ import annotations
 
 from functools import partial
+from math import isqrt
 
 from lvspec.ir.plan import Integration
 from lvspec.ir.reads import HERE, LAG
@@ -20,6 +21,8 @@ from lvspec.plan.price import TRAINING, Pricer, priced
 
 NAME = "linear_gaussian"
 DISPATCHES = 380  # of a site, as counted
+NODES = 22_000  # what the graph of a site's operations takes beside their numbers, in numbers, as measured
+LONG = 256  # sites beyond which blocks of them are computed once more in the backward pass: runtime/kalman.py
 
 
 def consider(view: View, latent) -> Claim | Declined:
@@ -100,9 +103,17 @@ def _pay(pricer: Pricer, latent: Variable) -> None:
         N = _size(model, variable)
         flops += 6 * D**3 + 4 * N * D * D + 2 * N * N * D + N**3
         cells += 4 * D**2 + 4 * N * D + 3.5 * N**2
-    pricer.flops += TRAINING * sites * flops
-    pricer.dispatches += DISPATCHES * model.extent(latent.plates[-1])
-    pricer.holds(sites * cells)
+    extent = model.extent(latent.plates[-1])
+    graph, times = (
+        extent,
+        1.0,
+    )  # sites whose graph is there at once; forward and backward passes, in those of a short chain
+    if extent > LONG:
+        graph, times = isqrt(extent), (TRAINING + 1) / TRAINING
+        pricer.holds(sites / graph * 2 * D**2)
+    pricer.flops += times * TRAINING * sites * flops
+    pricer.dispatches += times * DISPATCHES * extent
+    pricer.holds(sites / extent * graph * cells + graph * NODES)
 
 
 def _size(model: Model, variable: Variable) -> int:
