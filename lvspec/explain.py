@@ -68,7 +68,7 @@ def _latent_data(p: LatentPlan) -> dict:
 
 
 def _cost(cost) -> dict:
-    return {"flops": cost.flops, "bytes": cost.bytes}
+    return {"flops": cost.flops, "bytes": cost.bytes, "learned_bytes": cost.learned}
 
 
 # ---------------------------------------------------------------- what the nodes are
@@ -222,6 +222,9 @@ def _sizes(plan: Plan, paint: Paint) -> list[str]:
     rows.append(
         f"  a step: {amount(step.flops, 1000, FLOPS)} flops in {amount(step.dispatches, 1000, FLOPS)} dispatches, "
         f"{amount(step.bytes, 1024, BYTES)}; about {amount(1000 * step.seconds, 1000, ('ms', 's'))} on one core"
+    )
+    rows.append(
+        f"  beside it: {amount(step.learned, 1024, BYTES)} of parameters, their gradients and what Adam keeps of them"
     )
     rows.append("  flops: multiply-adds of one step, forward and backward; memory: its temporaries at their peak")
     return rows

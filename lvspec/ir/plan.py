@@ -13,11 +13,13 @@ from lvspec.ir.spec import FreeBits, Network, Spec, Variable
 @dataclass(frozen=True)
 class Cost:
     """One training step at the nominal sizes. flops: multiply-adds, forward and backward; bytes: peak of temporaries;
-    dispatches: operations that are called, each of which costs time however small it is."""
+    dispatches: operations that are called, each of which costs time however small it is; learned: bytes of parameters, their
+    gradients and what the optimizer keeps of them."""
 
     flops: float
     bytes: float
     dispatches: float = 0.0
+    learned: float = 0.0
 
     @property
     def seconds(self) -> float:

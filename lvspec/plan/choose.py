@@ -23,6 +23,7 @@ from lvspec.plan.derive import derive_baseline, derive_control, derive_guide
 from lvspec.plan.divergence import OPTIMAL, divergence
 from lvspec.plan.engines import parts_without_engine, rows_beyond
 from lvspec.plan.formula import formula
+from lvspec.plan.memory import memory_warnings, with_memory
 from lvspec.plan.model import Model, chain_plates, labels_guide, study, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
 from lvspec.plan.price import Pricer, priced
@@ -356,8 +357,10 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     unrolled = unrolled_by(model, summed)
     pricer = Pricer(model, summed, samples if sampled else 1, unrolled, guide, (*spec.networks, *networks))
     rules = {id(c.pay): c.pay for _, c, _ in chosen.values()}.values()  # latents of one sum pay once
+    step = priced(pricer, *rules, pay_rest)
+    warnings = with_memory(spec.warnings, memory_warnings(model, latents, step))
     return Plan(
-        spec=spec,
+        spec=spec if warnings == spec.warnings else replace(spec, warnings=warnings),
         latents=tuple(latents),
         eliminations=eliminations,
         guide=guide,
@@ -367,7 +370,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
         samples=samples if sampled else 1,
         sizes=tuple(sorted(model.sizes.items())),
         nominal=model.nominal,
-        step=priced(pricer, *rules, pay_rest),
+        step=step,
         unrolled=unrolled,
         structures=tuple(_summed(model, v) for v in spec.of_role("observed") if structure_of(v)),
         integrations=tuple(dict.fromkeys(c.integration for _, c, _ in chosen.values() if c.integration)),

@@ -12,6 +12,8 @@ from lvspec.plan.components import Component
 from lvspec.plan.model import Model
 from lvspec.plan.price import Pricer
 
+OVER_BUDGET = "over the budget"
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -98,7 +100,7 @@ def over_budget(model: Model, cost: Cost) -> str | None:
     """Why a price is too high, with the line that raises the budget."""
     flops, bytes_ = model.budget
     if cost.flops > flops:
-        return f"{cost.flops:.2g} operations a step are over the budget of {flops:.2g} (infer: budget_flops)"
+        return f"{cost.flops:.2g} operations a step are {OVER_BUDGET} of {flops:.2g} (infer: budget_flops)"
     if cost.bytes > bytes_:
-        return f"{cost.bytes:.2g} bytes are over the budget of {bytes_:.2g} (infer: budget_bytes)"
+        return f"{cost.bytes:.2g} bytes are {OVER_BUDGET} of {bytes_:.2g} (infer: budget_bytes)"
     return None

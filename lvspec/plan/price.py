@@ -3,7 +3,7 @@
 Every expression is priced at the extent that it varies over: a table of emissions once, a network under an
 enumerated latent K times. The backward pass costs twice the forward one. Memory is what the forward pass keeps for the
 backward one, and the most that any one operation has beside it in passing: the gradients of its result and of its
-inputs. Gradients of parameters are the optimizer's, and are not counted.
+inputs. Parameters, their gradients and what the optimizer keeps of them are counted apart (`learned`).
 
 A rule pays a `Pricer`, which knows what has been paid for: a latent's price is what is paid for it alone, a step's what
 all pay together.
@@ -26,6 +26,7 @@ from lvspec.ir.structures import longest_segment, structure_of, window_axis, win
 from lvspec.plan.model import Model
 
 FLOAT = 4  # bytes
+OPTIMIZED = 4  # numbers for each one that is learned: itself, its gradient, and two that Adam keeps
 TRAINING = 3  # forward and backward, in forwards
 CHUNK = 2**20  # numbers of the logits that a linear layer under a softmax makes at a time
 DISPATCHES = {"expression": 3, "density": 20, "guide": 30}  # forward and backward, as counted
@@ -74,7 +75,8 @@ class Pricer:
 
     @property
     def cost(self) -> Cost:
-        return Cost(self.flops, FLOAT * (self.kept + self.passing), self.dispatches)
+        learned = FLOAT * OPTIMIZED * sum(self.learned.values())
+        return Cost(self.flops, FLOAT * (self.kept + self.passing), self.dispatches, learned)
 
     def holds(self, kept: float, passing: float = 0.0) -> None:
         """Numbers that an operation leaves for its gradient, and that it has beside them at its own turn."""
@@ -217,7 +219,7 @@ class Pricer:
 
     def _network(self, network: Network, numbers: float) -> None:
         sizes = [d.evaluate(self.model.sizes) for d in network.arguments]
-        self.learned[network.name] = sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
+        self.learned[network.name] = self.events(network.bank) * _parameters(network, sizes)
         self.flops += TRAINING * numbers * self._per_output(network, sizes)
         if network.kind in GATES:
             self.holds(KEPT[network.kind] * numbers * layers_of(network), 2 * numbers)
@@ -341,6 +343,15 @@ class Pricer:
             return False
         loc, scale = (self.axes(body.argument(name)) for name in ("loc", "scale"))
         return bool(loc) and not scale and all(latent_of(a) in self.summed for a in loc)
+
+
+def _parameters(network: Network, sizes: list[int]) -> float:
+    """How many numbers a network learns."""
+    if network.kind not in GATES:
+        return sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
+    directions, (read, out) = (2 if network.kind.startswith("Bi") else 1), sizes[:2]
+    layers = [read] + [directions * out] * (layers_of(network) - 1)
+    return directions * GATES[network.kind] * sum((n + out + 2) * out for n in layers)
 
 
 def layers_of(network: Network) -> int:

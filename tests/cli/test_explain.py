@@ -73,7 +73,7 @@ def test_json_has_the_promised_shape(plan):
     z = data["latents"]["z"]
     assert (z["strategy"], z["exact"]) == ("reparameterization", False)
     assert z["why"] == "Normal has a pathwise gradient"
-    assert z["cost"] == {"flops": 1_234_000, "bytes": 2048}
+    assert z["cost"] == {"flops": 1_234_000, "bytes": 2048, "learned_bytes": 0}
     assert z["declined"]["enumeration"] == "its support is the real line"
 
 

@@ -1,11 +1,18 @@
 """Prices beside what a step takes: `python -m benchmarks.prices` shows all of it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks.prices import peak_of, prepared
-from lvspec.driver import plan_spec
+from benchmarks.prices import Alive, peak_of, prepared, step
+from lvspec.driver import compile_spec, plan_spec
+from lvspec.plan.strategies import linear_gaussian
+from lvspec.plan.sums import in_turns
+from lvspec.runtime import kalman
+from lvspec.runtime.chain_parallel import blocks_for
 
 SPECS = sorted(Path("specs").glob("*.yaml"))
 
@@ -30,3 +37,83 @@ def test_a_step_of_many_dispatches_takes_its_time():
     """Fifty rounds of small operations: more time than many more multiply-adds in few operations."""
     lda, vae = plan_spec("specs/lda.yaml").step, plan_spec("specs/vae.yaml").step
     assert lda.flops < vae.flops and lda.seconds > 5 * vae.seconds
+
+
+def test_rule_for_blocks_of_a_chain_is_the_runtime_s():
+    for sites in (10, 100, 1000, 5000, 20_000):
+        for rows in (1, 8, 64):
+            for states in (2, 16, 128):
+                turns, times = in_turns(sites, rows, states)
+                assert (turns < sites) == (blocks_for(sites, rows, states) is not None) == (times > 1)
+
+
+def test_rule_for_a_long_filter_is_the_runtime_s():
+    assert linear_gaussian.LONG == kalman.LONG
+
+
+CHAIN = """\
+lvspec: 1
+name: chain
+sizes: {K: 4, V: 6}
+plates: {t: sequence}
+params: {s: [K], a: [K, K], e: [K, V]}
+latent:
+  z[0]: Categorical(logits=s)
+  z[t]: Categorical(logits=a[z[t-1]])
+observed:
+  x[t]: Categorical(logits=e[z[t]])
+"""
+LEVEL = """\
+lvspec: 1
+name: level
+plates: {t: sequence}
+params: {q: [], r: []}
+latent:
+  z[0]: Normal(0, 1)
+  z[t]: Normal(0.9 * z[t-1], exp(q))
+observed:
+  x[t]: Normal(z[t], exp(r))
+"""
+
+
+def test_a_long_chain_of_few_states_takes_as_many_dispatches_as_its_price_says():
+    """The blocks that go side by side: 30 times fewer than one site after the other."""
+    compiled = compile_spec(CHAIN, sizes={"B": 1, "|t|": 5000})
+    batch = {"x": torch.randint(6, (1, 5000))}
+    model = compiled.Model()
+    with Alive() as alive:
+        step(model, model.prepare(batch))
+    assert 0.5 < len(alive.totals) / compiled.plan.step.dispatches < 2
+
+
+def test_a_long_filter_keeps_the_graph_of_a_block_alone():
+    """Memory of the process, of which a chain's small operations take more than their numbers do."""
+    text = f"""
+import resource, torch
+from lvspec import compile_spec
+model = compile_spec({LEVEL!r}).Model()
+def peak(sites):
+    loss = model(dict(x=torch.randn(1, sites))).loss
+    loss.backward()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+short = peak(300)
+print(peak(3000) - short)
+"""
+    found = float(subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout)
+    assert found < 40  # MiB; with the graph of all sites about 270
+
+
+def test_what_is_learned_is_part_of_the_price():
+    price = plan_spec(CHAIN, sizes={"K": 1000}).step
+    assert price.learned == 4 * 4 * (1000 + 1000 * 1000 + 6 * 1000)
+    lstm = plan_spec("specs/sentence_vae.yaml")
+    model = compile_spec("specs/sentence_vae.yaml").Model(V=10_000)
+    learned = sum(p.numel() for p in model.parameters())
+    assert 0.9 < lstm.step.learned / (16 * learned) < 1.1
+
+
+def test_a_plan_that_takes_more_than_there_is_is_warned_about():
+    found = {w.code: w.message for w in plan_spec(CHAIN, sizes={"K": 32768}).spec.warnings}
+    assert "z is drawn by reinforce, since its exact sum is too large" in found["over-budget"]
+    assert "GiB" in found["large-step"]
+    assert not plan_spec(CHAIN).spec.warnings

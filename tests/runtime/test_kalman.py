@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from lvspec.runtime import GaussianChain, GaussianChainPosterior
+from lvspec.runtime import GaussianChain, GaussianChainPosterior, kalman
 
 F = torch.float64
 
@@ -187,6 +187,36 @@ def test_filter_is_differentiable_twice():
 
     assert gradcheck(answers, inputs)
     assert gradgradcheck(lambda *a: answers(*a)[0], inputs)
+
+
+@pytest.mark.parametrize("missing", ["sites", "coordinates"])
+@pytest.mark.parametrize("varying", [True, False])
+def test_a_long_filter_has_the_gradients_of_a_short_one(missing, varying, monkeypatch):
+    """In blocks of sites, or with the graph of all of them: first and second derivatives, of what differs over sites, of a
+    covariance that is computed from the transition, of padding."""
+    generator, (B, T, D) = torch.Generator().manual_seed(0), (3, 23, 2)
+
+    def values(*shape):
+        return torch.randn(*shape, generator=generator, dtype=F).requires_grad_()
+
+    inputs = values(D), values(*([T] if varying else []), D, D), values(D), values(D, D), values(T, D), values(B, T, D)
+    mean, A, b, C, d, x = inputs
+    mask = torch.arange(T) < torch.tensor([[T], [T - 7], [0]])
+    seen = mask & (torch.rand(B, T, generator=generator) > 0.2)
+    if missing == "coordinates":
+        seen = seen.unsqueeze(-1) & (torch.rand(B, T, D, generator=generator) > 0.2)
+    found = []
+    for long in (100, 5):
+        monkeypatch.setattr(kalman, "LONG", long)
+        Q, R = (0.3 * matrix @ matrix.mT + torch.eye(D, dtype=F) for matrix in (A, C))
+        log_p = GaussianChain((mean, R), (0.5 * A, b, Q), ((C, d, R, x, seen),), mask).log_prob()
+        total = (log_p * torch.tensor([1.0, 2.0, 3.0])).sum()
+        once = torch.autograd.grad(total, inputs, retain_graph=True)
+        graph = torch.autograd.grad(total, inputs, create_graph=True)
+        twice = torch.autograd.grad(sum((g**2).sum() for g in graph), inputs)
+        found.append((log_p, *once, *graph, *twice))
+    for expected, value in zip(*found, strict=True):
+        assert (expected - value).abs().max() <= 1e-10 * (1 + expected.abs().max())
 
 
 @pytest.mark.parametrize("layout", ["", "BT"])

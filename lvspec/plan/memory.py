@@ -1,0 +1,52 @@
+"""What is said of a plan that takes more memory than there is, or that draws what only its price keeps from being summed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from lvspec.errors import Diagnostic
+from lvspec.ir.plan import Cost, LatentPlan
+from lvspec.plan.claims import OVER_BUDGET
+from lvspec.plan.model import Model
+
+GIB = 2.0**30
+CODES = ("over-budget", "large-step")
+
+
+def memory_warnings(model: Model, latents: Iterable[LatentPlan], step: Cost) -> tuple[Diagnostic, ...]:
+    """One for each latent that is drawn since its sum is over the budget, one for a step that takes more than is at hand."""
+    found = []
+    for p in latents:
+        reason = next((r for _, r in p.declined if OVER_BUDGET in r), None)
+        if p.treatment == "sampled" and reason is not None:
+            message = f"{p.name} is drawn by {p.strategy}, since its exact sum is too large: {reason}"
+            help = "raise the budget under `infer:`, or make the sizes smaller (--set sizes.K=...)"
+            found.append(_warning("over-budget", model.spec.variable(p.name).span, message, help))
+    limit = min(model.budget[1], physical_memory())
+    if step.bytes + step.learned > limit and model.spec.variables:
+        message = (
+            f"a step takes about {(step.bytes + step.learned) / GIB:.2g} GiB, {step.learned / GIB:.2g} of them for parameters, "
+            f"their gradients and the optimizer; {limit / GIB:.2g} GiB are at hand"
+        )
+        sizes = ", ".join(f"{n} = {v:,}" for n, v in sorted(model.sizes.items(), key=lambda s: -s[1])[:2])
+        help = f"the largest sizes are {sizes}; `infer: budget_bytes` says how much a step may take"
+        found.append(_warning("large-step", model.spec.variables[0].span, message, help))
+    return tuple(found)
+
+
+def with_memory(warnings: tuple[Diagnostic, ...], more: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
+    """A spec's warnings with those of this plan; of an earlier plan of it none are left."""
+    return (*(w for w in warnings if w.code not in CODES), *more)
+
+
+def physical_memory() -> float:
+    """The machine's, in bytes; of no limit where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return float("inf")
+
+
+def _warning(code: str, span, message: str, help: str) -> Diagnostic:
+    return Diagnostic(code, span, message, help=help, severity="warning")
