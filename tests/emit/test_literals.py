@@ -203,3 +203,43 @@ def test_parameters_begin_at_their_rule(rule, shape):
     torch.set_default_dtype(torch.float32)
     assert a.shape == (2,) * shape.count("D")
     assert (a == RULES[rule]).all()
+
+
+STRUCTURED = """lvspec: 1
+name: m
+sizes: {K: 3, L: 2, N: 2, P: 2, V: 3, R: 2}
+plates: {t: sequence, k: K, j: N, v: V}
+params: {A: [K, K], e: [K, V], d: [K, L], r: [N, N + P, N + P], y: [P, V], s: [V, 2, 2, 2], a: [V, 2, V], h: [N, R], b: [R, N + P]}
+"""
+EMISSION = "observed:\n  x[t]: Categorical(logits=e[z[t]])\n"
+STRUCTURES = (
+    f"latent:\n  z over t: LinearChain(unary=0 over k, pairwise=A)\n{EMISSION}",
+    "observed:\n  z over t: LinearChain(unary=0.5 over k, pairwise=A)\n",
+    f"latent:\n  z over t: SemiMarkov(start=0 over k, transition=A, length=d)\n{EMISSION}",
+    "observed:\n  x over t: PCFG(root=0 over j, rules=r, terminals=y)\n",
+    "observed:\n  x over t: LowRankPCFG(root=0 over j, head=h, left=b, right=b, terminals=y)\n",
+    "observed:\n  x over t: DMV(root=0 over v, stop=s, attach=a)\n",
+    f"latent:\n  z[0]: Categorical(logits=0 over k)\n  z[t]: Categorical(logits=A[z[t-1]])\n{EMISSION}guide:\n  z over t: LinearChain(unary=0 over k, pairwise=A)\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("body", STRUCTURES)
+def test_structures_of_literal_scores_agree_with_brute_force(body):
+    compiled = compile_spec(STRUCTURED + body)
+    report = verify(compiled.spec, compiled.plan, compiled.Model, seed=1, draws=0)
+    assert report.passed, render(report)
+
+
+SHARED = [(family, arguments) for family, arguments in CASES if family in ("Normal", "Laplace", "LogNormal", "Gamma", "Beta", "Dirichlet", "Exponential")]  # fmt: skip
+
+
+@pytest.mark.parametrize("guide", [False, True])
+@pytest.mark.parametrize(("family", "arguments"), SHARED)
+def test_literals_of_what_all_examples_share_agree_with_brute_force(family, arguments, guide):
+    text = of_latent(family, arguments, guide).replace("  k: ", "  global k: ", 1)
+    compiled = compile_spec(text)
+    report = verify(compiled.spec, compiled.plan, compiled.Model, seed=1, draws=0)
+    assert report.passed, render(report)
+    if not guide:
+        torch.manual_seed(0)
+        assert compiled.Model(dataset_size=10).to(F)({"x": torch.zeros(2, 3, dtype=F)}).loss.isfinite()
