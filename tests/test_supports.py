@@ -172,6 +172,15 @@ def test_one_hot_latents_are_categories(body, expected):
     assert treatment(agrees(body), "c") == expected
 
 
+def test_draws_of_one_hot_latents_have_their_frequencies():
+    compiled = compile_spec(
+        HEAD + ONE_HOT[0][0].replace("Normal(matmul(mu, c), 1)", "Categorical(logits=matmul(A, c))")
+    )
+    report = verify(compiled.spec, compiled.plan, compiled.Model, seed=1, draws=2000)
+    assert report.passed, render(report)
+    assert any(c.name == "z of the frequencies of samples" and c.figure is not None for c in report.checks)
+
+
 def test_one_hot_latent_is_summed_and_is_a_vector_outside():
     model = compile_spec(HEAD + ONE_HOT[0][0]).Model().to(F)
     x = torch.tensor([[0.5, -1.0], [2.0, 0.3]], dtype=F)

@@ -20,6 +20,7 @@ from torch import Tensor
 from lvspec.ir.plan import Integration
 from lvspec.ir.structures import structure_of
 from lvspec.verify.chance import FALSE_ALARM, repeated
+from lvspec.verify.draw import in_numbers
 from lvspec.verify.enumerate import assignments, joint_terms, posterior, table
 from lvspec.verify.gaussians import gaussian_prior
 from lvspec.verify.integrals import integral_sample_check
@@ -46,7 +47,7 @@ def sample_check(subject: Subject, draws: int, seed: int) -> Check:
     sites, rows, weights = _exact(subject, given, lengths)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        found = subject.model.sample(draws, given=given, lengths=lengths)
+        found = in_numbers(subject.spec, subject.model.sample(draws, given=given, lengths=lengths))
     seen = [i for i, (name, _) in enumerate(sites) if name in found]
     rows = [tuple(row[i] for i in seen) for row in rows]
     worst, cells = _pairs([_codes(found[sites[i][0]], sites[i][1]) for i in seen], rows, weights)

@@ -183,6 +183,12 @@ def _between(values: Range, normal: Tensor) -> Tensor:
     return values.low + normal.exp() if values.low > -torch.inf else normal
 
 
+def in_numbers(spec: Spec, drawn: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Draws with the numbers of categories for one-hot vectors of latents."""
+    vectors = {v.name for v in spec.of_role("latent") if v.one_hot}
+    return {n: x.argmax(-1) if n in vectors else x for n, x in drawn.items()}
+
+
 def random_draws(plan: Plan, instance: Instance, rows: int, length: int, generator) -> dict[str, Tensor]:
     """Noise, or values, for every sampled latent: axes (S, B, plates as declared, parents summed under q, event)."""
     draws = {}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lvspec.ir.plan import Integration
 from lvspec.verify.conjugates import Coordinates, coordinate_posterior, urn_posterior
+from lvspec.verify.draw import in_numbers
 from lvspec.verify.gaussians import Gaussian, gaussian_posterior, width
 from lvspec.verify.report import Check, largest, relative_error
 from lvspec.verify.together import Pairs, pair_draws_check, pair_posterior
@@ -101,7 +102,7 @@ def integral_sample_check(subject, integration, truth, given, lengths, draws: in
     """Are draws of the model draws of the Gaussian over all sites of the latent and of what reads it?"""
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        found = subject.model.sample(draws, given=given, lengths=lengths)
+        found = in_numbers(subject.spec, subject.model.sample(draws, given=given, lengths=lengths))
     flat = torch.cat([found[n][(slice(None), *at)].reshape(draws, -1) for n, at in truth.sites], 1)
     check = moments_check if isinstance(truth, Gaussian) else coordinates_check
     return check(f"z of the moments of samples of {' and '.join(integration.latents)}", flat.double(), truth)
