@@ -9,7 +9,7 @@ mu: Normal(m, s), x[t]: Normal(matmul(W, mu), r)
 from __future__ import annotations
 
 from lvspec.emit.densities import lower_term
-from lvspec.emit.extents import chosen_mask, extent_code
+from lvspec.emit.extents import choosing_axes, chosen_mask, extent_code
 from lvspec.emit.gaussian_chains import aligned_coefficients, coefficients, observed_vector, without_latent
 from lvspec.emit.program import Program
 from lvspec.emit.value import Value, align, as_tensor, permute
@@ -25,13 +25,15 @@ def conjugate_body(program: Program, integration: Integration) -> None:
     """The statements of the method, up to its `return`."""
     latent = program.low.spec.variable(integration.latent)
     readers = [program.low.spec.variable(n) for n in integration.observed]
-    write = _gaussian if latent.general.body.family in GAUSSIAN else _table
-    program.scope.line(write(program, latent, readers))
+    if latent.general.body.family in GAUSSIAN:
+        program.scope.line(_gaussian(program, latent, readers))
+    else:
+        program.scope.line(_table(program, latent, readers, choosing_axes(program.low, integration)))
 
 
-def _own_sites(program: Program, latent: Variable) -> str:
-    """The mask of the latent's own sites, (B, plates...)."""
-    low, axes = program.low, ("B", *latent.plates)
+def _own_sites(program: Program, latent: Variable, choosing: tuple[str, ...] = ()) -> str:
+    """The mask of the latent's own sites, (B, values of what chooses its parameters..., plates...)."""
+    low, axes = program.low, ("B", *choosing, *latent.plates)
     ragged = [p for p in latent.plates if low.spec.plate(p).ragged]
     masks = [Value(low.mask(p), ("B", *((w,) if (w := low.spec.plate(p).within) else ()), p)) for p in ragged]
     if masks and masks[-1].axes == axes:
@@ -41,9 +43,9 @@ def _own_sites(program: Program, latent: Variable) -> str:
     return " & ".join([ones, *(align(m, axes, 0).code for m in masks)])
 
 
-def _axes(latent: Variable, reader: Variable) -> tuple[str, ...]:
+def _axes(latent: Variable, reader: Variable, choosing: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The batch, the latent's plates, and those over which the reader's statistics are added up."""
-    return ("B", *latent.plates, *(p for p in reader.plates if p not in latent.plates))
+    return ("B", *choosing, *latent.plates, *(p for p in reader.plates if p not in latent.plates))
 
 
 def _mask(program: Program, latent: Variable, reader: Variable, axes: tuple[str, ...]) -> str:
@@ -72,9 +74,9 @@ def _gaussian(program: Program, latent: Variable, readers: list[Variable]) -> st
 
 
 # ---------------------------------------------------------------- the table
-def _table(program: Program, latent: Variable, readers: list[Variable]) -> str:
+def _table(program: Program, latent: Variable, readers: list[Variable], choosing: tuple[str, ...]) -> str:
     low, clause = program.low, latent.general
-    lead = ("B", *latent.plates)
+    lead = ("B", *choosing, *latent.plates)
 
     def prior(c) -> list[str]:
         values = [as_tensor(v) for v in lower_term(low, c.body, latent.name).arguments]
@@ -83,18 +85,19 @@ def _table(program: Program, latent: Variable, readers: list[Variable]) -> str:
         return [align(v, lead, rank if v.axes else len(v.shape)).code for v, rank in pairs]
 
     parameters = ", ".join(low.with_bindings(clause, prior))
-    seen = ", ".join(_statistics(program, latent, reader) for reader in readers)
+    seen = ", ".join(_statistics(program, latent, reader, choosing) for reader in readers)
+    more = f", choices={len(choosing)}" if choosing else ""
     comma = "," if len(clause.body.arguments) == 1 else ""
     return (
         f'return {program.scope.use("Conjugate")}("{clause.body.family}", prior=({parameters}{comma}), '
-        f"seen=({seen},), mask={_own_sites(program, latent)})"
+        f"seen=({seen},), mask={_own_sites(program, latent, choosing)}{more})"
     )
 
 
-def _statistics(program: Program, latent: Variable, reader: Variable) -> str:
+def _statistics(program: Program, latent: Variable, reader: Variable, choosing: tuple[str, ...]) -> str:
     """`site_sums(poisson_statistics(x, self.zero, exposure), batch["x.mask"], 1)`, under a name."""
     low, use = program.low, program.scope.use
-    pair, axes = pair_of(latent.general.body.family, reader.general.body.family), _axes(latent, reader)
+    pair, axes = pair_of(latent.general.body.family, reader.general.body.family), _axes(latent, reader, choosing)
 
     def extra(clause) -> list[str]:
         known = [low.lower(clause.body.argument(n)) for n in pair.known]
@@ -111,7 +114,7 @@ def _statistics(program: Program, latent: Variable, reader: Variable) -> str:
     statistics = f"{use(pair.statistics)}({', '.join([value, 'self.zero', *arguments])})"
     if reader.type.shape and not latent.type.shape:
         statistics = f"{use('summed_entries')}({statistics})"
-    code = f"{use(pair.sums)}({statistics}, {_mask(program, latent, reader, axes)}, {1 + len(latent.plates)})"
+    code = f"{use(pair.sums)}({statistics}, {_mask(program, latent, reader, axes)}, {1 + len(choosing) + len(latent.plates)})"
     name = program.scope.names.fresh(f"seen_{reader.name}")
     program.scope.line(f"{name} = {code}")
     return name

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from lvspec.emit.lower import Lowering
 from lvspec.emit.program import Program
-from lvspec.emit.value import ATOM, Value, align, as_tensor, latent_of
+from lvspec.emit.value import ATOM, Value, align, as_tensor, axis_of, latent_of
 from lvspec.ir.chosen import Chosen
 from lvspec.ir.dims import Shape
 from lvspec.ir.distributions import FAMILIES, argument_rank, event_axes
 from lvspec.ir.expr import Dist
+from lvspec.ir.plan import Integration
+from lvspec.ir.reads import Reader
 
 
 def full_arguments(
@@ -48,6 +51,13 @@ def argument_ranks(dist: Dist, event: Shape) -> list[int]:
     if FAMILIES[dist.family].event == "vector":
         return [argument_rank(dist.family, a, len(event)) for a, _ in dist.arguments]
     return [len(event)]
+
+
+def choosing_axes(low: Lowering, integration: Integration) -> tuple[str, ...]:
+    """The axes of summed latents that choose an integral's coefficients."""
+    reader, latents = Reader(low.spec), {v.name for v in low.spec.of_role("latent")} - set(integration.latents)
+    reads = [r for n in integration.names for r in reader.of_variable(low.spec.variable(n)) if r.name in latents]
+    return low.order.sort(axis_of(r.name, (), r.lag) for r in reads)
 
 
 def chosen_mask(program: Program, ways: tuple[Chosen, ...], mask: Value, axes: tuple[str, ...]) -> str:

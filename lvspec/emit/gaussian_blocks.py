@@ -9,27 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lvspec.emit.affine import ONE, lower_matrix, with_rows
-from lvspec.emit.extents import chosen_mask, extent_code
+from lvspec.emit.extents import choosing_axes, chosen_mask, extent_code
 from lvspec.emit.gaussian_chains import EVENTS, covariance, length_of, observed_vector
 from lvspec.emit.lower import Lowering
 from lvspec.emit.program import Program
-from lvspec.emit.value import Value, align, as_tensor, axis_of, permute
+from lvspec.emit.value import Value, align, as_tensor, permute
 from lvspec.ir.affine import affine_in_all, reads_variable
 from lvspec.ir.chosen import plates_seen
 from lvspec.ir.gaussian_levels import Level, depths, levels_of
 from lvspec.ir.plan import Integration
-from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Clause, Variable
 
 Key = tuple[str, int]  # what is read, and how many sites back
 Coefficients = tuple[dict[Key, Value], Value, Value]
-
-
-def choosing_axes(low: Lowering, integration: Integration) -> tuple[str, ...]:
-    """The axes of summed latents that choose the block's coefficients."""
-    reader, latents = Reader(low.spec), {v.name for v in low.spec.of_role("latent")} - set(integration.latents)
-    reads = [r for n in integration.names for r in reader.of_variable(low.spec.variable(n)) if r.name in latents]
-    return low.order.sort(axis_of(r.name, (), r.lag) for r in reads)
 
 
 def evidence_axes(low: Lowering, integration: Integration) -> tuple[str, ...]:

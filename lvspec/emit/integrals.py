@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lvspec.emit.conjugates import conjugate_body
+from lvspec.emit.extents import choosing_axes
 from lvspec.emit.factors import Factor
-from lvspec.emit.gaussian_blocks import choosing_axes, evidence_axes, gaussian_block_body
+from lvspec.emit.gaussian_blocks import evidence_axes, gaussian_block_body
 from lvspec.emit.gaussian_chains import gaussian_chain_body
 from lvspec.emit.lower import Lowering
 from lvspec.emit.program import Program
@@ -23,13 +24,14 @@ from lvspec.ir.spec import Variable
 @dataclass(frozen=True)
 class Rule:
     """method: before the latent's name. evidence: the runtime's class that it gives. posterior: the class that answers
-    questions, where that is another one. about: the method's docstring. body: writes its statements."""
+    questions, where that is another one; mixed: of a mixture, whose components summed latents choose. about: the method's docstring. body: writes its statements."""
 
     method: str
     evidence: Callable[[Variable], str]
     posterior: str | None
     about: str
     body: Callable[[Program, Integration], None]
+    mixed: str | None = None
 
 
 RULES = {
@@ -46,6 +48,7 @@ RULES = {
         None,
         "{z} with its conjugate prior, and the sufficient statistics of what reads it.",
         conjugate_body,
+        "mixed_conjugate",
     ),
     "joint_gaussian": Rule(
         "gaussian_block",
@@ -53,6 +56,7 @@ RULES = {
         "block_posterior",
         "{z}, jointly Gaussian, with what was seen of them.",
         gaussian_block_body,
+        "mixed_block_posterior",
     ),
 }
 
@@ -84,7 +88,8 @@ def integral_factor(low: Lowering, integration: Integration, asked: bool = False
     """log ∫ p(x, z) dz, for each example and each site of the latent's plates; of a chain, for each chain. asked: whether
     a tilt asks which values of summed latents choose its coefficients."""
     latent = low.spec.variable(integration.latent)
-    axes = ("B", *(latent.plates[:-1] if integration.rule == "linear_gaussian" else latent.plates))
+    plates = latent.plates[:-1] if integration.rule == "linear_gaussian" else latent.plates
+    axes = ("B", *choosing_axes(low, integration), *plates)
     if integration.rule == "joint_gaussian":
         axes = evidence_axes(low, integration)
     value = Value(f"self.{method_of(integration)}(batch).log_prob()", axes)
@@ -97,7 +102,7 @@ def integral_factor(low: Lowering, integration: Integration, asked: bool = False
 
 def chosen(low: Lowering, integration: Integration) -> bool:
     """Whether summed latents choose the coefficients: the posterior is a mixture then."""
-    return integration.rule == "joint_gaussian" and bool(choosing_axes(low, integration))
+    return bool(choosing_axes(low, integration))
 
 
 def integral_answers(plan: Plan, imports: set[str]) -> str:
@@ -105,20 +110,16 @@ def integral_answers(plan: Plan, imports: set[str]) -> str:
     mixtures it says nothing where other latents are drawn."""
     low, items, found = Program(plan, imports, set(), ("batch",)).low, [], []
     for integration in plan.integrations:
-        known, answers = f"self.{method_of(integration)}(batch)", RULES[integration.rule].posterior
-        imports |= {answers} - {None}
-        if integration.rule == "joint_gaussian":
-            found += _block_answers(plan, imports, known, chosen(low, integration))
+        known, rule = f"self.{method_of(integration)}(batch)", RULES[integration.rule]
+        name = integration.latent
+        if chosen(low, integration):
+            imports |= {rule.mixed} - {None}
+            ask = "lambda tilt, semiring: self.log_marginal(batch, tilt, semiring)"
+            found += [] if plan.sampled else [f'{rule.mixed}({known}, {ask}, tilts, "{name}")']
             continue
-        items.append(f'"{integration.latent}": {answers}({known})' if answers else f'"{integration.latent}": {known}')
+        imports |= {rule.posterior} - {None}
+        if integration.rule == "joint_gaussian":
+            found.append(f"{rule.posterior}({known})")
+        else:
+            items.append(f'"{name}": {rule.posterior}({known})' if rule.posterior else f'"{name}": {known}')
     return " | ".join([*([f"{{{', '.join(items)}}}"] if items else []), *found]) or "{}"
-
-
-def _block_answers(plan: Plan, imports: set[str], known: str, mixed: bool) -> list[str]:
-    if not mixed:
-        return [f"block_posterior({known})"]
-    if plan.sampled:
-        return []
-    imports.add("mixed_block_posterior")
-    ask = "lambda tilt, semiring: self.log_marginal(batch, tilt, semiring)"
-    return [f"mixed_block_posterior({known}, {ask}, tilts)"]

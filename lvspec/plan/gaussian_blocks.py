@@ -91,7 +91,8 @@ def _block(view: View, names: tuple[str, ...]) -> Block | str:
         levels = levels_of(model.spec, names, observed)
     except NotArranged as reason:
         return str(reason)
-    parents = _parents(view, names, factors, levels)
+    root = levels[0]
+    parents = choosing_parents(view, names, factors, {p for p in root.plates if p != root.chain}, root.latents)
     return parents if isinstance(parents, str) else Block(names, observed, levels, parents)
 
 
@@ -120,13 +121,14 @@ def _factor_reason(model: Model, variable: Variable, names: tuple[str, ...]) -> 
     return None
 
 
-def _parents(view: View, names, factors: list[Variable], levels: tuple[Level, ...]) -> tuple[str, ...] | str:
-    """The discrete latents that the factors read, or why the block cannot be integrated given them."""
-    model = view.model
+def choosing_parents(
+    view: View, names: tuple[str, ...], factors: list[Variable], outer: set[str], first: tuple[str, ...]
+) -> tuple[str, ...] | str:
+    """The discrete latents that the factors read, or why nothing can be integrated given them. outer: the plates over
+    which integrals are independent, those of the latents `first`."""
+    model, top = view.model, " and ".join(first)
     read = {r.name for v in factors for r in model.reads(v.name)} - set(names)
     hidden = [v for v in model.spec.of_role("latent") if v.name in read]
-    root, top = levels[0], " and ".join(levels[0].latents)
-    outer = {p for p in root.plates if p != root.chain}
     for parent in hidden:
         if not parent.type.support.discrete:
             return f"its factors also read {parent.name}: no integral over both"
@@ -134,9 +136,8 @@ def _parents(view: View, names, factors: list[Variable], levels: tuple[Level, ..
         if component is None or over_budget(model, component.cost):
             return f"its factors also read {parent.name}, which is not summed out"
         if set(parent.plates) - outer:
-            where = f"along {root.chain}" if root.chain in parent.plates else f"over {', '.join(parent.plates)}"
             return (
-                f"{parent.name} changes {where}, and {top} joins what it chooses there: a posterior of as many components "
+                f"{parent.name} changes over {', '.join(parent.plates)}, and {top} joins what it chooses there: a posterior of as many components "
                 f"as {parent.name} has sequences of values; give {top} a guide, or {parent.name} reinforce"
             )
     plates = sorted({frozenset(p.plates) for p in hidden}, key=len)

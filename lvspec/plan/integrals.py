@@ -15,8 +15,9 @@ def readers(model: Model, name: str) -> list[Variable]:
     return list({v.name: v for v, _ in model.readers_of(name) if v.name != name}.values())
 
 
-def integral_reason(model: Model, latent: Variable) -> str | None:
-    """Why a continuous latent cannot be integrated out inside the batch, whatever its family; or None."""
+def integral_reason(model: Model, latent: Variable, mixed: bool = False) -> str | None:
+    """Why a continuous latent cannot be integrated out inside the batch, whatever its family; or None. mixed: whether it
+    may be, for each value of the discrete latents that its factors read."""
     name = latent.name
     if latent.outside_batch:
         return f"{name} lies outside the batch plate: its integral does not split into examples"
@@ -31,10 +32,11 @@ def integral_reason(model: Model, latent: Variable) -> str | None:
     parents = {r.name for f in factors for r in model.reads(f)} - {name}
     hidden = [v for v in model.spec.of_role("latent") if v.name in parents]
     discrete = [v.name for v in hidden if v.type.support.discrete]
-    if discrete:
+    if discrete and not mixed:
         return _switching(model, latent, discrete)
-    if hidden:
-        return f"its factors also read {', '.join(v.name for v in hidden)}: no integral over both"
+    others = [v.name for v in hidden if v.name not in discrete]
+    if others:
+        return f"its factors also read {', '.join(others)}: no integral over both"
     return None
 
 

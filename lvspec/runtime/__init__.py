@@ -38,6 +38,7 @@ from lvspec.runtime.chain_factors import (
     symbol_cumulants,
 )
 from lvspec.runtime.chain_lean import SiteBlocks
+from lvspec.runtime.chosen_values import mixed_conjugate
 from lvspec.runtime.conjugate import (
     Conjugate,
     bernoulli_statistics,

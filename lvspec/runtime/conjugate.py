@@ -234,12 +234,14 @@ class Conjugate:
 
     family: a row of the table. prior: its parameters, which broadcast to (*lead, event axes). seen: for each likelihood
     its (statistics, term), summed over the sites that are not the latent's own. mask (*lead): the latent's own sites.
+    choices: how many axes behind that of the examples are values of discrete latents that choose parameters.
     """
 
     family: str
     prior: Parameters
     seen: tuple[Statistics, ...]
     mask: Tensor
+    choices: int = 0
 
     @property
     def row(self) -> ConjugateFamily:

@@ -8,7 +8,6 @@ last; entropies add up.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from lvspec.runtime.chosen_values import ChosenValues, LogMarginal
 from lvspec.runtime.distributions import LOG_TWO_PI
 from lvspec.runtime.gaussian_block import GaussianBlock, GaussianLevel, width
 from lvspec.runtime.gaussian_elimination import Conditional
 from lvspec.runtime.kalman import apply_matrix, sandwich
-from lvspec.runtime.posterior import ExactPosterior
-from lvspec.runtime.semiring import SAMPLE, Undefined, plain_arithmetic
+from lvspec.runtime.semiring import Undefined, plain_arithmetic
 
 
 @dataclass(frozen=True)
@@ -122,13 +121,10 @@ def block_posterior(block: GaussianBlock) -> dict[str, BlockLatent]:
 
 @dataclass(frozen=True)
 class MixedBlockPosterior:
-    """p(z | x) = sum_c p(c | x) p(z | c, x), where discrete latents c choose the block's coefficients.
-
-    chosen: log p(x) as a function of a tilt of the block's own log-factor, by the name of its first latent: its gradients
-    are p(c | x), or draws of c."""
+    """p(z | x) = sum_c p(c | x) p(z | c, x), where discrete latents c choose the block's coefficients."""
 
     block: GaussianBlock
-    chosen: ExactPosterior
+    chosen: ChosenValues
 
     @cached_property
     def given(self) -> GaussianBlockPosterior:
@@ -136,36 +132,24 @@ class MixedBlockPosterior:
         return GaussianBlockPosterior(self.block)
 
     @property
-    def name(self) -> str:
-        return next(iter(self.block.levels[0].latents))
-
-    @cached_property
     def weights(self) -> Tensor:
         """p(c | x): (B, values of c, outermost sites)."""
-        return self.chosen.marginals()[self.name].double()
-
-    def averaged(self, weights: Tensor, x: Tensor, event: int, draws: int = 0) -> Tensor:
-        """Over the values of c; what has sites of its own within the outermost ones has the weights of these."""
-        for _ in range(x.dim() - event - weights.dim()):
-            weights = weights.unsqueeze(-1)
-        over = tuple(range(1 + draws, 1 + draws + self.block.choices))
-        return (weights.reshape(*weights.shape, *[1] * event) * x).sum(over)
+        return self.chosen.weights
 
     @cached_property
     def moments(self) -> dict[str, tuple[Tensor, Tensor]]:
         found = {}
         for name, (mean, covariance) in self.given.moments.items():
-            centre = self.averaged(self.weights, mean, 1)
-            gap = mean - centre[:, *[None] * self.block.choices]
+            centre = self.chosen.averaged(self.weights, mean, 1)
+            gap = mean - self.chosen.spread(centre)
             spread = covariance + gap.unsqueeze(-1) * gap.unsqueeze(-2)
-            found[name] = centre, self.averaged(self.weights, spread, 2)
+            found[name] = centre, self.chosen.averaged(self.weights, spread, 2)
         return found
 
     def sample(self, n: int) -> dict[str, Tensor]:
         """n joint draws of all latents: (n, B, sites, D) each."""
-        picked = [g[self.name] for g in self.chosen.gradients(SAMPLE, times=n)] if n else []
-        weights = torch.stack(picked).double() if n else self.weights.new_zeros(0, *self.weights.shape)
-        return {name: self.averaged(weights, z, 1, draws=1) for name, z in self.given.sample(n).items()}
+        weights = self.chosen.drawn(n)
+        return {name: self.chosen.averaged(weights, z, 1, draws=1) for name, z in self.given.sample(n).items()}
 
 
 @dataclass(frozen=True)
@@ -184,12 +168,11 @@ class MixedLatent(BlockLatent):
 
 
 def mixed_block_posterior(
-    block: GaussianBlock, log_marginal: Callable[[dict[str, Tensor], object], Tensor], tilts: dict[str, Tensor]
+    block: GaussianBlock, log_marginal: LogMarginal, tilts: dict[str, Tensor], name: str
 ) -> dict[str, MixedLatent]:
-    """p(z | x) of every latent of a block whose coefficients discrete latents choose. tilts: what is known of these."""
-    first = next(iter(block.levels[0].latents))
-    own = torch.zeros_like(block.log_prob().detach())
-    joint = MixedBlockPosterior(block, ExactPosterior(log_marginal, tilts | {first: own}))
+    """p(z | x) of every latent of a block whose coefficients discrete latents choose; name: of the first of them."""
+    chosen = ChosenValues.of(block.log_prob(), block.choices, log_marginal, tilts, name)
+    joint = MixedBlockPosterior(block, chosen)
     return {name: MixedLatent(joint, name) for level in block.levels for name in level.latents}
 
 

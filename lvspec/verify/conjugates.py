@@ -27,14 +27,17 @@ NODES = 141
 @dataclass(frozen=True)
 class Coordinates:
     """p(z | x) of one example, coordinate by coordinate: mean, variance and entropy (n,) of the sites' coordinates one
-    after the other; fourth: E (z - mean)^4. log_prob: of what was observed."""
+    after the other; third, fourth: E (z - mean)^3, (z - mean)^4. log_prob: of what was observed. whole: whether it is
+    no mixture, so that its entropy has a closed form."""
 
     sites: list[Site]
     mean: Tensor
     variance: Tensor
+    third: Tensor
     fourth: Tensor
     entropies: Tensor
     log_prob: Tensor
+    whole: bool = True
 
     def entropy(self) -> Tensor:
         return self.entropies.sum()
@@ -93,7 +96,8 @@ def coordinate_posterior(world, integration: Integration) -> Coordinates:
     mean = (p * nodes[:, None]).sum(0)
     gap = nodes[:, None] - mean
     entropy = -(p * (log_p - total - log_w[:, None])).sum(0)
-    return Coordinates(sites, mean, (p * gap**2).sum(0), (p * gap**4).sum(0), entropy, total.sum())
+    moments = [(p * gap**k).sum(0) for k in (2, 3, 4)]
+    return Coordinates(sites, mean, *moments, entropy, total.sum())
 
 
 def seen_through(world, integration: Integration, site: Site) -> list[Site]:
@@ -180,18 +184,18 @@ def urn_posterior(world, integration: Integration) -> Coordinates:
         sites,
         torch.cat([r.mean for r in rows]) if rows else torch.zeros(0, dtype=F),
         torch.cat([r.variance for r in rows]) if rows else torch.zeros(0, dtype=F),
-        torch.cat([_fourth(r) for r in rows]) if rows else torch.zeros(0, dtype=F),
+        *(torch.cat([_moment(r, k) for r in rows]) if rows else torch.zeros(0, dtype=F) for k in (3, 4)),
         torch.stack([r.entropy() for r in rows]) if rows else torch.zeros(0, dtype=F),
         total,
     )
 
 
-def _fourth(dirichlet: torch.distributions.Dirichlet) -> Tensor:
-    """E (theta_k - mean)^4, of the Beta that each coordinate is, by quadrature."""
+def _moment(dirichlet: torch.distributions.Dirichlet, power: int) -> Tensor:
+    """E (theta_k - mean)^power, of the Beta that each coordinate is, by quadrature."""
     a = dirichlet.concentration
     rule = unit_nodes()
     log_p = rule.log_prior({"concentration1": a, "concentration0": a.sum() - a}, len(a)) + rule.log_w[:, None]
-    return (log_p.exp() * (rule.values[:, None] - dirichlet.mean) ** 4).sum(0)
+    return (log_p.exp() * (rule.values[:, None] - dirichlet.mean) ** power).sum(0)
 
 
 def _look_at_symbol(world, site: Site, seen: Site, counts: Tensor) -> None:

@@ -57,7 +57,7 @@ def _moments(subject, integration, answers, world_of, truth_of, bound: float) ->
     for row in range(subject.rows):
         world = world_of(row)
         truth, end = truth_of(world, integration), 0
-        if hasattr(truth, "entropy"):  # that of a mixture has no closed form
+        if getattr(truth, "whole", True):  # the entropy of a mixture has no closed form
             figures["entropy"].append(relative_error(answers[integration.latent].entropy[row].sum(), truth.entropy()))
         for name, at in truth.sites:
             answer, place = answers[name], (row, *at)

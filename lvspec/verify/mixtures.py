@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lvspec.ir.plan import Integration
 from lvspec.verify.clauses import reads
+from lvspec.verify.conjugates import Coordinates
 from lvspec.verify.enumerate import assignments, joint_terms, log_sum, table
 from lvspec.verify.gaussians import Gaussian
 from lvspec.verify.integrals import integral_terms, known
@@ -28,6 +29,7 @@ class Mixture:
     covariance: Tensor
     fourth: Tensor
     log_prob: Tensor
+    whole: bool = False
 
     @property
     def variance(self) -> Tensor:
@@ -53,11 +55,28 @@ def answer_of(world: World, integration: Integration, component=known):
     sites = world.hidden()
     rows = assignments(world, sites)
     weights = table(world, sites, rows, [*joint_terms(world), *integral_terms(world)]).sum(1)
-    found: list[Gaussian] = []
+    found: list = []
     for row in rows:
         world.memory.assignment.update(zip(sites, row, strict=True))
         found.append(component(world, integration))
-    return mixed(found, torch.softmax(weights, 0), log_sum(weights))
+    join = mixed_coordinates if isinstance(found[0], Coordinates) else mixed
+    return join(found, torch.softmax(weights, 0), log_sum(weights))
+
+
+def mixed_coordinates(components: list[Coordinates], shares: Tensor, log_prob: Tensor) -> Coordinates:
+    """The same, coordinate by coordinate."""
+    mean, variance, third, fourth = (
+        torch.stack([getattr(c, n) for c in components]) for n in ("mean", "variance", "third", "fourth")
+    )
+    centre = torch.tensordot(shares, mean, 1)
+    gap = mean - centre
+    moments = (
+        variance + gap**2,
+        third + 3 * gap * variance + gap**3,
+        fourth + 4 * gap * third + 6 * gap**2 * variance + gap**4,
+    )
+    found = [torch.tensordot(shares, m, 1) for m in moments]
+    return Coordinates(components[0].sites, centre, *found, torch.zeros_like(centre), log_prob, whole=False)
 
 
 def mixed(components: list[Gaussian], shares: Tensor, log_prob: Tensor) -> Mixture:

@@ -23,6 +23,7 @@ params:
   W: [N, D]
   R: [N, N]
   mean: [K]
+  T: [D, K]
 """
 
 # pair -> what follows the parameters; the latent is called z
@@ -167,6 +168,39 @@ def test_conjugate_latent_equals_its_integral(name):
         f"entropy of {z.name}",
         f"z of the moments of posterior draws of {z.name}",
     } <= judged
+
+
+MIXTURES = {
+    "of negative binomials": """latent:
+  c: Bernoulli(logits=b)
+  z: Gamma(1 + 2 * c, softplus(b))
+observed:
+  x[d]: Poisson(z)
+""",
+    "of beta-binomials, site by site": """latent:
+  c[d]: Bernoulli(logits=b)
+  z[d]: Beta(1 + c[d], 2)
+observed:
+  x[d]: Binomial(10, probs=z[d])
+""",
+    "of Dirichlet-multinomials": """latent:
+  c: Categorical(logits=a)
+  z: Dirichlet(softplus(T[c]))
+observed:
+  x[d]: Categorical(probs=z)
+  y: Normal(a[c], 1)
+""",
+}
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_conjugate_latent_that_a_summed_one_chooses_equals_its_integral(name):
+    c = compiled(MIXTURES[name])
+    assert c.plan.latent("z").strategy == "conjugacy" and c.plan.objective == "log_marginal"
+    report = verify(c.spec, c.plan, c.Model, seed=1, draws=500)
+    assert report.passed, render(report)
+    judged = {check.name for check in report.checks if check.figure is not None}
+    assert {"log_prob", "mean of z", "spread of z", "z of the moments of posterior draws of z"} <= judged
 
 
 PLANTED = {

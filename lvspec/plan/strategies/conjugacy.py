@@ -9,6 +9,7 @@ Where only the conditionals are conjugate (a discrete latent chooses which), see
 from __future__ import annotations
 
 from functools import partial
+from math import prod
 
 from lvspec.ir.affine import NotAffine, reads_variable
 from lvspec.ir.chosen import chosen_site
@@ -19,6 +20,7 @@ from lvspec.ir.plan import Integration
 from lvspec.ir.reads import HERE
 from lvspec.ir.spec import Variable
 from lvspec.plan.claims import Claim, Declined, View
+from lvspec.plan.gaussian_blocks import choosing_parents
 from lvspec.plan.integrals import gaussian_reason, integral_reason, readers
 from lvspec.plan.model import Model, is_chain, unrolled_by, without_engine
 from lvspec.plan.price import TRAINING, Pricer, priced
@@ -28,20 +30,26 @@ NAME = "conjugacy"
 
 def consider(view: View, latent) -> Claim | Declined:
     model, name = view.model, latent.name
+    mixed = getattr(latent.general.body, "family", "") not in GAUSSIAN  # of Gaussians it is the block's matter
     reason = (
         without_engine(model, latent)
         or _prior_reason(model, latent)
-        or integral_reason(model, latent)
+        or integral_reason(model, latent, mixed)
         or next((r for v in readers(model, name) if (r := _reader_reason(model, latent, v))), None)
     )
     if reason:
         return Declined(reason)
+    factors = [latent, *readers(model, name)]
+    parents = choosing_parents(view, (name,), factors, set(latent.plates), (name,))
+    if isinstance(parents, str):
+        return Declined(parents)
     observed = tuple(v.name for v in readers(model, name))
     prior = latent.general.body.family
     pairs = [f"{prior}-{v.general.body.family} {v.name}" for v in readers(model, name)]
-    why = f"conjugate ({', '.join(pairs)}): integrated out exactly through its sufficient statistics"
-    pay = partial(_pay, latent=latent)
-    cost = priced(Pricer(model, set()), pay)
+    given = f", for each value of {' and '.join(parents)}" if parents else ""
+    why = f"conjugate ({', '.join(pairs)}){given}: integrated out exactly through its sufficient statistics"
+    pay = partial(_pay, latent=latent, parents=parents)
+    cost = priced(Pricer(model, set(parents)), pay)
     return Claim("integrated", True, why, cost, pay, integration=Integration((name,), NAME, observed))
 
 
@@ -112,13 +120,13 @@ def _link_reason(model: Model, latent: Variable, reader: Variable, pair) -> str 
     return None if found is not None else f"the {pair.argument} of {reader.name} is not proportional to {form}"
 
 
-def _pay(pricer: Pricer, latent: Variable) -> None:
+def _pay(pricer: Pricer, latent: Variable, parents: tuple[str, ...]) -> None:
     """The likelihoods' arguments once; of Gaussian ones, products of [N, D] at each site."""
     model = pricer.model
     flops = cells = 0.0
     for variable in (latent, *readers(model, latent.name)):
         pricer.factor(variable)
-        extent = float(model.sizes["B"])
+        extent = float(model.sizes["B"] * prod(model.cardinality(n) for n in parents))
         for plate in variable.plates:
             extent *= model.extent(plate)
         D, N = _size(model, latent), _size(model, variable)
