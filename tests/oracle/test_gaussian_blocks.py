@@ -126,6 +126,12 @@ observed:
   x[i]: Normal(matmul(L, v[g[i]]) + u[g[i]], softplus(s))
   r: Normal(u[0] - v[0, 1], 1)
 """,
+    "a chain that nothing reads": """latent:
+  z[0]: Normal(0, 1)[D]
+  z[t]: Normal(matmul(A, z[t-1]), 0.5)
+observed:
+  x[t]: Normal(s, 1)
+""",
     "mixture of factor analysers": """latent:
   c: Categorical(logits=pi)
   z: Normal(0, 1)[D]

@@ -66,6 +66,7 @@ DECLINED = {
         START + WALK + "  w[t]: Normal(z[t], 1)\n" + SEEN,
         "the latent w reads z: only observed variables may",
     ),
+    "nothing that is seen": (START + WALK + "observed:\n  x: Normal(0, 1)\n", "nothing observed reads z"),
     "no chain": ("  z[t]: Normal(0, 1)[D]\n" + SEEN, "no factor reads z at an earlier site"),
 }
 

@@ -61,6 +61,8 @@ def _no_chain(model: Model, latent: Variable) -> str | None:
         return f"its family is {', '.join(sorted(families))}, not Normal"
     if not is_chain(model, latent.name):
         return f"no factor reads {latent.name} at an earlier site of an ordered plate"
+    if not readers(model, latent.name):
+        return f"nothing observed reads {latent.name}"
     return None
 
 
