@@ -20,6 +20,7 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -138,6 +139,11 @@ EXPRESSIONS = (
     "less({p}, {e})", "matmul({q}, {e})", "dot({e}, {e})", "softmax({e} over {p})", "reshape({e}, {s}, {s})", "detach({e})", "known({v})",
     "log_prob({v}[{i}], {d})", "expected({e})", "{n}[{v}]({e})",
 )  # fmt: skip
+WRAPS = (
+    "exp({e})", "softplus({e})", "sigmoid({e})", "tanh({e})", "detach({e})", "(-{e})", "({e} + {e})", "({e} * {e})", "({e} + 1)", "(0.5 * {e})", "({e} / 3)",
+    "({e} - {e})", "square({e})", "abs({e})", "relu({e})", "(1 - sigmoid({e}))", "log(1 + exp({e}))", "sum({e})", "max({e})", "softmax({e})",
+    "log_softmax({e})", "concat({e}, {e})", "{e}[0]", "0", "1", "0.5", "(2 * {e} ** 2)", "logsumexp({e})", "onehot({e})", "mean({e})", "prod({e})",
+)  # fmt: skip
 
 
 @dataclass
@@ -159,6 +165,7 @@ def entries(tree: dict, section: str) -> dict:
     return found if isinstance(found, dict) else {}
 
 
+@cache
 def seeds(drawn: int) -> list[dict]:
     """The trees to start from: the zoo, a spec for each construct, so many random specs."""
     texts = [p.read_text(encoding="utf-8") for p in sorted(SPECS.glob("*.yaml"))]
@@ -203,7 +210,7 @@ class Mutator:
         self.depth = 0
 
     def mutate(self) -> str:
-        for _ in range(self.rng.choice((1, 1, 1, 2, 2, 3, 6))):
+        for _ in range(self.rng.choice((1, 1, 1, 1, 2, 2, 4))):
             self.rng.choice(CHANGES)(self)
         return self.spec.text()
 
@@ -291,6 +298,29 @@ class Mutator:
             )
         )
         section[key] = text[:a] + str(new) + text[b:]
+
+    def wrap(self) -> None:
+        """A part of an expression goes through a function of each entry, or stands beside itself or a literal."""
+        place = self._entry(*MODEL)
+        if place is None or not isinstance(place[0][place[1]], str):
+            return
+        section, key = place
+        text = section[key]
+        spans = [(a, b) for a, b in parts(text) if text[a:b] not in FAMILIES and text[b : b + 1] not in ("(", "=", "[")]
+        if spans:
+            a, b = self.rng.choice(spans)
+            section[key] = text[:a] + self.rng.choice(WRAPS).format(e=text[a:b]) + text[b:]
+
+    def alike(self) -> None:
+        """A name gives way to one of another thing that is declared alike."""
+        section = self.rng.choice(("params", "networks", "sizes", "latent", "let", "observed", "given", "plates"))
+        found = entries(self.spec.tree, section)
+        pairs = [(a, b) for a in found for b in found if a != b and str(found[a]) == str(found[b])]
+        pairs = pairs or [(a, b) for a in found for b in found if a != b]
+        place = self._entry(*MODEL)
+        if pairs and place and isinstance(place[0][place[1]], str):
+            old, new = (re.split(r"[\[ ]", str(name).removeprefix("global "))[0] for name in self.rng.choice(pairs))
+            place[0][place[1]] = re.sub(rf"\b{re.escape(old)}\b", new, place[0][place[1]])
 
     def function(self) -> None:
         """A function or a distribution becomes another one, its arguments stay."""
@@ -447,7 +477,7 @@ class Mutator:
 
 
 CHANGES = (
-    *[Mutator.expression] * 6, *[Mutator.function] * 3, *[Mutator.body] * 3, *[Mutator.index] * 3, *[Mutator.target] * 2, *[Mutator.foreign] * 2,
+    *[Mutator.wrap] * 8, *[Mutator.alike] * 4, *[Mutator.expression] * 6, *[Mutator.function] * 3, *[Mutator.body] * 3, *[Mutator.index] * 3, *[Mutator.target] * 2, *[Mutator.foreign] * 2,
     *[Mutator.plate] * 2, *[Mutator.method] * 2, *[Mutator.option] * 2, *[Mutator.number] * 2, *[Mutator.parameter] * 2, *[Mutator.factor] * 2,
     Mutator.size, Mutator.network, Mutator.given, Mutator.swap, Mutator.move, Mutator.drop, Mutator.drop_section, Mutator.empty_section, Mutator.more,
 )  # fmt: skip
@@ -528,14 +558,20 @@ def chunk(seed: object, numbers: range, others: list[dict], told: Path, current:
 
 def ended(child: int, current: mmap.mmap) -> None:
     """Wait for a process; one that is at the same mutant for long, in a call of a library that looks at no signal, has to end."""
-    seen, since = -1, time.monotonic()
+    seen, since = -1, 0.0
     while os.waitpid(child, os.WNOHANG) == (0, 0):
-        now = struct.unpack("q", current[:8])[0]
+        now, used = struct.unpack("q", current[:8])[0], processor(child)
         if now != seen:
-            seen, since = now, time.monotonic()
-        if time.monotonic() - since > 20 * LONGEST:
+            seen, since = now, used
+        if used - since > 10 * LONGEST:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.01)
+
+
+def processor(child: int) -> float:
+    """Seconds of the processor that a process has used."""
+    fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def run(count: int, seed: object, drawn: int = 150) -> tuple[Counter, dict[tuple[str, str], tuple[str, str]]]:

@@ -142,7 +142,7 @@ def _number(value) -> bool:
 
 
 def _mend(body: Dist, found, wanted) -> str:
-    if found.shape == wanted.shape and wanted.support.kind == "count":
+    if found.shape == wanted.shape and wanted.support.kind == "count" and wanted.support.size is not None:
         return f"draw it from Binomial, of {wanted.support.size + -1} tries as the latent is"
     if found.shape == wanted.shape and (told := wanted.support.told) is not None:
         return f"draw it between {told.low:g} and {told.high:g}, e.g. from Uniform"
