@@ -334,7 +334,8 @@ def score(subject: Subject, seed: int) -> tuple[float, float] | None:
             value = worth(subject, batch, {})
             means.append(subject.flat(subject.gradients(value.mean())))
     scores = torch.stack(means)
-    error, spread = scores.mean(0).abs(), scores.std(0) / math.sqrt(GROUPS)
+    unseen = scores.abs().max() / GROUPS  # what draws that are too rare to be seen can change
+    error, spread = (scores.mean(0).abs() - unseen).clamp_min(0), scores.std(0) / math.sqrt(GROUPS)
     moved = spread > 1e-12
     z = float((error[moved] / spread[moved]).max()) if moved.any() else 0.0
     return z, 2 * critical_value(int(moved.sum()), GROUPS)

@@ -1,11 +1,11 @@
 """Faults of earlier emitters, put back one at a time: random specs that hold the construct find each of them."""
 
 import pytest
-from faults import FAULTS
 
 from lvspec.driver import compile_spec
 from lvspec.verify.generate import generate
 from lvspec.verify.judge import trial
+from oracle.faults import FAULTS
 
 TRIES = 14  # specs that are asked for the construct
 SPECS = 2000  # of all random specs

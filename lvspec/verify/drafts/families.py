@@ -47,6 +47,7 @@ OWN_WRAPPED = {
     "Uniform.high": ("8 + softplus({})",),
     "NormalInverseWishart.df": ("3 + softplus({})",),
     "VonMisesFisher.concentration": ("1 + softplus(tanh({}))", "softplus({})"),
+    "VonMisesFisher.loc": ("0.3 + {}",),  # a loc of 0 has no direction
     "Binomial.total_count": ("4",),
 }
 BY_NAME = ("logits", "probs", "covariance_matrix", "scale_tril")
