@@ -203,7 +203,7 @@ def assert_values(holds: Tensor | bool, like: Tensor, message: Callable[[], str]
 def inside(x: Tensor, one: Input, batch: dict) -> Tensor | bool:
     """Whether all values are of their kind. Differences are reduced, not truth values: that is many times faster on a CPU."""
     if one.kind in ("boolean", "onehot") and x.is_floating_point():  # x = x² at 0 and 1 alone
-        holds = torch.addcmul(x, x, x, value=-1).norm(torch.inf) == 0
+        holds = torch.addcmul(x, x, x, value=-1).abs_().amax() == 0
         return holds & OF_VALUES[one.kind](x).all() if one.kind in OF_VALUES else holds
     low, high = x.aminmax()
     if may_look(x):

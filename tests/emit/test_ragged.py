@@ -16,7 +16,10 @@ from small import (
     nested,
     per_example,
     sequences,
+    sizes_of,
 )
+
+from lvspec.verify.draw import padded_extent
 
 RAGGED = [n for n in NAMES if sequences(n) and not nested(n)]
 
@@ -93,10 +96,11 @@ def test_an_empty_sequence_has_probability_one(name):
 @pytest.mark.parametrize("name", RAGGED)
 def test_absent_lengths_are_full_ones(name):
     model, batch = model_of(name), batch_of(name)
-    draws, full = draws_of(name, batch), torch.full((len(batch["x"]),), LENGTH)
-    ragged = {p.name for p in compiled(name).spec.plates if p.ragged}
-    bare = {k: v for k, v in batch.items() if k not in ragged}
-    assert_same(answer(model, bare, draws), answer(model, {**bare, **dict.fromkeys(ragged, full)}, draws))
+    draws, spec = draws_of(name, batch), compiled(name).spec
+    extents = {p.name: padded_extent(spec, p.name, sizes_of(name), LENGTH) for p in spec.plates if p.ragged}
+    bare = {k: v for k, v in batch.items() if k not in extents}
+    full = {p: torch.full((len(batch["x"]),), n) for p, n in extents.items()}
+    assert_same(answer(model, bare, draws), answer(model, {**bare, **full}, draws))
 
 
 @pytest.mark.parametrize("name", NAMES)
