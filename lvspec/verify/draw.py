@@ -36,7 +36,8 @@ def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int],
     found: dict[str, Tensor] = {}
     supports = {position_plate(v) for v in spec.variables}
     spelled = {b.over for v in spec.of_role("observed") if isinstance(b := v.general.body, Dist) and b.family == "CTC"}
-    for plate in (p for p in spec.plates if p.ragged):
+    standing = {p for v in spec.variables for p in v.plates}  # of others a batch does not speak
+    for plate in (p for p in spec.plates if p.ragged and p.name in standing):
         most = padded_extent(spec, plate.name, sizes, length)
         if plate.within is not None:
             drawn = torch.randint(

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import cycle
+from itertools import count, cycle
 
 from lvspec.ir.dims import Dim
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec
 
 CONVERGED = "(steps=10000, tolerance=1e-13)"
+DATA = ("vocabulary", "categories")  # sizes that data know
 STATES = 600  # joint assignments of one example that brute force goes through
 
 
@@ -78,15 +79,14 @@ def _number(dim: Dim, sizes: dict[str, int], length: int) -> int:
 
 
 def _sizes(spec: Spec, cap: int) -> dict[str, int]:
-    """cap: the most that a latent's support has. Sizes of one kind differ: a table that is read along its other axis has
-    another shape. Other sizes count up from 2, vocabularies from 4; what a user's own network
+    """cap: the most that a latent's support has. Sizes differ: a table that is read along its other axis has
+    another shape. Widths count up from 2, vocabularies from 4; what a user's own network
     takes stays as it is, since its class may ask for some numbers only."""
     vectors = {n for v in spec.of_role("latent") for d in v.type.shape for n in d.names}
     support = {n for v in spec.of_role("latent") if (c := v.type.support.cardinality) for n in c.names}
     plates = {n for p in spec.plates if p.size is not None for n in p.size.names}
     users = {n for network in spec.networks if network.path for d in network.arguments for n in d.names}
     sizes: dict[str, int] = {}
-    widths, words = iter(range(2, 1000)), iter(range(4, 1000))
     states, sites, entries = cycle((cap, max(cap - 1, 2))), cycle((2, 3)), cycle((2, 3))
     for size in spec.sizes:
         if size.name in support:
@@ -97,8 +97,8 @@ def _sizes(spec: Spec, cap: int) -> dict[str, int]:
             sizes[size.name] = size.value
         elif size.name in vectors:
             sizes[size.name] = min(next(entries), size.value)
-        elif size.source in ("vocabulary", "categories"):
-            sizes[size.name] = next(words)
-        else:
-            sizes[size.name] = min(next(widths), max(size.value, 1)) if size.source == "number" else next(widths)
-    return sizes
+    words, widths = count(4), count(2)
+    for size in (s for s in spec.sizes if s.name not in sizes):
+        free = next(n for n in (words if size.source in DATA else widths) if n not in sizes.values())
+        sizes[size.name] = min(free, max(size.value, 1)) if size.source == "number" else free
+    return {s.name: sizes[s.name] for s in spec.sizes}
