@@ -20,18 +20,20 @@ from torch import Tensor
 from lvspec.ir.plan import Integration
 from lvspec.ir.structures import structure_of
 from lvspec.verify.chance import FALSE_ALARM, repeated
-from lvspec.verify.draw import in_numbers
+from lvspec.verify.draw import in_numbers, padded_extent
 from lvspec.verify.enumerate import assignments, joint_terms, posterior, table
 from lvspec.verify.gaussians import gaussian_prior
 from lvspec.verify.integrals import integral_sample_check
 from lvspec.verify.missing import read_by_the_model
 from lvspec.verify.mixtures import answer_of
 from lvspec.verify.report import Check
+from lvspec.verify.shrink import joint_states
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import Site, TooMany, World
 
 EXPECTED = 20  # cells with fewer expected draws are not looked at: no normal law holds there
-LENGTH = 2  # sites of every ragged plate
+LENGTH = 2  # sites of every ragged plate, or one more
+SAMPLED = 2_000  # joint values of such an example, at most
 
 
 def sample_check(subject: Subject, draws: int, seed: int) -> Check:
@@ -42,8 +44,9 @@ def sample_check(subject: Subject, draws: int, seed: int) -> Check:
     structures = [s for v in spec.of_role("observed") if (s := structure_of(v))]
     if any(s.value == "yield" for s in structures):
         raise TooMany("a yield is drawn given its length, which is part of its probability")
-    lengths = _lengths(subject)
-    given = _given(subject, draws)
+    count = sampled_length(subject)
+    lengths = _lengths(subject, count)
+    given = _given(subject, draws, count)
     sites, rows, weights = _exact(subject, given, lengths)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
@@ -52,6 +55,15 @@ def sample_check(subject: Subject, draws: int, seed: int) -> Check:
     rows = [tuple(row[i] for i in seen) for row in rows]
     worst, cells = _pairs([_codes(found[sites[i][0]], sites[i][1]) for i in seen], rows, weights)
     return _judged("z of the frequencies of samples", worst, cells, draws)
+
+
+def sampled_length(subject: Subject) -> int:
+    """Three sites, so that the last one tells the one before it from the first, where their joint values can be named."""
+    spec, more = subject.spec, LENGTH + 1
+    finite = [v for v in spec.variables if v.role in ("latent", "observed") and v.type.support.finite]
+    ragged = [p.name for p in spec.plates if p.ragged and any(p.name in v.plates for v in spec.variables)]
+    there = all(padded_extent(spec, p, subject.sizes, subject.length) >= more for p in ragged)
+    return more if there and joint_states(spec, subject.sizes, more, finite) <= SAMPLED else LENGTH
 
 
 def integral_samples(subject: Subject, integration: Integration, draws: int, seed: int) -> Check:
@@ -102,26 +114,26 @@ def _pairs(codes: list[Tensor], rows: list[tuple[object, ...]], weights: Tensor)
     return worst, cells
 
 
-def _given(subject: Subject, draws: int) -> dict[str, Tensor]:
+def _given(subject: Subject, draws: int, count: int = LENGTH) -> dict[str, Tensor]:
     """What the first example brings along, cut to the short lengths."""
     names = [v.name for v in subject.spec.of_role("given")]
     batch = {n: v for n, v in repeated(subject, 0, draws).items() if n in names}
     for variable in subject.spec.of_role("given"):
         for axis, plate in enumerate(map(subject.spec.plate, variable.plates), start=1):
             if plate.ragged:
-                batch[variable.name] = batch[variable.name].narrow(axis, 0, LENGTH)
+                batch[variable.name] = batch[variable.name].narrow(axis, 0, count)
     return batch
 
 
-def _lengths(subject: Subject) -> dict[str, Tensor]:
-    """Short lengths of one example's plates: LENGTH sites, of a nested plate at each site of the plate around it, and there no
+def _lengths(subject: Subject, count: int = LENGTH) -> dict[str, Tensor]:
+    """Short lengths of one example's plates: so many sites, of a nested plate at each site of the plate around it, and there no
     more than what is given has."""
     spec, found = subject.spec, {}
     given = {p for v in spec.of_role("given") for p in v.plates}
     for plate in (p for p in spec.plates if p.ragged):
-        found[plate.name] = torch.full((1, LENGTH) if plate.within else (1,), LENGTH)
+        found[plate.name] = torch.full((1, count) if plate.within else (1,), count)
         if plate.within and plate.name in given:
-            found[plate.name] = torch.minimum(found[plate.name], subject.batch[plate.name][:1, :LENGTH])
+            found[plate.name] = torch.minimum(found[plate.name], subject.batch[plate.name][:1, :count])
     return found
 
 

@@ -201,7 +201,8 @@ def full_length(subject: Subject, generator: torch.Generator) -> list[tuple[str,
     extents = {
         p.name: padded_extent(spec, p.name, subject.sizes, subject.length) for p in spec.plates if p.like is None
     }
-    ragged = [p for p in spec.plates if p.ragged and p.like is None]
+    standing = {p for v in spec.variables for p in v.plates}
+    ragged = [p for p in spec.plates if p.ragged and p.name in standing]
     if not ragged:
         return []
     full = {p.name: torch.full((rows, *([extents[p.within]] if p.within else [])), extents[p.name]) for p in ragged}

@@ -31,8 +31,8 @@ def randomize(module: nn.Module, generator: torch.Generator, spread: float = 0.5
 
 
 def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int], generator) -> dict[str, Tensor]:
-    """Lengths of every ragged plate: the first row is full; the second short and the third empty, or the other way round.
-    Of a plate whose sites are the values of a latent no row is empty."""
+    """Lengths of every ragged plate: the first row is full; of the others one is short, and one is empty, but never along
+    two plates at once. Of a plate whose sites are the values of a latent no row is empty."""
     found: dict[str, Tensor] = {}
     supports = {position_plate(v) for v in spec.variables}
     spelled = {b.over for v in spec.of_role("observed") if isinstance(b := v.general.body, Dist) and b.family == "CTC"}
@@ -46,7 +46,7 @@ def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int],
             drawn[0, 0] = most
             found[plate.name] = drawn
             continue
-        own = [most, 1, 0, max(most - 1, 1)] if len(found) % 2 == 0 else [most, 0, 1, most]
+        own = [most, 1, 0, max(most - 1, 1)] if len(found) % 2 == 0 else [most, max(most - 1, 1), 1, 0]
         if plate.name in supports:
             own = [most, max(most - 1, 1), 1, 2]
         if spelled:  # fewer symbols than frames

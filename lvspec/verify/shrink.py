@@ -5,13 +5,13 @@ K 45 -> 3     V 10000 -> 5     E 128, H 256 -> 3, 4     D 32 -> 2     plate l: 3
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count, cycle
 
 from lvspec.ir.dims import Dim
 from lvspec.ir.plan import Plan
-from lvspec.ir.spec import Spec
+from lvspec.ir.spec import Spec, Variable
 
 CONVERGED = "(steps=10000, tolerance=1e-13)"
 DATA = ("vocabulary", "categories")  # sizes that data know
@@ -53,10 +53,10 @@ def longest(spec: Spec, sizes: dict[str, int], states: int = STATES) -> int:
     return 2
 
 
-def joint_states(spec: Spec, sizes: dict[str, int], length: int) -> int:
-    """How many joint assignments the finite latents of one example have."""
+def joint_states(spec: Spec, sizes: dict[str, int], length: int, variables: Sequence[Variable] | None = None) -> int:
+    """How many joint assignments the finite latents of one example have, or these variables."""
     total = 1
-    for latent in spec.of_role("latent"):
+    for latent in spec.of_role("latent") if variables is None else variables:
         support = latent.type.support
         if not support.finite:
             continue

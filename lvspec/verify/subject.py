@@ -39,8 +39,9 @@ class Subject:
     until: float = math.inf  # of processor time: what is begun then is left out
 
     @staticmethod
-    def of(plan: Plan, module_class: type[nn.Module], seed: int, rows: int = 3) -> Subject:
+    def of(plan: Plan, module_class: type[nn.Module], seed: int, rows: int | None = None) -> Subject:
         """Random parameters, a ragged batch and noise, all from one seed."""
+        rows = (4 if sum(p.ragged for p in plan.spec.plates) > 1 else 3) if rows is None else rows
         sizes = {s.name: dict(plan.sizes)[s.name] for s in plan.spec.sizes}
         generator = torch.Generator().manual_seed(seed)
         known = any(v.outside_batch for v in plan.spec.of_role("latent")) or any(
