@@ -39,6 +39,7 @@ from lvspec.verify.missing import reads_missing
 from lvspec.verify.mixtures import answer_of
 from lvspec.verify.report import Check, Report, gradient_error
 from lvspec.verify.subject import SETTLED, Subject
+from lvspec.verify.unseen import read_reals, unseen_check
 from lvspec.verify.world import TooMany, World
 
 POSTERIOR_DRAWS = 500  # each costs a pass over the model
@@ -98,6 +99,9 @@ def deterministic(subject: Subject, seed: int, thorough: bool, few: int | None =
         ):
             checks += attempt(subject, "log_prob", lambda: [log_prob_check(subject)])
             checks += attempt(subject, "posterior", lambda: posterior_checks(subject))
+        for v in read_reals(subject) if subject.plan.objective == "log_marginal" else ():
+            name = f"log p(x), {v.name} missing where it is read"
+            checks += attempt(subject, name, lambda v=v: [unseen_check(subject, v)], refusable=True)
         if subject.plan.sampled:
             checks += attempt(subject, "log importance weights", lambda: weight_checks(subject, seed))
     return checks

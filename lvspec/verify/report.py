@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 VARIANT = re.compile(
-    r"(, (?:weighted|no lengths|nothing observed|all partly known|\w+ (?:partly )?(?:given|missing)))$"
+    r"(, (?:weighted|no lengths|nothing observed|all partly known|\w+ (?:partly )?(?:given|missing)"
+    r"(?: at the end| where it is read)?))$"
 )
 
 
