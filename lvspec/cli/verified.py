@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from math import isnan
 
 from lvspec.errors import InternalError
 from lvspec.ir.plan import Plan
@@ -44,10 +45,14 @@ def require(plan: Plan, allow_modules: Sequence[str], say: Callable[[str], None]
         say(f"not verified: {told(reason, allow_modules)}".splitlines()[0])
         return
     if report.disagrees:
-        failures = [c for c in report.failures if not c.own]
+        failures = [c for c in report.failures if not c.own and not isnan(c.figure)]
         raise InternalError(disagreement(failures))
     if not report.passed:
-        why = [*(c.note for c in report.failures), *report.left_out, "nothing could be compared"][0]
+        why = [
+            *(c.note or f"{c.name} is no number" for c in report.failures),
+            *report.left_out,
+            "nothing could be compared",
+        ][0]
         say(f"not verified: {why}")
         return
     remember(plan, {"sizes": report.sizes, "covered": report.covered, "not_covered": report.left_out})

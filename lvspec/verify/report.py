@@ -64,8 +64,9 @@ class Report:
 
     @property
     def disagrees(self) -> bool:
-        """Whether the module is wrong somewhere, other than that the verifier gave up."""
-        return any(not c.own for c in self.failures)
+        """Whether the module is wrong somewhere, other than that the verifier gave up, or that there are no numbers to compare:
+        a model may leave them by itself."""
+        return any(not c.own and c.figure == c.figure for c in self.failures)
 
     @property
     def verdict(self) -> str:

@@ -43,7 +43,17 @@ def use(monkeypatch, model):
     monkeypatch.setattr("lvspec.driver.compile_spec", Compiler(spec, model))
 
 
-TRAIN = ["train", "hmm.yaml", "--data", "train.conllu", "--valid", "dev.conllu", "--set", "train.learning_rate=0.1"]
+TRAIN = [
+    "train",
+    "hmm.yaml",
+    "--data",
+    "train.conllu",
+    "--valid",
+    "dev.conllu",
+    "--set",
+    "train.learning_rate=0.1",
+    "--no-verify",
+]
 
 
 def test_train_then_eval_infer_and_sample(here, capsys):
