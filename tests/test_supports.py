@@ -85,15 +85,6 @@ def test_values_lie_in_the_ranges_that_are_told(draws):
         assert (mean <= told.high + 1e-9).all()
 
 
-def test_range_of_what_reads_its_own_earlier_sites():
-    """h[t] = h[t-1] - 0.1 is no longer positive at some site, though h[0] is; h[t] = h[t-1] / 2 stays so."""
-    scale = "let:\n  h[0]: 0.5\n  h[t]: {}\nobserved:\n  x[t]: Normal(0, h[t])\n"
-    read_spec(HEAD + scale.format("0.5 * h[t-1]"))
-    read_spec(HEAD + scale.format("h[t-1] + 1"))
-    with pytest.raises(SpecError, match="must be positive"):
-        read_spec(HEAD + scale.format("h[t-1] - 0.1"))
-
-
 def test_frozen_parameters_have_the_range_of_their_rule():
     frozen = "params:\n  s: {shape: [], init: constant(0.5), frozen: true}\n  C: {shape: [D, D], init: eye(2), frozen: true}\n"
     text = "lvspec: 1\nname: m\nsizes: {D: 2}\n" + frozen

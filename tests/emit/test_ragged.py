@@ -4,7 +4,6 @@ import pytest
 import torch
 from small import (
     EXACT,
-    LENGTH,
     NAMES,
     batch_of,
     compiled,
