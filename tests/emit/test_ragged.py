@@ -4,6 +4,7 @@ import pytest
 import torch
 from small import (
     EXACT,
+    LENGTH,
     NAMES,
     batch_of,
     compiled,
