@@ -105,7 +105,9 @@ def _failed(reason: BaseException, args: argparse.Namespace) -> int:
 
 def _lacks_memory(reason: Exception) -> bool:
     """torch says so in a RuntimeError of its own."""
-    return isinstance(reason, MemoryError) or any(w in str(reason) for w in ("can't allocate memory", "out of memory"))
+    return isinstance(reason, MemoryError) or any(
+        w in str(reason) for w in ("can't allocate memory", "out of memory", "size calculation overflowed")
+    )
 
 
 def _users(reason: Exception, args: argparse.Namespace) -> int:
