@@ -54,6 +54,8 @@ def _softplus(x: Tensor) -> Tensor:
 
 def _categorical(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     table = log_probabilities(a)
+    if not table.shape[-1]:  # an example without sites has no site to be at
+        return torch.full(shape, -torch.inf, dtype=table.dtype)
     table = table.expand(*shape, table.shape[-1])
     return table.gather(-1, value.long().expand(shape).unsqueeze(-1)).squeeze(-1)
 
