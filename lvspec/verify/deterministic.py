@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lvspec.ir.structures import structure_of
-from lvspec.verify.draw import RUBBISH, counted_plates, padded_extent, random_column
+from lvspec.verify.draw import RUBBISH, counted_plates, owned_sites, padded_extent, position_plate, random_column
 from lvspec.verify.enumerate import LIMIT, log_marginal, log_ratio, log_weights, posterior
 from lvspec.verify.integrals import integral_checks
 from lvspec.verify.missing import read_by_the_model
@@ -166,7 +166,11 @@ def hidden_variants(subject: Subject, seed: int) -> list[tuple[str, dict[str, Te
     seen = [v.name for v in spec.of_role("observed")]
     read = read_by_the_model(spec)
     variants += [(n, "missing", subject.batch[n]) for n in seen]  # where the model reads it, the batch may be refused
-    whole = [(f", {name} given", {**subject.batch, name: value}) for name, what, value in variants if what == "given"]
+    whole = [
+        (f", {name} given", {**subject.batch, name: value, **_placed(subject, name, value)})
+        for name, what, value in variants
+        if what == "given"
+    ]
     kept = sorted(torch.randperm(len(variants), generator=generator).tolist()[: singly(subject)])
     partly = [_partly(subject, *variants[i], generator) for i in kept]
     unread = [v for v in variants if v[1] == "given" or v[0] not in read]
@@ -229,10 +233,22 @@ def _unseen(subject: Subject, names: list[str]) -> dict[str, Tensor]:
     return found
 
 
+def _placed(subject: Subject, name: str, value: Tensor) -> dict[str, Tensor]:
+    """`name_observed` of a position: where an example has no site, there is none to be given."""
+    variable = subject.spec.variable(name)
+    plate = position_plate(variable)
+    if plate is None:
+        return {}
+    owned = owned_sites(subject.spec, variable.plates, plate, subject.batch, value.dim())
+    return {f"{name}_observed": (owned > 0).expand(value.shape).clone()}
+
+
 def _partly(subject: Subject, name: str, what: str, value: Tensor, generator) -> tuple[str, dict[str, Tensor]]:
     """The batch with `name_observed`; where it is false there is rubbish."""
     variable = subject.spec.variable(name)
     observed = torch.rand(value.shape[: 1 + len(variable.plates)], generator=generator) < 0.5
+    if what == "given":
+        observed &= _placed(subject, name, value).get(f"{name}_observed", observed)
     if what == "missing" and structure_of(variable) is not None:  # all of its sites, or none
         observed = observed[..., :1].expand_as(observed).clone()
     hidden = ~observed.reshape(*observed.shape, *[1] * (value.dim() - observed.dim()))
