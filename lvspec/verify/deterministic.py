@@ -95,6 +95,7 @@ def weight_checks(subject: Subject, seed: int) -> list[Check]:
     """The importance weights at the values that the module draws for them; all other latents are summed."""
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
+        subject.come_to_step()
         batch = subject.model.prepare(dict(subject.batch))
         steps = {n: d for n, d in subject.draws.items() if n.endswith(".steps")}  # that refine q before it is drawn
         found, drawn, *shared = subject.model.log_weights(batch, steps, subject.plan.samples)

@@ -8,6 +8,7 @@ Each joint assignment is named; what is saved is only computing an equal factor 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
@@ -21,7 +22,7 @@ from lvspec.verify.integrals import integral_terms
 from lvspec.verify.label_guides import expected_log_q, has_entropy
 from lvspec.verify.memory import Site
 from lvspec.verify.schemes import sample_shares
-from lvspec.verify.world import SAMPLE, Instance, TooMany, World
+from lvspec.verify.world import BORDER, SAMPLE, Instance, TooMany, World
 
 Term = Callable[[], Tensor]
 
@@ -220,6 +221,8 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
     if waiting:
         factors = treated(world, "collapsed")
         before = _summed_out(world, factors, enumerated, outer, collapsed)
+        borders = [s for s in collapsed if s[0].startswith(BORDER)]  # which their structure's labels bring with them
+        before = before - len(borders) * math.log(2)
         for name in (v.name for v in world.spec.variables if v.name in waiting):
             factors = factors + waiting[name]
             after = _summed_out(world, factors, enumerated, outer, collapsed)

@@ -105,10 +105,14 @@ class Subject:
         first = self.plan.latent(self.plan.refined[0])
         return Refinement(self.plan.refined, first.option("refine"), first.option("rate"), objective, instance)
 
-    def objective(self, batch: Mapping[str, Tensor] | None = None, draws: Mapping[str, Tensor] | None = None):
-        """The emitted module's answer, at fixed draws where it has any."""
+    def come_to_step(self) -> None:
+        """The module at the step of training that is asked about."""
         if hasattr(self.model, "step"):
             self.model.step.fill_(self.step)
+
+    def objective(self, batch: Mapping[str, Tensor] | None = None, draws: Mapping[str, Tensor] | None = None):
+        """The emitted module's answer, at fixed draws where it has any."""
+        self.come_to_step()
         batch = dict(self.batch if batch is None else batch)
         draws = self.fitting(batch, self.draws if draws is None else draws)
         return self.model(batch, draws=draws) if draws else self.model(batch)
