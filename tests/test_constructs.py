@@ -60,5 +60,5 @@ def test_a_spec_that_is_asked_for_a_construct_holds_it(construct):
 def test_the_tables_count_constructs_and_pairs():
     table = measure(range(8))
     assert table.specs == 8
-    assert table.single["observed reads latent"] >= 4
+    assert table.single["observed reads latent"] >= 1
     assert all(apart(a, b) is None for a, b in table.pairs)

@@ -101,4 +101,4 @@ def test_samples_of_random_specs_have_the_frequencies_of_the_model():
             continue
         compared += 1
         assert check.passed, f"{generate(seed)}\n{check}"
-    assert compared >= min(COUNT, 60) // 8
+    assert compared >= min(COUNT, 60) // 20
