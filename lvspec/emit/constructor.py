@@ -82,7 +82,7 @@ def _param(param: Param) -> list[str]:
 def first_values(param: Param, sizes: list[str], place: str = "") -> str:
     """A tensor by the parameter's rule; `place`: where it is."""
     plain = ", ".join(sizes)
-    shape, whole = (plain or "()") + place, f"({plain},)" if plain else "()"
+    shape, whole = (plain or "()") + place, f"({plain}{',' if len(sizes) == 1 else ''})"
     kind, numbers = param.init or ("normal", (0.0, 1.0))
     first, *second = map(_shortest, numbers or (0.0,))
     values = {

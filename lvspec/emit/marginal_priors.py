@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from lvspec.emit.eliminate import Elimination
 from lvspec.emit.factors import Factor
 from lvspec.emit.lower import Lowering
+from lvspec.emit.scope import short
 from lvspec.emit.structures import is_structured
 from lvspec.emit.value import ATOM, Value, latent_of, negated
 
@@ -69,7 +70,7 @@ class MarginalPriors:
         """log p of what the batch gives of summed latents; 0 where it gives nothing."""
         low, scope = self.low, self.low.scope
         names = dict.fromkeys(map(latent_of, axes))
-        name = scope.names.fresh(f"log_p_given_{'_'.join(names)}")
+        name = scope.names.fresh(f"log_p_given_{short('_'.join(names))}")
         scope.line(f"if {' or '.join(f'{chr(34)}{n}{chr(34)} in tilt' for n in names)}:")
         scope.indent += 1
         lets = dict(low.lets)

@@ -10,13 +10,12 @@ from dataclasses import replace
 from functools import reduce
 
 from lvspec.emit.relaxed import schedule_code
+from lvspec.emit.scope import short
 from lvspec.emit.score import add_signed, score_terms
 from lvspec.emit.terms import Cost, Terms
 from lvspec.emit.value import ATOM, PRODUCT, Value, align
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Schedule
-
-MOST_LETTERS = 40  # of a name that is made of several
 
 
 def forward_body(plan: Plan, imports: set[str]) -> list[str]:
@@ -56,17 +55,12 @@ def _reconstruction(terms: Terms, costs: list[Cost]) -> tuple[Value, str]:
     nodes = list(dict.fromkeys(c.node for c in costs))
     if len(nodes) < 2:
         return total(terms, costs, "reconstruction"), ""
-    each = {n: total(terms, [c for c in costs if c.node == n], f"log_p_of_{_short(n)}") for n in nodes}
+    each = {n: total(terms, [c for c in costs if c.node == n], f"log_p_of_{short(n)}") for n in nodes}
     shown = ", ".join(f'"{n}": {value.code}' for n, value in each.items())
     name = terms.scope.names.fresh("log_p")
     terms.scope.line(f"{name} = {{{shown}}}", "(B,) each")
     code = " + ".join(f'{name}["{n}"]' for n in nodes)
     return terms.scope.assign("reconstruction", Value(code, ("B",)), own=True), f", log_p={name}"
-
-
-def _short(node: str) -> str:
-    """A name for what several latents are summed to; of many, the first one's."""
-    return node if len(node) <= MOST_LETTERS else f"{node[:MOST_LETTERS].rpartition('_')[0]}_and_others"
 
 
 def weights_body(plan: Plan, imports: set[str]) -> list[str]:

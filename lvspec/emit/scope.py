@@ -19,6 +19,14 @@ RESERVED = {
 }  # fmt: skip
 
 
+MOST_LETTERS = 40  # of a name that is made of several
+
+
+def short(names: str) -> str:
+    """What several latents are called together, `z_y_x`; of many, the first ones."""
+    return names if len(names) <= MOST_LETTERS else f"{names[:MOST_LETTERS].rpartition('_')[0]}_and_others"
+
+
 class Names:
     """Fresh Python names; those of the spec come first and keep their spelling."""
 

@@ -60,6 +60,8 @@ def as_tensor(value: Value) -> Value:
 
 
 def negated(value: Value) -> Value:
+    if value.code.startswith("-") and value.binds == PRODUCT:
+        return value.with_(code=value.code[1:])
     return value.with_(code=f"-{value.at(ATOM)}", binds=PRODUCT)
 
 

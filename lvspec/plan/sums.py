@@ -82,6 +82,7 @@ def _pay_sum(
 
 def _one_matrix(pricer: Pricer, name: str) -> bool:
     """Whether the transition of a chain is one table, the same for all sites and rows."""
+    name = latent_of(name)
     return {latent_of(a) for a in pricer.factor(pricer.model.spec.variable(name))} == {name}
 
 
