@@ -6,14 +6,13 @@ loss  = - mean( ELBO + Σ_s advantage_s · log q(s) )       score terms: gradien
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import reduce
 
 from lvspec.emit.relaxed import schedule_code
 from lvspec.emit.scope import short
 from lvspec.emit.score import add_signed, score_terms
 from lvspec.emit.terms import Cost, Terms
-from lvspec.emit.value import ATOM, PRODUCT, Value, align
+from lvspec.emit.value import ATOM, PRODUCT, Value, align, negated
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Schedule
 
@@ -70,7 +69,7 @@ def weights_body(plan: Plan, imports: set[str]) -> list[str]:
     own, shared = [], []
     for cost in terms.write():
         value = terms.settled(cost)
-        signed = value if cost.latent is None else replace(value, code=f"-{value.at(ATOM)}", binds=1)
+        signed = value if cost.latent is None else negated(value)
         (shared if cost.latent in plan.drawn_once else own).append(signed)
     terms.scope.line(f"log_weight = {align(_signed_sum(terms, own), ('S', 'B')).code}", "(S, B)")
     names = ", ".join(f'"{n}": {n}' for n in terms.sampled)

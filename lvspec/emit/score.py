@@ -13,7 +13,7 @@ from lvspec.emit.control import relax_terms
 from lvspec.emit.factors import mask_of, masked, reduce_plates
 from lvspec.emit.schemes import SCHEMES
 from lvspec.emit.terms import Cost, Terms
-from lvspec.emit.value import ALL, ATOM, FROM, PRODUCT, SAME, SUM, Value
+from lvspec.emit.value import ALL, ATOM, FROM, PRODUCT, SAME, SUM, Value, negated
 
 
 def score_terms(terms: Terms, costs: list[Cost], weighted: dict[str, str]) -> Value | None:
@@ -45,8 +45,8 @@ def _score(terms: Terms, name: str, costs: list[Cost], weighted: dict[str, str])
             continue
         value = _downstream(terms, cost, dict(relations), axes)
         if cost.latent is not None:
-            weight = f"{weighted[cost.latent]} * " if cost.latent in weighted else ""
-            value = value.with_(code=f"-{weight}{value.at(ATOM)}", binds=PRODUCT)
+            weight = weighted.get(cost.latent)
+            value = value.with_(code=f"-{weight} * {value.at(ATOM)}", binds=PRODUCT) if weight else negated(value)
         signal = value if signal is None else add_signed(terms, signal, value)
     if signal is None:
         return None
