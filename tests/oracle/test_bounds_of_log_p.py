@@ -25,10 +25,13 @@ NODES, REACH = 161, 9.0  # of a midpoint rule over noise: at most two numbers of
 TRUSTED = 0.02  # a standard error of the mean weight, as a share of p(x): beyond, rare draws of large weight decide
 
 
-def subject_of(path):
+SEEDS = (1, 2, 3, 4)  # of parameters: q is near enough for weights to be trusted at one of them
+
+
+def subject_of(path, seed=SEEDS[0]):
     plan = plan_spec(path)
     small = recompile(plan.spec, shrink(plan.spec), pins(plan))
-    return Subject.of(small.plan, small.Model, seed=1)
+    return Subject.of(small.plan, small.Model, seed=seed)
 
 
 def log_weights(subject, row, draws, samples):
@@ -88,9 +91,19 @@ def below(low, high):
 
 @pytest.mark.parametrize("path", BOUNDED, ids=lambda p: p.stem)
 def test_elbo_is_below_log_p_and_bounds_of_more_draws_are_nearer(path):
-    subject = subject_of(path)
-    exact = truth(subject)
-    assert exact is not None or path.stem not in TRACTABLE
+    compared = 0
+    for seed in SEEDS:
+        subject = subject_of(path, seed)
+        exact = truth(subject)
+        assert exact is not None or path.stem not in TRACTABLE
+        compared += in_order(subject, exact)
+        if compared or path.stem not in EVEN:
+            break
+    assert compared or path.stem not in EVEN
+
+
+def in_order(subject, exact):
+    """ELBO, bounds of more and more draws, log p: how many rows had a mean weight near enough to 1 to be compared."""
     torch.manual_seed(0)
     compared = 0
     for row, (log_p, spread) in enumerate(exact or ()):
@@ -112,7 +125,7 @@ def test_elbo_is_below_log_p_and_bounds_of_more_draws_are_nearer(path):
         if error <= TRUSTED:
             assert abs(float(weight.mean()) - 1) <= ERRORS * error + 1e-6, (row, float(weight.mean()), error)
             compared += 1
-    assert compared or path.stem not in EVEN
+    return compared
 
 
 # log p(x) is known of these. Of the others it is not: factors of a whole data set, q at its own optimum, several Gaussians,
