@@ -113,13 +113,14 @@ def test_random_specs_are_well_formed():
 
 
 def test_nearly_every_random_spec_has_a_plan():
-    assert sum(plan_of(seed) is not None for seed in range(COUNT)) >= (1 - WITHOUT_STRATEGY) * COUNT
+    seeds = [s for s in range(COUNT) if s not in OPEN]
+    assert sum(plan_of(seed) is not None for seed in seeds) >= (1 - WITHOUT_STRATEGY) * len(seeds)
 
 
 def test_samples_of_random_specs_have_the_frequencies_of_the_model():
     compared = 0
     for seed in range(min(COUNT, 60)):
-        if plan_of(seed) is None:
+        if seed in OPEN or plan_of(seed) is None:
             continue
         compiled = compile_spec(generate(seed))
         try:
