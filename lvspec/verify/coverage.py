@@ -75,7 +75,9 @@ APART: tuple[tuple[str, str, str], ...] = (
 
 
 def apart(a: str, b: str) -> str | None:
-    """Why no spec holds both constructs; None where one can."""
+    """Why no spec holds both constructs; None where one can, as a setting and its own option."""
+    if a.startswith(f"{b}(") or b.startswith(f"{a}("):
+        return None
     for first, second, why in APART:
         if (re.fullmatch(first, a) and re.fullmatch(second, b)) or (re.fullmatch(first, b) and re.fullmatch(second, a)):
             return why

@@ -150,7 +150,7 @@ TRACTABLE = {
     "vae",
 }
 # whose random guides are wide enough for the mean weight to say something
-EVEN = {"dem_vae", "discrete_vae", "gm_vae", "iwae_discrete", "nvdm", "sentence_vae", "svi_vae"}
+EVEN = {"dem_vae", "discrete_vae", "gm_vae", "iwae_discrete", "sentence_vae", "svi_vae"}
 
 
 # ---------------------------------------------------------------- the exact guide
