@@ -140,9 +140,9 @@ def latents(d: Draft) -> None:
 def observations(d: Draft) -> None:
     """x, and others for what nothing reads yet, or by chance."""
     observe(d)
-    while len(d.observed) < 6:
+    for _ in range(12):  # a further one may not come about: what is unread may be out of its plates' reach
         unread = [p for p in d.latents if not d.mentions(p) and not p.text and p.family not in ("told", "own")]
-        if not (d.wants("!again", 0.35) or d.wished("observed {}", list(ANY)) or unread):
+        if len(d.observed) >= 6 or not (d.wants("!again", 0.35) or d.wished("observed {}", list(ANY)) or unread):
             break
         again(d)
 
