@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from itertools import combinations
 
-from lvspec.verify.constructs import listed
-from lvspec.verify.coverage import apart, drawn, left_out, measure
+from lvspec.verify.random_specs.constructs import listed
+from lvspec.verify.random_specs.coverage import apart, drawn, left_out, measure
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ from lvspec.explain import as_data, as_text
 from lvspec.graph import draw
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.functions import FUNCTIONS
-from lvspec.verify.generate import generate
+from lvspec.verify.random_specs.generate import generate
 
 LONGEST = 2.0  # seconds of the processor that one spec may take
 LARGEST = 500 << 20  # bytes that it may take

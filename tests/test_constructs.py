@@ -5,11 +5,11 @@ import pytest
 from lvspec.front import load
 from lvspec.ir.distributions import FAMILIES, Family
 from lvspec.ir.types import REAL
-from lvspec.verify import constructs, coverage
-from lvspec.verify.constructs import listed
-from lvspec.verify.coverage import apart, drawn, left_out, measure
-from lvspec.verify.generate import generate
-from lvspec.verify.held import constructs_of
+from lvspec.verify.random_specs import constructs, coverage
+from lvspec.verify.random_specs.constructs import listed
+from lvspec.verify.random_specs.coverage import apart, drawn, left_out, measure
+from lvspec.verify.random_specs.generate import generate
+from lvspec.verify.random_specs.held import constructs_of
 
 TRIES = 6  # specs that are asked for one construct
 ASKED = (

@@ -13,8 +13,8 @@ from lvspec.errors import SpecError
 from lvspec.front import load
 from lvspec.verify import render, verify
 from lvspec.verify.ancestral import sample_check
-from lvspec.verify.generate import generate
-from lvspec.verify.judge import trial
+from lvspec.verify.random_specs.generate import generate
+from lvspec.verify.random_specs.judge import trial
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import TooMany
 

@@ -14,7 +14,7 @@ from lvspec.emit.header import first_sentence
 from lvspec.emit.text import wrap
 from lvspec.emit.unused import without_unused
 from lvspec.errors import SpecError
-from lvspec.verify.generate import generate
+from lvspec.verify.random_specs.generate import generate
 
 HASHES = """
 import hashlib, sys

@@ -3,8 +3,8 @@
 import pytest
 
 from lvspec.driver import compile_spec
-from lvspec.verify.generate import generate
-from lvspec.verify.judge import trial
+from lvspec.verify.random_specs.generate import generate
+from lvspec.verify.random_specs.judge import trial
 from oracle.faults import FAULTS
 
 TRIES = 14  # specs that are asked for the construct

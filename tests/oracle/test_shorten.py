@@ -4,9 +4,9 @@ import pytest
 
 from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
-from lvspec.verify.generate import generate
-from lvspec.verify.judge import trial
-from lvspec.verify.shorten import read, shortened, written
+from lvspec.verify.random_specs.generate import generate
+from lvspec.verify.random_specs.judge import trial
+from lvspec.verify.random_specs.shorten import read, shortened, written
 from oracle.faults import FAULTS
 
 LINES = 12

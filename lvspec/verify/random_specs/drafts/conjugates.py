@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lvspec.ir.conjugate import PAIRS
-from lvspec.verify.drafts.draft import Draft, Parent, named
-from lvspec.verify.drafts.families import distribution
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
+from lvspec.verify.random_specs.drafts.families import distribution
 
 OWN = tuple(p for p in PAIRS if p.link in ("itself", "scaled") or (p.prior, p.likelihood) == ("Normal", "Normal"))
 

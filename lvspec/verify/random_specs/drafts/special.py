@@ -3,8 +3,8 @@ networks that share their matrices."""
 
 from __future__ import annotations
 
-from lvspec.verify.drafts.draft import Draft, Parent, named
-from lvspec.verify.drafts.scores import linear, mapping
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
+from lvspec.verify.random_specs.drafts.scores import linear, mapping
 
 
 def latent_length(d: Draft) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import yaml
 
-from lvspec.verify.judge import judged
+from lvspec.verify.random_specs.judge import judged
 
 Sections = dict[str, dict[str, str]]
 Wrong = Callable[[str], str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lvspec.verify.drafts.draft import Draft, Parent, named
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
 
 
 def aligned(d: Draft) -> Parent | None:

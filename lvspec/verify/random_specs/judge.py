@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lvspec.driver import Compiled, compile_spec
 from lvspec.errors import SpecError
 from lvspec.verify.compare import verify
-from lvspec.verify.relations import relation_checks
+from lvspec.verify.random_specs.relations import relation_checks
 from lvspec.verify.report import Report
 from lvspec.verify.subject import Subject
 

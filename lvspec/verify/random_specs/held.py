@@ -9,7 +9,7 @@ from lvspec.ir import expr as E
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Clause, Network, Override, Plate, Spec, Variable
-from lvspec.verify.constructs import COUNTS, listed
+from lvspec.verify.random_specs.constructs import COUNTS, listed
 
 
 def constructs_of(spec: Spec) -> frozenset[str]:

@@ -54,7 +54,7 @@ def named(name: str, indices: Sequence[str]) -> str:
 
 @dataclass
 class Draft:
-    """wishes: constructs (lvspec/verify/constructs.py) that the spec should hold; a choice between several falls on them."""
+    """wishes: constructs (constructs.py) that the spec should hold; a choice between several falls on them."""
 
     rng: random.Random
     name: str

@@ -5,9 +5,9 @@ from __future__ import annotations
 from lvspec.front.sections import BOUND_OPTIONS, STRATEGIES
 from lvspec.ir.bounds import BOUNDS
 from lvspec.ir.plan import Plan
-from lvspec.verify.drafts.draft import Draft
-from lvspec.verify.drafts.families import distribution
-from lvspec.verify.drafts.scores import number_score
+from lvspec.verify.random_specs.drafts.draft import Draft
+from lvspec.verify.random_specs.drafts.families import distribution
+from lvspec.verify.random_specs.drafts.scores import number_score
 
 OPTIONS = {
     "samples": ("2", "3"),

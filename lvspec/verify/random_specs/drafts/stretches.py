@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lvspec.verify.drafts.draft import Draft, Parent, named
-from lvspec.verify.drafts.scores import linear, recurrent
-from lvspec.verify.drafts.special import tied_words
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
+from lvspec.verify.random_specs.drafts.scores import linear, recurrent
+from lvspec.verify.random_specs.drafts.special import tied_words
 
 REDUCED = ("sum", "mean", "max", "min", "prod", "logsumexp", "last", "first", "length")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lvspec.verify.drafts.draft import Draft, Parent
-from lvspec.verify.drafts.layout import give
-from lvspec.verify.drafts.scores import score
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent
+from lvspec.verify.random_specs.drafts.layout import give
+from lvspec.verify.random_specs.drafts.scores import score
 
 TREES = {"DependencyCRF": "arcs", "NonProjectiveCRF": "arcs", "TreeCRF": "spans"}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from lvspec.verify.drafts.draft import Draft, Parent, named
-from lvspec.verify.drafts.families import distribution
-from lvspec.verify.drafts.latents import body
-from lvspec.verify.drafts.scores import linear, recurrent, score
-from lvspec.verify.drafts.structures import TREES, text
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
+from lvspec.verify.random_specs.drafts.families import distribution
+from lvspec.verify.random_specs.drafts.latents import body
+from lvspec.verify.random_specs.drafts.scores import linear, recurrent, score
+from lvspec.verify.random_specs.drafts.structures import TREES, text
 
 # families of a guide, by that of the latent
 REAL = ("Normal", "Normal", "Normal", "Laplace", "StudentT", "Flow", "MultivariateNormal", "NormalMixture")

@@ -14,19 +14,19 @@ from functools import cache
 from lvspec.driver import plan_spec
 from lvspec.errors import SpecError
 from lvspec.ir.plan import Plan
-from lvspec.verify.coverage import drawn
-from lvspec.verify.drafts import conjugates, special
-from lvspec.verify.drafts import globals as shared
-from lvspec.verify.drafts.chains import chain
-from lvspec.verify.drafts.draft import Draft
-from lvspec.verify.drafts.guides import guide_for
-from lvspec.verify.drafts.latents import add_latent, many
-from lvspec.verify.drafts.layout import give, lay_out
-from lvspec.verify.drafts.observed import ANY, again, declare, observe
-from lvspec.verify.drafts.settings import overrides, settings
-from lvspec.verify.drafts.stretches import given_sequence, history
-from lvspec.verify.drafts.together import pair
-from lvspec.verify.drafts.wishes import needs
+from lvspec.verify.random_specs.coverage import drawn
+from lvspec.verify.random_specs.drafts import conjugates, special
+from lvspec.verify.random_specs.drafts import globals as shared
+from lvspec.verify.random_specs.drafts.chains import chain
+from lvspec.verify.random_specs.drafts.draft import Draft
+from lvspec.verify.random_specs.drafts.guides import guide_for
+from lvspec.verify.random_specs.drafts.latents import add_latent, many
+from lvspec.verify.random_specs.drafts.layout import give, lay_out
+from lvspec.verify.random_specs.drafts.observed import ANY, again, declare, observe
+from lvspec.verify.random_specs.drafts.settings import overrides, settings
+from lvspec.verify.random_specs.drafts.stretches import given_sequence, history
+from lvspec.verify.random_specs.drafts.together import pair
+from lvspec.verify.random_specs.drafts.wishes import needs
 
 WISHES = 12  # constructs that a spec is asked to hold at most
 ATTEMPTS = 8

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lvspec.verify.drafts.draft import Draft, Parent, named
-from lvspec.verify.drafts.families import WRAPPED
-from lvspec.verify.drafts.scores import linear, score
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
+from lvspec.verify.random_specs.drafts.families import WRAPPED
+from lvspec.verify.random_specs.drafts.scores import linear, score
 
 MIXTURE = "first clause that reads a latent"
 

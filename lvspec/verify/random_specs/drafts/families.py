@@ -8,8 +8,8 @@ from __future__ import annotations
 from lvspec.ir.distributions import FAMILIES, Argument, Family
 from lvspec.ir.flows import FLOWS
 from lvspec.ir.networks import NETWORKS
-from lvspec.verify.drafts.draft import Draft, Parent
-from lvspec.verify.drafts.scores import linear, number_score, score
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent
+from lvspec.verify.random_specs.drafts.scores import linear, number_score, score
 
 # numbers that an argument may be, by its support; some without a point
 NUMBERS = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lvspec.verify.drafts.draft import Draft, Parent, named
-from lvspec.verify.drafts.families import distribution
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
+from lvspec.verify.random_specs.drafts.families import distribution
 
 
 def pair(d: Draft) -> None:

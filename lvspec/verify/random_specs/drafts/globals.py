@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lvspec.verify.drafts.draft import Draft, Parent, named
-from lvspec.verify.drafts.families import distribution
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
+from lvspec.verify.random_specs.drafts.families import distribution
 
 FAMILIES = {
     "Normal": 4, "Laplace": 1, "LogNormal": 1, "Gamma": 1, "Exponential": 1, "Beta": 1, "Dirichlet": 1, "StudentT": 0.5,

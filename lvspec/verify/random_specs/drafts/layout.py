@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from lvspec.verify.drafts.draft import Draft, Parent
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent
 
 NAMES = ("d", "t", "e")  # of the plates of x, outermost first; the last of two or three is t
 KINDS = ("sequence", "bag", "fixed")

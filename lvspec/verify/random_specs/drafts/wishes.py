@@ -12,7 +12,7 @@ import re
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.flows import FLOWS
 from lvspec.ir.structures import STRUCTURES
-from lvspec.verify.drafts.guides import OF
+from lvspec.verify.random_specs.drafts.guides import OF
 
 STRATEGY = {
     "disarm": ("latent Bernoulli",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.networks import ACTIVATIONS, NETWORKS
-from lvspec.verify.drafts.draft import Draft, Parent, named
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
 
 # each keeps a real vector one of its length, and small numbers small
 AROUND = {

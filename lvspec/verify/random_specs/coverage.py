@@ -16,7 +16,7 @@ from itertools import combinations
 from lvspec.ir.distributions import FAMILIES, IMPROPER
 from lvspec.ir.flows import FLOWS
 from lvspec.ir.structures import STRUCTURES
-from lvspec.verify.constructs import listed
+from lvspec.verify.random_specs.constructs import listed
 
 LABELS = tuple(n for n, s in STRUCTURES.items() if s.value == "labels")
 YIELDS = tuple(n for n, s in STRUCTURES.items() if s.value == "yield")
@@ -111,8 +111,8 @@ class Table:
 def measure(seeds: Iterable[int]) -> Table:
     """The tables of random specs."""
     from lvspec.front import load
-    from lvspec.verify.generate import generate
-    from lvspec.verify.held import constructs_of
+    from lvspec.verify.random_specs.generate import generate
+    from lvspec.verify.random_specs.held import constructs_of
 
     table = Table()
     for seed in seeds:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lvspec.verify.drafts.chains import site
-from lvspec.verify.drafts.draft import Draft, Parent, named
-from lvspec.verify.drafts.families import distribution, through
-from lvspec.verify.drafts.scores import score
-from lvspec.verify.drafts.structures import labels
+from lvspec.verify.random_specs.drafts.chains import site
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
+from lvspec.verify.random_specs.drafts.families import distribution, through
+from lvspec.verify.random_specs.drafts.scores import score
+from lvspec.verify.random_specs.drafts.structures import labels
 
 SYMBOLS = ("Categorical",)
 NUMBERS = {

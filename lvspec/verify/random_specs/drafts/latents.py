@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lvspec.verify.drafts.chains import chain
-from lvspec.verify.drafts.draft import Draft, Parent, named
-from lvspec.verify.drafts.families import distribution, through
-from lvspec.verify.drafts.layout import beside
-from lvspec.verify.drafts.position import aligned
-from lvspec.verify.drafts.structures import labels
+from lvspec.verify.random_specs.drafts.chains import chain
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
+from lvspec.verify.random_specs.drafts.families import distribution, through
+from lvspec.verify.random_specs.drafts.layout import beside
+from lvspec.verify.random_specs.drafts.position import aligned
+from lvspec.verify.random_specs.drafts.structures import labels
 
 FINITE = {"Categorical": 6, "Bernoulli": 4}
 SINGLE = {"Binomial": 1, "Geometric": 1, "Poisson": 1, "OneHotCategorical": 1}
