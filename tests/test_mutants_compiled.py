@@ -4,7 +4,7 @@ import os
 
 import mutants
 import pytest
-from mutants import parts
+from mutator import parts
 
 
 def test_parts_of_an_expression():

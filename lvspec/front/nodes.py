@@ -84,6 +84,8 @@ def character_offsets(raw: str, start: int, value: str, style: str) -> tuple[int
     Line breaks that YAML folds into a blank, quotes' escapes and block indentation are stepped over;
     where value and text part company (rare, folded block text), the nearest place is given.
     """
+    if raw == value:
+        return tuple(range(start, start + len(value)))
     i = 1 if style in ("'", '"') else 0
     if style in ("|", ">"):
         i = raw.find("\n") + 1
