@@ -39,7 +39,7 @@ class Diagnostic:
     message: what was expected and what was found, in one sentence.
     label: the short text after the carets (often the type that was found).
     help: a proposed mend, ready to paste.
-    notes: further places, e.g. the first of two definitions.
+    notes: further places, e.g. the first of two definitions; NOWHERE for what has none.
     """
 
     code: str
@@ -129,7 +129,7 @@ def render(diagnostic: Diagnostic, source: Source) -> str:
     head = f"{place}: {d.severity}[{d.code}]: {_visible(d.message)}"
     rows = [head, *_excerpt(source, d.span, d.label, context=2)]
     for span, text in d.notes:
-        rows.append(f"  note: {name}:{span.line}:{span.column}: {_visible(text)}")
+        rows.append(f"  note: {f'{name}:{span.line}:{span.column}: ' if span.line else ''}{_visible(text)}")
         rows.extend(_excerpt(source, span, "", context=0))
     if d.help:
         rows.append(f"  help: {_visible(d.help)}")

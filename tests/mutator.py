@@ -371,7 +371,7 @@ class Mutator:
         section, key = place
         layers = self.rng.choice((5, 20, 40, 62, 70, 1000))
         if self.rng.random() < 0.1:
-            for _ in range(layers):
+            for _ in range(min(layers, 100)):
                 section[key] = [section[key]] if self.rng.random() < 0.5 else {"x": section[key]}
         elif spans := parts(section[key]):
             a, b = self.rng.choice(spans)

@@ -193,4 +193,4 @@ def test_strata_are_declined_with_the_reason(words):
     name, infer = DECLINED[words]
     with pytest.raises(SpecError) as caught:
         plan_spec(HEAD + SPECS[name] + infer)
-    assert any(words in d.message for d in caught.value.diagnostics), [d.message for d in caught.value.diagnostics]
+    assert words in str(caught.value)

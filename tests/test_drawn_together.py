@@ -163,7 +163,7 @@ def test_all_values_without_replacement_are_the_exact_sum():
 def test_declined_with_the_reason(text, strategy, message):
     with pytest.raises(SpecError) as caught:
         compile_spec(together(text, strategy) if strategy else text)
-    assert message in str([(d.message, d.help) for d in caught.value.diagnostics])
+    assert message in str(caught.value)
 
 
 TWO = SET.replace("  g: Normal(mu[z], 0.8)", "  y: Categorical(logits=top)\n  g: Normal(mu[z], 0.8)")

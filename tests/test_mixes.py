@@ -173,7 +173,7 @@ def legal(mix):
     try:
         return subject_of(text)
     except SpecError as error:
-        said = " ".join(d.message for d in error.diagnostics)
+        said = str(error)
         assert {d.code for d in error.diagnostics} <= {"override-refused", "no-strategy"}, f"{said}\n{text}"
         assert any(reason in said for reason in REFUSED), f"{said}\n{text}"
         return None

@@ -191,7 +191,7 @@ BIT_AS_A_ROW = BIT_AS_A_ROW.replace("networks:", "params: {bias: [2, P]}\nnetwor
 def test_declined_with_the_reason_and_the_remedy(text, strategy, message):
     with pytest.raises(SpecError) as caught:
         compile_spec(relaxed(text, strategy))
-    assert message in str([(d.message, d.help) for d in caught.value.diagnostics])
+    assert message in str(caught.value)
 
 
 def test_a_prior_inside_a_sum_has_relaxed_densities_or_none():

@@ -13,14 +13,13 @@ from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader
 from lvspec.ir.structures import has_segments
 
+SUMMED = ("collapsed", "enumerated", "structured")
 
-def latent_sizes(plan: Plan) -> dict[str, str]:
-    """How many values each exactly summed latent has, as Python."""
-    return {
-        p.name: size_code(plan.spec.variable(p.name).type.support.cardinality)
-        for p in plan.latents
-        if p.treatment in ("collapsed", "enumerated", "structured")
-    }
+
+def latent_sizes(plan: Plan, treatments: tuple[str, ...] = SUMMED) -> dict[str, str]:
+    """How many values each latent so treated has, as Python; none for those without a last one."""
+    kinds = {p.name: plan.spec.variable(p.name).type.support for p in plan.latents if p.treatment in treatments}
+    return {name: size_code(kind.cardinality) for name, kind in kinds.items() if kind.finite}
 
 
 def zero_tilts(plan: Plan, imports: set[str], names: tuple[str, ...] | None = None) -> list[str]:
@@ -62,6 +61,8 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
             *zero_tilts(plan, imports, summed),
             *wrap(f"summed, log_weight, drawn = summed_posterior(lambda ask: {ask}, tilts)", 2),
         ]
+    states = ", ".join(f'"{name}": {size}' for name, size in latent_sizes(plan, ("sampled",)).items())
+    drawn = f"weighted_posterior(drawn, log_weight{shared}{f', states={{{states}}}' if states else ''})"
     exact = " | summed" if summed else ""
     exact += f" | {integral_answers(plan, imports)}" if plan.integrations else ""
     reader = Reader(plan.spec, plan.guide)
@@ -74,14 +75,14 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     ]
     tabled = [n for n in tabled if not set(plan.spec.variable(n).plates) & set(plan.unrolled)]
     if not tabled:
-        return [*rows, *_with_parts(plan, imports, f"weighted_posterior(drawn, log_weight{shared}){exact}")]
+        return [*rows, *_with_parts(plan, imports, f"{drawn}{exact}")]
     imports.add("table_posterior")
     rows[1] = f'        """{about}; latents summed under their q by that q."""'
     program = Program(plan, imports, set(tabled), ("batch", "samples", "drawn", "log_weight"))
     guide = write_guide(program, plan, tabled, [], set())
     tables = ", ".join(f'"{name}": {guide.log_q[name].code}' for name in tabled)
     rows += program.text()
-    code = f"weighted_posterior(drawn, log_weight{shared}) | table_posterior({{{tables}}}){exact}"
+    code = f"{drawn} | table_posterior({{{tables}}}){exact}"
     return [*rows, *_with_parts(plan, imports, code)]
 
 

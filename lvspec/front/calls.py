@@ -155,8 +155,8 @@ def _placed(over: S.Name, ctx: Context) -> bool:
 
 
 def stack_over(value: Expr, over: S.Name, ctx: Context, span: Span) -> Expr:
-    """A bare `value over plate`: the plate as a new first axis. A number is the same at each site, `0 over m`."""
-    if unknown(value) or not (_varies(value, over, ctx) if not isinstance(value, Number) else _placed(over, ctx)):
+    """A bare `value over plate`: the plate as a new first axis. What does not vary is the same at each site, `0 over m`."""
+    if unknown(value) or not (over.name in value.type.plates or _placed(over, ctx)):
         return broken(span)
     value = counted("stack", value, ctx.declared.plates[over.name], ctx, span)
     return stack(value, over.name, ctx, span) if value is not None else broken(span)

@@ -89,13 +89,22 @@ def _variable(one: Told, ctx: Context) -> Variable:
                 "bad-clause",
                 clause.span,
                 f"this clause gives {supports.show(found)}, another one of `{one.name}` gives {supports.show(kind)}",
-                help="all clauses of a variable have one shape and support",
+                help=_copies_too_many(clause, kind, found) or "all clauses of a variable have one shape and support",
             )
     clauses.sort(key=lambda c: (c.initial is None, c.initial or 0))
     kind = kind.with_(plates=one.plates, reach=None)
     return Variable(
         one.name, one.role, one.plates, kind, tuple(clauses), one.outside_batch, one.span, along=one.initial_plate
     )
+
+
+def _copies_too_many(clause: Clause, kind: Type, found: Type) -> str:
+    """`x[t]: Normal(a * x[t-1], 1)[D]`, where x[t-1] has D entries already."""
+    copies = clause.body.copies if isinstance(clause.body, Dist) else ()
+    if not copies or found.shape != (*copies, *kind.shape):
+        return ""
+    shown = ", ".join(map(str, copies))
+    return f"leave out `[{shown}]`: the arguments have as many entries already, and it makes copies of them"
 
 
 def check_determined(variables: Iterable[Variable], told: dict[str, Told], problems: Problems) -> None:
@@ -112,8 +121,26 @@ def check_determined(variables: Iterable[Variable], told: dict[str, Told], probl
             "undetermined",
             lost.span,
             f"nothing fixes the shape of `{lost.name}`",
-            help="say how many entries it has, e.g. `Normal(0, 1)[D]`",
+            help=_first_site(told[lost.name]) or "say how many entries it has, e.g. `Normal(0, 1)[D]`",
         )
+
+
+def _first_site(one: Told) -> str:
+    """What a variable needs that reads its own earlier site, and whose first site has no clause."""
+    value = one.general.value if one.general and one.initial_plate is None else None
+    indices = [
+        i
+        for n in (S.walk(value) if value else ())
+        if isinstance(n, S.Access)
+        for i in n.indices
+        if n.base == S.Name(one.name)
+    ]
+    for index in indices:
+        match index:
+            case S.Binary("subtract", S.Name(plate), S.Literal()):
+                place = ", ".join("0" if p == plate else p for p in one.plates)
+                return f"add `{one.name}[{place}]: ...`: the first site has none before it, and says how many entries there are"
+    return ""
 
 
 def _clause(one: Told, told: ToldClause, ctx: Context) -> tuple[Clause, Type]:

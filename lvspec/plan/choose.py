@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from lvspec.errors import Diagnostic, SpecError
+from lvspec.errors import NOWHERE, Diagnostic, SpecError
 from lvspec.ir.bounds import ELBO
 from lvspec.ir.distributions import WHOLE
 from lvspec.ir.estimators import RELAXED, RENORMALISED, SCORED, WEIGHED
@@ -304,8 +304,11 @@ def _pick(view: View, latent: Variable, answers: dict, problems: list[Diagnostic
     same: dict[str, list[str]] = {}
     for name, answer in answers.items():
         same.setdefault(answer.reason, []).append(name)
-    reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in same.items())
-    problems.append(Diagnostic("no-strategy", latent.span, f"no strategy for {latent.name} yet: {reasons}"))
+    mends = [mend for mend in (a.mend for a in answers.values() if isinstance(a, Declined)) if mend]
+    notes = tuple((NOWHERE, f"{', '.join(names)}: {reason.partition(': write ')[0]}") for reason, names in same.items())
+    why, notes = (next(iter(same)), ()) if len(same) == 1 else ("none can sum it, integrate it or draw it", notes)
+    message = f"no strategy takes {latent.name} yet: {why}"
+    problems.append(Diagnostic("no-strategy", latent.span, message, help=next(iter(mends), ""), notes=notes))
     return None
 
 

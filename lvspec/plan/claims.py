@@ -33,9 +33,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Declined:
-    """The condition that failed, in words that a person can act on."""
+    """The condition that failed, in words that a person can act on: what would mend it comes behind `: write `."""
 
     reason: str
+
+    @property
+    def mend(self) -> str:
+        _, _, mend = self.reason.partition(": write ")
+        return f"write {mend}" if mend else ""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,10 @@ def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
                 if variable in spec.guide and _reads_segments(node):
                     yield node.span, "a guide that reads a stretch within its segment has no engine yet"
                 if isinstance(node, Call) and _reads_part(node):
-                    yield node.span, f"`{node.function}` over a part of a sequence (x[<t]) has no engine yet"
+                    yield (
+                        node.span,
+                        f"`{node.function}` over a part of a sequence (x[<t]) has no engine yet: a recurrent network reads one",
+                    )
                 if isinstance(node, Call) and node.function == "flatten" and _ragged(spec, node.over):
                     yield node.span, f"a vector as long as the ragged plate {node.over} has no engine yet"
                 for plate in _mixed_ragged(node):

@@ -170,10 +170,12 @@ class Point:
 @dataclass(frozen=True)
 class DrawnPosterior:
     """p(z | x) as weighted draws: values (S, B, ...), weights (S, B), which sum to one over S. Of a latent that all examples share
-    there is one value: values (S, ...), weights (S,), and no axis B in any answer."""
+    there is one value: values (S, ...), weights (S,), and no axis B in any answer. states: how many values an integer latent has,
+    None where there is no last one."""
 
     values: Tensor
     weights: Tensor
+    states: int | None = None
 
     def aligned(self) -> Tensor:
         """The weights, with the values' number of axes."""
@@ -187,9 +189,12 @@ class DrawnPosterior:
     def variance(self) -> Tensor:
         return (self.aligned() * (self.values - self.mean) ** 2).sum(0)
 
-    def marginals(self, K: int) -> Tensor:
-        """p(z = k | x) for an integer latent: (B, ..., K)."""
-        return (self.aligned().unsqueeze(-1) * torch.nn.functional.one_hot(self.values, K)).sum(0)
+    @property
+    def marginals(self) -> Tensor:
+        """p(z_i = k | x) for a latent of so many states: (B, *sites, K)."""
+        if self.states is None:
+            raise Undefined("marginals: only a latent with a last value has a table of their probabilities")
+        return (self.aligned().unsqueeze(-1) * torch.nn.functional.one_hot(self.values.long(), self.states)).sum(0)
 
     def _rows(self, chosen: Tensor) -> Tensor:
         """The draws with these numbers: of each example its own."""
@@ -243,13 +248,19 @@ def summed_posterior(
 
 
 def weighted_posterior(
-    draws: dict[str, Tensor], log_weights: Tensor, shared: tuple[str, ...] = ()
+    draws: dict[str, Tensor],
+    log_weights: Tensor,
+    shared: tuple[str, ...] = (),
+    states: dict[str, int] | None = None,
 ) -> dict[str, DrawnPosterior]:
     """Self-normalised posteriors from draws (S, B, ...) of q and log p(x, z) - log q(z), (S, B). With draws (S, ...) that all
-    examples share, a draw has one weight, that of the whole batch: log_weights (S, 1)."""
-    weights = log_weights.softmax(0)
+    examples share, a draw has one weight, that of the whole batch: log_weights (S, 1). states: of integer
+    latents how many values they have."""
+    weights, states = log_weights.softmax(0), states or {}
     return {
-        name: DrawnPosterior(values, weights[:, 0] if name in shared else weights.expand(-1, values.shape[1]))
+        name: DrawnPosterior(
+            values, weights[:, 0] if name in shared else weights.expand(-1, values.shape[1]), states.get(name)
+        )
         for name, values in draws.items()
     }
 

@@ -146,8 +146,7 @@ def _answers(posterior: object, latent: Latent, marginals: bool) -> dict[str, Te
     if latent.segments:
         answers["begins"] = posterior.begins.mode
     if marginals:
-        found = posterior.marginals
-        answers["marginals"] = found(-1 if latent.sites else latent.states) if callable(found) else found
+        answers["marginals"] = posterior.marginals
     return answers
 
 

@@ -212,4 +212,4 @@ def test_other_likelihoods_are_refused_with_the_reason():
     )
     with pytest.raises(SpecError) as caught:
         plan_spec(text, overrides={"z": "structured_mean_field"})
-    assert "is known of Normal, Categorical, Bernoulli" in caught.value.diagnostics[0].message
+    assert "is known of Normal, Categorical, Bernoulli" in str(caught.value)

@@ -138,7 +138,7 @@ class DiscreteVAE(nn.Module):
         """p(z | x) by draws of q with self-normalised weights."""
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, {}, samples)
-        return weighted_posterior(drawn, log_weight)
+        return weighted_posterior(drawn, log_weight, states={"z": self.K})
 
     def encode(self, batch: dict) -> dict:
         """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""

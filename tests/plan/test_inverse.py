@@ -269,7 +269,7 @@ observed:
 """
     with pytest.raises(SpecError) as caught:
         plan_spec(HEAD + text, overrides={"guide": "inverse"})
-    assert caught.value.diagnostics[0].code == "no-guide" and "has to read x" in caught.value.diagnostics[0].message
+    assert caught.value.diagnostics[0].code == "no-guide" and "has to read x" in str(caught.value)
 
 
 # ---------------------------------------------------------------- sites of their own, and several sites back

@@ -159,11 +159,11 @@ def test_weighted_draws():
     values = torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]])
     log_weights = torch.tensor([[0.0, 0.0], [torch.log(torch.tensor(3.0)), -torch.inf]])
     counts = torch.tensor([[0, 2], [1, 2]])
-    found = weighted_posterior({"z": values, "k": counts}, log_weights)
+    found = weighted_posterior({"z": values, "k": counts}, log_weights, states={"k": 3})
     assert torch.allclose(found["z"].mean, torch.tensor([[2.5], [2.0]]))
     assert torch.allclose(found["z"].variance, torch.tensor([[0.75], [0.0]]))
     assert found["z"].mode.tolist() == [[3.0], [2.0]]
-    assert torch.allclose(found["k"].marginals(3), torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.0, 1.0]]))
+    assert torch.allclose(found["k"].marginals, torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.0, 1.0]]))
     assert torch.allclose(found["z"].effective_sample_size, torch.tensor([1 / 0.625, 1.0]))
     torch.manual_seed(0)
     drawn = found["z"].sample(4000)
