@@ -1,7 +1,7 @@
 """Flows from named weights, forwards only: what the determinant and the inverse are follows from the map itself.
 
     log p(z) = log base(z_0) - log|det df/dz_0|        the determinant of the Jacobian, by differentiating f
-    z_0 with f(z_0) = z                                by Newton's method, map by map, where z is given
+    z_0 with f(z_0) = z                                found map by map, where z is given
 
 The verifier's own arithmetic: the maps are those of ir/flows.py, one entry after the other where entries are read in order.
 Of a library's flow the map is the library's, and nothing else: not its determinants, not its inverses.
@@ -9,23 +9,16 @@ Of a library's flow the map is the library's, and nothing else: not its determin
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from lvspec.ir.flows import library_of
 from lvspec.ir.spec import Network, Variable
 from lvspec.verify.evaluate import bind, evaluate
-from lvspec.verify.library_flows import map_of_library
+from lvspec.verify.inverses import Map, solve
+from lvspec.verify.library_flows import maps_of_library
 from lvspec.verify.networks import ACTIVATIONS, Weights, linear, part
 from lvspec.verify.stretch import number
-
-Map = Callable[[Tensor], Tensor]  # (D,) -> (D,)
-
-NEWTON = 60  # rounds; affine steps need as many as there are entries
-HALVINGS = 8  # of a step that would lead away
-CLOSE = 1e-13
 
 
 # ---------------------------------------------------------------- the maps
@@ -127,7 +120,7 @@ def maps_of(network: Network, sizes: tuple[int, ...], weights: Weights, context:
     """The elementary maps in order; of those that lead backwards, each leads from its value to what it came from."""
     own = part(weights, network.name)
     if library_of(network):
-        return [map_of_library(network, sizes, part(own, "transform"), context)]
+        return maps_of_library(network, sizes, part(own, "transform"), context)
     every = range(int(network.option("steps", 1)))
     return [MAPS[network.kind](network, part(own, f"steps.{k}"), context, k) for k in every]
 
@@ -136,24 +129,6 @@ def maps_of(network: Network, sizes: tuple[int, ...], weights: Weights, context:
 def log_volume(move: Map, z: Tensor) -> Tensor:
     """log|det df/dz| at z."""
     return torch.linalg.slogdet(torch.func.jacrev(move)(z)).logabsdet
-
-
-def solve(move: Map, value: Tensor) -> Tensor:
-    """The z with move(z) = value, by damped Newton steps. A step from the solution squares the order of what is left, so that
-    two of them have the implicit function's gradient, and the gradients of that, which steps of a refined guide ask for."""
-    with torch.no_grad():
-        z = value
-        for _ in range(NEWTON):
-            gap = move(z) - value
-            step = torch.linalg.solve(torch.func.jacrev(move)(z), gap)
-            tried = torch.stack([z - step / 2**k for k in range(HALVINGS)])
-            left = torch.stack([(move(t) - value).abs().sum() for t in tried])
-            z = (tried * torch.nn.functional.one_hot(left.argmin(), HALVINGS).to(z.dtype)[:, None]).sum(0)
-            if not torch._C._functorch.is_batchedtensor(left) and left.min() < CLOSE:
-                break
-    for _ in range(2):
-        z = z - torch.linalg.solve(torch.func.jacrev(move)(z), move(z) - value)
-    return z
 
 
 def is_flow(variable: Variable) -> bool:

@@ -1,4 +1,4 @@
-"""The map of a library's flow, from named weights: the library's own, in float64, at one vector.
+"""The maps of a library's flow, from named weights: the library's own, in float64, at one vector.
 
 Its class is built anew from what the spec says, and given the weights that the emitted module has.
 """
@@ -21,25 +21,28 @@ ACTIVATIONS |= {"gelu": nn.GELU, "elu": nn.ELU, "silu": nn.SiLU}
 
 
 class _At(nn.Module):
-    """transform(context) at a value: built and called while the weights are in place."""
+    """One of the maps in transform(context) at a value: built and called while the weights are in place."""
 
     def __init__(self, transform: nn.Module):
         super().__init__()
         self.transform = transform
 
-    def forward(self, value: Tensor, context: Tensor | None) -> Tensor:
-        return self.transform(context)(value)
+    def forward(self, value: Tensor, context: Tensor | None, place: int) -> Tensor:
+        return self.transform(context).transforms[place](value)
 
 
-def map_of_library(
+def maps_of_library(
     network: Network, sizes: tuple[int, ...], weights: Weights, context: Tensor | None
-) -> Callable[[Tensor], Tensor]:
-    """(D,) -> (D,). sizes: D, H and, where there is one, that of the context."""
+) -> list[Callable[[Tensor], Tensor]]:
+    """(D,) -> (D,) each, in the order in which the base goes through them. sizes: D, H and, where there is one, that of the
+    context."""
     called = _built(network, sizes)
     named = {f"transform.{key}": value for key, value in weights.items()}
     if named.keys() != dict(called.named_parameters()).keys():
         raise InternalError(f"the weights of {network.name} are not those of {network.kind}")
-    return lambda z: torch.func.functional_call(called, named, (z, context))
+    places = range(len(called.transform.transforms))
+    every = [lambda z, k=k: torch.func.functional_call(called, named, (z, context, k)) for k in places]
+    return every[::-1] if network.option("inverted") else every
 
 
 @cache

@@ -12,6 +12,7 @@ from lvspec.driver import compile_spec
 from lvspec.errors import SpecError, UsageError
 from lvspec.load import load_module
 from lvspec.runtime import LazyFlow, frozen
+from lvspec.verify.inverses import newton, solve
 from oracle.planted import assert_agrees, assert_agrees_on_average, assert_noticed
 
 HERE = importlib.util.find_spec("zuko") is not None
@@ -217,3 +218,19 @@ def test_standalone_file_needs_torch_and_the_library():
     usual.load_state_dict(alone.state_dict())
     draws = {"z": torch.randn(2, 2, 2)}
     assert torch.equal(alone(batch, draws=draws).elbo, usual(batch, draws=draws).elbo)
+
+
+@installed
+@pytest.mark.parametrize("seed", [0, 12, 26, 35])
+def test_oracle_finds_what_a_spline_came_from_where_newton_runs_in_a_circle(seed):
+    import zuko
+
+    torch.manual_seed(seed)
+    spline = zuko.flows.NSF(2, 0, transforms=1, hidden_features=[4]).to(F).transform
+    with torch.no_grad():
+        for parameter in spline.parameters():
+            parameter.copy_(2 * torch.randn_like(parameter))
+    move, value = spline().transforms[0], 2 * torch.randn(2, dtype=F)
+    with torch.no_grad():
+        assert newton(move, value)[1] > 0.1
+    assert torch.allclose(move(solve(move, value)), value, atol=1e-12)
