@@ -105,14 +105,15 @@ def coverage(report: Report) -> list[str]:
     return [f"covered: {covered or 'nothing'}", f"not covered: {left_out or 'nothing of what verify knows'}"]
 
 
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    """max |found − expected| / max(1, |expected|); infinite where shapes differ, NaN where either is NaN."""
+def relative_error(found: Tensor, expected: Tensor, rounding: Tensor | float = 0.0) -> float:
+    """max |found − expected| / max(1, |expected|); infinite where shapes differ, NaN where either is NaN. rounding: of the
+    difference, what is no disagreement."""
     if found.shape != expected.shape:
         return float("inf")
     if found.numel() == 0:
         return 0.0
     found, expected = found.detach().to(torch.float64), expected.detach().to(torch.float64)
-    gap = torch.where(found == expected, torch.zeros_like(found), (found - expected).abs())
+    gap = torch.where(found == expected, torch.zeros_like(found), ((found - expected).abs() - rounding).clamp(min=0))
     return float((gap / expected.abs().clamp(min=1)).max())
 
 
