@@ -122,7 +122,10 @@ def rounding(instance: Instance, samples: int) -> Tensor:
     weights = [log_weights(replace(instance, draws=draws), row, samples) for row in range(instance.rows())]
     found = torch.stack(weights, 1)
     slopes = [torch.autograd.grad(w, moving, allow_unused=True, retain_graph=True) for w in found.reshape(-1)]
-    moved = [float(sum((g * d).detach().abs().sum() for g, d in zip(s, moving, strict=True) if g is not None)) for s in slopes]
+    moved = [
+        float(sum((g * d).detach().abs().sum() for g, d in zip(s, moving, strict=True) if g is not None))
+        for s in slopes
+    ]
     return torch.tensor(moved, dtype=torch.float64).reshape(found.shape) * ROUNDED
 
 
