@@ -167,7 +167,7 @@ class _Analysis:
     def __init__(self, spec: Spec, name: str, clause: Clause, lag: int | None = None, found: dict | None = None):
         self.spec, self.name, self.lag = spec, name, lag
         self.found: dict = {} if found is None else found
-        self.lets: Mapping[str, Variable] = {v.name: v for v in spec.variables if v.role == "let"}
+        self.lets: Mapping[str, Variable] = spec.lets
         self.networks: Mapping[str, Network] = {n.name: n for n in spec.networks}
         self.bindings = {n: b for b in clause.bindings for n in b.names}
 

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from lvspec.errors import NOWHERE, Diagnostic, Source, Span
 from lvspec.ir.dims import Dim, Shape
+from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Binding, Choice, Dist, Expr
 from lvspec.ir.types import Type
 
@@ -262,8 +263,30 @@ class Spec:
     def plate_names(self) -> tuple[str, ...]:
         return tuple(p.name for p in (*self.plates, *self.copies))
 
+    @cached_property
+    def _roles(self) -> dict[str, tuple[Variable, ...]]:
+        found: dict[str, list[Variable]] = {}
+        for variable in self.variables:
+            found.setdefault(variable.role, []).append(variable)
+        return {role: tuple(variables) for role, variables in found.items()}
+
     def of_role(self, role: str) -> tuple[Variable, ...]:
-        return tuple(v for v in self.variables if v.role == role)
+        return self._roles.get(role, ())
+
+    @cached_property
+    def lets(self) -> dict[str, Variable]:
+        return {v.name: v for v in self.of_role("let")}
+
+    @cached_property
+    def own_rows(self) -> frozenset[str]:
+        """The parameters of which each example has its own."""
+        return frozenset(p.name for p in self.params if p.per_example)
+
+    @cached_property
+    def bounded(self) -> tuple[tuple[Variable, Clause, Dist], ...]:
+        """Where values lie between arguments: `Binomial(n, ...)`."""
+        found = ((v, c, c.body) for v in self.variables for c in v.clauses if isinstance(c.body, Dist))
+        return tuple((v, c, b) for v, c, b in found if b.family in FAMILIES and any(FAMILIES[b.family].between))
 
     def nominal(self) -> dict[str, int]:
         """Numbers for every size: declared ones, and nominal ones where only data know."""

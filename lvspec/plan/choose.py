@@ -337,7 +337,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
                 claim.exact,
                 claim.biased,
                 claim.why,
-                claim.cost,
+                claim.alone(model),
                 declined,
                 _origin(model, name, claim),
                 kl,

@@ -10,7 +10,7 @@ from lvspec.ir.estimators import DRAWN
 from lvspec.ir.plan import MARGINAL, Cost, Integration
 from lvspec.plan.components import Component
 from lvspec.plan.model import Model
-from lvspec.plan.price import Pricer
+from lvspec.plan.price import Pricer, priced
 
 OVER_BUDGET = "over the budget"
 
@@ -18,17 +18,21 @@ OVER_BUDGET = "over the budget"
 @dataclass(frozen=True)
 class Claim:
     """The strategy is legal here. treatment, exact, options: see ir/plan.py; integration: what is integrated with the
-    latent; samples: the draws that it takes. pay: what a step pays for it; cost: that alone."""
+    latent; samples: the draws that it takes. pay: what a step pays for it; cost: that alone, where it decides what is
+    legal (`alone` gives that of draws, which many strategies would make and one does)."""
 
     treatment: str
     exact: bool
     why: str
-    cost: Cost
     pay: Callable[[Pricer], None]
+    cost: Cost | None = None
     biased: bool = False
     integration: Integration | None = None
     samples: int = 1
     options: tuple[tuple[str, object], ...] = ()
+
+    def alone(self, model: Model) -> Cost:
+        return self.cost or priced(Pricer(model, set(), self.samples), self.pay)
 
 
 @dataclass(frozen=True)

@@ -82,10 +82,13 @@ def _structured_plate(model: Model, name: str) -> str | None:
 def _tangled(model: Model, component: Component) -> str | None:
     """Why plate-by-plate elimination cannot sum a component, or None."""
     plates = {n: frozenset(model.spec.variable(n).plates) - set(component.unrolled) for n in component.latents}
-    for a in component.latents:
-        for b in component.latents:
-            if not (plates[a] <= plates[b] or plates[b] <= plates[a]):
-                return f"{a} and {b} live on plates that cross ({', '.join(sorted(plates[a] ^ plates[b]))}), so their sum does not split"
+    places = {p: n for n, p in reversed(plates.items())}  # the first latent of each place
+    for p, a in reversed(places.items()):
+        for q, b in reversed(places.items()):
+            if not (p <= q or q <= p):
+                return (
+                    f"{a} and {b} live on plates that cross ({', '.join(sorted(p ^ q))}), so their sum does not split"
+                )
     structured = [n for n in component.latents if _structured_plate(model, n)]
     for name in structured:
         if any(lagged_plates(model.graph, n) for n in component.latents):
@@ -95,11 +98,16 @@ def _tangled(model: Model, component: Component) -> str | None:
         reason = _within_segments(model, component, name)
         if reason:
             return reason
+    chains: dict[tuple[frozenset[str], str], str] = {}  # by place and plate, the first latent that is read along it
     for a in component.latents:
-        for b in (n for n in component.latents if plates[n] == plates[a]):
-            ways = sorted({*lagged_plates(model.graph, a), *lagged_plates(model.graph, b)})
-            if len(ways) > 1:
-                return f"earlier sites are read along two plates, {a} and {b} along {' and '.join(ways)}: no engine yet"
+        for plate in lagged_plates(model.graph, a):
+            chains.setdefault((plates[a], plate), a)
+    for place, plate in chains:
+        other = next((p for at, p in chains if at == place and p != plate), None)
+        if other is not None:
+            a, b = chains[place, plate], chains[place, other]
+            ways = " and ".join(sorted((plate, other)))
+            return f"earlier sites are read along two plates, {a} and {b} along {ways}: no engine yet"
     if component.order > 1 and component.chain:
         for variable in model.random():
             lagging = any(r.name in component.latents and r.lag for r in model.reads(variable.name))

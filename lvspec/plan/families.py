@@ -66,15 +66,14 @@ def family_reason(spec: Spec, latent: Variable) -> str | None:
 
 def bounded_reason(spec: Spec, latent: Variable) -> str | None:
     """Why some values of a latent leave others impossible, or None."""
-    for reader in spec.variables:
-        for clause, body in _distributions(reader):
-            for argument, value in _bounds(body):
-                if reads_variable(spec, latent.name, clause, value):
-                    return (
-                        f"`{argument}` of {body.family} bounds {reader.name} by {latent.name}: where a derived q({latent.name}) has values "
-                        f"that leave {reader.name} impossible, the ELBO is -inf, never finite: write a q({latent.name}) in `guide:` that "
-                        f"keeps to possible ones, or give {latent.name} a distribution with a last value, which is summed"
-                    )
+    for reader, clause, body in spec.bounded:
+        for argument, value in _bounds(body):
+            if reads_variable(spec, latent.name, clause, value):
+                return (
+                    f"`{argument}` of {body.family} bounds {reader.name} by {latent.name}: where a derived q({latent.name}) has values "
+                    f"that leave {reader.name} impossible, the ELBO is -inf, never finite: write a q({latent.name}) in `guide:` that "
+                    f"keeps to possible ones, or give {latent.name} a distribution with a last value, which is summed"
+                )
     return None
 
 

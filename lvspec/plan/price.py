@@ -56,11 +56,10 @@ class Pricer:
         self.samples = samples
         self.unrolled = unrolled
         self.guide = model.spec.guide if guide is None else guide
-        self.lets = {v.name: v for v in (*model.spec.variables, *self.guide) if v.role == "let"}
+        self.lets = model.spec.lets | {v.name: v for v in self.guide if v.role == "let"}
         self.networks = {n.name: n for n in (*model.spec.networks, *networks)}
         self.paid: dict[tuple[str, str], frozenset[str]] = {}
         self.learned: dict[str, float] = {}
-        self.own_rows = {p.name for p in model.spec.params if p.per_example}
         self.let_axes: dict[str, frozenset[str]] = {}  # what let variables vary over
         self.flops = self.kept = self.passing = self.dispatches = 0.0
 
@@ -111,7 +110,7 @@ class Pricer:
             return (own - set(named)).union(*named.values())
         if isinstance(node, PlateIndex):
             return frozenset({node.plate})
-        if isinstance(node, ParamRef) and node.name in self.own_rows:
+        if isinstance(node, ParamRef) and node.name in self.model.spec.own_rows:
             return frozenset({"B"})
         inner = frozenset(a for c in node.children() for a in self.axes(c))
         if isinstance(node, Call) and node.over:

@@ -16,7 +16,7 @@ from lvspec.ir.reads import bodies
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import Model, without_engine
 from lvspec.plan.sampling import guide_reason
-from lvspec.plan.sums import sampling
+from lvspec.plan.sums import drawing
 
 FAMILIES = ("Categorical", "OneHotCategorical", "Bernoulli")
 AS_INTEGERS = ("equal", "less", "clip", "onehot")  # functions of a value's number, which a relaxed Bernoulli has not
@@ -39,8 +39,7 @@ def consider_relaxed(view: View, latent, name: str, hard: bool) -> Claim | Decli
     if density == "relaxed":
         why = f"biased: the bound of another model, in which {latent.name} is a Concrete draw at temperature {temperature.text}"
     kept = (("temperature", temperature), *((("density", density),) if not hard else ()))
-    cost = sampling(model, latent.name, samples)
-    return Claim("sampled", False, why, *cost, biased=True, samples=samples, options=kept)
+    return Claim("sampled", False, why, drawing(latent.name), biased=True, samples=samples, options=kept)
 
 
 def _family_reason(model: Model, latent) -> str | None:

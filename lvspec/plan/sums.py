@@ -8,12 +8,10 @@ from functools import partial
 from math import isqrt, prod
 
 from lvspec.ir.elimination import elimination_steps, work
-from lvspec.ir.plan import Cost
 from lvspec.ir.sites import site_by_site
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
-from lvspec.plan.model import Model
-from lvspec.plan.price import TRAINING, Pricer, latent_of, priced
+from lvspec.plan.price import TRAINING, Pricer, latent_of
 
 MESSAGES = (3, 2)  # numbers for each state and site of a chain: kept; in passing
 LEAN = (12, 0)  # of a block's sites: copies with the site before, where each block starts (in double), two passes
@@ -112,6 +110,11 @@ def pay_structure(pricer: Pricer, variable: Variable) -> None:
     pricer.holds(0.0, rows * structure.cells(numbers))
 
 
+def drawing(name: str) -> Callable[[Pricer], None]:
+    """The rule that pays for a latent that is drawn."""
+    return partial(pay_sampling, name=name)
+
+
 def pay_sampling(pricer: Pricer, name: str) -> None:
     """Every factor that depends on a latent that is drawn, at S draws, and its own q."""
     model = pricer.model
@@ -120,13 +123,7 @@ def pay_sampling(pricer: Pricer, name: str) -> None:
     pay_guide(pricer, name)
 
 
-def sampling(model: Model, name: str, samples: int) -> tuple[Cost, Callable[[Pricer], None]]:
-    """The price of drawing a latent, and the rule that pays it."""
-    pay = partial(pay_sampling, name=name)
-    return priced(Pricer(model, set(), samples), pay), pay
-
-
-def refined_sampling(model: Model, name: str, samples: int, steps: int) -> tuple[Cost, Callable[[Pricer], None]]:
+def refined_drawing(name: str, steps: int) -> Callable[[Pricer], None]:
     """The same where q's parameters take steps before: each is a forward and a backward pass, differentiated once more."""
 
     def pay(pricer: Pricer) -> None:
@@ -139,7 +136,7 @@ def refined_sampling(model: Model, name: str, samples: int, steps: int) -> tuple
         pricer.learned |= once.learned
         pricer.paid |= once.paid
 
-    return priced(Pricer(model, set(), samples), pay), pay
+    return pay
 
 
 def pay_guide(pricer: Pricer, name: str) -> None:

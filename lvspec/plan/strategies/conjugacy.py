@@ -50,7 +50,7 @@ def consider(view: View, latent) -> Claim | Declined:
     why = f"conjugate ({', '.join(pairs)}){given}: integrated out exactly through its sufficient statistics"
     pay = partial(_pay, latent=latent, parents=parents)
     cost = priced(Pricer(model, set(parents)), pay)
-    return Claim("integrated", True, why, cost, pay, integration=Integration((name,), NAME, observed))
+    return Claim("integrated", True, why, pay, cost, integration=Integration((name,), NAME, observed))
 
 
 def _prior_reason(model: Model, latent: Variable) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import DEFAULT_SAMPLES
 from lvspec.plan.schemes import scheme_reason
-from lvspec.plan.sums import sampling
+from lvspec.plan.sums import drawing
 
 NAME = "disarm"
 
@@ -23,4 +23,4 @@ def consider(view: View, latent) -> Claim | Declined:
     if samples % 2:
         return Declined(f"opposite draws are pairs, and samples={samples} is an odd number")
     why = f"unbiased score function, {samples // 2} pairs of opposite draws against each other (DisARM)"
-    return Claim("sampled", False, why, *sampling(view.model, latent.name, samples), samples=samples)
+    return Claim("sampled", False, why, drawing(latent.name), samples=samples)

@@ -39,8 +39,8 @@ def consider(view: View, latent) -> Claim | Declined:
             longest = longest_segment(model.spec.variable(next(iter(within.values()))))
             what = f"what {' and '.join(within)} read{'s' * (len(within) == 1)} within segments"
             why += f"; {what} is run once from each site, {longest} sites far"
-        return Claim("collapsed", True, why, component.cost, component.pay)
+        return Claim("collapsed", True, why, component.pay, component.cost)
     order = f"order-{component.order} " if component.order > 1 else ""
     count = f"{len(component.latents)} latents" if len(component.latents) > 1 else f"{model.cardinality(name)} states"
     why = f"{order}chain along {component.chain} ({count}): exact by one pass over the sites"
-    return Claim("collapsed", True, why, component.cost, component.pay)
+    return Claim("collapsed", True, why, component.pay, component.cost)

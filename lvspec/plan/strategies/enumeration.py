@@ -38,7 +38,7 @@ def _collapsed(view: View, name: str) -> Claim | Declined:
     if reason:
         return Declined(reason)
     values = view.model.cardinality(name)
-    return Claim("collapsed", True, f"{values} values, summed exactly within the budget", component.cost, component.pay)
+    return Claim("collapsed", True, f"{values} values, summed exactly within the budget", component.pay, component.cost)
 
 
 def inside_a_sum(view: View, latent) -> str | None:
@@ -107,4 +107,4 @@ def _under_guide(view: View, latent) -> Claim | Declined:
     if reason:
         return Declined(reason)
     q = f"p({name}) itself" if follows_model(latent, model.guide_of(name)) else f"the written q({name})"
-    return Claim("enumerated", True, f"{model.cardinality(name)} values, averaged exactly under {q}", cost, pay)
+    return Claim("enumerated", True, f"{model.cardinality(name)} values, averaged exactly under {q}", pay, cost)

@@ -49,7 +49,7 @@ def _claim(model: Model, block: Block) -> Claim | Declined:
     seen = f"seen through {' and '.join(block.observed)}" if block.observed else "read by nothing that is observed"
     given = f", for each value of {' and '.join(block.parents)}" if block.parents else ""
     why = f"{what}{along}, {seen}{given}: integrated out exactly, level by level"
-    return Claim("integrated", True, why, cost, pay, integration=block.integration)
+    return Claim("integrated", True, why, pay, cost, integration=block.integration)
 
 
 # ---------------------------------------------------------------- price

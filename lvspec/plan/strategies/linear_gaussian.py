@@ -44,7 +44,7 @@ def consider(view: View, latent) -> Claim | Declined:
         return Declined(reason)
     plate = latent.plates[-1]
     why = f"linear-Gaussian chain along {plate}, seen through {' and '.join(observed)}: exact by the Kalman filter"
-    return Claim("integrated", True, why, cost, pay, integration=Integration((name,), NAME, observed))
+    return Claim("integrated", True, why, pay, cost, integration=Integration((name,), NAME, observed))
 
 
 def _gaussians(model: Model, latent: Variable) -> list[Variable]:

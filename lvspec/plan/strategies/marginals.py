@@ -39,7 +39,7 @@ def consider(view: View, latent) -> Claim | Declined:
         return Declined(reason)
     family = factor.general.body.family
     why = f"every factor reads one site of {name} or two neighbours: averaged exactly under the marginals of q({name}), a {family}"
-    return Claim("enumerated", True, why, cost, pay)
+    return Claim("enumerated", True, why, pay, cost)
 
 
 def _reads(view: View, latent, factor) -> str | None:

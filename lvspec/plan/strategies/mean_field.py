@@ -38,7 +38,7 @@ def consider(view: View, latent) -> Claim | Declined:
         f"its full conditional is {latent.general.body.family} like its prior: q by {how}; a bound, not the likelihood"
     )
     pay = partial(_pay, latent=latent, steps=1 if latent.outside_batch else steps)
-    return Claim("mean_field", False, why, priced(Pricer(view.model, set(view.collapsible)), pay), pay)
+    return Claim("mean_field", False, why, pay, priced(Pricer(view.model, set(view.collapsible)), pay))
 
 
 def _reason(view: View, latent) -> str | None:

@@ -11,7 +11,7 @@ from lvspec.ir.reads import is_improper
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import without_engine
 from lvspec.plan.sampling import point_reason
-from lvspec.plan.sums import sampling
+from lvspec.plan.sums import drawing
 
 NAME = "point_estimate"
 
@@ -25,4 +25,4 @@ def consider(view: View, latent) -> Claim | Declined:
     why = f"q({name}) is Delta: one value of {name}, the best of log p(x, {name}) as it is trained"
     if is_improper(latent):
         why = f"{name} is a code: q({name}) is Delta, no value of {name} is likelier than another, log p(x | {name}) is trained"
-    return Claim("point", True, why, *sampling(model, latent.name, 1))
+    return Claim("point", True, why, drawing(latent.name))

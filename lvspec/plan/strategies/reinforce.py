@@ -14,7 +14,7 @@ from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import DEFAULT_SAMPLES, labels_guide, without_engine
 from lvspec.plan.sampling import guide_reason
-from lvspec.plan.sums import sampling
+from lvspec.plan.sums import drawing
 
 NAME = "reinforce"
 
@@ -41,7 +41,7 @@ def consider(view: View, latent) -> Claim | Declined:
         "sampled",
         False,
         why,
-        *sampling(model, latent.name, samples),
+        drawing(latent.name),
         biased=balance != 1,
         samples=samples,
         options=(("baseline", baseline), ("balance", balance)),

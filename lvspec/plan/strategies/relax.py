@@ -11,7 +11,7 @@ from lvspec.ir.estimators import DEFAULTS
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.derive import control_reason
 from lvspec.plan.schemes import scheme_reason
-from lvspec.plan.sums import sampling
+from lvspec.plan.sums import drawing
 
 NAME = "relax"
 
@@ -25,4 +25,4 @@ def consider(view: View, latent) -> Claim | Declined:
     temperature = view.options(latent.name, NAME).get("temperature", DEFAULTS["temperature"])
     why = f"unbiased score function, each draw against a network of a relaxed one at temperature {temperature.text} (RELAX)"
     options = (("temperature", temperature),)
-    return Claim("sampled", False, why, *sampling(view.model, latent.name, samples), samples=samples, options=options)
+    return Claim("sampled", False, why, drawing(latent.name), samples=samples, options=options)

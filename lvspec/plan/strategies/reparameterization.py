@@ -14,7 +14,7 @@ from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.families import guide_family
 from lvspec.plan.model import Model, without_engine
 from lvspec.plan.sampling import guide_reason
-from lvspec.plan.sums import refined_sampling, sampling
+from lvspec.plan.sums import drawing, refined_drawing
 
 NAME = "reparameterization"
 REFINED = ("Normal", "Laplace", "LogNormal", "Exponential")  # draws are simple functions of noise: any derivative
@@ -42,11 +42,11 @@ def consider(view: View, latent) -> Claim | Declined:
     kind = view.bound.gradient.replace("_", " ")
     why = f"q({latent.name}) is {body.shown if body else family}: {kind} gradient, {samples} draw{'s' if samples > 1 else ''}"
     if "refine" not in options:
-        return Claim("sampled", False, why, *sampling(model, latent.name, samples), samples=samples)
+        return Claim("sampled", False, why, drawing(latent.name), samples=samples)
     steps, rate = int(options["refine"]), float(options.get("rate", DEFAULTS["rate"]))
     why += f"; its parameters take {steps} steps up the ELBO from where the guide puts them, differentiated through"
-    price = refined_sampling(model, latent.name, samples, steps)
-    return Claim("sampled", False, why, *price, samples=samples, options=(("refine", steps), ("rate", rate)))
+    pay = refined_drawing(latent.name, steps)
+    return Claim("sampled", False, why, pay, samples=samples, options=(("refine", steps), ("rate", rate)))
 
 
 def refine_reason(model: Model, latent, family: str) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import without_engine
 from lvspec.plan.sampling import guide_reason
-from lvspec.plan.sums import sampling
+from lvspec.plan.sums import drawing
 
 NAME = "stratified"
 
@@ -28,7 +28,7 @@ def consider(view: View, latent) -> Claim | Declined:
     if samples % components:
         return Declined(f"samples={samples} are not the same number for each of {components} components")
     why = f"each of {components} components of q({latent.name}) has {samples // components} of {samples} draws: pathwise gradient"
-    return Claim("sampled", False, why, *sampling(model, latent.name, samples), samples=samples)
+    return Claim("sampled", False, why, drawing(latent.name), samples=samples)
 
 
 def _reason(view: View, latent) -> str | None:

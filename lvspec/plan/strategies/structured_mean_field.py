@@ -39,7 +39,7 @@ def consider(view: View, latent) -> Claim | Declined:
     else:
         why += "a bound, not the likelihood"
     pay = partial(_pay, component=view.collapsible[latent.name], latent=latent, steps=steps)
-    return Claim("structured", False, why, priced(Pricer(view.model, {latent.name}), pay), pay)
+    return Claim("structured", False, why, pay, priced(Pricer(view.model, {latent.name}), pay))
 
 
 def _reason(view: View, latent) -> str | None:

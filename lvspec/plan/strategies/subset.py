@@ -11,7 +11,7 @@ from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import without_engine
 from lvspec.plan.own import follows_model
 from lvspec.plan.sampling import guide_reason
-from lvspec.plan.sums import sampling
+from lvspec.plan.sums import drawing
 
 NAME = "subset"
 SAMPLES = 8
@@ -37,7 +37,7 @@ def consider(view: View, latent) -> Claim | Declined:
         "sampled",
         False,
         f"biased: p{power} renormalised over {samples} draws, each value once",
-        *sampling(model, name, samples),
+        drawing(name),
         biased=True,
         samples=samples,
         options=(("sharpness", sharpness),),

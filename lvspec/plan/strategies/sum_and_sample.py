@@ -10,7 +10,7 @@ from __future__ import annotations
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import DEFAULT_SAMPLES
 from lvspec.plan.schemes import set_reason
-from lvspec.plan.sums import sampling
+from lvspec.plan.sums import drawing
 
 NAME = "sum_and_sample"
 
@@ -28,5 +28,4 @@ def consider(view: View, latent) -> Claim | Declined:
     if samples <= top:
         return Declined(f"samples={samples} leave no draw beside the top={top} values")
     why = f"unbiased score function, the {top} most probable of its values summed, {samples - top} of the others drawn"
-    price = sampling(view.model, latent.name, samples)
-    return Claim("sampled", False, why, *price, samples=samples, options=(("top", top),))
+    return Claim("sampled", False, why, drawing(latent.name), samples=samples, options=(("top", top),))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import DEFAULT_SAMPLES, without_engine
 from lvspec.plan.sampling import guide_reason
-from lvspec.plan.sums import sampling
+from lvspec.plan.sums import drawing
 
 NAME = "wake_sleep"
 
@@ -23,4 +23,4 @@ def consider(view: View, latent) -> Claim | Declined:
         return Declined(reason)
     samples = view.asked or DEFAULT_SAMPLES
     why = f"{samples} weighted draws of q move model and q"
-    return Claim("sampled", False, why, *sampling(model, latent.name, samples), biased=True, samples=samples)
+    return Claim("sampled", False, why, drawing(latent.name), biased=True, samples=samples)

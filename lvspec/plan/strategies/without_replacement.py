@@ -10,7 +10,7 @@ from __future__ import annotations
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import DEFAULT_SAMPLES
 from lvspec.plan.schemes import set_reason
-from lvspec.plan.sums import sampling
+from lvspec.plan.sums import drawing
 
 NAME = "without_replacement"
 MOST = 10  # all subsets of a set are gone through
@@ -26,4 +26,4 @@ def consider(view: View, latent) -> Claim | Declined:
         limit = f"{latent.name} has {values}" if values < MOST else f"their sets are gone through up to {MOST}"
         return Declined(f"samples={samples} different values: at least 2, and {limit}")
     why = f"unbiased score function, {samples} different values, each against the rest of the set"
-    return Claim("sampled", False, why, *sampling(view.model, latent.name, samples), samples=samples)
+    return Claim("sampled", False, why, drawing(latent.name), samples=samples)
