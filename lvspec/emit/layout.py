@@ -210,6 +210,8 @@ class Layout:
 
 def statement_doc(code: str, room: int) -> Doc:
     """A statement on one line as a document; `room`: what its first line may need."""
+    if code.startswith('"'):
+        return entry(code)
     block = code.endswith(":")
     node = ast.parse(code + (" pass" if block else "")).body[0]
     layout = Layout(code)
@@ -226,6 +228,12 @@ def statement_doc(code: str, room: int) -> Doc:
         head = layout.source[: node.exc.col_offset].decode()
         return [head, layout.of(node.exc, False)]
     return layout.of(node.value, False)
+
+
+def entry(code: str) -> Doc:
+    """`"name": value,` of a dictionary that has one on each line."""
+    key, _, value = code.removesuffix(",").partition(": ")
+    return [f"{key}: ", Layout(value).of(ast.parse(value).body[0].value, True), ","]
 
 
 def signature(code: str) -> Doc:

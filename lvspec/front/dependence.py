@@ -1,4 +1,4 @@
-"""Which variable reads which, and from which sites: cycles, first sites, and an order to evaluate in.
+"""Which variable reads which, and from which sites: first sites, and an order to evaluate in (`cycles.py`: whether there is one).
 
 strict   z[t-1], x[<t]          an earlier site: no cycle can close over it
 same     z[t], x[<=t], z        the site itself
@@ -102,17 +102,8 @@ def in_dependence_order(variables: dict[str, Variable]) -> tuple[Variable, ...]:
 def check_graph(
     variables: dict[str, Variable], declared: Declarations, told: dict[str, Told], problems: Problems
 ) -> None:
-    """Cycles, clauses for first sites, and what stands outside the batch."""
+    """Clauses for first sites, what has no engine, and what stands outside the batch."""
     found = edges(variables.values())
-    for part in components(variables, found):
-        inside = [e for e in found if e.reader in part and e.source in part]
-        if len(part) == 1 and not inside:
-            continue
-        closed = loop([e for e in inside if e.how != "strict"])
-        if closed is None and any(e.how in ("any", "later", "whole") for e in inside):
-            closed = loop(inside)
-        if closed:
-            tell_cycle(closed, problems)
     check_recursion({n for n, v in variables.items() if v.role == "let"}, found, problems)
     for variable in variables.values():
         check_first_sites(variable, told[variable.name], problems)
@@ -131,32 +122,6 @@ def check_recursion(computed: Iterable[str], found: Iterable[Edge], problems: Pr
                 f"`{inside.reader}` is computed from other sites of {'its own' if len(part) == 1 else f'`{inside.source}`, which is computed from it'}: no engine yet",
                 help="a recurrent network has a state for each site: `h[t]: cell(x[<t])` with `cell: GRU(E, H)`",
             )
-
-
-def tell_cycle(closed: tuple[Edge, ...], problems: Problems) -> None:
-    """`x` depends on itself: x → h → x."""
-    first = closed[0]
-    way = (
-        ": " + " → ".join((*(e.reader for e in closed), first.reader)) + ", each from the next"
-        if len(closed) > 1
-        else ""
-    )
-    kinds = {e.how: e for e in closed}
-    problems.error(
-        "cycle",
-        first.span,
-        f"`{first.reader}` depends on itself{way}",
-        help=mend(kinds),
-    )
-
-
-def mend(kinds: dict[str, Edge]) -> str:
-    """How the cycle may be broken, by how its variables are read."""
-    if "whole" in kinds:
-        return f"`{kinds['whole'].reader}` is one variable for all sites: what it reads may not depend on it at any of them"
-    return (
-        "read a prefix, `[<t]`, instead of the whole" if "any" in kinds else "read an earlier site, `[t-1]` or `[<t]`"
-    )
 
 
 def mentions(told: dict[str, Told]) -> tuple[Edge, ...]:

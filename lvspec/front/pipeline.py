@@ -13,6 +13,7 @@ from lvspec.errors import Source
 from lvspec.front import reader
 from lvspec.front.checks import check_section_names, check_size_sources, gather_names, unused
 from lvspec.front.context import Context, Declarations, Seen
+from lvspec.front.cycles import check_cycles
 from lvspec.front.declarations import read_sizes
 from lvspec.front.dependence import check_graph, in_dependence_order
 from lvspec.front.guide import check_guide, named_parts, split_guide
@@ -108,6 +109,7 @@ def _variables(
     variables = build(told, ctx.with_(variables=seen))
     check_size_sources(declared, variables, problems)
     check_lengths(declared, variables, problems)
+    check_cycles(variables, declared, problems)
     check_graph(variables, declared, told, problems)
     check_segments(variables.values(), variables, problems)
     inside = ctx.with_(variables=seen, guide=True, hidden=frozenset())

@@ -12,8 +12,9 @@ from dataclasses import replace
 from lvspec.front import densities, supports
 from lvspec.front import syntax as S
 from lvspec.front.context import UNKNOWN, Context, Seen, broken, unknown
+from lvspec.front.cycles import tell_cycle
 from lvspec.front.declarations import call_of
-from lvspec.front.dependence import Edge, components, loop, mentions, tell_cycle
+from lvspec.front.dependence import Edge, components, loop, mentions
 from lvspec.front.dims import to_dim
 from lvspec.front.expressions import elaborate
 from lvspec.front.flows import check_inverse

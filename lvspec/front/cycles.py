@@ -1,0 +1,159 @@
+"""Whether what is drawn can be drawn in some order: no site of a variable may depend on itself.
+
+    z[t] reads h[t], h[t] reads z[t-1]                       along t each reading is of this site or of an earlier one
+    g reads h[t] over t, h[t] reads x[<t], x[t] reads g      g has no t along which h would be earlier: a cycle
+    c reads x[0], x[t] reads c and x[t-1]                    the first site has a clause of its own, which does not read c
+
+Clauses that read each other in a circle are fine if all of them stand on a plate along which every such reading is of this site or
+of earlier ones, and if they are fine without the latter (Karp, Miller & Winograd 1967).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from lvspec.front.context import Declarations
+from lvspec.front.dependence import Edge, components, how, loop, whole
+from lvspec.front.problems import Problems
+from lvspec.ir.expr import At, Call, Choice, Dist, Expr, Here, Lag, Number, Stretch, VariableRef
+from lvspec.ir.spec import Clause, Variable
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A clause, `z` or `z[0]`, reads another. earlier, present: along which of their common plates it is of earlier sites, or of
+    earlier ones or the site itself."""
+
+    reader: str
+    source: str
+    earlier: frozenset[str]
+    present: frozenset[str]
+    edge: Edge
+
+
+def check_cycles(variables: Mapping[str, Variable], declared: Declarations, problems: Problems) -> None:
+    found = [r for v in variables.values() for c in v.clauses for r in readings(v, c, variables)]
+    found += [r for v in variables.values() for r in _lengths(v, variables, declared)]
+    nodes = [_node(v.name, c.initial) for v in variables.values() for c in v.clauses]
+    plates = {_node(v.name, c.initial): frozenset(v.plates) for v in variables.values() for c in v.clauses}
+    for stuck in _stuck(nodes, list(dict.fromkeys(found)), plates):
+        tell_cycle(loop([r.edge for r in stuck]), problems)
+
+
+def _node(name: str, initial: int | None) -> str:
+    return name if initial is None else f"{name}[{initial}]"
+
+
+def _stuck(nodes: Iterable[str], among: list[Reading], plates: Mapping[str, frozenset[str]]) -> Iterator[list[Reading]]:
+    """Readings in a circle that no order of sites opens."""
+    part_of = {n: i for i, part in enumerate(components(nodes, [_named(r) for r in among])) for n in part}
+    parts: dict[int, list[Reading]] = {}
+    for r in among:
+        if part_of[r.reader] == part_of[r.source]:
+            parts.setdefault(part_of[r.reader], []).append(r)
+    for inside in parts.values():
+        ordered = frozenset.intersection(*(r.present for r in inside), *(plates[r.reader] for r in inside))
+        rest = [r for r in inside if not r.earlier & ordered]
+        if len(rest) == len(inside):
+            yield inside
+        else:
+            yield from _stuck(dict.fromkeys(n for r in rest for n in (r.reader, r.source)), rest, plates)
+
+
+def _named(r: Reading) -> Edge:
+    return Edge(r.reader, r.source, r.edge.how, r.edge.span)
+
+
+# ---------------------------------------------------------------- what a clause reads
+def readings(variable: Variable, clause: Clause, variables: Mapping[str, Variable]) -> Iterator[Reading]:
+    reader = _node(variable.name, clause.initial)
+    structure = clause.body.over if isinstance(clause.body, Dist) else None
+    for ref, over in _references(clause):
+        source = variables.get(ref.name)
+        if source is None or len(ref.at) != len(source.plates):
+            continue
+        own = "whole" if whole(clause, ref) else "any" if any(p in over for p in source.plates) else how(ref)
+        edge = Edge(variable.name, ref.name, own, ref.span)
+        sites = dict(zip(source.plates, ref.at, strict=True))
+        ways = {p: _way(s) for p, s in sites.items() if p in variable.plates and p not in over and p != structure}
+        earlier = frozenset(p for p, w in ways.items() if w == "earlier")
+        present = frozenset(p for p, w in ways.items() if w)
+        for target in _targets(source, sites):
+            yield Reading(reader, target, earlier, present, edge)
+        for segment in (s.inside for s in ref.at if isinstance(s, Stretch) and s.inside is not None):
+            here = frozenset(p for p in variable.plates if p in variables[segment].plates)
+            yield Reading(reader, segment, frozenset(), here, Edge(variable.name, segment, "same", ref.span))
+
+
+def _targets(source: Variable, sites: Mapping[str, object]) -> list[str]:
+    """The clauses that say what stands at the sites that are read: one where the site is named that it is for."""
+    first = sites.get(source.along)
+    named = first.index.value if isinstance(first, At) and isinstance(first.index, Number) else None
+    own = [_node(source.name, c.initial) for c in source.clauses if c.initial is not None and c.initial == named]
+    return own or [_node(source.name, c.initial) for c in source.clauses]
+
+
+def _references(clause: Clause) -> Iterator[tuple[VariableRef, frozenset[str]]]:
+    """Every variable that a clause names, with the plates over which it is reduced there."""
+    stack: list[tuple[Expr | Dist | Choice, frozenset[str]]] = []
+    stack += [(b.value, frozenset()) for b in clause.bindings]
+    stack += [(clause.body, frozenset())] if isinstance(clause.body, Expr | Dist | Choice) else []
+    stack.reverse()
+    while stack:
+        node, over = stack.pop()
+        if isinstance(node, VariableRef):
+            yield node, over
+        if isinstance(node, Call) and node.over:
+            over = over | {node.over}
+        stack += [(child, over) for child in reversed(node.children())]
+
+
+def _way(site: object) -> str:
+    """Which sites are read along a plate, seen from the one that reads: earlier, present (or earlier), or "" for any."""
+    match site:
+        case Here():
+            return "present"
+        case Lag(_, k):
+            return "earlier" if k > 0 else ""
+        case Stretch(_, reach, _):
+            return {"before": "earlier", "through": "present"}.get(reach, "")
+        case At(_, Number(0)):
+            return "present"
+    return ""
+
+
+def _lengths(variable: Variable, variables: Mapping[str, Variable], declared: Declarations) -> Iterator[Reading]:
+    """What stands on a plate whose length is a variable is drawn behind it."""
+    for plate in (declared.plates[p] for p in variable.plates if p in declared.plates):
+        if plate.length in variables:
+            edge = Edge(variable.name, plate.length, "same", variable.span)
+            for clause in variable.clauses:
+                yield Reading(_node(variable.name, clause.initial), plate.length, frozenset(), frozenset(), edge)
+
+
+# ---------------------------------------------------------------- what is said
+def tell_cycle(closed: tuple[Edge, ...], problems: Problems) -> None:
+    """`x` depends on itself: x → h → x."""
+    first = closed[0]
+    way = (
+        ": " + " → ".join((*(e.reader for e in closed), first.reader)) + ", each from the next"
+        if len(closed) > 1
+        else ""
+    )
+    kinds = {e.how: e for e in closed}
+    problems.error(
+        "cycle",
+        first.span,
+        f"`{first.reader}` depends on itself{way}",
+        help=mend(kinds),
+    )
+
+
+def mend(kinds: dict[str, Edge]) -> str:
+    """How the cycle may be broken, by how its variables are read."""
+    if "whole" in kinds:
+        return f"`{kinds['whole'].reader}` is one variable for all sites: what it reads may not depend on it at any of them"
+    return (
+        "read a prefix, `[<t]`, instead of the whole" if "any" in kinds else "read an earlier site, `[t-1]` or `[<t]`"
+    )
