@@ -24,6 +24,9 @@ import torch
 from torch import Tensor
 
 from lvspec.driver import compile_spec
+from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.expr import Dist, Number, SizeRef
+from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
 from lvspec.verify.chance import critical_value
 from lvspec.verify.compare import attempt
@@ -323,6 +326,8 @@ def score(subject: Subject, seed: int) -> tuple[float, float] | None:
     given = {v.name: subject.batch[v.name][:1] for v in spec.of_role("given")}
     if any(v.dim() > 1 and v.shape[1] < 2 for v in given.values()):
         return None
+    if any(_moving_support(v) for v in spec.of_role("observed")):
+        return None
     kept = [v.name for v in spec.of_role("observed")]
     means = []
     with torch.random.fork_rng():
@@ -339,6 +344,13 @@ def score(subject: Subject, seed: int) -> tuple[float, float] | None:
     moved = spread > 1e-12
     z = float((error[moved] / spread[moved]).max()) if moved.any() else 0.0
     return z, 2 * critical_value(int(moved.sum()), GROUPS)
+
+
+def _moving_support(variable: Variable) -> bool:
+    """Whether parameters may move where a value can lie, between `low` and `high`: the mean score is not 0 there."""
+    drawn = [c.body.source for c in variable.clauses if isinstance(c.body, Dist)]
+    bounds = [d.argument(n) for d in drawn if all(FAMILIES[d.family].between) for n in FAMILIES[d.family].between]
+    return not all(isinstance(b, Number | SizeRef) for b in bounds)
 
 
 RELATIONS: tuple[Relation, ...] = (

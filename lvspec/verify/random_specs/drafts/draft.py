@@ -227,6 +227,8 @@ class Draft:
 
     def meets(self, p: Parent, plates: Sequence[str]) -> bool:
         away = [q for q in p.plates if q not in plates]
+        if away and not self.observed and self.follows_words(p):
+            return False  # words would depend on a latent that reads all of them
         over = [q for q in away if self.kinds[q] == "fixed" or not p.finite]
         return away == over and len(away) <= 1
 
