@@ -37,8 +37,10 @@ WIDTH = 64  # of derived word vectors, states and hidden layers
 
 @dataclass
 class Readers:
-    """Networks made on the way, each once. prefix: of their names, which keeps them apart from those of others."""
+    """Networks made on the way, each once, under names that nothing of the spec has. prefix: of their names, which keeps them
+    apart from those of other readers."""
 
+    spec: Spec
     prefix: str = ""
     by_name: dict[str, Network] = field(default_factory=dict)
 
@@ -47,7 +49,11 @@ class Readers:
         return tuple(self.by_name.values())
 
     def add(self, name: str, kind: str, *arguments: Dim) -> Network:
-        network = Network(self.prefix + name, kind, arguments, derived=True)
+        name, spec = self.prefix + name, self.spec
+        taken = {v.name for v in (*spec.variables, *spec.networks, *spec.params, *spec.sizes)}
+        while name in taken:
+            name += "_2"
+        network = Network(name, kind, arguments, derived=True)
         return self.by_name.setdefault(network.name, network)
 
 
@@ -57,7 +63,7 @@ def derive_guide(spec: Spec, latent: Variable) -> tuple[Variable, tuple[Network,
     heads = HEADS[family]
     vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
     size = prod(vector, start=Dim.of(1))
-    readers = Readers()
+    readers = Readers(spec)
     raw = site_vector(spec, latent, size * len(heads), f"guide_{latent.name}", readers)
     body, bindings = _factor(family, raw, heads, vector, size, latent)
     body = replace(body, arguments=(*taken_over(latent), *body.arguments))
@@ -68,7 +74,7 @@ def derive_guide(spec: Spec, latent: Variable) -> tuple[Variable, tuple[Network,
 
 def derive_baseline(spec: Spec, latent: Variable) -> Baseline:
     """B(x; ψ): a number for each site of the latent, by networks that nothing else reads."""
-    readers = Readers(f"baseline_{latent.name}_")
+    readers = Readers(spec, f"baseline_{latent.name}_")
     raw = site_vector(spec, latent, Dim.of(1), "guess", readers)
     value = Index(raw, (Number(0),), type=Type((), REAL, raw.type.plates))
     return Baseline(latent.name, value, readers.networks)
@@ -76,7 +82,7 @@ def derive_baseline(spec: Spec, latent: Variable) -> Baseline:
 
 def derive_control(spec: Spec, latent: Variable) -> Baseline:
     """c(x, point; φ): the vector of all that is observed, and the network that reads it beside relaxed values."""
-    readers = Readers(f"control_{latent.name}_")
+    readers = Readers(spec, f"control_{latent.name}_")
     seen = observed_vector(spec, latent, readers)
     values = latent.type.support.cardinality * prod(latent.type.shape, start=Dim.of(1))
     sites = prod((spec.plate(p).size for p in latent.plates if p not in seen.type.plates), start=Dim.of(1))
@@ -88,7 +94,7 @@ def control_reason(spec: Spec, latent: Variable) -> str | None:
     """Why one network cannot see the relaxed values of a latent beside what is observed, or None."""
     if (plate := ragged_plate(latent.type.support.cardinality)) is not None:
         return f"the values of {latent.name} are the sites of plate {plate}: no network is as wide as each example has sites"
-    seen = next(_features(spec, latent, Readers()), None)
+    seen = next(_features(spec, latent, Readers(spec)), None)
     own = seen.type.plates if seen else ()  # it is one network a site there, else of all sites
     joint = [p for p in latent.plates if p not in own]
     if any(spec.plate(p).ragged for p in joint):
@@ -231,8 +237,9 @@ def _summary(spec: Spec, x: Variable, value: Expr, reach: Reach, sequence: str |
     if not spec.plate(reach.plate).ordered and sequence != reach.plate:
         return Call("mean", (value,), type=Type((size,), REAL, plates))
     per_site = sequence == reach.plate
-    name, kind = (f"sites_{x.name}", "BiLSTM") if per_site else (f"scan_{x.name}", "LSTM")
-    network = readers.add(name, kind, size, Dim.of(WIDTH))
+    name, kind = ("sites", "BiLSTM") if per_site else ("scan", "LSTM")
+    apart = [p for p in x.plates if p in plates]  # of several plates, those of which each site is read by itself
+    network = readers.add("_".join((name, x.name, *apart)), kind, size, Dim.of(WIDTH))
     out = Dim.of(WIDTH) * (2 if per_site else 1)
     states = Apply(network.name, (), (value,), type=Type((out,), REAL, plates, reach))
     if per_site:
