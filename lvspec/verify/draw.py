@@ -215,9 +215,9 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
     shape = (plan.samples, *batch, *lead, *(d.evaluate(sizes) for d in variable.type.shape))
     if variable.name not in instance.noisy:
         together = instance.weighed is not None and instance.weighed.strategy not in RENORMALISED
-        if together and instance.weighed.name == variable.name:  # different values
-            size = variable.type.support.cardinality.evaluate(sizes)
-            return torch.stack([torch.randperm(size, generator=generator)[: plan.samples] for _ in range(rows)], 1)
+        if together and instance.weighed.name == variable.name:
+            size, top = variable.type.support.cardinality.evaluate(sizes), int(instance.weighed.option("top", 0))
+            return torch.stack([_different(size, top, plan.samples, generator) for _ in range(rows)], 1)
         value = random_value(variable.type.support, extended(spec, sizes, length), shape, generator)
         plate = position_plate(variable)
         if plate is None:
@@ -229,6 +229,13 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
             shape = (*shape, variable.type.support.cardinality.evaluate(sizes))
         return -torch.log(-torch.log(0.05 + 0.9 * torch.rand(shape, dtype=F, generator=generator)))
     return _NOISE.get(factor.general.body.source.family, _standard_normal)(shape, generator)
+
+
+def _different(size: int, top: int, samples: int, generator) -> Tensor:
+    """Different values as long as there are any; then those behind the `top` first ones once more."""
+    values = torch.randperm(size, generator=generator)
+    others = values[top:].repeat(samples)
+    return torch.cat([values[:top], others])[:samples]
 
 
 def _standard_normal(shape: tuple[int, ...], generator) -> Tensor:
