@@ -216,3 +216,58 @@ def test_written_guides_within_the_bounds_agree_with_brute_force():
 def test_counts_without_an_end_are_no_index():
     with pytest.raises(SpecError, match="nothing keeps this integer among them"):
         read_spec(f"{HEAD}latent:\n  n: Poisson(2)\nobserved:\n  x: Normal(e[n], 1)\n")
+
+
+# ---------------------------------------------------------------- what is certain, and what cannot be
+GATES = """
+lvspec: 1
+name: gates
+params: {a: [], b: []}
+latent:
+  u: Bernoulli(logits=a)
+  v: Bernoulli(logits=b)
+  same: Bernoulli(probs=equal(u, v))
+observed:
+  x: Normal(2 * same + u, 1)
+  y: Bernoulli(probs=0.5 * same)
+  n: Binomial(3, probs=equal(u, v))
+  k: Geometric(probs=1 - 0.5 * same)
+"""
+
+
+def test_probabilities_of_0_and_1_decide():
+    """log Σ_u,v p(u) p(v) p(x, y, n, k given u, v), by hand: what is impossible has log p = -inf, and no gradient."""
+    compiled = compile_spec(GATES)
+    model = compiled.Model().to(F)
+    with torch.no_grad():
+        model.a.fill_(0.4)
+        model.b.fill_(-0.3)
+    batch = {"x": torch.tensor([0.3, 1.2, 0.1], dtype=F), "y": torch.tensor([1, 0, 1]), "n": torch.tensor([3, 0, 0]), "k": torch.tensor([2, 0, 0])}  # fmt: skip
+    p, q = (1 / (1 + math.exp(-v)) for v in (0.4, -0.3))
+
+    def joint(u, v, x, y, n, k):
+        same = u == v
+        chance = (p if u else 1 - p) * (q if v else 1 - q) * (0.5 if same else float(y == 0)) * float(n == 3 * same)
+        chance *= 0.5 ** (k + 1) if same else float(k == 0)
+        return chance * math.exp(-0.5 * (x - 2 * same - u) ** 2) / math.sqrt(2 * math.pi)
+
+    rows = list(zip(*(v.tolist() for v in batch.values()), strict=True))
+    chances = [sum(joint(u, v, *row) for u in (0, 1) for v in (0, 1)) for row in rows]
+    found = model.log_prob(batch)
+    assert found[:2].tolist() == pytest.approx([math.log(c) for c in chances[:2]], abs=1e-12)
+    assert chances[2] == 0 and found[2] == -math.inf
+    assert model.float().log_prob({k: v.float() if k == "x" else v for k, v in batch.items()})[2] == -math.inf
+    found[:2].sum().backward()
+    assert model.a.grad.isfinite() and model.b.grad.isfinite()
+    report = verify(compiled.spec, compiled.plan, compiled.Model, draws=0)
+    assert report.passed, render(report)
+
+
+def test_small_probabilities_are_not_cut_off():
+    """In single precision, too: log p = -20."""
+    model = compile_spec(
+        "lvspec: 1\nname: m\nparams: {a: []}\nobserved:\n  y: Bernoulli(probs=exp(-20 - relu(a)))\n"
+    ).Model()
+    with torch.no_grad():
+        model.a.fill_(-1.0)
+    assert model.log_prob({"y": torch.tensor([1, 0])}).tolist() == pytest.approx([-20, 0], abs=1e-6)

@@ -22,7 +22,7 @@ from lvspec.emit.value import ATOM, PRODUCT, SUM, Value, align, as_tensor, join_
 from lvspec.ir.dims import Dim, Shape, ragged_plate
 from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES, WHOLE, Argument, argument_rank, event_axes
 from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex
-from lvspec.ir.types import Type
+from lvspec.ir.types import Range, Type
 
 SNAKE = {
     "StudentT": "student_t",
@@ -43,6 +43,7 @@ SNAKE = {
 
 
 OF_NUMBERS = ("Normal",)  # families whose functions take numbers of Python as they are: the prior of most models
+INNER = Range(0, 1, open=(True, True))  # probabilities of what may be and may not be
 LONG = 60  # characters of an argument from which on it gets a name of its own
 
 
@@ -191,10 +192,18 @@ def log_density(low: Lowering, term: Term, value: Value, name: str, bag: str | N
     if term.dist.family in ("Categorical", "OneHotCategorical"):
         return _categorical(low, term, value, name, bag)
     if value.enumerated is not None and term.dist.family == "Bernoulli":
-        return _enumerated_bernoulli(low, term, value)
+        return _possible(low, term, _enumerated_bernoulli(low, term, value))
     if value.enumerated is not None:  # counts, each value at its place along the axis
         value = low.concrete(value)
-    return _elementwise(low, term, value)
+    return _possible(low, term, _elementwise(low, term, value))
+
+
+def _possible(low: Lowering, term: Term, log_p: Value) -> Value:
+    """-inf where a probability of 0 or 1, if there may be one, leaves the value impossible."""
+    probs = term.dist.argument("probs")
+    if probs is None or probs.type.support.kind == "simplex" or probs.type.support.range.within(INNER):
+        return log_p
+    return log_p.with_(code=f"{low.scope.use('possible')}({log_p.code})", binds=ATOM)
 
 
 def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | None) -> Value:

@@ -84,6 +84,7 @@ from lvspec.runtime.distributions import (
     one_hot_categorical_entropy,
     one_hot_categorical_log_prob,
     poisson_log_prob,
+    possible,
     student_t_log_prob,
     uniform_log_prob,
 )

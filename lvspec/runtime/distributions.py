@@ -41,11 +41,19 @@ def logits_from_probs(probs: Tensor) -> Tensor:
     return probs.masked_fill(zero, 1.0).log().masked_fill(zero, -torch.inf)
 
 
+CERTAIN = 1e30  # the log-odds of what is certain: what is impossible is that far below, and differences stay numbers
+
+
 def bernoulli_logits_from_probs(probs: Tensor) -> Tensor:
-    """log p - log(1 - p), finite at 0 and 1 (p is kept one rounding away from them), gradient finite."""
-    margin = torch.finfo(probs.dtype).eps
-    inner = probs.clamp(margin, 1 - margin)
-    return inner.log() - torch.log1p(-inner)
+    """log p - log(1 - p); of 0 and 1, which have no gradient, -CERTAIN and CERTAIN."""
+    sure = (probs <= 0) | (probs >= 1)
+    inner = probs.masked_fill(sure, 0.5)
+    return torch.where(sure, CERTAIN * (2 * probs.detach() - 1), inner.log() - torch.log1p(-inner))
+
+
+def possible(log_prob: Tensor) -> Tensor:
+    """log_prob, -inf where a probability of 0 or 1 says that the value cannot be, with gradient 0 there."""
+    return log_prob.masked_fill(log_prob < -CERTAIN / 2, -torch.inf)
 
 
 def one_hot_categorical_log_prob(value: Tensor, logits: Tensor) -> Tensor:

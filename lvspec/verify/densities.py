@@ -69,16 +69,22 @@ def _bernoulli(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     return torch.where(value.expand(shape) > 0.5, one.expand(shape), zero.expand(shape))
 
 
+def _times(count: Tensor, log_p: Tensor) -> Tensor:
+    """count log p, 0 of nothing, whatever p is."""
+    count, log_p = torch.broadcast_tensors(count, log_p)
+    return torch.where(count == 0, 0.0, count * torch.where(count == 0, 0.0, log_p))
+
+
 def _binomial(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     n = a["total_count"].expand(shape)
     zero, one = log_odds_pair(a)
     ways = torch.lgamma(n + 1) - torch.lgamma(value + 1) - torch.lgamma(n - value + 1)
-    return ways + value * one + (n - value) * zero
+    return ways + _times(value, one) + _times(n - value, zero)
 
 
 def _geometric(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     failure, success = log_odds_pair(a)
-    return (success + value * failure).expand(shape)
+    return (success + _times(value, failure)).expand(shape)
 
 
 def _poisson(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:

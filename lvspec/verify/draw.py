@@ -50,7 +50,7 @@ def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int],
         if plate.name in supports:
             own = [most, max(most - 1, 1), 1, 2]
         if spelled:  # fewer symbols than frames
-            own = [max(most // 2, 1), 1, 0, 1] if plate.name in spelled else [most, 1, 0, most]
+            own = [max(most // 2, 1), 0, 1, 0] if plate.name in spelled else [most, max(most - 1, 1), 1, 0]
         found[plate.name] = torch.tensor([own[r % 4] for r in range(rows)])
     return found
 

@@ -149,7 +149,8 @@ class Subject:
         """The training objective of one example: reconstruction − Σ β KL + Σ terms."""
         value = bound.elbo
         for name, kl in bound.kl.items():
-            value = value + (1 - kl_weight(self.spec, name, self.step)) * kl
+            lacks = 1 - kl_weight(self.spec, name, self.step)
+            value = value + lacks * kl if lacks else value  # also where the KL is infinite
         for name, bits in self.free(bound).items():
             units = bound.each[name] if bits.unit == "dimension" else bound.kl[name][None]
             paid = torch.where(units > bits.nats, units, torch.full_like(units, bits.nats)).sum()

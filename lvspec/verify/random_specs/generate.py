@@ -128,6 +128,7 @@ def latents(d: Draft) -> None:
         "!tied": special.tied_encoder,
         "!conjugate": conjugates.conjugate,
         "!proportions": conjugates.proportions,
+        "!joint": conjugates.joint,
     }
     if d.alone:
         parts |= {"!factorial": conjugates.factorial, "!kalman": conjugates.kalman, "!chain": chain}

@@ -79,3 +79,17 @@ def kalman(d: Draft) -> None:
     d.latent[f"{g}[{t}]"] = f"Normal(matmul({d.param(D, D)}, {g}[{t}-1]), {d.choose('1', '0.5')})"
     d.latents.append(Parent(g, (t,), "vector", D, family="Integrated"))
     d.observed[named(d.fresh("v"), (t,))] = f"Normal(matmul({d.param(P, D)}, {g}[{t}]), softplus({d.param(P)}))"
+
+
+def joint(d: Draft) -> None:
+    """A mean and effects around it, on a plate of the observation or beside each other: jointly Gaussian with what is seen."""
+    mean, effect = d.fresh("g"), d.fresh("g")
+    plates = d.choose(*((p,) for p in d.here)) if d.here and d.chance(0.8) else ()
+    around = d.choose(mean, f"0.5 * {mean} + {d.param()}", "0")
+    both = around == "0" or d.chance(0.3)
+    d.latent[mean] = f"Normal({d.choose('0', d.param())}, 2)"
+    d.latent[named(effect, plates)] = f"Normal({around}, {d.choose('1', '0.5')})"
+    for name, where in ((mean, ()), (effect, plates)):
+        d.latents.append(Parent(name, where, "number", "", family="Integrated"))
+    seen = f"{named(effect, plates)} + {mean}" if both else f"2 * {named(effect, plates)}"
+    d.observed[named(d.fresh("v"), d.here)] = f"Normal({seen}, {d.choose('1', '0.7')})"

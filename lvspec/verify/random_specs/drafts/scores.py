@@ -53,6 +53,8 @@ def score(d: Draft, parents: list[Parent], out: str, here: tuple[str, ...]) -> s
     """A vector of length `out` at one site: a free table, or contributions of the parents, with functions around."""
     parts = _table(d, out, here) if not parents else _parts(d, list(parents), out, here)
     text = " + ".join(parts)
+    if here and d.wants("m as a number", 0.04):
+        text = f"{text} + 0.3 * {d.choose(*here)}"
     forms = [f for f in AROUND if f != "size in an expression" or out.isidentifier()]
     if d.wished("{}", forms) or d.chance(0.2):
         text = around(d, d.pick("{}", forms), text, out)

@@ -29,6 +29,7 @@ STRATEGY = {
     "structured_mean_field": ("!factorial", "!line"),
     "linear_gaussian": ("!kalman", "!line"),
     "conjugacy": ("!conjugate",),
+    "joint_gaussian": ("!joint",),
     "mean_field": ("!proportions",),
     "reparameterization": ("latent Normal", "guide Normal"),
     "wake_sleep": ("bound reweighted_wake_sleep", "latent Categorical", "guide Categorical"),
