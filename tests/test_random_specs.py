@@ -24,9 +24,6 @@ SLOW = 10_000
 # of the specs in the normal run: those on which module and brute force do not agree yet, and how it shows. Each is a fault to be
 # mended, of the module or of the oracle; one that agrees again has to leave this table
 OPEN = {
-    36: "gradient of what is possible is NaN",
-    68: "gradient averaged over all draws is NaN",
-    145: "KL of a vector; gradient of what is possible is NaN",
     177: "ELBO is NaN where a position is given",
 }
 WITHOUT_STRATEGY = 0.10  # at most this share may find no strategy yet

@@ -106,12 +106,17 @@ def alike(subject: Subject) -> Subject:
 
 def exact_gradient(subject: Subject, scored: list[str], row: int) -> list[Tensor | None]:
     """The right-hand side, by the oracle."""
+    return subject.gradients(-exact_value(subject, scored, row))
+
+
+def exact_value(subject: Subject, scored: list[str], row: int) -> Tensor:
+    """The objective of one example, averaged over what is scored."""
     if subject.plan.coupled:
         world = World(_summed(subject, scored), row)
-        return subject.gradients(-expected_bound(world, subject.plan.bound, subject.plan.samples))
+        return expected_bound(world, subject.plan.bound, subject.plan.samples)
     subject = alike(subject)
     bound = elbo(_summed(subject, scored), row, subject.plan.samples, subject.analytic - set(scored))
-    return subject.gradients(-subject.weighted(bound))
+    return subject.weighted(bound)
 
 
 def _summed(subject: Subject, scored: list[str]) -> Instance:

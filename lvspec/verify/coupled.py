@@ -63,25 +63,25 @@ def coupled_checks(subject: Subject, batch=None, about: str = "") -> list[Check]
     batch = subject.batch if batch is None else batch
     bound, objective = subject.plan.bound, subject.objective(batch)
     instance = subject.instance(batch)
-    weights = torch.stack([log_weights(instance, row, subject.plan.samples) for row in range(instance.rows())])
-    rows = bound_of(bound, weights)
+    weights = [log_weights(instance, row, subject.plan.samples) for row in range(instance.rows())]
+    rows = [bound_of(bound, w) for w in weights]
     parts = objective.reconstruction - sum(objective.kl.values())
     checks = [
-        Check(f"{bound.name}{about}", relative_error(objective.extras[bound.name], rows), VALUE),
-        Check(f"ELBO{about}", relative_error(objective.elbo, weights.mean(-1)), VALUE),
+        Check(f"{bound.name}{about}", relative_error(objective.extras[bound.name], torch.stack(rows)), VALUE),
+        Check(f"ELBO{about}", relative_error(objective.elbo, torch.stack(weights).mean(-1)), VALUE),
         Check(f"ELBO = reconstruction − Σ KL{about}", relative_error(parts, objective.elbo), VALUE),
-        Check(f"loss{about}", relative_error(objective.loss, mean_loss(list(rows), batch.get("weight"))), VALUE),
+        Check(f"loss{about}", relative_error(objective.loss, mean_loss(rows, batch.get("weight"))), VALUE),
     ]
     if scored(subject) or bound.gradient != "pathwise":
         return checks
     if bound.name == "reweighted_wake_sleep":
-        rows = _followed(weights, torch.stack([_log_q(instance, row, subject) for row in range(instance.rows())]))
-    loss = mean_loss(list(rows), batch.get("weight"))
+        rows = [_followed(w, _log_q(instance, row, subject)) for row, w in enumerate(weights)]
+    loss = mean_loss(rows, batch.get("weight"))
     return [*checks, gradient_check(subject, about, (objective.loss, loss), (objective.extras[bound.name], rows))]
 
 
 def _followed(log_weight: Tensor, log_q: Tensor) -> Tensor:
-    """Σ_s v_s (log p(x, z_s) + log q(z_s)), v the normalised weights, which are no function of anything: (B,). An example
+    """Σ_s v_s (log p(x, z_s) + log q(z_s)), v the normalised weights, which are no function of anything, of one example. One
     that is impossible under every draw moves nothing."""
     dead = (log_weight.detach() == -torch.inf).all(-1, keepdim=True)
     weight = log_weight.masked_fill(dead, 0.0)

@@ -136,7 +136,12 @@ def posterior(instance: Instance, row: int) -> Posterior:
 
 def log_marginal(instance: Instance) -> Tensor:
     """log p(x) of every example (B,), differentiable in the weights."""
-    return torch.stack([log_marginal_of(instance, row) for row in range(instance.rows())])
+    return torch.stack(log_marginals(instance))
+
+
+def log_marginals(instance: Instance) -> list[Tensor]:
+    """log p(x) of one example after the other."""
+    return [log_marginal_of(instance, row) for row in range(instance.rows())]
 
 
 def log_marginal_of(instance: Instance, row: int) -> Tensor:
