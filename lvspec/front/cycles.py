@@ -11,7 +11,7 @@ of earlier ones, and if they are fine without the latter (Karp, Miller & Winogra
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lvspec.front.context import Declarations
 from lvspec.front.dependence import Edge, components, how, loop, whole
@@ -23,13 +23,20 @@ from lvspec.ir.spec import Clause, Variable
 @dataclass(frozen=True)
 class Reading:
     """A clause, `z` or `z[0]`, reads another. earlier, present: along which of their common plates it is of earlier sites, or of
-    earlier ones or the site itself."""
+    earlier ones or the site itself. first: along which of them it is of a first site that has a clause of its own."""
 
     reader: str
     source: str
     earlier: frozenset[str]
     present: frozenset[str]
+    first: frozenset[str]
     edge: Edge
+
+    @property
+    def of_variables(self) -> Reading:
+        """The same between variables, whose first sites are ahead of all others."""
+        earlier, present = self.earlier | self.first, self.present | self.first
+        return replace(self, reader=self.edge.reader, source=self.edge.source, earlier=earlier, present=present)
 
 
 def check_cycles(variables: Mapping[str, Variable], declared: Declarations, problems: Problems) -> None:
@@ -37,8 +44,27 @@ def check_cycles(variables: Mapping[str, Variable], declared: Declarations, prob
     found += [r for v in variables.values() for r in _lengths(v, variables, declared)]
     nodes = [_node(v.name, c.initial) for v in variables.values() for c in v.clauses]
     plates = {_node(v.name, c.initial): frozenset(v.plates) for v in variables.values() for c in v.clauses}
-    for stuck in _stuck(nodes, list(dict.fromkeys(found)), plates):
+    closed = list(_stuck(nodes, list(dict.fromkeys(found)), plates))
+    for stuck in closed:
         tell_cycle(loop([r.edge for r in stuck]), problems)
+    if not closed:
+        _check_between(variables, found, problems)
+
+
+def _check_between(variables: Mapping[str, Variable], found: list[Reading], problems: Problems) -> None:
+    """What is drawn from a first site, and read at later ones, has no place in a walk along the sites."""
+    plates = {n: frozenset(v.plates) for n, v in variables.items()}
+    for stuck in _stuck(variables, list(dict.fromkeys(r.of_variables for r in found)), plates):
+        drawn = [r for r in stuck if variables[r.reader].role in ("latent", "observed")]
+        everywhere = frozenset().union(*(plates[r.reader] for r in drawn))
+        apart = next((r for r in drawn if plates[r.reader] != everywhere), None)
+        if apart is not None:
+            problems.error(
+                "drawn-between",
+                apart.edge.span,
+                f"`{apart.reader}` is drawn behind the first site of a plate and ahead of others: no engine yet",
+                help="give the first site a name of its own, as a variable without the plate",
+            )
 
 
 def _node(name: str, initial: int | None) -> str:
@@ -79,19 +105,23 @@ def readings(variable: Variable, clause: Clause, variables: Mapping[str, Variabl
         ways = {p: _way(s) for p, s in sites.items() if p in variable.plates and p not in over and p != structure}
         earlier = frozenset(p for p, w in ways.items() if w == "earlier")
         present = frozenset(p for p, w in ways.items() if w)
-        for target in _targets(source, sites):
-            yield Reading(reader, target, earlier, present, edge)
+        targets, named = _targets(source, sites)
+        first = frozenset({source.along} & set(ways)) if named else frozenset()
+        for target in targets:
+            yield Reading(reader, target, earlier, present, first, edge)
         for segment in (s.inside for s in ref.at if isinstance(s, Stretch) and s.inside is not None):
             here = frozenset(p for p in variable.plates if p in variables[segment].plates)
-            yield Reading(reader, segment, frozenset(), here, Edge(variable.name, segment, "same", ref.span))
+            yield Reading(
+                reader, segment, frozenset(), here, frozenset(), Edge(variable.name, segment, "same", ref.span)
+            )
 
 
-def _targets(source: Variable, sites: Mapping[str, object]) -> list[str]:
-    """The clauses that say what stands at the sites that are read: one where the site is named that it is for."""
+def _targets(source: Variable, sites: Mapping[str, object]) -> tuple[list[str], bool]:
+    """The clauses that say what stands at the sites that are read; whether it is one, for the site that is named."""
     first = sites.get(source.along)
     named = first.index.value if isinstance(first, At) and isinstance(first.index, Number) else None
     own = [_node(source.name, c.initial) for c in source.clauses if c.initial is not None and c.initial == named]
-    return own or [_node(source.name, c.initial) for c in source.clauses]
+    return own or [_node(source.name, c.initial) for c in source.clauses], bool(own)
 
 
 def _references(clause: Clause) -> Iterator[tuple[VariableRef, frozenset[str]]]:
@@ -129,7 +159,9 @@ def _lengths(variable: Variable, variables: Mapping[str, Variable], declared: De
         if plate.length in variables:
             edge = Edge(variable.name, plate.length, "same", variable.span)
             for clause in variable.clauses:
-                yield Reading(_node(variable.name, clause.initial), plate.length, frozenset(), frozenset(), edge)
+                yield Reading(
+                    _node(variable.name, clause.initial), plate.length, frozenset(), frozenset(), frozenset(), edge
+                )
 
 
 # ---------------------------------------------------------------- what is said

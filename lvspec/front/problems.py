@@ -91,6 +91,7 @@ CODES: dict[str, str] = {
     "undetermined": "a variable whose shape nothing fixes",
     # ------------------------------------------------ the graph
     "cycle": "variables that depend on each other at one site",
+    "drawn-between": "a variable that is drawn behind the first site of a plate and ahead of its others",
     "recursive-let": "a computed variable that reads its own earlier sites",
     "missing-initial": "a previous site without a clause for the first ones",
     "surplus-initial": "a clause for a first site that no general clause reaches back to",
