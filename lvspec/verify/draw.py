@@ -218,7 +218,7 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
         if together and instance.weighed.name == variable.name:
             size, top = variable.type.support.cardinality.evaluate(sizes), int(instance.weighed.option("top", 0))
             return torch.stack([_different(size, top, plan.samples, generator) for _ in range(rows)], 1)
-        value = random_value(variable.type.support, extended(spec, sizes, length), shape, generator)
+        value = random_value(_drawn_from(plan, variable), extended(spec, sizes, length), shape, generator)
         plate = position_plate(variable)
         if plate is None:
             return value
@@ -229,6 +229,13 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
             shape = (*shape, variable.type.support.cardinality.evaluate(sizes))
         return -torch.log(-torch.log(0.05 + 0.9 * torch.rand(shape, dtype=F, generator=generator)))
     return _NOISE.get(factor.general.body.source.family, _standard_normal)(shape, generator)
+
+
+def _drawn_from(plan: Plan, variable: Variable) -> Support:
+    """Where q may draw a latent: between narrower bounds than the model's, now and then."""
+    factor = next((v for v in plan.guide if v.name == variable.name and v.role == "guide"), variable)
+    narrow = factor.general.body.type.support if isinstance(factor.general.body, Dist) else variable.type.support
+    return narrow if narrow.kind == variable.type.support.kind else variable.type.support
 
 
 def _different(size: int, top: int, samples: int, generator) -> Tensor:
