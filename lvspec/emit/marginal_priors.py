@@ -60,11 +60,15 @@ class MarginalPriors:
         for name in (n for n in guided if any(f.name == n for f in factors)):
             prior = [f for f in factors if f in prior or f.name == name]
             after = self.total(prior, axes)
-            yield from ((name, True, after), (name, False, before))
+            yield from ((name, True, after), (name, False, self.taken_off(before)))
             before = after
         if len(prior) < len(factors):
-            yield from ((None, True, self.total(factors, axes)), (None, False, before))
+            yield from ((None, True, self.total(factors, axes)), (None, False, self.taken_off(before)))
         yield None, True, given
+
+    def taken_off(self, before: Value) -> Value:
+        """A sum that is subtracted from one of more factors: where it is -inf, so is the other, and their difference."""
+        return before.with_(code=f"{self.low.scope.use('finite_part')}({before.code})", binds=ATOM)
 
     def of_given(self, own: list[Factor], axes: list[str]) -> Value:
         """log p of what the batch gives of summed latents; 0 where it gives nothing."""

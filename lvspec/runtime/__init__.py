@@ -16,7 +16,18 @@ from lvspec.runtime.batch import (
     until_length,
     weighted_mean,
 )
-from lvspec.runtime.bounds import Reweighted, elbo_bound, frozen, gradient_alone, iwae, renyi, shares, vimco, worth
+from lvspec.runtime.bounds import (
+    Reweighted,
+    elbo_bound,
+    finite_part,
+    frozen,
+    gradient_alone,
+    iwae,
+    renyi,
+    shares,
+    vimco,
+    worth,
+)
 from lvspec.runtime.categorical import (
     categorical_at,
     categorical_bag,

@@ -42,9 +42,14 @@ def gradient_alone(x: Tensor) -> Tensor:
     return finite - finite.detach()
 
 
+def finite_part(log_p: Tensor) -> Tensor:
+    """log p as what is subtracted from the log of a part of p: 0 where it is -inf, so that -inf is what comes out."""
+    return log_p.masked_fill(log_p == -torch.inf, 0.0)
+
+
 def worth(bound: Tensor) -> Tensor:
     """A bound as what multiplies ∇ log q, without gradient: 0 where it is -inf, an example that no draw makes possible."""
-    return bound.detach().masked_fill(bound.detach() == -torch.inf, 0.0)
+    return finite_part(bound.detach())
 
 
 def vimco(log_weight: Tensor, bound) -> Tensor:

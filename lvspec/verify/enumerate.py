@@ -231,7 +231,8 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
         for name in (v.name for v in world.spec.variables if v.name in waiting):
             factors = factors + waiting[name]
             after = _summed_out(world, factors, enumerated, outer, collapsed)
-            kl[name], before = kl.get(name, 0.0) - (q * (after - before)).sum(), after
+            ratio = after - before.masked_fill(before == -torch.inf, 0.0)  # of what is impossible, -inf
+            kl[name], before = kl.get(name, 0.0) - (q * ratio).sum(), after
     terms = {}
     for term in world.spec.terms:
         places = [lambda n=term.name, at=at: world.term(n, at) for at in world.sites(term.plates)]

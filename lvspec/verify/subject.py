@@ -155,6 +155,7 @@ class Subject:
             units = bound.each[name] if bits.unit == "dimension" else bound.kl[name][None]
             paid = torch.where(units > bits.nats, units, torch.full_like(units, bits.nats)).sum()
             value = value + kl_weight(self.spec, name, self.step) * (bound.kl[name] - paid)
+        value = torch.where(bound.elbo == -torch.inf, bound.elbo, value)  # and not -inf + inf
         return value + sum(bound.terms.values())
 
     def free(self, bound: Bound) -> dict[str, FreeBits]:
