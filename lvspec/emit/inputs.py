@@ -7,7 +7,7 @@ prepare         masks, lengths, places of real sites; what is missing, and read 
 from __future__ import annotations
 
 from lvspec.emit.sizes import size_code
-from lvspec.emit.text import statement, wrap
+from lvspec.emit.text import entry, wrap
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Here, LogProb, VariableRef, walk
 from lvspec.ir.plan import Plan
@@ -35,11 +35,12 @@ def batch_inputs(plan: Plan, imports: set[str]) -> list[str]:
     ]
     for variable in plan.spec.variables:
         if variable.role in (*RANDOM, "given"):
-            rows += statement(f'"{variable.name}": {_input(plan.spec, variable)},', "", 3)
+            rows += entry(variable.name, "Input", _input(plan.spec, variable), 3)
     return [*rows, "        }"]
 
 
-def _input(spec: Spec, variable: Variable) -> str:
+def _input(spec: Spec, variable: Variable) -> list[str]:
+    """The arguments of what is said of one variable."""
     support = variable.type.support
     given = variable.role == "latent" and support.finite and not variable.outside_batch
     role = "hidden" if variable.role == "latent" and not given else variable.role
@@ -60,7 +61,7 @@ def _input(spec: Spec, variable: Variable) -> str:
         arguments.append("one_hot=True")
     if variable.outside_batch:
         arguments.append("shared=True")
-    return f"Input({', '.join(arguments)})"
+    return arguments
 
 
 def prepare(plan: Plan, imports: set[str]) -> list[str]:

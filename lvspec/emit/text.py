@@ -26,3 +26,13 @@ def statement(code: str, comment: str, indent: int) -> list[str]:
     if len(rows) == 1 and len(rows[0]) + 4 + len(comment) <= WIDTH:
         return [f"{rows[0]}  # {comment}"]
     return [f"{INDENT * indent}# {comment}", *rows]
+
+
+def entry(name: str, function: str, arguments: list[str], indent: int) -> list[str]:
+    """An entry of a dictionary that is a call: `"name": function(arguments),`."""
+    within = ", ".join(arguments)
+    if len(INDENT) * indent + len(f'"{name}": {function}({within}),') <= WIDTH:
+        return [f'{INDENT * indent}"{name}": {function}({within}),']
+    inner = INDENT * (indent + 1)
+    rows = [inner + within] if len(inner) + len(within) <= WIDTH else [f"{inner}{a}," for a in arguments]
+    return [f'{INDENT * indent}"{name}": {function}(', *rows, f"{INDENT * indent}),"]

@@ -70,6 +70,7 @@ def _param(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Param | 
     if shape is not None and init and init[0] in _MATRICES and len(shape) != 2:
         about = f"`{init[0]}` fills a matrix, and `{name}` has {len(shape)} axes"
         problems.error("bad-param", entry.value.get("init").span, about, help="write `shape: [D, D]`")
+        init = None
     return Param(name, shape, init, frozen, tuple(options), span) if shape is not None else None
 
 

@@ -11,7 +11,7 @@ from small import NAMES, SPECS, compiled
 
 from lvspec.driver import compile_spec
 from lvspec.emit.header import first_sentence
-from lvspec.emit.text import wrap
+from lvspec.emit.text import entry, wrap
 from lvspec.emit.unused import without_unused
 from lvspec.errors import SpecError
 from lvspec.verify.random_specs.generate import generate
@@ -137,9 +137,18 @@ def test_long_lines_break_as_the_formatter_breaks_them(tmp_path):
         for length in (20, 45, 60, 75, 90):
             code = line.format(pad="p" * length).replace("'", '"')
             rows += wrap(code, 1) + (["        pass"] if code.endswith(":") else [])
+    for length in range(1, 130, 5):
+        rows += ["    x = {", *entry("x", "f", ["a" * length, "b" * 30, "c=d"], 2), "    }"]
     (tmp_path / "lines.py").write_text("def f():\n" + "\n".join(rows) + "\n")
     code, said = ruff("format", "--isolated", "--check", "--diff", "--line-length", "120", str(tmp_path))
     assert code == 0, said
+
+
+def test_an_input_of_long_names_is_an_entry_of_several_lines():
+    first, second = "rows_of_a_table_with_a_long_name", "columns_of_a_table_with_a_long_name"
+    spec = f"lvspec: 1\nsizes: {{{first}: 2, {second}: 3}}\nplates: {{d: {first}, t: {second}}}\n"
+    source = compile_spec(spec + f"observed:\n  x[d, t]: Normal(0, 1)[{second}]\n").source
+    assert max(map(len, source.splitlines())) <= 120 and '            "x": Input(\n' in source
 
 
 def test_assignments_that_nothing_reads_are_left_out():
