@@ -114,12 +114,17 @@ class Layout:
         return self.flattened(node, RANK[type(node.op)])
 
     def flattened(self, node: ast.BinOp, rank: int) -> list[tuple[str, ast.AST]]:
-        left, right = ([("", side)] for side in (node.left, node.right))
-        for side, found in ((node.left, left), (node.right, right)):
-            if isinstance(side, ast.BinOp) and RANK[type(side.op)] == rank and not self.parenthesised(side, node):
-                found[:] = self.flattened(side, rank)
-        right[0] = (SYMBOL[type(node.op)], right[0][1])
-        return [*left, *right]
+        """Operands of one rank. A sum of a thousand terms is a thousand deep on its left, which is gone down step by step."""
+        parts: list[list[tuple[str, ast.AST]]] = []
+        while True:
+            right = self.flattened(node.right, rank) if self.goes_on(node.right, node, rank) else [("", node.right)]
+            parts.append([(SYMBOL[type(node.op)], right[0][1]), *right[1:]])
+            if not self.goes_on(node.left, node, rank):
+                return [("", node.left), *(pair for part in reversed(parts) for pair in part)]
+            node = node.left
+
+    def goes_on(self, side: ast.AST, node: ast.BinOp, rank: int) -> bool:
+        return isinstance(side, ast.BinOp) and RANK[type(side.op)] == rank and not self.parenthesised(side, node)
 
     # ------------------------------------------------------------ calls, subscripts, attributes
     def links(self, node: ast.AST) -> list[ast.AST]:

@@ -144,6 +144,13 @@ def test_long_lines_break_as_the_formatter_breaks_them(tmp_path):
     assert code == 0, said
 
 
+def test_a_sum_of_a_thousand_terms_is_laid_out():
+    """One for each of a thousand observed variables."""
+    rows = wrap("total = " + " + ".join(f"term_{i}" for i in range(1500)), 2)
+    assert rows[0] == "        total = (" and rows[1:3] == ["            term_0", "            + term_1"]
+    assert len(rows) == 1502
+
+
 def test_an_input_of_long_names_is_an_entry_of_several_lines():
     first, second = "rows_of_a_table_with_a_long_name", "columns_of_a_table_with_a_long_name"
     spec = f"lvspec: 1\nsizes: {{{first}: 2, {second}: 3}}\nplates: {{d: {first}, t: {second}}}\n"
