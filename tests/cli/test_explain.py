@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from lvspec.driver import plan_spec
 from lvspec.errors import Source
 from lvspec.explain import amount, as_data, as_text
 from lvspec.ir.expr import Call, Dist, Number, VariableRef
@@ -129,3 +130,20 @@ def test_price_names_can_be_set(lvspec):
     out = lvspec("explain", shipped("specs") / "hmm.yaml", "--json", "--set", "sizes.|t|=7", "--set", "sizes.B=3")[1]
     sizes = json.loads(out)["sizes"]
     assert (sizes["|t|"], sizes["B"]) == (7, 3)
+
+
+def test_a_schedule_is_data_as_it_is_written():
+    plan = plan_spec("""lvspec: 1
+sizes: {K: 3}
+params: {start: [K], mean: [K], q: [K]}
+latent:
+  z: Categorical(logits=start)
+observed:
+  x: Normal(dot(mean, onehot(z)), 1)
+guide:
+  z: Categorical(logits=q * x)
+infer:
+  z: gumbel_softmax(temperature=linear(1, 0.1, steps=100))
+""")
+    found = json.loads(json.dumps(as_data(plan)))["latents"]["z"]["options"]
+    assert found["temperature"] == "linear(1, 0.1, steps=100)"

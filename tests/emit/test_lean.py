@@ -7,7 +7,8 @@ import torch
 from small import SPECS, batch_of, gradients, model_of, sizes_of
 
 from benchmarks.prices import peak_of
-from lvspec.driver import compile_spec, plan_spec
+from lvspec.driver import compile_spec, plan_spec, recompile
+from lvspec.verify import pins, render, shrink, verify
 from lvspec.verify.draw import random_value
 
 CHAINS = ("hmm", "factorial_hmm", "deep_hmm")
@@ -94,3 +95,23 @@ def test_a_lean_step_stays_within_its_price(name, sizes, sites):
     batch = model.prepare({x.name: random_value(x.type.support, known, shape, torch.Generator().manual_seed(0))})
     batch = {n: v.float() if v.dtype == torch.float64 else v for n, v in batch.items()}
     assert peak_of(model, batch) < compiled.plan.step.bytes
+
+
+@pytest.mark.parametrize("memory", ["", "infer: {memory: lean}\n"])
+def test_chains_of_numbers_that_share_one_noise(memory):
+    """A factorial chain whose means are numbers, and whose noise is a vector: x[t] has as many entries as the noise."""
+    text = """lvspec: 1
+sizes: {K: 2, L: 2, D: 3}
+plates: {t: sequence, l: L}
+params: {start: [L, K], move: [L, K, K], mean: [L, K], noise: [D]}
+latent:
+  z[0, l]: Categorical(logits=start[l])
+  z[t, l]: Categorical(logits=move[l, z[t-1, l]])
+observed:
+  x[t]: Normal(sum(mean[l, z[t, l]] over l), softplus(noise))
+"""
+    plan = plan_spec(text + memory)
+    one = recompile(plan.spec, shrink(plan.spec), pins(plan))
+    assert ("lean" in one.source) == bool(memory)
+    report = verify(one.spec, one.plan, one.Model, draws=0, few=1)
+    assert report.passed, render(report)

@@ -3,6 +3,7 @@
 import pytest
 
 from lvspec.driver import plan_spec, recompile
+from lvspec.load import load_module
 from lvspec.verify import pins, render, shrink, verify
 
 RIGHT = {
@@ -15,12 +16,41 @@ latent: {"z[t]": "Categorical(logits=out(states(enter(z[<t]))))"}
 observed: {"x[t]": "Categorical(logits=table[z[t]])"}
 guide: {"z[t]": "Categorical(probs=onehot(x[t]))"}
 """,
+    "tries that are given": """
+plates: {i: bag}
+params: {a: []}
+given: {"n[i]": count}
+observed: {"y[i]": "Binomial(n[i], logits=a)"}
+""",
+    "a covariance that stands still": """
+sizes: {D: 2}
+params: {m: [D], S: {shape: [D, D], init: "eye(2)", frozen: true}}
+observed: {x: "MultivariateNormal(m, covariance_matrix=S)"}
+""",
+    "a covariance that is drawn": """
+sizes: {D: 2}
+plates: {i: bag}
+params: {c: [D], S: [D, D]}
+latent: {"global (mu, Sigma)": "NormalInverseWishart(c, 1, D + 2, scale_tril=S)"}
+observed: {"x[i]": "MultivariateNormal(mu, covariance_matrix=Sigma)"}
+""",
 }
+BETA = """
+plates: {i: bag}
+params: {a: [], b: [], c: []}
+latent: {p: "Beta(2, 1)"}
+observed: {"x[i]": "Normal(c * p, 1)"}
+guide: {p: "Beta(softplus(a), softplus(b))"}
+"""
+
+
+def compiled(text):
+    plan = plan_spec(f"lvspec: 1\n{text}")
+    return recompile(plan.spec, shrink(plan.spec), pins(plan))
 
 
 def report_of(text, draws=20_000):
-    plan = plan_spec(f"lvspec: 1\n{text}")
-    one = recompile(plan.spec, shrink(plan.spec), pins(plan))
+    one = compiled(text)
     return verify(one.spec, one.plan, one.Model, seed=0, draws=draws)
 
 
@@ -28,3 +58,24 @@ def report_of(text, draws=20_000):
 def test_the_verifier_finds_no_fault_with_what_is_right(model):
     report = report_of(RIGHT[model])
     assert report.passed, render(report)
+
+
+def test_150_variables_are_no_error():
+    links = "".join(f"  z{i}: Categorical(logits=w[z{i - 1}])\n" for i in range(1, 149))
+    latents = f"latent:\n  z0: Categorical(logits=s)\n{links}"
+    one = compiled(
+        f"sizes: {{K: 2}}\nparams: {{s: [K], w: [K, K]}}\n{latents}observed:\n  x: Categorical(logits=w[z148])\n"
+    )
+    report = verify(one.spec, one.plan, one.Model, draws=0, thorough=False)
+    assert report.passed, render(report)
+
+
+def test_the_gradient_through_a_beta_draw_is_compared():
+    """Draws that do not move with the arguments of their q have the right value, and no gradient."""
+    one = compiled(BETA)
+    assert verify(one.spec, one.plan, one.Model, draws=0, thorough=False).passed
+    still = one.source.replace("        p = beta_draw(", "        p = (lambda *a: beta_draw(*a).detach())(")
+    assert still != one.source
+    report = verify(one.spec, one.plan, load_module(still, one.spec, ()).Model, draws=0, thorough=False)
+    wrong = [c.name for c in report.checks if not c.passed]
+    assert wrong and all(name.startswith("gradient of the loss") for name in wrong), render(report)

@@ -297,3 +297,28 @@ def test_advice_of_a_part_without_engine_is_in_the_language():
     source = "lvspec: 1\nplates: {t: sequence}\ngiven:\n  u[t]: real\nlet:\n  h[t]: sum(u[<t])\nobserved:\n  x[t]: Normal(h[t], 1)\n"
     with pytest.raises(SpecError, match="a recurrent network reads one"):
         plan_spec(source)
+
+
+TABLE = "lvspec: 1\nsizes: {K: 30}\nparams: {e: [K]}\nobserved:\n  x: Normal(e[7], 1)\n"
+
+
+def test_a_row_is_held_against_the_size_that_the_command_line_sets():
+    assert plan_spec(TABLE, sizes={"K": 8}).sizes
+    with pytest.raises(SpecError, match="entry 7 of an axis that has the entries 0 to 6"):
+        plan_spec(TABLE, sizes={"K": 7})
+
+
+def test_segments_above_a_nested_bag_have_no_lean_memory():
+    source = """lvspec: 1
+sizes: {K: 2, L: 2, V: 3}
+plates: {s: sequence, w: bag(within=s)}
+params: {start: [K], move: [K, K], length: [K, L], e: [K, V]}
+latent:
+  z over s: SemiMarkov(start=start, transition=move, length=length)
+observed:
+  x[s, w]: Categorical(logits=e[z[s]])
+"""
+    assert plan_spec(source).latent("z").treatment == "collapsed"
+    with pytest.raises(SpecError, match="`memory: lean` is for chains of states") as caught:
+        plan_spec(source, overrides={"memory": "lean"})
+    assert caught.value.diagnostics[0].code == "override-refused"
