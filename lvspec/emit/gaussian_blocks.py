@@ -14,7 +14,7 @@ from lvspec.emit.gaussian_chains import EVENTS, covariance, length_of, observed_
 from lvspec.emit.lower import Lowering
 from lvspec.emit.program import Program
 from lvspec.emit.value import Value, align, as_tensor, permute
-from lvspec.ir.affine import affine_in_all, reads_variable
+from lvspec.ir.affine import affine_in_all, variables_in
 from lvspec.ir.chosen import plates_seen
 from lvspec.ir.gaussian_levels import Level, depths, levels_of
 from lvspec.ir.plan import Integration
@@ -114,7 +114,7 @@ def _coefficients(program: Program, integration: Integration, variable: Variable
     """Matrices, offset and covariance of one clause, each under a name."""
     low, names = program.low, integration.latents
     found = affine_in_all(low.spec, names, clause, clause.body.argument("loc"))
-    apart = [b for b in clause.bindings if not any(reads_variable(low.spec, n, clause, b.value) for n in names)]
+    apart = [b for b in clause.bindings if not variables_in(low.spec, clause, b.value) & set(names)]
 
     def lower(c: Clause) -> Coefficients:
         matrices = {}

@@ -31,7 +31,7 @@ from lvspec.ir.expr import (
     Zeros,
     walk,
 )
-from lvspec.ir.reads import Reader
+from lvspec.ir.reads import Reader, bodies
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 
 
@@ -131,11 +131,13 @@ def affine_in_all(spec: Spec, names: tuple[str, ...], clause: Clause, expr: Expr
         if found.matrix is not None:
             matrices[name, lag] = found.matrix
         rest = found.offset
-    left = [n for n in names if rest is not None and reads_variable(spec, n, clause, rest)]
+    read = variables_in(spec, clause, rest) if rest is not None else frozenset()
+    left = [n for n in names if n in read]
     if left:
         raise NotAffine(f"what reads {left[0]} is read at another site")
     for (name, _), matrix in matrices.items():
-        other = next((n for n in names for e in entries(matrix) if reads_variable(spec, n, clause, e)), None)
+        read = frozenset(n for e in entries(matrix) for n in variables_in(spec, clause, e))
+        other = next((n for n in names if n in read), None)
         if other is not None:
             raise NotAffine(f"{name} is multiplied with {other}")
     return JointlyAffine(matrices, rest)
@@ -157,7 +159,22 @@ def entries(matrix: Matrix) -> list[Expr]:
 
 def reads_variable(spec: Spec, name: str, clause: Clause, expr: Expr) -> bool:
     """Whether `expr` depends on the variable, through let variables and the clause's own names."""
-    return _Analysis(spec, name, clause).reads(expr)
+    return name in variables_in(spec, clause, expr)
+
+
+def variables_in(spec: Spec, clause: Clause, expr: Expr) -> frozenset[str]:
+    """The variables that `expr` depends on, through let variables and the clause's own names."""
+    bound = {n: b.value for b in clause.bindings for n in b.names}
+    found: set[str] = set()
+    left: list = [expr]
+    while left:
+        for node in walk(left.pop()):
+            if isinstance(node, LocalRef) and node.name in bound:
+                left.append(bound.pop(node.name))
+            elif isinstance(node, VariableRef) and node.name not in found:
+                found.add(node.name)
+                left += [b for c in spec.lets[node.name].clauses for b in bodies(c)] if node.name in spec.lets else []
+    return frozenset(found)
 
 
 class _Analysis:

@@ -24,14 +24,17 @@ class Chosen:
 
 def chosen_site(spec: Spec, variable: Variable, name: str) -> Chosen | None:
     """How the variable chooses the one site of the latent that it reads, or None where it reads it otherwise."""
-    reader, latents = Reader(spec), {v.name for v in spec.of_role("latent")}
-    refs = [n for c in variable.clauses for b in bodies(c) for n in walk(b) if isinstance(n, VariableRef)]
+    reader, refs = Reader(spec), _references(variable)
     found = {_chosen(ref) for ref in refs if ref.name == name}
     through = [r.name for ref in refs if ref.name != name for r in reader.of(ref, frozenset())]
     only = next(iter(found), None)
     if len(found) != 1 or only is None or name in through or only.plate in variable.plates:
         return None
-    return None if any(r.name in latents for r in reader.of(only.index, frozenset())) else only
+    return None if any(spec.variable(r.name).role == "latent" for r in reader.of(only.index, frozenset())) else only
+
+
+def _references(variable: Variable) -> list[VariableRef]:
+    return [n for c in variable.clauses for b in bodies(c) for n in walk(b) if isinstance(n, VariableRef)]
 
 
 def _chosen(ref: VariableRef) -> Chosen | None:
@@ -41,5 +44,6 @@ def _chosen(ref: VariableRef) -> Chosen | None:
 
 def plates_seen(spec: Spec, variable: Variable, names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Chosen, ...]]:
     """The plates of a variable with those along which it chooses sites of the latents, and how it chooses them."""
-    found = {c: None for n in names if (c := chosen_site(spec, variable, n)) is not None}
+    read = {ref.name for ref in _references(variable)}
+    found = {c: None for n in names if n in read and (c := chosen_site(spec, variable, n)) is not None}
     return (*variable.plates, *dict.fromkeys(c.plate for c in found)), tuple(found)

@@ -54,8 +54,8 @@ class Reader:
 
     def __init__(self, spec: Spec, guide: tuple[Variable, ...] = ()):
         self.spec = spec
-        self.variables = {v.name: v for v in spec.variables}
-        self.lets = {v.name: v for v in (*spec.variables, *guide) if v.role == "let"}
+        self.variables = spec.named
+        self.lets = spec.lets | {v.name: v for v in guide if v.role == "let"}
         self._cache: dict[str, tuple[Read, ...]] = {}
         self._named: dict[str, tuple[str, ...]] = {}
 

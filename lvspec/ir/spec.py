@@ -246,7 +246,7 @@ class Spec:
         return frozenset(re.findall(r"^  (\w+)[\[:]", self.derived.partition("guide:\n")[2], re.MULTILINE))
 
     @cached_property
-    def _variables(self) -> dict[str, Variable]:
+    def named(self) -> dict[str, Variable]:
         return {v.name: v for v in self.variables}
 
     @cached_property
@@ -254,7 +254,7 @@ class Spec:
         return {p.name: p for p in (*self.plates, *self.copies)}
 
     def variable(self, name: str) -> Variable:
-        return self._variables[name]
+        return self.named[name]
 
     def plate(self, name: str) -> Plate:
         return self._plates[name]

@@ -8,12 +8,13 @@ from lvspec.ir.plan import MARGINAL, LatentPlan
 from lvspec.ir.reads import Reader, is_improper
 from lvspec.ir.spec import Spec
 from lvspec.ir.structures import structure_of
+from lvspec.ir.words import listed
 
 
 def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) -> str:
     """`log Σ_z p(x, z)`, or `E_q(z|x)[log p(x | z)] - KL(q(z|x) ‖ p(z))`, or `E_q(z|x)[log 1/S Σ_s p(x, z_s) / q(z_s | x)]`."""
-    x = ", ".join(v.name for v in spec.of_role("observed"))
-    given = ", ".join(v.name for v in spec.of_role("given"))
+    x = listed([v.name for v in spec.of_role("observed")])
+    given = listed([v.name for v in spec.of_role("given")])
     bar = f" | {given}" if given else ""
     collapsed = [p.name for p in latents if p.treatment == "collapsed"]
     integrated = [p.name for p in latents if p.treatment == "integrated"]
@@ -22,15 +23,15 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) ->
     if not latents:
         return f"log Σ_{{{', '.join(parts)}}} p({', '.join([x, *parts])}{bar})" if parts else f"log p({x}{bar})"
     if not x and not guided:
-        return f"log p({', '.join(collapsed)}{bar}), summed over what the batch does not give of {', '.join(collapsed)}"
+        return f"log p({listed(collapsed)}{bar}), summed over what the batch does not give of {listed(collapsed)}"
     if not guided:
         return _marginal(x, collapsed, integrated, bar)
     points = [p.name for p in guided if p.treatment == "point"]
     if points:
         codes = [n for n in points if is_improper(spec.variable(n))]
-        bar = f" | {', '.join(codes)}{bar.replace(' | ', ', ')}" if codes else bar
-        joint = _marginal(", ".join([x, *(n for n in points if n not in codes)]), collapsed, integrated, bar)
-        return f"{joint}, {', '.join(points)} at {'its' if len(points) == 1 else 'their'} point"
+        bar = f" | {listed(codes)}{bar.replace(' | ', ', ')}" if codes else bar
+        joint = _marginal(listed([x, *(n for n in points if n not in codes)]), collapsed, integrated, bar)
+        return f"{joint}, {listed(points)} at {'its' if len(points) == 1 else 'their'} point"
     if any(p.treatment == "structured" for p in guided):
         z = guided[0].name
         inside = f"E_q({z})[log p({x} | {z}{bar.replace(' | ', ', ')})]"
@@ -41,31 +42,32 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) ->
         return _mean_field(x, collapsed, [p.name for p in guided], bar)
     own = [p.name for p in guided if p.kl == "zero"]
     if not x and len(own) == len(guided):
-        return f"E_p({', '.join(own)}{bar})[what `objective:` adds]"
-    z = ", ".join(p.name for p in guided)
+        return f"E_p({listed(own)}{bar})[what `objective:` adds]"
+    z = listed([p.name for p in guided])
     if bound.coupled:
         return _coupled(bound, x, z, bar, collapsed, integrated)
-    reads = {v.name: _parents(spec, v.name) for v in spec.variables if v.role in ("observed", "latent")}
-    seen = [p.name for p in guided if any(p.name in reads[v.name] for v in spec.of_role("observed"))] or [z]
-    condition = ", ".join(
-        [*(seen if not collapsed and not integrated else [p.name for p in guided]), *([given] if given else [])]
-    )
+    reader = Reader(spec, spec.guide)
+    reads = {v.name: _parents(reader, v.name) for v in spec.variables if v.role in ("observed", "latent")}
+    shown = {n for v in spec.of_role("observed") for n in reads[v.name]}
+    seen = [p.name for p in guided if p.name in shown] or [z]
+    known = listed(seen if not collapsed and not integrated else [p.name for p in guided])
+    condition = ", ".join([known, *([given] if given else [])])
     inside = f"log p({x} | {condition})"
     if collapsed or integrated:
         inside = _marginal(x, collapsed, integrated, f" | {condition}")
     terms = [f"E_q({z} | {x})[{inside}]"]
-    names = [p.name for p in guided]
+    names = {p.name for p in guided}
     for p in (p for p in guided if p.kl != "zero"):
-        prior = f"p({p.name}{' | ' + ', '.join(reads[p.name]) if reads[p.name] else ''})"
+        prior = f"p({p.name}{' | ' + listed(reads[p.name]) if reads[p.name] else ''})"
         around = [n for n in reads[p.name] if n in names and n != p.name]
         divergence = f"KL(q({p.name} | {x}) ‖ {prior})"
-        summed = _summed_parents(spec, p.name, collapsed)
+        summed = _summed_parents(reads, p.name, collapsed)
         if summed:  # log p of the latent alone, given the guided ones before it
-            prior = f"Σ_{{{', '.join(summed)}}} p({', '.join([p.name, *summed])}{' | ' + ', '.join(around) if around else ''})"
+            prior = f"Σ_{{{listed(summed)}}} p({', '.join([p.name, listed(summed)])}{' | ' + listed(around) if around else ''})"
         if p.kl != "analytic":
             divergence, around = f"log q({p.name} | {x}) - log {prior}", [p.name, *around]
-        terms.append(f"E_q({', '.join(around)} | {x})[{divergence}]" if around else divergence)
-    return " - ".join(terms)
+        terms.append(f"E_q({listed(around)} | {x})[{divergence}]" if around else divergence)
+    return listed(terms, " - ")
 
 
 def _coupled(bound: Bound, x: str, z: str, bar: str, collapsed: list[str], integrated: list[str]) -> str:
@@ -85,29 +87,31 @@ def _coupled(bound: Bound, x: str, z: str, bar: str, collapsed: list[str], integ
 
 def _marginal(x: str, collapsed: list[str], integrated: list[str], bar: str) -> str:
     """`log Σ_{c} ∫ p(x, c, z) dz`."""
-    total = f"Σ_{{{', '.join(collapsed)}}} " if collapsed else ""
-    integral, over = ("∫ ", "".join(f" d{z}" for z in integrated)) if integrated else ("", "")
-    return f"log {total}{integral}p({', '.join([x, *collapsed, *integrated])}{bar}){over}"
+    total = f"Σ_{{{listed(collapsed)}}} " if collapsed else ""
+    integral, over = ("∫ ", " " + listed([f"d{z}" for z in integrated], " ")) if integrated else ("", "")
+    joint = ", ".join([x, *(listed(names) for names in (collapsed, integrated) if names)])
+    return f"log {total}{integral}p({joint}{bar}){over}"
 
 
 def _mean_field(x: str, collapsed: list[str], factors: list[str], bar: str) -> str:
     """`log Σ_z exp E_q(θ)[log p(x, z | θ)] - KL(q(θ) ‖ p(θ))`, θ each with a factor of its own."""
-    q = " ".join(f"q({n})" for n in factors)
-    inside = f"E_{q}[log p({', '.join([x, *collapsed])} | {', '.join(factors)}{bar.replace(' | ', ', ')})]"
-    total = f"log Σ_{{{', '.join(collapsed)}}} exp {inside}" if collapsed else inside
-    return " - ".join([total, *(f"KL(q({n}) ‖ p({n}))" for n in factors)])
+    q = listed([f"q({n})" for n in factors], " ")
+    joint = ", ".join([x, *([listed(collapsed)] if collapsed else [])])
+    inside = f"E_{q}[log p({joint} | {listed(factors)}{bar.replace(' | ', ', ')})]"
+    total = f"log Σ_{{{listed(collapsed)}}} exp {inside}" if collapsed else inside
+    return listed([total, *(f"KL(q({n}) ‖ p({n}))" for n in factors)], " - ")
 
 
-def _summed_parents(spec: Spec, name: str, collapsed: list[str]) -> list[str]:
+def _summed_parents(reads: dict[str, list[str]], name: str, collapsed: list[str]) -> list[str]:
     """The summed latents over which log p of one that reads some of them is a sum."""
-    found = [n for n in _parents(spec, name) if n in collapsed]
+    found = [n for n in reads[name] if n in collapsed]
     for n in found:  # grows while it is gone through
-        found += [m for m in _parents(spec, n) if m in collapsed and m not in found]
+        found += [m for m in reads[n] if m in collapsed and m not in found]
     return found
 
 
-def _parents(spec: Spec, name: str) -> list[str]:
-    latents = {v.name for v in spec.of_role("latent")}
-    return list(
-        dict.fromkeys(r.name for r in Reader(spec, spec.guide).of_variable(spec.variable(name)) if r.name in latents)
-    )
+def _parents(reader: Reader, name: str) -> list[str]:
+    """The latents that a variable's factor reads."""
+    spec = reader.spec
+    found = (r.name for r in reader.of_variable(spec.variable(name)))
+    return list(dict.fromkeys(n for n in found if spec.variable(n).role == "latent"))

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lvspec.ir.affine import NotAffine, affine_in_all, reads_variable
+from lvspec.ir.affine import NotAffine, affine_in_all, variables_in
 from lvspec.ir.expr import Dist
 from lvspec.ir.gaussian_levels import Level, NotArranged, levels_of
 from lvspec.ir.plan import Integration
 from lvspec.ir.spec import Variable
+from lvspec.ir.words import listed
 from lvspec.plan.claims import View, over_budget
 from lvspec.plan.graph import connected
 from lvspec.plan.integrals import NORMAL
@@ -111,13 +112,14 @@ def _factor_reason(model: Model, variable: Variable, names: tuple[str, ...]) -> 
         if not isinstance(body, Dist) or body.family not in NORMAL:
             return f"{variable.name} is {getattr(body, 'family', 'a choice')}, not Normal"
         for argument, value in body.arguments:
-            read = next((n for n in names if reads_variable(model.spec, n, clause, value)), None)
+            inside = variables_in(model.spec, clause, value)
+            read = next((n for n in names if n in inside), None)
             if argument != "loc" and read:
                 return f"the {argument} of {variable.name} depends on {read}"
         try:
             affine_in_all(model.spec, names, clause, body.argument("loc"))
         except NotAffine as reason:
-            return f"the location of {variable.name} is not affine in {' and '.join(names)}: {reason}"
+            return f"the location of {variable.name} is not affine in {listed(names, ' and ')}: {reason}"
     return None
 
 
@@ -126,7 +128,7 @@ def choosing_parents(
 ) -> tuple[str, ...] | str:
     """The discrete latents that the factors read, or why nothing can be integrated given them. outer: the plates over
     which integrals are independent, those of the latents `first`."""
-    model, top = view.model, " and ".join(first)
+    model, top = view.model, listed(first, " and ")
     read = {r.name for v in factors for r in model.reads(v.name)} - set(names)
     hidden = [v for v in model.spec.of_role("latent") if v.name in read]
     for parent in hidden:

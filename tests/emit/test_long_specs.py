@@ -60,3 +60,35 @@ def test_computed_variables_of_a_guide_are_written_once():
 
     sizes = [len(lvspec.compile_spec(spec(n)).source) for n in (100, 200, 400)]
     assert sizes[2] - sizes[1] < 2.2 * (sizes[1] - sizes[0])
+
+
+LATENTS = {
+    "a chain of Gaussians": ("Normal(0, 1)", "Normal(0.9 * {before}, 1)", "Normal({own}, 1)", None),
+    "drawn under written guides": ("Normal(0, 1)", "Normal(0, 1)", "Normal(tanh({own}), 1)", "Normal({seen}, 1)"),
+    "conjugate": ("Beta(2, 1)", "Beta(2, 1)", "Bernoulli(probs={own})", None),
+    "summed under guides": (
+        "Bernoulli(probs=0.3)",
+        "Bernoulli(probs=0.3)",
+        "Normal({own}, 1)",
+        "Bernoulli(logits={seen})",
+    ),
+}
+
+
+def many(kind: str, n: int) -> str:
+    """n latents, each with an observed value of its own."""
+    first, other, seen, guide = LATENTS[kind]
+    lines = ["lvspec: 1", "name: many", "latent:", f"  z0: {first}"]
+    lines += [f"  z{i}: {other.format(before=f'z{i - 1}')}" for i in range(1, n)]
+    lines += ["observed:", *(f"  x{i}: {seen.format(own=f'z{i}')}" for i in range(n))]
+    if guide:
+        lines += ["guide:", *(f"  z{i}: {guide.format(seen=f'x{i}')}" for i in range(n))]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("kind", LATENTS)
+def test_text_and_time_follow_the_latents(kind):
+    started = process_time()
+    sizes = [len(lvspec.compile_spec(many(kind, n)).source) for n in (50, 100, 200)]
+    assert process_time() - started < 20  # a chain of Gaussians took two minutes
+    assert sizes[2] - sizes[1] < 2.2 * (sizes[1] - sizes[0])

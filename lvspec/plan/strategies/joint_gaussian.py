@@ -13,6 +13,7 @@ from functools import partial
 from math import prod
 
 from lvspec.ir.gaussian_levels import depths
+from lvspec.ir.words import listed
 from lvspec.plan.claims import Claim, Declined, View, over_budget
 from lvspec.plan.gaussian_blocks import NAME, Block, find
 from lvspec.plan.model import Model
@@ -44,10 +45,10 @@ def _claim(model: Model, block: Block) -> Claim | Declined:
     if reason:
         return Declined(reason)
     chains = [level.chain for level in block.levels if level.chain]
-    what = f"{' and '.join(block.latents)} are jointly Gaussian" if len(block.latents) > 1 else "linear-Gaussian"
+    what = f"{listed(block.latents, ' and ')} are jointly Gaussian" if len(block.latents) > 1 else "linear-Gaussian"
     along = f" along {' and '.join(dict.fromkeys(chains))}" if chains else ""
-    seen = f"seen through {' and '.join(block.observed)}" if block.observed else "read by nothing that is observed"
-    given = f", for each value of {' and '.join(block.parents)}" if block.parents else ""
+    seen = f"seen through {listed(block.observed, ' and ')}" if block.observed else "read by nothing that is observed"
+    given = f", for each value of {listed(block.parents, ' and ')}" if block.parents else ""
     why = f"{what}{along}, {seen}{given}: integrated out exactly, level by level"
     return Claim("integrated", True, why, pay, cost, integration=block.integration)
 
