@@ -166,8 +166,7 @@ def repeat(samples: int, x: Tensor) -> Tensor:
 
 def expectation(log_q: Tensor, cost: Tensor, dim: int) -> Tensor:
     """E_q[cost] = Σ q·cost along `dim` (counted from the end), 0 where q is 0 whatever the cost is there."""
-    q = log_q.exp()
-    return torch.where(q > 0, q * torch.where(q > 0, cost, 0.0), 0.0).sum(dim)
+    return average(log_q.exp(), cost, dim)
 
 
 def is_known(batch: dict, name: str, rank: int, like: Tensor) -> Tensor:
@@ -178,8 +177,10 @@ def is_known(batch: dict, name: str, rank: int, like: Tensor) -> Tensor:
 
 
 def average(q: Tensor, cost: Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    """E_q[cost] = Σ q·cost over axes (counted from the end), q as probabilities; 0 where q is 0 whatever the cost is."""
-    return torch.where(q > 0, q * torch.where(q > 0, cost, 0.0), 0.0).sum(dim)
+    """E_q[cost] = Σ q·cost over axes (counted from the end), q as probabilities; 0 where q is 0 whatever the cost is. A cost
+    that is infinite says so, and moves no q: the gradients of other examples stay numbers."""
+    cost = torch.where(q > 0, cost, 0.0)
+    return (torch.where(cost.isinf(), q.detach(), q) * cost).sum(dim)
 
 
 def label_evidence(batch: dict, name: str, size: int, axes: int, like: Tensor) -> Tensor:
