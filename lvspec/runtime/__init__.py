@@ -264,7 +264,7 @@ from lvspec.runtime.schemes import (
     subset_shares,
     top_shares,
 )
-from lvspec.runtime.semiring import LOG, MAX, SAMPLE, Undefined, tempered
+from lvspec.runtime.semiring import LOG, MAX, SAMPLE, Undefined, finite_part, tempered
 from lvspec.runtime.shape import (
     asked,
     average,

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lvspec.runtime.semiring import log_sum_exp
+from lvspec.runtime.semiring import finite_part, log_sum_exp
 
 
 def renyi(log_weight: Tensor, alpha: float) -> Tensor:
@@ -40,11 +40,6 @@ def gradient_alone(x: Tensor) -> Tensor:
     """0 with the gradient of x; without one where x is not finite."""
     finite = torch.where(x.detach().isfinite(), x, 0.0)
     return finite - finite.detach()
-
-
-def finite_part(log_p: Tensor) -> Tensor:
-    """log p as what is subtracted from the log of a part of p: 0 where it is -inf, so that -inf is what comes out."""
-    return log_p.masked_fill(log_p == -torch.inf, 0.0)
 
 
 def worth(bound: Tensor) -> Tensor:

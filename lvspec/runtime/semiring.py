@@ -50,6 +50,11 @@ def last_axis(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     return x.permute(*kept, *axes).flatten(len(kept)) if axes else x.unsqueeze(-1)
 
 
+def finite_part(log_p: Tensor) -> Tensor:
+    """log p as what is taken off the logarithm of a part of p: 0 where it is -inf, so that -inf is what comes out."""
+    return log_p.masked_fill(log_p == -torch.inf, 0.0)
+
+
 def log_sum_exp(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """log sum exp(x) over dim; a slice of -inf gives -inf with gradient 0 (torch's own gives NaN)."""
     x = full_precision(x)

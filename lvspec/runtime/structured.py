@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.chain_log import widest
-from lvspec.runtime.semiring import LOG, MAX, SAMPLE, BestSemiring, Undefined, full_precision
+from lvspec.runtime.semiring import LOG, MAX, SAMPLE, BestSemiring, Undefined, finite_part, full_precision
 
 Parts = dict[str, Tensor]  # potential's name -> (B, ...), as the potential
 
@@ -97,13 +97,13 @@ class Structured:
         """H[p] = log Z - sum_parts p(part) theta(part): (B,), differentiable."""
         self.ask("entropy")
         total, parts = self.expected()
-        return possible(total) - sum(weighted(parts[n], p) for n, p in self.potentials.items())
+        return finite_part(total) - sum(weighted(parts[n], p) for n, p in self.potentials.items())
 
     def cross_entropy(self, other: Structured) -> Tensor:
         """E_self[-log other(y)]: (B,), of two distributions over the same parts; inf where `other` forbids some y."""
         self.ask("entropy")
         total, parts = self.expected()
-        found = possible(other.log_partition) - sum(weighted(parts[n], p) for n, p in other.potentials.items())
+        found = finite_part(other.log_partition) - sum(weighted(parts[n], p) for n, p in other.potentials.items())
         return found.masked_fill(total == -torch.inf, 0.0)
 
     def kl(self, other: Structured) -> Tensor:
@@ -111,7 +111,7 @@ class Structured:
         self.ask("entropy")
         total, parts = self.expected()
         gain = sum(weighted(parts[n], p - other.potentials[n]) for n, p in self.potentials.items())
-        return (possible(other.log_partition) - possible(total) + gain).masked_fill(total == -torch.inf, 0.0)
+        return (finite_part(other.log_partition) - finite_part(total) + gain).masked_fill(total == -torch.inf, 0.0)
 
     @property
     def log_count(self) -> Tensor:
@@ -184,8 +184,3 @@ class Structured:
             materialize_grads=True,
         )
         return dict(zip(potentials, found, strict=True))
-
-
-def possible(total: Tensor) -> Tensor:
-    """log Z, and 0 for an example without a structure."""
-    return total.masked_fill(total == -torch.inf, 0.0)
