@@ -19,7 +19,6 @@ from lvspec.runtime.batch import (
 from lvspec.runtime.bounds import (
     Reweighted,
     elbo_bound,
-    finite_part,
     frozen,
     gradient_alone,
     iwae,

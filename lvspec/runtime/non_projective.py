@@ -28,7 +28,7 @@ from lvspec.runtime.structured import Parts, Structured
 NO_MAXIMUM = (
     "a determinant has cancelling terms; the k best trees need an algorithm of their own (Camerini et al. 1980)"
 )
-LOST = 40.0  # nats: what is smaller by as much is lost in a float64's rounding
+OUT_OF_SIGHT = 40.0  # nats: what is smaller by as much is lost in a float64's rounding
 
 
 def non_projective(arcs: Tensor, lengths: Tensor, single_root: bool = True) -> Arborescences:
@@ -155,7 +155,7 @@ def allowed(arcs: Tensor, lengths: Tensor, single_root: bool) -> tuple[Tensor, T
         none = scores == -torch.inf
         high = scores.amax(1).masked_fill(none.all(1), 0.0).sum(1)
         low = scores.masked_fill(none, torch.inf).amin(1).masked_fill(none.all(1), 0.0).sum(1)
-        cost = torch.where(lengths > 0, high - low + lengths * (lengths + 1).log() + LOST, 0.0)
+        cost = torch.where(lengths > 0, high - low + lengths * (lengths + 1).log() + OUT_OF_SIGHT, 0.0)
         least = low - 1.0
     words = within(lengths, M - 1).unsqueeze(1)
     from_root = torch.where(words, arcs[:, :1] - cost.view(-1, 1, 1), 0.0)
