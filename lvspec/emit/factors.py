@@ -77,7 +77,8 @@ def _factor_at(low: Lowering, variable: Variable, sites: tuple[int, ...], fuse: 
     target = low.root(variable.name) if target is None else target
     label = "log_p_" + "_".join([variable.name, *map(str, sites)])
     ragged = [p for p in variable.plates if low.spec.plate(p).ragged]
-    bag = ragged[0] if len(ragged) == 1 and variable.role == "observed" and not variable.initial else None
+    alone = len(ragged) == len(variable.plates) == 1
+    bag = ragged[0] if alone and variable.role == "observed" and not variable.initial else None
     bag = None if low.windows.current is not None else bag
 
     def density(clause: Clause, name: str) -> Value:
