@@ -177,7 +177,8 @@ def elbo(instance: Instance, row: int, samples: int, analytic: frozenset[str]) -
     parts, shares = [one_sample(world, s, analytic) for s in range(samples)], sample_shares(world, samples)
 
     def mean(values: list[Tensor]) -> Tensor:
-        return torch.tensordot(shares, torch.stack(values), 1)
+        values = torch.stack(values, -1)
+        return torch.where(shares != 0, shares * torch.where(shares != 0, values, 0.0), 0.0).sum(-1)  # 0 times -inf is 0
 
     kl = {n: mean([p.kl[n] for p in parts]) for n in parts[0].kl}
     terms = {n: mean([p.terms[n] for p in parts]) for n in parts[0].terms}
