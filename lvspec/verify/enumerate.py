@@ -178,7 +178,8 @@ def elbo(instance: Instance, row: int, samples: int, analytic: frozenset[str]) -
 
     def mean(values: list[Tensor]) -> Tensor:
         values = torch.stack(values, -1)
-        return torch.where(shares != 0, shares * torch.where(shares != 0, values, 0.0), 0.0).sum(-1)  # 0 times -inf is 0
+        held = shares != 0  # 0 times -inf is 0
+        return torch.where(held, shares * torch.where(held, values, 0.0), 0.0).sum(-1)
 
     kl = {n: mean([p.kl[n] for p in parts]) for n in parts[0].kl}
     terms = {n: mean([p.terms[n] for p in parts]) for n in parts[0].terms}
