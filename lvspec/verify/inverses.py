@@ -40,7 +40,7 @@ def newton(move: Map, value: Tensor) -> tuple[Tensor, Tensor]:
     for _ in range(NEWTON):
         step = torch.linalg.solve(torch.func.jacrev(move)(z), move(z) - value)
         tried = torch.stack([z - step / 2**k for k in range(HALVINGS)])
-        gaps = torch.stack([(move(t) - value).abs().sum() for t in tried])
+        gaps = (torch.func.vmap(move)(tried) - value).abs().sum(-1)
         z = (tried * torch.nn.functional.one_hot(gaps.argmin(), HALVINGS).to(z.dtype)[:, None]).sum(0)
         left = gaps.amin() / size
         if not unseen(left) and left < CLOSE:
