@@ -130,6 +130,17 @@ def user_class(network: Network) -> str:
     return "__".join(network.path.rsplit(".", 1)).replace(".", "__")
 
 
+OF_TORCH = ("Linear", "LayerNorm", "Dropout")
+
+
+def _made(network: Network, sizes: list[str], options: list[str], imports: set[str]) -> str:
+    """A call of the network's class, of torch or of the runtime."""
+    if network.kind not in OF_TORCH:
+        imports.add(network.kind)
+    name = f"nn.{network.kind}" if network.kind in OF_TORCH else network.kind
+    return f"{name}({', '.join([*(sizes if network.kind != 'Dropout' else ()), *options])})"
+
+
 BANKS = {"Linear": "LinearBank", "MLP": "MLPBank", "Embedding": "EmbeddingBank"}
 
 
@@ -152,20 +163,17 @@ def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]
         imports.add(BANKS[network.kind])
         code = f"{BANKS[network.kind]}({', '.join([count, *sizes, *options])})"
     elif network.bank:
-        imports.update(("Bank", network.kind))
-        code = f"Bank([{network.kind}({', '.join([*sizes, *options])}) for _ in range({count})])"
+        imports.add("Bank")
+        at_a_site = ", recurrent=False" if network.kind in OF_TORCH else ""
+        code = f"Bank([{_made(network, sizes, options, imports)} for _ in range({count})]{at_a_site})"
     elif (other := network.option("tied")) is not None:
         imports.add("Tied")
         code = f"Tied({', '.join([f'self.{other}', *sizes, *options])})"
     elif library_of(network):
         imports.add("LazyFlow")
         code = library_flow(network, sizes)
-    elif network.kind in ("Linear", "LayerNorm", "Dropout"):
-        sizes = [] if network.kind == "Dropout" else sizes
-        code = f"nn.{network.kind}({', '.join([*sizes, *options])})"
     else:
-        imports.add(network.kind)
-        code = f"{network.kind}({', '.join([*sizes, *options])})"
+        code = _made(network, sizes, options, imports)
     note = (
         "the last row is the begin symbol"
         if "begin=True" in options

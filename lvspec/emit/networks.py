@@ -14,6 +14,7 @@ from lvspec.errors import InternalError
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import Apply, Call, Expr, PlateIndex, VariableRef
 from lvspec.ir.networks import NETWORKS
+from lvspec.ir.structures import window_of
 
 
 def apply_network(low, expr: Apply) -> Value:
@@ -26,25 +27,24 @@ def apply_network(low, expr: Apply) -> Value:
     reads = NETWORKS[network.kind].reads
     module = low.module(network)
     reach = expr.args[0].type.reach
-    if network.bank:
-        return _from_bank(low, network, expr, value, reads)
     if reads == "site":
+        if network.bank:
+            return _from_bank(low, network, expr, value)
         if network.kind == "Embedding":
             return _embedded(low, network, value)
-        return value.with_(code=f"{module}({value.code})", shape=_output(network), binds=ATOM)
+        return value.with_(code=f"{module}({value.code})", shape=(*value.shape[:-1], *_output(network)), binds=ATOM)
     plate = low.windows.axis_along(reach)
     if plate not in value.axes:
         value = spread_along(low, value, plate)
-    if reads == "whole" or reach.reach in ("after", "from"):
+    backwards = reads != "whole" and reach.reach in ("after", "from")
+    told = reads == "whole" or backwards
+    if told:
         value = _for_every_example(low, value, reach.plate)
+    if network.bank:
+        return _from_bank(low, network, expr, value, plate, told, backwards)
     value = permute(value, (*(a for a in value.axes if a != plate), plate))
-    lead = value.axes[:-1]
-    if reads == "whole":
-        code = f"{module}({value.code}, {low.lengths(plate, lead)})"
-    elif reach.reach in ("after", "from"):
-        code = f"{module}.backwards({value.code}, {low.lengths(plate, lead)})"
-    else:
-        code = f"{module}({value.code})"
+    lengths = f", {low.lengths(plate, value.axes[:-1])}" if told else ""
+    code = f"{module}{'.backwards' * backwards}({value.code}{lengths})"
     return value.with_(code=code, shape=_output(network), binds=ATOM)
 
 
@@ -130,7 +130,7 @@ def _output(network) -> tuple[Dim, ...]:
 
 
 def _embedded(low, network, value: Value) -> Value:
-    shape = (network.arguments[1],)
+    shape = (*value.shape, network.arguments[1])
     if value.enumerated is None:
         return value.with_(code=f"{low.module(network)}({value.code})", shape=shape, integer=False, binds=ATOM)
     table = f"self.{network.name}.weight" + (".detach()" if low.frozen else "")
@@ -139,27 +139,51 @@ def _embedded(low, network, value: Value) -> Value:
     return value.with_(code=table, shape=shape, integer=False, enumerated=None)
 
 
-def _from_bank(low, network, expr: Apply, value: Value, reads: str) -> Value:
-    """One of K alike networks: all of them where the index is summed, the drawn one where it is sampled."""
+def _from_bank(
+    low, network, expr: Apply, value: Value, plate: str | None = None, told: bool = False, backwards: bool = False
+) -> Value:
+    """One of K alike networks: all of them where the index is summed, the drawn one where it is sampled. plate: along which they
+    read; told, how far; backwards, from each stretch's end."""
     if len(expr.bank) != 1:
         raise InternalError("banks with several indices are declined by the planner")
     index = expr.bank[0]
-    chosen = low.lower(index)
-    time = (low.windows.axis_along(expr.args[0].type.reach),) if reads != "site" else ()
+    chosen, value = low.lower(index), low.concrete(value)
+    time = (plate,) if plate is not None else ()
     lead = tuple(a for a in value.axes if a not in time)
-    module, shape = low.module(network), _output(network)
+    head = len(value.shape) - (network.kind != "Embedding")  # axes of the value before those that a network takes
+    module, shape = low.module(network), (*value.shape[:head], *_output(network))
     axis = chosen.enumerated or (chosen.axes[0] if isinstance(index, PlateIndex) and chosen.axes else None)
     draws = join_draws(value, chosen)
+
+    def called(method: str, arguments: str, axes: tuple[str, ...]) -> str:
+        lengths = f", {low.lengths(plate, axes)}" if told else ""
+        return f"{module}.{method}({arguments}{lengths}{', backwards=True' * backwards})"
+
     if axis is not None and axis in value.axes:
-        value = permute(value, (*(a for a in lead if a != axis), axis, *time))
-        return Value(f"{module}.paired({value.code})", value.axes, shape, draws=draws)
+        rest = tuple(a for a in lead if a != axis)
+        value = permute(value, (*rest, axis, *time))
+        inner = _moved(value.at(ATOM), len(rest), len(rest) + head) if head else value.code
+        return Value(_before(called("paired", inner, rest), head), value.axes, shape, draws=draws)
     if axis is not None:
         value = permute(value, (*lead, *time))
-        return Value(f"{module}.each({value.code})", (*lead, axis, *time), shape, draws=draws)
+        return Value(_before(called("each", value.code, lead), head), (*lead, axis, *time), shape, draws=draws)
     chosen = low.concrete(chosen)
-    for plate in (p for p in time if p in chosen.axes):  # all sites of a segment have its state
-        chosen = select(chosen, plate, "0")
-    axes = low.order.union(Value("", axes=lead), chosen)
-    picked = align(chosen, axes, 0).code if chosen.axes else f"torch.full((), {chosen.code}, device=self.zero.device)"
-    aligned = align(value, (*axes, *time))
-    return Value(f"{module}.at({picked}, {aligned.code})", (*axes, *time), shape, draws=draws)
+    own = plate in chosen.axes  # each site names a network
+    if own and window_of(plate) is not None:  # all sites of a segment have its state
+        chosen, own = select(chosen, plate, "0"), False
+    lead = tuple(a for a in low.order.union(Value("", axes=lead), chosen) if a not in time)
+    picked = f"torch.full((), {chosen.code}, device=self.zero.device)"
+    if chosen.axes:
+        picked = align(chosen, (*lead, *time) if own else lead, head).code
+    aligned = align(value, (*lead, *time))
+    code = called("at_sites" if own else "at", f"{picked}, {aligned.code}", lead)
+    return Value(code, (*lead, *time), shape, draws=draws)
+
+
+def _before(code: str, head: int) -> str:
+    """The axis of a bank's networks, which comes out next to the last, ahead of the `head` axes before it."""
+    return _moved(code, -2, -2 - head) if head else code
+
+
+def _moved(code: str, source: int, target: int) -> str:
+    return f"{code}.movedim({source}, {target})"

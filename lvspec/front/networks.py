@@ -226,11 +226,17 @@ def _module(
     if reads not in READS:
         problems.error("network-arguments", keywords["reads"].span, f"`reads` is one of {', '.join(READS)}")
         reads = "site"
+    if bank:
+        help = f"let it take one vector more, such as `onehot(z)`: `in=[..., {bank[0]}]`"
+        problems.error(
+            "network-arguments", entry.value.span, "a `Module` is one network, and this is a bank", help=help
+        )
+        return None
     taken = tuple(s if isinstance(s, tuple) else (s,) for s in inputs)
     given = tuple(d for s in output for d in (s if isinstance(s, tuple) else (s,)))
     options = (("reads", reads), ("in", taken), ("out", given))
     arguments = (*(d for shape in taken for d in shape), *given)
-    return Network(name, "Module", arguments, options, bank, path, span=entry.key.span)
+    return Network(name, "Module", arguments, options, path=path, span=entry.key.span)
 
 
 def _shapes(node: S.Node | None, sizes: dict[str, Size], problems: Problems) -> tuple[Dim | Shape, ...] | None:

@@ -90,7 +90,7 @@ class Bank(nn.Module):
     """K networks of any kind, side by side.
 
     Recurrent ones (recurrent=True): each (*lead, T, in) -> (*lead, K, T, out), paired (*lead, K, T, in) -> the same,
-    at: index (*lead). Further arguments (lengths) are passed on to every network.
+    at: index (*lead), at_sites: index (*lead, T). Further arguments (lengths) are passed on to every network. backwards: reads each stretch from its end.
     """
 
     def __init__(self, networks: list[nn.Module], recurrent: bool = True):
@@ -98,17 +98,26 @@ class Bank(nn.Module):
         self.networks = nn.ModuleList(networks)
         self.axis = -3 if recurrent else -2
 
-    def each(self, x: Tensor, *arguments: Tensor) -> Tensor:
-        return torch.stack([network(x, *arguments) for network in self.networks], self.axis)
+    def each(self, x: Tensor, *arguments: Tensor, backwards: bool = False) -> Tensor:
+        parts = [network.backwards if backwards else network for network in self.networks]
+        return torch.stack([network(x, *arguments) for network in parts], self.axis)
 
-    def paired(self, x: Tensor, *arguments: Tensor) -> Tensor:
-        parts = zip(self.networks, x.unbind(self.axis), strict=True)
-        return torch.stack([network(part, *arguments) for network, part in parts], self.axis)
+    def paired(self, x: Tensor, *arguments: Tensor, backwards: bool = False) -> Tensor:
+        parts = [network.backwards if backwards else network for network in self.networks]
+        inputs = zip(parts, x.unbind(self.axis), strict=True)
+        return torch.stack([network(part, *arguments) for network, part in inputs], self.axis)
 
-    def at(self, index: Tensor, x: Tensor, *arguments: Tensor) -> Tensor:
+    def at(self, index: Tensor, x: Tensor, *arguments: Tensor, backwards: bool = False) -> Tensor:
         """All are run and one is chosen, so that shapes do not depend on the values of the index."""
-        out = self.each(x, *arguments)
+        out = self.each(x, *arguments, backwards=backwards)
         lead = torch.broadcast_shapes(index.shape, out.shape[: self.axis])
         out = out.expand(*lead, *out.shape[self.axis :])
         where = index.expand(lead).reshape(*lead, *[1] * -self.axis)
         return out.gather(self.axis, where.expand(*lead, 1, *out.shape[self.axis + 1 :])).squeeze(self.axis)
+
+    def at_sites(self, index: Tensor, x: Tensor, *arguments: Tensor, backwards: bool = False) -> Tensor:
+        """At each site what its own network gives of the stretch."""
+        out = self.each(x, *arguments, backwards=backwards)  # (*lead, K, T, out)
+        *lead, extent = torch.broadcast_shapes(index.shape, (*out.shape[:-3], out.shape[-2]))
+        where = index.expand(*lead, extent)[..., None, :, None].expand(*lead, 1, extent, out.shape[-1])
+        return out.expand(*lead, *out.shape[-3:]).gather(-3, where).squeeze(-3)

@@ -182,6 +182,6 @@ def weights_of(network: Network, weights: Weights, member: tuple[int, ...], bank
     flat = 0
     for size, index in zip(bank, member, strict=True):
         flat = flat * size + index
-    if network.kind in AT_A_SITE:  # stacked along a first axis
+    if network.kind in ("Linear", "MLP", "Embedding"):  # stacked along a first axis
         return {name.removeprefix("layers."): value[flat] for name, value in own.items()}
     return part(own, f"networks.{flat}")
