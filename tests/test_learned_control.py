@@ -15,7 +15,28 @@ from lvspec.verify.compare import averages, verify
 from lvspec.verify.deterministic import scored
 
 SPECS = Path(__file__).resolve().parents[1] / "specs"
+# the network sees all sites of z at once, each of which has costs of its own
+SITES_WITH_COSTS = """
+lvspec: 1
+name: sites_with_costs
+sizes: {P: 2}
+plates: {t: sequence, m: 2}
+params: {w: [2, P], c: []}
+networks: {r: "Linear(P, 1)"}
+latent:
+  z[m]: Bernoulli(logits=sum(w[m]))
+  g[m, t]: Normal(c * z[m], 1)
+observed:
+  x[t]: Normal(sum(g[m, t] over m), 1)[P]
+guide:
+  z[m]: Bernoulli(logits=sum(w[m]))
+  g[m, t]: Normal(r(x[t])[0], 1)
+infer:
+  z: reinforce
+  samples: 2
+"""
 MODELS = {"plated": PLATED, "bits": BITS, "chain": CHAIN, "bit_chain": BIT_CHAIN, "below": COLLAPSED_PARENT}
+MODELS |= {"sites_with_costs": SITES_WITH_COSTS}
 
 
 def relaxing(text, strategy="relax"):

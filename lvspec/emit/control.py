@@ -39,9 +39,13 @@ def relax_terms(terms, name: str, signal: Value) -> list[Value]:
     joint = len([p for p in latent.plates if p not in seen.axes]) + event + 1  # axes that the network sees at once
     flat = f"point.flatten(-{joint})" if joint > 1 else "point"
     beside = align(seen, tuple(a for a in z.axes if a in (*seen.axes, "S", "B"))).code
-    control = f"lambda point: self.{network}({scope.use('concat')}({beside}, {flat}))[..., 0]"
-    centred = centre(terms, name, signal)
     own = tuple(a for a in z.axes if a in ("S", "B", *seen.axes, *signal.axes))
+    value = Value(f"self.{network}({scope.use('concat')}({beside}, {flat}))[..., 0]", ())
+    value = value.with_(
+        axes=tuple(a for a in own if a in ("S", "B", *seen.axes))
+    )  # one for all sites that it sees at once
+    control = f"lambda point: {align(value, own).code}"
+    centred = centre(terms, name, signal)
     temperature = schedule_code(scope, plan.option("temperature"))
     names = [scope.names.fresh(f"{n}_{name}") for n in ("moved", "fit")]
     arguments = f"{code}, {z.code}, {align(centred, own).code}, {temperature}, {control}"
