@@ -51,7 +51,13 @@ def opened(args: argparse.Namespace) -> tuple[TrainedRun, Part]:
     dataset = encoded(records, trained.layout, trained.encoders, trained.config.data, unknown)
     for (field, label), times in sorted(unknown.items()):
         terminal.say(
-            f"warning: {name}: {field} is {label!r} {times} times, which no training data have: taken as missing"
+            f"warning: {name}: {field} is {label!r} {'once' if times == 1 else f'{times} times'}, which no training data have: taken as missing"
+        )
+    if dataset.dropped:
+        several = dataset.dropped > 1
+        terminal.say(
+            f"warning: {name}: {dataset.dropped} record{'s' * several} without a site, or of a length that is not wanted, "
+            f"{'are' if several else 'is'} left out"
         )
     return trained, Part(name, dataset, records, trained, args)
 

@@ -51,7 +51,7 @@ def show(text: object = "", end: str = "\n") -> None:
 
 def show_json(value: object, indent: int | None = None) -> None:
     """The same for a program, on one line or over several: characters that a terminal would act on are escaped."""
-    text = json.dumps(value, ensure_ascii=not sys.stdout.encoding.lower().startswith("utf"), indent=indent)
+    text = json.dumps(value, ensure_ascii=not encoding_of(sys.stdout).lower().startswith("utf"), indent=indent)
     _write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n", sys.stdout)
 
 
@@ -65,7 +65,13 @@ def say(text: str = "") -> None:
 
 def _write(text: str, stream: TextIO) -> None:
     """With question marks for what the stream's encoding lacks."""
-    stream.write(text.encode(stream.encoding, "replace").decode(stream.encoding))
+    encoding = encoding_of(stream)
+    stream.write(text.encode(encoding, "replace").decode(encoding))
+
+
+def encoding_of(stream: TextIO) -> str:
+    """A stream in memory, which a notebook or a test puts in stdout's place, has none."""
+    return stream.encoding or "utf-8"
 
 
 def open_streams() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from math import inf, isfinite, isnan, nan
+
 from lvspec.errors import Span
 from lvspec.front import supports
 from lvspec.front import syntax as S
@@ -10,7 +13,7 @@ from lvspec.front.lengths import counted
 from lvspec.front.shapes import SHAPES, consumed
 from lvspec.front.sites import a_number_everywhere
 from lvspec.ir import types as T
-from lvspec.ir.expr import Call, Expr, Number
+from lvspec.ir.expr import Call, Expr, Number, walk
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.lengths import number_of_sites
 from lvspec.ir.types import Support, Type
@@ -18,7 +21,10 @@ from lvspec.ir.types import Support, Type
 _COMPARISONS = ("equal", "less")
 _OF_NUMBERS = (*_COMPARISONS, "clip")
 _SITEWISE = [n for n, f in FUNCTIONS.items() if f.kind == "elementwise"]
-_ARITHMETIC = ("add", "subtract", "multiply", "divide", "power")
+_ARITHMETIC = {
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv, "power": operator.pow,
+}  # fmt: skip
+_EXACT = 2.0**53  # whole numbers of a module are exact up to here; beyond them `2 ** 2 ** ...` is computed at once
 
 
 def call(name: str, args: tuple[Expr, ...], ctx: Context, span: Span, over: S.Name | None = None) -> Expr:
@@ -61,7 +67,32 @@ def _elementwise(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) ->
     if name == "divide" and isinstance(args[1], Number) and args[1].value == 0:
         ctx.problems.error("support-mismatch", args[1].span, "this divides by zero")
         return None
+    value = _of_numbers(_ARITHMETIC[name], args) if name in _ARITHMETIC else None
+    if value is not None and not isfinite(value):
+        why = (
+            "no real number comes out of this"
+            if isnan(value)
+            else "this number is larger than a computer's numbers are"
+        )
+        ctx.problems.error("bad-number", span, why)
+        return None
+    if value is not None and abs(value) > _EXACT:
+        return Number(value, type=Type(shape, support, *joined), span=span)
     return Call(name, args, type=Type(shape, support, *joined), span=span)
+
+
+def _of_numbers(operation, args: tuple[Expr, ...]) -> float | None:
+    """The value of numbers that stand in the spec, NaN where they have none; None of anything else."""
+    values = [a.type.support.range.low for a in args if a.type.support.range.low == a.type.support.range.high]
+    if len(values) < len(args) or not all(isinstance(n, (Number, Call)) for a in args for n in walk(a)):
+        return None
+    try:
+        value = operation(*values)
+    except OverflowError:
+        return inf
+    except ZeroDivisionError:
+        return nan
+    return nan if isinstance(value, complex) else value
 
 
 def _reduce(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | None:

@@ -8,6 +8,13 @@ from math import inf, isinf
 from lvspec.ir.dims import Dim, Shape, show_shape
 
 
+def _as_float(n: int) -> float:
+    try:
+        return float(n)
+    except OverflowError:
+        return inf if n > 0 else -inf
+
+
 @dataclass(frozen=True)
 class Range:
     """Numbers from low to high. open: whether low, and whether high, are themselves left out (infinite ends always are)."""
@@ -15,6 +22,11 @@ class Range:
     low: float = -inf
     high: float = inf
     open: tuple[bool, bool] = (False, False)
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):  # a whole number may be larger than any float
+            if isinstance(getattr(self, name), int):
+                object.__setattr__(self, name, _as_float(getattr(self, name)))
 
     def within(self, other: Range) -> bool:
         """Whether every number here is one of `other`."""

@@ -124,26 +124,37 @@ def raw_value(record: Raw, f: Field) -> object:
     return None if blank and not (f.required and f.plates) else raw
 
 
+def place_of(record: Raw, index: int) -> str:
+    """Where a record stands in its file; of one made in Python, which it is."""
+    return getattr(record, "place", "") or f"record {index + 1}"
+
+
+def holding(record: Raw) -> str:
+    """What stands in a record that lacks a value, where it says so."""
+    names = getattr(record, "names", ())
+    return f" (it has {', '.join(names[:8])}{', ...' if len(names) > 8 else ''})" if names else ""
+
+
 def _example(record: Raw, index: int, layout: Layout, encoders, data, unknown) -> Example | None:
     values, lengths, observed = {}, {}, {}
     for f in layout.fields:
         settings = data.get(f.name, DataSettings())
         raw = raw_value(record, f)
-        if raw is None and f.required and not f.plates:
-            raise TrainingError(f"record {index + 1} has no value for {f.name}")
         try:
             value, seen, found = _encode(raw, f, layout, encoders[f.name], settings, unknown)
         except (UsageError, TrainingError) as error:
-            raise type(error)(f"record {index + 1}: {error}") from error
+            raise type(error)(f"{place_of(record, index)}: {error}") from error
         if f.required and not f.modelled and (value is None or not seen.all()):
-            raise TrainingError(f"record {index + 1}: {f.name} is given to the model, and a value of it is missing")
+            raise TrainingError(
+                f"{place_of(record, index)}: {f.name} is given to the model, and a value of it is missing{holding(record)}"
+            )
         if value is None:
             observed[f.name] = np.zeros((), dtype=bool)
             continue
         for plate, length in found.items():
             if plate in lengths and not np.array_equal(lengths[plate], length):
                 raise TrainingError(
-                    f"record {index + 1}: {f.name} has {length} sites along {plate}, another variable {lengths[plate]}"
+                    f"{place_of(record, index)}: {f.name} has {length} sites along {plate}, another variable {lengths[plate]}"
                 )
             lengths[plate] = length
         if settings.lengths and not _admitted(found, settings.lengths):
@@ -153,17 +164,17 @@ def _example(record: Raw, index: int, layout: Layout, encoders, data, unknown) -
         values[f.name] = value
         if not seen.all():
             observed[f.name] = seen
-    _told_how_long(index, layout, values, lengths)
+    _told_how_long(record, index, layout, values, lengths)
     return Example(values, lengths, observed, index)
 
 
-def _told_how_long(index: int, layout: Layout, values: dict, lengths: dict) -> None:
+def _told_how_long(record: Raw, index: int, layout: Layout, values: dict, lengths: dict) -> None:
     """TrainingError where a sequence is missing and nothing says how many sites it has."""
     for f in layout.fields:
         untold = [plate.name for _, plate in layout.ragged(f) if plate.name not in lengths]
         if f.name not in values and untold:
             raise TrainingError(
-                f"record {index + 1} has no {f.name}, and nothing else says how long it is (how many sites plate "
+                f"{place_of(record, index)} has no {f.name}{holding(record)}, and nothing else says how long it is (how many sites plate "
                 f"{untold[0]} has): leave the record out, or read another variable along {untold[0]} from the data"
             )
 
@@ -195,7 +206,9 @@ def nested(raw: object, depth: int, settings: DataSettings) -> object:
     if isinstance(raw, np.ndarray):
         raw = raw.tolist()
     if depth == 0:
-        text = None if raw in (None, "") else str(raw)
+        if isinstance(raw, (list, dict)):
+            raise UsageError(f"expected one label, found {str(raw)[:60]}")
+        text = None if raw is None else str(raw).strip() or None
         return text.lower() if text is not None and settings.lower else text
     if depth == 1:
         return tokens(raw, settings.tokenize, settings.lower)
@@ -320,7 +333,10 @@ def _check_numbers(f: Field, value: np.ndarray) -> None:
 
 def number_block(raw: object, f: Field) -> np.ndarray:
     """Numbers as plates x event; a picture (28, 28) is flattened for a vector of features."""
-    value = numbers(raw)
+    try:
+        value = numbers(raw)
+    except UsageError as error:
+        raise UsageError(f"{f.name}: {error}") from error
     rank = len(f.plates) + len(f.event)
     if len(f.event) == 1 and value.ndim > rank:
         value = value.reshape(*value.shape[: len(f.plates)], -1)

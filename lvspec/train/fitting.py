@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from lvspec.errors import TrainingError, UsageError
-from lvspec.train.dataset import Raw, nested, number_block, raw_value
+from lvspec.train.dataset import Raw, holding, nested, number_block, place_of, raw_value
 from lvspec.train.encoders import NULL, Encoder, Numbers, Symbols, leaves
 from lvspec.train.layout import Field, Layout
 from lvspec.train.settings import DataSettings
@@ -36,6 +36,22 @@ def fitted(records: Sequence[Raw], layout: Layout, data: Mapping[str, DataSettin
     return encoders
 
 
+def _read(records: Sequence[Raw], f: Field, decoded: Callable[[object], object]) -> list:
+    """The values of a field that are there; what does not fit is told with its place."""
+    found = []
+    for index, record in enumerate(records):
+        raw = raw_value(record, f)
+        try:
+            found += [] if raw is None else [decoded(raw)]
+        except (UsageError, TrainingError) as error:
+            raise type(error)(f"{place_of(record, index)}: {error}") from error
+    if not found and f.required:
+        raise TrainingError(
+            f"no record has a value of {f.name}; {place_of(records[0], 0)} has none{holding(records[0])}"
+        )
+    return found
+
+
 def _symbols(records, f: Field, sharing: list[Field], layout: Layout, data) -> Symbols:
     counted: Counter = Counter()
     sequences = 0
@@ -44,7 +60,7 @@ def _symbols(records, f: Field, sharing: list[Field], layout: Layout, data) -> S
     for g in sharing:
         settings = data.get(g.name, DataSettings())
         depth = len(g.plates) + len(g.event)
-        values = [nested(raw, depth, settings) for r in records if (raw := raw_value(r, g)) is not None]
+        values = _read(records, g, lambda raw, depth=depth, settings=settings: nested(raw, depth, settings))
         sequences += len(values)
         for value in values:
             counted.update(leaves(value))
@@ -74,8 +90,7 @@ def _label_order(label: str) -> tuple[float, str]:
 
 def _numbers(records, f: Field, settings: DataSettings) -> Numbers:
     """Scale and threshold from the data section; mean and variance per feature for the baselines."""
-    blocks = [number_block(raw, f) for r in records if (raw := raw_value(r, f)) is not None]
-    blocks = [b for b in blocks if b.size]
+    blocks = [b for b in _read(records, f, lambda raw: number_block(raw, f)) if b.size]
     if not blocks:
         raise TrainingError(f"{f.name}: the training data hold no value")
     event = blocks[0].shape[len(f.plates) :]

@@ -17,10 +17,19 @@ from lvspec.train.settings import DataSettings
 
 @dataclass(frozen=True)
 class Format:
-    """How a kind of file is read. records(path, settings, part) yields records; value(record, settings) picks one value."""
+    """How a kind of file is read. records(path, settings, part) yields records; value(record, settings) picks one value;
+    names(record): what a record says it has."""
 
     records: Callable[[Path, DataSettings, str], Iterator[object]]
     value: Callable[[object, DataSettings], object]
+    names: Callable[[object], tuple[str, ...]] = lambda record: ()
+
+
+class Record(dict):
+    """Raw values by variable. place: of the file, for messages. names: what stands in a record that lacks a value."""
+
+    place: str = ""
+    names: tuple[str, ...] = ()
 
 
 FORMATS: dict[str, Format] = {
@@ -28,7 +37,7 @@ FORMATS: dict[str, Format] = {
     "conllu": Format(conllu.records, conllu.value),
     "tsv": Format(tables.tsv_records, tables.value),
     "csv": Format(tables.csv_records, tables.value),
-    "jsonl": Format(json_lines.records, json_lines.value),
+    "jsonl": Format(json_lines.records, json_lines.value, json_lines.names),
     "trees": Format(trees.records, trees.value),
     "npz": Format(arrays.records, arrays.value),
 }
@@ -56,7 +65,7 @@ def format_of(path: Path) -> str:
     return found
 
 
-def read(path: Path, wanted: Mapping[str, DataSettings], part: str = "train") -> Iterator[dict[str, object]]:
+def read(path: Path, wanted: Mapping[str, DataSettings], part: str = "train") -> Iterator[Record]:
     """Raw values by variable, record after record. `part` picks the split inside an npz."""
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
@@ -71,8 +80,18 @@ def read(path: Path, wanted: Mapping[str, DataSettings], part: str = "train") ->
     if not settings:
         raise UsageError("nothing to read: the model has no observed variable")
     reader = merged([s for _, s in settings])
-    for record in kind.records(path, reader, part):
-        yield {name: kind.value(record, s) for name, s in settings}
+    fields = [name for name, s in settings if s.field]
+    if named == "text" and fields and len(settings) > 1:
+        raise UsageError(
+            f"{path}: a line of text is one value, and {' and '.join(n for n, _ in settings)} are read from the data: "
+            f"{' and '.join(fields)} by a `field:`, which a jsonl file has"
+        )
+    for number, record in enumerate(kind.records(path, reader, part), 1):
+        found = Record((name, kind.value(record, s)) for name, s in settings)
+        found.place = f"{path}: record {number}"
+        if any(v is None for v in found.values()):
+            found.names = kind.names(record)
+        yield found
 
 
 def merged(settings: list[DataSettings]) -> DataSettings:

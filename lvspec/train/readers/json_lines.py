@@ -33,6 +33,10 @@ def records(path: Path, settings: DataSettings, part: str) -> Iterator[Entry]:
         yield Entry(value, f"{path}:{number}")
 
 
+def names(record: Entry) -> tuple[str, ...]:
+    return tuple(record.value) if isinstance(record.value, dict) else ()
+
+
 def value(record: Entry, settings: DataSettings) -> object:
     """The nested value; null, and a key that the object lacks, are missing."""
     found = record.value
@@ -42,8 +46,13 @@ def value(record: Entry, settings: DataSettings) -> object:
             found = found[int(step)]
         elif isinstance(found, dict):
             found = found.get(step)
-        else:
+        elif found is None or isinstance(found, list) and step.isdigit():
             return None
+        else:
+            kind = "a list" if isinstance(found, list) else repr(found)[:40]
+            raise UsageError(
+                f"{record.place}: `field: {field}` is for an object, and here stands {kind}; a line is one record"
+            )
     if isinstance(found, dict):
         raise UsageError(
             f"{record.place}: {field or 'the line'} is an object; say `field:` with one of {', '.join(found)}"

@@ -50,7 +50,7 @@ def value(record: Row, settings: DataSettings) -> object:
         return [_cell(record, place) for place in column_range(settings.columns)]
     if settings.column is None and len(record.cells) > 1:
         raise UsageError(f"{record.place}: {len(record.cells)} columns; say which with `column:` in the data section")
-    return _cell(record, settings.column or 1)
+    return _cell(record, 1 if settings.column is None else settings.column)
 
 
 def column_range(text: object) -> list[int]:
@@ -71,9 +71,13 @@ def _cell(row: Row, column: int | str) -> str | None:
         if column not in row.names:
             known = ", ".join(row.names) or "none: the file has no header"
             raise UsageError(f"{row.place}: no column named {column!r} (columns: {known})")
+        if row.names.count(column) > 1:
+            raise UsageError(
+                f"{row.place}: {row.names.count(column)} columns are named {column!r}; say which by its number"
+            )
         at = row.names.index(column)
     else:
         at = int(column) - 1
     if not 0 <= at < len(row.cells):
-        raise UsageError(f"{row.place}: no column {column}, the row has {len(row.cells)}")
+        raise UsageError(f"{row.place}: no column {column}, the row has {len(row.cells)}, counted from 1")
     return row.cells[at].strip() or None

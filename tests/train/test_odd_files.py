@@ -1,0 +1,77 @@
+"""Files as people have them: what is wrong with one is told by its place, what it holds, and what to do."""
+
+import json
+
+import pytest
+
+from lvspec.errors import TrainingError, UsageError
+from lvspec.ir.spec import Plate
+from lvspec.train.batches import collate
+from lvspec.train.dataset import encoded
+from lvspec.train.encoders import Symbols
+from lvspec.train.fitting import fitted
+from lvspec.train.layout import Field, Layout
+from lvspec.train.readers import read
+from lvspec.train.settings import DataSettings
+
+WORDS = Layout(
+    (
+        Field("y", "symbol", (), (), None, "y", categories=True, required=False, modelled=False),
+        Field("x", "symbol", ("t",), (), None, "x"),
+    ),
+    (Plate("t", "bag"),),
+    (),
+)
+NUMBERS = Layout((Field("u", "real", (), (), None, "u", modelled=False), Field("v", "real", (), (), None, "v")), (), ())
+MAIL = {"x": DataSettings(field="text"), "y": DataSettings(field="label")}
+SIZES = {"u": DataSettings(column="height"), "v": DataSettings(column="weight")}
+
+
+def made(file, text, layout, data):
+    file.write_text(text, encoding="utf-8")
+    records = list(read(file, data))
+    encoders = fitted(records, layout, data)
+    return encoders, encoded(records, layout, encoders, data)
+
+
+def lines(*records):
+    return "".join(json.dumps(r) + "\n" for r in records)
+
+
+A, B = {"text": "buy now", "label": "spam"}, {"text": "see me", "label": " ham "}
+REFUSED = {
+    "a key that only one record lacks": ("m.jsonl", lines(A, B, {"label": "ham"}), r"m.jsonl: record 3 has no x \(it has label\)"),
+    "a key that no record has": ("m.jsonl", lines({"body": "a", "label": "b"}), r"no record has a value of x.*it has body, label"),
+    "a list of records": ("m.jsonl", json.dumps([A, B]), "m.jsonl:1: `field: text` is for an object, and here stands a list"),
+    "a label in a list": ("m.jsonl", lines(A, A | {"label": ["ham"]}), r"m.jsonl: record 2: expected one label, found \['ham'\]"),
+    "lines of text for two variables": ("m.txt", "buy now\n", "a line of text is one value, and x and y are read"),
+    "a word among numbers": ("m.csv", "height,weight\n1,2\n3,NA\n", "m.csv: record 2: v: expected numbers, found 'NA'"),
+    "an infinite number": ("m.csv", "height,weight\n1,inf\n", "m.csv: record 1: v: expected numbers, found 'inf'"),
+    "two columns of a name": ("m.csv", "height,weight,height\n1,2,3\n", "2 columns are named 'height'; say which by its number"),
+    "a given value that is missing": ("m.csv", "height,weight\n1,2\n,3\n", "m.csv: record 2: u is given to the model"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_does_not_fit_is_told_with_its_place(tmp_path, what):
+    name, text, message = REFUSED[what]
+    table = name.endswith("csv")
+    with pytest.raises((UsageError, TrainingError), match=message):
+        made(tmp_path / name, text, NUMBERS if table else WORDS, SIZES if table else MAIL)
+
+
+def test_columns_count_from_1(tmp_path):
+    data = {"u": DataSettings(column=0), "v": DataSettings(column=1)}
+    with pytest.raises(UsageError, match="no column 0, the row has 2, counted from 1"):
+        made(tmp_path / "m.csv", "1,2\n3,4\n", NUMBERS, data)
+
+
+def test_a_number_that_is_observed_may_be_missing(tmp_path):
+    _, dataset = made(tmp_path / "m.csv", "height,weight\n1,2\n3,\n", NUMBERS, SIZES)
+    batch = collate(dataset, range(2))
+    assert batch["v_observed"].tolist() == [True, False] and batch["v"].tolist() == [2, 0]
+
+
+def test_blanks_around_a_label_are_no_part_of_it(tmp_path):
+    encoders, _ = made(tmp_path / "m.jsonl", lines(A, B, {"text": "a", "label": "ham"}), WORDS, MAIL)
+    assert isinstance(encoders["y"], Symbols) and encoders["y"].symbols == ("ham", "spam")
