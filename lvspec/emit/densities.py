@@ -154,7 +154,10 @@ def _addends(low: Lowering, expr: Expr, name: str) -> tuple[Value, Value] | None
     parts = [low.lower(e) for e in _terms(expr)]
     states = [v for v in parts if v.axes and all(low.order.is_enumerated(a) for a in v.axes)]
     others = [v for v in parts if not any(low.order.is_enumerated(a) for a in v.axes)]
-    if not states or len(states) + len(others) < len(parts) or not any(v.axes for v in others):
+    whole = all(
+        any(v.shape == expr.type.shape for v in group) for group in (states, others)
+    )  # not numbers for all entries
+    if not whole or len(states) + len(others) < len(parts) or not any(v.axes for v in others):
         low.scope.lines[:], low.lets = saved, lets
         return None
     sums = [low.plus(group) for group in (states, others)]

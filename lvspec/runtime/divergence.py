@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from lvspec.runtime.semiring import full_precision, may_look
+from lvspec.runtime.shape import average
 
 
 def log_of(ratio: Tensor | float) -> Tensor | float:
@@ -35,8 +36,7 @@ def categorical_kl(q_logits: Tensor, p_logits: Tensor) -> Tensor:
         if math.isfinite(float(found.detach().sum())):  # a q_k of 0 makes a NaN
             return found
     gone = log_q.detach() == -torch.inf
-    difference = log_q.masked_fill(gone, 0.0) - log_p.masked_fill(gone, 0.0)
-    return (log_q.exp() * difference).sum(-1)
+    return average(log_q.exp(), log_q.masked_fill(gone, 0.0) - log_p.masked_fill(gone, 0.0), -1)
 
 
 def one_hot_categorical_kl(q_logits: Tensor, p_logits: Tensor) -> Tensor:
