@@ -71,8 +71,8 @@ def bounded_reason(spec: Spec, latent: Variable) -> str | None:
             if reads_variable(spec, latent.name, clause, value):
                 return (
                     f"`{argument}` of {body.family} bounds {reader.name} by {latent.name}: where a derived q({latent.name}) has values "
-                    f"that leave {reader.name} impossible, the ELBO is -inf, never finite: write a q({latent.name}) in `guide:` that "
-                    f"keeps to possible ones, or give {latent.name} a distribution with a last value, which is summed"
+                    f"that leave {reader.name} impossible, the ELBO is -inf, never finite: write its q in `guide:`, of values that "
+                    f"leave it possible{f', or give {latent.name} a distribution with a last value, which is summed' if latent.type.support.discrete else ''}"
                 )
     return None
 

@@ -288,7 +288,7 @@ def test_a_latent_that_no_strategy_takes_is_told_reason_by_reason():
         plan_spec(source)
     (found,) = caught.value.diagnostics
     assert found.code == "no-strategy" and len(found.message) < 100
-    assert found.help.startswith("write a q(n) in `guide:`")
+    assert found.help.startswith("write its q in `guide:`")
     assert {name for _, note in found.notes for name in note.split(": ")[0].split(", ")} >= {"enumeration", "reinforce"}
     assert all(row.startswith(("  note: ", "  help: ")) for row in str(caught.value).splitlines()[5:])
 
