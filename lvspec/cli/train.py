@@ -77,7 +77,9 @@ def train_changes(args: argparse.Namespace) -> dict[str, object]:
 
 
 def value_of(text: str) -> object:
-    """true, false, null, numbers; everything else is itself."""
+    """true, false, null, numbers, lists of texts `[a, b]`; everything else is itself."""
+    if text.startswith("[") and text.endswith("]"):
+        return [part.strip() for part in text[1:-1].split(",")]
     words = {"true": True, "false": False, "null": None, "none": None}
     return words[text.lower()] if text.lower() in words else number(text)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from lvspec.errors import UsageError
-from lvspec.front.sections import TRAIN
+from lvspec.front.sections import DATA, TRAIN, Key
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,10 @@ def plain(section: object) -> dict[str, object]:
 
 
 def data_settings(section: object) -> dict[str, DataSettings]:
-    return {name: _made(DataSettings, plain(entry), f"data.{name}") for name, entry in plain(section).items()}
+    found = {name: _made(DataSettings, plain(entry), f"data.{name}") for name, entry in plain(section).items()}
+    for name, settings in found.items():
+        _check(settings, DATA, f"data.{name}")
+    return found
 
 
 def train_settings(section: object) -> TrainSettings:
@@ -101,7 +105,7 @@ def train_settings(section: object) -> TrainSettings:
     if "init" in entries:
         entries["init"] = tuple(plain(entries["init"]).items())
     settings = _made(TrainSettings, entries, "train")
-    _check(settings)
+    _check(settings, TRAIN, "train")
     return settings
 
 
@@ -110,13 +114,22 @@ def _made(kind, entries: dict[str, object], where: str):
     unknown = sorted(set(entries) - known)
     if unknown:
         raise UsageError(f"{where}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
-    if entries.get("tokenize", "none") not in ("whitespace", "characters", "none"):
-        raise UsageError(f"{where}.tokenize: {entries['tokenize']!r} is none of whitespace, characters, none")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items() if v is not None}
     for f in fields(kind):
         if f.name in values and not _fits(values[f.name], str(f.type)):
-            raise UsageError(f"{where}.{f.name}: expected {f.type.replace(' | None', '')}, found {values[f.name]!r}")
+            raise UsageError(f"{where}.{f.name}: expected {_shown(str(f.type))}, found {values[f.name]!r}")
     return replace(kind(), **values)
+
+
+def _shown(annotation: str) -> str:
+    words = {
+        "int": "a whole number",
+        "float": "a number",
+        "str": "a text",
+        "bool": "true or false",
+        "tuple[str, ...]": "a list, [a, b]",
+    }
+    return " or ".join(words.get(n, n) for n in annotation.split(" | ") if n != "None")
 
 
 _TYPES = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
@@ -128,13 +141,20 @@ def _fits(value: object, annotation: str) -> bool:
     return any(isinstance(value, _TYPES.get(n, tuple)) and (n == "bool" or not isinstance(value, bool)) for n in names)
 
 
-def _check(settings: TrainSettings) -> None:
+def _check(settings: DataSettings | TrainSettings, table: tuple[Key, ...], where: str) -> None:
     """By the table that the file's own section is read with."""
-    for key in TRAIN:
+    for key in table:
         value = getattr(settings, key.name, None)
         if value is None:
             continue
         if key.kind == "choice" and value not in key.choices:
-            raise UsageError(f"train.{key.name}: {value!r} is none of {', '.join(key.choices)}")
+            raise UsageError(f"{where}.{key.name}: {value!r} is none of {', '.join(key.choices)}")
         if key.kind in ("integer", "number") and (wanted := key.outside(value)):
-            raise UsageError(f"train.{key.name}: must be {wanted}")
+            raise UsageError(f"{where}.{key.name}: must be {wanted}")
+        if key.name == "lengths" and not _ascending(value):
+            raise UsageError(f"{where}.lengths: {value!r} is no range, such as 2-20")
+
+
+def _ascending(text: str) -> bool:
+    match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text)
+    return match is not None and int(match[1]) <= int(match[2] or match[1])

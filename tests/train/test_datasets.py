@@ -16,7 +16,7 @@ from lvspec.train.encoders import Numbers, Symbols, from_json
 from lvspec.train.evaluate import Figures
 from lvspec.train.fitting import fitted, sizes_from_data, widened
 from lvspec.train.layout import Field, Layout, layout_of
-from lvspec.train.settings import DataSettings, TrainSettings, train_settings
+from lvspec.train.settings import DataSettings, TrainSettings, data_settings, train_settings
 
 WORDS = [{"x": "the cat sat"}, {"x": "the dog"}, {"x": "a cat"}, {"x": "the"}]
 
@@ -297,6 +297,24 @@ def test_unknown_and_wrong_settings_are_usage_errors():
         train_settings({"epoch": 3})
     with pytest.raises(UsageError, match="none of adam"):
         train_settings({"optimizer": "lion"})
+    with pytest.raises(UsageError, match="train.epochs: expected a whole number, found 'two'"):
+        train_settings({"epochs": "two"})
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"max_size": 0}, "data.x.max_size: must be at least 1"),
+        ({"min_count": -3}, "data.x.min_count: must be at least 1"),
+        ({"max_length": 0}, "data.x.max_length: must be at least 1"),
+        ({"lengths": "5-2"}, "data.x.lengths: '5-2' is no range"),
+        ({"tokenize": "words"}, "data.x.tokenize: 'words' is none of"),
+        ({"labels": "spam"}, r"data.x.labels: expected a list, \[a, b\], found 'spam'"),
+    ],
+)
+def test_settings_of_data_are_held_against_the_table_of_the_file_s_own(entry, message):
+    with pytest.raises(UsageError, match=message):
+        data_settings({"x": entry})
 
 
 def test_few_labels_are_spread_over_the_values_and_are_among_more():
