@@ -50,7 +50,7 @@ def prepare_plate(
     places = {n: a if isinstance(a, tuple) else (a,) if within is None else (1, a) for n, a in variables.items()}
     extent = plate_extent(batch, plate, {n: axes[-1] for n, axes in places.items()})
     lengths = batch.get(plate)
-    lead = () if lengths is None else tuple(lengths.shape)
+    lead = tuple(getattr(lengths, "shape", ()))
     for sample, axes in ((batch[n], axes) for n, axes in places.items() if batch.get(n) is not None):
         lead = (sample.shape[0], *(sample.shape[a] for a in axes[:-1]))
         if lengths is None:

@@ -131,15 +131,17 @@ def _no_strangers(batch: dict, inputs: dict[str, Input], known: set[str]) -> Non
         if name not in known and about is not None and about.role == "given":
             raise BadBatch(f"nothing reads `{name}`: what is given cannot be missing")
         if name not in known:
-            meant = difflib.get_close_matches(str(name), sorted(known), 1)
+            meant = [n for n in known if n.lower() == str(name).lower()]
+            meant += difflib.get_close_matches(str(name), sorted(known), 1)
             hint = f"did you mean `{meant[0]}`?" if meant else f"a batch may hold {', '.join(sorted(known))}"
             raise BadBatch(f"nothing reads `{name}` of the batch: {hint}")
 
 
 def in_kind(name: str, x: object, one: Input, like: Tensor) -> Tensor:
     """The tensor in the dtype of its kind, or BadBatch where it has other axes or another kind of numbers."""
-    if not isinstance(x, Tensor):
-        raise BadBatch(f"`{name}` is {type(x).__name__}, expected a tensor {one.shown()}")
+    if not isinstance(x, Tensor) or x.is_complex():
+        found = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise BadBatch(f"`{name}` is {found}, expected a tensor {one.shown()}")
     if one.one_hot and x.dim() == one.sites + 1:
         x = number_of(x)
     expected = one.axes()
@@ -149,7 +151,7 @@ def in_kind(name: str, x: object, one: Input, like: Tensor) -> Tensor:
     numbered = (
         one.kind == "integer" or one.kind == "count" and one.role == "latent"
     )  # values that are indices of tables
-    if numbered and (x.is_floating_point() or x.is_complex()):
+    if numbered and x.is_floating_point():
         raise BadBatch(f"`{name}` has numbers of {x.dtype}, expected whole ones (torch.int64)")
     if one.kind not in ("integer", "count", "boolean"):
         return x.to(like.dtype)

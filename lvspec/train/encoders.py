@@ -177,6 +177,8 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 def numbers(raw: object) -> np.ndarray:
     """A raw value as an array of floats; missing entries are NaN."""
     if isinstance(raw, np.ndarray):
+        if raw.dtype.kind not in "biuf":
+            raise UsageError(f"expected numbers, found an array of {raw.dtype}")
         return raw.astype(np.float64)
     if isinstance(raw, str):
         raw = raw.replace(",", " ").split()

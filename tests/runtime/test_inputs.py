@@ -66,6 +66,10 @@ WRONG = {
     "a positive number of zero": ({"u": torch.tensor([0.0, 1.0])}, r"`u` holds 0 at \[0\].*above 0"),
     "an unknown name": ({"lengths": torch.tensor([3, 1])}, "nothing reads `lengths`"),
     "a misspelt name": ({"x_observd": torch.ones(2, 3, dtype=torch.bool)}, "did you mean `x_observed`"),
+    "a name in capitals": ({"Y": torch.tensor([1, 2])}, "did you mean `y`"),
+    "complex numbers": ({"p": torch.tensor([0.2 + 0j, 0.8])}, "`p` is torch.complex64, expected a tensor"),
+    "lengths as a number": ({"t": 2}, "lengths `t` are no tensor of whole numbers"),
+    "lengths as a list": ({"t": [3, 1]}, "lengths `t` are no tensor of whole numbers"),
     "marks of what is given": (
         {"u_observed": torch.ones(2, dtype=torch.bool)},
         "nothing reads `u_observed`: what is given cannot be missing",

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from lvspec.errors import TrainingError, UsageError
@@ -64,6 +65,14 @@ def test_columns_count_from_1(tmp_path):
     data = {"u": DataSettings(column=0), "v": DataSettings(column=1)}
     with pytest.raises(UsageError, match="no column 0, the row has 2, counted from 1"):
         made(tmp_path / "m.csv", "1,2\n3,4\n", NUMBERS, data)
+
+
+@pytest.mark.parametrize("values", [[["a", "b"]], [[1j, 2]]])
+def test_arrays_of_texts_or_complex_numbers_are_no_numbers(tmp_path, values):
+    np.savez(tmp_path / "m.npz", x=np.array(values))
+    layout, data = Layout((Field("x", "real", (), (None,), None, "x"),), (), ()), {"x": DataSettings(array="x")}
+    with pytest.raises(UsageError, match="m.npz: record 1: x: expected numbers, found an array of"):
+        fitted(list(read(tmp_path / "m.npz", data)), layout, data)
 
 
 def test_a_number_that_is_observed_may_be_missing(tmp_path):
