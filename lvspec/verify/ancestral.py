@@ -3,8 +3,8 @@
     model.sample             p(z_1 = i, x_2 = j) = Σ over all joint assignments with z_1 = i, x_2 = j of Π p(site | parents)
     posterior[name].sample   p(z_1 = i, z_2 = j | x), the same sum with x given
 
-Only for models whose latents are finite, where what is observed counts if it has few values; and, by the moments of all
-their sites, for Gaussian latents with what reads them.
+Of what has few values, given one value of all else; and, by the moments of all their sites, for Gaussian latents with what
+reads them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
+from lvspec.ir.distributions import IMPROPER
+from lvspec.ir.expr import Dist
 from lvspec.ir.plan import Integration
+from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
 from lvspec.verify.chance import FALSE_ALARM, repeated
 from lvspec.verify.draw import in_numbers, padded_extent
-from lvspec.verify.enumerate import assignments, joint_terms, posterior, table
+from lvspec.verify.enumerate import LIMIT, assignments, joint_terms, posterior, table
 from lvspec.verify.gaussians import gaussian_prior
 from lvspec.verify.integrals import integral_sample_check
 from lvspec.verify.missing import read_by_the_model
@@ -29,25 +32,20 @@ from lvspec.verify.mixtures import answer_of
 from lvspec.verify.report import Check
 from lvspec.verify.shrink import joint_states
 from lvspec.verify.subject import Subject
-from lvspec.verify.world import Site, TooMany, World
+from lvspec.verify.world import BORDER, Site, TooMany, World
 
 EXPECTED = 20  # cells with fewer expected draws are not looked at: no normal law holds there
 LENGTH = 2  # sites of every ragged plate, or one more
 SAMPLED = 2_000  # joint values of such an example, at most
 
 
-def sample_check(subject: Subject, draws: int, seed: int) -> Check:
-    """The largest |z| of a cell's frequency over all sites and pairs of sites."""
-    spec = subject.spec
-    if any(not v.type.support.finite for v in spec.of_role("latent")):
-        raise TooMany("a latent is not finite")
-    structures = [s for v in spec.of_role("observed") if (s := structure_of(v))]
-    if any(s.value == "yield" for s in structures):
-        raise TooMany("a yield is drawn given its length, which is part of its probability")
+def sample_check(subject: Subject, draws: int, seed: int, most: int = LIMIT) -> Check:
+    """The largest |z| of a cell's frequency over all sites and pairs of sites, where these have at most so many joint values."""
     count = sampled_length(subject)
     lengths = _lengths(subject, count)
     given = _given(subject, draws, count)
-    sites, rows, weights = _exact(subject, given, lengths)
+    given |= _infinite(subject, given, lengths, draws, seed)
+    sites, rows, weights = _exact(subject, given, lengths, most)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         found = in_numbers(subject.spec, subject.model.sample(draws, given=given, lengths=lengths))
@@ -55,6 +53,28 @@ def sample_check(subject: Subject, draws: int, seed: int) -> Check:
     rows = [tuple(row[i] for i in seen) for row in rows]
     worst, cells = _pairs([_codes(found[sites[i][0]], sites[i][1]) for i in seen], rows, weights)
     return _judged("z of the frequencies of samples", worst, cells, draws)
+
+
+def _infinite(subject: Subject, given: dict[str, Tensor], lengths: dict[str, Tensor], draws: int, seed: int):
+    """Values of what cannot be named value by value, the same in all draws: the frequencies are those of the others given them."""
+    random = [v for v in subject.spec.variables if v.role in ("latent", "observed")]
+    fixed = [v for v in random if not v.type.support.finite or _is_yield(v)]
+    if len(fixed) == len(random):
+        raise TooMany("no latent and no observation is finite")
+    if any(isinstance(b := v.general.body, Dist) and b.family in IMPROPER for v in fixed):
+        raise TooMany("from a flat prior nothing can be drawn")
+    if not fixed:
+        return {}
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        first = {n: x if subject.spec.variable(n).outside_batch else x[:1] for n, x in given.items()}
+        one = subject.model.sample(1, given=first, lengths=lengths)
+    return {v.name: one[v.name] if v.outside_batch else one[v.name].repeat_interleave(draws, 0) for v in fixed}
+
+
+def _is_yield(variable: Variable) -> bool:
+    structure = structure_of(variable) if variable.role == "observed" else None
+    return structure is not None and structure.value == "yield"
 
 
 def sampled_length(subject: Subject) -> int:
@@ -137,13 +157,16 @@ def _lengths(subject: Subject, count: int = LENGTH) -> dict[str, Tensor]:
     return found
 
 
-def _exact(subject: Subject, given: dict[str, Tensor], lengths: dict[str, Tensor]):
-    """Every joint assignment of latents and finite observations, with its probability."""
+def _exact(subject: Subject, given: dict[str, Tensor], lengths: dict[str, Tensor], most: int):
+    """Every joint assignment of latents and finite observations, with its probability given what is given."""
     instance = replace(subject.instance({**given, **lengths}).treating(), treatments={}, generative=True)
     world = World(instance, 0)
     sites: list[Site] = world.hidden()
+    if math.prod(len(world.values(*s)) for s in sites) > most:
+        raise TooMany(f"{len(sites)} sites have more than {most:,} joint assignments")
     rows = assignments(world, sites)
-    return sites, rows, table(world, sites, rows, joint_terms(world)).sum(1).exp().detach()
+    terms = joint_terms(world, [s for s in sites if not s[0].startswith(BORDER)])
+    return sites, rows, table(world, sites, rows, terms).sum(1).exp().detach()
 
 
 def _codes(values: Tensor, at: tuple[int, ...]) -> Tensor:

@@ -16,7 +16,7 @@ from lvspec.ir.plan import Integration, Plan
 from lvspec.ir.spec import Spec
 from lvspec.runtime.batch import BadBatch
 from lvspec.user_modules import is_users
-from lvspec.verify.ancestral import integral_samples, posterior_sample_check, sample_check
+from lvspec.verify.ancestral import SAMPLED, integral_samples, posterior_sample_check, sample_check
 from lvspec.verify.averages import averaged_gradient, exact_value
 from lvspec.verify.chain_factors import chain_factor_checks
 from lvspec.verify.chance import weight_check, z_check
@@ -32,6 +32,7 @@ from lvspec.verify.deterministic import (
     weight_checks,
     weighted_batch,
 )
+from lvspec.verify.enumerate import LIMIT
 from lvspec.verify.expectation import NotNumerable
 from lvspec.verify.integrals import integral_draw_check
 from lvspec.verify.mean_field import mean_field_checks
@@ -71,7 +72,7 @@ def verify(
     if draws:
         checks += chances(subject, draws, seed)
     elif samples:
-        checks += sampling(subject, samples, seed)
+        checks += sampling(subject, samples, seed, SAMPLED if few is not None else LIMIT)
     return Report(spec.name, subject.sizes, seed, tuple(checks))
 
 
@@ -199,9 +200,9 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
     return [*found, *(c for name, check in tests for c in attempt(subject, name, check))]
 
 
-def sampling(subject: Subject, draws: int, seed: int) -> list[Check]:
-    """Whether `model.sample` draws from the model."""
-    tests = [("z of the frequencies of samples", lambda: [sample_check(subject, draws, seed)])]
+def sampling(subject: Subject, draws: int, seed: int, most: int = LIMIT) -> list[Check]:
+    """Whether `model.sample` draws from the model. most: joint values of an example that are compared."""
+    tests = [("z of the frequencies of samples", lambda: [sample_check(subject, draws, seed, most)])]
     for i in subject.plan.integrations:
         name = f"z of the moments of samples of {i.latent}"
         tests.append((name, lambda i=i: [integral_samples(subject, i, draws, seed)]))

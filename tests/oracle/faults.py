@@ -17,7 +17,8 @@ from oracle import fault_models as small
 
 @dataclass(frozen=True)
 class Fault:
-    """kind: what was wrong. spec: a small model that shows it. wish: the construct that random specs are asked for.
+    """kind: what was wrong. spec: a small model that shows it. wish: the construct that random specs are asked for, if
+    there is one that brings the fault's place along.
 
     pattern, replacement: what is changed in the class that is emitted, at every place. function, instead: what is changed of the
     runtime, made of the true one.
@@ -127,13 +128,13 @@ FAULTS = {
         "dtypes", small.SITES, "m as a number", r"(sites_\w+)\.to\(self\.zero\.dtype\)", r"\1"
     ),
     "q of a share lies on the whole line": Fault(
-        "supports", small.SHARE, "latent Uniform", function="beta_draw", instead=lambda true: lambda *a: 2 * true(*a) - 0.5
+        "supports", small.SHARE, "latent Beta", function="beta_draw", instead=lambda true: lambda *a: 2 * true(*a) - 0.5
     ),
     # ---------------------------------------------------------------- sums, integrals, divergences
     "a table is normalised the other way": Fault(
         "elimination", small.PATH, "3 latents", r"(self\.\w+)\.log_softmax\(-1\)  # \((\w+), \2\)", r"\1.log_softmax(0)"
     ),
-    "no normaliser of what depends on a state": Fault("exactness", small.TOLD, "z[t-1]", r" - log_normaliser\w*", ""),
+    "no normaliser of what depends on a state": Fault("exactness", small.TOLD, "x[<t]", r" - log_normaliser\w*", ""),
     "the matrix of a linear-Gaussian chain is transposed": Fault(
         "exactness", small.KALMAN, "infer linear_gaussian", r"transition=\((self\.\w+), ", r"transition=(\1.mT, "
     ),
@@ -147,7 +148,7 @@ FAULTS = {
         "expectations", small.BETWEEN, "kl_weight constant", r"log_q_(\w+) - log_p_\1\b", r"log_q_\1"
     ),
     "a summed parent is left out of a KL": Fault(
-        "expectations", small.WEIGHTED, "kl_weight constant", r"log_ratio_(\w+) \+ -log_sum_\w+", r"log_ratio_\1"
+        "expectations", small.WEIGHTED, "10 to 24 latents", r"log_ratio_(\w+) \+ -log_sum_\w+", r"log_ratio_\1"
     ),
     "the weight of divergences is another one": Fault(
         "expectations", small.WEIGHTED, "kl_weight constant", r"kl_weight = (0\.\d+)", r"kl_weight = 0.4 * \1"
@@ -165,7 +166,7 @@ FAULTS = {
         r"following\((\w+), [^,]+(?:\[[^\]]*\])?, (\d), begin=([^)]+)\)", r"previous(\1, \2, begin=\3, k=-1)",
     ),
     "padding in a softmax over a plate": Fault(
-        "padding", small.ATTENTION, "softmax over a plate", r'masked_softmax\((.*?), batch\["(\w+)\.mask"\], (\d)\)', r"(\1).softmax(\3)"
+        "padding", small.ATTENTION, "", r'masked_softmax\((.*?), batch\["(\w+)\.mask"\], (\d)\)', r"(\1).softmax(\3)"
     ),
     "padding in the sum of a plate": Fault(
         "padding", small.SUMS, "sum of a stretch",

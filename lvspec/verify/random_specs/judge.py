@@ -11,12 +11,13 @@ from lvspec.verify.random_specs.relations import relation_checks
 from lvspec.verify.report import Report
 from lvspec.verify.subject import Subject
 
+SAMPLES = 2000  # rows that `model.sample` is judged by
 FEW = 2  # batches beside the first one, of those with weights and with values given and missing
 
 
 def trial(compiled: Compiled, seed: int) -> Report:
     """All checks of a compiled spec at numbers that a seed draws."""
-    found = verify(compiled.spec, compiled.plan, compiled.Model, seed=seed, draws=0, few=FEW)
+    found = verify(compiled.spec, compiled.plan, compiled.Model, seed=seed, draws=0, samples=SAMPLES, few=FEW)
     subject = Subject.of(compiled.plan, compiled.Model, seed)
     return Report(found.name, found.sizes, seed, (*found.checks, *relation_checks(subject, seed)))
 
