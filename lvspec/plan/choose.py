@@ -21,7 +21,7 @@ from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
 from lvspec.plan.components import find
 from lvspec.plan.derive import derive_baseline, derive_control, derive_guide
 from lvspec.plan.divergence import OPTIMAL, divergence
-from lvspec.plan.engines import parts_without_engine, rows_beyond
+from lvspec.plan.engines import averages_of_draws, parts_without_engine, rows_beyond
 from lvspec.plan.formula import formula
 from lvspec.plan.memory import memory_warnings, with_memory
 from lvspec.plan.model import Model, chain_plates, labels_guide, study, unrolled_by, without_engine
@@ -261,6 +261,11 @@ def _terms(model: Model, chosen, problems: list[Diagnostic]) -> None:
                 message = f"the term {term.name} reads {name}, which is summed out by {how[0]}: it has no value there"
                 help = f"write q({name}) in `guide:`, so that {name} is averaged under it or drawn"
                 problems.append(Diagnostic("no-strategy", term.span, message, help=help))
+    summed = {n for n, (_, c, _) in chosen.items() if c.treatment == "enumerated"}
+    for span, name in averages_of_draws(spec, reader, set(chosen), summed):
+        message = f"`expected` averages over what is summed under its q, and {name} is drawn"
+        help = f"let {name} be summed, or leave out `expected`"
+        problems.append(Diagnostic("no-strategy", span, message, help=help))
 
 
 def _answers(view: View, latent: Variable) -> dict[str, Claim | Declined]:

@@ -9,7 +9,7 @@ from lvspec.ir.dims import Shape, ragged_plate
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, Number, ParamRef, Stretch, VariableRef, walk
 from lvspec.ir.functions import FUNCTIONS
-from lvspec.ir.reads import bodies
+from lvspec.ir.reads import Reader, bodies
 from lvspec.ir.spec import Spec
 
 PLATE_OPTIONS = {"counts": "ids with counts"}
@@ -67,6 +67,15 @@ def rows_beyond(spec: Spec, sizes: dict[str, int]) -> Iterator[tuple[Span, str]]
                         index.span,
                         f"entry {index.value} of an axis that has the entries 0 to {axis.evaluate(sizes) - 1}",
                     )
+
+
+def averages_of_draws(spec: Spec, reader: Reader, latents: set[str], summed: set[str]) -> Iterator[tuple[Span, str]]:
+    """(place, latent) for each `expected(e)` of which nothing is summed: e of a draw in place of its average."""
+    for node in (n for term in spec.terms for body in bodies(term.general) for n in walk(body)):
+        if isinstance(node, Call) and node.function == "expected":
+            read = [r.name for r in reader.of(node, frozenset()) if r.name in latents]
+            if read and not summed & set(read):
+                yield node.span, read[0]
 
 
 def _reads_segments(node: Expr) -> bool:

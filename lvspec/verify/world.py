@@ -366,7 +366,10 @@ class World:
 
     def expected(self, e: E.Expr, sites_of_term: Sites) -> Tensor:
         """Σ q(e) e over what is summed under its guide, given the draws; what `where` binds goes with it."""
-        sites = [s for s in self.hidden() if self.instance.treatments.get(s[0]) == "enumerated"]
+        treatments = (
+            self.instance.planned or self.instance.treatments
+        )  # what is drawn is no part of it, even if it is tried
+        sites = [s for s in self.hidden() if treatments.get(s[0]) == "enumerated"]
         before, total = dict(self.memory.assignment), torch.zeros((), dtype=torch.float64)
         for values in product(*(self.values(*s) for s in sites)):
             self.memory.assignment.update(zip(sites, values, strict=True))
