@@ -122,7 +122,7 @@ def test_a_wrong_doubly_reparameterized_gradient_fails(name, mend):
 
 
 def without_score(source):
-    found = source.replace(" + score - score.detach()", "")
+    found = source.replace(" + (score - score.detach())", "")
     assert found != source
     return found
 

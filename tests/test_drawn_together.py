@@ -97,7 +97,7 @@ def with_equal_shares(source):
 
 
 def without_score(source):
-    found = source.replace(" + score - score.detach()", "")
+    found = source.replace(" + (score - score.detach())", "")
     assert found != source
     return found
 
@@ -144,6 +144,24 @@ def test_all_values_without_replacement_are_the_exact_sum():
     assert estimates.variance < 1e-20
 
 
+POSITION = """
+lvspec: 1
+sizes: {S: 3, V: 4}
+plates: {n: sequence}
+given:
+  w[n]: category(S)
+params: {p: [S], q: [S], e: [S, V]}
+latent:
+  a: Categorical(logits=p[w[n]] over n)
+observed:
+  x: Categorical(logits=e[w[a]])
+guide:
+  a: Categorical(logits=q[w[n]] over n)
+infer:
+  a: reinforce
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "strategy", "message"),
     [
@@ -152,6 +170,8 @@ def test_all_values_without_replacement_are_the_exact_sum():
         (SET, "disarm", "not Bernoulli"),
         (PLATED, "without_replacement", "several sites"),
         (CHAIN, "sum_and_sample", "several sites"),
+        (POSITION, "without_replacement", "fewer than are drawn"),
+        (POSITION, "sum_and_sample", "fewer than are drawn"),
         (SET, "without_replacement(samples=5)", "z has 4"),
         (SET, "without_replacement(samples=1)", "at least 2"),
         (SET, "sum_and_sample(top=4)", "nothing to draw"),

@@ -117,7 +117,7 @@ def test_the_expectation_of_all_right_is_the_probability_of_gold():
 def test_without_what_the_draws_are_worth_the_gradient_is_another_one():
     text = HEAD + MODELS["drawn sites"][0]
     assert exact_error(subject_of(text)) < GRADIENT
-    dropped = subject_of(text, lambda source: source.replace("objective + score - score.detach()", "objective"))
+    dropped = subject_of(text, lambda source: source.replace("objective + (score - score.detach())", "objective"))
     assert exact_error(dropped) > 1e-3
 
 

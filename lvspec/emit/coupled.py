@@ -44,7 +44,7 @@ def coupled_body(plan: Plan, imports: set[str]) -> list[str]:
         scope.line()
         scope.comment("score terms: a draw is worth what the bound would lose without it; value zero, gradient only")
         scope.line(f"score = {' + '.join(_score(terms, *group) for group in _alike(plan))}", "(B,)")
-        objective = "bound + score - score.detach()"
+        objective = "bound + (score - score.detach())"
     scope.line(f'loss = -{scope.use("weighted_mean")}({objective}, batch.get("weight"))')
     means = ", ".join(f'"{n}": {v.at(ATOM)}.mean(0)' for n, v in kl.items())
     scope.line(

@@ -39,7 +39,7 @@ def forward_body(plan: Plan, imports: set[str]) -> list[str]:
     objective = _objective(terms, reconstruction, kl, (weighted, free), extras) if changed else "elbo"
     score = score_terms(terms, [*costs, *added], weighted)
     if score is not None:
-        objective = f"{objective} + {score.code} - {score.code}.detach()"
+        objective = f"{objective} + ({score.code} - {score.code}.detach())"
     scope.line(f'loss = -{scope.use("weighted_mean")}({objective}, batch.get("weight"))')
     shown = ", ".join(f'"{name}": {value.code}' for name, value in extras.items())
     more += f", extras={{{shown}}}" if extras else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Dist
 from lvspec.plan.claims import View
 from lvspec.plan.model import without_engine
@@ -30,6 +31,8 @@ def set_reason(view: View, latent) -> str | None:
     reason = scheme_reason(view, latent, "Categorical")
     if reason:
         return reason
+    if (plate := ragged_plate(latent.type.support.cardinality)) is not None:
+        return f"the values of {latent.name} are the sites of plate {plate}: an example may have fewer than are drawn"
     if latent.plates or latent.type.shape:
         return f"{latent.name} has several sites, and draws of all of them have one weight each"
     shared = next((v.name for v in view.model.spec.of_role("latent") if v.outside_batch), None)

@@ -228,7 +228,8 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
     if waiting:
         factors = treated(world, "collapsed")
         before = _summed_out(world, factors, enumerated, outer, collapsed)
-        borders = [s for s in collapsed if s[0].startswith(BORDER)]  # which their structure's labels bring with them
+        summed = {BORDER + name for name, _ in factors}  # of others' borders nothing is said
+        borders = [s for s in collapsed if s[0].startswith(BORDER) and s[0] not in summed]
         before = before - len(borders) * math.log(2)
         for name in (v.name for v in world.spec.variables if v.name in waiting):
             factors = factors + waiting[name]

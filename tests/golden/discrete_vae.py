@@ -102,7 +102,7 @@ class DiscreteVAE(nn.Module):
         signal_z = log_p_x_sites  # (S, B), what lies downstream of each draw
         advantage_z = leave_one_out(signal_z.detach())  # (S, B)
         score = (advantage_z[:, :, None] * log_q_z).sum(2).mean(0)  # (B,)
-        loss = -weighted_mean(elbo + score - score.detach(), batch.get("weight"))
+        loss = -weighted_mean(elbo + (score - score.detach()), batch.get("weight"))
         return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)
 
     def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:

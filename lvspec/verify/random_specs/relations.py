@@ -147,7 +147,7 @@ def renamed(subject: Subject, seed: int) -> tuple[float, float] | None:
     parts = [p for v in variables for p in v.parts]
     names = {n.name: f"v{i}_{n.name}" for i, n in enumerate((*variables, *spec.plates, *spec.params, *spec.networks))}
     names |= {p: f"r_{p}" for p in parts}
-    names = {old: new for old, new in names.items() if re.fullmatch(r"\w+", old)}
+    names = {old: new for old, new in names.items() if re.fullmatch(r"\w+", old) and old not in ("bag", "sequence")}
     text = re.sub(
         r"(?<![\w.])(" + "|".join(map(re.escape, names)) + r")(?![\w=])",
         lambda m: names[m[1]],
