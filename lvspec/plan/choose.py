@@ -20,7 +20,7 @@ from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
 from lvspec.plan.components import find
 from lvspec.plan.derive import derive_baseline, derive_control, derive_guide
-from lvspec.plan.divergence import OPTIMAL, divergence
+from lvspec.plan.divergence import OPTIMAL, divergence, draws_read
 from lvspec.plan.engines import averages_of_draws, parts_without_engine, rows_beyond
 from lvspec.plan.formula import formula
 from lvspec.plan.memory import memory_warnings, with_memory
@@ -164,10 +164,11 @@ def _free_bits(model: Model, chosen, problems: list[Diagnostic]) -> None:
     spec, bound = model.spec, model.settings.get("bound") or ELBO
     treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
     guide, _ = _guide(spec, treatment)
+    reads = draws_read(spec, guide)
     free = dict(spec.free_bits)
     for name in [n for n in chosen if n in free or "" in free]:
         latent, bits = spec.variable(name), free.get(name, free.get(""))
-        kl, why = divergence(model, name, treatment, guide, bound)
+        kl, why = divergence(model, name, treatment, guide, reads, bound)
         scored = [r.name for r in model.reads(name) if r.name in chosen and chosen[r.name][0] == "reinforce"]
         reason = None
         if treatment[name] not in ("sampled", "enumerated"):
@@ -329,9 +330,10 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     spec = model.spec
     treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
     guide, networks = _guide(spec, treatment)
+    reads = draws_read(spec, guide)
     latents = []
     for name, (strategy, claim, declined) in chosen.items():
-        kl, kl_why = divergence(model, name, treatment, guide, view.bound)
+        kl, kl_why = divergence(model, name, treatment, guide, reads, view.bound)
         if strategy in RELAXED:
             kl, kl_why = _relaxed_kl(model, name, dict(claim.options).get("density"), kl, kl_why)
         latents.append(

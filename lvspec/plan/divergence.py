@@ -11,7 +11,7 @@ from lvspec.ir.distributions import ANALYTIC_KL
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import MARGINAL
 from lvspec.ir.reads import HERE, LAG, Read, Reader
-from lvspec.ir.spec import Variable
+from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.model import Model, labels_guide
 from lvspec.plan.own import follows_model
@@ -21,9 +21,14 @@ SAME, LATER, EARLIER, ANY = "same", "later", "earlier", "any"  # where a variabl
 
 
 def divergence(
-    model: Model, name: str, treatment: dict[str, str], guide: tuple[Variable, ...], bound: Bound
+    model: Model,
+    name: str,
+    treatment: dict[str, str],
+    guide: tuple[Variable, ...],
+    reads: dict[str, tuple[Read, ...]],
+    bound: Bound,
 ) -> tuple[str, str]:
-    """analytic, sampled, zero or none; and why not analytic."""
+    """analytic, sampled, zero or none; and why not analytic. reads: of the guide's factors, as `draws_read` finds them."""
     if treatment[name] in MARGINAL:
         return "none", "summed out: no guide factor"
     if treatment[name] == "point":
@@ -49,7 +54,7 @@ def divergence(
         p = clause.body
         if not isinstance(p, Dist) or not isinstance(q, Dist) or (q.family, p.family) not in ANALYTIC_KL:
             return "sampled", f"no closed form for KL({getattr(q, 'shown', 'q')} ‖ {getattr(p, 'shown', 'p')})"
-    after = drawn_after(model, guide, name)
+    after = drawn_after(reads, name)
     for read in model.reads(name):
         ways = after.get(read.name, set())
         if _side(read, parent=True) in ways or ANY in ways or ways and _side(read, parent=True) == ANY:
@@ -57,10 +62,14 @@ def divergence(
     return "analytic", ""
 
 
-def drawn_after(model: Model, guide: tuple[Variable, ...], name: str) -> dict[str, set[str]]:
+def draws_read(spec: Spec, guide: tuple[Variable, ...]) -> dict[str, tuple[Read, ...]]:
+    """What each factor of a guide reads of others' draws."""
+    reader, factors = Reader(spec, guide), {v.name: v for v in guide if v.role == "guide"}
+    return {n: tuple(r for r in reader.of_variable(v) if r.name in factors) for n, v in factors.items()}
+
+
+def drawn_after(reads: dict[str, tuple[Read, ...]], name: str) -> dict[str, set[str]]:
     """The latents whose draws look at a draw of `name`, directly or not, and where they stand, seen from its site."""
-    reader = Reader(model.spec, guide)
-    reads = {v.name: reader.of_variable(v) for v in guide if v.role == "guide"}
     found: dict[str, set[str]] = {}
     queue = [(name, SAME)]
     while queue:
