@@ -330,8 +330,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     spec = model.spec
     treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
     guide, networks = _guide(spec, treatment)
-    reads = draws_read(spec, guide)
-    latents = []
+    reads, latents = draws_read(spec, guide), []
     for name, (strategy, claim, declined) in chosen.items():
         kl, kl_why = divergence(model, name, treatment, guide, reads, view.bound)
         if strategy in RELAXED:
