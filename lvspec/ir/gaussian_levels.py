@@ -44,7 +44,7 @@ def levels_of(spec: Spec, latents: tuple[str, ...], observed: tuple[str, ...]) -
         groups.setdefault(frozenset(variables[name].plates), []).append(name)
     order = sorted(groups, key=len)
     for name in (*latents, *observed):
-        _nested(variables, name, reads[name])
+        _nested(spec, variables, name, reads[name])
         ways = plates_seen(spec, variables[name], latents)[1]
         if len({c.plate for c in ways}) < len(ways):
             raise NotArranged(f"{name} chooses two sites along {ways[0].plate}")
@@ -114,12 +114,16 @@ def _chains(spec: Spec, variables: dict[str, Variable], reads: dict[str, list[Re
     return found
 
 
-def _nested(variables: dict[str, Variable], name: str, reads: list[Read]) -> None:
-    """Of the latents that one factor reads, the plates of each lie within those of the next."""
+def _nested(spec: Spec, variables: dict[str, Variable], name: str, reads: list[Read]) -> None:
+    """Of the latents that one factor reads, the plates of each lie within those of the next. A vector has no plates."""
     sets = sorted({frozenset(variables[r.name].plates) for r in reads}, key=len)
     if any(not a < b for a, b in zip(sets, sets[1:], strict=False)):
         names = " and ".join(dict.fromkeys(r.name for r in reads))
-        raise NotArranged(f"{name} reads {names}, whose plates cross")
+        alone = [variables[r.name] for r in reads if len(variables[r.name].plates) == 1]
+        fixed = next((v for v in alone if not spec.plate(v.plates[0]).ragged and not v.type.shape), None)
+        written = fixed and f"{fixed.name}: Normal(...)[{spec.plate(fixed.plates[0]).size}]"
+        hint = f"; as a vector, `{written}`, {fixed.name} is read in the same way and crosses nothing" if fixed else ""
+        raise NotArranged(f"{name} reads {names}, whose plates cross{hint}")
 
 
 def _deepest(variables: dict[str, Variable], reads: list[Read]) -> frozenset[str]:

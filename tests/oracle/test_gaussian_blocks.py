@@ -338,3 +338,31 @@ def test_lengths_of_0_and_1():
     assert float(alone.detach()) == pytest.approx(float(torch.distributions.Normal(1, spread.sqrt()).log_prob(y[1, 0])))
     assert float(model.log_prob({"y": y[:1, :0], "t": torch.tensor([0])}).detach()) == 0.0
     assert model.posterior({"y": y[:1, :0], "t": torch.tensor([0])})["slope"].mean.shape == (1, 0)
+
+
+CROSSED = """lvspec: 1
+name: crossed
+sizes: {I: 2, J: 3}
+plates: {i: I, j: J}
+latent:
+  WRITTEN: Normal(0, 1)VECTOR
+  b[j]: Normal(0, 2)
+observed:
+  y[i, j]: Normal(a[i] + b[j], 0.5)
+"""
+
+
+def test_effects_that_cross_are_integrated_where_one_of_them_is_a_vector():
+    """y = a[i] + b[j] + e: cov(y[i, j], y[k, l]) = [i = k] + 4 [j = l] + [both] / 4."""
+    on_plates = plan_spec(CROSSED.replace("WRITTEN", "a[i]").replace("VECTOR", ""))
+    assert "as a vector, `a: Normal(...)[I]`" in dict(on_plates.latent("a").declined)["joint_gaussian"]
+    one = lvspec.compile_spec(CROSSED.replace("WRITTEN", "a").replace("VECTOR", "[I]"))
+    assert one.plan.objective == "log_marginal"
+    i, j = np.eye(2), np.eye(3)
+    covariance = np.kron(i, np.ones((3, 3))) + 4 * np.kron(np.ones((2, 2)), j) + 0.25 * np.eye(6)
+    y = torch.randn(4, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = torch.distributions.MultivariateNormal(torch.zeros(6).double(), torch.from_numpy(covariance))
+    found = one.Model().double().log_prob({"y": y}).detach()
+    torch.testing.assert_close(found, expected.log_prob(y.reshape(4, 6)))
+    report = verify(one.spec, one.plan, one.Model, draws=0)
+    assert report.passed, render(report)
