@@ -14,20 +14,22 @@ from lvspec.ir.spec import FreeBits, Network, Spec, Variable
 class Cost:
     """One training step at the nominal sizes. flops: multiply-adds, forward and backward; bytes: peak of temporaries;
     dispatches: operations that are called, each of which costs time however small it is; learned: bytes of parameters, their
-    gradients and what the optimizer keeps of them."""
+    gradients and what the optimizer keeps of them; exponentials: numbers that log-sums run over, and what takes as long."""
 
     flops: float
     bytes: float
     dispatches: float = 0.0
     learned: float = 0.0
+    exponentials: float = 0.0
 
     @property
     def seconds(self) -> float:
         """About how long it takes on one core, by rates that were measured (benchmarks/prices.py)."""
-        return self.flops / FLOPS_A_SECOND + self.bytes / BYTES_A_SECOND + self.dispatches * DISPATCH_SECONDS
+        numbers = self.flops / FLOPS_A_SECOND + self.bytes / BYTES_A_SECOND + self.exponentials * EXPONENTIAL_SECONDS
+        return numbers + self.dispatches * DISPATCH_SECONDS
 
 
-FLOPS_A_SECOND, BYTES_A_SECOND, DISPATCH_SECONDS = 4e10, 4e9, 7e-6
+FLOPS_A_SECOND, BYTES_A_SECOND, DISPATCH_SECONDS, EXPONENTIAL_SECONDS = 4e10, 4e9, 3.5e-6, 8e-9
 
 
 MARGINAL = ("collapsed", "integrated")  # treatments of latents that log p(x) no longer speaks of: no guide factor

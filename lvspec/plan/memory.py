@@ -35,6 +35,16 @@ def memory_warnings(model: Model, latents: Iterable[LatentPlan], step: Cost) -> 
     return tuple(found)
 
 
+def no_room(step: Cost) -> str | None:
+    """Why not even what is learned finds room, with its gradients and what the optimizer keeps, or None."""
+    if step.learned <= physical_memory():
+        return None
+    return (
+        f"there is not enough memory: parameters, their gradients and the optimizer take {step.learned / GIB:.3g} GiB, "
+        f"and the machine has {physical_memory() / GIB:.3g}; `lvspec explain` says what a step takes, smaller sizes take less"
+    )
+
+
 def with_memory(warnings: tuple[Diagnostic, ...], more: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
     """A spec's warnings with those of this plan; of an earlier plan of it none are left."""
     return (*(w for w in warnings if w.code not in CODES), *more)

@@ -29,7 +29,9 @@ FLOAT = 4  # bytes
 OPTIMIZED = 4  # numbers for each one that is learned: itself, its gradient, and two that Adam keeps
 TRAINING = 3  # forward and backward, in forwards
 CHUNK = 2**20  # numbers of the logits that a linear layer under a softmax makes at a time
-DISPATCHES = {"expression": 3, "density": 20, "guide": 30}  # forward and backward, as counted
+DISPATCHES = {"expression": 3, "density": 20, "guide": 30, "flow": 80}  # forward and backward, as counted
+# a factorisation of a small matrix in the time of exponentials: itself, and so many of its multiply-adds for each, as measured
+FACTORISATION, SLOWER = 30, 64
 GATES = {"LSTM": 4, "BiLSTM": 4, "GRU": 3, "BiGRU": 3, "RNN": 1}
 # numbers that recurrent networks keep for one of the output, as counted: gates, cells, workspace, masked output
 KEPT = {"LSTM": 17, "BiLSTM": 17, "GRU": 10, "BiGRU": 10, "RNN": 2}
@@ -61,7 +63,7 @@ class Pricer:
         self.paid: dict[tuple[str, str], frozenset[str]] = {}
         self.learned: dict[str, float] = {}
         self.let_axes: dict[str, frozenset[str]] = {}  # what let variables vary over
-        self.flops = self.kept = self.passing = self.dispatches = 0.0
+        self.flops = self.kept = self.passing = self.dispatches = self.exponentials = 0.0
 
     @cached_property
     def _reader(self) -> Reader:
@@ -75,7 +77,7 @@ class Pricer:
     @property
     def cost(self) -> Cost:
         learned = FLOAT * OPTIMIZED * sum(self.learned.values())
-        return Cost(self.flops, FLOAT * (self.kept + self.passing), self.dispatches, learned)
+        return Cost(self.flops, FLOAT * (self.kept + self.passing), self.dispatches, learned, self.exponentials)
 
     def holds(self, kept: float, passing: float = 0.0) -> None:
         """Numbers that an operation leaves for its gradient, and that it has beside them at its own turn."""
@@ -285,7 +287,7 @@ class Pricer:
             inner = (layers - 1) * width * width
             self.learned[name] = steps * (ends * sizes[0] * width + sum(sizes[2:]) * width + inner)
             self.flops += TRAINING * passes * numbers * (ends * width + inner / sizes[0])
-            self.dispatches += DISPATCHES["density"] * passes * layers
+            self.dispatches += DISPATCHES["flow"] * passes
             self.holds(passes * numbers * (ends + layers * width / sizes[0]), 2 * numbers)
 
     def _density(self, variable: Variable, axes: frozenset[str]) -> None:

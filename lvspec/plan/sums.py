@@ -7,16 +7,18 @@ from dataclasses import replace
 from functools import partial
 from math import isqrt, prod
 
-from lvspec.ir.elimination import elimination_steps, work
 from lvspec.ir.sites import site_by_site
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
+from lvspec.plan.contractions import pay_contractions
 from lvspec.plan.price import TRAINING, Pricer, latent_of
 
 MESSAGES = (3, 2)  # numbers for each state and site of a chain: kept; in passing
 LEAN = (12, 0)  # of a block's sites: copies with the site before, where each block starts (in double), two passes
 DRAW_CELLS = {"VonMisesFisher": 1000}  # numbers that a draw has beside it: proposals, nodes of a quadrature
-CHAIN_DISPATCHES = 9  # of a site, and a summed latent
+# of a site and a summed latent, as counted: of tables that are the same at all sites, of blocks side by side, of others
+CHAIN_DISPATCHES, BLOCK_DISPATCHES, MOVING_DISPATCHES = 5, 12, 30
+DRAW_DISPATCHES = {"VonMisesFisher": 850}
 SHORTEST, TURN, MOVES = 13, 60_000, 170  # when blocks of a chain go side by side: runtime/chain_parallel.py
 
 
@@ -55,7 +57,6 @@ def _pay_sum(
     latents = {a for s in scopes for a in s if latent_of(a) in members}
     outer = {"B"} | {p for n in component for p in model.spec.variable(n).plates if p not in pricer.unrolled}
     extent = pricer.extent(outer)
-    scopes = [frozenset(s) & latents for s in scopes]
     if any("@" in a for a in latents):
         message = extent * prod(float(pricer.length(a)) for a in latents if "@" in a)
         arriving = [a for a in latents if "@" not in a]
@@ -65,15 +66,14 @@ def _pay_sum(
         if len(latents) == 2 and len(arriving) == 1 and _one_matrix(pricer, arriving[0]):
             turns, times = in_turns(sites, rows, pricer.length(arriving[0]))
         pricer.flops += times * TRAINING * work_of_sites
-        pricer.dispatches += CHAIN_DISPATCHES * len(arriving) * turns
+        moves = any(outer & s for s in scopes if any("@" in a for a in s))
+        of_site = BLOCK_DISPATCHES if turns < sites else MOVING_DISPATCHES if moves else CHAIN_DISPATCHES
+        pricer.dispatches += of_site * len(arriving) * turns
         pricer.holds(*(b * message for b in buffers))
     else:
         place = {n: i for i, n in enumerate(component)}
         story = sorted(latents, key=lambda a: (place[latent_of(a)], a))
-        steps = elimination_steps(scopes, story, pricer.length)
-        pricer.flops += TRAINING * extent * work(steps, pricer.length)
-        widest = extent * max((prod(float(pricer.length(a)) for a in s) for s in scopes), default=1.0)
-        pricer.holds(widest, 2 * widest)
+        pay_contractions(pricer, [s & (latents | outer) for s in scopes], story, frozenset(outer - {"B"}))
     for name in component:
         pay_structure(pricer, model.spec.variable(name))
 
@@ -146,7 +146,9 @@ def pay_guide(pricer: Pricer, name: str) -> None:
             pricer.factor(variable)
             pay_structure(pricer, variable)
             draws = pricer.extent(("S", "B", *variable.plates))
-            pricer.holds(0.0, draws * DRAW_CELLS.get(getattr(variable.general.body, "family", None), 0))
+            family = getattr(variable.general.body, "family", None)
+            pricer.dispatches += DRAW_DISPATCHES.get(family, 0)
+            pricer.holds(0.0, draws * DRAW_CELLS.get(family, 0))
 
 
 def pay_rest(pricer: Pricer) -> None:

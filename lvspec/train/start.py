@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lvspec.errors import UsageError
+from lvspec.errors import TrainingError, UsageError
 from lvspec.ir.plan import Plan
+from lvspec.plan.memory import no_room
 from lvspec.train.alternation import Turn, turns_of
 from lvspec.train.closed_forms import ClosedForms, closed_forms
 from lvspec.train.dataset import Dataset, digest, encoded, partly_labelled
@@ -130,6 +131,8 @@ def prepare(request: Request) -> Ready:
     changed = changes(run, before, config) if before else []
     if changed and not request.other_spec:
         raise UsageError(f"{run.root}: {changed[0]}; --allow-spec-change goes on all the same")
+    if settings.method == "gradient" and device.type == "cpu" and (reason := no_room(compiled.plan.step)):
+        raise TrainingError(reason)
     forms = None if settings.method == "gradient" else closed_forms(compiled.plan)
     turns = turns_of(compiled, settings)
     if request.check is not None:

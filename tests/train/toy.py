@@ -13,6 +13,7 @@ from torch import nn
 
 from lvspec.errors import Source
 from lvspec.ir.dims import Dim
+from lvspec.ir.plan import Cost
 from lvspec.ir.spec import Clause, Plate, Size, Spec, Variable
 from lvspec.ir.types import Support, Type
 
@@ -114,6 +115,6 @@ class Compiler:
     def __call__(self, path, sizes=None, overrides=None, allow_modules=()):
         values = {**self.spec.nominal(), **(sizes or {})}
         spec = replace(self.spec, sizes=tuple(replace(s, value=values[s.name]) for s in self.spec.sizes))
-        plan = SimpleNamespace(spec=spec, sampled=(), networks=(), guide=())
+        plan = SimpleNamespace(spec=spec, sampled=(), networks=(), guide=(), step=Cost(0.0, 0.0))
         source = "# stands in for emitted source\n"
         return SimpleNamespace(spec=spec, Model=self.model, source=source, plan=plan, symbols={})

@@ -23,9 +23,10 @@ from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.gaussian_blocks import choosing_parents
 from lvspec.plan.integrals import gaussian_reason, integral_reason, readers
 from lvspec.plan.model import Model, is_chain, unrolled_by, without_engine
-from lvspec.plan.price import TRAINING, Pricer, priced
+from lvspec.plan.price import FACTORISATION, SLOWER, TRAINING, Pricer, priced
 
 NAME = "conjugacy"
+GAUSSIAN_DISPATCHES = 120  # of the prior, and of each likelihood, as counted
 
 
 def consider(view: View, latent) -> Claim | Declined:
@@ -131,8 +132,12 @@ def _pay(pricer: Pricer, latent: Variable, parents: tuple[str, ...]) -> None:
             extent *= model.extent(plate)
         D, N = _size(model, latent), _size(model, variable)
         gaussian = latent.general.body.family in GAUSSIAN
-        flops += extent * (N * N * D + N * D * D + D**3 if gaussian else 4 * max(D, N))
-        cells += extent * (N * D + N if gaussian else 2 * max(D, N))
+        one = N**3 + N * N * D + N * D * D + D**3 if gaussian else 4 * max(D, N)
+        flops += extent * one
+        cells += extent * (3 * N * N + N * D + N if gaussian else 2 * max(D, N))
+        if gaussian:
+            pricer.exponentials += TRAINING * extent * (FACTORISATION + one / SLOWER)
+            pricer.dispatches += GAUSSIAN_DISPATCHES
     pricer.flops += TRAINING * flops
     pricer.holds(cells)
 

@@ -17,9 +17,10 @@ from lvspec.ir.words import listed
 from lvspec.plan.claims import Claim, Declined, View, over_budget
 from lvspec.plan.gaussian_blocks import NAME, Block, find
 from lvspec.plan.model import Model
-from lvspec.plan.price import TRAINING, Pricer, priced
+from lvspec.plan.price import FACTORISATION, SLOWER, TRAINING, Pricer, priced
 
-DISPATCHES = 480  # of a level, or of one site of a chain, as counted
+DISPATCHES, FACTOR_DISPATCHES = 80, 200  # of a level, or of one site of a chain, and of each factor there, as counted
+NODES = 28_000  # what the graph of a chain's site takes beside its numbers, in numbers, as measured
 
 
 def consider(view: View, latent) -> Claim | Declined:
@@ -67,18 +68,24 @@ def _pay(pricer: Pricer, block: Block) -> None:
         around[i] = own + around[level.above]
         width = around[i] + (own if level.chain else 0)
         sites = float(model.sizes["B"] * values * prod(model.extent(p) for p in level.plates))
-        flops, cells = 8.0 * width**3, 4.0 * width**2  # cells: numbers that the backward pass keeps, as counted
+        flops, cells = 3.0 * width**3, 4.0 * width**2  # cells: numbers that the backward pass keeps, as counted
         for name in level.observed:
             inner = prod(model.extent(p) for p in spec.variable(name).plates if p not in level.plates)
-            N, D = _size(model, name), around[i]
+            N, D = (
+                _size(model, name),
+                sum(held[n] * _size(model, n) for n in {r.name for r in model.reads(name)} & {*held}),
+            )
             flops += inner * (N * N * D + N * D * D)
             cells += inner * (2.0 * N * (D + 1) + D * D)
             noise = pricer.extent(pricer.axes(spec.variable(name).general.body.arguments[1][1]))
             pricer.flops += TRAINING * noise * N**3
             pricer.holds(2 * noise * 3.0 * N * N)
         pricer.flops += TRAINING * sites * flops
-        pricer.holds(2 * sites * cells)
-        pricer.dispatches += DISPATCHES * (model.extent(level.chain) if level.chain else 1)
+        pricer.exponentials += TRAINING * sites * (FACTORISATION + flops / SLOWER)
+        pricer.holds(2 * sites * cells, 4 * sites * around[i] ** 2)
+        turns = model.extent(level.chain) if level.chain else 1
+        pricer.dispatches += turns * (DISPATCHES + FACTOR_DISPATCHES * len((*level.latents, *level.observed)))
+        pricer.holds(NODES * turns if level.chain else 0.0)
 
 
 def _size(model: Model, name: str) -> int:

@@ -17,7 +17,7 @@ from lvspec.ir.spec import Variable
 from lvspec.plan.claims import Claim, Declined, View, over_budget
 from lvspec.plan.integrals import NORMAL, gaussian_reason, integral_reason, readers
 from lvspec.plan.model import Model, is_chain, without_engine
-from lvspec.plan.price import TRAINING, Pricer, priced
+from lvspec.plan.price import SLOWER, TRAINING, Pricer, priced
 
 NAME = "linear_gaussian"
 DISPATCHES = 380  # of a site, as counted
@@ -114,6 +114,7 @@ def _pay(pricer: Pricer, latent: Variable) -> None:
         graph, times = isqrt(extent), (TRAINING + 1) / TRAINING
         pricer.holds(sites / graph * 2 * D**2)
     pricer.flops += times * TRAINING * sites * flops
+    pricer.exponentials += times * TRAINING * sites * flops / SLOWER
     pricer.dispatches += times * DISPATCHES * extent
     pricer.holds(sites / extent * graph * cells + graph * NODES)
 

@@ -15,6 +15,7 @@ from lvspec.ir.expr import Dist
 from lvspec.ir.mean_field import STATISTICS, pair_reason
 from lvspec.ir.reads import LAG
 from lvspec.plan.claims import Claim, Declined, View, over_budget
+from lvspec.plan.components import Component
 from lvspec.plan.model import unrolled_by, without_engine
 from lvspec.plan.price import Pricer, priced
 
@@ -37,7 +38,8 @@ def consider(view: View, latent) -> Claim | Declined:
     why = (
         f"its full conditional is {latent.general.body.family} like its prior: q by {how}; a bound, not the likelihood"
     )
-    pay = partial(_pay, latent=latent, steps=1 if latent.outside_batch else steps)
+    inside = {id(c): c for r, _ in view.model.readers_of(latent.name) if (c := view.collapsible.get(r.name))}
+    pay = partial(_pay, latent=latent, steps=1 if latent.outside_batch else steps, inside=tuple(inside.values()))
     return Claim("mean_field", False, why, pay, priced(Pricer(view.model, set(view.collapsible)), pay))
 
 
@@ -100,12 +102,16 @@ def _others(view: View, latent) -> str | None:
     return None
 
 
-def _pay(pricer: Pricer, latent, steps: int) -> None:
-    """Every factor that reads the latent, once a round; memory is that of one round."""
+def _pay(pricer: Pricer, latent, steps: int, inside: tuple[Component, ...]) -> None:
+    """Every factor that reads the latent, once a round, and the sums inside; memory is that of one round."""
     model, a_round = pricer.model, pricer.inner()
     for variable in model.random():
         if variable.name == latent.name or any(r.name == latent.name for r in model.reads(variable.name)):
             a_round.factor(variable)
     pricer.flops += steps * a_round.flops
     pricer.dispatches += steps * a_round.dispatches
+    sums = pricer.inner()
+    for component in inside:
+        component.pay(sums)
+    pricer.exponentials += steps * (a_round.kept + sums.exponentials)  # digammas, log-sums
     pricer.holds(0.0, a_round.kept + a_round.passing)
