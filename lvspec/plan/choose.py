@@ -11,6 +11,7 @@ from functools import partial
 
 from lvspec.errors import NOWHERE, Diagnostic, SpecError
 from lvspec.ir.bounds import ELBO
+from lvspec.ir.dims import ragged_plate
 from lvspec.ir.distributions import WHOLE
 from lvspec.ir.estimators import RELAXED, RENORMALISED, SCORED, WEIGHED
 from lvspec.ir.flows import without_inverse
@@ -24,7 +25,7 @@ from lvspec.plan.divergence import OPTIMAL, divergence, draws_read
 from lvspec.plan.engines import averages_of_draws, parts_without_engine, rows_beyond
 from lvspec.plan.formula import formula
 from lvspec.plan.memory import memory_warnings, with_memory
-from lvspec.plan.model import Model, chain_plates, labels_guide, study, unrolled_by, without_engine
+from lvspec.plan.model import DEFAULT_SAMPLES, Model, chain_plates, labels_guide, study, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.strategies import NAMES, STRATEGIES
@@ -39,7 +40,7 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     collapsible, barred = find(model)
     asked = next((dict(o.options).get("samples") for o in spec.overrides if dict(o.options).get("samples")), None)
     bound = model.settings.get("bound") or ELBO
-    asked = bound.samples or asked or model.settings.get("samples") or bound.form.samples
+    asked = bound.samples or asked or model.settings.get("samples") or bound.form.samples or _different(model)
     view = View(model, collapsible, barred, asked, bound)
     every: dict[str, dict] = {}
     chosen: dict[str, tuple[str, Claim, tuple]] = {}
@@ -186,6 +187,13 @@ def _free_bits(model: Model, chosen, problems: list[Diagnostic]) -> None:
         if reason and (name in free or treatment[name] == "sampled"):
             message = f"free bits are not for {name}: {reason}"
             problems.append(Diagnostic("override-refused", latent.span, message, help="leave them out"))
+
+
+def _different(model: Model) -> int | None:
+    """How many draws there are of all latents where those of one are different values: no more than it has."""
+    sets = [n for n, o in model.overrides.items() if o.strategy == "without_replacement"]
+    finite = [n for n in sets if (size := model.spec.variable(n).type.support.cardinality) and not ragged_plate(size)]
+    return min((DEFAULT_SAMPLES, *map(model.cardinality, finite))) if finite else None
 
 
 def _together(model: Model, chosen, problems: list[Diagnostic]) -> None:

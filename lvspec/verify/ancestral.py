@@ -146,14 +146,15 @@ def _given(subject: Subject, draws: int, count: int = LENGTH) -> dict[str, Tenso
 
 
 def _lengths(subject: Subject, count: int = LENGTH) -> dict[str, Tensor]:
-    """Short lengths of one example's plates: so many sites, of a nested plate at each site of the plate around it, and there no
-    more than what is given has."""
+    """Short lengths of one example's plates: so many sites, of a nested plate at each site of the plate around it, and no more
+    than what is given has."""
     spec, found = subject.spec, {}
     given = {p for v in spec.of_role("given") for p in v.plates}
     for plate in (p for p in spec.plates if p.ragged):
         found[plate.name] = torch.full((1, count) if plate.within else (1,), count)
-        if plate.within and plate.name in given:
-            found[plate.name] = torch.minimum(found[plate.name], subject.batch[plate.name][:1, :count])
+        if plate.name in given:
+            own = subject.batch[plate.name][:1]
+            found[plate.name] = torch.minimum(found[plate.name], own[:, :count] if plate.within else own)
     return found
 
 

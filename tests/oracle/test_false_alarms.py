@@ -16,6 +16,16 @@ latent: {"z[t]": "Categorical(logits=out(states(enter(z[<t]))))"}
 observed: {"x[t]": "Categorical(logits=table[z[t]])"}
 guide: {"z[t]": "Categorical(probs=onehot(x[t]))"}
 """,
+    "what is given at fewer sites than samples might have": """
+sizes: {A: 2, V: 2, K: 2}
+plates: {t: sequence, f: sequence}
+given: {"frame[f]": "real[A]", "u[t]": token(V)}
+params: {w: [V, A], b: [A], e: [K, V, V], p: [K]}
+latent: {z: Categorical(logits=p)}
+observed:
+  x over t: CTC(logits=matmul(w, frame[f]) over f, blank=dot(b, frame[f]) over f)
+  y[t]: Categorical(logits=e[z, u[t]])
+""",
     "tries that are given": """
 plates: {i: bag}
 params: {a: []}

@@ -30,7 +30,7 @@ from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
 from lvspec.verify.chance import critical_value
 from lvspec.verify.compare import attempt
-from lvspec.verify.draw import position_plate
+from lvspec.verify.draw import counted_plates, position_plate
 from lvspec.verify.report import Check, relative_error
 from lvspec.verify.subject import Subject
 
@@ -322,7 +322,7 @@ def score(subject: Subject, seed: int) -> tuple[float, float] | None:
     yields = any((s := structure_of(v)) and s.value == "yield" for v in spec.of_role("observed"))
     if not exact or yields or any(p.end or p.null for p in spec.plates) or _shared(subject) or _together(subject):
         return None
-    lengths = {p.name: 2 for p in spec.plates if p.ragged}
+    lengths = {p.name: 2 for p in spec.plates if p.ragged and p.name in counted_plates(spec)}
     given = {v.name: subject.batch[v.name][:1] for v in spec.of_role("given")}
     if any(v.dim() > 1 and v.shape[1] < 2 for v in given.values()):
         return None
