@@ -271,3 +271,16 @@ def test_small_probabilities_are_not_cut_off():
     with torch.no_grad():
         model.a.fill_(-1.0)
     assert model.log_prob({"y": torch.tensor([1, 0])}).tolist() == pytest.approx([-20, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize(("probability", "param"), [("sigmoid(a)", "a: []"), ("softmax(a)[0]", "a: [2]")])
+def test_what_is_certain_by_rounding_alone_is_possible(probability, param):
+    """1 - p is 1e-13, and p is 1 in single precision: a value of 0 is as likely as numbers near 1 can say, and no -inf."""
+    text = f"lvspec: 1\nname: m\nparams: {{{param}}}\nobserved:\n  y: Bernoulli(probs={probability})\n"
+    model = compile_spec(text).Model()
+    with torch.no_grad():
+        model.a.copy_(torch.tensor(30.0) if model.a.dim() == 0 else torch.tensor([30.0, 0.0]))
+    found = model({"y": torch.tensor([0])})
+    assert -30 < found.log_prob.item() < -15
+    found.loss.backward()
+    assert model.a.grad.isfinite().all()

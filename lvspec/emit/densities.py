@@ -100,8 +100,7 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
         if dist.family not in OF_NUMBERS:
             value = as_tensor(value)
         if argument == "probs":
-            function = "logits_from_probs" if "ategorical" in dist.family else "bernoulli_logits_from_probs"
-            value = value.with_(code=f"{low.scope.use(function)}({value.code})", binds=ATOM)
+            value = value.with_(code=f"{low.scope.use(_of_probs(dist))}({value.code})", binds=ATOM)
         if argument == "covariance_matrix":
             value = value.with_(code=f"{low.scope.use('cholesky')}({value.code})", binds=ATOM)
         if dist.family in DRAWN_TOGETHER and argument == "scale_tril":
@@ -112,6 +111,16 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
             value = low.scope.assign(f"{argument}_{name}", value)
         values.append(value)
     return Term(dist, tuple(values), head)
+
+
+def _of_probs(dist: Dist) -> str | None:
+    """How a family's logits follow from its probabilities, which may be 0 or 1 themselves or by rounding alone."""
+    probs = dist.argument("probs")
+    if probs is None or "ategorical" in dist.family:
+        return probs and "logits_from_probs"
+    base = probs.base if isinstance(probs, Index) else probs
+    rounded = probs.type.support.range.within(INNER) or isinstance(base, Call) and base.function == "softmax"
+    return "bernoulli_logits_from_probs" if rounded else "certain_logits_from_probs"
 
 
 def _positions(vector: Value | Type) -> str | None:
@@ -203,8 +212,7 @@ def log_density(low: Lowering, term: Term, value: Value, name: str, bag: str | N
 
 def _possible(low: Lowering, term: Term, log_p: Value) -> Value:
     """-inf where a probability of 0 or 1, if there may be one, leaves the value impossible."""
-    probs = term.dist.argument("probs")
-    if probs is None or probs.type.support.kind == "simplex" or probs.type.support.range.within(INNER):
+    if _of_probs(term.dist) != "certain_logits_from_probs":
         return log_p
     return log_p.with_(code=f"{low.scope.use('possible')}({log_p.code})", binds=ATOM)
 

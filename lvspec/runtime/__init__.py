@@ -75,6 +75,7 @@ from lvspec.runtime.distributions import (
     beta_log_prob,
     binomial_log_prob,
     categorical_entropy,
+    certain_logits_from_probs,
     dirichlet_entropy,
     dirichlet_log_prob,
     exponential_entropy,

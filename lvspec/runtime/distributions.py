@@ -41,10 +41,17 @@ def logits_from_probs(probs: Tensor) -> Tensor:
     return probs.masked_fill(zero, 1.0).log().masked_fill(zero, -torch.inf)
 
 
+def bernoulli_logits_from_probs(probs: Tensor) -> Tensor:
+    """log p - log(1 - p) of a probability that is 0 or 1 by rounding alone: it is kept as near to them as numbers are."""
+    limits = torch.finfo(probs.dtype)
+    inner = probs.clamp(limits.tiny, 1 - limits.eps / 2)
+    return inner.log() - torch.log1p(-inner)
+
+
 CERTAIN = 1e30  # the log-odds of what is certain: what is impossible is that far below, and differences stay numbers
 
 
-def bernoulli_logits_from_probs(probs: Tensor) -> Tensor:
+def certain_logits_from_probs(probs: Tensor) -> Tensor:
     """log p - log(1 - p); of 0 and 1, which have no gradient, -CERTAIN and CERTAIN."""
     sure = (probs <= 0) | (probs >= 1)
     inner = probs.masked_fill(sure, 0.5)

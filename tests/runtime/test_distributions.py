@@ -100,15 +100,16 @@ def test_borders_are_finite_or_minus_infinity_and_never_nan():
                     assert g is None or not g.isnan(), (function.__name__, value)
 
 
-def test_probabilities_become_logits_that_are_safe_at_the_borders():
+@pytest.mark.parametrize("logits_of", [R.bernoulli_logits_from_probs, R.certain_logits_from_probs])
+def test_probabilities_become_logits_that_are_safe_at_the_borders(logits_of):
     probs = torch.tensor([0.0, 0.25, 0.75, 1.0], dtype=torch.float64, requires_grad=True)
-    logits = R.bernoulli_logits_from_probs(probs)
+    logits = logits_of(probs)
     assert logits.isfinite().all() and torch.allclose(logits.sigmoid(), probs)
     assert R.bernoulli_log_prob(torch.ones(4, dtype=torch.float64), logits)[3] > -1e-12
     (g,) = torch.autograd.grad(logits.sum(), probs, retain_graph=True)
     assert g.isfinite().all()
     small = torch.tensor([1e-30], dtype=torch.float32)  # far below the distance of 1 to the number before it
-    assert R.bernoulli_log_prob(torch.ones(1), R.bernoulli_logits_from_probs(small)).item() == pytest.approx(-69.07755)
+    assert R.bernoulli_log_prob(torch.ones(1), logits_of(small)).item() == pytest.approx(-69.07755)
     row = R.logits_from_probs(probs)
     assert row[0] == -torch.inf and torch.allclose(row[1:].exp(), probs[1:])
     (g,) = torch.autograd.grad(row[1:].sum(), probs)
