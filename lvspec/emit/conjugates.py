@@ -100,12 +100,12 @@ def _statistics(program: Program, latent: Variable, reader: Variable, choosing: 
     pair, axes = pair_of(latent.general.body.family, reader.general.body.family), _axes(latent, reader, choosing)
 
     def extra(clause) -> list[str]:
-        known = [low.lower(clause.body.argument(n)) for n in pair.known]
+        known = [low.concrete(low.lower(clause.body.argument(n))) for n in pair.known]
         if pair.prior == "Dirichlet":
             known.append(Value(low.size(latent.type.shape[-1]), integer=True, number=True))
         if pair.link in ("scaled", "root", "inverse"):
             factor = factor_in(pair, low.spec, latent.name, reader.general, clause.body.argument(pair.argument))
-            known += [] if factor == Number(1) else [low.lower(factor)]
+            known += [] if factor == Number(1) else [low.concrete(low.lower(factor))]
         return [align(v, axes, len(reader.type.shape) if v.axes else len(v.shape)).code for v in known]
 
     arguments = low.with_bindings(without_latent(low.spec, latent, reader.general), extra)

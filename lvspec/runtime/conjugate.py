@@ -140,9 +140,12 @@ def bernoulli_statistics(x: Tensor, like: Tensor) -> tuple[Parameters, Tensor]:
 
 
 def binomial_statistics(x: Tensor, like: Tensor, total_count: Tensor) -> tuple[Parameters, Tensor]:
-    """C(n, x) theta^x (1 - theta)^(n - x)."""
+    """C(n, x) theta^x (1 - theta)^(n - x); of more successes than trials, log 0 and nothing seen."""
     x, n = torch.broadcast_tensors(x.to(like.dtype), as_tensor(total_count, like))
-    return (x, n - x), torch.lgamma(n + 1) - torch.lgamma(x + 1) - torch.lgamma(n - x + 1)
+    impossible = x > n
+    x, n = x.masked_fill(impossible, 0.0), n.masked_fill(impossible, 0.0)
+    term = torch.lgamma(n + 1) - torch.lgamma(x + 1) - torch.lgamma(n - x + 1)
+    return (x, n - x), term.masked_fill(impossible, -torch.inf)
 
 
 def geometric_statistics(x: Tensor, like: Tensor) -> tuple[Parameters, Tensor]:

@@ -56,6 +56,9 @@ def answer_of(world: World, integration: Integration, component=known):
     rows = assignments(world, sites)
     weights = table(world, sites, rows, [*joint_terms(world), *integral_terms(world)]).sum(1)
     found: list = []
+    if (weights > -torch.inf).any():  # what is impossible has no share, and no moments
+        rows = [row for row, weight in zip(rows, weights.tolist(), strict=True) if weight > -torch.inf]
+        weights = weights[weights > -torch.inf]
     for row in rows:
         world.memory.assignment.update(zip(sites, row, strict=True))
         found.append(component(world, integration))

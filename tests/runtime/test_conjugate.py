@@ -337,3 +337,10 @@ def test_evidence_is_one_graph():
     for known in (gaussian_model(), conjugate("Gamma-Poisson"), whole(*niw(2))):
         compiled = torch.compile(lambda known: known.log_prob(), fullgraph=True, backend="eager")
         assert torch.allclose(compiled(known), known.log_prob(), rtol=0, atol=1e-12)
+
+
+def test_more_successes_than_trials_are_impossible_and_add_nothing():
+    n = torch.tensor([0.0, 1.0, 2.0, 3.0])
+    (hits, misses), term = R.binomial_statistics(torch.tensor(2), torch.zeros(()), n)
+    assert hits.tolist() == [0, 0, 2, 2] and misses.tolist() == [0, 0, 0, 1]
+    assert torch.allclose(term, torch.tensor([-torch.inf, -torch.inf, 0.0, math.log(3)]))
