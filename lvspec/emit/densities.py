@@ -77,9 +77,10 @@ class Term:
 
 
 def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term:
-    """Arguments by value; probs become logits. `fuse` keeps a final linear layer apart."""
+    """Arguments by value; probs become logits. `fuse` keeps a final linear layer apart, of a value that is one number."""
     if dist.base is not None:
         return replace(lower_term(low, dist.base, name), flows=lower_flows(low, dist, name))
+    fuse = fuse and not dist.type.shape
     values, head = [], None
     for argument, expr in dist.arguments:
         if fuse and dist.family == "Categorical" and argument == "logits" and _is_linear(low, expr):

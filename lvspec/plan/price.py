@@ -309,7 +309,8 @@ class Pricer:
     def _head(self, body) -> Apply | None:
         """The linear layer directly under a softmax: it runs over real sites in chunks, and keeps what it reads."""
         logits = body.arguments[0][1] if isinstance(body, Dist) and body.family == "Categorical" else None
-        if isinstance(logits, Apply) and not logits.bank and self.networks[logits.network].kind == "Linear":
+        linear = isinstance(logits, Apply) and not logits.bank and self.networks[logits.network].kind == "Linear"
+        if linear and not body.type.shape:
             return logits
         return None
 
@@ -317,7 +318,7 @@ class Pricer:
         """Logits that are normalised, read at the values."""
         logits, head = body.arguments[0][1], self._head(body)
         rows = self.extent(self.axes(logits))
-        numbers = rows * self.events(logits.type.shape[-1:])
+        numbers = rows * self.events(logits.type.shape)
         self.flops += TRAINING * numbers
         self.holds(self.extent(axes))
         if head is not None:
