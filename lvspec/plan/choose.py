@@ -414,14 +414,14 @@ def _summed(model: Model, variable: Variable) -> Summed:
 
 def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...], tuple[Network, ...]]:
     """The written guide, and derived factors for sampled latents that it leaves out."""
-    guide, networks = list(spec.guide), []
+    guide, networks, lets = list(spec.guide), {}, {}
     written = {v.name for v in spec.guide if v.role == "guide"}
     for latent in spec.of_role("latent"):
         if treatment[latent.name] not in (*MARGINAL, *OPTIMAL) and latent.name not in written:
             factor, needed = derive_guide(spec, latent)
             guide.append(factor)
-            networks += [n for n in needed if n.name not in {m.name for m in networks}]
-    return tuple(guide), tuple(networks)
+            networks, lets = networks | needed.by_name, lets | needed.lets
+    return (*lets.values(), *guide), tuple(networks.values())
 
 
 def _relaxed_kl(model: Model, name: str, density: str | None, kl: str, why: str) -> tuple[str, str]:

@@ -30,6 +30,7 @@ from lvspec.ir.expr import (
 from lvspec.ir.plan import Baseline
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 from lvspec.ir.types import NONNEGATIVE, POSITIVE, REAL, Reach, Type
+from lvspec.ir.words import LISTED
 from lvspec.plan.families import HEADS, guide_family, taken_over
 
 WIDTH = 64  # of derived word vectors, states and hidden layers
@@ -38,27 +39,36 @@ WIDTH = 64  # of derived word vectors, states and hidden layers
 @dataclass
 class Readers:
     """Networks made on the way, each once, under names that nothing of the spec has. prefix: of their names, which keeps them
-    apart from those of other readers."""
+    apart from those of other readers. lets: what several factors of a guide read, computed once."""
 
     spec: Spec
     prefix: str = ""
     by_name: dict[str, Network] = field(default_factory=dict)
+    lets: dict[str, Variable] = field(default_factory=dict)
 
     @property
     def networks(self) -> tuple[Network, ...]:
         return tuple(self.by_name.values())
 
     def add(self, name: str, kind: str, *arguments: Dim) -> Network:
-        name, spec = self.prefix + name, self.spec
-        taken = {v.name for v in (*spec.variables, *spec.networks, *spec.params, *spec.sizes)}
-        while name in taken:
-            name += "_2"
-        network = Network(name, kind, arguments, derived=True)
+        network = Network(self.unused(self.prefix + name), kind, arguments, derived=True)
         return self.by_name.setdefault(network.name, network)
 
+    def computed(self, name: str, value: Expr) -> VariableRef:
+        """A value of an example as a variable of the guide."""
+        let = Variable(self.unused(name), "let", (), value.type, (Clause(value),))
+        return VariableRef(self.lets.setdefault(let.name, let).name, (), type=value.type)
 
-def derive_guide(spec: Spec, latent: Variable) -> tuple[Variable, tuple[Network, ...]]:
-    """q(latent | x) and the networks that it needs."""
+    def unused(self, name: str) -> str:
+        spec = self.spec
+        taken = {v.name for v in (*spec.variables, *spec.guide, *spec.networks, *spec.params, *spec.sizes)}
+        while name in taken:
+            name += "_2"
+        return name
+
+
+def derive_guide(spec: Spec, latent: Variable) -> tuple[Variable, Readers]:
+    """q(latent | x), with the networks and the let variables that it needs."""
     family = guide_family(latent)
     heads = HEADS[family]
     vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
@@ -69,7 +79,7 @@ def derive_guide(spec: Spec, latent: Variable) -> tuple[Variable, tuple[Network,
     body = replace(body, arguments=(*taken_over(latent), *body.arguments))
     clause = Clause(body, bindings=bindings)
     factor = Variable(latent.name, "guide", latent.plates, latent.type, (clause,), latent.outside_batch)
-    return factor, readers.networks
+    return factor, readers
 
 
 def derive_baseline(spec: Spec, latent: Variable) -> Baseline:
@@ -125,13 +135,12 @@ def observed_vector(spec: Spec, latent: Variable, readers: Readers) -> Expr:
     features = list(_features(spec, latent, readers))
     if not features:
         features = [Call("onehot", (Number(0),), type=Type((Dim.of(1),)))]
-    return (
-        features[0]
-        if len(features) == 1
-        else _call(
-            "concat", features, _width(features), tuple(dict.fromkeys(p for f in features for p in f.type.plates))
-        )
-    )
+    if len(features) == 1:
+        return features[0]
+    plates = tuple(dict.fromkeys(p for f in features for p in f.type.plates))
+    joined = _call("concat", features, _width(features), plates)
+    shared = len(features) > LISTED and not plates and not readers.prefix  # written once, for all factors that read it
+    return readers.computed("seen", joined) if shared else joined
 
 
 def _features(spec: Spec, latent: Variable, readers: Readers) -> Iterator[Expr]:

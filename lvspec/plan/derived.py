@@ -26,6 +26,7 @@ from math import prod
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import SizeRef
 from lvspec.ir.spec import Spec, Variable
+from lvspec.ir.words import LISTED
 from lvspec.plan.derive import WIDTH
 from lvspec.plan.families import HEADS, family_reason, guide_family, taken_over
 from lvspec.plan.inverse import BEFORE, FAMILIES, FROM, HERE_ONLY, THROUGH, WHOLE, Reading
@@ -54,8 +55,15 @@ class Lines:
         """The name under which a free tensor is declared."""
         return self._declare(self.params, name, f"[{', '.join(map(str, shape))}]")
 
+    def computed(self, name: str, text: str) -> str:
+        """The name under which a value of an example stands in the guide."""
+        return self._declare(self.guide, name, text)
+
     def _declare(self, rows: dict[str, str], name: str, text: str) -> str:
-        taken = {v.name for v in (*self.spec.variables, *self.spec.networks, *self.spec.params, *self.spec.sizes)}
+        taken = {
+            v.name
+            for v in (*self.spec.variables, *self.spec.guide, *self.spec.networks, *self.spec.params, *self.spec.sizes)
+        }
         while name in taken or rows.get(name, text) != text:
             name += "_2"
         rows[name] = text
@@ -97,6 +105,13 @@ def _factor(lines: Lines, latent: Variable, reads: list[Reading]) -> None:
     features = [
         f for r in reads if r.name != latent.name or r.ways != _own(latent) for f in _features(lines, latent, r)
     ]
+    if not latent.plates:
+        data = [r for r in reads if lines.spec.variable(r.name).role != "latent"]
+        seen = [f for r in data for f in _features(lines, latent, r)]
+        if len(seen) > LISTED:  # written once, for all factors that read it
+            name = lines.computed("seen", f"concat({', '.join(f.text for f in seen)})")
+            one = Feature(name, sum((f.size for f in seen), start=Dim.of(0)))
+            features = [one, *(f for f in features if f not in seen)]
     chain = chain_of(lines.spec, latent)
     for site in range(max((f.earlier for f in features), default=0)):
         _clause(lines, latent, [f for f in features if f.earlier <= site], "first_", chain, str(site))
