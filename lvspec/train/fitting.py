@@ -138,7 +138,9 @@ def sizes_from_data(
     for name, source, of in layout.sizes:
         encoder = encoders.get(of)
         if encoder is None:
-            raise UsageError(f"size {name}: {of} is not read from data")
+            raise UsageError(
+                f"size {name}: {of} is not read from data; `--set sizes.{name}=...` says how many there are, or `data: {{{of}: ...}}` where it stands"
+            )
         if isinstance(encoder, Symbols):
             sizes[name] = encoder.size
         elif source == "features":

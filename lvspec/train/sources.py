@@ -82,12 +82,12 @@ def _held_out_tenths(files: Files, wanted) -> int:
 
 def _inside(path: str, wanted: Mapping[str, DataSettings], part: str) -> bool:
     """Whether the training file is an npz with an array for this part."""
-    place, settings = Path(path), next(iter(wanted.values()))
+    place, (name, settings) = Path(path), next(iter(wanted.items()))
     if not place.is_file():
         raise UsageError(f"{path}: no such file")
     if (settings.format or format_of(place)) != "npz":
         return False
-    return arrays.has_part(place, settings.array or "x", part)
+    return arrays.has_part(place, arrays.array_of(place, settings, name), part)
 
 
 def described(files: Files, wanted: Mapping[str, DataSettings]) -> dict[str, str]:

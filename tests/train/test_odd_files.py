@@ -84,3 +84,18 @@ def test_a_number_that_is_observed_may_be_missing(tmp_path):
 def test_blanks_around_a_label_are_no_part_of_it(tmp_path):
     encoders, _ = made(tmp_path / "m.jsonl", lines(A, B, {"text": "a", "label": "ham"}), WORDS, MAIL)
     assert isinstance(encoders["y"], Symbols) and encoders["y"].symbols == ("ham", "spam")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("m.jsonl", '{"u": 1, "v": 2}\n{"v": 4, "u": 3}\n'), ("m.csv", "v,u\n2,1\n4,3\n"), ("m.npz", "")],
+)
+def test_what_has_no_place_is_looked_for_by_its_own_name(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    if name == "m.npz":
+        np.savez(tmp_path / name, u=np.array([1, 3]), v_train=np.array([2, 4]))
+    data = {"u": DataSettings(header=name == "m.csv" or None), "v": DataSettings()}
+    records = list(read(tmp_path / name, data))
+    dataset = encoded(records, NUMBERS, fitted(records, NUMBERS, data), data)
+    batch = collate(dataset, range(2))
+    assert batch["u"].tolist() == [1, 3] and batch["v"].tolist() == [2, 4]

@@ -17,11 +17,11 @@ from lvspec.train.settings import DataSettings
 
 @dataclass(frozen=True)
 class Format:
-    """How a kind of file is read. records(path, settings, part) yields records; value(record, settings) picks one value;
-    names(record): what a record says it has."""
+    """How a kind of file is read. records(path, settings, part) yields records; value(record, settings, name) picks
+    that of the variable of this name, which stands for a place where none is said; names(record): what a record says it has."""
 
     records: Callable[[Path, DataSettings, str], Iterator[object]]
-    value: Callable[[object, DataSettings], object]
+    value: Callable[[object, DataSettings, str], object]
     names: Callable[[object], tuple[str, ...]] = lambda record: ()
 
 
@@ -76,6 +76,8 @@ def read(path: Path, wanted: Mapping[str, DataSettings], part: str = "train") ->
     if named not in FORMATS:
         raise UsageError(f"there is no format {named!r}; there are {', '.join(FORMATS)}")
     kind = FORMATS[named]
+    if named == "npz":
+        wanted = {name: replace(s, array=arrays.array_of(path, s, name)) for name, s in wanted.items()}
     settings = tuple(wanted.items())
     if not settings:
         raise UsageError("nothing to read: the model has no observed variable")
@@ -87,7 +89,7 @@ def read(path: Path, wanted: Mapping[str, DataSettings], part: str = "train") ->
             f"{' and '.join(fields)} by a `field:`, which a jsonl file has"
         )
     for number, record in enumerate(kind.records(path, reader, part), 1):
-        found = Record((name, kind.value(record, s)) for name, s in settings)
+        found = Record((name, kind.value(record, s, name)) for name, s in settings)
         found.place = f"{path}: record {number}"
         if any(v is None for v in found.values()):
             found.names = kind.names(record)

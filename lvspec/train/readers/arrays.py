@@ -14,12 +14,13 @@ from lvspec.errors import UsageError
 from lvspec.train.readers.files import is_text
 from lvspec.train.settings import DataSettings
 
+DEFAULT = "x"
 PART_NAMES = {"train": ("train",), "valid": ("dev", "valid", "val"), "test": ("test",)}
 
 
 def records(path: Path, settings: DataSettings, part: str) -> Iterator[dict[str, object]]:
     """Rows by array name. Pickled (object) arrays are refused: unpickling runs code."""
-    names = settings.array.split(",") if settings.array else ["x"]
+    names = settings.array.split(",") if settings.array else [DEFAULT]
     with opened(path) as file:
         columns = {name: file[found_name(file.files, name, part, path)] for name in names}
     for name, column in columns.items():
@@ -57,11 +58,20 @@ def found_name(files: list[str], name: str, part: str, path: Path) -> str:
     raise UsageError(f"{path}: no array {name!r} for {part}; the file has {', '.join(files)}")
 
 
+def array_of(path: Path, settings: DataSettings, name: str) -> str:
+    """The array of a variable: that which is said, else the one that is named as the variable, else `x`."""
+    if settings.array:
+        return settings.array
+    with opened(path) as file:
+        kinds = (name, *(f"{name}_{suffix}" for suffixes in PART_NAMES.values() for suffix in suffixes))
+        return name if any(k in file.files for k in kinds) else DEFAULT
+
+
 def has_part(path: Path, name: str, part: str) -> bool:
     """Whether an npz has a split of its own for `part`."""
     with opened(path) as file:
         return any(f"{name}_{suffix}" in file.files for suffix in PART_NAMES[part])
 
 
-def value(record: dict[str, object], settings: DataSettings) -> object:
-    return record[settings.array or "x"]
+def value(record: dict[str, object], settings: DataSettings, name: str) -> object:
+    return record[settings.array or DEFAULT]

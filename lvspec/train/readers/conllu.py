@@ -29,7 +29,7 @@ def records(path: Path, settings: DataSettings, part: str) -> Iterator[list[list
         yield sentence
 
 
-def value(record: list[list[str]], settings: DataSettings) -> list[str | None]:
+def value(record: list[list[str]], settings: DataSettings, name: str) -> list[str | None]:
     """One value a word; an unfilled column (`_`) is missing, but a word that is an underscore is not."""
     column = str(settings.column or "form").lower()
     if column not in COLUMNS:

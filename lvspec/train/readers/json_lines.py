@@ -37,10 +37,13 @@ def names(record: Entry) -> tuple[str, ...]:
     return tuple(record.value) if isinstance(record.value, dict) else ()
 
 
-def value(record: Entry, settings: DataSettings) -> object:
-    """The nested value; null, and a key that the object lacks, are missing."""
+def value(record: Entry, settings: DataSettings, name: str) -> object:
+    """The nested value; null, and a key that the object lacks, are missing. Without a field: the line, or of an object the key
+    that is named as the variable."""
     found = record.value
     field = settings.field or (str(settings.column) if settings.column is not None else "")
+    if not field and isinstance(found, dict):
+        field = name
     for step in field.split(".") if field else ():
         if isinstance(found, list) and step.isdigit() and int(step) < len(found):
             found = found[int(step)]

@@ -44,12 +44,18 @@ def _rows(numbered, path: Path, settings: DataSettings) -> Iterator[Row]:
         first = False
 
 
-def value(record: Row, settings: DataSettings) -> object:
-    """One cell, or with `columns: 1-64` (also `1-3,7`) the list of them; an empty cell is missing."""
+def value(record: Row, settings: DataSettings, name: str) -> object:
+    """One cell, or with `columns: 1-64` (also `1-3,7`) the list of them; an empty cell is missing. Where no column is said, the
+    only one, or under a header the one that is named as the variable."""
     if settings.columns is not None:
         return [_cell(record, place) for place in column_range(settings.columns)]
+    if settings.column is None and name in record.names:
+        return _cell(record, name)
     if settings.column is None and len(record.cells) > 1:
-        raise UsageError(f"{record.place}: {len(record.cells)} columns; say which with `column:` in the data section")
+        header = "" if record.names else ", or `header: true` where the first line names the variables"
+        raise UsageError(
+            f"{record.place}: {len(record.cells)} columns; say which with `column:` in the data section{header}"
+        )
     return _cell(record, 1 if settings.column is None else settings.column)
 
 

@@ -18,5 +18,5 @@ def records(path: Path, settings: DataSettings, part: str) -> Iterator[str]:
             yield line.strip()
 
 
-def value(record: str, settings: DataSettings) -> str:
+def value(record: str, settings: DataSettings, name: str) -> str:
     return record

@@ -51,7 +51,7 @@ def tree(tokens: list[str]) -> Tree:
     return Tree(words, tags, " ".join(tokens).replace("( ", "(").replace(" )", ")"))
 
 
-def value(record: Tree, settings: DataSettings) -> object:
+def value(record: Tree, settings: DataSettings, name: str) -> object:
     column = str(settings.column or "words")
     parts = {"words": record.words, "tags": record.tags, "tree": record.text}
     if column not in parts:
