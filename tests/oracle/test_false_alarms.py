@@ -2,9 +2,11 @@
 
 import pytest
 
-from lvspec.driver import plan_spec, recompile
+from lvspec.driver import compile_spec, plan_spec, recompile
 from lvspec.load import load_module
 from lvspec.verify import pins, render, shrink, verify
+from lvspec.verify.random_specs.relations import exchanged
+from lvspec.verify.subject import Subject
 
 RIGHT = {
     "a guide with zeros": """
@@ -89,3 +91,13 @@ def test_the_gradient_through_a_beta_draw_is_compared():
     report = verify(one.spec, one.plan, load_module(still, one.spec, ()).Model, draws=0, thorough=False)
     wrong = [c.name for c in report.checks if not c.passed]
     assert wrong and all(name.startswith("gradient of the loss") for name in wrong), render(report)
+
+
+def test_a_bag_whose_sites_are_read_by_number_has_an_order():
+    """Elsewhere the order of a bag's sites must not matter, and that is asked of random specs."""
+    text = "lvspec: 1\nplates: {{i: bag}}\nparams: {{a: []}}\nobserved: {{'y[i]': 'Normal(a{}, 1)'}}\n"
+    found = []
+    for slope in ("", " + 0.3 * i"):
+        compiled = compile_spec(text.format(slope))
+        found.append(exchanged(Subject.of(compiled.plan, compiled.Model, seed=0), 0))
+    assert found[0] is not None and found[0][0] < 1e-12 and found[1] is None

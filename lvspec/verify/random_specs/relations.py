@@ -25,7 +25,8 @@ from torch import Tensor
 
 from lvspec.driver import compile_spec
 from lvspec.ir.distributions import FAMILIES
-from lvspec.ir.expr import Dist, Number, SizeRef
+from lvspec.ir.expr import Dist, Number, PlateIndex, SizeRef, walk
+from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
 from lvspec.verify.chance import critical_value
@@ -201,7 +202,7 @@ def exchanged(subject: Subject, seed: int) -> tuple[float, float] | None:
     bags = [p for p in subject.spec.plates if p.kind == "bag" and p.within is None]
     supports = {position_plate(v) for v in subject.spec.variables}
     nested = {p.within for p in subject.spec.plates}
-    bags = [p for p in bags if p.name not in supports | nested]
+    bags = [p for p in bags if p.name not in supports | nested | _numbered(subject)]
     if not bags:
         return None
     plate, batch, draws = bags[0].name, dict(subject.batch), dict(subject.draws)
@@ -219,6 +220,13 @@ def exchanged(subject: Subject, seed: int) -> tuple[float, float] | None:
                 lead = 1 + name.endswith(".steps")
                 draws[name] = _exchanged(draws[name], lead, lead + 1 + declared.index(plate))
     return relative_error(worth(subject, batch, draws), worth(subject, subject.batch, subject.draws)), VALUE
+
+
+def _numbered(subject: Subject) -> set[str]:
+    """The plates whose own numbers something reads: of such a bag the order counts."""
+    spec = subject.spec
+    read = [b for v in (*spec.variables, *subject.plan.guide, *spec.terms) for c in v.clauses for b in bodies(c)]
+    return {e.plate for body in read for e in walk(body) if isinstance(e, PlateIndex)}
 
 
 def _exchanged(value: Tensor, rows: int, axis: int) -> Tensor:
