@@ -129,10 +129,11 @@ def place_of(record: Raw, index: int) -> str:
     return getattr(record, "place", "") or f"record {index + 1}"
 
 
-def holding(record: Raw) -> str:
-    """What stands in a record that lacks a value, where it says so."""
+def holding(record: Raw, name: str) -> str:
+    """What stands in a record that lacks a value of a variable, where it says so."""
     names = getattr(record, "names", ())
-    return f" (it has {', '.join(names[:8])}{', ...' if len(names) > 8 else ''})" if names else ""
+    there = f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+    return f" (`{record.fields[name]}` is looked for, and it has {there})" if names else ""
 
 
 def _example(record: Raw, index: int, layout: Layout, encoders, data, unknown) -> Example | None:
@@ -146,7 +147,7 @@ def _example(record: Raw, index: int, layout: Layout, encoders, data, unknown) -
             raise type(error)(f"{place_of(record, index)}: {error}") from error
         if f.required and not f.modelled and (value is None or not seen.all()):
             raise TrainingError(
-                f"{place_of(record, index)}: {f.name} is given to the model, and a value of it is missing{holding(record)}"
+                f"{place_of(record, index)}: {f.name} is given to the model, and a value of it is missing{holding(record, f.name)}"
             )
         if value is None:
             observed[f.name] = np.zeros((), dtype=bool)
@@ -174,7 +175,7 @@ def _told_how_long(record: Raw, index: int, layout: Layout, values: dict, length
         untold = [plate.name for _, plate in layout.ragged(f) if plate.name not in lengths]
         if f.name not in values and untold:
             raise TrainingError(
-                f"{place_of(record, index)} has no {f.name}{holding(record)}, and nothing else says how long it is (how many sites plate "
+                f"{place_of(record, index)} has no {f.name}{holding(record, f.name)}, and nothing else says how long it is (how many sites plate "
                 f"{untold[0]} has): leave the record out, or read another variable along {untold[0]} from the data"
             )
 

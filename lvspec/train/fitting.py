@@ -47,7 +47,7 @@ def _read(records: Sequence[Raw], f: Field, decoded: Callable[[object], object])
             raise type(error)(f"{place_of(record, index)}: {error}") from error
     if not found and f.required:
         raise TrainingError(
-            f"no record has a value of {f.name}; {place_of(records[0], 0)} has none{holding(records[0])}"
+            f"no record has a value of {f.name}; {place_of(records[0], 0)} has none{holding(records[0], f.name)}"
         )
     return found
 

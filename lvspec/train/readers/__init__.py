@@ -26,10 +26,12 @@ class Format:
 
 
 class Record(dict):
-    """Raw values by variable. place: of the file, for messages. names: what stands in a record that lacks a value."""
+    """Raw values by variable. place: of the file, for messages. names: what stands in a record that lacks a value, where it has
+    names; fields: under which of them each variable is looked for."""
 
     place: str = ""
     names: tuple[str, ...] = ()
+    fields: Mapping[str, str] = {}
 
 
 FORMATS: dict[str, Format] = {
@@ -88,11 +90,12 @@ def read(path: Path, wanted: Mapping[str, DataSettings], part: str = "train") ->
             f"{path}: a line of text is one value, and {' and '.join(n for n, _ in settings)} are read from the data: "
             f"{' and '.join(fields)} by a `field:`, which a jsonl file has"
         )
+    looked_for = {name: str(s.field or s.column or name) for name, s in settings}
     for number, record in enumerate(kind.records(path, reader, part), 1):
         found = Record((name, kind.value(record, s, name)) for name, s in settings)
         found.place = f"{path}: record {number}"
         if any(v is None for v in found.values()):
-            found.names = kind.names(record)
+            found.names, found.fields = kind.names(record), looked_for
         yield found
 
 
