@@ -185,7 +185,9 @@ def check_first_sites(variable: Variable, told: Told, problems: Problems) -> Non
             "missing-initial",
             ref.span,
             f"`{variable.name}` reads {order} site{'s' * (order > 1)} back, so its first {'site needs a clause of its own' if order == 1 else f'{order} sites need clauses of their own'}",
-            help=f"add {wanted}",
+            help=f"add {wanted}"
+            if along in variable.plates
+            else f"nothing stands before the first site of `{along}`: reduce `{ref.name}` at its own sites",
         )
     surplus = [k for k in have if k >= order]
     if surplus and not _has_mistake(variable.general) and not _reads_itself(variable):
