@@ -22,7 +22,7 @@ from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
 from lvspec.plan.components import find
 from lvspec.plan.derive import derive_baseline, derive_control, derive_guide
 from lvspec.plan.divergence import OPTIMAL, divergence, draws_read
-from lvspec.plan.engines import averages_of_draws, parts_without_engine, rows_beyond
+from lvspec.plan.engines import averages_of_draws, empty_axes, parts_without_engine, rows_beyond
 from lvspec.plan.formula import formula
 from lvspec.plan.memory import memory_warnings, with_memory
 from lvspec.plan.model import DEFAULT_SAMPLES, Model, chain_plates, labels_guide, study, unrolled_by, without_engine
@@ -94,13 +94,15 @@ def _engines(model: Model) -> list[Diagnostic]:
         if reason:
             found.append(Diagnostic("no-strategy", variable.span, f"{variable.name} cannot be scored: {reason}"))
     known = {v.name for v in model.spec.variables}
+    sure = {name: n for name, n in model.sizes.items() if name not in model.nominal}
     for factor in (v for v in model.spec.guide if v.role == "guide" and v.name not in known):
         message = f"{factor.name} is summed exactly, so nothing would be drawn from q({factor.name})"
         found.append(Diagnostic("no-strategy", factor.span, message, help="leave its guide out"))
     return [
         *found,
         *(Diagnostic("no-strategy", span, message) for span, message in parts_without_engine(model.spec)),
-        *(Diagnostic("index-range", span, message) for span, message in rows_beyond(model.spec, model.sizes)),
+        *(Diagnostic("index-range", span, message) for span, message in rows_beyond(model.spec, sure)),
+        *(Diagnostic("bad-size", span, message) for span, message in empty_axes(model.spec, sure)),
     ]
 
 

@@ -78,6 +78,19 @@ def averages_of_draws(spec: Spec, reader: Reader, latents: set[str], summed: set
                 yield node.span, read[0]
 
 
+def empty_axes(spec: Spec, sizes: dict[str, int]) -> Iterator[tuple[Span, str]]:
+    """(place, message) for each axis that, at these sizes, has no entry: `[K - 5]` where K is 3."""
+    axes = [(p.span, d) for p in spec.params for d in p.shape]
+    axes += [(n.span, d) for n in spec.networks for d in (*n.arguments, *n.bank)]
+    axes += [(p.span, p.size) for p in spec.plates if p.size is not None]
+    clauses = [c for v in (*spec.variables, *spec.guide) for c in v.clauses if isinstance(c.body, Dist)]
+    axes += [(c.body.span, d) for c in clauses for d in c.body.copies]
+    for span, axis in axes:
+        if axis.names and set(axis.names) <= set(sizes) and axis.evaluate(sizes) < 1:
+            at = ", ".join(f"{name} = {sizes[name]}" for name in sorted(axis.names))
+            yield span, f"`{axis}` is {axis.evaluate(sizes)} at {at}, and an axis has at least one entry"
+
+
 def _reads_segments(node: Expr) -> bool:
     return isinstance(node, VariableRef) and any(isinstance(s, Stretch) and s.inside for s in node.at)
 

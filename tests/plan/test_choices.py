@@ -322,3 +322,27 @@ observed:
     with pytest.raises(SpecError, match="`memory: lean` is for chains of states") as caught:
         plan_spec(source, overrides={"memory": "lean"})
     assert caught.value.diagnostics[0].code == "override-refused"
+
+
+def test_a_row_may_lie_beyond_a_size_that_only_the_data_know():
+    """What a price assumes of `features(x)` decides nothing."""
+    source = TABLE.replace("K: 30", "K: features(x)").replace("e[7], 1)", "e[700], 1)[K]")
+    assert plan_spec(source) and plan_spec(source, sizes={"K": 784})
+    with pytest.raises(SpecError, match="entry 700 of an axis"):
+        plan_spec(source, sizes={"K": 64})
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        'params: {a: ["K - 5"]}\nobserved:\n  x: Normal(sum(a), 1)\n',
+        'plates: {i: "K - 5"}\nobserved:\n  x[i]: Normal(0, 1)\n',
+        "params: {a: []}\nobserved:\n  x: Normal(a, 1)[K - 5]\n",
+        "params: {a: [K]}\nnetworks:\n  f: Linear(K, K - 5)\nobserved:\n  x: Normal(f(a), 1)\n",
+    ],
+)
+def test_an_axis_has_an_entry_at_the_sizes_that_are_said(parts):
+    source = f"lvspec: 1\nsizes: {{K: 3}}\n{parts}"
+    assert plan_spec(source, sizes={"K": 6})
+    with pytest.raises(SpecError, match="`K - 5` is -2 at K = 3, and an axis has at least one entry"):
+        plan_spec(source)
