@@ -2,19 +2,22 @@
 
 import ast
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from lvspec.driver import compile_spec
 from lvspec.front import load
-from lvspec.verify import Check, Report, render, shrink
+from lvspec.verify import Check, Report, render, shrink, verify
 from lvspec.verify.chance import Estimates, critical_value
 from lvspec.verify.expectation import Truth
 from lvspec.verify.memory import Memory
 from lvspec.verify.random_specs.generate import generate
 from lvspec.verify.report import gradient_error, relative_error
 from lvspec.verify.shrink import STATES, joint_states
+from oracle import fault_models
 
 ROOM = Path(__file__).parents[2] / "lvspec" / "verify"
 SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
@@ -117,3 +120,19 @@ def test_shrunken_specs_can_be_enumerated(path):
     sizes = shrink(spec)
     assert set(sizes) == {s.name for s in spec.sizes}
     assert joint_states(spec, sizes, 2) <= STATES and max(sizes.values()) <= 8
+
+
+def test_samples_are_compared_given_what_has_no_end_of_values():
+    """c ~ Categorical(z prior) is drawn beside a number z: the frequencies of c are those given z, whatever z is."""
+    one = compile_spec(f"lvspec: 1\n{fault_models.BETWEEN}")
+    (right,) = (c for c in frequencies(one) if c.name == "z of the frequencies of samples")
+    assert right.passed and right.figure is not None, right
+    wrong = one.source.replace(
+        "categorical_draw(z[:, None] * self.prior)", "categorical_draw(-z[:, None] * self.prior)"
+    )
+    assert wrong != one.source
+    assert any(not c.passed for c in frequencies(replace(one, source=wrong)))
+
+
+def frequencies(one):
+    return [c for c in verify(one.spec, one.plan, one.Model, draws=0, samples=4000).checks if "samples" in c.name]
