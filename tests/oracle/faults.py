@@ -189,7 +189,7 @@ FAULTS = {
     ),
     # ---------------------------------------------------------------- estimators
     "draws that do not move q": Fault(
-        "estimators", small.SCORED, "infer reinforce", r"elbo \+ score - score\.detach\(\)", "elbo"
+        "estimators", small.SCORED, "infer reinforce", r"elbo \+ \(score - score\.detach\(\)\)", "elbo"
     ),
     "a score term reads the wrong example": Fault(
         "estimators", small.SCORED, "infer reinforce",
