@@ -106,7 +106,7 @@ def test_a_score_term_that_forgets_a_term_fails():
             SITES.replace("  c: reinforce\n", "").replace("  c[t]: Categorical(logits=choose(words(x[t])))\n", ""),
             "summed out",
         ),
-        (LABELS + "infer: {y: reinforce}\n", "y is drawn"),
+        (LABELS + "infer: {y: reinforce}\n", "draws of z and y"),
     ],
 )
 def test_refused_with_the_reason(text, message):

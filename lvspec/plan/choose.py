@@ -273,9 +273,9 @@ def _terms(model: Model, chosen, problems: list[Diagnostic]) -> None:
                 help = f"write q({name}) in `guide:`, so that {name} is averaged under it or drawn"
                 problems.append(Diagnostic("no-strategy", term.span, message, help=help))
     summed = {n for n, (_, c, _) in chosen.items() if c.treatment == "enumerated"}
-    for span, name in averages_of_draws(spec, reader, set(chosen), summed):
-        message = f"`expected` averages over what is summed under its q, and {name} is drawn"
-        help = f"let {name} be summed, or leave out `expected`"
+    for span, names in averages_of_draws(spec, reader, set(chosen), summed):
+        message = f"`expected` averages over what is summed under its q, and it reads draws of {names}"
+        help = "let one of them be summed, or leave out `expected`"
         problems.append(Diagnostic("no-strategy", span, message, help=help))
 
 

@@ -70,12 +70,12 @@ def rows_beyond(spec: Spec, sizes: dict[str, int]) -> Iterator[tuple[Span, str]]
 
 
 def averages_of_draws(spec: Spec, reader: Reader, latents: set[str], summed: set[str]) -> Iterator[tuple[Span, str]]:
-    """(place, latent) for each `expected(e)` of which nothing is summed: e of a draw in place of its average."""
+    """(place, latents) for each `expected(e)` of which nothing is summed: e of a draw in place of its average."""
     for node in (n for term in spec.terms for body in bodies(term.general) for n in walk(body)):
         if isinstance(node, Call) and node.function == "expected":
-            read = [r.name for r in reader.of(node, frozenset()) if r.name in latents]
+            read = dict.fromkeys(r.name for r in reader.of(node, frozenset()) if r.name in latents)
             if read and not summed & set(read):
-                yield node.span, read[0]
+                yield node.span, " and ".join(read)
 
 
 def empty_axes(spec: Spec, sizes: dict[str, int]) -> Iterator[tuple[Span, str]]:
