@@ -1,37 +1,55 @@
 """The construct table and the pair table of random specs: how many hold what.
 
-python -m benchmarks.constructs --specs 10000 --pairs
+python -m benchmarks.constructs --specs 10000 --pairs --ask
 """
 
 from __future__ import annotations
 
 import argparse
+from concurrent.futures import ProcessPoolExecutor
 from itertools import combinations
 
 from lvspec.verify.random_specs.constructs import listed
-from lvspec.verify.random_specs.coverage import apart, drawn, left_out, measure
+from lvspec.verify.random_specs.coverage import Table, apart, ask, drawn, left_out, measure
+
+CHUNK = 50  # specs that one process writes at a time
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--specs", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--ask", action="store_true", help="ask for each pair that no spec holds, once")
     parser.add_argument("--pairs", action="store_true", help="list the pairs that no spec holds")
     options = parser.parse_args()
-    table = measure(range(options.first, options.first + options.specs))
+    with ProcessPoolExecutor(options.processes) as pool:
+        table = together(pool, measure, range(options.first, options.first + options.specs))
+        constructs(table)
+        sensible = sum(apart(a, b) is None for a, b in combinations(drawn(), 2))
+        missing = table.missing()
+        print(f"{sensible} sensible pairs; {len(missing)} in none of {table.specs} specs")
+        if options.ask:
+            table.update(together(pool, ask, missing))
+            print(f"{len(table.missing())} in none of {len(missing)} more, each asked for one of those")
+    if options.pairs:
+        print("\n".join(f"{a} | {b}" for a, b in table.missing()))
+
+
+def together(pool: ProcessPoolExecutor, count, numbers) -> Table:
+    """The tables of all, chunk by chunk."""
+    found = Table()
+    for one in pool.map(count, [numbers[i : i + CHUNK] for i in range(0, len(numbers), CHUNK)]):
+        found.update(one)
+    return found
+
+
+def constructs(table: Table) -> None:
     for construct in listed():
         why = left_out(construct)
         print(f"{construct:44} {'--  ' + why if why else table.single[construct]}")
-    missing, possible = table.missing(), len(drawn()) * (len(drawn()) - 1) // 2
-    excluded = sum(apart(a, b) is not None for a, b in combinations(drawn(), 2))
-    print(
-        f"{len(drawn())} constructs of {len(listed())}; in the fewest specs: {min(table.rare(2), key=lambda r: r[1])}"
-    )
-    print(
-        f"{possible - excluded} sensible pairs, {excluded} that no spec can hold; {len(missing)} in none of {table.specs} specs"
-    )
-    if options.pairs:
-        print("\n".join(f"{a} | {b}" for a, b in missing))
+    rarest = min(table.rare(2), key=lambda r: r[1])
+    print(f"{len(drawn())} constructs of {len(listed())}; in the fewest specs: {rarest}")
 
 
 if __name__ == "__main__":

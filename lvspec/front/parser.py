@@ -32,6 +32,11 @@ def _lark():
     return Lark(text, parser="lalr", start=["value", "target"], propagate_positions=True)
 
 
+@lru_cache(maxsize=4096)
+def _tree(text: str, start: str):
+    return _lark().parse(text, start=start)
+
+
 def parse_value(text: Text, problems: Problems) -> S.Value | None:
     """The right of a colon, or None where it cannot be parsed (then noted)."""
     return _parse(text, "value", problems)
@@ -54,7 +59,7 @@ def _parse(text: Text, start: str, problems: Problems):
         )
         return None
     try:
-        tree = _lark().parse(text.value, start=start)
+        tree = _tree(text.value, start)
     except UnexpectedCharacters as error:
         c = text.value[error.pos_in_stream]
         problems.error(

@@ -41,6 +41,7 @@ def cells(world: World, drawn: list[str]) -> list[Cell]:
     return found
 
 
+@torch.no_grad()
 def possible_draws(instance: Instance, names: list[str], samples: int, generator: torch.Generator) -> None:
     """Puts a value that q can draw wherever the draws hold another one, in place: at log q = -inf nothing is compared.
 
@@ -73,4 +74,4 @@ def _is_possible(world: World, cell: Cell, sample: int) -> bool:
     """Whether q has mass at the value that a cell has in the draws."""
     world.memory.assignment.clear()
     world.memory.assignment.update({SAMPLE: sample, **{(n, s): v for n, s, v in cell.parents}})
-    return bool(world.log_q(cell.name, cell.at).detach() > -torch.inf)
+    return bool(world.log_q(cell.name, cell.at) > -torch.inf)

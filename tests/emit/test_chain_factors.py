@@ -1,5 +1,7 @@
 """Factorial chains in a structured mean field: below the exact sum, never lowered by a round, chosen by the price."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -55,6 +57,15 @@ def test_importance_weights_average_to_the_likelihood():
         weight = (model.log_weights(batch, 1000)[0] - exact).exp()
     error = (weight.std(0) / 1000**0.5).clamp_min(1e-9)
     assert ((weight.mean(0) - 1).abs() < 5 * error).all()
+
+
+@pytest.mark.parametrize("other", ["Normal(count, 1)", "Poisson(exp(count))"])
+def test_another_observation_is_not_left_out(other):
+    """Its log p is no part of what the rounds over the chains compute."""
+    text = Path(SPEC).read_text(encoding="utf-8").replace("params:", "params:\n  count: []", 1)
+    text = text.replace("observed:", f"observed:\n  y[t]: {other}", 1)
+    with pytest.raises(SpecError, match="beside other observations it has no engine yet"):
+        plan_spec(text, overrides={"z": "structured_mean_field"})
 
 
 def test_the_price_decides():

@@ -54,6 +54,8 @@ def _reason(view: View, latent) -> str | None:
         return "only chains of order 1 along one fixed plate, read together, fall apart into factors"
     if len(model.spec.of_role("latent")) > 1:
         return "beside other latents it has no engine yet"
+    if len(model.spec.of_role("observed")) > 1:
+        return "beside other observations it has no engine yet"
     plate = component.unrolled[0]
     ragged = [p for p in latent.plates if p != plate]
     if ragged != [component.chain]:

@@ -1,6 +1,6 @@
 """Which constructs random specs have to hold, alone and in pairs, and how often they do.
 
-    python -m benchmarks.constructs --specs 10000
+    python -m benchmarks.constructs --specs 10000 --pairs --ask
 
 What no random spec can hold is left out by a rule that says why, and so is a pair that no one spec can hold.
 """
@@ -35,6 +35,10 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
         "read, without an engine yet",
     ),
     (rf"(latent|guide|global) ({_any(YIELDS)})", "a yield is observed"),
+    (
+        r"global (Categorical|OneHotCategorical|Bernoulli|Binomial|Geometric|Poisson)",
+        "no score term of a draw that all examples share has an engine yet",
+    ),
     (rf"global ({_any(STRUCTURES)})", "a structure stands on a plate of an example"),
     (rf"(observed|guide|global) ({_any(IMPROPER)})", "no distribution: a prior of a point alone"),
     (r"(latent|observed|global) Delta|Delta\.value = number", "a point is a guide"),
@@ -59,6 +63,19 @@ def left_out(construct: str) -> str | None:
 
 
 # ---------------------------------------------------------------- pairs
+SETS = ("sum_and_sample", "without_replacement")  # strategies that give all draws of an example one weight each
+POINT = r"latent ImproperUniform|guide Delta|infer point_estimate"
+SCORED = r"(infer )?(disarm|relax|stratified|gumbel_softmax|straight_through|" + "|".join(SETS) + r")(\(.*)?"
+DRAWN = rf"infer (reparameterization|reinforce|wake_sleep)|(reparameterization|reinforce|wake_sleep)\(.*|{SCORED}"
+OWN = r"infer subset|subset\(.*"  # a latent that follows the model alone, and is drawn from it
+OPTIMUM = r"(infer )?(structured_)?mean_field(\(.*)?"
+ALONG = r"(first|second) clause of .*|.*\[.*t.*\].*|x|chains within a plate|.* of a stretch|first|last|length|with tree"
+ON_PLATES = (
+    rf"plate .*|.*plate.*|.* on .*|.* within .*|{ALONG}|(.* )?({_any(STRUCTURES)})|h\[j\]|.* m|m as .*|0 over m|"
+    r"clip|less|term on a plate|first clause that .*|z\[0\]|(RNN|GRU|LSTM|DilatedConvolution|BiGRU|BiLSTM)(\(.*)?|"
+    r"infer (dynamic_programming|linear_gaussian|marginals|structured_mean_field|mean_field|subset)|structured_.*|"
+    r"mean_field\(.*|subset\(.*|Linear\(tied\)|latent reads observed"
+)
 # (one, the other, why no spec holds both)
 APART: tuple[tuple[str, str, str], ...] = (
     (r"\d.* latents", r"\d.* latents", "a model has one number of latents"),
@@ -67,7 +84,33 @@ APART: tuple[tuple[str, str, str], ...] = (
         r"(latent|guide|global|infer|bound|kl_weight|free_bits) .*|first clause of guide|.* of a (latent|guide)",
         "no latent",
     ),
-    (r"no plate at all", r"plate .*|.*plate.*|.* on .*|.*\[.*t.*\].*|.* within .*|.* of a stretch", "no plate"),
+    (r"no plate at all", ON_PLATES, "no plate"),
+    (r"no observation", r"observed .*|.* of a observed|.* clause of observed|index by observed|with tree", "none"),
+    (r"no observation", r"latent reads observed|log_prob in a term", "none"),
+    (
+        POINT,
+        rf"{DRAWN}|{OPTIMUM}|{OWN}|bound .*|kl_weight .*|free_bits .*|guide: .*",
+        "a point beside draws has no engine yet",
+    ),
+    (
+        OWN,
+        rf"{DRAWN}|{OPTIMUM}|bound .*|kl_weight .*|free_bits .*",
+        "draws that are weighed by their own p stand alone",
+    ),
+    (OPTIMUM, rf"{DRAWN}|bound .*|free_bits .*|kl_weight .*", "an optimum beside draws has no engine yet"),
+    (
+        r"(infer )?structured_mean_field(\(.*)?",
+        r"latent (?!Categorical|on|alone).*|guide .*|global.*|[023].* latents",
+        "alone",
+    ),
+    (r"bound (iwae|renyi)\b.*", rf"{SCORED}|infer wake_sleep|wake_sleep\(.*", "the bound takes no such draws"),
+    (
+        r"bound reweighted_wake_sleep.*",
+        rf"{SCORED}|(infer )?(reparameterization|reinforce)(\(.*)?",
+        "it takes draws of its own",
+    ),
+    (r"bound elbo.*", r"infer wake_sleep|wake_sleep\(.*", "a bound of another"),
+    (rf"(infer )?({'|'.join(SETS)})(\(.*)?", r"global.*", "examples have weights, what they share has none"),
     (r"guide: .*", r"guide: .*", "one family of derived guides"),
     (r"memory: .*", r"memory: .*", "one setting"),
     (r"bound \w+.*", r"bound \w+.*", "one bound"),
@@ -99,6 +142,11 @@ class Table:
         self.single.update(ordered)
         self.pairs.update(combinations(ordered, 2))
 
+    def update(self, other: Table) -> None:
+        self.specs += other.specs
+        self.single.update(other.single)
+        self.pairs.update(other.pairs)
+
     def rare(self, share: float) -> list[tuple[str, int]]:
         """Constructs in a smaller share of the specs."""
         return [(c, self.single[c]) for c in drawn() if self.single[c] < share * self.specs]
@@ -110,11 +158,20 @@ class Table:
 
 def measure(seeds: Iterable[int]) -> Table:
     """The tables of random specs."""
+    return _table((seed,) for seed in seeds)
+
+
+def ask(pairs: Iterable[tuple[str, str]]) -> Table:
+    """The tables of specs that are asked for two constructs each."""
+    return _table((0, *pair) for pair in pairs)
+
+
+def _table(numbers: Iterable[tuple[int | str, ...]]) -> Table:
     from lvspec.front import load
     from lvspec.verify.random_specs.generate import generate
     from lvspec.verify.random_specs.held import constructs_of
 
     table = Table()
-    for seed in seeds:
-        table.add(constructs_of(load(generate(seed), f"random_{seed}")))
+    for number in numbers:
+        table.add(constructs_of(load(generate(*number), "random")))
     return table

@@ -9,99 +9,152 @@ they are. What the front end or the planner refuses is drawn again, with fewer w
 from __future__ import annotations
 
 import random
+import re
 from functools import cache
 
 from lvspec.driver import plan_spec
 from lvspec.errors import SpecError
+from lvspec.front import load
 from lvspec.ir.plan import Plan
-from lvspec.verify.random_specs.coverage import drawn
 from lvspec.verify.random_specs.drafts import conjugates, special
 from lvspec.verify.random_specs.drafts import globals as shared
 from lvspec.verify.random_specs.drafts.chains import chain
-from lvspec.verify.random_specs.drafts.draft import Draft
+from lvspec.verify.random_specs.drafts.draft import Draft, Parent
 from lvspec.verify.random_specs.drafts.guides import guide_for
 from lvspec.verify.random_specs.drafts.latents import add_latent, many
 from lvspec.verify.random_specs.drafts.layout import give, lay_out
-from lvspec.verify.random_specs.drafts.observed import ANY, again, declare, observe
-from lvspec.verify.random_specs.drafts.settings import overrides, settings
+from lvspec.verify.random_specs.drafts.observed import ANY, UNREAD, again, declare, observe
+from lvspec.verify.random_specs.drafts.settings import bound, overrides, settings
 from lvspec.verify.random_specs.drafts.stretches import given_sequence, history
+from lvspec.verify.random_specs.drafts.structures import TREES
 from lvspec.verify.random_specs.drafts.together import pair
-from lvspec.verify.random_specs.drafts.wishes import needs
+from lvspec.verify.random_specs.drafts.wishes import SOUGHT, WISHES, chosen, shared_out
+from lvspec.verify.random_specs.held import constructs_of
 
-WISHES = 12  # constructs that a spec is asked to hold at most
-ATTEMPTS = 8
+LATENT = re.compile(
+    r"latent |guide |global |infer |bound |kl_weight |free_bits |.* of a (latent|guide)|!(chain|position|length|tied|conj|prop|fact|kal|bl)"
+)
+ATTEMPTS = 5
+ENOUGH = 3  # attempts at what nobody in particular asked for, if one of them has a plan
+PLAINER = 0.4  # the share of what nobody asked for in further attempts at what somebody did
+TAKEN = 6  # settings that are taken back at most
 SALT = "g"  # of the stream that all specs come from
 
 
 @cache
-def generate(seed: int, wish: str = "") -> str:
-    """The text of the spec with this number; of those that are asked for one construct."""
+def generate(seed: int, *asked: str) -> str:
+    """The text of the spec with this number; of those that are asked for certain constructs. Of a few attempts the first
+    that holds all that is sought, or the most of it."""
+    sought = set(asked or wishes_of(seed)[:SOUGHT])
+    best, most = "", -1
     for attempt in range(ATTEMPTS):
-        d = begun(seed, attempt, wish)
-        plan = plan_of(d.text())
-        if isinstance(plan, Plan):
-            return finished(d, plan)
-        if plan is None or attempt == ATTEMPTS - 1:
+        if attempt >= ENOUGH and best and not asked:
+            break
+        d = begun(seed, attempt, *asked)
+        plan = planned(d)
+        if plan is None:
             return d.text()
-    raise AssertionError
+        if isinstance(plan, Plan):
+            text = finished(d, plan)
+            held = len(constructs_of(load(text, d.name)) & sought)
+            if held > most:
+                best, most = text, held
+            if held == len(sought):
+                break
+    return best or d.text()
 
 
-def begun(seed: int, attempt: int = 0, wish: str = "") -> Draft:
+@cache
+def wishes_of(seed: int) -> list[str]:
+    """What the spec with this number is asked for: the first few are sought, the others are wished for."""
+    return chosen(random.Random(f"{SALT}{seed}"))
+
+
+def begun(seed: int, attempt: int = 0, *asked: str) -> Draft:
     """A model and its guide, that may be refused. The later the attempt, the fewer wishes."""
-    rng = random.Random(f"{SALT}{seed} {attempt} {wish}")
-    wishes = [wish] if wish else rng.sample(drawn(), max(0, WISHES - 2 * attempt))
-    d = Draft(rng, f"random_{seed}", {n for w in wishes for n in (w, *needs(w, rng))})
-    tell(d)
+    rng = random.Random(" ".join([f"{SALT}{seed} {attempt}", *asked]))
+    d = Draft(rng, f"random_{seed}", zest=PLAINER if asked and attempt else 1.0)
+    wishes = list(asked) or wishes_of(seed)[: max(SOUGHT, WISHES - 3 * attempt)]
+    parts = shared_out(wishes, rng, alone=len(asked) == 1)
+    d.parts = len(parts)
+    for mark, part in zip(("", "_2"), parts, strict=False):
+        if mark:
+            d.another(mark)
+        d.wishes |= part
+        tell(d)
     return d
 
 
+def planned(d: Draft) -> Plan | SpecError | None:
+    """Its plan; latents without a strategy are given a q first."""
+    plan = plan_of(d.text())
+    for _ in range(2):
+        if not isinstance(plan, SpecError):
+            break
+        rows = d.text().splitlines()
+        lines = [rows[e.span.line - 1] for e in plan.diagnostics if e.code == "no-strategy"]
+        found = [re.match(r"\s*(global )?\W*(\w*)", line)[2] for line in lines]
+        lacking = [p for p in d.latents if _drawn(p) in found and not d.guided(_drawn(p))]
+        if not lacking:
+            break
+        for p in lacking:
+            guide_for(d, p, [], surely=True)
+        plan = plan_of(d.text())
+    return plan
+
+
+def _drawn(p: Parent) -> str:
+    """The latent that is read so: h[z[t]] is of z."""
+    return re.match(r"\w+\[(\w+)|", p.text)[1] if p.family in TREES else p.name
+
+
 def finished(d: Draft, plan: Plan) -> str:
-    """With settings that the plan allows: those that are refused are left out again."""
+    """With settings that the plan allows: what is refused is taken back, entry by entry."""
     before = d.text()
+    if bound(d, plan):
+        plan = settled(d) or plan
     overrides(d, plan)
-    settings(d)
-    for leave_out in LEFT_OUT:
-        leave_out(d)
-        if not isinstance(plan_of(d.text()), frozenset):
-            return d.text()
-    return before
+    settings(d, plan)
+    return d.text() if settled(d) else before
 
 
-# what is taken back, in turn, until a spec with settings has a plan
-LEFT_OUT = (
-    lambda d: None,
-    lambda d: d.train.pop("free_bits", None),
-    lambda d: (d.objective.clear(), d.infer.pop("budget_flops", None), d.infer.pop("budget_bytes", None)),
-    lambda d: d.infer.pop("bound", None),
-    lambda d: d.infer.clear(),
-    lambda d: d.train.clear(),
-)
+def settled(d: Draft) -> Plan | None:
+    """The plan with the settings that are not refused, if there is one; what lvspec breaks over is left as it is."""
+    for _ in range(TAKEN):
+        found = plan_of(d.text())
+        if not isinstance(found, SpecError):
+            return found
+        lines = {e.span.line for e in found.diagnostics if e.severity == "error"}
+        if not d.take_back(lines):
+            break
+    return None
 
 
-def plan_of(text: str) -> Plan | frozenset[str] | None:
-    """The plan; else the codes with which the spec is refused; None where lvspec itself breaks over it."""
+def plan_of(text: str) -> Plan | SpecError | None:
+    """The plan, or what refuses the spec; None where lvspec itself breaks over it."""
     try:
         return plan_spec(text)
     except SpecError as error:
-        return frozenset(d.code for d in error.diagnostics if d.severity == "error")
+        return error
     except Exception:  # noqa: BLE001 - a fault of lvspec: for whoever compiles the spec to meet
         return None
 
 
 def tell(d: Draft) -> None:
-    """One model, section by section, and its guide."""
+    """One model, or a part of one, section by section, and its guide."""
+    before = tuple(d.latents)
     lay_out(d)
     declare(d)
     given(d)
     if d.wants("latent reads observed", 0.05):
         histories(d)
-    latents(d)
-    histories(d)
     if d.wants("!risk", 0.02):
         special.risk(d)
+    latents(d)
+    histories(d)
     if not (d.wants("no observation") and d.objective):
         observations(d)
-    guided = [p for p in d.latents if p.ref in d.latent]
+    guided = [p for p in d.latents if (p.ref in d.latent or p.family in TREES) and p not in before]
     for i, latent in enumerate(guided):
         if len(guided) < 9 or d.chance(0.1):
             guide_for(d, latent, guided[:i])
@@ -117,11 +170,17 @@ def latents(d: Draft) -> None:
     if wide or d.chance(0.02):
         d.wishes.difference_update(f"{w} latents" for w in wide)
         many(d, d.rng.randint(25, 36) if "25 to 40" in wide else d.rng.randint(10, 20))
-    if d.wants("0 latents", 0.05) and not wide:
+    if d.wants("0 latents", 0.0 if any(LATENT.match(w) for w in d.wishes) else 0.05) and not wide:
         return
     counts = {"1": 1, "2": 2, "3": 3, "4 to 9": 5}
     asked = d.wished("{} latents", list(counts))
-    for _ in range(0 if wide else counts[asked[0]] if asked else d.choose(1, 1, 2, 2, 3, 4)):
+    for _ in range(
+        0
+        if wide or d.wants("!only")
+        else counts[asked[0]]
+        if asked
+        else d.choose(*((1, 1, 2, 2, 3, 4) if d.parts == 1 else (1, 1, 1, 2)))
+    ):
         add_latent(d)
     parts = {
         "!length": special.latent_length,
@@ -140,10 +199,14 @@ def latents(d: Draft) -> None:
 
 def observations(d: Draft) -> None:
     """x, and others for what nothing reads yet, or by chance."""
+    if d.spoken:
+        return
     observe(d)
     for _ in range(12):  # a further one may not come about: what is unread may be out of its plates' reach
-        unread = [p for p in d.latents if not d.mentions(p) and not p.text and p.family not in ("told", "own")]
-        if len(d.observed) >= 6 or not (d.wants("!again", 0.35) or d.wished("observed {}", list(ANY)) or unread):
+        unread = [p for p in d.latents if not d.mentions(p) and not p.text and p.family not in UNREAD]
+        if len(d.observed) >= 6 or not (
+            d.wants("!again", 0.35 / d.parts) or d.wished("observed {}", list(ANY)) or unread
+        ):
             break
         again(d)
 

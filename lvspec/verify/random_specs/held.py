@@ -56,9 +56,10 @@ def distributions(spec: Spec) -> Iterator[str]:
             if isinstance(clause.body, E.Choice):
                 yield "if then else"
             for dist in _dists(clause):
-                yield f"{v.role} {family(dist)}"
+                name = "OneHotCategorical" if v.one_hot else family(dist)
+                yield f"{v.role} {name}"
                 if v.outside_batch and v.role == "latent":
-                    yield f"global {family(dist)}"
+                    yield f"global {name}"
                 yield from _arguments(dist.source)
                 yield from (f"{networks[name].kind} of a {v.role}" for name, _ in dist.through)
                 if dist.through:

@@ -183,7 +183,10 @@ def _shuffled(text: str, seed: int) -> str:
 
 
 def _renamed(key: str, names: Mapping[str, str]) -> str:
-    return re.sub(r"[A-Za-z][A-Za-z0-9]*", lambda m: names.get(m[0], m[0]), key)
+    """What is called after some of the names, as read_x_2.weight is after x_2."""
+    longest_first = sorted(map(re.escape, names), key=len, reverse=True)
+    whole = rf"(?<![A-Za-z0-9])({'|'.join(longest_first)})(?![A-Za-z0-9])"
+    return re.sub(whole, lambda m: names[m[1]], key)
 
 
 def _redeclared(subject: Subject, name: str, value: Tensor, declared: list[str], order: list[str]) -> Tensor:
@@ -335,6 +338,8 @@ def score(subject: Subject, seed: int) -> tuple[float, float] | None:
     if any(v.dim() > 1 and v.shape[1] < 2 for v in given.values()):
         return None
     if any(_moving_support(v) for v in spec.of_role("observed")):
+        return None
+    if not any(p.requires_grad for p in subject.model.parameters()):
         return None
     kept = [v.name for v in spec.of_role("observed")]
     means = []

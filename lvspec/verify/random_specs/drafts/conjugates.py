@@ -19,7 +19,7 @@ def conjugate(d: Draft, with_topics: bool = False) -> None:
     plates = d.choose((), (), (d.here[0],) if d.here else ())
     outside = not plates and d.chance(0.2)
     name = d.fresh("g")
-    prior = Parent(name, plates, "vector" if vector else "number", size, family=pair.prior)
+    prior = Parent(name, plates, "vector" if vector else "number", size, family="Integrated")
     d.latent[f"global {name}" if outside else prior.ref] = d.where(
         distribution(d, "latent", pair.prior, [], plates, size)
     )
@@ -53,22 +53,26 @@ def proportions(d: Draft) -> None:
     theta, z = d.fresh("g"), d.fresh("z")
     d.latent[theta] = d.where(distribution(d, "latent", "Dirichlet", [], (), K))
     d.latent[named(z, d.here)] = f"Categorical(probs={theta})"
-    d.latents.append(Parent(z, d.here, "category", K, family="Categorical"))
+    d.latents.append(Parent(z, d.here, "category", K, family="Integrated"))
     d.observed[named(d.fresh("v"), d.here)] = f"Categorical(logits={d.param(K, V)}[{named(z, d.here)}])"
 
 
 def factorial(d: Draft) -> None:
     """Chains side by side on a fixed plate, whose sum is observed."""
-    t, K, P = d.line, d.size("K", 2, 3), d.size("P", 2, 3)
-    if "l" in d.plates or not d.room(d.number(K), (t,), 2):
+    t, l, K, P = d.line, d.own("l"), d.size("J", 2, 2), d.size("P", 2, 3)
+    if l in d.plates or not d.room(d.number(K), (t,), 2):
         return
-    d.plates["l"], d.kinds["l"] = "2", "fixed"
+    d.plates[l], d.kinds[l] = "2", "fixed"
     z = d.fresh("z")
-    d.latent[f"{z}[0, l]"] = f"Categorical(logits={d.param('2', K)}[l])"
-    d.latent[f"{z}[{t}, l]"] = f"Categorical(logits={d.param('2', K, K)}[l, {z}[{t}-1, l]])"
-    d.latents.append(Parent(z, (t, "l"), "category", K, family="Categorical"))
-    mean = f"sum({d.param('2', K, P)}[l, {z}[{t}, l]] over l)"
-    d.observed[named(d.fresh("v"), (t,))] = f"Normal({mean}, softplus({d.param(P)}))"
+    d.latent[f"{z}[0, {l}]"] = f"Categorical(logits={d.param('2', K)}[{l}])"
+    d.latent[f"{z}[{t}, {l}]"] = f"Categorical(logits={d.param('2', K, K)}[{l}, {z}[{t}-1, {l}]])"
+    d.latents.append(Parent(z, (t, l), "category", K, family="Integrated"))
+    mean = f"sum({d.param('2', K, P)}[{l}, {z}[{t}, {l}]] over {l})"
+    sole = d.wants("!sole")  # nothing else is observed
+    if sole:
+        d.symbols, d.width = False, P
+    seen = d.x if sole else d.fresh("v")
+    d.observed[named(seen, (t,))] = f"Normal({mean}, softplus({d.param(P)}))"
 
 
 def kalman(d: Draft) -> None:

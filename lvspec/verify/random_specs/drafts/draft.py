@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from math import prod
 
 STATES = 300  # joint assignments of the finite latents of one example at most: brute force names each
+STATES_OF_PARTS = 100  # where other parts are there to be computed, too
+SETTINGS = ("infer", "objective", "train")  # sections without which the model is the same
 SECTIONS = (
     "sizes",
     "plates",
@@ -73,6 +75,9 @@ class Draft:
     train: dict[str, str] = field(default_factory=dict)
     head: list[str] = field(default_factory=list)  # lines before the sections
     tail: list[str] = field(default_factory=list)  # and after them
+    parts: int = 1  # that the spec is made of
+    x: str = "x"  # what the part that is being written observes first
+    mark: str = ""  # behind the names that this part alone has
     here: tuple[str, ...] = ()  # the plates of x
     kinds: dict[str, str] = field(default_factory=dict)  # of each plate: sequence | bag | fixed
     nested: dict[str, str] = field(default_factory=dict)  # a plate -> the one that it lies within
@@ -88,11 +93,17 @@ class Draft:
     ranks: dict[str, float] = field(default_factory=dict)  # of plates, in the order that variables have them in
     guiding: bool = False  # whether the distribution that is being written is a guide's
     extra: list[str] = field(default_factory=list)  # further contributions to the score of x
+    zest: float = 1.0  # how much is drawn that nobody asked for
     counter: int = 0
+
+    def another(self, mark: str) -> None:
+        """A second part begins, with an x of its own, which may read what is there."""
+        self.mark, self.x, self.here, self.width, self.symbols = mark, f"x{mark}", (), "", False
+        self.extra = []
 
     # ------------------------------------------------------------ chance and names
     def chance(self, p: float) -> bool:
-        return self.rng.random() < p
+        return self.rng.random() < p * self.zest
 
     def choose(self, *options):
         return self.rng.choice(options)
@@ -101,7 +112,7 @@ class Draft:
         """Whether to draw it: with this probability, or because it is wished for."""
         wished = construct in self.wishes
         self.wishes.discard(construct)
-        return self.rng.random() < (0.95 if wished else p)
+        return self.rng.random() < (0.95 if wished else p * self.zest)
 
     def pick(self, form: str, options: Sequence[str], weights: Sequence[float] | None = None) -> str:
         """One of the options; of those whose construct, `form` with the option in its braces, is wished for, where there are any."""
@@ -115,6 +126,10 @@ class Draft:
 
     def some(self, options: Sequence[Parent], most: int) -> list[Parent]:
         return self.rng.sample(list(options), self.rng.randint(0, min(most, len(options))))
+
+    def own(self, name: str) -> str:
+        """A name that each part has once."""
+        return name + self.mark
 
     def fresh(self, stem: str) -> str:
         self.counter += 1
@@ -138,7 +153,7 @@ class Draft:
     def room(self, values: int, plates: Sequence[str], times: int = 1) -> bool:
         """Whether brute force can bear another finite latent; counts it if so."""
         joint = values ** (times * prod(self.extent(p) for p in plates))
-        if self.states * joint > STATES:
+        if self.states * joint > (STATES_OF_PARTS if self.parts > 1 else STATES):
             return False
         self.states *= joint
         return True
@@ -190,6 +205,11 @@ class Draft:
         return next((p for p in reversed(self.here) if self.kinds[p] == "sequence"), "")
 
     @property
+    def spoken(self) -> bool:
+        """Whether x is written already."""
+        return any(re.match(r"\w+", key)[0] == self.x for key in self.observed)
+
+    @property
     def alone(self) -> bool:
         """Whether x stands on one sequence and nothing else."""
         return self.here == (self.line,) and bool(self.line)
@@ -212,13 +232,15 @@ class Draft:
         options += [tuple(chain)] if chain else []
         options += [self.near] if self.plate else []
         options = [self.order(o) for o in options if len(o) <= most]
-        wished = [o for o in options if self._standing(role, o) in self.wishes]
+        wished = [o for o in options if self._standing(role, o) & self.wishes]
         chosen = self.choose(*(wished or options))
-        self.wishes.discard(self._standing(role, chosen))
+        self.wishes -= self._standing(role, chosen)
         return chosen
 
-    def _standing(self, role: str, plates: tuple[str, ...]) -> str:
-        return f"{role} on {' × '.join(self.kinds[p] for p in plates)}" if plates else f"{role} alone"
+    def _standing(self, role: str, plates: tuple[str, ...]) -> set[str]:
+        """The constructs that a variable on these plates is."""
+        three = {f"{role} on three plates"} if len(plates) == 3 else set()
+        return three | {f"{role} on {' × '.join(self.kinds[p] for p in plates)}" if plates else f"{role} alone"}
 
     def readable(self, plates: Sequence[str], most: int = 2, among: Sequence[Parent] | None = None) -> list[Parent]:
         """Some parents that a site on these plates can read: at the site, or over a plate that it does not stand on."""
@@ -227,7 +249,7 @@ class Draft:
 
     def meets(self, p: Parent, plates: Sequence[str]) -> bool:
         away = [q for q in p.plates if q not in plates]
-        if away and not self.observed and self.follows_words(p):
+        if away and not self.spoken and self.follows_words(p):
             return False  # words would depend on a latent that reads all of them
         over = [q for q in away if self.kinds[q] == "fixed" or not p.finite]
         return away == over and len(away) <= 1
@@ -256,6 +278,23 @@ class Draft:
         """A clause with what its expressions have bound."""
         bound, self.bindings, self.binds = self.bindings, [], False
         return f"{text} where {'; '.join(bound)}" if bound else text
+
+    def guided(self, name: str) -> bool:
+        """Whether a latent has a q of its own."""
+        return any(re.match(rf"\W*{name}\b", key) for key in self.guide)
+
+    def take_back(self, lines: set[int]) -> bool:
+        """Without the settings that stand on these lines of the text, or without one of them where none does."""
+        places = {}
+        for number, line in enumerate(self.text().splitlines(), start=1):
+            if not line.startswith(" "):
+                section = line.partition(":")[0]
+            elif section in SETTINGS:
+                places[number] = (section, line.strip().partition(": ")[0])
+        refused = [places[n] for n in lines if n in places] or list(places.values())[-1:]
+        for section, key in refused:
+            getattr(self, section).pop(key, None)
+        return bool(refused)
 
     def text(self) -> str:
         rows = ["lvspec: 1", f"name: {self.name}", *self.head]

@@ -17,7 +17,7 @@ NUMBERS = {
     "positive": ("1", "2", "0.7", "1.5"),
     "nonnegative": ("1", "2", "0.5"),
     "unit": ("0.3", "0.5"),
-    "count": ("4", "5"),
+    "count": ("4",),
 }
 # of an argument that has to lie apart from the values, or above a bound
 OWN_NUMBERS = {
@@ -58,12 +58,16 @@ def distribution(d: Draft, role: str, family: str, over: list[Parent], plates: t
     row = FAMILIES[family]
     if family in ("SphericalUniform", "ImproperUniform"):
         return f"{family}({size})"
+    if d.wants("copies of numbers") and size:
+        over = []
+        d.wishes |= {f"{family}.{a.name} = number" for a in row.arguments if a.axes == "scalar"}
     d.guiding = role == "guide"
     scored = _first_scored(d, row, bool(over))
     texts, copied = [], bool(size) and row.event == "scalar" and family != "Categorical"
     alike = copied
     for a in _taken(d, row):
-        text, long = _argument(d, row, a, over if a.name == scored else [], plates, size)
+        read = over if a.name == scored or {a.name, scored} == {"logits", "probs"} else []
+        text, long = _argument(d, row, a, read, plates, size)
         named = a.name in BY_NAME or d.chance(0.15) or any("=" in t.partition("(")[0] for t in texts)
         texts.append(f"{a.name}={text}" if named else text)
         alike = alike and not long
@@ -107,9 +111,7 @@ def _first_scored(d: Draft, row: Family, scored: bool) -> str:
 def _argument(d: Draft, row: Family, a: Argument, over: list[Parent], plates, size: str) -> tuple[str, bool]:
     """(an argument, whether it differs between the copies)."""
     key = f"{row.name}.{a.name}"
-    # what parents enter is no number; of alternatives the parents enter the one that is written
-    over = over or ([] if a.name not in ("probs",) else over)
-    if (
+    if (  # what parents enter is no number
         a.axes == "scalar"
         and not over
         and not (d.guiding and row.name == "Uniform")

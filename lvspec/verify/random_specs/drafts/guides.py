@@ -8,7 +8,7 @@ from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
 from lvspec.verify.random_specs.drafts.families import distribution
 from lvspec.verify.random_specs.drafts.latents import body
 from lvspec.verify.random_specs.drafts.scores import linear, recurrent, score
-from lvspec.verify.random_specs.drafts.structures import TREES, text
+from lvspec.verify.random_specs.drafts.structures import TREES, scored_trees, text
 
 # families of a guide, by that of the latent
 REAL = ("Normal", "Normal", "Normal", "Laplace", "StudentT", "Flow", "MultivariateNormal", "NormalMixture")
@@ -34,35 +34,32 @@ OF = {
 LABELS = ("LinearChain", "SemiMarkov")
 
 
-def guide_for(d: Draft, latent: Parent, before: list[Parent]) -> None:
+def guide_for(d: Draft, latent: Parent, before: list[Parent], surely: bool = False) -> None:
     """A guide factor for some latents."""
     first = any(key.startswith(f"{latent.name}[") and re.search(r"\[(.*, )?0[\],]", key) for key in d.latent)
-    wished = d.wished("guide {}", OF.get(latent.family, ()))
+    wished = d.wished("guide {}", OF.get(latent.family, ())) or (first and d.wished("{}", ("first clause of guide",)))
     likely = 0.15 if latent.finite and first else 0.3 if latent.finite else 0.6
     likely = {"Geometric": 0.9, "Poisson": 0.9, "ImproperUniform": 1.0, "Uniform": 0.9}.get(latent.family, likely)
-    if (
-        latent.family in LABELS
-        or latent.family in TREES
-        or latent.family == "position"
-        or not (wished or d.chance(likely))
-    ):
+    if latent.family in TREES:
+        wished = d.wished("guide {}", (latent.family,))
+        return over_trees(d, latent) if surely or wished or d.chance(0.03) else None
+    if latent.family in LABELS or latent.family == "position" or not (wished or surely or d.chance(likely)):
         there = d.alone and latent.plates == d.here and latent.kind == "category" and not latent.text
         asked = there and bool(d.wished("guide {}", LABELS))
         return labelled(d, latent) if asked or (latent.family in LABELS and d.chance(0.3)) else None
     if latent.text or latent.family not in OF:
         return None
-    summary = summarise(d, latent.plates)
+    summary = [summarise(d, latent.plates)] if d.spoken else []
     near = [p for p in d.some(before, 1) if set(p.plates) <= set(latent.plates) and p.ref in d.guide]
-    if first and latent.plates == (d.line,) and d.chance(0.5) and latent.kind != "number":
+    if first and latent.plates == (d.line,) and latent.kind != "number" and d.wants("first clause of guide", 0.5):
         near.append(earlier(d, latent))
-    return factor(d, latent, [summary, *near])
+    return factor(d, latent, [*summary, *near])
 
 
 def earlier(d: Draft, latent: Parent) -> Parent:
     """z[t-1] for its own guide, with a clause of free parameters for the first site."""
     family = "Categorical" if latent.kind == "category" else "Normal"
     d.guide[f"{latent.name}[0]"] = d.where(distribution(d, "guide", family, [], (), latent.size))
-    d.wants("first clause of guide")
     return Parent(latent.name, latent.plates, latent.kind, latent.size, f"{latent.name}[{d.line}-1]")
 
 
@@ -82,7 +79,7 @@ def factor(d: Draft, latent: Parent, over: list[Parent]) -> None:
     family = d.pick("guide {}", families)
     if family == "Delta":
         return point(d, latent, over)
-    if family == "Normal" and d.chance(0.5) and size:
+    if family == "Normal" and size and (d.wants("split", 0.25) or d.wants("where of parts", 0.25)):
         both = score(d, over, f"2*{size}", latent.plates)
         d.guide[latent.ref] = f"Normal(loc, softplus(scale)) where loc, scale = split({both})"
         return None
@@ -99,11 +96,19 @@ def point(d: Draft, latent: Parent, over: list[Parent]) -> None:
     d.guide[latent.ref] = d.where(f"Delta({text})" if latent.size else f"Delta(({text})[0])")
 
 
+def over_trees(d: Draft, latent: Parent) -> None:
+    """q over the trees of a sequence, by its own scores of the same words."""
+    (t,) = latent.plates
+    d.wants(f"guide {latent.family}")
+    words = Parent(latent.text.partition("[")[0], latent.plates, "vector", latent.size)
+    d.guide[f"{latent.name} over {t}"] = scored_trees(d, latent.family, words)
+
+
 def labelled(d: Draft, latent: Parent, over: list[Parent] | None = None) -> None:
     """q over all labels of a sequence at once."""
     family = d.pick("guide {}", LABELS)
     plates = latent.plates if family == "LinearChain" else ()
-    over = [summarise(d, plates)] if over is None or not plates else over
+    over = ([summarise(d, plates)] if d.spoken else []) if over is None or not plates else over
     d.guide[f"{latent.name} over {d.line}"] = d.where(text(d, family, over, latent.size, plates))
 
 
@@ -112,7 +117,7 @@ def summarise(d: Draft, plates: tuple[str, ...]) -> Parent:
     """One vector for each site of the plates that x has too: x there, or all of x, or what lies on one side."""
     own = tuple(p for p in d.here if p in plates)
     name, width = d.fresh("s"), d.size("H", 3, 4)
-    seen = named("x", d.here)
+    seen = named(d.x, d.here)
     if d.symbols:
         read = d.network(f"Embedding(V, {width})", "read") + "({})"
     elif d.width:
@@ -134,18 +139,18 @@ def _of_sequence(d: Draft, name: str, read: str, width: str, own: tuple[str, ...
     if not own:
         if d.chance(0.5):
             rnn, out = recurrent(d, width, width, ("LSTM", "GRU", "BiLSTM"))
-            d.guide[name] = f"{d.pick('{}', ('last', 'last', 'first'))}({rnn}({read.format('x')}))"
+            d.guide[name] = f"{d.pick('{}', ('last', 'last', 'first'))}({rnn}({read.format(d.x)}))"
             return Parent(name, (), "vector", out)
-        d.guide[name] = f"{d.choose('sum', 'mean', 'max')}({read.format('x')})"
+        d.guide[name] = f"{d.choose('sum', 'mean', 'max')}({read.format(d.x)})"
         return Parent(name, (), "vector", width)
     form = d.pick("{}", ("here", "x", "reader(x)[t]", "x[<=t]", "x[>=t]", "x[>t]"))
     if form == "here":
-        d.guide[named(name, own)] = f"tanh({read.format(f'x[{t}]')})"
+        d.guide[named(name, own)] = f"tanh({read.format(f'{d.x}[{t}]')})"
         return Parent(name, own, "vector", width)
     whole = form in ("x", "reader(x)[t]")
     rnn, out = recurrent(
         d, width, width, ("LSTM", "GRU", "BiLSTM", "BiGRU") if whole else ("LSTM", "GRU", "RNN", "DilatedConvolution")
     )
-    stretch = "x" if whole else f"x[{form[2:-1].replace('t', t)}]"
+    stretch = d.x if whole else f"{d.x}[{form[2:-1].replace('t', t)}]"
     d.guide[named(name, own)] = f"{rnn}({read.format(stretch)})" + (f"[{t}]" if whole else "")
     return Parent(name, own, "vector", out)

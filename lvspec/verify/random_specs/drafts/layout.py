@@ -14,8 +14,9 @@ def lay_out(d: Draft) -> None:
     """The plates of x, and in some specs m."""
     kinds = _kinds(d)
     names = {0: (), 1: ("t",), 2: ("d", "t"), 3: ("d", "e", "t")}[len(kinds)]
+    names = tuple(d.own(n) for n in names)
     d.here = names
-    d.kinds = dict(zip(names, kinds, strict=True))
+    d.kinds |= dict(zip(names, kinds, strict=True))
     for outer, inner in zip(names, names[1:], strict=False):
         ragged = d.kinds[outer] != "fixed" and d.kinds[inner] != "fixed"
         wished = f"{d.kinds[inner]} within {d.kinds[outer]}" in d.wishes
@@ -43,7 +44,7 @@ def _kinds(d: Draft) -> tuple[str, ...]:
         "observed alone": (),
         "no plate at all": (),
         **{f"{b} within {a}": (a, b) for a, b in product(KINDS[:2], repeat=2)},
-        **{f"latent on {' × '.join(k)}": k for k in two},
+        **{f"latent on {' × '.join(k)}": k for k in (*one, *two)},
         "latent on three plates": d.choose(*three),
         "chains within a plate": d.choose(("fixed", "sequence"), ("bag", "sequence"), ("sequence", "fixed")),
     }

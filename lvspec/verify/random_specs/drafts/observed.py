@@ -17,6 +17,7 @@ VECTORS = {
     "OneHotCategorical": 1, "Dirichlet": 1, "MultivariateNormal": 1, "NormalMixture": 1, "VonMisesFisher": 1,
     "SphericalUniform": 0.3, "Flow": 1,
 }  # fmt: skip
+UNREAD = ("told", "own")  # latents that are read where they were drawn, or by a term alone
 YIELDS = ("PCFG", "LowRankPCFG", "DMV", "CTC")
 ANY = {**NUMBERS, **VECTORS, "Categorical": 4}
 
@@ -32,28 +33,28 @@ def declare(d: Draft) -> None:
 
 def observe(d: Draft) -> None:
     """x, which depends on the latents; at least on those that nothing else reads."""
-    used = [p for p in d.latents if not d.mentions(p) and d.meets(p, d.here)]
+    used = [p for p in d.latents if p.family not in UNREAD and not d.mentions(p) and d.meets(p, d.here)]
     near = [p for p in d.parents if p not in used and d.meets(p, d.here)]
     over = used + d.some(near, 1 if used else 2)
     if "!yield" in d.wishes:  # what stands on sites is for another observation to read
         over = [p for p in over if not p.plates]
     yields = d.alone and d.symbols and not any(p.plates for p in over)
     if yields and not d.extra and (d.wants("!yield") or d.chance(0.2)):
-        d.observed[f"x over {d.line}"] = tree(d, over)
+        d.observed[f"{d.x} over {d.line}"] = tree(d, over)
         return
     d.binds = True
     if d.symbols:
         text = distribution(d, "observed", "Categorical", over, d.here, d.width)
         if d.extra:
             text = f"Categorical(logits={' + '.join([score(d, over, d.width, d.here), *d.extra])})"
-        d.observed[named("x", d.here)] = d.where(text)
+        d.observed[named(d.x, d.here)] = d.where(text)
         return
-    add(d, "x", over, d.here, d.width)
+    add(d, d.x, over, d.here, d.width)
 
 
 def add(d: Draft, name: str, over: list[Parent], plates: tuple[str, ...], width: str) -> None:
     """An observed variable of any family, that follows its own earlier sites in some specs."""
-    families = {**NUMBERS, **VECTORS} if name == "x" else ANY
+    families = {**NUMBERS, **VECTORS} if name == d.x else ANY
     family = d.pick("observed {}", list(families), list(families.values()))
     number = family in NUMBERS and d.chance(0.2)
     d.binds = True
@@ -67,7 +68,7 @@ def add(d: Draft, name: str, over: list[Parent], plates: tuple[str, ...], width:
         return
     size = "" if number else width
     d.observed[named(name, plates)] = d.where(distribution(d, "observed", family, over, plates, size))
-    if name == "x" and number:
+    if name == d.x and number:
         d.width = ""
 
 
@@ -101,7 +102,7 @@ def chain(d: Draft) -> None:
         d.observed[site(here, along, "1")] = d.observed[site(here, along, "0")]
         body = body.replace(before, f"0.5 * ({before} - {site(here, along, f'{along}-2')})", 1)
     d.observed[here.ref] = d.where(body)
-    if d.chance(0.3):
+    if d.chance(0.3) or "observed reads observed" in d.wishes:
         d.parents.append(here)
 
 
@@ -120,8 +121,17 @@ def again(d: Draft) -> None:
     over = [p for p in d.parents if d.meets(p, plates)]
     if not over:
         return None
-    needed = [p for p in over if p in d.latents and not d.mentions(p)]
+    needed = [p for p in over if p in d.latents and p.family not in UNREAD and not d.mentions(p)]
+    if x := seen(d, plates):
+        needed = [*needed[:1], x]
     add(d, d.fresh("y"), needed or d.rng.sample(over, 1), plates, d.size("C", 2, 3))
+
+
+def seen(d: Draft, plates: tuple[str, ...]) -> Parent | None:
+    """An observation for another one to read at its site, in some specs."""
+    x = Parent(d.x, d.here, "category" if d.symbols else "vector", d.width) if d.width else None
+    there = x is not None and x.ref in d.observed and set(x.plates) <= set(plates)
+    return x if there and d.wants("observed reads observed", 0.1) else None
 
 
 def tree(d: Draft, over: list[Parent]) -> str:
@@ -139,13 +149,14 @@ def tree(d: Draft, over: list[Parent]) -> str:
             + part
         )
     if family == "CTC":
-        d.plates["f"] = "sequence"
-        d.given["frame[f]"] = "real[A]"
-        A = d.size("A", 2, 3)
-        logits = f"matmul({d.param(d.width, A)}, frame[f])"
+        f, A = d.own("f"), d.size("A", 2, 3)
+        frame = f"{d.own('frame')}[{f}]"
+        d.plates[f] = "sequence"
+        d.given[frame] = "real[A]"
+        logits = f"matmul({d.param(d.width, A)}, {frame})"
         if over:
             logits += f" + {score(d, over, d.width, ())}"
-        return d.where(f"CTC(logits={logits} over f, blank=dot({d.param(A)}, frame[f]) over f)") + part
+        return d.where(f"CTC(logits={logits} over {f}, blank=dot({d.param(A)}, {frame}) over {f})") + part
     N, P = d.size("N", 1, 2), d.size("Q", 1, 2)
     both = f"{N} + {P}"
     root, terminals = score(d, over, N, ()), d.param(P, d.width)

@@ -115,7 +115,7 @@ def _parts(d: Draft, parents: list[Parent], out: str, here: tuple[str, ...]) -> 
         a, b = indices[:2]
         parts.append(f"{d.param(a.size, b.size, out)}[{a.ref}, {b.ref}]")
         parents = [p for p in parents if p not in (a, b)]
-    elif indices and vectors and (d.wants("bank of networks") or d.chance(0.4)):
+    elif indices and vectors and ("bank of networks" in d.wishes or d.chance(0.4)):
         parts.append(_mixed(d, indices[0], vectors[0], out))
         parents = [p for p in parents if p not in (indices[0], vectors[0])]
     return parts + [contribution(d, p, out, here) for p in parents]
@@ -123,10 +123,10 @@ def _parts(d: Draft, parents: list[Parent], out: str, here: tuple[str, ...]) -> 
 
 def _mixed(d: Draft, index: Parent, vector: Parent, out: str) -> str:
     """One of a bank of networks, or one network that reads both."""
-    if d.chance(0.2):
-        return f"matmul({d.param(index.size, out, vector.size)}[{index.ref}], {vector.ref})"
-    if index.kind == "category" and d.chance(0.6):
+    if index.kind == "category" and d.wants("bank of networks", 0.5):
         return f"{d.network(f'Linear({vector.size}, {out})', 'bank', index.size)}[{index.ref}]({vector.ref})"
+    if d.chance(0.4):
+        return f"matmul({d.param(index.size, out, vector.size)}[{index.ref}], {vector.ref})"
     both = d.network(f"Linear({index.size} + {vector.size}, {out})")
     return f"{both}(concat(onehot({index.ref}), {vector.ref}))"
 
@@ -213,7 +213,7 @@ def linear(d: Draft, size: str, out: str) -> str:
 
 def mapping(d: Draft, size: str, out: str) -> str:
     """A linear layer or a small perceptron, around its argument."""
-    wished = d.wished("activation {}", ACTIVATIONS) or d.wished("{}", ("MLP(dropout)", "MLP(bias)"))
+    wished = d.wished("activation {}", ACTIVATIONS) or d.wished("{}", ("MLP", "MLP(dropout)", "MLP(bias)"))
     if not wished and d.chance(0.6):
         return linear(d, size, out) + "({})"
     options = [f"activation={d.pick('activation {}', ACTIVATIONS)}"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from lvspec.front.sections import BOUND_OPTIONS, STRATEGIES
 from lvspec.ir.bounds import BOUNDS
 from lvspec.ir.plan import Plan
@@ -24,18 +26,26 @@ OPTIONS = {
     "tolerance": ("1e-13",),
     "alpha": ("0.5", "0.25"),
 }
+OWN_OPTIONS = {  # pairs of draws; one for each of two components
+    ("disarm", "samples"): ("2",),
+    ("stratified", "samples"): ("2",),
+}
 DRAWN = (
     "reinforce", "reinforce", "disarm", "sum_and_sample", "without_replacement", "subset", "relax", "gumbel_softmax",
     "straight_through",
 )  # fmt: skip
 
 
+EXACT = ("log_marginal", "log_joint")  # objectives that are no bound
+
+
 def overrides(d: Draft, plan: Plan) -> None:
     """`infer:` of some latents: strategies that the planner would take."""
-    for latent in plan.latents:
+    names = {re.match(r"(global )?(\w*)", key)[2] for key in d.latent}
+    for latent in (p for p in plan.latents if p.name in names):  # of those drawn together nothing is said
         legal = [latent.strategy, *(name for name, why in latent.declined if why.startswith("legal"))]
         wished = d.wished("infer {}", legal) or [s for s in legal if _wished_option(d, s)]
-        if not wished and not d.chance(0.25):
+        if not wished and not d.chance(0.2):
             continue
         drawn = [s for s in legal if s in DRAWN]
         strategy = d.choose(*(wished or (drawn if drawn and d.chance(0.5) else legal)))
@@ -54,16 +64,18 @@ def _call(d: Draft, form: str, name: str, options: list[str], must: tuple[str, .
         chosen.insert(0, "refine")
     if "mean_field" in name:
         chosen = ["steps", "tolerance"]  # at the optimum to the digits that are compared
-    values = [f"{o}={d.choose(*OPTIONS[o])}" for o in chosen if o in OPTIONS]
+    values = [f"{o}={d.choose(*OWN_OPTIONS.get((name, o), OPTIONS[o]))}" for o in chosen if o in OPTIONS]
     return f"{name}({', '.join(values)})" if values else name
 
 
-def bound(d: Draft) -> None:
+def bound(d: Draft, plan: Plan) -> bool:
+    """Another bound, where the plan has one."""
     wished = d.wished("bound {}", list(BOUNDS)) or [
         b for b, options in BOUND_OPTIONS.items() if any(f"bound {b}({o.name})" in d.wishes for o in options)
     ]
-    if not wished and not (d.guide and d.chance(0.15)):
-        return
+    shared = any(key.startswith("global") for key in d.latent)
+    if plan.objective in EXACT or shared or not (wished or (d.guide and d.chance(0.15))):
+        return False
     name = d.choose(*(wished or list(BOUNDS)))
     d.wishes.discard(f"bound {name}")
     text = _call(d, f"bound {name}", name, [o.name for o in BOUND_OPTIONS[name] if o.name != "gradient"], ("samples",))
@@ -71,12 +83,11 @@ def bound(d: Draft) -> None:
     if len(gradients) > 1 and (d.wants(f"bound {name}(gradient)", 0.3)):
         text = text[:-1] + f", gradient={d.choose(*gradients[1:])})"
     d.infer["bound"] = text
+    return True
 
 
-def settings(d: Draft) -> None:
+def settings(d: Draft, plan: Plan) -> None:
     """All that stands behind the model."""
-    if not any(key.startswith("global") for key in d.latent):
-        bound(d)
     if any(v.startswith(DRAWN) for v in d.infer.values()) or d.wants("infer samples", 0.03):
         if "bound" not in d.infer and not any("samples=" in v for v in d.infer.values()):
             d.infer["samples"] = "2"
@@ -84,12 +95,12 @@ def settings(d: Draft) -> None:
         d.infer["guide"] = d.pick("guide: {}", ("mean_field", "structured", "inverse"))
     if d.wished("memory: {}", ("lean", "fast")) or d.chance(0.04):
         d.infer["memory"] = d.pick("memory: {}", ("lean", "lean", "fast"))
-    if d.wants("infer budget_flops", 0.01):
-        d.infer["budget_flops"] = d.choose("1e9", "100")
-    if d.wants("infer budget_bytes", 0.01):
-        d.infer["budget_bytes"] = d.choose("1e9", "100")
-    weights(d)
-    terms(d)
+    for budget in ("flops", "bytes"):
+        if d.wants(f"infer budget_{budget}", 0.01):
+            d.infer[f"budget_{budget}"] = d.choose("1e9", "1e9", "100")
+    if plan.objective not in EXACT:
+        weights(d)
+        terms(d)
     plain(d)
 
 
@@ -106,7 +117,9 @@ def weights(d: Draft) -> None:
         )
     if named and (d.wished("free_bits {}", ("node", "dimension")) or d.chance(0.02)):
         unit = d.pick("free_bits {}", ("node", "dimension"))
-        d.train["free_bits"] = d.choose(f"{unit}(0.1)", f'{{{d.choose(*named)}: "{unit}(0.2)"}}')
+        own = [p.name for p in d.latents if p.kind == "vector" and not p.plates and p.name in named]
+        of = d.choose(*(own if unit == "dimension" and own else named))
+        d.train["free_bits"] = d.choose(f"{unit}(0.1)", f'{{{of}: "{unit}(0.2)"}}')
 
 
 def terms(d: Draft) -> None:
@@ -116,11 +129,11 @@ def terms(d: Draft) -> None:
         return
     form = d.pick("{}", names)
     vectors = [p for p in d.latents if p.kind == "vector" and not p.text and not p.plates]
-    if form == "log_prob in a term" and d.symbols and "x" in {k.partition("[")[0] for k in d.observed}:
+    if form == "log_prob in a term" and d.symbols and d.x in {k.partition("[")[0] for k in d.observed}:
         index = f"[{', '.join(d.here)}]" if d.here else ""
         over = [p for p in d.latents if d.meets(p, d.here) and set(p.plates) <= set(d.here)][:1]
         d.objective[f"bag{index}"] = d.where(
-            f"0.5 * log_prob(x{index}, {distribution(d, 'term', 'Categorical', over, d.here, 'V')})"
+            f"0.5 * log_prob({d.x}{index}, {distribution(d, 'term', 'Categorical', over, d.here, 'V')})"
         )
     elif form == "known" and (finite := [p for p in d.latents if p.finite and not p.plates]):
         d.objective["told"] = f"0.3 * known({finite[0].name})"

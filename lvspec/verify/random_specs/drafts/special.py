@@ -14,24 +14,26 @@ def latent_length(d: Draft) -> None:
         return
     n, z = d.fresh("n"), d.fresh("z")
     more = d.chance(0.5)
-    d.plates["i"], d.kinds["i"] = f"{{length: {n}{' + 1' if more else ''}, max: M}}", "fixed"
-    logits = d.choose("log(0.8) * i over i", d.param(M))
+    i, seen = d.own("i"), d.own("seen")
+    d.plates[i], d.kinds[i] = f"{{length: {n}{' + 1, max: M' if more else ', max: M - 1'}}}", "fixed"
+    logits = f"log(0.8) * {i} over {i}" if more and d.chance(0.5) else d.param(M)
     d.latent[n] = f"Categorical(logits={logits})"
-    d.latent[f"{z}[i]"] = f"Normal(0, 1)[{D}]"
-    how = d.choose("sum({} over i)", "sum(softmax({s} over i) * {} over i)", "sum({} over i)")
-    text = how.format(f"{z}[i]", s=f"dot({d.param(D)}, {z}[i])")
+    d.latent[f"{z}[{i}]"] = f"Normal(0, 1)[{D}]"
+    each = f"{z}[{i}]"
+    weighted = f"sum(softmax(dot({d.param(D)}, {each}) over {i}) * {each} over {i})"
+    text = d.choose(f"sum({each} over {i})", weighted, f"sum({each} over {i})")
     d.parents.append(Parent(z, (), "vector", D, text, "length"))
     d.latents.append(d.parents[-1])
     count, encode, begin = linear(d, H, M), linear(d, f"{H} + {D}", f"2*{D}"), d.param(D)
-    d.guide["seen"] = d.param(H)
+    d.guide[seen] = d.param(H)
     if d.chance(0.7):
-        d.guide[n] = f"Categorical(logits={count}(seen))"
+        d.guide[n] = f"Categorical(logits={count}({seen}))"
     else:
         del d.networks[count]
     onwards = n in d.guide and d.chance(0.5)
     d.guide.update({f"{z}[0]": f"Normal({begin}, 1)"} if onwards else {})
-    past = f"{z}[i-1]" if onwards else begin
-    d.guide[f"{z}[i]"] = f"Normal(loc, softplus(scale)) where loc, scale = split({encode}(concat(seen, {past})))"
+    past = f"{z}[{i}-1]" if onwards else begin
+    d.guide[each] = f"Normal(loc, softplus(scale)) where loc, scale = split({encode}(concat({seen}, {past})))"
 
 
 def risk(d: Draft) -> None:
@@ -45,7 +47,7 @@ def risk(d: Draft) -> None:
     d.given[u + at] = f"real[{U}]"
     d.latent[y + at] = f"Categorical(logits={mapping(d, U, K).format(u + at)})"
     worth = f"{d.param(K)}[{y}{at}]"
-    d.objective["reward" + at] = worth
+    d.objective[d.own("reward") + at] = worth
     d.latents.append(Parent(y, (t,) if t else (), "category", K, family="own"))
 
 

@@ -23,7 +23,7 @@ def history(d: Draft, writers: list[Parent], inside: str = "") -> None:
         d.given[f"{u}[{t}]"] = "token(V)"
         d.let[named(name, d.here)] = f"{writer}({words}({u}[<={t} in {inside}]))"
     else:
-        d.let[named(name, d.here)] = f"{writer}({words}(x[<{t}{f' in {inside}' if inside else ''}]))"
+        d.let[named(name, d.here)] = f"{writer}({words}({d.x}[<{t}{f' in {inside}' if inside else ''}]))"
     found = Parent(name, d.here, "vector", width)
     d.parents.append(found)
     if bank or inside:
@@ -61,13 +61,11 @@ def given_sequence(d: Draft) -> None:
     how = next((f for f in ("length", "last", "first") if d.wants(f)), None) or d.pick("{} of a stretch", REDUCED)
     if how == "length":
         return _let(d, (), f"0.1 * length({name}) * {d.param('E')}", "E")
-    stretch = d.choose(name, name, f"{name}[<={t}]")
-    plates = () if stretch == name else (t,)
     if how in ("last", "first") and d.chance(0.5):
         network, width = recurrent(d, "E", d.size("H", 3, 4))
-        return _let(d, plates, f"{how}({network}({read}({stretch})))", width)
-    text = f"{how}(tanh({read}({stretch})))"
-    return _let(d, plates, f"tanh({text})" if how == "logsumexp" else text, "E")  # very negative over no sites
+        return _let(d, (), f"{how}({network}({read}({name})))", width)
+    text = f"{how}(tanh({read}({name})))"
+    return _let(d, (), f"tanh({text})" if how == "logsumexp" else text, "E")  # very negative over no sites
 
 
 def _let(d: Draft, plates: tuple[str, ...], text: str, width: str) -> None:

@@ -12,7 +12,7 @@ TREES = {"DependencyCRF": "arcs", "NonProjectiveCRF": "arcs", "TreeCRF": "spans"
 def labels(d: Draft, role: str = "latent") -> None:
     """z over t, of any structure whose values are labels: a latent, or observed."""
     t = d.line
-    family = d.pick(role + " {}", ("LinearChain", "LinearChain", "SemiMarkov", *TREES))
+    family = d.pick(role + " {}", ("LinearChain",) * 4 + ("SemiMarkov",) * 2 + tuple(TREES))
     if family in TREES:
         return tree(d, role, family)
     size = d.size("K", 2, 3)
@@ -41,20 +41,26 @@ def tree(d: Draft, role: str, family: str) -> None:
     t = d.line
     if role == "latent" and not d.room(3, (t,)):
         return
-    d.plates["j"] = f"copy({t})"
+    d.plates[d.own("j")] = f"copy({t})"
     size = d.size("A", 2, 3)
     h = next((p for p in d.parents if p.plates == (t,) and p.kind == "vector" and p.name in str(list(d.given))), None)
     if h is None or d.chance(0.5):
-        d.given[f"h[{t}]"] = f"real[{size}]"
-        h = Parent("h", (t,), "vector", size)
-    mine, other = d.param(size, h.size), f"{h.name}[j]"
+        h = Parent(d.own("h"), (t,), "vector", size)
+        d.given[h.ref] = f"real[{size}]"
     name = d.fresh("z" if role == "latent" else "y")
-    arcs = f"dot(matmul({mine}, {h.ref}), matmul({d.param(size, h.size)}, {other}))"
-    if d.chance(0.3):
-        arcs += f" + equal(j, {t}) * {d.param()}"
-    getattr(d, role)[f"{name} over {t}"] = f"{family}({TREES[family]}={arcs} over j)"
+    getattr(d, role)[f"{name} over {t}"] = scored_trees(d, family, h)
     if role == "latent":
         d.remember(Parent(name, (t,), "vector", h.size, f"{h.name}[{name}[{t}]]", family))
 
 
-__all__ = ["give", "labels", "text", "tree"]
+def scored_trees(d: Draft, family: str, h: Parent) -> str:
+    """A distribution over trees, by a score of each pair of words."""
+    (t,), size = h.plates, d.size("A", 2, 3)
+    j = next(p for p, declared in d.plates.items() if declared == f"copy({t})")
+    arcs = f"dot(matmul({d.param(size, h.size)}, {h.ref}), matmul({d.param(size, h.size)}, {h.name}[{j}]))"
+    if d.chance(0.3):
+        arcs += f" + equal({j}, {t}) * {d.param()}"
+    return f"{family}({TREES[family]}={arcs} over {j})"
+
+
+__all__ = ["give", "labels", "scored_trees", "text", "tree"]
