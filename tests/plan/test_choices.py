@@ -3,6 +3,7 @@
 import pytest
 
 from lvspec.driver import plan_spec
+from lvspec.emit import emit
 from lvspec.errors import SpecError
 
 ZOO = {
@@ -346,3 +347,11 @@ def test_an_axis_has_an_entry_at_the_sizes_that_are_said(parts):
     assert plan_spec(source, sizes={"K": 6})
     with pytest.raises(SpecError, match="`K - 5` is -2 at K = 3, and an axis has at least one entry"):
         plan_spec(source)
+
+
+def test_a_latent_beside_nothing_observed_has_no_factor_at_an_optimum():
+    """The slope of its bound in q would be that of nothing."""
+    source = "lvspec: 1\nparams: {a: []}\nlatent:\n  p: Beta(softplus(a), 2)\n"
+    found = plan_spec(source).latent("p")
+    assert found.strategy != "mean_field" and emit(plan_spec(source))
+    assert "nothing is observed" in dict(found.declined)["mean_field"]

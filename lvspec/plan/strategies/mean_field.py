@@ -46,6 +46,8 @@ def consider(view: View, latent) -> Claim | Declined:
 def _reason(view: View, latent) -> str | None:
     """Why this latent alone cannot have a factor at its optimum, or None."""
     model, name, body = view.model, latent.name, latent.general.body
+    if not model.spec.of_role("observed"):
+        return f"nothing is observed, so q({name}) would be its prior"
     override = model.overrides.get(name)
     if override is not None and override.strategy != NAME:
         return f"`infer` asks for {override.strategy}"
