@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lvspec.runtime.batch import along, prepare_plate
+from lvspec.runtime.batch import BadBatch, along, prepare_plate
 from lvspec.runtime.inputs import ROW, Input, assert_values, check_values, example_of, read_batch
 
 
@@ -82,7 +82,9 @@ def prepare_batch(
     shown = {n: i for n, i in there.items() if i.role == "observed" or i.role == "given" and i.kind in SAFE}
     batch = observed_sites(batch, shown, plates)
     batch = inside_support(batch, {n: i.kind for n, i in shown.items() if i.kind in SAFE})
-    anchor = next(batch[n] for n, i in there.items() if n in batch and i.role != "latent")
+    anchor = next((batch[n] for n, i in there.items() if n in batch and i.role != "latent"), None)
+    if anchor is None:
+        raise BadBatch("the model observes nothing and is given nothing: no batch says how many examples there are")
     return {**check_values(batch, inputs), "rows": torch.arange(len(anchor), device=anchor.device)}
 
 

@@ -199,3 +199,9 @@ def test_whole_counts_have_no_fractions_where_they_are_numbers_of_a_table():
     for k in (torch.tensor([0.5]), torch.tensor([4]), torch.tensor([-1])):
         with pytest.raises(BadBatch, match="`k` h"):
             model({"x": torch.zeros(1), "k": k})
+
+
+def test_a_model_of_nothing_has_no_batch():
+    model = compile_spec("lvspec: 1\nparams: {a: []}\nlatent:\n  p: Normal(a, 1)\n").Model()
+    with pytest.raises(BadBatch, match="no batch says how many examples there are"):
+        model({})
