@@ -120,13 +120,22 @@ def _factor(lines: Lines, latent: Variable, reads: list[Reading]) -> None:
 
 def _free(lines: Lines, latent: Variable) -> None:
     """What all examples share has no example to be read from: the parameters of its factor are free."""
-    family, plates = guide_family(latent), latent.plates
+    lines.guide[_place(latent, latent.plates, "", "")] = _of_parameters(lines, latent)
+
+
+def _of_parameters(lines: Lines, latent: Variable, head: str = "") -> str:
+    """The family of the latent's support with free parameters, of each site of plates of a known size."""
+    family, plates = guide_family(latent), [p for p in latent.plates if not lines.spec.plate(p).ragged]
     vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
     shape = (*(lines.spec.plate(p).size for p in plates), *vector)
     at = f"[{', '.join(plates)}]" if plates else ""
-    names = [name for name, _ in HEADS[family]]
-    values = {n: lines.param(f"{n}_{latent.name}", shape) + at for n in names}
-    lines.guide[f"{latent.name}{at}"] = _of_family(family, _known(latent) | values)
+    values = {n: lines.param(f"{head}{n}_{latent.name}", shape) + at for n, _ in HEADS[family]}
+    return _of_family(_written(latent), _known(latent) | values)
+
+
+def _written(latent: Variable) -> str:
+    """The family as the language calls it, in which some categories are vectors."""
+    return "OneHotCategorical" if latent.one_hot else guide_family(latent)
 
 
 def _own(latent: Variable) -> tuple[tuple[str, str], ...]:
@@ -152,9 +161,11 @@ def _clause(lines: Lines, latent: Variable, features: list[Feature], head: str, 
     if reason := family_reason(spec, latent):
         raise Underivable(reason)
     vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
-    heads = HEADS[family]
+    place, heads = _place(latent, latent.plates, chain, site), HEADS[family]
+    if not features:
+        lines.guide[place] = _of_parameters(lines, latent, head)
+        return
     total = prod(vector, start=Dim.of(1)) * len(heads)
-    features = features or [Feature("onehot(0)", Dim.of(1))]
     joined = re.sub(r"@(-\d+)?", lambda m: _earlier(site, m[1] or ""), ", ".join(f.text for f in features))
     joined = f"concat({joined})" if len(features) > 1 else joined
     fixed = [p for p in latent.plates if not spec.plate(p).ragged and not re.search(rf"[\[ ]{p}\]", joined)]
@@ -164,8 +175,7 @@ def _clause(lines: Lines, latent: Variable, features: list[Feature], head: str, 
     raw = f"{mlp}({joined})"
     if fixed:
         raw = f"reshape({raw}, {', '.join(map(str, (*copies, total)))})[{', '.join(fixed)}]"
-    place = _place(latent, latent.plates, chain, site)
-    lines.guide[place] = _drawn(family, heads, raw, vector, _known(latent))
+    lines.guide[place] = _drawn(_written(latent), heads, raw, vector, _known(latent))
 
 
 def _earlier(site: str, back: str) -> str:
@@ -197,7 +207,7 @@ def _of_family(family: str, values: dict[str, str]) -> str:
     """`Normal(loc=..., scale=softplus(...))`, each parameter from a real number or a vector of them."""
     if family == "VonMisesFisher":
         return f"VonMisesFisher({values['loc']}, sqrt(sum(square({values['loc']}))))"
-    functions = dict(HEADS[family])
+    functions = dict(HEADS[family.removeprefix("OneHot")])
     listed = (f"{n}={functions[n]}({v})" if functions.get(n) else f"{n}={v}" for n, v in values.items())
     return f"{family}({', '.join(listed)})"
 
@@ -250,7 +260,7 @@ def _vector(lines: Lines, source: Variable, text: str) -> Feature:
                 f"the values of {source.name} are the sites of plate {plate}, which have no vectors of their own"
             )
         if source.role == "latent":
-            return Feature(f"onehot({text})", kind.size)
+            return Feature(text if source.one_hot else f"onehot({text})", kind.size)
         return Feature(f"{lines.network(f'read_{source.name}', 'Embedding', kind.size, WIDTH)}({text})", Dim.of(WIDTH))
     if len(shape) == 1:
         return Feature(text, shape[0])

@@ -224,6 +224,40 @@ def test_derived_guide_is_as_if_it_had_been_written(name, family):
     assert by_hand.source.split("class ")[1].count("\n") == found.source.split("class ")[1].count("\n")
 
 
+@pytest.mark.parametrize("family", ["structured", "inverse"])
+def test_vectors_of_one_hot_are_drawn_and_read_as_the_language_says(family):
+    text = """sizes: {K: 3, D: 2}
+params: {start: [K], mean: [D, K], noise: [D]}
+networks: {lower: "Linear(K, D)"}
+latent:
+  c: OneHotCategorical(logits=start)
+  g: Normal(lower(c), 1)
+observed:
+  x: Normal(g + matmul(mean, c), softplus(noise))
+"""
+    settings = {"guide": family, "c": "reinforce", "g": "reparameterization", "samples": 2}
+    found = compile_spec(f"lvspec: 1\n{text}", overrides=settings)
+    assert "c: OneHotCategorical(" in found.plan.spec.derived and "onehot(" not in found.plan.spec.derived
+    report = verify(found.spec, found.plan, found.Model, seed=1, draws=0)
+    assert report.passed, render(report)
+
+
+@pytest.mark.parametrize("family", ["structured", "inverse"])
+def test_a_latent_of_which_nothing_is_to_be_read_has_free_parameters(family):
+    text = """sizes: {K: 3, M: 2, D: 2}
+plates: {m: M}
+params: {start: [M, K], mean: [D]}
+latent:
+  z[m]: Categorical(logits=start[m])
+observed:
+  x: Normal(mean, 1)
+"""
+    found = compile_spec(f"lvspec: 1\n{text}", overrides={"guide": family, "z": "reinforce", "samples": 2})
+    assert "  z[m]: Categorical(logits=guide_logits_z[m])" in found.plan.spec.derived
+    report = verify(found.spec, found.plan, found.Model, seed=1, draws=0, thorough=False)
+    assert report.passed, render(report)
+
+
 def sections(text):
     found, name = {}, ""
     for line in text.splitlines(keepends=True):
