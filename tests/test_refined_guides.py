@@ -218,6 +218,12 @@ DECLINED = {
         "guide:\n", "guide:\n  u: Normal(x[0], 1)[D]\n",
         "Normal(loc,", "Normal(loc + u,",
     ),
+    "q(h) reads its draw, and a draw of Gamma is differentiable once": (
+        "  z: Normal(0, 1)[D]", "  z: Normal(0, 1)[D]\n  h: Gamma(2, 1)",
+        "guide:\n", "guide:\n  h: Gamma(exp(sum(u)), 1)\n  u: Normal(z, 1)\n",
+        "latent:\n", "latent:\n  u: Normal(0, 1)[D]\n",
+        "decoder(z)", "decoder(z + h + u)",
+    ),
     "a surrogate's second derivative": (
         "  z: Normal(0, 1)[D]", "  c: Bernoulli(probs=0.5)\n  z: Normal(c, 1)[D]",
         "infer: {", "infer: {c: reinforce, ",

@@ -21,7 +21,7 @@ from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
 from lvspec.plan.components import find
 from lvspec.plan.derive import derive_baseline, derive_control, derive_guide
-from lvspec.plan.divergence import OPTIMAL, divergence, draws_read
+from lvspec.plan.divergence import OPTIMAL, divergence, drawn_after, draws_read
 from lvspec.plan.engines import averages_of_draws, empty_axes, parts_without_engine, rows_beyond
 from lvspec.plan.formula import formula
 from lvspec.plan.memory import memory_warnings, with_memory
@@ -29,6 +29,7 @@ from lvspec.plan.model import DEFAULT_SAMPLES, Model, chain_plates, labels_guide
 from lvspec.plan.own import follows_model
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.strategies import NAMES, STRATEGIES
+from lvspec.plan.strategies.reparameterization import differentiable_once
 from lvspec.plan.sums import pay_rest, pay_structure
 
 
@@ -239,8 +240,14 @@ def _refined(model: Model, chosen, problems: list[Diagnostic]) -> None:
     name = next(iter(options))
     bound = model.settings.get("bound") or ELBO
     others = [n for n, (s, c, _) in chosen.items() if c.treatment == "sampled" and s != "reparameterization"]
+    after = {n for refined in options for n in drawn_after(model.guide_reads, refined)}
+    once = [n for n in chosen if n in after and chosen[n][1].treatment == "sampled" and differentiable_once(model, n)]
     reason = None
-    if others:
+    if once:
+        reason = (
+            f"q({once[0]}) reads its draw, and a draw of {differentiable_once(model, once[0])} is differentiable once"
+        )
+    elif others:
         reason = f"{others[0]} is drawn by {chosen[others[0]][0]}: a surrogate's second derivative is not the ELBO's"
     elif bound.coupled:
         reason = f"the bound is {bound.name} ({bound.gradient} gradient), and the steps are up the ELBO"

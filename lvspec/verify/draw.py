@@ -220,9 +220,9 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
             return torch.stack([_different(size, top, plan.samples, generator) for _ in range(rows)], 1)
         value = random_value(_drawn_from(plan, variable), extended(spec, sizes, length), shape, generator)
         plate = position_plate(variable)
-        if plate is None:
-            return torch.stack([with_trees(variable, v, instance.batch, generator) for v in value])
-        return value % owned_sites(spec, tuple(declared), plate, instance.batch, value.dim() - 1).clamp_min(1)
+        if plate is not None:
+            value = value % owned_sites(spec, tuple(declared), plate, instance.batch, value.dim() - 1).clamp_min(1)
+        return torch.stack([with_trees(variable, v, instance.batch, generator) for v in value])
     factor = next(v for v in plan.guide if v.name == variable.name and v.role == "guide")
     if plan.latent(variable.name).relaxed:
         if factor.general.body.family == "Categorical":

@@ -29,7 +29,7 @@ def consider(view: View, latent) -> Claim | Declined:
         return Declined(reason)
     guide = model.guide_of(latent.name)
     body = guide.general.body if guide else None
-    family = body.source.family if body else guide_family(latent)
+    family = drawn_family(model, latent.name)
     if not FAMILIES[family].reparameterized:
         return Declined(f"{family} has no pathwise derivative")
     options = view.options(latent.name, NAME)
@@ -47,6 +47,18 @@ def consider(view: View, latent) -> Claim | Declined:
     why += f"; its parameters take {steps} steps up the ELBO from where the guide puts them, differentiated through"
     pay = refined_drawing(latent.name, steps)
     return Claim("sampled", False, why, pay, samples=samples, options=(("refine", steps), ("rate", rate)))
+
+
+def drawn_family(model: Model, name: str) -> str:
+    """The family that q draws a latent from."""
+    guide = model.guide_of(name)
+    return guide.general.body.source.family if guide else guide_family(model.spec.variable(name))
+
+
+def differentiable_once(model: Model, name: str) -> str | None:
+    """The family that q draws a latent from, where its draws have a first derivative alone; else None."""
+    family = drawn_family(model, name)
+    return None if family in (*REFINED, "Uniform") else family
 
 
 def refine_reason(model: Model, latent, family: str) -> str | None:
