@@ -12,7 +12,7 @@ from lvspec.front.lengths import as_long_as
 from lvspec.front.names import did_you_mean
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import Again, At, Expr, Here, Index, Lag, Number, Site, SiteOf, Stretch, VariableRef
-from lvspec.ir.types import Reach
+from lvspec.ir.types import STRUCTURE, Reach
 
 Elaborate = Callable[[S.Node, Context], Expr]
 
@@ -20,6 +20,14 @@ Elaborate = Callable[[S.Node, Context], Expr]
 def reference(name: str, nodes: tuple[S.Node, ...] | None, ctx: Context, span: Span, elaborate: Elaborate) -> Expr:
     """A variable at the sites that its indices name; without indices, all of it."""
     seen = ctx.variables[name]
+    if seen.type.support == STRUCTURE:
+        ctx.problems.error(
+            "wrong-kind",
+            span,
+            f"`{name}` is a structure that is summed over, not a value",
+            help="read the observation that it explains; `model.posterior` answers questions about it",
+        )
+        return broken(span)
     if nodes is None:
         return _whole(seen, ctx, span)
     if len(nodes) < len(seen.plates):
