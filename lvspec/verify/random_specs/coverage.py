@@ -118,8 +118,8 @@ APART: tuple[tuple[str, str, str], ...] = (
 
 
 def apart(a: str, b: str) -> str | None:
-    """Why no spec holds both constructs; None where one can, as a setting and its own option."""
-    if a.startswith(f"{b}(") or b.startswith(f"{a}("):
+    """Why no spec holds both constructs; None where one can, as a setting and its own options."""
+    if a.partition("(")[0] == b.partition("(")[0]:
         return None
     for first, second, why in APART:
         if (re.fullmatch(first, a) and re.fullmatch(second, b)) or (re.fullmatch(first, b) and re.fullmatch(second, a)):

@@ -20,7 +20,7 @@ OPTIONS = {
     "density": ("original", "relaxed"),
     "top": ("1",),
     "refine": ("2",),
-    "rate": ("0.01",),  # where slopes are steep, longer steps leave the numbers
+    "rate": ("0.001",),  # where slopes are steep, longer steps leave the numbers
     "chunk": ("1", "2"),
     "steps": ("10000",),
     "tolerance": ("1e-13",),
