@@ -298,9 +298,11 @@ class Terms:
     def at_every_site(self, variable, value: Value) -> Value:
         """A divergence that does not vary over some plate of its latent counts once per site all the same."""
         plates = [p for p in variable.plates if p not in self.low.unrolled and p not in value.axes]
-        if not plates:
-            return value
-        axes = self.low.order.sort({*value.axes, *plates, *(() if variable.outside_batch else ("B",))})
+        return self.spread(value, (*plates, *(() if variable.outside_batch else ("B",)))) if plates else value
+
+    def spread(self, value: Value, over: tuple[str, ...]) -> Value:
+        """The same at each entry of further axes."""
+        axes = self.low.order.sort({*value.axes, *over})
         shape = ", ".join(extent_code(self.program, a) if a not in value.axes else "1" for a in axes)
         code = f"{self.scope.use('spread')}({align(value, axes).code}, ({shape}{',' if len(axes) == 1 else ''}), self.zero)"
         return value.with_(code=code, axes=axes, binds=ATOM)
@@ -309,6 +311,8 @@ class Terms:
         """KL(δ_z ‖ p) = -log p(z) where the batch gives z."""
         scope, low = self.scope, self.low
         given, observed = given_values(self.program, variable)
+        if not set(observed.axes) <= set(value.axes):  # one value for all examples, which may be given different ones
+            value = scope.assign(value.code, self.spread(value, observed.axes))
         scope.line(f'if "{variable.name}" in batch:')
         scope.indent += 1
         sites = tuple(low.bound[p] for p in variable.plates if p in low.bound)
