@@ -148,6 +148,7 @@ def renamed(subject: Subject, seed: int) -> tuple[float, float] | None:
     parts = [p for v in variables for p in v.parts]
     names = {n.name: f"v{i}_{n.name}" for i, n in enumerate((*variables, *spec.plates, *spec.params, *spec.networks))}
     names |= {p: f"r_{p}" for p in parts}
+    names |= {v.name: "_".join(f"r_{p}" for p in v.parts) for v in variables if v.name == "_".join(v.parts)}
     names = {old: new for old, new in names.items() if re.fullmatch(r"\w+", old) and old not in ("bag", "sequence")}
     text = re.sub(
         r"(?<![\w.])(" + "|".join(map(re.escape, names)) + r")(?![\w=])",
