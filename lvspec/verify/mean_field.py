@@ -140,9 +140,9 @@ def mean_field_checks(subject: Subject, batch: Mapping[str, Tensor] | None = Non
         expected = torch.stack([b.kl[name] for b in bounds])
         checks.append(Check(f"KL of {name}{about}", relative_error(objective.kl[name], expected), VALUE))
     own = [p for n, f in factors.items() if not subject.spec.variable(n).outside_batch for p in f]
-    if own:
-        climbed = elbo[elbo.isfinite()].sum()  # an impossible example has no way up
-        slopes = torch.autograd.grad(climbed, own, retain_graph=True)
+    possible = [b.elbo for b in bounds if b.elbo.isfinite()]  # an impossible example has no way up
+    if own and possible:
+        slopes = torch.autograd.grad(sum(possible), own, retain_graph=True)
         checks.append(Check(f"slope of the bound in q{about}", gradient_error(slopes, [None] * len(slopes)), GRADIENT))
     error = gradient_error(subject.gradients(objective.loss), subject.gradients(loss))
     return [*checks, Check(f"gradient of the loss{about}", error, GRADIENT)]
