@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lvspec.driver import compile_spec, read_spec
+from lvspec.driver import compile_spec, plan_spec, read_spec
 from lvspec.errors import SpecError
 from lvspec.ir.types import Range
 from lvspec.verify import render, verify
@@ -100,6 +100,18 @@ def test_frozen_parameters_have_the_range_of_their_rule():
 
 
 # ---------------------------------------------------------------- counts with an end
+@pytest.mark.parametrize(
+    ("p", "q"), [("Poisson(exp(a))", "Poisson(exp(b))"), ("Binomial(4, logits=a)", "Binomial(4, logits=b)")]
+)
+def test_a_written_count_that_leaves_what_is_observed_impossible_is_refused(p, q):
+    """q(n = 0) > 0, and y successes of no tries have no probability: E_q log p(y | n) = -inf wherever y > 0."""
+    text = f"lvspec: 1\nparams: {{a: [], b: []}}\nlatent:\n  n: {p}\nobserved:\n  y: Binomial(n, probs=0.3)\n"
+    with pytest.raises(SpecError, match="which begins at 0: where y is more, the ELBO is -inf"):
+        plan_spec(f"{text}guide:\n  n: {q}\n")
+    inner = text.replace("observed:\n  y", "  m") + "observed:\n  x: Normal(m, 1)\n"
+    plan_spec(f"{inner}guide:\n  n: {q}\n  m: Binomial(n, probs=0.5)\n")  # what is drawn among n tries is possible
+
+
 def test_binomial_latent_is_summed():
     """log Σ_n Binomial(n; 6, σ(0.4)) Π_i Binomial(y_i; n, σ(-0.3)), by hand."""
     compiled = agrees("latent:\n  n: Binomial(6, logits=a)\nobserved:\n  y[i]: Binomial(n, logits=b)\n")

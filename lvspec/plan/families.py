@@ -66,15 +66,40 @@ def family_reason(spec: Spec, latent: Variable) -> str | None:
 
 def bounded_reason(spec: Spec, latent: Variable) -> str | None:
     """Why some values of a latent leave others impossible, or None."""
+    for reader, argument, body in _bounded_by(spec, latent):
+        return (
+            f"`{argument}` of {body.family} bounds {reader.name} by {latent.name}: where a derived q({latent.name}) has values "
+            f"that leave {reader.name} impossible, the ELBO is -inf, never finite: write its q in `guide:`, of values that "
+            f"leave it possible{f', or give {latent.name} a distribution with a last value, which is summed' if latent.type.support.discrete else ''}"
+        )
+    return None
+
+
+def counted_reason(spec: Spec, latent: Variable, guide: Variable) -> str | None:
+    """Why a written q of a count, which begins at 0, leaves what is observed impossible, or None."""
+    family = getattr(guide.general.body, "family", None)
+    if family not in FAMILIES or FAMILIES[family].variate.kind != "count":
+        return None
+    for reader, argument, body in _bounded_by(spec, latent):
+        if reader.role == "observed":
+            mend = (
+                f"leave q({latent.name}) out"
+                if latent.type.support.finite
+                else "give it a distribution with a last value"
+            )
+            return (
+                f"`{argument}` of {body.family} bounds {reader.name} by {latent.name}, and q({latent.name}) is {family}, which begins at "
+                f"0: where {reader.name} is more, the ELBO is -inf, never finite: {mend}, and {latent.name} is summed"
+            )
+    return None
+
+
+def _bounded_by(spec: Spec, latent: Variable) -> Iterator[tuple[Variable, str, Dist]]:
+    """What lies below or above a latent, and by which of its arguments."""
     for reader, clause, body in spec.bounded:
         for argument, value in _bounds(body):
             if reads_variable(spec, latent.name, clause, value):
-                return (
-                    f"`{argument}` of {body.family} bounds {reader.name} by {latent.name}: where a derived q({latent.name}) has values "
-                    f"that leave {reader.name} impossible, the ELBO is -inf, never finite: write its q in `guide:`, of values that "
-                    f"leave it possible{f', or give {latent.name} a distribution with a last value, which is summed' if latent.type.support.discrete else ''}"
-                )
-    return None
+                yield reader, argument, body
 
 
 def _distributions(variable: Variable) -> Iterator[tuple[Clause, Dist]]:

@@ -7,7 +7,7 @@ from lvspec.ir.distributions import IMPROPER, family_of
 from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
-from lvspec.plan.families import family_reason
+from lvspec.plan.families import counted_reason, family_reason
 from lvspec.plan.model import Model, structure_reason
 
 
@@ -58,6 +58,9 @@ def guide_reason(model: Model, latent, flows: bool = False) -> str | None:
     families = {getattr(c.body, "family", None) for c in guide.clauses}
     if len(families) > 1:
         return f"q({latent.name}) is of several families, one clause another than the next: no engine yet"
+    reason = counted_reason(model.spec, latent, guide)
+    if reason:
+        return reason
     step = model.guide_order.step_of(latent.name)
     if body.through and (step.plate or guide.initial):
         return f"q({latent.name}) is drawn site by site through a flow: no engine yet"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from lvspec.ir.reads import HERE
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, over_budget
+from lvspec.plan.families import counted_reason
 from lvspec.plan.model import finite_reason, labels_guide, reach_reason, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
 from lvspec.plan.price import Pricer, priced
@@ -88,7 +89,7 @@ def _under_guide(view: View, latent) -> Claim | Declined:
         return Declined(f"{name} is one structure: log p({name}) joins all sites, which q({name}) has one by one")
     if latent.outside_batch:
         return Declined(f"{name} lies outside the batch plate: no engine yet")
-    reason = reach_reason(model, name)
+    reason = reach_reason(model, name) or counted_reason(model.spec, latent, model.guide_of(name))
     if reason:
         return Declined(reason)
     if model.guide_order.step_of(name).plate:

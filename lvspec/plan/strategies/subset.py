@@ -20,7 +20,7 @@ SAMPLES = 8
 def consider(view: View, latent) -> Claim | Declined:
     model, name = view.model, latent.name
     if not latent.type.support.finite:
-        return Declined("the latent is not discrete: no two draws are alike, and q has no mass to renormalise")
+        return Declined("the latent is not one of finitely many values, whose mass is renormalised")
     if not follows_model(latent, model.guide_of(name)):
         return Declined(
             f"it is for a risk under p({name}) itself: a term that reads {name}, and nothing observed that does"
