@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lvspec.ir.plan import LatentPlan
-from lvspec.verify.densities import log_probabilities
+from lvspec.verify.densities import log_odds_pair, log_probabilities
 from lvspec.verify.transport import strata_shares
 from lvspec.verify.world import SAMPLE, World
 
@@ -100,9 +100,8 @@ def site_probabilities(world: World, name: str, at: tuple[int, ...]) -> list | t
     family, arguments = world.density(world.factors[name], at)
     if family == "Categorical":
         return log_probabilities(arguments).exp().tolist()
-    p = torch.sigmoid(arguments["logits"]).detach()
-    pairs = torch.stack([1 - p, p], -1).tolist()
-    return tuple(pairs) if p.dim() else pairs
+    pairs = torch.stack(log_odds_pair(arguments), -1).exp()
+    return tuple(pairs.tolist()) if pairs.dim() > 1 else pairs.tolist()
 
 
 def _subset_shares(world: World, samples: int, name: str, sharpness: float) -> Tensor:
