@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from lvspec.runtime.distributions import normal_log_prob
+from lvspec.runtime.mean_field import settled
 from lvspec.runtime.shape import symbol_scores
 
 Sums = tuple[Tensor, Tensor]
@@ -131,7 +132,7 @@ def chain_ascent(
             marginals[:, :, i] = found[:, :, i]
             with torch.no_grad():
                 total = tuple(o + p for o, p in zip(others, parts(i, marginals[:, :, i]), strict=True))
-        if tilts.device.type == "cpu" and moved <= tolerance:
+        if settled(tilts.device, moved, tolerance):
             break
     return ChainFactors(tilts, marginals, parts, chain)
 
