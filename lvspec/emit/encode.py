@@ -18,8 +18,8 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
     """The method, or nothing where no latent has such a factor."""
     program = Program(plan, imports, set(), ("batch",))
     low, scope, items = program.low, program.scope, []
-    low.unrolled = ()
-    for factor in (v for v in plan.guide if v.role == "guide" and _direct(plan, v)):
+    low.unrolled, reader = (), Reader(plan.spec, plan.guide)
+    for factor in (v for v in plan.guide if v.role == "guide" and _direct(plan, v, reader)):
         latent = plan.spec.variable(factor.name)
         if factor.name in plan.refined:
             term = given_term(program, factor, factor.name)
@@ -53,7 +53,7 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
     ]
 
 
-def _direct(plan: Plan, factor: Variable) -> bool:
+def _direct(plan: Plan, factor: Variable, reader: Reader) -> bool:
     """Whether q(z | x) is one distribution of a family for each example, on fixed plates at most."""
     latent, body = plan.spec.variable(factor.name), factor.general.body
     if latent.outside_batch or factor.initial or any(plan.spec.plate(p).ragged for p in latent.plates):
@@ -63,4 +63,4 @@ def _direct(plan: Plan, factor: Variable) -> bool:
     hidden = {v.name for v in plan.spec.of_role("latent")}
     family = FAMILIES[body.family]
     scalar = family.variate.kind != "simplex" or family.name == "Dirichlet"
-    return scalar and not any(r.name in hidden for r in Reader(plan.spec, plan.guide).of_variable(factor))
+    return scalar and not any(r.name in hidden for r in reader.of_variable(factor))

@@ -85,7 +85,7 @@ def weights_body(plan: Plan, imports: set[str]) -> list[str]:
 
 
 def _signed_sum(terms: Terms, values: list[Value]) -> Value:
-    return reduce(lambda a, b: add_signed(terms, a, b), values)
+    return reduce(lambda a, b: add_signed(terms, a, b), values or [Value("self.zero", ())])
 
 
 def total(terms: Terms, costs: list[Cost], name: str) -> Value:

@@ -33,8 +33,8 @@ def unused(lines: list[str]) -> set[int]:
             if first and lines[first - 1].lstrip().startswith("# ("):
                 dead.add(first - 1)
             continue
-        read |= {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)} - ({name} if name else set())
-        read |= {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+        named = (n for n in ast.walk(statement) if isinstance(n, ast.Name))
+        read |= {n.id for n in named if n.id != name or isinstance(n.ctx, ast.Load)}
     return dead
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir.chosen import chosen_site, plates_seen
+from lvspec.ir.components import strongly_connected
 from lvspec.ir.reads import HERE, LAG, Read, Reader
 from lvspec.ir.spec import Spec, Variable
 
@@ -132,14 +133,9 @@ def _deepest(variables: dict[str, Variable], reads: list[Read]) -> frozenset[str
 
 def _ordered(names: list[str], reads: dict[str, list[Read]]) -> list[str]:
     """Each after those of the same site that it reads."""
-    found: list[str] = []
-    while len(found) < len(names):
-        ready = [
-            n
-            for n in names
-            if n not in found and all(r.lag or r.name in found for r in reads[n] if r.name in names and r.name != n)
-        ]
-        if not ready:
-            raise NotArranged(f"{' and '.join(n for n in names if n not in found)} read each other")
-        found.append(ready[0])
-    return found
+    here = {n: [r.name for r in reads[n] if not r.lag and r.name != n] for n in names}
+    sources = {n: [m for m in here[n] if m in here] for n in names}
+    circle = next((part for part in strongly_connected(sources) if len(part) > 1), None)
+    if circle:
+        raise NotArranged(f"{' and '.join(sorted(circle, key=names.index))} read each other")
+    return [n for (n,) in strongly_connected(sources)]

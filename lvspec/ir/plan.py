@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.estimators import DEFAULTS, PATHWISE, RELAXED, RENORMALISED, SCORED, WEIGHED, text_of
@@ -220,13 +221,13 @@ class Plan:
         """Latents of which the model sees relaxed draws."""
         return tuple(p.name for p in self.latents if p.relaxed)
 
-    @property
+    @cached_property
     def shared(self) -> tuple[str, ...]:
         """Latents that stand outside the batch plate: one value for all examples."""
         outside = {v.name for v in self.spec.of_role("latent") if v.outside_batch}
         return tuple(p.name for p in self.latents if p.name in outside)
 
-    @property
+    @cached_property
     def drawn_once(self) -> tuple[str, ...]:
         """Those of them that are drawn, or have factors of a mean field, to be drawn from for importance weights."""
         return tuple(p.name for p in self.latents if p.name in self.shared and p.treatment in ("sampled", "mean_field"))

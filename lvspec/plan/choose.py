@@ -20,7 +20,7 @@ from lvspec.ir.spec import Network, Schedule, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
 from lvspec.plan.components import find
-from lvspec.plan.derive import derive_baseline, derive_control, derive_guide
+from lvspec.plan.derive import Readers, derive_baseline, derive_control, derive_guide
 from lvspec.plan.divergence import OPTIMAL, divergence, drawn_after, draws_read
 from lvspec.plan.engines import averages_of_draws, empty_axes, parts_without_engine, rows_beyond
 from lvspec.plan.formula import formula
@@ -166,6 +166,8 @@ def _lean(model: Model, chosen, problems: list[Diagnostic]) -> None:
 def _free_bits(model: Model, chosen, problems: list[Diagnostic]) -> None:
     """Free bits are of KLs in closed form: a KL at a draw may be negative. No score term may depend on them."""
     spec, bound = model.spec, model.settings.get("bound") or ELBO
+    if not spec.free_bits:
+        return
     treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
     guide, _ = _guide(spec, treatment)
     reads = draws_read(spec, guide)
@@ -423,14 +425,12 @@ def _summed(model: Model, variable: Variable) -> Summed:
 
 def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...], tuple[Network, ...]]:
     """The written guide, and derived factors for sampled latents that it leaves out."""
-    guide, networks, lets = list(spec.guide), {}, {}
+    guide, readers = list(spec.guide), Readers(spec)
     written = {v.name for v in spec.guide if v.role == "guide"}
     for latent in spec.of_role("latent"):
         if treatment[latent.name] not in (*MARGINAL, *OPTIMAL) and latent.name not in written:
-            factor, needed = derive_guide(spec, latent)
-            guide.append(factor)
-            networks, lets = networks | needed.by_name, lets | needed.lets
-    return (*lets.values(), *guide), tuple(networks.values())
+            guide.append(derive_guide(spec, latent, readers))
+    return (*readers.lets.values(), *guide), readers.networks
 
 
 def _relaxed_kl(model: Model, name: str, density: str | None, kl: str, why: str) -> tuple[str, str]:

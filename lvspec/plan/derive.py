@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 
 from lvspec.errors import NOWHERE
@@ -39,12 +40,20 @@ WIDTH = 64  # of derived word vectors, states and hidden layers
 @dataclass
 class Readers:
     """Networks made on the way, each once, under names that nothing of the spec has. prefix: of their names, which keeps them
-    apart from those of other readers. lets: what several factors of a guide read, computed once."""
+    apart from those of other readers. lets: what several factors of a guide read, computed once. seen: all that is observed as
+    one vector, by the plates of what reads it."""
 
     spec: Spec
     prefix: str = ""
     by_name: dict[str, Network] = field(default_factory=dict)
     lets: dict[str, Variable] = field(default_factory=dict)
+    seen: dict[tuple[bool, tuple[str, ...]], Expr] = field(default_factory=dict)
+
+    @cached_property
+    def taken(self) -> frozenset[str]:
+        """The names of the spec."""
+        spec = self.spec
+        return frozenset(v.name for v in (*spec.variables, *spec.guide, *spec.networks, *spec.params, *spec.sizes))
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -60,26 +69,22 @@ class Readers:
         return VariableRef(self.lets.setdefault(let.name, let).name, (), type=value.type)
 
     def unused(self, name: str) -> str:
-        spec = self.spec
-        taken = {v.name for v in (*spec.variables, *spec.guide, *spec.networks, *spec.params, *spec.sizes)}
-        while name in taken:
+        while name in self.taken:
             name += "_2"
         return name
 
 
-def derive_guide(spec: Spec, latent: Variable) -> tuple[Variable, Readers]:
-    """q(latent | x), with the networks and the let variables that it needs."""
+def derive_guide(spec: Spec, latent: Variable, readers: Readers) -> Variable:
+    """q(latent | x); the networks and the let variables that it needs are in readers."""
     family = guide_family(latent)
     heads = HEADS[family]
     vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
     size = prod(vector, start=Dim.of(1))
-    readers = Readers(spec)
     raw = site_vector(spec, latent, size * len(heads), f"guide_{latent.name}", readers)
     body, bindings = _factor(family, raw, heads, vector, size, latent)
     body = replace(body, arguments=(*taken_over(latent), *body.arguments))
     clause = Clause(body, bindings=bindings)
-    factor = Variable(latent.name, "guide", latent.plates, latent.type, (clause,), latent.outside_batch)
-    return factor, readers
+    return Variable(latent.name, "guide", latent.plates, latent.type, (clause,), latent.outside_batch)
 
 
 def derive_baseline(spec: Spec, latent: Variable) -> Baseline:
@@ -132,6 +137,13 @@ def site_vector(spec: Spec, latent: Variable, size: Dim, name: str, readers: Rea
 
 def observed_vector(spec: Spec, latent: Variable, readers: Readers) -> Expr:
     """All that is observed as one vector, at each site of the latent's plates that it can be read along."""
+    key = (latent.outside_batch, latent.plates)
+    if key not in readers.seen:
+        readers.seen[key] = _observed_vector(spec, latent, readers)
+    return readers.seen[key]
+
+
+def _observed_vector(spec: Spec, latent: Variable, readers: Readers) -> Expr:
     features = list(_features(spec, latent, readers))
     if not features:
         features = [Call("onehot", (Number(0),), type=Type((Dim.of(1),)))]
@@ -256,4 +268,4 @@ def _summary(spec: Spec, x: Variable, value: Expr, reach: Reach, sequence: str |
     return Call("last", (states,), type=Type((out,), REAL, plates))
 
 
-__all__ = ["NOWHERE", "control_reason", "derive_baseline", "derive_control", "derive_guide"]
+__all__ = ["NOWHERE", "Readers", "control_reason", "derive_baseline", "derive_control", "derive_guide"]

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 from lvspec.ir.dims import Dim, ragged_plate
@@ -40,12 +41,19 @@ class Underivable(Exception):
 
 @dataclass
 class Lines:
-    """params, networks and guide: lines by name, in order."""
+    """params, networks and guide: lines by name, in order. together: many readings, as one vector of the guide."""
 
     spec: Spec
     params: dict[str, str] = field(default_factory=dict)
     networks: dict[str, str] = field(default_factory=dict)
     guide: dict[str, str] = field(default_factory=dict)
+    together: dict[tuple[Reading, ...], Feature] = field(default_factory=dict)
+
+    @cached_property
+    def taken(self) -> frozenset[str]:
+        """The names of the spec."""
+        spec = self.spec
+        return frozenset(v.name for v in (*spec.variables, *spec.guide, *spec.networks, *spec.params, *spec.sizes))
 
     def network(self, name: str, kind: str, *sizes: object) -> str:
         """The name under which a network is declared, which no other thing of the spec has."""
@@ -60,11 +68,7 @@ class Lines:
         return self._declare(self.guide, name, text)
 
     def _declare(self, rows: dict[str, str], name: str, text: str) -> str:
-        taken = {
-            v.name
-            for v in (*self.spec.variables, *self.spec.guide, *self.spec.networks, *self.spec.params, *self.spec.sizes)
-        }
-        while name in taken or rows.get(name, text) != text:
+        while name in self.taken or rows.get(name, text) != text:
             name += "_2"
         rows[name] = text
         return name
@@ -102,20 +106,27 @@ def derived_guide(spec: Spec, latents: list[str], family: str) -> str:
 
 def _factor(lines: Lines, latent: Variable, reads: list[Reading]) -> None:
     """The lines of one factor; where it reads earlier sites, one for each of the first sites, which lack some of them."""
-    features = [
-        f for r in reads if r.name != latent.name or r.ways != _own(latent) for f in _features(lines, latent, r)
-    ]
-    if not latent.plates:
-        data = [r for r in reads if lines.spec.variable(r.name).role != "latent"]
-        seen = [f for r in data for f in _features(lines, latent, r)]
-        if len(seen) > LISTED:  # written once, for all factors that read it
-            name = lines.computed("seen", f"concat({', '.join(f.text for f in seen)})")
-            one = Feature(name, sum((f.size for f in seen), start=Dim.of(0)))
-            features = [one, *(f for f in features if f not in seen)]
+    data = [] if latent.plates else [r for r in reads if lines.spec.variable(r.name).role != "latent"]
+    features = []
+    if len(data) > LISTED:
+        features, reads = [_together(lines, latent, tuple(data))], reads[len(data) :]
+    for reading in reads:
+        if reading.name != latent.name or reading.ways != _own(latent):
+            features += _features(lines, latent, reading)
     chain = chain_of(lines.spec, latent)
     for site in range(max((f.earlier for f in features), default=0)):
         _clause(lines, latent, [f for f in features if f.earlier <= site], "first_", chain, str(site))
     _clause(lines, latent, features, "guide_", chain, chain)
+
+
+def _together(lines: Lines, latent: Variable, data: tuple[Reading, ...]) -> Feature:
+    """What is read of the data, written once for all factors that read it."""
+    if data not in lines.together:
+        seen = [f for r in data for f in _features(lines, latent, r)]
+        own = f"seen_{latent.name}" if lines.together else "seen"
+        name = lines.computed(own, f"concat({', '.join(f.text for f in seen)})")
+        lines.together[data] = Feature(name, sum((f.size for f in seen), start=Dim.of(0)))
+    return lines.together[data]
 
 
 def _free(lines: Lines, latent: Variable) -> None:

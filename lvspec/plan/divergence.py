@@ -70,16 +70,19 @@ def draws_read(spec: Spec, guide: tuple[Variable, ...]) -> dict[str, tuple[Read,
 
 def drawn_after(reads: dict[str, tuple[Read, ...]], name: str) -> dict[str, set[str]]:
     """The latents whose draws look at a draw of `name`, directly or not, and where they stand, seen from its site."""
+    readers: dict[str, list[tuple[str, Read]]] = {}
+    for child, its_reads in reads.items():
+        for read in its_reads:
+            readers.setdefault(read.name, []).append((child, read))
     found: dict[str, set[str]] = {}
     queue = [(name, SAME)]
     while queue:
         source, way = queue.pop()
-        for child, its_reads in reads.items():
-            for read in (r for r in its_reads if r.name == source):
-                far = _joined(way, _side(read))
-                if far not in found.setdefault(child, set()):
-                    found[child].add(far)
-                    queue.append((child, far))
+        for child, read in readers.get(source, ()):
+            far = _joined(way, _side(read))
+            if far not in found.setdefault(child, set()):
+                found[child].add(far)
+                queue.append((child, far))
     return found
 
 

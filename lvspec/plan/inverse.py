@@ -46,25 +46,33 @@ class Reading:
     back: tuple[int, ...] = (1,)
 
 
-def separated(graph: nx.DiGraph, a: Node, b: Node, given: set[Node]) -> bool:
-    """Whether a and b are d-separated: no path joins them in the moral graph of the ancestors (Lauritzen et al. 1990)."""
-    import networkx as nx
-
-    family = {a, b, *given}
-    for node in (a, b, *given):
-        family |= nx.ancestors(graph, node)
-    moral = nx.Graph()
-    moral.add_nodes_from(family - given)
-    for node in family:
-        scope = [n for n in (node, *graph.predecessors(node)) if n not in given]
-        moral.add_edges_from((m, n) for m in scope for n in scope if m != n)
-    return not nx.has_path(moral, a, b)
-
-
 def boundary(graph: nx.DiGraph, node: Node, before: Iterable[Node]) -> list[Node]:
-    """The Markov boundary of a node among others: those that it depends on given all the rest of them."""
-    others = set(before)
-    return [n for n in before if not separated(graph, node, n, others - {n})]
+    """The Markov boundary of a node among others: those that it depends on given all the rest of them.
+
+    They are where paths of the moral graph of all their ancestors end that lead from it through none of them: one walk.
+    """
+    others, found = set(before), set()
+    family = _with_ancestors(graph, {node, *others})
+    reached, married, left = {node}, set(), [node]
+    while left:
+        here = left.pop()
+        beside = set(graph.predecessors(here))
+        for child in family.intersection(graph.successors(here)) - married:
+            married.add(child)
+            beside |= {child, *graph.predecessors(child)}
+        found |= beside & others
+        left += beside - others - reached
+        reached |= beside
+    return [n for n in before if n in found]
+
+
+def _with_ancestors(graph: nx.DiGraph, nodes: set[Node]) -> set[Node]:
+    found, left = set(nodes), list(nodes)
+    while left:
+        new = set(graph.predecessors(left.pop())) - found
+        found |= new
+        left += new
+    return found
 
 
 # ---------------------------------------------------------------- plates
@@ -179,18 +187,20 @@ def _way(steps: set, ordered: bool) -> str:
 
 def structured(spec: Spec, latents: list[str]) -> dict[str, list[Reading]]:
     """q that follows the model: each latent reads the latents that it reads under p, and all data."""
-    reader, found = Reader(spec), {}
-    data = [v for v in spec.variables if v.role in ("observed", "given") and not v.outside_batch]
+    reader, found, seen = Reader(spec), {}, {}  # seen: how the data are read, by the fixed plates of what reads them
+    data, drawn = [v for v in spec.variables if v.role in ("observed", "given") and not v.outside_batch], set(latents)
     for name in latents:
-        shared = [p for p in spec.variable(name).plates if not spec.plate(p).ragged]
-        own = [Reading(v.name, tuple((p, HERE_ONLY if p in shared else WHOLE) for p in v.plates)) for v in data]
+        shared = tuple(p for p in spec.variable(name).plates if not spec.plate(p).ragged)
+        own = seen.get(shared)
+        if own is None:
+            ways = [tuple((p, HERE_ONLY if p in shared else WHOLE) for p in v.plates) for v in data]
+            own = seen[shared] = [Reading(v.name, w) for v, w in zip(data, ways, strict=True)]
         back: dict[tuple, set[int]] = {}  # by what is read, and how: which sites before
         for read in reader.of_variable(spec.variable(name)):
-            if read.name in latents:
+            if read.name in drawn:
                 ways = tuple((p, {HERE: HERE_ONLY, LAG: BEFORE}.get(w, WHOLE)) for p, w, _ in read.ways)
                 back.setdefault((read.name, ways), set()).update(k for _, w, k in read.ways if w == LAG)
-        own += [Reading(n, ways, back=tuple(sorted(k)) or (1,)) for (n, ways), k in back.items()]
-        found[name] = list(dict.fromkeys(own))
+        found[name] = [*own, *(Reading(n, ways, back=tuple(sorted(k)) or (1,)) for (n, ways), k in back.items())]
     return found
 
 

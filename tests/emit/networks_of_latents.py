@@ -37,6 +37,26 @@ def spec_text(parents: dict[str, tuple[str, ...]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def gaussian_text(parents: dict[str, tuple[str, ...]], of_parent: str = "0.5 * {}") -> str:
+    """Each latent a Gaussian around a sum over its parents, each seen through a number of its own."""
+    lines = ["lvspec: 1", "name: gaussians", "latent:"]
+    sums = {z: " + ".join(of_parent.format(a) for a in above) for z, above in parents.items()}
+    lines += [f"  {z}: Normal({mean or 0}, 1)" for z, mean in sums.items()]
+    return "\n".join([*lines, "observed:", *(f"  x_{z}: Normal({z}, 1)" for z in parents)]) + "\n"
+
+
+def mixed_text(parents: dict[str, tuple[str, ...]]) -> str:
+    """Half of the latents binary, half of them Gaussian, each half connected as the parents say."""
+    binary, numbers = spec_text(parents).replace("z", "c"), gaussian_text(parents)
+    latents, seen = numbers.split("latent:\n")[1].split("observed:\n")
+    return binary.replace("observed:\n", latents + "observed:\n") + seen
+
+
+def drawn_text(parents: dict[str, tuple[str, ...]]) -> str:
+    """The same where nothing sums the latents: they are drawn under derived guides."""
+    return gaussian_text(parents, "tanh({})")
+
+
 def _index(above: tuple[str, ...]) -> str:
     return f"[{', '.join(above)}]" if above else ""
 

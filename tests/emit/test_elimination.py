@@ -10,7 +10,17 @@ import torch
 
 import lvspec
 from lvspec.ir.elimination import elimination_steps, work
-from tests.emit.networks_of_latents import grid, log_p, path, spec_text, star, tree
+from tests.emit.networks_of_latents import (
+    drawn_text,
+    gaussian_text,
+    grid,
+    log_p,
+    mixed_text,
+    path,
+    spec_text,
+    star,
+    tree,
+)
 
 NETWORKS = {"path": path(40), "tree": tree(40), "star": star(40), "grid": grid(8, 5), "upright": grid(5, 8)}
 
@@ -91,10 +101,26 @@ def test_steps_are_as_narrow_as_the_graph_allows():
         assert work(steps, lambda axis: 2) <= len(parents) * 2**width
 
 
+@pytest.mark.parametrize("write", [gaussian_text, mixed_text, drawn_text])
+@pytest.mark.parametrize("shape", [path, lambda n: grid(n // 5, 5)])
+def test_text_grows_with_numbers_as_latents(shape, write):
+    sizes = [len(lvspec.compile_spec(write(shape(n))).source) for n in (40, 80, 160)]
+    assert sizes[2] - sizes[1] < 2.2 * (sizes[1] - sizes[0])
+
+
+LARGE = {
+    "grid": spec_text(grid(60, 5)),
+    "grid of Gaussians": gaussian_text(grid(60, 5)),
+    "grids of both": mixed_text(grid(30, 5)),
+    "drawn": drawn_text(tree(300)),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
 @pytest.mark.parametrize("command, seconds", [("check", 1), ("explain", 1), ("compile", 2)])
-def test_three_hundred_latents_take_seconds_of_a_processor(command, seconds, tmp_path):
+def test_three_hundred_latents_take_seconds_of_a_processor(command, seconds, name, tmp_path):
     """Start of the program included; the least of five, since what else runs on the machine slows a processor, too."""
-    (tmp_path / "grid.yaml").write_text(spec_text(grid(60, 5)))
+    (tmp_path / "grid.yaml").write_text(LARGE[name])
     output = ("-o", "-") if command == "compile" else ()
     line = [
         sys.executable,
