@@ -71,7 +71,7 @@ def weights_body(plan: Plan, imports: set[str]) -> list[str]:
         value = terms.settled(cost)
         signed = value if cost.latent is None else negated(value)
         (shared if cost.latent in plan.drawn_once else own).append(signed)
-    weight = _signed_sum(terms, own)
+    weight = _signed_sum(terms, own or [Value("self.zero", ())])
     if set(weight.axes) != {"S", "B"}:  # no draw of an example's own, and none that it reads
         weight = terms.spread(weight, ("S", "B"))
     terms.scope.line(f"log_weight = {align(weight, ('S', 'B')).code}", "(S, B)")

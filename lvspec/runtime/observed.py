@@ -82,9 +82,11 @@ def prepare_batch(
     shown = {n: i for n, i in there.items() if i.role == "observed" or i.role == "given" and i.kind in SAFE}
     batch = observed_sites(batch, shown, plates)
     batch = inside_support(batch, {n: i.kind for n, i in shown.items() if i.kind in SAFE})
-    anchor = next((batch[n] for n, i in there.items() if n in batch and i.role != "latent"), None)
+    anchor = next((batch[n] for n in (*there, *plates, *ROW) if batch.get(n) is not None), None)
     if anchor is None:
-        raise BadBatch("the model observes nothing and is given nothing: no batch says how many examples there are")
+        raise BadBatch(
+            "nothing in the batch says how many examples there are: give `weight`, a number for each, or a variable"
+        )
     return {**check_values(batch, inputs), "rows": torch.arange(len(anchor), device=anchor.device)}
 
 

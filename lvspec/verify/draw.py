@@ -62,6 +62,8 @@ def random_batch(spec: Spec, sizes: Mapping[str, int], rows: int, length: int, g
     for variable in spec.variables:
         if variable.role in ("observed", "given"):
             batch[variable.name] = random_column(spec, variable, sizes, rows, length, lengths, generator)
+    if not any(name in batch for name in (*lengths, *(v.name for v in spec.variables if not v.outside_batch))):
+        batch["weight"] = torch.ones(rows, dtype=F)  # nothing else says how many examples there are
     return batch
 
 

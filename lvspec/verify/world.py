@@ -82,8 +82,8 @@ class Instance:
 
     def rows(self) -> int:
         """How many examples the batch holds."""
-        columns = {v.name for v in self.spec.variables if not v.outside_batch}
-        return next(len(x) for name, x in self.batch.items() if name in columns)
+        shared = {v.name for v in self.spec.variables if v.outside_batch}
+        return next(len(x) for name, x in self.batch.items() if name not in shared)
 
 
 class World:

@@ -201,7 +201,18 @@ def test_whole_counts_have_no_fractions_where_they_are_numbers_of_a_table():
             model({"x": torch.zeros(1), "k": k})
 
 
-def test_a_model_of_nothing_has_no_batch():
+def test_a_model_that_observes_nothing_is_told_how_many_examples_there_are():
     model = compile_spec("lvspec: 1\nparams: {a: []}\nlatent:\n  p: Normal(a, 1)\n").Model()
-    with pytest.raises(BadBatch, match="no batch says how many examples there are"):
+    with pytest.raises(BadBatch, match="nothing in the batch says how many examples there are"):
         model({})
+    assert model({"weight": torch.ones(3)}).log_prob.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_latents_that_are_given_say_how_many_examples_there_are():
+    spec = "lvspec: 1\nsizes: {K: 3}\nparams: {a: [K], b: [K, K]}\nlatent:\n  z: Categorical(logits=a)\n  y: Categorical(logits=b[z])\n"
+    model = compile_spec(spec).Model()
+    log_z, log_y = model.a.log_softmax(-1), model.b.log_softmax(-1)
+    found = model({"z": torch.tensor([2, 0])}).log_prob
+    assert torch.allclose(found, log_z[[2, 0]])
+    found = model({"y": torch.tensor([1])}).log_prob
+    assert torch.allclose(found, (log_z[:, None] + log_y).exp().sum(0).log()[[1]])
