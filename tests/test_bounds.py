@@ -10,7 +10,7 @@ from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
 from lvspec.verify.chance import z_check
 from lvspec.verify.compare import averages, verify
-from lvspec.verify.deterministic import GRADIENT, scored
+from lvspec.verify.gradients import GRADIENT, scored
 
 ONE = """
 lvspec: 1

@@ -20,7 +20,7 @@ from lvspec.errors import SpecError
 from lvspec.runtime import MovingAverage
 from lvspec.verify.chance import z_check
 from lvspec.verify.compare import averages
-from lvspec.verify.deterministic import GRADIENT, scored
+from lvspec.verify.gradients import GRADIENT, scored
 
 
 def with_options(text, options, samples=1):

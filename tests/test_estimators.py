@@ -13,8 +13,8 @@ from lvspec.load import load_module
 from lvspec.verify.averages import averaged_gradient, exact_gradient
 from lvspec.verify.chance import gradient_bound, gradient_estimates, z_check
 from lvspec.verify.compare import averages
-from lvspec.verify.deterministic import GRADIENT, scored
 from lvspec.verify.expectation import expected_gradient
+from lvspec.verify.gradients import GRADIENT, scored
 from lvspec.verify.report import gradient_error
 from lvspec.verify.subject import Subject
 

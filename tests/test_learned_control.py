@@ -12,7 +12,7 @@ from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
 from lvspec.verify.chance import z_check
 from lvspec.verify.compare import averages, verify
-from lvspec.verify.deterministic import scored
+from lvspec.verify.gradients import scored
 
 SPECS = Path(__file__).resolve().parents[1] / "specs"
 # the network sees all sites of z at once, each of which has costs of its own

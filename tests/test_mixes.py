@@ -17,8 +17,8 @@ from lvspec.ir.estimators import BASELINES
 from lvspec.plan.strategies import NAMES
 from lvspec.verify.chance import z_check
 from lvspec.verify.compare import averages, deterministic
-from lvspec.verify.deterministic import GRADIENT
 from lvspec.verify.expectation import NotNumerable
+from lvspec.verify.gradients import GRADIENT
 from lvspec.verify.world import TooMany
 
 REINFORCE = tuple(f"reinforce(baseline={b}{', samples=2' * (b == 'leave_one_out')})" for b in BASELINES)

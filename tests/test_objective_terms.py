@@ -11,7 +11,7 @@ from lvspec.errors import SpecError
 from lvspec.train.score import parts
 from lvspec.verify.chance import z_check
 from lvspec.verify.compare import verify
-from lvspec.verify.deterministic import GRADIENT, scored
+from lvspec.verify.gradients import GRADIENT, scored
 
 LABELS = """
 lvspec: 1

@@ -6,7 +6,7 @@ from test_estimators import exact_error, subject_of
 
 from lvspec.driver import compile_spec
 from lvspec.verify.compare import verify
-from lvspec.verify.deterministic import GRADIENT
+from lvspec.verify.gradients import GRADIENT
 
 HEAD = """
 lvspec: 1

@@ -33,7 +33,9 @@ def _leave_one_out(terms, name: str, signal: Value):
 
 
 def _none(terms, name: str, signal: Value):
-    return terms.low.detached(signal), None
+    return signal if signal.number else signal.with_(
+        code=f"{terms.scope.use('worth')}({signal.code})", binds=ATOM
+    ), None
 
 
 def _moving_average(terms, name: str, signal: Value):

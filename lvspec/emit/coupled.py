@@ -38,7 +38,10 @@ def coupled_body(plan: Plan, imports: set[str]) -> list[str]:
         scope.line()
         scope.comment("draws stand still: model and q follow log p + log q at the draws, by their shares of the weight")
         total = _log_q(terms, list(plan.sampled))
-        scope.line(f"follow = ({scope.use('shares')}(log_weight) * (log_weight + 2 * {total.code})).sum(0)", "(B,)")
+        scope.line(
+            f"follow = {scope.use('average')}({scope.use('shares')}(log_weight), log_weight + 2 * {total.code}, -2)",
+            "(B,)",
+        )
         objective = f"bound.detach() + {scope.use('gradient_alone')}(follow)"
     if plan.scored:
         scope.line()

@@ -16,6 +16,14 @@ from lvspec.emit.value import ATOM, PRODUCT, Value, align, negated
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Schedule
 
+EVERYWHERE = (
+    "Normal",
+    "Laplace",
+    "StudentT",
+    "MultivariateNormal",
+    "NormalMixture",
+)  # families with a density of each real value
+
 
 def forward_body(plan: Plan, imports: set[str]) -> list[str]:
     """The statements of `forward` after the batch is prepared."""
@@ -136,12 +144,18 @@ def _free(terms: Terms, names: list[str]) -> dict[str, str]:
     return found
 
 
+def _weighed(terms: Terms, name: str, weight: str, kl: str) -> str:
+    """A weighted KL, which stays infinite where it is."""
+    family = getattr(terms.plan.spec.variable(name).general.body, "family", "")
+    return f"{weight} * {kl}" if family in EVERYWHERE else f"{terms.scope.use('paid')}({weight}, {kl})"
+
+
 def _objective(terms: Terms, reconstruction: Value, kl: dict, changes: tuple[dict, dict], extras: dict) -> str:
     """The objective with weighted KLs, free bits and further terms: the loss is its negative mean, the ELBO itself is
     left alone."""
     weighted, free = changes
     paid = {n: free.get(n, f'kl["{n}"]') for n in kl}
-    parts = [f"{weighted[n]} * {paid[n]}" if n in weighted else paid[n] for n in kl]
+    parts = [_weighed(terms, n, weighted[n], paid[n]) if n in weighted else paid[n] for n in kl]
     bound = " - ".join([reconstruction.code, *parts]) if weighted or free else "elbo"
     terms.scope.line(f"objective = {' + '.join([bound, *(v.code for v in extras.values())])}", "(B,)")
     return "objective"

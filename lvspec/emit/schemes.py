@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lvspec.emit.factors import mask_of, masked, reduce_plates
-from lvspec.emit.value import ATOM, PRODUCT, Value, align, join_draws
+from lvspec.emit.value import ATOM, Value, align, join_draws
 from lvspec.ir.plan import LatentPlan
 
 
@@ -60,7 +60,7 @@ SCHEMES = {
     "disarm": Scheme(
         lambda scope, plan, logits: f"{scope.use('bernoulli_antithetic_draw')}({logits}, (samples,))",
         None,
-        lambda scope, plan, signal: f"0.5 * {scope.use('opposite')}({signal})",
+        lambda scope, plan, signal: f"{scope.use('against_opposite')}({signal})",
         _disarm_score,
     ),
     "sum_and_sample": Scheme(
@@ -90,4 +90,4 @@ def subset_share(program, plan: LatentPlan, log_q: Value) -> Value:
 def scheme_advantage(terms, plan: LatentPlan, signal: Value) -> Value:
     """A signal without gradient, minus what its draw is held against."""
     code = SCHEMES[plan.strategy].against(terms.scope, plan, f"{signal.code}.detach()")
-    return signal.with_(code=code, binds=PRODUCT if code.startswith("0.5") else ATOM)
+    return signal.with_(code=code, binds=ATOM)

@@ -25,7 +25,6 @@ from lvspec.runtime.bounds import (
     renyi,
     shares,
     vimco,
-    worth,
 )
 from lvspec.runtime.categorical import (
     categorical_at,
@@ -138,6 +137,7 @@ from lvspec.runtime.draws import (
     student_t_noise,
     uniform_draw,
     uniform_noise,
+    worth,
 )
 from lvspec.runtime.encoded import Encoded
 from lvspec.runtime.expected import (
@@ -223,7 +223,7 @@ from lvspec.runtime.normal_mixture import (
     strata_draw,
     strata_noise,
 )
-from lvspec.runtime.objective import Objective, cyclical, free_bits, linear
+from lvspec.runtime.objective import Objective, cyclical, free_bits, linear, paid
 from lvspec.runtime.observed import complete_rows, prepare_batch, refuse_missing, refuse_parts
 from lvspec.runtime.one_hots import one_hots
 from lvspec.runtime.posterior import (
@@ -253,6 +253,7 @@ from lvspec.runtime.relaxed import (
 )
 from lvspec.runtime.rows import fit_rows
 from lvspec.runtime.schemes import (
+    against_opposite,
     against_others,
     against_top,
     bernoulli_antithetic_draw,
@@ -260,7 +261,6 @@ from lvspec.runtime.schemes import (
     categorical_top_draw,
     disarm_score,
     distinct_weights,
-    opposite,
     subset_shares,
     top_shares,
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lvspec.runtime.draws import worth
+
 DECAY = 0.9
 
 
@@ -12,8 +14,8 @@ class MovingAverage(nn.Module):
     """signal - b, where b is the mean of earlier steps' signals, each step's share 0.9 times that of the next.
 
     b does not hold this step's signals, so it reads no draw of this step: the score term stays unbiased. It moves in
-    training mode only, is 0 before the first step, and leaves out signals that are not finite. real: which of the
-    signals count, broadcastable to them.
+    training mode only, is 0 before the first step, and leaves out signals that are not finite, whose draws are worth 0. real:
+    which of the signals count, broadcastable to them.
     """
 
     def __init__(self, decay: float = DECAY):
@@ -26,7 +28,7 @@ class MovingAverage(nn.Module):
         before = self.total / self.weight.clamp_min(1e-12)
         if self.training:
             self._move(signal.detach(), real)
-        return signal - before
+        return worth(signal - before)
 
     @torch.no_grad()
     def _move(self, signal: Tensor, real: Tensor | None) -> None:

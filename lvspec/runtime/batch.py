@@ -162,8 +162,8 @@ def masked_max(x: Tensor, mask: Tensor, dim: int) -> Tensor:
 
 
 def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
-    """sum w v / sum w over the batch, 0 for an empty one."""
+    """sum w v / sum w over the batch, 0 for an empty one; what weighs nothing is no part of it, whatever it is."""
     if weight is None:
         return values.mean() if values.numel() else values.sum()
     total = weight.sum()
-    return (weight * values).sum() / torch.where(total == 0, torch.ones_like(total), total)
+    return torch.where(weight == 0, 0.0, weight * values).sum() / torch.where(total == 0, torch.ones_like(total), total)

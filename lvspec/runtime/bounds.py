@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lvspec.runtime.semiring import finite_part, log_sum_exp
+from lvspec.runtime.draws import worth
+from lvspec.runtime.semiring import log_sum_exp
 
 
 def renyi(log_weight: Tensor, alpha: float) -> Tensor:
@@ -40,11 +41,6 @@ def gradient_alone(x: Tensor) -> Tensor:
     """0 with the gradient of x; without one where x is not finite."""
     finite = torch.where(x.detach().isfinite(), x, 0.0)
     return finite - finite.detach()
-
-
-def worth(bound: Tensor) -> Tensor:
-    """A bound as what multiplies ∇ log q, without gradient: 0 where it is -inf, an example that no draw makes possible."""
-    return finite_part(bound.detach())
 
 
 def vimco(log_weight: Tensor, bound) -> Tensor:

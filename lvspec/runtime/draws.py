@@ -240,4 +240,10 @@ def leave_one_out(cost: Tensor) -> Tensor:
     samples = cost.shape[0]
     if samples < 2:
         raise ValueError("leave-one-out needs at least two samples")
-    return (cost - cost.mean(0)) * (samples / (samples - 1))
+    return worth((cost - cost.mean(0)) * (samples / (samples - 1)))
+
+
+def worth(advantage: Tensor) -> Tensor:
+    """What multiplies ∇ log q, without gradient: 0 where it is not finite. An example that a draw leaves impossible says so by its
+    bound, -inf, and moves no q: the gradients of other examples stay numbers."""
+    return advantage.detach().nan_to_num(0.0, 0.0, 0.0)

@@ -36,8 +36,14 @@ def free_bits(kl: Tensor, nats: float, weight: Tensor | None = None) -> Tensor:
     kl: (B,), one unit, or (B, D), D units. weight: (B,), of the examples."""
     share = torch.ones_like(kl[..., 0] if kl.dim() > 1 else kl) if weight is None else weight
     share = share / share.sum().clamp_min(torch.finfo(kl.dtype).tiny)
-    mean = (kl * share.reshape(-1, *[1] * (kl.dim() - 1))).sum(0)
+    share = share.reshape(-1, *[1] * (kl.dim() - 1))
+    mean = torch.where(share == 0, 0.0, kl * share).sum(0)
     return mean.clamp_min(nats).sum()
+
+
+def paid(weight: Tensor | float, kl: Tensor) -> Tensor:
+    """weight · KL; infinite where the KL is, whatever the weight: what is impossible has no bound to be traded."""
+    return torch.where(kl.isinf(), kl, weight * kl)
 
 
 def ask_for_steps(step: Tensor) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lvspec.runtime.draws import categorical_draw, standard_uniform
+from lvspec.runtime.draws import categorical_draw, standard_uniform, worth
 from lvspec.runtime.semiring import full_precision, gumbel
 
 FAINT = 1e-30  # probability of a value that has none, so that a set with such values still has one
@@ -32,6 +32,11 @@ def bernoulli_antithetic_draw(logits: Tensor, samples_shape: tuple[int]) -> Tens
 def opposite(x: Tensor) -> Tensor:
     """x_s - x of the other draw of the pair: (S, ...)."""
     return x - x.roll(x.shape[0] // 2, 0)
+
+
+def against_opposite(signal: Tensor) -> Tensor:
+    """(signal_s - that of the other draw of the pair) / 2."""
+    return worth(0.5 * opposite(signal))
 
 
 def disarm_score(z: Tensor, logits: Tensor) -> Tensor:
@@ -65,10 +70,10 @@ def against_top(signal: Tensor, share: Tensor, top: int) -> Tensor:
     others = signal.shape[0] - top
     known = weighed[:top].sum(0)
     if others < 2:
-        return signal - known / share[:top].sum(0)
+        return worth(signal - known / share[:top].sum(0))
     drawn = weighed[top:]
     without = (drawn.sum(0) - drawn) * (others / (others - 1))
-    return signal - torch.cat([(known + drawn.sum(0)).expand_as(signal[:top]), known + without])
+    return worth(signal - torch.cat([(known + drawn.sum(0)).expand_as(signal[:top]), known + without]))
 
 
 # ---------------------------------------------------------------- different values
@@ -129,7 +134,7 @@ def distinct_weights(logits: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
 
 def against_others(signal: Tensor, others: Tensor) -> Tensor:
     """signal_s - Σ_r others_sr signal_r."""
-    return signal - (others * signal).sum(1)
+    return worth(signal - (others * signal).sum(1))
 
 
 # ---------------------------------------------------------------- q over the values that were drawn

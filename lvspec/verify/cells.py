@@ -8,6 +8,7 @@ from itertools import product
 
 import torch
 
+from lvspec.ir.structures import structure_of
 from lvspec.verify.world import SAMPLE, Instance, World
 
 ROUNDS = 60  # cells of one sample that are moved at most; one that moves may make another impossible
@@ -54,18 +55,27 @@ def possible_draws(instance: Instance, names: list[str], samples: int, generator
             impossible = [cell for cell in every if not _is_possible(world, cell, sample)]
             if not impossible:
                 break
-            world = _moved(world, impossible[0], sample, generator)
+            world = _moved(world, _together(world, impossible[0], every), sample, generator)
 
 
-def _moved(world: World, cell: Cell, sample: int, generator: torch.Generator) -> World:
-    """The world in which a cell has the first possible one of its values, in random order."""
-    variable, draws = world.variables[cell.name], world.instance.draws[cell.name]
-    index = (sample, *(() if variable.outside_batch else (world.row,)), *cell.place(world))
-    values = world.values(cell.name, cell.at)
-    for i in torch.randperm(len(values), generator=generator).tolist():
-        draws[index] = torch.tensor(values[i]).to(draws)
+def _together(world: World, cell: Cell, every: list[Cell]) -> list[Cell]:
+    """The cells that have values together: all labels of a structure, of which its first site speaks for all."""
+    if structure_of(world.factors[cell.name]) is None:
+        return [cell]
+    own = (cell.name, cell.at[:-1], cell.parents)
+    return [c for c in every if (c.name, c.at[:-1], c.parents) == own]
+
+
+def _moved(world: World, moving: list[Cell], sample: int, generator: torch.Generator) -> World:
+    """The world in which cells have the first possible ones of their values, in random order."""
+    name = moving[0].name
+    draws, row = world.instance.draws[name], () if world.variables[name].outside_batch else (world.row,)
+    joint = list(product(*(world.values(name, c.at) for c in moving)))
+    for i in torch.randperm(len(joint), generator=generator).tolist():
+        for cell, value in zip(moving, joint[i], strict=True):
+            draws[(sample, *row, *cell.place(world))] = torch.tensor(value).to(draws)
         world = World(world.instance, world.row)  # which remembers no other value
-        if _is_possible(world, cell, sample):
+        if _is_possible(world, moving[0], sample):
             break
     return world
 

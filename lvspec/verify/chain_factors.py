@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from lvspec.verify.enumerate import assignments, joint_terms, table
+from lvspec.verify.gradients import GRADIENT, VALUE, gradient_check
 from lvspec.verify.report import Check, gradient_error, relative_error
 from lvspec.verify.stretch import number
 from lvspec.verify.subject import Subject, mean_loss
 from lvspec.verify.world import Site, World
-
-VALUE, GRADIENT = 1e-9, 1e-8
 
 
 def bound(subject: Subject, tilts: Tensor, batch: Mapping[str, Tensor], row: int) -> Tensor:
@@ -92,9 +91,5 @@ def chain_factor_checks(subject: Subject, batch: Mapping[str, Tensor] | None = N
         Check(f"ELBO{about}", relative_error(objective.elbo, elbo), VALUE),
         Check(f"loss{about}", relative_error(objective.loss, loss), VALUE),
         Check(f"slope of the bound in q{about}", gradient_error([slope], [None]), GRADIENT),
-        Check(
-            f"gradient of the loss{about}",
-            gradient_error(subject.gradients(objective.loss), subject.gradients(loss)),
-            GRADIENT,
-        ),
+        gradient_check(subject, about, (objective.loss, loss), (objective.elbo, bounds)),
     ]

@@ -22,18 +22,17 @@ from lvspec.verify.chain_factors import chain_factor_checks
 from lvspec.verify.chance import weight_check, z_check
 from lvspec.verify.coupled import coupled_checks
 from lvspec.verify.deterministic import (
-    GRADIENT,
     bound_checks,
     exact_checks,
     hidden_variants,
     log_prob_check,
     posterior_checks,
-    scored,
     weight_checks,
     weighted_batch,
 )
 from lvspec.verify.enumerate import LIMIT
 from lvspec.verify.expectation import NotNumerable
+from lvspec.verify.gradients import GRADIENT, are_finite, scored
 from lvspec.verify.integrals import integral_draw_check
 from lvspec.verify.mean_field import mean_field_checks
 from lvspec.verify.missing import reads_missing
@@ -157,7 +156,12 @@ def _average(subject: Subject, name: str, row: int) -> Check:
     except TooMany as reason:
         return Check(name, None, GRADIENT, str(reason))
     if value == -math.inf:
-        return Check(name, None, GRADIENT, "the example is impossible")
+        return Check(
+            name,
+            0.0 if are_finite(found) else math.inf,
+            GRADIENT,
+            "the example is impossible, and moves nothing by inf",
+        )
     error = gradient_error(found, subject.gradients(-value))
     if subject.plan.biased:
         return Check(name, None, GRADIENT, f"biased by design: off by {error:.2g} of the largest coordinate, exactly")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lvspec.ir.bounds import Bound
 from lvspec.verify.enumerate import assignments, joint_terms, log_sum, log_weights, table, with_treatment
+from lvspec.verify.gradients import VALUE, gradient_check, scored
 from lvspec.verify.integrals import integral_terms
 from lvspec.verify.report import Check, relative_error
 from lvspec.verify.subject import Subject, mean_loss
@@ -41,7 +42,9 @@ def weight_table(world: World, sample: int) -> tuple[Tensor, Tensor]:
     inside = log_sum(log_p.reshape(len(outer), len(inner)))
     terms = [lambda s=s: world.log_q(*s) for s in enumerated + drawn]
     log_q = table(world, enumerated, outer, terms)
-    return log_q[:, : len(enumerated)].sum(1).exp(), inside - log_q.sum(1)
+    own = log_q[:, : len(enumerated)].sum(1)
+    held = own > -torch.inf  # what q never draws has no weight: not -inf + inf
+    return own.exp(), torch.where(held, inside - torch.where(held, log_q.sum(1), 0.0), 0.0)
 
 
 def expected_bound(world: World, bound: Bound, samples: int) -> Tensor:
@@ -58,8 +61,6 @@ def expected_bound(world: World, bound: Bound, samples: int) -> Tensor:
 
 def coupled_checks(subject: Subject, batch=None, about: str = "") -> list[Check]:
     """The bound and its mean log-weight at fixed draws; the gradient where every draw is reparameterized, pathwise."""
-    from lvspec.verify.deterministic import VALUE, gradient_check, scored
-
     batch = subject.batch if batch is None else batch
     bound, objective = subject.plan.bound, subject.objective(batch)
     instance = subject.instance(batch)
@@ -84,8 +85,11 @@ def _followed(log_weight: Tensor, log_q: Tensor) -> Tensor:
     """Σ_s v_s (log p(x, z_s) + log q(z_s)), v the normalised weights, which are no function of anything, of one example. One
     that is impossible under every draw moves nothing."""
     dead = (log_weight.detach() == -torch.inf).all(-1, keepdim=True)
-    weight = log_weight.masked_fill(dead, 0.0)
-    return (torch.softmax(weight.detach(), -1) * (weight + 2 * log_q)).sum(-1).masked_fill(dead.squeeze(-1), 0.0)
+    share = torch.softmax(log_weight.detach().masked_fill(dead, 0.0), -1)
+    followed = torch.where(
+        log_weight.isfinite(), share * (log_weight + 2 * log_q), 0.0
+    )  # a draw without a share moves nothing
+    return followed.sum(-1).masked_fill(dead.squeeze(-1), 0.0)
 
 
 def _log_q(instance, row: int, subject: Subject) -> Tensor:

@@ -11,16 +11,16 @@ from torch import Tensor
 from lvspec.ir.structures import structure_of
 from lvspec.verify.draw import RUBBISH, counted_plates, owned_sites, padded_extent, position_plate, random_column
 from lvspec.verify.enumerate import LIMIT, log_marginal, log_marginals, log_ratio, log_weights, posterior
+from lvspec.verify.gradients import VALUE, gradient_check, scored
 from lvspec.verify.integrals import integral_checks
 from lvspec.verify.missing import read_by_the_model
 from lvspec.verify.mixtures import answer_of
 from lvspec.verify.possible import make_possible
-from lvspec.verify.report import Check, gradient_error, largest, relative_error
+from lvspec.verify.report import Check, largest, relative_error
 from lvspec.verify.shrink import joint_states
 from lvspec.verify.subject import Subject, mean_loss
 from lvspec.verify.world import BORDER, Instance, World, has_borders
 
-VALUE, GRADIENT = 1e-9, 1e-8
 ROUNDED = 8 * torch.finfo(torch.float64).eps
 SINGLY = 12  # variables that are hidden one at a time
 
@@ -38,21 +38,6 @@ def exact_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
         Check(f"loss{about}", relative_error(objective.loss, loss), VALUE),
     ]
     return [*checks, gradient_check(subject, about, (objective.loss, loss), (found, expected))]
-
-
-def gradient_check(
-    subject: Subject, about: str, losses: tuple[Tensor, Tensor], rows: tuple[Tensor, list[Tensor]]
-) -> Check:
-    """The gradient of the loss, found and expected; where some examples are impossible, that of the others' values: of the
-    oracle's rows these alone are added, of the module's an impossible one must not spoil the others."""
-    possible = [bool(r.isfinite()) for r in rows[1]]
-    if all(possible):
-        found, expected = map(subject.gradients, losses)
-        return Check(f"gradient of the loss{about}", gradient_error(found, expected), GRADIENT)
-    found = subject.gradients(rows[0][torch.tensor(possible)].sum())
-    none = torch.zeros((), dtype=torch.float64)
-    expected = subject.gradients(sum((r for r, is_so in zip(rows[1], possible, strict=True) if is_so), none))
-    return Check(f"gradient of what is possible{about}", gradient_error(found, expected), GRADIENT)
 
 
 def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, about: str = "") -> list[Check]:
@@ -85,11 +70,6 @@ def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
         Check(f"loss{about}", relative_error(objective.loss, loss), VALUE),
         gradient_check(subject, about, (objective.loss, loss), (objective.elbo, rows)),
     ]
-
-
-def scored(subject: Subject) -> list[str]:
-    """The latents whose gradient is a score function's."""
-    return list(subject.plan.scored)
 
 
 def log_prob_check(subject: Subject) -> Check:

@@ -22,11 +22,11 @@ from torch import Tensor
 from lvspec.ir.distributions import FAMILIES, event_axes
 from lvspec.verify.divergences import divergence, normal_inverse_wishart_points
 from lvspec.verify.enumerate import Bound, assignments, joint_terms, table
+from lvspec.verify.gradients import GRADIENT, VALUE, gradient_check
 from lvspec.verify.report import Check, gradient_error, relative_error
 from lvspec.verify.subject import Subject, mean_loss
 from lvspec.verify.world import SAMPLE, Instance, World
 
-VALUE, GRADIENT = 1e-9, 1e-8
 Factors = dict[str, tuple[Tensor, ...]]  # parameters of q by latent, in the order of the family's arguments
 
 
@@ -144,5 +144,5 @@ def mean_field_checks(subject: Subject, batch: Mapping[str, Tensor] | None = Non
     if own and possible:
         slopes = torch.autograd.grad(sum(possible), own, retain_graph=True)
         checks.append(Check(f"slope of the bound in q{about}", gradient_error(slopes, [None] * len(slopes)), GRADIENT))
-    error = gradient_error(subject.gradients(objective.loss), subject.gradients(loss))
-    return [*checks, Check(f"gradient of the loss{about}", error, GRADIENT)]
+    rows = (objective.elbo, [b.elbo for b in bounds])
+    return [*checks, gradient_check(subject, about, (objective.loss, loss), rows)]

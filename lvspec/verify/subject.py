@@ -133,7 +133,7 @@ class Subject:
         moving = [w for w in self.weights.values() if w.requires_grad]
         if not value.requires_grad or not moving:
             return [None for _ in self.weights]
-        found = iter(torch.autograd.grad(value, moving, allow_unused=True))
+        found = iter(torch.autograd.grad(value, moving, allow_unused=True, retain_graph=True))
         return [next(found) if w.requires_grad else None for w in self.weights.values()]
 
     def flat(self, gradients: list[Tensor | None]) -> Tensor:
@@ -227,4 +227,6 @@ def mean_loss(values: list[Tensor], weight: Tensor | None) -> Tensor:
     stacked = torch.stack(values)
     if weight is None:
         return -stacked.mean()
-    return -(weight * stacked).sum() / weight.sum()
+    return (
+        -torch.where(weight == 0, 0.0, weight * stacked).sum() / weight.sum()
+    )  # what weighs nothing may be impossible

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lvspec.runtime import (
+    against_opposite,
     against_others,
     against_top,
     bernoulli_antithetic_draw,
@@ -13,7 +14,6 @@ from lvspec.runtime import (
     categorical_top_draw,
     disarm_score,
     distinct_weights,
-    opposite,
     top_shares,
 )
 
@@ -127,7 +127,7 @@ def test_opposite_draws_are_pairs_of_the_distribution():
     assert ((both - (2 * p - 1).clamp(min=0)).abs() <= spread).all()
     with pytest.raises(ValueError, match="pairs"):
         bernoulli_antithetic_draw(logits, (3,))
-    assert torch.equal(opposite(torch.tensor([1.0, 2.0, 5.0, 7.0])), torch.tensor([-4.0, -5.0, 4.0, 5.0]))
+    assert torch.equal(against_opposite(torch.tensor([1.0, 2.0, 5.0, 7.0])), torch.tensor([-2.0, -2.5, 2.0, 2.5]))
 
 
 def test_pairs_have_the_gradient_of_the_expectation_on_average():
@@ -141,7 +141,7 @@ def test_pairs_have_the_gradient_of_the_expectation_on_average():
         z = torch.tensor([[a, b], [c, d]])
         chance = (pairs[0][a, c] * pairs[1][b, d]).detach()
         signal = torch.stack([f[a, b], f[c, d]])
-        mean = mean + chance * (0.5 * opposite(signal) * disarm_score(z, logits).sum(-1)).mean()
+        mean = mean + chance * (against_opposite(signal) * disarm_score(z, logits).sum(-1)).mean()
     exact = sum((p[0] if a else 1 - p[0]) * (p[1] if b else 1 - p[1]) * f[a, b] for a, b in product(range(2), repeat=2))
     torch.testing.assert_close(*(torch.autograd.grad(v, logits, retain_graph=True)[0] for v in (mean, exact)))
 
