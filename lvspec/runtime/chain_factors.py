@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from lvspec.runtime.distributions import normal_log_prob
-from lvspec.runtime.mean_field import settled
+from lvspec.runtime.mean_field import mean_move, settled
 from lvspec.runtime.shape import symbol_scores
 
 Sums = tuple[Tensor, Tensor]
@@ -122,8 +122,8 @@ def chain_ascent(
                 others = tuple(t - p.detach() for t, p in zip(total, now, strict=True))
                 here = tuple(o + p for o, p in zip(others, now, strict=True))
                 best = slope(density(here), own)
-                if tilts.device.type == "cpu" and best.numel():
-                    moved = max(moved, (best - tilts[:, :, i]).abs().mean().item())
+                if tilts.device.type == "cpu":
+                    moved = max(moved, mean_move(tilts[:, :, i], best))
                 tilts = tilts.clone()
                 tilts[:, :, i] = best.detach()
                 leaf = tilts.clone().requires_grad_()

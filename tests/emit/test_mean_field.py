@@ -160,6 +160,20 @@ def test_importance_weights_of_lda_average_to_the_likelihood():
         assert abs(weight.mean() - 1) < 5 * error
 
 
+def test_a_tolerance_below_the_rounding_of_its_numbers_is_met(monkeypatch):
+    """In single precision natural parameters stand still but for their last places: they have arrived."""
+    from lvspec.runtime import mean_field
+
+    rounds, best = [], mean_field.best_natural
+    monkeypatch.setattr(mean_field, "best_natural", lambda *given: rounds.append(1) or best(*given))
+    spec = MODELS["pair"] + f"infer:\n  mu: {CONVERGED}\n  tau: {CONVERGED}\n"
+    torch.manual_seed(2)
+    model, x = compile_spec(spec).Model(D=2), torch.randn(3, 4, 2)
+    found = model({"x": x}).elbo
+    assert len(rounds) < 1000  # two a round, 20,000 rounds at most
+    assert torch.allclose(found.double(), model.double()({"x": x.double()}).elbo, rtol=1e-4)
+
+
 def test_no_gradient_flows_through_the_iterations():
     """The envelope theorem: at the optimum the slope of the bound is the partial one, found here by differences."""
     model = made(LDA, 2, {"theta": CONVERGED}, K=3, V=5)
