@@ -143,3 +143,19 @@ def test_draws_without_a_share_move_nothing_under_wake_sleep():
     expected = torch.autograd.grad(-followed, moving)
     found = torch.autograd.grad(model(bad, draws={"z": z}).loss, moving)
     assert all(torch.allclose(f, e) for f, e in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("infer", ["z: reinforce", "z: relax(samples=2)"])
+def test_questions_about_a_batch_with_an_impossible_example_are_answered_for_the_others(infer):
+    model, (bad, good) = model_of(spec(ONE, infer)), batches(ONE, "g")
+    torch.manual_seed(1)
+    found, of_log_p = model.posterior(bad)["z"], model.importance(bad, samples=50)
+    torch.manual_seed(1)
+    expected, expected_of_log_p = model.posterior(good)["z"], model.importance(good, samples=50)
+    for answer in ("marginals", "mode", "mean", "variance", "effective_sample_size"):
+        assert torch.equal(getattr(found, answer)[1:], getattr(expected, answer)[1:])
+    assert found.sample(2).shape == (2, 3) and not found.marginals[0].any()
+    assert found.effective_sample_size[0] == 0
+    for answer in ("log_prob", "standard_error", "effective_sample_size"):
+        assert torch.equal(getattr(of_log_p, answer)[1:], getattr(expected_of_log_p, answer)[1:])
+    assert of_log_p.log_prob[0] == -torch.inf and of_log_p.standard_error[0] == torch.inf

@@ -13,8 +13,10 @@ from lvspec.emit.scope import short
 from lvspec.emit.score import add_signed, score_terms
 from lvspec.emit.terms import Cost, Terms
 from lvspec.emit.value import ATOM, PRODUCT, Value, align, negated
+from lvspec.ir.dims import ragged_plate
+from lvspec.ir.expr import Call, Choice, Dist, LocalRef, VariableRef, walk
 from lvspec.ir.plan import Plan
-from lvspec.ir.spec import Schedule
+from lvspec.ir.spec import Schedule, Spec
 
 EVERYWHERE = (
     "Normal",
@@ -146,8 +148,21 @@ def _free(terms: Terms, names: list[str]) -> dict[str, str]:
 
 def _weighed(terms: Terms, name: str, weight: str, kl: str) -> str:
     """A weighted KL, which stays infinite where it is."""
-    family = getattr(terms.plan.spec.variable(name).general.body, "family", "")
-    return f"{weight} * {kl}" if family in EVERYWHERE else f"{terms.scope.use('paid')}({weight}, {kl})"
+    may_be = any(_lacks_values(terms.plan.spec, c.body) for c in terms.plan.spec.variable(name).clauses)
+    return f"{terms.scope.use('paid')}({weight}, {kl})" if may_be else f"{weight} * {kl}"
+
+
+def _lacks_values(spec: Spec, body: Dist | Choice) -> bool:
+    """Whether p may be 0 where q is not: beyond an interval or an example's sites, or where the logarithm of a probability is read."""
+    if isinstance(body, Dist) and body.family in EVERYWHERE:
+        return False
+    read = list(walk(body))
+    computed = {v.name for v in spec.of_role("let")}
+    logarithms = any(isinstance(e, Call) and e.function == "log" for e in read)
+    unseen = any(isinstance(e, LocalRef) or isinstance(e, VariableRef) and e.name in computed for e in read)
+    logits = isinstance(body, Dist) and [a for a, _ in body.arguments] == ["logits"]
+    size = body.type.support.size
+    return not logits or logarithms or unseen or size is not None and ragged_plate(size) is not None
 
 
 def _objective(terms: Terms, reconstruction: Value, kl: dict, changes: tuple[dict, dict], extras: dict) -> str:

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lvspec.runtime.semiring import COUNT, FILTER, LOG, MAX, SAMPLE, BestSemiring, OneChain, Undefined, tempered
+from lvspec.runtime.importance import effective_size, weight_shares
+from lvspec.runtime.semiring import (
+    COUNT,
+    FILTER,
+    LOG,
+    MAX,
+    SAMPLE,
+    BestSemiring,
+    OneChain,
+    Undefined,
+    log_sum_exp,
+    tempered,
+)
 
 
 class ExactPosterior:
@@ -211,12 +223,15 @@ class DrawnPosterior:
         """n draws with replacement, in proportion to the weights: (n, B, ...)."""
         if self.weights.numel() == 0:
             return self.values[:1].expand(n, *self.values.shape[1:])
-        return self._rows(torch.multinomial(self.weights.t(), n, replacement=True).t())
+        weights = torch.where(
+            self.weights.sum(0) > 0, self.weights, 1.0
+        )  # what is impossible under all draws: those of q
+        return self._rows(torch.multinomial(weights.t(), n, replacement=True).t())
 
     @property
     def effective_sample_size(self) -> Tensor:
-        """1 / sum of squared weights: (B,), between 1 and S."""
-        return 1.0 / (self.weights**2).sum(0)
+        """1 / sum of squared weights: (B,), between 1 and S; 0 where no draw has any weight."""
+        return effective_size(self.weights)
 
 
 @dataclass(frozen=True)
@@ -240,7 +255,7 @@ def summed_posterior(
     with torch.enable_grad():
         asks = {name: tilt.detach().clone().requires_grad_() for name, tilt in tilts.items()}
         log_weight, drawn = log_weights(asks)
-        found = tilt_gradient(log_weight.logsumexp(0).sum(), asks)
+        found = tilt_gradient(log_sum_exp(log_weight, 0).sum(), asks)
     draws = {name: value.detach() for name, value in drawn.items()}
     borders = {name.removesuffix(BEGINS): MixedPosterior(m) for name, m in found.items() if name.endswith(BEGINS)}
     answers = {n: MixedPosterior(m, borders.get(n)) for n, m in found.items() if not n.endswith(BEGINS)}
@@ -256,7 +271,7 @@ def weighted_posterior(
     """Self-normalised posteriors from draws (S, B, ...) of q and log p(x, z) - log q(z), (S, B). With draws (S, ...) that all
     examples share, a draw has one weight, that of the whole batch: log_weights (S, 1). states: of integer
     latents how many values they have."""
-    weights, states = log_weights.softmax(0), states or {}
+    weights, states = weight_shares(log_weights), states or {}
     return {
         name: DrawnPosterior(
             values, weights[:, 0] if name in shared else weights.expand(-1, values.shape[1]), states.get(name)
