@@ -120,7 +120,8 @@ def _row(subject: Subject, row: int) -> tuple[Batch, Batch]:
     """One example, cut to its own lengths: a site is left where it has none."""
     batch, draws = _rows(subject, torch.tensor([row]))
     supports = {position_plate(v) for v in subject.spec.variables}
-    for plate in (p for p in subject.spec.plates if p.ragged and p.name not in supports):
+    counted = [p for p in subject.spec.plates if p.ragged and p.name in batch and p.name not in supports]
+    for plate in counted:
         extent = max(int(batch[plate.name].max()), 1)
         for v in subject.spec.variables:
             if plate.name not in v.plates:
@@ -133,7 +134,7 @@ def _row(subject: Subject, row: int) -> tuple[Batch, Batch]:
                 if name in draws:
                     lead = 3 if name.endswith(".steps") else 2
                     draws[name] = draws[name].narrow(lead + declared.index(plate.name), 0, extent)
-        for inner in (p for p in subject.spec.plates if p.within == plate.name):
+        for inner in (p for p in counted if p.within == plate.name):
             batch[inner.name] = batch[inner.name].narrow(1, 0, extent)
     return batch, draws
 
@@ -203,7 +204,7 @@ def _redeclared(subject: Subject, name: str, value: Tensor, declared: list[str],
 
 def exchanged(subject: Subject, seed: int) -> tuple[float, float] | None:
     """Sites of a bag in another order."""
-    bags = [p for p in subject.spec.plates if p.kind == "bag" and p.within is None]
+    bags = [p for p in subject.spec.plates if p.kind == "bag" and p.within is None and p.name in subject.batch]
     supports = {position_plate(v) for v in subject.spec.variables}
     nested = {p.within for p in subject.spec.plates}
     bags = [p for p in bags if p.name not in supports | nested | _numbered(subject)]
