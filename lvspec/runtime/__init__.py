@@ -264,7 +264,7 @@ from lvspec.runtime.schemes import (
     subset_shares,
     top_shares,
 )
-from lvspec.runtime.semiring import LOG, MAX, SAMPLE, Undefined, finite_part, tempered
+from lvspec.runtime.semiring import LOG, MAX, SAMPLE, finite_part, tempered
 from lvspec.runtime.shape import (
     asked,
     average,
@@ -313,6 +313,7 @@ from lvspec.runtime.tree_labels import (
     tree_crf_sum,
 )
 from lvspec.runtime.truth_values import bernoulli_log_prob
+from lvspec.runtime.undefined import Undefined
 from lvspec.runtime.user_networks import user_network
 from lvspec.runtime.valence_draws import dmv_draw
 from lvspec.runtime.von_mises_fisher import (

@@ -34,7 +34,7 @@ def chain(
     semiring: what summing means; the k best give (k, B).
     memory: "lean" keeps O(sqrt T) messages and computes the others twice; potentials may then come in blocks.
     """
-    semiring = semiring.entered()
+    asked, semiring = semiring, semiring.entered()
     lean = memory == "lean" and semiring is LOG and not torch.compiler.is_compiling()
     blocks = potentials if lean and isinstance(potentials, SiteBlocks) and potentials.sites > 2 else None
     if isinstance(potentials, SiteBlocks):
@@ -43,10 +43,9 @@ def chain(
     factors = [tuple(full_precision(f) for f in row) for row in (*openings, transitions)]
     if start.dim() == potentials.dim() - 2:
         start = start.unsqueeze(0)
-    if 0 in potentials.shape[2:]:  # no state: nothing is possible
-        return potentials.flatten(1).sum(1) - torch.inf
-    if potentials.shape[1] == 0:
-        return potentials.flatten(1).sum(1)
+    if 0 in potentials.shape[1:]:  # without a state nothing is possible, without a site nothing is summed
+        nothing = potentials.flatten(1).sum(1)
+        return asked.left(semiring.lift(nothing - torch.inf if 0 in potentials.shape[2:] else nothing))
     if start.shape[1:] != potentials.shape[2:]:  # axes of one, where a tensor does not depend on that state
         states = torch.broadcast_shapes(start.shape[1:], potentials.shape[2:])
         start, potentials = start.expand(-1, *states), potentials.expand(-1, -1, *states)
@@ -56,7 +55,7 @@ def chain(
         return filtered_scan(start, potentials, mask, factors, read_steps(tuple(steps)))
     if semiring is not LOG:
         value = log_scan(start, potentials, mask, factors, read_steps(tuple(steps)), semiring)
-        return value if mask is None else without_sites(value, start, mask, semiring)
+        return asked.left(value if mask is None else without_sites(value, start, mask, semiring))
     read = read_steps(tuple(steps))
     with plain_arithmetic(potentials):
         if not is_simple(read):

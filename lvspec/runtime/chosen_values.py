@@ -17,7 +17,8 @@ from torch import Tensor
 
 from lvspec.runtime.conjugate import Conjugate
 from lvspec.runtime.posterior import ExactPosterior
-from lvspec.runtime.semiring import SAMPLE, Undefined
+from lvspec.runtime.semiring import SAMPLE
+from lvspec.runtime.undefined import Undefined
 
 LogMarginal = Callable[[dict[str, Tensor], object], Tensor]
 

@@ -20,7 +20,8 @@ from lvspec.runtime.distributions import LOG_TWO_PI
 from lvspec.runtime.gaussian_block import GaussianBlock, GaussianLevel, width
 from lvspec.runtime.gaussian_elimination import Conditional
 from lvspec.runtime.kalman import apply_matrix, sandwich
-from lvspec.runtime.semiring import Undefined, plain_arithmetic
+from lvspec.runtime.semiring import plain_arithmetic
+from lvspec.runtime.undefined import Undefined
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from torch import Tensor
 from lvspec.runtime.labels import known_labels, merged_rows
 from lvspec.runtime.linear_chain import LinearChain, linear_chain
 from lvspec.runtime.segments import segmentation
-from lvspec.runtime.semiring import Undefined
 from lvspec.runtime.structured import Parts, Structured
 from lvspec.runtime.tree_labels import BINARY, NON_PROJECTIVE, PROJECTIVE, Trees
+from lvspec.runtime.undefined import Undefined
 from lvspec.runtime.windows import token_segments
 
 Arguments = tuple[Tensor, ...]

@@ -14,8 +14,9 @@ from torch import Tensor
 from lvspec.runtime.chain import chain
 from lvspec.runtime.linear_chain import labelling_log_prob
 from lvspec.runtime.segments import token_segmentation_sum, windowed_segmentation_sum
-from lvspec.runtime.semiring import COUNT, FILTER, LOG, SAMPLE, Undefined
+from lvspec.runtime.semiring import COUNT, FILTER, LOG, SAMPLE
 from lvspec.runtime.shape import merge_lead, merge_semiring
+from lvspec.runtime.undefined import Undefined
 from lvspec.runtime.windows import border_windows
 
 
@@ -36,11 +37,11 @@ def entered(semiring, lead: tuple[int, ...]):
     return semiring.entered() if len(lead) == 1 else merge_semiring(semiring, lead)
 
 
-def as_log_probability(value: Tensor, log_z: Tensor, semiring, lead: tuple[int, ...]) -> Tensor:
-    """Scores (..., rows) as log-probabilities (..., *lead)."""
-    if semiring is not COUNT:  # a labelling counts one, whatever its probability
+def as_log_probability(value: Tensor, log_z: Tensor, chosen, asked, lead: tuple[int, ...]) -> Tensor:
+    """Scores (..., rows), reduced by what was chosen where a semiring asked, as log-probabilities (..., *lead)."""
+    if chosen is not COUNT:  # a labelling counts one, whatever its probability
         value = value - log_z
-    return value.reshape(*value.shape[:-1], *lead)
+    return asked.left(value.reshape(*value.shape[:-1], *lead))
 
 
 def linear_chain_sum(potentials: Tensor, mask: Tensor, unary: Tensor, pairwise: Tensor, semiring=LOG) -> Tensor:
@@ -60,7 +61,7 @@ def linear_chain_sum(potentials: Tensor, mask: Tensor, unary: Tensor, pairwise: 
         return chain(start, (pairwise,), scores, step, mask=mask, semiring=semiring)
 
     chosen = entered(semiring, lead)
-    return as_log_probability(total(rows + unary, chosen), total(unary, LOG), chosen, lead)
+    return as_log_probability(total(rows + unary, chosen), total(unary, LOG), chosen, semiring, lead)
 
 
 def semi_markov_sum(
@@ -84,7 +85,7 @@ def semi_markov_sum(
         raise Undefined("filtered: a pass over segments that stops at each site is not written yet")
     lead = potentials.shape[:-2]
     if 0 in lead:
-        return entered(semiring, lead).lift(potentials.flatten(-2).sum(-1))
+        return semiring.left(entered(semiring, lead).lift(potentials.flatten(-2).sum(-1)))
     rows, lengths = merged_rows(potentials, lead, 2), merged_rows(mask, lead, 1).sum(-1)
     inside = [merged_rows(windows, lead, 3)] if windows is not None else []
     inside += [border_windows(merged_rows(begins, lead, 2), length.shape[-1])] if begins is not None else []
@@ -102,7 +103,7 @@ def semi_markov_sum(
         value = windowed_segmentation_sum(rows, sum(inside), length, start, transition, lengths, chosen)
     else:
         value = total(rows, chosen)
-    return as_log_probability(value, total(torch.zeros_like(rows), LOG), chosen, lead)
+    return as_log_probability(value, total(torch.zeros_like(rows), LOG), chosen, semiring, lead)
 
 
 def labels_draw(summed: Callable[[Tensor], Tensor], potentials: Tensor) -> Tensor:

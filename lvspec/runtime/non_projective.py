@@ -21,9 +21,10 @@ from lvspec.runtime.arborescence import best_heads
 from lvspec.runtime.chain_log import widest
 from lvspec.runtime.dependencies import readable
 from lvspec.runtime.determinant import determinant_sum
-from lvspec.runtime.semiring import LOG, Undefined, gumbel, log_sum_exp, may_look
+from lvspec.runtime.semiring import LOG, gumbel, log_sum_exp, may_look
 from lvspec.runtime.spans import within
 from lvspec.runtime.structured import Parts, Structured
+from lvspec.runtime.undefined import Undefined
 
 NO_MAXIMUM = (
     "a determinant has cancelling terms; the k best trees need an algorithm of their own (Camerini et al. 1980)"

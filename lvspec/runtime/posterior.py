@@ -9,18 +9,8 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.importance import effective_size, weight_shares
-from lvspec.runtime.semiring import (
-    COUNT,
-    FILTER,
-    LOG,
-    MAX,
-    SAMPLE,
-    BestSemiring,
-    OneChain,
-    Undefined,
-    log_sum_exp,
-    tempered,
-)
+from lvspec.runtime.semiring import COUNT, FILTER, LOG, MAX, SAMPLE, BestSemiring, OneChain, log_sum_exp, tempered
+from lvspec.runtime.undefined import Undefined
 
 
 class ExactPosterior:
@@ -82,8 +72,10 @@ class ExactPosterior:
 
     def log_count(self) -> Tensor:
         """The log of how many values of z have p(z | x) > 0: (B,)."""
+        asked = OneChain(COUNT, "log_count")
         with torch.no_grad():
-            return self.log_marginal(dict(self.tilts), OneChain(COUNT, "log_count"))
+            total = self.log_marginal(dict(self.tilts), asked)
+        return total if asked.value is None else asked.value.masked_fill(total == -torch.inf, -torch.inf)
 
     def entropy(self) -> Tensor:
         """H[p(z | x)] (B,), of all latents jointly."""

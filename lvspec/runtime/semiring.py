@@ -13,6 +13,8 @@ from math import isfinite
 import torch
 from torch import Tensor
 
+from lvspec.runtime.undefined import Undefined
+
 
 def full_precision(x: Tensor) -> Tensor:
     """x, where a half-precision tensor becomes float32: sums in log space need the bits."""
@@ -97,10 +99,6 @@ class DrawnReduction(torch.autograd.Function):
         return (share * grad.unsqueeze(-1)).masked_fill_((value == -torch.inf).unsqueeze(-1), 0.0)
 
 
-class Undefined(Exception):
-    """A question that has no answer here; the message says why."""
-
-
 class Semiring:
     """Numbers that a program adds with `sum` and multiplies with `times`. Programs for structures lift their
     potentials first and name axes from the end, since a lifted number may have a further axis in front."""
@@ -126,6 +124,10 @@ class Semiring:
     def entered(self) -> Semiring:
         """What a chain reduces by."""
         return self
+
+    def left(self, value: Tensor) -> Tensor:
+        """What a chain that was entered comes to."""
+        return value
 
 
 class LogSemiring(Semiring):
@@ -243,17 +245,23 @@ class FilterSemiring(LogSemiring):
 
 
 class OneChain(Semiring):
-    """A reduction for programs that are one chain and nothing else: numbers of several sums are not added."""
+    """A reduction for programs of one chain: numbers of several sums are not added. value: what that chain comes to,
+    apart from the log-factors that no sum runs over."""
 
     def __init__(self, inner: Semiring, question: str):
         self.inner, self.question = inner, question
         self.asked = False
+        self.value: Tensor | None = None
 
     def entered(self) -> Semiring:
         if self.asked:
             raise self.undefined
         self.asked = True
         return self.inner
+
+    def left(self, value: Tensor) -> Tensor:
+        self.value = value
+        return value
 
     def sum(self, x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
         raise self.undefined

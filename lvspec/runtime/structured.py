@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.chain_log import widest
-from lvspec.runtime.semiring import LOG, MAX, SAMPLE, BestSemiring, Undefined, finite_part, full_precision
+from lvspec.runtime.semiring import LOG, MAX, SAMPLE, BestSemiring, finite_part, full_precision
+from lvspec.runtime.undefined import Undefined
 
 Parts = dict[str, Tensor]  # potential's name -> (B, ...), as the potential
 

@@ -17,10 +17,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lvspec.runtime.dependencies import projective
-from lvspec.runtime.labels import known_labels, leading, merged_rows
+from lvspec.runtime.labels import entered, known_labels, leading, merged_rows
 from lvspec.runtime.non_projective import non_projective
 from lvspec.runtime.semiring import COUNT, LOG
-from lvspec.runtime.shape import merge_semiring
 from lvspec.runtime.spans import tree_crf
 from lvspec.runtime.structured import Parts, Structured
 
@@ -36,15 +35,15 @@ class Trees:
     def sum(self, potentials: Tensor, mask: Tensor, scores: Tensor, semiring=LOG) -> Tensor:
         """log sum_tree p(tree) prod_t exp f_t(label_t): potentials f (..., T, T), scores (..., T, T), mask (..., T)."""
         lead = potentials.shape[:-2]
+        inner = entered(semiring, lead)
         if 0 in potentials.shape:
-            return potentials.flatten(-2).sum(-1)
+            return semiring.left(inner.lift(potentials.flatten(-2).sum(-1)))
         factors = merged_rows(potentials, lead, 2)
         scores, lengths = rows_of(scores, mask, lead)
-        inner = semiring.entered() if len(lead) == 1 else merge_semiring(semiring, lead)
         value = self.of(scores, factors, lengths).under(inner)
         if inner is not COUNT:  # a tree counts one, whatever its probability
             value = value - self.of(scores, None, lengths).log_partition
-        return value.reshape(*value.shape[:-1], *lead)
+        return semiring.left(value.reshape(*value.shape[:-1], *lead))
 
     def log_prob(self, labels: Tensor, mask: Tensor, scores: Tensor) -> Tensor:
         """log p(tree) by its labels (..., T), -inf where they are those of no such tree: (...)."""

@@ -26,7 +26,6 @@ from lvspec.verify.deterministic import (
     exact_checks,
     hidden_variants,
     log_prob_check,
-    posterior_checks,
     weight_checks,
     weighted_batch,
 )
@@ -37,6 +36,7 @@ from lvspec.verify.integrals import integral_draw_check
 from lvspec.verify.mean_field import mean_field_checks
 from lvspec.verify.missing import reads_missing
 from lvspec.verify.mixtures import answer_of
+from lvspec.verify.questions import posterior_checks
 from lvspec.verify.report import Check, Report, gradient_error
 from lvspec.verify.subject import SETTLED, Subject
 from lvspec.verify.unseen import read_reals, unseen_check
@@ -91,20 +91,27 @@ def deterministic(subject: Subject, seed: int, thorough: bool, few: int | None =
         for about, at, batch in variants:
             judge = partial(_judged, compare, at, batch, about, seed)
             checks += attempt(subject, f"objective{about}", judge, refusable=reads_missing(subject.spec, batch))
-        if (
-            subject.spec.of_role("latent")
-            and not subject.plan.sampled
-            and not at_optimum(subject.plan)
-            and not subject.plan.points
-        ):
-            checks += attempt(subject, "log_prob", lambda: [log_prob_check(subject)])
-            checks += attempt(subject, "posterior", lambda: posterior_checks(subject))
+        others = [(about, batch) for about, _, batch in variants if "weight" not in batch]
+        for about, batch in [("", subject.batch), *random.Random(seed).sample(others, min(1, len(others)))]:
+            checks += questions(subject.on(batch, seed) if about else subject, seed, about)
         for v in read_reals(subject) if subject.plan.objective == "log_marginal" else ():
             name = f"log p(x), {v.name} missing where it is read"
             checks += attempt(subject, name, lambda v=v: [unseen_check(subject, v)], refusable=True)
-        if subject.plan.sampled:
-            checks += attempt(subject, "log importance weights", lambda: weight_checks(subject, seed))
     return checks
+
+
+def questions(subject: Subject, seed: int, about: str) -> list[Check]:
+    """What the module says of p(x) and p(z | x), beside the objective."""
+    plan, refusable = subject.plan, reads_missing(subject.spec, subject.batch)
+    if plan.sampled:
+        weights = partial(weight_checks, subject, seed, about)
+        return attempt(subject, f"log importance weights{about}", weights, refusable)
+    if not subject.spec.of_role("latent") or at_optimum(plan) or plan.points:
+        return []
+    return [
+        *attempt(subject, f"log_prob{about}", lambda: [log_prob_check(subject, about)], refusable),
+        *attempt(subject, f"posterior{about}", partial(posterior_checks, subject, about), refusable),
+    ]
 
 
 def _judged(compare, subject: Subject, batch: dict, about: str, seed: int) -> list[Check]:

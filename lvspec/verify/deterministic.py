@@ -10,16 +10,14 @@ from torch import Tensor
 
 from lvspec.ir.structures import structure_of
 from lvspec.verify.draw import RUBBISH, counted_plates, owned_sites, padded_extent, position_plate, random_column
-from lvspec.verify.enumerate import LIMIT, log_marginal, log_marginals, log_ratio, log_weights, posterior
+from lvspec.verify.enumerate import LIMIT, log_marginal, log_marginals, log_ratio, log_weights
 from lvspec.verify.gradients import VALUE, gradient_check, scored
-from lvspec.verify.integrals import integral_checks
 from lvspec.verify.missing import read_by_the_model
-from lvspec.verify.mixtures import answer_of
 from lvspec.verify.possible import make_possible
-from lvspec.verify.report import Check, largest, relative_error
+from lvspec.verify.report import Check, relative_error
 from lvspec.verify.shrink import joint_states
 from lvspec.verify.subject import Subject, mean_loss
-from lvspec.verify.world import BORDER, Instance, World, has_borders
+from lvspec.verify.world import Instance
 
 ROUNDED = 8 * torch.finfo(torch.float64).eps
 SINGLY = 12  # variables that are hidden one at a time
@@ -72,16 +70,16 @@ def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
     ]
 
 
-def log_prob_check(subject: Subject) -> Check:
+def log_prob_check(subject: Subject, about: str = "") -> Check:
     """`model.log_prob` where nothing is drawn: exact, guide or no guide."""
     summed = subject.instance().treating(
         **{v.name: "collapsed" for v in subject.spec.of_role("latent") if v.name not in subject.plan.absorbed}
     )
     found = subject.model.log_prob(dict(subject.batch))
-    return Check("log_prob", relative_error(found, log_marginal(summed)), VALUE)
+    return Check(f"log_prob{about}", relative_error(found, log_marginal(summed)), VALUE)
 
 
-def weight_checks(subject: Subject, seed: int) -> list[Check]:
+def weight_checks(subject: Subject, seed: int, about: str = "") -> list[Check]:
     """The importance weights at the values that the module draws for them; all other latents are summed."""
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
@@ -96,10 +94,10 @@ def weight_checks(subject: Subject, seed: int) -> list[Check]:
     error = relative_error(found, expected)
     if error > VALUE:
         error = relative_error(found, expected, rounding(instance, subject.plan.samples))
-    checks = [Check("log importance weights", error, VALUE)]
+    checks = [Check(f"log importance weights{about}", error, VALUE)]
     if shared:
         expected = log_ratio(instance, subject.plan.samples)
-        checks.append(Check("log p - log q of what examples share", relative_error(shared[0], expected), VALUE))
+        checks.append(Check(f"log p - log q of what examples share{about}", relative_error(shared[0], expected), VALUE))
     return checks
 
 
@@ -116,51 +114,6 @@ def rounding(instance: Instance, samples: int) -> Tensor:
         for s in slopes
     ]
     return torch.tensor(moved, dtype=torch.float64).reshape(found.shape) * ROUNDED
-
-
-def posterior_checks(subject: Subject) -> list[Check]:
-    """p(z | x) of latents that are all summed: marginals, joint mode, entropy. Of an example that is impossible there is none."""
-    instance = subject.instance()
-    truth = [(row, posterior(instance, row)) for row in range(instance.rows())]
-    truth = [(row, exact) for row, exact in truth if len(exact.rows) and exact.log_marginal.isfinite()]
-    rows = [row for row, _ in truth]
-    found = subject.model.posterior(dict(subject.batch))
-    checks = []
-    for latent in subject.spec.of_role("latent"):
-        if latent.type.shape or not latent.type.support.finite:
-            continue
-        answer = found[latent.name]
-        errors = []
-        for row, exact in truth:
-            for site in [s for s in exact.sites if s[0] == latent.name]:
-                marginal = answer.marginals[(row, *site[1])]
-                errors.append(relative_error(marginal, exact.marginal(site, len(marginal))))
-        checks.append(Check(f"marginals of {latent.name}", largest(errors), VALUE))
-        entropy = torch.tensor([exact.entropy() for _, exact in truth], dtype=torch.float64)
-        checks.append(Check(f"entropy of {latent.name}", relative_error(answer.entropy[rows], entropy), VALUE))
-    checks += integral_checks(subject, lambda row: World(instance, row), answer_of, VALUE)
-    latents = [v for v in subject.spec.of_role("latent") if v.type.support.finite]
-    if not latents:
-        return checks
-    modes = {v.name: found[v.name].mode for v in latents}
-    for name in (v.name for v in latents if has_borders(v)):
-        begins = found[name].begins
-        modes[BORDER + name] = begins.mode
-        errors = [
-            relative_error(begins.marginals[(row, *site[1])], exact.marginal(site, 2))
-            for row, exact in truth
-            for site in exact.sites
-            if site[0] == BORDER + name
-        ]
-        checks.append(Check(f"where segments of {name} begin", largest(errors), VALUE))
-    wrong = sum(not _is_mode(exact, row, modes) for row, exact in truth)
-    checks.append(Check("joint modes that are not the best assignment", float(wrong), 0.0))
-    return checks
-
-
-def _is_mode(exact, row: int, modes: dict[str, Tensor]) -> bool:
-    chosen = {site: int(modes[site[0]][(row, *site[1])]) for site in exact.sites if site[0] in modes}
-    return any(chosen.items() <= mode.items() for mode in exact.modes())
 
 
 def hidden_variants(subject: Subject, seed: int) -> list[tuple[str, dict[str, Tensor]]]:

@@ -111,6 +111,17 @@ class Posterior:
             found[int(row[column])] += probability
         return found
 
+    def over(self, names: set[str]) -> Posterior:
+        """Of some variables alone: all else, as missing observations are, is summed."""
+        kept = [i for i, site in enumerate(self.sites) if site[0] in names]
+        if len(kept) == len(self.sites):
+            return self
+        found: dict[tuple, list[int]] = {}
+        for i, row in enumerate(self.rows):
+            found.setdefault(tuple(row[k] for k in kept), []).append(i)
+        weights = [log_sum(self.log_weights[rows]) for rows in found.values()]
+        return Posterior([self.sites[k] for k in kept], list(found), torch.stack(weights))
+
     def modes(self, tolerance: float = 1e-9) -> list[dict[Site, object]]:
         """The best joint assignments: one, or several that tie."""
         best = self.log_weights.max()

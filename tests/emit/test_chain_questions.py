@@ -171,3 +171,50 @@ def test_forecast_of_what_is_normalised_given_its_length_is_a_distribution():
             longer = torch.tensor([[*start, v] for v in range(3)])
             torch.testing.assert_close(found[row], model.log_prob({"x": longer}).log_softmax(0))
         torch.testing.assert_close(found.exp().sum(1), torch.ones(2, dtype=torch.float64))
+
+
+APART = """
+lvspec: 1
+name: apart
+sizes: {K: 2, V: 3}
+plates: {t: sequence}
+params: {start: [K], move: [K, K], emission: [K, V], scores: [K], loc: []}
+latent:
+  %s
+observed:
+  x[t]: Categorical(logits=emission[z[t]])
+  y: Normal(loc, 1)
+  m[t]: Poisson(exp(loc))
+"""
+CHAIN = "z[0]: Categorical(logits=start)\n  z[t]: Categorical(logits=move[z[t-1]])"
+LABELS = "z over t: LinearChain(unary=scores, pairwise=move)"
+
+
+@pytest.mark.parametrize(
+    "latent", [CHAIN, LABELS, "z over t: SemiMarkov(start=start, transition=move, length=emission)"]
+)
+def test_what_no_latent_reaches_is_no_assignment(latent):
+    model = compile_spec(APART % latent).Model().double()
+    batch = {"x": torch.tensor([[0, 2, 1], [1, 0, 0]]), "y": torch.tensor([4.0, 2.0]).double()}
+    batch |= {"m": torch.tensor([[1, 0, 2], [1, 0, 0]]), "t": torch.tensor([3, 0])}
+    answer = model.posterior(batch)["z"]
+    ways = (
+        2**3 if "Semi" not in latent else 2 * 3**2
+    )  # each next site: the other state, or the same one with a border or without
+    torch.testing.assert_close(answer.log_count.exp(), torch.tensor([ways, 1.0]).double())
+    scores = answer.k_best(ways + 1)[0]
+    torch.testing.assert_close(scores.logsumexp(0), model.log_prob(batch))
+    assert (scores > -torch.inf).sum(0).tolist() == [ways, 1]
+
+
+@pytest.mark.parametrize(
+    "latent", [CHAIN, LABELS, "z over t: SemiMarkov(start=start, transition=move, length=emission)"]
+)
+def test_a_batch_without_a_site_has_one_assignment(latent):
+    model = compile_spec(APART % latent).Model().double()
+    batch = {"x": torch.zeros(2, 0).long(), "m": torch.zeros(2, 0).long(), "y": torch.tensor([4.0, 2.0]).double()}
+    answer = model.posterior(batch)["z"]
+    torch.testing.assert_close(answer.log_count, torch.zeros(2).double())
+    scores, values = answer.k_best(2)
+    torch.testing.assert_close(scores, torch.stack([model.log_prob(batch), torch.full((2,), -torch.inf).double()]))
+    assert values.shape == (2, 2, 0)

@@ -34,6 +34,7 @@ def imported(path):
 ALLOWED = {
     "lvspec.errors",
     "lvspec.runtime.batch",
+    "lvspec.runtime.undefined",
     "lvspec.user_modules",
 }  # how problems are told, and whose an error is
 WRITERS = "random_specs"  # what reads the language's tables, and knows no right values

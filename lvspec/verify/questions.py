@@ -1,0 +1,115 @@
+"""What `model.posterior(batch)` answers about latents that are all summed, against every joint assignment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from lvspec.ir.spec import Variable
+from lvspec.runtime.undefined import Undefined
+from lvspec.verify.enumerate import Posterior, posterior
+from lvspec.verify.gradients import VALUE
+from lvspec.verify.integrals import integral_checks
+from lvspec.verify.mixtures import answer_of
+from lvspec.verify.report import Check, largest, relative_error
+from lvspec.verify.subject import Subject
+from lvspec.verify.world import BORDER, World, has_borders
+
+BEST, DRAWS = 3, 3  # assignments that are asked for
+
+
+def posterior_checks(subject: Subject, about: str = "") -> list[Check]:
+    """p(z | x): marginals, joint mode, entropy, the best and the number of assignments, draws; moments of what is integrated.
+    Of an example that is impossible there is none."""
+    instance = subject.instance()
+    latents = [v for v in subject.spec.of_role("latent") if v.type.support.finite]
+    names = {n for v in latents for n in (v.name, BORDER + v.name)}
+    truth = [(row, posterior(instance, row).over(names)) for row in range(instance.rows())]
+    truth = [(row, exact) for row, exact in truth if len(exact.rows) and exact.log_marginal.isfinite()]
+    found = subject.model.posterior(dict(subject.batch))
+    checks = []
+    for latent in (v for v in latents if not v.type.shape):
+        checks += _marginals(latent, found[latent.name], truth)
+    checks += integral_checks(subject, lambda row: World(instance, row), answer_of, VALUE)
+    if latents:
+        checks += _assignments(latents, found, truth)
+    return [Check(c.name + about, c.figure, c.bound, c.note) for c in checks]
+
+
+def _marginals(latent: Variable, answer, truth: list[tuple[int, Posterior]]) -> list[Check]:
+    """Each site's, and the entropy of all."""
+    errors = []
+    for row, exact in truth:
+        for site in [s for s in exact.sites if s[0] == latent.name]:
+            marginal = answer.marginals[(row, *site[1])]
+            errors.append(relative_error(marginal, exact.marginal(site, len(marginal))))
+    entropy = torch.tensor([exact.entropy() for _, exact in truth], dtype=torch.float64)
+    rows = [row for row, _ in truth]
+    return [
+        Check(f"marginals of {latent.name}", largest(errors), VALUE),
+        Check(f"entropy of {latent.name}", relative_error(answer.entropy[rows], entropy), VALUE),
+    ]
+
+
+def _assignments(latents: list[Variable], found: Mapping, truth: list[tuple[int, Posterior]]) -> list[Check]:
+    """The best ones, draws, and how many there are."""
+    checks = []
+    answers = {v.name: found[v.name] for v in latents}
+    for name in [v.name for v in latents if has_borders(v)]:
+        begins = answers[BORDER + name] = found[name].begins
+        errors = [
+            relative_error(begins.marginals[(row, *site[1])], exact.marginal(site, 2))
+            for row, exact in truth
+            for site in exact.sites
+            if site[0] == BORDER + name
+        ]
+        checks.append(Check(f"where segments of {name} begin", largest(errors), VALUE))
+    modes = {n: a.mode for n, a in answers.items()}
+    wrong = sum(not any(m.items() >= _at(exact, row, modes).items() for m in exact.modes()) for row, exact in truth)
+    checks.append(Check("joint modes that are not the best assignment", float(wrong), 0.0))
+    whole = [a for a in answers.values() if hasattr(a, "joint")]
+    for ask in (_best, _number, _draws):
+        try:
+            checks += [ask(whole[0], truth)] if whole else []
+        except Undefined:  # of several sums that are multiplied
+            continue
+    return checks
+
+
+def _at(exact: Posterior, row: int, values: Mapping[str, Tensor]) -> dict:
+    """The values of an example at the sites of its assignments."""
+    return {site: int(values[site[0]][(row, *site[1])]) for site in exact.sites if site[0] in values}
+
+
+def _best(answer, truth: list[tuple[int, Posterior]]) -> Check:
+    scores, _ = answer.k_best(BEST)
+    errors = []
+    for row, exact in truth:
+        best = exact.log_weights.detach().sort(descending=True).values[:BEST]
+        expected = torch.cat([best, best.new_full((BEST - len(best),), -math.inf)])
+        errors.append(relative_error(scores[:, row], expected))
+    return Check("log p of the best assignments", largest(errors), VALUE)
+
+
+def _number(answer, truth: list[tuple[int, Posterior]]) -> Check:
+    counts = [(exact.log_weights > -math.inf).sum().double().log() for _, exact in truth]
+    found = answer.log_count[[row for row, _ in truth]]
+    return Check("log number of assignments", relative_error(found, torch.stack(counts) if counts else found), VALUE)
+
+
+def _draws(answer, truth: list[tuple[int, Posterior]]) -> Check:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        drawn = answer.joint.sample(DRAWS)
+    wrong = 0
+    for row, exact in truth:
+        possible = [i for i, w in enumerate(exact.log_weights.tolist()) if w > -math.inf]
+        values = {tuple(map(int, exact.rows[i])) for i in possible}
+        borders = {n: BORDER + n.removesuffix(".begins") if n.endswith(".begins") else n for n in drawn}
+        for draw in range(DRAWS):
+            at = _at(exact, row, {borders[n]: d[draw] for n, d in drawn.items()})
+            wrong += len(at) == len(exact.sites) and tuple(at.values()) not in values
+    return Check("draws that are impossible", float(wrong), 0.0)
