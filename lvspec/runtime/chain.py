@@ -11,7 +11,7 @@ from lvspec.runtime.chain_ops import CHAIN_OPERATOR, program_text
 from lvspec.runtime.chain_scaled import program_for
 from lvspec.runtime.chain_steps import is_simple, program_of, read_steps
 from lvspec.runtime.chain_sum import ChainSum
-from lvspec.runtime.semiring import FILTER, LOG, full_precision, log_sum_exp, plain_arithmetic
+from lvspec.runtime.semiring import LOG, FilterSemiring, full_precision, log_sum_exp, plain_arithmetic
 
 
 def chain(
@@ -51,8 +51,9 @@ def chain(
         start, potentials = start.expand(-1, *states), potentials.expand(-1, -1, *states)
     if semiring is LOG and normalized:
         mask = None  # the sites beyond a length sum to one
-    if semiring is FILTER:
-        return filtered_scan(start, potentials, mask, factors, read_steps(tuple(steps)))
+    if isinstance(semiring, FilterSemiring):
+        semiring.refuse_chains(start, potentials, *(f for row in factors for f in row))
+        return semiring.passed(filtered_scan(start, potentials, mask, factors, read_steps(tuple(steps))))
     if semiring is not LOG:
         value = log_scan(start, potentials, mask, factors, read_steps(tuple(steps)), semiring)
         return asked.left(value if mask is None else without_sites(value, start, mask, semiring))

@@ -14,7 +14,7 @@ from torch import Tensor
 from lvspec.runtime.chain import chain
 from lvspec.runtime.linear_chain import labelling_log_prob
 from lvspec.runtime.segments import token_segmentation_sum, windowed_segmentation_sum
-from lvspec.runtime.semiring import COUNT, FILTER, LOG, SAMPLE
+from lvspec.runtime.semiring import COUNT, LOG, SAMPLE, FilterSemiring
 from lvspec.runtime.shape import merge_lead, merge_semiring
 from lvspec.runtime.undefined import Undefined
 from lvspec.runtime.windows import border_windows
@@ -49,6 +49,8 @@ def linear_chain_sum(potentials: Tensor, mask: Tensor, unary: Tensor, pairwise: 
 
     potentials (..., T, K), 0 where masked; mask (..., T); unary (K,), or (..., T or 1, K); pairwise (..., K, K): (...).
     """
+    if isinstance(semiring, FilterSemiring):
+        raise Undefined("filtered: what a site says of its state is normalised over all sites, the later ones as well")
     lead = potentials.shape[:-2]
     rows, mask = merged_rows(potentials, lead, 2), merged_rows(mask, lead, 1)
     unary = unary if unary.dim() == 1 else merged_rows(unary, lead, 2)
@@ -81,7 +83,7 @@ def semi_markov_sum(
     windows (..., T, L, K or 1), 0 past the end: what site t + i says if its segment began at t (Wiseman, Shieber & Rush
     2018). begins (..., T, 2): what is added at each site, by whether a segment begins there.
     """
-    if semiring is FILTER:
+    if isinstance(semiring, FilterSemiring):
         raise Undefined("filtered: a pass over segments that stops at each site is not written yet")
     lead = potentials.shape[:-2]
     if 0 in lead:

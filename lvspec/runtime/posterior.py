@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.importance import effective_size, weight_shares
-from lvspec.runtime.semiring import COUNT, FILTER, LOG, MAX, SAMPLE, BestSemiring, OneChain, log_sum_exp, tempered
+from lvspec.runtime.semiring import (
+    COUNT,
+    LOG,
+    MAX,
+    SAMPLE,
+    BestSemiring,
+    FilterSemiring,
+    OneChain,
+    log_sum_exp,
+    tempered,
+)
 from lvspec.runtime.undefined import Undefined
 
 
@@ -57,9 +67,10 @@ class ExactPosterior:
         }
 
     def filtered(self) -> dict[str, Tensor]:
-        """p(z_t = k | x_1 .. x_t) of latents along a chain, p(z = k | x) of others; each (B, *sites, K)."""
+        """p(z_t = k | x_1 .. x_t) of latents along a chain, p(z = k | x) of others; each (B, *sites, K). Undefined where the sum of
+        a chain stands inside another one."""
         if "filtered" not in self.answers:
-            self.answers["filtered"] = self.gradients(FILTER)[0]
+            self.answers["filtered"] = self.gradients(FilterSemiring())[0]
         return self.answers["filtered"]
 
     def k_best(self, k: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -239,9 +239,38 @@ class CountSemiring(LogSemiring):
 
 
 class FilterSemiring(LogSemiring):
-    """sum = logsumexp; a chain's gradient at site t = p(z_t | x_1 .. x_t)."""
+    """sum = logsumexp; a chain's gradient at site t = p(z_t | x_1 .. x_t). The value of such a chain is no log-probability of
+    anything, so that no other sum may hold it: made anew for each question, it knows the chains it has passed."""
 
     name = "filter"
+
+    def __init__(self):
+        self.chains: set[object] = set()  # the nodes that their values come from
+
+    def sum(self, x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+        if axes_of(x, dim):
+            self.refuse_chains(x)
+        return super().sum(x, dim)
+
+    def passed(self, value: Tensor) -> Tensor:
+        """The value of a chain."""
+        self.chains.add(value.grad_fn)
+        return value
+
+    def refuse_chains(self, *terms: Tensor) -> None:
+        """Undefined, where one of the terms is computed from a chain."""
+        ahead, seen = [x.grad_fn for x in terms], {None}
+        while self.chains and ahead:
+            node = ahead.pop()
+            if node in seen:
+                continue
+            if node in self.chains:
+                raise Undefined(
+                    "filtered: only where no other latent is summed around the chain. The marginals at a site of a batch in "
+                    "which nothing is observed at later ones are the same"
+                )
+            seen.add(node)
+            ahead += [before for before, _ in node.next_functions]
 
 
 class OneChain(Semiring):
@@ -283,4 +312,3 @@ REAL = RealSemiring()
 MAX = MaxSemiring()
 SAMPLE = SampleSemiring()
 COUNT = CountSemiring()
-FILTER = FilterSemiring()

@@ -15,6 +15,7 @@ from lvspec.verify.gradients import VALUE
 from lvspec.verify.integrals import integral_checks
 from lvspec.verify.mixtures import answer_of
 from lvspec.verify.report import Check, largest, relative_error
+from lvspec.verify.so_far import filtered_checks
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import BORDER, World, has_borders
 
@@ -33,6 +34,8 @@ def posterior_checks(subject: Subject, about: str = "") -> list[Check]:
     checks = []
     for latent in (v for v in latents if not v.type.shape):
         checks += _marginals(latent, found[latent.name], truth)
+    if not about:  # values that are known at later sites are no part of it
+        checks += filtered_checks(subject, found)
     checks += integral_checks(subject, lambda row: World(instance, row), answer_of, VALUE)
     if latents:
         checks += _assignments(latents, found, truth)

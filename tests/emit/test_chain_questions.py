@@ -84,6 +84,80 @@ def test_filtered_states_know_the_sites_so_far(forbidden):
         assert found[row, length:].abs().sum() == 0
 
 
+MIXTURE = """
+lvspec: 1
+name: mixture
+plates: {t: sequence}
+params: {start: [3], transition: [3, 3], emission: [3, 4]}
+latent:
+  c: Bernoulli(probs=0.3)
+  z[0]: Categorical(logits=start + 2 * c)
+  z[t]: Categorical(logits=(1 + c) * transition[z[t-1]])
+observed:
+  x[t]: Categorical(logits=emission[z[t]])
+"""
+
+
+def mixture_so_far(model, x):
+    """p(z_t given x) of the last site t of x, over every c and every state sequence."""
+    start, arc, emission = (p.detach() for p in (model.start, model.transition, model.emission))
+    weights = torch.zeros(K, dtype=torch.float64)
+    for c, *z in itertools.product(range(2), *[range(K)] * len(x)):
+        score = math.log(0.3 if c else 0.7) + float((start + 2 * c).log_softmax(0)[z[0]])
+        score += sum(float(((1 + c) * arc).log_softmax(-1)[a, b]) for a, b in itertools.pairwise(z))
+        weights[z[-1]] += math.exp(
+            score + sum(float(emission.log_softmax(-1)[s, v]) for s, v in zip(z, x, strict=True))
+        )
+    return weights / weights.sum()
+
+
+def test_states_so_far_of_chains_that_are_mixed_are_marginals_without_what_comes_later():
+    torch.manual_seed(0)
+    model, x = compile_spec(MIXTURE).Model().double(), torch.randint(V, (2, 3))
+    posterior = model.posterior({"x": x})
+    for name in "cz":  # the chain's value given c is no log-probability while its sites are looked at one by one
+        with pytest.raises(Undefined, match="no other latent is summed around"):
+            posterior[name].filtered  # noqa: B018
+    for t in range(3):
+        hidden = model.posterior({"x": x, "x_observed": (torch.arange(3) <= t).expand(2, 3)})["z"].marginals[:, t]
+        for row in range(2):
+            expected = mixture_so_far(model, x[row, : t + 1].tolist())
+            torch.testing.assert_close(hidden[row], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_states_so_far_of_a_chain_beside_another_sum_are_its_own():
+    both = MIXTURE.replace("  z[0]", "  d: Bernoulli(probs=0.5)\n  z[0]").replace(
+        "observed:", "observed:\n  y: Poisson(1 + d)"
+    )
+    alone = compile_spec(
+        MIXTURE.replace("  c: Bernoulli(probs=0.3)\n", "").replace("+ 2 * c", "").replace("(1 + c) * ", "")
+    )
+    beside = compile_spec(
+        both.replace("  c: Bernoulli(probs=0.3)\n", "").replace("+ 2 * c", "").replace("(1 + c) * ", "")
+    )
+    first, second = alone.Model().double(), beside.Model().double()
+    second.load_state_dict(first.state_dict())
+    x = torch.randint(V, (2, 3))
+    expected = first.posterior({"x": x})["z"].filtered
+    assert torch.equal(second.posterior({"x": x, "y": torch.tensor([0, 3])})["z"].filtered, expected)
+
+
+def test_states_so_far_of_labels_that_are_normalised_over_all_sites_are_refused():
+    spec = """
+lvspec: 1
+name: crf
+plates: {t: sequence}
+params: {unary: [3], pairwise: [3, 3], emission: [3, 4]}
+latent:
+  z over t: LinearChain(unary=unary, pairwise=pairwise)
+observed:
+  x[t]: Categorical(logits=emission[z[t]])
+"""
+    answer = compile_spec(spec).Model().posterior({"x": torch.tensor([[0, 2, 1]])})["z"]
+    with pytest.raises(Undefined, match="normalised over all sites"):
+        answer.filtered  # noqa: B018
+
+
 @pytest.mark.parametrize("forbidden", [False, True])
 def test_number_of_possible_sequences(forbidden):
     model, batch = hmm(forbidden)

@@ -8,7 +8,7 @@ import torch
 from test_chain import PROGRAMS, draw
 
 from lvspec.runtime import chain
-from lvspec.runtime.semiring import COUNT, FILTER, BestSemiring
+from lvspec.runtime.semiring import COUNT, BestSemiring, FilterSemiring
 
 NAMES = ["hmm", "input_output", "second_order", "coupled_by_time", "factorial_by_time", "switching", "one_state"]
 T, LENGTHS = 3, (3, 1, 0)
@@ -86,7 +86,7 @@ def test_k_best_and_number_of_sequences(name, forbidden):
 def test_filtered_states(name, forbidden):
     start, factors, potentials, steps, mask = drawn(name, forbidden)
     leaf = potentials.clone().requires_grad_()
-    value = chain(start, tuple(factors), leaf, steps, mask, semiring=FILTER)
+    value = chain(start, tuple(factors), leaf, steps, mask, semiring=FilterSemiring())
     found = torch.autograd.grad(value.sum(), leaf)[0].flatten(2)
     for row, length in enumerate(LENGTHS):
         assert found[row, length:].abs().sum() == 0

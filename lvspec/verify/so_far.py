@@ -1,0 +1,67 @@
+"""What is known of a chain's states at a site: p(z_t | x_1 .. x_t), the marginals at t where nothing is observed behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from lvspec.ir.spec import Variable
+from lvspec.ir.structures import structure_of
+from lvspec.runtime.undefined import Undefined
+from lvspec.verify.enumerate import posterior
+from lvspec.verify.gradients import VALUE
+from lvspec.verify.missing import read_by_the_model
+from lvspec.verify.report import Check, largest, relative_error
+from lvspec.verify.subject import Subject
+
+SITE = 1  # the second: there is one before it, and may be one behind it
+
+
+def filtered_checks(subject: Subject, found: Mapping) -> list[Check]:
+    """`filtered` at the second site of every finite latent along an ordered plate, where the module answers; found: its posterior."""
+    checks = []
+    for latent in subject.spec.of_role("latent"):
+        if latent.type.support.finite and not latent.type.shape and _along(subject, latent):
+            try:
+                answer = found[latent.name].filtered
+            except Undefined:
+                continue
+            errors = _errors(subject, latent, answer)
+            checks.append(Check(f"{latent.name} as known so far", largest(errors), VALUE))
+    return checks
+
+
+def _along(subject: Subject, latent: Variable) -> bool:
+    """Whether it stands along an ordered plate of which nothing that is observed is read or is one structure."""
+    if not latent.plates or not subject.spec.plate(latent.plates[-1]).ordered or structure_of(latent) is not None:
+        return False
+    there = [v for v in subject.spec.of_role("observed") if latent.plates[-1] in v.plates]
+    read = read_by_the_model(subject.spec)
+    return not any(v.name in read or structure_of(v) is not None for v in there)
+
+
+def _errors(subject: Subject, latent: Variable, answer: Tensor) -> list[float]:
+    instance = subject.instance(_hidden_behind(subject, latent.plates[-1]))
+    errors = []
+    for row in range(instance.rows()):
+        exact = posterior(instance, row)
+        if not (len(exact.rows) and exact.log_marginal.isfinite()):
+            continue
+        for site in [s for s in exact.sites if s[0] == latent.name and s[1][-1] == SITE]:
+            told = answer[(row, *site[1])]
+            errors.append(relative_error(told, exact.marginal(site, len(told))))
+    return errors
+
+
+def _hidden_behind(subject: Subject, plate: str) -> dict[str, Tensor]:
+    """The batch in which nothing on the plate is observed behind the site."""
+    batch = dict(subject.batch)
+    for v in subject.spec.of_role("observed"):
+        if plate in v.plates:
+            axis = 1 + v.plates.index(plate)
+            sites = batch[v.name].shape[: 1 + len(v.plates)]
+            before = torch.arange(sites[axis]) <= SITE
+            batch[f"{v.name}_observed"] = before.reshape(-1, *[1] * (len(sites) - axis - 1)).expand(sites).clone()
+    return batch
