@@ -160,7 +160,10 @@ def _lengths(subject: Subject, count: int = LENGTH) -> dict[str, Tensor]:
 
 def _exact(subject: Subject, given: dict[str, Tensor], lengths: dict[str, Tensor], most: int):
     """Every joint assignment of latents and finite observations, with its probability given what is given."""
-    instance = replace(subject.instance({**given, **lengths}).treating(), treatments={}, generative=True)
+    own = subject.instance({**given, **lengths}).treating()
+    # where a variable says how many sites count, draws hold all that there can be
+    every = {length: "collapsed" for p in subject.spec.plates if (length := dict(p.options).get("length"))}
+    instance = replace(own, treatments=every, generative=True)
     world = World(instance, 0)
     sites: list[Site] = world.hidden()
     if math.prod(len(world.values(*s)) for s in sites) > most:

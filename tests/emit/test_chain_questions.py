@@ -9,6 +9,7 @@ from small import batch_of, compiled, model_of, sizes_of
 
 from lvspec.driver import compile_spec
 from lvspec.runtime import Undefined, forecast
+from lvspec.verify import verify
 from lvspec.verify.draw import randomize
 
 K, V = 3, 4
@@ -123,6 +124,13 @@ def test_states_so_far_of_chains_that_are_mixed_are_marginals_without_what_comes
         for row in range(2):
             expected = mixture_so_far(model, x[row, : t + 1].tolist())
             torch.testing.assert_close(hidden[row], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_verify_tells_of_states_so_far_that_are_wrong(monkeypatch):
+    monkeypatch.setattr("lvspec.runtime.semiring.FilterSemiring.refuse_chains", lambda self, *terms: None)
+    one = compile_spec(MIXTURE)
+    report = verify(one.spec, one.plan, one.Model, draws=0)
+    assert [c.name for c in report.checks if not c.passed] == ["z as known so far"]
 
 
 def test_states_so_far_of_a_chain_beside_another_sum_are_its_own():

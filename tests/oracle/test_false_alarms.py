@@ -46,6 +46,13 @@ params: {c: [D], S: [D, D]}
 latent: {"global (mu, Sigma)": "NormalInverseWishart(c, 1, D + 2, scale_tril=S)"}
 observed: {"x[i]": "MultivariateNormal(mu, covariance_matrix=Sigma)"}
 """,
+    "draws of a latent at all sites that there can be, beyond the length as well": """
+sizes: {M: 3, K: 2}
+plates: {i: {length: l + 1, max: M}}
+params: {a: [M], b: [K], w: [K]}
+latent: {l: "Categorical(logits=a)", "z[i]": "Categorical(logits=b)"}
+observed: {y: "Normal(sum(w[z[i]] over i), 1)"}
+""",
 }
 BETA = """
 plates: {i: bag}
