@@ -39,7 +39,7 @@ def _event_shape(values: list[Value]) -> tuple[Dim, ...]:
 
 def infix(lowering, call: Call) -> Value:
     symbol, binds, left, right = _INFIX[call.function]
-    values = [lowering.lower(a) for a in call.args]
+    values = lowering.edges.arguments(call)
     integer = all(v.integer for v in values) and _stays_integer(call)
     if not integer and all(v.integer or v.number for v in values):  # two tensors: torch finds the type of both
         values = [lowering.real(v) for v in values]
@@ -62,7 +62,7 @@ def negative(lowering, call: Call) -> Value:
 
 
 def method(lowering, call: Call) -> Value:
-    value = as_tensor(lowering.real(lowering.concrete(lowering.lower(call.args[0]))))
+    value = as_tensor(lowering.real(lowering.concrete(lowering.edges.arguments(call)[0])))
     return value.with_(code=value.at(ATOM) + _METHODS[call.function], binds=ATOM)
 
 

@@ -66,7 +66,7 @@ def factor_at(
     """The factor at the bound sites, at another value of the variable than its own where `target` is given; of what is
     read within segments, at the sites of every window."""
     window = low.windows.read_by(variable) if low.windows.current is None else None
-    with low.scope.about(variable.name, "p"):
+    with low.scope.about(variable.name, "p"), low.edges.clause_on(variable.plates):
         if window is None or window.latent not in low.summed:
             return _factor_at(low, variable, sites, fuse, target)
         with low.windows.within(window):

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lvspec.emit.calls import CALLS, spread_along
+from lvspec.emit.edges import Edges
 from lvspec.emit.indexing import index_expression, indexed
 from lvspec.emit.networks import apply_network
 from lvspec.emit.relaxed import Relaxation
@@ -100,6 +101,7 @@ class Lowering:
         self.sizes = dict(plan.sizes)
         self.begins: dict[str, Value] = {}
         self.windows = Windows(self, self.spec)
+        self.edges = Edges(self)
         self.written_out = WrittenOut(self)
         self.counting = {counting(p): p.name for p in self.spec.plates if p.length}
         self.rows_of_their_own = {p.name for p in self.spec.params if p.per_example}
@@ -256,7 +258,7 @@ class Lowering:
                 value = spread_along(self, value, plate)
         for plate, site in reversed(sites):  # the first plate that is read as a whole becomes the first axis
             if isinstance(site, Lag):
-                value = self.shifted(value, plate, site.k, begin)
+                value = self.shifted(value, plate, site.k, self.edges.before(site, begin))
             elif isinstance(site, Stretch):
                 value = self.stretch(value, site, begin)
             elif isinstance(site, Again):
@@ -266,9 +268,7 @@ class Lowering:
         return value
 
     def plates_of(self, name: str) -> tuple[str, ...]:
-        if name in self.definitions:
-            return self.definitions[name].plates
-        return self.spec.variable(name).plates
+        return (self.definitions.get(name) or self.spec.variable(name)).plates
 
     def root(self, name: str) -> Value:
         """A random or given variable at this site: a tensor, or an axis of its own where it is summed."""
@@ -304,7 +304,7 @@ class Lowering:
     def _write(self, variable: Variable) -> None:
         key = self._let_key(variable.name)
         saved, self.locals = self.locals, {}
-        with self.scope.about(variable.name, "let"):
+        with self.scope.about(variable.name, "let"), self.edges.clause_on(variable.plates):
             value = self.clauses(variable, lambda clause: self.lower(clause.body))
             name = "_".join([variable.name, *map(str, key[1]), *(["fixed"] if self.frozen else [])])
             self.lets[key] = self.scope.assign(name, self.concrete(value), own=not self.frozen)

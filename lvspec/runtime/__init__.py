@@ -288,6 +288,7 @@ from lvspec.runtime.shape import (
     merge_lead,
     merge_semiring,
     normal_table,
+    one_elsewhere,
     one_hot,
     pick,
     pin_first,

@@ -87,10 +87,14 @@ def check_lengths(lengths: Tensor, plate: str, lead: tuple[int, ...], extent: in
         raise BadBatch(f"lengths `{plate}` run from {low} to {high}, but the padded extent is {extent}")
 
 
-def previous(x: Tensor, dim: int, begin: float = 0, k: int = 1) -> Tensor:
-    """x shifted along dim: site t holds x[t - k], and `begin` where there is no such site (k < 0: x[t + |k|])."""
+def previous(x: Tensor, dim: int, begin: float | None = 0, k: int = 1) -> Tensor:
+    """x shifted along dim: site t holds x[t - k], and `begin` where there is no such site (k < 0: x[t + |k|]); None: what
+    the first site holds, where only a value that x can take will do."""
     extent = x.shape[dim]
-    filler = torch.full_like(x.narrow(dim, 0, min(abs(k), extent)), begin)
+    if begin is None:
+        filler = torch.cat([x.narrow(dim, 0, min(1, extent))] * min(k, extent), dim) if extent else x
+    else:
+        filler = torch.full_like(x.narrow(dim, 0, min(abs(k), extent)), begin)
     if k == 0:
         return x
     if k > 0:

@@ -86,6 +86,11 @@ def real_sites(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, x, 0.0)
 
 
+def one_elsewhere(x: Tensor, mask: Tensor) -> Tensor:
+    """x where the site is real, 1 elsewhere, where functions of it have a value and a slope; `mask` is broadcastable to x."""
+    return torch.where(mask, x, 1.0)
+
+
 def where_mass(log_q: Tensor, log_ratio: Tensor) -> Tensor:
     """log q - log p where q has mass, else 0: no expectation under q looks there, and -inf - -inf is no number."""
     return torch.where(log_q == -torch.inf, 0.0, log_ratio)

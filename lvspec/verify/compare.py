@@ -31,6 +31,7 @@ from lvspec.verify.deterministic import (
 )
 from lvspec.verify.enumerate import LIMIT
 from lvspec.verify.expectation import NotNumerable
+from lvspec.verify.functions import NoNumber
 from lvspec.verify.gradients import GRADIENT, are_finite, scored
 from lvspec.verify.integrals import integral_draw_check
 from lvspec.verify.mean_field import mean_field_checks
@@ -133,7 +134,7 @@ def attempt(subject: Subject, name: str, compare: Callable[[], list[Check]], ref
     except BadBatch as reason:
         figure = None if refusable else math.inf
         return [Check(name, figure, 0.0, f"refused: {reason}".splitlines()[0])]
-    except (TooMany, NotNumerable) as reason:
+    except (TooMany, NotNumerable, NoNumber) as reason:
         return [Check(name, None, 0.0, str(reason))]
     except MODULE_ERRORS as reason:
         if is_users(reason, {n.path.partition(".")[0] for n in subject.spec.networks if n.path}):

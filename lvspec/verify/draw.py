@@ -14,6 +14,7 @@ from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.types import Range, Support
 from lvspec.verify.clauses import enumerated_parents
+from lvspec.verify.possible import never_empty
 from lvspec.verify.structured import TREES, labelled_trees
 from lvspec.verify.world import Instance
 
@@ -32,9 +33,10 @@ def randomize(module: nn.Module, generator: torch.Generator, spread: float = 0.5
 
 def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int], generator) -> dict[str, Tensor]:
     """Lengths of every ragged plate: the first row is full; of the others one is short, and one is empty, but never along
-    two plates at once. Of a plate whose sites are the values of a latent no row is empty."""
+    two plates at once. Of a plate whose sites are the values of a latent, or are summed up in a logarithm, no row is empty."""
     found: dict[str, Tensor] = {}
-    supports = {position_plate(v) for v in spec.variables}
+    summed_up = never_empty(spec.variables)
+    supports = {position_plate(v) for v in spec.variables} | summed_up
     spelled = {b.over for v in spec.of_role("observed") if isinstance(b := v.general.body, Dist) and b.family == "CTC"}
     standing = {p for v in spec.variables for p in v.plates}  # of others a batch does not speak
     for plate in (p for p in spec.plates if p.ragged and p.name in standing):
@@ -44,7 +46,7 @@ def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int],
                 most + 1, (rows, padded_extent(spec, plate.within, sizes, length)), generator=generator
             )
             drawn[0, 0] = most
-            found[plate.name] = drawn
+            found[plate.name] = drawn.clamp_min(1) if plate.name in summed_up else drawn
             continue
         own = [most, 1, 0, max(most - 1, 1)] if len(found) % 2 == 0 else [most, max(most - 1, 1), 1, 0]
         if plate.name in supports:

@@ -13,16 +13,35 @@ from torch import Tensor
 
 from lvspec.verify.stretch import Stretch, Value, number
 
+
+class NoNumber(Exception):
+    """The model has no value at the numbers that were drawn: nothing can be compared there."""
+
+
+def _numbers(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function, where it has a value; what is no number before is none afterwards."""
+
+    def found(*args: Tensor) -> Tensor:
+        value = function(*args)
+        if torch._C._functorch.is_batchedtensor(value):  # at many points of noise at once, nobody can look
+            return value
+        if bool((value.isnan() & ~sum(args).isnan()).any()):
+            raise NoNumber(f"at the numbers that were drawn the model takes `{name}` of one that it has no value of")
+        return value
+
+    return found
+
+
 ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,
-    "divide": lambda a, b: a / b,
-    "power": lambda a, b: a**b,
+    "divide": _numbers("divide", lambda a, b: a / b),
+    "power": _numbers("power", lambda a, b: a**b),
     "negative": lambda a: -a,
     "exp": torch.exp,
-    "log": torch.log,
-    "sqrt": torch.sqrt,
+    "log": _numbers("log", torch.log),
+    "sqrt": _numbers("sqrt", torch.sqrt),
     "square": lambda a: a * a,
     "abs": torch.abs,
     "softplus": lambda a: torch.logaddexp(a, torch.zeros_like(a)),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lvspec.ir import expr as E
 from lvspec.ir.plan import Plan
+from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Variable
 from lvspec.verify.evaluate import evaluate
 from lvspec.verify.stretch import number
@@ -45,6 +46,70 @@ def distributions(body: object) -> Iterator[E.Dist]:
         yield body.source
 
 
+# function -> the argument that has to be above 0, or away from it
+ABOVE = {"log": 0, "sqrt": 0, "power": 0, "divide": 1}
+_THERE = ("positive", "unit", "integer", "boolean", "simplex", "onehot")  # supports that are left as they are
+
+
+def above_zero(model: Plan | Instance) -> set[str]:
+    """The variables and parameters that a logarithm, a root or a quotient is taken of, let variables looked through."""
+    variables = (*model.spec.variables, *model.guide)
+    read = [e for v in variables for e in _below_edges(v, variables)]
+    return {e.name for e in read if isinstance(e, E.VariableRef | E.ParamRef)}
+
+
+def never_empty(variables: tuple[Variable, ...]) -> set[str]:
+    """The plates whose sums, lengths and the like a logarithm or a quotient is taken of where there may be no site: of 0."""
+    found: set[str] = set()
+    for v in variables:
+        for e in _below_edges(v, variables):
+            over = {e.over} if isinstance(e, E.Call) and e.over else set()
+            over |= {s.plate for s in e.at if isinstance(s, E.Stretch)} if isinstance(e, E.VariableRef) else set()
+            found |= over - set(v.plates)
+    return found
+
+
+def _below_edges(variable: Variable, variables: tuple[Variable, ...]) -> Iterator[E.Expr]:
+    """All that logarithms and the like in a variable's clauses are taken of, let variables looked through."""
+    lets = {v.name: v for v in variables if v.role == "let"}
+    left = [a for c in variable.clauses for b in bodies(c) for e in E.walk(b) if (a := _edge(e)) is not None]
+    seen: set[str] = set()
+    while left:
+        for e in E.walk(left.pop()):
+            yield e
+            if isinstance(e, E.VariableRef) and e.name in lets and e.name not in seen:
+                seen.add(e.name)
+                left += [b for c in lets[e.name].clauses for b in bodies(c)]
+
+
+def _edge(e: E.Expr) -> E.Expr | None:
+    """What a function is taken of that has no value everywhere, unless it lies where there is one."""
+    if not isinstance(e, E.Call) or e.function not in ABOVE:
+        return None
+    exponent = e.args[1] if e.function == "power" else None
+    whole = isinstance(exponent, E.Number) and isinstance(exponent.value, int) and exponent.value >= 0
+    inside = e.args[ABOVE[e.function]]
+    return None if whole or inside.type.support.kind in _THERE else inside
+
+
+def make_positive(plan: Plan, module: nn.Module) -> None:
+    """Parameters that a logarithm or the like is taken of get above 0, in place."""
+    with torch.no_grad():
+        names = above_zero(plan)
+        for p in plan.spec.params:
+            if p.name in names and getattr(module, p.name).requires_grad:
+                getattr(module, p.name).abs_().add_(0.1)
+
+
+def lift(instance: Instance) -> None:
+    """Observed and given values that a logarithm or the like is taken of get above 0, in place."""
+    names = above_zero(instance) & set(instance.batch)
+    for v in instance.spec.variables if names else ():
+        if v.name in names and v.type.support.kind not in _THERE:
+            values = instance.batch[v.name]
+            values.copy_(values.abs() + 0.1 if values.is_floating_point() else values.clamp(min=1))
+
+
 # family -> the arguments that bound its values, and an arbitrary value moved between them
 BETWEEN: dict[str, tuple[tuple[str, ...], Callable[..., Tensor]]] = {
     "Binomial": (("total_count",), lambda x, n: x % (n.to(x.dtype) + 1)),
@@ -53,7 +118,9 @@ BETWEEN: dict[str, tuple[tuple[str, ...], Callable[..., Tensor]]] = {
 
 
 def make_possible(instance: Instance) -> None:
-    """Observed values get between the bounds that their site has, in place, where nothing hidden says what they are."""
+    """Observed values get above 0 where they have to be, and between the bounds that their site has, in place, where nothing
+    hidden says what they are."""
+    lift(instance)
     bounded = [v for v in instance.spec.of_role("observed") if bounds_of(v) and not reads_hidden(instance, v)]
     for row in range(instance.rows() if bounded else 0):
         world = World(instance, row)

@@ -14,7 +14,7 @@ from lvspec.ir.spec import FreeBits, Schedule, Spec
 from lvspec.verify.cells import possible_draws
 from lvspec.verify.draw import random_batch, random_draws, randomize
 from lvspec.verify.enumerate import Bound, elbo
-from lvspec.verify.possible import make_covariances, make_possible
+from lvspec.verify.possible import make_covariances, make_positive, make_possible
 from lvspec.verify.refine import Refinement
 from lvspec.verify.relaxed import Relaxation
 from lvspec.verify.schemes import TOGETHER
@@ -50,6 +50,7 @@ class Subject:
         shared = {"dataset_size": DATASET} if known else {}
         model = module_class(**sizes, **shared).to(torch.float64).eval()
         randomize(model, generator)
+        make_positive(plan, model)
         make_covariances(plan, model)
         length = longest(plan.spec, sizes)
         batch = random_batch(plan.spec, sizes, rows, length, generator)

@@ -34,6 +34,23 @@ params: {a: []}
 given: {"n[i]": count}
 observed: {"y[i]": "Binomial(n[i], logits=a)"}
 """,
+    "logarithms of counts, and of earlier values": """
+plates: {t: sequence}
+params: {a: [], b: []}
+given: {"n[t]": count}
+observed:
+  x[0]: LogNormal(0, 1)
+  x[t]: LogNormal(b * log(x[t-1]) + a * log(n[t]) / n[t], 1)
+""",
+    "a share of a whole that may be empty": """
+plates: {t: sequence}
+params: {b: []}
+given: {"n[t]": count}
+let: {total: log(sum(n))}
+observed:
+  x[t]: Normal(b * n[t] / sum(n), 1)
+  y: Normal(b * total + sqrt(length(n)), 1)
+""",
     "a covariance that stands still": """
 sizes: {D: 2}
 params: {m: [D], S: {shape: [D, D], init: "eye(2)", frozen: true}}
