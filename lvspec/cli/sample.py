@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         for one in found:
             terminal.show_json(one.to_json())
         return 0
-    _show(found)
+    _show(found, {f.name for f in trained.layout.fields if f.modelled})
     return 0
 
 
@@ -63,7 +63,8 @@ def _conditions(args: argparse.Namespace, trained):
     return conditions(trained.layout, dataset, args.n, args.length, args.seed)
 
 
-def _show(found: list) -> None:
+def _show(found: list, modelled: set[str]) -> None:
+    """Pictures alone, words alone where all that the model observes is words, else everything."""
     from lvspec.train.pictures import beside, drawn
 
     if found[0].pictures:
@@ -76,7 +77,7 @@ def _show(found: list) -> None:
                 terminal.show()
         return
     for one in found:
-        shown = {**one.text} or one.numbers
+        shown = one.text if modelled <= one.text.keys() else {**one.text, **one.numbers}
         text = "  ".join(f"{k}: {v}" for k, v in shown.items()) if len(shown) > 1 else next(iter(shown.values()), "")
         terminal.show(text)
 

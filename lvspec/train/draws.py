@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,31 +115,49 @@ def end_ids(layout: Layout, encoders: Mapping[str, Encoder]) -> dict[str, int]:
 
 def _decoded(found: dict[str, Tensor], row: int, layout: Layout, encoders, lengths, n: int) -> Draw:
     text, pictures, numbers = {}, {}, {}
-    known = {f.name: f for f in layout.fields}
-    plates = {p.name for p in layout.plates}
+    known = {f.name: f for f in (*layout.fields, *layout.hidden)}
+    counted = {**found, **lengths}
     for name, value in found.items():
-        if name in plates or value.dim() == 0 or len(value) != n:
+        field, encoder = known.get(name), encoders.get(name)
+        if field is None or not field.batched or len(value) != n:
             continue
-        one = value[row].numpy()
-        if name not in known:
-            numbers[name] = np.round(one.astype(np.float64), 4).tolist() if one.dtype.kind == "f" else one.tolist()
-            continue
-        field, encoder = known[name], encoders[name]
-        one = _cut(one, field, layout, {**found, **lengths}, row)
+        one = _cut(value[row].numpy(), field, layout, counted, row)
         if isinstance(encoder, Symbols):
-            text[name] = words(one, encoder)
-        elif is_picture(field, one, encoder):
+            text[name] = _words(one, encoder)
+        elif encoder is not None and not isinstance(one, list) and is_picture(field, one, encoder):
             pictures[name] = picture(one, encoder)
         else:
-            numbers[name] = encoder.show(one)
+            numbers[name] = _numbers(one, _rounded if encoder is None else encoder.show)
     return Draw(text, pictures, numbers)
 
 
-def _cut(one: np.ndarray, field: Field, layout: Layout, lengths: Mapping[str, Tensor], row: int) -> np.ndarray:
-    for axis, plate in layout.ragged(field):
-        if plate.name in lengths and lengths[plate.name].dim() == 1:
-            one = one.take(range(int(lengths[plate.name][row])), axis=axis)
+def _cut(one: np.ndarray, field: Field, layout: Layout, lengths: Mapping[str, Tensor], row: int) -> np.ndarray | list:
+    """The sites that count; of a plate nested in the outermost one, an array for each site around it."""
+    plates = {p.name: p for p in layout.plates}
+    for axis, plate in enumerate(plates[name] for name in field.plates):
+        if plate.length in lengths:
+            one = one.take(range(int(lengths[plate.length][row]) + int(dict(plate.options).get("more", 0))), axis=axis)
+        if not plate.ragged or plate.name not in lengths:
+            continue
+        length = lengths[plate.name][row]
+        if length.dim() == 0:
+            one = one.take(range(int(length)), axis=axis)
+        elif axis == 1:
+            one = [o.take(range(int(k)), axis=0) for o, k in zip(one, length, strict=False)]
     return one
+
+
+def _numbers(one: np.ndarray | list, show: Callable[[np.ndarray], object]) -> object:
+    return [show(o) for o in one] if isinstance(one, list) else show(one)
+
+
+def _rounded(one: np.ndarray) -> object:
+    """Numbers of what no data hold."""
+    return np.round(one.astype(np.float64), 4).tolist() if one.dtype.kind == "f" else one.tolist()
+
+
+def _words(one: np.ndarray | list, table: Symbols) -> str:
+    return " / ".join(words(o, table) for o in one) if isinstance(one, list) else words(one, table)
 
 
 def words(ids: np.ndarray, table: Symbols) -> str:

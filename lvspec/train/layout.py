@@ -41,11 +41,13 @@ class Field:
 
 @dataclass(frozen=True)
 class Layout:
-    """The fields of a batch, the plates they share, and the sizes that data decide: (size, source, of)."""
+    """The fields of a batch, the plates they share, and the sizes that data decide: (size, source, of). hidden: the latents that
+    no data label."""
 
     fields: tuple[Field, ...]
     plates: tuple[Plate, ...]
     sizes: tuple[tuple[str, str, str], ...]
+    hidden: tuple[Field, ...] = ()
 
     def field(self, name: str) -> Field:
         return next(f for f in self.fields if f.name == name)
@@ -64,6 +66,7 @@ class Layout:
         return any(p.null for _, p in self.ragged(field))
 
 
+FIELDS = ("given", "latent", "observed")
 _KINDS = {"integer": "symbol", "boolean": "binary", "count": "count"}
 
 
@@ -71,13 +74,15 @@ def layout_of(spec: Spec) -> Layout:
     """Observed and given variables, and the latents that the data section labels."""
     labelled = set(data_settings(spec.data))
     from_data = {s.name: s for s in spec.sizes if s.of is not None}
-    fields = tuple(
-        _field(v, from_data, spec.nominal())
-        for v in spec.variables
-        if v.role in ("observed", "given") or (v.role == "latent" and v.name in labelled)
-    )
+    fields = {v.name: _field(v, from_data, spec.nominal()) for v in spec.variables if v.role in FIELDS}
+    hidden = {v.name for v in spec.of_role("latent")} - labelled
     sizes = tuple((s.name, s.source, s.of) for s in spec.sizes if s.of is not None)
-    return Layout(fields, spec.plates, sizes)
+    return Layout(
+        tuple(f for name, f in fields.items() if name not in hidden),
+        spec.plates,
+        sizes,
+        tuple(f for name, f in fields.items() if name in hidden),
+    )
 
 
 def _field(variable: Variable, from_data: dict, nominal: dict[str, int]) -> Field:

@@ -10,6 +10,7 @@ import torch
 from sklearn import metrics
 from toy import HMM, BagVAE, token_spec
 
+from lvspec.cli.sample import _show
 from lvspec.driver import compile_spec, read_spec
 from lvspec.errors import UsageError
 from lvspec.ir.spec import Plate
@@ -17,7 +18,7 @@ from lvspec.train.agreement import agreement
 from lvspec.train.baselines import baselines
 from lvspec.train.batches import collate
 from lvspec.train.dataset import encoded
-from lvspec.train.draws import conditions, draws, words
+from lvspec.train.draws import Conditions, Draw, conditions, draws, words
 from lvspec.train.encoders import Symbols
 from lvspec.train.evaluate import Likelihood, evaluate
 from lvspec.train.fitting import fitted
@@ -181,7 +182,7 @@ def test_samples_are_words_up_to_the_end_or_pictures():
     assert words(np.array([2, 3, 1, 2]), table) == "a cat"
     letters = Symbols(("<unk>", "a", "b"), (0, 1, 1), True)
     assert words(np.array([2, 1]), letters) == "ba"
-    layout = Layout((Field("x", "binary", (), (16,)),), (), ())
+    layout = Layout((Field("x", "binary", (), (16,)),), (), (), (Field("z", "real", (), (2,)),))
     encoders = fitted([{"x": [0, 1] * 8}], layout, {})
 
     def sample(n, given=None):
@@ -191,6 +192,52 @@ def test_samples_are_words_up_to_the_end_or_pictures():
     first = draws(model, layout, encoders, 2, conditions(layout, None, 2, None, 0), seed=0)[0]
     assert first.pictures["x"].shape == (4, 4) and first.pictures["x"][0, 0] == 1
     assert first.numbers == {"z": [0.0, 0.0]}
+
+
+def test_samples_show_the_sites_that_count():
+    """Of labels and of latents alike, on nested plates, and where a variable says how many; never what all examples share."""
+    plates = (
+        Plate("d", "sequence"),
+        Plate("w", "sequence", within="d"),
+        Plate("i", "latent_length", options=(("length", "k"), ("more", 1))),
+    )
+    hidden = (
+        Field("z", "symbol", ("d",)),
+        Field("u", "symbol", ("d", "w")),
+        Field("k", "symbol", ()),
+        Field("v", "real", ("i",)),
+        Field("b", "real", (), batched=False),
+    )
+    layout = Layout((Field("y", "real", ("d", "w")),), plates, (), hidden)
+    found = {
+        "y": torch.arange(12.0).reshape(2, 2, 3),
+        "z": torch.tensor([[1, 2], [3, 4]]),
+        "u": torch.arange(12).reshape(2, 2, 3),
+        "k": torch.tensor([0, 1]),
+        "v": torch.tensor([[0.5, 1.5, 2.5], [3.5, 4.5, 5.5]]),
+        "b": torch.tensor([7.0, 8.0]),
+        "d": torch.tensor([2, 1]),
+        "w": torch.tensor([[3, 1], [2, 0]]),
+    }
+    encoders = fitted([{"y": [[0.0, 1.0]]}], layout, {})
+    start = Conditions({}, {"d": found["d"], "w": found["w"]})
+    model = SimpleNamespace(sample=lambda n, given=None, lengths=None: found)
+    first, second = draws(model, layout, encoders, 2, start, seed=0)
+    assert first.numbers == {
+        "y": [[0.0, 1.0, 2.0], [3.0]],
+        "z": [1, 2],
+        "u": [[0, 1, 2], [3]],
+        "k": 0,
+        "v": [0.5],
+    }
+    assert second.numbers == {"y": [[6.0, 7.0]], "z": [3], "u": [[6, 7]], "k": 1, "v": [3.5, 4.5]}
+
+
+def test_samples_of_a_model_that_observes_numbers_show_them_beside_the_words_that_it_is_given(capsys):
+    both = Draw({"item": "a b"}, {}, {"c": 1, "r": [0.5, 0.25]})
+    _show([both], {"r"})
+    _show([both], {"item"})
+    assert capsys.readouterr().out == "item: a b  c: 1  r: [0.5, 0.25]\na b\n"
 
 
 def test_pictures_as_text_and_png():
