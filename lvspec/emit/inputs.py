@@ -116,7 +116,9 @@ def _missing(spec: Spec, imports: set[str]) -> list[str]:
 
 def _back(read: Variable, reader: Variable, how: Read) -> tuple[str, str]:
     """(name, how many sites back along each axis), as Python; "" where any site may be read."""
-    if reader.role != "observed" or reader.plates != read.plates or structure_of(reader) is not None:
+    if reader.role not in RANDOM or reader.plates != read.plates or structure_of(reader) is not None:
+        return read.name, ""
+    if reader.role == "latent" and not how.lag:  # which counts at every site, this one included
         return read.name, ""
     axes = []
     for axis, plate in enumerate(read.plates, start=1):

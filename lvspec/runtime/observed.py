@@ -99,11 +99,10 @@ def refuse_missing(batch: dict, name: str, reader: str, back: dict[int, int | No
     if f"{name}_observed" not in batch:
         return batch
     absent, counts = batch[f"{name}.missing"], batch.get(f"{reader}.mask")
-    if counts is None:
-        harm = absent
-    elif back is None:
-        harm = any_site(absent) & any_site(counts)
+    if back is None:
+        harm = absent if counts is None else any_site(absent) & any_site(counts)
     else:
+        counts = batch[f"{name}.mask"] | absent if counts is None else counts
         for axis, k in back.items():
             counts = later(counts, axis) if k is None else ahead(counts, axis, k)
         harm = absent & counts

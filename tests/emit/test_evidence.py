@@ -207,6 +207,18 @@ def test_what_is_missing_and_read_by_what_is_missing_is_summed():
     torch.testing.assert_close(network({"x": x[:, :1], "y": y[:, :1], **unseen}).log_prob[0], childless)
 
 
+def test_the_last_site_may_be_missing_where_a_latent_reads_earlier_ones():
+    """No site is behind it whose factor would read it: of another length than the longest, too."""
+    model = compile_spec(READERS["a latent"]).Model().double()
+    x, lengths = torch.tensor([[1, 2, 0], [2, 1, 99]]), torch.tensor([3, 2])
+    seen = torch.tensor([[True, True, False], [True, False, False]])
+    found = model.log_prob({"x": x, "x_observed": seen, "t": lengths})
+    for row, n in enumerate(lengths.tolist()):
+        filled = x[row, :n].repeat(3, 1)
+        filled[:, n - 1] = torch.arange(3)
+        torch.testing.assert_close(found[row], model.log_prob({"x": filled}).logsumexp(0))
+
+
 def test_a_grammar_s_words_are_observed_together_or_not_at_all():
     model, batch = model_of("pcfg"), batch_of("pcfg")
     none = torch.zeros(batch["x"].shape, dtype=torch.bool)
