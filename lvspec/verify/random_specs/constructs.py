@@ -56,6 +56,8 @@ ACCESS = (
     "e over m",
 )
 READ = ("latent", "observed", "given")  # of what an index or a score is a function
+HIDDEN = ("alone", "on a plate", "of a structure", "read by the model", "read by a guide", "read by a term")
+KNOWN = ("alone", "on a plate", "of a chain", "of a structure", "with a guide")
 PLATES = (
     "sequence",
     "bag",
@@ -109,6 +111,7 @@ def _of_expressions() -> Iterator[str]:
     yield from (f"{reader} reads {read}" for reader in ("latent", "observed") for read in READ)
     yield from (f"index by {read}" for read in (*READ, "number"))
     yield from ("index of two", "where", "where of parts", "let of a let", "size in an expression")
+    yield from ("number beside a vector", "probability 0")
 
 
 def _of_plates() -> Iterator[str]:
@@ -132,7 +135,9 @@ def _of_plates() -> Iterator[str]:
 
 
 def _of_sections() -> Iterator[str]:
-    yield from ("class", "description", "phases", "views", "size of the data", "no observation")
+    yield from ("class", "description", "phases", "views", "size of the data", "no observation", "nothing given either")
+    yield from (f"missing value {where}" for where in HIDDEN)
+    yield from (f"known value {where}" for where in KNOWN)
     yield from (f"given {word}" for word in GIVEN)
     yield from ("given vector", "given on a plate")
     yield from (f"init {rule}" for rule in INITS)

@@ -68,11 +68,12 @@ POINT = r"latent ImproperUniform|guide Delta|infer point_estimate"
 SCORED = r"(infer )?(disarm|relax|stratified|gumbel_softmax|straight_through|" + "|".join(SETS) + r")(\(.*)?"
 DRAWN = rf"infer (reparameterization|reinforce|wake_sleep)|(reparameterization|reinforce|wake_sleep)\(.*|{SCORED}"
 OWN = r"infer subset|subset\(.*"  # a latent that follows the model alone, and is drawn from it
+NOTHING = r"no observation|nothing given either"
 OPTIMUM = r"(infer )?(structured_)?mean_field(\(.*)?"
 ALONG = r"(first|second) clause of .*|.*\[.*t.*\].*|x|chains within a plate|.* of a stretch|first|last|length|with tree"
 ON_PLATES = (
     rf"plate .*|.*plate.*|.* on .*|.* within .*|{ALONG}|(.* )?({_any(STRUCTURES)})|h\[j\]|.* m|m as .*|0 over m|"
-    r"clip|less|term on a plate|first clause that .*|z\[0\]|(RNN|GRU|LSTM|DilatedConvolution|BiGRU|BiLSTM)(\(.*)?|"
+    r"clip|less|term on a plate|.* value of a (chain|structure)|first clause that .*|z\[0\]|(RNN|GRU|LSTM|DilatedConvolution|BiGRU|BiLSTM)(\(.*)?|"
     r"infer (dynamic_programming|linear_gaussian|marginals|structured_mean_field|mean_field|subset)|structured_.*|"
     r"mean_field\(.*|subset\(.*|Linear\(tied\)|latent reads observed"
 )
@@ -81,12 +82,13 @@ APART: tuple[tuple[str, str, str], ...] = (
     (r"\d.* latents", r"\d.* latents", "a model has one number of latents"),
     (
         r"0 latents",
-        r"(latent|guide|global|infer|bound|kl_weight|free_bits) .*|first clause of guide|.* of a (latent|guide)",
+        r"(latent|guide|global|infer|bound|kl_weight|free_bits|known value) .*|first clause of guide|.* of a (latent|guide)",
         "no latent",
     ),
     (r"no plate at all", ON_PLATES, "no plate"),
-    (r"no observation", r"observed .*|.* of a observed|.* clause of observed|index by observed|with tree", "none"),
-    (r"no observation", r"latent reads observed|log_prob in a term", "none"),
+    (NOTHING, r"observed .*|.* of a observed|.* clause of observed|index by observed|with tree", "none"),
+    (NOTHING, r"latent reads observed|log_prob in a term|missing value .*", "none"),
+    (r"nothing given either", r"given .*|.* reads given|index by given|x|.*\[.*t.*\].*", "none"),
     (
         POINT,
         rf"{DRAWN}|{OPTIMUM}|{OWN}|bound .*|kl_weight .*|free_bits .*|guide: .*",
@@ -110,7 +112,11 @@ APART: tuple[tuple[str, str, str], ...] = (
         "it takes draws of its own",
     ),
     (r"bound elbo.*", r"infer wake_sleep|wake_sleep\(.*", "a bound of another"),
-    (rf"(infer )?({'|'.join(SETS)})(\(.*)?", r"global.*", "examples have weights, what they share has none"),
+    (
+        rf"(infer )?({'|'.join((*SETS, 'stratified'))})(\(.*)?",
+        r"global.*",
+        "examples have weights, what they share has none",
+    ),
     (r"guide: .*", r"guide: .*", "one family of derived guides"),
     (r"memory: .*", r"memory: .*", "one setting"),
     (r"bound \w+.*", r"bound \w+.*", "one bound"),

@@ -24,7 +24,7 @@ from lvspec.verify.random_specs.drafts.guides import guide_for
 from lvspec.verify.random_specs.drafts.latents import add_latent, many
 from lvspec.verify.random_specs.drafts.layout import give, lay_out
 from lvspec.verify.random_specs.drafts.observed import ANY, UNREAD, again, declare, observe
-from lvspec.verify.random_specs.drafts.settings import bound, overrides, settings
+from lvspec.verify.random_specs.drafts.settings import bound, overrides, pinned, settings
 from lvspec.verify.random_specs.drafts.stretches import given_sequence, history
 from lvspec.verify.random_specs.drafts.structures import TREES
 from lvspec.verify.random_specs.drafts.together import pair
@@ -34,8 +34,8 @@ from lvspec.verify.random_specs.held import constructs_of
 LATENT = re.compile(
     r"latent |guide |global |infer |bound |kl_weight |free_bits |.* of a (latent|guide)|!(chain|position|length|tied|conj|prop|fact|kal|bl)"
 )
-ATTEMPTS = 5
-ENOUGH = 3  # attempts at what nobody in particular asked for, if one of them has a plan
+ATTEMPTS = 6
+ENOUGH = 4  # attempts at what nobody in particular asked for, if one of them has a plan
 PLAINER = 0.4  # the share of what nobody asked for in further attempts at what somebody did
 TAKEN = 6  # settings that are taken back at most
 SALT = "g"  # of the stream that all specs come from
@@ -74,7 +74,8 @@ def begun(seed: int, attempt: int = 0, *asked: str) -> Draft:
     """A model and its guide, that may be refused. The later the attempt, the fewer wishes."""
     rng = random.Random(" ".join([f"{SALT}{seed} {attempt}", *asked]))
     d = Draft(rng, f"random_{seed}", zest=PLAINER if asked and attempt else 1.0)
-    wishes = list(asked) or wishes_of(seed)[: max(SOUGHT, WISHES - 3 * attempt)]
+    kept = max(SOUGHT, WISHES - 3 * attempt) if attempt < ENOUGH else ATTEMPTS - 1 - attempt
+    wishes = list(asked) or wishes_of(seed)[:kept]
     parts = shared_out(wishes, rng, alone=len(asked) == 1)
     d.parts = len(parts)
     for mark, part in zip(("", "_2"), parts, strict=False):
@@ -110,12 +111,17 @@ def _drawn(p: Parent) -> str:
 
 def finished(d: Draft, plan: Plan) -> str:
     """With settings that the plan allows: what is refused is taken back, entry by entry."""
+    pinned(d, plan)
     before = d.text()
     if bound(d, plan):
         plan = settled(d) or plan
     overrides(d, plan)
     settings(d, plan)
-    return d.text() if settled(d) else before
+    found = settled(d)
+    if found is None:
+        return before
+    pinned(d, found)
+    return d.text()
 
 
 def settled(d: Draft) -> Plan | None:
@@ -142,17 +148,18 @@ def plan_of(text: str) -> Plan | SpecError | None:
 
 def tell(d: Draft) -> None:
     """One model, or a part of one, section by section, and its guide."""
-    before = tuple(d.latents)
+    before, silent = tuple(d.latents), d.wants("no observation")
     lay_out(d)
     declare(d)
     given(d)
-    if d.wants("latent reads observed", 0.05):
+    if not silent and d.wants("latent reads observed", 0.05):
         histories(d)
     if d.wants("!risk", 0.02):
         special.risk(d)
     latents(d)
-    histories(d)
-    if not (d.wants("no observation") and d.objective):
+    if not silent:
+        histories(d)
+    if not silent or not d.objective:
         observations(d)
     guided = [p for p in d.latents if (p.ref in d.latent or p.family in TREES) and p not in before]
     for i, latent in enumerate(guided):
@@ -194,6 +201,9 @@ def latents(d: Draft) -> None:
     for demand, part in parts.items():
         if d.wants(demand, 0.02):
             part(d)
+    for family in special.BY_DRAWS:
+        if d.wants(f"!draws of {family}", 0.01):
+            special.by_draws(d, family)
     globals_of(d)
 
 

@@ -9,7 +9,10 @@ from lvspec.ir import expr as E
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Clause, Network, Override, Plate, Spec, Variable
+from lvspec.ir.structures import structure_of
 from lvspec.verify.random_specs.constructs import COUNTS, listed
+
+HUGE = 100  # subtracted from a score, it leaves no probability
 
 
 def constructs_of(spec: Spec) -> frozenset[str]:
@@ -70,6 +73,8 @@ def distributions(spec: Spec) -> Iterator[str]:
                     yield "flow with a context"
                 if dist.parts:
                     yield "with tree"
+                if any(_excludes(name, value) for name, value in dist.source.arguments):
+                    yield "probability 0"
         if v.parts:
             yield "drawn together"
 
@@ -88,6 +93,15 @@ def _is_number(value: E.Expr) -> bool:
     return isinstance(value, E.Number)
 
 
+def _excludes(argument: str, value: E.Expr) -> bool:
+    """Whether some values are ruled out: probs=equal(j, z[t-1]), logits=w[j] + log(1 - less(j, z[t-1]))."""
+    inside = list(E.walk(value))
+    calls = {e.function for e in inside if isinstance(e, E.Call)}
+    large = any(isinstance(e, E.Number) and abs(e.value) >= HUGE for e in inside)
+    never = argument == "probs" or (argument == "logits" and ("log" in calls or large))
+    return never and bool(calls & {"equal", "less"})
+
+
 def functions(spec: Spec) -> Iterator[str]:
     for _, e in _expressions(spec):
         if isinstance(e, E.Call):
@@ -98,6 +112,9 @@ def functions(spec: Spec) -> Iterator[str]:
                 yield f"{e.function} of a stretch"
             if e.function == "stack":
                 yield "0 over m" if isinstance(e.args[0], E.Number) else "e over m"
+            if e.function in ("add", "subtract") and {len(a.type.shape) for a in e.args} == {0, 1}:
+                if not any(_is_number(a) for a in e.args):
+                    yield "number beside a vector"
         elif isinstance(e, E.SizeRef):
             yield "size in an expression"
 
@@ -219,6 +236,8 @@ def standing(spec: Spec) -> Iterator[str]:
     yield from (f"{name} latents" for name, (least, most) in COUNTS.items() if least <= len(latents) <= most)
     if not spec.of_role("observed"):
         yield "no observation"
+        if not spec.of_role("given"):
+            yield "nothing given either"
     for v in spec.variables:
         kinds = [spec.plate(p).kind.replace("latent_length", "latent length") for p in v.plates]
         if v.outside_batch:
@@ -302,6 +321,31 @@ def guides(spec: Spec) -> Iterator[str]:
             yield "log_prob in a term"
 
 
+def batches(spec: Spec) -> Iterator[str]:
+    """What a batch may leave open of what is observed, and may know of what is latent."""
+    reader = Reader(spec, spec.guide)
+    readers = {"model": spec.variables, "guide": spec.guide, "term": spec.terms}
+    read = {by: {r.name for v in group for r in reader.of_variable(v)} for by, group in readers.items()}
+    guided = {v.name for v in spec.guide if v.role == "guide"}
+    for v in spec.of_role("observed"):
+        yield f"missing value {_whereabouts(v)}"
+        yield from (
+            f"missing value read by {'the' if by == 'model' else 'a'} {by}" for by in read if v.name in read[by]
+        )
+    for v in spec.of_role("latent"):
+        if v.outside_batch or v.type.shape or not v.type.support.finite:
+            continue  # what is real is not given
+        yield f"known value {_whereabouts(v)}"
+        if v.initial:
+            yield "known value of a chain"
+        if v.name in guided:
+            yield "known value with a guide"
+
+
+def _whereabouts(v: Variable) -> str:
+    return "of a structure" if structure_of(v) else "on a plate" if v.plates else "alone"
+
+
 RULES: tuple[Callable[[Spec], Iterator[str]], ...] = (
     distributions,
     functions,
@@ -314,4 +358,5 @@ RULES: tuple[Callable[[Spec], Iterator[str]], ...] = (
     params,
     sections,
     guides,
+    batches,
 )

@@ -18,9 +18,10 @@ def chain(d: Draft) -> None:
     kinds += ["switching"] * 2 if static else []
     kinds += ["coupled"] if plates == (along,) else []
     kinds += ["mixture"] if d.wants(MIXTURE) else []
+    kinds += ["banded"] if d.wants("probability 0", 0.06) else []
     kind = (
-        "mixture"
-        if kinds[-1] == "mixture"
+        kinds[-1]
+        if kinds[-1] in ("mixture", "banded")
         else "second"
         if d.wants("z[t-2]") or d.wants("second clause of latent")
         else d.choose(*kinds)
@@ -43,6 +44,8 @@ def chain(d: Draft) -> None:
     elif kind == "switching":
         c = d.choose(*static)
         d.latent[now] = f"Categorical(logits={d.param(c.size, size, size)}[{c.name}, {before}])"
+    elif kind == "banded":
+        d.latent[now] = f"Categorical({banded(d, size, before)})"
     else:
         over = d.readable(plates)
         drive = f" + {score(d, over, size, plates)}" if over else ""
@@ -67,6 +70,19 @@ def start(d: Draft, here: Parent, along: str, kind: str, static: list[Parent]) -
     fixed = [p for p in others if d.kinds[p] == "fixed"]
     table = named(d.param(*(d.plates[p] for p in fixed), here.size), fixed)
     return f"Categorical(logits={table})" if d.chance(0.8) else f"Categorical(probs=softmax({table}))"
+
+
+def banded(d: Draft, size: str, before: str) -> str:
+    """A move to the value before or those behind it: all others have probability 0."""
+    j = d.fresh("j")
+    d.plates[j], d.kinds[j] = size, "fixed"
+    form = d.choose("stay", "log", "large")
+    if form == "stay":
+        stay = f"sigmoid({d.param(size)}[{before}])"
+        return f"probs=({stay} * equal({j}, {before}) + (1 - {stay}) * equal({j}, clip({before} + 1, {size}))) over {j}"
+    move = f"{d.param(size, size)}[{before}, {j}]"
+    least = f"log(1 - less({j}, {before}))" if form == "log" else f"-1000 * less({j}, {before})"
+    return f"logits=({move} + {least}) over {j}"
 
 
 def _which(d: Draft) -> Parent:

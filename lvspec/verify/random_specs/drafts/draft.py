@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-STATES = 300  # joint assignments of the finite latents of one example at most: brute force names each
-STATES_OF_PARTS = 100  # where other parts are there to be computed, too
+STATES = 150  # joint assignments of the finite latents of one example at most: brute force names each
+STATES_OF_PARTS = 64  # where other parts are there to be computed, too
 SETTINGS = ("infer", "objective", "train")  # sections without which the model is the same
 SECTIONS = (
     "sizes",
@@ -100,6 +100,7 @@ class Draft:
         """A second part begins, with an x of its own, which may read what is there."""
         self.mark, self.x, self.here, self.width, self.symbols = mark, f"x{mark}", (), "", False
         self.extra = []
+        self.wishes = {w for w in self.wishes if not w.startswith("!") or w == "!points"}
 
     # ------------------------------------------------------------ chance and names
     def chance(self, p: float) -> bool:

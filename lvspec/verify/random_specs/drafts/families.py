@@ -61,6 +61,8 @@ def distribution(d: Draft, role: str, family: str, over: list[Parent], plates: t
     if d.wants("copies of numbers") and size:
         over = []
         d.wishes |= {f"{family}.{a.name} = number" for a in row.arguments if a.axes == "scalar"}
+    if role in ("latent", "observed") and d.wished("{}", [f"{family}.{a.name} = number" for a in row.arguments]):
+        over = []  # what parents enter is no number
     d.guiding = role == "guide"
     scored = _first_scored(d, row, bool(over))
     texts, copied = [], bool(size) and row.event == "scalar" and family != "Categorical"

@@ -35,7 +35,10 @@ LABELS = ("LinearChain", "SemiMarkov")
 
 
 def guide_for(d: Draft, latent: Parent, before: list[Parent], surely: bool = False) -> None:
-    """A guide factor for some latents."""
+    """A guide factor for some latents; of what is to have points, for all that have no sum."""
+    points = "!points" in d.wishes
+    if points and latent.finite:
+        return None
     first = any(key.startswith(f"{latent.name}[") and re.search(r"\[(.*, )?0[\],]", key) for key in d.latent)
     wished = d.wished("guide {}", OF.get(latent.family, ())) or (first and d.wished("{}", ("first clause of guide",)))
     likely = 0.15 if latent.finite and first else 0.3 if latent.finite else 0.6
@@ -43,7 +46,7 @@ def guide_for(d: Draft, latent: Parent, before: list[Parent], surely: bool = Fal
     if latent.family in TREES:
         wished = d.wished("guide {}", (latent.family,))
         return over_trees(d, latent) if surely or wished or d.chance(0.03) else None
-    if latent.family in LABELS or latent.family == "position" or not (wished or surely or d.chance(likely)):
+    if latent.family in LABELS or latent.family == "position" or not (wished or surely or points or d.chance(likely)):
         there = d.alone and latent.plates == d.here and latent.kind == "category" and not latent.text
         asked = there and bool(d.wished("guide {}", LABELS))
         return labelled(d, latent) if asked or (latent.family in LABELS and d.chance(0.3)) else None
@@ -74,7 +77,11 @@ def factor(d: Draft, latent: Parent, over: list[Parent]) -> None:
         families = ("Categorical",) if latent.kind == "category" else ("Normal",)
     if not size:
         families = tuple(f for f in families if f not in ("Flow", "MultivariateNormal", "NormalMixture"))
-    if latent.family != "ImproperUniform" and not latent.finite and (d.wants("guide Delta", 0.03)):
+    if (
+        latent.family != "ImproperUniform"
+        and not latent.finite
+        and ("!points" in d.wishes or d.wants("guide Delta", 0.03))
+    ):
         families = ("Delta",)
     family = d.pick("guide {}", families)
     if family == "Delta":

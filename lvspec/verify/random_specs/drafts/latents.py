@@ -67,6 +67,11 @@ def latent(d: Draft, family: str) -> None:
             else d.size("A", 2, 3)
         )
         here = Parent(d.fresh("g"), plates, "vector", width, family=family)
+    index = next((p for p in d.parents if p.kind == "category" and not p.text and p.plates == plates), None)
+    if family == "Bernoulli" and index and d.wants("probability 0", 0.06):
+        sure = d.choose("{}", f"sigmoid({d.param()}) * {{}}", f"1 - sigmoid({d.param()}) * {{}}")
+        d.latent[here.ref] = f"Bernoulli(probs={sure.format(f'equal({index.ref}, 1)')})"
+        return d.remember(here)
     d.binds = True
     d.latent[here.ref] = d.where(body(d, "latent", family, d.readable(plates), plates, width))
     d.remember(here)

@@ -118,7 +118,18 @@ def _parts(d: Draft, parents: list[Parent], out: str, here: tuple[str, ...]) -> 
     elif indices and vectors and ("bank of networks" in d.wishes or d.chance(0.4)):
         parts.append(_mixed(d, indices[0], vectors[0], out))
         parents = [p for p in parents if p not in (indices[0], vectors[0])]
+    besides = [p for p in near if p in parents and (p.finite or p.kind == "number")]
+    if besides and len(parts) + len(parents) > 1 and d.wants("number beside a vector", 0.1):
+        parents = [p for p in parents if p is not besides[-1]]
+        return parts + [contribution(d, p, out, here) for p in parents] + [one_number(d, besides[-1])]
     return parts + [contribution(d, p, out, here) for p in parents]
+
+
+def one_number(d: Draft, p: Parent) -> str:
+    """What a parent adds to each entry of a vector alike."""
+    if p.finite:
+        return f"{d.param(p.size)}[{p.ref}]"
+    return d.choose("{}", "tanh({})", "0.5 * {}").format(p.ref)
 
 
 def _mixed(d: Draft, index: Parent, vector: Parent, out: str) -> str:

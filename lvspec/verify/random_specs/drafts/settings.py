@@ -53,6 +53,13 @@ def overrides(d: Draft, plan: Plan) -> None:
         d.infer[latent.name] = _call(d, strategy, strategy, [o.name for o in STRATEGIES[strategy]])
 
 
+def pinned(d: Draft, plan: Plan) -> None:
+    """Factors at an optimum are found to the digits that are compared, whether `infer:` speaks of them or not."""
+    names = {re.match(r"(global )?(\w*)", key)[2] for key in d.latent}
+    for name in (n for n in (*plan.mean_field, *plan.structured) if n in names):
+        d.infer[name] = _call(d, plan.latent(name).strategy, plan.latent(name).strategy, [])
+
+
 def _wished_option(d: Draft, strategy: str) -> bool:
     return any(f"{strategy}({o.name})" in d.wishes for o in STRATEGIES[strategy])
 
@@ -117,9 +124,10 @@ def weights(d: Draft) -> None:
         )
     if named and (d.wished("free_bits {}", ("node", "dimension")) or d.chance(0.02)):
         unit = d.pick("free_bits {}", ("node", "dimension"))
-        own = [p.name for p in d.latents if p.kind == "vector" and not p.plates and p.name in named]
+        own = [n for n in named if d.guide.get(n, "").startswith("Normal(")]
+        whole = unit == "node" and d.chance(0.5)
         of = d.choose(*(own if unit == "dimension" and own else named))
-        d.train["free_bits"] = d.choose(f"{unit}(0.1)", f'{{{of}: "{unit}(0.2)"}}')
+        d.train["free_bits"] = f"{unit}(0.1)" if whole else f'{{{of}: "{unit}(0.2)"}}'
 
 
 def terms(d: Draft) -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
 from lvspec.verify.random_specs.drafts.scores import linear, mapping
 
+BY_DRAWS = ("Normal", "Bernoulli", "Categorical")  # families whose draws some estimators are made for
+
 
 def latent_length(d: Draft) -> None:
     """n, and z[i] for as many sites as it says; what is read of them all together."""
@@ -39,13 +41,16 @@ def latent_length(d: Draft) -> None:
 def risk(d: Draft) -> None:
     """A latent of which nothing observed depends, and a term that reads it: averaged under the model's own distribution."""
     K, U = d.size("K", 2, 3), d.size("U", 2, 3)
-    t = d.line if d.alone and d.chance(0.6) else ""
+    t = d.line if d.alone and "nothing given either" not in d.wishes and d.chance(0.6) else ""
     u, y = d.fresh("u"), d.fresh("y")
     at = f"[{t}]" if t else ""
     if not d.room(d.number(K), (t,) if t else ()):
         return
-    d.given[u + at] = f"real[{U}]"
-    d.latent[y + at] = f"Categorical(logits={mapping(d, U, K).format(u + at)})"
+    if not t and d.wants("nothing given either"):
+        d.latent[y] = f"Categorical(logits={d.param(K)})"
+    else:
+        d.given[u + at] = f"real[{U}]"
+        d.latent[y + at] = f"Categorical(logits={mapping(d, U, K).format(u + at)})"
     worth = f"{d.param(K)}[{y}{at}]"
     d.objective[d.own("reward") + at] = worth
     d.latents.append(Parent(y, (t,) if t else (), "category", K, family="own"))
@@ -66,3 +71,26 @@ def tied_encoder(d: Draft) -> None:
     d.observed[v] = f"Normal({decoder}({g}), softplus({d.param(P)}))"
     d.guide[g] = f"Normal({encoder}({v}), softplus({d.param(D)}))"
     d.latents.append(Parent(g, (), "vector", D, family="told"))
+
+
+def by_draws(d: Draft, family: str) -> None:
+    """A latent of each example with a q of its own, and a vector that reads it as an estimator of its gradient asks for."""
+    P, size = d.size("P", 2, 3), {"Normal": d.size("D", 1, 2), "Bernoulli": ""}.get(family) or d.size("K", 2, 3)
+    if family != "Normal" and not d.room(2 if family == "Bernoulli" else d.number(size), ()):
+        return
+    z, v = d.fresh("g" if family == "Normal" else "z"), d.fresh("v")
+    if family == "Normal":
+        C = d.size("C", 2, 2)
+        d.latent[z], seen = f"Normal(0, 1)[{size}]", f"{linear(d, size, P)}({z})"
+        loc, scale = d.param(C, size), d.param(C, size)
+        q = f"NormalMixture(logits={d.param(C)}, loc={loc} + {linear(d, P, size)}({v}), scale=softplus({scale}))"
+    elif family == "Bernoulli":
+        d.latent[z], seen = f"Bernoulli(logits={d.param()})", f"{d.param(P)} * {z}"
+        q = f"Bernoulli(logits=dot({d.param(P)}, {v}))"
+    else:
+        d.latent[z], seen = f"Categorical(logits={d.param(size)})", f"{linear(d, size, P)}(onehot({z}))"
+        q = f"Categorical(logits={linear(d, P, size)}({v}))"
+    d.observed[v] = f"Normal({seen}, softplus({d.param(P)}))"
+    d.guide[z] = q
+    kind = {"Normal": "vector", "Bernoulli": "switch", "Categorical": "category"}[family]
+    d.latents.append(Parent(z, (), kind, size or "2", family="told"))

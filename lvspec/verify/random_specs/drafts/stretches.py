@@ -51,8 +51,12 @@ def given_sequence(d: Draft) -> None:
     if form == "reader(x)[t]":
         network, width = recurrent(d, "E", d.size("H", 3, 4), ("LSTM", "GRU", "BiLSTM", "BiGRU"))
         return _let(d, (t,), f"{network}({read}({name}))[{t}]", width)
-    if form in ("z[t-1]", "z[t+1]"):
-        return _let(d, (t,), f"tanh({read}({name}[{t}{form[3:5]}]))", "E")
+    if form == "z[t+1]":
+        return _let(d, (t,), f"tanh({read}({name}[{t}+1]))", "E")
+    if form == "z[t-1]":
+        h = d.fresh("h")
+        d.let |= {f"{h}[0]": d.param("E"), f"{h}[{t}]": f"tanh({read}({name}[{t}-1]))"}
+        return d.parents.append(Parent(h, (t,), "vector", "E"))
     if form == "z[0]":
         return _let(d, (t,), f"tanh({read}({name}[0]))", "E")
     if form == "x":

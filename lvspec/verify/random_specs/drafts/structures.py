@@ -15,7 +15,7 @@ def labels(d: Draft, role: str = "latent") -> None:
     family = d.pick(role + " {}", ("LinearChain",) * 4 + ("SemiMarkov",) * 2 + tuple(TREES))
     if family in TREES:
         return tree(d, role, family)
-    size = d.size("K", 2, 3)
+    size = d.size("K", 2, 2 if family == "SemiMarkov" else 3)
     if role == "latent" and not d.room(d.number(size) * (2 if family == "SemiMarkov" else 1), (t,)):
         return None  # borders are hidden too
     here = Parent(d.fresh("z" if role == "latent" else "y"), (t,), "category", size, family=family)

@@ -1,7 +1,7 @@
 """What a wish for a construct takes for granted: an argument its distribution, a flow's option the flow, a strategy its latent.
 
 A demand, with `!` before it, is for a part of a spec that no construct is alone: `!line` is one sequence for x, `!beside` a fixed
-plate beside it, `!history` what came before x, `!given` a given sequence, `!again` a second observation.
+plate beside it, `!history` what came before x, `!given` a given sequence, `!again` a second observation, `!points` no draws.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from lvspec.ir.structures import STRUCTURES
 from lvspec.verify.random_specs.coverage import apart, drawn, left_out
 from lvspec.verify.random_specs.drafts.guides import OF
 
-SOUGHT, WISHES = 3, 10  # constructs that a spec is asked to hold: those that another attempt is made for, and all
-TOGETHER = 0.35  # of the specs have two parts
+SOUGHT, WISHES = 6, 11  # constructs that a spec is asked to hold: those that another attempt is made for, and all
+TOGETHER = 0.3  # of the specs have two parts
+TOGETHER_APART = 0.85  # of those in which some constructs want a sequence, and some other plates
 # of the whole spec, which then has one part
-WHOLE = r"[0-3] latents|10 to 24 latents|25 to 40 latents|no plate at all|no observation"
+WHOLE = r"[0-3] latents|10 to 24 latents|25 to 40 latents|no plate at all|no observation|nothing given either"
 # of which a spec can hold several, and does not if it is asked for several
 RIVALS = (
     r"(latent|observed) on .*|.* within .*|chains within a plate",
@@ -30,15 +31,12 @@ RIVALS = (
 # of the plates of one part, where most others want a sequence
 LAYOUT = r"(observed|latent) (on .*|alone)|.* within .*|chains within a plate|plate (bag|fixed|number)"
 STRATEGY = {
-    "disarm": ("latent Bernoulli",),
-    "relax": ("latent Bernoulli",),
-    "sum_and_sample": ("latent Categorical", "guide Categorical", "latent alone"),
-    "without_replacement": ("latent Categorical", "guide Categorical", "latent alone"),
+    **dict.fromkeys(("disarm", "relax"), ("!draws of Bernoulli",)),
+    **dict.fromkeys(("sum_and_sample", "without_replacement"), ("!draws of Categorical",)),
+    **dict.fromkeys(("gumbel_softmax", "straight_through"), ("!draws of Categorical",)),
+    "stratified": ("!draws of Normal",),
     "subset": ("!risk", "!line", "!only"),
-    "gumbel_softmax": ("latent Categorical", "onehot"),
-    "straight_through": ("latent Categorical", "guide Categorical"),
-    "stratified": ("guide NormalMixture", "latent Normal", "latent alone"),
-    "point_estimate": ("guide Delta", "latent Normal", "!few"),
+    "point_estimate": ("guide Delta", "latent Normal", "!points"),
     "marginals": ("guide LinearChain", "!chain", "!line"),
     "dynamic_programming": ("!chain", "!line"),
     "structured_mean_field": ("!factorial", "!line", "!only", "!sole"),
@@ -51,14 +49,50 @@ STRATEGY = {
     "reinforce": ("latent Categorical",),
     "enumeration": ("latent Categorical",),
 }
-# constructs that come up less often than others when they are wished for
+# how often constructs are sought that specs would seldom hold otherwise: so often that each is in 2 % of them
 SELDOM: tuple[tuple[str, float], ...] = (
-    (r"infer (mean_field|stratified|point_estimate|subset|sum_and_sample)", 4),
-    (r"(mean_field|stratified|subset|sum_and_sample|straight_through|gumbel_softmax|without_replacement)\(.*\)", 3),
-    (r"infer .*|.*_.*\(.*\)|bound .*|free_bits .*", 2),
-    (r"(latent|observed) on (.* × .*|three plates)|(bag|sequence) within .*|no .*|0 latents", 3),
-    (r"(Binomial|Poisson|Geometric|Bernoulli)\..*|latent ImproperUniform|guide .*CRF|global .*", 3),
-    (r".* of a stretch|.* = number|.* of a (latent|observed)", 2),
+    (r"latent on bag × bag|Binomial.* = number|without_replacement\(samples\)|free_bits .*|infer point_estimate", 10),
+    (r"(stratified|gumbel_softmax|straight_through)\(.*\)|latent (ImproperUniform|reads observed)", 9),
+    (r"(latent|observed) on (bag × bag|three plates)|infer (stratified|marginals)|nothing given either|expected", 8),
+    (r"(relax|disarm|subset|sum_and_sample)\(.*\)|guide Delta|x\[<.* in z\]|known|no plate at all", 6),
+    (r"(Bernoulli|Geometric|Poisson|Exponential)\..* = number|reparameterization\(r.*\)|bound .*\(gradient\)", 6),
+    (r"(latent|observed) on (sequence|bag) × .*|bag within .*|infer (without_replacement|structured_mean_field)", 6),
+    (r"zuko\.NSF\(inverted\)|guide (SemiMarkov|TreeCRF)|BiGRU\(layers\)|zuko\.NAF\(steps\)|no observation", 5),
+    (r"(infer )?mean_field(\(.*\))?|global NormalInverseWishart|(wake_sleep|reparameterization)\(.*\)", 5),
+    (r"guide LogNormal|global (LogNormal|Dirichlet|Flow)|plate sequence\(null\)|Radial\(.*\)|BiLSTM\(layers\)", 5),
+    (
+        r"(sum_and_sample|wake_sleep|enumeration)\(.*\)|Planar\(.*|Coupling\(.*|0 latents|25 to 40 latents|bound renyi\(.*",
+        4.5,
+    ),
+    (
+        r"guide (.*CRF|OneHotCategorical|LinearChain|.*Fisher|SphericalUniform|MultivariateNormal|StudentT|Gamma|Poisson)",
+        4,
+    ),
+    (r"latent (OneHot.*|LinearChain|Geometric|LogNormal)|(min|prod|logsumexp) of a stretch|LogNormal\..* = number", 4),
+    (
+        r"z\[t\+1\]|m as an axis|init eye|observed (.*PCFG|TreeCRF|CTC|Dep.*)|structured_mean_field\(.*\)|zuko\.NAF\(si.*",
+        3.5,
+    ),
+    (r"global .*|length|log_prob in a term|Planar.*|probability 0|sequence within .*|T\[s\[a\[t\]\]\]|memory: fast", 3),
+    (
+        r"infer (linear_gaussian|joint_gaussian|straight_through|disarm|budget_.*|sum.*)|missing value .*(term|structure)",
+        3,
+    ),
+    (r"number beside a vector|(DilatedConvolution|BiGRU)\(.*\)|.* of a (latent|observed)|z\[0\]|guide: mean_field", 2),
+    (
+        r"(observed|latent) on .* × .*|(latent|observed) (SemiMarkov|.*CRF|LinearChain|DMV)|first clause that .*|Radial.*",
+        2,
+    ),
+    (
+        r"observed SphericalUniform|(StudentT\.loc|Gamma\.conc).*|.*\((layers|dropout)\)|Linear\(tied\)|infer (subset|con.*)",
+        2,
+    ),
+    (
+        r"guide (Geometric|Dirichlet|Binomial)|latent Poisson|init orthogonal|given count|phases|memory: lean|.* over a plate",
+        1.5,
+    ),
+    (r"infer (?!mean_field).*|bound .*|.* clause of .*|zuko.*|(Inverse|Masked)Auto.*|second clause of latent", 1),
+    (r"(missing|known) value .*|.* = number|(observed|latent) (on bag|Uniform)", 1),
 )
 # (constructs, what they need)
 NEEDS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -90,13 +124,27 @@ NEEDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"Linear\(tied\)", ("!line", "!history")),
     (r"MLP\(tied\)", ("!tied",)),
     (r"latent reads observed", ("!line", "!history")),
+    (r"guide Delta|latent ImproperUniform", ("!points",)),
     (r".* reads given|given .*|index by given", ("!give",)),
     (r"index by given", ("given category",)),
     (r"plate latent length|latent on latent length", ("!length",)),
     (r"global NormalInverseWishart", ("latent NormalInverseWishart", "!only")),
     (r"global on a plate", ("latent Categorical", "global Normal")),
     (r"no observation", ("!risk",)),
+    (r"nothing given either", ("!risk", "no observation", "!only")),
+    (r"probability 0", ("!line", "!chain")),
+    (r"number beside a vector", ("latent Normal", "latent Categorical")),
+    (r"missing value alone", ("observed alone", "!again")),
+    (r"known value alone", ("latent alone",)),
+    (r"missing value read by the model", ("observed reads observed", "!line", "!again")),
+    (r"missing value read by a guide", ("latent Normal", "guide Normal")),
+    (r"missing value read by a term", ("log_prob in a term",)),
+    (r"missing value of a structure", ("!line", "!yield")),
+    (r"known value of a structure", ("!line", "latent LinearChain")),
+    (r"known value of a chain", ("!line", "!chain")),
+    (r"known value with a guide", ("latent Categorical", "guide Categorical")),
     (r"(expected|known|free_bits|term|log_prob|kl_weight).*", ("latent Normal", "guide Normal")),
+    (r"free_bits dimension", ("latent alone",)),
     (r"expected|known", ("latent Categorical", "latent alone", "guide Categorical")),
     (r"index of two", ("latent Categorical", "latent Bernoulli")),
     (r"guide of some", ("latent Categorical", "guide Normal", "latent Normal")),
@@ -122,14 +170,15 @@ def chosen(rng: random.Random) -> list[str]:
 @cache
 def weights() -> tuple[float, ...]:
     """How often each construct is among those that are sought."""
-    return tuple(next((w for pattern, w in SELDOM if re.fullmatch(pattern, c)), 0.3) for c in drawn())
+    return tuple(next((w for pattern, w in SELDOM if re.fullmatch(pattern, c)), 0.2) for c in drawn())
 
 
 def shared_out(wishes: list[str], rng: random.Random, alone: bool) -> list[set[str]]:
     """What each part of the spec is asked for, with what that needs: one part, or a second one on other plates."""
     asked = {w: (w, *needs(w, rng)) for w in wishes}
     whole = any(re.fullmatch(WHOLE, w) or "!only" in names for w, names in asked.items())
-    if alone or whole or rng.random() > TOGETHER:
+    torn = any("!line" in names for names in asked.values()) and any(re.fullmatch(LAYOUT, w) for w in asked)
+    if alone or whole or rng.random() > (TOGETHER_APART if torn else TOGETHER):
         return [{n for names in asked.values() for n in names}]
     parts: list[set[str]] = [set(), set()]
     for wish, names in asked.items():
