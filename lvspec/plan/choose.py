@@ -386,7 +386,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     pricer = Pricer(model, summed, samples if sampled else 1, unrolled, guide, (*spec.networks, *networks))
     rules = {id(c.pay): c.pay for _, c, _ in chosen.values()}.values()  # latents of one sum pay once
     step = priced(pricer, *rules, pay_rest)
-    warnings = with_memory(spec.warnings, memory_warnings(model, latents, step))
+    warnings = with_memory(spec.warnings, memory_warnings(model, latents, components.values(), step))
     return Plan(
         spec=spec if warnings == spec.warnings else replace(spec, warnings=warnings),
         latents=tuple(latents),

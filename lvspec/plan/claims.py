@@ -12,8 +12,6 @@ from lvspec.plan.components import Component
 from lvspec.plan.model import Model
 from lvspec.plan.price import Pricer, priced
 
-OVER_BUDGET = "over the budget"
-
 
 @dataclass(frozen=True)
 class Claim:
@@ -103,13 +101,3 @@ def of_latent_length(view: View, latent, answer: Claim | Declined) -> Claim | De
     if any(r.name == latent.name for r in guide):
         return Declined(f"q({length}) reads {latent.name}, sites included that do not count: draw {length} first")
     return answer
-
-
-def over_budget(model: Model, cost: Cost) -> str | None:
-    """Why a price is too high, with the line that raises the budget."""
-    flops, bytes_ = model.budget
-    if cost.flops > flops:
-        return f"{cost.flops:.2g} operations a step are {OVER_BUDGET} of {flops:.2g} (infer: budget_flops)"
-    if cost.bytes > bytes_:
-        return f"{cost.bytes:.2g} bytes are {OVER_BUDGET} of {bytes_:.2g} (infer: budget_bytes)"
-    return None

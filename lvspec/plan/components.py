@@ -13,6 +13,7 @@ from functools import partial
 from lvspec.ir.estimators import DRAWN
 from lvspec.ir.plan import Cost
 from lvspec.ir.structures import structure_of
+from lvspec.plan.budget import nothing_is_smaller, over_budget
 from lvspec.plan.graph import connected, lagged_plates
 from lvspec.plan.model import Model, chain_plates, finite_reason, reach_reason, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
@@ -23,7 +24,8 @@ from lvspec.plan.sums import pay_sum
 @dataclass(frozen=True)
 class Component:
     """latents: in the order of the spec. chain: the ordered plate of a dynamic program, or None. order: how far
-    back a site reads. unrolled: fixed plates whose sites are summed jointly. pay, cost: see `Claim`."""
+    back a site reads. unrolled: fixed plates whose sites are summed jointly. pay, cost: see `Claim`. over: why the sum is over
+    the budget, where it is; too_large: the same where draws are not over it as well."""
 
     latents: tuple[str, ...]
     chain: str | None
@@ -31,6 +33,13 @@ class Component:
     unrolled: tuple[str, ...]
     cost: Cost
     pay: Callable[[Pricer], None]
+    over: str | None
+    too_large: str | None
+
+
+def beyond(component: Component) -> str:
+    """What is said of a sum over the budget that is done all the same."""
+    return f"; {component.over}, as draws would be" if component.over else ""
 
 
 def find(model: Model) -> tuple[dict[str, Component], dict[str, str]]:
@@ -70,7 +79,10 @@ def _component(model: Model, names: tuple[str, ...]) -> Component:
     chain = next((p for n in names for p in chain_plates(model, n)), None)
     order = max((r.lag for n in names for _, r in model.readers_of(n)), default=0)
     pay = partial(pay_sum, component=names, chain=chain)
-    return Component(names, chain, order, unrolled, priced(Pricer(model, set(names), unrolled=unrolled), pay), pay)
+    cost = priced(Pricer(model, set(names), unrolled=unrolled), pay)
+    over = over_budget(model, cost)
+    too_large = None if over and nothing_is_smaller(model, names) else over
+    return Component(names, chain, order, unrolled, cost, pay, over, too_large)
 
 
 def _structured_plate(model: Model, name: str) -> str | None:

@@ -16,7 +16,7 @@ from lvspec.ir.gaussian_levels import Level, NotArranged, levels_of
 from lvspec.ir.plan import Integration
 from lvspec.ir.spec import Variable
 from lvspec.ir.words import listed
-from lvspec.plan.claims import View, over_budget
+from lvspec.plan.claims import View
 from lvspec.plan.graph import connected
 from lvspec.plan.integrals import NORMAL
 from lvspec.plan.model import Model, unrolled_by, without_engine
@@ -135,7 +135,7 @@ def choosing_parents(
         if not parent.type.support.discrete:
             return f"its factors also read {parent.name}: no integral over both"
         component = view.collapsible.get(parent.name)
-        if component is None or over_budget(model, component.cost):
+        if component is None or component.too_large:
             return f"its factors also read {parent.name}, which is not summed out"
         if set(parent.plates) - outer:
             return (

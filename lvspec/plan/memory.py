@@ -7,22 +7,30 @@ from collections.abc import Iterable
 
 from lvspec.errors import Diagnostic
 from lvspec.ir.plan import Cost, LatentPlan
-from lvspec.plan.claims import OVER_BUDGET
+from lvspec.plan.budget import OVER_BUDGET
+from lvspec.plan.components import Component
 from lvspec.plan.model import Model
 
 GIB = 2.0**30
+HELP = "raise the budget under `infer:`, or make the sizes smaller (--set sizes.K=...)"
 CODES = ("over-budget", "large-step")
 
 
-def memory_warnings(model: Model, latents: Iterable[LatentPlan], step: Cost) -> tuple[Diagnostic, ...]:
-    """One for each latent that is drawn since its sum is over the budget, one for a step that takes more than is at hand."""
+def memory_warnings(
+    model: Model, latents: Iterable[LatentPlan], summed: Iterable[Component], step: Cost
+) -> tuple[Diagnostic, ...]:
+    """One for each latent that is drawn since its sum is over the budget, one for each sum that is over it and done all the
+    same, one for a step that takes more than is at hand."""
     found = []
+    for component in (c for c in summed if c.over):
+        name = component.latents[0]
+        message = f"{name} is summed exactly, though {component.over}: draws of it would be over the budget, too"
+        found.append(_warning("over-budget", model.spec.variable(name).span, message, HELP))
     for p in latents:
         reason = next((r for _, r in p.declined if OVER_BUDGET in r), None)
         if p.treatment == "sampled" and reason is not None:
             message = f"{p.name} is drawn by {p.strategy}, since its exact sum is too large: {reason}"
-            help = "raise the budget under `infer:`, or make the sizes smaller (--set sizes.K=...)"
-            found.append(_warning("over-budget", model.spec.variable(p.name).span, message, help))
+            found.append(_warning("over-budget", model.spec.variable(p.name).span, message, HELP))
     limit = min(model.budget[1], physical_memory())
     if step.bytes + step.learned > limit and model.spec.variables:
         message = (

@@ -113,7 +113,16 @@ def test_what_is_learned_is_part_of_the_price():
 
 
 def test_a_plan_that_takes_more_than_there_is_is_warned_about():
-    found = {w.code: w.message for w in plan_spec(CHAIN, sizes={"K": 32768}).spec.warnings}
+    found = {w.code: w.message for w in plan_spec(CHAIN, sizes={"K": 12_000, "|t|": 320}).spec.warnings}
     assert "z is drawn by reinforce, since its exact sum is too large" in found["over-budget"]
     assert "GiB" in found["large-step"]
     assert not plan_spec(CHAIN).spec.warnings
+
+
+def test_a_sum_is_not_left_for_draws_that_are_over_the_budget_as_well():
+    """32,768 states: a table of transitions takes 4 GiB, whether it is summed or drawn."""
+    plan = plan_spec(CHAIN, sizes={"K": 32768})
+    found = {w.code: w.message for w in plan.spec.warnings}
+    assert plan.latent("z").strategy == "dynamic_programming" and "over the budget" in plan.latent("z").why
+    assert "z is summed exactly, though" in found["over-budget"] and "GiB" in found["large-step"]
+    assert plan.step.bytes > 3 * 4 * 32768**2

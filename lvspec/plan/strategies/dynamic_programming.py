@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from lvspec.ir.structures import longest_segment, structure_of
-from lvspec.plan.claims import Claim, Declined, View, over_budget
+from lvspec.plan.claims import Claim, Declined, View
+from lvspec.plan.components import beyond
 from lvspec.plan.model import finite_reason, is_chain, without_engine
 
 NAME = "dynamic_programming"
@@ -26,7 +27,7 @@ def consider(view: View, latent) -> Claim | Declined:
             if not is_chain(model, name)
             else "no ordered plate"
         )
-    reason = over_budget(model, component.cost)
+    reason = component.too_large
     if reason:
         return Declined(reason)
     structures = [s for n in component.latents if (s := structure_of(model.spec.variable(n)))]
@@ -42,5 +43,5 @@ def consider(view: View, latent) -> Claim | Declined:
         return Claim("collapsed", True, why, component.pay, component.cost)
     order = f"order-{component.order} " if component.order > 1 else ""
     count = f"{len(component.latents)} latents" if len(component.latents) > 1 else f"{model.cardinality(name)} states"
-    why = f"{order}chain along {component.chain} ({count}): exact by one pass over the sites"
+    why = f"{order}chain along {component.chain} ({count}): exact by one pass over the sites" + beyond(component)
     return Claim("collapsed", True, why, component.pay, component.cost)

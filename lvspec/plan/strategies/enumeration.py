@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from lvspec.ir.reads import HERE
 from lvspec.ir.structures import structure_of
-from lvspec.plan.claims import Claim, Declined, View, over_budget
+from lvspec.plan.budget import over_budget
+from lvspec.plan.claims import Claim, Declined, View
+from lvspec.plan.components import beyond
 from lvspec.plan.families import counted_reason
 from lvspec.plan.model import finite_reason, labels_guide, reach_reason, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
@@ -35,11 +37,12 @@ def _collapsed(view: View, name: str) -> Claim | Declined:
     component = view.collapsible[name]
     if component.chain:
         return Declined(f"sites along {component.chain} depend on earlier ones: joint states grow as K^T")
-    reason = over_budget(view.model, component.cost)
+    reason = component.too_large
     if reason:
         return Declined(reason)
     values = view.model.cardinality(name)
-    return Claim("collapsed", True, f"{values} values, summed exactly within the budget", component.pay, component.cost)
+    why = f"{values} values, summed exactly" + (beyond(component) or " within the budget")
+    return Claim("collapsed", True, why, component.pay, component.cost)
 
 
 def inside_a_sum(view: View, latent) -> str | None:
@@ -51,7 +54,7 @@ def inside_a_sum(view: View, latent) -> str | None:
     for reader in [latent, *(v for v, _ in model.readers_of(latent.name))]:
         for name in (reader.name, *(read.name for read in model.reads(reader.name))):
             component = view.collapsible.get(name)
-            if component is None or over_budget(model, component.cost):
+            if component is None or component.too_large:
                 continue
             # what factors connect is summed together: all of it must stay inside the latent's own sites
             shared = set.intersection(*(set(model.spec.variable(n).plates) for n in component.latents))

@@ -14,7 +14,8 @@ from math import prod
 
 from lvspec.ir.gaussian_levels import depths
 from lvspec.ir.words import listed
-from lvspec.plan.claims import Claim, Declined, View, over_budget
+from lvspec.plan.budget import over_budget
+from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.gaussian_blocks import NAME, Block, find
 from lvspec.plan.model import Model
 from lvspec.plan.price import FACTORISATION, SLOWER, TRAINING, Pricer, priced

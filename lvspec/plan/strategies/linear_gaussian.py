@@ -14,7 +14,8 @@ from math import isqrt
 from lvspec.ir.plan import Integration
 from lvspec.ir.reads import HERE, LAG
 from lvspec.ir.spec import Variable
-from lvspec.plan.claims import Claim, Declined, View, over_budget
+from lvspec.plan.budget import over_budget
+from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.integrals import NORMAL, gaussian_reason, integral_reason, readers
 from lvspec.plan.model import Model, is_chain, without_engine
 from lvspec.plan.price import SLOWER, TRAINING, Pricer, priced

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from lvspec.ir.reads import HERE, LAG
 from lvspec.ir.structures import structure_of
-from lvspec.plan.claims import Claim, Declined, View, over_budget
+from lvspec.plan.budget import over_budget
+from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import finite_reason, labels_guide, without_engine
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.sampling import labels_reason

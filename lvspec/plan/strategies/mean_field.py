@@ -14,7 +14,7 @@ from functools import partial
 from lvspec.ir.expr import Dist
 from lvspec.ir.mean_field import STATISTICS, pair_reason
 from lvspec.ir.reads import LAG
-from lvspec.plan.claims import Claim, Declined, View, over_budget
+from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.components import Component
 from lvspec.plan.model import unrolled_by, without_engine
 from lvspec.plan.price import Pricer, priced
@@ -97,7 +97,7 @@ def _others(view: View, latent) -> str | None:
         if other.name == latent.name:
             continue
         component = view.collapsible.get(other.name)
-        if component is not None and not over_budget(view.model, component.cost):
+        if component is not None and not component.too_large:
             continue
         if _reason(view, other) is not None:
             return f"{other.name} is neither summed out nor conditionally conjugate"
