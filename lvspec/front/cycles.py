@@ -109,7 +109,7 @@ def readings(variable: Variable, clause: Clause, variables: Mapping[str, Variabl
         first = frozenset({source.along} & set(ways)) if named else frozenset()
         for target in targets:
             yield Reading(reader, target, earlier, present, first, edge)
-        for segment in (s.inside for s in ref.at if isinstance(s, Stretch) and s.inside is not None):
+        for segment in (s.inside for s in ref.at if isinstance(s, Stretch) and s.inside in variables):
             here = frozenset(p for p in variable.plates if p in variables[segment].plates)
             yield Reading(
                 reader, segment, frozenset(), here, frozenset(), Edge(variable.name, segment, "same", ref.span)

@@ -101,7 +101,21 @@ def _network(
             help=f"give it a context that tells them apart: `{kind.name}({', '.join(map(str, dims))}, C)`",
         )
         return None
-    return Network(name, kind.name, tuple(d for d in dims if d is not None), options, bank, span=entry.key.span)
+    network = Network(name, kind.name, tuple(d for d in dims if d is not None), options, bank, span=entry.key.span)
+    _dropout_between(network, entry, problems)
+    return network
+
+
+def _dropout_between(network: Network, entry: Entry, problems: Problems) -> None:
+    """Dropout of a network lies between its layers, as torch's does: one layer has none."""
+    layers = len(network.arguments) - 1 if network.kind == "MLP" else network.option("layers", 1)
+    if network.option("dropout") and layers == 1 and network.kind != "DilatedConvolution":
+        message = f"`dropout` of {network.kind} lies between its layers, and `{network.name}` has one: it does nothing"
+        more = "more sizes" if network.kind == "MLP" else "`layers=2`"
+        help = (
+            f"declare `drop: Dropout({network.arguments[-1]})` and write `drop({network.name}(...))`, or give it {more}"
+        )
+        problems.warning("no-effect", entry.value.span, message, help=help)
 
 
 def _options(kind: Kind, keywords, problems: Problems) -> tuple[tuple[str, object], ...]:

@@ -66,7 +66,7 @@ CODES: dict[str, str] = {
     "nested-site": "another site of a plate, at a site of one that is nested in it",
     "bad-index": "an index that is no integer expression",
     "index-size": "an index that runs over another size than the axis",
-    "index-range": "a literal index outside the axis",
+    "index-range": "an index that may lie outside the axis",
     "latent-length": "what would hold sites beyond a length that is a variable",
     "future-site": "a site that comes later than the one it explains",
     "begin-symbol": "the begin symbol where a number below a size is needed",
@@ -103,6 +103,7 @@ CODES: dict[str, str] = {
     "guide-both-ways": "a guide that runs forwards and backwards",
     # ------------------------------------------------ warnings
     "unused-latent": "a latent that no observed variable depends on",
+    "no-effect": "an option that changes nothing",
     "unused-name": "a size, plate, parameter, network or let variable that nothing uses",
 }
 

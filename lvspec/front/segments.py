@@ -33,7 +33,8 @@ def check_segments(readers: Iterable[Variable], variables: dict[str, Variable], 
 
 def _latent_with_segments(ref: VariableRef, site: Stretch, variables: dict[str, Variable], problems: Problems) -> None:
     found = variables.get(site.inside)
-    if site.inside in problems.wrong or found is not None and any(c.body is None for c in found.clauses):
+    drawn = found is not None and found.role != "given"
+    if site.inside in problems.wrong or drawn and any(c.body is None for c in found.clauses):
         return  # its own mistake has been told
     known = [n for n, v in variables.items() if has_segments(v) and v.plates[-1] == site.plate]
     if found is None or site.inside not in known:

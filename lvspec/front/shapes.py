@@ -20,9 +20,10 @@ def consumed(value: Expr, ctx: Context) -> tuple[str, ...]:
 
 def _concat(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | None:
     joined = ctx.join(args, span)
-    if joined is None or not _vectors(name, args, ctx):
+    if joined is None or not all([real_enough(a, ctx, f"`{name}`") for a in args]):
         return None
     heads = {a.type.shape[:-1] for a in args} - {()}
+    args = tuple(a if a.type.shape else _flatten("flatten", (a,), ctx, a.span) for a in args)  # a number: one entry
     if len(heads) > 1:
         ctx.problems.error("shape-mismatch", span, "`concat` joins last axes, and the axes before them differ")
         return None

@@ -10,6 +10,7 @@ from lvspec.front import syntax as S
 from lvspec.front.context import UNKNOWN, Context, Seen, broken, unknown
 from lvspec.front.lengths import as_long_as
 from lvspec.front.names import did_you_mean
+from lvspec.front.whole_numbers import ends, lies_among
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import Again, At, Expr, Here, Index, Lag, Number, Site, SiteOf, Stretch, VariableRef
 from lvspec.ir.types import STRUCTURE, Reach
@@ -281,11 +282,16 @@ def integer_index(index: Expr, axis: Dim, ctx: Context, what: str) -> bool:
             return False
         return True
     size = index.type.support.cardinality
+    known = ends(index)
+    if size is None and known is not None and lies_among(known, axis):
+        return True
     if size is None and index.type.support.kind in ("integer", "count"):
+        told = known is not None and not any(map(ragged_plate, known))
+        lies = f"this is one of {known[0]} .. {known[1]}" if told else "nothing keeps this integer among them"
         ctx.problems.error(
             "index-range",
             index.span,
-            f"{what} has {axis} entries, and nothing keeps this integer among them",
+            f"{what} has {axis} entries, and {lies}",
             label=supports.show(index.type),
             help=f"`clip(..., {axis})` takes the nearest entry" if ragged_plate(axis) is None else "",
         )

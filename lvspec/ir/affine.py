@@ -7,13 +7,13 @@
     z[t, 0], sum(z[t])           row 0 of I, (1 .. 1)
     concat(z[t], u[t])           I above 0           0 above u[t]
 
-Decided on the expression alone, by one small rule for each form that keeps affinity. A number counts as a vector of
+Decided on the expression alone, of all variables at once, by one small rule for each form that keeps affinity. A number counts as a vector of
 one: matrices are [rows of e, size of z], and one row stands for as many as e has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from lvspec.ir.dims import Dim
@@ -95,12 +95,24 @@ class Stack:
 Matrix = Identity | Product | Scaled | Sum | Row | Total | Stack
 
 
+Key = tuple[str, int]  # a variable, and how many sites back it is read
+
+
 @dataclass(frozen=True)
 class Affine:
-    """matrix · z + offset; None is zero."""
+    """Σ matrices[z, k] · z[t-k] + offset; no offset is zero."""
 
-    matrix: Matrix | None
+    matrices: dict[Key, Matrix]
     offset: Expr | None
+
+    @property
+    def matrix(self) -> Matrix | None:
+        """Of a single variable."""
+        return next(iter(self.matrices.values()), None)
+
+    def of_matrices(self, rule: Callable[[Matrix], Matrix], offset: Expr | None) -> Affine:
+        """The same with each matrix as the rule has it, and another offset."""
+        return Affine({key: rule(m) for key, m in self.matrices.items()}, offset)
 
 
 class NotAffine(Exception):
@@ -108,53 +120,17 @@ class NotAffine(Exception):
 
 
 # ---------------------------------------------------------------- the analysis
-def affine_in(spec: Spec, name: str, clause: Clause, expr: Expr, lag: int | None = None) -> Affine:
-    """The coefficients of `expr`, which stands in `clause`, in the variable `name`; NotAffine with the reason. lag: in the
-    variable that many sites back, where what it is elsewhere counts as another."""
-    return _Analysis(spec, name, clause, lag).of(expr)
+def affine_in(spec: Spec, name: str, clause: Clause, expr: Expr) -> Affine:
+    """The coefficients of `expr`, which stands in `clause`, in the variable `name`, at whatever site it is read; NotAffine
+    with the reason."""
+    return _Analysis(spec, (name,), clause, apart=False).of(expr)
 
 
-@dataclass(frozen=True)
-class JointlyAffine:
-    """Σ matrices[z, k] · z[t-k] + offset, over variables z and how many sites back they are read."""
-
-    matrices: dict[tuple[str, int], Matrix]
-    offset: Expr | None
-
-
-def affine_in_all(spec: Spec, names: tuple[str, ...], clause: Clause, expr: Expr) -> JointlyAffine:
-    """The coefficients in several variables at once: none of them may stand in another's matrix."""
-    matrices: dict[tuple[str, int], Matrix] = {}
-    rest: Expr | None = expr
-    for name, lag in sorted({(r.name, r.lag) for r in Reader(spec).of_clause(clause) if r.name in names}):
-        found = affine_in(spec, name, clause, rest, lag) if rest is not None else Affine(None, None)
-        if found.matrix is not None:
-            matrices[name, lag] = found.matrix
-        rest = found.offset
-    read = variables_in(spec, clause, rest) if rest is not None else frozenset()
-    left = [n for n in names if n in read]
-    if left:
-        raise NotAffine(f"what reads {left[0]} is read at another site")
-    for (name, _), matrix in matrices.items():
-        read = frozenset(n for e in entries(matrix) for n in variables_in(spec, clause, e))
-        other = next((n for n in names if n in read), None)
-        if other is not None:
-            raise NotAffine(f"{name} is multiplied with {other}")
-    return JointlyAffine(matrices, rest)
-
-
-def entries(matrix: Matrix) -> list[Expr]:
-    """The expressions that a matrix is made of."""
-    if isinstance(matrix, Identity):
-        return []
-    if isinstance(matrix, Sum):
-        return [*(entries(matrix.left) if matrix.left is not None else []), *entries(matrix.right)]
-    if isinstance(matrix, Product):
-        return [matrix.left, *entries(matrix.right)]
-    if isinstance(matrix, Stack):
-        return [e for part, _ in matrix.parts if part is not None for e in entries(part)]
-    own = {Row: "index", Scaled: "factor"}.get(type(matrix))
-    return [*([getattr(matrix, own)] if own else []), *entries(matrix.matrix)]
+def affine_in_all(spec: Spec, names: tuple[str, ...], clause: Clause, expr: Expr) -> Affine:
+    """The coefficients in several variables at once, for each site at which they are read: none of them may stand in
+    another's matrix."""
+    found = _Analysis(spec, names, clause, apart=True).of(expr)
+    return replace(found, matrices=dict(sorted(found.matrices.items())))
 
 
 def reads_variable(spec: Spec, name: str, clause: Clause, expr: Expr) -> bool:
@@ -178,14 +154,19 @@ def variables_in(spec: Spec, clause: Clause, expr: Expr) -> frozenset[str]:
 
 
 class _Analysis:
-    """lets: definitions by name. locals: what the clause's `where` binds, by name. found: what is known of let variables
-    already, shared by the analyses of their clauses."""
+    """names: the variables. apart: whether their sites are told apart. bindings: what the clause's `where` binds, by name.
+    found: what is known of let variables already, shared by the analyses of their clauses."""
 
-    def __init__(self, spec: Spec, name: str, clause: Clause, lag: int | None = None, found: dict | None = None):
-        self.spec, self.name, self.lag = spec, name, lag
-        self.found: dict = {} if found is None else found
+    def __init__(
+        self, spec: Spec, names: tuple[str, ...], clause: Clause, apart: bool, shared: _Analysis | None = None
+    ):
+        self.spec, self.clause, self.apart = spec, clause, apart
+        self.names: frozenset[str] = shared.names if shared else frozenset(names)
+        self.read: dict[str, bool] = shared.read if shared else {}
+        self.found: dict[str, Affine] = shared.found if shared else {}
+        self.reader = shared.reader if shared else Reader(spec)
         self.lets: Mapping[str, Variable] = spec.lets
-        self.networks: Mapping[str, Network] = {n.name: n for n in spec.networks}
+        self.networks: Mapping[str, Network] = shared.networks if shared else {n.name: n for n in spec.networks}
         self.bindings = {n: b for b in clause.bindings for n in b.names}
 
     def reads(self, expr: Expr) -> bool:
@@ -196,23 +177,20 @@ class _Analysis:
             return self.reads(self.bindings[node.name].value)
         if not isinstance(node, VariableRef):
             return False
-        return self._is(node) or node.name in self.lets and self._let_reads(self.lets[node.name])
+        return node.name in self.names or node.name in self.lets and self._let_reads(node.name)
 
-    def _is(self, node: VariableRef) -> bool:
-        """Whether the reference is to the variable, at the site that is asked about."""
-        back = max((s.k for s in node.at if isinstance(s, Lag)), default=0)
-        return node.name == self.name and (self.lag is None or self.lag == back)
+    def _let_reads(self, name: str) -> bool:
+        for let in () if name in self.read else self.reader.lets_below(name, self.read.__contains__):
+            self.read[let] = False  # where it reads itself at an earlier site
+            self.read[let] = any(self._inside(c).reads(b) for c in self.lets[let].clauses for b in bodies(c))
+        return self.read[name]
 
-    def _let_reads(self, let: Variable) -> bool:
-        if ("reads", let.name) not in self.found:
-            inside = [_Analysis(self.spec, self.name, c, self.lag, self.found) for c in let.clauses]
-            read = any(a.reads(c.body) for a, c in zip(inside, let.clauses, strict=True))
-            self.found["reads", let.name] = read
-        return self.found["reads", let.name]
+    def _inside(self, clause: Clause) -> _Analysis:
+        return _Analysis(self.spec, (), clause, self.apart, self)
 
     def of(self, expr: Expr) -> Affine:
         if not self.reads(expr):
-            return Affine(None, expr)
+            return Affine({}, expr)
         if isinstance(expr, Call) and expr.function in _RULES and expr.over is None:
             return _RULES[expr.function](self, expr)
         if isinstance(expr, Apply):
@@ -227,26 +205,30 @@ class _Analysis:
         raise NotAffine(f"{what} is no sum, product or linear network")
 
     def _variable(self, expr: VariableRef) -> Affine:
-        if self._is(expr):
-            return Affine(Identity(), None)
+        if expr.name in self.names:
+            back = max((s.k for s in expr.at if isinstance(s, Lag)), default=0)
+            return Affine({(expr.name, back if self.apart else 0): Identity()}, None)
         let = self.lets[expr.name]
         if any(not isinstance(s, Here) for s in expr.at):
             raise NotAffine(f"{let.name}, which reads it, is read at another site")
+        for name in () if let.name in self.found else self.reader.lets_below(let.name, self.found.__contains__):
+            if self._let_reads(name):
+                self.found[name] = self._let(self.lets[name])
+        return self.found[let.name]
+
+    def _let(self, let: Variable) -> Affine:
         if let.initial:
             raise NotAffine(f"{let.name}, which reads it, has a clause of its own for the first sites")
-        if let.name not in self.found:
-            inside = _Analysis(self.spec, self.name, let.general, self.lag, self.found)
-            self.found[let.name] = inside.of(let.general.body)
-        return self.found[let.name]
+        return self._inside(let.general).of(let.general.body)
 
     def _entry(self, expr: Index) -> Affine:
         """`z[t, 0]`"""
         if len(expr.indices) > 1 or self.reads(expr.indices[0]):
             raise NotAffine("an entry of it is read in a way that is no sum, product or linear network")
         inside, rows = self.of(expr.base), expr.base.type.shape[0]
-        matrix = None if inside.matrix is None else Row(expr.indices[0], inside.matrix, rows)
         vector = inside.offset is not None and inside.offset.type.shape
-        return Affine(matrix, replace(expr, base=inside.offset) if vector else inside.offset)
+        offset = replace(expr, base=inside.offset) if vector else inside.offset
+        return inside.of_matrices(lambda m: Row(expr.indices[0], m, rows), offset)
 
     def _local(self, expr: LocalRef) -> Affine:
         binding = self.bindings[expr.name]
@@ -262,33 +244,32 @@ class _Analysis:
         weight = NetworkPart(network.name, "weight", type=_shaped(expr, (network.arguments[1], network.arguments[0])))
         bias = NetworkPart(network.name, "bias", type=expr.type) if network.option("bias", True) else None
         offset = bias if inside.offset is None else replace(expr, args=(inside.offset,))
-        return Affine(_product(weight, inside.matrix), offset)
+        return inside.of_matrices(lambda m: Product(weight, m), offset)
 
     # ------------------------------------------------------------ functions
     def add(self, expr: Call) -> Affine:
         left, right = map(self.of, expr.args)
-        return Affine(_sum(left.matrix, right.matrix), _joined(expr, left.offset, right.offset))
+        return Affine(_sums(left, right), _joined(expr, left.offset, right.offset))
 
     def subtract(self, expr: Call) -> Affine:
         left, right = map(self.of, expr.args)
         offset = _joined(expr, left.offset, right.offset)
         if left.offset is None and right.offset is not None:
             offset = Call("negative", (right.offset,), type=expr.type, span=expr.span)
-        return Affine(_sum(left.matrix, right.matrix, negative=True), offset)
+        return Affine(_sums(left, right, negative=True), offset)
 
     def negative(self, expr: Call) -> Affine:
         inside = self.of(expr.args[0])
-        return Affine(_sum(None, inside.matrix, negative=True), _around(expr, 0, inside.offset))
+        return inside.of_matrices(lambda m: Sum(None, m, negative=True), _around(expr, 0, inside.offset))
 
     def scaled(self, expr: Call) -> Affine:
         """multiply, divide"""
         left, right = expr.args
         if self.reads(right) and (self.reads(left) or expr.function == "divide"):
-            raise NotAffine("it is multiplied with itself" if self.reads(left) else "something is divided by it")
+            raise NotAffine(self._product_of(left, right) if self.reads(left) else "something is divided by it")
         at = 1 if self.reads(right) else 0
-        inside = self.of(expr.args[at])
-        matrix = Scaled(expr.args[1 - at], inside.matrix, divided=expr.function == "divide")
-        return Affine(matrix, _around(expr, at, inside.offset))
+        inside, factor, divided = self.of(expr.args[at]), expr.args[1 - at], expr.function == "divide"
+        return inside.of_matrices(lambda m: Scaled(factor, m, divided), _around(expr, at, inside.offset))
 
     def product(self, expr: Call) -> Affine:
         """matmul, dot"""
@@ -296,32 +277,44 @@ class _Analysis:
         if expr.function == "dot" and self.reads(left) and not self.reads(right):
             left, right = right, left
         if self.reads(left):
-            raise NotAffine("it is multiplied with itself" if self.reads(right) else "it stands in a matrix")
+            raise NotAffine(self._product_of(left, right) if self.reads(right) else "it stands in a matrix")
         inside = self.of(right)
         offset = None if inside.offset is None else replace(expr, args=(left, inside.offset))
-        return Affine(_product(left, inside.matrix), offset)
+        return inside.of_matrices(lambda m: Product(left, m), offset)
+
+    def _product_of(self, left: Expr, right: Expr) -> str:
+        """What is said of two factors that both read one of the variables."""
+        a, b = (min(variables_in(self.spec, self.clause, e) & self.names) for e in (left, right))
+        return "it is multiplied with itself" if a == b else f"{a} is multiplied with {b}"
 
     def total(self, expr: Call) -> Affine:
         """sum, mean: over the entries"""
         inside, rows = self.of(expr.args[0]), expr.args[0].type.shape[0]
-        matrix = None if inside.matrix is None else Total(inside.matrix, rows, expr.function == "mean")
-        offset = inside.offset
+        offset, mean = inside.offset, expr.function == "mean"
         if offset is not None and offset.type.shape:
             offset = replace(expr, args=(offset,))
-        elif offset is not None and expr.function == "sum":  # one number in every entry
+        elif offset is not None and not mean:  # one number in every entry
             offset = Call("multiply", (SizeRef(rows), offset), type=expr.type, span=expr.span)
-        return Affine(matrix, offset)
+        return inside.of_matrices(lambda m: Total(m, rows, mean), offset)
 
     def joined(self, expr: Call) -> Affine:
         """concat"""
         parts = [(self.of(a), a) for a in expr.args]
-        matrix = Stack(tuple((part.matrix, a.type.shape[0]) for part, a in parts))
         zeros = [Zeros(type=replace(a.type, plates=())) for _, a in parts]
         offsets = [
             zero if part.offset is None else Call("add", (zero, part.offset), type=a.type, span=a.span)
             for (part, a), zero in zip(parts, zeros, strict=True)
         ]
-        return Affine(matrix, None if all(p.offset is None for p, _ in parts) else replace(expr, args=tuple(offsets)))
+        keys = dict.fromkeys(key for part, _ in parts for key in part.matrices)
+        stacks = {key: Stack(tuple((part.matrices.get(key), a.type.shape[0]) for part, a in parts)) for key in keys}
+        return Affine(stacks, None if all(p.offset is None for p, _ in parts) else replace(expr, args=tuple(offsets)))
+
+    def entries(self, expr: Call) -> Affine:
+        """flatten: of a number or a vector, whose matrix it leaves alone"""
+        if len(expr.args[0].type.shape) > 1:
+            raise NotAffine("an array of it is no sum, product or linear network")
+        inside = self.of(expr.args[0])
+        return replace(inside, offset=_around(expr, 0, inside.offset))
 
 
 _RULES = {
@@ -335,6 +328,7 @@ _RULES = {
     "sum": _Analysis.total,
     "mean": _Analysis.total,
     "concat": _Analysis.joined,
+    "flatten": _Analysis.entries,
 }
 
 
@@ -342,14 +336,12 @@ def _shaped(expr: Expr, shape: tuple):
     return replace(expr.type, shape=shape, plates=())
 
 
-def _product(left: Expr, right: Matrix | None) -> Matrix | None:
-    return None if right is None else Product(left, right)
-
-
-def _sum(left: Matrix | None, right: Matrix | None, negative: bool = False) -> Matrix | None:
-    if right is None or left is None and not negative:
-        return left or right
-    return Sum(left, right, negative)
+def _sums(left: Affine, right: Affine, negative: bool = False) -> dict[Key, Matrix]:
+    """The matrices of left + right, or left - right."""
+    found = dict(left.matrices)
+    for key, matrix in right.matrices.items():
+        found[key] = Sum(found.get(key), matrix, negative) if negative or key in found else matrix
+    return found
 
 
 def _joined(expr: Call, left: Expr | None, right: Expr | None) -> Expr | None:

@@ -24,11 +24,13 @@ class Chosen:
 
 def chosen_site(spec: Spec, variable: Variable, name: str) -> Chosen | None:
     """How the variable chooses the one site of the latent that it reads, or None where it reads it otherwise."""
-    reader, refs = Reader(spec), _references(variable)
+    refs = _references(variable)
     found = {_chosen(ref) for ref in refs if ref.name == name}
-    through = [r.name for ref in refs if ref.name != name for r in reader.of(ref, frozenset())]
     only = next(iter(found), None)
-    if len(found) != 1 or only is None or name in through or only.plate in variable.plates:
+    if len(found) != 1 or only is None or only.plate in variable.plates:
+        return None
+    reader = Reader(spec)
+    if name in (r.name for ref in refs if ref.name != name for r in reader.of(ref, frozenset())):
         return None
     return None if any(spec.variable(r.name).role == "latent" for r in reader.of(only.index, frozenset())) else only
 

@@ -104,7 +104,7 @@ def _chains(spec: Spec, variables: dict[str, Variable], reads: dict[str, list[Re
             chosen = chosen_site(spec, at, read.name) if at.role == "observed" else None
             apart = {chosen.plate} if chosen is not None else set()
             if set(of.plates) - {*at.plates, *apart}:
-                raise NotArranged(f"{reader} reads {read.name} from other plates")
+                raise NotArranged(f"{reader} reads {read.name} from other plates{as_a_vector(spec, of)}")
             for plate in (p for p in of.plates if p not in apart):
                 way, k = read.way(plate)
                 if way == LAG and k > 0 and spec.plate(plate).ordered:
@@ -120,11 +120,16 @@ def _nested(spec: Spec, variables: dict[str, Variable], name: str, reads: list[R
     sets = sorted({frozenset(variables[r.name].plates) for r in reads}, key=len)
     if any(not a < b for a, b in zip(sets, sets[1:], strict=False)):
         names = " and ".join(dict.fromkeys(r.name for r in reads))
-        alone = [variables[r.name] for r in reads if len(variables[r.name].plates) == 1]
-        fixed = next((v for v in alone if not spec.plate(v.plates[0]).ragged and not v.type.shape), None)
-        written = fixed and f"{fixed.name}: Normal(...)[{spec.plate(fixed.plates[0]).size}]"
-        hint = f"; as a vector, `{written}`, {fixed.name} is read in the same way and crosses nothing" if fixed else ""
+        hint = next((h for r in reads if (h := as_a_vector(spec, variables[r.name]))), "")
         raise NotArranged(f"{name} reads {names}, whose plates cross{hint}")
+
+
+def as_a_vector(spec: Spec, latent: Variable) -> str:
+    """What is said of a number on one fixed plate, whose sites something reads together: a vector has no plate."""
+    if len(latent.plates) != 1 or latent.type.shape or spec.plate(latent.plates[0]).ragged:
+        return ""
+    size = spec.plate(latent.plates[0]).size
+    return f"; as a vector, `{latent.name}: Normal(...)[{size}]`, {latent.name} has no plate, and its entries are read together"
 
 
 def _deepest(variables: dict[str, Variable], reads: list[Read]) -> frozenset[str]:

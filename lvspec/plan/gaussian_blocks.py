@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir.affine import NotAffine, affine_in_all, variables_in
-from lvspec.ir.expr import Dist
-from lvspec.ir.gaussian_levels import Level, NotArranged, levels_of
+from lvspec.ir.expr import Call, Dist, walk
+from lvspec.ir.gaussian_levels import Level, NotArranged, as_a_vector, levels_of
 from lvspec.ir.plan import Integration
 from lvspec.ir.spec import Variable
 from lvspec.ir.words import listed
@@ -112,14 +112,17 @@ def _factor_reason(model: Model, variable: Variable, names: tuple[str, ...]) -> 
         if not isinstance(body, Dist) or body.family not in NORMAL:
             return f"{variable.name} is {getattr(body, 'family', 'a choice')}, not Normal"
         for argument, value in body.arguments:
-            inside = variables_in(model.spec, clause, value)
-            read = next((n for n in names if n in inside), None)
-            if argument != "loc" and read:
+            inside = variables_in(model.spec, clause, value) if argument != "loc" else ()
+            read = next((n for n in names if n in inside), None) if inside else None
+            if read:
                 return f"the {argument} of {variable.name} depends on {read}"
         try:
             affine_in_all(model.spec, names, clause, body.argument("loc"))
         except NotAffine as reason:
-            return f"the location of {variable.name} is not affine in {listed(names, ' and ')}: {reason}"
+            over = {n.over for n in walk(body.argument("loc")) if isinstance(n, Call)}
+            sites = (v for n in names if (v := model.spec.variable(n)).plates and v.plates[0] in over)
+            hint = next((h for v in sites if (h := as_a_vector(model.spec, v))), "")
+            return f"the location of {variable.name} is not affine in {listed(names, ' and ')}: {reason}{hint}"
     return None
 
 

@@ -122,7 +122,7 @@ class RNN(nn.RNN):
     """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end. step: one site more."""
 
     def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0):
-        super().__init__(size, hidden, layers, dropout=dropout, batch_first=True)
+        super().__init__(size, hidden, layers, dropout=dropout if layers > 1 else 0.0, batch_first=True)
 
     def _sites(self, x: Tensor, state=None):
         return nn.RNN.forward(self, x, state)
@@ -141,7 +141,7 @@ class GRU(nn.GRU):
     """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end. step: one site more."""
 
     def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0):
-        super().__init__(size, hidden, layers, dropout=dropout, batch_first=True)
+        super().__init__(size, hidden, layers, dropout=dropout if layers > 1 else 0.0, batch_first=True)
 
     def _sites(self, x: Tensor, state=None):
         return nn.GRU.forward(self, x, state)
@@ -160,7 +160,7 @@ class LSTM(nn.LSTM):
     """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end. step: one site more."""
 
     def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0):
-        super().__init__(size, hidden, layers, dropout=dropout, batch_first=True)
+        super().__init__(size, hidden, layers, dropout=dropout if layers > 1 else 0.0, batch_first=True)
 
     def _sites(self, x: Tensor, state=None):
         return nn.LSTM.forward(self, x, state)
