@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from lvspec.emit.extents import extent_code
-from lvspec.emit.guide import write_guide
+from lvspec.emit.factors import mask_value
+from lvspec.emit.guide import Guide, write_guide
 from lvspec.emit.integrals import integral_answers
 from lvspec.emit.program import Program
 from lvspec.emit.sizes import size_code
 from lvspec.emit.structures import parts_body
 from lvspec.emit.text import wrap
+from lvspec.emit.value import align, axis_of
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader
 from lvspec.ir.structures import has_segments
@@ -76,14 +78,30 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     tabled = [n for n in tabled if not set(plan.spec.variable(n).plates) & set(plan.unrolled)]
     if not tabled:
         return [*rows, *_with_parts(plan, imports, f"{drawn}{exact}")]
-    imports.add("table_posterior")
     rows[1] = f'        """{about}; latents summed under their q by that q."""'
     program = Program(plan, imports, set(tabled), ("batch", "samples", "drawn", "log_weight"))
     guide = write_guide(program, plan, tabled, [], set())
-    tables = ", ".join(f'"{name}": {guide.log_q[name].code}' for name in tabled)
+    answers = ", ".join(f'"{name}": {_of_q(program, guide, name)}' for name in tabled)
     rows += program.text()
-    code = f"{drawn} | table_posterior({{{tables}}}){exact}"
-    return [*rows, *_with_parts(plan, imports, code)]
+    return [*rows, *_with_parts(plan, imports, f"{drawn} | {{{answers}}}{exact}")]
+
+
+def _of_q(program: Program, guide: Guide, name: str) -> str:
+    """The answers of a latent that is summed under its q: those of its table, of an example's real sites, or of its labels."""
+    low, scope, latent = program.low, program.scope, program.plan.spec.variable(name)
+    axes = low.order.sort({*(() if latent.outside_batch else ("B",)), *latent.plates})
+    q = guide.labels.get(name)
+    if q is not None:
+        return f"{scope.use('LabelsPosterior')}({q.code})"
+    log_q = guide.log_q[axis_of(name)]
+    extents = ", ".join("1" if a in log_q.axes else extent_code(program, a) for a in axes)
+    code = align(log_q, (*axes, axis_of(name))).code
+    if set(axes) - set(log_q.axes):
+        code = f"{scope.use('spread')}({code}, ({extents}, 1), self.zero)"
+    masks = [p for p in latent.plates if low.spec.plate(p).ragged]
+    masks = [p for p in masks if p not in {low.spec.plate(q).within for q in masks}]
+    real = " & ".join(align(mask_value(low, f"{p}.mask"), axes).code for p in masks)
+    return f"{scope.use('TablePosterior')}({code}{f', {real}' if real else ''})"
 
 
 def _with_parts(plan: Plan, imports: set[str], answers: str) -> list[str]:

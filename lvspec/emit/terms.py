@@ -413,8 +413,8 @@ class Terms:
             return value
         if self.guide.share is not None:
             axes, _, (share, v) = self.low.broadcast(self.guide.share, value)
-            product = Value(f"{share.code} * {v.at(PRODUCT)}", axes, value.shape, PRODUCT, draws=value.draws)
-            return product.with_(code=f"({product.code}).sum(0)", axes=axes[1:], binds=ATOM)
+            code = f"{self.scope.use('average')}({share.code}, {v.code}, {-len(axes) - len(value.shape)})"
+            return Value(code, axes[1:], value.shape, draws=value.draws)
         at = value.axes.index("S")
         return value.with_(
             code=f"{value.at(ATOM)}.mean({at})", axes=tuple(a for a in value.axes if a != "S"), binds=ATOM

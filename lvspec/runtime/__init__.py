@@ -153,11 +153,12 @@ from lvspec.runtime.gaussian_block import GaussianBlock, GaussianLevel, LinearGa
 from lvspec.runtime.gaussian_block_posterior import block_posterior, mixed_block_posterior
 from lvspec.runtime.gaussian_factors import GaussianFactors
 from lvspec.runtime.given import sample_batch
-from lvspec.runtime.importance import ImportanceEstimate, TablePosterior, importance, table_posterior
+from lvspec.runtime.importance import ImportanceEstimate, TablePosterior, importance
 from lvspec.runtime.inputs import Input
 from lvspec.runtime.kalman import GaussianChain
 from lvspec.runtime.kalman_posterior import GaussianChainPosterior
 from lvspec.runtime.label_guides import (
+    LabelsPosterior,
     dependency_crf_guide,
     linear_chain_guide,
     non_projective_crf_guide,

@@ -48,30 +48,28 @@ def effective_size(share: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TablePosterior:
-    """q of an enumerated latent as a table. marginals (B, *sites, K), mode (B, *sites), entropy (B,)."""
+    """q of an enumerated latent as a table, its sites independent. marginals (B, *sites, K), 0 where there is no site; mode
+    (B, *sites), entropy (B,). real: which sites there are, broadcastable to (B, *sites); None: all."""
 
     log_q: Tensor
+    real: Tensor | None = None
 
     @property
     def marginals(self) -> Tensor:
-        return self.log_q.exp()
+        q = self.log_q.exp()
+        return q if self.real is None else torch.where(self.real.unsqueeze(-1), q, 0.0)
 
     @property
     def mode(self) -> Tensor:
-        return self.log_q.argmax(-1)
+        return self.marginals.argmax(-1)
 
     def sample(self, n: int) -> Tensor:
-        """n draws, (n, B, *sites) int64."""
-        flat = self.log_q.exp().reshape(-1, self.log_q.shape[-1])
-        drawn = torch.multinomial(flat, max(n, 1), replacement=True)[:, :n]
-        return drawn.t().reshape(n, *self.log_q.shape[:-1])
+        """n draws, (n, B, *sites) int64; 0 where there is no site."""
+        q = self.log_q.exp().reshape(-1, self.log_q.shape[-1])
+        drawn = torch.multinomial(q, max(n, 1), replacement=True)[:, :n].t().reshape(n, *self.log_q.shape[:-1])
+        return drawn if self.real is None else torch.where(self.real, drawn, 0)
 
     @property
     def entropy(self) -> Tensor:
-        q = self.log_q.exp()
+        q = self.marginals
         return -torch.where(q > 0, q * torch.where(q > 0, self.log_q, 0.0), 0.0).flatten(1).sum(1)
-
-
-def table_posterior(tables: dict[str, Tensor]) -> dict[str, TablePosterior]:
-    """Posteriors of enumerated latents, by name."""
-    return {name: TablePosterior(log_q) for name, log_q in tables.items()}

@@ -55,6 +55,14 @@ class LabelGuide:
         drawn = self.labels(self.found, self.found.sample(n))
         return torch.where(self.mask, drawn.unflatten(1, self.mask.shape[:-1]), 0)
 
+    @property
+    def mode(self) -> Tensor:
+        """The most probable structure's labels: (*lead, T) int64."""
+        if 0 in self.mask.shape:
+            return torch.zeros(self.mask.shape, dtype=torch.int64, device=self.mask.device)
+        best = {name: part[None] for name, part in self.found.mode.items()}
+        return torch.where(self.mask, self.labels(self.found, best)[0].unflatten(0, self.mask.shape[:-1]), 0)
+
     def log_prob(self, labels: Tensor) -> Tensor:
         """log q of labels (..., *lead, T), -inf of those that are not the known ones: (..., *lead)."""
         n = labels.numel() // max(self.mask.numel(), 1)
@@ -109,6 +117,30 @@ class LabelGuide:
         found = _gradient(lambda x: linear_chain(unary, pairwise.unsqueeze(1) + x, lengths).log_partition, added)
         found = torch.nn.functional.pad(found, (0, 0, 0, 0, 1 if T else 0, 0))
         return found.unflatten(0, self.mask.shape[:-1])
+
+
+@dataclass(frozen=True)
+class LabelsPosterior:
+    """q of a latent's labels as a whole. marginals (B, *sites, K); mode (B, *sites) and draws are whole labellings, and the
+    entropy (B,) is theirs."""
+
+    q: LabelGuide
+
+    @property
+    def marginals(self) -> Tensor:
+        return self.q.sites
+
+    @property
+    def mode(self) -> Tensor:
+        return self.q.mode
+
+    def sample(self, n: int) -> Tensor:
+        """n draws, (n, B, *sites) int64."""
+        return self.q.sample(n)
+
+    @property
+    def entropy(self) -> Tensor:
+        return self.q.entropy.unsqueeze(-1).flatten(1).sum(1)
 
 
 def _gradient(total: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:

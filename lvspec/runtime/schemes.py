@@ -143,7 +143,7 @@ def subset_shares(log_q: Tensor, z: Tensor, sharpness: float = 1.0) -> Tensor:
 
     log_q: (S, B) of draws z (S, B, ...). A draw that repeats an earlier one has no share."""
     S, B = log_q.shape
-    same = (z[:, None] == z[None]).reshape(S, S, B, -1).all(-1)
+    same = (z[:, None] == z[None]).unsqueeze(-1).flatten(3).all(-1)
     earlier = torch.ones(S, S, dtype=torch.bool, device=z.device).tril(-1)
     repeated = (same & earlier[:, :, None]).any(1)
     return (sharpness * log_q).masked_fill(repeated, -torch.inf).softmax(0)

@@ -40,6 +40,7 @@ from lvspec.verify.mixtures import answer_of
 from lvspec.verify.questions import posterior_checks
 from lvspec.verify.report import Check, Report, gradient_error
 from lvspec.verify.subject import SETTLED, Subject
+from lvspec.verify.under_q import q_checks
 from lvspec.verify.unseen import read_reals, unseen_check
 from lvspec.verify.world import TooMany, World
 
@@ -106,7 +107,12 @@ def questions(subject: Subject, seed: int, about: str) -> list[Check]:
     plan, refusable = subject.plan, reads_missing(subject.spec, subject.batch)
     if plan.sampled:
         weights = partial(weight_checks, subject, seed, about)
-        return attempt(subject, f"log importance weights{about}", weights, refusable)
+        return [
+            *attempt(subject, f"log importance weights{about}", weights, refusable),
+            *attempt(
+                subject, f"q of what is summed under it{about}", partial(q_checks, subject, seed, about), refusable
+            ),
+        ]
     if not subject.spec.of_role("latent") or at_optimum(plan) or plan.points:
         return []
     return [

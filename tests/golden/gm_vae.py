@@ -28,6 +28,7 @@ from lvspec.runtime import (
     Encoded,
     Input,
     Objective,
+    TablePosterior,
     categorical_draw,
     categorical_head,
     categorical_log_prob,
@@ -50,7 +51,6 @@ from lvspec.runtime import (
     sample_batch,
     spread,
     stack_sites,
-    table_posterior,
     until_end,
     weighted_mean,
     weighted_posterior,
@@ -177,7 +177,7 @@ class GMVAE(nn.Module):
         log_q_c = logits_c.log_softmax(-1)  # (B, K)
         if "c" in batch:
             log_q_c = given_table(log_q_c, batch["c_observed"], batch["c"])
-        return weighted_posterior(drawn, log_weight) | table_posterior({"c": log_q_c})
+        return weighted_posterior(drawn, log_weight) | {"c": TablePosterior(log_q_c)}
 
     def encode(self, batch: dict) -> dict:
         """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""

@@ -14,6 +14,7 @@ from lvspec.runtime import (
     categorical_top_draw,
     disarm_score,
     distinct_weights,
+    subset_shares,
     top_shares,
 )
 
@@ -149,3 +150,12 @@ def test_pairs_have_the_gradient_of_the_expectation_on_average():
 def test_what_others_say_is_subtracted():
     signal, others = normal(3, 2), normal(3, 3, 2, seed=1)
     torch.testing.assert_close(against_others(signal, others), signal - torch.einsum("srb,rb->sb", others, signal))
+
+
+def test_shares_of_no_example_are_none():
+    for z in (
+        torch.zeros(2, 0, dtype=torch.int64),
+        torch.zeros(2, 0, 3, dtype=torch.int64),
+        torch.zeros(2, 1, 0, dtype=torch.int64),
+    ):
+        assert subset_shares(torch.zeros(2, z.shape[1]), z).shape == (2, z.shape[1])
