@@ -150,7 +150,9 @@ def evaluate(
         return Figures(result.examples, (), result.parts, 0, 0, {})
     tokens, dimensions, log_scale = normalisers(dataset, encoders)
     labels = tuple(n for n in labelled(dataset.layout) if any(n in e.values for e in dataset.examples))
-    if labels and (tokens or dimensions):  # a unigram knows no labels: what stands beside it counts none
+    if labels and any(
+        f.modelled for f in dataset.layout.fields
+    ):  # a unigram knows no labels: what stands beside it counts none
         _, hidden = _likelihoods(model, dataset.hiding(labels), settings, device, samples, compiled)
         found = [replace(f, counted=labels) for f in found] + [replace(f, hidden=labels) for f in hidden]
     base = baselines(dataset, encoders, training)

@@ -395,3 +395,18 @@ def test_a_perplexity_beside_a_unigrams_counts_no_labels():
     rows = figures.rows()
     (perplexity,) = [r for r in rows if r["quantity"] == "perplexity" and "unigram" not in r["how"]]
     assert perplexity["value"] == pytest.approx(math.exp(-hidden.value)) and "hidden" in perplexity["how"]
+
+
+def test_a_likelihood_of_several_variables_says_whether_labels_count():
+    both = LABELLED.replace("data:", "  w: Categorical(logits=emission[y])\ndata:\n  w: {field: w}")
+    layout = layout_of(read_spec(both))
+    records = [{"x": "a", "w": "b", "y": "0"}, {"x": "b", "w": "a", "y": "1"}, {"x": "c", "w": "c", "y": None}]
+    encoders = fitted(records, layout, {})
+    model = compile_spec(both).Model().double()
+    figures = evaluate(model, encoded(records, layout, encoders, {}), encoders, TrainSettings(), CPU, training=3)
+    prior, table = model.prior.log_softmax(0), model.emission.log_softmax(1)
+    joint = prior[:, None] + table[:, [0, 1, 2]] + table[:, [1, 0, 2]]
+    counted, hidden = figures.likelihoods
+    assert (counted.told, hidden.told) == ("exact, labels of y counted", "exact, labels of y hidden")
+    assert counted.value == pytest.approx((joint[0, 0] + joint[1, 1] + joint[:, 2].logsumexp(0)).item() / 3)
+    assert hidden.value == pytest.approx(joint.logsumexp(0).mean().item())
