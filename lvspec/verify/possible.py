@@ -18,22 +18,27 @@ from lvspec.verify.evaluate import evaluate
 from lvspec.verify.stretch import number
 from lvspec.verify.world import Instance, World
 
+WIDTH = 0.5  # the least on the diagonal of a root
 MATRICES = ("covariance_matrix", "scale")  # arguments that are positive definite, where they are matrices
 
 
 def make_covariances(plan: Plan, module: nn.Module) -> None:
-    """Parameters that are given as covariances become positive definite, in place."""
+    """Parameters that are given as covariances become positive definite, and those that are given as their roots no flatter
+    than that (a log-density of 1e8 takes the digits of all that is added to it), in place."""
     with torch.no_grad():
-        for name in covariances(plan):
+        for name in given_as(plan, MATRICES):
             parameter = getattr(module, name)
             parameter.copy_(parameter @ parameter.mT + torch.eye(parameter.shape[-1], dtype=parameter.dtype))
+        for name in given_as(plan, ("scale_tril",)):
+            diagonal = getattr(module, name).diagonal(dim1=-2, dim2=-1)
+            diagonal.add_(torch.where(diagonal < 0, -WIDTH, WIDTH))
 
 
-def covariances(plan: Plan) -> list[str]:
-    """The parameters whose matrices stand as they are where a covariance is asked for."""
+def given_as(plan: Plan, arguments: tuple[str, ...]) -> list[str]:
+    """The parameters whose matrices stand as they are where one of these arguments is asked for."""
     matrices = {p.name for p in plan.spec.params if len(p.shape) > 1 and p.shape[-1] == p.shape[-2]}
     bodies = [d for v in (*plan.spec.variables, *plan.guide) for c in v.clauses for d in distributions(c.body)]
-    given = [e for d in bodies for n, e in d.arguments if n in MATRICES and len(e.type.shape) > 1]
+    given = [e for d in bodies for n, e in d.arguments if n in arguments and len(e.type.shape) > 1]
     named = {(e.base if isinstance(e, E.Index) else e) for e in given}
     return sorted({e.name for e in named if isinstance(e, E.ParamRef)} & matrices)
 

@@ -28,6 +28,14 @@ observed:
   x over t: CTC(logits=matmul(w, frame[f]) over f, blank=dot(b, frame[f]) over f)
   y[t]: Categorical(logits=e[z, u[t]])
 """,
+    "a density so narrow that its logarithm takes the digits of the others": """
+sizes: {D: 2, K: 3, V: 3}
+params: {a: [D], root: {shape: [D, D], init: "eye(0.00001)", frozen: true}, p: [K], e: [K, V]}
+latent: {z: Categorical(logits=p)}
+observed:
+  y: MultivariateNormal(a, scale_tril=root)
+  x: Categorical(logits=e[z])
+""",
     "tries that are given": """
 plates: {i: bag}
 params: {a: []}
