@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lvspec.emit.densities import lower_term, snake, unfused
+from lvspec.emit.densities import snake, unfused
 from lvspec.emit.extents import argument_ranks, full_arguments
+from lvspec.emit.guide import everywhere
 from lvspec.emit.program import Program
 from lvspec.emit.refine import given_term
 from lvspec.emit.text import wrap
@@ -24,7 +25,7 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
         if factor.name in plan.refined:
             term = given_term(program, factor, factor.name)
         else:
-            term = low.with_bindings(factor.general, lambda c, n=factor.name: unfused(low, lower_term(low, c.body, n)))
+            term = unfused(low, everywhere(program, factor, factor.name))
         family = FAMILIES[term.dist.family]
         ranks = argument_ranks(term.dist, latent.type.shape)
         axes = low.order.sort(("B", *latent.plates))

@@ -88,7 +88,7 @@ def _tabulate(program: Program, factor, latent, guide: Guide) -> None:
     """log q of every value, along an axis of its own."""
     for sites in bindings(program.low, latent):
         label = "_".join([latent.name, *map(str, sites)])
-        term = _everywhere(program, factor, label)
+        term = everywhere(program, factor, label)
         guide.terms[(latent.name, sites)] = term
         axis = axis_of(latent.name, sites)
         target = Value("", axes=(axis,), integer=True, enumerated=axis)
@@ -132,7 +132,7 @@ def _without_own_gradient(program: Program, plan: Plan, guide: Guide, names: lis
         if any(v.draws for v in term.reads):
             factor = next(v for v in plan.guide if v.name == name and v.role == "guide")
             low.frozen = True
-            term = _everywhere(program, factor, f"{name}_fixed")
+            term = everywhere(program, factor, f"{name}_fixed")
             low.frozen = False
         else:
             still = tuple(low.detached(v) for v in term.arguments)
@@ -176,7 +176,7 @@ def _term(program: Program, clause, label: str) -> Term:
     return low.with_bindings(clause, lambda c: _named(program, lower_term(low, c.body, label), label))
 
 
-def _everywhere(program: Program, factor, label: str) -> Term:
+def everywhere(program: Program, factor, label: str) -> Term:
     """A q-factor over all sites, its first sites by their own clauses."""
     if not factor.initial:
         return _term(program, factor.general, label)
@@ -205,7 +205,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
     low, scope, name = program.low, program.scope, latent.name
     factor = next(v for v in plan.guide if v.name == name and v.role == "guide")
     unrolled, low.unrolled = low.unrolled, ()  # all sites are drawn at once
-    term = given_term(program, factor, name) if name in plan.refined else _everywhere(program, factor, name)
+    term = given_term(program, factor, name) if name in plan.refined else everywhere(program, factor, name)
     guide.terms[(name, ())] = term = unfused(low, term)
     low.unrolled = unrolled
     family = FAMILIES[term.dist.family]

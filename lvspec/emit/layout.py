@@ -179,8 +179,10 @@ class Layout:
         loosest, count = self.loosest(node)
         if count > 1 or isinstance(node, (ast.Name, ast.Constant)):
             return wrapped
+        opened = len(self.text(node).split("(")[0].split("[")[0]) + 1  # up to the first bracket
+        if count == 0 and isinstance(node, CHAIN) and opened > room:
+            return wrapped
         if count == 1:
-            opened = len(self.text(node).split("(")[0].split("[")[0]) + 1  # up to the first bracket
             if opened > room or loosest != "attribute" and not self.ends_open(node):
                 return wrapped
         return self.of(node, False)
@@ -228,6 +230,8 @@ def statement_doc(code: str, room: int) -> Doc:
         return [head, layout.value(value, room - len(head)), tail]
     if isinstance(node, (ast.Assign, ast.AugAssign, ast.Return)) and node.value is not None:
         head = layout.source[: node.value.col_offset].decode()
+        if len(head) >= room:  # names for several results
+            return [layout.of(node.targets[0], False), " = ", layout.of(node.value, False)]
         return [head, layout.value(node.value, room - len(head))]
     if isinstance(node, ast.Raise):
         head = layout.source[: node.exc.col_offset].decode()

@@ -18,6 +18,7 @@ from lvspec.emit.points import point_methods
 from lvspec.emit.posterior import latent_sizes, posterior_body, zero_tilts
 from lvspec.emit.refine import refine_methods
 from lvspec.emit.sampling import sample_body
+from lvspec.emit.shared import with_shared_methods
 from lvspec.emit.structures import parts_body
 from lvspec.emit.text import wrap
 from lvspec.emit.weights import shared_draws, weight_methods, weights_head
@@ -31,6 +32,7 @@ def module_text(plan: Plan) -> str:
     methods += inference(plan, imports)
     methods += [fit_rows(plan, imports), sample_body(plan, imports)]
     body = "\n\n".join("\n".join(_trimmed(m)) for m in methods if m)
+    body = with_shared_methods(body, plan)
     imports = {n for n in imports if re.search(rf"(?<![\w.]){n}\b", body)}
     head = "\n".join(header(plan))
     name = plan.spec.class_name

@@ -209,7 +209,9 @@ class Terms:
                 value = self.minus(log_q, self.expected_sites(factor))
                 if not drawn and ragged_plate(variable.type.support.cardinality):
                     value = self.where_mass(log_q, value)
-            value = self.scope.assign(f"log_ratio_{variable.name}", self.at_every_site(variable, value))
+            value = self.at_every_site(variable, value)
+            if not value.code.isidentifier():
+                value = self.scope.assign(f"log_ratio_{variable.name}", value)
             found.append(Cost(variable.name, value, mask_of(self.low, variable)))
         return found, moved
 

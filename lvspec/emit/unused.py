@@ -1,4 +1,4 @@
-"""Dead assignments of a finished method body: `x = f(y)` where nothing reads x afterwards.
+"""Dead assignments of a finished method body: `x = f(y)` where nothing reads x afterwards, lists that are only filled.
 
 The writers of factors do not know what the objective will read: a global latent's divergence is computed where it
 is defined, and an importance weight that is conditional on it leaves it out.
@@ -7,6 +7,7 @@ is defined, and an importance weight that is conditional on it leaves it out.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 
 HEAD = "def body():\n"
 
@@ -14,7 +15,7 @@ HEAD = "def body():\n"
 def without_unused(lines: list[str]) -> list[str]:
     """The body (indented by two levels) without assignments of a plain name that nothing after them mentions."""
     while True:
-        dead = unused(lines)
+        dead = unused(lines) or only_filled(lines)
         if not dead:
             return lines
         lines = [line for i, line in enumerate(lines) if i not in dead]
@@ -36,6 +37,28 @@ def unused(lines: list[str]) -> set[int]:
         named = (n for n in ast.walk(statement) if isinstance(n, ast.Name))
         read |= {n.id for n in named if n.id != name or isinstance(n.ctx, ast.Load)}
     return dead
+
+
+def only_filled(lines: list[str]) -> set[int]:
+    """Numbers of the lines that make and fill lists, `x = []` and `x.append(y)`, which nothing else mentions."""
+    if not any(".append(" in line for line in lines):
+        return set()
+    nodes = list(ast.walk(ast.parse(HEAD + "\n".join(lines))))
+    mentioned = Counter(n.id for n in nodes if isinstance(n, ast.Name))
+    filling: dict[str, list[int]] = {}
+    for node in nodes:
+        name = assigned(node) if isinstance(node, ast.Assign) and ast.unparse(node.value) == "[]" else appended(node)
+        if name is not None:
+            filling.setdefault(name, []).append(node.lineno - 2)
+    return {line for name, rows in filling.items() if len(rows) == mentioned[name] for line in rows}
+
+
+def appended(node: ast.AST) -> str | None:
+    """The list that a statement `x.append(y)` fills."""
+    call = node.value if isinstance(node, ast.Expr) else None
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "append":
+        return call.func.value.id if isinstance(call.func.value, ast.Name) else None
+    return None
 
 
 def assigned(statement: ast.stmt) -> str | None:

@@ -44,6 +44,13 @@ class Trace:
     steps: list[Named] = field(default_factory=list)
     calls: list[Called] = field(default_factory=list)
     objective: object = None
+    known: set[tuple[str, int]] = field(default_factory=set)  # by name and identity: `steps` keeps them all
+
+    def see(self, name: str, value: Tensor) -> None:
+        """A local has a value: it counts once, where it came about, not where a method gives it on."""
+        if (name, id(value)) not in self.known:
+            self.known.add((name, id(value)))
+            self.steps.append(Named(name, value, at=len(self.calls)))
 
     def leading_to(self, step: Named) -> list[Named | Called]:
         """What happened for this value alone: networks and calls since the last local before it."""
@@ -111,7 +118,7 @@ class _Locals:
             for name, value in frame.f_locals.items():
                 if isinstance(value, Tensor) and self.seen.get(name) is not value:
                     self.seen[name] = value
-                    self.trace.steps.append(Named(name, value, at=len(self.trace.calls)))
+                    self.trace.see(name, value)
         return self
 
 

@@ -128,6 +128,9 @@ LINES = [
     "x |= function_of_{pad}(first, second)",
     "x = function(name_{pad}**2 + b, *rest, key=value + other)",
     "x = not_called_{pad} + b",
+    "first_{pad}, second, third = self.guide(batch, draws)",
+    "first_{pad}, second_of_several_results, third_of_several_results = self.guide()",
+    "return first_{pad}, second_of_several_results, third_of_several_results",
 ]
 
 

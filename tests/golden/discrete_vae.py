@@ -70,12 +70,17 @@ class DiscreteVAE(nn.Module):
             return batch
         return prepare_batch(batch, self.batch_inputs(), self.zero, {})
 
-    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
-        """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))"""
-        batch, draws, samples = self.prepare(batch), draws or {}, self.samples
+    def guide(self, batch: dict):
+        """What q takes of the batch alone, before anything is drawn."""
+        x = batch["x"]  # (B, P)
+        logits_z = self.encoder(x.to(self.zero.dtype)).unflatten(-1, (self.M, self.K))  # (B, M, K)
+        return logits_z
+
+    def at_draws(self, batch: dict, draws: dict, samples: int) -> tuple:
+        """Draws of q, and what the objective and the importance weights alike compute of them."""
         x = batch["x"]  # (B, P)
         # guide
-        logits_z = self.encoder(x.to(self.zero.dtype)).unflatten(-1, (self.M, self.K))  # (B, M, K)
+        logits_z = self.guide(batch)
         # (S, B, M), drawn from q, scored below
         z = draws["z"] if "z" in draws else categorical_draw(logits_z, (samples,))
         if "z" in batch:
@@ -87,6 +92,14 @@ class DiscreteVAE(nn.Module):
         # model
         log_p_x = bernoulli_log_prob(x, self.decoder(one_hots(z, self.K, self.zero))).sum(-1)  # (S, B)
         log_p_x_sites = real_sites(log_p_x, batch["x.mask"])  # (S, B)
+        return logits_z, z, log_q_z, log_p_x_sites
+
+    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
+        """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))"""
+        batch, draws, samples = self.prepare(batch), draws or {}, self.samples
+        logits_z, z, log_q_z, log_p_x_sites = self.at_draws(batch, draws, samples)
+
+        # model
         kl_z = categorical_kl(logits_z, self.prior)  # (B, M)
         if "z" in batch:
             log_p_z = categorical_shared(self.prior, z)  # (S, B, M)
@@ -107,20 +120,9 @@ class DiscreteVAE(nn.Module):
 
     def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws."""
-        x = batch["x"]  # (B, P)
-        # guide
-        logits_z = self.encoder(x.to(self.zero.dtype)).unflatten(-1, (self.M, self.K))  # (B, M, K)
-        # (S, B, M), drawn from q, scored below
-        z = draws["z"] if "z" in draws else categorical_draw(logits_z, (samples,))
-        if "z" in batch:
-            z = torch.where(batch["z_observed"], batch["z"], z)
-        log_q_z = categorical_log_prob(z, logits_z)  # (S, B, M)
-        if "z" in batch:
-            log_q_z = log_q_z.masked_fill(batch["z_observed"], 0.0)
+        _, z, log_q_z, log_p_x_sites = self.at_draws(batch, draws, samples)
 
         # model
-        log_p_x = bernoulli_log_prob(x, self.decoder(one_hots(z, self.K, self.zero))).sum(-1)  # (S, B)
-        log_p_x_sites = real_sites(log_p_x, batch["x.mask"])  # (S, B)
         log_p_z = categorical_shared(self.prior, z)  # (S, B, M)
         log_ratio_z = log_q_z - log_p_z  # (S, B, M)
         log_weight = log_p_x_sites - log_ratio_z.sum(2)  # (S, B)
@@ -143,8 +145,7 @@ class DiscreteVAE(nn.Module):
     def encode(self, batch: dict) -> dict:
         """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""
         batch = self.prepare(batch)
-        x = batch["x"]  # (B, P)
-        logits_z = self.encoder(x.to(self.zero.dtype)).unflatten(-1, (self.M, self.K))  # (B, M, K)
+        logits_z = self.guide(batch)
         return {"z": Encoded(categorical_log_prob, categorical_draw, None, logits=logits_z)}
 
     @torch.no_grad()

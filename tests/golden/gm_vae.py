@@ -97,11 +97,9 @@ class GMVAE(nn.Module):
         batch = refuse_missing(batch, "x", "x", {1: None})
         return batch
 
-    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
-        """E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]"""
-        batch, draws, samples = self.prepare(batch), draws or {}, self.samples
+    def guide(self, batch: dict) -> tuple:
+        """What q takes of the batch alone, before anything is drawn."""
         x = batch["x"]  # (B, T)
-        # guide
         state = last(self.reader(self.words(x)), batch["t"], 1)  # (B, H)
         logits_c = self.cluster(state)  # (B, K)
         log_q_c = logits_c.log_softmax(-1)  # (B, K)
@@ -109,6 +107,13 @@ class GMVAE(nn.Module):
             log_q_c = given_table(log_q_c, batch["c_observed"], batch["c"])
         loc, scale = self.encoder(state).chunk(2, -1)  # (B, D) each
         scale_z = softplus(scale)  # (B, D)
+        return logits_c, log_q_c, loc, scale_z
+
+    def at_draws(self, batch: dict, draws: dict, samples: int) -> tuple:
+        """Draws of q, and what the objective and the importance weights alike compute of them."""
+        x = batch["x"]  # (B, T)
+        # guide
+        _, log_q_c, loc, scale_z = self.guide(batch)
         z_noise = draws["z"] if "z" in draws else normal_noise(loc, scale_z, (samples,))  # (S, B, D)
         z = normal_draw(loc, scale_z, z_noise)  # (S, B, D), reparameterized
 
@@ -117,6 +122,14 @@ class GMVAE(nn.Module):
         # (S, B, T)
         log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"], grid=(1, 2))
         log_p_c = self.prior.log_softmax(-1)  # (K,)
+        return log_q_c, loc, scale_z, z, log_p_x, log_p_c
+
+    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
+        """E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]"""
+        batch, draws, samples = self.prepare(batch), draws or {}, self.samples
+        log_q_c, loc, scale_z, _, log_p_x, log_p_c = self.at_draws(batch, draws, samples)
+
+        # model
         log_ratio_c = log_q_c - log_p_c  # (B, K)
         kl_z = normal_kl(loc[:, None], scale_z[:, None], self.mu, softplus(self.sigma)).sum(-1)  # (B, K)
 
@@ -133,30 +146,21 @@ class GMVAE(nn.Module):
 
     def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws."""
-        x = batch["x"]  # (B, T)
+        _, loc, scale_z, z, log_p_x, log_p_c = self.at_draws(batch, draws, samples)
+
         # guide
-        state = last(self.reader(self.words(x)), batch["t"], 1)  # (B, H)
-        loc, scale = self.encoder(state).chunk(2, -1)  # (B, D) each
-        scale_z = softplus(scale)  # (B, D)
-        z_noise = draws["z"] if "z" in draws else normal_noise(loc, scale_z, (samples,))  # (S, B, D)
-        z = normal_draw(loc, scale_z, z_noise)  # (S, B, D), reparameterized
         log_q_z = normal_log_prob(z, loc, scale_z).sum(-1)  # (S, B)
 
         # model
-        log_p_c = self.prior.log_softmax(-1)  # (K,)
-        h = self.writer(concat(self.words(previous(x, 1, begin=self.V)), z[:, :, None]))  # (S, B, T, H)
-        # (S, B, T)
-        log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"], grid=(1, 2))
         loc_table = self.mu  # (K, D)
         scale_table = softplus(self.sigma)  # (K, D)
         log_p_z = normal_table(z, loc_table, scale_table)  # (S, B, K)
-        log_ratio_z = log_q_z  # (S, B)
         tilt = evidence(batch, self.zero, c=self.K)  # what is known of summed latents
         if "c" in tilt:
             log_p_z = log_p_z + tilt["c"]
         log_joint_c = log_p_c + log_p_z  # (S, B, K)
         log_sum_c = LOG.sum(log_joint_c, -1)  # (S, B)
-        log_weight = masked_sum(log_p_x, batch["x.mask"][None], 2) - log_ratio_z + log_sum_c  # (S, B)
+        log_weight = masked_sum(log_p_x, batch["x.mask"][None], 2) - log_q_z + log_sum_c  # (S, B)
         return log_weight, {"z": z}
 
     def importance(self, batch: dict, samples: int = 100):
@@ -171,23 +175,16 @@ class GMVAE(nn.Module):
         """p(z | x) by draws of q with self-normalised weights; latents summed under their q by that q."""
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, {}, samples)
-        x = batch["x"]  # (B, T)
-        state = last(self.reader(self.words(x)), batch["t"], 1)  # (B, H)
-        logits_c = self.cluster(state)  # (B, K)
-        log_q_c = logits_c.log_softmax(-1)  # (B, K)
-        if "c" in batch:
-            log_q_c = given_table(log_q_c, batch["c_observed"], batch["c"])
+        _, log_q_c, _, _ = self.guide(batch)
         return weighted_posterior(drawn, log_weight) | {"c": TablePosterior(log_q_c)}
 
     def encode(self, batch: dict) -> dict:
         """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""
         batch = self.prepare(batch)
-        x = batch["x"]  # (B, T)
-        state = last(self.reader(self.words(x)), batch["t"], 1)  # (B, H)
-        loc, scale = self.encoder(state).chunk(2, -1)  # (B, D) each
+        logits_c, _, loc, scale_z = self.guide(batch)
         return {
-            "c": Encoded(categorical_log_prob, categorical_draw, None, logits=self.cluster(state)),
-            "z": Encoded(normal_log_prob, normal_draw, normal_noise, loc=loc, scale=softplus(scale)),
+            "c": Encoded(categorical_log_prob, categorical_draw, None, logits=logits_c),
+            "z": Encoded(normal_log_prob, normal_draw, normal_noise, loc=loc, scale=scale_z),
         }
 
     @torch.no_grad()

@@ -82,13 +82,18 @@ class SentenceVAE(nn.Module):
         batch = refuse_missing(batch, "x", "x", {1: None})
         return batch
 
-    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
-        """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))"""
-        batch, draws, samples = self.prepare(batch), draws or {}, self.samples
+    def guide(self, batch: dict) -> tuple:
+        """What q takes of the batch alone, before anything is drawn."""
         x = batch["x"]  # (B, T)
-        # guide
         loc, scale = self.encoder(last(self.reader(self.words(x)), batch["t"], 1)).chunk(2, -1)  # (B, D) each
         scale_z = softplus(scale)  # (B, D)
+        return loc, scale_z
+
+    def at_draws(self, batch: dict, draws: dict, samples: int) -> tuple:
+        """Draws of q, and what the objective and the importance weights alike compute of them."""
+        x = batch["x"]  # (B, T)
+        # guide
+        loc, scale_z = self.guide(batch)
         z_noise = draws["z"] if "z" in draws else normal_noise(loc, scale_z, (samples,))  # (S, B, D)
         z = normal_draw(loc, scale_z, z_noise)  # (S, B, D), reparameterized
 
@@ -96,6 +101,14 @@ class SentenceVAE(nn.Module):
         h = self.writer(concat(self.words(previous(x, 1, begin=self.V)), z[:, :, None]))  # (S, B, T, H)
         # (S, B, T)
         log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"], grid=(1, 2))
+        return loc, scale_z, z, log_p_x
+
+    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
+        """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))"""
+        batch, draws, samples = self.prepare(batch), draws or {}, self.samples
+        loc, scale_z, _, log_p_x = self.at_draws(batch, draws, samples)
+
+        # model
         kl_z = normal_kl(loc, scale_z, 0, 1).sum(-1)  # (B,)
 
         # objective
@@ -109,18 +122,12 @@ class SentenceVAE(nn.Module):
 
     def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws."""
-        x = batch["x"]  # (B, T)
+        loc, scale_z, z, log_p_x = self.at_draws(batch, draws, samples)
+
         # guide
-        loc, scale = self.encoder(last(self.reader(self.words(x)), batch["t"], 1)).chunk(2, -1)  # (B, D) each
-        scale_z = softplus(scale)  # (B, D)
-        z_noise = draws["z"] if "z" in draws else normal_noise(loc, scale_z, (samples,))  # (S, B, D)
-        z = normal_draw(loc, scale_z, z_noise)  # (S, B, D), reparameterized
         log_q_z = normal_log_prob(z, loc, scale_z).sum(-1)  # (S, B)
 
         # model
-        h = self.writer(concat(self.words(previous(x, 1, begin=self.V)), z[:, :, None]))  # (S, B, T, H)
-        # (S, B, T)
-        log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"], grid=(1, 2))
         log_p_z = normal_log_prob(z, 0, 1).sum(-1)  # (S, B)
         log_ratio_z = log_q_z - log_p_z  # (S, B)
         log_weight = masked_sum(log_p_x, batch["x.mask"][None], 2) - log_ratio_z  # (S, B)
@@ -143,9 +150,8 @@ class SentenceVAE(nn.Module):
     def encode(self, batch: dict) -> dict:
         """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""
         batch = self.prepare(batch)
-        x = batch["x"]  # (B, T)
-        loc, scale = self.encoder(last(self.reader(self.words(x)), batch["t"], 1)).chunk(2, -1)  # (B, D) each
-        return {"z": Encoded(normal_log_prob, normal_draw, normal_noise, loc=loc, scale=softplus(scale))}
+        loc, scale_z = self.guide(batch)
+        return {"z": Encoded(normal_log_prob, normal_draw, normal_noise, loc=loc, scale=scale_z)}
 
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:
