@@ -13,9 +13,7 @@ def aligned(d: Draft) -> Parent | None:
     if not d.room(3, plates):
         return None
     kind = (
-        "category"
-        if d.wants("T[s[a[t]]]") or d.wished("{}", ("plate sequence(null)", "clip"))
-        else d.choose("category", "vector")
+        "category" if d.wished("{}", ("T[s[a[t]]]", "plate sequence(null)", "clip")) else d.choose("category", "vector")
     )
     size = d.size("S", 2, 3)
     d.plates["n"] = (

@@ -167,7 +167,8 @@ def _index(d: Draft, p: Parent, out: str) -> str:
     forms = ["table", "table", "onehot", "Embedding", "number"]
     if p.kind == "category":
         forms += ["clip", "equal", "less"]
-    form = d.pick("{}", forms)
+    named_site = p.family == "position" and d.wants("T[s[a[t]]]", 0.3)
+    form = "table" if named_site else d.pick("{}", forms)
     if form == "table":
         return f"{d.param(p.size, out)}[{p.ref}]"
     if form == "onehot":

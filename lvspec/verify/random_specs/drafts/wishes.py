@@ -92,6 +92,7 @@ SELDOM: tuple[tuple[str, float], ...] = (
         1.5,
     ),
     (r"infer (?!mean_field).*|bound .*|.* clause of .*|zuko.*|(Inverse|Masked)Auto.*|second clause of latent", 1),
+    (r"guide: .*|kl_weight (linear|by latent)|latent (NormalMixture|on latent length)|.* latents", 1.5),
     (r"(missing|known) value .*|.* = number|(observed|latent) (on bag|Uniform)", 1),
 )
 # (constructs, what they need)
