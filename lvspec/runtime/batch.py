@@ -57,9 +57,16 @@ def prepare_plate(
             lengths = torch.full(lead, extent, dtype=torch.int64, device=sample.device)
         break
     check_lengths(lengths, plate, lead, extent)
+    around = batch.get(f"{within}.mask")
+    if around is not None and lengths.dim() == 2 and around.shape[1] < lengths.shape[1]:
+        lengths = lengths[:, : around.shape[1]]  # they alone speak of both plates: the outer one ends before
     mask = sites_mask(lengths, extent)
-    if within is not None and f"{within}.mask" in batch:
-        mask = mask & batch[f"{within}.mask"].unsqueeze(-1)
+    if around is not None:
+        if tuple(lengths.shape) != tuple(around.shape):
+            raise BadBatch(
+                f"lengths `{plate}` have shape {tuple(lengths.shape)}, `{within}` has {tuple(around.shape)} sites"
+            )
+        mask = mask & around.unsqueeze(-1)
     prepared = dict(batch)
     prepared[plate] = lengths
     prepared[f"{plate}.mask"] = mask

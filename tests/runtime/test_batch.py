@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lvspec.runtime import first, last, masked_max, masked_mean, masked_sum, prepare_plate, previous, weighted_mean
+from lvspec.runtime.batch import BadBatch
 
 
 def test_what_lies_beyond_a_length_is_replaced():
@@ -95,3 +96,13 @@ def test_means_by_weight():
     assert weighted_mean(empty).item() == 0 and weighted_mean(empty, torch.zeros(0)).item() == 0
     weighted_mean(empty, torch.zeros(0)).backward()
     assert values.grad.isfinite().all()
+
+
+def test_lengths_of_nested_plates_that_stand_alone_end_with_the_outer_plate():
+    """d: 1 site at most, of two that `t` was padded to: what stands in the second column are no sites."""
+    lengths = {"d": torch.tensor([1, 0]), "t": torch.tensor([[2, 1], [3, 3]])}
+    found = prepare_plate(prepare_plate(lengths, "d", {}), "t", {}, within="d")
+    assert found["t.mask"].sum((1, 2)).tolist() == [2, 0]
+    assert found["t.mask"].shape[:2] == found["d.mask"].shape
+    with pytest.raises(BadBatch, match="`d` has"):
+        prepare_plate(prepare_plate({**lengths, "d": torch.tensor([3, 0])}, "d", {}), "t", {}, within="d")
