@@ -185,10 +185,8 @@ class Lowering:
         """A free parameter of each example: what the batch brings along, else the training example's row."""
         key = ("row", expr.name)
         if key not in self.lets:
-            value = Value(self.scope.names.fresh(expr.name), ("B",), expr.type.shape)
-            row = f'self.{expr.name}[batch["index"]]'
-            self.scope.either(value.code, "batch", expr.name, row, self.scope.shape_comment(value))
-            self.lets[key] = value
+            code = f'{self.scope.use("own_row")}(batch, "{expr.name}", self.{expr.name})'
+            self.lets[key] = self.scope.assign(expr.name, Value(code, ("B",), expr.type.shape))
         return self.lets[key]
 
     def still(self, value: Value) -> Value:

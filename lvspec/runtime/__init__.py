@@ -252,7 +252,7 @@ from lvspec.runtime.relaxed import (
     categorical_relaxed_noise,
     mixed_rows,
 )
-from lvspec.runtime.rows import fit_rows
+from lvspec.runtime.rows import fit_rows, own_row
 from lvspec.runtime.schemes import (
     against_opposite,
     against_others,

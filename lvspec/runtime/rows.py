@@ -1,9 +1,24 @@
-"""Free parameters of examples that are none of the training data: fitted, with everything else as it is."""
+"""Free parameters of examples: each one's row; of examples that are none of the training data fitted, with everything else
+as it is."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from lvspec.runtime.batch import BadBatch
+
+
+def own_row(batch: dict, name: str, table: Tensor) -> Tensor:
+    """(B, ...): what the batch brings along, else the rows of its examples in the training data, `index`."""
+    if name in batch:
+        return batch[name]
+    if "index" not in batch:
+        raise BadBatch(
+            f"`index` is not in the batch: the numbers of the examples, each of which has a `{name}` of its own; of others than "
+            "the training data's `model.fit_rows(batch)` finds it"
+        )
+    return table[batch["index"]]
 
 
 def fit_rows(model, batch: dict, first: dict[str, Tensor], steps: int, rate: float) -> dict:

@@ -176,6 +176,8 @@ def test_numbers_of_examples_lie_in_the_data_set():
         model({"x": x, "index": torch.tensor([-1, 0])})
     with pytest.raises(IndexError):
         model({"x": x, "index": torch.tensor([0, 5])})
+    with pytest.raises(BadBatch, match="`index` is not in the batch.*each of which has a `m` of its own"):
+        model({"x": x})
     assert model.fit_rows({"x": x, "index": torch.tensor([7, 8])}, steps=1)["m"].shape == (2,)
 
 
