@@ -166,6 +166,13 @@ def _variate(family: Family, arguments: tuple[tuple[str, Expr], ...], copies: Sh
     if family.event == "vector":
         return Type((*copies, *batch, last), family.variate) if last is not None else UNKNOWN
     _check_between(family, dict(arguments), ctx)
+    if copies[-1:] == batch[-1:] != ():
+        ctx.problems.warning(
+            "copies-of-a-vector",
+            span,
+            f"`[{copies[-1]}]` makes {copies[-1]} copies of what is a vector of {batch[-1]} numbers already: a matrix",
+            help=f"leave `[{copies[-1]}]` out for one vector",
+        )
     return Type((*copies, *batch), supports.of_variate(family, dict(arguments)))
 
 
