@@ -42,7 +42,7 @@ def chain_sum(elimination, component: list[str], factors: list[Factor]) -> Value
     factors = [_with_first_site(f, interface) for f in factors]
     moves = [f for f in factors if _leaves(f, interface)]
     stays = [f for f in factors if not _leaves(f, interface)]
-    lead = _lead(low, factors, plate, component)
+    lead = _lead(elimination, factors, plate, component)
     if elimination.blocks == plate:
         potentials = _in_blocks(elimination, (*lead, plate, *interface.after))
     else:
@@ -123,15 +123,18 @@ def _with_first_site(factor: Factor, interface: Interface) -> Factor:
     return replace(factor, initial=(value,), along=interface.plate)
 
 
-def _lead(low, factors: list[Factor], plate: str, component: list[str]) -> tuple[str, ...]:
-    """Axes over which whole chains differ: batch, draws, outer plates, latents that are summed later."""
+def _lead(elimination, factors: list[Factor], plate: str, component: list[str]) -> tuple[str, ...]:
+    """Axes over which whole chains differ: batch, draws, the latents' own outer plates (what is known of them differs there),
+    latents that are summed later."""
+    low = elimination.low
     axes = {
         a
         for f in factors
         for a in f.axes
         if a != plate and (not low.order.is_enumerated(a) or shift_axis(a, -lag_of(a)) not in component)
     }
-    return low.order.sort(axes | {"B"})
+    own = {p for a in component for p in elimination.plates(a)} - {plate}
+    return low.order.sort(axes | own | {"B"})
 
 
 def potentials_of(elimination, interface: Interface, stays: list[Factor], lead: tuple[str, ...]) -> Value:
