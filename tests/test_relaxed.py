@@ -159,10 +159,16 @@ NUMBER = COLLAPSED_PARENT.replace("decoder(onehot(z))", "decoder(z * place)").re
 BIT_AS_A_ROW = BITS.replace("decoder(z)", "bias[z[0]]").replace("  decoder: MLP(D, H, P)\n", "")
 BIT_AS_A_ROW = BIT_AS_A_ROW.replace("networks:", "params: {bias: [2, P]}\nnetworks:")
 
+LENGTH = COLLAPSED_PARENT.replace("params:", "plates:\n  i: {length: z, max: K - 1}\nparams:")
+LENGTH = LENGTH.replace("decoder(onehot(z))", "decoder(onehot(z)) + sum(e[i] over i)").replace(
+    "observed:", "  e[i]: Normal(0, 1)\nobserved:"
+)
+
 
 @pytest.mark.parametrize(
     ("text", "strategy", "message"),
     [
+        (LENGTH, "straight_through", "plate i is as long as z says, and a relaxed value is no number"),
         (HIERARCHY, "gumbel_softmax", "number of a row, and a relaxed value is none: straight_through"),
         (NUMBER, "gumbel_softmax", "read onehot(z)"),
         (NUMBER, "straight_through", "read onehot(z)"),

@@ -73,6 +73,8 @@ READINGS = {
 def misread(model: Model, latent, hard: bool) -> str | None:
     """How something reads the latent that no relaxed value can answer, with the remedy; None where all is well."""
     kind = latent.type.support.kind
+    for plate in (p for p in model.spec.plates if p.length == latent.name):
+        return f"plate {plate.name} is as long as {latent.name} says, and a relaxed value is no number: let reinforce draw it"
     tables = frozenset(n.name for n in model.spec.networks if n.kind == "Embedding")
     for variable in model.mentions(latent.name):
         for clause in variable.clauses:
