@@ -60,6 +60,12 @@ OPEN = (True, True)
         ("1 / abs(a)", Range(0, math.inf, (False, True))),
         ("exp(a) / (exp(a) - 1)", Range(-math.inf, math.inf, OPEN)),
         ("a * exp(b)", Range(-math.inf, math.inf, OPEN)),
+        # averages
+        ("sigmoid(a) + (1 - sigmoid(a)) * sigmoid(b)", Range(0, 1, (True, False))),
+        ("(1 - sigmoid(a)) * tanh(b) * 0.5 + sigmoid(a) * 3", Range(-0.5, 3, (True, False))),
+        ("0.9 * sigmoid(a) + (1 - 0.9) * sigmoid(b)", Range(0, 1, OPEN)),
+        ("sigmoid(a) + (1 - sigmoid(b)) * sigmoid(b)", Range(0, 2, OPEN)),
+        ("exp(a) + (1 - exp(a)) * sigmoid(b)", Range(-math.inf, math.inf, OPEN)),
     ],
 )
 def test_range_of_an_expression(expression, expected):
@@ -73,7 +79,7 @@ def test_range_of_an_expression(expression, expected):
 def test_values_lie_in_the_ranges_that_are_told(draws):
     """Expressions at random numbers, computed by the emitted module itself."""
     generator = torch.Generator().manual_seed(0)
-    for expression in ("exp(-softplus(a))", "1 / (2 + tanh(a) * sigmoid(b))", "square(a) - sigmoid(b)", "abs(a) ** 1.5 - relu(b)", "log(1 + exp(a)) / (1 + exp(b))"):  # fmt: skip
+    for expression in ("exp(-softplus(a))", "1 / (2 + tanh(a) * sigmoid(b))", "square(a) - sigmoid(b)", "abs(a) ** 1.5 - relu(b)", "log(1 + exp(a)) / (1 + exp(b))", "sigmoid(a) * tanh(b) + 2 * (1 - sigmoid(a))"):  # fmt: skip
         told = range_of(expression)
         model = compile_spec(f"{HEAD}given:\n  a: real\n  b: real\nobserved:\n  x: Normal({expression}, 1)\n".replace("a: [], b: [], ", "")).Model().to(F)  # fmt: skip
         a, b = 3 * torch.randn(2, draws, dtype=F, generator=generator)
@@ -83,6 +89,26 @@ def test_values_lie_in_the_ranges_that_are_told(draws):
         mean = p1 - p0 + 0.5
         assert (mean >= told.low - 1e-9).all()
         assert (mean <= told.high + 1e-9).all()
+
+
+def test_an_answer_that_is_guessed_is_an_average_of_two_chances():
+    """The three-parameter logistic model of item responses."""
+    body = """given:
+  u: real
+let:
+  guess: sigmoid(a)
+latent:
+  k: Categorical(logits=w)
+observed:
+  y[i]: Bernoulli(probs=guess + (1 - guess) * sigmoid(w[k] + b * u))
+"""
+    one = agrees(body)
+    model = one.Model().double()
+    y, u = torch.tensor([[0, 1, 1], [0, 0, 0]]), torch.tensor([0.5, -2.0], dtype=F)
+    g = model.a.sigmoid()
+    p = g + (1 - g) * (model.w + model.b * u[:, None]).sigmoid()  # (B, K)
+    seen = torch.where(y[:, :, None] == 1, p[:, None], 1 - p[:, None]).log().sum(1)
+    torch.testing.assert_close(model.log_prob({"y": y, "u": u}), (model.w.log_softmax(0) + seen).logsumexp(1))
 
 
 def test_frozen_parameters_have_the_range_of_their_rule():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lvspec.errors import Span
 from lvspec.front import supports
 from lvspec.front import syntax as S
 from lvspec.front.context import Context, unknown
 from lvspec.front.expressions import elaborate
 from lvspec.front.names import did_you_mean
+from lvspec.ir import types as T
 from lvspec.ir.distributions import AXES, Argument, Family
 from lvspec.ir.expr import Expr, Number
 from lvspec.ir.types import Type
@@ -43,7 +43,7 @@ def read_arguments(family: Family, node: S.Application, ctx: Context) -> tuple[t
         else:
             given[name] = elaborate(argument, ctx)
             texts[name] = _text(argument)
-    _one_of(family, given, ctx, node.span)
+    _one_of(family, given, node, len(places), ctx)
     filled = []
     for argument in family.arguments:
         if argument.name in given:
@@ -70,17 +70,29 @@ def _usage(family: Family) -> str:
     return ", ".join(s for s in shown if not tags or s.split("=")[0] not in tags[1:])
 
 
-def _one_of(family: Family, given: dict[str, Expr], ctx: Context, span: Span) -> None:
+def _one_of(family: Family, given: dict[str, Expr], node: S.Application, places: int, ctx: Context) -> None:
     names = [a.name for a in family.arguments if a.one_of]
     present = [n for n in names if n in given]
     if names and len(present) != 1:
         found = "both are" if present else "neither is"
+        unnamed = node.arguments[places:]
+        meant = names[0] if present or not unnamed else _meant(names, elaborate(unnamed[0], ctx))
         ctx.problems.error(
             "parameterization",
-            span,
+            node.span,
             f"`{family.name}` takes exactly one of {' and '.join(f'`{n}`' for n in names)}, and {found} given",
-            help=f"write `{family.name}({names[0]}=...)`",
+            help=f"write `{family.name}({meant}=...)`",
         )
+
+
+def _meant(names: list[str], value: Expr) -> str:
+    """Which of the arguments a value without a name is: what lies between 0 and 1 is a probability."""
+    if unknown(value):
+        return names[0]
+    if "probs" in names:
+        return "probs" if supports.fits(value, T.UNIT) else names[0]
+    fitting = [n for n in names if n == "covariance_matrix" and value.type.support == T.COVARIANCE]
+    return next(iter(fitting), names[-1])
 
 
 def _text(node: S.Node) -> str:
@@ -135,6 +147,14 @@ def _check(family: Family, argument: Argument, value: Expr, text: str, ctx: Cont
             f"`{argument.name}` of {family.name} must be {supports.in_words(argument.support)}{found}",
             label=supports.show(value.type),
             help=mend,
+        )
+    elif argument.name == "logits" and value.type.support.kind in ("unit", "simplex") and not isinstance(value, Number):
+        ctx.problems.warning(
+            "probabilities-as-logits",
+            value.span,
+            f"`logits` of {family.name} are made probabilities, and `{text}` is one already",
+            label=supports.show(value.type),
+            help=f"write `probs={text}`, if it is meant as it stands",
         )
     if family.event == "structure":  # axes that must agree with one another: see front/structures.py
         return

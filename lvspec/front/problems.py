@@ -105,6 +105,7 @@ CODES: dict[str, str] = {
     "unused-latent": "a latent that no observed variable depends on",
     "no-effect": "an option that changes nothing",
     "copies-of-a-vector": "copies of a distribution over vectors of that length, where one vector may be meant",
+    "probabilities-as-logits": "probabilities where logits are asked for",
     "unused-name": "a size, plate, parameter, network or let variable that nothing uses",
 }
 

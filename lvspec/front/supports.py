@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 from math import inf, isnan
 
 from lvspec.front import ranges
@@ -10,7 +11,7 @@ from lvspec.front.context import unknown
 from lvspec.ir import types as T
 from lvspec.ir.dims import Dim
 from lvspec.ir.distributions import Family
-from lvspec.ir.expr import Apply, Expr, Index, LocalRef, Number, ParamRef, SizeRef
+from lvspec.ir.expr import Apply, Call, Expr, Index, LocalRef, Number, ParamRef, SizeRef, walk
 from lvspec.ir.spec import Param
 from lvspec.ir.types import Range, Support, Type, within
 
@@ -110,7 +111,7 @@ _WRAPS = {"positive": "softplus", "nonnegative": "softplus", "unit": "sigmoid", 
 
 
 def mend(wanted: Support, value: Expr, name: str, text: str, axes: str = "scalar") -> str:
-    """A proposed mend for an argument's value with the wrong support."""
+    """A proposed mend for the value of the argument `name` with the wrong support."""
     if wanted.kind == "covariance":
         return f"give `scale_tril={text}` instead, of which the lower triangle is read" if _is_free(value) else ""
     wrap = "softmax" if axes == "vector" and wanted.kind in ("nonnegative", "unit") else _WRAPS.get(wanted.kind)
@@ -118,7 +119,7 @@ def mend(wanted: Support, value: Expr, name: str, text: str, axes: str = "scalar
         return ""
     if not _is_free(value):
         return f"build it of parts whose range is known, such as `{wrap}(...)`"
-    return f"wrap it, e.g. `{name}={wrap}({text})`" + (", or give `logits=` instead" if axes == "vector" else "")
+    return f"wrap it, e.g. `{name}={wrap}({text})`" + (", or give `logits=` instead" if name == "probs" else "")
 
 
 def _is_free(value: Expr) -> bool:
@@ -142,7 +143,35 @@ def arithmetic(function: str, args: tuple[Expr, ...]) -> Support:
     ):
         counted = function != "subtract" and "integer" not in (first.kind, second.kind) and values.low >= 0
         return replace(T.COUNT if counted else INTEGER, told=values)
-    return of_range(values)
+    return of_range((_average(*args) if function == "add" else None) or values)
+
+
+def _average(first: Expr, second: Expr) -> Range | None:
+    """Where `w * a + (1 - w) * b` lies, 0 <= w <= 1: between a and b. None of other sums."""
+    for left, right in ((first, second), (second, first)):
+        for i, weight in enumerate(parts := _factors(left)):
+            for j, other in enumerate(rest := _factors(right)):
+                if _one_less(other, weight) and weight.type.support.range.within(ranges.UNIT):
+                    values = [
+                        reduce(ranges.multiply, [f.type.support.range for k, f in enumerate(p) if k != at], Range(1, 1))
+                        for p, at in ((parts, i), (rest, j))
+                    ]
+                    return ranges.hull(*values)
+    return None
+
+
+def _factors(value: Expr) -> tuple[Expr, ...]:
+    if isinstance(value, Call) and value.function == "multiply":
+        return tuple(f for a in value.args for f in _factors(a))
+    return (value,)
+
+
+def _one_less(value: Expr, weight: Expr) -> bool:
+    """Whether it is `1 - weight`; a network may be noisy, and give another value each time."""
+    if not isinstance(value, Call) or value.function != "subtract" or value.args[1] != weight:
+        return False
+    one, _ = value.args
+    return isinstance(one, Number) and one.value == 1 and not any(isinstance(n, Apply) for n in walk(weight))
 
 
 _ARITHMETIC = {
