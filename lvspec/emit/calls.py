@@ -120,8 +120,10 @@ def reduce(lowering, call: Call) -> Value:
         axes, _, aligned = lowering.broadcast(*values)
         symbol, binds = ("*", PRODUCT) if call.function == "prod" else ("+", SUM)
         code = f" {symbol} ".join(v.at(PRODUCT if symbol == "+" else UNARY) for v in aligned)
-        value = Value(code, axes, _event_shape(values), binds, draws=join_draws(*values))
+        integer = all(v.integer for v in values)
+        value = Value(code, axes, _event_shape(values), binds, integer, join_draws(*values))
         if call.function == "mean":
+            value = lowering.real(value)
             return value.with_(code=f"{value.at(PRODUCT)} / {len(values)}", binds=PRODUCT)
         return value
     value, plate = _along(lowering, call)
@@ -165,10 +167,13 @@ def stack(lowering, call: Call) -> Value:
 
 def flatten(lowering, call: Call) -> Value:
     if is_unrolled(lowering, call.over):
-        values = [flat(v) for v in _unrolled(lowering, call)]
+        values = [flat(lowering.concrete(v)) for v in _unrolled(lowering, call)]
         axes, _, aligned = lowering.broadcast(*values)
-        code = f"{lowering.scope.use('concat')}({', '.join(v.code for v in aligned)})"
-        return Value(code, axes, (call.type.shape[-1],), draws=join_draws(*values))
+        code, integer = (
+            f"{lowering.scope.use('concat')}({', '.join(v.code for v in aligned)})",
+            all(v.integer for v in values),
+        )
+        return Value(code, axes, (call.type.shape[-1],), integer=integer, draws=join_draws(*values))
     value = stack(lowering, call) if call.over else lowering.concrete(lowering.lower(call.args[0]))
     return flat(value).with_(shape=call.type.shape)
 
@@ -210,15 +215,17 @@ def dot(lowering, call: Call) -> Value:
     draws = join_draws(*values)
     apart = all(set(v.axes) - set(w.axes) for v, w in (values, values[::-1]))
     if apart and rank == 1:  # no tensor of all pairs of entries
+        values = [lowering.real(v) for v in values]
         letter = dict(zip(axes, "abcefghijklmnopqrstuvwxyz", strict=False))
         left, right, out = ("".join(letter[x] for x in v) for v in (values[0].axes, values[1].axes, axes))
         code = f'torch.einsum("{left}d,{right}d->{out}", {values[0].code}, {values[1].code})'
         return Value(code, axes, draws=draws)
-    return Value(f"({a.at(PRODUCT)} * {b.at(UNARY)}).sum(-1)", axes, _event_shape(values)[:-1], draws=draws)
+    code, integer = f"({a.at(PRODUCT)} * {b.at(UNARY)}).sum(-1)", all(v.integer for v in values)
+    return Value(code, axes, _event_shape(values)[:-1], integer=integer, draws=draws)
 
 
 def matmul(lowering, call: Call) -> Value:
-    matrix, vector = (lowering.lower(a) for a in call.args)
+    matrix, vector = (lowering.real(lowering.lower(a)) for a in call.args)
     draws = join_draws(matrix, vector)
     if not matrix.axes and len(matrix.shape) == 2:
         return Value(

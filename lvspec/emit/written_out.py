@@ -74,4 +74,5 @@ class WrittenOut:
         shape = max((v.shape for v in values), key=len)
         items = ", ".join(v.code for v in aligned)
         code = f"{self.low.scope.use('stack')}([{items}], {before - rank - 1})"
-        return Value(code, axes, (*shape[:before], size, *shape[before:]), draws=join_draws(*values))
+        event, integer = (*shape[:before], size, *shape[before:]), all(v.integer for v in values)
+        return Value(code, axes, event, integer=integer, draws=join_draws(*values))

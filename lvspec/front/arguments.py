@@ -148,14 +148,7 @@ def _check(family: Family, argument: Argument, value: Expr, text: str, ctx: Cont
             label=supports.show(value.type),
             help=mend,
         )
-    elif argument.name == "logits" and value.type.support.kind in ("unit", "simplex") and not isinstance(value, Number):
-        ctx.problems.warning(
-            "probabilities-as-logits",
-            value.span,
-            f"`logits` of {family.name} are made probabilities, and `{text}` is one already",
-            label=supports.show(value.type),
-            help=f"write `probs={text}`, if it is meant as it stands",
-        )
+    _warn_of_probabilities(family, argument, value, text, ctx)
     if family.event == "structure":  # axes that must agree with one another: see front/structures.py
         return
     axes = AXES[argument.axes]
@@ -173,4 +166,16 @@ def _check(family: Family, argument: Argument, value: Expr, text: str, ctx: Cont
             value.span,
             f"`{argument.name}` of {family.name} is a square matrix",
             label=supports.show(value.type),
+        )
+
+
+def _warn_of_probabilities(family: Family, argument: Argument, value: Expr, text: str, ctx: Context) -> None:
+    """softmax(softmax(w)) is a distribution, too, but seldom the one that is meant."""
+    if argument.name == "logits" and value.type.support.kind in ("unit", "simplex") and not isinstance(value, Number):
+        ctx.problems.warning(
+            "probabilities-as-logits",
+            value.span,
+            f"`logits` of {family.name} are made probabilities, and `{text}` is one already",
+            label=supports.show(value.type),
+            help=f"write `probs={text}`, if it is meant as it stands",
         )

@@ -179,6 +179,60 @@ def test_whole_numbers_in_expressions_have_the_modules_precision(expression):
     assert found == pytest.approx(sum(map(math.log, density)), abs=1e-12)
 
 
+TOGETHER = {
+    "dot(W, z)": lambda z: 0.3 * z[0] - 0.7 * z[1],
+    "dot(z, n) * 0.1": lambda z: 0.1 * (3 * z[0] + 2 * z[1]),
+    "exp(0.1 * dot(n, n))": lambda z: math.exp(1.3),
+    "matmul(V, z + n)[1]": lambda z: 0.2 * (z[0] + 3) + 0.4 * (z[1] + 2),
+    "0.6 * sum(z[h] over h)": lambda z: 0.6 * (z[0] + z[1]),
+    "1 / (1 + sum(z[h] over h))": lambda z: 1 / (1 + z[0] + z[1]),
+    "0.6 * prod(1 + z[h] over h)": lambda z: 0.6 * (1 + z[0]) * (1 + z[1]),
+    "mean(z) + 0.1 * mean(n[h] over h)": lambda z: (z[0] + z[1]) / 2 + 0.25,
+    "logsumexp(z)": lambda z: math.log(math.exp(z[0]) + math.exp(z[1])),
+    "softmax(z)[0]": lambda z: math.exp(z[0]) / (math.exp(z[0]) + math.exp(z[1])),
+    "0.1 * flatten(z[h] over h)[1]": lambda z: 0.1 * z[1],
+    "0.1 * concat(z, n)[1] + 0.1 * max(z)": lambda z: 0.1 * z[1] + 0.1 * max(z),
+}
+
+
+@pytest.mark.parametrize("strategy", ["enumeration", "reinforce"])
+@pytest.mark.parametrize("expression", TOGETHER)
+def test_whole_numbers_that_are_read_together_have_the_modules_precision(expression, strategy):
+    """log Σ_z p(z) N(x; f(z, n), 1) over two truth values, or log N(x; f(z, n), 1) at drawn ones, to 1e-12."""
+    f, x = TOGETHER[expression], 0.7
+    frozen = "{shape: [H], init: zeros, frozen: true}"
+    compiled = compile_spec(f"""
+lvspec: 1
+name: m
+sizes: {{H: 2}}
+plates: {{h: H}}
+params: {{a: {frozen}, W: [H], V: [H, H]}}
+given:
+  n[h]: count
+latent:
+  z[h]: Bernoulli(logits=a[h])
+observed:
+  x: Normal({expression}, 1)
+infer:
+  z: {strategy}
+""")
+    model = compiled.Model().to(F)
+    with torch.no_grad():
+        if hasattr(model, "W"):
+            model.W.copy_(t(0.3, -0.7))
+        if hasattr(model, "V"):
+            model.V.copy_(t(0.5, 0.5, 0.2, 0.4).reshape(2, 2))
+    values = [(i, j) for i in (0, 1) for j in (0, 1)]
+    batch = {"x": t(x, x, x, x), "n": torch.tensor([[3, 2]] * 4), "z": torch.tensor(values)}
+    known = model(batch)
+    found = known.elbo if known.log_prob is None else known.log_prob
+    expected = t(*(math.log(0.25) - 0.5 * (x - f(z)) ** 2 - 0.5 * math.log(2 * math.pi) for z in values))
+    torch.testing.assert_close(found.detach(), expected, rtol=0, atol=1e-12)
+    if strategy == "enumeration":
+        total = model.log_prob({k: v[:1] for k, v in batch.items() if k != "z"})
+        torch.testing.assert_close(total.detach()[0], expected.logsumexp(0), rtol=0, atol=1e-12)
+
+
 def log_prob(text, x):
     found = compile_spec(text).Model().to(F).log_prob({"x": x})
     assert found.dtype == F
