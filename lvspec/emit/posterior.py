@@ -12,15 +12,15 @@ from lvspec.emit.structures import parts_body
 from lvspec.emit.text import wrap
 from lvspec.emit.value import align, axis_of
 from lvspec.ir.plan import Plan
-from lvspec.ir.reads import Reader
 from lvspec.ir.structures import has_segments
 
 SUMMED = ("collapsed", "enumerated", "structured")
 
 
-def latent_sizes(plan: Plan, treatments: tuple[str, ...] = SUMMED) -> dict[str, str]:
-    """How many values each latent so treated has, as Python; none for those without a last one."""
-    kinds = {p.name: plan.spec.variable(p.name).type.support for p in plan.latents if p.treatment in treatments}
+def latent_sizes(plan: Plan, names: tuple[str, ...] | None = None) -> dict[str, str]:
+    """How many values each of these latents has, by default each that is summed, as Python; none for those without a last one."""
+    names = tuple(p.name for p in plan.latents if p.treatment in SUMMED) if names is None else names
+    kinds = {name: plan.spec.variable(name).type.support for name in names}
     return {name: size_code(kind.cardinality) for name, kind in kinds.items() if kind.finite}
 
 
@@ -28,9 +28,7 @@ def zero_tilts(plan: Plan, imports: set[str], names: tuple[str, ...] | None = No
     """`tilts = {"z": zeros (B, T, K)}`: the log-factors whose gradients are the answers."""
     program = Program(plan, imports, set(), ("batch",))
     items = []
-    for name, size in latent_sizes(plan).items():
-        if names is not None and name not in names:
-            continue
+    for name, size in latent_sizes(plan, names).items():
         axes = ("B", *plan.spec.variable(name).plates)
         shape = ", ".join([*(extent_code(program, a) for a in axes), size])
         items.append(f'"{name}": self.zero.expand({shape})')
@@ -63,19 +61,13 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
             *zero_tilts(plan, imports, summed),
             *wrap(f"summed, log_weight, drawn = summed_posterior(lambda ask: {ask}, tilts)", 2),
         ]
-    states = ", ".join(f'"{name}": {size}' for name, size in latent_sizes(plan, ("sampled",)).items())
+    states = ", ".join(
+        f'"{name}": {size}' for name, size in latent_sizes(plan, (*plan.sampled, *plan.drawn_in_weights)).items()
+    )
     drawn = f"weighted_posterior(drawn, log_weight{shared}{f', states={{{states}}}' if states else ''})"
     exact = " | summed" if summed else ""
     exact += f" | {integral_answers(plan, imports)}" if plan.integrations else ""
-    reader = Reader(plan.spec, plan.guide)
-    factors = {v.name: v for v in plan.guide if v.role == "guide"}
-    tabled = [
-        p.name
-        for p in plan.latents
-        if p.treatment == "enumerated"
-        and not any(plan.spec.variable(r.name).role == "latent" for r in reader.of_variable(factors[p.name]))
-    ]
-    tabled = [n for n in tabled if not set(plan.spec.variable(n).plates) & set(plan.unrolled)]
+    tabled = list(plan.tabled)
     if not tabled:
         return [*rows, *_with_parts(plan, imports, f"{drawn}{exact}")]
     rows[1] = f'        """{about}; latents summed under their q by that q."""'

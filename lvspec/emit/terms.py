@@ -36,7 +36,6 @@ from lvspec.ir.estimators import RENORMALISED, WITHOUT_LOG_Q
 from lvspec.ir.expr import Call, Here, LogProb, VariableRef
 from lvspec.ir.lengths import counting
 from lvspec.ir.plan import Plan
-from lvspec.ir.reads import Reader
 from lvspec.ir.structures import structure_of, window_of
 
 
@@ -63,7 +62,8 @@ class Terms:
         self.asked = asked
         self.treatment = {p.name: p.treatment for p in plan.latents}
         if weights:
-            self.treatment |= exact_in_weights(plan)
+            drawn = plan.drawn_in_weights
+            self.treatment |= {n: "sampled" if n in drawn else "collapsed" for n in plan.enumerated}
         self.enumerated = [n for n, t in self.treatment.items() if t == "enumerated"]
         self.collapsed = [n for n, t in self.treatment.items() if t == "collapsed"]
         self.sampled = [n for n, t in self.treatment.items() if t == "sampled"]
@@ -430,17 +430,6 @@ class Terms:
 def first_sites_along(variable) -> str | None:
     """The plate whose first sites have factors of their own: by their clauses, or as the first labels of a structure."""
     return variable.along or variable.general.body.over
-
-
-def exact_in_weights(plan: Plan) -> dict[str, str]:
-    """In an importance weight an enumerated latent is summed out, or drawn where another guide factor reads it."""
-    reader = Reader(plan.spec, plan.guide)
-    treatment = {}
-    for latent in plan.latents:
-        if latent.treatment == "enumerated":
-            read = any(r.name == latent.name for v in plan.guide if v.role == "guide" for r in reader.of_variable(v))
-            treatment[latent.name] = "sampled" if read else "collapsed"
-    return treatment
 
 
 def _base(low, axis: str) -> str | None:

@@ -37,7 +37,7 @@ from lvspec.verify.integrals import integral_draw_check
 from lvspec.verify.mean_field import mean_field_checks
 from lvspec.verify.missing import reads_missing
 from lvspec.verify.mixtures import answer_of
-from lvspec.verify.questions import posterior_checks
+from lvspec.verify.questions import posterior_checks, summed_checks
 from lvspec.verify.report import Check, Report, gradient_error
 from lvspec.verify.subject import SETTLED, Subject
 from lvspec.verify.under_q import q_checks
@@ -105,20 +105,17 @@ def deterministic(subject: Subject, seed: int, thorough: bool, few: int | None =
 def questions(subject: Subject, seed: int, about: str) -> list[Check]:
     """What the module says of p(x) and p(z | x), beside the objective."""
     plan, refusable = subject.plan, reads_missing(subject.spec, subject.batch)
+    asked: list[tuple[str, Callable[[], list[Check]]]] = []
     if plan.sampled:
-        weights = partial(weight_checks, subject, seed, about)
-        return [
-            *attempt(subject, f"log importance weights{about}", weights, refusable),
-            *attempt(
-                subject, f"q of what is summed under it{about}", partial(q_checks, subject, seed, about), refusable
-            ),
+        asked = [
+            ("log importance weights", partial(weight_checks, subject, seed, about)),
+            ("q of what is summed under it", partial(q_checks, subject, seed, about)),
+            ("posterior", partial(summed_checks, subject, seed, about)),
         ]
-    if not subject.spec.of_role("latent") or at_optimum(plan) or plan.points:
-        return []
-    return [
-        *attempt(subject, f"log_prob{about}", lambda: [log_prob_check(subject, about)], refusable),
-        *attempt(subject, f"posterior{about}", partial(posterior_checks, subject, about), refusable),
-    ]
+    elif subject.spec.of_role("latent") and not at_optimum(plan):
+        asked = [] if plan.points else [("log_prob", lambda: [log_prob_check(subject, about)])]
+        asked.append(("posterior", partial(posterior_checks, subject, about)))
+    return [c for name, check in asked for c in attempt(subject, f"{name}{about}", check, refusable)]
 
 
 def _judged(compare, subject: Subject, batch: dict, about: str, seed: int) -> list[Check]:

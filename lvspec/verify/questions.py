@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lvspec.ir.spec import Variable
 from lvspec.runtime.undefined import Undefined
-from lvspec.verify.enumerate import Posterior, posterior
+from lvspec.verify.enumerate import Posterior, log_weights, posterior
 from lvspec.verify.gradients import VALUE
 from lvspec.verify.integrals import integral_checks
 from lvspec.verify.mixtures import answer_of
@@ -37,9 +38,46 @@ def posterior_checks(subject: Subject, about: str = "") -> list[Check]:
     if not about:  # values that are known at later sites are no part of it
         checks += filtered_checks(subject, found)
     checks += integral_checks(subject, lambda row: World(instance, row), answer_of, VALUE)
-    if latents:
+    if latents and all(hasattr(found[v.name], "joint") for v in latents):
         checks += _assignments(latents, found, truth)
     return [Check(c.name + about, c.figure, c.bound, c.note) for c in checks]
+
+
+def summed_checks(subject: Subject, seed: int, about: str = "") -> list[Check]:
+    """Marginals of what is summed given draws of others, p(z_i = k | x) = Σ_s w_s(z_i = k) / Σ_s w_s, at one site of the first
+    example, and whether every latent is answered."""
+    spec, samples, names = subject.spec, subject.plan.samples, subject.plan.summed_beside_draws
+    with torch.random.fork_rng(), torch.no_grad():
+        subject.come_to_step()
+        torch.manual_seed(seed)
+        found = subject.model.posterior(dict(subject.batch), samples=samples)
+        torch.manual_seed(seed)
+        _, drawn, *shared = subject.model.log_weights(subject.model.prepare(dict(subject.batch)), {}, samples)
+    unanswered = [v.name for v in spec.of_role("latent") if v.name not in found]
+    checks = [Check(f"latents without an answer{about}", float(len(unanswered)), 0.0, ", ".join(unanswered))]
+    treatments = {v.name: "sampled" if v.name in drawn else "collapsed" for v in spec.of_role("latent")}
+    at = replace(subject.instance(draws=drawn), noisy=frozenset(), relaxed={}, treatments=treatments)
+    for latent in (spec.variable(n) for n in names if not shared):
+        sites = [s for s in World(at, 0).hidden() if s[0] == latent.name]
+        if latent.type.shape or not sites:
+            continue
+        site, values = sites[-1][1], []
+        for k in (int(v) for v in World(at, 0).values(latent.name, site)):
+            given = replace(at, batch=given_at(subject.batch, latent.name, (0, *site), k, found[latent.name].marginals))
+            values.append(log_weights(given, 0, samples).logsumexp(0).detach())
+        expected = torch.stack(values).softmax(0)
+        if not expected.isnan().any():  # else the example is impossible
+            marginal = found[latent.name].marginals[(0, *site)][: len(expected)]
+            checks.append(Check(f"marginals of {latent.name}{about}", relative_error(marginal, expected), VALUE))
+    return checks
+
+
+def given_at(batch: Mapping[str, Tensor], name: str, place: tuple[int, ...], value: int, like: Tensor) -> dict:
+    """The batch in which a latent has this value at one place, too; like: (B, *sites, K)."""
+    given = batch[name].clone() if name in batch else torch.zeros(like.shape[:-1], dtype=torch.int64)
+    known = torch.full(given.shape, name in batch) & batch.get(f"{name}_observed", torch.tensor(True))
+    given[place], known[place] = value, True
+    return {**batch, name: given, f"{name}_observed": known}
 
 
 def _marginals(latent: Variable, answer, truth: list[tuple[int, Posterior]]) -> list[Check]:
@@ -49,12 +87,12 @@ def _marginals(latent: Variable, answer, truth: list[tuple[int, Posterior]]) -> 
         for site in [s for s in exact.sites if s[0] == latent.name]:
             marginal = answer.marginals[(row, *site[1])]
             errors.append(relative_error(marginal, exact.marginal(site, len(marginal))))
-    entropy = torch.tensor([exact.entropy() for _, exact in truth], dtype=torch.float64)
-    rows = [row for row, _ in truth]
-    return [
-        Check(f"marginals of {latent.name}", largest(errors), VALUE),
-        Check(f"entropy of {latent.name}", relative_error(answer.entropy[rows], entropy), VALUE),
-    ]
+    checks = [Check(f"marginals of {latent.name}", largest(errors), VALUE)]
+    if hasattr(answer, "entropy"):  # at a point of others only each site is asked about
+        entropy = torch.tensor([exact.entropy() for _, exact in truth], dtype=torch.float64)
+        found = answer.entropy[[row for row, _ in truth]]
+        checks.append(Check(f"entropy of {latent.name}", relative_error(found, entropy), VALUE))
+    return checks
 
 
 def _assignments(latents: list[Variable], found: Mapping, truth: list[tuple[int, Posterior]]) -> list[Check]:
@@ -73,10 +111,9 @@ def _assignments(latents: list[Variable], found: Mapping, truth: list[tuple[int,
     modes = {n: a.mode for n, a in answers.items()}
     wrong = sum(not any(m.items() >= _at(exact, row, modes).items() for m in exact.modes()) for row, exact in truth)
     checks.append(Check("joint modes that are not the best assignment", float(wrong), 0.0))
-    whole = [a for a in answers.values() if hasattr(a, "joint")]
     for ask in (_best, _number, _draws):
         try:
-            checks += [ask(whole[0], truth)] if whole else []
+            checks.append(ask(next(iter(answers.values())), truth))
         except Undefined:  # of several sums that are multiplied
             continue
     return checks

@@ -88,7 +88,9 @@ def kalman(d: Draft) -> None:
 def joint(d: Draft) -> None:
     """A mean and effects around it, on a plate of the observation or beside each other: jointly Gaussian with what is seen."""
     mean, effect = d.fresh("g"), d.fresh("g")
-    plates = d.choose(*((d.nested[p], p) if p in d.nested else (p,) for p in d.here)) if d.here and d.chance(0.8) else ()
+    plates = (
+        d.choose(*((d.nested[p], p) if p in d.nested else (p,) for p in d.here)) if d.here and d.chance(0.8) else ()
+    )
     around = d.choose(mean, f"0.5 * {mean} + {d.param()}", "0")
     both = around == "0" or d.chance(0.3)
     d.latent[mean] = f"Normal({d.choose('0', d.param())}, 2)"
