@@ -10,6 +10,7 @@ reads them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from statistics import NormalDist
@@ -61,8 +62,7 @@ def _infinite(subject: Subject, given: dict[str, Tensor], lengths: dict[str, Ten
     fixed = [v for v in random if not v.type.support.finite or _is_yield(v)]
     if len(fixed) == len(random):
         raise TooMany("no latent and no observation is finite")
-    if any(isinstance(b := v.general.body, Dist) and b.family in IMPROPER for v in fixed):
-        raise TooMany("from a flat prior nothing can be drawn")
+    _drawable(random)
     if not fixed:
         return {}
     with torch.random.fork_rng(), torch.no_grad():
@@ -86,6 +86,12 @@ def sampled_length(subject: Subject) -> int:
     return more if there and joint_states(spec, subject.sizes, more, finite) <= SAMPLED else LENGTH
 
 
+def _drawable(variables: Sequence[Variable]) -> None:
+    """Whether all of them can be drawn."""
+    if any(isinstance(b := v.general.body, Dist) and b.family in IMPROPER for v in variables):
+        raise TooMany("from a flat prior nothing can be drawn")
+
+
 def integral_samples(subject: Subject, integration: Integration, draws: int, seed: int) -> Check:
     """The same for a Gaussian latent that is integrated out, by the moments of its sites and of what reads them."""
     variables = [subject.spec.variable(n) for n in integration.names]
@@ -93,6 +99,7 @@ def integral_samples(subject: Subject, integration: Integration, draws: int, see
         raise TooMany(f"{integration.latent} is not Gaussian")
     if read_by_the_model(subject.spec) & set(integration.observed):
         raise TooMany("an observation is read by something")
+    _drawable(subject.spec.of_role("latent"))
     lengths = _lengths(subject)
     given = _given(subject, draws)
     world = World(subject.instance({**given, **lengths}), 0)
