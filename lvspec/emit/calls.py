@@ -211,9 +211,11 @@ def reshape(lowering, call: Call) -> Value:
 
 def dot(lowering, call: Call) -> Value:
     values = [lowering.concrete(lowering.lower(a)) for a in call.args]
+    apart = all(set(v.axes) - set(w.axes) for v, w in (values, values[::-1]))
+    if apart or all(v.integer for v in values):  # what is multiplied and added up in one go is of one type
+        values = [lowering.real(v) for v in values]
     axes, rank, (a, b) = lowering.broadcast(*values)
     draws = join_draws(*values)
-    apart = all(set(v.axes) - set(w.axes) for v, w in (values, values[::-1]))
     if apart and rank == 1:  # no tensor of all pairs of entries
         values = [lowering.real(v) for v in values]
         letter = dict(zip(axes, "abcefghijklmnopqrstuvwxyz", strict=False))

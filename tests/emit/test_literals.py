@@ -297,3 +297,35 @@ def test_literals_of_what_all_examples_share_agree_with_brute_force(family, argu
     if not guide:
         torch.manual_seed(0)
         assert compiled.Model(dataset_size=10).to(F)({"x": torch.zeros(2, 3, dtype=F)}).loss.isfinite()
+
+
+PRODUCTS = {
+    "a matrix times truth values": ("matmul(W, x)[0]", 2.0),
+    "a vector times truth values": ("dot(W[0], x)", 2.0),
+    "truth values times themselves": ("dot(x, x) / 4", 0.5),
+    "counts of two plates": ("sum(dot(n[i, j] over j, m[k, j] over j) over k)", 8.0),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F], ids=str)
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_whole_numbers_in_products(name, dtype):
+    """Data of truth values and counts are whole numbers in a batch, parameters are not."""
+    formula, expected = PRODUCTS[name]
+    text = f"""
+lvspec: 1
+name: products
+plates: {{i: bag, k: bag, j: 3}}
+params: {{W: {{shape: [2, 3], init: ones, frozen: true}}, b: [3]}}
+given:
+  n[i, j]: count
+  m[k, j]: count
+observed:
+  x: Bernoulli(logits=b)
+  y[i]: Normal({formula} * (1 / 3) + n[i, 0] + 0 * sum(m[k, 0] over k), 1)
+"""
+    model = compile_spec(text).Model().to(dtype)
+    x, n, m = torch.tensor([[1, 0, 1]]), torch.tensor([[[1, 2, 0]]]), torch.tensor([[[2, 1, 0], [0, 2, 5]]])
+    batch = {"x": x, "n": n, "m": m, "y": torch.full((1, 1), expected / 3 + 1, dtype=dtype)}
+    found = model.log_prob(batch) - D.Bernoulli(logits=model.b).log_prob(x.to(dtype)).sum()
+    torch.testing.assert_close(found, torch.full((1,), -0.5 * math.log(2 * math.pi), dtype=dtype))
