@@ -197,11 +197,25 @@ def test_examples_climb_alone_and_without_gradients_nothing_is_kept():
     assert (means[0] - means[1]).abs().max() > 0  # the steps have noise of their own
 
 
+def test_questions_about_the_steps_take_a_batch_as_it_comes():
+    model, x, noise = example()
+    draws = {"z.steps": noise[:3, None], "z": noise[3:]}
+    batch = {"x": x, "weight": torch.tensor([0.0, 1, 2, 3, 4]).double()}
+    for one in (batch, model.prepare(batch)):
+        refined = model.refined(one, draws)
+        found = model.elbo_at(one, draws, refined)
+        assert torch.equal(found.elbo, model(batch, draws).elbo)
+        assert torch.equal(found.loss, model(batch, draws).loss)
+        assert torch.equal(
+            model.elbo_at(one, draws, model.unrefined(one)).elbo, model.elbo_at(one, draws, model.unrefined(batch)).elbo
+        )
+
+
 def test_steps_raise_the_bound():
     model, x, _ = example(rows=64)
     torch.manual_seed(0)
     with torch.no_grad():
-        batch = model.prepare({"x": x})
+        batch = {"x": x}
         plain = torch.stack([model.elbo_at(batch, {}, model.unrefined(batch)).elbo.mean() for _ in range(50)])
         refined = torch.stack([model({"x": x}).elbo.mean() for _ in range(50)])
     assert refined.mean() > plain.mean() + 4 * (refined.var() / 50 + plain.var() / 50).sqrt()

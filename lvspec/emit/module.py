@@ -74,7 +74,7 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
             [
                 "    def elbo_at(self, batch: dict, draws: dict, parameters: dict) -> Objective:",
                 f'        """{plan.formula}, at these parameters of {", ".join(f"q({n})" for n in plan.refined)}"""',
-                "        samples = self.samples",
+                "        batch, samples = self.prepare(batch), self.samples",
                 *body,
             ],
             [

@@ -52,6 +52,7 @@ def refine_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
     refined = [
         "    def refined(self, batch: dict, draws: dict) -> dict:",
         f'        """Parameters of {listed}: {steps} steps up the ELBO from the guide\'s own, each differentiated through."""',
+        "        batch = self.prepare(batch)",
         '        alone = {n: v for n, v in batch.items() if n != "weight"}  # each example climbs its own ELBO',
         "",
         "        def step(parameters: dict, noise: dict) -> Objective:",
@@ -82,5 +83,6 @@ def _unrefined(plan: Plan, imports: set[str], factors: list[Variable]) -> list[s
     return [
         "    def unrefined(self, batch: dict) -> dict:",
         '        """What the guide itself says of them, (B, sites, event) each."""',
+        "        batch = self.prepare(batch)",
         *program.text(),
     ]
