@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 import torch
 from torch import Tensor
@@ -63,8 +64,10 @@ def ctc_parts(symbols: Tensor, mask: Tensor, logits: Tensor, blank: Tensor, fram
     shapes = (symbols.shape[:-1], logits.shape[:-2], blank.shape[:-1], frames.shape[:-1])
     lead, (T, V) = torch.broadcast_shapes(*shapes), logits.shape[-2:]
     named = [logits.expand(*lead, T, V), blank.unsqueeze(-1).expand(*lead, T, 1)]
-    log_probs = torch.cat(named, -1).log_softmax(-1).reshape(-1, T, V + 1)
-    rows, real, inside = (x.expand(*lead, x.shape[-1]).reshape(-1, x.shape[-1]) for x in (symbols, mask, frames))
+    log_probs = torch.cat(named, -1).log_softmax(-1).reshape(prod(lead), T, V + 1)
+    rows, real, inside = (
+        x.expand(*lead, x.shape[-1]).reshape(prod(lead), x.shape[-1]) for x in (symbols, mask, frames)
+    )
     return ctc(log_probs, torch.where(real, rows, 0), inside.sum(-1), real.sum(-1), blank=V)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import groupby, product
 
 import pytest
@@ -160,3 +161,15 @@ def test_nothing_is_spelled_by_blanks_alone():
     found = ctc_log_prob(torch.zeros(3, 2, dtype=torch.int64), none, logits, blank, frames)
     each = torch.cat([logits, blank.unsqueeze(-1)], -1).log_softmax(-1)[..., -1]
     torch.testing.assert_close(found, torch.where(frames, each, 0.0).sum(1))
+
+
+def test_no_frames_and_no_examples():
+    """Without a frame nothing is spelt but nothing."""
+
+    def found(rows, symbols, frames):
+        x, logits = torch.zeros(rows, symbols, dtype=torch.int64), torch.zeros(rows, frames, 3, dtype=torch.float64)
+        full = (torch.ones(rows, symbols, dtype=torch.bool), torch.ones(rows, frames, dtype=torch.bool))
+        return ctc_log_prob(x, full[0], logits, logits[..., 0], full[1]).tolist()
+
+    assert found(2, 0, 0) == [0.0, 0.0] and found(2, 1, 0) == [-math.inf, -math.inf]
+    assert found(0, 1, 2) == []
