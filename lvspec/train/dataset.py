@@ -297,7 +297,7 @@ def _lengths(value: list, axis: int, extents: list[int], plate, ragged) -> np.nd
 
 
 def _encode_numbers(raw, f: Field, layout: Layout, encoder: Numbers, settings: DataSettings):
-    value = encoder.transformed(number_block(raw, f))
+    value = encoder.transformed(number_block(raw, f, layout.nested(f)))
     ragged = layout.ragged(f)
     if layout.null(f):
         raise UsageError(f"{f.name} has numbers, and a site that stands for nothing (null=true) has a symbol")
@@ -307,6 +307,11 @@ def _encode_numbers(raw, f: Field, layout: Layout, encoder: Numbers, settings: D
     if f.event:
         seen = seen.all(axis=tuple(range(len(f.plates), seen.ndim)))
     lengths = {plate.name: np.array(value.shape[axis]) for axis, plate in ragged}
+    if layout.nested(f):
+        own = np.array([min(len(r), value.shape[1]) for r in raw], dtype=np.int64)[: value.shape[0]]
+        lengths[f.plates[1]] = own
+        beyond = np.arange(value.shape[1]) >= own[:, None]
+        seen = seen | beyond.reshape(*beyond.shape, *[1] * (seen.ndim - 2))
     _check_numbers(f, value)
     if encoder.event and value.shape[len(f.plates) :] != encoder.event and value.size:
         raise TrainingError(
@@ -332,10 +337,11 @@ def _check_numbers(f: Field, value: np.ndarray) -> None:
         )
 
 
-def number_block(raw: object, f: Field) -> np.ndarray:
-    """Numbers as plates x event; a picture (28, 28) is flattened for a vector of features."""
+def number_block(raw: object, f: Field, nested: bool = False) -> np.ndarray:
+    """Numbers as plates x event; a picture (28, 28) is flattened for a vector of features. nested: NaN stands beyond the end of
+    a second plate, of which each site of the first one has its own."""
     try:
-        value = numbers(raw)
+        value = _side_by_side(raw) if nested and isinstance(raw, list) else numbers(raw)
     except UsageError as error:
         raise UsageError(f"{f.name}: {error}") from error
     rank = len(f.plates) + len(f.event)
@@ -348,6 +354,20 @@ def number_block(raw: object, f: Field) -> np.ndarray:
     if (np.abs(value) > LARGEST).any():
         raise TrainingError(f"{f.name} has a number that is infinite, or too large")
     return value
+
+
+def _side_by_side(raw: list) -> np.ndarray:
+    """Sequences of numbers as one block."""
+    parts = [numbers(r) for r in raw]
+    if any(p.ndim == 0 for p in parts):
+        raise UsageError(f"expected a list of sequences, found {str(raw)[:60]!r}")
+    inner = next((p.shape[1:] for p in parts if len(p)), ())
+    block = np.full((len(parts), max(map(len, parts), default=0), *inner), np.nan)
+    for row, part in zip(block, parts, strict=True):
+        if len(part) and part.shape[1:] != inner:
+            raise UsageError(f"vectors of {inner} and of {part.shape[1:]} numbers stand in one record")
+        row[: len(part)] = part.reshape(len(part), *inner)
+    return block
 
 
 def digest(record: Raw) -> bytes:

@@ -32,7 +32,7 @@ def fitted(records: Sequence[Raw], layout: Layout, data: Mapping[str, DataSettin
                 None,
             ) or _symbols(records, f, sharing, layout, data)
         else:
-            encoders[f.name] = _numbers(records, f, data.get(f.name, DataSettings()))
+            encoders[f.name] = _numbers(records, f, layout.nested(f), data.get(f.name, DataSettings()))
     return encoders
 
 
@@ -88,9 +88,9 @@ def _label_order(label: str) -> tuple[float, str]:
     return (float(label) if label.isdigit() else float("inf"), label)
 
 
-def _numbers(records, f: Field, settings: DataSettings) -> Numbers:
+def _numbers(records, f: Field, nested: bool, settings: DataSettings) -> Numbers:
     """Scale and threshold from the data section; mean and variance per feature for the baselines."""
-    blocks = [b for b in _read(records, f, lambda raw: number_block(raw, f)) if b.size]
+    blocks = [b for b in _read(records, f, lambda raw: number_block(raw, f, nested)) if b.size]
     if not blocks:
         raise TrainingError(f"{f.name}: the training data hold no value")
     event = blocks[0].shape[len(f.plates) :]

@@ -57,6 +57,10 @@ class Layout:
         plates = {p.name: p for p in self.plates}
         return tuple((i, plates[n]) for i, n in enumerate(field.plates) if plates[n].ragged)
 
+    def nested(self, field: Field) -> bool:
+        """Whether each site of the field's first plate has a number of sites of the second one of its own."""
+        return any(axis == 1 and plate.within == field.plates[0] for axis, plate in self.ragged(field))
+
     def end(self, field: Field) -> str | None:
         """The end symbol of the sequence that the field runs along."""
         return next((p.end for _, p in self.ragged(field) if p.end), None)

@@ -9,6 +9,7 @@ import torch
 from toy import token_spec
 
 from lvspec.errors import TrainingError, UsageError
+from lvspec.ir.dims import Dim
 from lvspec.ir.spec import Plate
 from lvspec.train.batches import collate, epoch_order, sorted_order
 from lvspec.train.dataset import digest, encoded, halves, held_out, partly_labelled
@@ -168,6 +169,28 @@ def test_sequences_inside_sequences_have_a_length_each():
     assert batch["x"].shape == (2, 2, 4)
     assert batch["d"].tolist() == [2, 1]
     assert batch["t"].tolist() == [[2, 1], [4, 0]]
+
+
+@pytest.mark.parametrize("event", [(), (2,)], ids=str)
+def test_numbers_on_nested_plates_have_a_length_each(event):
+    """x[d, t]: at each d another number of sites, or none; a null is missing, what lies beyond a length is not."""
+    plates = (Plate("d", "sequence"), Plate("t", "sequence", within="d"))
+    layout = Layout((Field("x", "real", ("d", "t"), event, None, "x"),), plates, ())
+    values = [[[1.0, 2.0, None], [], [3.0]], [[4.0]]]
+    vectors = [[[[v, v] for v in row] for row in record] for record in values]
+    encoders, dataset = made([{"x": record} for record in (vectors if event else values)], layout)
+    batch = collate(dataset, range(2))
+    assert batch["x"].shape == (2, 3, 3, *event)
+    assert batch["d"].tolist() == [3, 1]
+    assert batch["t"].tolist() == [[3, 0, 1], [1, 0, 0]]
+    assert batch["x_observed"][0].tolist() == [[True, True, False], [True] * 3, [True] * 3]
+    assert encoders["x"].mean == (2.5,) * max(sum(event), 1)
+
+
+def test_numbers_of_a_fixed_plate_are_not_filled_up():
+    layout = Layout((Field("x", "real", ("d", "j")),), (Plate("d", "sequence"), Plate("j", "fixed", Dim.of(2))), ())
+    with pytest.raises(UsageError, match="record 1: x: expected numbers"):
+        made([{"x": [[1.0, 2.0], [3.0]]}], layout)
 
 
 def test_unseen_label_is_refused_by_name():
