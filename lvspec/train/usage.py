@@ -23,7 +23,7 @@ from lvspec.train.dataset import Dataset
 from lvspec.train.score import EVALUATION_SEED, held_out
 from lvspec.train.settings import TrainSettings
 
-EXAMPLES = 2000  # that are compared with each other
+EXAMPLES = 2000  # that are compared with each other; fewer ones are drawn several times
 PAIRS = 4_000_000  # numbers of one table of log-densities
 ACTIVE = 0.01  # the variance of a unit's mean from which on it is active
 COLLAPSED = 0.05  # nats of mutual information below which a latent says next to nothing about the data
@@ -108,6 +108,17 @@ def _joined(parts: list):
 def _usage(name: str, q) -> Usage:
     drawn = q.sample(1)[0]
     n = len(drawn)
+    draws = [drawn, *q.sample(max(1, EXAMPLES // n) - 1)]
+    # no distribution tells less than nothing; an estimate might
+    information = max(0.0, sum(_information(q, d) for d in draws) / len(draws))
+    if q.mean is None:
+        return Usage(name, information, n)
+    return Usage(name, information, n, *_active(q.mean))
+
+
+def _information(q, drawn: Tensor) -> float:
+    """The mean over the examples of log q(z_n | x_n) - log q(z_n) at a draw of each."""
+    n = len(drawn)
     width = max(1, drawn[0].numel())
     rows = max(1, PAIRS // (n * width))
     own, mixed = [], []
@@ -115,10 +126,7 @@ def _usage(name: str, q) -> Usage:
         table = q.log_prob_of_each(drawn[start : start + rows]).double()  # (rows, n)
         own.append(table.diagonal(start))
         mixed.append(table.logsumexp(1) - math.log(n))
-    information = float((torch.cat(own) - torch.cat(mixed)).mean())
-    if q.mean is None:
-        return Usage(name, information, n)
-    return Usage(name, information, n, *_active(q.mean))
+    return float((torch.cat(own) - torch.cat(mixed)).mean())
 
 
 def _active(mean: Tensor) -> tuple[int, int]:

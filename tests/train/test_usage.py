@@ -37,6 +37,19 @@ def test_information_of_categories():
     assert abs(_usage("c", alike).information) < 1e-6
 
 
+def test_few_examples_are_drawn_often():
+    """Σ_n Σ_k q(k | n) log(q(k | n) / q(k)) / N of six examples, to within the error of some 2000 draws, and never below zero."""
+    torch.manual_seed(0)
+    for scale in (0.1, 1.0):
+        logits = scale * torch.randn(6, 3)
+        q = Encoded(categorical_log_prob, categorical_draw, None, logits=logits)
+        p = logits.softmax(1)
+        exact = float((p * (p / p.mean(0)).log()).sum(1).mean())
+        found = _usage("c", q).information
+        assert found >= 0.0
+        assert abs(found - exact) < 4 * math.sqrt(float((p * (p / p.mean(0)).log() ** 2).sum(1).mean()) / 1998)
+
+
 def test_what_counts_as_collapsed():
     assert Usage("z", COLLAPSED / 2, 10).collapsed and Usage("z", 3.0, 10, 0, 4).collapsed
     assert not Usage("z", COLLAPSED * 2, 10).collapsed and not Usage("z", 3.0, 10, 1, 4).collapsed
