@@ -10,6 +10,7 @@ from lvspec.emit.sizes import size_code
 from lvspec.emit.text import entry, wrap
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Here, LogProb, VariableRef, walk
+from lvspec.ir.numbered import numbered
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import HERE, LAG, WIDE, Read, Reader, bodies
 from lvspec.ir.spec import Spec, Variable
@@ -73,7 +74,7 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
     own = [f'"{p.name}"' for p in spec.params if p.per_example]
     more = f", own=({', '.join(own)}{',' if len(own) == 1 else ''})" if own else ""
     prepared = f"prepare_batch(batch, self.batch_inputs(), self.zero, {{{', '.join(plates)}}}{more})"
-    refusals = _missing(spec, imports)
+    refusals = short(plan, imports) + _missing(spec, imports)
     return [
         "    def prepare(self, batch: dict) -> dict:",
         '        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step. What nothing',
@@ -94,6 +95,31 @@ def _is_counted(spec: Spec, plate: str) -> bool:
     named = {q for n in nodes for q in (getattr(n, "over", None), getattr(n, "plate", None)) if q is not None}
     standing = {q for v in variables for p in v.plates for q in (p, spec.plate(p).within) if q is not None}
     return plate in {spec.plate(q).sites for q in named | standing}
+
+
+def short(plan: Plan, imports: set[str], drawn: bool = False) -> list[str]:
+    """Refusals of a batch in which a factor that counts reads, by its number, a site that its example does not have. drawn: of
+    one that is drawn into, by the model's own factors."""
+    rows = []
+    for n in numbered(plan.spec, () if drawn else plan.guide):
+        if drawn and n.reader.role not in RANDOM:
+            continue
+        imports.add("refuse_short")
+        ragged = [p for p in n.reader.plates if plan.spec.plate(p).ragged]
+        counts = (
+            f"{n.reader.name}.mask"
+            if n.reader.role == "observed" and not drawn
+            else f"{ragged[-1]}.mask"
+            if ragged
+            else None
+        )
+        around = plan.spec.plate(n.plate).within
+        more = f', counts="{counts}"' if counts else ""
+        more += f", beyond={n.beyond}" if n.beyond > 0 else ""
+        more += f', around="{around}.mask"' if around else ""
+        arguments = f'batch, "{n.plate}", {n.site}, "{n.name}", "{n.reader.name}"{more}'
+        rows += wrap(f"batch = refuse_short({arguments})", 2)
+    return rows
 
 
 # ---------------------------------------------------------------- what is missing

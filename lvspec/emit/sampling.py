@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from lvspec.emit.densities import lower_term, snake, unfused
 from lvspec.emit.extents import argument_ranks, copies_of, extent_code, full_arguments
+from lvspec.emit.inputs import short
 from lvspec.emit.program import Program
 from lvspec.emit.sampled_sites import drawn_along
 from lvspec.emit.structures import borders_draw, structure_draw
@@ -63,6 +64,7 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
         f"    def sample({signature}) -> dict:",
         f'        """{_story(random)}"""',
         *wrap(f"batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {{{plates}}})", 2),
+        *short(plan, imports, drawn=True),
         *program.text(),
     ]
 

@@ -110,6 +110,42 @@ def refuse_missing(batch: dict, name: str, reader: str, back: dict[int, int | No
     return batch
 
 
+def refuse_short(
+    batch: dict,
+    plate: str,
+    site: int,
+    name: str,
+    reader: str,
+    counts: str | None = None,
+    beyond: int = 0,
+    around: str | None = None,
+) -> dict:
+    """The batch, unless an example has no site of this number along a plate, and a factor that counts reads `name` there: BadBatch.
+
+    counts: the mask of the reader's sites; None: it counts in every example. beyond: it reads it in examples that have more sites
+    than so many, where that is above 0. around: the mask of the plate that this one is nested in."""
+    lengths = batch[plate]
+    harm = lengths <= site
+    if beyond:
+        harm = harm & (lengths > beyond)
+    if around is not None:
+        harm = harm & batch[around]
+    if counts is not None:
+        there = any_site(batch[counts])
+        harm = harm & there.reshape(-1, *[1] * (harm.dim() - 1))
+    assert_values(~harm.any(), harm, lambda: _short(batch, plate, site, name, reader, harm))
+    return batch
+
+
+def _short(batch: dict, plate: str, site: int, name: str, reader: str, harm: Tensor) -> str:
+    place = harm.nonzero()[0].tolist()
+    where = f"example {place[0]}" + (f" at {place[1]}" if len(place) > 1 else "") + example_of(batch, place[0])
+    return (
+        f"`{reader}` reads site {site} of `{name}` along `{plate}`, and {where} has {int(batch[plate][tuple(place)])} of them. "
+        "Leave such examples out"
+    )
+
+
 def any_site(mask: Tensor) -> Tensor:
     """Of each row whether any of its sites is marked, where it has some: (B,)."""
     return mask.unsqueeze(-1).flatten(1).any(1)

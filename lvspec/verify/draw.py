@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.estimators import RENORMALISED
 from lvspec.ir.expr import Dist
+from lvspec.ir.numbered import numbered
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.types import Range, Support
@@ -36,6 +37,9 @@ def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int],
     two plates at once. Of a plate whose sites are the values of a latent, or are summed up in a logarithm, no row is empty."""
     found: dict[str, Tensor] = {}
     summed_up = never_empty(spec.variables)
+    least = {p.name: 0 for p in spec.plates} | dict.fromkeys(summed_up, 1)
+    for n in numbered(spec, spec.guide):  # a site that is read by its number has to be there
+        least[n.plate] = max(least[n.plate], n.site + 1)
     supports = {position_plate(v) for v in spec.variables} | summed_up
     spelled = {b.over for v in spec.of_role("observed") if isinstance(b := v.general.body, Dist) and b.family == "CTC"}
     standing = {p for v in spec.variables for p in v.plates}  # of others a batch does not speak
@@ -46,14 +50,14 @@ def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int],
                 most + 1, (rows, padded_extent(spec, plate.within, sizes, length)), generator=generator
             )
             drawn[0, 0] = most
-            found[plate.name] = drawn.clamp_min(1) if plate.name in summed_up else drawn
+            found[plate.name] = drawn.clamp_min(least[plate.name])
             continue
         own = [most, 1, 0, max(most - 1, 1)] if len(found) % 2 == 0 else [most, max(most - 1, 1), 1, 0]
         if plate.name in supports:
             own = [most, max(most - 1, 1), 1, 2]
         if spelled:  # fewer symbols than frames
             own = [max(most // 2, 1), 0, 1, 0] if plate.name in spelled else [most, max(most - 1, 1), 1, 0]
-        found[plate.name] = torch.tensor([own[r % 4] for r in range(rows)])
+        found[plate.name] = torch.tensor([own[r % 4] for r in range(rows)]).clamp_min(least[plate.name])
     return found
 
 
