@@ -130,5 +130,5 @@ def _information(q, drawn: Tensor) -> float:
 
 
 def _active(mean: Tensor) -> tuple[int, int]:
-    variance = mean.double().flatten(1).var(0)
+    variance = mean.double().reshape(len(mean), -1).var(0)
     return int((variance > ACTIVE).sum()), variance.numel()

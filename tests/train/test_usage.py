@@ -29,6 +29,15 @@ def test_information_of_a_gaussian_channel(signal, noise, units):
     assert found.collapsed == (signal == 0.0)
 
 
+def test_a_single_number_is_one_unit():
+    q = channel(2.0, 0.5)
+    found = _usage(
+        "z", Encoded(normal_log_prob, normal_draw, normal_noise, **{n: a[:, 0] for n, a in q.arguments.items()})
+    )
+    assert (found.active, found.units) == (1, 1)
+    assert abs(found.information - 0.5 * math.log(17)) < 0.06
+
+
 def test_information_of_categories():
     logits = 20.0 * torch.eye(4).repeat(50, 1)
     found = _usage("c", Encoded(categorical_log_prob, categorical_draw, None, logits=logits))
