@@ -31,7 +31,8 @@ def check_user_modules(spec: Spec, allow_modules: tuple[str, ...]) -> None:
 
 
 def check_arguments(network: Network, found: type) -> None:
-    """The constructor takes the sizes in `in` and `out` in order; `forward` takes as many values as `in` has."""
+    """The constructor takes the sizes in `in` and `out` in order; `forward` takes as many values as `in` has, and `lengths`, if it
+    reads the whole and asks for them."""
     from torch import nn
 
     if not issubclass(found, nn.Module):
@@ -44,7 +45,11 @@ def check_arguments(network: Network, found: type) -> None:
     )
     for function, count, rule in wanted:
         try:
-            inspect.signature(function).bind(*range(count))
+            signature = inspect.signature(function)
+            told = (
+                function is found.forward and network.option("reads") == "whole" and "lengths" in signature.parameters
+            )
+            signature.bind(*range(count), **({"lengths": count} if told else {}))
         except TypeError as reason:
             raise UsageError(f"`{network.path}` {rule}; its own signature says: {reason}") from None
         except ValueError:

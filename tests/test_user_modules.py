@@ -55,6 +55,19 @@ class Both(Reader):
         self.f = nn.GRU(size, out // 2, batch_first=True, bidirectional=True)
 
 
+class Attention(nn.Module):
+    """Asks for the lengths: what stands beyond them is not attended to."""
+
+    def __init__(self, size, out):
+        super().__init__()
+        self.f = nn.Linear(size, out)
+
+    def forward(self, x, lengths):
+        real = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        scores = (x @ x.mT).masked_fill(~real[:, None], -1e9)
+        return self.f(scores.softmax(-1) @ x)
+
+
 class Joined(nn.Module):
     def __init__(self, size, other, out):
         super().__init__()
@@ -125,6 +138,13 @@ sizes: {V: 4, E: 4, K: 3}
 plates: {t: sequence}
 given: {"x[t]": "token(V)"}
 networks: {words: "Embedding(V, E)", reader: "Module(own_nets.Both, in=[E], out=[E], reads=whole)", out: "Linear(E, K)"}
+observed: {"y[t]": "Categorical(logits=out(reader(words(x))[t]))"}
+""",
+    "a whole sentence, told where it ends": """
+sizes: {V: 4, E: 4, K: 3}
+plates: {t: sequence}
+given: {"x[t]": "token(V)"}
+networks: {words: "Embedding(V, E)", reader: "Module(own_nets.Attention, in=[E], out=[E], reads=whole)", out: "Linear(E, K)"}
 observed: {"y[t]": "Categorical(logits=out(reader(words(x))[t]))"}
 """,
     "words and a vector, under a guide of one's own network": """

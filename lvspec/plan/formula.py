@@ -111,7 +111,7 @@ def _summed_parents(reads: dict[str, list[str]], name: str, collapsed: list[str]
 
 
 def _parents(reader: Reader, name: str) -> list[str]:
-    """The latents that a variable's factor reads."""
+    """The latents that a variable's factor reads, beside its own other sites."""
     spec = reader.spec
     found = (r.name for r in reader.of_variable(spec.variable(name)))
-    return list(dict.fromkeys(n for n in found if spec.variable(n).role == "latent"))
+    return list(dict.fromkeys(n for n in found if n != name and spec.variable(n).role == "latent"))

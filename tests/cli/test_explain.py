@@ -147,3 +147,20 @@ infer:
 """)
     found = json.loads(json.dumps(as_data(plan)))["latents"]["z"]["options"]
     assert found["temperature"] == "linear(1, 0.1, steps=100)"
+
+
+def test_the_prior_of_a_chain_is_that_of_all_its_sites():
+    chain = """
+lvspec: 1
+name: walk
+plates: {t: sequence}
+params: {a: [], b: []}
+latent:
+  c: Normal(0, 1)
+  z[0]: Normal(c, 1)
+  z[t]: Normal(tanh(a * z[t-1]) + c, 1)
+observed:
+  x[t]: Poisson(exp(b * z[t]))
+"""
+    wanted = "E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]"
+    assert plan_spec(chain).formula == wanted
