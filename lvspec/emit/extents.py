@@ -10,7 +10,6 @@ from lvspec.ir.dims import Shape
 from lvspec.ir.distributions import FAMILIES, argument_rank, event_axes
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import Integration
-from lvspec.ir.reads import Reader
 
 
 def full_arguments(
@@ -55,7 +54,7 @@ def argument_ranks(dist: Dist, event: Shape) -> list[int]:
 
 def choosing_axes(low: Lowering, integration: Integration) -> tuple[str, ...]:
     """The axes of summed latents that choose an integral's coefficients."""
-    reader, latents = Reader(low.spec), {v.name for v in low.spec.of_role("latent")} - set(integration.latents)
+    reader, latents = low.spec.reader, {v.name for v in low.spec.of_role("latent")} - set(integration.latents)
     reads = [r for n in integration.names for r in reader.of_variable(low.spec.variable(n)) if r.name in latents]
     return low.order.sort(axis_of(r.name, (), r.lag) for r in reads)
 

@@ -17,6 +17,7 @@ from lvspec.emit.value import Value, align, as_tensor, permute
 from lvspec.ir.affine import affine_in_all, variables_in
 from lvspec.ir.chosen import plates_seen
 from lvspec.ir.gaussian_levels import Level, depths, levels_of
+from lvspec.ir.gaussian_order import one_by_one
 from lvspec.ir.plan import Integration
 from lvspec.ir.spec import Clause, Variable
 
@@ -39,9 +40,11 @@ def gaussian_block_body(program: Program, integration: Integration) -> None:
         outer = ("B", *choosing_axes(program.low, integration)) if level.above is None else axes[level.above]
         axes[i] = (*outer, *(p for p in level.plates if p not in outer))
         rows.append(_level(program, integration, level, axes[i], len(axes[i]) - len(outer), held))
-    block = scope.use("GaussianBlock")
+    steps = one_by_one(spec, levels, lambda n: length_of(spec.variable(n)).evaluate(program.low.sizes))
+    block = scope.use("OrderedGaussianBlock" if steps else "GaussianBlock")
     choices = len(choosing_axes(program.low, integration))
     more = f", choices={choices}" if choices else ""
+    more += f", order=({', '.join(f'{chr(34)}{s.axis}{chr(34)}' for s in steps)})" if steps else ""
     scope.line(f"return {block}(levels=({', '.join(rows)},), like=self.zero{more})")
 
 

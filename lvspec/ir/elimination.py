@@ -54,7 +54,7 @@ def _copy(beside: dict[str, set[str]]) -> dict[str, set[str]]:
     return {a: set(others) for a, others in beside.items()}
 
 
-def _eliminate(axis: str, beside: dict[str, set[str]]) -> Step:
+def eliminated(axis: str, beside: dict[str, set[str]]) -> Step:
     """Sums an axis out of a graph: those beside it are beside one another from then on."""
     others = beside.pop(axis)
     for other in others:
@@ -72,7 +72,7 @@ def _along(
         done += lengths[axis] * prod(lengths[a] for a in beside[axis])
         if done > limit:
             return None
-        steps.append(_eliminate(axis, beside))
+        steps.append(eliminated(axis, beside))
     return tuple(steps)
 
 
@@ -92,7 +92,7 @@ def _greedy(
     while scores:
         axis = min(scores, key=scores.__getitem__)
         del scores[axis]
-        steps.append(_eliminate(axis, beside))
+        steps.append(eliminated(axis, beside))
         scores |= {a: score(a) for a in steps[-1].clique if a in scores}
     return tuple(steps)
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from lvspec.errors import NOWHERE, Diagnostic, Source, Span
 from lvspec.ir.dims import Dim, Shape
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Binding, Choice, Dist, Expr
 from lvspec.ir.types import Type
+
+if TYPE_CHECKING:
+    from lvspec.ir.reads import Reader
 
 
 @dataclass(frozen=True)
@@ -276,6 +280,13 @@ class Spec:
     @cached_property
     def lets(self) -> dict[str, Variable]:
         return {v.name: v for v in self.of_role("let")}
+
+    @cached_property
+    def reader(self) -> Reader:
+        """How the model's expressions reach its variables: one for all who ask, since it keeps what it has found."""
+        from lvspec.ir.reads import Reader
+
+        return Reader(self)
 
     @cached_property
     def own_rows(self) -> frozenset[str]:

@@ -23,6 +23,7 @@ from lvspec.ir.plan import Cost
 from lvspec.ir.reads import Reader, bodies, is_named
 from lvspec.ir.spec import Network, Variable
 from lvspec.ir.structures import longest_segment, structure_of, window_axis, window_of
+from lvspec.ir.types import as_float
 from lvspec.plan.model import Model
 
 FLOAT = 4  # bytes
@@ -81,8 +82,8 @@ class Pricer:
 
     def holds(self, kept: float, passing: float = 0.0) -> None:
         """Numbers that an operation leaves for its gradient, and that it has beside them at its own turn."""
-        self.kept += kept
-        self.passing = max(self.passing, passing)
+        self.kept += as_float(kept)
+        self.passing = max(self.passing, as_float(passing))
 
     def inner(self, **changes) -> Pricer:
         """One that has paid for nothing, of the same model but for the changes."""
@@ -162,7 +163,7 @@ class Pricer:
         return self.let_axes[name]
 
     def extent(self, axes) -> float:
-        return prod(self.length(a) for a in axes)
+        return prod((as_float(self.length(a)) for a in axes), start=1.0)
 
     def length(self, axis: str) -> int:
         if axis == "S":
@@ -216,10 +217,11 @@ class Pricer:
         return self.extent(self.axes(node)) * self.events(node.type.shape)
 
     def events(self, shape) -> float:
-        return prod(d.evaluate(self.model.sizes) if set(d.names) <= set(self.model.sizes) else 1 for d in shape)
+        known = (d.evaluate(self.model.sizes) for d in shape if set(d.names) <= set(self.model.sizes))
+        return prod(map(as_float, known), start=1.0)
 
     def _network(self, network: Network, numbers: float) -> None:
-        sizes = [d.evaluate(self.model.sizes) for d in network.arguments]
+        sizes = [self.events((d,)) for d in network.arguments]
         self.learned[network.name] = self.events(network.bank) * _parameters(network, sizes)
         self.flops += TRAINING * numbers * self._per_output(network, sizes)
         if network.kind in GATES:

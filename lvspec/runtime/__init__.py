@@ -152,6 +152,7 @@ from lvspec.runtime.forecast import forecast
 from lvspec.runtime.gaussian_block import GaussianBlock, GaussianLevel, LinearGaussian
 from lvspec.runtime.gaussian_block_posterior import block_posterior, mixed_block_posterior
 from lvspec.runtime.gaussian_factors import GaussianFactors
+from lvspec.runtime.gaussian_in_order import OrderedGaussianBlock
 from lvspec.runtime.given import sample_batch
 from lvspec.runtime.importance import ImportanceEstimate, TablePosterior, importance
 from lvspec.runtime.inputs import Input

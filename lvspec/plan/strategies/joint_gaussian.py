@@ -3,7 +3,7 @@
 ∫∫ N(mu; m, S) Π_j N(effect_j; mu, Q) N(y_j; effect_j, R_j) d effect d mu        in O(J)
 
 Each level of plates is integrated out given those around it, which leaves a quadratic form in them; along an ordered
-plate one site after the other. Level and slope, intercept and weights, mean and effects, second-order chains and a
+plate one site after the other, and many latents without plates one after the other (ir/gaussian_order.py). Level and slope, intercept and weights, mean and effects, second-order chains and a
 mixture of factor analysers are all of this form. Lauritzen & Jensen 2001; Särkkä 2013, chapter 4.
 """
 
@@ -13,6 +13,8 @@ from functools import partial
 from math import prod
 
 from lvspec.ir.gaussian_levels import depths
+from lvspec.ir.gaussian_order import one_by_one
+from lvspec.ir.types import as_float
 from lvspec.ir.words import listed
 from lvspec.plan.budget import over_budget
 from lvspec.plan.claims import Claim, Declined, View
@@ -21,6 +23,7 @@ from lvspec.plan.model import Model
 from lvspec.plan.price import FACTORISATION, SLOWER, TRAINING, Pricer, priced
 
 DISPATCHES, FACTOR_DISPATCHES = 80, 200  # of a level, or of one site of a chain, and of each factor there, as counted
+STEP_DISPATCHES = 230  # of a vector that goes by itself, as counted
 NODES = 28_000  # what the graph of a chain's site takes beside its numbers, in numbers, as measured
 
 
@@ -60,7 +63,8 @@ def _pay(pricer: Pricer, block: Block) -> None:
     """Coefficients, and at each site a few products and a factorisation of all that stands there: numbers of 8 bytes."""
     model, spec = pricer.model, pricer.model.spec
     held, around = depths(spec, block.levels), {None: 0}
-    values = prod(model.cardinality(n) for n in block.parents)
+    steps = one_by_one(spec, block.levels, lambda name: _size(model, name))
+    values = prod((as_float(model.cardinality(n)) for n in block.parents), start=1.0)
     for name in (*block.latents, *block.observed):
         pricer.factor(spec.variable(name))
     for i, level in enumerate(block.levels):
@@ -68,8 +72,14 @@ def _pay(pricer: Pricer, block: Block) -> None:
         own = sum(held[n] * size for n, size in sizes.items())
         around[i] = own + around[level.above]
         width = around[i] + (own if level.chain else 0)
+        widths = [sum(sizes[n] for n in s.clique) for s in steps] or [
+            width
+        ]  # of what meets, each time that something goes
         sites = float(model.sizes["B"] * values * prod(model.extent(p) for p in level.plates))
-        flops, cells = 3.0 * width**3, 4.0 * width**2  # cells: numbers that the backward pass keeps, as counted
+        flops, cells = (
+            sum(3.0 * w**3 for w in widths),
+            sum(4.0 * w**2 for w in widths),
+        )  # cells: kept for backward, as counted
         for name in level.observed:
             inner = prod(model.extent(p) for p in spec.variable(name).plates if p not in level.plates)
             N, D = (
@@ -82,13 +92,14 @@ def _pay(pricer: Pricer, block: Block) -> None:
             pricer.flops += TRAINING * noise * N**3
             pricer.holds(2 * noise * 3.0 * N * N)
         pricer.flops += TRAINING * sites * flops
-        pricer.exponentials += TRAINING * sites * (FACTORISATION + flops / SLOWER)
-        pricer.holds(2 * sites * cells, 4 * sites * around[i] ** 2)
+        pricer.exponentials += TRAINING * sites * (FACTORISATION * len(widths) + flops / SLOWER)
+        pricer.holds(2 * sites * cells, 4 * sites * (max(widths) if steps else around[i]) ** 2)
+        pricer.dispatches += STEP_DISPATCHES * len(steps)
         turns = model.extent(level.chain) if level.chain else 1
         pricer.dispatches += turns * (DISPATCHES + FACTOR_DISPATCHES * len((*level.latents, *level.observed)))
         pricer.holds(NODES * turns if level.chain else 0.0)
 
 
-def _size(model: Model, name: str) -> int:
+def _size(model: Model, name: str) -> float:
     shape = model.spec.variable(name).type.shape
-    return shape[0].evaluate(model.sizes) if shape else 1
+    return as_float(shape[0].evaluate(model.sizes)) if shape else 1.0
