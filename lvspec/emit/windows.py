@@ -91,7 +91,7 @@ class Windows:
         return None
 
     def windowed(self, value: Value, window: Window) -> Value:
-        """The value at the sites of each window, zeros past the end; a value that is the same at all sites as it is."""
+        """The value at the sites of each window, the last site past the end; a value that is the same at all sites as it is."""
         if window.plate not in value.axes or window.axis in value.axes:
             return value
         low = self.low

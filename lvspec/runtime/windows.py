@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 def token_segments(token: Tensor, length: Tensor) -> Tensor:
@@ -18,18 +19,22 @@ def token_segments(token: Tensor, length: Tensor) -> Tensor:
 
 
 def windows(x: Tensor, dim: int, size: int) -> Tensor:
-    """x at the `size` sites from each site on: (..., T, ...) -> (..., T, size, ...) along axis `dim`, 0 past the end."""
+    """x at the `size` sites from each site on: (..., T, ...) -> (..., T, size, ...) along axis `dim`. Past the end stands the
+    last site again, which densities can take, and of a mask False."""
     shape = list(x.shape)
     if shape[dim] == 0:
         return x.new_zeros(*shape[:dim], 0, size, *shape[dim + 1 :])
     shape[dim] = size - 1
-    return torch.cat([x, x.new_zeros(shape)], dim).unfold(dim, size, 1).movedim(-1, dim + 1)
+    beyond = x.new_zeros(shape) if x.dtype == torch.bool else x.narrow(dim, -1, 1).expand(shape)
+    return torch.cat([x, beyond], dim).unfold(dim, size, 1).movedim(-1, dim + 1)
 
 
 def border_windows(begins: Tensor, size: int) -> Tensor:
     """What a segment of the sites from t on collects at each of them, begins (B, T, 2) saying what a site adds by whether
     a segment begins there: (B, T, size, 1)."""
-    return torch.cat([begins[..., 1:].unsqueeze(2), windows(begins[..., :1], 1, size)[:, :, 1:]], 2)
+    padded = pad(begins[..., :1], (0, 0, 0, size - 1))  # past the end 0
+    further = windows(padded, 1, size)[:, : begins.shape[1], 1:]
+    return torch.cat([begins[..., 1:].unsqueeze(2), further], 2)
 
 
 def own_sites(x: Tensor, begins: Tensor, event: int) -> Tensor:

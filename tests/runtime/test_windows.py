@@ -115,7 +115,8 @@ def test_borders_fit_the_states():
 def test_windows_and_own_sites():
     x = torch.arange(10.0).view(2, 5)
     seen = windows(x, 1, 3)
-    assert seen[0].tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 0], [4, 0, 0]]
+    assert seen[0].tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 4], [4, 4, 4]]
+    assert windows(x > 0, 1, 3)[1].tolist()[-2:] == [[True, True, False], [True, False, False]]
     begins = torch.tensor([[1, 0, 0, 1, 0], [1, 1, 1, 0, 1]])
     assert torch.equal(own_sites(seen, begins, 0), x)
     assert torch.equal(own_sites(seen.unsqueeze(-1) * torch.ones(4), begins, 1), x.unsqueeze(-1).expand(2, 5, 4))
