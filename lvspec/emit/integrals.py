@@ -15,6 +15,7 @@ from lvspec.emit.gaussian_blocks import evidence_axes, gaussian_block_body
 from lvspec.emit.gaussian_chains import gaussian_chain_body
 from lvspec.emit.lower import Lowering
 from lvspec.emit.program import Program
+from lvspec.emit.scope import MOST_LETTERS
 from lvspec.emit.value import Value, permute
 from lvspec.ir.conjugate import GAUSSIAN
 from lvspec.ir.plan import Integration, Plan
@@ -62,7 +63,11 @@ RULES = {
 
 
 def method_of(integration: Integration) -> str:
-    return f"{RULES[integration.rule].method}_{'_'.join(integration.latents)}"
+    """The name of its method; of many latents, the first one (no other block has it) stands for all."""
+    names = "_".join(integration.latents)
+    if len(names) > MOST_LETTERS and len(integration.latents) > 1:
+        names = f"{integration.latents[0]}_and_others"
+    return f"{RULES[integration.rule].method}_{names}"
 
 
 def integral_methods(plan: Plan, imports: set[str]) -> list[list[str]]:

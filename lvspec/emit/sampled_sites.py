@@ -21,12 +21,26 @@ from lvspec.emit.value import ATOM, Value
 from lvspec.ir.components import strongly_connected
 from lvspec.ir.dims import Dim
 from lvspec.ir.distributions import FAMILIES
-from lvspec.ir.expr import Apply, At, Call, Dist, Expr, Here, Lag, LocalRef, SiteOf, Stretch, VariableRef, walk
+from lvspec.ir.expr import (
+    Apply,
+    At,
+    Call,
+    Dist,
+    Expr,
+    Here,
+    Lag,
+    LocalRef,
+    PlateIndex,
+    SiteOf,
+    Stretch,
+    VariableRef,
+    walk,
+)
 from lvspec.ir.guides import Step
 from lvspec.ir.reads import Reader, bodies, is_improper
 from lvspec.ir.spec import Clause, Variable
 
-STEPPED = ("RNN", "GRU", "LSTM")  # networks with a state that can be taken from site to site
+STEPPED = ("RNN", "GRU", "LSTM", "DilatedConvolution")  # networks with a state that can be taken from site to site
 ARGUMENTS = ("n", "given", "lengths", "ends", "batch", "self")  # of `sample`: no number of a site has such a name
 
 
@@ -49,11 +63,13 @@ def drawn_along(program: Program, plate: str, variables: list[Variable]) -> bool
 
 @dataclass(frozen=True)
 class Stepped:
-    """A recurrent network over a prefix: `here` is what it gives at a site for `read`, `state` goes on to the next."""
+    """A network over a prefix: `here` is what it gives at a site for `read`, `state` goes on to the next. bank: which one of
+    several alike, where it is."""
 
     local: str
     network: str
     read: Expr
+    bank: Expr | None
     here: str
     state: str
     size: Dim
@@ -106,15 +122,26 @@ class SampledClauses(SiteClauses):
     def stepped(self, expr: Apply, inside: set[str], label: str) -> LocalRef:
         """A recurrent network over a prefix, as what it gives at this site."""
         network, reach = self.low.networks[expr.network], expr.args[0].type.reach
-        fits = network.kind in STEPPED and not expr.bank and reach is not None and reach.plate == self.plate
+        fits = network.kind in STEPPED and reach is not None and reach.plate == self.plate
         if not fits or reach.inside is not None or reach.reach not in ("before", "through"):
             raise NotBySite
         read = self.of_prefix(expr.args[0], inside, label)
+        bank = self.index_at_site(expr.bank[0], inside, label) if expr.bank else None
         fresh, known = self.scope.names.fresh, self.steps.setdefault(self.reader, [])
         local = f"step {self.reader} {len(known)}"
         here, state = fresh(f"{network.name}_{self.plate}"), fresh(f"{network.name}_state")
-        known.append(Stepped(local, network.name, read, here, state, network.arguments[-1]))
+        known.append(Stepped(local, network.name, read, bank, here, state, network.arguments[-1]))
         return LocalRef(local, type=expr.type, span=expr.span)
+
+    def index_at_site(self, expr: Expr, inside: set[str], label: str) -> Expr:
+        """Which network of a bank is read at this site."""
+        if isinstance(expr, PlateIndex):
+            raise NotBySite  # all of them, along an axis
+        if not self.depends(expr, inside):
+            return LocalRef(self.known(self.whole(expr, label)), type=expr.type, span=expr.span)
+        if not isinstance(expr, VariableRef):
+            raise NotBySite
+        return LocalRef(self.draw(expr), type=expr.type, span=expr.span)
 
     def of_prefix(self, expr: Expr, inside: set[str], label: str, begin: str | None = None) -> Expr:
         """What a network with a state is fed at this site. begin: the number that an embedding has for what stands before
@@ -211,11 +238,12 @@ class SampledLoop(SiteLoop):
         low, found = self.low, self.reads.names(self.members_by_name())
         for step in self.reads.steps.get(m.name, ()):
             saved, low.locals = low.locals, found
-            value = low.real(low.concrete(low.lower(step.read)))
+            values = [low.real(low.concrete(low.lower(step.read)))]
+            values += [low.concrete(low.lower(step.bank))] if step.bank is not None else []
             low.locals = saved
-            axes = low.order.sort({*value.axes, "B"})
+            axes = low.order.sort({*(a for v in values for a in v.axes), "B"})
             if written:
-                fed = self.spread_to(value, axes)
+                fed = ", ".join(self.spread_to(v, axes) for v in reversed(values))
                 self.scope.line(f"{step.here}, {step.state} = self.{step.network}.step({fed}, {step.state})")
             found = found | {step.local: Value(step.here, axes, (step.size,))}
         return found

@@ -90,7 +90,8 @@ class Bank(nn.Module):
     """K networks of any kind, side by side.
 
     Recurrent ones (recurrent=True): each (*lead, T, in) -> (*lead, K, T, out), paired (*lead, K, T, in) -> the same,
-    at: index (*lead), at_sites: index (*lead, T). Further arguments (lengths) are passed on to every network. backwards: reads each stretch from its end.
+    at: index (*lead), at_sites: index (*lead, T). Further arguments (lengths) are passed on to every network. backwards: reads
+    each stretch from its end. step: index (*lead), x (*lead, in) -> (*lead, out), one site more of every network.
     """
 
     def __init__(self, networks: list[nn.Module], recurrent: bool = True):
@@ -121,3 +122,10 @@ class Bank(nn.Module):
         *lead, extent = torch.broadcast_shapes(index.shape, (*out.shape[:-3], out.shape[-2]))
         where = index.expand(*lead, extent)[..., None, :, None].expand(*lead, 1, extent, out.shape[-1])
         return out.expand(*lead, *out.shape[-3:]).gather(-3, where).squeeze(-3)
+
+    def step(self, index: Tensor, x: Tensor, state) -> tuple[Tensor, object]:
+        """What the chosen network gives at one more site; all of them go on."""
+        pairs = [n.step(x, s) for n, s in zip(self.networks, state or [None] * len(self.networks), strict=True)]
+        out = torch.stack([y for y, _ in pairs], -2)  # (*lead, K, out)
+        where = index[..., None, None].expand(*out.shape[:-2], 1, out.shape[-1])
+        return out.gather(-2, where).squeeze(-2), [s for _, s in pairs]

@@ -180,6 +180,7 @@ class DilatedConvolution(nn.Module):
 
     y_0 = W x + b;   y_n+1[t] = y_n[t] + relu(b_n + Σ_k W_n[k] y_n[t - k 2^n]),  k < kernel, n < layers, zeros before the first
     site. Site t has seen x[t - (kernel - 1) (2^layers - 1)] .. x[t]. After Yang et al. 2017. backwards: from each stretch's end.
+    step: one site more; the state is, of each layer, the inputs that it looks back at.
     """
 
     def __init__(self, size: int, hidden: int, layers: int = 4, kernel: int = 3, dropout: float = 0.0):
@@ -197,6 +198,20 @@ class DilatedConvolution(nn.Module):
             back = (layer.kernel_size[0] - 1) * layer.dilation[0]
             y = y + self.dropout(layer(nn.functional.pad(y, (back, 0))).relu())
         return y.mT.reshape(*lead, *y.mT.shape[-2:])
+
+    def step(self, x: Tensor, state) -> tuple[Tensor, object]:
+        y = self.enter(x)
+        if y.numel() == 0:
+            return y, state
+        lead, y, after = y.shape[:-1], y.reshape(-1, y.shape[-1]), []
+        for n, layer in enumerate(self.layers):
+            apart = layer.dilation[0]
+            back = (layer.kernel_size[0] - 1) * apart
+            seen = [*(state[n] if state else [torch.zeros_like(y)] * back), y]  # the last back + 1 inputs
+            after.append(seen[1:])
+            found = nn.functional.conv1d(torch.stack(seen[::apart], -1), layer.weight, layer.bias)
+            y = y + self.dropout(found.squeeze(-1).relu())
+        return y.reshape(*lead, y.shape[-1]), after
 
     def backwards(self, x: Tensor, lengths: Tensor) -> Tensor:
         return reversed_stretches(self(reversed_stretches(x, lengths)), lengths)

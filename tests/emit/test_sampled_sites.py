@@ -47,6 +47,34 @@ latent:
 observed:
   x[t]: Categorical(logits=out(memory(states(z[<=t]))) + e)
 """,
+    "sentence of convolutions": """\
+networks: {words: "Embedding(V, E)", writer: "DilatedConvolution(E, H, layers=2, kernel=2)", out: "Linear(H, V)"}
+observed:
+  x[t]: Categorical(logits=out(writer(words(x[<t]))))
+""",
+    "a network of each state": """\
+params: {s: [K], a: [K, K]}
+networks:
+  words: Embedding(V, E)
+  writer[K]: GRU(E, H)
+  out: Linear(H, V)
+latent:
+  z[0]: Categorical(logits=s)
+  z[t]: Categorical(logits=a[z[t-1]])
+observed:
+  x[t]: Categorical(logits=2 * out(writer[z[t]](words(x[<t]))))
+""",
+    "a network of each kind": """\
+params: {p: [K]}
+networks:
+  words: Embedding(V, E)
+  writer[K]: LSTM(E, H)
+  out: Linear(H, V)
+latent:
+  c: Categorical(logits=p)
+observed:
+  x[t]: Categorical(logits=2 * out(writer[c](words(x[<t]))))
+""",
     "words of a chain and of each other": """\
 params: {s: [K], a: [K, K], e: [K, V]}
 networks: {words: "Embedding(V, E)", writer: "GRU(E, V)"}

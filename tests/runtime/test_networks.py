@@ -177,3 +177,26 @@ def test_dilated_convolution_sees_what_lies_behind_and_as_far_as_it_says(layers,
         (seen,) = torch.autograd.grad(network(x)[0, t].sum(), x)
         sites = seen.abs().sum(-1)[0].nonzero().flatten().tolist()
         assert sites == list(range(max(0, t - far), t + 1))
+
+
+@pytest.mark.parametrize("layers, kernel", [(1, 1), (3, 2), (2, 3)])
+def test_a_dilated_convolution_goes_on_site_by_site(layers, kernel):
+    torch.manual_seed(0)
+    network = DilatedConvolution(2, 3, layers=layers, kernel=kernel).double()
+    x, state, found = torch.randn(2, 4, 9, 2, dtype=torch.float64), None, []
+    for t in range(9):
+        y, state = network.step(x[:, :, t], state)
+        found.append(y)
+    torch.testing.assert_close(torch.stack(found, 2), network(x))
+    assert network.step(x[:0, :, 0], None)[0].shape == (0, 4, 3)
+
+
+def test_a_bank_goes_on_site_by_site():
+    torch.manual_seed(0)
+    bank = Bank([GRU(2, 3).double() for _ in range(4)])
+    x, at = torch.randn(5, 6, 2, dtype=torch.float64), torch.randint(4, (5, 6))
+    state, found = None, []
+    for t in range(6):
+        y, state = bank.step(at[:, t], x[:, t], state)
+        found.append(y)
+    torch.testing.assert_close(torch.stack(found, 1), bank.at_sites(at, x))
