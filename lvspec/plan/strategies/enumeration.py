@@ -12,7 +12,7 @@ from lvspec.plan.budget import over_budget
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.components import beyond
 from lvspec.plan.families import counted_reason
-from lvspec.plan.model import finite_reason, labels_guide, reach_reason, unrolled_by, without_engine
+from lvspec.plan.model import Model, finite_reason, labels_guide, reach_reason, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.sampling import is_point
@@ -51,7 +51,9 @@ def inside_a_sum(view: View, latent) -> str | None:
     E_q(w_1..w_T) log Σ_z Π_t p(x_t | z_t, w_t) does not split over t: there w is drawn instead.
     """
     model = view.model
-    for reader in [latent, *(v for v, _ in model.readers_of(latent.name))]:
+    carrying = (latent.name, *carriers(model, latent.name))
+    own = [model.spec.variable(n) for n in carrying]
+    for reader in dict.fromkeys((*own, *(v for n in carrying for v, _ in model.readers_of(n)))):
         for name in (reader.name, *(read.name for read in model.reads(reader.name))):
             component = view.collapsible.get(name)
             if component is None or component.too_large:
@@ -63,23 +65,35 @@ def inside_a_sum(view: View, latent) -> str | None:
     return None
 
 
+def carriers(model: Model, name: str) -> tuple[str, ...]:
+    """The latents that are drawn once for each value of a latent: those whose q reads it, or one of them."""
+    found = [name]
+    for carrying in found:
+        readers = (n for n, reads in model.guide_reads.items() if any(r.name == carrying for r in reads))
+        found += [n for n in readers if n not in found]
+    return tuple(found[1:])
+
+
 def _carried(view: View, latent) -> str | None:
     """Why a draw that is made once per value of the latent cannot be read as it is, or None.
 
-    A latent whose q reads this one carries its axis; where other sites of that latent are read, each would
-    need a value of its own.
+    A latent whose q reads this one carries its axis; where other sites of that latent are read as well, or all of them as one
+    structure, each would need a value of its own.
     """
     model = view.model
-    for name, reads in model.guide_reads.items():
-        if not any(r.name == latent.name for r in reads):
-            continue
-        others = [r for _, r in model.readers_of(name)] + [
-            r for rs in model.guide_reads.values() for r in rs if r.name == name
-        ]
-        for read in others:
-            if any(read.way(p)[0] != HERE for p in latent.plates):
-                return f"q({name}) reads {latent.name}, and other sites of {name} are read together"
+    for name in (latent.name, *carriers(model, latent.name)):
+        guides = [(model.guide_of(n), r) for n, reads in model.guide_reads.items() for r in reads if r.name == name]
+        for reader, read in [*model.seen_by(name), *guides]:
+            if structure_of(reader) is not None and reader.general.body.over in latent.plates:
+                each = "" if name == latent.name else f", which is drawn for each value of {latent.name}"
+                return f"{_of(reader)} joins all sites of {name}{each}"
+            if name != latent.name and any(read.way(p)[0] != HERE for p in latent.plates):
+                return f"{name} is drawn for each value of {latent.name}, and sites of {name} are read together"
     return None
+
+
+def _of(reader) -> str:
+    return f"q({reader.name})" if reader.role == "guide" else reader.name
 
 
 def _under_guide(view: View, latent) -> Claim | Declined:
