@@ -8,8 +8,7 @@ from math import inf, isinf
 from lvspec.ir.dims import Dim, Shape, show_shape
 
 
-def as_float(n: int) -> float:
-    """A whole number, or infinity where it is larger than any float."""
+def _as_float(n: int) -> float:
     try:
         return float(n)
     except OverflowError:
@@ -27,7 +26,7 @@ class Range:
     def __post_init__(self) -> None:
         for name in ("low", "high"):  # a whole number may be larger than any float
             if isinstance(getattr(self, name), int):
-                object.__setattr__(self, name, as_float(getattr(self, name)))
+                object.__setattr__(self, name, _as_float(getattr(self, name)))
 
     def within(self, other: Range) -> bool:
         """Whether every number here is one of `other`."""

@@ -22,7 +22,7 @@ from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
 from lvspec.plan.components import find
 from lvspec.plan.derive import Readers, derive_baseline, derive_control, derive_guide
 from lvspec.plan.divergence import OPTIMAL, divergence, drawn_after, draws_read
-from lvspec.plan.engines import averages_of_draws, empty_axes, parts_without_engine, rows_beyond
+from lvspec.plan.engines import averages_of_draws, empty_axes, parts_without_engine, rows_beyond, too_many_sites
 from lvspec.plan.formula import formula
 from lvspec.plan.memory import memory_warnings, with_memory
 from lvspec.plan.model import DEFAULT_SAMPLES, Model, chain_plates, labels_guide, study, unrolled_by, without_engine
@@ -383,6 +383,8 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     components = {id(c): c for n, c in view.collapsible.items() if treatment.get(n) == "collapsed"}
     eliminations = tuple(Elimination(c.latents, c.chain, c.order, c.cost) for c in components.values())
     unrolled = unrolled_by(model, summed)
+    if many := tuple(Diagnostic("bad-size", *found) for found in too_many_sites(spec, unrolled, model.sizes)):
+        raise SpecError(spec.source, many)
     pricer = Pricer(model, summed, samples if sampled else 1, unrolled, guide, (*spec.networks, *networks))
     rules = {id(c.pay): c.pay for _, c, _ in chosen.values()}.values()  # latents of one sum pay once
     step = priced(pricer, *rules, pay_rest)

@@ -69,6 +69,9 @@ def rows_beyond(spec: Spec, sizes: dict[str, int]) -> Iterator[tuple[Span, str]]
                     )
 
 
+MOST_SITES = 10_000
+
+
 def averages_of_draws(spec: Spec, reader: Reader, latents: set[str], summed: set[str]) -> Iterator[tuple[Span, str]]:
     """(place, latents) for each `expected(e)` of which nothing is summed: e of a draw in place of its average."""
     for node in (n for term in spec.terms for body in bodies(term.general) for n in walk(body)):
@@ -89,6 +92,14 @@ def empty_axes(spec: Spec, sizes: dict[str, int]) -> Iterator[tuple[Span, str]]:
         if axis.names and set(axis.names) <= set(sizes) and axis.evaluate(sizes) < 1:
             at = ", ".join(f"{name} = {sizes[name]}" for name in sorted(axis.names))
             yield span, f"`{axis}` is {axis.evaluate(sizes)} at {at}, and an axis has at least one entry"
+
+
+def too_many_sites(spec: Spec, unrolled: tuple[str, ...], sizes: dict[str, int]) -> Iterator[tuple[Span, str]]:
+    """(place, message) for each plate whose sites stand in the module one by one, and are more than anybody reads."""
+    for plate in map(spec.plate, unrolled):
+        if (count := plate.size.evaluate(sizes)) > MOST_SITES:
+            read = f"sites of {plate.name} are read together, one by one"
+            yield plate.span, f"{read}: at most {MOST_SITES:,} can be, and there are {count:,}"
 
 
 def _reads_segments(node: Expr) -> bool:

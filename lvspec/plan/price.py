@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from math import prod
+from math import inf, prod
 
 from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, Stretch, VariableRef
 from lvspec.ir.flows import EACH, flow_of
@@ -23,7 +23,6 @@ from lvspec.ir.plan import Cost
 from lvspec.ir.reads import Reader, bodies, is_named
 from lvspec.ir.spec import Network, Variable
 from lvspec.ir.structures import longest_segment, structure_of, window_axis, window_of
-from lvspec.ir.types import as_float
 from lvspec.plan.model import Model
 
 FLOAT = 4  # bytes
@@ -78,12 +77,13 @@ class Pricer:
     @property
     def cost(self) -> Cost:
         learned = FLOAT * OPTIMIZED * sum(self.learned.values())
-        return Cost(self.flops, FLOAT * (self.kept + self.passing), self.dispatches, learned, self.exponentials)
+        numbers = (self.flops, FLOAT * (self.kept + self.passing), self.dispatches, learned, self.exponentials)
+        return Cost(*map(float, numbers))
 
     def holds(self, kept: float, passing: float = 0.0) -> None:
         """Numbers that an operation leaves for its gradient, and that it has beside them at its own turn."""
-        self.kept += as_float(kept)
-        self.passing = max(self.passing, as_float(passing))
+        self.kept += kept
+        self.passing = max(self.passing, passing)
 
     def inner(self, **changes) -> Pricer:
         """One that has paid for nothing, of the same model but for the changes."""
@@ -163,7 +163,7 @@ class Pricer:
         return self.let_axes[name]
 
     def extent(self, axes) -> float:
-        return prod((as_float(self.length(a)) for a in axes), start=1.0)
+        return prod(self.length(a) for a in axes)
 
     def length(self, axis: str) -> int:
         if axis == "S":
@@ -217,11 +217,10 @@ class Pricer:
         return self.extent(self.axes(node)) * self.events(node.type.shape)
 
     def events(self, shape) -> float:
-        known = (d.evaluate(self.model.sizes) for d in shape if set(d.names) <= set(self.model.sizes))
-        return prod(map(as_float, known), start=1.0)
+        return prod(d.evaluate(self.model.sizes) if set(d.names) <= set(self.model.sizes) else 1 for d in shape)
 
     def _network(self, network: Network, numbers: float) -> None:
-        sizes = [self.events((d,)) for d in network.arguments]
+        sizes = [d.evaluate(self.model.sizes) for d in network.arguments]
         self.learned[network.name] = self.events(network.bank) * _parameters(network, sizes)
         self.flops += TRAINING * numbers * self._per_output(network, sizes)
         if network.kind in GATES:
@@ -367,7 +366,10 @@ def latent_of(axis: str) -> str:
 
 
 def priced(pricer: Pricer, *rules: Callable[[Pricer], None]) -> Cost:
-    """What rules pay together."""
-    for pay in rules:
-        pay(pricer)
-    return pricer.cost
+    """What rules pay together: infinitely much, where it is beyond all floats."""
+    try:
+        for pay in rules:
+            pay(pricer)
+        return pricer.cost
+    except OverflowError:
+        return Cost(inf, inf, inf, inf, inf)

@@ -10,7 +10,6 @@ from math import isqrt, prod
 from lvspec.ir.sites import site_by_site
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
-from lvspec.ir.types import as_float
 from lvspec.plan.contractions import pay_contractions
 from lvspec.plan.price import TRAINING, Pricer, latent_of
 
@@ -104,7 +103,7 @@ def pay_structure(pricer: Pricer, variable: Variable) -> None:
     numbers = {"T": float(model.extent(body.over))}
     for name, value in body.arguments:
         for letter, size in zip(structure.axes_of(name), value.type.shape, strict=True):
-            numbers[letter] = as_float(size.evaluate(model.sizes))
+            numbers[letter] = float(size.evaluate(model.sizes))
     rows = prod(model.extent(p) for p in variable.plates if p != body.over) * model.sizes["B"]
     pricer.flops += TRAINING * rows * structure.work(numbers)
     pricer.dispatches += structure.dispatches * numbers[structure.turns]

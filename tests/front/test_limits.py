@@ -1,7 +1,10 @@
 """A spec at its limits is read; one just beyond them is told that it is too large."""
 
+from math import inf
+
 import pytest
 
+from lvspec.driver import plan_spec
 from lvspec.errors import SpecError
 from lvspec.front import load
 from lvspec.front.checks import MAX_ENTRIES
@@ -53,3 +56,18 @@ def test_at_a_limit_and_just_beyond(name):
     text, limit, code = LIMITS[name]
     assert told(text(limit)) == set()
     assert code in told(text(limit + (3 if name.startswith("parts") else 1)))
+
+
+@pytest.mark.parametrize("sites", [2**31 - 1, 10**60])
+def test_sites_that_are_written_out_have_a_limit(sites):
+    with pytest.raises(SpecError) as caught:
+        plan_spec("specs/factorial_hmm.yaml", sizes={"L": sites})
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "bad-size" and f"there are {sites:,}" in problem.message
+
+
+@pytest.mark.parametrize("name", ["iaf_vae", "nvdm", "kalman", "hmm"])
+def test_prices_of_sizes_beyond_all_floats_are_infinite(name):
+    sizes = {s.name: 10**200 for s in plan_spec(f"specs/{name}.yaml").spec.sizes}
+    step = plan_spec(f"specs/{name}.yaml", sizes=sizes).step
+    assert inf in (step.flops, step.bytes, step.learned)

@@ -19,7 +19,6 @@ from lvspec.ir.expr import Dist, VariableRef
 from lvspec.ir.plan import Integration
 from lvspec.ir.reads import HERE
 from lvspec.ir.spec import Variable
-from lvspec.ir.types import as_float
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.gaussian_blocks import choosing_parents
 from lvspec.plan.integrals import gaussian_reason, integral_reason, readers
@@ -128,7 +127,7 @@ def _pay(pricer: Pricer, latent: Variable, parents: tuple[str, ...]) -> None:
     flops = cells = 0.0
     for variable in (latent, *readers(model, latent.name)):
         pricer.factor(variable)
-        extent = as_float(model.sizes["B"] * prod(model.cardinality(n) for n in parents))
+        extent = float(model.sizes["B"] * prod(model.cardinality(n) for n in parents))
         for plate in variable.plates:
             extent *= model.extent(plate)
         D, N = _size(model, latent), _size(model, variable)

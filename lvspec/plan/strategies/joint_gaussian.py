@@ -14,7 +14,6 @@ from math import prod
 
 from lvspec.ir.gaussian_levels import depths
 from lvspec.ir.gaussian_order import one_by_one
-from lvspec.ir.types import as_float
 from lvspec.ir.words import listed
 from lvspec.plan.budget import over_budget
 from lvspec.plan.claims import Claim, Declined, View
@@ -64,7 +63,7 @@ def _pay(pricer: Pricer, block: Block) -> None:
     model, spec = pricer.model, pricer.model.spec
     held, around = depths(spec, block.levels), {None: 0}
     steps = one_by_one(spec, block.levels, lambda name: _size(model, name))
-    values = prod((as_float(model.cardinality(n)) for n in block.parents), start=1.0)
+    values = prod(model.cardinality(n) for n in block.parents)
     for name in (*block.latents, *block.observed):
         pricer.factor(spec.variable(name))
     for i, level in enumerate(block.levels):
@@ -100,6 +99,6 @@ def _pay(pricer: Pricer, block: Block) -> None:
         pricer.holds(NODES * turns if level.chain else 0.0)
 
 
-def _size(model: Model, name: str) -> float:
+def _size(model: Model, name: str) -> int:
     shape = model.spec.variable(name).type.shape
-    return as_float(shape[0].evaluate(model.sizes)) if shape else 1.0
+    return shape[0].evaluate(model.sizes) if shape else 1

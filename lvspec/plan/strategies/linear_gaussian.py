@@ -14,7 +14,6 @@ from math import isqrt
 from lvspec.ir.plan import Integration
 from lvspec.ir.reads import HERE, LAG
 from lvspec.ir.spec import Variable
-from lvspec.ir.types import as_float
 from lvspec.plan.budget import over_budget
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.integrals import NORMAL, gaussian_reason, integral_reason, readers
@@ -121,5 +120,5 @@ def _pay(pricer: Pricer, latent: Variable) -> None:
     pricer.holds(sites / extent * graph * cells + graph * NODES)
 
 
-def _size(model: Model, variable: Variable) -> float:
-    return as_float(variable.type.shape[0].evaluate(model.sizes)) if variable.type.shape else 1.0
+def _size(model: Model, variable: Variable) -> int:
+    return variable.type.shape[0].evaluate(model.sizes) if variable.type.shape else 1
