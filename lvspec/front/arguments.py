@@ -42,7 +42,7 @@ def read_arguments(family: Family, node: S.Application, ctx: Context) -> tuple[t
             ctx.problems.error("arguments", span, f"`{name}` is given twice")
         else:
             given[name] = elaborate(argument, ctx)
-            texts[name] = _text(argument)
+            texts[name] = _text(argument, ctx)
     _one_of(family, given, node, len(places), ctx)
     filled = []
     for argument in family.arguments:
@@ -95,20 +95,26 @@ def _meant(names: list[str], value: Expr) -> str:
     return next(iter(fitting), names[-1])
 
 
-def _text(node: S.Node) -> str:
-    """A short expression as it would be typed in a proposed mend."""
+SHORT = 40  # characters
+
+
+def _text(node: S.Node, ctx: Context) -> str:
+    """A short expression as it would be typed in a proposed mend; another as it stands in a line of the spec."""
     match node:
         case S.Name(name):
             return name
         case S.Literal(text, _):
             return text
         case S.Access(base, indices):
-            return f"{_text(base)}[{', '.join(map(_text, indices))}]"
+            return f"{_text(base, ctx)}[{', '.join(_text(i, ctx) for i in indices)}]"
         case S.Application(base, arguments, _):
-            return f"{_text(base)}({', '.join(map(_text, arguments))})"
+            return f"{_text(base, ctx)}({', '.join(_text(a, ctx) for a in arguments)})"
         case S.Binary("subtract", left, right):
-            return f"{_text(left)}-{_text(right)}"
-    return "..."
+            return f"{_text(left, ctx)}-{_text(right, ctx)}"
+    span = node.span
+    line = ctx.problems.source.lines[span.line - 1] if span.line == span.end_line else ""
+    written = line[span.column - 1 : span.end_column - 1]
+    return written if 0 < len(written) <= SHORT else "..."
 
 
 def _check(family: Family, argument: Argument, value: Expr, text: str, ctx: Context) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isinf
 
 from lvspec.front import supports
 from lvspec.front import syntax as S
@@ -123,9 +124,17 @@ def _matches(factor: Variable, latent: Variable, problems: Problems) -> None:
             problems.error(
                 "guide-mismatch",
                 body.span,
-                f"the latent `{latent.name}` is {supports.show(b)}, and its guide draws {supports.show(a)}",
+                f"the latent `{latent.name}` is {_values(b, a)}, and its guide draws {_values(a, b)}",
                 help=_mend(body, a, b),
             )
+
+
+def _values(kind, other) -> str:
+    """Which values, where shapes agree and both lie between numbers by these."""
+    told = [k.support.told for k in (kind, other)]
+    if kind.shape != other.shape or any(r is None or isinf(r.low) or isinf(r.high) for r in told):
+        return supports.show(kind)
+    return f"between {told[0].low:g} and {told[0].high:g}"
 
 
 def _moving_bounds(latent: Variable) -> str:

@@ -33,9 +33,8 @@ _EMITTED = """
 # words of the expression language
 _LANGUAGE = "over where with through global"
 
-RESERVED = (
-    frozenset(keyword.kwlist) | frozenset(_MODULE.split()) | frozenset(_EMITTED.split()) | frozenset(_LANGUAGE.split())
-)
+TAKEN = frozenset(_EMITTED.split()) | frozenset(_LANGUAGE.split())
+RESERVED = frozenset(keyword.kwlist) | frozenset(_MODULE.split()) | TAKEN
 
 
 def check_name(name: str, span: Span, problems: Problems) -> bool:

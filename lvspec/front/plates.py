@@ -31,7 +31,7 @@ def read_plates(section: Node | None, sizes: dict[str, Size], problems: Problems
                     "bad-plate",
                     plate.span,
                     f"`{plate.name}` {what} `{other}`, which is no other ragged plate",
-                    help=did_you_mean(str(other), found),
+                    help=did_you_mean(str(other), found, _fixed_again(plate, found.get(str(other)))),
                 )
         around = found.get(plate.within or "")
         if around is not None and around.within is not None:
@@ -55,6 +55,13 @@ def _copied(plate: Plate, found: dict[str, Plate]) -> Plate:
     if plate.kind != "copy" or of not in found or found[of].kind == "copy":
         return plate
     return replace(found[of], name=plate.name, options=(), end=None, span=plate.span, like=str(of))
+
+
+def _fixed_again(plate: Plate, other: Plate | None) -> str:
+    """The mend for a copy of a plate whose number of sites is known."""
+    if other is None or other.size is None or plate.kind != "copy":
+        return ""
+    return f"a plate of a known size has as many sites under another name, too: `{plate.name}: {other.size}`"
 
 
 def _plate(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Plate | None:

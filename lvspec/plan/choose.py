@@ -59,6 +59,9 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     if len(chosen) == len(spec.of_role("latent")):
         _free_bits(model, chosen, problems)
         _lean(model, chosen, problems)
+        summed = {n for n, (_, c, _) in chosen.items() if c.treatment in ("collapsed", "enumerated")}
+        written_out = unrolled_by(model, summed)
+        problems += [Diagnostic("bad-size", *f) for f in too_many_sites(spec, written_out, model.sizes)]
     if problems:
         raise SpecError(spec.source, tuple(problems))
     return _assemble(model, view, chosen)
@@ -383,8 +386,6 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     components = {id(c): c for n, c in view.collapsible.items() if treatment.get(n) == "collapsed"}
     eliminations = tuple(Elimination(c.latents, c.chain, c.order, c.cost) for c in components.values())
     unrolled = unrolled_by(model, summed)
-    if many := tuple(Diagnostic("bad-size", *found) for found in too_many_sites(spec, unrolled, model.sizes)):
-        raise SpecError(spec.source, many)
     pricer = Pricer(model, summed, samples if sampled else 1, unrolled, guide, (*spec.networks, *networks))
     rules = {id(c.pay): c.pay for _, c, _ in chosen.values()}.values()  # latents of one sum pay once
     step = priced(pricer, *rules, pay_rest)

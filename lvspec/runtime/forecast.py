@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lvspec.runtime.batch import BadBatch
+
 FORECAST_ROWS = 4096  # rows of a batch at a time
 
 
@@ -36,7 +38,11 @@ def forecast(log_prob: Callable[[dict], Tensor], batch: dict, name: str, plate: 
         rows = {n: v.repeat_interleave(len(chunk), 0) for n, v in known.items()}
         ends = rows[plate]
         rows[name][torch.arange(len(ends), device=x.device), ends] = chunk.repeat(len(x))
-        found.append(log_prob({**rows, plate: ends + 1}).view(len(x), -1))
+        try:
+            found.append(log_prob({**rows, plate: ends + 1}).view(len(x), -1))
+        except BadBatch as reason:
+            further = f"whatever else varies along `{plate}` has one site more, {x.shape[1] + 1}"
+            raise BadBatch(f"forecast adds a site to `{name}`, and {further}: {reason}") from None
     return torch.cat(found, 1).log_softmax(1)
 
 

@@ -8,7 +8,7 @@ import torch
 from small import batch_of, compiled, model_of, sizes_of
 
 from lvspec.driver import compile_spec
-from lvspec.runtime import Undefined, forecast
+from lvspec.runtime import BadBatch, Undefined, forecast
 from lvspec.verify import verify
 from lvspec.verify.draw import randomize
 
@@ -205,6 +205,18 @@ def test_prepared_batch_is_refused():
         forecast(model.log_prob, model.prepare(batch), "x", "t", V)
     with pytest.raises(ValueError, match="of one symbol along `t`, .* `x` has the shape"):
         forecast(model.log_prob, {**batch, "x": batch["x"].unsqueeze(1)}, "x", "t", V)
+
+
+def test_what_else_varies_has_one_site_more_than_is_forecast_from():
+    text = "lvspec: 1\nname: told\nsizes: {V: 3}\nplates: {t: sequence}\ngiven:\n  u[t]: real[2]\nparams: {W: [V, 2]}\n"
+    model = compile_spec(text + "observed:\n  x[t]: Categorical(logits=matmul(W, u[t]))\n").Model().double()
+    x, u = torch.randint(3, (2, 4)), torch.randn(2, 5, 2, dtype=torch.float64)
+    found = forecast(model.log_prob, {"x": x, "u": u}, "x", "t", 3)
+    assert found.tolist() == pytest.approx((u[:, 4] @ model.W.mT).log_softmax(-1).tolist(), abs=1e-12)
+    with pytest.raises(
+        BadBatch, match="forecast adds a site to `x`, and whatever else varies along `t` has one site more, 5"
+    ):
+        forecast(model.log_prob, {"x": x, "u": u[:, :4]}, "x", "t", 3)
 
 
 def test_sums_that_are_multiplied_have_no_k_best():

@@ -9,6 +9,7 @@ from lvspec.errors import Source
 from lvspec.front import load, reader
 from lvspec.front.checks import SECTIONS
 from lvspec.front.declarations import NOMINAL
+from lvspec.front.names import TAKEN
 from lvspec.front.nodes import Mapping, Text
 from lvspec.front.params import INITS
 from lvspec.front.parser import parse_target, parse_value
@@ -28,6 +29,7 @@ WORDS = {
     "argument": {a.name for f in FAMILIES.values() if f.engine for a in f.arguments},
     "function": set(FUNCTIONS) - {"stack"},
     "network": NETWORKS,
+    "taken name": set(TAKEN),
     "option": {name for k in NETWORKS.values() for name, _ in k.options},
     "rule": INITS,
     "source": NOMINAL,
