@@ -388,10 +388,11 @@ def _arguments_by_axes(term: Term, axes: tuple[str, ...], rank: int) -> list[Val
 
 
 def _states_only(low: Lowering, term: Term, value: Value) -> bool:
-    """Whether loc and scale vary over summed latents alone, and the value over none of them."""
+    """Whether loc and scale, vectors, vary over summed latents alone, and the value over none of them."""
     axes = [a for v in term.arguments for a in v.axes]
     summed = bool(axes) and all(low.order.is_enumerated(a) for a in axes)
-    return summed and value.enumerated is None and not set(axes) & set(value.axes)
+    vectors = any(v.shape for v in term.arguments)  # and no copies of one number
+    return summed and vectors and value.enumerated is None and not set(axes) & set(value.axes)
 
 
 def _gaussian_table(low: Lowering, term: Term, value: Value) -> Value:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
 from lvspec.runtime.undefined import Undefined
@@ -24,6 +25,8 @@ def filtered_checks(subject: Subject, found: Mapping) -> list[Check]:
     checks = []
     for latent in subject.spec.of_role("latent"):
         if latent.type.support.finite and not latent.type.shape and _along(subject, latent):
+            if not hasattr(type(found[latent.name]), "filtered"):  # beside points nobody answers
+                continue
             try:
                 answer = found[latent.name].filtered
             except Undefined:
@@ -34,8 +37,11 @@ def filtered_checks(subject: Subject, found: Mapping) -> list[Check]:
 
 
 def _along(subject: Subject, latent: Variable) -> bool:
-    """Whether it stands along an ordered plate of which nothing that is observed is read or is one structure."""
+    """Whether it is a chain along an ordered plate of which nothing that is observed is read or is one structure."""
     if not latent.plates or not subject.spec.plate(latent.plates[-1]).ordered or structure_of(latent) is not None:
+        return False
+    reads = (r for v in subject.spec.variables for r in Reader(subject.spec).of_variable(v) if r.name == latent.name)
+    if not any(r.lag for r in reads):  # of others it is the marginal, given everything
         return False
     there = [v for v in subject.spec.of_role("observed") if latent.plates[-1] in v.plates]
     read = read_by_the_model(subject.spec)
