@@ -89,7 +89,7 @@ class Reader:
         now |= {n: n for s in function.body[1:opening] for n in _stored(list(ast.walk(s)))}
         given: dict[Result, frozenset[str]] = {r: frozenset({r}) for r in now.values()}
         title, repeated = "", Counter()
-        for node in function.body[opening:]:
+        for node in _whole(function.body[opening:]):
             above, end = rows[end : node.lineno - 2], node.end_lineno - 1
             titles = [r.strip() for r in above if r.strip() in TITLES]
             title = titles[-1] if titles else title
@@ -132,6 +132,23 @@ class Reader:
             moves=isinstance(node, (ast.Assign, ast.AugAssign, ast.If, ast.For))
             and not any(isinstance(n, (ast.Return, ast.Raise)) for n in nodes),
         )
+
+
+def _whole(nodes: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements; `z = draws.get("z")` and `if z is None: z = ...` are one."""
+    before: ast.stmt | None = None
+    for node in nodes:
+        test = node.test if isinstance(node, ast.If) else None
+        if before is not None and isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Is):
+            place = {"lineno": before.lineno, "end_lineno": node.end_lineno}
+            yield ast.If(ast.Constant(True), [before, node], [], **place)
+            before = None
+            continue
+        if before is not None:
+            yield before
+        before = node
+    if before is not None:
+        yield before
 
 
 def _prepares(node: ast.stmt) -> bool:

@@ -141,6 +141,18 @@ def test_draws_stay_in_their_order():
     assert "        a = self.at_draws(batch)" in text and text.count('z = draws["z"]') == 2
 
 
+def test_a_draw_and_what_stands_in_for_it_are_one():
+    """`if z is None` alone, or what it is asked of alone, moves nowhere."""
+    one, two = (
+        f'draws.get("z")\n        if {n} is None:\n            {n} = {f}(h)'
+        for n, f in (("first", "p"), ("second", "q"))
+    )
+    text = shared(TWO.format(one=one, two=two.replace("(h)", "(h_2)")), Sharing.at_draws)
+    assert text.count('draws.get("z")') == 2
+    text = shared(TWO.format(one=one, two=two.replace("q(h)", "p(h_2)")), Sharing.at_draws)
+    assert text.count('draws.get("z")') == text.count("if first is None:") == 1 and "if second" not in text
+
+
 def test_a_value_that_is_replaced_is_not_taken_along_too_early():
     """`a` is read before it changes: only what comes before can move."""
     one = 'draws["z"] + a\n        early = g(a)\n        if first:\n            a = r(a)'
