@@ -37,6 +37,7 @@ def reference(name: str, nodes: tuple[S.Node, ...] | None, ctx: Context, span: S
             "index-missing",
             span,
             f"`{name}` has the indices {shown}, but {len(nodes)} of {len(seen.plates)} are given here",
+            help=f"{shown} is one site; `sum({name}[{', '.join(seen.plates)}] over {seen.plates[-1]})` and its like reduce all",
         )
         return broken(span)
     if not seen.plates and not seen.type.shape and not unknown(seen.type):
