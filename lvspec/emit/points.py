@@ -5,7 +5,7 @@ from __future__ import annotations
 from lvspec.emit.guide import write_guide
 from lvspec.emit.integrals import integral_answers
 from lvspec.emit.objective import total
-from lvspec.emit.posterior import zero_tilts
+from lvspec.emit.posterior import with_parts, zero_tilts
 from lvspec.emit.program import Program
 from lvspec.emit.terms import Terms
 from lvspec.emit.text import wrap
@@ -56,11 +56,8 @@ def _posterior(plan: Plan, imports: set[str]) -> list[str]:
     program = Program(plan, imports, set(), ("batch",))
     write_guide(program, plan, [], [], set())
     points = ", ".join(f'"{n}": {program.scope.use("Point")}({program.low.known[n].code})' for n in plan.points)
-    answers, rows, about = (
-        [f"{{{points}}}"],
-        program.text(),
-        "The point estimate of each latent that has one: `mode` (B, ...)",
-    )
+    about = "The point estimate of each latent that has one: `mode` (B, ...)"
+    answers, rows = [f"{{{points}}}"], program.text()
     if plan.summed:
         imports.add("summed_posterior")
         rows += zero_tilts(plan, imports, plan.summed_beside_draws)
@@ -75,5 +72,5 @@ def _posterior(plan: Plan, imports: set[str]) -> list[str]:
         f'        """{about}."""',
         "        batch = self.prepare(batch)",
         *rows,
-        *wrap(f"return {' | '.join(answers)}", 2),
+        *with_parts(plan, imports, " | ".join(answers)),
     ]

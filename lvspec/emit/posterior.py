@@ -69,13 +69,13 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     exact += f" | {integral_answers(plan, imports)}" if plan.integrations else ""
     tabled = list(plan.tabled)
     if not tabled:
-        return [*rows, *_with_parts(plan, imports, f"{drawn}{exact}")]
+        return [*rows, *with_parts(plan, imports, f"{drawn}{exact}")]
     rows[1] = f'        """{about}; latents summed under their q by that q."""'
     program = Program(plan, imports, set(tabled), ("batch", "samples", "drawn", "log_weight"))
     guide = write_guide(program, plan, tabled, [], set())
     answers = ", ".join(f'"{name}": {_of_q(program, guide, name)}' for name in tabled)
     rows += program.text()
-    return [*rows, *_with_parts(plan, imports, f"{drawn} | {{{answers}}}{exact}")]
+    return [*rows, *with_parts(plan, imports, f"{drawn} | {{{answers}}}{exact}")]
 
 
 def _of_q(program: Program, guide: Guide, name: str) -> str:
@@ -96,14 +96,14 @@ def _of_q(program: Program, guide: Guide, name: str) -> str:
     return f"{scope.use('TablePosterior')}({code}{f', {real}' if real else ''})"
 
 
-def _with_parts(plan: Plan, imports: set[str], answers: str) -> list[str]:
-    """What is returned: the posteriors of latents, and hidden structures given the likeliest draw of what they read."""
+def with_parts(plan: Plan, imports: set[str], answers: str) -> list[str]:
+    """What is returned: the posteriors of latents, and hidden structures given the likeliest draw of what they read, or its points."""
     parts = parts_body(plan, imports, "found")
     if not parts:
         return wrap(f"return {answers}", 2)
     return [
         *wrap(f"found = {answers}", 2),
-        "        # structures, given the draw of highest weight",
+        f"        # structures, {'at these points' if plan.points else 'given the draw of highest weight'}",
         *parts,
         "        return found | parts",
     ]

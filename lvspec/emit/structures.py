@@ -212,11 +212,11 @@ def borders_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> Va
 
 
 def parts_body(plan: Plan, imports: set[str], drawn: str = "") -> list[str]:
-    """`parts = {"tree": pcfg_parts(x, ...)}`: what is asked of hidden parts. drawn: the posteriors of drawn latents, in
-    Python; what a structure reads of them has the values of the likeliest draw."""
+    """`parts = {"tree": pcfg_parts(x, ...)}`: what is asked of hidden parts. drawn: the posteriors of drawn latents and
+    points, in Python; what a structure reads of them has the values of the likeliest draw, or of the points."""
     program = Program(plan, imports, set(), ("batch", "samples", "drawn", "log_weight", "found", "parts"))
     low, items, reader = program.low, [], Reader(plan.spec)
-    sampled = {p.name for p in plan.latents if p.treatment == "sampled"} if drawn else set()
+    sampled = {*plan.sampled, *plan.points} if drawn else set()
     for summed in plan.structures:
         variable = plan.spec.variable(summed.name)
         latents = {r.name for r in reader.of_variable(variable) if plan.spec.variable(r.name).role == "latent"}

@@ -151,3 +151,33 @@ def test_what_is_summed_or_integrated_beside_a_point_is_answered_at_the_point():
     torch.testing.assert_close(model({"x": x, "y": y}).log_joint, value)
     known = {"x": x, "y": y, "z": torch.tensor([2, 0])}
     torch.testing.assert_close(model.posterior(known)["z"].marginals, torch.eye(3)[[2, 0]].double())
+
+
+TREE_BESIDE_A_POINT = """
+lvspec: 1
+sizes: {N: 2, P: 2, V: 3, D: 2}
+plates: {t: sequence}
+params: {rules: [N, N + P, N + P], terminals: [P, V]}
+networks:
+  root: Linear(D, N)
+  words: Embedding(V, D)
+latent:
+  z: Normal(0, 1)[D]
+observed:
+  x over t: PCFG(root=root(z), rules=rules, terminals=terminals) with tree
+guide:
+  z: Delta(mean(words(x)))
+"""
+
+
+def test_hidden_trees_are_answered_at_the_point_that_their_grammar_reads():
+    torch.manual_seed(0)
+    model = compile_spec(TREE_BESIDE_A_POINT).Model().double()
+    x = torch.tensor([[0, 2]])
+    found = model.posterior({"x": x})
+    z = model.words(x).mean(1)
+    torch.testing.assert_close(found["z"].mode, z)
+    root, rules = model.root(z).log_softmax(-1), model.rules.flatten(1).log_softmax(-1).view(2, 4, 4)
+    leaf = model.terminals.log_softmax(-1)  # preterminals are the symbols 2 and 3
+    each = root[0, :, None, None] + rules[:, 2:, 2:] + leaf[:, 0][:, None] + leaf[:, 2]
+    torch.testing.assert_close(found["tree"].log_partition, each.logsumexp((0, 1, 2))[None])
