@@ -9,7 +9,7 @@ none              b = 0
 
 from __future__ import annotations
 
-from lvspec.emit.factors import mask_of, mask_value
+from lvspec.emit.factors import mask_value
 from lvspec.emit.schemes import SCHEMES, scheme_advantage
 from lvspec.emit.value import ATOM, PRODUCT, SUM, UNARY, Value, align, dim
 
@@ -39,11 +39,17 @@ def _none(terms, name: str, signal: Value):
 
 
 def _moving_average(terms, name: str, signal: Value):
-    mask = mask_of(terms.low, terms.plan.spec.variable(name))
-    real = ""
-    if mask is not None and any(terms.low.order.plates & set(mask_value(terms.low, mask).axes) & set(signal.axes)):
-        real = f", {align(mask_value(terms.low, mask), signal.axes, 0).code}"
+    real = _real(terms, signal)
+    real = f", {real}" if real else ""
     return signal.with_(code=f"self.average_{name}({signal.code}.detach(){real})", binds=ATOM), None
+
+
+def _real(terms, signal: Value) -> str:
+    """Which of the signals count: those at real sites of the plates that they vary over."""
+    plate = terms.low.spec.plate
+    ragged = [a for a in signal.axes if a in terms.low.order.plates and plate(a).ragged]
+    inner = [p for p in ragged if p not in {plate(q).within for q in ragged}]
+    return " & ".join(align(mask_value(terms.low, f"{p}.mask"), signal.axes, 0).code for p in inner)
 
 
 def centre(terms, name: str, signal: Value) -> Value:
