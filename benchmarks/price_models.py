@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.prices import Alive, batch_of, peak_of, row, seconds_of, step
 from lvspec.driver import Compiled, compile_spec
-from tests.emit.networks_of_latents import grid, path, spec_text, tree
+from tests.emit.networks_of_latents import gaussian_text, grid, path, spec_text, tree
 
 EIGHT_SCHOOLS = """\
 plates: {j: J}
@@ -75,6 +75,12 @@ def spec(body: str) -> str:
     return f"lvspec: 1\nname: priced\n{body}"
 
 
+def learned_gaussians(parents: dict[str, tuple[str, ...]]) -> str:
+    """Gaussians connected as the parents say, with a deviation that is learned."""
+    text = gaussian_text(parents).replace(", 1)", ", exp(s))")
+    return text.replace("latent:", "params: {s: []}\nlatent:")
+
+
 MODELS = {
     "path": (spec_text(path(40)), 32),
     "path of many rows": (spec_text(path(40)), 10_000),
@@ -87,6 +93,7 @@ MODELS = {
     "table of three": (spec(TRIPLE), 32),
     "32,768 values": (spec(MANY_VALUES), 32),
     "thirty Gaussians": (spec(GAUSSIANS), 32),
+    "grid of Gaussians": (learned_gaussians(grid(4, 5)), 32),
 }
 
 

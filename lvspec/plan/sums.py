@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from math import isqrt, prod
 
+from lvspec.ir.expr import Dist
 from lvspec.ir.sites import site_by_site
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
@@ -66,6 +67,10 @@ def _pay_sum(
         if len(latents) == 2 and len(arriving) == 1 and _one_matrix(pricer, arriving[0]):
             turns, times = in_turns(sites, rows, pricer.length(arriving[0]))
         pricer.flops += times * TRAINING * work_of_sites
+        if any(_has_zeros(model.spec.variable(n)) for n in component):
+            pricer.exponentials += (
+                work_of_sites  # scaled sums may lose mass beside arcs of no chance: once more, of logs
+            )
         moves = any(outer & s for s in scopes if any("@" in a for a in s))
         of_site = BLOCK_DISPATCHES if turns < sites else MOVING_DISPATCHES if moves else CHAIN_DISPATCHES
         pricer.dispatches += of_site * len(arriving) * turns
@@ -76,6 +81,16 @@ def _pay_sum(
         pay_contractions(pricer, [s & (latents | outer) for s in scopes], story, frozenset(outer - {"B"}))
     for name in component:
         pay_structure(pricer, model.spec.variable(name))
+
+
+def _has_zeros(latent: Variable) -> bool:
+    """Whether arcs of a chain may have probability 0: `probs=(1 - less(m, a[t-1])) * exp(...)`."""
+    body = latent.general.body
+    probs = dict(body.arguments).get("probs") if isinstance(body, Dist) else None
+    if probs is None or probs.type.support.kind == "simplex":
+        return False
+    values = probs.type.support.range
+    return values.low == 0 and not values.open[0]
 
 
 def _one_matrix(pricer: Pricer, name: str) -> bool:

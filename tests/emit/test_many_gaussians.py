@@ -7,19 +7,14 @@ import torch
 from torch.distributions import MultivariateNormal
 
 import lvspec
+from benchmarks.price_models import learned_gaussians
 from lvspec.ir.gaussian_order import FEW
 from lvspec.runtime.gaussian_block import GaussianBlock
-from tests.emit.networks_of_latents import gaussian_text, grid, path, star, tree
+from tests.emit.networks_of_latents import grid, path, star, tree
 
 SHAPES = {"path": path(30), "tree": tree(30), "star": star(30), "grid": grid(6, 5)}
 # each node reads two that no other reads: the further they go the more are left to meet
 SHAPES["to the root"] = {f"z{i}": tuple(f"z{k}" for k in (2 * i + 1, 2 * i + 2) if k < 31) for i in reversed(range(31))}
-
-
-def learned(parents) -> str:
-    """With a deviation that is learned."""
-    text = gaussian_text(parents).replace(", 1)", ", exp(s))")
-    return text.replace("latent:", "params: {s: []}\nlatent:")
 
 
 def covariance(parents, deviation: torch.Tensor) -> torch.Tensor:
@@ -36,7 +31,7 @@ def covariance(parents, deviation: torch.Tensor) -> torch.Tensor:
 @pytest.fixture(params=SHAPES, scope="module")
 def network(request):
     parents = SHAPES[request.param]
-    compiled = lvspec.compile_spec(learned(parents))
+    compiled = lvspec.compile_spec(learned_gaussians(parents))
     torch.manual_seed(0)
     model = compiled.Model().double()
     batch = {f"x_{z}": torch.randn(3, dtype=torch.float64) for z in parents}

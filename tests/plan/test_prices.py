@@ -51,6 +51,14 @@ def test_rule_for_a_long_filter_is_the_runtime_s():
     assert linear_gaussian.LONG == kalman.LONG
 
 
+def test_arcs_that_may_have_no_chance_pay_for_a_sum_of_logs():
+    """Where scaled sums lose mass a chain is summed once more: as many exponentials as there are arcs at all sites."""
+    sharp, other = (plan_spec(f"specs/{name}.yaml") for name in ("monotone_alignment", "hmm_alignment"))
+    sizes = dict(sharp.sizes)
+    assert sharp.step.exponentials == sizes["B"] * sizes["|t|"] * sizes["|m|"] ** 2
+    assert other.step.exponentials == 0
+
+
 CHAIN = """\
 lvspec: 1
 name: chain
