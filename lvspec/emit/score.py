@@ -78,10 +78,15 @@ def _downstream(terms: Terms, cost: Cost, relations: dict[str, str], axes: tuple
     keep = tuple(a for a in axes if a not in ("S", "B") and relations.get(a, SAME) != ALL)
     value = terms.expected(cost.value, keep)
     later = [a for a in axes if a in low.order.plates and relations.get(a) == FROM and a in value.axes]
-    if later and cost.mask:
-        value = masked(low, value, cost.mask)
+    if cost.mask and (later or _may_be_missing(low, cost.mask) and set(value.axes) & set(keep) & low.order.plates):
+        value = masked(low, value, cost.mask)  # what is not observed is no cost; beyond a length no draw has a term
     value = reduce_plates(low, value, set(keep), cost.mask)
     for plate in later:
         code = f"{terms.scope.use('later_sum')}({value.code}, {value.axes.index(plate)})"
         value = value.with_(code=code, binds=ATOM)
     return value
+
+
+def _may_be_missing(low, entry: str) -> bool:
+    """Whether a mask is that of an observed variable, which a batch may leave out at some sites."""
+    return any(entry == f"{v.name}.mask" for v in low.spec.of_role("observed"))

@@ -24,6 +24,7 @@ from lvspec.verify.coupled import coupled_checks
 from lvspec.verify.deterministic import (
     bound_checks,
     exact_checks,
+    first_missing,
     hidden_variants,
     log_prob_check,
     weight_checks,
@@ -69,7 +70,7 @@ def verify(
     subject = replace(Subject.of(plan, module_class, seed), until=time.process_time() + seconds)
     checks = deterministic(subject, seed, thorough, few)
     if scored(subject):
-        checks += averages(subject)
+        checks += [*averages(subject), *(averages_where_missing(subject, seed) if thorough else [])]
     if draws:
         checks += chances(subject, draws, seed)
     elif samples:
@@ -154,6 +155,23 @@ def averages(subject: Subject) -> list[Check]:
         name = f"gradient averaged over all draws, row {row}"
         checks += attempt(subject, name, lambda n=name, r=row: [_average(subject, n, r)])
     return checks
+
+
+def averages_where_missing(subject: Subject, seed: int) -> list[Check]:
+    """The same of one row, the first with few enough draws, without the first sites of an observation."""
+    checks: list[Check] = []
+    for about, batch in first_missing(subject):
+        name = f"gradient averaged over all draws{about}"
+        for row in range(subject.rows):
+            judge = partial(_average_of, subject, batch, seed, name, row)
+            checks = attempt(subject, name, judge, refusable=reads_missing(subject.spec, batch))
+            if any(c.figure is not None for c in checks):
+                break
+    return checks
+
+
+def _average_of(subject: Subject, batch: dict, seed: int, name: str, row: int) -> list[Check]:
+    return [_average(subject.on(batch, seed), name, row)]
 
 
 def _average(subject: Subject, name: str, row: int) -> Check:

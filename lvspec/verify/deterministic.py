@@ -144,6 +144,17 @@ def hidden_variants(subject: Subject, seed: int) -> list[tuple[str, dict[str, Te
     return [*partly, *at_the_end(subject, read), *whole[:1], *full_length(subject, generator)]
 
 
+def first_missing(subject: Subject) -> list[tuple[str, dict[str, Tensor]]]:
+    """The batch without the first sites of what is observed, by the first variable that may be missing, if there is one."""
+    read = read_by_the_model(subject.spec)
+    for v in subject.spec.of_role("observed"):
+        if v.name not in read and v.plates and structure_of(v) is None:
+            observed = torch.ones(subject.batch[v.name].shape[: 1 + len(v.plates)], dtype=torch.bool)
+            observed[..., :1] = False
+            return [(f", {v.name} partly missing", {**subject.batch, f"{v.name}_observed": observed})]
+    return []
+
+
 def at_the_end(subject: Subject, read: set[str]) -> list[tuple[str, dict[str, Tensor]]]:
     """Batches in which the last sites of a finite variable are missing, which its own later ones may read and nothing else."""
     found = []
