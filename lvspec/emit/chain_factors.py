@@ -121,7 +121,7 @@ def _optimum(plan: Plan, imports: set[str], latent) -> list[str]:
         f"        known = zeros | {known(plan, imports)}  # what the batch gives",
         "",
         "        def chain(i: int, tilts: torch.Tensor, semiring) -> torch.Tensor:",
-        f'            return self.chain(batch, i, {{"{name}": known["{name}"] + tilts}}, semiring)',
+        *wrap(f'return self.chain(batch, i, {{"{name}": known["{name}"] + tilts}}, semiring)', 3),
         "",
         *wrap(
             "return chain_ascent(lambda sums: self.density(batch, sums), lambda i, q: self.part(batch, i, q), chain, "
@@ -162,7 +162,7 @@ def _answers(plan: Plan, imports: set[str], latent) -> list[list[str]]:
     weights = [
         "    def log_weights(self, batch: dict, samples: int) -> tuple[torch.Tensor, dict]:",
         f'        """log p(x, {name}) - log q({name}) for {name} ~ q: (S, B), and the draws."""',
-        f'        q, {name} = self.optimum(batch), self.posterior(batch)["{name}"].sample(samples)',
+        *wrap(f'q, {name} = self.optimum(batch), self.posterior(batch)["{name}"].sample(samples)', 2),
         f"        log_weight = chain_weights(q, lambda sums: self.density(batch, sums), {name}, LOG)  # (S, B)",
         f'        return log_weight, {{"{name}": {name}}}',
     ]

@@ -20,7 +20,8 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
     program = Program(plan, imports, set(), ("batch",))
     low, scope, items = program.low, program.scope, []
     low.unrolled, reader = (), Reader(plan.spec, plan.guide)
-    for factor in (v for v in plan.guide if v.role == "guide" and _direct(plan, v, reader)):
+    factors = [v for v in plan.guide if v.role == "guide" and _direct(plan, v, reader)]
+    for factor in factors:
         latent = plan.spec.variable(factor.name)
         if factor.name in plan.refined:
             term = given_term(program, factor, factor.name)
@@ -49,7 +50,7 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
         "    def encode(self, batch: dict) -> dict:",
         '        """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""',
         *wrap("batch = self.prepare(batch)", 2),
-        *(["        parameters = self.refined(batch, {})"] if plan.refined else []),
+        *(["        parameters = self.refined(batch, {})"] if any(f.name in plan.refined for f in factors) else []),
         *program.text(),
     ]
 
