@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +23,13 @@ F = torch.float64
 RUBBISH = {True: float("nan"), False: 1_000_003}  # by whether it is floating point
 
 
-def randomize(module: nn.Module, generator: torch.Generator, spread: float = 0.5) -> None:
-    """Every parameter that moves ~ Normal(0, spread), in place; wide networks less, so that nothing saturates."""
+def randomize(module: nn.Module, generator: torch.Generator, spread: float = 0.5, gently: Collection[str] = ()) -> None:
+    """Every parameter that moves ~ Normal(0, spread), in place; wide networks less, so that nothing saturates, and half as much
+    those of the parts `gently`: a value that comes back through steep flows is as large as no number should be."""
     with torch.no_grad():
         for name, parameter in (p for p in module.named_parameters() if p[1].requires_grad):
             fan_in = parameter.shape[-1] if "." in name and parameter.dim() > 1 else 1
-            scale = min(spread, 2 * spread / fan_in**0.5)
+            scale = min(spread, 2 * spread / fan_in**0.5) * (0.5 if name.partition(".")[0] in gently else 1)
             parameter.copy_(scale * torch.randn(parameter.shape, dtype=F, generator=generator))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from lvspec.ir.flows import FLOWS
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import FreeBits, Schedule, Spec
 from lvspec.verify.cells import possible_draws
@@ -49,7 +50,7 @@ class Subject:
         )
         shared = {"dataset_size": DATASET} if known else {}
         model = module_class(**sizes, **shared).to(torch.float64).eval()
-        randomize(model, generator)
+        randomize(model, generator, gently={n.name for n in plan.networks if n.kind in FLOWS})
         make_positive(plan, model)
         make_covariances(plan, model)
         length = longest(plan.spec, sizes)
