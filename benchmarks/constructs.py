@@ -13,7 +13,7 @@ from itertools import combinations
 
 from lvspec.front import load
 from lvspec.verify.random_specs.constructs import listed
-from lvspec.verify.random_specs.coverage import Table, apart, ask, drawn, left_out, measure
+from lvspec.verify.random_specs.coverage import Table, ask, drawn, left_out, measure, sensible
 from lvspec.verify.random_specs.generate import generate
 from lvspec.verify.random_specs.held import constructs_of
 
@@ -35,14 +35,14 @@ def main() -> None:
     with ProcessPoolExecutor(options.processes) as pool:
         table = together(pool, measure, range(options.first, options.first + options.specs))
         constructs(table)
-        sensible = [pair for pair in combinations(drawn(), 2) if apart(*pair) is None]
+        pairs = [pair for pair in combinations(drawn(), 2) if sensible(*pair)]
         missing = table.missing()
-        print(f"{len(sensible)} sensible pairs; {len(missing)} in none of {table.specs} specs")
+        print(f"{len(pairs)} sensible pairs; {len(missing)} in none of {table.specs} specs")
         if options.ask:
             table.update(together(pool, ask, missing))
             print(f"{len(table.missing())} in none of {len(missing)} more, each asked for one of those")
         if options.sample:
-            asked = random.Random(0).sample(sensible, min(options.sample, len(sensible)))
+            asked = random.Random(0).sample(pairs, min(options.sample, len(pairs)))
             held = sum(pool.map(holds, asked, chunksize=CHUNK))
             print(f"{held} of {len(asked)} pairs at random are held by a spec that is asked for them")
     if options.pairs:
