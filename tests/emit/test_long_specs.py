@@ -108,6 +108,17 @@ def test_what_all_derived_factors_read_is_written_once(family):
     assert sizes[2] - sizes[1] < 2.2 * (sizes[1] - sizes[0])
 
 
+def test_factors_that_read_many_values_of_their_own_have_names_of_their_own():
+    """A faithful inverse of a chain: q of each latent reads what is observed of it and of those before it."""
+    source = lvspec.compile_spec(drawn(40, "inverse")).source
+    assert "seen_z20 = " in source and "seen_2" not in source
+
+
+def test_global_latents_of_a_model_that_observes_nothing_are_written():
+    text = "lvspec: 1\nname: nothing\nlatent:\n  global g: Gamma(1.5, 2)\nguide:\n  g: Gamma(3, 1)\n"
+    assert lvspec.compile_spec(text).Model(dataset_size=3).log_weights
+
+
 def test_lines_of_a_guide_that_reads_many_values_are_the_guide():
     own = lvspec.compile_spec(drawn(14).replace("infer: {guide: mean_field}\n", ""))
     pasted = lvspec.compile_spec(drawn(14).replace("infer: {guide: mean_field}\n", "") + own.plan.derived)
