@@ -51,7 +51,7 @@ def _chain(plan: Plan, imports: set[str], latent, plate: str) -> list[str]:
     total = Elimination(low).run([factor_at(low, latent, (index,))], [axis_of(latent.name, (index,))])
     program.scope.line(f"return {total.code}", program.scope.shape_comment(total))
     return [
-        f"    def chain(self, batch: dict, {index}: int, tilt: dict, semiring=LOG) -> torch.Tensor:",
+        f"    def one_chain(self, batch: dict, {index}: int, tilt: dict, semiring=LOG) -> torch.Tensor:",
         f'        """log Σ p({latent.name}) exp(tilt) of {index} alone, (B,)."""',
         *program.text(),
     ]
@@ -66,7 +66,7 @@ def _part(plan: Plan, imports: set[str], latent, reader, plate: str) -> list[str
     seen = f', batch["{reader.name}"]' if row.seen else ""
     imports.add(row.part)
     return [
-        f"    def part(self, batch: dict, {index}: int, q: torch.Tensor) -> tuple:",
+        f"    def one_part(self, batch: dict, {index}: int, q: torch.Tensor) -> tuple:",
         f'        """{ABOUT[row.part]} of {reader.name} by {index} alone, under its marginals q (B, T, K)."""',
         f"        return {row.part}(q, {table.code}{seen})",
     ]
@@ -99,7 +99,7 @@ def _density(plan: Plan, imports: set[str], reader) -> list[str]:
         else f"E_q[log p({reader.name} | {latent})]"
     )
     return [
-        "    def density(self, batch: dict, sums: tuple) -> torch.Tensor:",
+        "    def joint_density(self, batch: dict, sums: tuple) -> torch.Tensor:",
         f'        """{about}, (B,), by what the chains add up to."""',
         *program.text(),
     ]
@@ -121,10 +121,10 @@ def _optimum(plan: Plan, imports: set[str], latent) -> list[str]:
         f"        known = zeros | {known(plan, imports)}  # what the batch gives",
         "",
         "        def chain(i: int, tilts: torch.Tensor, semiring) -> torch.Tensor:",
-        *wrap(f'return self.chain(batch, i, {{"{name}": known["{name}"] + tilts}}, semiring)', 3),
+        *wrap(f'return self.one_chain(batch, i, {{"{name}": known["{name}"] + tilts}}, semiring)', 3),
         "",
         *wrap(
-            "return chain_ascent(lambda sums: self.density(batch, sums), lambda i, q: self.part(batch, i, q), chain, "
+            "return chain_ascent(lambda sums: self.joint_density(batch, sums), lambda i, q: self.one_part(batch, i, q), chain, "
             f'zeros["{name}"], LOG, steps={steps}, tolerance={tolerance:g})',
             2,
         ),
@@ -138,7 +138,7 @@ def _forward(plan: Plan, latent) -> list[str]:
         f'        """{plan.formula}"""',
         "        batch = self.prepare(batch)",
         "        q = self.optimum(batch)",
-        "        reconstruction = self.density(batch, q.sums(q.marginals))  # (B,)",
+        "        reconstruction = self.joint_density(batch, q.sums(q.marginals))  # (B,)",
         f'        kl = {{"{name}": q.divergence(LOG)}}  # (B,)',
         f'        elbo = reconstruction - kl["{name}"]  # (B,)',
         '        loss = -weighted_mean(elbo, batch.get("weight"))',
@@ -163,7 +163,7 @@ def _answers(plan: Plan, imports: set[str], latent) -> list[list[str]]:
         "    def log_weights(self, batch: dict, samples: int) -> tuple[torch.Tensor, dict]:",
         f'        """log p(x, {name}) - log q({name}) for {name} ~ q: (S, B), and the draws."""',
         *wrap(f'q, {name} = self.optimum(batch), self.posterior(batch)["{name}"].sample(samples)', 2),
-        f"        log_weight = chain_weights(q, lambda sums: self.density(batch, sums), {name}, LOG)  # (S, B)",
+        f"        log_weight = chain_weights(q, lambda sums: self.joint_density(batch, sums), {name}, LOG)  # (S, B)",
         f'        return log_weight, {{"{name}": {name}}}',
     ]
     return [weights, weight_methods(plan, imports, "samples"), posterior]

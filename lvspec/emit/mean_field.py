@@ -106,7 +106,7 @@ def _prior(plan: Plan, imports: set[str], latents: list[Variable], batch: str) -
         family = scope.use(snake(body.family).upper())
         listed = ", ".join(a.code for a in arguments)
         items.append(f'"{variable.name}": Factor({family}, ({listed}{"," if len(arguments) == 1 else ""}))')
-    signature = "prior(self, batch: dict)" if batch else "shared_prior(self)"
+    signature = "own_prior(self, batch: dict)" if batch else "shared_prior(self)"
     of = "each example's latents" if batch else "the latents that the data set shares"
     scope.line(f"return {{{', '.join(items)}}}")
     return [
@@ -142,7 +142,7 @@ def _optimum(plan: Plan, imports: set[str]) -> list[str]:
     if shared:
         rows.append(f"        shared = {factors}")
     call = (
-        "coordinate_ascent(lambda mean: self.expected(batch, mean, known), self.prior(batch), "
+        "coordinate_ascent(lambda mean: self.expected(batch, mean, known), self.own_prior(batch), "
         f"{'shared' if shared else '{}'}, steps={steps}, tolerance={tolerance:g})"
     )
     return [*rows, *wrap(f"return shared | {call}" if shared else f"return {call}", 2)]
@@ -173,7 +173,7 @@ def _forward(plan: Plan, imports: set[str]) -> list[str]:
 
 
 def _priors(plan: Plan) -> str:
-    parts = ["self.prior(batch)"] if _latents(plan, False) else []
+    parts = ["self.own_prior(batch)"] if _latents(plan, False) else []
     return " | ".join([*parts, *(["self.shared_prior()"] if _latents(plan, True) else [])])
 
 

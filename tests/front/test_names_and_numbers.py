@@ -2,14 +2,19 @@
 
 import inspect
 import keyword
+import re
 
 import pytest
 
+from lvspec.driver import plan_spec
+from lvspec.emit import emit
 from lvspec.errors import Source, Span
 from lvspec.front.names import RESERVED, check_name, class_name, distance, nearest
 from lvspec.front.problems import Problems
 from lvspec.front.reader import read
 from lvspec.front.scalars import number, truth
+from lvspec.shipped import shipped
+from lvspec.verify.random_specs.generate import generate
 
 
 def problems():
@@ -46,6 +51,24 @@ def test_reserved_names_hold_python_s_and_the_module_s():
     torch = pytest.importorskip("torch")
     public = {n for n, _ in inspect.getmembers(torch.nn.Module) if not n.startswith("_")}
     assert public <= RESERVED
+
+
+def test_no_name_of_a_spec_hides_a_method_of_its_module():
+    """But for methods that are named after a variable, and those whose names give way to the spec's."""
+    texts = [path.read_text() for path in sorted(shipped("specs").glob("*.yaml"))]
+    texts += [generate(seed) for seed in range(60)]
+    found = set()
+    for plan in (plan_spec(text) for text in texts):
+        names = [v.name for v in plan.spec.variables]
+        for method in re.findall(r"^    def (\w+)\(self", emit(plan), re.MULTILINE):
+            if not any(method.endswith(f"_{name}") for name in names):
+                found.add(re.sub(r"_\d+$", "", method))
+    assert found - RESERVED == {
+        "__init__",
+        "at_draws",
+        "computed",
+        "expected",
+    }  # the last is a function of the language: refused as such
 
 
 @pytest.mark.parametrize("name", ["z", "on", "no", "T", "a_b", "x1", "prior", "mean", "state"])
