@@ -368,18 +368,16 @@ def _call(elimination, component, lead, plate, start, operands, potentials, step
     value = Value(code, lead, draws=draws)
     sizes = [low.spec.variable(latent_of(a)).type.support.cardinality for a in component]
     if any(ragged_plate(size) for size in sizes):
-        value = _with_sites(low, value, plate)
+        value = _with_sites(low, value, plate, elimination.semiring)
     return value
 
 
-def _with_sites(low, value: Value, plate: str) -> Value:
-    """0 for examples without a site along the chain: they may be without a state for one, too."""
+def _with_sites(low, value: Value, plate: str, semiring: str) -> Value:
+    """One empty assignment for examples without a site along the chain: they may be without a state for one, too."""
     axes = low.plate_axes(plate)[:-1]
     some = Value(f"{low.mask(plate)}.any(-1)", axes)
     value = low.scope.assign("log_sum", value)
-    return value.with_(
-        code=f"{low.scope.use('real_sites')}({value.code}, {align(some, value.axes, 0).code})", binds=ATOM
-    )
+    return value.with_(code=f"{semiring}.at_sites({value.code}, {align(some, value.axes, 0).code})", binds=ATOM)
 
 
 def _tuple(items: list[str]) -> str:

@@ -105,12 +105,12 @@ class Elimination:
         return Factor(name, value if value.code.isidentifier() else low.scope.assign(name, value))
 
     def of_sites(self, value: Value, component: list[str]) -> Value:
-        """The value, 0 of a sequence without sites."""
+        """The value, one empty assignment of a sequence without sites."""
         plate = chain_plate(self.low, component)
         within = self.low.spec.plate(plate).within
         mask = Value(f"{self.low.mask(plate)}.any(-1)", ("B", within) if within else ("B",))
         value = self.low.scope.assign("log_sum", value)
-        code = f"{self.low.scope.use('real_sites')}({value.code}, {align(mask, value.axes, 0).code})"
+        code = f"{self.semiring}.at_sites({value.code}, {align(mask, value.axes, 0).code})"
         return value.with_(code=code, binds=ATOM)
 
     def held(self, axes: tuple[str, ...], component: list[str]) -> set[str]:

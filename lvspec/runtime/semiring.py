@@ -109,6 +109,10 @@ class Semiring:
         """A log-potential as a number of the semiring."""
         return x
 
+    def at_sites(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x where there is a site, the number of one empty assignment elsewhere."""
+        return torch.where(mask, x, self.lift(x.new_zeros(mask.shape)))
+
     def times(self, x: Tensor, y: Tensor) -> Tensor:
         """The product of two numbers, broadcast against one another."""
         return x + y
@@ -291,6 +295,9 @@ class OneChain(Semiring):
     def left(self, value: Tensor) -> Tensor:
         self.value = value
         return value
+
+    def at_sites(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.inner.at_sites(x, mask)
 
     def sum(self, x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
         raise self.undefined
