@@ -15,15 +15,18 @@ def gradient_check(
     subject: Subject, about: str, losses: tuple[Tensor, Tensor], rows: tuple[Tensor, list[Tensor]]
 ) -> Check:
     """The gradient of the loss, found and expected; where some examples are impossible, that of the others' values: of the
-    oracle's rows these alone are added, of the module's an impossible one must not spoil the others, nor the loss."""
+    oracle's rows these alone are added, of the module's an impossible one must not spoil the others, nor the loss. A row that
+    is no number at all is not one of probability 0: such a loss has no gradient, there or here."""
     possible = [bool(r.isfinite()) for r in rows[1]]
-    if all(possible):
+    if all(possible) or any(bool(r.isnan()) for r in rows[1]):
         found, expected = map(subject.gradients, losses)
         return Check(f"gradient of the loss{about}", gradient_error(found, expected), GRADIENT)
     found = subject.gradients(rows[0][torch.tensor(possible)].sum())
     none = torch.zeros((), dtype=torch.float64)
     expected = subject.gradients(sum((r for r, is_so in zip(rows[1], possible, strict=True) if is_so), none))
-    error = gradient_error(found, expected) if are_finite(subject.gradients(losses[0])) else torch.inf
+    error = gradient_error(found, expected)
+    if not are_finite(subject.gradients(losses[0])):
+        error += torch.inf if any(possible) else torch.nan  # where none is possible, nothing is there to be spoilt
     return Check(f"gradient of what is possible{about}", error, GRADIENT)
 
 
