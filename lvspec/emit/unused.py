@@ -15,10 +15,15 @@ HEAD = "def body():\n"
 def without_unused(lines: list[str]) -> list[str]:
     """The body (indented by two levels) without assignments of a plain name that nothing after them mentions."""
     while True:
-        dead = unused(lines) or only_filled(lines)
-        if not dead:
+        lines = left_out(lines, unused(lines))  # from the last line up: one pass finds what only dead lines read, too
+        filled = only_filled(lines)
+        if not filled:
             return lines
-        lines = [line for i, line in enumerate(lines) if i not in dead]
+        lines = left_out(lines, filled)
+
+
+def left_out(lines: list[str], dead: set[int]) -> list[str]:
+    return [line for i, line in enumerate(lines) if i not in dead]
 
 
 def unused(lines: list[str]) -> set[int]:

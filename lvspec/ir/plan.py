@@ -238,26 +238,26 @@ class Plan:
         """Latents that are summed under their guide."""
         return tuple(p.name for p in self.latents if p.treatment == "enumerated")
 
-    @property
+    @cached_property
     def _read_by_factors(self) -> dict[str, set[str]]:
         """Which names each factor of the guide reads."""
         reader = Reader(self.spec, self.guide)
         return {v.name: {r.name for r in reader.of_variable(v)} for v in self.guide if v.role == "guide"}
 
-    @property
+    @cached_property
     def drawn_in_weights(self) -> tuple[str, ...]:
         """Latents that are summed under their guide, and drawn in importance weights, since another factor reads them."""
         read = set().union(*self._read_by_factors.values())
         return tuple(n for n in self.enumerated if n in read)
 
-    @property
+    @cached_property
     def tabled(self) -> tuple[str, ...]:
         """Latents that are summed under a q which is a table: it reads no latent, and its sites stand together."""
         latents, reads = {v.name for v in self.spec.of_role("latent")}, self._read_by_factors
         found = [n for n in self.enumerated if not set(self.spec.variable(n).plates) & set(self.unrolled)]
         return tuple(n for n in found if not reads[n] & latents)
 
-    @property
+    @cached_property
     def summed_beside_draws(self) -> tuple[str, ...]:
         """Latents that are summed out given draws of others, or their points, and of which no table of q answers."""
         answered = {*self.tabled, *self.drawn_in_weights}
