@@ -229,7 +229,7 @@ def test_a_link_that_is_no_scale_is_noticed_by_the_oracle(monkeypatch):
     from lvspec.ir.affine import Affine
 
     def careless(found):
-        return scale_of(Affine(found.matrix, None))
+        return scale_of(Affine(found.matrices, None))
 
     scale_of = conjugate.scale_of
     monkeypatch.setattr(conjugate, "scale_of", careless)
