@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lvspec.ir.reads import Reader
+from lvspec.ir.reads import LAG, Reader
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
 from lvspec.runtime.undefined import Undefined
@@ -41,7 +41,7 @@ def _along(subject: Subject, latent: Variable) -> bool:
     if not latent.plates or not subject.spec.plate(latent.plates[-1]).ordered or structure_of(latent) is not None:
         return False
     reads = (r for v in subject.spec.variables for r in Reader(subject.spec).of_variable(v) if r.name == latent.name)
-    if not any(r.lag for r in reads):  # of others it is the marginal, given everything
+    if {p for r in reads for p, way, _ in r.ways if way == LAG} != {latent.plates[-1]}:  # of others it is the marginal
         return False
     there = [v for v in subject.spec.of_role("observed") if latent.plates[-1] in v.plates]
     read = read_by_the_model(subject.spec)
