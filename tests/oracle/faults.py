@@ -126,7 +126,7 @@ FAULTS = {
         "literals", small.PRIOR_OF_A_SHARE, "Beta.concentration1 = number", r"self\.zero \+ (\d)", r"\1"
     ),
     "the number of a site is in single precision": Fault(
-        "dtypes", small.SITES, "m as a number", r"(sites_\w+)\.to\(self\.zero\.dtype\)", r"\1"
+        "dtypes", small.SITES, "m as a number", r"(sites_\w+)\.to\(\s*self\.zero\.dtype\s*\)", r"\1"
     ),
     "q of a share lies on the whole line": Fault(
         "supports", small.SHARE, "latent Beta", function="beta_draw", instead=lambda true: lambda *a: 2 * true(*a) - 0.5
@@ -149,7 +149,7 @@ FAULTS = {
         "expectations", small.BETWEEN, "kl_weight constant", r"log_q_(\w+) - log_p_\1\b", r"log_q_\1"
     ),
     "a summed parent is left out of a KL": Fault(
-        "expectations", small.WEIGHTED, "10 to 24 latents", r"log_ratio_(\w+) \+ -log_sum_\w+", r"log_ratio_\1"
+        "expectations", small.WEIGHTED, "10 to 24 latents", r"(log_(?:ratio|q)_\w+) \+ -log_sum_\w+", r"\1"
     ),
     "the weight of divergences is another one": Fault(
         "expectations", small.WEIGHTED, "kl_weight constant", r"kl_weight = (0\.\d+)", r"kl_weight = 0.4 * \1"
