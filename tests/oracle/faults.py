@@ -5,6 +5,7 @@ construct where the fault can show.
 """
 
 import re
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -47,12 +48,17 @@ class Fault:
         if self.pattern:
             yield replace(one, source=self._changed(one.source))
             return
-        true = getattr(runtime, self.function)
+        true, loaded = getattr(runtime, self.function), set(sys.modules)
         setattr(runtime, self.function, self.instead(true))
         try:
             yield replace(one, source=one.source + f"\n# with another {self.function}\n")
         finally:
             setattr(runtime, self.function, true)
+            for name in (
+                set(sys.modules) - loaded
+            ):  # what was loaded meanwhile, such as the same model by other names, has the fault
+                if name.startswith("lvspec_compiled_"):
+                    del sys.modules[name]
 
 
 def _over_padding(true):
