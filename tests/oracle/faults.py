@@ -139,7 +139,7 @@ FAULTS = {
     ),
     # ---------------------------------------------------------------- sums, integrals, divergences
     "a table is normalised the other way": Fault(
-        "elimination", small.PATH, "4 to 9 latents", r"(self\.\w+)\.log_softmax\(-1\)  # \((\w+), \2\)", r"\1.log_softmax(0)"
+        "elimination", small.PATH, "first clause of latent", r"(self\.\w+)\.log_softmax\(-1\)  # \((\w+), \2\)", r"\1.log_softmax(0)"
     ),
     "no normaliser of what depends on a state": Fault("exactness", small.TOLD, "x[<t]", r" - log_normaliser\w*", ""),
     "the matrix of a linear-Gaussian chain is transposed": Fault(
