@@ -23,7 +23,7 @@ from lvspec.emit.statements import PREPARED, Method, Reader, Result, Statement
 from lvspec.emit.text import wrap
 from lvspec.ir.plan import Plan
 
-READ = 8_000  # lines of a class that a person still reads; longer ones are left as they are written, in seconds less
+MOST_LINES = 8_000  # of a class that somebody reads; sharing costs a longer one half a second, and helps nobody
 OBJECTIVES = ("forward", "elbo_at")  # where the objective may stand
 OF_Q = ("posterior", "encode")  # what reads q itself, not its draws
 ANNOTATIONS = {"batch": "dict", "draws": "dict", "samples": "int", "parameters": "dict"}
@@ -31,7 +31,7 @@ ANNOTATIONS = {"batch": "dict", "draws": "dict", "samples": "int", "parameters":
 
 def with_shared_methods(body: str, plan: Plan) -> str:
     """The class's body, in which what several methods compute stands once."""
-    if body.count("\n") > READ:
+    if body.count("\n") > MOST_LINES:
         return body
     reader, spec = Reader(), plan.spec
     methods = reader.methods(body)

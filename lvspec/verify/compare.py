@@ -115,13 +115,7 @@ def questions(subject: Subject, seed: int, about: str) -> list[Check]:
         ]
     elif subject.spec.of_role("latent") and not at_optimum(plan):
         asked = [] if plan.points else [("log_prob", lambda: [log_prob_check(subject, about)])]
-        if (
-            refusable and plan.integrations
-        ):  # the dense Gaussian stands for one distribution of what is missing, not for a chain of them
-            unknown = Check(f"posterior{about}", None, 0.0, "what is missing is read by what is integrated")
-            asked.append(("posterior", lambda: [unknown]))
-        else:
-            asked.append(("posterior", partial(posterior_checks, subject, about)))
+        asked.append(("posterior", partial(posterior_checks, subject, about)))
     return [c for name, check in asked for c in attempt(subject, f"{name}{about}", check, refusable)]
 
 

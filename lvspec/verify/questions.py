@@ -26,12 +26,12 @@ BEST, DRAWS = 3, 3  # assignments that are asked for
 def posterior_checks(subject: Subject, about: str = "") -> list[Check]:
     """p(z | x): marginals, joint mode, entropy, the best and the number of assignments, draws; moments of what is integrated.
     Of an example that is impossible there is none."""
+    found = subject.model.posterior(dict(subject.batch))  # first: it refuses what hides a value that is read
     instance = subject.instance()
     latents = [v for v in subject.spec.of_role("latent") if v.type.support.finite]
     names = {n for v in latents for n in (v.name, BORDER + v.name)}
     truth = [(row, posterior(instance, row).over(names)) for row in range(instance.rows())]
     truth = [(row, exact) for row, exact in truth if len(exact.rows) and exact.log_marginal.isfinite()]
-    found = subject.model.posterior(dict(subject.batch))
     checks = []
     for latent in (v for v in latents if not v.type.shape):
         checks += _marginals(latent, found[latent.name], truth)

@@ -24,38 +24,40 @@ def filtered_checks(subject: Subject, found: Mapping) -> list[Check]:
     """`filtered` at the second site of every finite latent along an ordered plate, where the module answers; found: its posterior."""
     checks = []
     for latent in subject.spec.of_role("latent"):
-        if latent.type.support.finite and not latent.type.shape and _along(subject, latent):
-            if not hasattr(type(found[latent.name]), "filtered"):  # beside points nobody answers
-                continue
-            try:
-                answer = found[latent.name].filtered
-            except Undefined:
-                continue
-            errors = _errors(subject, latent, answer)
-            checks.append(Check(f"{latent.name} as known so far", largest(errors), VALUE))
+        plate = _chain_plate(subject, latent) if latent.type.support.finite and not latent.type.shape else None
+        if plate is None or not hasattr(type(found[latent.name]), "filtered"):  # beside points nobody answers
+            continue
+        try:
+            answer = found[latent.name].filtered
+        except Undefined:
+            continue
+        errors = _errors(subject, latent, plate, answer)
+        checks.append(Check(f"{latent.name} as known so far", largest(errors), VALUE))
     return checks
 
 
-def _along(subject: Subject, latent: Variable) -> bool:
-    """Whether it is a chain along an ordered plate of which nothing that is observed is read or is one structure."""
-    if not latent.plates or not subject.spec.plate(latent.plates[-1]).ordered or structure_of(latent) is not None:
-        return False
+def _chain_plate(subject: Subject, latent: Variable) -> str | None:
+    """The plate along which it is a chain, if nothing that is observed there is read or is one structure."""
+    if structure_of(latent) is not None:
+        return None
     reads = (r for v in subject.spec.variables for r in Reader(subject.spec).of_variable(v) if r.name == latent.name)
-    if {p for r in reads for p, way, _ in r.ways if way == LAG} != {latent.plates[-1]}:  # of others it is the marginal
-        return False
-    there = [v for v in subject.spec.of_role("observed") if latent.plates[-1] in v.plates]
+    plates = {p for r in reads for p, way, _ in r.ways if way == LAG}
+    if len(plates) != 1:  # of what is no chain it is the marginal, given everything
+        return None
+    (plate,) = plates
+    there = [v for v in subject.spec.of_role("observed") if plate in v.plates]
     read = read_by_the_model(subject.spec)
-    return not any(v.name in read or structure_of(v) is not None for v in there)
+    return None if any(v.name in read or structure_of(v) is not None for v in there) else plate
 
 
-def _errors(subject: Subject, latent: Variable, answer: Tensor) -> list[float]:
-    instance = subject.instance(_hidden_behind(subject, latent.plates[-1]))
+def _errors(subject: Subject, latent: Variable, plate: str, answer: Tensor) -> list[float]:
+    instance, axis = subject.instance(_hidden_behind(subject, plate)), latent.plates.index(plate)
     errors = []
     for row in range(instance.rows()):
         exact = posterior(instance, row)
         if not (len(exact.rows) and exact.log_marginal.isfinite()):
             continue
-        for site in [s for s in exact.sites if s[0] == latent.name and s[1][-1] == SITE]:
+        for site in [s for s in exact.sites if s[0] == latent.name and s[1][axis] == SITE]:
             told = answer[(row, *site[1])]
             errors.append(relative_error(told, exact.marginal(site, len(told))))
     return errors

@@ -118,7 +118,7 @@ def test_states_so_far_of_chains_that_are_mixed_are_marginals_without_what_comes
     posterior = model.posterior({"x": x})
     for name in "cz":  # the chain's value given c is no log-probability while its sites are looked at one by one
         with pytest.raises(Undefined, match="no other latent is summed around"):
-            posterior[name].filtered  # noqa: B018
+            _ = posterior[name].filtered
     for t in range(3):
         hidden = model.posterior({"x": x, "x_observed": (torch.arange(3) <= t).expand(2, 3)})["z"].marginals[:, t]
         for row in range(2):
@@ -163,7 +163,7 @@ observed:
 """
     answer = compile_spec(spec).Model().posterior({"x": torch.tensor([[0, 2, 1]])})["z"]
     with pytest.raises(Undefined, match="normalised over all sites"):
-        answer.filtered  # noqa: B018
+        _ = answer.filtered
 
 
 @pytest.mark.parametrize("forbidden", [False, True])
