@@ -34,7 +34,9 @@ def softplus(x) -> float:
 
 # ---------------------------------------------------------------- topics (K, V), rows that sum to one
 def of_run(trained) -> np.ndarray:
-    return normalised(trained.model.shared.factors()["topics"].parameters[0].detach().numpy().astype(np.float64))
+    return normalised(
+        trained.model.shared_factors.factors()["topics"].parameters[0].detach().numpy().astype(np.float64)
+    )
 
 
 def of_peer(documents: np.ndarray, K: int, alpha: float, eta: float, settings, passes: int, seed: int) -> np.ndarray:

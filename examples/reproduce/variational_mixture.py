@@ -35,7 +35,7 @@ def by_lvspec(x: np.ndarray) -> tuple[list, list[np.ndarray]]:
         model = compiled.Model(D=2, K=K, dataset_size=len(x)).double()
         for _ in range(1000):
             model.ascend(batch)
-        q = parameters(model.shared.factors())
+        q = parameters(model.shared_factors.factors())
         found.append((used(q[0], model.shared_prior()["weights"].parameters[0]), model(batch).elbo.sum().item(), q))
     return found, parameters(model.shared_prior())
 

@@ -12,7 +12,7 @@ from lvspec.emit.factors import factor_at, reduce_plates
 from lvspec.emit.mean_field import known
 from lvspec.emit.posterior import zero_tilts
 from lvspec.emit.program import Program
-from lvspec.emit.text import wrap
+from lvspec.emit.text import statement, wrap
 from lvspec.emit.value import Value, align, as_tensor, axis_of
 from lvspec.emit.weights import weight_methods
 from lvspec.ir.mean_field import SUMS, sum_over
@@ -163,7 +163,9 @@ def _answers(plan: Plan, imports: set[str], latent) -> list[list[str]]:
         "    def log_weights(self, batch: dict, samples: int) -> tuple[torch.Tensor, dict]:",
         f'        """log p(x, {name}) - log q({name}) for {name} ~ q: (S, B), and the draws."""',
         *wrap(f'q, {name} = self.optimum(batch), self.posterior(batch)["{name}"].sample(samples)', 2),
-        f"        log_weight = chain_weights(q, lambda sums: self.joint_density(batch, sums), {name}, LOG)  # (S, B)",
+        *statement(
+            f"log_weight = chain_weights(q, lambda sums: self.joint_density(batch, sums), {name}, LOG)", "(S, B)", 2
+        ),
         f'        return log_weight, {{"{name}": {name}}}',
     ]
     return [weights, weight_methods(plan, imports, "samples"), posterior]

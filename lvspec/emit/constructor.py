@@ -52,7 +52,7 @@ def constructor(plan: Plan, imports: set[str]) -> list[str]:
     if any(v.name in plan.mean_field and v.outside_batch for v in spec.of_role("latent")):
         imports.add("SharedFactors")
         rows.append(
-            "        self.shared = SharedFactors(self.shared_prior())  # q of what the data set shares, near its prior"
+            "        self.shared_factors = SharedFactors(self.shared_prior())  # q of what the data set shares, near its prior"
         )
     return rows
 

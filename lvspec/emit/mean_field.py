@@ -125,7 +125,7 @@ def _settings(plan: Plan) -> tuple[int, float]:
 
 def _optimum(plan: Plan, imports: set[str]) -> list[str]:
     local, shared = _latents(plan, False), _latents(plan, True)
-    factors = "self.shared.factors()" if shared else "{}"
+    factors = "self.shared_factors.factors()" if shared else "{}"
     if not local:
         return [
             "    def optimum(self, batch: dict) -> dict:",
@@ -203,9 +203,13 @@ def _ascend(plan: Plan, imports: set[str]) -> list[str]:
         "        batch = self.prepare(batch)",
         f"        known = {known(plan, imports)}",
         "        q = self.optimum(batch) if q is None else q",
-        "        local = {n: f for n, f in q.items() if n not in self.shared.families}",
+        "        local = {n: f for n, f in q.items() if n not in self.shared_factors.families}",
         f"        scale = self.dataset_size / max({_rows(plan, imports)}, 1)  # as if the data set were so many such batches",
-        "        self.shared.ascend(lambda mean: self.expected(batch, mean, known), self.shared_prior(), local, scale, rate)",
+        *wrap(
+            "self.shared_factors.ascend("
+            "lambda mean: self.expected(batch, mean, known), self.shared_prior(), local, scale, rate)",
+            2,
+        ),
     ]
 
 
@@ -267,7 +271,7 @@ def _shared_draws(plan: Plan, imports: set[str]) -> list[str]:
     program = Program(plan, imports, set(), ("samples", "q"))
     items = [f'"{v.name}": {_noise(program.scope, v)}' for v in _latents(plan, True)]
     program.scope.line(f"return {{{', '.join(items)}}}")
-    return [*draws_head(plan), "        q = self.shared.factors()", *program.text()]
+    return [*draws_head(plan), "        q = self.shared_factors.factors()", *program.text()]
 
 
 def _posterior(plan: Plan, imports: set[str]) -> list[str]:

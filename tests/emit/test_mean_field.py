@@ -241,7 +241,7 @@ def test_full_batch_coordinate_ascent_never_lowers_the_bound(seed):
     """And every round is the textbook's, its bound included."""
     model, x = mixture(seed)
     batch, alpha = model.prepare({"x": torch.tensor(x)}), softplus(model.sparsity)
-    factors = model.shared.factors()
+    factors = model.shared_factors.factors()
     q = tuple(p.numpy().copy() for n in ("weights", "mu", "tau") for p in factors[n].parameters)
     before = -math.inf
     for step in range(25):
@@ -252,7 +252,7 @@ def test_full_batch_coordinate_ascent_never_lowers_the_bound(seed):
         if step < 5:
             q, expected = mixture_step(x, alpha, q)
             assert abs(found - expected) < 1e-8 * max(1, abs(expected))
-            shared = model.shared.factors()
+            shared = model.shared_factors.factors()
             mine = [p.numpy() for n in ("weights", "mu", "tau") for p in shared[n].parameters]
             for a, b in zip(mine, q, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12)
@@ -338,7 +338,7 @@ def test_full_batch_ascent_of_means_and_covariances_never_lowers_the_bound(seed)
     batch = model.prepare({"x": torch.tensor(x)})
     names = ("weights", "mu_Sigma")
     prior = parameters(model.shared_prior(), names)
-    q, before = parameters(model.shared.factors(), names), -math.inf
+    q, before = parameters(model.shared_factors.factors(), names), -math.inf
     for step in range(25):
         model.ascend(batch)
         found = model(batch).elbo.sum().item()
@@ -347,7 +347,7 @@ def test_full_batch_ascent_of_means_and_covariances_never_lowers_the_bound(seed)
         if step < 5:
             q, expected = wishart_round(x, q, prior)
             assert abs(found - expected) < 1e-8 * max(1, abs(expected))
-            for a, b in zip(parameters(model.shared.factors(), names), q, strict=True):
+            for a, b in zip(parameters(model.shared_factors.factors(), names), q, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
 
 
@@ -393,12 +393,12 @@ def test_the_fixed_point_is_that_of_scikit_learn():
         df = theirs.degrees_of_freedom_
         scale = theirs.covariances_ * df[:, None, None]
         found = (theirs.weight_concentration_, theirs.means_, theirs.mean_precision_, df, scale)
-        for buffer, value in zip(model.shared.buffers(), found, strict=True):
+        for buffer, value in zip(model.shared_factors.buffers(), found, strict=True):
             buffer.copy_(torch.tensor(value))
         batch = model.prepare({"x": torch.tensor(x)})
         mine = model(batch).elbo.sum().item()
         model.ascend(batch)
-        for a, b in zip(parameters(model.shared.factors(), ("weights", "mu_Sigma")), found, strict=True):
+        for a, b in zip(parameters(model.shared_factors.factors(), ("weights", "mu_Sigma")), found, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
         bounds.append((mine, theirs.lower_bound_))
     mine, other = np.array(bounds).T
