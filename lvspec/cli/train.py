@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     changes = data_changes(args, [f.name for f in layout.fields])
     files = Files(args.data, args.valid, args.test, args.split_dev)
     out = Path(args.out or Path("runs") / compiled.spec.name)
-    told = (lambda text: None) if args.quiet else terminal.say
+    told = _warned if args.quiet else terminal.say
     request = Request(
         compiled=compiled,
         compile_spec=compile_spec,
@@ -131,6 +131,12 @@ def run(args: argparse.Namespace) -> int:
         ready, progress = train(request, display.show, told)
     _outcome(args, ready, progress)
     return 0
+
+
+def _warned(text: str) -> None:
+    """What is said although somebody wants no progress."""
+    if text.startswith("warning:"):
+        terminal.say(text)
 
 
 def refuse_copies() -> None:

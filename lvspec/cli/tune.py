@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
             data=changes,
             check=None if args.no_verify else lambda plan: require(plan, options["allow_modules"], terminal.say),
         )
-        ready = prepare(request)
+        ready = prepare(request, terminal.say)
         sizes = {**request.sizes, **ready.config.sizes}
         for latent in latents:
 

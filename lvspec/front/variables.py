@@ -95,7 +95,15 @@ def _variable(one: Told, ctx: Context) -> Variable:
     clauses.sort(key=lambda c: (c.initial is None, c.initial or 0))
     kind = kind.with_(plates=one.plates, reach=None)
     return Variable(
-        one.name, one.role, one.plates, kind, tuple(clauses), one.outside_batch, one.span, along=one.initial_plate
+        one.name,
+        one.role,
+        one.plates,
+        kind,
+        tuple(clauses),
+        one.outside_batch,
+        one.span,
+        along=one.initial_plate,
+        classes=one.role == "given" and any(_word(c.value) == "category" for c in one.clauses),
     )
 
 
@@ -256,6 +264,12 @@ def _drawn_together(told: ToldClause, name: str, body: Dist, kind: Type) -> Type
 
 
 # ---------------------------------------------------------------- given variables
+def _word(value: S.Value | S.ChoiceNode | None) -> str:
+    """`category` of `category(K)` and `category(K)[D]`."""
+    body = value.body if isinstance(value, S.Value) else None
+    return call_of(S.Value(body.base if isinstance(body, S.Access) else body))[0]
+
+
 def given_type(value: S.Value | S.ChoiceNode, ctx: Context) -> Type:
     """`token(V)`, `real[D]`, `count` as a type."""
     wrong = ("bad-given", value.span, "a given variable is declared by what it holds")

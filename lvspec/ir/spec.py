@@ -150,7 +150,7 @@ class Variable:
     type: of one site (its `plates` repeat `plates`). clauses: initial ones by number, then the general one.
     along: the plate whose first sites the initial clauses are for, `d` of `z[0, t]`; None where there are none.
     parts: names of the values that a latent draws together, `(mu, Sigma)`; what reads one reads an `expr.Part`.
-    one_hot: whether a latent's number is a one-hot vector outside of the module.
+    one_hot: whether a latent's number is a one-hot vector outside of the module. classes: given as `category(K)`: K classes, not words.
     """
 
     name: str
@@ -163,6 +163,7 @@ class Variable:
     parts: tuple[str, ...] = ()
     one_hot: bool = False
     along: str | None = None
+    classes: bool = False
 
     def at(self, indices: tuple[str, ...]) -> str:
         """As the spec writes it: `z[t, l]`, `(mu[k], Sigma[k])`."""

@@ -108,7 +108,7 @@ def end_ids(layout: Layout, encoders: Mapping[str, Encoder]) -> dict[str, int]:
     for field in layout.fields:
         for _, plate in layout.ragged(field):
             encoder = encoders[field.name]
-            if plate.end is not None and isinstance(encoder, Symbols) and encoder.end_id is not None:
+            if plate.end is not None and isinstance(encoder, Symbols) and encoder.end:
                 found[plate.name] = encoder.end_id
     return found
 

@@ -78,10 +78,14 @@ class Symbols:
         return Symbols(symbols, (*counts, *(n for _, n in ranked)), unknown, end, null)
 
     @staticmethod
-    def of_labels(labels: tuple[str, ...], counted: Counter) -> Symbols:
-        """Categories in a given order."""
-        names = tuple(str(label) for label in labels)
-        return Symbols(names, tuple(counted[n] for n in names), unknown=False)
+    def of_labels(
+        labels: tuple[str, ...], counted: Counter, sequences: int = 0, end: str | None = None, null: str | None = None
+    ) -> Symbols:
+        """Categories in a given order, behind `end` and `null` where these are categories, too."""
+        special = [s for s in (end, null) if s]
+        names = [n for n in map(str, labels) if n not in special]
+        counts = [*(sequences for _ in special), *(counted[n] for n in names)]
+        return Symbols((*special, *names), tuple(counts), False, end, null)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_ids", {s: i for i, s in enumerate(self.symbols)})
@@ -91,12 +95,12 @@ class Symbols:
         return len(self.symbols)
 
     @property
-    def end_id(self) -> int | None:
-        return self._ids[self.end] if self.end else None
+    def end_id(self) -> int:
+        return self._ids[self.end] if self.end else MISSING
 
     @property
-    def null_id(self) -> int | None:
-        return self._ids[self.null] if self.null else None
+    def null_id(self) -> int:
+        return self._ids[self.null] if self.null else MISSING
 
     def id(self, symbol: str | None) -> int:
         if symbol is None:

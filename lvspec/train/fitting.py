@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -15,8 +16,14 @@ from lvspec.train.settings import DataSettings
 from lvspec.train.tree_labels import TreeLabels
 
 
-def fitted(records: Sequence[Raw], layout: Layout, data: Mapping[str, DataSettings]) -> dict[str, Encoder]:
-    """An encoder for each field; fields with a common vocabulary share one, counted over all of them."""
+def fitted(
+    records: Sequence[Raw],
+    layout: Layout,
+    data: Mapping[str, DataSettings],
+    told: Callable[[str], None] = lambda text: None,
+) -> dict[str, Encoder]:
+    """An encoder for each field; fields with a common vocabulary share one, counted over all of them. told: hears of words
+    for which the spec's number has no room."""
     if not records:
         raise TrainingError("the training data hold no example")
     encoders: dict[str, Encoder] = {}
@@ -30,7 +37,7 @@ def fitted(records: Sequence[Raw], layout: Layout, data: Mapping[str, DataSettin
             encoders[f.name] = next(
                 (encoders[g.name] for g in sharing if g.name in encoders),
                 None,
-            ) or _symbols(records, f, sharing, layout, data)
+            ) or _symbols(records, f, sharing, layout, data, told)
         else:
             encoders[f.name] = _numbers(records, f, layout.nested(f), data.get(f.name, DataSettings()))
     return encoders
@@ -52,11 +59,12 @@ def _read(records: Sequence[Raw], f: Field, decoded: Callable[[object], object])
     return found
 
 
-def _symbols(records, f: Field, sharing: list[Field], layout: Layout, data) -> Symbols:
+def _symbols(records, f: Field, sharing: list[Field], layout: Layout, data, told) -> Symbols:
     counted: Counter = Counter()
     sequences = 0
-    end = next((e for g in sharing if (e := layout.end(g))), None)
-    null = NULL if any(layout.null(g) for g in sharing) else None
+    spelt = [g for g in sharing if not f.categories or g.required]  # a latent has no label where a sequence ends
+    end = next((e for g in spelt if (e := layout.end(g))), None)
+    null = NULL if any(layout.null(g) for g in spelt) else None
     for g in sharing:
         settings = data.get(g.name, DataSettings())
         depth = len(g.plates) + len(g.event)
@@ -66,26 +74,38 @@ def _symbols(records, f: Field, sharing: list[Field], layout: Layout, data) -> S
             counted.update(leaves(value))
     counted.pop(None, None)
     settings = data.get(f.vocabulary, data.get(f.name, DataSettings()))
+    numbered = f.size is not None and end is None and null is None
     if settings.labels is not None:
-        return Symbols.of_labels(settings.labels, counted)
-    if f.size is not None and end is None and null is None and all(s.isdigit() and int(s) < f.size for s in counted):
-        return Symbols.of_labels(tuple(str(i) for i in range(f.size)), counted)  # the file holds ids already
-    if f.categories or not (f.plates or f.event):  # a label: all of them count, none is unknown
-        table = Symbols.of_labels(tuple(sorted(counted, key=_label_order)), counted)
+        table = Symbols.of_labels(settings.labels, counted, sequences, end, null)
+    elif numbered and all(s.isdecimal() and int(s) < f.size for s in counted):  # the file holds ids already
+        table = Symbols.of_labels(tuple(str(i) for i in range(f.size)), counted)
+    elif f.categories or not (f.plates or f.event):  # a label: all of them count, none is unknown
+        table = Symbols.of_labels(tuple(sorted(counted, key=_label_order)), counted, sequences, end, null)
     else:
-        limits = [n for n in (settings.max_size, f.size) if n is not None]
-        most = min(limits, default=None)
-        table = Symbols.fit(
-            counted, sequences, unknown=True, end=end, null=null, min_count=settings.min_count, max_size=most
-        )
+        fit = partial(Symbols.fit, counted, sequences, unknown=True, end=end, null=null, min_count=settings.min_count)
+        table = wanted = fit(max_size=settings.max_size)
+        if f.size is not None and wanted.size > f.size:
+            table = fit(max_size=f.size)
+            told(_no_room(f, wanted, table, sum(counted.values())))
     if f.size is not None and table.size > f.size:
-        raise TrainingError(f"{f.name}: the data have {table.size} categories, the spec {f.size}")
+        raise TrainingError(
+            f"{f.name}: the data have {table.size} categories, the spec {f.size}: {', '.join(table.symbols[:40])}"
+        )
     return table
+
+
+def _no_room(f: Field, wanted: Symbols, table: Symbols, tokens: int) -> str:
+    """What became of the words that the spec's number does not admit."""
+    lost, hidden = wanted.size - table.size, table.counts[0] - wanted.counts[0]
+    return (
+        f"warning: {f.name}: with <unk> the training data have {wanted.size} symbols, the spec {f.size}: the {lost} rarest, "
+        f"{hidden} of {tokens} tokens, are read as <unk>; `max_size: {f.size}` in the data section says that they should be"
+    )
 
 
 def _label_order(label: str) -> tuple[float, str]:
     """Numbers by size, then words by the alphabet."""
-    return (float(label) if label.isdigit() else float("inf"), label)
+    return (float(label) if label.isdecimal() else float("inf"), label)
 
 
 def _numbers(records, f: Field, nested: bool, settings: DataSettings) -> Numbers:

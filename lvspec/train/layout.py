@@ -99,7 +99,7 @@ def _field(variable: Variable, from_data: dict, nominal: dict[str, int]) -> Fiel
         event=tuple(_known(d, from_data, nominal) for d in variable.type.shape),
         size=None if support.size is None or source else _known(support.size, from_data, nominal),
         vocabulary=source.of if source else variable.name,
-        categories=source is not None and source.source == "categories",
+        categories=source.source == "categories" if source else variable.classes or variable.role == "latent",
         required=variable.role != "latent",
         modelled=variable.role == "observed",
         batched=not variable.outside_batch,

@@ -95,7 +95,7 @@ def wanted_data(
     return {name: settings for name, settings in data_settings(entries).items() if name in known}
 
 
-def prepare(request: Request) -> Ready:
+def prepare(request: Request, told: Callable[[str], None] = lambda text: None) -> Ready:
     """Read and encode the data, compile at the sizes they have; nothing is written yet."""
     inside = {name: request.train[name] for name in sorted(ELSEWHERE & set(request.train))}  # parts of the module
     infer = {**request.infer, **inside}
@@ -108,7 +108,9 @@ def prepare(request: Request) -> Ready:
     settings = train_settings({**plain(spec.train), **request.train})
     device = chosen_device(request.device)
     raw = {part: records_of(request.files, part, data) for part in ("train", "valid")}
-    encoders = read_encoders(run) if before else widened(layout, fitted(raw["train"], layout, data), request.sizes)
+    encoders = (
+        read_encoders(run) if before else widened(layout, fitted(raw["train"], layout, data, told), request.sizes)
+    )
     parts = {part: encoded(records, layout, encoders, data) for part, records in raw.items()}
     parts["train"] = partly_labelled(parts["train"], [digest(r) for r in raw["train"]], data)
     sizes = {**request.sizes, **sizes_from_data(layout, encoders, request.sizes)}
@@ -145,7 +147,7 @@ def train(
 ) -> tuple[Ready, Progress]:
     """The whole command: the run's directory and where the loop ended. Nothing of an earlier run is changed before
     it is known that this one can go on from it."""
-    ready = prepare(request)
+    ready = prepare(request, told)
     run, settings = ready.run, ready.config.train
     contents = contents_of(ready.compiled, ready.encoders, ready.config)
     if not request.replace_run:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from toy import token_spec
 
+from lvspec.driver import read_spec
 from lvspec.errors import TrainingError, UsageError
 from lvspec.ir.dims import Dim
 from lvspec.ir.spec import Plate
@@ -205,6 +206,57 @@ def labelled_layout():
     """A latent label beside an observed vector."""
     label = Field("y", "symbol", (), (), None, "y", categories=True, required=False, modelled=False)
     return Layout((label, Field("x", "count", (), (None,), None, "x")), (), (("C", "categories", "y"),))
+
+
+CLASSES = """
+lvspec: 1
+name: classes
+sizes: {V: 3, I: 3, K: categories(z)}
+plates:
+  t: sequence(end=EOS)
+given:
+  g[t]: category(I)
+params:
+  a: [I, K]
+  w: [K, V]
+latent:
+  z[t]: Categorical(logits=a[g[t]])
+observed:
+  x[t]: Categorical(logits=w[z[t]])
+data:
+  z: {format: jsonl}
+"""
+
+
+def test_symbols_beyond_the_spec_s_number_are_told_and_classes_are_refused():
+    layout, said = layout_of(read_spec(CLASSES)), []
+    assert [f.categories for f in layout.fields] == [True, True, False]
+    records = [
+        {"g": "a b", "z": "p q", "x": "r s"},
+        {"g": "a a", "z": "q q", "x": "r t"},
+        {"g": "b", "z": "p", "x": "r"},
+    ]
+    encoders = fitted(records, layout, {}, said.append)
+    assert encoders["g"].symbols == ("EOS", "a", "b") and encoders["x"].symbols == ("<unk>", "EOS", "r")
+    assert (
+        len(said) == 1
+        and "x: with <unk> the training data have 5 symbols, the spec 3: the 2 rarest, 2 of 5 tokens" in said[0]
+    )
+    said.clear()
+    fitted(records, layout, {"x": DataSettings(max_size=3)}, said.append)  # as somebody has said
+    assert not said
+    with pytest.raises(TrainingError, match="g: the data have 4 categories, the spec 3: EOS, a, b, c"):
+        fitted([*records, {"g": "c", "z": "p", "x": "r"}], layout, {})
+    with pytest.raises(TrainingError, match="g: the data have 4 categories, the spec 3"):
+        fitted(records, layout, {"g": DataSettings(labels=("b", "a", "c"))})
+
+
+def test_the_end_of_a_sequence_is_a_class_of_what_is_given_and_no_label_of_a_latent():
+    layout = layout_of(read_spec(CLASSES))
+    encoders, dataset = made([{"g": "a b", "z": "q p", "x": "r r"}], layout)
+    assert encoders["z"].symbols == ("p", "q") and sizes_from_data(layout, encoders) == {"K": 2}
+    batch = collate(dataset, [0])
+    assert batch["g"].tolist() == [[1, 2, 0]] and batch["z_observed"].tolist() == [[True, True, False]]
 
 
 def test_an_empty_text_is_a_missing_label_and_no_class():
