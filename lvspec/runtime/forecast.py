@@ -37,7 +37,7 @@ def forecast(log_prob: Callable[[dict], Tensor], batch: dict, name: str, plate: 
     for chunk in torch.arange(values, device=x.device).split(max(1, FORECAST_ROWS // max(len(x), 1))):
         rows = {n: v.repeat_interleave(len(chunk), 0) for n, v in known.items()}
         ends = rows[plate]
-        rows[name][torch.arange(len(ends), device=x.device), ends] = chunk.repeat(len(x))
+        rows[name][torch.arange(len(ends), device=x.device), ends] = chunk.repeat(len(x)).to(x.dtype)
         try:
             found.append(log_prob({**rows, plate: ends + 1}).view(len(x), -1))
         except BadBatch as reason:

@@ -188,6 +188,13 @@ def test_forecast_of_the_next_symbol(observed):
     assert torch.allclose(found.exp().sum(1), torch.ones(4, dtype=torch.float64))
 
 
+def test_forecast_takes_truths_as_numbers_where_the_module_does():
+    text = "lvspec: 1\nname: coins\nplates: {t: sequence}\nparams: {a: []}\nobserved:\n  y[t]: Bernoulli(logits=a)\n"
+    model, y = compile_spec(text).Model().double(), torch.tensor([[1, 0, 1]])
+    found = forecast(model.log_prob, {"y": y.double()}, "y", "t", 2)
+    torch.testing.assert_close(found, forecast(model.log_prob, {"y": y}, "y", "t", 2), rtol=0, atol=0)
+
+
 def test_next_state_is_the_posterior_of_a_site_that_nothing_is_observed_at():
     model, batch = hmm()
     longer = {"x": torch.nn.functional.pad(batch["x"], (0, 1)), "t": batch["t"] + 1}
