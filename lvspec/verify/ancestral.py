@@ -177,7 +177,7 @@ def _exact(subject: Subject, given: dict[str, Tensor], lengths: dict[str, Tensor
         raise TooMany(f"{len(sites)} sites have more than {most:,} joint assignments")
     rows = assignments(world, sites)
     terms = joint_terms(world, [s for s in sites if not s[0].startswith(BORDER)])
-    return sites, rows, table(world, sites, rows, terms).sum(1).exp().detach()
+    return sites, rows, table(world, sites, rows, terms, summed=True).sum(1).exp().detach()
 
 
 def _codes(values: Tensor, at: tuple[int, ...]) -> Tensor:

@@ -53,10 +53,14 @@ def treated(world: World, *treatments: str) -> list[Site]:
     return [s for s in sites if world.instance.treatments.get(s[0], "collapsed") in treatments]
 
 
-def table(world: World, sites: list[Site], rows: list[tuple[object, ...]], terms: list[Term]) -> Tensor:
-    """(rows, terms): each term under each assignment of the sites, the rest of the assignment as it is."""
+def table(
+    world: World, sites: list[Site], rows: list[tuple[object, ...]], terms: list[Term], summed: bool = False
+) -> Tensor:
+    """(rows, terms): each term under each assignment of the sites, the rest of the assignment as it is. summed: only the sum
+    of each row is asked for, and what follows a term of -inf is not computed."""
     cells: dict[int, int] = {}
     distinct: list[Tensor] = []
+    impossible: set[int] = set()
     index = []
     assignment = world.memory.assignment
     for row in rows:
@@ -65,10 +69,14 @@ def table(world: World, sites: list[Site], rows: list[tuple[object, ...]], terms
         for term in terms:
             value = term()
             if id(value) not in cells:
+                if summed and value == -torch.inf:
+                    impossible.add(len(distinct))
                 cells[id(value)] = len(distinct)
                 distinct.append(value)
             places.append(cells[id(value)])
-        index.append(places)
+            if places[-1] in impossible:
+                break
+        index.append(places + places[-1:] * (len(terms) - len(places)))
     if not terms or not rows:
         return torch.zeros(len(rows), len(terms), dtype=torch.float64)
     return torch.stack(distinct)[torch.tensor(index)]
@@ -142,7 +150,7 @@ def posterior(instance: Instance, row: int) -> Posterior:
     sites = world.hidden()
     rows = assignments(world, sites)
     terms = [*joint_terms(world), *integral_terms(world)]
-    return Posterior(sites, rows, table(world, sites, rows, terms).sum(1))
+    return Posterior(sites, rows, table(world, sites, rows, terms, summed=True).sum(1))
 
 
 def log_marginal(instance: Instance) -> Tensor:

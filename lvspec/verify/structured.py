@@ -6,6 +6,7 @@ Every structure is named; its score is the sum of its parts' scores, read off th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 
@@ -20,7 +21,9 @@ def structure_score(family: str, values: list[int], rows: Rows, borders: list[in
     """log p of the values but for `log_normaliser`. borders: of segments, whether one begins at each site but the
     first; None: summed."""
     if family == "SemiMarkov":
-        every = product((0, 1), repeat=len(rows) - 1) if borders is None else [borders]
+        if borders is not None:
+            return _segments_score(values, rows, borders)
+        every = product((0, 1), repeat=len(rows) - 1)
         return torch.logsumexp(torch.stack([_segments_score(values, rows, list(cut)) for cut in every]), 0)
     return FAMILIES[family](values, rows)
 
@@ -54,7 +57,8 @@ def scored_labellings(family: str, rows: Rows, known: list[int | None]) -> list[
             if _agrees([k for k, n in zip(labels, lengths, strict=True) for _ in range(n)], known)
         ]
     if family in TREES:
-        return [score for labels, score in _scored_trees(family, rows) if _agrees(labels, known)]
+        trees = [parts for labels, parts in labelled_trees(family, len(rows)) if _agrees(labels, known)]
+        return [_parts_score(family, rows, parts) for parts in trees]
     return []
 
 
@@ -64,7 +68,12 @@ def _agrees(labels: list[int], known: list[int | None]) -> bool:
 
 def _labels_score(labels, rows: Rows) -> Tensor:
     unary = sum(row["unary"][k] for row, k in zip(rows, labels, strict=True))
-    return unary + sum(rows[0]["pairwise"][a, b] for a, b in zip(labels, labels[1:], strict=False))
+    return unary + _entries(rows[0]["pairwise"], labels[:-1], labels[1:])
+
+
+def _entries(table: Tensor, i: Sequence[int], j: Sequence[int]) -> Tensor:
+    """Σ table[i, j] over pairs: one operation, since each that a score takes has a gradient of its own to pay for."""
+    return table[torch.tensor(i, dtype=torch.long), torch.tensor(j, dtype=torch.long)].sum()
 
 
 def segmentations(length: int, longest: int) -> list[list[int]]:
@@ -76,8 +85,8 @@ def segmentations(length: int, longest: int) -> list[list[int]]:
 
 def _segment_scores(labels, lengths: list[int], rows: Rows) -> Tensor:
     start, transition, length = (rows[0][n] for n in ("start", "transition", "length"))
-    total = start[labels[0]] + sum(length[k, n - 1] for k, n in zip(labels, lengths, strict=True))
-    return total + sum(transition[a, b] for a, b in zip(labels, labels[1:], strict=False))
+    total = start[labels[0]] + _entries(length, labels, [n - 1 for n in lengths])
+    return total + _entries(transition, labels[:-1], labels[1:]) if len(labels) > 1 else total
 
 
 def _segments_score(values: list[int], rows: Rows, borders: list[int]) -> Tensor:
@@ -217,15 +226,21 @@ def _brackets(tree, length: int) -> tuple[list[int], list[tuple[int, int]]]:
     return [max(b for a, b in spans if a == i) for i in range(length)], spans
 
 
-def _scored_trees(family: str, rows: Rows) -> list[tuple[list[int], Tensor]]:
-    name = "spans" if family == "TreeCRF" else "arcs"
-    return [(labels, sum(rows[t][name][k] for t, k in parts)) for labels, parts in labelled_trees(family, len(rows))]
+@cache
+def _parts_of(family: str, length: int) -> dict[tuple[int, ...], list[tuple[int, int]]]:
+    """The parts of the tree that has these labels; labels that are not here have none."""
+    return {tuple(labels): parts for labels, parts in labelled_trees(family, length)}
+
+
+def _parts_score(family: str, rows: Rows, parts: list[tuple[int, int]]) -> Tensor:
+    return sum(rows[t]["spans" if family == "TreeCRF" else "arcs"][k] for t, k in parts)
 
 
 def _tree_score(family: str):
     def score(values: list[int], rows: Rows) -> Tensor:
-        found = [score for labels, score in _scored_trees(family, rows) if labels == values]
-        return found[0] if found else torch.tensor(-torch.inf, dtype=torch.float64)
+        parts = _parts_of(family, len(rows)).get(tuple(values))
+        impossible = torch.tensor(-torch.inf, dtype=torch.float64)
+        return impossible if parts is None else _parts_score(family, rows, parts)
 
     return score
 
