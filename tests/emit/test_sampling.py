@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small import LENGTH, NAMES, batch_of, compiled, conditions, given_in, model_of, own_rows, sizes_of
+from small import LENGTH, NAMES, batch_of, compiled, conditions, given_in, model_of, own_rows, sizes_of, spec_of
 
 from lvspec.driver import compile_spec
 
@@ -30,7 +30,7 @@ def test_draws_are_a_batch_that_the_model_can_score(name):
     assert loss.isfinite() or name == "ctc" and loss > 0  # symbols that are given there may not fit into their frames
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if compiled(n).plan.latents])
+@pytest.mark.parametrize("name", [n for n in NAMES if spec_of(n).of_role("latent")])
 def test_what_is_given_is_kept(name):
     torch.manual_seed(0)
     model, lengths, given = model_of(name), lengths_of(name), given_in(name, batch_of(name), 4)
