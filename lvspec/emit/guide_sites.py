@@ -94,6 +94,8 @@ class SiteLoop:
         self.scope.indent += 1
         for m in self.members:
             self.at_one_site(m)
+        for m in self.members:  # at the end: to the others at this site, z[t-1] is the last one that is kept
+            self.keep(m)
         self.scope.indent -= 1
         self.low.lets = lets
         return self.close()
@@ -182,7 +184,11 @@ class SiteLoop:
                 scope.indent -= 1
         if m.drawn:
             self.draw(m, targets)
-        for name, value in zip(self.lists(m), [m.here, *(targets if m.drawn else ())], strict=True):
+
+    def keep(self, m: Member) -> None:
+        """What sites that come later read."""
+        scope = self.scope
+        for name, value in zip(self.lists(m), [m.here, *(m.names if m.drawn else ())], strict=True):
             scope.line(f"{name}.append({value})")
         if self.step.backwards and self.reads.reach.get(m.name):
             mask = Value(self.low.mask(self.plate), self.low.plate_axes(self.plate))

@@ -293,11 +293,13 @@ class SampledLoop(SiteLoop):
             at = ", ".join([*([":"] * self.low.order.sort((*m.axes, self.plate)).index(self.plate)), self.plate])
             scope.line(f'if "{m.name}" in batch:')
             scope.line(f'    {m.here} = batch["{m.name}"][{at}]')
+
+    def keep(self, m: Member) -> None:
         if self.kept(m):
-            scope.line(f"{m.name}_sites.append({m.here})")
+            self.scope.line(f"{m.name}_sites.append({m.here})")
         for name, before, _ in self.reads.begins.values():
             if name == m.name:
-                scope.line(f"{before} = {m.here}")
+                self.scope.line(f"{before} = {m.here}")
 
     def draw_code(self, m: Member, clause: Clause, arguments: list[Value]) -> str:
         dist, shape = clause.body, m.factor.type.shape

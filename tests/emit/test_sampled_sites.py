@@ -84,6 +84,25 @@ latent:
 observed:
   x[t]: Categorical(logits=e[z[t]] + writer(words(x[<t])))
 """,
+    # what is drawn first at a site is no earlier site to what is drawn next
+    "two in turn": """\
+params: {s: [K], v: [V], a: [K, V], e: [V, K]}
+latent:
+  z[0]: Categorical(logits=s)
+  z[t]: Categorical(logits=3 * e[x[t-1]])
+observed:
+  x[0]: Categorical(logits=v)
+  x[t]: Categorical(logits=3 * a[z[t-1]])
+""",
+    "two in turn, and a network": """\
+params: {v: [V], a: [K, V], e: [V, K]}
+networks: {words: "Embedding(V, E)", memory: "RNN(E, K)"}
+latent:
+  z[t]: Categorical(logits=e[x[t]] + 5 * memory(words(x[<t])))
+observed:
+  x[0]: Categorical(logits=v)
+  x[t]: Categorical(logits=3 * a[z[t-1]])
+""",
 }
 MODELS["computed on the way"] = (
     MODELS["chain"].replace("observed:", "let:\n  g[t]: e[z[t]] * 2\nobserved:").replace("=e[z[t]]", "=g[t]")
