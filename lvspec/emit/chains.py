@@ -53,7 +53,10 @@ def chain_sum(elimination, component: list[str], factors: list[Factor]) -> Value
     openings = _openings(low, interface, operands, moves)
     # expected log-probabilities sum to less than one
     normalized = all(f.own is not None for f in moves) and not elimination.low.statistics
-    return _call(elimination, component, lead, plate, start, operands, potentials, steps, openings, normalized)
+    value = _call(elimination, component, lead, plate, start, operands, potentials, steps, openings, normalized)
+    if _sums_to_one(low, component, {f.own for f in factors if f.initial and f not in stays}):
+        return value
+    return _with_sites(low, value, plate, elimination.semiring)
 
 
 def chain_plate(low, component: list[str]) -> str:
@@ -262,7 +265,8 @@ def _steps(elimination, interface: Interface, moves: list[Factor], lead: tuple[s
         return "".join(letter[a] for a in some if a in letter)
 
     operands = [tuple(interface.before), *(tuple(a for a in v.axes if a in letter) for v in values)]
-    equation = ",".join(map(spell, operands)) + "->" + spell(interface.after)
+    read = {a for axes in operands for a in axes}
+    equation = ",".join(map(spell, operands)) + "->" + spell(a for a in interface.after if a in read)
     shapes = [tuple(elimination.nominal(a) for a in axes) for axes in operands]
     order = _best_order(equation, shapes)
     message, steps, chosen = list(interface.before), [], []
@@ -366,14 +370,18 @@ def _call(elimination, component, lead, plate, start, operands, potentials, step
         low.scope.line(f"{flat_sum} = {code}")
         code = f"{flat_sum}.unflatten(0, {shape})"
     value = Value(code, lead, draws=draws)
-    sizes = [low.spec.variable(latent_of(a)).type.support.cardinality for a in component]
-    if any(ragged_plate(size) for size in sizes):
-        value = _with_sites(low, value, plate, elimination.semiring)
     return value
 
 
+def _sums_to_one(low, component: list[str], started: set[str | None]) -> bool:
+    """Whether the start does by itself, so that a sequence without sites is worth 1. started: the latents whose own factors it
+    has. Expected ones do not sum to one, and where values are sites there may be no value."""
+    sizes = [low.spec.variable(latent_of(a)).type.support.cardinality for a in component]
+    return set(component) <= started and not low.statistics and not any(ragged_plate(size) for size in sizes)
+
+
 def _with_sites(low, value: Value, plate: str, semiring: str) -> Value:
-    """One empty assignment for examples without a site along the chain: they may be without a state for one, too."""
+    """One empty assignment for examples without a site along the chain."""
     axes = low.plate_axes(plate)[:-1]
     some = Value(f"{low.mask(plate)}.any(-1)", axes)
     value = low.scope.assign("log_sum", value)

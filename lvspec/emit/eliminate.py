@@ -96,22 +96,11 @@ class Elimination:
             value = structure_sum(self, structured, factors)
         elif any(lag_of(a) and shift_axis(a, -lag_of(a)) in component for f in factors for a in f.axes):
             value = chain_sum(self, component, factors)
-            if low.statistics:  # where there is no site, no start either, and an expected one does not sum to one
-                value = self.of_sites(value, component)
         else:
             value = self.contraction(component, [masked(self.low, self.settled(f), f.observed_mask) for f in factors])
         value = reduce_plates(low, value, self.held(value.axes, component))
         name = self.sum_name(component)
         return Factor(name, value if value.code.isidentifier() else low.scope.assign(name, value))
-
-    def of_sites(self, value: Value, component: list[str]) -> Value:
-        """The value, one empty assignment of a sequence without sites."""
-        plate = chain_plate(self.low, component)
-        within = self.low.spec.plate(plate).within
-        mask = Value(f"{self.low.mask(plate)}.any(-1)", ("B", within) if within else ("B",))
-        value = self.low.scope.assign("log_sum", value)
-        code = f"{self.semiring}.at_sites({value.code}, {align(mask, value.axes, 0).code})"
-        return value.with_(code=code, binds=ATOM)
 
     def held(self, axes: tuple[str, ...], component: list[str]) -> set[str]:
         """Plates that must stay: enumerated latents that are not summed here live on them."""

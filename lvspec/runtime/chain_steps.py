@@ -94,14 +94,14 @@ def renews(steps: tuple[Step, ...]) -> bool:
 
 
 def simplified(step: Step, factor: Tensor, sizes: dict[str, int]) -> tuple[Step, Tensor]:
-    """The same step, its factor having every axis that ends and no axis of its own that ends."""
+    """The same step, its factor having every axis that ends or begins and no axis of its own that ends."""
     lead = step.lead_of(factor)
     own = "".join(a for a in step.summed if a not in step.message)
     if own:
         factor = log_sum_exp(factor, tuple((lead + step.factor).index(a) for a in own))
     letters = "".join(a for a in step.factor if a not in own)
-    for a in step.summed:
-        if a not in step.factor:
+    for a in dict.fromkeys(step.message + step.output):
+        if a not in step.factor and not (a in step.message and a in step.output):
             factor, letters = factor.unsqueeze(-1).expand(*factor.shape, sizes[a]), letters + a
     return Step(step.message, letters, step.lead, step.output), factor
 
@@ -119,9 +119,8 @@ def merged(first: Step, second: Step) -> Step | None:
 
 def is_simple(steps: tuple[Step, ...]) -> bool:
     """Whether the one step is already a matrix product: nothing to simplify, nothing to merge."""
-    return len(steps) == 1 and set(steps[0].summed) == set(steps[0].message) & set(steps[0].factor) - set(
-        steps[0].output
-    )
+    message, factor, output = (set(a) for a in (steps[0].message, steps[0].factor, steps[0].output))
+    return len(steps) == 1 and set(steps[0].summed) == message & factor - output and output <= message | factor
 
 
 def program_of(
