@@ -105,9 +105,18 @@ def plan_spec(
     Where `infer: guide:` names how a guide is derived, its lines are read as if they stood in the file; so are those of
     latents that all examples share, whose free parameters have to be declared.
     """
+    return plan_read(read_spec(path, sizes, overrides, allow_modules), sizes, overrides, allow_modules)
+
+
+def plan_read(
+    spec: Spec,
+    sizes: Mapping[str, int] | None = None,
+    overrides: Mapping[str, str | int | float] | None = None,
+    allow_modules: Sequence[str] = (),
+) -> Plan:
+    """`plan_spec` of a spec that `read_spec` has read with the same arguments."""
     from lvspec.plan import guide_lines, make_plan, shared_lines
 
-    spec = read_spec(path, sizes, overrides, allow_modules)
     plan = make_plan(spec, dict(sizes or {}))
     lines = guide_lines(plan)
     missing = lines if dict(spec.infer).get("guide") else shared_lines(plan)

@@ -99,7 +99,8 @@ def test_what_breaks_lvspec_is_written_all_the_same(monkeypatch):
     def broken(text):
         raise KeyError(text)
 
-    monkeypatch.setattr("lvspec.verify.random_specs.generate.plan_spec", broken)
+    plan_of.cache_clear()
+    monkeypatch.setattr("lvspec.verify.random_specs.generate.plan_read", broken)
     assert load(generate.__wrapped__(0), "random_0").variables
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import random
 import re
-from functools import cache
+from functools import cache, lru_cache
 
-from lvspec.driver import plan_spec
+from lvspec.driver import plan_read
 from lvspec.errors import SpecError
 from lvspec.front import load
+from lvspec.front.sections import STRATEGIES
 from lvspec.ir.plan import Plan
+from lvspec.ir.spec import Spec
 from lvspec.verify.random_specs.drafts import conjugates, special
 from lvspec.verify.random_specs.drafts import globals as shared
 from lvspec.verify.random_specs.drafts.chains import chain
@@ -34,6 +36,11 @@ from lvspec.verify.random_specs.held import constructs_of
 LATENT = re.compile(
     r"latent |guide |global |infer |bound |kl_weight |free_bits |.* of a (latent|guide)|!(chain|position|length|tied|conj|prop|fact|kal|bl)"
 )
+# what stands behind the model, or is written for a latent without a strategy: it may still come to a model that has a plan
+LATER = re.compile(
+    r"(infer|bound|guide|kl_weight|free_bits|term|.* in a term|.* by a term) ?.*|guide: .*|memory: .*|known|expected|class|"
+    rf"description|phases|({'|'.join(STRATEGIES)})\(.*"
+)
 ATTEMPTS = 6
 ENOUGH = 4  # attempts at what nobody in particular asked for, if one of them has a plan
 PLAINER = 0.4  # the share of what nobody asked for in further attempts at what somebody did
@@ -51,12 +58,14 @@ def generate(seed: int, *asked: str) -> str:
         if attempt >= ENOUGH and best and not asked:
             break
         d = begun(seed, attempt, *asked)
+        if best and within_reach(d, sought) <= most:
+            continue
         plan = planned(d)
         if plan is None:
             return d.text()
-        if isinstance(plan, Plan):
+        if isinstance(plan, Plan) and within_reach(d, sought) > most:
             text = finished(d, plan)
-            held = len(constructs_of(load(text, d.name)) & sought)
+            held = len(constructs_of(read(text)) & sought)
             if held > most:
                 best, most = text, held
             if held == len(sought):
@@ -84,6 +93,15 @@ def begun(seed: int, attempt: int = 0, *asked: str) -> Draft:
         d.wishes |= part
         tell(d)
     return d
+
+
+def within_reach(d: Draft, sought: set[str]) -> int:
+    """How much of what is sought the model holds, or may yet come to hold."""
+    try:
+        held = constructs_of(read(d.text()))
+    except SpecError:
+        return 0
+    return sum(c in held or bool(LATER.fullmatch(c)) for c in sought)
 
 
 def planned(d: Draft) -> Plan | SpecError | None:
@@ -136,14 +154,21 @@ def settled(d: Draft) -> Plan | None:
     return None
 
 
+@lru_cache(maxsize=32)
 def plan_of(text: str) -> Plan | SpecError | None:
     """The plan, or what refuses the spec; None where lvspec itself breaks over it."""
     try:
-        return plan_spec(text)
+        return plan_read(read(text))
     except SpecError as error:
         return error
     except Exception:  # noqa: BLE001 - a fault of lvspec: for whoever compiles the spec to meet
         return None
+
+
+@lru_cache(maxsize=32)
+def read(text: str) -> Spec:
+    """The spec of a text. Each text is read once, for its constructs and for its plan."""
+    return load(text, "random")
 
 
 def tell(d: Draft) -> None:
