@@ -69,6 +69,7 @@ SCORED = r"(infer )?(disarm|relax|stratified|gumbel_softmax|straight_through|" +
 DRAWN = rf"infer (reparameterization|reinforce|wake_sleep)|(reparameterization|reinforce|wake_sleep)\(.*|{SCORED}"
 OWN = r"infer subset|subset\(.*"  # a latent that follows the model alone, and is drawn from it
 NOTHING = r"no observation|nothing given either"
+COUPLED = r"bound (iwae|renyi|reweighted_wake_sleep)\b.*|bound elbo\(gradient\)|infer wake_sleep|wake_sleep\(.*"
 OPTIMUM = r"(infer )?(structured_)?mean_field(\(.*)?"
 ALONG = r"(first|second) clause of .*|.*\[.*t.*\].*|x|chains within a plate|.* of a stretch|first|last|length|with tree"
 ON_PLATES = (
@@ -112,6 +113,12 @@ APART: tuple[tuple[str, str, str], ...] = (
         "it takes draws of its own",
     ),
     (r"bound elbo.*", r"infer wake_sleep|wake_sleep\(.*", "a bound of another"),
+    (COUPLED, r"global.*", "an example has no importance weight of its own for what all share"),
+    (
+        COUPLED,
+        r"kl_weight .*|free_bits .*|term.*|log_prob in a term|known|expected|missing value read by a term",
+        "a bound of the weights of all draws has no KL apart, and terms stand beside an ELBO",
+    ),
     (
         rf"(infer )?({'|'.join((*SETS, 'stratified'))})(\(.*)?",
         r"global.*",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Container
 from functools import cache, lru_cache
 
 from lvspec.driver import plan_read
@@ -23,14 +24,14 @@ from lvspec.verify.random_specs.drafts import globals as shared
 from lvspec.verify.random_specs.drafts.chains import chain
 from lvspec.verify.random_specs.drafts.draft import Draft, Parent
 from lvspec.verify.random_specs.drafts.guides import guide_for
-from lvspec.verify.random_specs.drafts.latents import add_latent, many
+from lvspec.verify.random_specs.drafts.latents import PLAIN, add_latent, many
 from lvspec.verify.random_specs.drafts.layout import give, lay_out
 from lvspec.verify.random_specs.drafts.observed import ANY, UNREAD, again, declare, observe
 from lvspec.verify.random_specs.drafts.settings import bound, overrides, pinned, settings
 from lvspec.verify.random_specs.drafts.stretches import given_sequence, history
 from lvspec.verify.random_specs.drafts.structures import TREES
 from lvspec.verify.random_specs.drafts.together import pair
-from lvspec.verify.random_specs.drafts.wishes import SOUGHT, WISHES, chosen, shared_out
+from lvspec.verify.random_specs.drafts.wishes import SOUGHT, WISHES, chosen, shared_out, weight
 from lvspec.verify.random_specs.held import constructs_of
 
 LATENT = re.compile(
@@ -44,6 +45,7 @@ LATER = re.compile(
 ATTEMPTS = 6
 ENOUGH = 4  # attempts at what nobody in particular asked for, if one of them has a plan
 PLAINER = 0.4  # the share of what nobody asked for in further attempts at what somebody did
+MORE = 2  # latents at most for families that are wished for
 TAKEN = 6  # settings that are taken back at most
 SALT = "g"  # of the stream that all specs come from
 
@@ -51,9 +53,9 @@ SALT = "g"  # of the stream that all specs come from
 @cache
 def generate(seed: int, *asked: str) -> str:
     """The text of the spec with this number; of those that are asked for certain constructs. Of a few attempts the first
-    that holds all that is sought, or the most of it."""
-    sought = set(asked or wishes_of(seed)[:SOUGHT])
-    best, most = "", -1
+    that holds all that is sought, or the most of it: what is seldom held counts for more."""
+    sought = {c: weight(c) for c in asked or wishes_of(seed)[:SOUGHT]}
+    best, most = "", -1.0
     for attempt in range(ATTEMPTS):
         if attempt >= ENOUGH and best and not asked:
             break
@@ -65,10 +67,10 @@ def generate(seed: int, *asked: str) -> str:
             return d.text()
         if isinstance(plan, Plan) and within_reach(d, sought) > most:
             text = finished(d, plan)
-            held = len(constructs_of(read(text)) & sought)
+            held = worth(sought, constructs_of(read(text)))
             if held > most:
                 best, most = text, held
-            if held == len(sought):
+            if held == worth(sought, sought):
                 break
     return best or d.text()
 
@@ -95,13 +97,17 @@ def begun(seed: int, attempt: int = 0, *asked: str) -> Draft:
     return d
 
 
-def within_reach(d: Draft, sought: set[str]) -> int:
+def worth(sought: dict[str, float], held: Container[str]) -> float:
+    return sum(w for c, w in sought.items() if c in held)
+
+
+def within_reach(d: Draft, sought: dict[str, float]) -> float:
     """How much of what is sought the model holds, or may yet come to hold."""
     try:
         held = constructs_of(read(d.text()))
     except SpecError:
         return 0
-    return sum(c in held or bool(LATER.fullmatch(c)) for c in sought)
+    return worth(sought, held.union(c for c in sought if LATER.fullmatch(c)))
 
 
 def planned(d: Draft) -> Plan | SpecError | None:
@@ -132,7 +138,8 @@ def finished(d: Draft, plan: Plan) -> str:
     pinned(d, plan)
     before = d.text()
     if bound(d, plan):
-        plan = settled(d) or plan
+        found = planned(d)
+        plan = found if isinstance(found, Plan) else settled(d) or plan
     overrides(d, plan)
     settings(d, plan)
     found = settled(d)
@@ -148,8 +155,8 @@ def settled(d: Draft) -> Plan | None:
         found = plan_of(d.text())
         if not isinstance(found, SpecError):
             return found
-        lines = {e.span.line for e in found.diagnostics if e.severity == "error"}
-        if not d.take_back(lines):
+        errors = [e for e in found.diagnostics if e.severity == "error"]
+        if not d.take_back([(e.span.line, f"{e.message} {e.help}") for e in errors]):
             break
     return None
 
@@ -206,14 +213,18 @@ def latents(d: Draft) -> None:
         return
     counts = {"1": 1, "2": 2, "3": 3, "4 to 9": 5}
     asked = d.wished("{} latents", list(counts))
+    lonely = wide or d.wants("!only")
     for _ in range(
         0
-        if wide or d.wants("!only")
+        if lonely
         else counts[asked[0]]
         if asked
         else d.choose(*((1, 1, 2, 2, 3, 4) if d.parts == 1 else (1, 1, 1, 2)))
     ):
         add_latent(d)
+    for _ in range(0 if asked or lonely else MORE):  # of what is wished for and did not find a place among so few
+        if d.wished("latent {}", PLAIN):
+            add_latent(d)
     parts = {
         "!length": special.latent_length,
         "!tied": special.tied_encoder,

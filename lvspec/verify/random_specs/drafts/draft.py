@@ -284,18 +284,24 @@ class Draft:
         """Whether a latent has a q of its own."""
         return any(re.match(rf"\W*{name}\b", key) for key in self.guide)
 
-    def take_back(self, lines: set[int]) -> bool:
-        """Without the settings that stand on these lines of the text, or without one of them where none does."""
+    def take_back(self, refused: Sequence[tuple[int, str]]) -> bool:
+        """Without the settings that are refused, each by the line of the text that it stands on, or by what is said of it, or
+        without the last one where that tells of none."""
         places = {}
         for number, line in enumerate(self.text().splitlines(), start=1):
             if not line.startswith(" "):
                 section = line.partition(":")[0]
             elif section in SETTINGS:
                 places[number] = (section, line.strip().partition(": ")[0])
-        refused = [places[n] for n in lines if n in places] or list(places.values())[-1:]
-        for section, key in refused:
+        gone = []
+        for line, why in refused:
+            words = set(re.findall(r"\w+", why.replace("free bits", "free_bits").replace("gradient", "bound")))
+            said = [p for p in places.values() if re.match(r"\w+", p[1])[0] in words]
+            gone += [places[line]] if line in places else said[-1:]
+        gone = gone or list(places.values())[-1:]
+        for section, key in gone:
             getattr(self, section).pop(key, None)
-        return bool(refused)
+        return bool(gone)
 
     def text(self) -> str:
         rows = ["lvspec: 1", f"name: {self.name}", *self.head]

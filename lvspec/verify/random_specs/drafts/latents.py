@@ -16,6 +16,7 @@ REAL = {
     "Dirichlet": 1, "MultivariateNormal": 1, "NormalMixture": 1, "VonMisesFisher": 1, "SphericalUniform": 1, "Flow": 1,
     "ImproperUniform": 0.3,
 }  # fmt: skip
+PLAIN = (*FINITE, *SINGLE, *REAL)
 STRUCTURED = ("LinearChain", "SemiMarkov", "DependencyCRF", "NonProjectiveCRF", "TreeCRF")
 
 
@@ -33,7 +34,7 @@ def add_latent(d: Draft) -> None:
             return d.remember(found)
     if d.chance(0.1):
         beside(d)
-    family = d.pick("latent {}", list(families), list(families.values()))
+    family = d.choose(*wished) if wished else d.pick("latent {}", list(families), list(families.values()))
     return latent(d, family)
 
 
@@ -47,6 +48,8 @@ def chained(d: Draft) -> bool:
 
 def latent(d: Draft, family: str) -> None:
     """A latent of the family, where brute force can bear it; else a real vector."""
+    wished = f"latent {family}" in d.wishes
+    d.wishes.discard(f"latent {family}")
     plates = d.stand("latent", 3 if "latent on three plates" in d.wishes else 2)
     if family in FINITE:
         size = "2" if family == "Bernoulli" else d.size("K", 2, 3)
@@ -57,7 +60,9 @@ def latent(d: Draft, family: str) -> None:
     elif family in SINGLE or (family in ("Normal", "Gamma", "Beta", "Laplace", "Exponential") and d.chance(0.25)):
         size = d.size("K", 2, 3) if family == "OneHotCategorical" else ""
         if family in ("OneHotCategorical", "Binomial") and not d.room(3, plates):
-            return latent(d, "Normal")
+            if not (wished and d.room(3, ())):
+                return latent(d, "Normal")
+            plates = ()
         here = Parent(d.fresh("g"), plates, "vector" if size else "number", size, family=family)
         width = size
     else:

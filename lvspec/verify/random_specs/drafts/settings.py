@@ -36,6 +36,7 @@ DRAWN = (
 )  # fmt: skip
 
 
+SMOOTH = ("Normal(", "Laplace", "LogNormal", "Exponential")  # families of q whose draws have second derivatives
 EXACT = ("log_marginal", "log_joint")  # objectives that are no bound
 
 
@@ -44,13 +45,14 @@ def overrides(d: Draft, plan: Plan) -> None:
     names = {re.match(r"(global )?(\w*)", key)[2] for key in d.latent}
     for latent in (p for p in plan.latents if p.name in names):  # of those drawn together nothing is said
         legal = [latent.strategy, *(name for name, why in latent.declined if why.startswith("legal"))]
-        wished = d.wished("infer {}", legal) or [s for s in legal if _wished_option(d, s)]
+        options = {s: _options(d, latent.name, s) for s in legal}
+        wished = d.wished("infer {}", legal) or [s for s in legal if any(f"{s}({o})" in d.wishes for o in options[s])]
         if not wished and not d.chance(0.2):
             continue
         drawn = [s for s in legal if s in DRAWN]
         strategy = d.choose(*(wished or (drawn if drawn and d.chance(0.5) else legal)))
         d.wishes.discard(f"infer {strategy}")
-        d.infer[latent.name] = _call(d, strategy, strategy, [o.name for o in STRATEGIES[strategy]])
+        d.infer[latent.name] = _call(d, strategy, strategy, options[strategy])
 
 
 def pinned(d: Draft, plan: Plan) -> None:
@@ -60,8 +62,11 @@ def pinned(d: Draft, plan: Plan) -> None:
         d.infer[name] = _call(d, plan.latent(name).strategy, plan.latent(name).strategy, [])
 
 
-def _wished_option(d: Draft, strategy: str) -> bool:
-    return any(f"{strategy}({o.name})" in d.wishes for o in STRATEGIES[strategy])
+def _options(d: Draft, name: str, strategy: str) -> list[str]:
+    """What a strategy may be told of this latent. A q is refined where each example has one whose draws bend smoothly."""
+    q = d.guide.get(next((key for key in d.guide if re.match(rf"{name}\b", key)), ""), "Normal(")
+    refined = not any(key.startswith(f"global {name}") for key in d.latent) and q.startswith(SMOOTH)
+    return [o.name for o in STRATEGIES[strategy] if refined or o.name not in ("refine", "rate")]
 
 
 def _call(d: Draft, form: str, name: str, options: list[str], must: tuple[str, ...] = ()) -> str:
@@ -80,17 +85,24 @@ def bound(d: Draft, plan: Plan) -> bool:
     wished = d.wished("bound {}", list(BOUNDS)) or [
         b for b, options in BOUND_OPTIONS.items() if any(f"bound {b}({o.name})" in d.wishes for o in options)
     ]
-    shared = any(key.startswith("global") for key in d.latent)
-    if plan.objective in EXACT or shared or not (wished or (d.guide and d.chance(0.15))):
+    shared = any(key.startswith("global") for key in d.latent)  # it has no importance weight for each example
+    wished = [b for b in wished if b == "elbo" or not shared]
+    if plan.objective in EXACT or not (wished or (d.guide and d.chance(0.15))):
         return False
-    name = d.choose(*(wished or list(BOUNDS)))
+    name = d.choose(*(wished or (["elbo"] if shared else list(BOUNDS))))
     d.wishes.discard(f"bound {name}")
     text = _call(d, f"bound {name}", name, [o.name for o in BOUND_OPTIONS[name] if o.name != "gradient"], ("samples",))
     gradients = BOUNDS[name].gradients
-    if len(gradients) > 1 and (d.wants(f"bound {name}(gradient)", 0.3)):
+    if len(gradients) > 1 and not shared and (d.wants(f"bound {name}(gradient)", 0.3)):
         text = text[:-1] + f", gradient={d.choose(*gradients[1:])})"
     d.infer["bound"] = text
     return True
+
+
+def _coupled(d: Draft) -> bool:
+    """Whether its bound is one of all draws of an example together."""
+    text = d.infer.get("bound", "elbo")
+    return not text.startswith("elbo") or "gradient=" in text
 
 
 def settings(d: Draft, plan: Plan) -> None:
@@ -105,13 +117,13 @@ def settings(d: Draft, plan: Plan) -> None:
     for budget in ("flops", "bytes"):
         if d.wants(f"infer budget_{budget}", 0.01):
             d.infer[f"budget_{budget}"] = d.choose("1e9", "1e9", "100")
-    if plan.objective not in EXACT:
-        weights(d)
-        terms(d)
+    if plan.objective not in EXACT and not _coupled(d):
+        weights(d, plan)
+        terms(d, plan)
     plain(d)
 
 
-def weights(d: Draft) -> None:
+def weights(d: Draft, plan: Plan) -> None:
     """Schedules of KL terms, and what of them is free."""
     kinds = {"constant": "0.5", "linear": "linear(0, 1, steps=10)", "cyclical": "cyclical(0, 1, period=10)"}
     named = [p.name for p in d.latents if p.family and not p.text]
@@ -122,32 +134,36 @@ def weights(d: Draft) -> None:
         d.train["kl_weight"] = (
             f"{{{d.choose(*named)}: {weight if kind == 'constant' else repr(weight)}}}" if by_latent else weight
         )
-    if named and (d.wished("free_bits {}", ("node", "dimension")) or d.chance(0.02)):
+    free = [p.name for p in plan.latents if p.kl == "analytic" and p.treatment == "sampled" and p.name in named]
+    if free and (d.wished("free_bits {}", ("node", "dimension")) or d.chance(0.02)):
         unit = d.pick("free_bits {}", ("node", "dimension"))
-        own = [n for n in named if d.guide.get(n, "").startswith("Normal(")]
+        own = [n for n in free if d.guide.get(n, "").startswith("Normal(")]
         whole = unit == "node" and d.chance(0.5)
-        of = d.choose(*(own if unit == "dimension" and own else named))
+        of = d.choose(*(own if unit == "dimension" and own else free))
         d.train["free_bits"] = f"{unit}(0.1)" if whole else f'{{{of}: "{unit}(0.2)"}}'
 
 
-def terms(d: Draft) -> None:
-    """Numbers that are added to the objective."""
+def terms(d: Draft, plan: Plan) -> None:
+    """Numbers that are added to the objective: of latents that have a value there, or are summed under a q."""
     names = ("term", "term on a plate", "log_prob in a term", "known", "expected")
     if not d.wished("{}", names) and not d.chance(0.04):
         return
     form = d.pick("{}", names)
-    vectors = [p for p in d.latents if p.kind == "vector" and not p.text and not p.plates]
+    treated = {p.name: p.treatment for p in plan.latents}
+    there = [p for p in d.latents if treated.get(p.name) in ("sampled", "enumerated")]
+    summed = [p for p in there if treated[p.name] == "enumerated" and p.name not in d.infer]
+    vectors = [p for p in there if p.kind == "vector" and not p.text and not p.plates]
     if form == "log_prob in a term" and d.symbols and d.x in {k.partition("[")[0] for k in d.observed}:
         index = f"[{', '.join(d.here)}]" if d.here else ""
-        over = [p for p in d.latents if d.meets(p, d.here) and set(p.plates) <= set(d.here)][:1]
+        over = [p for p in there if d.meets(p, d.here) and set(p.plates) <= set(d.here)][:1]
         d.objective[f"bag{index}"] = d.where(
             f"0.5 * log_prob({d.x}{index}, {distribution(d, 'term', 'Categorical', over, d.here, 'V')})"
         )
-    elif form == "known" and (finite := [p for p in d.latents if p.finite and not p.plates]):
+    elif form == "known" and (finite := [p for p in there if p.finite and not p.plates]):
         d.objective["told"] = f"0.3 * known({finite[0].name})"
-    elif form == "expected" and (finite := [p for p in d.latents if p.finite and not p.plates and not p.text]):
+    elif form == "expected" and (finite := [p for p in summed if p.finite and not p.plates and not p.text]):
         d.objective["spread"] = f"square(expected({d.param(finite[0].size)}[{finite[0].ref}]))"
-    elif form == "term on a plate" and (placed := [p for p in d.latents if p.plates and not p.text]):
+    elif form == "term on a plate" and (placed := [p for p in there if p.plates and not p.text]):
         p = d.choose(*placed)
         d.objective[f"extra[{', '.join(p.plates)}]"] = d.where(f"0.1 * tanh({number_score(d, [p], p.plates)})")
     elif vectors:

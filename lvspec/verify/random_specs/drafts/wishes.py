@@ -13,7 +13,7 @@ from functools import cache
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.flows import FLOWS
 from lvspec.ir.structures import STRUCTURES
-from lvspec.verify.random_specs.coverage import apart, drawn, left_out
+from lvspec.verify.random_specs.coverage import DRAWN, apart, drawn, left_out
 from lvspec.verify.random_specs.drafts.guides import OF
 
 SOUGHT, WISHES = 6, 11  # constructs that a spec is asked to hold: those that another attempt is made for, and all
@@ -21,12 +21,33 @@ TOGETHER = 0.3  # of the specs have two parts
 TOGETHER_APART = 0.85  # of those in which some constructs want a sequence, and some other plates
 # of the whole spec, which then has one part
 WHOLE = r"[0-3] latents|10 to 24 latents|25 to 40 latents|no plate at all|no observation|nothing given either"
+LONELY = (
+    r"nothing given either|global NormalInverseWishart|latent ImproperUniform|infer (point_estimate|structured_mean_field)|"
+    r"structured_mean_field\(.*|0 latents|no plate at all"
+)
 # of which a spec can hold several, and does not if it is asked for several
 RIVALS = (
     r"(latent|observed) on .*|.* within .*|chains within a plate",
     r"infer (?!samples|budget).*",
     r"\w+_\w+\((samples|top|temperature|density|sharpness|rate|refine|steps|tolerance)\)",
     r"latent (.*CRF|SemiMarkov|LinearChain|ImproperUniform|NormalInverseWishart)",
+    rf"{LONELY}|no observation|infer (mean_field|subset)|25 to 40 latents",
+)
+# (what leaves little room, what finds none beside it): in random specs, where many are wished for; two that are asked for may meet
+NARROW = (
+    (
+        r"nothing given either",
+        rf"(guide|global|latent|infer|known|plate|Linear\(|z\[|T\[|free_bits|kl_weight) ?.*|{DRAWN}|.*CRF.*|MLP\(tied\)|.* × .*|"
+        r".* (over|within|of) .*|!(given|give|history|ragged|position|line|tied|length|draws.*)",
+    ),
+    (
+        r"global NormalInverseWishart",
+        rf"(guide|global|known|term|bound|kl_weight|free_bits) ?.*|latent (?!Norm).*|infer .*|{DRAWN}|mean_field\(.*|expected|!(length|tied|draws.*|risk)",
+    ),
+    (
+        r"latent ImproperUniform|infer point_estimate",
+        r"global.*|guide (?!Delta).*|!(length|tied|draws.*|risk|position)",
+    ),
 )
 # of the plates of one part, where most others want a sequence
 LAYOUT = r"(observed|latent) (on .*|alone)|.* within .*|chains within a plate|plate (bag|fixed|number)"
@@ -51,6 +72,17 @@ STRATEGY = {
 }
 # how often constructs are sought that specs would seldom hold otherwise: so often that each is in 2 % of them
 SELDOM: tuple[tuple[str, float], ...] = (
+    (r"infer structured_mean_field|structured_mean_field\(.*", 1),  # of those that come first
+    (r"0 latents|no plate at all", 1.5),
+    (LONELY, 2),
+    (r"without_replacement\(samples\)|reparameterization\(rate\)|expected", 12),
+    (r"wake_sleep\(samples\)", 8),
+    (r"bound (iwae|renyi)\(gradient\)|enumeration\(chunk\)", 9),
+    (r"subset\(.*|sum_and_sample\(top\)|(latent|guide) OneHotCategorical", 8),
+    (r"zuko\.NSF\(inverted\)|Planar\(steps\)|global (Uniform|SphericalUniform)", 6),
+    (r"zuko\.NAF\(layers\)|infer linear_gaussian|bound (iwae|reweighted_wake_sleep)(\(samples\))?", 4),
+    (r"(MaskedAutoregressive|zuko\.MAF) of a latent|InverseAutoregressive of a observed|infer wake_sleep", 4),
+    (r"observed (SphericalUniform|on fixed × bag)|guide Binomial|z\[0\]", 3.5),
     (r"latent on bag × bag|Binomial.* = number|without_replacement\(samples\)|free_bits .*|infer point_estimate", 10),
     (r"(stratified|gumbel_softmax|straight_through)\(.*\)|latent (ImproperUniform|reads observed)", 9),
     (r"(latent|observed) on (bag × bag|three plates)|infer (stratified|marginals)|nothing given either|expected", 8),
@@ -157,21 +189,38 @@ NEEDS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def chosen(rng: random.Random) -> list[str]:
-    """Constructs, no two of which a spec cannot hold together: a few that are seldom held, and any."""
+    """Constructs, no two of which a spec cannot hold together: a few that are seldom held, and any. First what leaves little
+    room for others."""
     found: list[str] = []
-    options = rng.choices(drawn(), weights(), k=3 * SOUGHT) + rng.choices(drawn(), k=3 * WISHES)
+    first = sorted(rng.choices(drawn(), weights(), k=3 * SOUGHT), key=lambda c: not re.fullmatch(LONELY, c))
+    options = first + [c for c in rng.choices(drawn(), k=3 * WISHES) if not re.fullmatch(LONELY, c)]
     for i, wish in enumerate(options):
         rivals = [o for o in found for pattern in RIVALS if re.fullmatch(pattern, o) and re.fullmatch(pattern, wish)]
         full = len(found) >= (SOUGHT if i < 3 * SOUGHT else WISHES)
-        if not full and not rivals and all(wish != o and apart(wish, o) is None for o in found):
+        if not full and not rivals and all(wish != o and apart(wish, o) is None and fits(wish, o) for o in found):
             found.append(wish)
     return found
 
 
 @cache
+def fits(a: str, b: str) -> bool:
+    """Whether neither leaves no room for the other, or for what that needs."""
+    return not any(
+        re.fullmatch(alone, x) and any(re.fullmatch(rest, n) for n in (y, *needs(y, random.Random(0))))
+        for alone, rest in NARROW
+        for x, y in ((a, b), (b, a))
+    )
+
+
+@cache
 def weights() -> tuple[float, ...]:
     """How often each construct is among those that are sought."""
-    return tuple(next((w for pattern, w in SELDOM if re.fullmatch(pattern, c)), 0.2) for c in drawn())
+    return tuple(map(weight, drawn()))
+
+
+@cache
+def weight(construct: str) -> float:
+    return next((w for pattern, w in SELDOM if re.fullmatch(pattern, construct)), 0.2)
 
 
 def shared_out(wishes: list[str], rng: random.Random, alone: bool) -> list[set[str]]:
