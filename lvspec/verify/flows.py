@@ -9,13 +9,15 @@ Of a library's flow the map is the library's, and nothing else: not its determin
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from lvspec.ir.flows import library_of
 from lvspec.ir.spec import Network, Variable
 from lvspec.verify.evaluate import bind, evaluate
-from lvspec.verify.inverses import Map, solve
+from lvspec.verify.inverses import Map, solve, with_slopes
 from lvspec.verify.library_flows import maps_of_library
 from lvspec.verify.networks import ACTIVATIONS, Weights, linear, part
 from lvspec.verify.stretch import number
@@ -126,9 +128,16 @@ def maps_of(network: Network, sizes: tuple[int, ...], weights: Weights, context:
 
 
 # ---------------------------------------------------------------- determinants and inverses
-def log_volume(move: Map, z: Tensor) -> Tensor:
-    """log|det df/dz| at z."""
-    return torch.linalg.slogdet(torch.func.jacrev(move)(z)).logabsdet
+def moved(move: Map, z: Tensor) -> tuple[Tensor, Tensor]:
+    """f(z) and log|det df/dz| there."""
+    found, slopes = with_slopes(move, z)
+    return found, torch.linalg.slogdet(slopes).logabsdet
+
+
+def unmoved(move: Map, value: Tensor) -> tuple[Tensor, Tensor]:
+    """The z with f(z) = value, and log|det df/dz| there."""
+    z = solve(move, value)
+    return z, moved(move, z)[1]
 
 
 def is_flow(variable: Variable) -> bool:
@@ -151,18 +160,25 @@ def _flows(world, variable: Variable, at: tuple[int, ...]) -> Flows:
     return found
 
 
-def out_of_flows(world, variable: Variable, at: tuple[int, ...], base: Tensor) -> Tensor:
-    """What comes out of the flows, vector by vector."""
-    flows = _flows(world, variable, at)
-    return _rows(lambda z: _forwards(flows, z)[0], base.expand(_shape(world, variable, at)))
+def out_of_flows(world, variable: Variable, at: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """What a draw from noise comes to in the flows of its factor, vector by vector, and Σ log|det| of the way."""
+
+    def compute() -> tuple[Tensor, Tensor]:
+        with world.reading(guiding=True):
+            base = world.base(variable.name, at).expand(_shape(world, variable, at))
+            flows = _flows(world, variable, at)
+            return _rows(lambda z: _forwards(flows, z), base)
+
+    return world.memory.recall(("out of flows", variable.name, at), compute)
 
 
-def origin(world, variable: Variable, at: tuple[int, ...], base: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Where a site's value came from, found where nobody knows it, and log|det| of the way from there."""
-    flows, shape = _flows(world, variable, at), _shape(world, variable, at)
-    if base is None:
-        base = _rows(lambda z: _backwards(flows, z), number(world.value(variable.name, at)).expand(shape))
-    return base, _rows(lambda z: _forwards(flows, z)[1], base.expand(shape)).sum()
+def origin(world, variable: Variable, at: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Where a site's value came from, found where nobody knows it, and Σ log|det| of the way from there."""
+    if variable.role == "guide" and variable.name in world.instance.noisy:
+        return world.base(variable.name, at), out_of_flows(world, variable, at)[1]
+    with world.reading(guiding=variable.role == "guide"):
+        flows, value = _flows(world, variable, at), number(world.value(variable.name, at))
+        return _rows(lambda z: _backwards(flows, z), value.expand(_shape(world, variable, at)))
 
 
 def _shape(world, variable: Variable, at: tuple[int, ...]) -> tuple[int, ...]:
@@ -173,22 +189,23 @@ def _forwards(flows: Flows, z: Tensor) -> tuple[Tensor, Tensor]:
     volume = torch.zeros((), dtype=z.dtype)
     for network, maps in flows:
         for move in maps:
-            if backwards(network):
-                z = solve(move, z)
-                volume = volume - log_volume(move, z)
-            else:
-                volume = volume + log_volume(move, z)
-                z = move(z)
+            z, own = unmoved(move, z) if backwards(network) else moved(move, z)
+            volume = volume - own if backwards(network) else volume + own
     return z, volume
 
 
-def _backwards(flows: Flows, z: Tensor) -> Tensor:
+def _backwards(flows: Flows, z: Tensor) -> tuple[Tensor, Tensor]:
+    volume = torch.zeros((), dtype=z.dtype)
     for network, maps in reversed(flows):
         for move in reversed(maps):
-            z = move(z) if backwards(network) else solve(move, z)
-    return z
+            z, own = moved(move, z) if backwards(network) else unmoved(move, z)
+            volume = volume - own if backwards(network) else volume + own
+    return z, volume
 
 
-def _rows(function: Map, value: Tensor) -> Tensor:
-    """Of each vector along the last axis."""
-    return function(value) if value.dim() == 1 else torch.stack([_rows(function, v) for v in value])
+def _rows(function: Callable[[Tensor], tuple[Tensor, Tensor]], value: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each vector along the last axis, and the sum of what else there is of each."""
+    if value.dim() == 1:
+        return function(value)
+    rows, others = zip(*(_rows(function, v) for v in value), strict=True)
+    return torch.stack(rows), torch.stack(others).sum()

@@ -23,29 +23,53 @@ POINTS, ROUNDS = 33, 8  # of a search: 32^8 is 10^12
 
 
 def solve(move: Map, value: Tensor) -> Tensor:
-    """The z with move(z) = value. A Newton step from the solution squares the order of what is left, so that two of them have the
-    implicit function's gradient, and the gradients of that, which steps of a refined guide ask for."""
+    """The z with move(z) = value. Of a step from there, by the slopes that are there, the numbers are the solution's and so are
+    the first derivatives (the implicit function's); of the second step the second ones too, which steps of a refined guide ask
+    for."""
     with torch.no_grad():
-        z, left = newton(move, value)
+        z, left, slopes = newton(move, value)
         if unseen(left) or not left < CLOSE:
             z = torch.where(left < CLOSE, z, search(move, value))
-    for _ in range(2):
-        z = z - torch.linalg.solve(torch.func.jacrev(move)(z), move(z) - value)
+            _, slopes = with_slopes(move, z)
+    for _ in range(2 if torch.is_grad_enabled() else 1):
+        z = z - torch.linalg.solve(slopes, move(z) - value)
     return z
 
 
-def newton(move: Map, value: Tensor) -> tuple[Tensor, Tensor]:
-    """z after damped Newton steps, and Σ_d |move(z)_d - value_d| as a share of 1 + Σ_d |value_d|."""
-    z, left, size = value, torch.tensor(torch.inf), 1 + value.abs().sum()
+def newton(move: Map, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """z after damped Newton steps, Σ_d |move(z)_d - value_d| as a share of 1 + Σ_d |value_d|, and the slopes at z."""
+    z, size = value, 1 + value.abs().sum()
+    found, slopes = with_slopes(move, z)
+    left = (found - value).abs().sum() / size
     for _ in range(NEWTON):
-        step = torch.linalg.solve(torch.func.jacrev(move)(z), move(z) - value)
+        if not unseen(left) and left < CLOSE:
+            break
+        step = torch.linalg.solve(slopes, found - value)
+        whole, before = z - step, left
+        found, slopes = with_slopes(move, whole)
+        left = (found - value).abs().sum() / size
+        if not unseen(left) and left < before / 2:
+            z = whole
+            continue
         tried = torch.stack([z - step / 2**k for k in range(HALVINGS)])
         gaps = (torch.func.vmap(move)(tried) - value).abs().sum(-1)
         z = (tried * torch.nn.functional.one_hot(gaps.argmin(), HALVINGS).to(z.dtype)[:, None]).sum(0)
-        left = gaps.amin() / size
-        if not unseen(left) and left < CLOSE:
-            break
-    return z, left
+        found, slopes = with_slopes(move, z)
+        left = (found - value).abs().sum() / size
+    return z, left, slopes
+
+
+def with_slopes(move: Map, z: Tensor) -> tuple[Tensor, Tensor]:
+    """move(z) (D,) and its Jacobian (D, D), a function of all that the map is one of, unless no gradient is asked for."""
+    onwards = torch.is_grad_enabled()
+    with torch.enable_grad():
+        at = z if z.requires_grad else z.detach().requires_grad_()
+        found = move(at)
+        if not unseen(found):
+            kept = {"create_graph": onwards, "retain_graph": True, "materialize_grads": True}
+            slopes = torch.stack([torch.autograd.grad(f, at, **kept)[0] for f in found])
+            return (found, slopes) if onwards else (found.detach(), slopes)
+    return move(z), torch.func.jacrev(move)(z)
 
 
 def unseen(value: Tensor) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -20,34 +20,28 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "softplu
 ACTIVATIONS |= {"gelu": nn.GELU, "elu": nn.ELU, "silu": nn.SiLU}
 
 
-class _At(nn.Module):
-    """One of the maps in transform(context) at a value: built and called while the weights are in place."""
-
-    def __init__(self, transform: nn.Module):
-        super().__init__()
-        self.transform = transform
-
-    def forward(self, value: Tensor, context: Tensor | None, place: int) -> Tensor:
-        return self.transform(context).transforms[place](value)
-
-
 def maps_of_library(
     network: Network, sizes: tuple[int, ...], weights: Weights, context: Tensor | None
 ) -> list[Callable[[Tensor], Tensor]]:
     """(D,) -> (D,) each, in the order in which the base goes through them. sizes: D, H and, where there is one, that of the
     context."""
-    called = _built(network, sizes)
-    named = {f"transform.{key}": value for key, value in weights.items()}
-    if named.keys() != dict(called.named_parameters()).keys():
+    transform, places = _built(network, sizes)
+    if weights.keys() != places.keys():
         raise InternalError(f"the weights of {network.name} are not those of {network.kind}")
-    places = range(len(called.transform.transforms))
-    every = [lambda z, k=k: torch.func.functional_call(called, named, (z, context, k)) for k in places]
+
+    def move(z: Tensor, k: int) -> Tensor:
+        for key, (parameters, name) in places.items():  # others may have been there since
+            parameters[name] = weights[key]
+        return transform(context).transforms[k](z)
+
+    every = [partial(move, k=k) for k in range(len(transform.transforms))]
     return every[::-1] if network.option("inverted") else every
 
 
 @cache
-def _built(network: Network, sizes: tuple[int, ...]) -> _At:
-    """The module without numbers of its own: its first ones are drawn apart from all other draws, and never used."""
+def _built(network: Network, sizes: tuple[int, ...]) -> tuple[nn.Module, dict[str, tuple[dict, str]]]:
+    """The module without numbers of its own (its first ones are drawn apart from all other draws, and never used), and where
+    each of its parameters stands."""
     library, _, name = network.kind.rpartition(".")
     options = dict(network.options)
     widths = (sizes[1],) * int(options["layers"])
@@ -65,4 +59,7 @@ def _built(network: Network, sizes: tuple[int, ...]) -> _At:
             activation=ACTIVATIONS[str(options["activation"])],
             **own[network.kind],
         )
-        return _At(flow.transform).to(torch.float64)
+        transform = flow.transform.to(torch.float64)
+    inside = dict(transform.named_modules())
+    every = {key: key.rpartition(".") for key, _ in transform.named_parameters()}
+    return transform, {key: (inside[owner]._parameters, name) for key, (owner, _, name) in every.items()}

@@ -49,7 +49,9 @@ class Subject:
             p.per_example for p in plan.spec.params
         )
         shared = {"dataset_size": DATASET} if known else {}
-        model = module_class(**sizes, **shared).to(torch.float64).eval()
+        with torch.random.fork_rng():  # of parameters that do not move, the first numbers stay
+            torch.manual_seed(seed)
+            model = module_class(**sizes, **shared).to(torch.float64).eval()
         randomize(model, generator, gently={n.name for n in plan.networks if n.kind in FLOWS})
         make_positive(plan, model)
         make_covariances(plan, model)

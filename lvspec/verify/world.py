@@ -216,7 +216,15 @@ class World:
         """Latents summed under their guide on which each sampled latent's own q depends: one draw for each value."""
         return {name: enumerated_parents(name, self.instance) for name in self.factors}
 
-    def _draw(self, name: str, at: tuple[int, ...], base: bool = False) -> Tensor:
+    def _draw(self, name: str, at: tuple[int, ...]) -> Tensor:
+        flows = name in self.instance.noisy and is_flow(self.factors[name])
+        return out_of_flows(self, self.factors[name], at)[0] if flows else self.base(name, at)
+
+    def base(self, name: str, at: tuple[int, ...]) -> Tensor:
+        """A draw before it goes through flows, if it does."""
+        return self.memory.recall(("base", name, at), lambda: self._drawn(name, at))
+
+    def _drawn(self, name: str, at: tuple[int, ...]) -> Tensor:
         sites = dict(zip(self.variables[name].plates, at, strict=True))
         declared = [sites[p.name] for p in self.spec.plates if p.name in sites]
         row = [] if self.variables[name].outside_batch else [self.row]
@@ -233,11 +241,7 @@ class World:
             return relaxed_draw(family, arguments, drawn, self.instance.relaxed[name])
         if self.instance.weighed is not None and self.instance.weighed.name == name:
             return stratum(arguments, drawn, index[0])
-        drawn = transport(family, arguments, drawn)
-        with self.reading(guiding=True):
-            return (
-                drawn if base or not is_flow(self.factors[name]) else out_of_flows(self, self.factors[name], at, drawn)
-            )
+        return transport(family, arguments, drawn)
 
     # ------------------------------------------------------------ densities of one site
     def density(self, variable: Variable, at: tuple[int, ...]) -> tuple[str, dict[str, Tensor]]:
@@ -269,13 +273,10 @@ class World:
             return relaxed_log_density(
                 family, arguments, self.value(variable.name, at), self.instance.relaxed[variable.name]
             )
-        value, volume = number(self.value(variable.name, at)), 0.0
         if is_flow(variable):
-            drawn = variable.role == "guide" and variable.name in self.instance.noisy
-            base = self._draw(variable.name, at, base=True) if drawn else None
-            with self.reading(guiding=variable.role == "guide"):
-                value, volume = origin(self, variable, at, base)
-        return log_density(family, arguments, value, shape) - volume
+            base, volume = origin(self, variable, at)
+            return log_density(family, arguments, base, shape) - volume
+        return log_density(family, arguments, number(self.value(variable.name, at)), shape)
 
     def is_relaxed(self, name: str, at: tuple[int, ...]) -> bool:
         """Whether the value at a site is a point between values."""
@@ -429,13 +430,8 @@ class World:
 
     def share(self, site: Site) -> float:
         """How much of a site's log p and log q is this example's: the data set shares what is global."""
-        return (
-            1.0
-            if site[0].startswith(BORDER)
-            else 1 / self.instance.dataset_size
-            if self.variables[site[0]].outside_batch
-            else 1.0
-        )
+        shared = not site[0].startswith(BORDER) and self.variables[site[0]].outside_batch
+        return 1 / self.instance.dataset_size if shared else 1.0
 
     def values(self, name: str, at: tuple[int, ...]) -> list[object]:
         """The values of a discrete site with a finite support."""
