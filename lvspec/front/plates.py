@@ -31,7 +31,7 @@ def read_plates(section: Node | None, sizes: dict[str, Size], problems: Problems
                     "bad-plate",
                     plate.span,
                     f"`{plate.name}` {what} `{other}`, which is no other ragged plate",
-                    help=did_you_mean(str(other), found, _fixed_again(plate, found.get(str(other)))),
+                    help=did_you_mean(str(other), found, _of_known_size(plate, found.get(str(other)))),
                 )
         around = found.get(plate.within or "")
         if around is not None and around.within is not None:
@@ -57,10 +57,12 @@ def _copied(plate: Plate, found: dict[str, Plate]) -> Plate:
     return replace(found[of], name=plate.name, options=(), end=None, span=plate.span, like=str(of))
 
 
-def _fixed_again(plate: Plate, other: Plate | None) -> str:
-    """The mend for a copy of a plate whose number of sites is known."""
-    if other is None or other.size is None or plate.kind != "copy":
+def _of_known_size(plate: Plate, other: Plate | None) -> str:
+    """The mend for a copy of a plate whose number of sites is known, or for a plate within it."""
+    if other is None or other.size is None:
         return ""
+    if plate.kind != "copy":
+        return f"what lies within another plate lies in a ragged one: `{other.name}: bag`, or `{other.name}: sequence`"
     return f"a plate of a known size has as many sites under another name, too: `{plate.name}: {other.size}`"
 
 

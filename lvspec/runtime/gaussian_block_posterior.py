@@ -113,6 +113,30 @@ class BlockLatent:
         """n draws, (n, *lead, sites, D), reparameterized; `joint.sample(n)` draws all latents together."""
         return self._shaped(self.joint.sample(n)[self.name])
 
+    # What a chain by the Kalman filter answers: here another batch is asked, at the same site.
+
+    @property
+    def filtered(self) -> Tensor:
+        raise Undefined(
+            f"filtered: {self._eliminated}; at t it is the posterior of a batch that observes nothing behind t"
+        )
+
+    def forecast(self, steps: int) -> Tensor:
+        raise Undefined(
+            f"forecast: {self._eliminated}; give lengths of {steps} sites more, with x_observed false there: the moments at "
+            f"these sites are it"
+        )
+
+    def cross_entropy(self, other: BlockLatent) -> Tensor:
+        raise Undefined(f"cross_entropy: {self._eliminated}")
+
+    def kl(self, other: BlockLatent) -> Tensor:
+        raise Undefined(f"kl: {self._eliminated}")
+
+    @property
+    def _eliminated(self) -> str:
+        return f"{self.name} is integrated out of a block of joint Gaussians, not by a Kalman filter"
+
 
 def block_posterior(block: GaussianBlock) -> dict[str, BlockLatent]:
     """p(z | x) of every latent of a block, by name."""

@@ -111,7 +111,7 @@ def _label_order(label: str) -> tuple[float, str]:
 def _numbers(records, f: Field, nested: bool, settings: DataSettings) -> Numbers:
     """Scale and threshold from the data section; mean and variance per feature for the baselines."""
     blocks = [b for b in _read(records, f, lambda raw: number_block(raw, f, nested)) if b.size]
-    if not blocks:
+    if all(np.isnan(b).all() for b in blocks):
         raise TrainingError(f"{f.name}: the training data hold no value")
     event = blocks[0].shape[len(f.plates) :]
     different = next((b.shape for b in blocks if b.shape[len(f.plates) :] != event), None)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lvspec.errors import UsageError
+from lvspec.errors import TrainingError, UsageError
 from lvspec.train.dataset import Raw, halves, held_out
 from lvspec.train.files import file_hash
 from lvspec.train.readers import arrays, format_of, read
@@ -52,7 +52,7 @@ def records_of(files: Files, part: str, wanted: Mapping[str, DataSettings]) -> l
     tenths = _held_out_tenths(files, wanted)
     if part == "train":
         records = list(read(Path(files.train), wanted, "train"))
-        return held_out(records, tenths)[0] if tenths else records
+        return _kept(records, tenths, files.train) if tenths else records
     if part == "valid":
         records = _valid(files, wanted, tenths)
         return halves(records)[0] if files.split_dev else records
@@ -63,6 +63,18 @@ def records_of(files: Files, part: str, wanted: Mapping[str, DataSettings]) -> l
     if _inside(files.train, wanted, "test"):
         return list(read(Path(files.train), wanted, "test"))
     return held_out(list(read(Path(files.train), wanted, "train")), tenths)[1][1] if tenths == 2 else []
+
+
+def _kept(records: list[Raw], tenths: int, path: str) -> list[Raw]:
+    """What is trained on: of a few records, or of equal ones, every one may fall into what is put aside."""
+    kept = held_out(records, tenths)[0]
+    if records and not kept:
+        aside = "the tenth for validation" if tenths == 1 else "the tenths for validation and for the test"
+        raise TrainingError(
+            f"{path}: all of its records ({len(records)}) fall, by their hash, into {aside}, and none is left to train on: "
+            f"`--valid FILE`, which may be the same file, leaves all of them"
+        )
+    return kept
 
 
 def _valid(files: Files, wanted, tenths: int) -> list[Raw]:

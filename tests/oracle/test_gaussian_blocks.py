@@ -328,6 +328,37 @@ def test_answers_of_mixtures_are_moments_and_draws():
             getattr(answer, question)
 
 
+def test_a_chain_that_is_asked_as_by_a_kalman_filter_says_which_batch_has_the_answer():
+    text = (
+        HEAD.split("sizes:")[0]
+        + """plates: {t: sequence, j: 3}
+latent:
+  z[0]: Normal(0, 1)
+  z[t]: Normal(0.9 * z[t-1], 0.5)
+observed:
+  y[t, j]: Normal(z[t], 0.7)
+"""
+    )
+    model = lvspec.compile_spec(text).Model().double()
+    y, lengths = torch.randn(2, 3, 3).double(), torch.tensor([3, 2])
+    batch = {"y": y, "t": lengths}
+    answer = model.posterior(batch)["z"]
+    questions = (lambda: answer.filtered, lambda: answer.forecast(2), lambda: answer.kl(answer))
+    for ask in (*questions, lambda: answer.cross_entropy(answer)):
+        with pytest.raises(lvspec.runtime.Undefined, match="z is integrated out of a block"):
+            ask()
+    further = {"y": torch.cat([y, torch.zeros(2, 2, 3).double()], 1), "t": lengths + 2}
+    seen = torch.arange(5) < lengths[:, None]
+    known = model.posterior(further | {"y_observed": seen[..., None].expand(2, 5, 3)})["z"]
+    for row, n in enumerate(lengths.tolist()):
+        last, spread = answer.mean[row, n - 1], answer.variance[row, n - 1]
+        assert torch.allclose(known.mean[row, n : n + 2], torch.stack([0.9 * last, 0.81 * last]))
+        one = 0.81 * spread + 0.25
+        assert torch.allclose(known.variance[row, n : n + 2], torch.stack([one, 0.81 * one + 0.25]))
+    filtered = model.posterior(batch | {"y_observed": (torch.arange(3) < 1)[None, :, None].expand(2, 3, 3)})["z"]
+    assert torch.allclose(filtered.mean[:, 0], y[:, 0].sum(1) / (3 + 0.49))
+
+
 def test_lengths_of_0_and_1():
     model = lvspec.compile_spec(HEAD + MODELS["level and slope"]).Model().double()
     y = torch.randn(3, 4, dtype=torch.float64)

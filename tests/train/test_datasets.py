@@ -1,5 +1,6 @@
 """Vocabularies, encoded examples, fixed splits and batches."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from lvspec.train.evaluate import Figures
 from lvspec.train.fitting import fitted, sizes_from_data, widened
 from lvspec.train.layout import Field, Layout, layout_of
 from lvspec.train.settings import DataSettings, TrainSettings, data_settings, train_settings
+from lvspec.train.sources import Files, records_of
 
 WORDS = [{"x": "the cat sat"}, {"x": "the dog"}, {"x": "a cat"}, {"x": "the"}]
 
@@ -337,6 +339,21 @@ def test_fixed_splits_depend_on_the_records_alone():
     assert [{"x": r["x"]} for r in reversed(again)] == even
     kept, parts = held_out(records, 2)
     assert len(kept) + sum(map(len, parts)) == 400 and all(20 < len(p) < 65 for p in parts)
+
+
+@pytest.mark.parametrize(
+    "files, said", [({}, "the tenths for validation and for the test"), ({"test": "m"}, "the tenth for")]
+)
+def test_records_that_all_fall_into_what_is_put_aside_are_told(tmp_path, files, said):
+    """Of one record, or of equal ones, nothing may be left."""
+    wanted = {"x": DataSettings(format="jsonl")}
+    aside = next(r for r in ({"x": f"w{i}"} for i in range(400)) if not held_out([r], 1)[0])
+    path = tmp_path / "m.jsonl"
+    path.write_text(json.dumps(aside) + "\n")
+    files = {part: str(path) for part in files}
+    with pytest.raises(TrainingError, match=rf"m.jsonl: all of its records \(1\).* into {said}.*`--valid FILE`"):
+        records_of(Files(str(path), **files), "train", wanted)
+    assert records_of(Files(str(path), valid=str(path)), "train", wanted) == [aside]
 
 
 def dataset_of(lengths):

@@ -67,6 +67,18 @@ def test_columns_count_from_1(tmp_path):
         made(tmp_path / "m.csv", "1,2\n3,4\n", NUMBERS, data)
 
 
+def test_in_an_array_what_is_no_number_is_missing_and_not_all_of_it_may_be(tmp_path):
+    layout, data = Layout((Field("x", "real", (), (None,), None, "x"),), (), ()), {"x": DataSettings(array="x")}
+    values = np.array([[1.0, 2.0], [np.nan, 3.0], [5.0, 6.0]])
+    np.savez(tmp_path / "m.npz", x=values)
+    records = list(read(tmp_path / "m.npz", data))
+    dataset = encoded(records, layout, fitted(records, layout, data), data)
+    assert collate(dataset, [0, 1, 2])["x_observed"].tolist() == [True, False, True]
+    np.savez(tmp_path / "n.npz", x=np.full_like(values, np.nan))
+    with pytest.raises(TrainingError, match="x: the training data hold no value"):
+        fitted(list(read(tmp_path / "n.npz", data)), layout, data)
+
+
 @pytest.mark.parametrize("values", [[["a", "b"]], [[1j, 2]]])
 def test_arrays_of_texts_or_complex_numbers_are_no_numbers(tmp_path, values):
     np.savez(tmp_path / "m.npz", x=np.array(values))
