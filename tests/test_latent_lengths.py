@@ -1,6 +1,7 @@
 """Plates whose length is a variable: values, gradients and what counts of a site, against brute force."""
 
 import pytest
+import torch
 from test_estimators import subject_of
 
 from lvspec.driver import compile_spec
@@ -146,3 +147,55 @@ def test_log_q_of_sites_beyond_a_drawn_length_moves_nothing(infer):
     compiled = compile_spec(f"{COUNTED}  {infer}\n")
     report = verify(compiled.spec, compiled.plan, compiled.Model, seed=0, draws=0)
     assert report.passed, render(report)
+
+
+OF_THOSE_THAT_COUNT = """
+lvspec: 1
+sizes: {{M: 3, K: 2}}
+plates:
+  i: {{length: l, max: M - 1}}
+params: {{a: [K], c: [M], e: [K], w: [M - 1]}}
+latent:
+  l: Categorical(logits=c)
+  z[i]: Categorical(logits=a)
+observed:
+  y: Normal({read}, 1)
+guide:
+  l: Categorical(logits=c)
+  z[i]: Categorical(logits=a)
+"""
+NONE = torch.zeros(())
+REDUCTIONS = {
+    "sum({} over i)": torch.sum,
+    "mean({} over i)": lambda v: v.mean() if len(v) else NONE,
+    "max({} over i)": lambda v: v.max() if len(v) else NONE,
+    "min({} over i)": lambda v: v.min() if len(v) else NONE,
+    "prod({} over i)": torch.prod,
+}
+
+
+@pytest.mark.parametrize("what", ["e[z[i]]", "w[i]"])
+def test_what_is_reduced_is_what_counts(what):
+    """Of the sites below the length, parameters' too; 0 (a product: 1) of none."""
+    read = " + ".join(f"{i} * {text.format(what)}" for i, text in enumerate(REDUCTIONS, start=1))
+    found, expected = both(read, lambda e, w: e if what == "e[z[i]]" else w, REDUCTIONS.values())
+    assert torch.allclose(found, expected)
+
+
+def test_weights_of_the_sites_that_count_add_up_to_one():
+    read = "sum(softmax(w[i] over i) * e[z[i]] over i)"
+    found, expected = both(read, lambda e, w: w.softmax(0) * e, [torch.sum])
+    assert torch.allclose(found, expected)
+
+
+def both(read, values, reductions):
+    """log p(y given l, z) of three examples, of 0, 1 and 2 sites: the module's, and by hand."""
+    torch.manual_seed(0)
+    model = compile_spec(OF_THOSE_THAT_COUNT.format(read=read)).Model().double()
+    z, y = torch.tensor([[0, 1], [1, 0], [1, 0]]), torch.randn(3).double()
+    found = model({"l": torch.arange(3), "z": z, "y": y}).reconstruction.detach()
+    loc = []
+    for length in range(3):
+        v = values(model.e[z[length, :length]], model.w[:length])
+        loc.append(sum(i * reduce(v) for i, reduce in enumerate(reductions, start=1)))
+    return found, torch.distributions.Normal(torch.stack(loc), 1.0).log_prob(y).detach()

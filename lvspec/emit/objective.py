@@ -43,7 +43,8 @@ def forward_body(plan: Plan, imports: set[str]) -> list[str]:
     scope.line(f"kl = {{{items}}}", "(B,) each")
     scope.line("elbo = " + " - ".join([reconstruction.code, *(f'kl["{n}"]' for n in kl)]), "(B,)")
     weighted = _weights(terms, list(kl))
-    extras = {c.term: total(terms, [c], f"added_{c.term}") for c in added}
+    names = dict.fromkeys(c.term for c in added)
+    extras = {n: total(terms, [c for c in added if c.term == n], f"added_{n}") for n in names}
     free = _free(terms, list(kl))
     changed = weighted or extras or free
     objective = _objective(terms, reconstruction, kl, (weighted, free), extras) if changed else "elbo"

@@ -109,7 +109,7 @@ class Terms:
             if self.treatment[variable.name] in ("enumerated", "sampled"):
                 with self.scope.about(variable.name, "kl"):
                     found, moved = self.divergence(variable)
-                costs.extend(self.counted(variable, cost) for cost in found)
+                costs.extend(found)
                 collapsed.extend(moved)
                 guided += [variable.name] if moved else []
         for i in self.plan.integrations:
@@ -140,10 +140,10 @@ class Terms:
         self.low.special = {"LogProb": self._log_prob, "expected": self._expected, "known": self._known}
         found = []
         for term in self.plan.spec.terms:
-            value = self.low.with_bindings(term.general, lambda c: self.low.real(self.low.lower(c.body)))
-            value = self.scope.assign(f"term_{term.name}", self.at_every_site(term, value))
-            cost = Cost(None, value, mask_of(self.low, term), term.name)
-            found.append(self.counted(term, cost))
+            for _ in bindings(self.low, term):
+                value = self.low.with_bindings(term.general, lambda c: self.low.real(self.low.lower(c.body)))
+                value = self.scope.assign(f"term_{term.name}", self.at_every_site(term, value))
+                found.append(self.counted(term, Cost(None, value, mask_of(self.low, term), term.name)))
         self.low.special = {}
         return found
 
@@ -164,7 +164,9 @@ class Terms:
     def _known(self, expr: Call) -> Value:
         """1 where the batch gives the latent."""
         latent = self.plan.spec.variable(expr.args[0].name)
-        code = f'{self.scope.use("is_known")}(batch, "{latent.name}", {1 + len(latent.plates)}, self.zero)'
+        sites = [extent_code(self.program, p) if p in self.low.bound else "1" for p in latent.plates]
+        listed = f"({', '.join(sites)}{',' if len(sites) == 1 else ''})"
+        code = f'{self.scope.use("is_known")}(batch, "{latent.name}", {listed}, self.zero)'
         value = Value(code, ("B", *latent.plates))
         for plate in latent.plates:
             if plate in self.low.bound:
@@ -190,9 +192,9 @@ class Terms:
         """The latent's KL, in closed form or at the draw; its log p where a collapsed latent decides it."""
         latent = self.plan.latent(variable.name)
         if latent.kl == "zero" and not self.weights:
-            return [self.of_given(variable, sites) for sites in bindings(self.low, variable)], []
+            return [self.counted(variable, self.of_given(variable, at)) for at in bindings(self.low, variable)], []
         if latent.kl == "analytic" and self.treatment[variable.name] == "sampled" and not self.weights:
-            return [self.closed_form(variable, sites) for sites in bindings(self.low, variable)], []
+            return [self.counted(variable, self.closed_form(variable, at)) for at in bindings(self.low, variable)], []
         if variable.name in self.guide.labels or structure_of(variable):
             return self.label_divergence(variable)
         found, moved = [], []
@@ -212,7 +214,7 @@ class Terms:
             value = self.at_every_site(variable, value)
             if not value.code.isidentifier():
                 value = self.scope.assign(f"log_ratio_{variable.name}", value)
-            found.append(Cost(variable.name, value, mask_of(self.low, variable)))
+            found.append(self.counted(variable, Cost(variable.name, value, mask_of(self.low, variable))))
         return found, moved
 
     def known_factor(self, variable, sites: tuple[int, ...], factor: Factor) -> Factor:

@@ -15,7 +15,7 @@ from lvspec.front.sites import a_number_everywhere
 from lvspec.ir import types as T
 from lvspec.ir.expr import Call, Expr, Number, walk
 from lvspec.ir.functions import FUNCTIONS
-from lvspec.ir.lengths import number_of_sites
+from lvspec.ir.lengths import of_sites
 from lvspec.ir.types import Support, Type
 
 _COMPARISONS = ("equal", "less")
@@ -152,11 +152,7 @@ def _over(name: str, value: Expr, over: S.Name, ctx: Context, span: Span) -> Exp
         kind = value.type.with_(shape=(length,), plates=rest, support=supports.entry(value.type.support))
     else:
         kind = value.type.with_(plates=rest, support=supports.reduced(name, value.type.support))
-    length = ctx.declared.plates[plate].length
-    if name == "mean" and length is not None:
-        total = Call("sum", (value,), over=plate, type=kind, span=span)
-        return Call("divide", (total, number_of_sites(ctx.declared.plates[plate])), type=kind, span=span)
-    return Call(name, (value,), over=plate, type=kind, span=span)
+    return of_sites(Call(name, (value,), over=plate, type=kind, span=span), ctx.declared.plates[plate])
 
 
 def _varies(value: Expr, over: S.Name, ctx: Context) -> bool:

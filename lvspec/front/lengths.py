@@ -9,13 +9,18 @@ from lvspec.front.context import Context, Declarations
 from lvspec.front.names import did_you_mean
 from lvspec.front.problems import Problems
 from lvspec.ir.expr import Expr, VariableRef, walk
+from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.lengths import reduced
 from lvspec.ir.spec import Plate, Variable
 
 
 def counted(function: str, value: Expr, plate: Plate, ctx: Context, span: Span) -> Expr | None:
-    """What `function(value over plate)` runs over; None, and a note, where sites that do not count would be in it."""
-    if plate.length is None or not any(isinstance(e, VariableRef) and plate.name in e.type.plates for e in walk(value)):
+    """What `function(value over plate)` runs over; None, and a note, where sites that do not count would be in it. A vector of
+    numbers and parameters, as the length's own scores are, has all that there can be."""
+    read = any(isinstance(e, VariableRef) and plate.name in e.type.plates for e in walk(value))
+    kind = FUNCTIONS[function].kind
+    reduces = kind == "reduce" or kind == "normalise" and plate.name in ctx.bound
+    if plate.length is None or not (read or reduces):
         return value
     found = reduced(function, value, plate)
     if found is None:

@@ -8,6 +8,8 @@ What is computed at the other sites is read by nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lvspec.ir.expr import Call, Expr, Number, PlateIndex, VariableRef
 from lvspec.ir.spec import Plate
 from lvspec.ir.types import BOOLEAN, COUNT, Type
@@ -41,6 +43,18 @@ def reduced(function: str, value: Expr, plate: Plate) -> Expr | None:
         beyond = _call("multiply", Number(NEVER), _call("subtract", Number(1), here, here), here)
         return _call("add" if function == "min" else "subtract", value, beyond, value)
     return None
+
+
+def of_sites(reduced: Call, plate: Plate) -> Expr:
+    """A reduction along the plate as it is where fewer sites count than there are: 0 of none."""
+    if plate.length is None or reduced.function not in ("mean", "max", "min"):
+        return reduced
+    length, none = number_of_sites(plate), Call("less", (number_of_sites(plate), Number(1)), type=Type((), BOOLEAN))
+    maybe_none = not dict(plate.options).get("more", 0)
+    if reduced.function == "mean":
+        total = replace(reduced, function="sum")
+        return _call("divide", total, _call("add", length, none, length) if maybe_none else length, reduced)
+    return _call("multiply", reduced, _call("subtract", Number(1), none, none), reduced) if maybe_none else reduced
 
 
 def _call(function: str, a: Expr, b: Expr, like: Expr) -> Call:

@@ -174,11 +174,11 @@ def expectation(log_q: Tensor, cost: Tensor, dim: int) -> Tensor:
     return average(log_q.exp(), cost, dim)
 
 
-def is_known(batch: dict, name: str, rank: int, like: Tensor) -> Tensor:
-    """1 where the batch gives a latent, else 0: (B, *sites), with ones for sites where it gives none at all."""
+def is_known(batch: dict, name: str, sites: tuple[int, ...], like: Tensor) -> Tensor:
+    """1 where the batch gives a latent, else 0: (B, *sites), with these extents where it gives none at all."""
     if name in batch:
         return batch[f"{name}_observed"].to(like.dtype)
-    return like.expand(batch_rows(batch), *[1] * (rank - 1))
+    return like.expand(batch_rows(batch), *sites)
 
 
 def average(q: Tensor, cost: Tensor, dim: int | tuple[int, ...]) -> Tensor:

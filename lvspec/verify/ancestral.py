@@ -28,6 +28,7 @@ from lvspec.verify.draw import in_numbers, padded_extent
 from lvspec.verify.enumerate import LIMIT, assignments, joint_terms, posterior, table
 from lvspec.verify.gaussians import gaussian_prior
 from lvspec.verify.integrals import integral_sample_check
+from lvspec.verify.lengths import summed_lengths
 from lvspec.verify.missing import read_by_the_model
 from lvspec.verify.mixtures import answer_of
 from lvspec.verify.report import Check
@@ -168,9 +169,7 @@ def _lengths(subject: Subject, count: int = LENGTH) -> dict[str, Tensor]:
 def _exact(subject: Subject, given: dict[str, Tensor], lengths: dict[str, Tensor], most: int):
     """Every joint assignment of latents and finite observations, with its probability given what is given."""
     own = subject.instance({**given, **lengths}).treating()
-    # where a variable says how many sites count, draws hold all that there can be
-    every = {length: "collapsed" for p in subject.spec.plates if (length := dict(p.options).get("length"))}
-    instance = replace(own, treatments=every, generative=True)
+    instance = replace(own, treatments=summed_lengths(subject.spec), generative=True)
     world = World(instance, 0)
     sites: list[Site] = world.hidden()
     if math.prod(len(world.values(*s)) for s in sites) > most:

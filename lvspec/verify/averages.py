@@ -57,7 +57,7 @@ def probabilities(
                 if set(other.parents) <= set(cell.parents):
                     assignment[other.name, other.at] = its_value
             assignment[cell.name, cell.at] = value
-            log_q[row] += float(world.log_q(cell.name, cell.at).detach())
+            log_q[row] += float(world.log_chance(cell.name, cell.at).detach())
     return log_q.exp()
 
 

@@ -84,4 +84,4 @@ def _is_possible(world: World, cell: Cell, sample: int) -> bool:
     """Whether q has mass at the value that a cell has in the draws."""
     world.memory.assignment.clear()
     world.memory.assignment.update({SAMPLE: sample, **{(n, s): v for n, s, v in cell.parents}})
-    return bool(world.log_q(cell.name, cell.at) > -torch.inf)
+    return bool(world.log_chance(cell.name, cell.at) > -torch.inf)

@@ -42,7 +42,7 @@ def weight_table(world: World, sample: int) -> tuple[Tensor, Tensor]:
     inside = log_sum(log_p.reshape(len(outer), len(inner)))
     terms = [lambda s=s: world.log_q(*s) for s in enumerated + drawn]
     log_q = table(world, enumerated, outer, terms)
-    own = log_q[:, : len(enumerated)].sum(1)
+    own = table(world, enumerated, outer, [lambda s=s: world.log_chance(*s) for s in enumerated]).sum(1)
     held = own > -torch.inf  # what q never draws has no weight: not -inf + inf
     return own.exp(), torch.where(held, inside - torch.where(held, log_q.sum(1), 0.0), 0.0)
 

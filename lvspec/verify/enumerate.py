@@ -20,6 +20,7 @@ from torch import Tensor
 from lvspec.verify.eliminate import eliminated
 from lvspec.verify.integrals import integral_terms
 from lvspec.verify.label_guides import expected_log_q, has_entropy
+from lvspec.verify.lengths import summed_lengths
 from lvspec.verify.memory import Site
 from lvspec.verify.schemes import sample_shares
 from lvspec.verify.world import BORDER, SAMPLE, Instance, TooMany, World
@@ -146,7 +147,7 @@ class Posterior:
 
 def posterior(instance: Instance, row: int) -> Posterior:
     """Every joint assignment of the hidden sites of one example, with its log p(x, z)."""
-    world = World(instance, row)
+    world = World(instance.treating(**summed_lengths(instance.spec)), row)
     sites = world.hidden()
     rows = assignments(world, sites)
     terms = [*joint_terms(world), *integral_terms(world)]
@@ -165,7 +166,7 @@ def log_marginals(instance: Instance) -> list[Tensor]:
 
 def log_marginal_of(instance: Instance, row: int) -> Tensor:
     """log p(x) of one example, by naming every joint assignment where they are not too many."""
-    world = World(instance, row)
+    world = World(instance.treating(**summed_lengths(instance.spec)), row)
     sites = world.hidden()
     if can_be_named(world, sites):
         return posterior(instance, row).log_marginal
@@ -218,7 +219,7 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
     sites = enumerated + collapsed
 
     explained = [s for s in every if s not in closed]
-    q = table(world, enumerated, outer, [lambda s=s: world.log_q(*s) for s in enumerated]).sum(1).exp()
+    q = table(world, enumerated, outer, [lambda s=s: world.log_chance(*s) for s in enumerated]).sum(1).exp()
     if not torch._C._functorch.is_batchedtensor(q):  # at many points of noise at once, nobody can look
         outer = [row for row, mass in zip(outer, q.tolist(), strict=True) if mass > 0]
         q = q[q > 0]

@@ -323,10 +323,14 @@ class World:
         )
 
     def log_q(self, name: str, at: tuple[int, ...]) -> Tensor:
-        """log q of one latent site given what its guide factor reads."""
+        """log q of one latent site given what its guide factor reads, if the site counts."""
         return self.memory.recall(
-            ("q", name, at), lambda: counts(self, self.factors[name], at) * self._log(self.factors[name], at)
+            ("q", name, at), lambda: counts(self, self.factors[name], at) * self.log_chance(name, at)
         )
+
+    def log_chance(self, name: str, at: tuple[int, ...]) -> Tensor:
+        """The same of any site: what q weighs values by."""
+        return self.memory.recall(("chance", name, at), lambda: self._log(self.factors[name], at))
 
     def kl(self, name: str, at: tuple[int, ...]) -> Tensor:
         """KL(q || p) of one latent site in closed form, given the parents on both sides."""
@@ -374,7 +378,7 @@ class World:
         before, total = dict(self.memory.assignment), torch.zeros((), dtype=torch.float64)
         for values in product(*(self.values(*s) for s in sites)):
             self.memory.assignment.update(zip(sites, values, strict=True))
-            q = torch.stack([self.log_q(*s) for s in sites]).sum().exp() if sites else 1.0
+            q = torch.stack([self.log_chance(*s) for s in sites]).sum().exp() if sites else 1.0
             names = bind(self._told, self, sites_of_term)
             total = total + q * number(evaluate(e, self, sites_of_term, names))
         self.memory.assignment.clear()

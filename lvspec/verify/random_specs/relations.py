@@ -31,7 +31,7 @@ from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
 from lvspec.verify.chance import critical_value
 from lvspec.verify.compare import attempt
-from lvspec.verify.draw import counted_plates, position_plate
+from lvspec.verify.draw import counted_plates, padded_extent, position_plate
 from lvspec.verify.report import Check, relative_error
 from lvspec.verify.subject import Subject
 
@@ -186,10 +186,13 @@ def _shuffled(text: str, seed: int) -> str:
 
 
 def _renamed(key: str, names: Mapping[str, str]) -> str:
-    """What is called after some of the names, as read_x_2.weight is after x_2."""
+    """What is called after some of the names, as read_x_2.weight is after x_2 even where there is a network `read`."""
+    own, dot, rest = key.partition(".")
+    if own in names:
+        return names[own] + dot + rest
     longest_first = sorted(map(re.escape, names), key=len, reverse=True)
-    whole = rf"(?<![A-Za-z0-9])({'|'.join(longest_first)})(?![A-Za-z0-9])"
-    return re.sub(whole, lambda m: names[m[1]], key)
+    whole = rf"(?:(?<=_)|^(?=\w+_observed$))({'|'.join(longest_first)})(?![A-Za-z0-9])"
+    return re.sub(whole, lambda m: names[m[1]], own) + dot + rest
 
 
 def _redeclared(subject: Subject, name: str, value: Tensor, declared: list[str], order: list[str]) -> Tensor:
@@ -262,9 +265,7 @@ def by_hand_given(subject: Subject, seed: int) -> tuple[float, float] | None:
         finite = v.type.support.finite and not v.type.shape and position_plate(v) is None
         if finite and not v.outside_batch and structure_of(v) is None:
             shape = [subject.rows]
-            for p in v.plates:
-                size = subject.spec.plate(p).size
-                shape.append(subject.length if size is None else size.evaluate(subject.sizes))
+            shape += [padded_extent(subject.spec, p, subject.sizes, subject.length) for p in v.plates]
             batch = {**subject.batch, v.name: torch.zeros(shape, dtype=torch.long)}
             return _summed(subject, v.name, v.plates, batch, False), VALUE
     return None
