@@ -36,7 +36,7 @@ def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
             for node in (n for body in bodies(clause) for n in walk(body)):
                 if isinstance(node, Apply) and len(node.bank) > 1:
                     yield node.span, f"a bank of networks with {len(node.bank)} indices has no engine yet"
-                if variable in spec.guide and _reads_segments(node):
+                if _reads_segments(node) and variable in spec.guide:
                     yield node.span, "a guide that reads a stretch within its segment has no engine yet"
                 if isinstance(node, Call) and _reads_part(node):
                     yield (

@@ -58,6 +58,11 @@ class Model:
         return Reader(self.spec, self.spec.guide)
 
     @cached_property
+    def of_lets(self) -> dict:
+        """What prices know of let variables, by how the model is laid out (price.py)."""
+        return {}
+
+    @cached_property
     def guide_order(self) -> GuideOrder:
         """In which steps the written guide is drawn."""
         return GuideOrder(self.spec, self.spec.guide)

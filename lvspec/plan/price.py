@@ -62,7 +62,9 @@ class Pricer:
         self.networks = {n.name: n for n in (*model.spec.networks, *networks)}
         self.paid: dict[tuple[str, str], frozenset[str]] = {}
         self.learned: dict[str, float] = {}
-        self.let_axes: dict[str, frozenset[str]] = {}  # what let variables vary over
+        # what let variables vary over, and what each costs by itself: the same for all that lay a model out alike
+        layout = frozenset(summed), samples, unrolled, tuple(map(id, self.guide)), tuple(self.networks)
+        self.let_axes, self.let_costs, _ = model.of_lets.setdefault(layout, ({}, {}, self.guide))  # ids stay its own
         self.flops = self.kept = self.passing = self.dispatches = self.exponentials = 0.0
 
     @cached_property
@@ -184,8 +186,7 @@ class Pricer:
         if isinstance(node, VariableRef) and node.name in self.lets:
             for name in () if ("let", node.name) in self.paid else self._reader.lets_below(node.name, self._let_paid):
                 self._first("let", name)
-                for body in (b for clause in self.lets[name].clauses for b in bodies(clause)):
-                    self.expression(body)
+                self._let(name)
             return
         adds = isinstance(node, Call) and node.function in ("sum", "mean")
         for child in node.children():
@@ -202,6 +203,21 @@ class Pricer:
         self.flops += TRAINING * numbers
         if not isinstance(node, Index):
             self.holds(numbers if kept else 0.0, 2 * numbers)
+
+    def _let(self, name: str) -> None:
+        """Adds the price of a let variable's own lines; those that it reads have been paid for."""
+        if name not in self.let_costs:
+            alone = self.inner()
+            alone.paid = self.paid
+            for body in (b for clause in self.lets[name].clauses for b in bodies(clause)):
+                alone.expression(body)
+            numbers = alone.flops, alone.kept, alone.passing, alone.dispatches, alone.exponentials
+            self.let_costs[name] = numbers, alone.learned
+        (flops, kept, passing, dispatches, exponentials), learned = self.let_costs[name]
+        self.flops, self.dispatches = self.flops + flops, self.dispatches + dispatches
+        self.exponentials += exponentials
+        self.holds(kept, passing)
+        self.learned |= learned
 
     def _let_paid(self, name: str) -> bool:
         return ("let", name) in self.paid
