@@ -133,6 +133,8 @@ def is_named(site) -> bool:
 
 def _through(read: Read, outer: dict[str, tuple[str, int]]) -> Read:
     """A read inside a let variable, seen from where the let variable is read."""
+    if not read.ways:  # of a variable without plates: many factors may read many of them
+        return read
     ways = []
     for plate, way, k in read.ways:
         way_out, k_out = outer.get(plate, (HERE, 0))
