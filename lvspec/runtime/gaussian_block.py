@@ -3,8 +3,8 @@
     mu ~ N(0, 25)     effect[j] ~ N(mu, 4)     y[j] ~ N(effect[j], s[j]^2)
 
 A level is what stands on the same plates. Innermost levels go first: each is integrated out given the levels around it,
-site by site or, along a chain, from the last site to the first, and the quadratic form that is left is added up over
-its sites (elimination in the information form; Lauritzen & Jensen 2001). The conditionals that fall off on the way
+site by site or, along a chain, from the last site to the first, and the sum of squares that is left is added up over
+its sites (elimination in the square root of the information form; Lauritzen & Jensen 2001). The conditionals that fall off on the way
 are p(z | x) again, from the outermost level inwards (gaussian_block_posterior.py). All of it is done about the prior's means, in
 float64: what is seen adds up over many orders of magnitude.
 """
@@ -17,7 +17,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lvspec.runtime.gaussian_elimination import Conditional, Quadratic, eliminate, seen_quadratic
+from lvspec.runtime.gaussian_elimination import Conditional, Squares, seen_squares
 from lvspec.runtime.kalman import apply_matrix, at_site
 from lvspec.runtime.multivariate_normal import cholesky
 from lvspec.runtime.semiring import plain_arithmetic
@@ -169,7 +169,7 @@ class GaussianBlock:
         """log p(x), and for each level p(z | the levels above, x): one for all sites, or one for each site of a chain."""
         with plain_arithmetic(self.like):
             priors = self.priors()
-            messages: list[Quadratic | None] = [None] * len(self.levels)
+            messages: list[Squares | None] = [None] * len(self.levels)
             found: list[list[Conditional]] = [[] for _ in self.levels]
             left = None
             for i in reversed(range(len(self.levels))):
@@ -178,14 +178,12 @@ class GaussianBlock:
                 if level.above is not None:
                     left, above = left.summed(level.inner - level.chain), messages[level.above]
                     messages[level.above] = left if above is None else above + left
-            return left.constant, found, priors
+            return left.total, found, priors
 
-    def _said(self, i: int, prior: Prior, below: Quadratic | None) -> Quadratic:
+    def _said(self, i: int, prior: Prior, below: Squares | None) -> Squares:
         """What observations at level i, and the levels below, say of the state and of the levels above."""
         level, slots = self.levels[i], self.around(i)
-        n = width(slots)
-        zero = prior.mean.new_zeros(*level.mask.shape)
-        said = Quadratic(zero[..., None, None].expand(*zero.shape, n, n), zero[..., None].expand(*zero.shape, n), zero)
+        said = Squares.nothing(prior.mean.new_zeros(*level.mask.shape), width(slots))
         said = said if below is None else said + below
         for part in level.observed:
             inner = part.mask.dim() - level.mask.dim()
@@ -194,20 +192,21 @@ class GaussianBlock:
                 mean = mean.unsqueeze(-2)
             matrix = part.over(slots)
             gap = part.value.double() - apply_matrix(matrix, mean) - part.offset.double()
-            said = said + seen_quadratic(gap, matrix, part.covariance.double(), part.mask).summed(inner)
+            said = said + seen_squares(gap, matrix, part.covariance.double(), part.mask).summed(inner)
         return said
 
     @staticmethod
-    def _level(level: GaussianLevel, prior: Prior, said: Quadratic) -> tuple[Quadratic, list[Conditional]]:
+    def _level(level: GaussianLevel, prior: Prior, said: Squares) -> tuple[Squares, list[Conditional]]:
         if not level.chain:
-            left, conditional = eliminate(said, prior.matrix, prior.root)
+            left, conditional = said.eliminate(prior.matrix, prior.root)
             return left, [conditional]
         D, found, message = width(level.slots), [], None
         for t in reversed(range(level.mask.shape[-1])):
             here = said.at(t) if message is None else said.at(t) + message
             matrix, root = at_site(prior.matrix, t, 2), at_site(prior.root, t, 2)
             matrix = torch.where(level.mask[..., t, None, None], matrix, 0.0)
-            message, conditional = eliminate(here.widened(D, D), matrix, root)
+            message, conditional = here.widened(D, D).eliminate(matrix, root)
+            message = message.fewer()
             found.insert(0, conditional)
         message = said.summed(1) if message is None else message  # no site says nothing
         return message.without(D), found

@@ -1,10 +1,16 @@
-"""One Gaussian vector integrated out of a quadratic form: the step that every exact integral over a block is made of.
+"""One Gaussian vector integrated out of a sum of squares: the step that every exact integral over a block is made of.
 
     z = F u + L e,  e ~ N(0, I)        log ∫ N(e; 0, I) exp q(z, u) de = q'(u),   p(z | u) = N(G u + c, W W')
 
-q is -w' Lambda w / 2 + eta' w + constant, of w = (z, u). With M = I + L' Lambda_zz L the likeliest e given u is Y u + y, and
-q'(u) is q there, less what that e costs, less log |M| / 2. Written so, Lambda stays a sum of squares however much is
-seen, and nothing is divided by a variance.
+q(w) = constant - |A w - b|^2 / 2, of w = (z, u). With (A_z L; I) = Q R the likeliest e given u is Y u + y, where
+R (Y | y) = Q' (-A_z F - A_u | b; 0), and q'(u) is q there, less what that e costs, less log |R|. Nothing is divided by a
+variance, and A' A is never formed: what is seen through little noise has rows of size spread / noise, and rounding costs
+as much, where in the normal equations it costs the square of that. Those rows stand first, so that what is small is
+taken off what is large and not the other way round (Bierman 1977, "Factorization methods for discrete sequential
+estimation"; Björck 1996, "Numerical methods for least squares problems", 2.4 and 4.4).
+
+Of many rows as many are kept as there are columns: X = (A | b) becomes Q' X, with an orthogonal Q that is a constant. To first
+order that is all of it; the second derivative is in (X - Q Q' X)' (X - Q Q' X), which is 0, and is carried along.
 """
 
 from __future__ import annotations
@@ -13,43 +19,115 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lvspec.runtime.distributions import LOG_TWO_PI
-from lvspec.runtime.kalman import apply_matrix, sandwich
+from lvspec.runtime.kalman import sandwich
 from lvspec.runtime.multivariate_normal import cholesky
+from lvspec.runtime.orthogonal import orthogonal
+
+MANY = 2  # rows for each column, beyond which making them fewer takes less time than taking them along
 
 
 @dataclass(frozen=True)
-class Quadratic:
-    """-w' precision w / 2 + eta' w + constant: precision (..., n, n), eta (..., n), constant (...)."""
+class Conditional:
+    """p(z | u) = N(matrix u + offset, root root'); matrix (..., n, m). log_det (...): of R' R, by which e is narrower than
+    its prior."""
 
-    precision: Tensor
-    eta: Tensor
+    matrix: Tensor
+    offset: Tensor
+    root: Tensor
+    log_det: Tensor
+
+
+@dataclass(frozen=True)
+class Squares:
+    """constant - |X (w, -1)|^2 / 2 - (w, -1)' bend (w, -1) / 2: X = (A | b) (..., r, n + 1), constant (...), bend
+    (..., n + 1, n + 1), a 0 that has a second derivative, or None."""
+
+    X: Tensor
     constant: Tensor
+    bend: Tensor | None = None
 
-    def __add__(self, other: Quadratic) -> Quadratic:
-        return Quadratic(self.precision + other.precision, self.eta + other.eta, self.constant + other.constant)
+    @staticmethod
+    def nothing(zero: Tensor, n: int) -> Squares:
+        """0, of n entries, at the places of zero."""
+        return Squares(zero.new_zeros(*zero.shape, 0, n + 1), zero)
 
-    def summed(self, axes: int) -> Quadratic:
+    @property
+    def total(self) -> Tensor:
+        """The number that it is once all entries are integrated out: (...)."""
+        bend = 0.0 if self.bend is None else self.bend[..., 0, 0]
+        return self.constant - 0.5 * (self.X.square().sum((-2, -1)) + bend)
+
+    def __add__(self, other: Squares) -> Squares:
+        shape = torch.broadcast_shapes(self.X.shape[:-2], other.X.shape[:-2])
+        X = torch.cat([x.expand(*shape, *x.shape[-2:]) for x in (self.X, other.X)], -2)
+        bends = [b for b in (self.bend, other.bend) if b is not None]
+        return Squares(X, self.constant + other.constant, sum(bends[1:], bends[0]) if bends else None)
+
+    def summed(self, axes: int) -> Squares:
         """Added up over the last `axes` axes of sites."""
         if not axes:
             return self
-        over = [tuple(range(-axes - event, -event or 0)) for event in (2, 1, 0)]
-        parts = (self.precision, self.eta, self.constant)
-        return Quadratic(*(x.sum(dims) for x, dims in zip(parts, over, strict=True)))
+        bend = None if self.bend is None else self.bend.sum(tuple(range(-axes - 2, -2)))
+        constant = self.constant.sum(tuple(range(-axes, 0)))
+        return Squares(self.X.flatten(-axes - 2, -2), constant, bend)
 
-    def at(self, site: int) -> Quadratic:
+    def fewer(self) -> Squares:
+        """The same in as many rows as there are columns, where it has several times as many."""
+        if self.X.shape[-2] <= MANY * self.X.shape[-1]:
+            return self
+        Q = orthogonal(self.X.detach())[0]
+        X, bend = Q.mT @ self.X, self.bend
+        if torch.is_grad_enabled() and self.X.requires_grad:
+            rest = self.X - Q @ X
+            bend = rest.mT @ rest if bend is None else bend + rest.mT @ rest
+        return Squares(X, self.constant, bend)
+
+    def at(self, site: int) -> Squares:
         """One site of the last axis of sites."""
-        return Quadratic(self.precision[..., site, :, :], self.eta[..., site, :], self.constant[..., site])
+        bend = None if self.bend is None else self.bend[..., site, :, :]
+        return Squares(self.X[..., site, :, :], self.constant[..., site], bend)
 
-    def widened(self, at: int, size: int) -> Quadratic:
+    def _columns(self, of) -> Squares:
+        """With of(x, axis) of the columns."""
+        return Squares(of(self.X, -1), self.constant, None if self.bend is None else of(of(self.bend, -1), -2))
+
+    def widened(self, at: int, size: int) -> Squares:
         """The same of a vector with `size` more entries before entry `at`, on which nothing depends."""
-        precision = inserted(inserted(self.precision, at, size, -2), at, size, -1)
-        return Quadratic(precision, inserted(self.eta, at, size, -1), self.constant)
+        return self._columns(lambda x, axis: inserted(x, at, size, axis))
 
-    def without(self, size: int) -> Quadratic:
+    def without(self, size: int) -> Squares:
         """The same of a vector without its first `size` entries, on which nothing depends."""
-        return Quadratic(self.precision[..., size:, size:], self.eta[..., size:], self.constant)
+        return self._columns(lambda x, axis: x.narrow(axis, size, x.shape[axis] - size))
+
+    def spread(self, places: list[int | None]) -> Squares:
+        """The same of another vector: which entry each of its entries is, None where nothing depends on it."""
+        n = self.X.shape[-1]
+        at = torch.tensor([n if p is None else p for p in places] + [n - 1], device=self.X.device)
+        return self._columns(lambda x, axis: pad(x, (0, 0) * (-1 - axis) + (0, 1)).index_select(axis, at))
+
+    def eliminate(self, matrix: Tensor, root: Tensor) -> tuple[Squares, Conditional]:
+        """∫ over z = matrix u + root e, e ~ N(0, I), of exp of it: what is left, of u, and p(z | u)."""
+        (n, d), m = root.shape[-2:], matrix.shape[-1]
+        pulled = self.X[..., :n] @ root
+        eye = torch.eye(d, dtype=root.dtype, device=root.device).expand(*pulled.shape[:-2], d, d)
+        Q, R = orthogonal(torch.cat([pulled, eye], -2))
+        V = pad(self.X[..., n:] + pad(self.X[..., :n] @ matrix, (0, 1)), (0, 0, 0, d))
+        ahead = Q.mT @ V
+        reached = root @ torch.linalg.solve_triangular(R, ahead, upper=True)  # L (-Y | y)
+        along, centre = matrix - reached[..., :m], reached[..., m]
+        right = root.mT.expand(*R.shape[:-2], *root.mT.shape[-2:])
+        narrowed = torch.linalg.solve_triangular(R.mT, right, upper=False).mT
+        log_det = 2 * R.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
+        constant, bend = self.constant - 0.5 * log_det, None
+        if self.bend is not None:
+            whole = torch.cat([along, -centre.unsqueeze(-1)], -1)
+            eye = torch.eye(m + 1, dtype=root.dtype, device=root.device).expand(*whole.shape[:-2], m + 1, m + 1)
+            bend = sandwich(torch.cat([whole, eye], -2).mT, self.bend)
+            constant = constant - 0.5 * (narrowed * (self.bend[..., :n, :n] @ narrowed)).sum((-2, -1))
+        return Squares(V - Q @ ahead, constant, bend), Conditional(along, centre, narrowed, log_det)
 
 
 def inserted(x: Tensor, at: int, size: int, dim: int) -> Tensor:
@@ -59,51 +137,11 @@ def inserted(x: Tensor, at: int, size: int, dim: int) -> Tensor:
     return torch.cat([x.narrow(dim, 0, at), x.new_zeros(shape), x.narrow(dim, at, x.shape[dim] - at)], dim)
 
 
-def seen_quadratic(gap: Tensor, matrix: Tensor, covariance: Tensor, mask: Tensor) -> Quadratic:
+def seen_squares(gap: Tensor, matrix: Tensor, covariance: Tensor, mask: Tensor) -> Squares:
     """log N(gap; matrix w, covariance) as a function of w, where mask is true; gap (..., N), matrix (..., N, n)."""
     factor = cholesky(covariance)
-    gap = torch.where(mask.unsqueeze(-1), gap, 0.0).unsqueeze(-1)
-    matrix = torch.where(mask[..., None, None], matrix, 0.0)
-    white = torch.linalg.solve_triangular(factor, gap, upper=False)
-    rows = torch.linalg.solve_triangular(factor, matrix, upper=False)
-    log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + 0.5 * gap.shape[-2] * LOG_TWO_PI
-    constant = torch.where(mask, -0.5 * (white**2).sum((-2, -1)) - log_det, 0.0)
-    return Quadratic(rows.mT @ rows, (rows.mT @ white).squeeze(-1), constant)
-
-
-@dataclass(frozen=True)
-class Conditional:
-    """p(z | u) = N(matrix u + offset, root root'); matrix (..., n, m). log_det (...): of M, by which e is narrower than
-    its prior."""
-
-    matrix: Tensor
-    offset: Tensor
-    root: Tensor
-    log_det: Tensor
-
-
-def eliminate(q: Quadratic, matrix: Tensor, root: Tensor) -> tuple[Quadratic, Conditional]:
-    """∫ over z = matrix u + root e, e ~ N(0, I), of exp q(z, u): the quadratic in u that is left, and p(z | u)."""
-    n, m = root.shape[-2], matrix.shape[-1]
-    precision, eta = q.precision[..., :n, :n], q.eta[..., :n]
-    eye = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device)
-    pulled = root.mT @ precision
-    factor = cholesky(eye + pulled @ root)
-    slope = -torch.cholesky_solve(pulled @ matrix + root.mT @ q.precision[..., :n, n:], factor)  # Y
-    best = torch.cholesky_solve(root.mT @ eta.unsqueeze(-1), factor).squeeze(-1)  # y
-    along = matrix + root @ slope
-    centre = apply_matrix(root, best)
-    whole = torch.cat([along, torch.eye(m, dtype=root.dtype, device=root.device).expand(*along.shape[:-2], m, m)], -2)
-    left = q.eta - apply_matrix(q.precision[..., :n], centre)
-    log_det = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    constant = q.constant + (eta * centre).sum(-1) - 0.5 * (centre * apply_matrix(precision, centre)).sum(-1)
-    constant = constant - 0.5 * (best**2).sum(-1) - 0.5 * log_det
-    rest = Quadratic(
-        sandwich(whole.mT, q.precision) + slope.mT @ slope,
-        apply_matrix(whole.mT, left) - apply_matrix(slope.mT, best),
-        constant,
-    )
-    narrowed = torch.linalg.solve_triangular(
-        factor, root.mT.expand(*factor.shape[:-2], *root.mT.shape[-2:]), upper=False
-    )
-    return rest, Conditional(along, centre, narrowed.mT, log_det)
+    shape = torch.broadcast_shapes(mask.shape, gap.shape[:-1], matrix.shape[:-2])
+    X = torch.cat([x.expand(*shape, *x.shape[-2:]) for x in (matrix, gap.unsqueeze(-1))], -1)
+    X = torch.linalg.solve_triangular(factor, torch.where(mask[..., None, None], X, 0.0), upper=False)
+    log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + 0.5 * gap.shape[-1] * LOG_TWO_PI
+    return Squares(X, torch.where(mask, -log_det, 0.0))

@@ -2,11 +2,12 @@
 
     z ~ N(m, S)        x_i ~ N(C_i z + d_i, R_i)  for any number of sites i
 
-The observations add up to eta = sum_i C_i' R_i^-1 (x_i - d_i - C_i m) and Lambda = sum_i C_i' R_i^-1 C_i. With S = L L' and
-M = I + L' Lambda L, which is well conditioned however many observations there are:
+With S = L L' and z = m + L e, what is seen and the prior of e are squares of e, which one step integrates out
+(gaussian_elimination.py), in float64:
 
     p(z | x) = N(m + L M^-1 L' eta, L M^-1 L')        log p(x) = sum_i log N(x_i; C_i m + d_i, R_i) - log|M| / 2 + |M^-1/2 L' eta|^2 / 2
 
+with eta = sum_i C_i' R_i^-1 (x_i - d_i - C_i m) and M = I + L' (sum_i C_i' R_i^-1 C_i) L, of which neither is formed.
 Bishop 2006, "Pattern recognition and machine learning", 2.3.3.
 """
 
@@ -19,8 +20,9 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.distributions import LOG_TWO_PI
+from lvspec.runtime.gaussian_elimination import Conditional, Squares, seen_squares
 from lvspec.runtime.kalman import GaussianEmission, apply_matrix
-from lvspec.runtime.multivariate_normal import cholesky, multivariate_normal_draw
+from lvspec.runtime.multivariate_normal import cholesky
 from lvspec.runtime.semiring import plain_arithmetic
 
 
@@ -37,67 +39,53 @@ class GaussianFactors:
     @property
     def prior_mean(self) -> Tensor:
         """m, (*lead, D)."""
-        return self.start[0].expand(*self.mask.shape, self.start[1].shape[-1])
+        return self.start[0].double().expand(*self.mask.shape, self.start[1].shape[-1])
 
-    def information(self) -> tuple[Tensor, Tensor, Tensor]:
-        """(eta (*lead, D), Lambda (*lead, D, D), sum of log N(x; C m + d, R) (*lead,))."""
+    def squares(self) -> Squares:
+        """What is seen, of z - m: (*lead)."""
+        said = Squares.nothing(self.prior_mean.new_zeros(self.mask.shape), self.start[1].shape[-1])
+        for emission in (GaussianEmission(*e) for e in self.emissions):
+            here, mean = emission.observed()[..., 0], self.prior_mean
+            inner = here.dim() - self.mask.dim()  # axes of sites that the latent does not live on
+            for _ in range(inner):
+                mean = mean.unsqueeze(-2)
+            matrix = emission.matrix.double()
+            gap = emission.value.double() - apply_matrix(matrix, mean) - emission.offset.double()
+            said = said + seen_squares(gap, matrix, emission.covariance.double(), here).summed(inner)
+        return said
+
+    def eliminated(self) -> tuple[Tensor, Conditional]:
+        """log p(x) and p(z - m | x)."""
         with plain_arithmetic(self.start[1]):
-            parts = [self._from(GaussianEmission(*e)) for e in self.emissions]
-            eta, precision, log_p = (sum(p[i] for p in parts) for i in range(3))
-        return eta, precision, log_p
-
-    def _from(self, emission: GaussianEmission) -> tuple[Tensor, Tensor, Tensor]:
-        here = emission.observed()
-        inner = here.dim() - 1 - self.mask.dim()  # axes of sites that the latent does not live on
-        mean = self.prior_mean.reshape(*self.mask.shape, *[1] * inner, -1)
-        factor = cholesky(emission.covariance)
-        gap = torch.where(here, emission.value - apply_matrix(emission.matrix, mean) - emission.offset, 0.0)
-        white = torch.linalg.solve_triangular(factor, gap.unsqueeze(-1), upper=False)
-        matrix = torch.where(here.unsqueeze(-1), emission.matrix, 0.0)
-        rows = torch.linalg.solve_triangular(factor, matrix, upper=False)
-        log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + 0.5 * here.shape[-1] * LOG_TWO_PI
-        log_p = torch.where(here[..., 0], -0.5 * (white**2).sum((-2, -1)) - log_det, 0.0)
-        sites = tuple(range(self.mask.dim(), self.mask.dim() + inner))
-        summed = [(rows.mT @ white).squeeze(-1), rows.mT @ rows, log_p]
-        return tuple(x.sum(sites) if sites else x for x in summed)
+            root = cholesky(self.start[1].double())
+            left, conditional = self.squares().eliminate(root.new_zeros(*root.shape[:-1], 0), root)
+            return left.total, conditional
 
     @cached_property
-    def solved(self) -> tuple[Tensor, Tensor, Tensor]:
+    def solved(self) -> Conditional:
         """What questions of the posterior share."""
-        return self.solve(*self.information()[:2])
-
-    def solve(self, eta: Tensor, precision: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(L, the Cholesky factor of M, M^-1/2 L' eta)."""
-        with plain_arithmetic(eta):
-            L = cholesky(self.start[1])
-            eye = torch.eye(L.shape[-1], dtype=L.dtype, device=L.device)
-            factor = cholesky(eye + L.mT @ precision @ L)
-            return L, factor, torch.linalg.solve_triangular(factor, (L.mT @ eta.unsqueeze(-1)), upper=False)
+        return self.eliminated()[1]
 
     def log_prob(self) -> Tensor:
         """log p(x), z integrated out: (*lead,)."""
-        eta, precision, log_p = self.information()
-        _, factor, white = self.solve(eta, precision)  # not kept: no compiled graph can hold the cache's lock
-        log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return torch.where(self.mask, log_p - log_det + 0.5 * (white**2).sum((-2, -1)), 0.0)
+        log_p = self.eliminated()[0]  # not kept: no compiled graph can hold the cache's lock
+        return torch.where(self.mask, log_p, 0.0).to(self.start[1].dtype)
 
-    @cached_property
-    def root(self) -> Tensor:
-        """A factor W of the posterior covariance W W' = L M^-1 L'."""
-        L, factor, _ = self.solved
-        return torch.linalg.solve_triangular(factor, L.mT.expand(factor.shape), upper=False).mT
+    def _answer(self, value: Tensor, event: int) -> Tensor:
+        """In the precision of the model, 0 where the latent has no site; of a number without its axis of one entry."""
+        here = self.mask[(..., *[None] * event)]
+        value = torch.where(here, value, 0.0).to(self.start[1].dtype)
+        return value.squeeze(-1) if self.scalar and event == 1 else value
 
     @property
     def covariance(self) -> Tensor:
-        """Cov[z | x]: (*lead, D, D), 0 where the latent has no site."""
-        return torch.where(self.mask[..., None, None], self.root @ self.root.mT, 0.0)
+        """Cov[z | x]: (*lead, D, D)."""
+        return self._answer(self.solved.root @ self.solved.root.mT, 2)
 
     @property
     def mean(self) -> Tensor:
         """E[z | x]: (*lead, D)."""
-        mean = self.prior_mean + (self.root @ self.solved[2]).squeeze(-1)
-        mean = torch.where(self.mask.unsqueeze(-1), mean, 0.0)
-        return mean.squeeze(-1) if self.scalar else mean
+        return self._answer(self.prior_mean + self.solved.offset, 1)
 
     @property
     def mode(self) -> Tensor:
@@ -105,21 +93,18 @@ class GaussianFactors:
 
     @property
     def variance(self) -> Tensor:
-        variance = self.covariance.diagonal(dim1=-2, dim2=-1)
-        return variance.squeeze(-1) if self.scalar else variance
+        return self._answer(self.solved.root.square().sum(-1), 1)
 
     @property
     def entropy(self) -> Tensor:
         """H[p(z | x)] of all sites of an example together: (B,)."""
-        L, factor, _ = self.solved
-        log_det = (L.diagonal(dim1=-2, dim2=-1).log() - factor.diagonal(dim1=-2, dim2=-1).log()).sum(-1)
-        each = torch.where(self.mask, log_det + 0.5 * L.shape[-1] * (1 + LOG_TWO_PI), 0.0)
+        root = cholesky(self.start[1].double())
+        log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1) - 0.5 * self.solved.log_det
+        each = self._answer(log_det + 0.5 * root.shape[-1] * (1 + LOG_TWO_PI), 0)
         return each.flatten(1).sum(-1) if each.dim() > 1 else each
 
     def sample(self, n: int) -> Tensor:
         """n draws: (n, *lead, D), reparameterized."""
-        mean = self.prior_mean + (self.root @ self.solved[2]).squeeze(-1)
-        factor = cholesky(self.root @ self.root.mT)
-        draws = multivariate_normal_draw(mean.expand(n, *mean.shape), factor)
-        draws = torch.where(self.mask.unsqueeze(-1), draws, 0.0)
-        return draws.squeeze(-1) if self.scalar else draws
+        mean, root = self.prior_mean + self.solved.offset, self.solved.root
+        noise = torch.randn(n, *mean.shape, dtype=mean.dtype, device=mean.device)
+        return self._answer(mean + apply_matrix(root, noise), 1)

@@ -1,6 +1,6 @@
 """Many jointly Gaussian vectors of one place, integrated out one by one: log p(x) of a path or a tree in time that follows its length.
 
-    z1 ~ N(z0, 1)    z2 ~ N(z1, 1)    x2 ~ N(z2, 1)        ∫ over z2 leaves a quadratic in z1, ∫ over z1 one in z0
+    z1 ~ N(z0, 1)    z2 ~ N(z1, 1)    x2 ~ N(z2, 1)        ∫ over z2 leaves squares in z1, ∫ over z1 one in z0
 
 The step is that of gaussian_elimination.py, over the vectors that a factor joins with the one that goes: those that it
 reads, and those that they were left with by vectors that read it. Questions about z are those of the block as a whole.
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from lvspec.runtime.gaussian_block import GaussianBlock, GaussianLevel, LinearGaussian, width
-from lvspec.runtime.gaussian_elimination import Quadratic, eliminate, seen_quadratic
+from lvspec.runtime.gaussian_elimination import Squares, seen_squares
 from lvspec.runtime.kalman import apply_matrix
 from lvspec.runtime.multivariate_normal import cholesky
 from lvspec.runtime.semiring import plain_arithmetic
@@ -55,15 +54,15 @@ def integrated(level: GaussianLevel, order: tuple[str, ...]) -> Tensor:
         rest = [n for n in dict.fromkeys((*spoken, *latent.matrices)) if n != name]
         q = _together([factors[i] for i in met], [name, *rest], sizes)
         matrix = latent.over([(n, sizes[n]) for n in rest])
-        left, _ = eliminate(q, matrix, cholesky(latent.covariance.double()))
+        left, _ = q.eliminate(matrix, cholesky(latent.covariance.double()))
         for i in met:
             factors[i] = None
         if rest:
             for n in rest:
                 said[n].append(len(factors))
-            factors.append((rest, left))
+            factors.append((rest, left.fewer()))
         else:
-            total = total + left.constant
+            total = total + left.total
     return total
 
 
@@ -80,7 +79,7 @@ def prior_means(level: GaussianLevel) -> dict[str, Tensor]:
 
 
 def _seen(level: GaussianLevel, part: LinearGaussian, means: dict[str, Tensor], sizes: dict[str, int]):
-    """What is observed, as a quadratic in the vectors that it reads, about their means."""
+    """What is observed, as squares in the vectors that it reads, about their means."""
     inner, gap = part.mask.dim() - level.mask.dim(), part.value.double() - part.offset.double()
     for name, matrix in part.matrices.items():
         mean = means[name]
@@ -88,11 +87,11 @@ def _seen(level: GaussianLevel, part: LinearGaussian, means: dict[str, Tensor], 
             mean = mean.unsqueeze(-2)
         gap = gap - apply_matrix(matrix.double(), mean)
     matrix = part.over([(name, sizes[name]) for name in part.matrices])
-    return list(part.matrices), seen_quadratic(gap, matrix, part.covariance.double(), part.mask).summed(inner)
+    return list(part.matrices), seen_squares(gap, matrix, part.covariance.double(), part.mask).summed(inner)
 
 
-def _together(factors: list[tuple[list[str], Quadratic]], names: list[str], sizes: dict[str, int]) -> Quadratic:
-    """The sum of quadratics in some of the vectors, as one in all of them."""
+def _together(factors: list[tuple[list[str], Squares]], names: list[str], sizes: dict[str, int]) -> Squares:
+    """The sum of squares in some of the vectors, as one in all of them."""
     total = None
     for spoken, q in factors:
         q = q if spoken == names else _spread(q, spoken, names, sizes)
@@ -100,11 +99,8 @@ def _together(factors: list[tuple[list[str], Quadratic]], names: list[str], size
     return total
 
 
-def _spread(q: Quadratic, spoken: list[str], names: list[str], sizes: dict[str, int]) -> Quadratic:
-    """A quadratic in `spoken` as one in `names`: what it does not speak of has zeros."""
+def _spread(q: Squares, spoken: list[str], names: list[str], sizes: dict[str, int]) -> Squares:
+    """What speaks of `spoken` as something that speaks of `names`: of the others nothing."""
     slots = [(n, sizes[n]) for n in spoken]
-    begins, none = {n: width(slots[:i]) for i, n in enumerate(spoken)}, width(slots)
-    entries = [begins[n] + k if n in begins else none for n in names for k in range(sizes[n])]
-    at = torch.tensor(entries, device=q.eta.device)
-    precision = pad(q.precision, (0, 1, 0, 1)).index_select(-1, at).index_select(-2, at)
-    return Quadratic(precision, pad(q.eta, (0, 1)).index_select(-1, at), q.constant)
+    begins = {n: width(slots[:i]) for i, n in enumerate(spoken)}
+    return q.spread([begins[n] + k if n in begins else None for n in names for k in range(sizes[n])])

@@ -2,10 +2,11 @@
 
     z[0] ~ N(m0, S0)       z[t] ~ N(A z[t-1] + b, Q)       x[t] ~ N(C z[t] + d, R)
 
-The filter goes forward once and gives log p(x) and p(z[t] | x[<=t]). Covariances are updated in Joseph's form, which
-keeps them positive definite. Where noise is so small beside what it stands on that float32 loses it in C P C' + R, everything
-is done again in float64. What follows about p(z | x) stands in kalman_posterior.py.
-Kalman 1960; Bucy & Joseph 1968; Särkkä 2013, "Bayesian filtering and smoothing", 4.3.
+The filter goes forward once and gives log p(x) and p(z[t] | x[<=t]). Of covariances only roots are kept, P = L L', and
+C P C' + R is never formed: a triangular root of an array that holds both is as exact as the noise is large beside the spread
+of the state, where of the sum it is the square of that. Where float32 is too coarse even so, everything is done again in
+float64. What follows about p(z | x) stands in kalman_posterior.py.
+Kalman 1960; Kaminski, Bryson & Schmidt 1971; Särkkä 2013, "Bayesian filtering and smoothing", 4.3.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from math import isqrt
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lvspec.runtime.distributions import LOG_TWO_PI
 from lvspec.runtime.multivariate_normal import cholesky
+from lvspec.runtime.orthogonal import lower_root
 from lvspec.runtime.semiring import apart, may_look, plain_arithmetic
 
-COARSE = 1e3  # variance in units of the noise's, from which on float32 has less than four digits left of the noise
+COARSE = 1e3  # variance in units of the noise's, from which on what float32 costs shows beside the noise
 LONG = 256  # sites beyond which the backward pass computes blocks of them once more, in float64
-State = tuple[Tensor, Tensor]  # mean (*lead, D), covariance (*lead, D, D)
+State = tuple[Tensor, Tensor]  # mean (*lead, D), root of the covariance (*lead, D, D)
 EVENTS = (2, 1, 2)  # event axes of a matrix, an offset and a covariance
 
 
@@ -68,14 +71,14 @@ class GaussianEmission:
 
 @dataclass(frozen=True)
 class Filtered:
-    """log_prob (*lead,): log p(x). means (*lead, T, D), covariances (*lead, T, D, D): p(z[t] | x[<=t]);
-    predicted_means, predicted_covariances: p(z[t] | x[<t])."""
+    """log_prob (*lead,): log p(x). means (*lead, T, D), roots (*lead, T, D, D): p(z[t] | x[<=t]), of covariance root root';
+    predicted_means, predicted_roots: p(z[t] | x[<t])."""
 
     log_prob: Tensor
     means: Tensor
-    covariances: Tensor
+    roots: Tensor
     predicted_means: Tensor
-    predicted_covariances: Tensor
+    predicted_roots: Tensor
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,9 @@ class GaussianChain:
     def filter(self) -> Filtered:
         with plain_arithmetic(self.start[0]):
             if may_look(self.mask) or self.mask.device.type == "meta":
-                found = kalman_filter(self)
-                return kalman_filter(self.double()) if self.loses(found) else found
-            return kalman_filter(self.double())  # looking would wait for the device
+                found = kalman_filter(self.rooted())
+                return kalman_filter(self.double().rooted()) if self.loses(found) else found
+            return kalman_filter(self.double().rooted())  # looking would wait for the device
 
     @cached_property
     def filtered(self) -> Filtered:
@@ -117,7 +120,7 @@ class GaussianChain:
         """log p(x), z integrated out: (*lead,)."""
         if self.mask.shape[-1] > LONG and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             with plain_arithmetic(self.start[0]):
-                return long_log_prob(self.double()).to(self.start[0].dtype)
+                return long_log_prob(self.double().rooted()).to(self.start[0].dtype)
         # without the cache, whose lock no compiled graph can hold
         return self.filter().log_prob.to(self.start[0].dtype)
 
@@ -130,11 +133,17 @@ class GaussianChain:
         emissions = tuple(map(of, self.emissions))
         return replace(self, start=of(self.start), transition=of(self.transition), emissions=emissions)
 
+    def rooted(self) -> GaussianChain:
+        """The same chain with lower triangular roots where covariances stand."""
+        emissions = tuple((C, d, cholesky(R), *rest) for C, d, R, *rest in self.emissions)
+        (mean, S), (A, b, Q) = self.start, self.transition
+        return replace(self, start=(mean, cholesky(S)), transition=(A, b, cholesky(Q)), emissions=emissions)
+
     def loses(self, found: Filtered) -> bool:
         """Whether the arithmetic of the chain was too coarse for its noise."""
         if self.start[0].dtype == torch.float64 or not found.means.numel() or self.mask.device.type == "meta":
             return False
-        states = found.predicted_covariances.detach().diagonal(dim1=-2, dim2=-1)
+        states = found.predicted_roots.detach().square().sum(-1)
         for C, _, R, *_ in (map(torch.Tensor.detach, e) for e in self.emissions):
             spread = (C.square() @ states.flatten(0, -2).amax(0).unsqueeze(-1)).amax()
             if not bool(spread <= COARSE * R.diagonal(dim1=-2, dim2=-1).amin()):  # NaN as well
@@ -143,7 +152,7 @@ class GaussianChain:
 
 
 def kalman_filter(chain: GaussianChain) -> Filtered:
-    """p(z[t] | x[<=t]) for every t, and log p(x) = sum_t log p(x[t] | x[<t])."""
+    """p(z[t] | x[<=t]) for every t, and log p(x) = sum_t log p(x[t] | x[<t]), of a chain of roots."""
     lead, predicted, filtered = chain.mask.shape[:-1], [], []
     first = first_state(chain)
     total = kalman_sites(chain, first, first[0].new_zeros(lead), True, predicted, filtered)[1]
@@ -151,14 +160,14 @@ def kalman_filter(chain: GaussianChain) -> Filtered:
 
 
 def long_log_prob(chain: GaussianChain) -> Tensor:
-    """log p(x), (*lead,), with the graph of some sites at a time."""
+    """log p(x), (*lead,), of a chain of roots, with the graph of some sites at a time."""
     return LongFilter.apply(
         *first_state(chain), *chain.transition, *(x for e in chain.emissions for x in e), chain.mask
     )
 
 
 def first_state(chain: GaussianChain) -> State:
-    """The mean and the covariance of z[0], for every row."""
+    """The mean of z[0] and the root of its covariance, for every row."""
     lead, D = chain.mask.shape[:-1], chain.size
     return chain.start[0].expand(*lead, D), chain.start[1].expand(*lead, D, D)
 
@@ -175,22 +184,22 @@ def kalman_sites(
     the state behind them, and log p of what is seen there added to `total`. predicted, filtered: lists for the states."""
     emissions = [GaussianEmission(*e) for e in chain.emissions]
     seen = [e.observed() & chain.mask.unsqueeze(-1) for e in emissions]
-    mean, covariance = state
+    mean, root = state
     for t in range(chain.mask.shape[-1]):
         if t > 0 or not first:
             # padding is no site: the state stays what it was, however long it is and whatever A is
             here = chain.mask[..., t, None]
-            ahead, spread = kalman_predict(chain, t, mean, covariance)
+            ahead, spread = kalman_predict(chain, t, mean, root)
             mean = torch.where(here, ahead, mean)
-            covariance = torch.where(here.unsqueeze(-1), spread, covariance)
+            root = torch.where(here.unsqueeze(-1), spread, root)
         if predicted is not None:
-            predicted.append((mean, covariance))
+            predicted.append((mean, root))
         for emission, observed in zip(emissions, seen, strict=True):
-            mean, covariance, log_p = kalman_update(emission, t, observed[..., t, :], mean, covariance)
+            mean, root, log_p = kalman_update(emission, t, observed[..., t, :], mean, root)
             total = total + log_p
         if filtered is not None:
-            filtered.append((mean, covariance))
-    return (mean, covariance), total
+            filtered.append((mean, root))
+    return (mean, root), total
 
 
 class LongFilter(torch.autograd.Function):
@@ -270,38 +279,41 @@ def rebuilt(tensors) -> GaussianChain:
 
 
 def stacked_states(states: list[tuple[Tensor, Tensor]], lead: torch.Size, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and covariances of all sites."""
+    """Means and roots, or covariances, of all sites."""
     D = like.shape[-1]
     if not states:
         return like.new_zeros(*lead, 0, D), like.new_zeros(*lead, 0, D, D)
-    means, covariances = zip(*states, strict=True)
-    return torch.stack(means, -2), torch.stack(covariances, -3)
+    means, roots = zip(*states, strict=True)
+    return torch.stack(means, -2), torch.stack(roots, -3)
 
 
-def kalman_predict(chain: GaussianChain, t: int, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """N(A m + b, A P A' + Q)."""
+def kalman_predict(chain: GaussianChain, t: int, mean: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
+    """N(A m + b, A P A' + Q), of a chain of roots."""
     A, b, Q = (at_site(x, t, event) for x, event in zip(chain.transition, EVENTS, strict=True))
-    return apply_matrix(A, mean) + b, sandwich(A, covariance) + Q
+    moved = A @ root
+    return apply_matrix(A, mean) + b, lower_root(torch.cat([moved, Q.expand(moved.shape)], -1))
 
 
 def kalman_update(
-    emission: GaussianEmission, t: int, observed: Tensor, mean: Tensor, covariance: Tensor
+    emission: GaussianEmission, t: int, observed: Tensor, mean: Tensor, root: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """p(z | x) and log p(x) for z ~ N(mean, covariance).
+    """p(z | x) and log p(x) for z ~ N(mean, root root'), of an emission whose noise is a root as well:
+
+        (C L  R^1/2)        (F  0 )                                             F F' = C P C' + R,  P' = L' L'^T,
+        (L    0    ) = Q' . (K  L')  but for the orthogonal Q,  so that         E[z | x] = m + K F^-1 (x - C m - d)
 
     A coordinate that is not observed gets the row C = 0 and unit noise of its own: it says nothing, and nothing is
     added to the log-determinant.
     """
     coefficients = (emission.matrix, emission.offset, emission.covariance)
     C, d, R = (at_site(x, t, event) for x, event in zip(coefficients, EVENTS, strict=True))
-    C = torch.where(observed.unsqueeze(-1), C, 0.0)
-    both = observed.unsqueeze(-1) & observed.unsqueeze(-2)
-    R = torch.where(both, R, torch.eye(R.shape[-1], dtype=R.dtype, device=R.device))
     surprise = torch.where(observed, emission.value[..., t, :] - apply_matrix(C, mean) - d, 0.0)
-    factor = cholesky(sandwich(C, covariance) + R)
+    here, N = observed.unsqueeze(-1), observed.shape[-1]
+    seen = [torch.where(here, C @ root, 0.0), torch.where(here, R, 0.0), torch.diag_embed((~observed).to(root.dtype))]
+    array = pad(torch.cat(seen, -1), (0, 0, 0, root.shape[-1])) + pad(root, (0, 2 * N, N, 0))
+    both = lower_root(array)
+    factor, gain = both[..., :N, :N], both[..., N:, :N]
     whitened = torch.linalg.solve_triangular(factor, surprise.unsqueeze(-1), upper=False).squeeze(-1)
-    gain = torch.cholesky_solve(C @ covariance, factor).mT
-    kept = torch.eye(mean.shape[-1], dtype=mean.dtype, device=mean.device) - gain @ C
-    log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    log_det = factor.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
     log_p = -0.5 * (whitened**2).sum(-1) - log_det - 0.5 * LOG_TWO_PI * observed.sum(-1, dtype=mean.dtype)
-    return mean + apply_matrix(gain, surprise), sandwich(kept, covariance) + sandwich(gain, R), log_p
+    return mean + apply_matrix(gain, whitened), both[..., N:, N:], log_p

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lvspec.runtime.distributions import LOG_TWO_PI
 from lvspec.runtime.kalman import (
@@ -24,7 +25,7 @@ from lvspec.runtime.kalman import (
     sandwich,
     stacked_states,
 )
-from lvspec.runtime.multivariate_normal import cholesky
+from lvspec.runtime.orthogonal import lower_root
 from lvspec.runtime.semiring import plain_arithmetic
 
 
@@ -42,28 +43,32 @@ class GaussianChainPosterior:
 
     @cached_property
     def conditionals(self) -> tuple[Tensor, Tensor, Tensor]:
-        """p(z[t] | z[t+1], x[<=t]) = N(G z[t+1] + g, V): G and V (*lead, T, D, D), g (*lead, T, D); G is 0 at the last
-        real site."""
-        f, mask = self.chain.filtered, self.chain.mask
+        """p(z[t] | z[t+1], x[<=t]) = N(G z[t+1] + g, W W'): G and W (*lead, T, D, D), g (*lead, T, D); G is 0 at the last
+        real site. As in the filter, an array of roots is made triangular: (A L  Q^1/2; L  0) becomes (F  0; G F  W)."""
+        f, mask, D = self.chain.filtered, self.chain.mask, self.chain.size
         with plain_arithmetic(f.means):
-            A, _, Q = (spread_sites(x, mask.shape[-1], e) for x, e in zip(self.chain.transition, EVENTS, strict=True))
+            chain = self.chain.rooted()
+            A, _, Q = (spread_sites(x, mask.shape[-1], e) for x, e in zip(chain.transition, EVENTS, strict=True))
             followed = mask[..., 1:].unsqueeze(-1).unsqueeze(-1)
-            ahead = A[..., 1:, :, :] @ f.covariances[..., :-1, :, :]
-            G = torch.cholesky_solve(ahead, cholesky(f.predicted_covariances[..., 1:, :, :])).mT
+            roots = f.roots[..., :-1, :, :]
+            upper = torch.cat([A[..., 1:, :, :] @ roots, Q[..., 1:, :, :].expand(roots.shape)], -1)
+            both = lower_root(torch.cat([upper, pad(roots, (0, D))], -2))
+            ahead, reached = both[..., :D, :D], both[..., D:, :D]
+            G = torch.linalg.solve_triangular(ahead, reached, upper=False, left=False)
             G = torch.where(followed, G, 0.0)
-            kept = torch.eye(self.chain.size, dtype=G.dtype, device=G.device) - G @ A[..., 1:, :, :]
-            V = sandwich(kept, f.covariances[..., :-1, :, :]) + sandwich(G, Q[..., 1:, :, :])
+            W = torch.where(followed, both[..., D:, D:], roots)
             g = f.means[..., :-1, :] - apply_matrix(G, f.predicted_means[..., 1:, :])
             last = slice(-1, None) if mask.shape[-1] else slice(0, 0)
-            end = f.covariances[..., last, :, :]
+            end = f.roots[..., last, :, :]
             G = torch.cat([G, torch.zeros_like(end)], -3)
-            return G, torch.cat([g, f.means[..., last, :]], -2), torch.cat([V, end], -3)
+            return G, torch.cat([g, f.means[..., last, :]], -2), torch.cat([W, end], -3)
 
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean (*lead, T, D) and covariance (*lead, T, D, D) of p(z[t] | x)."""
-        G, g, V = self.conditionals
+        G, g, W = self.conditionals
         with plain_arithmetic(g):
+            V = W @ W.mT
             found: list[tuple[Tensor, Tensor]] = []
             mean, covariance = g.new_zeros(self.chain.size), torch.zeros_like(self.chain.start[1])
             for t in reversed(range(self.chain.mask.shape[-1])):
@@ -109,17 +114,16 @@ class GaussianChainPosterior:
         here = self.chain.mask.unsqueeze(-1)
         f = self.chain.filtered
         means = self._shaped(torch.where(here, f.means, 0.0), 1)
-        return means, torch.where(here.unsqueeze(-1), f.covariances, 0.0)
+        return means, torch.where(here.unsqueeze(-1), f.roots @ f.roots.mT, 0.0)
 
     def sample(self, n: int) -> Tensor:
         """n joint draws of the path, last site first (Frühwirth-Schnatter 1994): (n, *lead, T, D), reparameterized."""
-        G, g, V = self.conditionals
+        G, g, W = self.conditionals
         with plain_arithmetic(g):
-            factors = cholesky(V)
             noise = torch.randn(n, *g.shape, dtype=g.dtype, device=g.device)
             z, found = torch.zeros_like(noise[..., 0, :]) if g.shape[-2] else None, []
             for t in reversed(range(g.shape[-2])):
-                spread = apply_matrix(factors[..., t, :, :], noise[..., t, :])
+                spread = apply_matrix(W[..., t, :, :], noise[..., t, :])
                 z = apply_matrix(G[..., t, :, :], z) + g[..., t, :] + spread
                 found.insert(0, z)
             draws = torch.stack(found, -2) if found else noise
@@ -128,16 +132,14 @@ class GaussianChainPosterior:
     @property
     def entropy(self) -> Tensor:
         """H[p(z | x)] = sum_t H[z[t] | z[t+1], x]: (*lead,)."""
-        V = self.conditionals[2]
-        with plain_arithmetic(V):
-            log_det = cholesky(V).diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        log_det = self.conditionals[2].diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
         each = log_det + 0.5 * self.chain.size * (1 + LOG_TWO_PI)
         return torch.where(self.chain.mask, each, 0.0).sum(-1)
 
     def cross_entropy(self, other: GaussianChainPosterior) -> Tensor:
         """-E_p log q, of q another chain's posterior over the same sites: (*lead,). By q's backward conditionals, of whose
         residual z[t] - G z[t+1] - g the mean and the covariance under p are known."""
-        G, g, V = other.conditionals
+        G, g, factor = other.conditionals
         mean, covariance = self.moments
         with plain_arithmetic(g):
             later = torch.cat([mean[..., 1:, :], torch.zeros_like(mean[..., :1, :])], -2)
@@ -145,9 +147,8 @@ class GaussianChainPosterior:
             gap = mean - apply_matrix(G, later) - g
             cross = G @ self.lagged_covariance.mT
             scatter = covariance - cross - cross.mT + sandwich(G, spread) + gap.unsqueeze(-1) * gap.unsqueeze(-2)
-            factor = cholesky(V)
             trace = torch.cholesky_solve(scatter, factor).diagonal(dim1=-2, dim2=-1).sum(-1)
-            log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+            log_det = factor.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
         each = log_det + 0.5 * (trace + self.chain.size * LOG_TWO_PI)
         return torch.where(self.chain.mask, each, 0.0).sum(-1)
 
@@ -167,11 +168,11 @@ class GaussianChainPosterior:
             )
         f = self.chain.filtered
         with plain_arithmetic(f.means):
-            mean, covariance = f.means[..., -1, :], f.covariances[..., -1, :, :]  # padding has kept the last state
-            found = []
+            chain, mean, root = self.chain.rooted(), f.means[..., -1, :], f.roots[..., -1, :, :]
+            found = []  # from the last state, which padding has kept
             for _ in range(steps):
-                mean, covariance = kalman_predict(self.chain, 0, mean, covariance)
-                found.append((mean, covariance))
+                mean, root = kalman_predict(chain, 0, mean, root)
+                found.append((mean, root @ root.mT))
             means, covariances = stacked_states(found, self.chain.mask.shape[:-1], f.means)
         return self._shaped(means, 1), covariances
 
