@@ -186,3 +186,18 @@ def test_little_noise_costs_its_share_of_the_digits_and_no_more(name, noise):
             assert abs(got - right) <= 1e-11 * max(1, abs(right))
         for got, right in zip(torch.cat([a.variance.flatten() for a in latents]).tolist(), variances, strict=True):
             assert abs(got - right) <= 1e-11 * right
+
+
+SITES = "plates: {j: 2, i: bag}\nlatent:\n  z[j]: Normal(0, 1)\nobserved:\n  x[j, i]: Normal(z[j], 1)\n"
+
+
+@pytest.mark.parametrize("name", [*SPECS, "sites of its own"])
+def test_a_batch_of_nothing_has_answers_of_nothing(name):
+    model = lvspec.compile_spec(f"lvspec: 1\nname: none\n{SPECS.get(name, SITES)}").Model()
+    x = {"x": torch.zeros(2, 3)} if name not in SPECS else drawn(name, model.w.detach().double(), 1.0)[0]
+    batch = {k: v[None][:0] for k, v in x.items()}
+    found = model.log_prob(batch)
+    assert found.shape == (0,)
+    for latent in model.posterior(batch).values():
+        assert latent.mean.shape[0] == latent.variance.shape[0] == latent.entropy.shape[0] == 0
+        assert latent.sample(2).shape == (2, *latent.mean.shape)
