@@ -9,10 +9,11 @@ Each joint assignment is named; what is saved is only computing an equal factor 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -59,28 +60,43 @@ def table(
 ) -> Tensor:
     """(rows, terms): each term under each assignment of the sites, the rest of the assignment as it is. summed: only the sum
     of each row is asked for, and what follows a term of -inf is not computed."""
-    cells: dict[int, int] = {}
-    distinct: list[Tensor] = []
-    impossible: set[int] = set()
-    index = []
-    assignment = world.memory.assignment
-    for row in rows:
-        assignment.update(zip(sites, row, strict=True))
-        places = []
-        for term in terms:
-            value = term()
-            if id(value) not in cells:
-                if summed and value == -torch.inf:
-                    impossible.add(len(distinct))
-                cells[id(value)] = len(distinct)
-                distinct.append(value)
-            places.append(cells[id(value)])
-            if places[-1] in impossible:
-                break
-        index.append(places + places[-1:] * (len(terms) - len(places)))
     if not terms or not rows:
         return torch.zeros(len(rows), len(terms), dtype=torch.float64)
-    return torch.stack(distinct)[torch.tensor(index)]
+    cells: dict[int, int] = {}
+    distinct: list[Tensor] = []
+    impossible: dict[int, int] = {}  # of rows, the cell of -inf
+    columns = []
+    for term in terms:
+        known: dict[
+            tuple[int, ...], tuple[Callable, dict[Hashable, int]]
+        ] = {}  # cells by the values that a term looked at
+        column: list[int] = []
+        for number, row in enumerate(rows):
+            if number in impossible:
+                column.append(impossible[number])
+                continue
+            for values, found in known.values():
+                if (cell := found.get(values(row))) is not None:
+                    break
+            else:
+                world.memory.assignment.update(zip(sites, row, strict=True))
+                value, looked_at = world.memory.watch(term)
+                if (cell := cells.setdefault(id(value), len(distinct))) == len(distinct):
+                    distinct.append(value)
+                places = tuple(i for i, site in enumerate(sites) if site in looked_at)
+                values, found = known.setdefault(places, (_values_at(places), {}))
+                found[values(row)] = cell
+            column.append(cell)
+        columns.append(column)
+        if summed:
+            none = {cell for cell in set(column) if distinct[cell] == -torch.inf}
+            impossible |= {number: cell for number, cell in enumerate(column) if cell in none}
+    world.memory.assignment.update(zip(sites, rows[-1], strict=True))
+    return torch.stack(distinct)[torch.tensor(columns).T]
+
+
+def _values_at(places: tuple[int, ...]) -> Callable[[tuple[object, ...]], Hashable]:
+    return itemgetter(*places) if places else lambda row: ()
 
 
 def joint_terms(world: World, sites: list[Site] | None = None) -> list[Term]:
@@ -114,11 +130,9 @@ class Posterior:
 
     def marginal(self, site: Site, size: int) -> Tensor:
         """p(z_site = k | x) for k below size."""
-        p, column = self.probabilities(), self.sites.index(site)
-        found = torch.zeros(size, dtype=torch.float64)
-        for probability, row in zip(p, self.rows, strict=True):
-            found[int(row[column])] += probability
-        return found
+        column = self.sites.index(site)
+        values = torch.tensor([int(row[column]) for row in self.rows], dtype=torch.int64)
+        return torch.zeros(size, dtype=torch.float64).index_add(0, values, self.probabilities())
 
     def over(self, names: set[str]) -> Posterior:
         """Of some variables alone: all else, as missing observations are, is summed."""
@@ -133,12 +147,8 @@ class Posterior:
 
     def modes(self, tolerance: float = 1e-9) -> list[dict[Site, object]]:
         """The best joint assignments: one, or several that tie."""
-        best = self.log_weights.max()
-        return [
-            dict(zip(self.sites, r, strict=True))
-            for w, r in zip(self.log_weights, self.rows, strict=False)
-            if w >= best - tolerance
-        ]
+        best = (self.log_weights >= self.log_weights.max() - tolerance).nonzero().flatten()
+        return [dict(zip(self.sites, self.rows[i], strict=True)) for i in best.tolist()]
 
     def entropy(self) -> float:
         p = self.probabilities()
@@ -284,7 +294,11 @@ def _shares(world: World, sites: list[Site]) -> Tensor:
 
 def log_weights(instance: Instance, row: int, samples: int) -> Tensor:
     """log Σ_c p(x, c, z) / q(z | c) at each sample's draws, c all that is summed, given what is global: (S,)."""
-    world = World(instance, row)
+    return log_sum(joint_log_weights(World(instance, row), samples)[2])
+
+
+def joint_log_weights(world: World, samples: int) -> tuple[list[Site], list[tuple[object, ...]], Tensor]:
+    """The sites that are summed, their joint assignments c, and log p(x, c, z) / q(z | c) of each, (S, rows)."""
     summed = with_treatment(world, "collapsed")
     local = [s for s in with_treatment(world, "sampled") if not world.variables[s[0]].outside_batch]
     every = world.random_sites("latent") + world.random_sites("observed")
@@ -294,8 +308,8 @@ def log_weights(instance: Instance, row: int, samples: int) -> Tensor:
     found = []
     for sample in range(samples):
         world.memory.assignment[SAMPLE] = sample
-        found.append(log_sum(table(world, summed, rows, terms).sum(1)))
-    return torch.stack(found)
+        found.append(table(world, summed, rows, terms).sum(1))
+    return summed, rows, torch.stack(found)
 
 
 def log_ratio(instance: Instance, samples: int) -> Tensor:

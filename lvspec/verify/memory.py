@@ -48,6 +48,12 @@ class Memory:
             node = node.branches.get(self.read(node.site))
         if isinstance(node, Leaf):
             return node.value
+        value, looked_at = self.watch(compute)
+        self._store(key, list(looked_at), Leaf(value))
+        return value
+
+    def watch(self, compute: Callable[[], object]) -> tuple[object, dict[Site, None]]:
+        """compute(), and the latents that it looked at, as whoever is being computed now has done then."""
         self._readers.append({})
         try:
             value = compute()
@@ -55,8 +61,7 @@ class Memory:
             looked_at = self._readers.pop()
         for site in looked_at:
             self.read(site)
-        self._store(key, list(looked_at), Leaf(value))
-        return value
+        return value, looked_at
 
     def _store(self, key: Hashable, path: list[Site], leaf: Leaf) -> None:
         if not path:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lvspec.ir.spec import Variable
 from lvspec.runtime.undefined import Undefined
-from lvspec.verify.enumerate import Posterior, log_weights, posterior
+from lvspec.verify.enumerate import Posterior, joint_log_weights, log_sum, posterior
 from lvspec.verify.gradients import VALUE
 from lvspec.verify.integrals import integral_checks
 from lvspec.verify.mixtures import answer_of
@@ -30,7 +30,8 @@ def posterior_checks(subject: Subject, about: str = "") -> list[Check]:
     instance = subject.instance()
     latents = [v for v in subject.spec.of_role("latent") if v.type.support.finite]
     names = {n for v in latents for n in (v.name, BORDER + v.name)}
-    truth = [(row, posterior(instance, row).over(names)) for row in range(instance.rows())]
+    with torch.no_grad():
+        truth = [(row, posterior(instance, row).over(names)) for row in range(instance.rows())]
     truth = [(row, exact) for row, exact in truth if len(exact.rows) and exact.log_marginal.isfinite()]
     checks = []
     for latent in (v for v in latents if not v.type.shape):
@@ -59,27 +60,19 @@ def summed_checks(subject: Subject, seed: int, about: str = "") -> list[Check]:
         return checks
     treatments = {v.name: "sampled" if v.name in drawn else "collapsed" for v in spec.of_role("latent")}
     at = replace(subject.instance(draws=drawn), noisy=frozenset(), relaxed={}, treatments=treatments)
+    world = World(at, 0)
+    with torch.no_grad():
+        sites, rows, weights = joint_log_weights(world, samples)
+    truth = Posterior(sites, rows, log_sum(weights.T))
     for latent in (spec.variable(n) for n in names):
-        sites = [s for s in World(at, 0).hidden() if s[0] == latent.name]
-        if latent.type.shape or not sites:
+        own = [s for s in sites if s[0] == latent.name]
+        if latent.type.shape or not own:
             continue
-        site, values = sites[-1][1], []
-        for k in (int(v) for v in World(at, 0).values(latent.name, site)):
-            given = replace(at, batch=given_at(subject.batch, latent.name, (0, *site), k, found[latent.name].marginals))
-            values.append(log_weights(given, 0, samples).logsumexp(0).detach())
-        expected = torch.stack(values).softmax(0)
+        expected = truth.marginal(own[-1], len(world.values(*own[-1])))
         if not expected.isnan().any():  # else the example is impossible
-            marginal = found[latent.name].marginals[(0, *site)][: len(expected)]
+            marginal = found[latent.name].marginals[(0, *own[-1][1])][: len(expected)]
             checks.append(Check(f"marginals of {latent.name}{about}", relative_error(marginal, expected), VALUE))
     return checks
-
-
-def given_at(batch: Mapping[str, Tensor], name: str, place: tuple[int, ...], value: int, like: Tensor) -> dict:
-    """The batch in which a latent has this value at one place, too; like: (B, *sites, K)."""
-    given = batch[name].clone() if name in batch else torch.zeros(like.shape[:-1], dtype=torch.int64)
-    known = torch.full(given.shape, name in batch) & batch.get(f"{name}_observed", torch.tensor(True))
-    given[place], known[place] = value, True
-    return {**batch, name: given, f"{name}_observed": known}
 
 
 def _marginals(latent: Variable, answer, truth: list[tuple[int, Posterior]]) -> list[Check]:

@@ -31,6 +31,7 @@ class Refinement:
     instance: Instance
     point: Point | None = None
 
+    @torch.enable_grad()
     def arguments(self, instance: Instance, row: int) -> Point:
         """The parameters of one example's factors."""
         if self.point is not None:

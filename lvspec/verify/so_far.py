@@ -54,7 +54,8 @@ def _errors(subject: Subject, latent: Variable, plate: str, answer: Tensor) -> l
     instance, axis = subject.instance(_hidden_behind(subject, plate)), latent.plates.index(plate)
     errors = []
     for row in range(instance.rows()):
-        exact = posterior(instance, row)
+        with torch.no_grad():
+            exact = posterior(instance, row)
         if not (len(exact.rows) and exact.log_marginal.isfinite()):
             continue
         for site in [s for s in exact.sites if s[0] == latent.name and s[1][axis] == SITE]:

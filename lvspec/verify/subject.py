@@ -78,7 +78,7 @@ class Subject:
 
     @property
     def rows(self) -> int:
-        return self.instance().rows()
+        return Instance.of(self.plan, self.sizes, {}, self.batch).rows()
 
     @property
     def weights(self) -> dict[str, Tensor]:

@@ -37,7 +37,8 @@ def _row(world: World, latent: str, answer) -> tuple[float, float, bool]:
     """The errors of one example's marginals and entropy, and whether its mode is another than the best."""
     sites = [s for s in world.hidden() if s[0] == latent]
     rows = assignments(world, sites)
-    log_q = table(world, sites, rows, [lambda s=s: world.log_chance(*s) for s in sites]).sum(1).detach()
+    with torch.no_grad():
+        log_q = table(world, sites, rows, [lambda s=s: world.log_chance(*s) for s in sites]).sum(1)
     q = log_q.exp()
     errors = []
     for i, (_, at) in enumerate(sites):
