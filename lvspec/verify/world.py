@@ -34,8 +34,6 @@ from lvspec.verify.structured import log_normaliser, structure_score
 from lvspec.verify.transport import stratum, transport
 
 SAMPLE: Site = ("number of the sample", ())
-
-
 NO_SITE = -1  # the number of a site that stands for a plate without any
 BORDER = "border of "  # before a latent's name: whether one of its segments begins at a site
 
@@ -143,7 +141,7 @@ class World:
     # ------------------------------------------------------------ values
     def parameter(self, name: str) -> Tensor:
         """A parameter; of one that each example has for itself, this example's."""
-        own = any(p.name == name and p.per_example for p in self.spec.params)
+        own = name in self._per_example
         return self.weights[name][int(self.batch["index"][self.row])] if own else self.weights[name]
 
     def plates_of(self, name: str) -> tuple[str, ...]:
@@ -246,6 +244,10 @@ class World:
     # ------------------------------------------------------------ densities of one site
     def density(self, variable: Variable, at: tuple[int, ...]) -> tuple[str, dict[str, Tensor]]:
         """The family of a site and its arguments; those of the base, where flows follow."""
+        key = ("density", variable.role, variable.name, at)
+        return self.memory.recall(key, lambda: self._density(variable, at))
+
+    def _density(self, variable: Variable, at: tuple[int, ...]) -> tuple[str, dict[str, Tensor]]:
         sites = dict(zip(variable.plates, at, strict=True))
         clause = self.clause(variable, at)
         with self.reading(guiding=variable.role == "guide"):
@@ -270,9 +272,8 @@ class World:
         family, arguments = self.density(variable, at)
         shape = self.shape(variable.type.shape, sites)
         if self.is_relaxed(variable.name, at):
-            return relaxed_log_density(
-                family, arguments, self.value(variable.name, at), self.instance.relaxed[variable.name]
-            )
+            value, relaxation = self.value(variable.name, at), self.instance.relaxed[variable.name]
+            return relaxed_log_density(family, arguments, value, relaxation)
         if is_flow(variable):
             base, volume = origin(self, variable, at)
             return log_density(family, arguments, base, shape) - volume
@@ -371,9 +372,8 @@ class World:
 
     def expected(self, e: E.Expr, sites_of_term: Sites) -> Tensor:
         """Σ q(e) e over what is summed under its guide, given the draws; what `where` binds goes with it."""
-        treatments = (
-            self.instance.planned or self.instance.treatments
-        )  # what is drawn is no part of it, even if it is tried
+        # what is drawn is no part of it, even if it is tried
+        treatments = self.instance.planned or self.instance.treatments
         sites = [s for s in self.hidden() if treatments.get(s[0]) == "enumerated"]
         before, total = dict(self.memory.assignment), torch.zeros((), dtype=torch.float64)
         for values in product(*(self.values(*s) for s in sites)):
@@ -420,6 +420,7 @@ class World:
         return named or observed in self._read
 
     _read = cached_property(lambda self: read_by_the_model(self.spec))
+    _per_example = cached_property(lambda self: {p.name for p in self.spec.params if p.per_example})
 
     def hidden(self) -> list[Site]:
         """The sites whose values the batch does not hold."""
