@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lvspec.errors import UsageError
 from lvspec.train.batches import collate
 from lvspec.train.dataset import Dataset
 from lvspec.train.encoders import Encoder, Symbols
@@ -51,12 +52,17 @@ def given_fields(layout: Layout) -> list[Field]:
 
 
 def conditions(layout: Layout, train: Dataset | None, n: int, length: int | None, seed: int) -> Conditions:
-    """n random examples lend their given values and their lengths; `length` sets those of all other plates."""
+    """n random examples lend their given values and their lengths; `length` sets those of all other plates, of which there has
+    to be one."""
+    given = given_fields(layout)
+    fixed = {plate.name: f.name for f in given for _, plate in layout.ragged(f)}
+    ragged = [p for p in layout.plates if p.ragged and p.within is None]
+    if length is not None and all(p.name in fixed for p in ragged):
+        told = [f"{fixed[p.name]} is given along {p.name}, and tells" for p in ragged] or ["no plate here asks"]
+        raise UsageError(f"--length: {told[0]} how many sites an example has")
     batch: dict[str, Tensor] = {}
     if train is not None:
         batch = collate(train, np.random.default_rng(seed).integers(len(train), size=n).tolist())
-    given = given_fields(layout)
-    fixed = {plate.name for f in given for _, plate in layout.ragged(f)}
     lengths = {}
     for plate in (p for p in layout.plates if p.ragged):
         if length is not None and plate.name not in fixed and plate.within is None:

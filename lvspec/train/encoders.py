@@ -154,11 +154,13 @@ class Numbers:
         return value
 
     def show(self, values: np.ndarray) -> list:
-        """Numbers on the scale of the file (binary ones as they are)."""
+        """Numbers on the scale of the file (binary ones as they are), whole ones without a point where all have to be whole."""
         values = np.asarray(values, dtype=np.float64)
         if self.threshold is None:
             values = (values - self.shift) / self.scale
-        return np.round(values, 6).tolist()
+        values = np.round(values, 6)
+        whole = self.kind != "real" and (values == np.trunc(values)).all()
+        return (values.astype(np.int64) if whole else values).tolist()
 
     def to_json(self) -> dict:
         return {"kind": "numbers", "values": self.kind, **{k: v for k, v in asdict(self).items() if k != "kind"}}

@@ -97,6 +97,10 @@ def data_settings(section: object) -> dict[str, DataSettings]:
     found = {name: _made(DataSettings, plain(entry), f"data.{name}") for name, entry in plain(section).items()}
     for name, settings in found.items():
         _check(settings, DATA, f"data.{name}")
+        if settings.column is not None and settings.columns is not None:
+            raise UsageError(
+                f"data.{name}: `column` is one place in a table, `columns` are another: leave one of them out"
+            )
     return found
 
 

@@ -91,7 +91,10 @@ def wanted_data(
         raise UsageError(f"no variable {unknown[0]!r} is read from data (there are {', '.join(sorted(known))})")
     entries = {name: {**plain(entry)} for name, entry in plain(section).items()}
     for f in layout.fields:
-        entries[f.name] = {**entries.get(f.name, {}), **changes.get(f.name, {})}
+        told = changes.get(f.name, {})
+        entries[f.name] = {**entries.get(f.name, {}), **told}
+        if len(told.keys() & {"column", "columns"}) == 1:  # a place takes that of the other one
+            entries[f.name].pop("column" if "columns" in told else "columns", None)
     return {name: settings for name, settings in data_settings(entries).items() if name in known}
 
 

@@ -268,6 +268,14 @@ def test_given_values_and_their_lengths_come_from_real_examples():
     assert {name: n.tolist() for name, n in limited.lengths.items()} == {"m": [2, 2], "t": [7, 7], "u": [7, 7]}
 
 
+def test_a_length_that_nothing_takes_is_refused():
+    given = Layout((Field("s", "symbol", ("m",), vocabulary="s", modelled=False),), (Plate("m", "sequence"),), ())
+    with pytest.raises(UsageError, match="--length: s is given along m, and tells how many sites"):
+        conditions(given, None, 2, 7, seed=0)
+    with pytest.raises(UsageError, match="--length: no plate here asks how many sites"):
+        conditions(Layout((Field("x", "real", ()),), (), ()), None, 2, 7, seed=0)
+
+
 # ---------------------------------------------------------------- how far figures are to be trusted
 @pytest.mark.parametrize(
     ("samples", "uneven", "said"), [(100, 0.0, False), (100, 0.1, False), (100, 0.3, True), (6, 0.5, True)]

@@ -9,11 +9,12 @@ from lvspec.errors import TrainingError, UsageError
 from lvspec.ir.spec import Plate
 from lvspec.train.batches import collate
 from lvspec.train.dataset import encoded
-from lvspec.train.encoders import Symbols
+from lvspec.train.encoders import Numbers, Symbols
 from lvspec.train.fitting import fitted
 from lvspec.train.layout import Field, Layout
 from lvspec.train.readers import read
 from lvspec.train.settings import DataSettings
+from lvspec.train.start import wanted_data
 
 WORDS = Layout(
     (
@@ -77,6 +78,21 @@ def test_in_an_array_what_is_no_number_is_missing_and_not_all_of_it_may_be(tmp_p
     np.savez(tmp_path / "n.npz", x=np.full_like(values, np.nan))
     with pytest.raises(TrainingError, match="x: the training data hold no value"):
         fitted(list(read(tmp_path / "n.npz", data)), layout, data)
+
+
+def test_a_column_takes_the_place_of_columns_and_the_other_way_round():
+    section = {"u": {"columns": "1-5"}, "v": {"column": "weight"}}
+    found = wanted_data(NUMBERS, section, {"u": {"column": 2}, "v": {"columns": "1-2"}})
+    assert (found["u"].column, found["u"].columns) == (2, None)
+    assert (found["v"].column, found["v"].columns) == (None, "1-2")
+    with pytest.raises(UsageError, match="data.u: `column` is one place in a table, `columns` are another"):
+        wanted_data(NUMBERS, {"u": {"columns": "1-5", "column": 2}}, {})
+
+
+def test_whole_numbers_are_shown_without_a_point():
+    assert json.dumps(Numbers("binary", ()).show(np.array([1.0, 0.0]))) == "[1, 0]"
+    assert json.dumps(Numbers("count", (), scale=0.5).show(np.array([3.0]))) == "[6]"
+    assert json.dumps(Numbers("real", ()).show(np.array([3.0]))) == "[3.0]"
 
 
 @pytest.mark.parametrize("values", [[["a", "b"]], [[1j, 2]]])
