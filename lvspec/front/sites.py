@@ -115,7 +115,7 @@ def _site(seen: Seen, plate: str, node: S.Node, ctx: Context, elaborate: Elabora
                 "wrong-plate",
                 node.span,
                 f"`{seen.name}` is indexed by `{plate}`, not by `{other}`",
-                help=f"write `{seen.name}[{plate}]`",
+                help=_of_that_number(seen, plate, other, ctx),
             )
             return None
     if ctx.declared.plates[plate].length is not None:
@@ -169,6 +169,16 @@ def _ordered(seen: Seen, plate: str, span: Span, ctx: Context) -> bool:
             help=f"declare it as `{plate}: sequence`",
         )
     return kind.ordered
+
+
+def _of_that_number(seen: Seen, plate: str, other: str, ctx: Context) -> str:
+    """Two plates of known sizes may be meant to have the same sites: then a number names one of them."""
+    sizes = [ctx.declared.plates[name].size for name in (plate, other)]
+    if None in sizes or sizes[0] != sizes[1]:
+        return f"write `{seen.name}[{plate}]`"
+    return (
+        f"write `{seen.name}[{plate}]`, or `{seen.name}[clip({other}, {sizes[0]})]`: the site that has {other}'s number"
+    )
 
 
 def _stretch(seen: Seen, plate: str, node: S.Relation, ctx: Context) -> Site | None:
