@@ -32,6 +32,8 @@ CHUNK = 2**20  # numbers of the logits that a linear layer under a softmax makes
 DISPATCHES = {"expression": 3, "density": 20, "guide": 30, "flow": 80}  # forward and backward, as counted
 # a factorisation of a small matrix in the time of exponentials: itself, and so many of its multiply-adds for each, as measured
 FACTORISATION, SLOWER = 30, 64
+# tensors of so many numbers are the system's own, whose pages are cleared each time: a number in the time of exponentials
+LARGE, CLEARED = 2**23, 0.4
 GATES = {"LSTM": 4, "BiLSTM": 4, "GRU": 3, "BiGRU": 3, "RNN": 1}
 # numbers that recurrent networks keep for one of the output, as counted: gates, cells, workspace, masked output
 KEPT = {"LSTM": 17, "BiLSTM": 17, "GRU": 10, "BiGRU": 10, "RNN": 2}
@@ -86,6 +88,7 @@ class Pricer:
         """Numbers that an operation leaves for its gradient, and that it has beside them at its own turn."""
         self.kept += kept
         self.passing = max(self.passing, passing)
+        self.exponentials += CLEARED * sum(n for n in (kept, passing) if n >= LARGE)
 
     def inner(self, **changes) -> Pricer:
         """One that has paid for nothing, of the same model but for the changes."""
@@ -216,7 +219,7 @@ class Pricer:
         (flops, kept, passing, dispatches, exponentials), learned = self.let_costs[name]
         self.flops, self.dispatches = self.flops + flops, self.dispatches + dispatches
         self.exponentials += exponentials
-        self.holds(kept, passing)
+        self.kept, self.passing = self.kept + kept, max(self.passing, passing)
         self.learned |= learned
 
     def _let_paid(self, name: str) -> bool:

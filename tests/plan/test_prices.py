@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.price_models import MANY_VALUES, spec
 from benchmarks.prices import Alive, peak_of, prepared, step
 from lvspec.driver import compile_spec, plan_spec
 from lvspec.plan.strategies import linear_gaussian
@@ -53,7 +54,8 @@ def test_rule_for_a_long_filter_is_the_runtime_s():
 
 def test_arcs_that_may_have_no_chance_pay_for_a_sum_of_logs():
     """Where scaled sums lose mass a chain is summed once more: as many exponentials as there are arcs at all sites."""
-    sharp, other = (plan_spec(f"specs/{name}.yaml") for name in ("monotone_alignment", "hmm_alignment"))
+    few = {"V": 1000, "V_source": 1000}  # words: the table is no large tensor
+    sharp, other = (plan_spec(f"specs/{name}.yaml", sizes=few) for name in ("monotone_alignment", "hmm_alignment"))
     sizes = dict(sharp.sizes)
     assert sharp.step.exponentials == sizes["B"] * sizes["|t|"] * sizes["|m|"] ** 2
     assert other.step.exponentials == 0
@@ -125,6 +127,12 @@ def test_a_plan_that_takes_more_than_there_is_is_warned_about():
     assert "z is drawn by reinforce, since its exact sum is too large" in found["over-budget"]
     assert "GiB" in found["large-step"]
     assert not plan_spec(CHAIN).spec.warnings
+
+
+def test_large_tensors_take_longer_than_as_many_numbers_in_small_ones():
+    """The system clears their pages each time that they are made: of 1,000 rows of 32,768 states most of the time."""
+    few, many = (plan_spec(spec(MANY_VALUES), sizes={"B": rows}).step for rows in (100, 1000))
+    assert many.seconds > 15 * few.seconds and many.bytes < 10 * few.bytes
 
 
 def test_a_sum_is_not_left_for_draws_that_are_over_the_budget_as_well():
