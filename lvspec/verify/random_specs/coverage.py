@@ -148,7 +148,7 @@ MET: tuple[tuple[str, str], ...] = (
     (r"(infer )?structured_mean_field(\(.*)?", r"latent reads latent"),
     (r"0 latents", r"infer budget_.*"),
     (r"nothing given either", r"z\[t-1\]|g\[t, 2\]"),
-    (r"no plate at all", r"less|g\[t, 2\]"),
+    (r"no plate at all", r"less|clip|g\[t, 2\]"),
 )
 
 
