@@ -11,7 +11,7 @@ from lvspec.emit.eliminate import Elimination
 from lvspec.emit.factors import factor_at, reduce_plates
 from lvspec.emit.mean_field import known
 from lvspec.emit.posterior import zero_tilts
-from lvspec.emit.program import Program
+from lvspec.emit.program import NOT_DRAWN, Program
 from lvspec.emit.text import statement, wrap
 from lvspec.emit.value import Value, align, as_tensor, axis_of
 from lvspec.emit.weights import weight_methods
@@ -137,6 +137,7 @@ def _forward(plan: Plan, latent) -> list[str]:
         "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
         f'        """{plan.formula}"""',
         "        batch = self.prepare(batch)",
+        NOT_DRAWN,
         "        q = self.optimum(batch)",
         "        reconstruction = self.joint_density(batch, q.sums(q.marginals))  # (B,)",
         f'        kl = {{"{name}": q.divergence(LOG)}}  # (B,)',
@@ -149,7 +150,7 @@ def _forward(plan: Plan, latent) -> list[str]:
 def _answers(plan: Plan, imports: set[str], latent) -> list[list[str]]:
     name = latent.name
     posterior = [
-        "    def posterior(self, batch: dict) -> dict:",
+        "    def posterior(self, batch: dict, samples: int | None = None) -> dict:",
         '        """q: marginals, mode, samples and entropy of chains that are independent under it."""',
         "        batch = self.prepare(batch)",
         "        q = self.optimum(batch)",

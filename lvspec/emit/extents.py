@@ -6,7 +6,7 @@ from lvspec.emit.lower import Lowering
 from lvspec.emit.program import Program
 from lvspec.emit.value import ATOM, Value, align, as_tensor, axis_of, latent_of
 from lvspec.ir.chosen import Chosen
-from lvspec.ir.dims import Shape
+from lvspec.ir.dims import Dim, Shape
 from lvspec.ir.distributions import FAMILIES, argument_rank, event_axes
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import Integration
@@ -50,6 +50,13 @@ def argument_ranks(dist: Dist, event: Shape) -> list[int]:
     if FAMILIES[dist.family].event == "vector":
         return [argument_rank(dist.family, a, len(event)) for a, _ in dist.arguments]
     return [len(event)]
+
+
+def noise_shape(family: str, event: Shape) -> Shape:
+    """Event axes of the base noise of a draw (runtime/draws.py, runtime/von_mises_fisher.py)."""
+    if family == "StudentT":
+        return (*event, Dim.of(2))
+    return (*event[:-1], event[-1] + 1) if family == "VonMisesFisher" else event
 
 
 def choosing_axes(low: Lowering, integration: Integration) -> tuple[str, ...]:

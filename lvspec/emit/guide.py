@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from lvspec.emit.densities import Term, log_density, lower_term, snake, unfused
-from lvspec.emit.extents import argument_ranks, copies_of, extent_code, full_arguments
+from lvspec.emit.extents import argument_ranks, copies_of, extent_code, full_arguments, noise_shape
 from lvspec.emit.factors import bindings
 from lvspec.emit.flows import forwards, stopped
 from lvspec.emit.guide_sites import SiteLoop
@@ -232,7 +232,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
     elif reparameterized:
         noise = scope.names.fresh(f"{name}_noise")
         fallback = f"{scope.use(f'{function}_noise')}({listed}{shape})"
-        scope.either(noise, "draws", name, fallback, scope.shape_comment(value))
+        program.draw(noise, name, fallback, value, shape=noise_shape(family.name, value.shape))
         drawn = value.with_(code=f"{scope.use(f'{function}_draw')}({listed}, {noise})")
         drawn = scope.assign(f"{name}_base" if term.flows else name, drawn, "reparameterized", own=not term.flows)
         if term.flows:
@@ -246,7 +246,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
         if family.reparameterized:
             noise = f"{scope.use(f'{function}_noise')}({listed}{shape})"
             fallback = f"{scope.use(f'{function}_draw')}({listed}, {noise}).detach()"
-        scope.either(name, "draws", name, fallback, f"{scope.shape_comment(value)}, drawn from q, scored below")
+        program.draw(name, name, fallback, value, "drawn from q, scored below")
         drawn = value
     if scheme is not None and scheme.weigh:
         guide.share = scheme.weigh(program, plan.latent(name), drawn, arguments[0], latent.type.support.finite)
@@ -264,7 +264,7 @@ def _draw_strata(program: Program, guide: Guide, value: Value, listed: str) -> V
     """Draws of each component, and what they weigh."""
     scope, name = program.scope, value.code
     noise, share = scope.names.fresh(f"{name}_noise"), scope.names.fresh(f"share_{name}")
-    scope.either(noise, "draws", name, f"{scope.use('strata_noise')}({listed}, samples)", scope.shape_comment(value))
+    program.draw(noise, name, f"{scope.use('strata_noise')}({listed}, samples)", value)
     call = f"{scope.use('strata_draw')}({listed}, {noise})"
     scope.line(f"{name}, {share} = {call}", f"{scope.shape_comment(value)}, (S, B): reparameterized, by component")
     guide.share = Value(share, ("S", "B"))

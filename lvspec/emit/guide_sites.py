@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lvspec.emit.densities import Term, lower_term, snake, unfused
-from lvspec.emit.extents import argument_ranks, extent_code
+from lvspec.emit.extents import argument_ranks, extent_code, noise_shape
 from lvspec.emit.program import Program
 from lvspec.emit.site_clauses import SiteClauses
 from lvspec.emit.value import ALL, ATOM, FROM, Value, align, join_draws, select, widen_draws
@@ -212,7 +212,9 @@ class SiteLoop:
         axes = self.low.order.sort((*m.axes, self.plate))
         at = ", ".join([*([":"] * axes.index(self.plate)), self.plate])
         given = f'draws["{m.name}"][{at}] if "{m.name}" in draws else '
-        if m.name in self.reparameterized:
+        pathwise, event = m.name in self.reparameterized, m.factor.type.shape
+        self.program.may_fix(m.name, axes, noise_shape(m.factor.general.body.family, event) if pathwise else event)
+        if pathwise:
             scope.line(f"noise = {given}{scope.use(f'{family}_noise')}({listed})")
             scope.line(f"{m.here} = {scope.use(f'{family}_draw')}({listed}, noise)", "reparameterized")
         else:

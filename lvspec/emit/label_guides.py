@@ -78,6 +78,5 @@ def drawn_labels(program: Program, latent: Variable, q: LabelGuide) -> Value:
     drawn = Value(code, ("S", *inside, q.plate), integer=True)
     drawn = permute(drawn, low.order.sort(drawn.axes))
     value = Value(latent.name, drawn.axes, integer=True, binds=ATOM)
-    comment = f"{program.scope.shape_comment(value)}, drawn from q as a whole, scored below"
-    program.scope.either(latent.name, "draws", latent.name, drawn.code, comment)
+    program.draw(latent.name, latent.name, drawn.code, value, "drawn from q as a whole, scored below")
     return value

@@ -12,7 +12,7 @@ from lvspec.emit.eliminate import Elimination, collapsed_axes
 from lvspec.emit.extents import extent_code, full_arguments
 from lvspec.emit.factors import reduce_plates
 from lvspec.emit.posterior import latent_sizes, zero_tilts
-from lvspec.emit.program import Program
+from lvspec.emit.program import NOT_DRAWN, Program
 from lvspec.emit.structures import log_factors
 from lvspec.emit.text import wrap
 from lvspec.emit.value import Value, align
@@ -159,6 +159,7 @@ def _forward(plan: Plan, imports: set[str]) -> list[str]:
         "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
         f'        """{plan.formula}"""',
         "        batch = self.prepare(batch)",
+        NOT_DRAWN,
         "        q = self.optimum(batch)",
         f"        prior = {_priors(plan)}",
         *wrap(f"reconstruction = self.expected(batch, statistics_of(q), {known(plan, imports)})", 2),
@@ -236,7 +237,7 @@ def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
         axes = ("S", *low.order.sort(_axes(variable)))
         noise, value = _noise(scope, variable), Value("", axes, variable.type.shape)
         if variable.outside_batch:
-            scope.either(f"{name}_noise", "draws", name, noise, scope.shape_comment(value))
+            program.draw(f"{name}_noise", name, noise, value)
             noise = f"{name}_noise"
         code = f'{scope.use(f"{family}_draw")}(*q["{name}"].parameters, {noise})'
         low.known[name] = scope.assign(name, value.with_(code=code), own=True)
@@ -276,7 +277,7 @@ def _shared_draws(plan: Plan, imports: set[str]) -> list[str]:
 
 def _posterior(plan: Plan, imports: set[str]) -> list[str]:
     rows = [
-        "    def posterior(self, batch: dict) -> dict:",
+        "    def posterior(self, batch: dict, samples: int | None = None) -> dict:",
         '        """q: factors with mean, variance, entropy; of summed latents marginals, joint mode, samples under q."""',
         "        batch = self.prepare(batch)",
         "        q = self.optimum(batch)",

@@ -16,6 +16,7 @@ from lvspec.emit.mean_field import mean_field_methods
 from lvspec.emit.objective import forward_body, weights_body
 from lvspec.emit.points import point_methods
 from lvspec.emit.posterior import latent_sizes, posterior_body, zero_tilts
+from lvspec.emit.program import NOT_DRAWN
 from lvspec.emit.refine import refine_methods
 from lvspec.emit.sampling import sample_body
 from lvspec.emit.shared import with_shared_methods
@@ -27,7 +28,7 @@ from lvspec.ir.plan import Plan
 
 def module_text(plan: Plan) -> str:
     """The whole file as text, deterministic to the byte."""
-    imports: set[str] = set()
+    imports = {"fixed_draws"}
     methods = [constructor(plan, imports), batch_inputs(plan, imports), prepare(plan, imports)]
     methods += inference(plan, imports)
     methods += [fit_rows(plan, imports), sample_body(plan, imports)]
@@ -64,7 +65,7 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
     imports.add("Objective")
     head = "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:"
     body = (coupled_body if plan.coupled else forward_body)(plan, imports)
-    prepared = "batch, draws, samples = self.prepare(batch), draws or {}, self.samples"
+    prepared = "batch, samples = self.prepare(batch), self.samples"
     forward = [[head, f'        """{plan.formula}"""', f"        {prepared}", *body]]
     parameters = []
     if plan.refined:
@@ -115,6 +116,7 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
             "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
             '        """-log p(x), mean over the batch."""',
             "        batch = self.prepare(batch)",
+            NOT_DRAWN,
             *wrap(f"log_prob = {call}", 2),
             '        loss = -weighted_mean(log_prob, batch.get("weight"))',
             "        return Objective(loss, log_prob=log_prob)",
@@ -124,6 +126,7 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
             "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
             f'        """{plan.formula}"""',
             "        batch = self.prepare(batch)",
+            NOT_DRAWN,
             *forward_body(plan, imports),
         ]
     log_prob = [
@@ -181,7 +184,7 @@ def _exact_posterior(plan: Plan, imports: set[str], known: str, parts: list[str]
     if plan.integrations:
         answers.append(integral_answers(plan, imports))
     return [
-        "    def posterior(self, batch: dict) -> dict:",
+        "    def posterior(self, batch: dict, samples: int | None = None) -> dict:",
         f'        """{about}"""',
         "        batch = self.prepare(batch)",
         *rows,

@@ -6,7 +6,7 @@ from lvspec.emit.guide import write_guide
 from lvspec.emit.integrals import integral_answers
 from lvspec.emit.objective import total
 from lvspec.emit.posterior import with_parts, zero_tilts
-from lvspec.emit.program import Program
+from lvspec.emit.program import NOT_DRAWN, Program
 from lvspec.emit.terms import Terms
 from lvspec.emit.text import wrap
 from lvspec.ir.plan import Plan
@@ -48,6 +48,7 @@ def _forward(plan: Plan, imports: set[str]) -> list[str]:
         "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
         f'        """{plan.formula}"""',
         "        batch = self.prepare(batch)",
+        NOT_DRAWN,
         *terms.program.text(),
     ]
 
@@ -68,7 +69,7 @@ def _posterior(plan: Plan, imports: set[str]) -> list[str]:
     if len(answers) > 1:
         about += "; p of the others given x and these"
     return [
-        "    def posterior(self, batch: dict) -> dict:",
+        "    def posterior(self, batch: dict, samples: int | None = None) -> dict:",
         f'        """{about}."""',
         "        batch = self.prepare(batch)",
         *rows,

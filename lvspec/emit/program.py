@@ -6,11 +6,15 @@ import re
 
 from lvspec.emit.lower import Lowering
 from lvspec.emit.scope import Scope
+from lvspec.emit.text import wrap
 from lvspec.emit.unused import without_unused
-from lvspec.emit.value import AxisOrder, Value
+from lvspec.emit.value import AxisOrder, Value, latent_of
 from lvspec.emit.windows import windows_of
+from lvspec.ir.dims import Dim, Shape, ragged_plate
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Variable
+
+NOT_DRAWN = "        fixed_draws(draws, batch, {})  # refuses any: nothing is drawn"
 
 
 class Program:
@@ -20,6 +24,7 @@ class Program:
         self.plan = plan
         self.discrete = True  # whether discrete latents are drawn as they are
         self.rows = ""  # a local name for the number of examples, where the method has one
+        self.drawn: dict[str, str] = {}  # axes of what `draws` may fix, behind S, as Python
         self.scope = Scope(plan.spec, imports)
         spec = plan.spec
         names = {v.name for v in spec.variables} | set(spec.plate_names)
@@ -34,6 +39,32 @@ class Program:
                 self.scope.stands(value.code, value.axes)
         self.scope.names.taken |= names
 
+    def draw(
+        self, name: str, latent: str, fallback: str, value: Value, note: str = "", shape: Shape | None = None
+    ) -> None:
+        """`name`: what `draws` has of a latent, else the fallback. value: the draw; shape: of its noise, where that is another one."""
+        comment = ", ".join(filter(None, (self.scope.shape_comment(value), note)))
+        self.scope.either(name, "draws", latent, fallback, comment)
+        if not self.scope.anew:
+            self.may_fix(latent, value.axes, value.shape if shape is None else shape)
+
+    def may_fix(self, latent: str, axes: tuple[str, ...], shape: Shape) -> None:
+        """Notes that `draws` may have a latent, (S, *axes, *shape)."""
+        parts = [self._axis(a) for a in axes if a != "S"] + [self._extent(d) for d in shape]
+        self.drawn[latent] = f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+
+    def _axis(self, axis: str) -> str:
+        if axis == "B":
+            return '"B"'
+        if self.order.is_enumerated(axis):
+            return self._extent(self.plan.spec.variable(latent_of(axis)).type.support.cardinality)
+        plate = self.plan.spec.plate(axis)
+        return f'"{plate.sites}"' if plate.size is None else self.low.size(plate.size)
+
+    def _extent(self, size: Dim) -> str:
+        plate = ragged_plate(size)
+        return self.low.size(size) if plate is None else f'"{plate}"'
+
     def text(self) -> list[str]:
         """The body without what nothing reads, with a line for every input that it reads."""
         lines = self.scope.lines
@@ -45,7 +76,15 @@ class Program:
             for v in self.inputs
             if v.name in read
         ]
-        return [*header, *lines]
+        return [*self._fixed(), *header, *lines]
+
+    def _fixed(self) -> list[str]:
+        """The line that refuses draws of what nothing draws, and of other shapes."""
+        if not self.drawn:
+            return []
+        steps = {f"{n}.steps": self.drawn[n] for n in self.plan.refined if n in self.drawn}
+        items = ", ".join(f'"{n}": {axes}' for n, axes in {**self.drawn, **steps}.items())
+        return wrap(f"draws = {self.scope.use('fixed_draws')}(draws, batch, {{{items}}})", 2)
 
 
 def input_value(variable: Variable) -> Value:

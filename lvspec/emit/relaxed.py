@@ -41,7 +41,7 @@ def draw_relaxed(
     value = Value(name, axes, event, relaxed=True)
     noise = scope.names.fresh(f"{name}_noise")
     fallback = f"{scope.use(f'{kind}_relaxed_noise')}({logits.code}{shape})"
-    scope.either(noise, "draws", name, fallback, scope.shape_comment(value))
+    program.draw(noise, name, fallback, value)
     temperature = scope.names.fresh(f"temperature_{name}")
     scope.line(f"{temperature} = {schedule_code(scope, plan.option('temperature'))}")
     code = f"{scope.use(f'{kind}_relaxed')}({logits.code}, {temperature}, {noise})"

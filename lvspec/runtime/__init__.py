@@ -147,6 +147,7 @@ from lvspec.runtime.expected import (
     normal_expected,
     poisson_expected,
 )
+from lvspec.runtime.fixed_draws import fixed_draws
 from lvspec.runtime.flows import Coupling, InverseAutoregressive, MaskedAutoregressive, Planar, Radial
 from lvspec.runtime.forecast import forecast
 from lvspec.runtime.gaussian_block import GaussianBlock, GaussianLevel, LinearGaussian

@@ -13,13 +13,15 @@ FORECAST_ROWS = 4096  # rows of a batch at a time
 
 
 @torch.no_grad()
-def forecast(log_prob: Callable[[dict], Tensor], batch: dict, name: str, plate: str, values: int) -> Tensor:
+def forecast(
+    log_prob: Callable[[dict], Tensor], batch: dict, name: str, plate: str, values: int | None = None
+) -> Tensor:
     """log p(x_{n+1} = v | x_1 .. x_n, n + 1 sites) for v < values, (B, values), behind each row's own length n.
 
     Whether a model says how many sites there are (a grammar), is told (labels that are normalised globally), or goes on
     for ever (a chain), this is a distribution; of a chain it is p(x_{n+1} | x_1 .. x_n).
-    log_prob: a model's. name: a discrete observed variable along `plate` alone, with `values` values. Whatever else varies along
-    the plate reaches one site further than x already: given variables with their values, others with `y_observed` false
+    log_prob: a model's. name: a discrete observed variable along `plate` alone. values: how many it has, all of them; a model's
+    own method says so itself. Whatever else varies along the plate reaches one site further than x already: given variables with their values, others with `y_observed` false
     there. It costs `values` evaluations of log p at n + 1 sites.
     """
     if "rows" in batch:
@@ -28,6 +30,7 @@ def forecast(log_prob: Callable[[dict], Tensor], batch: dict, name: str, plate: 
     if x.dim() != 2:
         shape = tuple(x.shape)
         raise ValueError(f"forecast is of one symbol along `{plate}`, (B, T), and `{name}` has the shape {shape}")
+    values = all_values(log_prob, name, values)
     lengths = batch.get(plate, torch.full(x.shape[:1], x.shape[1], device=x.device))
     known = {**batch, name: one_site_more(x, 0), plate: lengths}
     if f"{name}_observed" in batch:
@@ -44,6 +47,18 @@ def forecast(log_prob: Callable[[dict], Tensor], batch: dict, name: str, plate: 
             further = f"whatever else varies along `{plate}` has one site more, {x.shape[1] + 1}"
             raise BadBatch(f"forecast adds a site to `{name}`, and {further}: {reason}") from None
     return torch.cat(found, 1).log_softmax(1)
+
+
+def all_values(log_prob: Callable, name: str, values: int | None) -> int:
+    """How many values a variable has: of fewer, the probabilities would be divided by less than their sum."""
+    model = getattr(log_prob, "__self__", None)
+    one = model.batch_inputs().get(name) if hasattr(model, "batch_inputs") else None
+    size = values if one is None else 2 if one.kind == "boolean" else one.below
+    if isinstance(size, str) or not size:  # the sites of a plate, counts without a last one, numbers
+        raise ValueError(f"forecast is of a variable with a number of values that is known, and `{name}` has none")
+    if values not in (None, size):
+        raise ValueError(f"`{name}` has {size} values, and forecast was asked for {values}: all of them add up to 1")
+    return size
 
 
 def one_site_more(x: Tensor, value: float) -> Tensor:

@@ -46,7 +46,11 @@ class GaussianBlockPosterior:
         return found
 
     def sample(self, n: int) -> dict[str, Tensor]:
-        """n joint draws of all latents, reparameterized: (n, *lead, sites, D) each."""
+        """n joint draws of all latents, reparameterized: (n, *lead, sites, D) each, of a number (n, *lead, sites)."""
+        return {name: shaped(self.block, name, z) for name, z in self.drawn(n).items()}
+
+    def drawn(self, n: int) -> dict[str, Tensor]:
+        """The same, a number as a vector of one entry."""
         with plain_arithmetic(self.block.like):
             _, conditionals, priors = self.block.solved
             found, every = {}, []
@@ -72,6 +76,12 @@ class GaussianBlockPosterior:
         return total.to(self.block.like.dtype)
 
 
+def shaped(block: GaussianBlock, name: str, value: Tensor) -> Tensor:
+    """In the module's dtype; of a number, without its axis of one entry."""
+    value = value.to(block.like.dtype)
+    return value.squeeze(-1) if any(name in level.scalars for level in block.levels) else value
+
+
 @dataclass(frozen=True)
 class BlockLatent:
     """p(z | x) of one latent of a block; `sample` and `entropy` are those of the joint posterior of all of them."""
@@ -79,16 +89,10 @@ class BlockLatent:
     joint: GaussianBlockPosterior
     name: str
 
-    def _shaped(self, value: Tensor) -> Tensor:
-        """In the module's dtype; of a number, without its axis of one entry."""
-        scalar = any(self.name in level.scalars for level in self.joint.block.levels)
-        value = value.to(self.joint.block.like.dtype)
-        return value.squeeze(-1) if scalar else value
-
     @property
     def mean(self) -> Tensor:
         """E[z | x]: (*lead, sites, D)."""
-        return self._shaped(self.joint.moments[self.name][0])
+        return shaped(self.joint.block, self.name, self.joint.moments[self.name][0])
 
     @property
     def mode(self) -> Tensor:
@@ -103,7 +107,7 @@ class BlockLatent:
     @property
     def variance(self) -> Tensor:
         """Of each entry: (*lead, sites, D)."""
-        return self._shaped(self.joint.moments[self.name][1].diagonal(dim1=-2, dim2=-1))
+        return shaped(self.joint.block, self.name, self.joint.moments[self.name][1].diagonal(dim1=-2, dim2=-1))
 
     @property
     def entropy(self) -> Tensor:
@@ -111,7 +115,7 @@ class BlockLatent:
 
     def sample(self, n: int) -> Tensor:
         """n draws, (n, *lead, sites, D), reparameterized; `joint.sample(n)` draws all latents together."""
-        return self._shaped(self.joint.sample(n)[self.name])
+        return self.joint.sample(n)[self.name]
 
     # What a chain by the Kalman filter answers: here another batch is asked, at the same site.
 
@@ -172,9 +176,10 @@ class MixedBlockPosterior:
         return found
 
     def sample(self, n: int) -> dict[str, Tensor]:
-        """n joint draws of all latents: (n, B, sites, D) each."""
+        """n joint draws of all latents: (n, B, sites, D) each, of a number (n, B, sites)."""
         weights = self.chosen.drawn(n)
-        return {name: self.chosen.averaged(weights, z, 1, draws=1) for name, z in self.given.sample(n).items()}
+        found = {name: self.chosen.averaged(weights, z, 1, draws=1) for name, z in self.given.drawn(n).items()}
+        return {name: shaped(self.block, name, z) for name, z in found.items()}
 
 
 @dataclass(frozen=True)

@@ -214,6 +214,21 @@ def test_prepared_batch_is_refused():
         forecast(model.log_prob, {**batch, "x": batch["x"].unsqueeze(1)}, "x", "t", V)
 
 
+def test_forecast_is_of_all_values():
+    model, batch = hmm()
+    assert torch.equal(forecast(model.log_prob, batch, "x", "t"), forecast(model.log_prob, batch, "x", "t", V))
+    for few in (V - 1, V + 1):
+        with pytest.raises(ValueError, match=f"`x` has {V} values, and forecast was asked for {few}"):
+            forecast(model.log_prob, batch, "x", "t", few)
+    text = "lvspec: 1\nname: counts\nplates: {t: sequence}\nobserved:\n  x[t]: %s\n"
+    flags = compile_spec(text % "Bernoulli(probs=0.25)").Model()
+    found = forecast(flags.log_prob, {"x": torch.zeros(1, 2)}, "x", "t")
+    assert found.exp()[0].tolist() == pytest.approx([0.75, 0.25])
+    counts = compile_spec(text % "Poisson(3)").Model()
+    with pytest.raises(ValueError, match="a number of values that is known, and `x` has none"):
+        forecast(counts.log_prob, {"x": torch.zeros(1, 2)}, "x", "t", 5)
+
+
 def test_what_else_varies_has_one_site_more_than_is_forecast_from():
     text = "lvspec: 1\nname: told\nsizes: {V: 3}\nplates: {t: sequence}\ngiven:\n  u[t]: real[2]\nparams: {W: [V, 2]}\n"
     model = compile_spec(text + "observed:\n  x[t]: Categorical(logits=matmul(W, u[t]))\n").Model().double()

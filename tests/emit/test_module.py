@@ -8,6 +8,9 @@ import torch
 from small import NAMES, batch_of, draws_of, gradients, model_of, per_example
 from torch import nn
 
+import lvspec
+from lvspec.runtime import BadBatch
+
 
 def answer(model, batch, draws=None):
     objective = model(batch, draws=draws) if draws else model(batch)
@@ -73,6 +76,36 @@ def test_parameters_are_registered_and_step_is_a_buffer(name):
     model = model_of(name)
     assert isinstance(model, nn.Module) and "step" in model.state_dict()
     assert "zero" not in model.state_dict()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_draws_of_what_is_not_drawn_are_refused_and_so_are_other_shapes(name):
+    model, batch, draws = model_of(name), batch_of(name), draws_of(name, batch_of(name))
+    with pytest.raises(BadBatch, match=f"`nobody`, which is not drawn: {'what is drawn is' if draws else 'nothing is'}"):
+        model(batch, draws={**draws, "nobody": torch.zeros(1)})
+    for latent, x in draws.items():
+        for wrong in (x[0], x[:, :1], x.unsqueeze(-1)):
+            with pytest.raises(BadBatch, match=f"for `{latent}`, expected \\(S, B"):
+                model(batch, draws={**draws, latent: wrong})
+
+
+def test_noise_of_a_students_t_is_a_pair():
+    text = "lvspec: 1\nname: heavy\nlatent:\n  z: Normal(0, 1)\nobserved:\n  x: Normal(z, 1)\n"
+    text += "guide:\n  z: StudentT(4, 0.5 * x, 0.7)\ninfer:\n  z: %s\n"
+    x, z = torch.tensor([0.3, -1.2, 0.8]), torch.tensor([[0.1, 2.0, -0.4], [1.0, 0.2, 0.3]])
+    model = lvspec.compile_spec(text % "reparameterization").Model()
+    with pytest.raises(BadBatch, match=r"shape \(2, 3\) for `z`, expected \(S, B, 2\)"):
+        model({"x": x}, draws={"z": z})
+    pair = torch.stack([z, torch.full_like(z, 2.0)], -1)  # a normal variate, and one of Gamma(df / 2, 1)
+    drawn = model({"x": x}, draws={"z": pair})
+    values = 0.5 * x + 0.7 * z  # df / (2 g) = 1
+    scored = lvspec.compile_spec(text % "reinforce(samples=2)").Model()({"x": x}, draws={"z": values})
+    torch.testing.assert_close(drawn.elbo, scored.elbo)
+
+
+def test_exact_posteriors_take_a_number_of_draws_as_well():
+    model, batch = model_of("hmm"), batch_of("hmm")
+    torch.testing.assert_close(model.posterior(batch, samples=5)["z"].marginals, model.posterior(batch)["z"].marginals)
 
 
 def test_kl_weight_follows_the_step():

@@ -28,6 +28,7 @@ from lvspec.runtime import (
     categorical_kl,
     categorical_log_prob,
     categorical_shared,
+    fixed_draws,
     importance,
     leave_one_out,
     one_hots,
@@ -96,7 +97,8 @@ class DiscreteVAE(nn.Module):
 
     def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
         """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))"""
-        batch, draws, samples = self.prepare(batch), draws or {}, self.samples
+        batch, samples = self.prepare(batch), self.samples
+        draws = fixed_draws(draws, batch, {"z": ("B", self.M)})
         logits_z, z, log_q_z, log_p_x_sites = self.at_draws(batch, draws, samples)
 
         # model
@@ -120,6 +122,7 @@ class DiscreteVAE(nn.Module):
 
     def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws."""
+        draws = fixed_draws(draws, batch, {"z": ("B", self.M)})
         _, z, log_q_z, log_p_x_sites = self.at_draws(batch, draws, samples)
 
         # model

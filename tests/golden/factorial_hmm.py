@@ -28,6 +28,7 @@ from lvspec.runtime import (
     chain,
     evidence,
     exact_posterior,
+    fixed_draws,
     normal_draw,
     normal_table,
     pick,
@@ -111,6 +112,7 @@ class FactorialHMM(nn.Module):
     def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
         """-log p(x), mean over the batch."""
         batch = self.prepare(batch)
+        fixed_draws(draws, batch, {})  # refuses any: nothing is drawn
         log_prob = self.log_marginal(batch, evidence(batch, self.zero, z=self.K))
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
@@ -120,7 +122,7 @@ class FactorialHMM(nn.Module):
         batch = self.prepare(batch)
         return self.log_marginal(batch, evidence(batch, self.zero, z=self.K))
 
-    def posterior(self, batch: dict) -> dict:
+    def posterior(self, batch: dict, samples: int | None = None) -> dict:
         """p(z | x) of each latent: marginals, joint mode, exact samples, entropy."""
         batch = self.prepare(batch)
         tilts = {"z": self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], self.L, self.K)}

@@ -35,6 +35,7 @@ from lvspec.runtime import (
     concat,
     evidence,
     expectation,
+    fixed_draws,
     given_table,
     importance,
     last,
@@ -126,7 +127,8 @@ class GMVAE(nn.Module):
 
     def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
         """E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]"""
-        batch, draws, samples = self.prepare(batch), draws or {}, self.samples
+        batch, samples = self.prepare(batch), self.samples
+        draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
         log_q_c, loc, scale_z, _, log_p_x, log_p_c = self.at_draws(batch, draws, samples)
 
         # model
@@ -146,6 +148,7 @@ class GMVAE(nn.Module):
 
     def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws."""
+        draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
         _, loc, scale_z, z, log_p_x, log_p_c = self.at_draws(batch, draws, samples)
 
         # guide

@@ -28,6 +28,7 @@ from lvspec.runtime import (
     chain,
     evidence,
     exact_posterior,
+    fixed_draws,
     prepare_batch,
     real_sites,
     sample_batch,
@@ -91,6 +92,7 @@ class HMM(nn.Module):
     def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
         """-log p(x), mean over the batch."""
         batch = self.prepare(batch)
+        fixed_draws(draws, batch, {})  # refuses any: nothing is drawn
         log_prob = self.log_marginal(batch, evidence(batch, self.zero, z=self.K))
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
@@ -100,7 +102,7 @@ class HMM(nn.Module):
         batch = self.prepare(batch)
         return self.log_marginal(batch, evidence(batch, self.zero, z=self.K))
 
-    def posterior(self, batch: dict) -> dict:
+    def posterior(self, batch: dict, samples: int | None = None) -> dict:
         """p(z | x) of each latent: marginals, joint mode, exact samples, entropy."""
         batch = self.prepare(batch)
         tilts = {"z": self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], self.K)}

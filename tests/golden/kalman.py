@@ -25,6 +25,7 @@ from lvspec.runtime import (
     Input,
     Objective,
     diagonal_covariance,
+    fixed_draws,
     normal_draw,
     prepare_batch,
     sample_batch,
@@ -84,6 +85,7 @@ class Kalman(nn.Module):
     def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
         """-log p(x), mean over the batch."""
         batch = self.prepare(batch)
+        fixed_draws(draws, batch, {})  # refuses any: nothing is drawn
         log_prob = self.log_marginal(batch)
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
@@ -93,7 +95,7 @@ class Kalman(nn.Module):
         batch = self.prepare(batch)
         return self.log_marginal(batch)
 
-    def posterior(self, batch: dict) -> dict:
+    def posterior(self, batch: dict, samples: int | None = None) -> dict:
         """p(z | x) of each latent: moments, joint mode, exact samples, entropy."""
         batch = self.prepare(batch)
         return {"z": GaussianChainPosterior(self.gaussian_chain_z(batch))}

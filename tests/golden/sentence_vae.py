@@ -28,6 +28,7 @@ from lvspec.runtime import (
     categorical_draw,
     categorical_head,
     concat,
+    fixed_draws,
     importance,
     last,
     linear,
@@ -105,7 +106,8 @@ class SentenceVAE(nn.Module):
 
     def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
         """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))"""
-        batch, draws, samples = self.prepare(batch), draws or {}, self.samples
+        batch, samples = self.prepare(batch), self.samples
+        draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
         loc, scale_z, _, log_p_x = self.at_draws(batch, draws, samples)
 
         # model
@@ -122,6 +124,7 @@ class SentenceVAE(nn.Module):
 
     def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws."""
+        draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
         loc, scale_z, z, log_p_x = self.at_draws(batch, draws, samples)
 
         # guide

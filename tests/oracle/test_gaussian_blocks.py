@@ -276,7 +276,7 @@ def test_eight_schools():
     entropy = 0.5 * np.linalg.slogdet(2 * math.pi * math.e * covariance)[1]
     assert float(answer["mu"].entropy) == float(answer["effect"].entropy) == pytest.approx(entropy, abs=1e-9)
     drawn = answer["mu"].joint.sample(5)
-    assert drawn["mu"].shape == (5, 1, 1) and drawn["effect"].shape == (5, 1, 8, 1)
+    assert drawn["mu"].shape == (5, 1) and drawn["effect"].shape == (5, 1, 8)
     assert answer["effect"].sample(5).shape == (5, 1, 8)
 
 
