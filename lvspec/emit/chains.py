@@ -165,11 +165,9 @@ def potentials_of(elimination, interface: Interface, stays: list[Factor], lead: 
         else total.with_(axes=full)
     )
     for axis, tilt in tilts:
-        low.scope.line(f'if "{latent_of(axis)}" in tilt:')
-        low.scope.indent += 1
-        added = low.scope.assign(f"tilt_{latent_of(axis)}", masked(low, tilt, f"{interface.plate}.mask"))
-        low.scope.line(f"{total.code} = {total.code} + {align(added, full).code}")
-        low.scope.indent -= 1
+        with low.scope.when(f'"{latent_of(axis)}" in tilt'):
+            added = low.scope.assign(f"tilt_{latent_of(axis)}", masked(low, tilt, f"{interface.plate}.mask"))
+            low.scope.line(f"{total.code} = {total.code} + {align(added, full).code}")
     return total
 
 

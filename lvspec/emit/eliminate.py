@@ -167,17 +167,18 @@ class Elimination:
         hosts = {axis: [] for axis in component}
         for i, axis in ((i, a) for i, v in enumerate(values) for a in v.axes if a in hosts):
             hosts[axis].append(i)
+        tilts: list[tuple[str, Value, int]] = []
         for axis in component:
             full = ("B", *(p for p in self.low.order.sort(self.plates(axis))), axis)
-            tilt = self.tilt_of(axis, full)
             host = next((i for i in hosts[axis] if set(full) <= set(values[i].axes)), None)
             if host is None:
                 host = hosts[axis][0]
                 values[host] = self.spread(values[host], full)
+            tilts.append((latent_of(axis), self.tilt_of(axis, full), host))
+        for name, tilt, host in tilts:
             value = values[host]
-            name = latent_of(axis)
-            self.low.scope.line(f'if "{name}" in tilt:')
-            self.low.scope.line(f"    {value.code} = {value.code} + {align(tilt, value.axes).code}")
+            with self.low.scope.when(f'"{name}" in tilt'):
+                self.low.scope.line(f"{value.code} = {value.code} + {align(tilt, value.axes).code}")
         return values
 
     def tilt_of(self, axis: str, full: tuple[str, ...]) -> Value:

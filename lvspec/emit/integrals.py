@@ -100,8 +100,8 @@ def integral_factor(low: Lowering, integration: Integration, asked: bool = False
     value = Value(f"self.{method_of(integration)}(batch).log_prob()", axes)
     value = low.scope.assign(f"log_p_{'_'.join(integration.observed or ('nothing',))}", value)
     if asked and chosen(low, integration):
-        low.scope.line(f'if "{latent.name}" in tilt:')
-        low.scope.line(f'    {value.code} = {value.code} + tilt["{latent.name}"]')
+        with low.scope.when(f'"{latent.name}" in tilt'):
+            low.scope.line(f'{value.code} = {value.code} + tilt["{latent.name}"]')
     return Factor(latent.name, permute(value, low.order.sort(axes)))
 
 

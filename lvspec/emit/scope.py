@@ -109,6 +109,17 @@ class Scope:
         self.line(f"{name} = {fallback}")
         self.indent -= 1
 
+    @contextmanager
+    def when(self, condition: str) -> Iterator[None]:
+        """Lines under `if condition:`; what comes next under the same condition stands under the same line."""
+        head = "    " * self.indent + f"if {condition}:"
+        above = next((row for row in reversed(self.lines) if not row.startswith("    " * (self.indent + 1))), "")
+        if above != head:
+            self.lines.append(head)
+        self.indent += 1
+        yield
+        self.indent -= 1
+
     def shape_comment(self, value: Value) -> str:
         parts = [self.show_axis(a) for a in value.axes] + [str(d) for d in value.shape]
         return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
