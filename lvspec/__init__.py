@@ -15,12 +15,13 @@ __version__ = "0.1.0"
 
 # public name -> where it lives
 _PUBLIC = {
-    "compile_spec": "lvspec.driver",
-    "read_spec": "lvspec.driver",
+    "compile_spec": "lvspec.warned",
+    "read_spec": "lvspec.warned",
     "Compiled": "lvspec.driver",
     "Diagnostic": "lvspec.errors",
     "Span": "lvspec.errors",
     "SpecError": "lvspec.errors",
+    "SpecWarning": "lvspec.errors",
     "UsageError": "lvspec.errors",
     "TrainingError": "lvspec.errors",
     "InternalError": "lvspec.errors",

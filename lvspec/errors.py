@@ -72,6 +72,10 @@ class SpecError(Exception):
         super().__init__("\n".join(render(d, source) for d in self.diagnostics))
 
 
+class SpecWarning(UserWarning):
+    """What a command says of a spec that is fine all the same; `spec.warnings` has it as data."""
+
+
 class UsageError(Exception):
     """A wrong command line, or a file that cannot be read or written. Exit code 2."""
 

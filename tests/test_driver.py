@@ -5,6 +5,7 @@ import inspect
 import linecache
 import pickle
 import sys
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -40,6 +41,19 @@ def test_path_text_and_file_give_the_same_source(hmm):
     again = lvspec.compile_spec(str(HMM), sizes={"K": 3})
     assert again.source == hmm.source
     assert lvspec.compile_spec(HMM.read_text(), sizes={"K": 3}).Model(V=5).state_dict().keys()
+
+
+def test_what_a_command_says_of_a_spec_is_a_warning_of_python():
+    text = "lvspec: 1\nname: idle\nlatent:\n  z: Normal(0, 1)\n  w: Normal(0, 1)\nobserved:\n  x: Normal(z, 1)\n"
+    for function in (lvspec.compile_spec, lvspec.read_spec):
+        with pytest.warns(
+            lvspec.SpecWarning, match=r"<text>:5:3: warning\[unused-latent\]: no observed .* `w`"
+        ) as said:
+            function(text)
+        assert len(said) == 1 and said[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lvspec.read_spec(HMM)
 
 
 def test_sizes_become_the_defaults_of_the_class(hmm):

@@ -39,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
     if codes:
         reason = "is a code with no distribution of its own, so that nothing can be drawn"
         raise UsageError(f"{codes[0]} {reason}; in Python, `model.sample(n, given={{...}})` decodes what it is given")
-    found = draws(trained.model, trained.layout, trained.encoders, args.n, _conditions(args, trained), args.seed)
+    start = _conditions(args, trained)
+    data = trained.config.data
+    found = draws(trained.model, trained.layout, trained.encoders, args.n, start, args.seed, data)
     if args.png:
         _write_png(Path(args.png), found, args.force)
     if args.json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from lvspec.train.dataset import Dataset
 from lvspec.train.encoders import Encoder, Symbols
 from lvspec.train.layout import Field, Layout
 from lvspec.train.pictures import side
+from lvspec.train.settings import DataSettings
 
 SHADES = 64  # draws of a binary picture that are averaged
 
@@ -74,9 +76,15 @@ def conditions(layout: Layout, train: Dataset | None, n: int, length: int | None
 
 @torch.no_grad()
 def draws(
-    model: nn.Module, layout: Layout, encoders: Mapping[str, Encoder], n: int, start: Conditions, seed: int
+    model: nn.Module,
+    layout: Layout,
+    encoders: Mapping[str, Encoder],
+    n: int,
+    start: Conditions,
+    seed: int,
+    data: Mapping[str, DataSettings] = MappingProxyType({}),
 ) -> list[Draw]:
-    """n ancestral samples, decoded."""
+    """n ancestral samples, decoded. data: how each variable was read; what was split into characters has no blanks between them."""
     torch.manual_seed(seed)
     ends = end_ids(layout, encoders)
     options = {"lengths": dict(start.lengths)} if start.lengths else {}
@@ -84,7 +92,8 @@ def draws(
     found = model.sample(n, **({"given": dict(start.given)} if start.given else {}), **options)
     shaded = _shaded(model, found, start, options, layout, encoders, n)
     found = {name: v.cpu() for name, v in {**found, **shaded, **start.given}.items() if isinstance(v, Tensor)}
-    return [_decoded(found, row, layout, encoders, start.lengths, n) for row in range(n)]
+    joined = {name for name, settings in data.items() if settings.tokenize == "characters"}
+    return [_decoded(found, row, layout, encoders, start.lengths, n, joined) for row in range(n)]
 
 
 def _shaded(
@@ -119,7 +128,7 @@ def end_ids(layout: Layout, encoders: Mapping[str, Encoder]) -> dict[str, int]:
     return found
 
 
-def _decoded(found: dict[str, Tensor], row: int, layout: Layout, encoders, lengths, n: int) -> Draw:
+def _decoded(found: dict[str, Tensor], row: int, layout: Layout, encoders, lengths, n: int, joined: set[str]) -> Draw:
     text, pictures, numbers = {}, {}, {}
     known = {f.name: f for f in (*layout.fields, *layout.hidden)}
     counted = {**found, **lengths}
@@ -129,7 +138,7 @@ def _decoded(found: dict[str, Tensor], row: int, layout: Layout, encoders, lengt
             continue
         one = _cut(value[row].numpy(), field, layout, counted, row)
         if isinstance(encoder, Symbols):
-            text[name] = _words(one, encoder)
+            text[name] = _words(one, encoder, "" if name in joined else " ")
         elif encoder is not None and not isinstance(one, list) and is_picture(field, one, encoder):
             pictures[name] = picture(one, encoder)
         else:
@@ -162,21 +171,20 @@ def _rounded(one: np.ndarray) -> object:
     return np.round(one.astype(np.float64), 4).tolist() if one.dtype.kind == "f" else one.tolist()
 
 
-def _words(one: np.ndarray | list, table: Symbols) -> str:
-    return " / ".join(words(o, table) for o in one) if isinstance(one, list) else words(one, table)
+def _words(one: np.ndarray | list, table: Symbols, between: str) -> str:
+    return " / ".join(words(o, table, between) for o in one) if isinstance(one, list) else words(one, table, between)
 
 
-def words(ids: np.ndarray, table: Symbols) -> str:
-    """Symbols up to the end symbol, with blanks between words (none between characters)."""
+def words(ids: np.ndarray, table: Symbols, between: str = " ") -> str:
+    """Symbols up to the end symbol, with blanks between words (nothing between characters)."""
     shown = table.show(ids)
     if isinstance(shown, str):
         return shown
     if table.end in shown:
         shown = shown[: shown.index(table.end)]
     if shown and isinstance(shown[0], list):
-        return " / ".join(words(i, table) for i in ids)
-    ordinary = [s for s in table.symbols if s not in ("<unk>", table.end)]
-    return ("" if ordinary and max(map(len, ordinary)) == 1 else " ").join(shown)
+        return " / ".join(words(i, table, between) for i in ids)
+    return between.join(shown)
 
 
 def picture(values: np.ndarray, encoder) -> np.ndarray:

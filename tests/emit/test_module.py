@@ -81,7 +81,9 @@ def test_parameters_are_registered_and_step_is_a_buffer(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_draws_of_what_is_not_drawn_are_refused_and_so_are_other_shapes(name):
     model, batch, draws = model_of(name), batch_of(name), draws_of(name, batch_of(name))
-    with pytest.raises(BadBatch, match=f"`nobody`, which is not drawn: {'what is drawn is' if draws else 'nothing is'}"):
+    with pytest.raises(
+        BadBatch, match=f"`nobody`, which is not drawn: {'what is drawn is' if draws else 'nothing is'}"
+    ):
         model(batch, draws={**draws, "nobody": torch.zeros(1)})
     for latent, x in draws.items():
         for wrong in (x[0], x[:, :1], x.unsqueeze(-1)):

@@ -181,7 +181,13 @@ def test_samples_are_words_up_to_the_end_or_pictures():
     table = Symbols(("<unk>", "EOS", "a", "cat"), (0, 1, 1, 1), True, "EOS")
     assert words(np.array([2, 3, 1, 2]), table) == "a cat"
     letters = Symbols(("<unk>", "a", "b"), (0, 1, 1), True)
-    assert words(np.array([2, 1]), letters) == "ba"
+    assert words(np.array([2, 1]), letters) == "b a"  # words may have one letter each
+    layout = Layout((Field("x", "symbol", ("t",)),), (Plate("t", "sequence"),), ())
+    model = SimpleNamespace(sample=lambda n, **_: {"x": torch.tensor([[2, 1]])})
+    start = Conditions({}, {"t": torch.tensor([2])})
+    for tokenize, text in (("characters", "ba"), ("whitespace", "b a"), ("none", "b a")):
+        data = {"x": DataSettings(tokenize=tokenize)}
+        assert draws(model, layout, {"x": letters}, 1, start, 0, data)[0].text == {"x": text}
     layout = Layout((Field("x", "binary", (), (16,)),), (), (), (Field("z", "real", (), (2,)),))
     encoders = fitted([{"x": [0, 1] * 8}], layout, {})
 
