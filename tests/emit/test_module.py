@@ -86,8 +86,10 @@ def test_draws_of_what_is_not_drawn_are_refused_and_so_are_other_shapes(name):
     ):
         model(batch, draws={**draws, "nobody": torch.zeros(1)})
     for latent, x in draws.items():
-        for wrong in (x[0], x[:, :1], x.unsqueeze(-1)):
-            with pytest.raises(BadBatch, match=f"for `{latent}`, expected \\(S, B"):
+        for wrong in (x[0], x.narrow(1 + latent.endswith(".steps"), 0, 1), x.unsqueeze(-1)):
+            with pytest.raises(
+                BadBatch, match=f"for `{latent.removesuffix('.steps')}(.steps)?`, expected \\((steps, )?S, B"
+            ):
                 model(batch, draws={**draws, latent: wrong})
 
 
