@@ -6,6 +6,8 @@ prepare         masks, lengths, places of real sites; what is missing, and read 
 
 from __future__ import annotations
 
+from math import isinf
+
 from lvspec.emit.sizes import size_code
 from lvspec.emit.text import entry, wrap
 from lvspec.ir.dims import ragged_plate
@@ -15,15 +17,15 @@ from lvspec.ir.plan import Plan
 from lvspec.ir.reads import HERE, LAG, WIDE, Read, Reader, bodies
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structures import structure_of
+from lvspec.ir.types import Support
 
 RANDOM = ("latent", "observed")
-FILLED = (
-    "positive",
-    "unit",
-    "simplex",
-    "sphere",
-    "onehot",
-)  # kinds of which 0 is no value at which a density is finite
+FILLERS = {
+    "real": 0.0,
+    "positive": 1.0,
+    "nonnegative": 1.0,
+    "unit": 0.5,
+}  # of the runtime: SAFE in lvspec/runtime/observed.py
 
 
 def batch_inputs(plan: Plan, imports: set[str]) -> list[str]:
@@ -58,11 +60,23 @@ def _input(spec: Spec, variable: Variable) -> list[str]:
         around = spec.plate(plate).within if plate else None
         if around in variable.plates:
             arguments.append(f"along={1 + variable.plates.index(around)}")
+    if variable.role == "observed" and (filler := _filler(support)) is not None:
+        arguments.append(f"filler={filler:g}")
     if variable.one_hot:
         arguments.append("one_hot=True")
     if variable.outside_batch:
         arguments.append("shared=True")
     return arguments
+
+
+def _filler(support: Support) -> float | None:
+    """A number between those that a variable may have, where its kind's own filler is none."""
+    low, high = support.range.low, support.range.high
+    if support.kind not in FILLERS or low < FILLERS[support.kind] < high or not low < high:
+        return None
+    if isinf(low):
+        return high - 1
+    return low + 1 if isinf(high) else (low + high) / 2
 
 
 def prepare(plan: Plan, imports: set[str]) -> list[str]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lvspec.runtime.batch import BadBatch
 from lvspec.runtime.inputs import ROW, Input, alike, check_values, in_kind
-from lvspec.runtime.observed import SAFE, inside_support, observed_sites
+from lvspec.runtime.observed import inside_support, observed_sites
 
 LENGTH = 64  # sites of a ragged plate where nobody says how many
 
@@ -60,7 +60,7 @@ def _checked(batch: dict, inputs: dict[str, Input], plates: dict[str, str | None
     for name in local:
         mask = found[f"{name}.mask"].reshape(*found[f"{name}.mask"].shape, *[1] * len(inputs[name].shape))
         found[name] = torch.where(mask, found[name], torch.zeros_like(found[name]))
-    found = inside_support(found, {n: one.kind for n, one in local.items() if one.kind in SAFE})
+    found = inside_support(found, local)
     return {n: check_values(found, inputs)[n] for n in inputs}
 
 

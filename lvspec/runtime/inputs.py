@@ -29,7 +29,7 @@ class Input:
     kind: real | positive | nonnegative | unit | simplex | sphere | onehot | integer | count | boolean.
     plates: by name how many sites a plate has, None of a ragged one. shape: of one value; a plate's name where it is as long
     as that. below: how many values an integer has, or the plate whose sites they are; along: the axis that the plate
-    around that one has here. shared: there is no axis B. one_hot: whether a one-hot vector may stand for the integer.
+    around that one has here. filler: the value of what does not count, where that of its kind is none of its values. shared: there is no axis B. one_hot: whether a one-hot vector may stand for the integer.
     """
 
     role: str
@@ -38,6 +38,7 @@ class Input:
     shape: tuple[str | int, ...] = ()
     below: int | str = 0
     along: int = 0
+    filler: float | None = None
     shared: bool = False
     one_hot: bool = False
 

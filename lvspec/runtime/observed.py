@@ -1,7 +1,7 @@
 """What is observed: which sites of a variable count, and what may not be read where they do not.
 
 A site that is not observed has no factor of its own. The value that stands there is never read by the model: where a factor
-that counts would read it, the batch is refused (it would have to be summed or integrated). A guide reads 0 there.
+that counts would read it, the batch is refused (it would have to be summed or integrated). A guide reads a filler there.
 """
 
 from __future__ import annotations
@@ -45,19 +45,27 @@ def complete_rows(batch: dict, name: str) -> Tensor:
     return ~absent.any(-1)
 
 
-def inside_support(batch: dict, kinds: dict[str, str]) -> dict:
-    """Sites that do not count hold a value at which the density and its gradient are finite; kinds: of each variable."""
+def inside_support(batch: dict, inputs: dict[str, Input]) -> dict:
+    """Sites that do not count hold a value at which the density and its gradient are finite, and which q may read."""
     batch = dict(batch)
-    for name, kind in kinds.items():
+    for name, one in ((n, i) for n, i in inputs.items() if has_filler(i)):
         x, mask = batch[name], batch[f"{name}.mask"]
         mask = mask.reshape(*mask.shape, *[1] * (x.dim() - mask.dim()))
-        batch[name] = torch.where(mask, x, SAFE[kind](x) if x.numel() else x)
+        filler = SAFE[one.kind] if one.filler is None else lambda x, value=one.filler: torch.full_like(x, value)
+        batch[name] = torch.where(mask, x, filler(x) if x.numel() else x)
     return batch
 
 
-# a value at which densities are finite, of kinds of which 0 is none
+def has_filler(one: Input) -> bool:
+    """Whether another value than 0 stands where nothing counts."""
+    return one.kind in SAFE or one.filler is not None
+
+
+# a value inside the support, of kinds of which 0 is none, or a value that has no logarithm
 SAFE = {
     "positive": torch.ones_like,
+    "nonnegative": torch.ones_like,
+    "count": torch.ones_like,
     "unit": lambda x: torch.full_like(x, 0.5),
     "simplex": lambda x: torch.full_like(x, 1 / x.shape[-1]),
     "sphere": lambda x: torch.full_like(x, x.shape[-1] ** -0.5),
@@ -79,9 +87,8 @@ def prepare_batch(
     for plate, within in plates.items():
         places = {n: one.place(plate, within) for n, one in there.items() if plate in one.plates}
         batch = prepare_plate(batch, plate, places, within)
-    shown = {n: i for n, i in there.items() if i.role == "observed" or i.role == "given" and i.kind in SAFE}
-    batch = observed_sites(batch, shown, plates)
-    batch = inside_support(batch, {n: i.kind for n, i in shown.items() if i.kind in SAFE})
+    shown = {n: i for n, i in there.items() if i.role == "observed" or i.role == "given" and has_filler(i)}
+    batch = inside_support(observed_sites(batch, shown, plates), shown)
     anchor = next((batch[n] for n in (*there, *plates, *ROW) if batch.get(n) is not None), None)
     if anchor is None:
         raise BadBatch(
