@@ -25,7 +25,8 @@ from lvspec.ir.spec import Variable
 @dataclass(frozen=True)
 class Rule:
     """method: before the latent's name. evidence: the runtime's class that it gives. posterior: the class that answers
-    questions, where that is another one; mixed: of a mixture, whose components summed latents choose. about: the method's docstring. body: writes its statements."""
+    questions, where that is another one; mixed: of a mixture, whose components summed latents choose; weighed: where it is known
+    how probable these are. about: the method's docstring. body: writes its statements."""
 
     method: str
     evidence: Callable[[Variable], str]
@@ -33,6 +34,7 @@ class Rule:
     about: str
     body: Callable[[Program, Integration], None]
     mixed: str | None = None
+    weighed: str | None = None
 
 
 RULES = {
@@ -50,6 +52,7 @@ RULES = {
         "{z} with its conjugate prior, and the sufficient statistics of what reads it.",
         conjugate_body,
         "mixed_conjugate",
+        "weighed_conjugate",
     ),
     "joint_gaussian": Rule(
         "gaussian_block",
@@ -58,6 +61,7 @@ RULES = {
         "{z}, jointly Gaussian, with what was seen of them.",
         gaussian_block_body,
         "mixed_block_posterior",
+        "weighed_block_posterior",
     ),
 }
 
@@ -110,17 +114,30 @@ def chosen(low: Lowering, integration: Integration) -> bool:
     return bool(choosing_axes(low, integration))
 
 
+def mixtures(plan: Plan) -> list[Integration]:
+    """Integrals whose coefficients summed latents choose, beside latents that are drawn, or their points: the components are
+    weighed as these latents are."""
+    low = Program(plan, set(), set(), ("batch",)).low
+    return [i for i in plan.integrations if chosen(low, i)] if plan.sampled or plan.points else []
+
+
+def asks(plan: Plan) -> bool:
+    """Whether draws, or points, are asked what is summed beside them."""
+    return bool(plan.summed_beside_draws or mixtures(plan))
+
+
 def integral_answers(plan: Plan, imports: set[str]) -> str:
-    """`{"z": GaussianChainPosterior(self.gaussian_chain_z(batch))}`: what `posterior` says of integrated latents. Of
-    mixtures it says nothing where other latents are drawn."""
+    """`{"z": GaussianChainPosterior(self.gaussian_chain_z(batch))}`: what `posterior` says of integrated latents."""
     low, items, found = Program(plan, imports, set(), ("batch",)).low, [], []
     for integration in plan.integrations:
         known, rule = f"self.{method_of(integration)}(batch)", RULES[integration.rule]
         name = integration.latent
         if chosen(low, integration):
-            imports |= {rule.mixed} - {None}
+            imports |= {rule.mixed, rule.weighed} - {None}
             ask = "lambda tilt, semiring: self.log_marginal(batch, tilt, semiring)"
-            found += [] if plan.sampled else [f'{rule.mixed}({known}, {ask}, tilts, "{name}")']
+            weighed = f'{rule.weighed}({known}, summed["{name}"].marginals, "{name}")'
+            beside = plan.sampled or plan.points
+            found.append(weighed if beside else f'{rule.mixed}({known}, {ask}, tilts, "{name}")')
             continue
         imports |= {rule.posterior} - {None}
         if integration.rule == "joint_gaussian":

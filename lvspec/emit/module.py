@@ -10,7 +10,7 @@ from lvspec.emit.coupled import coupled_body
 from lvspec.emit.encode import encode_body
 from lvspec.emit.header import class_doc, header, import_lines
 from lvspec.emit.inputs import batch_inputs, prepare
-from lvspec.emit.integrals import integral_answers, integral_methods
+from lvspec.emit.integrals import asks, integral_answers, integral_methods
 from lvspec.emit.marginal import log_marginal, log_potential, plate_in_blocks
 from lvspec.emit.mean_field import mean_field_methods
 from lvspec.emit.objective import forward_body, weights_body
@@ -86,7 +86,7 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
             ],
         ]
     arguments, about = "batch: dict, draws: dict, samples: int", "log p(x, z) - log q(z | x) for z ~ q"
-    if plan.summed_beside_draws:
+    if asks(plan):
         arguments, about = (
             f"{arguments}, ask: dict | None = None",
             f"{about} (`ask` adds to log-factors of summed latents)",

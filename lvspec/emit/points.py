@@ -5,7 +5,7 @@ from __future__ import annotations
 from lvspec.emit.guide import write_guide
 from lvspec.emit.integrals import integral_answers
 from lvspec.emit.objective import total
-from lvspec.emit.posterior import with_parts, zero_tilts
+from lvspec.emit.posterior import mixture_tilts, with_parts, zero_tilts
 from lvspec.emit.program import NOT_DRAWN, Program
 from lvspec.emit.terms import Terms
 from lvspec.emit.text import wrap
@@ -61,7 +61,7 @@ def _posterior(plan: Plan, imports: set[str]) -> list[str]:
     answers, rows = [f"{{{points}}}"], program.text()
     if plan.summed:
         imports.add("summed_posterior")
-        rows += zero_tilts(plan, imports, plan.summed_beside_draws)
+        rows += [*zero_tilts(plan, imports, plan.summed_beside_draws), *mixture_tilts(plan)]
         rows += wrap("summed = summed_posterior(lambda ask: (self.log_joint(batch, ask)[None], {}), tilts)[0]", 2)
         answers.append("summed")
     if plan.integrations:

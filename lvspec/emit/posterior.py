@@ -5,7 +5,7 @@ from __future__ import annotations
 from lvspec.emit.extents import extent_code
 from lvspec.emit.factors import mask_value
 from lvspec.emit.guide import Guide, write_guide
-from lvspec.emit.integrals import integral_answers
+from lvspec.emit.integrals import asks, integral_answers, method_of, mixtures
 from lvspec.emit.program import Program
 from lvspec.emit.sizes import size_code
 from lvspec.emit.structures import parts_body
@@ -38,6 +38,12 @@ def zero_tilts(plan: Plan, imports: set[str], names: tuple[str, ...] | None = No
     return wrap(f"tilts = {{{', '.join(items)}}}", 2)
 
 
+def mixture_tilts(plan: Plan) -> list[str]:
+    """The same of integrals whose components are asked about."""
+    items = [f'"{i.latent}": torch.zeros_like(self.{method_of(i)}(batch).log_prob())' for i in mixtures(plan)]
+    return wrap(f"tilts |= {{{', '.join(items)}}}", 2) if items else []
+
+
 def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     """q as an importance-weighted sample of the sampled latents; the tables of those summed under their guide."""
     imports.add("weighted_posterior")
@@ -54,18 +60,19 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
         f"        log_weight, drawn = {weighed}",
     ]
     summed = plan.summed_beside_draws
-    if summed:
+    if asks(plan):
         imports.add("summed_posterior")
         ask = weighed.replace("samples)", "samples, ask)", 1)
         rows[-1:] = [
             *zero_tilts(plan, imports, summed),
+            *mixture_tilts(plan),
             *wrap(f"summed, log_weight, drawn = summed_posterior(lambda ask: {ask}, tilts)", 2),
         ]
     states = ", ".join(
         f'"{name}": {size}' for name, size in latent_sizes(plan, (*plan.sampled, *plan.drawn_in_weights)).items()
     )
     drawn = f"weighted_posterior(drawn, log_weight{shared}{f', states={{{states}}}' if states else ''})"
-    exact = " | summed" if summed else ""
+    exact = " | summed" if asks(plan) else ""
     exact += f" | {integral_answers(plan, imports)}" if plan.integrations else ""
     tabled = list(plan.tabled)
     if not tabled:

@@ -13,7 +13,7 @@ from lvspec.emit.eliminate import Elimination, collapsed_axes
 from lvspec.emit.extents import extent_code
 from lvspec.emit.factors import Factor, bindings, factor_at, factors_of, mask_of, masked, reduce_plates
 from lvspec.emit.guide import at_bound, bound_term, given_values, write_guide
-from lvspec.emit.integrals import integral_factor
+from lvspec.emit.integrals import asks, chosen, integral_factor
 from lvspec.emit.marginal_priors import MarginalPriors
 from lvspec.emit.program import Program
 from lvspec.emit.structures import label_factor, label_factors, log_factors
@@ -112,20 +112,17 @@ class Terms:
                 costs.extend(found)
                 collapsed.extend(moved)
                 guided += [variable.name] if moved else []
+        tilted = False
         for i in self.plan.integrations:
-            factor = integral_factor(self.low, i)
+            mixed = self.asked and chosen(self.low, i)
+            tilted = tilted or mixed and self.tilt()
+            factor = integral_factor(self.low, i, asked=mixed)
             if self.reads_collapsed(factor):
                 collapsed.append(factor)
             else:
                 costs.append(Cost(None, factor.value, factor.mask, node=i.latent))
         if self.collapsed and (collapsed or any(structure_of(self.plan.spec.variable(n)) for n in self.collapsed)):
-            sizes = ", ".join(
-                f"{n}={self.low.size(self.plan.spec.variable(n).type.support.cardinality)}" for n in self.collapsed
-            )
-            tilt = f"{self.scope.use('evidence')}(batch, self.zero, {sizes})"
-            if self.asked and self.plan.summed_beside_draws:
-                tilt = f"{self.scope.use('asked')}({tilt}, ask)"
-            self.scope.line(f"tilt = {tilt}", "what is known of summed latents")
+            tilted = tilted or self.tilt()
             summing = Elimination(self.low, self.scope.use("LOG"))
             axes = collapsed_axes(self.low, self.collapsed)
             if guided and not self.weights:
@@ -134,6 +131,17 @@ class Terms:
             else:
                 costs.append(Cost(None, summing.run(collapsed, axes), node="_".join(self.collapsed)))
         return costs
+
+    def tilt(self) -> bool:
+        """What is known of summed latents, and asked about them."""
+        sizes = ", ".join(
+            f"{n}={self.low.size(self.plan.spec.variable(n).type.support.cardinality)}" for n in self.collapsed
+        )
+        tilt = f"{self.scope.use('evidence')}(batch, self.zero, {sizes})"
+        if self.asked and asks(self.plan):
+            tilt = f"{self.scope.use('asked')}({tilt}, ask)"
+        self.scope.line(f"tilt = {tilt}", "what is known of summed latents")
+        return True
 
     def added(self) -> list[Cost]:
         """The terms of `objective:`."""

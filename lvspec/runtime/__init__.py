@@ -47,7 +47,7 @@ from lvspec.runtime.chain_factors import (
     symbol_cumulants,
 )
 from lvspec.runtime.chain_lean import SiteBlocks
-from lvspec.runtime.chosen_values import mixed_conjugate
+from lvspec.runtime.chosen_values import mixed_conjugate, weighed_conjugate
 from lvspec.runtime.conjugate import (
     Conjugate,
     bernoulli_statistics,
@@ -151,7 +151,7 @@ from lvspec.runtime.fixed_draws import fixed_draws
 from lvspec.runtime.flows import Coupling, InverseAutoregressive, MaskedAutoregressive, Planar, Radial
 from lvspec.runtime.forecast import forecast
 from lvspec.runtime.gaussian_block import GaussianBlock, GaussianLevel, LinearGaussian
-from lvspec.runtime.gaussian_block_posterior import block_posterior, mixed_block_posterior
+from lvspec.runtime.gaussian_block_posterior import block_posterior, mixed_block_posterior, weighed_block_posterior
 from lvspec.runtime.gaussian_factors import GaussianFactors
 from lvspec.runtime.gaussian_in_order import OrderedGaussianBlock
 from lvspec.runtime.given import sample_batch

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lvspec.runtime.conjugate import Conjugate
 from lvspec.runtime.posterior import ExactPosterior
@@ -59,6 +60,28 @@ class ChosenValues:
     def spread(self, x: Tensor) -> Tensor:
         """What has been averaged, beside every value of c."""
         return x[(slice(None), *[None] * self.choices)]
+
+
+@dataclass(frozen=True)
+class WeighedValues(ChosenValues):
+    """The same where draws of other latents weigh p(c | x, draw), or points stand for them. posterior: Σ_s w_s p(c | x, draw s),
+    (B, values of c, sites)."""
+
+    posterior: Tensor
+
+    @cached_property
+    def weights(self) -> Tensor:
+        return self.posterior
+
+    def drawn(self, n: int) -> Tensor:
+        sites = self.posterior.shape[1 + self.choices :]
+        if sites:
+            raise Undefined(f"joint draws of all sites of {self.name}, beside latents that are not summed")
+        flat = self.posterior.flatten(1)
+        picked = (
+            torch.multinomial(flat, n, replacement=True).mT if n else flat.new_zeros(0, len(flat), dtype=torch.long)
+        )
+        return functional.one_hot(picked, flat.shape[1]).to(flat.dtype).reshape(n, *self.posterior.shape)
 
 
 @dataclass(frozen=True)
@@ -110,3 +133,8 @@ def mixed_conjugate(
     """p(z | x) of the latent `name`."""
     chosen = ChosenValues.of(known.log_prob(), known.choices, log_marginal, tilts, name)
     return {name: MixedConjugate(known, chosen)}
+
+
+def weighed_conjugate(known: Conjugate, weights: Tensor, name: str) -> dict[str, MixedConjugate]:
+    """The same by the weights p(c | x) of its components."""
+    return {name: MixedConjugate(known, WeighedValues(weights, name, known.choices))}

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lvspec.runtime.chosen_values import ChosenValues, LogMarginal
+from lvspec.runtime.chosen_values import ChosenValues, LogMarginal, WeighedValues
 from lvspec.runtime.distributions import LOG_TWO_PI
 from lvspec.runtime.gaussian_block import GaussianBlock, GaussianLevel, width
 from lvspec.runtime.gaussian_elimination import Conditional
@@ -201,7 +201,15 @@ def mixed_block_posterior(
     block: GaussianBlock, log_marginal: LogMarginal, tilts: dict[str, Tensor], name: str
 ) -> dict[str, MixedLatent]:
     """p(z | x) of every latent of a block whose coefficients discrete latents choose; name: of the first of them."""
-    chosen = ChosenValues.of(block.log_prob(), block.choices, log_marginal, tilts, name)
+    return _mixed(block, ChosenValues.of(block.log_prob(), block.choices, log_marginal, tilts, name))
+
+
+def weighed_block_posterior(block: GaussianBlock, weights: Tensor, name: str) -> dict[str, MixedLatent]:
+    """The same by the weights p(c | x) of its components."""
+    return _mixed(block, WeighedValues(weights, name, block.choices))
+
+
+def _mixed(block: GaussianBlock, chosen: ChosenValues) -> dict[str, MixedLatent]:
     joint = MixedBlockPosterior(block, chosen)
     return {name: MixedLatent(joint, name) for level in block.levels for name in level.latents}
 
