@@ -89,10 +89,8 @@ class FactorialHMM(nn.Module):
         if "z" in tilt:
             tilt_z = real_sites(tilt["z"][:, :, 0], batch["t.mask"][:, :, None])  # (B, T, K)
             log_potential = log_potential + tilt_z[:, :, :, None, None]
-        if "z" in tilt:
             tilt_z_2 = real_sites(tilt["z"][:, :, 1], batch["t.mask"][:, :, None])  # (B, T, K)
             log_potential = log_potential + tilt_z_2[:, :, None, :, None]
-        if "z" in tilt:
             tilt_z_3 = real_sites(tilt["z"][:, :, 2], batch["t.mask"][:, :, None])  # (B, T, K)
             log_potential = log_potential + tilt_z_3[:, :, None, None]
         log_start = log_p_z_0_at_0[:, None, None] + log_p_z_1_at_0[:, None] + log_p_z_2_at_0  # (K, K, K)
