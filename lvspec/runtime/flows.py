@@ -58,7 +58,8 @@ class Amortized(nn.Module):
 class PlanarStep(Amortized):
     """z + û tanh(w·z + b), û = u + (softplus(w·u) - 1 - w·u) w / |w|², so that w·û >= -1 and the map is one-to-one.
 
-    log|det| = log(1 + tanh'(w·z + b) w·û) (Rezende & Mohamed 2015, with their appendix A.1).
+    log|det| = log(1 + tanh'(w·z + b) w·û) = log(h² + (1 - h²) softplus(w·u)) with h = tanh(w·z + b), without a difference that
+    rounds to 0 (Rezende & Mohamed 2015, with their appendix A.1).
     """
 
     def __init__(self, dim: int, context: int | None):
@@ -70,7 +71,7 @@ class PlanarStep(Amortized):
         inner = (w * u).sum(-1, keepdim=True)
         u = u + (softplus(inner) - 1 - inner) * w / (w * w).sum(-1, keepdim=True)
         h = ((w * z).sum(-1, keepdim=True) + b).tanh()
-        return z + u * h, ((1 - h * h) * (softplus(inner) - 1)).log1p().squeeze(-1)
+        return z + u * h, (h * h + (1 - h * h) * softplus(inner)).log().squeeze(-1)
 
 
 class Planar(Flow):
@@ -83,7 +84,8 @@ class Planar(Flow):
 class RadialStep(Amortized):
     """z + β (z - c) / (α + r), r = |z - c|, α = softplus(a) > 0, β = softplus(b) - α >= -α.
 
-    log|det| = (D - 1) log(1 + β / (α + r)) + log(1 + α β / (α + r)²) (Rezende & Mohamed 2015, appendix A.2).
+    log|det| = (D - 1) log(1 + β / (α + r)) + log(1 + α β / (α + r)²) (Rezende & Mohamed 2015, appendix A.2), with s = softplus(b)
+    the logs of (r + s) / (α + r) and (r² + 2 α r + α s) / (α + r)², sums of what is positive.
     """
 
     def __init__(self, dim: int, context: int | None):
@@ -92,12 +94,12 @@ class RadialStep(Amortized):
 
     def forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         centre, a, b = self.values(context).split(self.sizes, -1)
-        alpha = softplus(a)
-        beta = softplus(b) - alpha
+        alpha, s = softplus(a), softplus(b)
         away = z - centre
-        near = 1 / (alpha + torch.linalg.vector_norm(away, dim=-1, keepdim=True))
-        log_det = (z.shape[-1] - 1) * (beta * near).log1p() + (alpha * beta * near * near).log1p()
-        return z + beta * near * away, log_det.squeeze(-1)
+        r = torch.linalg.vector_norm(away, dim=-1, keepdim=True)
+        far = alpha + r
+        log_det = (z.shape[-1] - 1) * (r + s).log() + (r * r + 2 * alpha * r + alpha * s).log()
+        return z + (s - alpha) / far * away, (log_det - (z.shape[-1] + 1) * far.log()).squeeze(-1)
 
 
 class Radial(Flow):
@@ -181,21 +183,25 @@ class InverseAutoregressiveStep(nn.Module):
         self.network = Conditioner(place < seen[:, None], seen <= place[:, None], context, activation, self.first)
         self.dim = dim
 
-    def scale(self, raw: Tensor) -> Tensor:
-        return raw.sigmoid()
+    def log_scale(self, raw: Tensor) -> Tensor:
+        """log σ, finite where σ itself is too small for a number."""
+        return functional.logsigmoid(raw)
 
     def forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         mu, raw = self.network(z, context)
-        sigma = self.scale(raw)
-        return z * sigma + mu, sigma.log().sum(-1)
+        log_sigma = self.log_scale(raw)
+        return z * log_sigma.exp() + mu, log_sigma.sum(-1)
 
     def inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        found = torch.zeros_like(z)
+        found, largest = torch.zeros_like(z), torch.finfo(z.dtype).max
+        most = largest**0.5  # of what lies further the square is infinite: it has no density, and moves nothing
         for _ in range(self.dim):  # after k rounds the first k entries are right
-            mu, raw = self.network(found, context)
-            found = (z - mu) / self.scale(raw)
-        _, raw = self.network(found, context)
-        return found, self.scale(raw).log().sum(-1)
+            mu, raw = self.network(found.clamp(-most, most), context)
+            wide = (-self.log_scale(raw)).clamp_max(math.log(largest) - 1).exp()
+            found = ((z - mu) * wide).clamp(-largest, largest)
+            found = torch.where(found.abs() < most, found, found.detach())
+        _, raw = self.network(found.clamp(-most, most), context)
+        return found, self.log_scale(raw).sum(-1)
 
 
 class InverseAutoregressive(Flow):
@@ -215,8 +221,9 @@ class MaskedAutoregressiveStep(InverseAutoregressiveStep):
 
     first = UNIT
 
-    def scale(self, raw: Tensor) -> Tensor:
-        return softplus(raw)
+    def log_scale(self, raw: Tensor) -> Tensor:
+        small = raw < -40  # where softplus(x) = exp(x)
+        return torch.where(small, raw, softplus(raw.masked_fill(small, 0.0)).log())
 
     def forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         found, log_det = InverseAutoregressiveStep.inverse(self, z, context)

@@ -1,5 +1,7 @@
 """Flows by themselves: determinants by differentiation, inverses, masks, total mass."""
 
+import math
+
 import pytest
 import torch
 
@@ -80,6 +82,44 @@ def test_maps_are_one_to_one_whatever_their_numbers(name):
     for seed in range(20):
         value, _ = flow_of(name, 1, seed=seed, spread=3.0)(z)
         assert (value[1:] > value[:-1]).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F])
+@pytest.mark.parametrize("name", ["inverse_autoregressive", "masked_autoregressive"])
+def test_a_scale_too_small_for_a_number_has_a_logarithm(name, dtype):
+    """z σ + μ with log σ = raw = -2000 in every entry: log|det| = D raw one way, and no density but at μ the other."""
+    step = flow_of(name, 2).steps[0].to(dtype)
+    with torch.no_grad():
+        step.network.leave.weight.zero_()
+        step.network.leave.bias.copy_(torch.tensor([0.3, -0.2, -2000.0, -2000.0], dtype=dtype))
+    narrow, wide = (step.inverse, step.forward) if name.startswith("masked") else (step.forward, step.inverse)
+    value, log_det = narrow(torch.tensor([[1.5, -3.0]], dtype=dtype), None)
+    assert value[0].tolist() == pytest.approx([0.3, -0.2]) and log_det.abs().tolist() == [4000]
+    (slope,) = torch.autograd.grad(log_det.sum(), step.network.leave.bias)
+    assert slope.abs().tolist() == [0, 0, 1, 1]
+    for z, density in (([0.3, -0.2], 0.0), ([0.4, -0.2], -torch.inf)):
+        z = torch.tensor([z], dtype=dtype).requires_grad_()
+        found, log_det = wide(z, None)
+        log_p = -0.5 * (found**2).sum()
+        assert log_p.item() == density and log_det.abs().tolist() == [4000]
+        assert torch.autograd.grad(log_det.sum() + found.sum(), z)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("D", [1, 2])
+@pytest.mark.parametrize("name", ["planar", "radial"])
+def test_maps_that_nearly_fold_have_a_finite_determinant(name, D):
+    """At the point where a planar map stands still, w·û = -1 + softplus(-100), and at a radial one's centre, β = -α + softplus(-100)."""
+    flow = flow_of(name, D).steps[0]
+    numbers = torch.zeros(flow.numbers.shape, dtype=F)
+    if name == "planar":
+        numbers[0], numbers[D] = -100.0, 1.0
+    else:
+        numbers[-1] = -100.0
+    with torch.no_grad():
+        flow.numbers.copy_(numbers)
+    z = torch.zeros(1, D, dtype=F)
+    small = -100.0 if name == "planar" else D * (-100.0 - math.log(math.log(2.0)))  # softplus(0) = log 2
+    assert float(flow(z, None)[1].detach()) == pytest.approx(small, rel=1e-12)
 
 
 @pytest.mark.parametrize("D", [1, 2])
