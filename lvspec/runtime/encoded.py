@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
+
+# E z in a family's arguments, by the name of its draw
+MEANS = {
+    "normal_draw": lambda loc, scale: loc,
+    "laplace_draw": lambda loc, scale: loc,
+    "multivariate_normal_draw": lambda loc, *_: loc,
+    "student_t_draw": lambda df, loc, scale: torch.where(df > 1, loc, torch.nan),
+    "log_normal_draw": lambda loc, scale: (loc + scale**2 / 2).exp(),
+    "exponential_draw": lambda rate: 1 / rate,
+    "gamma_draw": lambda concentration, rate: concentration / rate,
+    "beta_draw": lambda concentration1, concentration0: concentration1 / (concentration1 + concentration0),
+    "dirichlet_draw": lambda concentration: concentration / concentration.sum(-1, keepdim=True),
+}
 
 
 class Encoded:
@@ -24,8 +38,9 @@ class Encoded:
 
     @property
     def mean(self) -> Tensor | None:
-        """E z where the family is placed at its mean (Normal, Laplace), else None."""
-        return None if {"logits", "concentration"} & set(self.arguments) else self.arguments.get("loc")
+        """E z, (B, sites, event), of families of numbers that have one in closed form, else None."""
+        mean = MEANS.get(self._draw.__name__)
+        return None if mean is None else mean(*self.arguments.values())
 
     def log_prob_of_each(self, value: Tensor) -> Tensor:
         """log q(value_i | x_j), (I, J), of values (I, sites, event) under every example's q."""

@@ -30,6 +30,7 @@ from lvspec.verify.deterministic import (
     weight_checks,
     weighted_batch,
 )
+from lvspec.verify.encoded import encoded_checks
 from lvspec.verify.enumerate import LIMIT
 from lvspec.verify.expectation import NotNumerable
 from lvspec.verify.functions import NoNumber
@@ -38,7 +39,7 @@ from lvspec.verify.integrals import integral_draw_check
 from lvspec.verify.mean_field import mean_field_checks
 from lvspec.verify.missing import reads_missing
 from lvspec.verify.mixtures import answer_of
-from lvspec.verify.questions import posterior_checks, summed_checks
+from lvspec.verify.questions import drawn_integral_check, posterior_checks, summed_checks
 from lvspec.verify.report import Check, Report, gradient_error
 from lvspec.verify.subject import SETTLED, Subject
 from lvspec.verify.under_q import q_checks
@@ -116,6 +117,7 @@ def questions(subject: Subject, seed: int, about: str) -> list[Check]:
     elif subject.spec.of_role("latent") and not at_optimum(plan):
         asked = [] if plan.points else [("log_prob", lambda: [log_prob_check(subject, about)])]
         asked.append(("posterior", partial(posterior_checks, subject, about)))
+    asked.append(("q as encode says it", partial(encoded_checks, subject, seed, about)))
     return [c for name, check in asked for c in attempt(subject, f"{name}{about}", check, refusable)]
 
 
@@ -197,12 +199,9 @@ def _average(subject: Subject, name: str, row: int) -> Check:
     return Check(name, error, GRADIENT)
 
 
-def _integral_draws(subject: Subject, integration: Integration, draws: int, seed: int) -> Callable[[], list[Check]]:
-    def check() -> list[Check]:
-        found = answer_of(World(subject.instance(), 0), integration)
-        return [integral_draw_check(subject, integration, found, draws, seed)]
-
-    return check
+def _integral_draws(subject: Subject, integration: Integration, draws: int, seed: int) -> list[Check]:
+    found = answer_of(World(subject.instance(), 0), integration)
+    return [integral_draw_check(subject, integration, found, draws, seed)]
 
 
 def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
@@ -220,11 +219,9 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
             ),
             ("z of the mean importance weight", lambda: [weight_check(subject, 0, draws, seed)]),
         ]
-    if not subject.plan.sampled:
-        tests += [
-            (f"posterior draws of {i.latent}", _integral_draws(subject, i, draws, seed))
-            for i in subject.plan.integrations
-        ]
+    of_integral = partial(drawn_integral_check, subject) if subject.plan.sampled else partial(_integral_draws, subject)
+    for i in subject.plan.integrations:
+        tests.append((f"posterior draws of {i.latent}", partial(of_integral, i, draws, seed)))
     exact = not subject.plan.sampled and not at_optimum(subject.plan) and not subject.plan.points
     if exact and any(v.type.support.finite for v in subject.spec.of_role("latent")):
         few = min(draws, POSTERIOR_DRAWS)

@@ -227,7 +227,7 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
         if together and instance.weighed.name == variable.name:
             size, top = variable.type.support.cardinality.evaluate(sizes), int(instance.weighed.option("top", 0))
             return torch.stack([_different(size, top, plan.samples, generator) for _ in range(rows)], 1)
-        value = random_value(_drawn_from(plan, variable), extended(spec, sizes, length), shape, generator)
+        value = random_value(drawn_from(plan, variable), extended(spec, sizes, length), shape, generator)
         plate = position_plate(variable)
         if plate is not None:
             value = value % owned_sites(spec, tuple(declared), plate, instance.batch, value.dim() - 1).clamp_min(1)
@@ -240,7 +240,7 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
     return _NOISE.get(factor.general.body.source.family, _standard_normal)(shape, generator)
 
 
-def _drawn_from(plan: Plan, variable: Variable) -> Support:
+def drawn_from(plan: Plan, variable: Variable) -> Support:
     """Where q may draw a latent: between narrower bounds than the model's, now and then."""
     factor = next((v for v in plan.guide if v.name == variable.name and v.role == "guide"), variable)
     narrow = factor.general.body.type.support if isinstance(factor.general.body, Dist) else variable.type.support

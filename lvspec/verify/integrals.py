@@ -49,14 +49,17 @@ def integral_checks(subject, world_of, truth_of, bound: float) -> list[Check]:
     """Moments and entropy of every integrated latent; world_of(row): the oracle's view of an example, truth_of(world,
     integration): its answer."""
     answers = subject.model.posterior(dict(subject.batch)) if subject.plan.integrations else {}
-    return [c for i in subject.plan.integrations for c in _moments(subject, i, answers, world_of, truth_of, bound)]
+    return [c for i in subject.plan.integrations for c in moment_checks(subject, i, answers, world_of, truth_of, bound)]
 
 
-def _moments(subject, integration, answers, world_of, truth_of, bound: float) -> list[Check]:
+def moment_checks(subject, integration, answers, world_of, truth_of, bound: float) -> list[Check]:
+    """Those of one integral."""
     figures: dict[str, list[float]] = {"mean": [], "spread": [], "entropy": []}
     for row in range(subject.rows):
         world = world_of(row)
         truth, end = truth_of(world, integration), 0
+        if torch.as_tensor(truth.log_prob).isneginf().any():  # what is impossible has no moments
+            continue
         if getattr(truth, "whole", True):  # the entropy of a mixture has no closed form
             figures["entropy"].append(relative_error(answers[integration.latent].entropy[row].sum(), truth.entropy()))
         for name, at in truth.sites:
@@ -81,12 +84,12 @@ def moment_error(found: Tensor, truth: Tensor) -> float:
     return relative_error(found[~none], truth[~none])
 
 
-def integral_draw_check(subject, integration, truth, draws: int, seed: int) -> Check:
+def integral_draw_check(subject, integration, truth, draws: int, seed: int, **options) -> Check:
     """Are draws of the posterior of the first example draws of p(z | x)? The largest |z| over first and second moments,
-    by a union bound over all of them."""
+    by a union bound over all of them. options: of `posterior`."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        answer = subject.model.posterior(dict(subject.batch))[integration.latent]
+        answer = subject.model.posterior(dict(subject.batch), **options)[integration.latent]
         together = integration.rule == "joint_gaussian"
         drawn = answer.joint.sample(draws) if together else {integration.latent: answer.sample(draws)}
     drawn = {n: x[:, 0].detach() for n, x in drawn.items()}

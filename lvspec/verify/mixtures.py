@@ -13,7 +13,7 @@ from torch import Tensor
 from lvspec.ir.plan import Integration
 from lvspec.verify.clauses import reads
 from lvspec.verify.conjugates import Coordinates
-from lvspec.verify.enumerate import assignments, joint_terms, log_sum, table
+from lvspec.verify.enumerate import assignments, joint_log_weights, joint_terms, log_sum, table
 from lvspec.verify.gaussians import Gaussian
 from lvspec.verify.integrals import integral_terms, known
 from lvspec.verify.memory import Site
@@ -55,6 +55,19 @@ def answer_of(world: World, integration: Integration, component=known):
     sites = world.hidden()
     rows = assignments(world, sites)
     weights = table(world, sites, rows, [*joint_terms(world), *integral_terms(world)]).sum(1)
+    return _joined(world, integration, sites, rows, weights, component)
+
+
+def answer_at_draws(world: World, integration: Integration, samples: int):
+    """The same beside draws z_s of other latents, p(c | x) being Σ_s p(x, c, z_s) / q(z_s) over their sum."""
+    if not is_mixed(world, integration):
+        return known(world, integration)
+    sites, rows, weights = joint_log_weights(world, samples)
+    return _joined(world, integration, sites, rows, weights.logsumexp(0), known)
+
+
+def _joined(world: World, integration: Integration, sites: list[Site], rows: list, weights: Tensor, component):
+    """The mixture of the components that the assignments choose."""
     found: list = []
     if (weights > -torch.inf).any():  # what is impossible has no share, and no moments
         rows = [row for row, weight in zip(rows, weights.tolist(), strict=True) if weight > -torch.inf]

@@ -9,16 +9,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from lvspec.ir.plan import Integration
 from lvspec.ir.spec import Variable
 from lvspec.runtime.undefined import Undefined
 from lvspec.verify.enumerate import Posterior, joint_log_weights, log_sum, posterior
 from lvspec.verify.gradients import VALUE
-from lvspec.verify.integrals import integral_checks
-from lvspec.verify.mixtures import answer_of
+from lvspec.verify.integrals import integral_checks, integral_draw_check, moment_checks
+from lvspec.verify.mixtures import answer_at_draws, answer_of
 from lvspec.verify.report import Check, largest, relative_error
 from lvspec.verify.so_far import filtered_checks
 from lvspec.verify.subject import Subject
-from lvspec.verify.world import BORDER, World, has_borders
+from lvspec.verify.world import BORDER, Instance, World, has_borders
 
 BEST, DRAWS = 3, 3  # assignments that are asked for
 
@@ -58,8 +59,14 @@ def summed_checks(subject: Subject, seed: int, about: str = "") -> list[Check]:
     checks = [Check(f"latents without an answer{about}", float(len(unanswered)), 0.0, ", ".join(unanswered))]
     if shared or subject.plan.refined:  # of the whole data set, or of a q at noise that nobody fixes here
         return checks
-    treatments = {v.name: "sampled" if v.name in drawn else "collapsed" for v in spec.of_role("latent")}
-    at = replace(subject.instance(draws=drawn), noisy=frozenset(), relaxed={}, treatments=treatments)
+    at = instance_at(subject, drawn)
+    checks += [
+        replace(c, name=c.name + about)
+        for i in subject.plan.integrations
+        for c in moment_checks(
+            subject, i, found, lambda row: World(at, row), lambda w, i: answer_at_draws(w, i, samples), VALUE
+        )
+    ]
     world = World(at, 0)
     with torch.no_grad():
         sites, rows, weights = joint_log_weights(world, samples)
@@ -73,6 +80,32 @@ def summed_checks(subject: Subject, seed: int, about: str = "") -> list[Check]:
             marginal = found[latent.name].marginals[(0, *own[-1][1])][: len(expected)]
             checks.append(Check(f"marginals of {latent.name}{about}", relative_error(marginal, expected), VALUE))
     return checks
+
+
+def instance_at(subject: Subject, drawn: Mapping[str, Tensor]) -> Instance:
+    """The oracle's view at values of what is drawn, all else summed or integrated."""
+    integrated = {n for i in subject.plan.integrations for n in i.latents}
+    treatments = {
+        v.name: "sampled" if v.name in drawn else "integrated" if v.name in integrated else "collapsed"
+        for v in subject.spec.of_role("latent")
+    }
+    return replace(subject.instance(draws=drawn), noisy=frozenset(), relaxed={}, treatments=treatments)
+
+
+def drawn_integral_check(subject: Subject, integration: Integration, draws: int, seed: int) -> list[Check]:
+    """Are draws of an integrated latent's posterior draws of it, where other latents are drawn?"""
+    samples, name = subject.plan.samples, f"posterior draws of {integration.latent}"
+    with torch.random.fork_rng(), torch.no_grad():
+        subject.come_to_step()
+        torch.manual_seed(seed)
+        _, drawn, *shared = subject.model.log_weights(subject.model.prepare(dict(subject.batch)), {}, samples)
+    if shared or subject.plan.refined:
+        return [Check(name, None, 0.0, "of the whole data set, or of a q that is refined at noise of its own")]
+    truth = answer_at_draws(World(instance_at(subject, drawn), 0), integration, samples)
+    try:
+        return [integral_draw_check(subject, integration, truth, draws, seed, samples=samples)]
+    except Undefined as reason:
+        return [Check(name, None, 0.0, str(reason))]
 
 
 def _marginals(latent: Variable, answer, truth: list[tuple[int, Posterior]]) -> list[Check]:

@@ -11,6 +11,8 @@ import lvspec
 from lvspec.driver import plan_spec, recompile
 from lvspec.load import load_module
 from lvspec.verify import pins, render, shrink, verify
+from lvspec.verify.questions import drawn_integral_check, summed_checks
+from lvspec.verify.subject import Subject
 from oracle.gaussian_models import random_model
 
 HEAD = """lvspec: 1
@@ -357,6 +359,60 @@ observed:
         assert torch.allclose(known.variance[row, n : n + 2], torch.stack([one, 0.81 * one + 0.25]))
     filtered = model.posterior(batch | {"y_observed": (torch.arange(3) < 1)[None, :, None].expand(2, 3, 3)})["z"]
     assert torch.allclose(filtered.mean[:, 0], y[:, 0].sum(1) / (3 + 0.49))
+
+
+BESIDE = """
+lvspec: 1
+name: beside
+sizes: {K: 3}
+params: {a: [K], m: [K]}
+latent:
+  u: Normal(0, 1)
+  c: Categorical(logits=a * u)
+  g: Normal(m[c], 0.5)
+observed:
+  x: Normal(g, 0.7)
+  y: Poisson(exp(u))
+guide:
+  u: %s
+"""
+
+
+@pytest.mark.parametrize("guide", ["Normal(0.3 * x, 0.8)", "Delta(0.3 * x)"])
+def test_mixtures_beside_draws_and_points_have_moments_and_draws(guide):
+    """p(c | x) ∝ Σ_s p(u_s) p(y given u_s) / q(u_s) p(c given u_s) N(x; m_c, 0.74); given c, g is N(m_c + k (x - m_c), 0.25 (1 - k)), k = 0.25 / 0.74."""
+    one = lvspec.compile_spec(BESIDE % guide)
+    model, drawn, S = one.Model().double().requires_grad_(False), "Normal" in guide, 40
+    x, y = np.array([0.4, -1.0]), np.array([1.0, 2.0])
+    batch = {"x": torch.from_numpy(x), "y": torch.from_numpy(y)}
+    torch.manual_seed(3)
+    answer = model.posterior(batch, samples=S)["g"]
+    torch.manual_seed(3)
+    u = model.log_weights(model.prepare(batch), {}, S)[1]["u"].numpy() if drawn else 0.3 * x[None]
+    a, m = model.a.detach().numpy(), model.m.detach().numpy()
+    share = -0.5 * u**2 + y * u - np.exp(u) + (0.5 * ((u - 0.3 * x) / 0.8) ** 2 if drawn else 0.0)
+    scores = u[..., None] * a
+    share = share[..., None] + scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    share = np.exp(share - (x[:, None] - m) ** 2 / (2 * 0.74)).sum(0)
+    share /= share.sum(-1, keepdims=True)
+    k = 0.25 / 0.74
+    means = m + k * (x[:, None] - m)
+    mean = (share * means).sum(-1)
+    variance = (share * (means**2 + 0.25 * (1 - k))).sum(-1) - mean**2
+    assert answer.mean.numpy() == pytest.approx(mean, abs=1e-9)
+    assert answer.variance.numpy() == pytest.approx(variance, abs=1e-9)
+    z = answer.sample(4000).numpy()
+    assert z.mean(0) == pytest.approx(mean, abs=6 * math.sqrt(variance.max() / 4000))
+
+
+@pytest.mark.parametrize("family", ["g: Normal(m[c], 0.5)", "g: Gamma(exp(m[c]), 2)"])
+def test_verify_compares_mixtures_beside_draws(family):
+    text = (BESIDE % "Normal(0.3, 0.8)").replace("g: Normal(m[c], 0.5)", family)
+    one = lvspec.compile_spec(text.replace("Normal(g, 0.7)", "Poisson(g)") if "Gamma" in family else text)
+    subject = Subject.of(one.plan, one.Model, 0)
+    checks = [*summed_checks(subject, 0), *drawn_integral_check(subject, one.plan.integrations[0], 2000, 1)]
+    assert all(c.passed and c.figure is not None for c in checks), checks
+    assert {"mean of g", "spread of g", "z of the moments of posterior draws of g"} <= {c.name for c in checks}
 
 
 def test_lengths_of_0_and_1():

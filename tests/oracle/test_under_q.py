@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lvspec.driver import compile_spec
+from lvspec.runtime import encoded
 from lvspec.verify import render, verify
 
 SPEC = """
@@ -69,3 +70,37 @@ def test_of_a_labelling_by_hand():
     assert not drawn[:, 2].any()
     found = torch.stack([(drawn[:, :2] == torch.tensor(z)).all(-1).double().mean() for z in every])
     assert ((found - q).abs() < 5 * (q * (1 - q) / 4000).sqrt()).all()  # five standard errors
+
+
+ENCODED = """
+lvspec: 1
+name: encoded
+plates: {k: 2}
+latent:
+  z[k]: Gamma(2, 1)
+observed:
+  x[k]: Normal(z[k], 1)
+guide:
+  z[k]: LogNormal(x[k], 0.5)
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "wrong", "check"),
+    [
+        (None, None, None),
+        ("log_normal_draw", lambda loc, scale: loc, "mean of q of z"),
+        ("log_prob_of_each", lambda self, value: torch.zeros(len(value), 3), "log q of z at values"),
+        ("sample", lambda self, n: self.arguments["loc"], "draws of q of z of another shape"),
+    ],
+)
+def test_verify_compares_what_encode_says(monkeypatch, function, wrong, check):
+    one = compile_spec(ENCODED)
+    if function == "log_normal_draw":
+        monkeypatch.setitem(encoded.MEANS, function, wrong)
+    elif function:
+        monkeypatch.setattr(encoded.Encoded, function, wrong)
+    report = verify(one.spec, one.plan, one.Model, draws=0, few=1)
+    failed = {c.name for c in report.checks if not c.passed and c.figure is not None}
+    assert failed >= {check} if check else report.passed, render(report)
+    assert all(" q of z" in name or "encode" in name for name in failed), render(report)
