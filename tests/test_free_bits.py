@@ -48,14 +48,22 @@ def test_units_below_have_no_gradient():
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "why", "mend"),
     [
-        (TWO + "  free_bits:\n    c: node(0.1)\n", "value by value"),
-        (TWO.replace("train:\n", "infer:\n  c: reinforce\ntrain:\n  free_bits: node(1)\n"), "score term"),
-        (TWO.replace("  c: Categorical(logits=cluster(x))\n", "") + "  free_bits: node(1)\n", "that of a draw"),
+        (TWO + "  free_bits:\n    c: node(0.1)\n", "value by value", "leave them out, or weigh the KL"),
+        (
+            TWO.replace("train:\n", "infer:\n  c: reinforce\ntrain:\n  free_bits: node(1)\n"),
+            "score term",
+            "`c: enumeration` under `infer:`",
+        ),
+        (
+            TWO.replace("  c: Categorical(logits=cluster(x))\n", "") + "  free_bits: node(1)\n",
+            "that of a draw, which may be negative: its parent c is summed out",
+            "give `c` a factor under `guide:`",
+        ),
     ],
 )
-def test_refused_with_the_reason(text, why):
+def test_refused_with_the_reason_and_what_would_do(text, why, mend):
     with pytest.raises(SpecError) as caught:
         compile_spec(text)
-    assert why in str(caught.value.diagnostics)
+    assert why in str(caught.value.diagnostics) and mend in caught.value.diagnostics[0].help

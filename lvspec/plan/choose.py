@@ -179,22 +179,26 @@ def _free_bits(model: Model, chosen, problems: list[Diagnostic]) -> None:
         latent, bits = spec.variable(name), free.get(name, free.get(""))
         kl, why = divergence(model, name, treatment, guide, reads, bound)
         scored = [r.name for r in model.reads(name) if r.name in chosen and chosen[r.name][0] == "reinforce"]
-        reason = None
+        reason, help = None, "leave them out, or weigh the KL: `kl_weight`"
         if treatment[name] not in ("sampled", "enumerated"):
             reason = f"it is {treatment[name]}"
         elif treatment[name] == "enumerated":
             reason = "its KL is averaged under its q, value by value"
         elif kl != "analytic":
-            reason = f"its KL is that of a draw: {why}"
+            reason = f"its KL is that of a draw, which may be negative: {why}"
+            summed = [r.name for r in model.reads(name) if treatment.get(r.name) == "collapsed"]
+            if summed:
+                help = f"give `{summed[0]}` a factor under `guide:`: the KL is averaged under it then, in closed form; or {help}"
         elif scored:
             reason = f"its KL reads {scored[0]}, whose score term counts it draw by draw"
+            help = f"let `{scored[0]}` be summed under its guide: `{scored[0]}: enumeration` under `infer:`; or {help}"
         elif bits.unit == "dimension" and latent.general.body.family in WHOLE:
             reason = f"the KL of a {latent.general.body.family} is of the whole vector: write `node(...)`"
         elif bits.unit == "dimension" and (latent.plates or len(latent.type.shape) != 1):
             reason = f"{name} is no single vector: write `node(...)`"
         if reason and (name in free or treatment[name] == "sampled"):
             message = f"free bits are not for {name}: {reason}"
-            problems.append(Diagnostic("override-refused", latent.span, message, help="leave them out"))
+            problems.append(Diagnostic("override-refused", latent.span, message, help=help))
 
 
 def _different(model: Model) -> int | None:
