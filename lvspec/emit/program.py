@@ -82,7 +82,7 @@ class Program:
         """The line that refuses draws of what nothing draws, and of other shapes."""
         if not self.drawn:
             return []
-        steps = {f"{n}.steps": self.drawn[n] for n in self.plan.refined if n in self.drawn}
+        steps = {f"{n}.steps": axes for n, axes in self.drawn.items()} if self.plan.refined else {}
         items = ", ".join(f'"{n}": {axes}' for n, axes in {**self.drawn, **steps}.items())
         return wrap(f"draws = {self.scope.use('fixed_draws')}(draws, batch, {{{items}}})", 2)
 
