@@ -12,7 +12,6 @@ from functools import partial
 from lvspec.errors import NOWHERE, Diagnostic, SpecError
 from lvspec.ir.bounds import ELBO
 from lvspec.ir.dims import ragged_plate
-from lvspec.ir.distributions import WHOLE
 from lvspec.ir.estimators import RELAXED, RENORMALISED, SCORED, WEIGHED
 from lvspec.ir.flows import without_inverse
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
@@ -24,6 +23,7 @@ from lvspec.plan.derive import Readers, derive_baseline, derive_control, derive_
 from lvspec.plan.divergence import OPTIMAL, divergence, drawn_after, draws_read
 from lvspec.plan.engines import averages_of_draws, empty_axes, parts_without_engine, rows_beyond, too_many_sites
 from lvspec.plan.formula import formula
+from lvspec.plan.free_bits import refused_free_bits
 from lvspec.plan.memory import memory_warnings, with_memory
 from lvspec.plan.model import DEFAULT_SAMPLES, Model, chain_plates, labels_guide, study, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
@@ -57,7 +57,7 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     _together(model, chosen, problems)
     _refined(model, chosen, problems)
     if len(chosen) == len(spec.of_role("latent")):
-        _free_bits(model, chosen, problems)
+        problems += refused_free_bits(model, chosen, _guide)
         _lean(model, chosen, problems)
         summed = {n for n, (_, c, _) in chosen.items() if c.treatment in ("collapsed", "enumerated")}
         written_out = unrolled_by(model, summed)
@@ -164,41 +164,6 @@ def _lean(model: Model, chosen, problems: list[Diagnostic]) -> None:
             family = latent.general.body.family
             message = f"`memory: lean` is for chains of states: {latent.name} is a {family}, summed from the scores of all sites"
             problems.append(Diagnostic("override-refused", latent.span, message, help="leave out `memory: lean`"))
-
-
-def _free_bits(model: Model, chosen, problems: list[Diagnostic]) -> None:
-    """Free bits are of KLs in closed form: a KL at a draw may be negative. No score term may depend on them."""
-    spec, bound = model.spec, model.settings.get("bound") or ELBO
-    if not spec.free_bits:
-        return
-    treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
-    guide, _ = _guide(spec, treatment)
-    reads = draws_read(spec, guide)
-    free = dict(spec.free_bits)
-    for name in [n for n in chosen if n in free or "" in free]:
-        latent, bits = spec.variable(name), free.get(name, free.get(""))
-        kl, why = divergence(model, name, treatment, guide, reads, bound)
-        scored = [r.name for r in model.reads(name) if r.name in chosen and chosen[r.name][0] == "reinforce"]
-        reason, help = None, "leave them out, or weigh the KL: `kl_weight`"
-        if treatment[name] not in ("sampled", "enumerated"):
-            reason = f"it is {treatment[name]}"
-        elif treatment[name] == "enumerated":
-            reason = "its KL is averaged under its q, value by value"
-        elif kl != "analytic":
-            reason = f"its KL is that of a draw, which may be negative: {why}"
-            summed = [r.name for r in model.reads(name) if treatment.get(r.name) == "collapsed"]
-            if summed:
-                help = f"give `{summed[0]}` a factor under `guide:`: the KL is averaged under it then, in closed form; or {help}"
-        elif scored:
-            reason = f"its KL reads {scored[0]}, whose score term counts it draw by draw"
-            help = f"let `{scored[0]}` be summed under its guide: `{scored[0]}: enumeration` under `infer:`; or {help}"
-        elif bits.unit == "dimension" and latent.general.body.family in WHOLE:
-            reason = f"the KL of a {latent.general.body.family} is of the whole vector: write `node(...)`"
-        elif bits.unit == "dimension" and (latent.plates or len(latent.type.shape) != 1):
-            reason = f"{name} is no single vector: write `node(...)`"
-        if reason and (name in free or treatment[name] == "sampled"):
-            message = f"free bits are not for {name}: {reason}"
-            problems.append(Diagnostic("override-refused", latent.span, message, help=help))
 
 
 def _different(model: Model) -> int | None:

@@ -78,7 +78,8 @@ def layout_of(spec: Spec) -> Layout:
     """Observed and given variables, and the latents that the data section labels."""
     labelled = set(data_settings(spec.data))
     from_data = {s.name: s for s in spec.sizes if s.of is not None}
-    fields = {v.name: _field(v, from_data, spec.nominal()) for v in spec.variables if v.role in FIELDS}
+    ragged = {p.name for p in spec.plates if p.ragged}
+    fields = {v.name: _field(v, from_data, spec.nominal(), ragged) for v in spec.variables if v.role in FIELDS}
     hidden = {v.name for v in spec.of_role("latent")} - labelled
     sizes = tuple((s.name, s.source, s.of) for s in spec.sizes if s.of is not None)
     return Layout(
@@ -89,9 +90,10 @@ def layout_of(spec: Spec) -> Layout:
     )
 
 
-def _field(variable: Variable, from_data: dict, nominal: dict[str, int]) -> Field:
+def _field(variable: Variable, from_data: dict, nominal: dict[str, int], ragged: set[str]) -> Field:
     support, kind = variable.type.support, _KINDS.get(variable.type.support.kind, "real")
     source = from_data.get(_only_name(support.size)) if support.size is not None else None
+    is_label = variable.classes or variable.role == "latent" or not ragged & set(variable.plates)
     return Field(
         name=variable.name,
         kind=kind,
@@ -99,7 +101,7 @@ def _field(variable: Variable, from_data: dict, nominal: dict[str, int]) -> Fiel
         event=tuple(_known(d, from_data, nominal) for d in variable.type.shape),
         size=None if support.size is None or source else _known(support.size, from_data, nominal),
         vocabulary=source.of if source else variable.name,
-        categories=source.source == "categories" if source else variable.classes or variable.role == "latent",
+        categories=source.source == "categories" if source else is_label,
         required=variable.role != "latent",
         modelled=variable.role == "observed",
         batched=not variable.outside_batch,

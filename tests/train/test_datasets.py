@@ -253,6 +253,15 @@ def test_symbols_beyond_the_spec_s_number_are_told_and_classes_are_refused():
         fitted(records, layout, {"g": DataSettings(labels=("b", "a", "c"))})
 
 
+def test_symbols_on_a_fixed_plate_are_classes():
+    text = "lvspec: 1\nname: items\nsizes: {K: 3, J: 2}\nplates: {j: J}\nparams: {a: [J, K]}\nobserved:\n  y[j]: Categorical(logits=a[j])\n"
+    layout = layout_of(read_spec(text))
+    encoders, dataset = made([{"y": ["lo", "hi"]}, {"y": ["mid", "hi"]}], layout)
+    assert encoders["y"].symbols == ("hi", "lo", "mid") and dataset.examples[0].values["y"].tolist() == [1, 0]
+    with pytest.raises(TrainingError, match="y: the data have 4 categories, the spec 3: hi, lo, mid, none"):
+        fitted([{"y": ["lo", "hi"]}, {"y": ["mid", "none"]}], layout, {})
+
+
 def test_the_end_of_a_sequence_is_a_class_of_what_is_given_and_no_label_of_a_latent():
     layout = layout_of(read_spec(CLASSES))
     encoders, dataset = made([{"g": "a b", "z": "q p", "x": "r r"}], layout)

@@ -1,0 +1,48 @@
+"""Free bits are of KLs in closed form: a KL at a draw may be negative. No score term may depend on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lvspec.errors import Diagnostic
+from lvspec.ir.bounds import ELBO
+from lvspec.ir.distributions import WHOLE
+from lvspec.plan.divergence import divergence, draws_read
+from lvspec.plan.model import Model
+
+
+def refused_free_bits(model: Model, chosen, guide_of: Callable) -> list[Diagnostic]:
+    """What is wrong with `free_bits:`. chosen: by latent its strategy, the claim that it makes, what lost. guide_of: the guide
+    by how latents are treated, with its networks."""
+    spec, bound, problems = model.spec, model.settings.get("bound") or ELBO, []
+    if not spec.free_bits:
+        return problems
+    treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
+    guide, _ = guide_of(spec, treatment)
+    reads = draws_read(spec, guide)
+    free = dict(spec.free_bits)
+    for name in [n for n in chosen if n in free or "" in free]:
+        latent, bits = spec.variable(name), free.get(name, free.get(""))
+        kl, why = divergence(model, name, treatment, guide, reads, bound)
+        scored = [r.name for r in model.reads(name) if r.name in chosen and chosen[r.name][0] == "reinforce"]
+        reason, help = None, "leave them out, or weigh the KL: `kl_weight`"
+        if treatment[name] not in ("sampled", "enumerated"):
+            reason = f"it is {treatment[name]}"
+        elif treatment[name] == "enumerated":
+            reason = "its KL is averaged under its q, value by value"
+        elif kl != "analytic":
+            reason = f"its KL is that of a draw, which may be negative: {why}"
+            summed = [r.name for r in model.reads(name) if treatment.get(r.name) == "collapsed"]
+            if summed:
+                help = f"give `{summed[0]}` a factor under `guide:`: the KL is averaged under it then, in closed form; or {help}"
+        elif scored:
+            reason = f"its KL reads {scored[0]}, whose score term counts it draw by draw"
+            help = f"let `{scored[0]}` be summed under its guide: `{scored[0]}: enumeration` under `infer:`; or {help}"
+        elif bits.unit == "dimension" and latent.general.body.family in WHOLE:
+            reason = f"the KL of a {latent.general.body.family} is of the whole vector: write `node(...)`"
+        elif bits.unit == "dimension" and (latent.plates or len(latent.type.shape) != 1):
+            reason = f"{name} is no single vector: write `node(...)`"
+        if reason and (name in free or treatment[name] == "sampled"):
+            message = f"free bits are not for {name}: {reason}"
+            problems.append(Diagnostic("override-refused", latent.span, message, help=help))
+    return problems
