@@ -25,6 +25,8 @@ class ImportanceEstimate:
 def importance(log_weight: Tensor) -> ImportanceEstimate:
     """From log w_s = log p(x, z_s) - log q(z_s | x): (S, B)."""
     samples = log_weight.shape[0]
+    if not samples:
+        raise ValueError("log p(x) of no draws: `samples` is at least 1")
     log_prob = log_sum_exp(log_weight, 0) - math.log(samples)
     share = weight_shares(log_weight)
     error = (samples * share - 1).square().mean(0).sqrt() / math.sqrt(max(samples - 1, 1))

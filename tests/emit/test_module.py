@@ -107,6 +107,11 @@ def test_noise_of_a_students_t_is_a_pair():
     torch.testing.assert_close(drawn.elbo, scored.elbo)
 
 
+def test_log_prob_of_no_draws_is_refused():
+    with pytest.raises(ValueError, match="`samples` is at least 1"):
+        model_of("vae").log_prob(batch_of("vae"), samples=0)
+
+
 def test_exact_posteriors_take_a_number_of_draws_as_well():
     model, batch = model_of("hmm"), batch_of("hmm")
     torch.testing.assert_close(model.posterior(batch, samples=5)["z"].marginals, model.posterior(batch)["z"].marginals)
