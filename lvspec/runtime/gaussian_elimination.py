@@ -142,6 +142,14 @@ def seen_squares(gap: Tensor, matrix: Tensor, covariance: Tensor, mask: Tensor) 
     factor = cholesky(covariance)
     shape = torch.broadcast_shapes(mask.shape, gap.shape[:-1], matrix.shape[:-2])
     X = torch.cat([x.expand(*shape, *x.shape[-2:]) for x in (matrix, gap.unsqueeze(-1))], -1)
-    X = torch.linalg.solve_triangular(factor, torch.where(mask[..., None, None], X, 0.0), upper=False)
+    X = whitened(factor, torch.where(mask[..., None, None], X, 0.0))
     log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + 0.5 * gap.shape[-1] * LOG_TWO_PI
     return Squares(X, torch.where(mask, -log_det, 0.0))
+
+
+def whitened(factor: Tensor, X: Tensor) -> Tensor:
+    """factor^-1 X, (..., N, m): where the factor is the same everywhere, all of X is one right hand side."""
+    if factor.dim() > 2:
+        return torch.linalg.solve_triangular(factor, X, upper=False)
+    columns = X.movedim(-2, 0)
+    return torch.linalg.solve_triangular(factor, columns.flatten(1), upper=False).reshape(columns.shape).movedim(0, -2)
