@@ -113,6 +113,7 @@ def _settings(plan: Plan) -> tuple[int, float]:
 def _optimum(plan: Plan, imports: set[str], latent) -> list[str]:
     steps, tolerance = _settings(plan)
     name = latent.name
+    axis = "" if plan.latent(name).along == latent.plates[0] else ", axis=-3"  # of the chains
     zeros = "\n".join(zero_tilts(plan, imports)).replace("tilts = ", "zeros = ", 1).split("\n")
     return [
         "    def optimum(self, batch: dict):",
@@ -125,7 +126,7 @@ def _optimum(plan: Plan, imports: set[str], latent) -> list[str]:
         "",
         *wrap(
             "return chain_ascent(lambda sums: self.joint_density(batch, sums), lambda i, q: self.one_part(batch, i, q), chain, "
-            f'zeros["{name}"], LOG, steps={steps}, tolerance={tolerance:g})',
+            f'zeros["{name}"], LOG, steps={steps}, tolerance={tolerance:g}{axis})',
             2,
         ),
     ]

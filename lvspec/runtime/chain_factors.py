@@ -71,21 +71,23 @@ def bernoulli_sum_bound(value: Tensor, mean: Tensor, log_mean: Tensor) -> Tensor
 
 @dataclass(frozen=True)
 class ChainFactors:
-    """tilts, marginals: (B, T, L, K). parts(l, q_l): what chain l adds; chain(l, tilts, semiring): (B,)."""
+    """tilts, marginals: (B, T, L, K), or (B, L, T, K) where the chains' axis is -3. parts(l, q_l): what chain l adds;
+    chain(l, tilts, semiring): (B,)."""
 
     tilts: Tensor
     marginals: Tensor
     parts: Callable[[int, Tensor], Sums]
     chain: Callable[[int, Tensor, object], Tensor]
+    axis: int = -2
 
     def sums(self, marginals: Tensor) -> Sums:
         """Over all chains, which are independent under q."""
-        every = [self.parts(i, marginals[..., i, :]) for i in range(marginals.shape[-2])]
+        every = [self.parts(i, own) for i, own in enumerate(marginals.unbind(self.axis))]
         return tuple(map(sum, zip(*every, strict=True)))
 
     def log_sums(self, tilts: Tensor, semiring) -> Tensor:
         """Σ_l log Σ_z p(z_l) exp(tilt_l): (B,)."""
-        return sum(self.chain(i, tilts, semiring) for i in range(tilts.shape[2]))
+        return sum(self.chain(i, tilts, semiring) for i in range(tilts.shape[self.axis]))
 
     def divergence(self, semiring) -> Tensor:
         """Σ_l KL(q(z_l) ‖ p(z_l)): (B,)."""
@@ -102,39 +104,41 @@ def chain_ascent(
     semiring,
     steps: int,
     tolerance: float,
+    axis: int = -2,
 ) -> ChainFactors:
-    """Each chain in turn given the others, from the prior on. density: sums -> (B,); start: zeros (B, T, L, K).
+    """Each chain in turn given the others, from the prior on. density: sums -> (B,); start: zeros (B, T, L, K), the chains
+    along `axis`.
 
     Ends after `steps` rounds; on a CPU also where tilts move by less than `tolerance` on average. No gradient flows through it.
     """
     with torch.enable_grad():
         tilts = start.detach().clone().requires_grad_()
-        marginals = slope(ChainFactors(tilts, tilts, parts, chain).log_sums(tilts, semiring), tilts)
+        marginals = slope(ChainFactors(tilts, tilts, parts, chain, axis).log_sums(tilts, semiring), tilts)
     tilts, marginals = tilts.detach(), marginals.detach()
     with torch.no_grad():
-        total = ChainFactors(tilts, marginals, parts, chain).sums(marginals)
+        total = ChainFactors(tilts, marginals, parts, chain, axis).sums(marginals)
     for _ in range(steps):
         moved = 0.0
-        for i in range(tilts.shape[2]):
-            own = marginals[:, :, i].clone().requires_grad_()
+        for i in range(tilts.shape[axis]):
+            own = marginals.select(axis, i).clone().requires_grad_()
             with torch.enable_grad():
                 now = parts(i, own)
                 others = tuple(t - p.detach() for t, p in zip(total, now, strict=True))
                 here = tuple(o + p for o, p in zip(others, now, strict=True))
                 best = slope(density(here), own)
                 if tilts.device.type == "cpu":
-                    moved = max(moved, mean_move(tilts[:, :, i], best))
+                    moved = max(moved, mean_move(tilts.select(axis, i), best))
                 tilts = tilts.clone()
-                tilts[:, :, i] = best.detach()
+                tilts.select(axis, i).copy_(best.detach())
                 leaf = tilts.clone().requires_grad_()
                 found = slope(chain(i, leaf, semiring), leaf)
             marginals = marginals.clone()
-            marginals[:, :, i] = found[:, :, i]
+            marginals.select(axis, i).copy_(found.select(axis, i))
             with torch.no_grad():
-                total = tuple(o + p for o, p in zip(others, parts(i, marginals[:, :, i]), strict=True))
+                total = tuple(o + p for o, p in zip(others, parts(i, marginals.select(axis, i)), strict=True))
         if settled(tilts.device, moved, tolerance):
             break
-    return ChainFactors(tilts, marginals, parts, chain)
+    return ChainFactors(tilts, marginals, parts, chain, axis)
 
 
 def slope(value: Tensor, at: Tensor) -> Tensor:
@@ -143,7 +147,7 @@ def slope(value: Tensor, at: Tensor) -> Tensor:
 
 
 def chain_weights(factors: ChainFactors, density: Callable[[Sums], Tensor], drawn: Tensor, semiring) -> Tensor:
-    """log p(x, z) - log q(z) at draws z (S, B, T, L): (S, B)."""
+    """log p(x, z) - log q(z) at draws z (S, B, T, L), or (S, B, L, T): (S, B)."""
     ones = torch.nn.functional.one_hot(drawn, factors.tilts.shape[-1]).to(factors.tilts.dtype)
     spoken = torch.where(ones > 0, factors.tilts, 0.0).sum((2, 3, 4))
     likelihood = torch.stack([density(factors.sums(one)) for one in ones])

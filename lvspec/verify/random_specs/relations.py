@@ -190,9 +190,9 @@ def _renamed(key: str, names: Mapping[str, str]) -> str:
     own, dot, rest = key.partition(".")
     if own in names:
         return names[own] + dot + rest
-    longest_first = sorted(map(re.escape, names), key=len, reverse=True)
-    whole = rf"(?:(?<=_)|^(?=\w+_observed$))({'|'.join(longest_first)})(?![A-Za-z0-9])"
-    return re.sub(whole, lambda m: names[m[1]], own) + dot + rest
+    name = f"({'|'.join(sorted(map(re.escape, names), key=len, reverse=True))})(?![A-Za-z0-9])"
+    own = re.sub(rf"(?:(?<=_)|^(?=\w+_observed$)){name}", lambda m: names[m[1]], own)
+    return own + dot + re.sub(rf"(?<![A-Za-z0-9]){name}", lambda m: names[m[1]], rest)
 
 
 def _redeclared(subject: Subject, name: str, value: Tensor, declared: list[str], order: list[str]) -> Tensor:
