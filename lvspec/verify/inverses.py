@@ -61,15 +61,15 @@ def newton(move: Map, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def with_slopes(move: Map, z: Tensor) -> tuple[Tensor, Tensor]:
     """move(z) (D,) and its Jacobian (D, D), a function of all that the map is one of, unless no gradient is asked for."""
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # in a transform only transforms differentiate
+        return move(z), torch.func.jacrev(move)(z)
     onwards = torch.is_grad_enabled()
     with torch.enable_grad():
         at = z if z.requires_grad else z.detach().requires_grad_()
         found = move(at)
-        if not unseen(found):
-            kept = {"create_graph": onwards, "retain_graph": True, "materialize_grads": True}
-            slopes = torch.stack([torch.autograd.grad(f, at, **kept)[0] for f in found])
-            return (found, slopes) if onwards else (found.detach(), slopes)
-    return move(z), torch.func.jacrev(move)(z)
+        kept = {"create_graph": onwards, "retain_graph": True, "materialize_grads": True}
+        slopes = torch.stack([torch.autograd.grad(f, at, **kept)[0] for f in found])
+    return (found, slopes) if onwards else (found.detach(), slopes)
 
 
 def unseen(value: Tensor) -> bool:
