@@ -4,6 +4,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 # one thread a process: small models gain nothing from more, and lose much where cores are shared
 export OMP_NUM_THREADS = 1
+# a process that starts finds sources compiled, whatever the surroundings say
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: all demo test slow bench lint format clean
 all: test

@@ -233,6 +233,9 @@ def _sizes(plan: Plan, paint: Paint) -> list[str]:
 def _indented(text: str, by: int) -> list[str]:
     rows = []
     for line in text.split("\n"):
+        if len(line) <= WIDTH - 2 * by and line == line.strip():  # most are: wrapping takes its time with thousands
+            rows.append(" " * by + line if line else "")
+            continue
         rows += wrap(line, WIDTH - by, initial_indent=" " * by, subsequent_indent=" " * (by + 2)) or [""]
     return rows
 
