@@ -132,17 +132,30 @@ def _low_rank_pcfg(values: list[int], rows: Rows) -> Tensor:
 
 
 def _derivations(values: list[int], root: Tensor, rules: Tensor, terminals: Tensor) -> Tensor:
-    N, P = len(root), len(terminals)
-    scores = []
+    """log Σ over trees, and symbols of all of their nodes: a tree's table has an axis for each node, so that every labelling
+    stands in it once."""
+    N, scores = len(root), []
     for tree in binary_trees(0, len(values)):
         if not tree:
             continue
-        spans = [(a, b) for a, b, _ in tree] + [(i, i + 1) for i in range(len(values))]
-        choices = [torch.arange(N)] * len(tree) + [torch.arange(N, N + P)] * len(values)
-        named = dict(zip(spans, torch.cartesian_prod(*choices).unbind(1), strict=True))  # symbols of every labelling
-        score = root[named[tree[0][:2]]] + sum(rules[named[a, b], named[a, m], named[m, b]] for a, b, m in tree)
-        scores.append(score + sum(terminals[named[i, i + 1] - N, x] for i, x in enumerate(values)))
+        nodes = [(a, b) for a, b, _ in tree] + [(i, i + 1) for i in range(len(values))]
+        score = _along(nodes, root, tree[0][:2])
+        for a, b, m in tree:
+            left, right = (slice(N) if j - i > 1 else slice(N, None) for i, j in ((a, m), (m, b)))
+            score = score + _along(nodes, rules[:, left, right], (a, b), (a, m), (m, b))
+        for i, x in enumerate(values):
+            score = score + _along(nodes, terminals[:, x], (i, i + 1))
+        scores.append(score.flatten())
     return torch.logsumexp(torch.cat(scores), 0) if scores else torch.tensor(-torch.inf, dtype=torch.float64)
+
+
+def _along(nodes: list[tuple[int, int]], part: Tensor, *read: tuple[int, int]) -> Tensor:
+    """A part of the score, its axes at the places of the nodes whose symbols it reads."""
+    places = [nodes.index(node) for node in read]
+    shape = [1] * len(nodes)
+    for place, size in zip(places, part.shape, strict=True):
+        shape[place] = size
+    return part.permute(sorted(range(len(read)), key=places.__getitem__)).reshape(shape)
 
 
 def single_root_heads(length: int) -> list[tuple[int, ...]]:
