@@ -45,6 +45,18 @@ latent:
 observed:
   y: Normal(matmul(W, z), exp(r))
 """
+SLOPES = """\
+sizes: {D: 5}
+plates: {j: 12, n: 30}
+given:
+  g[j, n]: real[D]
+params: {s: [], r: []}
+latent:
+  m: Normal(0, 1)[D]
+  w[j]: Normal(m, exp(s))
+observed:
+  y[j, n]: Normal(dot(w[j], g[j, n]), exp(r))
+"""
 TRIPLE = """\
 sizes: {K: 60}
 params: {p: [K], a: [K, K], b: [K, K, K], m: [K]}
@@ -89,7 +101,9 @@ MODELS = {
     "grid of many rows": (spec_text(grid(8, 5)), 3000),
     "eight schools": (spec(EIGHT_SCHOOLS), 32),
     "regression": (spec(REGRESSION), 16),
+    "slopes": (spec(SLOPES), 16),
     "factor analysis": (spec(FACTOR_ANALYSIS), 256),
+    "more factors than are seen": (spec(FACTOR_ANALYSIS.replace("D: 10, N: 30", "D: 20, N: 5")), 256),
     "table of three": (spec(TRIPLE), 32),
     "32,768 values": (spec(MANY_VALUES), 32),
     "thirty Gaussians": (spec(GAUSSIANS), 32),

@@ -10,8 +10,10 @@ import torch
 from benchmarks.price_models import MANY_VALUES, spec
 from benchmarks.prices import Alive, peak_of, prepared, step
 from lvspec.driver import compile_spec, plan_spec
+from lvspec.plan import gaussian_elimination
 from lvspec.plan.strategies import linear_gaussian
 from lvspec.plan.sums import in_turns
+from lvspec.runtime import gaussian_elimination as gaussian_runtime
 from lvspec.runtime import kalman
 from lvspec.runtime.chain_parallel import blocks_for
 
@@ -50,6 +52,10 @@ def test_rule_for_blocks_of_a_chain_is_the_runtime_s():
 
 def test_rule_for_a_long_filter_is_the_runtime_s():
     assert linear_gaussian.LONG == kalman.LONG
+
+
+def test_rule_for_many_rows_is_the_runtime_s():
+    assert gaussian_elimination.MANY == gaussian_runtime.MANY
 
 
 def test_arcs_that_may_have_no_chance_pay_for_a_sum_of_logs():

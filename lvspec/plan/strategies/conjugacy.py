@@ -21,9 +21,10 @@ from lvspec.ir.reads import HERE
 from lvspec.ir.spec import Variable
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.gaussian_blocks import choosing_parents
+from lvspec.plan.gaussian_elimination import Elimination, pay_seen
 from lvspec.plan.integrals import gaussian_reason, integral_reason, readers
 from lvspec.plan.model import Model, is_chain, unrolled_by, without_engine
-from lvspec.plan.price import FACTORISATION, SLOWER, TRAINING, Pricer, priced
+from lvspec.plan.price import TRAINING, Pricer, priced
 
 NAME = "conjugacy"
 GAUSSIAN_DISPATCHES = 120  # of the prior, and of each likelihood, as counted
@@ -122,24 +123,27 @@ def _link_reason(model: Model, latent: Variable, reader: Variable, pair) -> str 
 
 
 def _pay(pricer: Pricer, latent: Variable, parents: tuple[str, ...]) -> None:
-    """The likelihoods' arguments once; of Gaussian ones, products of [N, D] at each site."""
+    """The likelihoods' arguments once; of Gaussian ones the rows of what is seen, out of which the latent is integrated."""
     model = pricer.model
-    flops = cells = 0.0
+    D, gaussian = _size(model, latent), latent.general.body.family in GAUSSIAN
+    rows = 0.0  # at a site of the latent
     for variable in (latent, *readers(model, latent.name)):
         pricer.factor(variable)
         extent = float(model.sizes["B"] * prod(model.cardinality(n) for n in parents))
         for plate in variable.plates:
             extent *= model.extent(plate)
-        D, N = _size(model, latent), _size(model, variable)
-        gaussian = latent.general.body.family in GAUSSIAN
-        one = N**3 + N * N * D + N * D * D + D**3 if gaussian else 4 * max(D, N)
-        flops += extent * one
-        cells += extent * (3 * N * N + N * D + N if gaussian else 2 * max(D, N))
-        if gaussian:
-            pricer.exponentials += TRAINING * extent * (FACTORISATION + one / SLOWER)
-            pricer.dispatches += GAUSSIAN_DISPATCHES
-    pricer.flops += TRAINING * flops
-    pricer.holds(cells)
+        N = _size(model, variable)
+        if not gaussian:
+            pricer.flops += TRAINING * extent * 4 * max(D, N)
+            pricer.holds(extent * 2 * max(D, N))
+        elif variable is latent:
+            sites = extent
+        else:
+            pay_seen(pricer, variable, N, extent * N, D + 1)
+            rows += N * float(prod(model.extent(p) for p in variable.plates if p not in latent.plates))
+    if gaussian:
+        Elimination(rows, D, D, 0).pay(pricer, sites, sites)
+        pricer.dispatches += GAUSSIAN_DISPATCHES * (1 + len(readers(model, latent.name)))
 
 
 def _size(model: Model, variable: Variable) -> int:

@@ -12,17 +12,21 @@ from __future__ import annotations
 from functools import partial
 from math import prod
 
+from lvspec.ir.elimination import Step
 from lvspec.ir.gaussian_levels import depths
 from lvspec.ir.gaussian_order import one_by_one
 from lvspec.ir.words import listed
 from lvspec.plan.budget import over_budget
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.gaussian_blocks import NAME, Block, find
+from lvspec.plan.gaussian_elimination import Elimination, pay_seen
 from lvspec.plan.model import Model
-from lvspec.plan.price import FACTORISATION, SLOWER, TRAINING, Pricer, priced
+from lvspec.plan.price import Pricer, priced
 
-DISPATCHES, FACTOR_DISPATCHES = 80, 200  # of a level, or of one site of a chain, and of each factor there, as counted
-STEP_DISPATCHES = 230  # of a vector that goes by itself, as counted
+# of an integral over all sites of a level at once, of one over a vector that goes by itself, of a site of a chain, as counted
+ELIMINATION, STEP, TURN = 140, 240, 360
+FACTOR_DISPATCHES = 60  # of each latent's prior, and of each variable that is seen, at all sites at once
+ALIKE = 64  # sites of a chain after which the others take as many rows on average
 NODES = 28_000  # what the graph of a chain's site takes beside its numbers, in numbers, as measured
 
 
@@ -59,44 +63,74 @@ def _claim(model: Model, block: Block) -> Claim | Declined:
 
 # ---------------------------------------------------------------- price
 def _pay(pricer: Pricer, block: Block) -> None:
-    """Coefficients, and at each site a few products and a factorisation of all that stands there: numbers of 8 bytes."""
+    """Coefficients, the rows (A | b) of what is seen, and one elimination of each level, site of a chain or vector: numbers
+    of 8 bytes."""
     model, spec = pricer.model, pricer.model.spec
-    held, around = depths(spec, block.levels), {None: 0}
-    steps = one_by_one(spec, block.levels, lambda name: _size(model, name))
+    held, size = depths(spec, block.levels), partial(_size, model)
     values = prod(model.cardinality(n) for n in block.parents)
     for name in (*block.latents, *block.observed):
         pricer.factor(spec.variable(name))
+    state = [sum(held[n] * size(n) for n in level.latents) for level in block.levels]
+    above = [0.0] * len(block.levels)  # entries of the levels around each
     for i, level in enumerate(block.levels):
-        sizes = {n: _size(model, n) for n in level.latents}
-        own = sum(held[n] * size for n, size in sizes.items())
-        around[i] = own + around[level.above]
-        width = around[i] + (own if level.chain else 0)
-        widths = [sum(sizes[n] for n in s.clique) for s in steps] or [
-            width
-        ]  # of what meets, each time that something goes
+        above[i] = 0.0 if level.above is None else state[level.above] + above[level.above]
+    below = [0.0] * len(block.levels)  # rows that the levels within say at a site
+    steps = one_by_one(spec, block.levels, size)
+    for i, level in reversed([*enumerate(block.levels)]):
         sites = float(model.sizes["B"] * values * prod(model.extent(p) for p in level.plates))
-        flops, cells = (
-            sum(3.0 * w**3 for w in widths),
-            sum(4.0 * w**2 for w in widths),
-        )  # cells: kept for backward, as counted
-        for name in level.observed:
-            inner = prod(model.extent(p) for p in spec.variable(name).plates if p not in level.plates)
-            N, D = (
-                _size(model, name),
-                sum(held[n] * _size(model, n) for n in {r.name for r in model.reads(name)} & {*held}),
-            )
-            flops += inner * (N * N * D + N * D * D)
-            cells += inner * (2.0 * N * (D + 1) + D * D)
-            noise = pricer.extent(pricer.axes(spec.variable(name).general.body.arguments[1][1]))
-            pricer.flops += TRAINING * noise * N**3
-            pricer.holds(2 * noise * 3.0 * N * N)
-        pricer.flops += TRAINING * sites * flops
-        pricer.exponentials += TRAINING * sites * (FACTORISATION * len(widths) + flops / SLOWER)
-        pricer.holds(2 * sites * cells, 4 * sites * (max(widths) if steps else around[i]) ** 2)
-        pricer.dispatches += STEP_DISPATCHES * len(steps)
+        seen = {n: size(n) * _inside(model, spec.variable(n).plates, level.plates) for n in level.observed}
+        for name, rows in seen.items():
+            read = sum(size(r) for r in _read(model, name) & {*held}) if steps else state[i] + above[i]
+            pay_seen(pricer, spec.variable(name), size(name), sites * rows, read + 1)
+        new = sum(size(n) for n in level.latents)
         turns = model.extent(level.chain) if level.chain else 1
-        pricer.dispatches += turns * (DISPATCHES + FACTOR_DISPATCHES * len((*level.latents, *level.observed)))
+        if steps:
+            gone = _one_after_the_other(model, steps, seen)
+        elif level.chain:
+            gone = _along(sum(seen.values()) + below[i], state[i], new, state[i] + above[i], turns)
+        else:
+            gone = [Elimination(sum(seen.values()) + below[i], new, new, above[i])]
+        times = 1.0 if steps or not level.chain else 1 / max(len(gone), 1)  # sites of a chain that are told apart
+        for one in gone:
+            one.pay(pricer, sites * times, sites / turns)
+        pricer.dispatches += STEP * len(steps) if steps else TURN * turns if level.chain else ELIMINATION
+        pricer.dispatches += FACTOR_DISPATCHES * len((*level.latents, *level.observed))
         pricer.holds(NODES * turns if level.chain else 0.0)
+        if level.above is not None and gone:
+            apart = [p for p in level.plates if p != level.chain]
+            below[level.above] += gone[-1].left * _inside(model, apart, block.levels[level.above].plates)
+
+
+def _along(rows: float, entries: float, new: float, others: float, turns: int) -> list[Elimination]:
+    """The last sites of a chain, each with what is left of those after it."""
+    gone: list[Elimination] = []
+    for _ in range(min(turns, ALIKE)):
+        gone.append(Elimination(rows + (gone[-1].left if gone else 0.0), entries, new, others, fewer=True))
+    return gone
+
+
+def _one_after_the_other(model: Model, steps: tuple[Step, ...], seen: dict[str, float]) -> list[Elimination]:
+    """Vectors that go by themselves, each with what speaks of it: what is seen, and what is left of those before."""
+    said = [(frozenset(_read(model, name)), rows) for name, rows in seen.items()]
+    gone = []
+    for step in steps:
+        met = [(names, rows) for names, rows in said if step.axis in names]
+        rest, size = step.clique - {step.axis}, _size(model, step.axis)
+        one = Elimination(sum(rows for _, rows in met), size, size, sum(_size(model, n) for n in rest), fewer=True)
+        said = [other for other in said if step.axis not in other[0]]
+        if met:  # of what nothing speaks nothing is kept
+            gone.append(one)
+            said.append((frozenset(rest), one.left))
+    return gone
+
+
+def _read(model: Model, name: str) -> set[str]:
+    return {r.name for r in model.reads(name)}
+
+
+def _inside(model: Model, plates, outer) -> float:
+    """How many sites on some plates there are at each site of others."""
+    return float(prod(model.extent(p) for p in plates if p not in outer))
 
 
 def _size(model: Model, name: str) -> int:
