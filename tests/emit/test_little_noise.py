@@ -123,10 +123,16 @@ def dense(name, latents, seen):
     return log_p, mean + cross * inverse * gap, [spread[i, i] for i in range(n)]
 
 
+def normal(*shape):
+    return torch.randn(shape, **F)
+
+
 def drawn(name, w, noise):
     """Values as the model has them, with what is missing said to be."""
-    normal = lambda *shape: torch.randn(shape, **F)  # noqa: E731
-    e = lambda *shape: noise * normal(*shape)  # noqa: E731
+
+    def e(*shape):
+        return noise * normal(*shape)
+
     if name in ("one latent", "a block of one"):
         return {"x": w @ normal(2) + e(5)}, {}
     if name == "plates":
