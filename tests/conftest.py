@@ -1,6 +1,37 @@
-"""What all tests share: verifications are remembered between them and between runs, apart from the user's own."""
+"""What all tests share: commands run in this process, and verifications that are remembered between tests and between runs,
+apart from the user's own."""
 
+import contextlib
+import io
 import os
 from pathlib import Path
 
+import pytest
+
 os.environ["XDG_CACHE_HOME"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "xdg")
+
+
+@pytest.fixture
+def lvspec(tmp_path, monkeypatch):
+    """Runs the command in an empty folder: (exit code, stdout, stderr)."""
+    from lvspec.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv):
+        out, err = _Text(), _Text()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main([str(a) for a in argv])
+        return code, out.text(), err.text()
+
+    return run
+
+
+class _Text(io.TextIOWrapper):
+    """A text stream over bytes, as a real stdout is."""
+
+    def __init__(self):
+        super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
+
+    def text(self):
+        return self.buffer.getvalue().decode()

@@ -3,7 +3,7 @@
     log p(z) = log base(z_0) - log|det df/dz_0|        the determinant of the Jacobian, by differentiating f
     z_0 with f(z_0) = z                                found map by map, where z is given
 
-The verifier's own arithmetic: the maps are those of ir/flows.py, one entry after the other where entries are read in order.
+The verifier's own arithmetic: the maps are those of ir/flows.py, what an entry reads said by a mask.
 Of a library's flow the map is the library's, and nothing else: not its determinants, not its inverses.
 """
 
@@ -48,39 +48,35 @@ def _radial(network: Network, w: Weights, context: Tensor | None, turn: int) -> 
     return lambda z: z + beta * (z - centre) / (alpha + torch.sqrt(((z - centre) ** 2).sum()))
 
 
-def _raw(network: Network, w: Weights, context: Tensor | None, z: Tensor, reads: list[list[bool]]) -> Tensor:
-    """The hidden numbers, each of the entries that it reads."""
+def _raw(w: Weights, context: Tensor | None, z: Tensor, reads: Tensor, activation: str) -> Tensor:
+    """The hidden numbers, each of the entries that it reads: reads[i, j] is 1 where the i-th reads z_j, else 0."""
     enter = part(w, "enter")
-    hidden = []
-    for i, row in enumerate(reads):
-        value = enter["bias"][i]
-        for j, may in enumerate(row):
-            value = value + (enter["weight"][i, j] * z[j] if may else 0.0)
-        if context is not None:
-            value = value + torch.dot(part(w, "context")["weight"][i], context)
-        hidden.append(value)
-    return ACTIVATIONS[str(network.option("activation", "relu"))](torch.stack(hidden))
+    value = (enter["weight"] * reads) @ z + enter["bias"]
+    if context is not None:
+        value = value + part(w, "context")["weight"] @ context
+    return ACTIVATIONS[activation](value)
 
 
-def _affine(w: Weights, hidden: Tensor, entry: int, D: int, given: list[bool]) -> tuple[Tensor, Tensor]:
-    """μ and σ's raw value of one entry, from the hidden numbers that give it something."""
+def _affine(w: Weights, hidden: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+    """μ and σ's raw value of each entry (D,), from the hidden numbers that give it something: given[d, i] is 1, else 0."""
     leave = part(w, "leave")
-    chosen = torch.tensor(given, dtype=torch.float64)
-    return tuple(torch.dot(leave["weight"][r] * chosen, hidden) + leave["bias"][r] for r in (entry, D + entry))
+    found = (leave["weight"] * torch.cat([given, given])) @ hidden + leave["bias"]
+    return found[: len(given)], found[len(given) :]
+
+
+def _shares(rows: list[list[bool]]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 def _coupling(network: Network, w: Weights, context: Tensor | None, turn: int) -> Map:
     inner = part(w, "network")
     H, D = inner["enter.weight"].shape
-    kept = [(d + turn) % 2 == 0 for d in range(D)]
+    kept = torch.tensor([(d + turn) % 2 == 0 for d in range(D)])
+    reads, given, activation = kept.double().expand(H, D), torch.ones(D, H, dtype=torch.float64), _activation(network)
 
     def move(z: Tensor) -> Tensor:
-        hidden = _raw(network, inner, context, z, [kept] * H)
-        moved = []
-        for d in range(D):
-            mu, raw = _affine(inner, hidden, d, D, [True] * H)
-            moved.append(z[d] if kept[d] else z[d] * torch.exp(torch.tanh(raw)) + mu)
-        return torch.stack(moved)
+        mu, raw = _affine(inner, _raw(inner, context, z, reads, activation), given)
+        return torch.where(kept, z, z * torch.exp(torch.tanh(raw)) + mu)
 
     return move
 
@@ -91,17 +87,18 @@ def _autoregressive(network: Network, w: Weights, context: Tensor | None, turn: 
     H, D = inner["enter.weight"].shape
     place = [D - 1 - d if turn % 2 else d for d in range(D)]
     seen = [i * D // H for i in range(H)]
-    gate = torch.sigmoid if network.kind == "InverseAutoregressive" else _softplus
+    reads, given = _shares([[p < n for p in place] for n in seen]), _shares([[n <= p for n in seen] for p in place])
+    gate, activation = torch.sigmoid if network.kind == "InverseAutoregressive" else _softplus, _activation(network)
 
     def move(z: Tensor) -> Tensor:
-        hidden = _raw(network, inner, context, z, [[p < n for p in place] for n in seen])
-        moved = []
-        for d in range(D):
-            mu, raw = _affine(inner, hidden, d, D, [n <= place[d] for n in seen])
-            moved.append(z[d] * gate(raw) + mu)
-        return torch.stack(moved)
+        mu, raw = _affine(inner, _raw(inner, context, z, reads, activation), given)
+        return z * gate(raw) + mu
 
     return move
+
+
+def _activation(network: Network) -> str:
+    return str(network.option("activation", "relu"))
 
 
 MAPS = {
