@@ -7,6 +7,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from lvspec.driver import compile_spec, plan_spec
 from lvspec.errors import SpecError
+from lvspec.runtime.batch import BadBatch
 from lvspec.verify import verify
 from lvspec.verify.report import render
 
@@ -56,6 +57,24 @@ observed:
   x: Bernoulli(logits=decoder(z))
 guide:
   c: Categorical(logits=pick(x))
+  z: Normal(loc, softplus(scale)) where loc, scale = split(encoder(x))
+infer: {z: "reparameterization(refine=2, rate=0.2)"}
+""",
+    "beside what is drawn for each value": """
+params: {start: [K], centre: [K, D]}
+networks:
+  encoder: MLP(P, H, 2*D)
+  pick: Linear(P, K)
+  decoder: MLP(D + D, H, P)
+latent:
+  c: Categorical(logits=start)
+  u: Normal(centre[c], 1)
+  z: Normal(0, 1)[D]
+observed:
+  x: Bernoulli(logits=decoder(concat(u, z)))
+guide:
+  c: Categorical(logits=pick(x))
+  u: Normal(centre[c], 0.5)
   z: Normal(loc, softplus(scale)) where loc, scale = split(encoder(x))
 infer: {z: "reparameterization(refine=2, rate=0.2)"}
 """,
@@ -119,6 +138,12 @@ def test_module_agrees_with_the_oracle(name):
     found = compiled(name)
     report = verify(found.spec, found.plan, found.Model, seed=2, draws=0)
     assert report.passed, render(report)
+
+
+def test_noise_of_too_few_steps_is_refused():
+    model, x = compiled("a vector").Model(P=3, D=2, H=3), torch.ones(4, 3)
+    with pytest.raises(BadBatch, match=r"shape \(2, 1, 4, 2\) for `z.steps`, expected .* with 3 steps"):
+        model({"x": x}, draws={"z.steps": torch.zeros(2, 1, 4, 2), "z": torch.zeros(1, 4, 2)})
 
 
 class ByHand(nn.Module):

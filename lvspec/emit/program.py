@@ -82,9 +82,9 @@ class Program:
         """The line that refuses draws of what nothing draws, and of other shapes."""
         if not self.drawn:
             return []
-        steps = {f"{n}.steps": axes for n, axes in self.drawn.items()} if self.plan.refined else {}
-        items = ", ".join(f'"{n}": {axes}' for n, axes in {**self.drawn, **steps}.items())
-        return wrap(f"draws = {self.scope.use('fixed_draws')}(draws, batch, {{{items}}})", 2)
+        items = ", ".join(f'"{n}": {axes}' for n, axes in self.drawn.items())
+        refined = ", refined=True" if self.plan.refined else ""
+        return wrap(f"draws = {self.scope.use('fixed_draws')}(draws, batch, {{{items}}}{refined})", 2)
 
 
 def input_value(variable: Variable) -> Value:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lvspec.runtime.batch import BadBatch
+
 QParameters = dict[str, tuple[Tensor, ...]]  # of each latent's q, (B, sites, event) each
 
 
@@ -25,9 +27,14 @@ def refine(
 ) -> QParameters:
     """λ_K. step(parameters, draws): the objective of a batch, whose loss is the mean over examples; each climbs its own bound.
 
-    draws: base noise of every step, `z.steps` (K, S, B, ...), where it is fixed. Without gradients around it, the steps are
-    taken all the same, and nothing is kept of them.
+    draws: base noise of every step, `z.steps` (K, S, B, ...), where it is fixed; BadBatch where it is not of K of them. Without
+    gradients around it, the steps are taken all the same, and nothing is kept of them.
     """
+    fixed = {n: d for n, d in draws.items() if n.endswith(".steps")}
+    for n, d in fixed.items():
+        if not isinstance(d, Tensor) or not d.dim() or len(d) != steps:
+            found = f"shape {tuple(d.shape)}" if isinstance(d, Tensor) else type(d).__name__
+            raise BadBatch(f"`draws` has {found} for `{n}`, expected (steps, S, B, ...) with {steps} steps")
     names = [(n, i) for n, values in start.items() for i in range(len(values))]
     kept = torch.is_grad_enabled()
 
@@ -42,8 +49,7 @@ def refine(
         free = [start[n][i].log() if positive[n][i] else start[n][i] for n, i in names]
         for k in range(steps):
             free = [v if kept and v.requires_grad else v.detach().requires_grad_() for v in free]
-            noise = {n.removesuffix(".steps"): d[k] for n, d in draws.items() if n.endswith(".steps")}
-            objective = step(parameters(free), noise)
+            objective = step(parameters(free), {n.removesuffix(".steps"): d[k] for n, d in fixed.items()})
             total = -objective.loss * objective.elbo.shape[0]
             slopes = torch.autograd.grad(total, free, create_graph=kept, allow_unused=True, materialize_grads=True)
             free = [v + rate * slope for v, slope in zip(free, slopes, strict=True)]

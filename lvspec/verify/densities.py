@@ -54,10 +54,12 @@ def _softplus(x: Tensor) -> Tensor:
 
 def _categorical(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     table = log_probabilities(a)
-    if not table.shape[-1]:  # an example without sites has no site to be at
-        return torch.full(shape, -torch.inf, dtype=table.dtype)
-    table = table.expand(*shape, table.shape[-1])
-    return table.gather(-1, value.long().expand(shape).unsqueeze(-1)).squeeze(-1)
+    outside = table.new_full(
+        (*table.shape[:-1], 1), -torch.inf
+    )  # what lies beyond an example's own sites has no chance
+    table = torch.cat([table, outside], -1)
+    place = value.long().expand(shape).clamp_max(table.shape[-1] - 1)
+    return table.expand(*shape, table.shape[-1]).gather(-1, place.unsqueeze(-1)).squeeze(-1)
 
 
 def _one_hot_categorical(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
