@@ -24,8 +24,8 @@ from lvspec.plan.divergence import OPTIMAL, divergence, drawn_after, draws_read
 from lvspec.plan.engines import averages_of_draws, empty_axes, parts_without_engine, rows_beyond, too_many_sites
 from lvspec.plan.formula import formula
 from lvspec.plan.free_bits import refused_free_bits
-from lvspec.plan.memory import memory_warnings, with_memory
 from lvspec.plan.model import DEFAULT_SAMPLES, Model, chain_plates, labels_guide, study, unrolled_by, without_engine
+from lvspec.plan.notices import with_notices
 from lvspec.plan.own import follows_model
 from lvspec.plan.price import Pricer, priced
 from lvspec.plan.strategies import NAMES, STRATEGIES
@@ -358,7 +358,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     pricer = Pricer(model, summed, samples if sampled else 1, unrolled, guide, (*spec.networks, *networks))
     rules = {id(c.pay): c.pay for _, c, _ in chosen.values()}.values()  # latents of one sum pay once
     step = priced(pricer, *rules, pay_rest)
-    warnings = with_memory(spec.warnings, memory_warnings(model, latents, components.values(), step))
+    warnings = with_notices(model, latents, components.values(), step)
     return Plan(
         spec=spec if warnings == spec.warnings else replace(spec, warnings=warnings),
         latents=tuple(latents),

@@ -53,11 +53,6 @@ def no_room(step: Cost) -> str | None:
     )
 
 
-def with_memory(warnings: tuple[Diagnostic, ...], more: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
-    """A spec's warnings with those of this plan; of an earlier plan of it none are left."""
-    return (*(w for w in warnings if w.code not in CODES), *more)
-
-
 def physical_memory() -> float:
     """The machine's, in bytes; of no limit where the system does not tell."""
     try:

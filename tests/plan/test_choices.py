@@ -355,3 +355,20 @@ def test_a_latent_beside_nothing_observed_has_no_factor_at_an_optimum():
     found = plan_spec(source).latent("p")
     assert found.strategy != "mean_field" and emit(plan_spec(source))
     assert "nothing is observed" in dict(found.declined)["mean_field"]
+
+
+EXACT = "lvspec: 1\nname: m\nsizes: {K: 3}\nparams: {a: [K], m: [K]}\nlatent:\n  z: Categorical(logits=a)\nobserved:\n  x: Normal(m[z], 1)\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "idle"),
+    [
+        ("infer: {samples: 4}\ntrain: {kl_weight: 0.5}", ["`kl_weight` has", "`samples` has"]),
+        ("infer: {bound: 'iwae(samples=5)'}\ntrain: {free_bits: node(0.2)}", ["`free_bits` has", "`bound` has"]),
+        ("train: {kl_weight: {z: 0.5}}", ["`kl_weight: z` has"]),
+        ("infer: {z: reinforce, samples: 4}\ntrain: {kl_weight: 0.5}", []),
+    ],
+)
+def test_settings_that_change_nothing_are_told(settings, idle):
+    found = [w for w in plan_spec(EXACT + settings + "\n").spec.warnings if w.code == "without-effect"]
+    assert [w.message.split(" no effect")[0] for w in found] == idle
