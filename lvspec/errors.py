@@ -12,10 +12,10 @@ A `Diagnostic` is data; `render` turns it into the text a person sees::
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, order=True)
-class Span:
+class Span(NamedTuple):
     """A stretch of source text. Lines and columns count from 1; `end_column` is exclusive."""
 
     line: int

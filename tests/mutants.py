@@ -22,14 +22,13 @@ from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
-import yaml
 from mutator import Seeds, Spec, mutant, seeds
 
 from lvspec import driver
 from lvspec.emit import emit
 from lvspec.errors import SpecError, UsageError
 from lvspec.explain import as_data, as_text
-from lvspec.front import parser, reader
+from lvspec.front import parser
 from lvspec.graph import draw
 
 LONGEST = 2.0  # seconds of the processor that one spec may take
@@ -61,10 +60,9 @@ def all_the_way(text: str) -> str:
 
 
 def quick(others: Seeds) -> None:
-    """For this process: a mutant is nearly another spec, so what was parsed is kept; events of YAML come from libyaml; garbage lies longer."""
+    """For this process: a mutant is nearly another spec, so what was parsed is kept; garbage lies longer."""
     grammar = SimpleNamespace(parse=lru_cache(200_000)(parser._lark().parse))
     parser._lark = lambda: grammar
-    reader.yaml = SimpleNamespace(**vars(yaml) | {"SafeLoader": yaml.CSafeLoader})
     for tree in others.trees:
         all_the_way(Spec(tree).text())
     gc.freeze()

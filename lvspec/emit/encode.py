@@ -11,7 +11,7 @@ from lvspec.emit.text import wrap
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import Plan
-from lvspec.ir.reads import Reader
+from lvspec.ir.reads import Reader, reader_of
 from lvspec.ir.spec import Variable
 
 
@@ -19,7 +19,7 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
     """The method, or nothing where no latent has such a factor."""
     program = Program(plan, imports, set(), ("batch",))
     low, scope, items = program.low, program.scope, []
-    low.unrolled, reader = (), Reader(plan.spec, plan.guide)
+    low.unrolled, reader = (), reader_of(plan.spec, plan.guide)
     factors = [v for v in plan.guide if v.role == "guide" and _direct(plan, v, reader)]
     for factor in factors:
         latent = plan.spec.variable(factor.name)

@@ -14,7 +14,7 @@ from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Here, LogProb, VariableRef, walk
 from lvspec.ir.numbered import numbered
 from lvspec.ir.plan import Plan
-from lvspec.ir.reads import HERE, LAG, WIDE, Read, Reader, bodies
+from lvspec.ir.reads import HERE, LAG, WIDE, Read, Reader, bodies, reader_of
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.ir.types import Support
@@ -144,7 +144,7 @@ def _missing(spec: Spec, imports: set[str]) -> list[str]:
         if structure_of(variable) is not None:
             imports.add("refuse_parts")
             rows += wrap(f'batch = refuse_parts(batch, "{variable.name}")', 2)
-    reader = Reader(spec)
+    reader = reader_of(spec)
     for variable in (*(v for v in spec.variables if v.role in RANDOM), *spec.terms):
         reads = _term_reads(reader, variable) if variable.role == "term" else reader.of_variable(variable)
         for back in dict.fromkeys(_back(observed[r.name], variable, r) for r in reads if r.name in observed):

@@ -34,7 +34,7 @@ def module_text(plan: Plan) -> str:
     methods += [fit_rows(plan, imports), sample_body(plan, imports)]
     body = "\n\n".join("\n".join(_trimmed(m)) for m in methods if m)
     body = with_shared_methods(body, plan)
-    imports = {n for n in imports if re.search(rf"(?<![\w.]){n}\b", body)}
+    imports &= set(re.findall(r"(?<![\w.])\w+", body))
     head = "\n".join(header(plan))
     name = plan.spec.class_name
     if name in imports:  # a class of the runtime that this file uses

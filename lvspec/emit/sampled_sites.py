@@ -37,7 +37,7 @@ from lvspec.ir.expr import (
     walk,
 )
 from lvspec.ir.guides import Step
-from lvspec.ir.reads import Reader, bodies, is_improper
+from lvspec.ir.reads import bodies, is_improper, reader_of
 from lvspec.ir.spec import Clause, Variable
 
 STEPPED = ("RNN", "GRU", "LSTM", "DilatedConvolution")  # networks with a state that can be taken from site to site
@@ -318,7 +318,7 @@ class SampledLoop(SiteLoop):
 
 def _with_lets(program: Program, variables: list[Variable]) -> dict[str, Variable]:
     """The variables, and what is computed of their draws on the way from one to the next."""
-    reader = Reader(program.plan.spec)
+    reader = reader_of(program.plan.spec)
     found = {v.name: v for v in variables}
 
     def named(variable: Variable) -> list[str]:

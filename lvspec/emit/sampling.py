@@ -20,7 +20,7 @@ from lvspec.emit.value import ATOM, Value
 from lvspec.ir.components import strongly_connected
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.plan import Plan
-from lvspec.ir.reads import HERE, LAG, Read, Reader, is_improper
+from lvspec.ir.reads import HERE, LAG, Read, is_improper, reader_of
 from lvspec.ir.spec import Plate, Spec, Variable
 from lvspec.ir.structures import structure_of
 
@@ -95,7 +95,7 @@ class Loop:
 
 def _order(spec: Spec, random: list[Variable]) -> list[Variable | Loop]:
     """Parents first: a variable whose sites are drawn at once, or a loop over those that read one another's earlier sites."""
-    reader, names = Reader(spec), {v.name for v in random}
+    reader, names = reader_of(spec), {v.name for v in random}
     return _ordered(spec, random, {v.name: [r for r in reader.of_variable(v) if r.name in names] for v in random})
 
 

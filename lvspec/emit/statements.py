@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 OPENING = "class _:\n"
 PREPARED = ("batch", "draws", "samples", "parameters")  # arguments, or made of them in a method's first statements
 TITLES = ("# guide", "# model", "# objective")  # comments that open a part of a method
+LEAVES = (ast.expr_context, ast.operator, ast.unaryop, ast.cmpop, ast.boolop)  # nodes that are a word
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Lambda)
 
 Result = str | tuple[int, int]  # an argument; a statement's likeness and the place among its names
@@ -86,7 +87,7 @@ class Reader:
         end = function.body[opening - 1].end_lineno - 1
         method = Method(function.name, rows[first:end])
         now: dict[str, Result] = {a.arg: a.arg for a in (*function.args.args[1:], *function.args.kwonlyargs)}
-        now |= {n: n for s in function.body[1:opening] for n in _stored(list(ast.walk(s)))}
+        now |= {n: n for s in function.body[1:opening] for n in _stored(serialised(s)[0])}
         given: dict[Result, frozenset[str]] = {r: frozenset({r}) for r in now.values()}
         title, repeated = "", Counter()
         for node in _whole(function.body[opening:]):
@@ -104,19 +105,19 @@ class Reader:
 
     def statement(self, node: ast.stmt, lines, title: str, gap: bool, now, given, repeated: Counter) -> Statement:
         """now: what each name stands for at this place. repeated: how often the method has computed the same before."""
-        nodes = list(ast.walk(node))
+        nodes, tokens = serialised(node)
         stored = _stored(nodes)
-        again = [] if isinstance(node, (ast.Assign, ast.Return)) and not any(_changed(nodes)) else stored
+        again = [] if isinstance(node, (ast.Assign, ast.Return)) and not _changed(nodes) else stored
         names = [n for n in nodes if isinstance(n, ast.Name)]
         loaded = dict.fromkeys(n.id for n in names if isinstance(n.ctx, ast.Load))
         reads = {n: now[n] for n in (*loaded, *again) if n in now}
-        names_input = _names_input(node, stored)
+        meaning: list[object] = []  # of the names: a place among those stored, what they stand for, or themselves
         for name in names:
             if name.id in stored and (isinstance(name.ctx, ast.Store) or again):
-                name.id = f"<{stored.index(name.id)}>"
-            elif name.id in now:
-                name.id = f"<{now[name.id]}>"
-        key = ast.dump(node), tuple(now.get(n) for n in again)
+                meaning.append(stored.index(name.id))
+            else:
+                meaning.append((now[name.id],) if name.id in now else name.id)
+        key = tuple(tokens), tuple(meaning), tuple(now.get(n) for n in again)
         like = self.likeness((*key, repeated[key]))
         repeated[key] += 1
         return Statement(
@@ -127,7 +128,7 @@ class Reader:
             reads,
             {n: (like, i) for i, n in enumerate(stored)},
             frozenset().union(*(given[r] for r in reads.values())),
-            input=names_input,
+            input=_names_input(node, stored),
             asks=any(isinstance(n, ast.Attribute) and n.attr in self.names for n in nodes),
             moves=isinstance(node, (ast.Assign, ast.AugAssign, ast.If, ast.For))
             and not any(isinstance(n, (ast.Return, ast.Raise)) for n in nodes),
@@ -152,7 +153,7 @@ def _whole(nodes: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _prepares(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign) and set(_stored(list(ast.walk(node)))) <= set(PREPARED)
+    return isinstance(node, ast.Assign) and set(_stored(serialised(node)[0])) <= set(PREPARED)
 
 
 def _names_input(node: ast.stmt, stored: list[str]) -> bool:
@@ -162,18 +163,41 @@ def _names_input(node: ast.stmt, stored: list[str]) -> bool:
     return held and isinstance(value.slice, ast.Constant) and stored == [value.slice.value]
 
 
-def _changed(nodes: list[ast.AST]) -> Iterator[str]:
+def serialised(node: ast.AST) -> tuple[list[ast.AST], list[object]]:
+    """The nodes, level by level, and what tells such a tree from all others but for the names of its variables."""
+    nodes, tokens = [node], []
+    for one in nodes:
+        tokens.append(type(one))
+        for name in one._fields:
+            value = getattr(one, name, None)
+            parts = value if isinstance(value, list) else (value,)
+            tokens.append(len(parts))
+            for part in parts:
+                if isinstance(part, ast.AST) and not isinstance(part, LEAVES):
+                    tokens.append(ast.AST)
+                    nodes.append(part)
+                elif not isinstance(one, ast.Name):
+                    tokens.append(type(part) if isinstance(part, LEAVES) else repr(part))
+    return nodes, tokens
+
+
+def _changed(nodes: list[ast.AST]) -> list[str]:
     """Names of values that are changed in place: `x[i] = y`, `x.append(y)`."""
+    found = []
     for n in nodes:
-        if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store) and isinstance(n.value, ast.Name):
-            yield n.value.id
-        if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "append":
-            if isinstance(n.func.value, ast.Name):
-                yield n.func.value.id
+        if isinstance(n, ast.Subscript):
+            inner = n.value if isinstance(n.ctx, ast.Store) else None
+        elif isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "append":
+            inner = n.func.value
+        else:
+            continue
+        if isinstance(inner, ast.Name):
+            found.append(inner.id)
+    return found
 
 
 def _stored(nodes: list[ast.AST]) -> list[str]:
     """Names that have another value after a statement of these nodes, each once."""
-    hidden = {id(n) for c in nodes if isinstance(c, COMPREHENSIONS) for n in ast.walk(c)}
+    hidden = {id(n) for c in nodes if isinstance(c, COMPREHENSIONS) for n in serialised(c)[0]}
     stored = [n for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and id(n) not in hidden]
     return list(dict.fromkeys([*(n.id for n in stored), *_changed(nodes)]))

@@ -26,7 +26,7 @@ from lvspec.emit.value import (
 )
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.plan import Plan
-from lvspec.ir.reads import Reader
+from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import has_segments, structure_of, window_axis
 
@@ -215,7 +215,7 @@ def parts_body(plan: Plan, imports: set[str], drawn: str = "") -> list[str]:
     """`parts = {"tree": pcfg_parts(x, ...)}`: what is asked of hidden parts. drawn: the posteriors of drawn latents and
     points, in Python; what a structure reads of them has the values of the likeliest draw, or of the points."""
     program = Program(plan, imports, set(), ("batch", "samples", "drawn", "log_weight", "found", "parts"))
-    low, items, reader = program.low, [], Reader(plan.spec)
+    low, items, reader = program.low, [], reader_of(plan.spec)
     sampled = {*plan.sampled, *plan.points} if drawn else set()
     for summed in plan.structures:
         variable = plan.spec.variable(summed.name)

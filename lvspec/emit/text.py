@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from lvspec.emit.layout import statement_doc
 from lvspec.emit.printer import render
 
@@ -15,7 +17,13 @@ def wrap(code: str, indent: int) -> list[str]:
     code, pad = code.lstrip(), INDENT * indent
     if len(pad) + len(code) <= WIDTH:
         return [pad + code]
-    return render(statement_doc(code, WIDTH - len(pad)), indent, WIDTH)
+    return list(_broken(code, indent))
+
+
+@lru_cache(maxsize=4096)
+def _broken(code: str, indent: int) -> tuple[str, ...]:
+    """What is too long for one line; several methods have the same statements."""
+    return tuple(render(statement_doc(code, WIDTH - len(INDENT) * indent), indent, WIDTH))
 
 
 def statement(code: str, comment: str, indent: int) -> list[str]:

@@ -6,10 +6,17 @@ is defined, and an importance weight that is conditional on it leaves it out.
 
 from __future__ import annotations
 
-import ast
+import re
 from collections import Counter
+from collections.abc import Iterator
 
-HEAD = "def body():\n"
+BODY = "        "  # how far a method's statements stand in
+# what is a name: no attribute, keyword of a call or argument of a function, nothing in a text or a comment
+TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|#.*|\blambda [\w, ]*:|(?<![\w.])([^\W\d]\w*+)(?!=[^=])')
+ASSIGNED = re.compile(r"\s*(\w+) = ")
+MAKES = re.compile(r"\s*(\w+) = \[\](?:  #.*)?$")
+FILLS = re.compile(r"\s*(\w+)\.append\(.*\)(?:  #.*)?$")
+CONTINUED = (")", "]", "}", "else:", "elif ")  # what no statement begins with
 
 
 def without_unused(lines: list[str]) -> list[str]:
@@ -28,46 +35,55 @@ def left_out(lines: list[str], dead: set[int]) -> list[str]:
 
 def unused(lines: list[str]) -> set[int]:
     """Numbers of the lines to leave out, with the shape comments above them."""
-    statements = ast.parse(HEAD + "\n".join(lines)).body[0].body
     dead: set[int] = set()
     read: set[str] = set()
-    for statement in reversed(statements):
-        name = assigned(statement)
-        first, last = statement.lineno - 2, statement.end_lineno - 2  # HEAD is one line, and lines count from one
+    for statement in reversed(list(statements(lines))):
+        first = statement[0]
+        own = ASSIGNED.match(lines[first])
+        name = own[1] if own else None
         if name is not None and name not in read:
-            dead.update(range(first, last + 1))
+            dead.update(statement)
             if first and lines[first - 1].lstrip().startswith("# ("):
                 dead.add(first - 1)
             continue
-        named = (n for n in ast.walk(statement) if isinstance(n, ast.Name))
-        read |= {n.id for n in named if n.id != name or isinstance(n.ctx, ast.Load)}
+        text = "\n".join(lines[i] for i in statement)
+        read.update(names(text[own.end() :] if own else text))
     return dead
+
+
+def statements(lines: list[str]) -> Iterator[range]:
+    """Numbers of the lines of each statement, without the comments and empty lines between two of them."""
+    first, last = 0, None
+    for i, line in enumerate(lines):
+        begins = (
+            line.startswith(BODY)
+            and line[len(BODY) : len(BODY) + 1] not in " #"
+            and not line.startswith(CONTINUED, len(BODY))
+        )
+        if begins and last is not None:
+            yield range(first, last + 1)
+        if begins:
+            first = i
+        if line.strip() and (begins or not line.lstrip().startswith("#")):
+            last = i
+    if last is not None:
+        yield range(first, last + 1)
+
+
+def names(text: str) -> list[str]:
+    """The names that a text of Python mentions, words of the language among them."""
+    return [n for n in TOKEN.findall(text) if n]
 
 
 def only_filled(lines: list[str]) -> set[int]:
     """Numbers of the lines that make and fill lists, `x = []` and `x.append(y)`, which nothing else mentions."""
-    if not any(".append(" in line for line in lines):
-        return set()
-    nodes = list(ast.walk(ast.parse(HEAD + "\n".join(lines))))
-    mentioned = Counter(n.id for n in nodes if isinstance(n, ast.Name))
     filling: dict[str, list[int]] = {}
-    for node in nodes:
-        name = assigned(node) if isinstance(node, ast.Assign) and ast.unparse(node.value) == "[]" else appended(node)
-        if name is not None:
-            filling.setdefault(name, []).append(node.lineno - 2)
+    for i, line in enumerate(lines):
+        if ".append(" in line or "= []" in line:
+            for found in (MAKES.match(line), FILLS.match(line)):
+                if found:
+                    filling.setdefault(found[1], []).append(i)
+    if not filling:
+        return set()
+    mentioned = Counter(names("\n".join(lines)))
     return {line for name, rows in filling.items() if len(rows) == mentioned[name] for line in rows}
-
-
-def appended(node: ast.AST) -> str | None:
-    """The list that a statement `x.append(y)` fills."""
-    call = node.value if isinstance(node, ast.Expr) else None
-    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "append":
-        return call.func.value.id if isinstance(call.func.value, ast.Name) else None
-    return None
-
-
-def assigned(statement: ast.stmt) -> str | None:
-    """The name that a plain assignment gives a value to."""
-    if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name):
-        return statement.targets[0].id
-    return None

@@ -17,7 +17,7 @@ from functools import cached_property
 from lvspec.emit.value import ALL, ATOM, Value, permute, widen_draws
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Apply, Expr, LocalRef, walk
-from lvspec.ir.reads import Read, Reader
+from lvspec.ir.reads import Read, reader_of
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structures import has_segments, longest_segment, window_axis
 
@@ -46,7 +46,7 @@ class Windows:
 
     def __init__(self, low, spec: Spec):
         self.low = low
-        self.reader = Reader(spec, low.plan.guide)
+        self.reader = reader_of(spec, low.plan.guide)
         self.known = {w.latent: w for w in windows_of(spec)}
         self.current: Window | None = None
 

@@ -25,7 +25,7 @@ def number_one_hots(*groups: Variables) -> tuple[Variables, ...]:
 
 
 def _rewritten(node, names: set[str]):
-    if isinstance(node, tuple):
+    if type(node) is tuple:
         return tuple(_rewritten(n, names) for n in node)
     if not isinstance(node, NODES):
         return node

@@ -142,7 +142,7 @@ def _whole(mean):
 
 def _rewritten(node, part_of: dict[str, tuple[Group, int]]):
     """The same tree, with parts of a latent for the names that are drawn together."""
-    if isinstance(node, tuple):
+    if type(node) is tuple:
         return tuple(_rewritten(n, part_of) for n in node)
     if not isinstance(node, NODES):
         return node

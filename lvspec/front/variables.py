@@ -35,28 +35,49 @@ GIVEN = {
 }  # fmt: skip
 
 
+class Known(dict):
+    """What is known of variables by now; asked: of which of them somebody wanted to know."""
+
+    asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> Seen:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+
 def find_types(told: dict[str, Told], ctx: Context) -> dict[str, Seen]:
-    """What is known of every variable, as far as anything fixes it."""
+    """What is known of every variable, as far as anything fixes it; a round reads whose last reading is out of date."""
     told, widened = _by_mention(told), {}
     seen = {n: Seen(n, t.role, t.plates, UNKNOWN, t.outside_batch) for n, t in told.items()}
+    known, quiet = Known(ctx.variables | seen), Problems(ctx.problems.source, quiet=True)
+    inside = ctx.with_(variables=known, problems=quiet, guessing=True)
+    stale, readers = set(told), {n: set() for n in known}
     for _ in range(MAX_ROUNDS):
         before = dict(seen)
         for name, one in told.items():
-            quiet = ctx.with_(
-                variables={**ctx.variables, **seen}, problems=Problems(ctx.problems.source, quiet=True), guessing=True
-            )
-            types = [_clause(one, c, quiet)[1] for c in one.clauses]
-            known = [t for t in types if not unknown(t)]
-            if known:
-                support = supports.of_clauses(one.role, tuple(t.support for t in known))
+            if name not in stale:
+                continue
+            stale.remove(name)
+            known.asked = set()
+            types = [kind for c in one.clauses if not unknown(kind := _clause(one, c, inside)[1])]
+            for other in known.asked:
+                readers[other].add(name)
+            if types:
+                support = supports.of_clauses(one.role, tuple(t.support for t in types))
                 support = supports.widened(support, widened[name]) if name in widened else support
-                seen[name] = replace(seen[name], type=known[0].with_(support=support, plates=one.plates, reach=None))
-        ranges = {n: (before[n].type.support.range, s.type.support.range) for n, s in seen.items()}
+                found = replace(seen[name], type=types[0].with_(support=support, plates=one.plates, reach=None))
+                if found != seen[name] or support.told != seen[name].type.support.told:
+                    known[name] = seen[name] = found
+                    stale |= readers[name]
+        ranges = {
+            n: (before[n].type.support.range, s.type.support.range) for n, s in seen.items() if s is not before[n]
+        }
         moved = {n: pair for n, pair in ranges.items() if pair[0] != pair[1]}
         if seen == before and not moved:
             break
         if seen == before:  # the range of a value that reads its own earlier sites: it would move on
             widened |= {n: widen(*pair) for n, pair in moved.items()}
+            stale |= set(moved)
     return seen
 
 

@@ -269,7 +269,9 @@ class Binding:
 
 def walk(node: Expr | Dist | Choice) -> Iterator[Expr]:
     """Every expression below and including `node`, outermost first, left to right."""
-    if isinstance(node, Expr):
-        yield node
-    for child in node.children():
-        yield from walk(child)
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Expr):
+            yield node
+        waiting += reversed(node.children())

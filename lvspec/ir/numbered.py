@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lvspec.ir.expr import Number, VariableRef, walk
-from lvspec.ir.reads import Reader, bodies, is_named
+from lvspec.ir.expr import VariableRef, walk
+from lvspec.ir.reads import Reader, bodies, is_named, reader_of
 from lvspec.ir.spec import Clause, Spec, Variable
 
 
@@ -26,13 +26,21 @@ class Numbered:
 
 def numbered(spec: Spec, guide: tuple[Variable, ...] = ()) -> tuple[Numbered, ...]:
     """What random variables, terms of the objective and factors of the guide read so, let variables looked through."""
-    reader = Reader(spec, guide)
+    reader = reader_of(spec, guide)
     readers = [*spec.variables, *guide, *spec.terms]
-    found = (n for v in readers if v.role not in ("let", "given") for n in _of(reader, v))
+    sites = {id(c): _sites(spec, c) for v in readers for c in v.clauses}
+    found = (n for v in readers if v.role not in ("let", "given") for n in _of(reader, v, sites))
     return tuple(dict.fromkeys(n for n in found if n.site > n.beyond))
 
 
-def _of(reader: Reader, variable: Variable) -> Iterator[Numbered]:
+def _sites(spec: Spec, clause: Clause) -> list[tuple[str, str, int]]:
+    """(name, plate, site) of each site along a ragged plate that stands in a clause's text by its number."""
+    nodes = (n for b in bodies(clause) for n in walk(b) if isinstance(n, VariableRef))
+    named = ((n.name, s) for n in nodes for s in n.at if is_named(s) and spec.plate(s.plate).ragged)
+    return [(name, s.plate, int(s.index.value)) for name, s in named]
+
+
+def _of(reader: Reader, variable: Variable, sites: dict[int, list[tuple[str, str, int]]]) -> Iterator[Numbered]:
     for clause in variable.clauses:
         named = {
             n.name for b in bodies(clause) for n in walk(b) if isinstance(n, VariableRef) and n.name in reader.lets
@@ -40,20 +48,11 @@ def _of(reader: Reader, variable: Variable) -> Iterator[Numbered]:
         below: dict[str, None] = {}
         for name in sorted(named):
             below |= dict.fromkeys(reader.lets_below(name, below.__contains__))
-        yield from _in_clause(reader, variable, (variable, clause), (variable, clause))
-        for let in (reader.lets[n] for n in below):
-            for own in let.clauses:
-                yield from _in_clause(reader, variable, (let, own), (variable, clause))
-
-
-def _in_clause(reader: Reader, variable: Variable, *within: tuple[Variable, Clause]) -> Iterator[Numbered]:
-    """Those in the text of the first of two clauses, computed where both of them count."""
-    _, clause = within[0]
-    for node in (n for b in bodies(clause) for n in walk(b) if isinstance(n, VariableRef)):
-        for site in node.at:
-            if is_named(site) and isinstance(site.index, Number) and reader.spec.plate(site.plate).ragged:
-                beyond = max(_beyond(v, c, site.plate) for v, c in within)
-                yield Numbered(variable, node.name, site.plate, int(site.index.value), beyond)
+        for let in (variable, *(reader.lets[n] for n in below)):
+            for own in (clause,) if let is variable else let.clauses:  # computed where both clauses count
+                for name, plate, site in sites[id(own)]:
+                    beyond = max(_beyond(let, own, plate), _beyond(variable, clause, plate))
+                    yield Numbered(variable, name, plate, site, beyond)
 
 
 def _beyond(variable: Variable, clause: Clause, plate: str) -> int:

@@ -8,7 +8,7 @@ from functools import cached_property
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.estimators import DEFAULTS, PATHWISE, RELAXED, RENORMALISED, SCORED, WEIGHED, text_of
 from lvspec.ir.expr import Expr
-from lvspec.ir.reads import Reader
+from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import FreeBits, Network, Spec, Variable
 
 
@@ -241,7 +241,7 @@ class Plan:
     @cached_property
     def _read_by_factors(self) -> dict[str, set[str]]:
         """Which names each factor of the guide reads."""
-        reader = Reader(self.spec, self.guide)
+        reader = reader_of(self.spec, self.guide)
         return {v.name: {r.name for r in reader.of_variable(v)} for v in self.guide if v.role == "guide"}
 
     @cached_property

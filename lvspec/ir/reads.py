@@ -49,21 +49,32 @@ def bodies(clause: Clause) -> list:
     return [b.value for b in clause.bindings] + ([clause.body] if clause.body is not None else [])
 
 
+def reader_of(spec: Spec, guide: tuple[Variable, ...] = ()) -> Reader:
+    """The reader of a spec with such a guide: one for all who ask, since it keeps what it has found."""
+    key = tuple(map(id, guide))  # which the reader keeps alive, so that no others have them
+    if key not in spec.readers:
+        spec.readers[key] = Reader(spec, guide)
+    return spec.readers[key]
+
+
 class Reader:
     """Collects reads. `lets`: definitions by name, the guide's own included."""
 
     def __init__(self, spec: Spec, guide: tuple[Variable, ...] = ()):
-        self.spec = spec
+        self.spec, self.guide = spec, guide
         self.variables = spec.named
         self.lets = spec.lets | {v.name: v for v in guide if v.role == "let"}
         self._cache: dict[str, tuple[Read, ...]] = {}
+        self._found: dict[int, tuple[tuple[Read, ...], Variable]] = {}  # by the variable's place in the memory
         self._named: dict[str, tuple[str, ...]] = {}
 
     def of_variable(self, variable: Variable) -> tuple[Read, ...]:
-        found: dict[Read, None] = {}
-        for clause in variable.clauses:
-            for read in self.of_clause(clause):
-                found.setdefault(read)
+        if id(variable) not in self._found:
+            self._found[id(variable)] = self._of_variable(variable), variable
+        return self._found[id(variable)][0]
+
+    def _of_variable(self, variable: Variable) -> tuple[Read, ...]:
+        found = dict.fromkeys(r for c in variable.clauses for b in bodies(c) for r in self.of(b, frozenset()))
         if variable.role in ("latent", "term"):  # which of its sites count
             lengths = (self.spec.plate(p).length for p in variable.plates)
             found |= {Read(n, ()): None for n in lengths if n in self.variables and n not in self.lets}
@@ -94,7 +105,7 @@ class Reader:
     def _let(self, name: str) -> tuple[Read, ...]:
         for let in () if name in self._cache else self.lets_below(name, self._cache.__contains__):
             self._cache[let] = ()
-            self._cache[let] = self.of_variable(self.lets[let])
+            self._cache[let] = self._of_variable(self.lets[let])
         return self._cache[name]
 
     def lets_below(self, name: str, done: Callable[[str], bool]) -> Iterator[str]:

@@ -7,7 +7,7 @@ x[t]: Categorical(logits=reader(words(x[<t])))    not: a stretch is read
 from __future__ import annotations
 
 from lvspec.ir.expr import PlateIndex
-from lvspec.ir.reads import HERE, LAG, Reader, bodies
+from lvspec.ir.reads import HERE, LAG, Reader, bodies, reader_of
 from lvspec.ir.spec import Spec, Variable
 
 RANDOM_NETWORKS = ("Dropout", "Module")  # computed again, they may give something else
@@ -22,7 +22,7 @@ def site_by_site(spec: Spec, plate: str, latents: tuple[str, ...]) -> bool:
         return False
     if any(_numbers(b, plate) for v in there for c in v.clauses for b in bodies(c)):
         return False
-    reader = Reader(spec)
+    reader = reader_of(spec)
     return all(_by_site(reader, v, plate, latents) for v in there if v.role in ("latent", "observed"))
 
 

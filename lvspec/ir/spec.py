@@ -245,7 +245,7 @@ class Spec:
     derived: str = ""  # the lines of `networks:` and `guide:` that nobody wrote, as a person would write them
     copies: tuple[Plate, ...] = ()  # plates that run over the sites of another one again
 
-    @property
+    @cached_property
     def derived_factors(self) -> frozenset[str]:
         """The latents whose factors stand in `derived`."""
         return frozenset(re.findall(r"^  (\w+)[\[:]", self.derived.partition("guide:\n")[2], re.MULTILINE))
@@ -282,12 +282,17 @@ class Spec:
     def lets(self) -> dict[str, Variable]:
         return {v.name: v for v in self.of_role("let")}
 
-    @cached_property
+    @property
     def reader(self) -> Reader:
-        """How the model's expressions reach its variables: one for all who ask, since it keeps what it has found."""
-        from lvspec.ir.reads import Reader
+        """How the model's expressions reach its variables."""
+        from lvspec.ir.reads import reader_of
 
-        return Reader(self)
+        return reader_of(self)
+
+    @cached_property
+    def readers(self) -> dict[tuple[int, ...], Reader]:
+        """How expressions reach variables, by the guide that is read with the model: `reader_of` of ir/reads.py."""
+        return {}
 
     @cached_property
     def own_rows(self) -> frozenset[str]:

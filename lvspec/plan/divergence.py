@@ -10,7 +10,7 @@ from lvspec.ir.bounds import Bound
 from lvspec.ir.distributions import ANALYTIC_KL
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import MARGINAL
-from lvspec.ir.reads import HERE, LAG, Read, Reader
+from lvspec.ir.reads import HERE, LAG, Read, reader_of
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.model import Model, labels_guide
@@ -64,7 +64,7 @@ def divergence(
 
 def draws_read(spec: Spec, guide: tuple[Variable, ...]) -> dict[str, tuple[Read, ...]]:
     """What each factor of a guide reads of others' draws."""
-    reader, factors = Reader(spec, guide), {v.name: v for v in guide if v.role == "guide"}
+    reader, factors = reader_of(spec, guide), {v.name: v for v in guide if v.role == "guide"}
     return {n: tuple(r for r in reader.of_variable(v) if r.name in factors) for n, v in factors.items()}
 
 

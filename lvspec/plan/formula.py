@@ -5,7 +5,7 @@ from __future__ import annotations
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.mean_field import SUMS
 from lvspec.ir.plan import MARGINAL, LatentPlan
-from lvspec.ir.reads import Reader, is_improper
+from lvspec.ir.reads import Reader, is_improper, reader_of
 from lvspec.ir.spec import Spec
 from lvspec.ir.structures import structure_of
 from lvspec.ir.words import listed
@@ -46,7 +46,7 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) ->
     z = listed([p.name for p in guided])
     if bound.coupled:
         return _coupled(bound, x, z, bar, collapsed, integrated)
-    reader = Reader(spec, spec.guide)
+    reader = reader_of(spec, spec.guide)
     reads = {v.name: _parents(reader, v.name) for v in spec.variables if v.role in ("observed", "latent")}
     shown = {n for v in spec.of_role("observed") for n in reads[v.name]}
     seen = [p.name for p in guided if p.name in shown] or [z]

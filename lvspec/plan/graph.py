@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lvspec.ir.components import strongly_connected
-from lvspec.ir.reads import LAG, Read, Reader
+from lvspec.ir.reads import LAG, Read, reader_of
 from lvspec.ir.spec import Spec, Variable
 
 RANDOM = ("latent", "observed")
@@ -37,14 +37,14 @@ class DependencyGraph:
 
 
 def dependency_graph(spec: Spec) -> DependencyGraph:
-    reader = Reader(spec, spec.guide)
+    reader = reader_of(spec, spec.guide)
     variables = [v for v in spec.variables if v.role != "let"]
     return DependencyGraph({v.name: reader.of_variable(v) if v.role in RANDOM else () for v in variables})
 
 
 def guide_reads(spec: Spec) -> dict[str, tuple[Read, ...]]:
     """What each written q-factor reads, by the latent's name."""
-    reader = Reader(spec, spec.guide)
+    reader = reader_of(spec, spec.guide)
     return {v.name: reader.of_variable(v) for v in spec.guide if v.role == "guide"}
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from lvspec.ir.reads import HERE, LAG, Read, Reader
+from lvspec.ir.reads import HERE, LAG, Read, reader_of
 from lvspec.ir.spec import Spec, Variable
 
 if TYPE_CHECKING:  # a tenth of a second, which specs that ask for no inverse need not wait for
@@ -80,7 +80,7 @@ def unrolled(spec: Spec) -> nx.DiGraph:
     """The model with a few sites of every plate."""
     import networkx as nx
 
-    graph, reader = nx.DiGraph(), Reader(spec)
+    graph, reader = nx.DiGraph(), reader_of(spec)
     known = [v for v in spec.variables if v.role in ("latent", "observed", "given")]
     for v in known:
         graph.add_nodes_from((v.name, at) for at in _sites(spec, v))
@@ -122,7 +122,7 @@ def draw_order(spec: Spec, latents: list[str]) -> list[tuple[str, ...]]:
     """Latents in the order in which q draws them, those of one chain together: what is deeper in the model comes first."""
     import networkx as nx
 
-    reader, graph = Reader(spec), nx.DiGraph()
+    reader, graph = reader_of(spec), nx.DiGraph()
     graph.add_nodes_from(latents)
     for name in latents:
         for read in reader.of_variable(spec.variable(name)):
@@ -187,7 +187,7 @@ def _way(steps: set, ordered: bool) -> str:
 
 def structured(spec: Spec, latents: list[str]) -> dict[str, list[Reading]]:
     """q that follows the model: each latent reads the latents that it reads under p, and all data."""
-    reader, found, seen = Reader(spec), {}, {}  # seen: how the data are read, by the fixed plates of what reads them
+    reader, found, seen = reader_of(spec), {}, {}  # seen: how the data are read, by the fixed plates of what reads them
     data, drawn = [v for v in spec.variables if v.role in ("observed", "given") and not v.outside_batch], set(latents)
     for name in latents:
         shared = tuple(p for p in spec.variable(name).plates if not spec.plate(p).ragged)

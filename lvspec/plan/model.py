@@ -8,7 +8,7 @@ from functools import cached_property
 from lvspec.ir.distributions import family_of
 from lvspec.ir.expr import Choice, Dist, VariableRef, walk
 from lvspec.ir.guides import GuideOrder
-from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader, bodies, is_improper
+from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader, bodies, is_improper, reader_of
 from lvspec.ir.spec import Override, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.graph import DependencyGraph, dependency_graph, guide_reads, lagged_plates, readers_of, reads_of
@@ -55,11 +55,11 @@ class Model:
     @cached_property
     def reader(self) -> Reader:
         """How expressions reach variables, the guide's own let variables included."""
-        return Reader(self.spec, self.spec.guide)
+        return reader_of(self.spec, self.spec.guide)
 
     @cached_property
-    def of_lets(self) -> dict:
-        """What prices know of let variables, by how the model is laid out (price.py)."""
+    def of_layouts(self) -> dict:
+        """What prices know of expressions and let variables, by how the model is laid out (price.py)."""
         return {}
 
     @cached_property

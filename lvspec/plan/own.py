@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lvspec.ir.reads import Reader
+from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import Spec, Variable
 
 
@@ -26,7 +26,7 @@ def follows_model(latent: Variable, factor: Variable | None) -> bool:
 
 
 def _own(spec: Spec) -> tuple[Variable, ...]:
-    reader = Reader(spec, spec.guide)
+    reader = reader_of(spec, spec.guide)
     random = {v.name: v for v in spec.variables if v.role in ("latent", "observed")}
     sources = {n: {r.name for r in reader.of_variable(v)} & set(random) for n, v in random.items()}
     decided = {n for n, v in random.items() if v.role == "observed"}  # what is observed, and all that it depends on

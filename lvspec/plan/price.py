@@ -20,7 +20,7 @@ from lvspec.ir.flows import EACH, flow_of
 from lvspec.ir.guides import GuideOrder
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Cost
-from lvspec.ir.reads import Reader, bodies, is_named
+from lvspec.ir.reads import Reader, bodies, is_named, reader_of
 from lvspec.ir.spec import Network, Variable
 from lvspec.ir.structures import longest_segment, structure_of, window_axis, window_of
 from lvspec.plan.model import Model
@@ -64,14 +64,21 @@ class Pricer:
         self.networks = {n.name: n for n in (*model.spec.networks, *networks)}
         self.paid: dict[tuple[str, str], frozenset[str]] = {}
         self.learned: dict[str, float] = {}
-        # what let variables vary over, and what each costs by itself: the same for all that lay a model out alike
+        # what expressions and let variables vary over, and what these cost by themselves: the same for all that lay a
+        # model out alike. Expressions are known by their place in the memory, which they keep while they are here.
         layout = frozenset(summed), samples, unrolled, tuple(map(id, self.guide)), tuple(self.networks)
-        self.let_axes, self.let_costs, _ = model.of_lets.setdefault(layout, ({}, {}, self.guide))  # ids stay its own
+        self.known_axes, self.let_axes, self.let_costs, _ = model.of_layouts.setdefault(
+            layout, ({}, {}, {}, self.guide)
+        )
         self.flops = self.kept = self.passing = self.dispatches = self.exponentials = 0.0
 
     @cached_property
+    def _plates(self) -> frozenset[str]:
+        return frozenset(p.name for p in self.model.spec.plates)
+
+    @cached_property
     def _reader(self) -> Reader:
-        return self.model.reader if self.guide is self.model.spec.guide else Reader(self.model.spec, self.guide)
+        return self.model.reader if self.guide is self.model.spec.guide else reader_of(self.model.spec, self.guide)
 
     @cached_property
     def _order(self) -> GuideOrder:
@@ -98,11 +105,12 @@ class Pricer:
     # ------------------------------------------------------------ extents
     def axes(self, node) -> frozenset[str]:
         """Named axes that an expression varies over: S, B, plates, enumerated latents (with lags and sites)."""
-        found = self._reached(node)
-        if not isinstance(node, Expr):
-            return found
-        of_event = {p.name for p in self.model.spec.plates} - {*node.type.plates, *self._stretch(node.type)}
-        return found - of_event  # a plate that was added up, or is an axis of the value
+        if id(node) not in self.known_axes:
+            found = self._reached(node)
+            if isinstance(node, Expr):  # but for a plate that was added up, or is an axis of the value
+                found -= self._plates.difference(node.type.plates, self._stretch(node.type))
+            self.known_axes[id(node)] = found, node
+        return self.known_axes[id(node)][0]
 
     @staticmethod
     def _stretch(type_) -> tuple[str, ...]:
@@ -163,8 +171,11 @@ class Pricer:
     def _let_axes(self, name: str) -> frozenset[str]:
         for below in () if name in self.let_axes else self._reader.lets_below(name, self.let_axes.__contains__):
             let = self.lets[below]
+            early = any(n not in self.let_axes for n in self._reader.lets_in(below))
             self.let_axes[below] = frozenset(let.plates)  # where it reads itself at an earlier site
             self.let_axes[below] |= frozenset(a for c in let.clauses for b in bodies(c) for a in self.axes(b))
+            if early:
+                self.known_axes.clear()  # they were found before all was known that they read
         return self.let_axes[name]
 
     def extent(self, axes) -> float:

@@ -1,11 +1,17 @@
 """YAML as lvspec reads it: nothing is typed behind the writer's back, and every character keeps its place."""
 
+import random
+from pathlib import Path
+
 import pytest
+import yaml
 
 from lvspec.errors import Source, SpecError
 from lvspec.front import load, reader
 from lvspec.front.nodes import Mapping, Text
 from lvspec.front.problems import Problems
+
+SPECS = Path(__file__).parents[2] / "specs"
 
 
 def read(text):
@@ -129,3 +135,29 @@ def test_error_inside_a_folded_expression_is_shown_where_it_stands():
         load(text, "m.yaml")
     (d,) = caught.value.diagnostics
     assert d.code == "unknown-function" and (d.span.line, d.span.column) == (4, 6)
+
+
+PIECES = ["a", "b: ", "x[t]: Normal(0, 1)", "\n", "\n  ", "\n    ", "- ", "{", "}", "[", "]", ", ", ": ", ":", "'", '"',
+          "#", " #c", "|", ">", "|-\n ", "é", "𝒳", "? ", "--- ", "%", "@", "\\n", "!t ", "&a ", "*a", "\t", " ", "<<", "~"]  # fmt: skip
+
+
+def test_libyaml_changes_neither_values_nor_places_nor_messages(monkeypatch):
+    """Against PyYAML's own parser: pieces put together at random, lines of specs with a piece in them."""
+    draw, rows = random.Random(3), [r for p in sorted(SPECS.glob("*.yaml")) for r in p.read_text().splitlines() if r]
+    texts = ["".join(draw.choices(PIECES, k=draw.randrange(1, 13))) for _ in range(700)]
+    for _ in range(700):
+        some = "\n".join(draw.choices(rows, k=4))
+        cut = draw.randrange(len(some))
+        texts.append(some[:cut] + draw.choice(PIECES) + some[cut + draw.randrange(3) :])
+    texts += [p.read_text() for p in SPECS.glob("*.yaml")]
+
+    def all_read():
+        found = [(Problems(Source("m.yaml", t)), t) for t in map(reader.clean, texts)]
+        return [(reader.read(t, problems), problems.found) for problems, t in found]
+
+    pure = monkeypatch.context()
+    quick = all_read()
+    with pure as m:
+        m.delattr(yaml, "CSafeLoader")
+        assert all_read() == quick
+    assert sum(root is not None for root, _ in quick) > 200  # of which libyaml reads most
