@@ -152,6 +152,12 @@ def _example(record: Raw, index: int, layout: Layout, encoders, data, unknown) -
         if value is None:
             observed[f.name] = np.zeros((), dtype=bool)
             continue
+        for plate, sites, there in zip(f.plates, f.sites, value.shape, strict=False):
+            if sites is not None and there != sites:
+                raise TrainingError(
+                    f"{place_of(record, index)}: {f.name} has {there} value{'s' * (there != 1)} along {plate}, which has {sites} "
+                    f"site{'s' * (sites != 1)}; null stands for a missing one"
+                )
         for plate, length in found.items():
             if plate in lengths and not np.array_equal(lengths[plate], length):
                 raise TrainingError(
@@ -246,6 +252,7 @@ def _encode_symbols(raw, f: Field, layout: Layout, encoder: Symbols, settings: D
     elif depth == 0:
         ids, lengths = np.array(encoder.id(symbols), dtype=np.int64), {}
     else:
+        _check_alike(symbols, f, dict(ragged))
         ids, lengths = _rectangle(symbols, ragged, encoder, settings, depth)
     seen = ids != MISSING
     return np.where(seen, ids, 0), seen, lengths
@@ -258,6 +265,18 @@ def _encode_tree(raw, f: Field, layout: Layout, encoder: TreeLabels, settings: D
     ids = np.array([MISSING if label is None else label for label in labels], dtype=np.int64)
     seen = ids != MISSING
     return np.where(seen, ids, 0), seen, {plate.name: np.array(len(ids)) for _, plate in layout.ragged(f)}
+
+
+def _check_alike(symbols: list, f: Field, ragged: dict) -> None:
+    """UsageError where lists beside each other differ in length, and no plate is nested that lets each have its own."""
+    for axis in range(1, len(f.plates) + len(f.event)):
+        symbols = [inner for row in symbols for inner in row] if axis > 1 else symbols
+        if axis in ragged and ragged[axis].within is not None:
+            continue
+        found = sorted({len(row) for row in symbols})
+        if len(found) > 1:
+            along = f"along {f.plates[axis]}" if axis < len(f.plates) else "in a vector"
+            raise UsageError(f"{f.name}: {found[0]} and {found[1]} values {along} stand in one record")
 
 
 def _rectangle(symbols: list, ragged, encoder: Symbols, settings: DataSettings, depth: int):

@@ -24,6 +24,7 @@ class Field:
     categories: a label set: no unknown symbol, every label counts. required: observed or given, not a latent
     that some examples label. modelled: observed, so that the likelihood is of it (given values are conditioned on).
     batched: False for a given value outside the batch plate. tree: what the labels of a tree's words are.
+    sites: how many there are along each plate, None where each record has its own number; none at all where nothing is known.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Field:
     modelled: bool = True
     batched: bool = True
     tree: str | None = None
+    sites: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,7 @@ def layout_of(spec: Spec) -> Layout:
     """Observed and given variables, and the latents that the data section labels."""
     labelled = set(data_settings(spec.data))
     from_data = {s.name: s for s in spec.sizes if s.of is not None}
-    ragged = {p.name for p in spec.plates if p.ragged}
-    fields = {v.name: _field(v, from_data, spec.nominal(), ragged) for v in spec.variables if v.role in FIELDS}
+    fields = {v.name: _field(spec, v, from_data) for v in spec.variables if v.role in FIELDS}
     hidden = {v.name for v in spec.of_role("latent")} - labelled
     sizes = tuple((s.name, s.source, s.of) for s in spec.sizes if s.of is not None)
     return Layout(
@@ -90,7 +91,9 @@ def layout_of(spec: Spec) -> Layout:
     )
 
 
-def _field(variable: Variable, from_data: dict, nominal: dict[str, int], ragged: set[str]) -> Field:
+def _field(spec: Spec, variable: Variable, from_data: dict) -> Field:
+    nominal, ragged = spec.nominal(), {p.name for p in spec.plates if p.ragged}
+    fixed = {p.name: p.size for p in spec.plates if p.kind == "fixed"}
     support, kind = variable.type.support, _KINDS.get(variable.type.support.kind, "real")
     source = from_data.get(_only_name(support.size)) if support.size is not None else None
     is_label = variable.classes or variable.role == "latent" or not ragged & set(variable.plates)
@@ -106,6 +109,7 @@ def _field(variable: Variable, from_data: dict, nominal: dict[str, int], ragged:
         modelled=variable.role == "observed",
         batched=not variable.outside_batch,
         tree=tree_labels(variable),
+        sites=tuple(_known(fixed[p], from_data, nominal) if p in fixed else None for p in variable.plates),
     )
 
 

@@ -434,3 +434,24 @@ def test_few_labels_are_spread_over_the_values_and_are_among_more():
     assert labelled(0) == {} and len(labelled(100)) == 30
     with pytest.raises(UsageError, match="always known"):
         partly_labelled(dataset, digests, {"x": DataSettings(known=3)})
+
+
+FIXED = (Plate("d", "sequence"), Plate("j", "fixed", Dim.of(2)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "plates", "records", "told"),
+    [
+        ("real", ("j",), [[1.0, 2.0], [3.0]], "record 2: x has 1 value along j, which has 2 sites"),
+        ("symbol", ("j",), [["a", "b"], ["a", "b", "a"]], "record 2: x has 3 values along j, which has 2 sites"),
+        ("real", ("d", "j"), [[[1.0], [2.0], [3.0]]], "record 1: x has 1 value along j"),
+        ("symbol", ("d", "j"), [[["a", "b"], ["a"]]], "record 1: x: 1 and 2 values along j stand in one record"),
+        ("symbol", ("d", "t"), [[["a", "b"], ["a"]]], "record 1: x: 1 and 2 values along t stand in one record"),
+    ],
+)
+def test_records_of_another_length_than_a_fixed_plate_are_not_filled_up(kind, plates, records, told):
+    sites = tuple(2 if p == "j" else None for p in plates)
+    field = Field("x", kind, plates, sites=sites, vocabulary="x", categories=kind == "symbol")
+    layout = Layout((field,), (*FIXED, Plate("t", "sequence")), (("C", "categories", "x"),))
+    with pytest.raises((UsageError, TrainingError), match=told):
+        made([{"x": r} for r in records], layout)
