@@ -152,11 +152,11 @@ def _example(record: Raw, index: int, layout: Layout, encoders, data, unknown) -
         if value is None:
             observed[f.name] = np.zeros((), dtype=bool)
             continue
-        for plate, sites, there in zip(f.plates, f.sites, value.shape, strict=False):
-            if sites is not None and there != sites:
+        for along, wanted, there in zip(*_extents(f), value.shape, strict=False):
+            if wanted is not None and there != wanted:
+                values = f"{there} value{'s' * (there != 1)} {along}"
                 raise TrainingError(
-                    f"{place_of(record, index)}: {f.name} has {there} value{'s' * (there != 1)} along {plate}, which has {sites} "
-                    f"site{'s' * (sites != 1)}; null stands for a missing one"
+                    f"{place_of(record, index)}: {f.name} has {values}, and {wanted} are wanted; null stands for a missing one"
                 )
         for plate, length in found.items():
             if plate in lengths and not np.array_equal(lengths[plate], length):
@@ -173,6 +173,12 @@ def _example(record: Raw, index: int, layout: Layout, encoders, data, unknown) -
             observed[f.name] = seen
     _told_how_long(record, index, layout, values, lengths)
     return Example(values, lengths, observed, index)
+
+
+def _extents(f: Field) -> tuple[list[str], list[int | None]]:
+    """What each axis of a value is, and how many values there are along it; None where data alone know."""
+    sites = f.sites or (None,) * len(f.plates)
+    return [*(f"along {p}" for p in f.plates), *("in a vector" for _ in f.event)], [*sites, *f.event]
 
 
 def _told_how_long(record: Raw, index: int, layout: Layout, values: dict, lengths: dict) -> None:

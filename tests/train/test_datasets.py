@@ -442,16 +442,18 @@ FIXED = (Plate("d", "sequence"), Plate("j", "fixed", Dim.of(2)))
 @pytest.mark.parametrize(
     ("kind", "plates", "records", "told"),
     [
-        ("real", ("j",), [[1.0, 2.0], [3.0]], "record 2: x has 1 value along j, which has 2 sites"),
-        ("symbol", ("j",), [["a", "b"], ["a", "b", "a"]], "record 2: x has 3 values along j, which has 2 sites"),
+        ("real", ("j",), [[1.0, 2.0], [3.0]], "record 2: x has 1 value along j, and 2 are wanted"),
+        ("symbol", ("j",), [["a", "b"], ["a", "b", "a"]], "record 2: x has 3 values along j, and 2 are wanted"),
         ("real", ("d", "j"), [[[1.0], [2.0], [3.0]]], "record 1: x has 1 value along j"),
         ("symbol", ("d", "j"), [[["a", "b"], ["a"]]], "record 1: x: 1 and 2 values along j stand in one record"),
+        ("symbol", ("d",), [[["a", "b", "c"], ["a", "b", "c"]], [["a", "b"]]], "record 2: x has 2 values in a vector"),
         ("symbol", ("d", "t"), [[["a", "b"], ["a"]]], "record 1: x: 1 and 2 values along t stand in one record"),
     ],
 )
 def test_records_of_another_length_than_a_fixed_plate_are_not_filled_up(kind, plates, records, told):
     sites = tuple(2 if p == "j" else None for p in plates)
-    field = Field("x", kind, plates, sites=sites, vocabulary="x", categories=kind == "symbol")
+    event = (3,) if plates == ("d",) else ()
+    field = Field("x", kind, plates, event, vocabulary="x", categories=kind == "symbol", sites=sites)
     layout = Layout((field,), (*FIXED, Plate("t", "sequence")), (("C", "categories", "x"),))
     with pytest.raises((UsageError, TrainingError), match=told):
         made([{"x": r} for r in records], layout)
