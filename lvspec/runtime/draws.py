@@ -14,6 +14,7 @@ import math
 import torch
 from torch import Tensor
 
+from lvspec.runtime.once import once_differentiable
 from lvspec.runtime.semiring import full_precision
 
 
@@ -59,7 +60,7 @@ class ImplicitGamma(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         concentration, value = ctx.saved_tensors
         return grad * torch._standard_gamma_grad(concentration, value), None
@@ -74,7 +75,7 @@ class ImplicitDirichlet(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         concentration, value = ctx.saved_tensors
         total = concentration.sum(-1, keepdim=True).expand_as(concentration)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lvspec.runtime.distributions import normal_log_prob
 from lvspec.runtime.draws import categorical_draw
+from lvspec.runtime.once import once_differentiable
 
 
 def normal_mixture_log_prob(value: Tensor, logits: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -62,10 +63,11 @@ class Once(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
         return x.clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> Tensor:
         return grad
 

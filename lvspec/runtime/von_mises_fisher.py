@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lvspec.runtime.distributions import as_tensor
 from lvspec.runtime.draws import base_shape
+from lvspec.runtime.once import once_differentiable
 
 ORDER = 20  # of the Bessel function from which on Debye's expansion holds, with TERMS terms, to about 1e-14
 TERMS = 9
@@ -89,20 +90,29 @@ def bessel(order: float, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class SphereConstants(torch.autograd.Function):
-    """log C_d(κ) and A_d(κ): the first's derivative is -A_d, the second's r + κ² r (r' - r), r and r' the ratios."""
+    """log C_d(κ) and A_d(κ): the first's derivative is -A_d, the second's r + κ² r (r' - r), r and r' the ratios. Further ones
+    are those of the recursion, which is done again."""
 
     @staticmethod
     def forward(ctx, kappa: Tensor, size: int) -> tuple[Tensor, Tensor]:
         log_i, ratio, following = bessel(size / 2 - 1, kappa)
         mean = kappa * ratio
-        ctx.save_for_backward(mean, ratio + kappa**2 * ratio * (following - ratio))
+        ctx.size = size
+        ctx.save_for_backward(kappa, mean, _slope(kappa, ratio, following))
         return -0.5 * size * math.log(2 * math.pi) - log_i, mean
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, of_log: Tensor, of_mean: Tensor) -> tuple[Tensor, None]:
-        mean, slope = ctx.saved_tensors
+        kappa, mean, slope = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            _, ratio, following = bessel(ctx.size / 2 - 1, kappa)
+            mean, slope = kappa * ratio, _slope(kappa, ratio, following)
         return slope * of_mean - mean * of_log, None
+
+
+def _slope(kappa: Tensor, ratio: Tensor, following: Tensor) -> Tensor:
+    """dA_d / dκ."""
+    return ratio + kappa**2 * ratio * (following - ratio)
 
 
 def sphere_constants(concentration: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -181,7 +191,7 @@ class ImplicitDepth(torch.autograd.Function):
         return depth.clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
         kappa, depth = ctx.saved_tensors
         return grad * depth_slope(kappa.double(), depth.double(), ctx.size).to(grad.dtype), None, None

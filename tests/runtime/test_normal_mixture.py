@@ -112,7 +112,7 @@ def test_second_derivatives_are_refused_and_tails_keep_their_digits():
     arguments = mixture()
     z = R.normal_mixture_draw(*arguments, torch.zeros(2, dtype=F))
     (slope,) = torch.autograd.grad(z.sum(), arguments[1], create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+    with pytest.raises(RuntimeError, match="first one alone"):
         slope.sum().backward()
     far = torch.tensor([9.0, -9.0], dtype=torch.float32)  # values that hardly ever come
     single = tuple(a.detach().float().requires_grad_() for a in arguments)

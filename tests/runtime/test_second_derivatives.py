@@ -1,9 +1,25 @@
 """Gradients that are graphs, for a second derivative: where one input was computed from another, each way counts once."""
 
+from functools import partial
+from inspect import signature
+
 import pytest
 import torch
 
-from lvspec.runtime import categorical_head, chain, pcfg_log_prob, semi_markov_sum
+import lvspec.runtime as R
+from lvspec.runtime import (
+    beta_draw,
+    categorical_head,
+    chain,
+    dirichlet_draw,
+    gamma_draw,
+    normal_mixture_draw,
+    pcfg_log_prob,
+    semi_markov_sum,
+    von_mises_fisher_draw,
+    von_mises_fisher_kl,
+    von_mises_fisher_log_prob,
+)
 
 F = torch.float64
 
@@ -47,7 +63,48 @@ def segments_of_one_table():
     return value, torch.randn(3, 3, dtype=F)
 
 
+def concentrations():
+    """Constants of von Mises-Fisher distributions on a circle and on a sphere, of a small and a large concentration."""
+
+    def value(table):  # (3, 3)
+        kappa, loc = table[:, 0].exp() * torch.tensor([0.01, 1, 50], dtype=F), table.tanh()
+        z, m = torch.eye(3, dtype=F), torch.ones(3, dtype=F)
+        return von_mises_fisher_log_prob(z[:, :2], loc[:, :2], kappa) + von_mises_fisher_kl(loc, kappa, m, 1 + kappa[0])
+
+    return value, torch.randn(3, 3, dtype=F)
+
+
+def of_family(name):
+    """Every density, divergence and entropy of a family in one sum: their arguments are positive numbers, and vectors of them."""
+    value = torch.tensor(VALUES.get(name, 0.3), dtype=F)
+
+    def total(table):  # (2, 3)
+        arguments, found = table.exp() + 0.1, 0.0
+        for function in [
+            f for f in (getattr(R, f"{name}_{what}", None) for what in ("log_prob", "kl", "entropy")) if f
+        ]:
+            known = [p for p in signature(function).parameters if p != "value"]
+            rows = [arguments[i % 2] * (1 + i // 2) for i in range(len(known))]
+            given = [value.expand(3)] if "value" in signature(function).parameters else []
+            found = found + function(*given, *rows).sum()
+        return found
+
+    return total, torch.randn(2, 3, dtype=F)
+
+
+VALUES = {
+    "categorical": 1.0,
+    "bernoulli": 1.0,
+    "poisson": 2.0,
+    "geometric": 2.0,
+    "binomial": 1.0,
+    "one_hot_categorical": [0.0, 1.0, 0.0],
+}
+FAMILIES = "normal laplace log_normal student_t exponential gamma beta dirichlet bernoulli poisson geometric".split()
+
 CASES = {
+    **{name: partial(of_family, name) for name in [*FAMILIES, "one_hot_categorical"]},
+    "concentrations": concentrations,
     "chain": lambda: start_from_the_table("fast"),
     "lean_chain": lambda: start_from_the_table("lean"),
     "head": tied_head,
@@ -81,3 +138,21 @@ def test_second_derivative_is_that_of_finite_differences(name):
     (found,) = torch.autograd.grad(graph, leaf, direction)
     expected = (slope(table + step * direction) - slope(table - step * direction)) / (2 * step)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+
+
+DRAWS = {
+    "gamma": lambda t: gamma_draw(t.exp(), torch.ones_like(t)),
+    "beta": lambda t: beta_draw(t.exp(), t.exp() + 1),
+    "dirichlet": lambda t: dirichlet_draw(t.exp()),
+    "von_mises_fisher": lambda t: von_mises_fisher_draw(torch.ones(3, 3, dtype=F), t[:, 0].exp()),
+    "normal_mixture": lambda t: normal_mixture_draw(t[0], t, t.exp()),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_second_derivative_of_a_draw_that_has_none_is_an_error(name):
+    """Also where the gradient that comes in is a number without a graph."""
+    t = torch.randn(3, 3, dtype=F).requires_grad_()
+    (graph,) = torch.autograd.grad(DRAWS[name](t).sum(), t, create_graph=True)
+    with pytest.raises(RuntimeError, match="first one alone"):
+        torch.autograd.grad(graph.sum(), t)
