@@ -48,14 +48,15 @@ def possible_draws(instance: Instance, names: list[str], samples: int, generator
 
     names: latents whose draws are values of a finite support.
     """
-    for row, sample in product(range(instance.rows() if names else 0), range(samples)):
-        world = World(instance, row)
+    for row in range(instance.rows() if names else 0):
+        world = World(instance, row)  # of all samples: what reads no draw is the same in each
         every = cells(world, names)
-        for _ in range(ROUNDS):
-            impossible = [cell for cell in every if not _is_possible(world, cell, sample)]
-            if not impossible:
-                break
-            world = _moved(world, _together(world, impossible[0], every), sample, generator)
+        for sample in range(samples):
+            for _ in range(ROUNDS):
+                impossible = next((cell for cell in every if not _is_possible(world, cell, sample)), None)
+                if impossible is None:
+                    break
+                world = _moved(world, _together(world, impossible, every), sample, generator)
 
 
 def _together(world: World, cell: Cell, every: list[Cell]) -> list[Cell]:

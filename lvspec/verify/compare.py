@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from traceback import extract_tb
 
 from torch import nn
@@ -27,7 +27,6 @@ from lvspec.verify.deterministic import (
     first_missing,
     hidden_variants,
     log_prob_check,
-    weight_checks,
     weighted_batch,
 )
 from lvspec.verify.encoded import encoded_checks
@@ -35,6 +34,7 @@ from lvspec.verify.enumerate import LIMIT
 from lvspec.verify.expectation import NotNumerable
 from lvspec.verify.functions import NoNumber
 from lvspec.verify.gradients import GRADIENT, are_finite, scored
+from lvspec.verify.importance import Weights, weight_checks
 from lvspec.verify.integrals import integral_draw_check
 from lvspec.verify.mean_field import mean_field_checks
 from lvspec.verify.missing import reads_missing
@@ -69,6 +69,14 @@ def verify(
     processor time, after which nothing more is begun.
     """
     subject = replace(Subject.of(plan, module_class, seed), until=time.process_time() + seconds)
+    checks = comparisons(subject, seed, draws, thorough, samples, few)
+    return Report(spec.name, subject.sizes, seed, tuple(checks))
+
+
+def comparisons(
+    subject: Subject, seed: int, draws: int, thorough: bool = True, samples: int = 0, few: int | None = None
+) -> list[Check]:
+    """The checks of `verify`, of a subject that is there."""
     checks = deterministic(subject, seed, thorough, few)
     if scored(subject):
         checks += [*averages(subject), *(averages_where_missing(subject, seed) if thorough else [])]
@@ -76,7 +84,7 @@ def verify(
         checks += chances(subject, draws, seed)
     elif samples:
         checks += sampling(subject, samples, seed, SAMPLED if few is not None else LIMIT)
-    return Report(spec.name, subject.sizes, seed, tuple(checks))
+    return checks
 
 
 def deterministic(subject: Subject, seed: int, thorough: bool, few: int | None = None) -> list[Check]:
@@ -88,16 +96,18 @@ def deterministic(subject: Subject, seed: int, thorough: bool, few: int | None =
     checks = attempt(subject, "objective", lambda: compare(subject))
     if thorough:
         settled = replace(subject, step=SETTLED)  # whether log p of what is given counts as a KL must not matter
-        variants = [(", weighted", subject, weighted_batch(subject))]
-        variants += [(about, settled, batch) for about, batch in hidden_variants(subject, seed)]
+        variants = [(", weighted", lambda: subject, weighted_batch(subject))]
+        hidden = hidden_variants(subject, seed)
+        variants += [(about, cache(partial(settled.on, batch, seed)), batch) for about, batch in hidden]
         if few is not None:
             variants = random.Random(seed).sample(variants, min(few, len(variants)))
-        for about, at, batch in variants:
-            judge = partial(_judged, compare, at, batch, about, seed)
+        for about, on, batch in variants:
+            judge = partial(_judged, compare, on, batch, about)
             checks += attempt(subject, f"objective{about}", judge, refusable=reads_missing(subject.spec, batch))
-        others = [(about, batch) for about, _, batch in variants if "weight" not in batch]
-        for about, batch in [("", subject.batch), *random.Random(seed).sample(others, min(1, len(others)))]:
-            checks += questions(subject.on(batch, seed) if about else subject, seed, about)
+        checks += questions(subject, seed, "")
+        others = [(about, on) for about, on, batch in variants if "weight" not in batch]
+        for about, on in random.Random(seed).sample(others, min(1, len(others))):
+            checks += questions(on().at(subject.step), seed, about)
         for v in read_reals(subject) if subject.plan.objective == "log_marginal" else ():
             name = f"log p(x), {v.name} missing where it is read"
             checks += attempt(subject, name, lambda v=v: [unseen_check(subject, v)], refusable=True)
@@ -109,10 +119,11 @@ def questions(subject: Subject, seed: int, about: str) -> list[Check]:
     plan, refusable = subject.plan, reads_missing(subject.spec, subject.batch)
     asked: list[tuple[str, Callable[[], list[Check]]]] = []
     if plan.sampled:
+        weights = cache(partial(Weights.of, subject, seed))
         asked = [
-            ("log importance weights", partial(weight_checks, subject, seed, about)),
+            ("log importance weights", lambda: weight_checks(subject, weights(), about)),
             ("q of what is summed under it", partial(q_checks, subject, seed, about)),
-            ("posterior", partial(summed_checks, subject, seed, about)),
+            ("posterior", lambda: summed_checks(subject, weights(), about)),
         ]
     elif subject.spec.of_role("latent") and not at_optimum(plan):
         asked = [] if plan.points else [("log_prob", lambda: [log_prob_check(subject, about)])]
@@ -121,8 +132,8 @@ def questions(subject: Subject, seed: int, about: str) -> list[Check]:
     return [c for name, check in asked for c in attempt(subject, f"{name}{about}", check, refusable)]
 
 
-def _judged(compare, subject: Subject, batch: dict, about: str, seed: int) -> list[Check]:
-    return compare(subject.on(batch, seed), batch, about)
+def _judged(compare, on: Callable[[], Subject], batch: dict, about: str) -> list[Check]:
+    return compare(on(), batch, about)
 
 
 def at_optimum(plan: Plan) -> bool:
@@ -164,16 +175,17 @@ def averages_where_missing(subject: Subject, seed: int) -> list[Check]:
     checks: list[Check] = []
     for about, batch in first_missing(subject):
         name = f"gradient averaged over all draws{about}"
+        on = cache(partial(subject.on, batch, seed))
         for row in range(subject.rows):
-            judge = partial(_average_of, subject, batch, seed, name, row)
+            judge = partial(_average_of, on, name, row)
             checks = attempt(subject, name, judge, refusable=reads_missing(subject.spec, batch))
             if any(c.figure is not None for c in checks):
                 break
     return checks
 
 
-def _average_of(subject: Subject, batch: dict, seed: int, name: str, row: int) -> list[Check]:
-    return [_average(subject.on(batch, seed), name, row)]
+def _average_of(on: Callable[[], Subject], name: str, row: int) -> list[Check]:
+    return [_average(on(), name, row)]
 
 
 def _average(subject: Subject, name: str, row: int) -> Check:

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lvspec.ir.structures import structure_of
 from lvspec.verify.draw import RUBBISH, counted_plates, owned_sites, padded_extent, position_plate, random_column
-from lvspec.verify.enumerate import LIMIT, log_marginal, log_marginals, log_ratio, log_weights
+from lvspec.verify.enumerate import LIMIT
 from lvspec.verify.gradients import VALUE, gradient_check, scored
 from lvspec.verify.missing import read_by_the_model
 from lvspec.verify.possible import make_possible
 from lvspec.verify.report import Check, relative_error
 from lvspec.verify.shrink import joint_states
 from lvspec.verify.subject import Subject, mean_loss
-from lvspec.verify.world import Instance
 
-ROUNDED = 8 * torch.finfo(torch.float64).eps
 SINGLY = 12  # variables that are hidden one at a time
 
 
 def exact_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, about: str = "") -> list[Check]:
-    """log p(x), the loss and its gradient, where nothing is sampled and q is no distribution: points are known, all else is summed."""
+    """log p(x), the loss and its gradient, where nothing is sampled and q is no distribution: points are known, all else is summed.
+    batch: the subject's own, or that with weights."""
     batch = subject.batch if batch is None else batch
     objective = subject.objective(batch)
     found = objective.log_prob if objective.log_joint is None else objective.log_joint
-    expected = log_marginals(subject.instance(batch))
+    expected = subject.log_marginals
     loss = mean_loss(expected, batch.get("weight"))
     name = f"log p(x{', z' if subject.plan.points else ''}){about}"
     checks = [
@@ -39,10 +37,10 @@ def exact_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
 
 
 def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, about: str = "") -> list[Check]:
-    """The ELBO, its parts, and (where every draw is reparameterized) the loss and its gradient, at fixed draws."""
+    """The ELBO, its parts, and (where every draw is reparameterized) the loss and its gradient, at fixed draws.
+    batch: the subject's own, or that with weights."""
     batch = subject.batch if batch is None else batch
-    objective = subject.objective(batch)
-    bounds = subject.bounds(subject.instance(batch))
+    objective, bounds = subject.objective(batch), subject.bounds
     rows = [b.elbo for b in bounds]
     parts = objective.reconstruction - sum(objective.kl.values())
     checks = [
@@ -72,51 +70,8 @@ def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
 
 def log_prob_check(subject: Subject, about: str = "") -> Check:
     """`model.log_prob` where nothing is drawn: exact, guide or no guide."""
-    summed = subject.instance().treating(
-        **{v.name: "collapsed" for v in subject.spec.of_role("latent") if v.name not in subject.plan.absorbed}
-    )
     found = subject.model.log_prob(dict(subject.batch))
-    with torch.no_grad():
-        expected = log_marginal(summed)
-    return Check(f"log_prob{about}", relative_error(found, expected), VALUE)
-
-
-def weight_checks(subject: Subject, seed: int, about: str = "") -> list[Check]:
-    """The importance weights at the values that the module draws for them; all other latents are summed."""
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(seed)
-        subject.come_to_step()
-        batch = subject.model.prepare(dict(subject.batch))
-        steps = {n: d for n, d in subject.draws.items() if n.endswith(".steps")}  # that refine q before it is drawn
-        found, drawn, *shared = subject.model.log_weights(batch, steps, subject.plan.samples)
-    every = [v.name for v in subject.spec.of_role("latent")]
-    treatments = {n: "sampled" if n in drawn else "collapsed" for n in every}
-    instance = replace(subject.instance(draws={**drawn, **steps}), noisy=frozenset(), relaxed={}, treatments=treatments)
-    with torch.no_grad():
-        expected = torch.stack([log_weights(instance, row, subject.plan.samples) for row in range(subject.rows)], 1)
-    error = relative_error(found, expected)
-    if error > VALUE:
-        error = relative_error(found, expected, rounding(instance, subject.plan.samples))
-    checks = [Check(f"log importance weights{about}", error, VALUE)]
-    if shared:
-        expected = log_ratio(instance, subject.plan.samples)
-        checks.append(Check(f"log p - log q of what examples share{about}", relative_error(shared[0], expected), VALUE))
-    return checks
-
-
-def rounding(instance: Instance, samples: int) -> Tensor:
-    """What the rounding of draws alone can do to their log-weights (S, B): Σ |∂ log w / ∂z| |z| times a few units of the last place.
-    Where q is narrow, (z - loc) / scale keeps few of z's digits."""
-    draws = {n: d.clone().requires_grad_() if d.is_floating_point() else d for n, d in instance.draws.items()}
-    moving = [d for d in draws.values() if d.requires_grad]
-    weights = [log_weights(replace(instance, draws=draws), row, samples) for row in range(instance.rows())]
-    found = torch.stack(weights, 1)
-    slopes = [torch.autograd.grad(w, moving, allow_unused=True, retain_graph=True) for w in found.reshape(-1)]
-    moved = [
-        float(sum((g * d).detach().abs().sum() for g, d in zip(s, moving, strict=True) if g is not None))
-        for s in slopes
-    ]
-    return torch.tensor(moved, dtype=torch.float64).reshape(found.shape) * ROUNDED
+    return Check(f"log_prob{about}", relative_error(found, torch.stack(subject.log_marginals)), VALUE)
 
 
 def hidden_variants(subject: Subject, seed: int) -> list[tuple[str, dict[str, Tensor]]]:

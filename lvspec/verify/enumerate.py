@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from operator import itemgetter
@@ -124,6 +124,10 @@ class Posterior:
     @property
     def log_marginal(self) -> Tensor:
         return log_sum(self.log_weights)
+
+    def detached(self) -> Posterior:
+        """The same without a gradient."""
+        return replace(self, log_weights=self.log_weights.detach())
 
     def probabilities(self) -> Tensor:
         return torch.softmax(self.log_weights.detach(), 0)

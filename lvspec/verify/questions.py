@@ -12,14 +12,15 @@ from torch import Tensor
 from lvspec.ir.plan import Integration
 from lvspec.ir.spec import Variable
 from lvspec.runtime.undefined import Undefined
-from lvspec.verify.enumerate import Posterior, joint_log_weights, log_sum, posterior
+from lvspec.verify.enumerate import Posterior, log_sum
 from lvspec.verify.gradients import VALUE
+from lvspec.verify.importance import Weights
 from lvspec.verify.integrals import integral_checks, integral_draw_check, moment_checks
 from lvspec.verify.mixtures import answer_at_draws, answer_of
 from lvspec.verify.report import Check, largest, relative_error
 from lvspec.verify.so_far import filtered_checks
 from lvspec.verify.subject import Subject
-from lvspec.verify.world import BORDER, Instance, World, has_borders
+from lvspec.verify.world import BORDER, World, has_borders
 
 BEST, DRAWS = 3, 3  # assignments that are asked for
 
@@ -32,7 +33,7 @@ def posterior_checks(subject: Subject, about: str = "") -> list[Check]:
     latents = [v for v in subject.spec.of_role("latent") if v.type.support.finite]
     names = {n for v in latents for n in (v.name, BORDER + v.name)}
     with torch.no_grad():
-        truth = [(row, posterior(instance, row).over(names)) for row in range(instance.rows())]
+        truth = [(row, exact.detached().over(names)) for row, exact in enumerate(subject.posteriors)]
     truth = [(row, exact) for row, exact in truth if len(exact.rows) and exact.log_marginal.isfinite()]
     checks = []
     for latent in (v for v in latents if not v.type.shape):
@@ -45,21 +46,19 @@ def posterior_checks(subject: Subject, about: str = "") -> list[Check]:
     return [Check(c.name + about, c.figure, c.bound, c.note) for c in checks]
 
 
-def summed_checks(subject: Subject, seed: int, about: str = "") -> list[Check]:
+def summed_checks(subject: Subject, weights: Weights, about: str = "") -> list[Check]:
     """Marginals of what is summed given draws of others, p(z_i = k | x) = Σ_s w_s(z_i = k) / Σ_s w_s, at one site of the first
     example, and whether every latent is answered."""
     spec, samples, names = subject.spec, subject.plan.samples, subject.plan.summed_beside_draws
     with torch.random.fork_rng(), torch.no_grad():
         subject.come_to_step()
-        torch.manual_seed(seed)
+        torch.manual_seed(weights.seed)
         found = subject.model.posterior(dict(subject.batch), samples=samples)
-        torch.manual_seed(seed)
-        _, drawn, *shared = subject.model.log_weights(subject.model.prepare(dict(subject.batch)), {}, samples)
     unanswered = [v.name for v in spec.of_role("latent") if v.name not in found]
     checks = [Check(f"latents without an answer{about}", float(len(unanswered)), 0.0, ", ".join(unanswered))]
-    if shared or subject.plan.refined:  # of the whole data set, or of a q at noise that nobody fixes here
+    if weights.shared or subject.plan.refined:  # of the whole data set, or of a q at noise that nobody fixes here
         return checks
-    at = instance_at(subject, drawn)
+    at = weights.instance
     checks += [
         replace(c, name=c.name + about)
         for i in subject.plan.integrations
@@ -67,10 +66,8 @@ def summed_checks(subject: Subject, seed: int, about: str = "") -> list[Check]:
             subject, i, found, lambda row: World(at, row), lambda w, i: answer_at_draws(w, i, samples), VALUE
         )
     ]
-    world = World(at, 0)
-    with torch.no_grad():
-        sites, rows, weights = joint_log_weights(world, samples)
-    truth = Posterior(sites, rows, log_sum(weights.T))
+    world, (sites, rows, log_weights) = World(at, 0), weights.joint(0)
+    truth = Posterior(sites, rows, log_sum(log_weights.T))
     for latent in (spec.variable(n) for n in names):
         own = [s for s in sites if s[0] == latent.name]
         if latent.type.shape or not own:
@@ -82,26 +79,13 @@ def summed_checks(subject: Subject, seed: int, about: str = "") -> list[Check]:
     return checks
 
 
-def instance_at(subject: Subject, drawn: Mapping[str, Tensor]) -> Instance:
-    """The oracle's view at values of what is drawn, all else summed or integrated."""
-    integrated = {n for i in subject.plan.integrations for n in i.latents}
-    treatments = {
-        v.name: "sampled" if v.name in drawn else "integrated" if v.name in integrated else "collapsed"
-        for v in subject.spec.of_role("latent")
-    }
-    return replace(subject.instance(draws=drawn), noisy=frozenset(), relaxed={}, treatments=treatments)
-
-
 def drawn_integral_check(subject: Subject, integration: Integration, draws: int, seed: int) -> list[Check]:
     """Are draws of an integrated latent's posterior draws of it, where other latents are drawn?"""
     samples, name = subject.plan.samples, f"posterior draws of {integration.latent}"
-    with torch.random.fork_rng(), torch.no_grad():
-        subject.come_to_step()
-        torch.manual_seed(seed)
-        _, drawn, *shared = subject.model.log_weights(subject.model.prepare(dict(subject.batch)), {}, samples)
-    if shared or subject.plan.refined:
+    weights = Weights.of(subject, seed)
+    if weights.shared or subject.plan.refined:
         return [Check(name, None, 0.0, "of the whole data set, or of a q that is refined at noise of its own")]
-    truth = answer_at_draws(World(instance_at(subject, drawn), 0), integration, samples)
+    truth = answer_at_draws(World(weights.instance, 0), integration, samples)
     try:
         return [integral_draw_check(subject, integration, truth, draws, seed, samples=samples)]
     except Undefined as reason:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from lvspec.ir.flows import FLOWS
 from lvspec.ir.plan import Plan
+from lvspec.ir.reads import Reader
 from lvspec.ir.spec import FreeBits, Schedule, Spec
 from lvspec.verify.cells import possible_draws
 from lvspec.verify.draw import random_batch, random_draws, randomize
-from lvspec.verify.enumerate import Bound, elbo
+from lvspec.verify.enumerate import Bound, Posterior, elbo, log_marginals, posterior
 from lvspec.verify.possible import make_covariances, make_positive, make_possible
 from lvspec.verify.refine import Refinement
 from lvspec.verify.relaxed import Relaxation
 from lvspec.verify.schemes import TOGETHER
 from lvspec.verify.shrink import longest
-from lvspec.verify.world import Instance
+from lvspec.verify.world import Instance, TooMany
 
 DATASET = 7  # examples in the data set, where something is global
 SETTLED = 10**9  # a step at which every linear schedule has arrived
@@ -43,15 +45,8 @@ class Subject:
     def of(plan: Plan, module_class: type[nn.Module], seed: int, rows: int | None = None) -> Subject:
         """Random parameters, a ragged batch and noise, all from one seed."""
         rows = (4 if sum(p.ragged for p in plan.spec.plates) > 1 else 3) if rows is None else rows
-        sizes = {s.name: dict(plan.sizes)[s.name] for s in plan.spec.sizes}
+        sizes, model = sizes_of(plan), module_of(plan, module_class, seed)
         generator = torch.Generator().manual_seed(seed)
-        known = any(v.outside_batch for v in plan.spec.of_role("latent")) or any(
-            p.per_example for p in plan.spec.params
-        )
-        shared = {"dataset_size": DATASET} if known else {}
-        with torch.random.fork_rng():  # of parameters that do not move, the first numbers stay
-            torch.manual_seed(seed)
-            model = module_class(**sizes, **shared).to(torch.float64).eval()
         randomize(model, generator, gently={n.name for n in plan.networks if n.kind in FLOWS})
         make_positive(plan, model)
         make_covariances(plan, model)
@@ -62,15 +57,32 @@ class Subject:
         weights = dict(model.named_parameters())
         make_possible(Instance.of(plan, sizes, weights, batch))
         draws = random_draws(plan, Instance.of(plan, sizes, {}, batch), rows, length, generator)
-        return Subject(plan, sizes, model, batch, draws, length, telling_step(plan)).on(batch, seed)
+        return Subject(plan, sizes, model, batch, draws, length, telling_step(plan)).with_possible_draws(seed)
 
     def on(self, batch: dict[str, Tensor], seed: int) -> Subject:
         """The same about another batch, with draws that q can make there."""
+        found = replace(self, batch=batch)
+        return found if self._same_q(batch) else found.with_possible_draws(seed)
+
+    def _same_q(self, batch: Mapping[str, Tensor]) -> bool:
+        """Whether q reads nothing in which a batch differs, so that it can make the same draws there."""
+        columns = {n for n in {**self.batch, **batch} if batch.get(n) is not self.batch.get(n)} - {"weight"}
+        differ = {n.removesuffix("_observed") for n in columns}
+        reader = Reader(self.spec, self.plan.guide)
+        read = {n for v in self.plan.guide for n in (v.name, *(r.name for r in reader.of_variable(v)))}
+        plates = {p.name for p in self.spec.plates}
+        return not (differ & (read | plates) or (differ and self.plan.refined))  # steps of q look at the model
+
+    def with_possible_draws(self, seed: int) -> Subject:
+        """Values that q cannot draw are drawn again."""
         names = named_values(self.plan)
-        draws = {n: d.clone() if n in names else d for n, d in self.draws.items()}
-        found = replace(self, batch=batch, draws=draws)
+        found = replace(self, draws={n: d.clone() if n in names else d for n, d in self.draws.items()})
         possible_draws(found.instance(), names, self.plan.samples, torch.Generator().manual_seed(seed))
         return found
+
+    def at(self, step: int) -> Subject:
+        """The same at a step of training; where it is there already, with the answers that it knows."""
+        return self if step == self.step else replace(self, step=step)
 
     @property
     def spec(self) -> Spec:
@@ -145,9 +157,27 @@ class Subject:
         pairs = zip(gradients, self.weights.values(), strict=True)
         return torch.cat([(torch.zeros_like(w) if g is None else g).reshape(-1) for g, w in pairs])
 
-    def bounds(self, instance: Instance) -> list[Bound]:
+    @cached_property
+    def bounds(self) -> list[Bound]:
         """The oracle's ELBO of every example."""
+        instance = self.instance()
         return [elbo(instance, row, self.plan.samples, self.analytic) for row in range(instance.rows())]
+
+    @cached_property
+    @torch.enable_grad()
+    def posteriors(self) -> list[Posterior]:
+        """p(z | x) of every example, by all of its joint assignments."""
+        instance = self.instance()
+        return [posterior(instance, row) for row in range(instance.rows())]
+
+    @cached_property
+    @torch.enable_grad()
+    def log_marginals(self) -> list[Tensor]:
+        """log p(x) of every example."""
+        try:
+            return [found.log_marginal for found in self.posteriors]
+        except TooMany:
+            return log_marginals(self.instance())
 
     def weighted(self, bound: Bound) -> Tensor:
         """The training objective of one example: reconstruction − Σ β KL + Σ terms."""
@@ -181,6 +211,20 @@ class Subject:
         each = {n: mean([b.each[n] for b in bounds]) for n in bounds[0].each}
         terms = {n: mean([b.terms[n] for b in bounds]) for n in bounds[0].terms}
         return -self.weighted(Bound(mean([b.elbo for b in bounds]), kl, each, terms))
+
+
+def sizes_of(plan: Plan) -> dict[str, int]:
+    """The sizes of a plan's module."""
+    return {s.name: dict(plan.sizes)[s.name] for s in plan.spec.sizes}
+
+
+def module_of(plan: Plan, module_class: type[nn.Module], seed: int) -> nn.Module:
+    """The module as it begins, in float64."""
+    known = any(v.outside_batch for v in plan.spec.of_role("latent")) or any(p.per_example for p in plan.spec.params)
+    shared = {"dataset_size": DATASET} if known else {}
+    with torch.random.fork_rng():  # of parameters that do not move, the first numbers stay
+        torch.manual_seed(seed)
+        return module_class(**sizes_of(plan), **shared).to(torch.float64).eval()
 
 
 def named_values(plan: Plan) -> list[str]:

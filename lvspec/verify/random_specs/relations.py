@@ -18,6 +18,7 @@ import math
 import random
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -33,7 +34,7 @@ from lvspec.verify.chance import critical_value
 from lvspec.verify.compare import attempt
 from lvspec.verify.draw import counted_plates, padded_extent, position_plate
 from lvspec.verify.report import Check, relative_error
-from lvspec.verify.subject import Subject
+from lvspec.verify.subject import Subject, module_of
 
 VALUE = 1e-9
 LARGE = 1e4  # a log-density beyond comes of a number that single precision need not hold
@@ -158,9 +159,9 @@ def renamed(subject: Subject, seed: int) -> tuple[float, float] | None:
         _shuffled(spec.source.text, seed),
     )
     other = compile_spec(text)
-    again = Subject.of(other.plan, other.Model, seed)
-    weights = subject.model.state_dict()
-    again.model.load_state_dict({_renamed(k, names): v for k, v in weights.items()})
+    model = module_of(other.plan, other.Model, seed)
+    model.load_state_dict({_renamed(k, names): v for k, v in subject.model.state_dict().items()})
+    again = replace(subject, plan=other.plan, model=model)
     batch = {_renamed(k, names): v for k, v in subject.batch.items()}
     declared = [p.name for p in spec.plates]
     order = [next(o for o, n in names.items() if n == p.name) for p in other.plan.spec.plates]
