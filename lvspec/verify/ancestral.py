@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import combinations
 from statistics import NormalDist
 
@@ -185,6 +186,7 @@ def _codes(values: Tensor, at: tuple[int, ...]) -> Tensor:
     return (flat * 64 ** torch.arange(flat.shape[1])).sum(1)
 
 
+@cache
 def _code(value: object) -> int:
     flat = torch.tensor(value).reshape(-1)
     return int((flat * 64 ** torch.arange(len(flat))).sum())

@@ -23,8 +23,7 @@ SINGLY = 12  # variables that are hidden one at a time
 def exact_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, about: str = "") -> list[Check]:
     """log p(x), the loss and its gradient, where nothing is sampled and q is no distribution: points are known, all else is summed.
     batch: the subject's own, or that with weights."""
-    batch = subject.batch if batch is None else batch
-    objective = subject.objective(batch)
+    objective, batch = subject.objective(batch), subject.batch if batch is None else batch
     found = objective.log_prob if objective.log_joint is None else objective.log_joint
     expected = subject.log_marginals
     loss = mean_loss(expected, batch.get("weight"))
@@ -39,8 +38,7 @@ def exact_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
 def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, about: str = "") -> list[Check]:
     """The ELBO, its parts, and (where every draw is reparameterized) the loss and its gradient, at fixed draws.
     batch: the subject's own, or that with weights."""
-    batch = subject.batch if batch is None else batch
-    objective, bounds = subject.objective(batch), subject.bounds
+    objective, bounds, batch = subject.objective(batch), subject.bounds, subject.batch if batch is None else batch
     rows = [b.elbo for b in bounds]
     parts = objective.reconstruction - sum(objective.kl.values())
     checks = [

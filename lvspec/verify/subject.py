@@ -128,6 +128,15 @@ class Subject:
 
     def objective(self, batch: Mapping[str, Tensor] | None = None, draws: Mapping[str, Tensor] | None = None):
         """The emitted module's answer, at fixed draws where it has any."""
+        return self.answer if batch is None and draws is None else self._answer(batch, draws)
+
+    @cached_property
+    @torch.enable_grad()
+    def answer(self):
+        """The module's about its own batch, at its own draws."""
+        return self._answer(None, None)
+
+    def _answer(self, batch: Mapping[str, Tensor] | None, draws: Mapping[str, Tensor] | None):
         self.come_to_step()
         batch = dict(self.batch if batch is None else batch)
         draws = self.fitting(batch, self.draws if draws is None else draws)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from functools import cache, lru_cache
 
 from lvspec.driver import plan_read
@@ -27,7 +27,7 @@ from lvspec.verify.random_specs.drafts.guides import guide_for
 from lvspec.verify.random_specs.drafts.latents import PLAIN, add_latent, many
 from lvspec.verify.random_specs.drafts.layout import give, lay_out
 from lvspec.verify.random_specs.drafts.observed import ANY, UNREAD, again, declare, observe
-from lvspec.verify.random_specs.drafts.settings import bound, overrides, pinned, settings
+from lvspec.verify.random_specs.drafts.settings import EXACT, bound, overrides, pinned, settings
 from lvspec.verify.random_specs.drafts.stretches import given_sequence, history
 from lvspec.verify.random_specs.drafts.structures import TREES
 from lvspec.verify.random_specs.drafts.together import pair
@@ -42,6 +42,9 @@ LATER = re.compile(
     r"(infer|bound|guide|kl_weight|free_bits|term|.* in a term|.* by a term) ?.*|guide: .*|memory: .*|known|expected|class|"
     rf"description|phases|({'|'.join(STRATEGIES)})\(.*"
 )
+STRATEGY = re.compile(rf"(?:infer )?({'|'.join(STRATEGIES)})(\(.*)?")
+OPTIMA = {"mean_field", "structured_mean_field"}  # strategies that `guide:` brings about, legal before or not
+OF_A_BOUND = re.compile("kl_weight|free_bits|term|.* (in|by) a term|known|expected")
 ATTEMPTS = 6
 ENOUGH = 4  # attempts at what nobody in particular asked for, if one of them has a plan
 PLAINER = 0.4  # the share of what nobody asked for in further attempts at what somebody did
@@ -55,24 +58,41 @@ def generate(seed: int, *asked: str) -> str:
     """The text of the spec with this number; of those that are asked for certain constructs. Of a few attempts the first
     that holds all that is sought, or the most of it: what is seldom held counts for more."""
     sought = {c: weight(c) for c in asked or wishes_of(seed)[:SOUGHT]}
-    best, most = "", -1.0
-    for attempt in range(ATTEMPTS):
-        if attempt >= ENOUGH and best and not asked:
-            break
-        d = begun(seed, attempt, *asked)
-        if best and within_reach(d, sought) <= most:
-            continue
-        plan = planned(d)
-        if plan is None:
-            return d.text()
-        if isinstance(plan, Plan) and within_reach(d, sought) > most:
-            text = finished(d, plan)
+    best = (-1.0, 0, "")  # what it holds, attempt, text
+    for attempts in [range(ATTEMPTS)] if asked else [range(ENOUGH), *([a] for a in range(ENOUGH, ATTEMPTS))]:
+        for reach, attempt, d in by_reach(sought, ((a, begun(seed, a, *asked)) for a in attempts)):
+            if (reach, -attempt) < best[:2]:
+                continue
+            plan = planned(d)
+            if plan is None:
+                return d.text()
+            if not isinstance(plan, Plan) or (within_reach(d, sought), -attempt) < best[:2]:
+                continue
+            pinned(d, plan)
+            before, plan = d.text(), bounded(d, plan)
+            if (within_reach(d, sought, plan), -attempt) < best[:2]:
+                continue
+            text = finished(d, plan) or before
             held = worth(sought, constructs_of(read(text)))
-            if held > most:
-                best, most = text, held
+            best = max(best, (held, -attempt, text))
             if held == worth(sought, sought):
-                break
-    return best or d.text()
+                return text
+        if best[2]:
+            return best[2]
+    return d.text()
+
+
+def by_reach(sought: dict[str, float], drafts: Iterator[tuple[int, Draft]]) -> Iterator[tuple[float, int, Draft]]:
+    """Attempts, those first that may come to hold most: others need not be finished then. One that may hold all is tried
+    before the next is begun."""
+    waiting = []
+    for attempt, d in drafts:
+        reach = within_reach(d, sought)
+        if reach == worth(sought, sought):
+            yield reach, attempt, d
+        else:
+            waiting.append((reach, attempt, d))
+    yield from sorted(waiting, key=lambda w: (-w[0], w[1]))
 
 
 @cache
@@ -101,13 +121,14 @@ def worth(sought: dict[str, float], held: Container[str]) -> float:
     return sum(w for c, w in sought.items() if c in held)
 
 
-def within_reach(d: Draft, sought: dict[str, float]) -> float:
-    """How much of what is sought the model holds, or may yet come to hold."""
+def within_reach(d: Draft, sought: dict[str, float], plan: Plan | None = None) -> float:
+    """How much of what is sought the model holds, or may yet come to hold; plan: the one to which only settings are added."""
     try:
         held = constructs_of(read(d.text()))
     except SpecError:
         return 0
-    return worth(sought, held.union(c for c in sought if LATER.fullmatch(c)))
+    later = (c for c in sought if LATER.fullmatch(c) and (plan is None or settable(c, plan)))
+    return worth(sought, held.union(later))
 
 
 def planned(d: Draft) -> Plan | SpecError | None:
@@ -133,18 +154,34 @@ def _drawn(p: Parent) -> str:
     return re.match(r"\w+\[(\w+)|", p.text)[1] if p.family in TREES else p.name
 
 
+def bounded(d: Draft, plan: Plan) -> Plan:
+    """With another bound, now and then."""
+    if not bound(d, plan):
+        return plan
+    found = planned(d)
+    return found if isinstance(found, Plan) else settled(d) or plan
+
+
+def settable(construct: str, plan: Plan) -> bool:
+    """Whether settings may add a construct of `LATER` to a model that has this plan, whose guide and bound are written."""
+    strategy = STRATEGY.fullmatch(construct)
+    if strategy:
+        legal = {
+            n for p in plan.latents for n in (p.strategy, *(n for n, why in p.declined if why.startswith("legal")))
+        }
+        return strategy[1] in legal | OPTIMA
+    return not construct.startswith(("guide ", "bound ")) and (
+        plan.objective not in EXACT or not OF_A_BOUND.match(construct)
+    )
+
+
 def finished(d: Draft, plan: Plan) -> str:
-    """With settings that the plan allows: what is refused is taken back, entry by entry."""
-    pinned(d, plan)
-    before = d.text()
-    if bound(d, plan):
-        found = planned(d)
-        plan = found if isinstance(found, Plan) else settled(d) or plan
+    """With settings that the plan allows: what is refused is taken back, entry by entry; nothing if that is of no help."""
     overrides(d, plan)
     settings(d, plan)
     found = settled(d)
     if found is None:
-        return before
+        return ""
     pinned(d, found)
     return d.text()
 

@@ -58,9 +58,12 @@ def _checked(relation: Relation, name: str, subject: Subject, seed: int) -> list
     return [] if found is None else [Check(name, *found)]
 
 
-def worth(subject: Subject, batch: Mapping[str, Tensor], draws: Mapping[str, Tensor]) -> Tensor:
-    """(B,): log p, log p(x, z) or the ELBO of each example."""
-    found = subject.objective(batch, draws)
+def worth(subject: Subject, *at: Mapping[str, Tensor]) -> Tensor:
+    """(B,): log p, log p(x, z) or the ELBO of each example, of the subject's own batch at its draws or of another at others."""
+    return _worth(subject.objective(*at))
+
+
+def _worth(found) -> Tensor:
     return next(v for v in (found.log_prob, found.log_joint, found.elbo, found.objective) if v is not None)
 
 
@@ -69,7 +72,7 @@ def alone(subject: Subject, seed: int) -> tuple[float, float] | None:
     """An example alone, without padding."""
     if _together(subject):
         return None
-    whole, errors = worth(subject, subject.batch, subject.draws), []
+    whole, errors = worth(subject), []
     for row in range(subject.rows):
         batch, draws = _row(subject, row)
         errors.append(relative_error(worth(subject, batch, draws), whole[row : row + 1]))
@@ -80,7 +83,7 @@ def reordered(subject: Subject, seed: int) -> tuple[float, float] | None:
     """Examples in another order."""
     order = torch.tensor([*range(1, subject.rows), 0])
     batch, draws = _rows(subject, order)
-    expected = worth(subject, subject.batch, subject.draws)[order]
+    expected = worth(subject)[order]
     return relative_error(worth(subject, batch, draws), expected), VALUE
 
 
@@ -166,9 +169,7 @@ def renamed(subject: Subject, seed: int) -> tuple[float, float] | None:
     declared = [p.name for p in spec.plates]
     order = [next(o for o, n in names.items() if n == p.name) for p in other.plan.spec.plates]
     draws = {_renamed(k, names): _redeclared(subject, k, v, declared, order) for k, v in subject.draws.items()}
-    found = again.objective(batch, draws)
-    value = next(v for v in (found.log_prob, found.log_joint, found.elbo, found.objective) if v is not None)
-    return relative_error(value, worth(subject, subject.batch, subject.draws)), VALUE
+    return relative_error(worth(again, batch, draws), worth(subject)), VALUE
 
 
 def _shuffled(text: str, seed: int) -> str:
@@ -229,7 +230,7 @@ def exchanged(subject: Subject, seed: int) -> tuple[float, float] | None:
             if name in draws:
                 lead = 1 + name.endswith(".steps")
                 draws[name] = _exchanged(draws[name], lead, lead + 1 + declared.index(plate))
-    return relative_error(worth(subject, batch, draws), worth(subject, subject.batch, subject.draws)), VALUE
+    return relative_error(worth(subject, batch, draws), worth(subject)), VALUE
 
 
 def _numbered(subject: Subject) -> set[str]:
@@ -319,7 +320,8 @@ def all_missing(subject: Subject, seed: int) -> tuple[float, float] | None:
 # ---------------------------------------------------------------- digits and draws
 def single(subject: Subject, seed: int) -> tuple[float, float] | None:
     """Single precision."""
-    expected = worth(subject, subject.batch, subject.draws).detach()
+    expected = worth(subject).detach()
+    subject.come_to_step()
     model = copy.deepcopy(subject.model).float()
 
     def narrow(values: Mapping[str, Tensor]) -> Batch:
@@ -327,7 +329,7 @@ def single(subject: Subject, seed: int) -> tuple[float, float] | None:
 
     batch, draws = narrow(subject.batch), narrow(subject.draws)
     found = model(batch, draws=draws) if draws else model(batch)
-    value = next(v for v in (found.log_prob, found.log_joint, found.elbo, found.objective) if v is not None)
+    value = _worth(found)
     told = (expected.abs() < LARGE) | expected.isinf()
     return relative_error(value[told], expected[told]), FLOAT32
 
