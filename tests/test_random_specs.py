@@ -4,11 +4,11 @@ LVSPEC_RANDOM_SPECS says how many in the normal run (100 without it); `make slow
 """
 
 import os
-from functools import cache
+from functools import lru_cache
 
 import pytest
 
-from lvspec.driver import compile_spec, plan_spec
+from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
 from lvspec.front import load
 from lvspec.verify import render, verify
@@ -28,11 +28,11 @@ OPEN: dict[int, str] = {}
 WITHOUT_STRATEGY = 0.10  # at most this share may find no strategy yet
 
 
-@cache
-def plan_of(seed):
-    """The plan of a random spec; None where no strategy is known for some latent yet."""
+@lru_cache(maxsize=COUNT)
+def compiled(seed):
+    """A random spec, compiled once for all tests; None where no strategy is known for some latent yet."""
     try:
-        return plan_spec(generate(seed))
+        return compile_spec(generate(seed))
     except SpecError as error:
         assert {d.code for d in error.diagnostics if d.severity == "error"} <= {"no-strategy", "override-refused"}, (
             error
@@ -44,10 +44,9 @@ def disagreements(seeds):
     """The specs whose modules differ from brute force, with the reports."""
     found = []
     for seed in seeds:
-        if plan_of(seed) is None:
+        if compiled(seed) is None:
             continue
-        compiled = compile_spec(generate(seed))
-        report = trial(compiled, seed)
+        report = trial(compiled(seed), seed)
         if not report.passed:
             found.append(f"{generate(seed)}\n{render(report)}")
     return found
@@ -74,15 +73,15 @@ def test_derived_guides_of_random_specs_agree_with_brute_force(family):
     """Those that lines can say: each is read as if it stood in the file."""
     judged = 0
     for seed in range(36):
-        if plan_of(seed) is None or not plan_of(seed).derived:
+        if compiled(seed) is None or not compiled(seed).plan.derived:
             continue
         try:
-            compiled = compile_spec(generate(seed), overrides={"guide": family})
+            derived = compile_spec(generate(seed), overrides={"guide": family})
         except SpecError as error:
             assert {d.code for d in error.diagnostics} <= {"no-guide", "override-refused"}, error
             continue
-        report = verify(compiled.spec, compiled.plan, compiled.Model, seed=seed, draws=0)
-        assert report.passed, f"{generate(seed)}\n{compiled.plan.derived}\n{render(report)}"
+        report = verify(derived.spec, derived.plan, derived.Model, seed=seed, draws=0)
+        assert report.passed, f"{generate(seed)}\n{derived.plan.derived}\n{render(report)}"
         judged += 1
     assert judged >= 3
 
@@ -106,19 +105,19 @@ def test_what_breaks_lvspec_is_written_all_the_same(monkeypatch):
 
 
 def test_nearly_every_random_spec_has_a_plan():
-    """All are well formed, which `plan_of` sees to."""
+    """All are well formed, which `compiled` sees to."""
     seeds = [s for s in range(min(COUNT, 40)) if s not in OPEN]
-    assert sum(plan_of(seed) is not None for seed in seeds) >= (1 - WITHOUT_STRATEGY) * len(seeds)
+    assert sum(compiled(seed) is not None for seed in seeds) >= (1 - WITHOUT_STRATEGY) * len(seeds)
 
 
 def test_samples_of_random_specs_have_the_frequencies_of_the_model():
     compared = 0
     for seed in range(min(COUNT, 40)):
-        if seed in OPEN or plan_of(seed) is None:
+        if seed in OPEN or compiled(seed) is None:
             continue
-        compiled = compile_spec(generate(seed))
+        one = compiled(seed)
         try:
-            check = sample_check(Subject.of(compiled.plan, compiled.Model, seed), 20_000, seed)
+            check = sample_check(Subject.of(one.plan, one.Model, seed), 20_000, seed)
         except TooMany:  # a latent with infinitely many values: no frequencies
             continue
         compared += 1
