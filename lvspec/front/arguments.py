@@ -9,7 +9,7 @@ from lvspec.front.expressions import elaborate
 from lvspec.front.names import did_you_mean
 from lvspec.ir import types as T
 from lvspec.ir.distributions import AXES, Argument, Family
-from lvspec.ir.expr import Expr, Number
+from lvspec.ir.expr import Expr, Index, Number, ParamRef
 from lvspec.ir.types import Type
 
 
@@ -154,6 +154,7 @@ def _check(family: Family, argument: Argument, value: Expr, text: str, ctx: Cont
             label=supports.show(value.type),
             help=mend,
         )
+    _check_start(family, argument, value, text, ctx)
     _warn_of_probabilities(family, argument, value, text, ctx)
     if family.event == "structure":  # axes that must agree with one another: see front/structures.py
         return
@@ -172,6 +173,21 @@ def _check(family: Family, argument: Argument, value: Expr, text: str, ctx: Cont
             value.span,
             f"`{argument.name}` of {family.name} is a square matrix",
             label=supports.show(value.type),
+        )
+
+
+def _check_start(family: Family, argument: Argument, value: Expr, text: str, ctx: Context) -> None:
+    """A root of a covariance that starts as zeros is none, and no gradient leads away from it."""
+    base = value.base if isinstance(value, Index) else value
+    if argument.name != "scale_tril" or not isinstance(base, ParamRef):
+        return
+    rule, numbers = ctx.declared.params[base.name].init or ("", ())
+    if rule == "zeros" or rule in ("constant", "eye") and numbers == (0.0,):
+        ctx.problems.error(
+            "support-mismatch",
+            value.span,
+            f"`scale_tril` of {family.name} has no zeros on its diagonal, and `{text}` begins as zeros",
+            help=f"under `params:`, give `{base.name}` another `init`, such as `eye(1)`",
         )
 
 
