@@ -11,8 +11,11 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-OPENING = "class _:\n"
+from lvspec.emit.text import BODY, INDENT, statements_of
+
+SIGNATURES = (f"{INDENT}def ", f"{INDENT})")  # how the last row of a signature begins
 PREPARED = ("batch", "draws", "samples", "parameters")  # arguments, or made of them in a method's first statements
 TITLES = ("# guide", "# model", "# objective")  # comments that open a part of a method
 LEAVES = (ast.expr_context, ast.operator, ast.unaryop, ast.cmpop, ast.boolop)  # nodes that are a word
@@ -38,6 +41,24 @@ class Statement:
     input: bool = False
     asks: bool = False
     moves: bool = True
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a statement's text says, whatever its names stand for. shape: the same for all that differ in these alone.
+    names: (name, whether it is read), level by level. stored: those that have another value behind the statement.
+    again: those of them whose value before counts, too. attributes: `a` of each `x.a`. input, moves: as a statement has them.
+    prepares: whether it is one of a method's first statements. fills: whether it is `if z is None:`."""
+
+    shape: str
+    names: list[tuple[str, bool]]
+    stored: list[str]
+    again: list[str]
+    attributes: frozenset[str]
+    input: bool
+    moves: bool
+    prepares: bool
+    fills: bool
 
 
 @dataclass
@@ -74,50 +95,53 @@ class Reader:
     def methods(self, body: str) -> list[Method]:
         """The methods of a class's body."""
         rows = body.split("\n")
-        functions = ast.parse(OPENING + body).body[0].body
-        self.names = {f.name for f in functions}
-        return [self.method(f, rows) for f in functions]
+        begins = [i for i, row in enumerate(rows) if row.startswith((f"{INDENT}def ", f"{INDENT}@"))]
+        begins = [i for i in begins if not rows[i - 1].startswith(f"{INDENT}@")]
+        texts = [rows[i:j] for i, j in zip(begins, [*begins[1:], len(rows)], strict=True)]
+        heads = [next(i for i, r in enumerate(t) if r.startswith(SIGNATURES) and r.endswith(":")) + 1 for t in texts]
+        signatures = [signature("\n".join(t[:head])) for t, head in zip(texts, heads, strict=True)]
+        self.names = {name for name, _ in signatures}
+        return [self.method(*s, t, head) for s, t, head in zip(signatures, texts, heads, strict=True)]
 
-    def method(self, function: ast.FunctionDef, rows: list[str]) -> Method:
-        """Lines of the text count from 0 behind the opening one."""
-        first = min([function.lineno, *(d.lineno for d in function.decorator_list)]) - 2
-        opening = 1  # the docstring
-        while opening < len(function.body) and _prepares(function.body[opening]):
-            opening += 1
-        end = function.body[opening - 1].end_lineno - 1
-        method = Method(function.name, rows[first:end])
-        now: dict[str, Result] = {a.arg: a.arg for a in (*function.args.args[1:], *function.args.kwonlyargs)}
-        now |= {n: n for s in function.body[1:opening] for n in _stored(serialised(s)[0])}
+    def method(self, name: str, arguments: tuple[str, ...], rows: list[str], head: int) -> Method:
+        """head: how many rows the signature takes."""
+        text = "\n".join(rows[head:])
+        if text.startswith(f'{BODY}"""'):
+            head += text.count("\n", 0, text.index('"""', len(BODY) + 3)) + 1
+        places = [range(head + r.start, head + r.stop) for r in statements_of(rows[head:])]
+        forms = [form("\n".join(row[len(BODY) :] for row in rows[r.start : r.stop])) for r in places]
+        now: dict[str, Result] = dict(zip(arguments, arguments, strict=True))
+        opening = 0
+        while opening < len(forms) and forms[opening].prepares:
+            now |= {n: n for n in forms[opening].stored}
+            head, opening = places[opening].stop, opening + 1
+        method = Method(name, rows[:head])
         given: dict[Result, frozenset[str]] = {r: frozenset({r}) for r in now.values()}
-        title, repeated = "", Counter()
-        for node in _whole(function.body[opening:]):
-            above, end = rows[end : node.lineno - 2], node.end_lineno - 1
+        title, repeated, end = "", Counter(), head
+        for place, one in _whole(rows, places[opening:], forms[opening:]):
+            above, end = rows[end : place.start], place.stop
             titles = [r.strip() for r in above if r.strip() in TITLES]
             title = titles[-1] if titles else title
             comments = [r for r in above if r.strip() and r.strip() not in TITLES]
-            lines = (*comments, *rows[node.lineno - 2 : end])
+            lines = (*comments, *rows[place.start : place.stop])
             gap = bool(above) and not above[0] and not titles
-            statement = self.statement(node, lines, title, gap, now, given, repeated)
+            statement = self.statement(one, lines, title, gap, now, given, repeated)
             now.update(statement.writes)
             given.update(dict.fromkeys(statement.writes.values(), statement.given))
             method.statements.append(statement)
         return method
 
-    def statement(self, node: ast.stmt, lines, title: str, gap: bool, now, given, repeated: Counter) -> Statement:
+    def statement(self, form: Form, lines, title: str, gap: bool, now, given, repeated: Counter) -> Statement:
         """now: what each name stands for at this place. repeated: how often the method has computed the same before."""
-        nodes, tokens = serialised(node)
-        stored = _stored(nodes)
-        again = [] if isinstance(node, (ast.Assign, ast.Return)) and not _changed(nodes) else stored
-        names = [n for n in nodes if isinstance(n, ast.Name)]
-        loaded = dict.fromkeys(n.id for n in names if isinstance(n.ctx, ast.Load))
-        reads = {n: now[n] for n in (*loaded, *again) if n in now}
+        loaded = dict.fromkeys(n for n, read in form.names if read)
+        reads = {n: now[n] for n in (*loaded, *form.again) if n in now}
         meaning: list[object] = []  # of the names: a place among those stored, what they stand for, or themselves
-        for name in names:
-            if name.id in stored and (isinstance(name.ctx, ast.Store) or again):
-                meaning.append(stored.index(name.id))
+        for name, read in form.names:
+            if name in form.stored and (not read or form.again):
+                meaning.append(form.stored.index(name))
             else:
-                meaning.append((now[name.id],) if name.id in now else name.id)
-        key = tuple(tokens), tuple(meaning), tuple(now.get(n) for n in again)
+                meaning.append((now[name],) if name in now else name)
+        key = form.shape, tuple(meaning), tuple(now.get(n) for n in form.again)
         like = self.likeness((*key, repeated[key]))
         repeated[key] += 1
         return Statement(
@@ -126,34 +150,54 @@ class Reader:
             gap,
             like,
             reads,
-            {n: (like, i) for i, n in enumerate(stored)},
+            {n: (like, i) for i, n in enumerate(form.stored)},
             frozenset().union(*(given[r] for r in reads.values())),
-            input=_names_input(node, stored),
-            asks=any(isinstance(n, ast.Attribute) and n.attr in self.names for n in nodes),
-            moves=isinstance(node, (ast.Assign, ast.AugAssign, ast.If, ast.For))
-            and not any(isinstance(n, (ast.Return, ast.Raise)) for n in nodes),
+            form.input,
+            not form.attributes.isdisjoint(self.names),
+            form.moves,
         )
 
 
-def _whole(nodes: list[ast.stmt]) -> Iterator[ast.stmt]:
+@lru_cache(maxsize=1024)
+def signature(text: str) -> tuple[str, tuple[str, ...]]:
+    """The name of a method, and those of its arguments."""
+    function = ast.parse(f"class _:\n{text}\n{BODY}pass").body[0].body[0]
+    return function.name, tuple(a.arg for a in (*function.args.args[1:], *function.args.kwonlyargs))
+
+
+@lru_cache(maxsize=16384)
+def form(text: str) -> Form:
+    """Of one statement, or of two that are one."""
+    found = ast.parse(text).body
+    node = found[0] if len(found) == 1 else ast.If(ast.Constant(True), found, [])
+    nodes, tokens = serialised(node)
+    stored = _stored(nodes)
+    moves = isinstance(node, (ast.Assign, ast.AugAssign, ast.If, ast.For))
+    test = node.test if isinstance(node, ast.If) else None
+    return Form(
+        shape=" ".join(tokens),
+        names=[(n.id, isinstance(n.ctx, ast.Load)) for n in nodes if isinstance(n, ast.Name)],
+        stored=stored,
+        again=[] if isinstance(node, (ast.Assign, ast.Return)) and not _changed(nodes) else stored,
+        attributes=frozenset(n.attr for n in nodes if isinstance(n, ast.Attribute)),
+        input=_names_input(node, stored),
+        moves=moves and not any(isinstance(n, (ast.Return, ast.Raise)) for n in nodes),
+        prepares=isinstance(node, ast.Assign) and set(stored) <= set(PREPARED),
+        fills=isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Is),
+    )
+
+
+def _whole(rows: list[str], places: list[range], forms: list[Form]) -> Iterator[tuple[range, Form]]:
     """The statements; `z = draws.get("z")` and `if z is None: z = ...` are one."""
-    before: ast.stmt | None = None
-    for node in nodes:
-        test = node.test if isinstance(node, ast.If) else None
-        if before is not None and isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Is):
-            place = {"lineno": before.lineno, "end_lineno": node.end_lineno}
-            yield ast.If(ast.Constant(True), [before, node], [], **place)
-            before = None
-            continue
-        if before is not None:
-            yield before
-        before = node
-    if before is not None:
-        yield before
-
-
-def _prepares(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign) and set(_stored(serialised(node)[0])) <= set(PREPARED)
+    i = 0
+    while i < len(places):
+        if i + 1 < len(places) and forms[i + 1].fills:
+            both = range(places[i].start, places[i + 1].stop)
+            yield both, form("\n".join(row[len(BODY) :] for row in rows[both.start : both.stop]))
+            i += 2
+        else:
+            yield places[i], forms[i]
+            i += 1
 
 
 def _names_input(node: ast.stmt, stored: list[str]) -> bool:
@@ -163,21 +207,21 @@ def _names_input(node: ast.stmt, stored: list[str]) -> bool:
     return held and isinstance(value.slice, ast.Constant) and stored == [value.slice.value]
 
 
-def serialised(node: ast.AST) -> tuple[list[ast.AST], list[object]]:
+def serialised(node: ast.AST) -> tuple[list[ast.AST], list[str]]:
     """The nodes, level by level, and what tells such a tree from all others but for the names of its variables."""
     nodes, tokens = [node], []
     for one in nodes:
-        tokens.append(type(one))
+        tokens.append(type(one).__name__)
         for name in one._fields:
             value = getattr(one, name, None)
             parts = value if isinstance(value, list) else (value,)
-            tokens.append(len(parts))
+            tokens.append(str(len(parts)))
             for part in parts:
                 if isinstance(part, ast.AST) and not isinstance(part, LEAVES):
-                    tokens.append(ast.AST)
+                    tokens.append("*")
                     nodes.append(part)
                 elif not isinstance(one, ast.Name):
-                    tokens.append(type(part) if isinstance(part, LEAVES) else repr(part))
+                    tokens.append(type(part).__name__ if isinstance(part, LEAVES) else repr(part))
     return nodes, tokens
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 from lvspec.emit.layout import statement_doc
@@ -9,6 +10,8 @@ from lvspec.emit.printer import render
 
 WIDTH = 120
 INDENT = "    "
+BODY = 2 * INDENT  # how far a method's statements stand in
+CONTINUED = (")", "]", "}", "else:", "elif ")  # what no statement begins with
 
 
 def wrap(code: str, indent: int) -> list[str]:
@@ -34,6 +37,22 @@ def statement(code: str, comment: str, indent: int) -> list[str]:
     if len(rows) == 1 and len(rows[0]) + 4 + len(comment) <= WIDTH:
         return [f"{rows[0]}  # {comment}"]
     return [f"{INDENT * indent}# {comment}", *rows]
+
+
+def statements_of(lines: list[str]) -> Iterator[range]:
+    """Numbers of the lines of each statement of a method, without the comments and empty lines between two of them."""
+    first, last = 0, None
+    for i, line in enumerate(lines):
+        begins = line.startswith(BODY) and line[len(BODY) : len(BODY) + 1] not in " #"
+        begins = begins and not line.startswith(CONTINUED, len(BODY))
+        if begins and last is not None:
+            yield range(first, last + 1)
+        if begins:
+            first = i
+        if line.strip() and (begins or not line.lstrip().startswith("#")):
+            last = i
+    if last is not None:
+        yield range(first, last + 1)
 
 
 def entry(name: str, function: str, arguments: list[str], indent: int) -> list[str]:

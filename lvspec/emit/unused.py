@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 
-BODY = "        "  # how far a method's statements stand in
+from lvspec.emit.text import statements_of
+
 # what is a name: no attribute, keyword of a call or argument of a function, nothing in a text or a comment
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|#.*|\blambda [\w, ]*:|(?<![\w.])([^\W\d]\w*+)(?!=[^=])')
 ASSIGNED = re.compile(r"\s*(\w+) = ")
 MAKES = re.compile(r"\s*(\w+) = \[\](?:  #.*)?$")
 FILLS = re.compile(r"\s*(\w+)\.append\(.*\)(?:  #.*)?$")
-CONTINUED = (")", "]", "}", "else:", "elif ")  # what no statement begins with
 
 
 def without_unused(lines: list[str]) -> list[str]:
@@ -37,7 +36,7 @@ def unused(lines: list[str]) -> set[int]:
     """Numbers of the lines to leave out, with the shape comments above them."""
     dead: set[int] = set()
     read: set[str] = set()
-    for statement in reversed(list(statements(lines))):
+    for statement in reversed(list(statements_of(lines))):
         first = statement[0]
         own = ASSIGNED.match(lines[first])
         name = own[1] if own else None
@@ -49,25 +48,6 @@ def unused(lines: list[str]) -> set[int]:
         text = "\n".join(lines[i] for i in statement)
         read.update(names(text[own.end() :] if own else text))
     return dead
-
-
-def statements(lines: list[str]) -> Iterator[range]:
-    """Numbers of the lines of each statement, without the comments and empty lines between two of them."""
-    first, last = 0, None
-    for i, line in enumerate(lines):
-        begins = (
-            line.startswith(BODY)
-            and line[len(BODY) : len(BODY) + 1] not in " #"
-            and not line.startswith(CONTINUED, len(BODY))
-        )
-        if begins and last is not None:
-            yield range(first, last + 1)
-        if begins:
-            first = i
-        if line.strip() and (begins or not line.lstrip().startswith("#")):
-            last = i
-    if last is not None:
-        yield range(first, last + 1)
 
 
 def names(text: str) -> list[str]:

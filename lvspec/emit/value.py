@@ -9,7 +9,7 @@ Two values are combined by aligning their names, so nobody ever counts dimension
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from lvspec.ir.dims import Dim, Shape
 from lvspec.ir.structures import window_axis, window_of
@@ -43,7 +43,7 @@ class Value:
     number: bool = False
 
     def with_(self, **changes) -> Value:
-        return replace(self, **changes)
+        return Value(**vars(self) | changes)
 
     def at(self, binding: int) -> str:
         """The code, in parentheses where it binds less tightly than asked for."""

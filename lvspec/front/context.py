@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from lvspec.errors import Span
 from lvspec.front.problems import Problems
@@ -76,7 +76,7 @@ class Context:
     objective: bool = False
 
     def with_(self, **changes) -> Context:
-        return replace(self, **changes)
+        return Context(**vars(self) | changes)
 
     def binding(self, plate: str) -> Context:
         return self if plate in self.bound else self.with_(bound=(*self.bound, plate))

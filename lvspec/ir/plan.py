@@ -184,7 +184,7 @@ class Plan:
     baselines: tuple[Baseline, ...] = ()  # learned control variates
     derived: str = ""  # the guide that nobody wrote, as lines of a spec
 
-    @property
+    @cached_property
     def coupled(self) -> bool:
         """Whether all draws of an example stand inside one function of their importance weights."""
         return bool(self.sampled) and self.bound.coupled
@@ -194,7 +194,7 @@ class Plan:
         free = dict(self.spec.free_bits)
         return free.get(name, free.get(""))
 
-    @property
+    @cached_property
     def scored(self) -> tuple[str, ...]:
         """Latents whose draws move q by their worth."""
         return tuple(p.name for p in self.latents if p.scored)
@@ -202,22 +202,22 @@ class Plan:
     def baseline(self, name: str) -> Baseline:
         return next(b for b in self.baselines if b.latent == name)
 
-    @property
+    @cached_property
     def weighed(self) -> LatentPlan | None:
         """The latent whose draws have shares of their own in the average over draws."""
         return next((p for p in self.latents if p.strategy in WEIGHED), None)
 
-    @property
+    @cached_property
     def refined(self) -> tuple[str, ...]:
         """Latents whose q takes steps up the ELBO from where its guide puts it."""
         return tuple(p.name for p in self.latents if p.option("refine"))
 
-    @property
+    @cached_property
     def renormalised(self) -> tuple[str, ...]:
         """Latents whose draws are weighed by their own q, over its sum."""
         return tuple(p.name for p in self.latents if p.strategy in RENORMALISED)
 
-    @property
+    @cached_property
     def relaxed(self) -> tuple[str, ...]:
         """Latents of which the model sees relaxed draws."""
         return tuple(p.name for p in self.latents if p.relaxed)
@@ -233,7 +233,7 @@ class Plan:
         """Those of them that are drawn, or have factors of a mean field, to be drawn from for importance weights."""
         return tuple(p.name for p in self.latents if p.name in self.shared and p.treatment in ("sampled", "mean_field"))
 
-    @property
+    @cached_property
     def enumerated(self) -> tuple[str, ...]:
         """Latents that are summed under their guide."""
         return tuple(p.name for p in self.latents if p.treatment == "enumerated")
@@ -263,17 +263,17 @@ class Plan:
         answered = {*self.tabled, *self.drawn_in_weights}
         return tuple(n for n in self.summed if n not in answered) if self.sampled or self.points else ()
 
-    @property
+    @cached_property
     def biased(self) -> bool:
         """Whether the training gradient is, on average, another one than the objective's."""
         return any(p.biased for p in self.latents) or self.coupled and self.bound.biased
 
-    @property
+    @cached_property
     def absorbed(self) -> frozenset[str]:
         """The variables whose factors stand inside an integral."""
         return frozenset(n for i in self.integrations for n in i.names)
 
-    @property
+    @cached_property
     def lean(self) -> bool:
         """Whether `infer: memory: lean` asks for chains in little memory."""
         return dict(self.spec.infer).get("memory") == "lean"
@@ -281,26 +281,26 @@ class Plan:
     def latent(self, name: str) -> LatentPlan:
         return next(p for p in self.latents if p.name == name)
 
-    @property
+    @cached_property
     def mean_field(self) -> tuple[str, ...]:
         """Latents whose q stands at its optimum, by expected statistics."""
         return tuple(p.name for p in self.latents if p.treatment == "mean_field")
 
-    @property
+    @cached_property
     def structured(self) -> tuple[str, ...]:
         """Latents whose chains are factors of their own."""
         return tuple(p.name for p in self.latents if p.treatment == "structured")
 
-    @property
+    @cached_property
     def points(self) -> tuple[str, ...]:
         """Latents that are one value, not a distribution."""
         return tuple(p.name for p in self.latents if p.treatment == "point")
 
-    @property
+    @cached_property
     def summed(self) -> tuple[str, ...]:
         """Discrete latents that are summed, out or under their guide."""
         return tuple(p.name for p in self.latents if p.treatment in ("collapsed", "enumerated"))
 
-    @property
+    @cached_property
     def sampled(self) -> tuple[str, ...]:
         return tuple(p.name for p in self.latents if p.treatment == "sampled")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf, isinf
 
 from lvspec.ir.dims import Dim, Shape, show_shape
@@ -164,7 +164,7 @@ class Type:
     reach: Reach | None = None
 
     def with_(self, **changes) -> Type:
-        return replace(self, **changes)
+        return Type(**vars(self) | changes)
 
     def __str__(self) -> str:
         text = f"{self.support}{show_shape(self.shape)}"

@@ -1,6 +1,7 @@
 """The text of an emitted file: the same bytes everywhere, as the formatter leaves it, every tensor on the model's device."""
 
 import ast
+import keyword
 import os
 import re
 import subprocess
@@ -11,8 +12,8 @@ from small import NAMES, SPECS, compiled
 
 from lvspec.driver import compile_spec
 from lvspec.emit.header import first_sentence
-from lvspec.emit.text import entry, wrap
-from lvspec.emit.unused import without_unused
+from lvspec.emit.text import entry, statements_of, wrap
+from lvspec.emit.unused import names, without_unused
 from lvspec.errors import SpecError
 from lvspec.verify.random_specs.generate import generate
 
@@ -165,6 +166,24 @@ def test_assignments_that_nothing_reads_are_left_out():
     kept = ["        a = f(x)  # (B,)", "        b = g(a)  # (B,)", "        return b"]
     dead = ["        # (B, T)", "        c = h(", "            b", "        )", "        d = c + 1"]
     assert without_unused([*kept[:2], *dead, kept[2]]) == kept
+
+
+@pytest.mark.parametrize("name", NAMES[::4])
+def test_lines_of_statements_and_their_names_are_those_of_python(name):
+    source = compiled(name).source
+    rows, tree = source.split("\n"), ast.parse(source)
+    for method in (
+        m for c in tree.body if isinstance(c, ast.ClassDef) for m in c.body if isinstance(m, ast.FunctionDef)
+    ):
+        first, nodes = method.body[0].end_lineno, method.body[1:]  # behind the docstring
+        body = rows[first : method.end_lineno]
+        assert [(first + r.start + 1, first + r.stop) for r in statements_of(body)] == [
+            (n.lineno, n.end_lineno) for n in nodes
+        ]
+        for lines, node in zip(statements_of(body), nodes, strict=True):
+            mentioned = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            mentioned |= {n.name for n in ast.walk(node) if isinstance(n, ast.FunctionDef)}
+            assert {*names("\n".join(body[i] for i in lines))} - {*keyword.kwlist} == mentioned
 
 
 PUBLIC = {"forward", "log_prob", "posterior", "sample", "prepare", "optimum"}  # with the signature of every such module
