@@ -11,7 +11,7 @@ import sys
 
 import torch
 
-from benchmarks.prices import Alive, batch_of, peak_of, row, seconds_of, step
+from benchmarks.prices import batch_of, counted, peak_of, row, seconds_of
 from lvspec.driver import Compiled, compile_spec
 from tests.emit.networks_of_latents import gaussian_text, grid, path, spec_text, tree
 
@@ -118,13 +118,6 @@ def prepared(name: str) -> tuple[Compiled, torch.nn.Module, dict[str, torch.Tens
     torch.manual_seed(0)
     model = compiled.Model()
     return compiled, model, model.prepare(batch_of(compiled.plan, dict(compiled.plan.sizes)))
-
-
-def counted(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> int:
-    """How many operations a step calls."""
-    with Alive() as alive:
-        step(model, batch)
-    return len(alive.totals)
 
 
 def main() -> None:

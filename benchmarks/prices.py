@@ -1,14 +1,19 @@
-"""What `explain` estimated beside what a step took: peak memory of temporaries, operations and time, for every spec.
+"""What `explain` says that a step takes beside what it took: time and memory, for every spec.
 
     python -m benchmarks.prices [SPEC ...]
 
-Sizes are those behind the prices but for vocabularies (1,000), and these with the batch, the sites, and the numbers that
-the spec declares halved and doubled. Measured: the most bytes of tensors alive at once that the step itself made, its
-gradients of parameters not counted; the least process time of three steps.
+Sizes are those behind the prices but for vocabularies (1,000); then a grid of rows and sites, few and many, and the numbers that
+the spec declares halved and doubled. Time: processor time of forward and backward on one thread, the median of several steps.
+Memory: what is allocated at once at the peak of a step, tensors and the graph of operations that the backward pass keeps, as
+glibc counts it after every operation (elsewhere: of tensors alone); gradients of parameters not counted, which `explain` tells
+apart. A process grows by more: the allocator keeps part of what was freed.
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -23,29 +28,52 @@ from lvspec.ir.plan import Cost, Plan
 from lvspec.runtime.workspace import kept_buffers
 from lvspec.verify.draw import padded_extent, random_value
 
+EVERY = 5000  # operations after which one in 32 is measured
 SPECS = Path(__file__).resolve().parents[1] / "specs"
 VOCABULARY = 1000
-LARGEST = 4e10  # multiply-adds of a step: more are not measured
-HEAD = ["spec", "flops", "dispatches", "ms estimated", "ms measured", "MiB estimated", "MiB measured"]
-SCALES = {  # measured by estimated memory
-    "as priced": {},
-    "B/2": {"B": 0.5},
-    "2B": {"B": 2.0},
-    "sites/2": {"sites": 0.5},
-    "2 sites": {"sites": 2.0},
+LONGEST, LARGEST = 4.0, 2**32  # seconds and bytes of a step that are said: what takes more is not measured
+GRID = {  # sizes that are changed: to a number, or by a factor
+    "own": {},
+    "1 row": {"B": 1},
+    "256 rows": {"B": 256},
+    "4 sites": {"sites": 4},
+    "256 sites": {"sites": 256},
+    "1 row, 2,000 sites": {"B": 1, "sites": 2000},
     "sizes/2": {"states": 0.5},
     "2 sizes": {"states": 2.0},
 }
+HEAD = [
+    "spec",
+    "dispatches said",
+    "counted",
+    "ms said",
+    "taken",
+    "ratio",
+    "MiB said",
+    "taken",
+    "ratio",
+    *list(GRID)[1:],
+]
+
+
+class Malloc(ctypes.Structure):
+    """struct mallinfo2 of glibc."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    ]
 
 
 class Alive(TorchDispatchMode):
-    """The most bytes of storages that were made under it and alive at once."""
+    """What is allocated at once under it, in bytes, after every operation; of many operations after some of them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.live: dict[int, tuple[StorageWeakRef, int]] = {}
         self.totals: list[int] = []
         self.born: dict[int, int] = {}  # after how many operations a storage that is alive was made
+        self.before = _allocated()
 
     def peak_without(self, kept: list[torch.Tensor]) -> int:
         """The peak, had these tensors not been made."""
@@ -53,18 +81,35 @@ class Alive(TorchDispatchMode):
         for storage in {x.untyped_storage()._cdata: x.untyped_storage().nbytes() for x in kept}.items():
             for i in range(self.born.get(storage[0], len(totals)), len(totals)):
                 totals[i] -= storage[1]
-        return max(totals)
+        return max(totals, default=0)
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
         before = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
         for x in tree_leaves(out):
             if isinstance(x, torch.Tensor) and (key := x.untyped_storage()._cdata) not in before:
-                self.live[key] = (StorageWeakRef(x.untyped_storage()), x.untyped_storage().nbytes())
                 self.born[key] = len(self.totals)
-        self.live = {k: (ref, n) for k, (ref, n) in self.live.items() if not ref.expired()}
-        self.totals.append(sum(n for _, n in self.live.values()))
+                if self.before is None:
+                    self.live[key] = (StorageWeakRef(x.untyped_storage()), x.untyped_storage().nbytes())
+        if self.before is None:
+            self.live = {k: (ref, n) for k, (ref, n) in self.live.items() if not ref.expired()}
+            self.totals.append(sum(n for _, n in self.live.values()))
+        elif len(self.totals) < EVERY or len(self.totals) % 32 == 0:  # it takes a while where much was freed
+            self.totals.append(_allocated() - self.before)
+        else:
+            self.totals.append(self.totals[-1])
         return out
+
+
+def _allocated() -> int | None:
+    """Bytes that the process has been given by malloc and not given back; None where that is not glibc's."""
+    try:
+        told = ctypes.CDLL(None).mallinfo2
+    except (AttributeError, OSError):
+        return None
+    told.restype = Malloc
+    found = told()
+    return found.uordblks + found.hblkhd
 
 
 def batch_of(plan: Plan, sizes: dict[str, int]) -> dict[str, torch.Tensor]:
@@ -79,22 +124,23 @@ def batch_of(plan: Plan, sizes: dict[str, int]) -> dict[str, torch.Tensor]:
     return batch
 
 
-def prepared(name: str, scale: dict[str, float]) -> tuple[Cost, torch.nn.Module, dict[str, torch.Tensor]] | None:
-    """The price, the model and a batch with some sizes scaled; None for a model without a sum or a draw."""
+def prepared(name: str, changes: dict[str, float]) -> tuple[Cost, torch.nn.Module, dict[str, torch.Tensor]] | None:
+    """The price, the model and a batch with some sizes changed; None where nothing changes, the plan is another
+    one then, or it is too large."""
     path = SPECS / f"{name}.yaml"
     nominal = plan_spec(path)
-    if not (nominal.latents or nominal.structures):
-        return None
     vocabularies = {s.name for s in nominal.spec.sizes if s.source == "vocabulary"}
     states = {s.name for s in nominal.spec.sizes if s.source == "number"}
     changed = {}
     for size, number in nominal.sizes:
         kind = "sites" if size[0] == "|" else "states" if size in states else size
-        number = VOCABULARY if size in vocabularies else number
-        changed[size] = max(1, round(number * scale.get(kind, 1)))
+        number, change = VOCABULARY if size in vocabularies else number, changes.get(kind, 1.0)
+        changed[size] = change if isinstance(change, int) else max(1, round(number * change))
     compiled = compile_spec(path, sizes=changed)
     plan, sizes = compiled.plan, dict(compiled.plan.sizes)
-    if plan.step.flops > LARGEST or [p.strategy for p in plan.latents] != [p.strategy for p in nominal.latents]:
+    too_much = plan.step.seconds > LONGEST or plan.step.bytes + plan.step.learned > LARGEST
+    same = changes and changed == dict(nominal.sizes) | {v: VOCABULARY for v in vocabularies}
+    if same or too_much or [p.strategy for p in plan.latents] != [p.strategy for p in nominal.latents]:
         return None
     rows = any(p.per_example for p in plan.spec.params)
     known = rows or any(v.outside_batch for v in plan.spec.of_role("latent"))
@@ -107,21 +153,32 @@ def prepared(name: str, scale: dict[str, float]) -> tuple[Cost, torch.nn.Module,
 
 
 def peak_of(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> float:
-    """Bytes at the peak of the first step: buffers that are kept for the next ones are made in it."""
+    """Bytes at the peak of a step, with the buffers that are kept for the next ones; what the first step of all loads is none
+    of them."""
+    counted(model, batch)
     kept_buffers.clear()
+    model.zero_grad(set_to_none=True)
+    gc.collect()  # what earlier models left is not freed within
     with Alive() as alive:
         step(model, batch)
     return float(max(alive.peak_without([p.grad for p in model.parameters() if p.grad is not None]), 1))
 
 
+def counted(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> int:
+    """How many operations a step calls."""
+    with Alive() as alive:
+        step(model, batch)
+    return len(alive.totals)
+
+
 def seconds_of(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> float:
-    """The least process time of three steps."""
-    seconds = []
-    for _ in range(3):
+    """Process time of a step: the median of as many as take half a second, three to nine."""
+    seconds: list[float] = []
+    while len(seconds) < 3 or (len(seconds) < 9 and sum(seconds) < 0.5):
         start = time.process_time()
         step(model, batch)
         seconds.append(time.process_time() - start)
-    return min(seconds)
+    return statistics.median(seconds)
 
 
 def step(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> None:
@@ -144,33 +201,34 @@ def row(cells) -> str:
 def main() -> None:
     torch.set_num_threads(1)
     names = sys.argv[1:] or sorted(p.stem for p in SPECS.glob("*.yaml"))
-    nominal, ratios = {}, []
-    print(row(HEAD + list(SCALES)), row(["---"] * (len(HEAD) + len(SCALES))), sep="\n")
+    own, ratios = [], {"time": {}, "memory": {}}
+    print(row(HEAD), row(["---"] * len(HEAD)), sep="\n")
     for name in names:
         cells = []
-        for scale in SCALES.values():
-            found = prepared(name, scale)
+        for where, changes in GRID.items():
+            found = prepared(name, changes)
             if found is None:
                 cells.append("-")
                 continue
             price, model, batch = found
-            peak = peak_of(model, batch)
-            ratios.append(peak / price.bytes)
-            cells.append(f"{ratios[-1]:.2f}")
-            if not scale:
-                nominal[name] = price, seconds_of(model, batch), peak
-        if name in nominal:
-            price, seconds, peak = nominal[name]
-            about = [f"{1e3 * s:.1f}" for s in (price.seconds, seconds)]
-            memory = [f"{b / 2**20:.2f}" for b in (price.bytes, peak)]
-            print(row([name, f"{price.flops:.1e}", f"{price.dispatches:.0f}", *about, *memory, *cells]), flush=True)
-    if len(nominal) > 2:
-        seconds = [s for _, s, _ in nominal.values()]
+            peak, seconds = peak_of(model, batch), seconds_of(model, batch)
+            time_ratio, ratio = seconds / price.seconds, peak / price.bytes
+            ratios["time"][name, where], ratios["memory"][name, where] = time_ratio, ratio
+            cells.append(f"{time_ratio:.2f}, {ratio:.2f}")
+            if not changes:
+                own.append((price, seconds))
+                about = [f"{1e3 * price.seconds:.1f}", f"{1e3 * seconds:.1f}", f"{time_ratio:.2f}"]
+                memory = [f"{price.bytes / 2**20:.2f}", f"{peak / 2**20:.2f}", f"{ratio:.2f}"]
+                cells = [f"{price.dispatches:.0f}", counted(model, batch), *about, *memory]
+        print(row([name, *cells]), flush=True)
+    if len(own) > 2:
         for what in ("flops", "seconds"):
-            found = rank_correlation([getattr(p, what) for p, _, _ in nominal.values()], seconds)
-            print(f"rank correlation of the time measured with {what} estimated: {found:.2f}")
-    within = sum(0.5 <= r <= 2 for r in ratios)
-    print(f"memory within a factor of 2: {within} of {len(ratios)}, from {min(ratios):.2f} to {max(ratios):.2f}")
+            found = rank_correlation([getattr(p, what) for p, _ in own], [s for _, s in own])
+            print(f"rank correlation of the time taken with {what} said: {found:.2f}")
+    for what, found in ratios.items():
+        off = {k: r for k, r in found.items() if not 0.5 <= r <= 2}
+        print(f"{what} within a factor of 2: {len(found) - len(off)} of {len(found)}")
+        print(*(f"  {name}, {where}: {r:.2f}" for (name, where), r in off.items()), sep="\n")
 
 
 if __name__ == "__main__":
