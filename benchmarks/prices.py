@@ -66,38 +66,45 @@ class Malloc(ctypes.Structure):
 
 
 class Alive(TorchDispatchMode):
-    """What is allocated at once under it, in bytes, after every operation; of many operations after some of them."""
+    """What is allocated at once under it, in bytes, after every operation; of many operations after some of them.
 
-    def __init__(self) -> None:
+    operations: how many come, where it is known: what is noted of them then has its room beforehand, and is not counted."""
+
+    def __init__(self, operations: int = 0) -> None:
         super().__init__()
+        self.count = 0
         self.live: dict[int, tuple[StorageWeakRef, int]] = {}
-        self.totals: list[int] = []
-        self.born: dict[int, int] = {}  # after how many operations a storage that is alive was made
+        self.totals: list[int] = [0] * operations
+        self.made: list[tuple[int, ...]] = [()] * operations  # by each operation: storages
         self.before = _allocated()
 
     def peak_without(self, kept: list[torch.Tensor]) -> int:
         """The peak, had these tensors not been made."""
+        born = {key: i for i, keys in enumerate(self.made) for key in keys}
         totals = list(self.totals)
-        for storage in {x.untyped_storage()._cdata: x.untyped_storage().nbytes() for x in kept}.items():
-            for i in range(self.born.get(storage[0], len(totals)), len(totals)):
-                totals[i] -= storage[1]
+        for key, size in {x.untyped_storage()._cdata: x.untyped_storage().nbytes() for x in kept}.items():
+            for i in range(born.get(key, len(totals)), len(totals)):
+                totals[i] -= size
         return max(totals, default=0)
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
         before = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
-        for x in tree_leaves(out):
-            if isinstance(x, torch.Tensor) and (key := x.untyped_storage()._cdata) not in before:
-                self.born[key] = len(self.totals)
-                if self.before is None:
-                    self.live[key] = (StorageWeakRef(x.untyped_storage()), x.untyped_storage().nbytes())
+        after = {x.untyped_storage()._cdata: x for x in tree_leaves(out) if isinstance(x, torch.Tensor)}
+        made = tuple(key for key in after if key not in before)
         if self.before is None:
+            self.live |= {k: (StorageWeakRef(s := after[k].untyped_storage()), s.nbytes()) for k in made}
             self.live = {k: (ref, n) for k, (ref, n) in self.live.items() if not ref.expired()}
-            self.totals.append(sum(n for _, n in self.live.values()))
-        elif len(self.totals) < EVERY or len(self.totals) % 32 == 0:  # it takes a while where much was freed
-            self.totals.append(_allocated() - self.before)
+            total = sum(n for _, n in self.live.values())
+        elif self.count < EVERY or self.count % 32 == 0:  # it takes a while where much was freed
+            total = _allocated() - self.before
         else:
-            self.totals.append(self.totals[-1])
+            total = self.totals[self.count - 1]
+        if self.count == len(self.totals):
+            self.totals.append(total)
+            self.made.append(made)
+        self.totals[self.count], self.made[self.count] = total, made
+        self.count += 1
         return out
 
 
@@ -155,11 +162,11 @@ def prepared(name: str, changes: dict[str, float]) -> tuple[Cost, torch.nn.Modul
 def peak_of(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> float:
     """Bytes at the peak of a step, with the buffers that are kept for the next ones; what the first step of all loads is none
     of them."""
-    counted(model, batch)
+    operations = counted(model, batch)
     kept_buffers.clear()
     model.zero_grad(set_to_none=True)
     gc.collect()  # what earlier models left is not freed within
-    with Alive() as alive:
+    with Alive(operations) as alive:
         step(model, batch)
     return float(max(alive.peak_without([p.grad for p in model.parameters() if p.grad is not None]), 1))
 
@@ -168,7 +175,7 @@ def counted(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> int:
     """How many operations a step calls."""
     with Alive() as alive:
         step(model, batch)
-    return len(alive.totals)
+    return alive.count
 
 
 def seconds_of(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> float:
