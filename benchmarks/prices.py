@@ -31,7 +31,7 @@ from lvspec.verify.draw import padded_extent, random_value
 EVERY = 5000  # operations after which one in 32 is measured
 SPECS = Path(__file__).resolve().parents[1] / "specs"
 VOCABULARY = 1000
-LONGEST, LARGEST = 4.0, 2**32  # seconds and bytes of a step that are said: what takes more is not measured
+LONGEST, LARGEST = 1.0, 2**32  # seconds and bytes of a step that are said: what takes more is not measured
 GRID = {  # sizes that are changed: to a number, or by a factor
     "own": {},
     "1 row": {"B": 1},

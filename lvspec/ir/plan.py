@@ -14,24 +14,33 @@ from lvspec.ir.spec import FreeBits, Network, Spec, Variable
 
 @dataclass(frozen=True)
 class Cost:
-    """One training step at the nominal sizes. flops: multiply-adds, forward and backward; bytes: peak of temporaries;
-    dispatches: operations that are called, each of which costs time however small it is; learned: bytes of parameters, their
-    gradients and what the optimizer keeps of them; exponentials: numbers that log-sums run over, and what takes as long."""
+    """One training step at the nominal sizes. flops: multiply-adds, forward and backward; bytes: what is allocated at once at
+    the peak, tensors and the graph of operations; dispatches: operations that are called, each of which costs time however
+    small it is; looped: those of them that a loop over sites calls on rows that are ready, without a graph; learned: bytes
+    of parameters, their gradients and what the optimizer keeps of them; exponentials: numbers that log-sums run over, and
+    what takes as long."""
 
     flops: float
     bytes: float
     dispatches: float = 0.0
     learned: float = 0.0
     exponentials: float = 0.0
+    looped: float = 0.0
 
     @property
     def seconds(self) -> float:
         """About how long it takes on one core, by rates that were measured (benchmarks/prices.py)."""
         numbers = self.flops / FLOPS_A_SECOND + self.bytes / BYTES_A_SECOND + self.exponentials * EXPONENTIAL_SECONDS
-        return numbers + self.dispatches * DISPATCH_SECONDS
+        calls = (self.dispatches - self.looped) * DISPATCH_SECONDS + self.looped * LOOPED_SECONDS
+        return numbers + calls + STEP_SECONDS
 
 
-FLOPS_A_SECOND, BYTES_A_SECOND, DISPATCH_SECONDS, EXPONENTIAL_SECONDS = 4e10, 4e9, 3.5e-6, 8e-9
+FLOPS_A_SECOND, BYTES_A_SECOND, EXPONENTIAL_SECONDS = 4e10, 4e9, 8e-9
+DISPATCH_SECONDS, LOOPED_SECONDS, STEP_SECONDS = (
+    3.5e-6,
+    1.7e-6,
+    3e-4,
+)  # the last one: what a step takes that does nothing
 
 
 MARGINAL = ("collapsed", "integrated")  # treatments of latents that log p(x) no longer speaks of: no guide factor

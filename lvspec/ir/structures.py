@@ -25,7 +25,8 @@ class Structure:
     segments: whether runs of up to L sites share a value. site,
     pair: of labels whose score is a sum over sites, the argument that scores one, and that of two neighbours.
     algorithm: how it is summed. work, cells: multiply-adds and numbers of one example, by T and the letters. turns, dispatches:
-    the letter of how many steps it takes one after the other, and how many operations each calls, forward and backward.
+    the letter of how many steps it takes one after the other, and how many operations each calls, forward and backward; once: and
+    all of them together. exponentials: in whose time one of the cells is computed, beside work, as measured.
     """
 
     value: str
@@ -37,6 +38,8 @@ class Structure:
     along: tuple[str, ...] = ()
     turns: str = "T"
     dispatches: int = 20
+    once: Callable[[Numbers], float] = lambda n: 60.0
+    exponentials: float = 0.0
     segments: bool = False
     site: str | None = None
     pair: str | None = None
@@ -88,6 +91,7 @@ STRUCTURES: dict[str, Structure] = {
         lambda n: 2 * n["T"] * n["K"] ** 2,
         lambda n: 3 * n["T"] * n["K"],
         along=("unary",),
+        dispatches=12,
         site="unary",
         pair="pairwise",
     ),
@@ -98,7 +102,9 @@ STRUCTURES: dict[str, Structure] = {
         "semi-Markov forward algorithm (Sarawagi & Cohen 2004), once with the observations and once without",
         lambda n: 2 * n["T"] * (n["K"] ** 2 + n["K"] * n["L"]),
         lambda n: 3 * n["T"] * n["K"] * n["L"],
-        dispatches=60,
+        dispatches=18,
+        once=lambda n: 25 * n["L"],
+        exponentials=0.3,
         segments=True,
     ),
     "DependencyCRF": Structure(
@@ -146,6 +152,7 @@ STRUCTURES: dict[str, Structure] = {
         # words as parts, twice; cells by where they start and end, and their gradients
         lambda n: n["T"] * (2 * n["N"] * (2 * n["N"] + n["P"]) + n["N"] * n["P"]) + 7 * n["T"] ** 2 * n["N"],
         dispatches=160,
+        exponentials=0.7,
     ),
     "LowRankPCFG": Structure(
         "yield",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from lvspec.ir.elimination import elimination_steps
-from lvspec.plan.price import TRAINING, Pricer, latent_of
+from lvspec.plan.price import OF_SUMS, TRAINING, Pricer, latent_of
 
 Axes = frozenset[str]
 
@@ -62,11 +62,11 @@ def _pay_pair(pricer: Pricer, a: Axes, b: Axes, out: Axes) -> None:
     pricer.flops += TRAINING * entries
     if b and (a & b) - out and entries > BROADCAST_ENTRIES:
         read = pricer.extent(a) + pricer.extent(b)
-        pricer.dispatches += PRODUCT_DISPATCHES
+        pricer.calls(PRODUCT_DISPATCHES, OF_SUMS)
         pricer.exponentials += read + result
         pricer.holds(read + 2 * result, 2 * (read + result))
         return
-    pricer.dispatches += BROADCAST_DISPATCHES
+    pricer.calls(BROADCAST_DISPATCHES, OF_SUMS)
     if out != a | b:
         pricer.exponentials += entries
         pricer.holds(entries + result, 2 * entries)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from math import inf, prod
+from math import ceil, inf, prod
 
 from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, Stretch, VariableRef
 from lvspec.ir.flows import EACH, flow_of
@@ -28,12 +28,20 @@ from lvspec.plan.model import Model
 FLOAT = 4  # bytes
 OPTIMIZED = 4  # numbers for each one that is learned: itself, its gradient, and two that Adam keeps
 TRAINING = 3  # forward and backward, in forwards
-CHUNK = 2**20  # numbers of the logits that a linear layer under a softmax makes at a time
-DISPATCHES = {"expression": 3, "density": 20, "guide": 30, "flow": 80}  # forward and backward, as counted
+NODE = 260  # numbers that an operation's tensor, its view and its node of the graph take beside its value, as measured
+VIEW = 150  # numbers that a view of a row takes, as measured: a loop over sites has one of each of its buffers at every site
+# a linear layer under a softmax (runtime/categorical_head.py): rows of logits at a time, all at once, those that are kept
+ROWS, PLAIN_ENTRIES, KEPT_ENTRIES = 128, 2**16, 2**24
+# forward and backward, as counted; head: some rows of a linear layer under a softmax; recurrent: a layer of a network, one way
+DISPATCHES = {"expression": 3, "density": 25, "guide": 40, "flow": 80, "head": 25, "recurrent": 40}
 # a factorisation of a small matrix in the time of exponentials: itself, and so many of its multiply-adds for each, as measured
 FACTORISATION, SLOWER = 30, 64
 # tensors of so many numbers are the system's own, whose pages are cleared each time: a number in the time of exponentials
 LARGE, CLEARED = 2**23, 0.4
+GATHERED = 11  # exponentials that take as long as a row taken of a table, and its gradient put back
+WEIGHED = 1.25  # exponentials that take as long as a weight of a recurrent network is laid out, and its gradient
+# of operations the share that leaves a node, as measured: of a density; of sums and integrals, and of their backward passes
+IN_GRAPH, OF_SUMS = 0.3, 0.22
 GATES = {"LSTM": 4, "BiLSTM": 4, "GRU": 3, "BiGRU": 3, "RNN": 1}
 # numbers that recurrent networks keep for one of the output, as counted: gates, cells, workspace, masked output
 KEPT = {"LSTM": 17, "BiLSTM": 17, "GRU": 10, "BiGRU": 10, "RNN": 2}
@@ -62,6 +70,7 @@ class Pricer:
         self.guide = model.spec.guide if guide is None else guide
         self.lets = model.spec.lets | {v.name: v for v in self.guide if v.role == "let"}
         self.networks = {n.name: n for n in (*model.spec.networks, *networks)}
+        self.by_statistics = False  # whether vectors are scored by products with their moments: no axis of features
         self.paid: dict[tuple[str, str], frozenset[str]] = {}
         self.learned: dict[str, float] = {}
         # what expressions and let variables vary over, and what these cost by themselves: the same for all that lay a
@@ -70,7 +79,7 @@ class Pricer:
         self.known_axes, self.let_axes, self.let_costs, _ = model.of_layouts.setdefault(
             layout, ({}, {}, {}, self.guide)
         )
-        self.flops = self.kept = self.passing = self.dispatches = self.exponentials = 0.0
+        self.flops = self.kept = self.passing = self.dispatches = self.looped = self.nodes = self.exponentials = 0.0
 
     @cached_property
     def _plates(self) -> frozenset[str]:
@@ -88,14 +97,26 @@ class Pricer:
     @property
     def cost(self) -> Cost:
         learned = FLOAT * OPTIMIZED * sum(self.learned.values())
-        numbers = (self.flops, FLOAT * (self.kept + self.passing), self.dispatches, learned, self.exponentials)
-        return Cost(*map(float, numbers))
+        memory = FLOAT * (self.kept + self.passing + NODE * self.nodes)
+        return Cost(*map(float, (self.flops, memory, self.dispatches, learned, self.exponentials, self.looped)))
 
-    def holds(self, kept: float, passing: float = 0.0) -> None:
-        """Numbers that an operation leaves for its gradient, and that it has beside them at its own turn."""
+    def holds(self, kept: float, passing: float = 0.0, tensors: int = 1) -> None:
+        """Numbers that an operation leaves for its gradient, and that it has beside them at its own turn, in so many tensors."""
         self.kept += kept
         self.passing = max(self.passing, passing)
-        self.exponentials += CLEARED * sum(n for n in (kept, passing) if n >= LARGE)
+        self.exponentials += CLEARED * sum(n for n in (kept, passing) if n >= LARGE * tensors)
+
+    def calls(self, dispatches: float, in_graph: float = 1.0, looped: bool = False) -> None:
+        """Operations that are called. in_graph: the share of them that the graph holds at once; looped: see Cost."""
+        self.dispatches += dispatches
+        self.nodes += 0.0 if looped else in_graph * dispatches
+        self.looped += dispatches if looped else 0.0
+
+    def calls_again(self, other: Pricer, times: float, in_graph: float = 1.0) -> None:
+        """Everything that another one calls, so many times."""
+        self.dispatches += times * other.dispatches
+        self.looped += times * other.looped
+        self.nodes += in_graph * times * other.nodes
 
     def inner(self, **changes) -> Pricer:
         """One that has paid for nothing, of the same model but for the changes."""
@@ -210,7 +231,7 @@ class Pricer:
         if isinstance(node, (VariableRef, ParamRef, PlateIndex)) or not isinstance(node, Expr):
             return
         numbers = self.numbers(node)
-        self.dispatches += DISPATCHES["expression"]
+        self.calls(DISPATCHES["expression"])
         if isinstance(node, Apply):
             self._network(self.networks[node.network], numbers)
             return
@@ -225,13 +246,13 @@ class Pricer:
             alone.paid = self.paid
             for body in (b for clause in self.lets[name].clauses for b in bodies(clause)):
                 alone.expression(body)
-            numbers = alone.flops, alone.kept, alone.passing, alone.dispatches, alone.exponentials
-            self.let_costs[name] = numbers, alone.learned
-        (flops, kept, passing, dispatches, exponentials), learned = self.let_costs[name]
-        self.flops, self.dispatches = self.flops + flops, self.dispatches + dispatches
-        self.exponentials += exponentials
-        self.kept, self.passing = self.kept + kept, max(self.passing, passing)
-        self.learned |= learned
+            alone.paid = {}  # its own from here on
+            self.let_costs[name] = alone
+        alone = self.let_costs[name]
+        self.flops, self.exponentials = self.flops + alone.flops, self.exponentials + alone.exponentials
+        self.calls_again(alone, 1.0)
+        self.kept, self.passing = self.kept + alone.kept, max(self.passing, alone.passing)
+        self.learned |= alone.learned
 
     def _let_paid(self, name: str) -> bool:
         return ("let", name) in self.paid
@@ -253,13 +274,17 @@ class Pricer:
         sizes = [d.evaluate(self.model.sizes) for d in network.arguments]
         self.learned[network.name] = self.events(network.bank) * _parameters(network, sizes)
         self.flops += TRAINING * numbers * self._per_output(network, sizes)
+        if network.kind == "Embedding":
+            self.exponentials += GATHERED * numbers / sizes[-1]
         if network.kind in GATES:
-            self.holds(KEPT[network.kind] * numbers * layers_of(network), 2 * numbers)
+            self.exponentials += WEIGHED * _parameters(network, sizes)
+            self.calls(DISPATCHES["recurrent"] * layers_of(network) * (2 if network.kind.startswith("Bi") else 1))
+            self.holds(KEPT[network.kind] * numbers * layers_of(network), 2 * numbers, KEPT[network.kind])
         else:  # a hidden layer is kept once, behind its activation; of a convolution what it reads, padded, and its own
             hidden = [numbers * size / sizes[-1] for size in sizes[1:-1]] if network.kind == "MLP" else []
             if network.kind == "DilatedConvolution":
                 hidden = [2 * numbers] * layers_of(network)
-            self.dispatches += DISPATCHES["expression"] * len(hidden)
+            self.calls(DISPATCHES["expression"] * len(hidden))
             self.holds(numbers + sum(hidden), (1 if network.kind == "Embedding" else 2) * max(numbers, *hidden, 0.0))
 
     @staticmethod
@@ -281,7 +306,8 @@ class Pricer:
         if not self._first(*key):
             return self.paid[key]
         before = self.dispatches
-        self.dispatches += DISPATCHES["guide" if variable.role == "guide" else "density"]
+        is_guide = variable.role == "guide"
+        self.calls(DISPATCHES["guide" if is_guide else "density"], 1.0 if is_guide else IN_GRAPH)
         axes: set[str] = set()
         for clause in variable.clauses:
             for body in bodies(clause):
@@ -296,7 +322,7 @@ class Pricer:
         self._density(variable, frozenset(axes))
         plate = self._order.step_of(variable.name).plate if variable.role == "guide" else None
         if plate is not None:  # one site after the other
-            self.dispatches += (self.model.extent(plate) - 1) * (self.dispatches - before)
+            self.calls((self.model.extent(plate) - 1) * (self.dispatches - before), 0.5)
         self.paid[key] = frozenset(axes)
         return self.paid[key]
 
@@ -318,7 +344,7 @@ class Pricer:
             inner = (layers - 1) * width * width
             self.learned[name] = steps * (ends * sizes[0] * width + sum(sizes[2:]) * width + inner)
             self.flops += TRAINING * passes * numbers * (ends * width + inner / sizes[0])
-            self.dispatches += DISPATCHES["flow"] * passes
+            self.calls(DISPATCHES["flow"] * passes, 0.6)
             self.holds(passes * numbers * (ends + layers * width / sizes[0]), 2 * numbers)
 
     def _density(self, variable: Variable, axes: frozenset[str]) -> None:
@@ -327,9 +353,9 @@ class Pricer:
             for _, value in body.arguments:
                 self._normalised(value, 2)  # read by index: gradients are put into zeros
         elif isinstance(body, Dist) and body.family in ("Categorical", "OneHotCategorical"):
-            self._softmax(body, axes)
+            self._softmax(variable, body, axes)
         else:
-            features = self.events(variable.type.shape)
+            features = 1.0 if self.by_statistics else self.events(variable.type.shape)
             self.flops += TRAINING * self.extent(axes) * features
             if self._one_scale(body):
                 value = 2 * features * self.extent(a for a in axes if latent_of(a) not in self.summed)
@@ -345,22 +371,29 @@ class Pricer:
             return logits
         return None
 
-    def _softmax(self, body: Dist, axes: frozenset[str]) -> None:
+    def _softmax(self, variable: Variable, body: Dist, axes: frozenset[str]) -> None:
         """Logits that are normalised, read at the values."""
         logits, head = body.arguments[0][1], self._head(body)
         rows = self.extent(self.axes(logits))
         numbers = rows * self.events(logits.type.shape)
         self.flops += TRAINING * numbers
-        self.holds(self.extent(axes))
+        inner = len(variable.plates) > 1 and any(latent_of(a) in self.summed for a in axes)
+        self.holds(self.extent(axes), (2 if inner else 0) * self.extent(axes))  # what is summed within a site is masked
         if head is not None:
             read = self.numbers(head.args[0])
+            keeps = numbers <= KEPT_ENTRIES and not any(latent_of(a) in self.summed for a in self.axes(logits))
+            blocks = 1 if numbers <= PLAIN_ENTRIES else ceil(rows / ROWS)
+            self.calls(DISPATCHES["head"] * blocks, 0.0)
             self.flops += TRAINING * read * numbers / rows
             self.learned[head.network] = (read / rows + 1) * numbers / rows
-            self.holds(read, min(numbers, CHUNK) + 2 * read)
+            self.holds(read + (numbers if keeps else 0.0), 2 * min(numbers, ROWS * numbers / rows) + 2 * read)
             return
         addends = logits.args if isinstance(logits, Call) and logits.function == "add" else (logits,)
         for part in addends:
             if isinstance(part, Index) and isinstance(part.base, ParamRef):
+                summed = [i for i in part.indices if isinstance(i, VariableRef) and i.name in self.summed]
+                laid_out = frozenset(a for i in summed for a in self.axes(i))
+                self.exponentials += GATHERED * self.extent(axes - laid_out)
                 part = part.base  # rows are taken of a table that is normalised once
             self._normalised(part, 1)
 
@@ -402,4 +435,4 @@ def priced(pricer: Pricer, *rules: Callable[[Pricer], None]) -> Cost:
             pay(pricer)
         return pricer.cost
     except OverflowError:
-        return Cost(inf, inf, inf, inf, inf)
+        return Cost(inf, inf, inf, inf, inf, 0.0)

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from math import isqrt, prod
+from math import inf, isqrt, prod
 
 from lvspec.ir.expr import Dist
 from lvspec.ir.sites import site_by_site
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.contractions import pay_contractions
-from lvspec.plan.price import TRAINING, Pricer, latent_of
+from lvspec.plan.price import FLOAT, TRAINING, VIEW, Pricer, latent_of
 
 MESSAGES = (3, 2)  # numbers for each state and site of a chain: kept; in passing
 LEAN = (12, 0)  # of a block's sites: copies with the site before, where each block starts (in double), two passes
 DRAW_CELLS = {"VonMisesFisher": 1000}  # numbers that a draw has beside it: proposals, nodes of a quadrature
-# of a site and a summed latent, as counted: of tables that are the same at all sites, of blocks side by side, of others
-CHAIN_DISPATCHES, BLOCK_DISPATCHES, MOVING_DISPATCHES = 5, 12, 30
+# of a site and a summed latent, as counted: of tables that are the same at all sites, of both passes side by side, of blocks
+# side by side, of others; and what is done once for all sites
+CHAIN_DISPATCHES, BOTH_DISPATCHES, BLOCK_DISPATCHES, MOVING_DISPATCHES, SUM_DISPATCHES = 5, 2.5, 12, 15, 60
+BOTH_BYTES = 2**20  # of both passes' messages, up to which they go side by side: runtime/chain_both.py
+VIEWS = 2  # buffers of a chain whose rows are taken apart
+# exponentials that take as long as an entry of a message is moved about, as a product with an entry of a table of its own
+MOVED, OWN = 0.5, 0.15
+SCORED_DISPATCHES = 80  # of draws of a finite latent: their worth, their weights
 DRAW_DISPATCHES = {"VonMisesFisher": 850}
+
+
+@dataclass(frozen=True)
+class Again:
+    """What is done once more where scaled sums have lost mass beside arcs of no chance, up to so many sites, as measured with
+    parameters drawn at random: dispatches of a site, exponentials of an arc, numbers for each one of the messages."""
+
+    sites: float
+    dispatches: float
+    exponentials: float
+    numbers: float
+
+
+AGAIN = (Again(14, 0, 0, 1.0), Again(150, 25, 0.3, 2.5), Again(inf, 75, 2, 2.5))  # nothing; in double; of logs
 SHORTEST, TURN, MOVES = 13, 60_000, 170  # when blocks of a chain go side by side: runtime/chain_parallel.py
 
 
@@ -39,7 +59,7 @@ def pay_sum(pricer: Pricer, component: tuple[str, ...], chain: str | None = None
     block = pricer.inner(model=replace(model, sizes={**model.sizes, f"|{chain}|": isqrt(sites)}))
     _pay_sum(block, component, chain, LEAN)
     pricer.flops += whole.flops * (TRAINING + 1) / TRAINING
-    pricer.dispatches += whole.dispatches * (TRAINING + 1) / TRAINING
+    pricer.calls_again(whole, (TRAINING + 1) / TRAINING, 0.0)
     # each block's gradients of parameters are there before they are added to those of the others
     pricer.holds(block.kept + block.passing + sum(block.learned.values()))
     if site_by_site(model.spec, chain, component):
@@ -63,18 +83,20 @@ def _pay_sum(
         arriving = [a for a in latents if "@" not in a]
         work_of_sites = message * sum(pricer.length(a) for a in arriving)
         sites, rows = model.extent(chain) if chain else 1, extent / (model.extent(chain) if chain else 1)
-        turns, times = sites, 1.0
+        moves = any(outer & s for s in scopes if any("@" in a for a in s))
+        turns, times, of_site = sites, 1.0, MOVING_DISPATCHES if moves else CHAIN_DISPATCHES
         if len(latents) == 2 and len(arriving) == 1 and _one_matrix(pricer, arriving[0]):
             turns, times = in_turns(sites, rows, pricer.length(arriving[0]))
+            both = 2 * FLOAT * message <= BOTH_BYTES
+            of_site = BLOCK_DISPATCHES if turns < sites else BOTH_DISPATCHES if both else CHAIN_DISPATCHES
+        zeros = any(_has_zeros(model.spec.variable(n)) for n in component)
+        again = next(a for a in AGAIN if not zeros or sites <= a.sites)
         pricer.flops += times * TRAINING * work_of_sites
-        if any(_has_zeros(model.spec.variable(n)) for n in component):
-            pricer.exponentials += (
-                work_of_sites  # scaled sums may lose mass beside arcs of no chance: once more, of logs
-            )
-        moves = any(outer & s for s in scopes if any("@" in a for a in s))
-        of_site = BLOCK_DISPATCHES if turns < sites else MOVING_DISPATCHES if moves else CHAIN_DISPATCHES
-        pricer.dispatches += of_site * len(arriving) * turns
-        pricer.holds(*(b * message for b in buffers))
+        pricer.exponentials += MOVED * message + (OWN * moves + again.exponentials) * work_of_sites
+        pricer.calls((of_site * len(arriving) + again.dispatches) * turns, looped=True)
+        pricer.calls(SUM_DISPATCHES * len(arriving), 0.0)
+        kept, passing = (b * again.numbers * message for b in buffers)
+        pricer.holds(kept + VIEWS * VIEW * turns, passing)
     else:
         place = {n: i for i, n in enumerate(component)}
         story = sorted(latents, key=lambda a: (place[latent_of(a)], a))
@@ -121,7 +143,8 @@ def pay_structure(pricer: Pricer, variable: Variable) -> None:
             numbers[letter] = float(size.evaluate(model.sizes))
     rows = prod(model.extent(p) for p in variable.plates if p != body.over) * model.sizes["B"]
     pricer.flops += TRAINING * rows * structure.work(numbers)
-    pricer.dispatches += structure.dispatches * numbers[structure.turns]
+    pricer.calls(structure.dispatches * numbers[structure.turns] + structure.once(numbers), 0.0)
+    pricer.exponentials += structure.exponentials * rows * structure.cells(numbers)
     pricer.holds(0.0, rows * structure.cells(numbers))
 
 
@@ -135,6 +158,8 @@ def pay_sampling(pricer: Pricer, name: str) -> None:
     model = pricer.model
     for variable in (model.spec.variable(name), *(v for v, _ in model.readers_of(name))):
         pricer.factor(variable)
+    if model.spec.variable(name).type.support.finite:
+        pricer.calls(SCORED_DISPATCHES)
     pay_guide(pricer, name)
 
 
@@ -146,7 +171,7 @@ def refined_drawing(name: str, steps: int) -> Callable[[Pricer], None]:
         pay_sampling(once, name)
         times = 1 + 2 * steps
         pricer.flops += times * once.flops
-        pricer.dispatches += times * once.dispatches
+        pricer.calls_again(once, times, 0.6)
         pricer.holds(times * once.kept, once.passing)
         pricer.learned |= once.learned
         pricer.paid |= once.paid
@@ -162,7 +187,7 @@ def pay_guide(pricer: Pricer, name: str) -> None:
             pay_structure(pricer, variable)
             draws = pricer.extent(("S", "B", *variable.plates))
             family = getattr(variable.general.body, "family", None)
-            pricer.dispatches += DRAW_DISPATCHES.get(family, 0)
+            pricer.calls(DRAW_DISPATCHES.get(family, 0), 0.0)
             pricer.holds(0.0, draws * DRAW_CELLS.get(family, 0))
 
 

@@ -24,7 +24,7 @@ from lvspec.plan.gaussian_blocks import choosing_parents
 from lvspec.plan.gaussian_elimination import Elimination, pay_seen
 from lvspec.plan.integrals import gaussian_reason, integral_reason, readers
 from lvspec.plan.model import Model, is_chain, unrolled_by, without_engine
-from lvspec.plan.price import TRAINING, Pricer, priced
+from lvspec.plan.price import OF_SUMS, TRAINING, Pricer, priced
 
 NAME = "conjugacy"
 GAUSSIAN_DISPATCHES = 120  # of the prior, and of each likelihood, as counted
@@ -143,7 +143,7 @@ def _pay(pricer: Pricer, latent: Variable, parents: tuple[str, ...]) -> None:
             rows += N * float(prod(model.extent(p) for p in variable.plates if p not in latent.plates))
     if gaussian:
         Elimination(rows, D, D, 0).pay(pricer, sites, sites)
-        pricer.dispatches += GAUSSIAN_DISPATCHES * (1 + len(readers(model, latent.name)))
+        pricer.calls(GAUSSIAN_DISPATCHES * (1 + len(readers(model, latent.name))), OF_SUMS)
 
 
 def _size(model: Model, variable: Variable) -> int:

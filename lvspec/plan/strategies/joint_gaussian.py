@@ -21,7 +21,7 @@ from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.gaussian_blocks import NAME, Block, find
 from lvspec.plan.gaussian_elimination import Elimination, pay_seen
 from lvspec.plan.model import Model
-from lvspec.plan.price import Pricer, priced
+from lvspec.plan.price import OF_SUMS, Pricer, priced
 
 # of an integral over all sites of a level at once, of one over a vector that goes by itself, of a site of a chain, as counted
 ELIMINATION, STEP, TURN = 140, 240, 360
@@ -93,8 +93,10 @@ def _pay(pricer: Pricer, block: Block) -> None:
         times = 1.0 if steps or not level.chain else 1 / max(len(gone), 1)  # sites of a chain that are told apart
         for one in gone:
             one.pay(pricer, sites * times, sites / turns)
-        pricer.dispatches += STEP * len(steps) if steps else TURN * turns if level.chain else ELIMINATION
-        pricer.dispatches += FACTOR_DISPATCHES * len((*level.latents, *level.observed))
+        along = TURN * turns if level.chain and not steps else 0.0
+        pricer.calls(along, 0.0)  # their nodes are counted below
+        pricer.calls(STEP * len(steps) if steps else 0.0 if level.chain else ELIMINATION, OF_SUMS)
+        pricer.calls(FACTOR_DISPATCHES * len((*level.latents, *level.observed)), OF_SUMS)
         pricer.holds(NODES * turns if level.chain else 0.0)
         if level.above is not None and gone:
             apart = [p for p in level.plates if p != level.chain]

@@ -116,7 +116,7 @@ def _pay(pricer: Pricer, latent: Variable) -> None:
         pricer.holds(sites / graph * 2 * D**2)
     pricer.flops += times * TRAINING * sites * flops
     pricer.exponentials += times * TRAINING * sites * flops / SLOWER
-    pricer.dispatches += times * DISPATCHES * extent
+    pricer.calls(times * DISPATCHES * extent, 0.0)
     pricer.holds(sites / extent * graph * cells + graph * NODES)
 
 

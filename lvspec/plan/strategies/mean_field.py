@@ -22,6 +22,7 @@ from lvspec.plan.price import Pricer, priced
 NAME = "mean_field"
 STEPS = 50  # rounds of coordinate ascent, at most
 TOLERANCE = 1e-3  # they end where natural parameters move by less on average
+DIGAMMA = 3  # exponentials that take as long
 
 
 def consider(view: View, latent) -> Claim | Declined:
@@ -107,13 +108,19 @@ def _others(view: View, latent) -> str | None:
 def _pay(pricer: Pricer, latent, steps: int, inside: tuple[Component, ...]) -> None:
     """Every factor that reads the latent, once a round, and the sums inside; memory is that of one round."""
     model, a_round = pricer.model, pricer.inner()
+    a_round.by_statistics = True
     for variable in model.random():
         if variable.name == latent.name or any(r.name == latent.name for r in model.reads(variable.name)):
             a_round.factor(variable)
     pricer.flops += steps * a_round.flops
-    pricer.dispatches += steps * a_round.dispatches
+    pricer.calls_again(a_round, steps, 0.0)
     sums = pricer.inner()
     for component in inside:
         component.pay(sums)
-    pricer.exponentials += steps * (a_round.kept + sums.exponentials)  # digammas, log-sums
+    pricer.exponentials += steps * (DIGAMMA * a_round.kept + a_round.exponentials + sums.exponentials)
+    others = {r.name for c in inside for n in c.latents for v, _ in model.readers_of(n) for r in model.reads(v.name)}
+    for other in (model.spec.variable(n) for n in others - {n for c in inside for n in c.latents} - {latent.name}):
+        if other.role == "latent":  # what is expected of it is computed anew
+            axes = {*other.plates} | (set() if other.outside_batch else {"B"})
+            pricer.exponentials += steps * DIGAMMA * pricer.extent(axes) * pricer.events(other.type.shape)
     pricer.holds(0.0, a_round.kept + a_round.passing)

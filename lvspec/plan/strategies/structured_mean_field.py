@@ -101,5 +101,5 @@ def _pay(pricer: Pricer, component, latent, steps: int) -> None:
     D = sum_over(body, latent.name, component.unrolled[0]).type.shape[-1].evaluate(model.sizes)
     pricer.flops += TRAINING * steps * sites * L * K * (K + 2 * D)
     pricer.exponentials += steps * sites * (L * K + SUMS[body.family].kept * D / 2)  # half of what is held
-    pricer.dispatches += DISPATCHES * steps * L * model.extent(component.chain)
+    pricer.calls(DISPATCHES * steps * L * model.extent(component.chain), 0.0)
     pricer.holds(sites * (2 * L * K + 4 * K + SUMS[body.family].kept * D))
