@@ -2,16 +2,18 @@
 
     python -m benchmarks.price_models [MODEL ...]
 
-Sizes and measures are those of `benchmarks.prices`.
+Sizes and measures are those of `benchmarks.prices`; of long chains and large tables beside it what a process of its own grows by
+in such a step, after a small one: more than is allocated at once, since the allocator keeps part of what was freed.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import torch
 
-from benchmarks.prices import batch_of, counted, peak_of, row, seconds_of
+from benchmarks.prices import SPECS, batch_of, counted, peak_of, row, seconds_of
 from lvspec.driver import Compiled, compile_spec
 from tests.emit.networks_of_latents import gaussian_text, grid, path, spec_text, tree
 
@@ -111,27 +113,68 @@ MODELS = {
 }
 
 
-def prepared(name: str) -> tuple[Compiled, torch.nn.Module, dict[str, torch.Tensor]]:
-    """The compiled model, the module and a batch at the sizes of its price."""
-    text, rows = MODELS[name]
-    compiled = compile_spec(text, sizes={"B": rows})
+GAUSSIAN_HMM = """\
+sizes: {K: 10}
+plates: {t: sequence}
+params: {s: [K], a: [K, K], m: [K], r: [K]}
+latent:
+  z[0]: Categorical(logits=s)
+  z[t]: Categorical(logits=a[z[t-1]])
+observed:
+  x[t]: Normal(m[z[t]], exp(r[z[t]]))
+"""
+ALIGNMENT = (SPECS / "monotone_alignment.yaml").read_text()
+HMM = (SPECS / "hmm.yaml").read_text()
+LARGE = {
+    "hmm, 5,000 sites": (HMM, {"B": 32, "|t|": 5000, "V": 1000}),
+    "hmm, 5,000 sites, one row": (HMM, {"B": 1, "|t|": 5000, "V": 1000}),
+    "Gaussian HMM, 5,000 sites": (spec(GAUSSIAN_HMM), {"B": 32, "|t|": 5000}),
+    "Gaussian HMM, 5,000 sites, one row": (spec(GAUSSIAN_HMM), {"B": 1, "|t|": 5000}),
+    "monotone_alignment, 100 sites": (ALIGNMENT, {"B": 32, "|t|": 100, "|m|": 100, "V": 1000, "V_source": 1000}),
+    "monotone_alignment, 10,000 words": (ALIGNMENT, {"B": 32, "V": 10_000, "V_source": 10_000}),
+    "32,768 values, 1,000 rows": (spec(MANY_VALUES), {"B": 1000}),
+}
+
+
+def prepared(name: str, smaller: bool = False) -> tuple[Compiled, torch.nn.Module, dict[str, torch.Tensor]]:
+    """The compiled model, the module and a batch at the sizes of its price; smaller: of a few rows, sites and words."""
+    text, sizes = (MODELS | LARGE)[name]
+    sizes = sizes if isinstance(sizes, dict) else {"B": sizes}
+    compiled = compile_spec(text, sizes={n: min(s, 4) for n, s in sizes.items()} if smaller else sizes)
     torch.manual_seed(0)
-    model = compiled.Model()
+    model = compiled.Model(**{s.name: dict(compiled.plan.sizes)[s.name] for s in compiled.plan.spec.sizes})
     return compiled, model, model.prepare(batch_of(compiled.plan, dict(compiled.plan.sizes)))
+
+
+def growth_of(name: str) -> float:
+    """Bytes that a process of its own grows by in a step, its gradients not counted."""
+    text = f"""
+import re, torch
+from benchmarks.price_models import prepared, step
+torch.set_num_threads(1)
+def most():
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+step(*prepared({name!r}, smaller=True)[1:])
+_, model, batch = prepared({name!r})
+before = most()
+step(model, batch)
+print(most() - before - sum(p.grad.nbytes for p in model.parameters() if p.grad is not None))
+"""
+    return float(subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout)
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    head = ["model", "B", "dispatches", "counted", "ms estimated", "ms measured", "MiB estimated", "MiB measured"]
+    head = ["model", "B", "dispatches said", "counted", "ms said", "taken", "MiB said", "taken", "process"]
     print(row(head), row(["---"] * len(head)), sep="\n")
-    for name in sys.argv[1:] or MODELS:
+    for name in sys.argv[1:] or [*MODELS, *LARGE]:
         compiled, model, batch = prepared(name)
         price, peak, seconds = compiled.plan.step, peak_of(model, batch), seconds_of(model, batch)
         times = [f"{1e3 * s:.1f}" for s in (price.seconds, seconds)]
         memory = [f"{b / 2**20:.2f}" for b in (price.bytes, peak)]
-        print(
-            row([name, MODELS[name][1], f"{price.dispatches:.0f}", counted(model, batch), *times, *memory]), flush=True
-        )
+        memory.append(f"{growth_of(name) / 2**20:.1f}" if name in LARGE else "")
+        rows = dict(compiled.plan.sizes)["B"]
+        print(row([name, rows, f"{price.dispatches:.0f}", counted(model, batch), *times, *memory]), flush=True)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def _pay_sum(
         again = next(a for a in AGAIN if not zeros or sites <= a.sites)
         pricer.flops += times * TRAINING * work_of_sites
         pricer.exponentials += MOVED * message + (OWN * moves + again.exponentials) * work_of_sites
-        pricer.calls((of_site * len(arriving) + again.dispatches) * turns, looped=True)
+        pricer.calls((of_site * len(arriving) + again.dispatches) * turns, 0.0, looped=turns == sites)
         pricer.calls(SUM_DISPATCHES * len(arriving), 0.0)
         kept, passing = (b * again.numbers * message for b in buffers)
         pricer.holds(kept + VIEWS * VIEW * turns, passing)
