@@ -85,7 +85,6 @@ def test_arcs_that_may_have_no_chance_pay_for_what_is_done_again(sites, precisio
         ("hmm", {"B": 1, "sites": 300}),
         ("hmm", {"B": 2, "sites": 300}),
         ("hmm", {"B": 8, "sites": 4}),
-        ("factorial_hmm", {"B": 1}),
         ("text_segmentation", {"B": 2, "sites": 64}),
         ("rnn_lm", {"B": 8, "sites": 8}),
         ("discrete_vae", {"B": 1}),
