@@ -150,7 +150,8 @@ def growth_of(name: str) -> float:
     """Bytes that a process of its own grows by in a step, its gradients not counted."""
     text = f"""
 import re, torch
-from benchmarks.price_models import prepared, step
+from benchmarks.prices import step
+from benchmarks.price_models import prepared
 torch.set_num_threads(1)
 def most():
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])

@@ -33,7 +33,7 @@ VIEW = 150  # numbers that a view of a row takes, as measured: a loop over sites
 # a linear layer under a softmax (runtime/categorical_head.py): rows of logits at a time, all at once, those that are kept
 ROWS, PLAIN_ENTRIES, KEPT_ENTRIES = 128, 2**16, 2**24
 # forward and backward, as counted; head: some rows of a linear layer under a softmax; recurrent: a layer of a network, one way
-DISPATCHES = {"expression": 3, "density": 25, "guide": 40, "flow": 80, "head": 25, "recurrent": 40}
+DISPATCHES = {"expression": 3, "density": 20, "guide": 40, "flow": 80, "head": 25, "recurrent": 40}
 # a factorisation of a small matrix in the time of exponentials: itself, and so many of its multiply-adds for each, as measured
 FACTORISATION, SLOWER = 30, 64
 # tensors of so many numbers are the system's own, whose pages are cleared each time: a number in the time of exponentials
