@@ -20,7 +20,6 @@ import traceback
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
 
 from mutator import Seeds, Spec, mutant, seeds
 
@@ -61,8 +60,7 @@ def all_the_way(text: str) -> str:
 
 def quick(others: Seeds) -> None:
     """For this process: a mutant is nearly another spec, so what was parsed is kept; garbage lies longer."""
-    grammar = SimpleNamespace(parse=lru_cache(200_000)(parser._lark().parse))
-    parser._lark = lambda: grammar
+    parser._tree = lru_cache(200_000)(parser._tree.__wrapped__)
     for tree in others.trees:
         all_the_way(Spec(tree).text())
     gc.freeze()

@@ -34,7 +34,9 @@ def _lark():
 
 @lru_cache(maxsize=4096)
 def _tree(text: str, start: str):
-    return _lark().parse(text, start=start)
+    """The tree, and whether it is within the limits."""
+    tree = _lark().parse(text, start=start)
+    return tree, _within_limits(tree)
 
 
 def parse_value(text: Text, problems: Problems) -> S.Value | None:
@@ -59,7 +61,7 @@ def _parse(text: Text, start: str, problems: Problems):
         )
         return None
     try:
-        tree = _tree(text.value, start)
+        tree, within = _tree(text.value, start)
     except UnexpectedCharacters as error:
         c = text.value[error.pos_in_stream]
         problems.error(
@@ -72,7 +74,7 @@ def _parse(text: Text, start: str, problems: Problems):
     except UnexpectedInput as error:
         _explain(error, text, problems)
         return None
-    if not _within_limits(tree):
+    if not within:
         problems.error(
             "too-large",
             text.span,
