@@ -171,7 +171,7 @@ def out_of_flows(world, variable: Variable, at: tuple[int, ...]) -> tuple[Tensor
 
 def origin(world, variable: Variable, at: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Where a site's value came from, found where nobody knows it, and Σ log|det| of the way from there."""
-    if variable.role == "guide" and variable.name in world.instance.noisy:
+    if variable.role == "guide" and world.is_noisy(variable.name):
         return world.base(variable.name, at), out_of_flows(world, variable, at)[1]
     with world.reading(guiding=variable.role == "guide"):
         flows, value = _flows(world, variable, at), number(world.value(variable.name, at))

@@ -40,7 +40,9 @@ def integral_terms(world) -> list[Callable[[], Tensor]]:
     """log ∫ p(x, z) dz of each integrated latent, or block of them, under the assignment in force."""
 
     def term(i: int, integration: Integration) -> Tensor:
-        return world.memory.recall(("integral", i), lambda: known(world, integration).log_prob)
+        return world.memory.recall(
+            ("integral", i), lambda: known(world, integration).log_prob, tried=integration.latents
+        )
 
     return [partial(term, i, integration) for i, integration in enumerate(world.instance.integrations)]
 

@@ -26,5 +26,5 @@ def expected_log_q(world: World, name: str, at: tuple[int, ...]) -> Tensor:
         return torch.zeros((), dtype=torch.float64)
     family = factor.general.body.family
     return world.memory.recall(
-        ("H", name, at), lambda: expected_log_probability(family, world.arguments(factor, at), known)
+        ("H", name, at, tuple(known)), lambda: expected_log_probability(family, world.arguments(factor, at), known)
     )

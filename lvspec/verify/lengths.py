@@ -8,13 +8,13 @@ from lvspec.ir.spec import Spec, Variable
 def counts(world, variable: Variable, at: tuple[int, ...]) -> int:
     """1 where the site of a variable counts, else 0. Of a length that is summed out, as many sites have factors as there
     can be: those that nothing reads are integrated out by their own distribution. So is what is summed out itself."""
-    if variable.role == "latent" and world.instance.treatments.get(variable.name) == "collapsed":
-        return 1
     for plate, site in zip(variable.plates, at, strict=True):
         options = dict(world.spec.plate(plate).options)
         length = options.get("length")
-        if length is None or world.instance.treatments.get(length) == "collapsed":
+        if length is None or world.is_summed(length):
             continue
+        if variable.role == "latent" and world.is_summed(variable.name):
+            return 1
         if site >= int(world.value(length, ())) + int(options.get("more", 0)):
             return 0
     return 1

@@ -1,24 +1,33 @@
-"""A memory for functions of a joint assignment that remembers which latents each value looked at.
+"""A memory for functions of a joint assignment, and of an example's data and draws, that remembers what each value looked at.
 
-    log p(x[2] | z[2]) read z[2] = 1  ->  for every other assignment with z[2] = 1 it is the same number
+    log p(x[2] | z[2]) read x[2] = 0.7, z[2] = 1  ->  wherever x[2] = 0.7 and z[2] = 1 it is the same number
 
-The oracle stays brute force (it names every joint assignment); only equal factors are not computed twice.
+for every other assignment with that z[2], in every other sample, and in another batch that differs elsewhere. The oracle stays
+brute force (it names every joint assignment); only equal factors are not computed twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 
+import torch
+from torch import Tensor
+
 Site = tuple[str, tuple[int, ...]]  # a latent and where it stands
+Question = Site | tuple[str, str, tuple[int, ...]]  # a fact of the example is asked for by its kind, a name and a place
 Assignment = dict[Site, Hashable]
+Roots = dict[Hashable, object]
+
+ASSIGNED = object()  # the answer to a site that the assignment has to tell
 
 
 @dataclass
 class Fork:
-    """The next latent that the computation looks at, and where each of its values leads."""
+    """The next question that the computation asks, and where each of its answers leads."""
 
-    site: Site
+    question: Question
     branches: dict[Hashable, object] = field(default_factory=dict)
 
 
@@ -27,50 +36,76 @@ class Leaf:
     value: object
 
 
+@dataclass
+class Shelf:
+    """Roots that memories share while the weights are the same: what is changed in place has another version."""
+
+    _weights: list[Tensor] = field(default_factory=list)
+    _versions: list[int] = field(default_factory=list)
+    _roots: dict[Hashable, tuple[Roots, Roots]] = field(default_factory=dict)
+
+    def roots(self, weights: Collection[Tensor], about: Hashable) -> tuple[Roots, Roots]:
+        """Of memories about the same model."""
+        versions = [w._version for w in weights]
+        same = len(weights) == len(self._weights) and all(map(lambda a, b: a is b, weights, self._weights))
+        if not same or versions != self._versions:
+            self._weights, self._versions, self._roots = list(weights), versions, {}
+        return self._roots.setdefault(about, ({}, {}))
+
+
 class Memory:
-    """assignment: the one in force; change it freely between calls."""
+    """assignment: the one in force; change it freely between calls. facts: what else may be asked for, and its answer: a
+    number, or a function that gives it now. roots: of what was computed with a gradient, and without one."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, facts: Mapping[Question, object] | None = None, roots: tuple[Roots, Roots] | None = None
+    ) -> None:
         self.assignment: Assignment = {}
-        self._roots: dict[Hashable, object] = {}
-        self._readers: list[dict[Site, None]] = []
+        self._facts = defaultdict(lambda: ASSIGNED) if facts is None else facts
+        self._with_gradient, self._without = roots or ({}, {})
+        self._readers: list[dict[Question, None]] = []
 
-    def read(self, site: Site) -> Hashable:
-        """The value of a latent; whoever is being computed now is known to depend on it."""
-        for reader in self._readers[-1:]:
-            reader.setdefault(site)
-        return self.assignment[site]
+    def read(self, question: Question) -> Hashable:
+        """The answer; whoever is being computed now is known to depend on it."""
+        if self._readers:
+            self._readers[-1][question] = None
+        answer = self._facts[question]
+        if answer is ASSIGNED:
+            return self.assignment[question]
+        return answer() if callable(answer) else answer
 
-    def recall(self, key: Hashable, compute: Callable[[], object]) -> object:
-        """compute(), or what it gave when everything that it looked at was the same."""
-        node = self._roots.get(key)
-        while isinstance(node, Fork):
-            node = node.branches.get(self.read(node.site))
-        if isinstance(node, Leaf):
-            return node.value
-        value, looked_at = self.watch(compute)
-        self._store(key, list(looked_at), Leaf(value))
+    def recall(self, key: Hashable, compute: Callable[[], object], tried: Collection[str] = ()) -> object:
+        """compute(), or what it gave when everything that it looked at was the same. tried: latents whose values it sets
+        itself."""
+        gradient = torch.is_grad_enabled()
+        for roots in (self._with_gradient,) if gradient else (self._with_gradient, self._without):
+            node = roots.get(key)
+            while type(node) is Fork:
+                node = node.branches.get(self.read(node.question))
+            if node is not None:
+                return node.value
+        value, looked_at = self.watch(compute, tried)
+        self._store(self._with_gradient if gradient else self._without, key, list(looked_at), Leaf(value))
         return value
 
-    def watch(self, compute: Callable[[], object]) -> tuple[object, dict[Site, None]]:
-        """compute(), and the latents that it looked at, as whoever is being computed now has done then."""
+    def watch(self, compute: Callable[[], object], tried: Collection[str] = ()) -> tuple[object, dict[Question, None]]:
+        """compute(), and what it looked at, as whoever is being computed now has done then."""
         self._readers.append({})
         try:
             value = compute()
         finally:
             looked_at = self._readers.pop()
-        for site in looked_at:
-            self.read(site)
+            if tried:
+                looked_at = {q: None for q in looked_at if len(q) > 2 or q[0] not in tried}
+            if self._readers:
+                self._readers[-1].update(looked_at)
         return value, looked_at
 
-    def _store(self, key: Hashable, path: list[Site], leaf: Leaf) -> None:
-        if not path:
-            self._roots[key] = leaf
-            return
-        node = self._roots.setdefault(key, Fork(path[0]))
-        for here, following in zip(path, [*path[1:], None], strict=True):
-            value = self.assignment[here]
-            if following is None:
-                node.branches[value] = leaf
-            else:
-                node = node.branches.setdefault(value, Fork(following))
+    def _store(self, roots: Roots, key: Hashable, path: list[Question], leaf: Leaf) -> None:
+        branches, place = roots, key
+        for question in path:
+            node = branches.setdefault(place, Fork(question))
+            if node.question != question:
+                raise AssertionError(f"{key} asked for {question} where it has asked for {node.question}")
+            branches, place = node.branches, self.read(question)
+        branches[place] = leaf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -17,6 +17,7 @@ from lvspec.ir.spec import FreeBits, Schedule, Spec
 from lvspec.verify.cells import possible_draws
 from lvspec.verify.draw import random_batch, random_draws, randomize
 from lvspec.verify.enumerate import Bound, Posterior, elbo, log_marginals, posterior
+from lvspec.verify.memory import Shelf
 from lvspec.verify.possible import make_covariances, make_positive, make_possible
 from lvspec.verify.refine import Refinement
 from lvspec.verify.relaxed import Relaxation
@@ -40,6 +41,7 @@ class Subject:
     length: int
     step: int = SETTLED
     until: float = math.inf  # of processor time: what is begun then is left out
+    shelf: Shelf = field(default_factory=Shelf)  # what the oracle has computed
 
     @staticmethod
     def of(plan: Plan, module_class: type[nn.Module], seed: int, rows: int | None = None) -> Subject:
@@ -110,6 +112,7 @@ class Subject:
         found = Instance.of(self.plan, self.sizes, self.weights, batch, self.draws if draws is None else draws)
         users = {n.name: getattr(self.model, n.name) for n in self.plan.networks if n.path}
         found = replace(found, dataset_size=DATASET, relaxed=relaxations(self.plan, self.step), modules=users)
+        found = replace(found, shelf=self.shelf)
         return replace(found, refinement=self.refinement(found)) if self.plan.refined else found
 
     def refinement(self, instance: Instance) -> Refinement:

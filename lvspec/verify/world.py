@@ -6,7 +6,7 @@ the noise that it is made of, is read from the draws of the sample that `SAMPLE`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -26,7 +26,7 @@ from lvspec.verify.divergences import divergence, divergences
 from lvspec.verify.evaluate import Names, Sites, bind, evaluate
 from lvspec.verify.flows import is_flow, origin, out_of_flows
 from lvspec.verify.lengths import counts
-from lvspec.verify.memory import Memory, Site
+from lvspec.verify.memory import ASSIGNED, Memory, Question, Shelf, Site
 from lvspec.verify.missing import filler, read_by_the_model
 from lvspec.verify.relaxed import Relaxation, relaxed_draw, relaxed_log_density
 from lvspec.verify.stretch import Begin, Value, every_value, number
@@ -35,6 +35,7 @@ from lvspec.verify.transport import stratum, transport
 
 SAMPLE: Site = ("number of the sample", ())
 NO_SITE = -1  # the number of a site that stands for a plate without any
+DRAWN, POINT = object(), object()  # what stands at a site that noise, or a parameter of the guide, says the value of
 BORDER = "border of "  # before a latent's name: whether one of its segments begins at a site
 
 
@@ -64,6 +65,7 @@ class Instance:
     refinement: object | None = None  # how q's parameters are moved (refine.py); None: they are the guide's own
     modules: Mapping[str, nn.Module] = field(default_factory=dict)  # the user's own networks
     planned: Mapping[str, str] | None = None  # the treatments that the draws are laid out for, where others are tried
+    shelf: Shelf | None = None  # where what was computed is kept for others about the same weights
 
     @staticmethod
     def of(plan: Plan, sizes, weights, batch, draws=None) -> Instance:
@@ -78,10 +80,34 @@ class Instance:
         chosen = {**self.treatments, **treatments}
         return replace(self, treatments=chosen, planned=self.planned or self.treatments)
 
+    @cached_property
+    def has_numbers(self) -> bool:
+        """Whether draws are numbers that can be looked at: no functions of others, and not many points at once."""
+        return not any(d.requires_grad or torch._C._functorch.is_batchedtensor(d) for d in self.draws.values())
+
+    def roots(self) -> tuple[dict, dict] | None:
+        """What was computed before by what differs in no more than batch, row, draws and treatments: these are looked at."""
+        if self.shelf is None or self.refinement is not None or not self.has_numbers:
+            return None
+        about = (self.generative, tuple(self.relaxed.items()), tuple(self.sizes.items()))
+        return self.shelf.roots(self.weights.values(), about)
+
     def rows(self) -> int:
         """How many examples the batch holds."""
         shared = {v.name for v in self.spec.variables if v.outside_batch}
         return next(len(x) for name, x in self.batch.items() if name not in shared)
+
+
+class Facts(dict[Question, object]):
+    """Answers to what is asked of a world, each found when it is asked for first."""
+
+    def __init__(self, find: Callable[[Question], object]):
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, question: Question) -> object:
+        self[question] = found = self._find(question)
+        return found
 
 
 class World:
@@ -97,20 +123,77 @@ class World:
             if v.role != "guide":
                 self.variables.setdefault(v.name, v)
         self.factors = {v.name: v for v in instance.guide if v.role == "guide"}
-        self.memory = Memory()
+        self.memory = Memory(Facts(self._fact), instance.roots())
+        self._tensors: dict[tuple[bool, Hashable], Tensor] = {}  # of the answers that stand for values, discrete or not
         self.guiding = False
+
+    # ------------------------------------------------------------ what is looked at
+    def _fact(self, question: Question) -> object:
+        """The answer to what may differ between worlds that share a memory; nothing else of batch, row, draws and
+        treatments is read while something is computed."""
+        if len(question) == 2:
+            return self._standing(*question)
+        kind, name, at = question
+        if kind == "extent":
+            return self._length(name, at)
+        if kind == "given":
+            return self._holds(name, at)
+        if kind == "index":
+            return int(self.batch[kind][self.row])
+        if kind == "noise":
+            return lambda: self._digits(name, *self._drawn_number(name, at))
+        if kind == "treatment":
+            return self.instance.treatments.get(name)
+        if kind == "relaxed":
+            drawn = self.instance.treatments.get(name) == "sampled"
+            return self.instance.relaxed.get(name) if drawn else None
+        if kind == "drawn":
+            weighed = self.instance.weighed
+            stratified = weighed is not None and weighed.name == name
+            return name in self.instance.noisy, stratified, self.parents_of_draws.get(name, ())
+        return tuple((self.instance.planned or self.instance.treatments).items())
+
+    def _standing(self, name: str, at: tuple[int, ...]) -> object:
+        """What stands at a site. A value is known by its digits, wherever it comes from."""
+        if name not in self.variables:
+            return ASSIGNED
+        if self._holds(name, at):
+            data = self.batch[name]
+            index = at if self.variables[name].outside_batch else (self.row, *at)
+            return self._digits(name, data[index], index)
+        treatment = self.instance.treatments.get(name)
+        if treatment == "sampled":
+            return DRAWN if name in self.instance.noisy else lambda: self._value_drawn(name, at)
+        return POINT if treatment == "point" else ASSIGNED
+
+    def _value_drawn(self, name: str, at: tuple[int, ...]) -> Hashable:
+        value, index = self._drawn_number(name, at)
+        parents = self.parents_of_draws.get(name, ())  # which are looked at, too
+        return self._digits(name, value, index, parents)
+
+    def _digits(self, name: str, value: Tensor, index: tuple[int, ...], parents: tuple[str, ...] = ()) -> Hashable:
+        """An answer that stands for the value: its digits, where it has any."""
+        if not self.instance.has_numbers:
+            answer: Hashable = (name, index)
+        elif value.dim() == 0 and value.dtype == torch.int64:
+            answer = int(value)
+        else:
+            answer = (value.dtype, value.shape, value.numpy().tobytes())
+        answer = (answer, parents) if parents else answer
+        self._tensors[self.variables[name].type.support.discrete, answer] = value
+        return answer
 
     # ------------------------------------------------------------ plates
     def extent(self, plate: str, sites: Sites) -> int:
         """How many sites the plate has here."""
         p = self.spec.plate(plate)
-        plate = p.sites
         if not p.ragged:
             return p.size.evaluate(self.instance.sizes)
-        if plate not in self.batch:
-            return self._full(plate)
-        length = self.batch[plate][self.row]
-        return int(length[sites[p.within]] if p.within is not None else length)
+        return self.memory.read(("extent", p.sites, () if p.within is None else (sites[p.within],)))
+
+    def _length(self, plate: str, within: tuple[int, ...]) -> int:
+        """Of a ragged plate."""
+        return int(self.batch[plate][(self.row, *within)]) if plate in self.batch else self._full(plate)
 
     def _full(self, plate: str) -> int:
         """The padded length, where the batch gives none."""
@@ -142,7 +225,7 @@ class World:
     def parameter(self, name: str) -> Tensor:
         """A parameter; of one that each example has for itself, this example's."""
         own = name in self._per_example
-        return self.weights[name][int(self.batch["index"][self.row])] if own else self.weights[name]
+        return self.weights[name][self.memory.read(("index", "", ()))] if own else self.weights[name]
 
     def plates_of(self, name: str) -> tuple[str, ...]:
         return self.variables[name].plates
@@ -156,12 +239,22 @@ class World:
 
     def is_given(self, name: str, at: tuple[int, ...]) -> bool:
         """Whether the batch holds the value at this site."""
+        return self.memory.read(("given", name, at))
+
+    def _holds(self, name: str, at: tuple[int, ...]) -> bool:
         if name not in self.batch:
             return False
         if at and at[-1] == NO_SITE:
             return True
         observed = self.batch.get(f"{name}_observed")
         return observed is None or bool(observed[(self.row, *at)])
+
+    def is_summed(self, name: str) -> bool:
+        return self.memory.read(("treatment", name, ())) == "collapsed"
+
+    def is_noisy(self, name: str) -> bool:
+        """Whether its draws are noise."""
+        return self.memory.read(("drawn", name, ()))[0]
 
     def is_random(self, name: str) -> bool:
         return self.variables[name].role in ("latent", "observed")
@@ -173,17 +266,19 @@ class World:
             return Begin(variable.type.support, self.shape(variable.type.shape, sites))
         if variable.role == "let":
             return self.memory.recall(("let", name, at, self.guiding), lambda: self._let(variable, at, sites))
-        if self.is_given(name, at):
-            data = self.batch[name]
-            return data[at] if variable.outside_batch else data[(self.row, *at)]
-        if self.instance.treatments.get(name) == "sampled":
-            return self.memory.recall(("draw", name, at), lambda: self._draw(name, at))
-        if self.instance.treatments.get(name) == "point":
-            return self.memory.recall(("point", name, at), lambda: self.density(self.factors[name], at)[1]["value"])
-        if self.guiding and variable.role == "observed":
+        if self.guiding and variable.role == "observed" and not self.is_given(name, at):
             return filler(variable, self.shape(variable.type.shape, sites))
-        kind = None if variable.type.support.discrete else torch.float64
-        return torch.tensor(self.memory.read((name, at)), dtype=kind)
+        answer = self.memory.read((name, at))
+        if answer is DRAWN:
+            return self.memory.recall(("draw", name, at), lambda: self._draw(name, at))
+        if answer is POINT:
+            return self.memory.recall(("point", name, at), lambda: self.density(self.factors[name], at)[1]["value"])
+        discrete = variable.type.support.discrete
+        found = self._tensors.get((discrete, answer))
+        if found is None:
+            found = torch.tensor(answer, dtype=None if discrete else torch.float64)
+            self._tensors[discrete, answer] = found
+        return found
 
     def _let(self, variable: Variable, at: tuple[int, ...], sites: Sites) -> Value:
         clause = self.clause(variable, at)
@@ -215,30 +310,37 @@ class World:
         return {name: enumerated_parents(name, self.instance) for name in self.factors}
 
     def _draw(self, name: str, at: tuple[int, ...]) -> Tensor:
-        flows = name in self.instance.noisy and is_flow(self.factors[name])
+        flows = is_flow(self.factors[name])
         return out_of_flows(self, self.factors[name], at)[0] if flows else self.base(name, at)
 
     def base(self, name: str, at: tuple[int, ...]) -> Tensor:
         """A draw before it goes through flows, if it does."""
         return self.memory.recall(("base", name, at), lambda: self._drawn(name, at))
 
-    def _drawn(self, name: str, at: tuple[int, ...]) -> Tensor:
+    def _drawn_number(self, name: str, at: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
+        """Noise, or a value, of the sample in force, and where it stands in the draws. The number of the sample is not looked
+        at: what its digits are is."""
         sites = dict(zip(self.variables[name].plates, at, strict=True))
         declared = [sites[p.name] for p in self.spec.plates if p.name in sites]
         row = [] if self.variables[name].outside_batch else [self.row]
-        index: list[int] = [self.memory.read(SAMPLE), *row, *declared]
+        index: list[int] = [self.memory.assignment[SAMPLE], *row, *declared]
         for parent in self.parents_of_draws.get(name, ()):
             place = tuple(sites[p] for p in self.variables[parent].plates)
             given = self.is_given(parent, place)
             index.append(int(self.value(parent, place)) if given else self.memory.read((parent, place)))
-        drawn = self.instance.draws[name][tuple(index)]
-        if name not in self.instance.noisy:
+        return self.instance.draws[name][tuple(index)], tuple(index)
+
+    def _drawn(self, name: str, at: tuple[int, ...]) -> Tensor:
+        noisy, stratified, _ = self.memory.read(("drawn", name, ()))
+        answer = self.memory.read(("noise", name, at))
+        drawn = self._tensors[self.variables[name].type.support.discrete, answer]
+        if not noisy:
             return drawn
         family, arguments = self.density(self.factors[name], at)
-        if name in self.instance.relaxed:
-            return relaxed_draw(family, arguments, drawn, self.instance.relaxed[name])
-        if self.instance.weighed is not None and self.instance.weighed.name == name:
-            return stratum(arguments, drawn, index[0])
+        if relaxation := self.memory.read(("relaxed", name, ())):
+            return relaxed_draw(family, arguments, drawn, relaxation)
+        if stratified:
+            return stratum(arguments, drawn, self.memory.read(SAMPLE))
         return transport(family, arguments, drawn)
 
     # ------------------------------------------------------------ densities of one site
@@ -272,8 +374,8 @@ class World:
         family, arguments = self.density(variable, at)
         shape = self.shape(variable.type.shape, sites)
         if self.is_relaxed(variable.name, at):
-            value, relaxation = self.value(variable.name, at), self.instance.relaxed[variable.name]
-            return relaxed_log_density(family, arguments, value, relaxation)
+            relaxation = self.memory.read(("relaxed", variable.name, ()))
+            return relaxed_log_density(family, arguments, self.value(variable.name, at), relaxation)
         if is_flow(variable):
             base, volume = origin(self, variable, at)
             return log_density(family, arguments, base, shape) - volume
@@ -281,8 +383,9 @@ class World:
 
     def is_relaxed(self, name: str, at: tuple[int, ...]) -> bool:
         """Whether the value at a site is a point between values."""
-        drawn = name in self.instance.relaxed and self.instance.treatments.get(name) == "sampled"
-        return drawn and not self.is_given(name, at)
+        if name not in self.instance.relaxed or not self.memory.read(("relaxed", name, ())):
+            return False
+        return not self.is_given(name, at)
 
     def _log_structure(self, variable: Variable, at: tuple[int, ...]) -> Tensor:
         """log p of a whole plate's values, counted at its first site and nowhere else; of a guide's, given the values
@@ -299,7 +402,7 @@ class World:
         cut = has_borders(variable)
         borders = [self.memory.read((BORDER + variable.name, site)) for site in sites[1:]] if cut else None
         total = self.memory.recall(
-            ("log Z", variable.role, variable.name, at),
+            ("log Z", variable.role, variable.name, at, None if known is None else tuple(known)),
             lambda: log_normaliser(body.family, self.arguments(variable, at), known),
         )
         return structure_score(body.family, values, self.arguments(variable, at), borders) - total
@@ -373,7 +476,7 @@ class World:
     def expected(self, e: E.Expr, sites_of_term: Sites) -> Tensor:
         """Σ q(e) e over what is summed under its guide, given the draws; what `where` binds goes with it."""
         # what is drawn is no part of it, even if it is tried
-        treatments = self.instance.planned or self.instance.treatments
+        treatments = dict(self.memory.read(("treatments", "", ())))
         sites = [s for s in self.hidden() if treatments.get(s[0]) == "enumerated"]
         before, total = dict(self.memory.assignment), torch.zeros((), dtype=torch.float64)
         for values in product(*(self.values(*s) for s in sites)):
