@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lvspec.verify.cells import Cell, cells
 from lvspec.verify.coupled import expected_bound
-from lvspec.verify.enumerate import elbo
+from lvspec.verify.enumerate import elbo, table
 from lvspec.verify.schemes import TOGETHER, Scheme, site_probabilities
 from lvspec.verify.subject import Subject
 from lvspec.verify.world import SAMPLE, Instance, TooMany, World
@@ -44,21 +44,16 @@ def probabilities(
     world: World, drawn: list[Cell], joint: list[tuple[Hashable, ...]], sample: int, alone: set[str]
 ) -> Tensor:
     """q(d) of every joint draw of one sample, detached: of the latents whose draws are independent of each other."""
-    assignment = world.memory.assignment
-    log_q = torch.zeros(len(joint), dtype=torch.float64)
-    for row, values in enumerate(joint):
-        for cell, value in zip(drawn, values, strict=True):
-            if cell.name not in alone:
-                continue
-            assignment.clear()
-            assignment[SAMPLE] = sample
-            assignment.update({(n, s): v for n, s, v in cell.parents})
-            for other, its_value in zip(drawn, values, strict=True):
-                if set(other.parents) <= set(cell.parents):
-                    assignment[other.name, other.at] = its_value
-            assignment[cell.name, cell.at] = value
-            log_q[row] += float(world.log_chance(cell.name, cell.at).detach())
-    return log_q.exp()
+    total, assignment = torch.zeros(len(joint), dtype=torch.float64), world.memory.assignment
+    for number, cell in ((i, c) for i, c in enumerate(drawn) if c.name in alone):
+        assignment.clear()
+        assignment |= {SAMPLE: sample, **{(n, s): v for n, s, v in cell.parents}}
+        seen = [i for i, other in enumerate(drawn) if set(other.parents) <= set(cell.parents)]
+        seen = [*(i for i in seen if i != number), number]  # of sites with several values, its own
+        sites = [(drawn[i].name, drawn[i].at) for i in seen]
+        rows = [tuple(values[i] for i in seen) for values in joint]
+        total += table(world, sites, rows, [lambda c=cell: world.log_chance(c.name, c.at)])[:, 0].detach()
+    return total.exp()
 
 
 def averaged_gradient(subject: Subject, scored: list[str], row: int) -> list[Tensor | None]:
@@ -73,14 +68,14 @@ def averaged_gradient(subject: Subject, scored: list[str], row: int) -> list[Ten
     if prod(map(len, possible)) > ROWS:
         raise TooMany(f"{' x '.join(str(len(p)) for p in possible)} joint draws")
     rows = list(product(*possible))
-    weight = torch.stack([torch.stack([q[s][i] for s, i in enumerate(r)]).prod() for r in rows])
+    weight = torch.stack([own[list(chosen)] for own, chosen in zip(q, zip(*rows, strict=True), strict=True)]).prod(0)
     for i, cell in enumerate(drawn):
         if cell.name in schemes:
             own = site_probabilities(world, cell.name, cell.at)
             weight *= torch.tensor(
                 [schemes[cell.name].chance(own, [joint[j][i] for j in r]) for r in rows], dtype=torch.float64
             )
-    rows = [r for r, w in zip(rows, weight, strict=True) if w > 0]
+    rows = [r for r, w in zip(rows, weight.tolist(), strict=True) if w > 0]
     weight = weight[weight > 0]
     batch = {name: _repeated(subject, name, value, row, len(rows)) for name, value in subject.batch.items()}
     shared = {v.name for v in subject.spec.of_role("latent") if v.outside_batch}

@@ -25,7 +25,8 @@ def _numbers(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor
         value = function(*args)
         if torch._C._functorch.is_batchedtensor(value):  # at many points of noise at once, nobody can look
             return value
-        if bool((value.isnan() & ~sum(args).isnan()).any()):
+        missing = value.isnan()
+        if bool(missing.any()) and bool((missing & ~sum(args).isnan()).any()):
             raise NoNumber(f"at the numbers that were drawn the model takes `{name}` of one that it has no value of")
         return value
 
@@ -71,10 +72,9 @@ NORMALISE: dict[str, Callable[[Tensor, int], Tensor]] = {
 
 def item_by_item(function: Callable[..., Value], args: tuple[Value, ...]) -> Value:
     """function(*args), for each item of the stretch among the arguments where there is one."""
-    stretches = [a for a in args if isinstance(a, Stretch)]
-    if not stretches:
+    shape = next((a for a in args if isinstance(a, Stretch)), None)
+    if shape is None:
         return function(*args)
-    shape = stretches[0]
     columns = [a.items if isinstance(a, Stretch) else (a,) * len(shape.items) for a in args]
     return Stretch(tuple(function(*row) for row in zip(*columns, strict=True)), shape.plate, shape.reach, shape.start)
 

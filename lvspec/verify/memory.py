@@ -18,6 +18,7 @@ from torch import Tensor
 Site = tuple[str, tuple[int, ...]]  # a latent and where it stands
 Question = Site | tuple[str, str, tuple[int, ...]]  # a fact of the example is asked for by its kind, a name and a place
 Assignment = dict[Site, Hashable]
+Looked = dict[Question, Hashable]  # what was asked for, in order, and its answers
 Roots = dict[Hashable, object]
 
 ASSIGNED = object()  # the answer to a site that the assignment has to tell
@@ -63,16 +64,18 @@ class Memory:
         self.assignment: Assignment = {}
         self._facts = defaultdict(lambda: ASSIGNED) if facts is None else facts
         self._with_gradient, self._without = roots or ({}, {})
-        self._readers: list[dict[Question, None]] = []
+        self._readers: list[Looked] = []
 
     def read(self, question: Question) -> Hashable:
         """The answer; whoever is being computed now is known to depend on it."""
-        if self._readers:
-            self._readers[-1][question] = None
         answer = self._facts[question]
         if answer is ASSIGNED:
-            return self.assignment[question]
-        return answer() if callable(answer) else answer
+            answer = self.assignment[question]
+        elif callable(answer):
+            answer = answer()
+        if self._readers:
+            self._readers[-1][question] = answer
+        return answer
 
     def recall(self, key: Hashable, compute: Callable[[], object], tried: Collection[str] = ()) -> object:
         """compute(), or what it gave when everything that it looked at was the same. tried: latents whose values it sets
@@ -85,27 +88,27 @@ class Memory:
             if node is not None:
                 return node.value
         value, looked_at = self.watch(compute, tried)
-        self._store(self._with_gradient if gradient else self._without, key, list(looked_at), Leaf(value))
+        self._store(self._with_gradient if gradient else self._without, key, looked_at, Leaf(value))
         return value
 
-    def watch(self, compute: Callable[[], object], tried: Collection[str] = ()) -> tuple[object, dict[Question, None]]:
-        """compute(), and what it looked at, as whoever is being computed now has done then."""
+    def watch(self, compute: Callable[[], object], tried: Collection[str] = ()) -> tuple[object, Looked]:
+        """compute(), and what it looked at and found there, as whoever is being computed now has done then."""
         self._readers.append({})
         try:
             value = compute()
         finally:
             looked_at = self._readers.pop()
             if tried:
-                looked_at = {q: None for q in looked_at if len(q) > 2 or q[0] not in tried}
+                looked_at = {q: a for q, a in looked_at.items() if q[0] not in tried or self._facts[q] is not ASSIGNED}
             if self._readers:
                 self._readers[-1].update(looked_at)
         return value, looked_at
 
-    def _store(self, roots: Roots, key: Hashable, path: list[Question], leaf: Leaf) -> None:
+    def _store(self, roots: Roots, key: Hashable, path: Looked, leaf: Leaf) -> None:
         branches, place = roots, key
-        for question in path:
+        for question, answer in path.items():
             node = branches.setdefault(place, Fork(question))
             if node.question != question:
                 raise AssertionError(f"{key} asked for {question} where it has asked for {node.question}")
-            branches, place = node.branches, self.read(question)
+            branches, place = node.branches, answer
         branches[place] = leaf

@@ -149,10 +149,23 @@ def of_user(module: nn.Module, inputs: list[Tensor]) -> Tensor:
 
 
 # ---------------------------------------------------------------- which weights are a network's, or a bank member's
+class Named(dict[str, Tensor]):
+    """Weights by their names, which are asked for the same parts again and again."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__(weights)
+        self._parts: dict[str, Named] = {}
+
+    def part(self, prefix: str) -> Named:
+        if prefix not in self._parts:
+            own = {key[len(prefix) :]: value for key, value in self.items() if key.startswith(prefix)}
+            self._parts[prefix] = Named(own)
+        return self._parts[prefix]
+
+
 def part(weights: Weights, name: str) -> Weights:
     """The weights of one submodule."""
-    prefix = f"{name}."
-    return {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
+    return (weights if isinstance(weights, Named) else Named(weights)).part(f"{name}.")
 
 
 def tied_weights(network: Network, other: Network, weights: Weights, out: int) -> Weights:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lvspec.ir import expr as E
 from lvspec.ir.dims import Shape
 from lvspec.ir.plan import Integration, LatentPlan, Plan
-from lvspec.ir.spec import Clause, Network, Spec, Variable
+from lvspec.ir.spec import Clause, Network, Plate, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.verify.clauses import enumerated_parents, has_borders
 from lvspec.verify.densities import log_density
@@ -28,6 +28,7 @@ from lvspec.verify.flows import is_flow, origin, out_of_flows
 from lvspec.verify.lengths import counts
 from lvspec.verify.memory import ASSIGNED, Memory, Question, Shelf, Site
 from lvspec.verify.missing import filler, read_by_the_model
+from lvspec.verify.networks import Named
 from lvspec.verify.relaxed import Relaxation, relaxed_draw, relaxed_log_density
 from lvspec.verify.stretch import Begin, Value, every_value, number
 from lvspec.verify.structured import log_normaliser, structure_score
@@ -115,7 +116,7 @@ class World:
 
     def __init__(self, instance: Instance, row: int):
         self.instance, self.row = instance, row
-        self.spec, self.weights, self.batch = instance.spec, instance.weights, instance.batch
+        self.spec, self.weights, self.batch = instance.spec, Named(instance.weights), instance.batch
         self.modules = instance.modules
         self.networks = {n.name: n for n in instance.networks or instance.spec.networks}
         self.variables = {v.name: v for v in instance.spec.variables}
@@ -125,6 +126,7 @@ class World:
         self.factors = {v.name: v for v in instance.guide if v.role == "guide"}
         self.memory = Memory(Facts(self._fact), instance.roots())
         self._tensors: dict[tuple[bool, Hashable], Tensor] = {}  # of the answers that stand for values, discrete or not
+        self._sizes: dict[str, int] = {}
         self.guiding = False
 
     # ------------------------------------------------------------ what is looked at
@@ -141,7 +143,7 @@ class World:
         if kind == "index":
             return int(self.batch[kind][self.row])
         if kind == "noise":
-            return lambda: self._digits(name, *self._drawn_number(name, at))
+            return self._by_sample(name, lambda: self._digits(name, *self._drawn_number(name, at)))
         if kind == "treatment":
             return self.instance.treatments.get(name)
         if kind == "relaxed":
@@ -163,8 +165,22 @@ class World:
             return self._digits(name, data[index], index)
         treatment = self.instance.treatments.get(name)
         if treatment == "sampled":
-            return DRAWN if name in self.instance.noisy else lambda: self._value_drawn(name, at)
+            return DRAWN if name in self.instance.noisy else self._by_sample(name, lambda: self._value_drawn(name, at))
         return POINT if treatment == "point" else ASSIGNED
+
+    def _by_sample(self, name: str, find: Callable[[], Hashable]) -> Callable[[], Hashable]:
+        """The answer about a draw, looked up once for each sample where nothing else says which one it is."""
+        if self.parents_of_draws.get(name):
+            return find
+        found: dict[Hashable, Hashable] = {}
+
+        def answer() -> Hashable:
+            sample = self.memory.assignment[SAMPLE]
+            if sample not in found:
+                found[sample] = find()
+            return found[sample]
+
+        return answer
 
     def _value_drawn(self, name: str, at: tuple[int, ...]) -> Hashable:
         value, index = self._drawn_number(name, at)
@@ -188,8 +204,15 @@ class World:
         """How many sites the plate has here."""
         p = self.spec.plate(plate)
         if not p.ragged:
-            return p.size.evaluate(self.instance.sizes)
+            return self._sized(p)
         return self.memory.read(("extent", p.sites, () if p.within is None else (sites[p.within],)))
+
+    def _sized(self, plate: Plate) -> int:
+        """Of a plate of a fixed size."""
+        found = self._sizes.get(plate.name)
+        if found is None:
+            found = self._sizes[plate.name] = plate.size.evaluate(self.instance.sizes)
+        return found
 
     def _length(self, plate: str, within: tuple[int, ...]) -> int:
         """Of a ragged plate."""
@@ -214,6 +237,8 @@ class World:
 
     def shape(self, shape: Shape, sites: Sites) -> tuple[int, ...]:
         """Symbolic sizes as numbers; `|t|` is the extent of plate t."""
+        if not shape:
+            return ()
         sizes = dict(self.instance.sizes)
         for dim in shape:
             for name in dim.names:
@@ -262,8 +287,9 @@ class World:
     def value(self, name: str, at: tuple[int, ...]) -> Value:
         variable = self.variables[name]
         sites = dict(zip(variable.plates, at, strict=True))
-        if any(not 0 <= i < self.extent(p, sites) for p, i in sites.items()):
-            return Begin(variable.type.support, self.shape(variable.type.shape, sites))
+        for p, i in sites.items():
+            if not 0 <= i < self.extent(p, sites):
+                return Begin(variable.type.support, self.shape(variable.type.shape, sites))
         if variable.role == "let":
             return self.memory.recall(("let", name, at, self.guiding), lambda: self._let(variable, at, sites))
         if self.guiding and variable.role == "observed" and not self.is_given(name, at):
