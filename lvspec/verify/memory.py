@@ -24,7 +24,7 @@ Roots = dict[Hashable, object]
 ASSIGNED = object()  # the answer to a site that the assignment has to tell
 
 
-@dataclass
+@dataclass(slots=True)
 class Fork:
     """The next question that the computation asks, and where each of its answers leads."""
 
@@ -32,7 +32,7 @@ class Fork:
     branches: dict[Hashable, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Leaf:
     value: object
 
@@ -107,8 +107,10 @@ class Memory:
     def _store(self, roots: Roots, key: Hashable, path: Looked, leaf: Leaf) -> None:
         branches, place = roots, key
         for question, answer in path.items():
-            node = branches.setdefault(place, Fork(question))
-            if node.question != question:
+            node = branches.get(place)
+            if node is None:
+                node = branches[place] = Fork(question)
+            elif node.question != question:
                 raise AssertionError(f"{key} asked for {question} where it has asked for {node.question}")
             branches, place = node.branches, answer
         branches[place] = leaf

@@ -86,6 +86,11 @@ class Instance:
         """Whether draws are numbers that can be looked at: no functions of others, and not many points at once."""
         return not any(d.requires_grad or torch._C._functorch.is_batchedtensor(d) for d in self.draws.values())
 
+    @cached_property
+    def parents_of_draws(self) -> dict[str, tuple[str, ...]]:
+        """Latents summed under their guide on which each sampled latent's own q depends: one draw for each value."""
+        return {v.name: enumerated_parents(v.name, self) for v in self.guide if v.role == "guide"}
+
     def roots(self) -> tuple[dict, dict] | None:
         """What was computed before by what differs in no more than batch, row, draws and treatments: these are looked at."""
         if self.shelf is None or self.refinement is not None or not self.has_numbers:
@@ -127,6 +132,7 @@ class World:
         self.memory = Memory(Facts(self._fact), instance.roots())
         self._tensors: dict[tuple[bool, Hashable], Tensor] = {}  # of the answers that stand for values, discrete or not
         self._sizes: dict[str, int] = {}
+        self._lengths: dict[Site, int] = {}
         self.guiding = False
 
     # ------------------------------------------------------------ what is looked at
@@ -136,8 +142,8 @@ class World:
         if len(question) == 2:
             return self._standing(*question)
         kind, name, at = question
-        if kind == "extent":
-            return self._length(name, at)
+        if kind == "lengths":
+            return tuple(self._told_lengths(p.name) for p in self.spec.plates if p.ragged)
         if kind == "given":
             return self._holds(name, at)
         if kind == "index":
@@ -205,7 +211,12 @@ class World:
         p = self.spec.plate(plate)
         if not p.ragged:
             return self._sized(p)
-        return self.memory.read(("extent", p.sites, () if p.within is None else (sites[p.within],)))
+        self.memory.read(("lengths", "", ()))  # all at once: where one differs, most that is computed does
+        key = (p.sites, () if p.within is None else (sites[p.within],))
+        found = self._lengths.get(key)
+        if found is None:
+            found = self._lengths[key] = self._length(*key)
+        return found
 
     def _sized(self, plate: Plate) -> int:
         """Of a plate of a fixed size."""
@@ -216,14 +227,21 @@ class World:
 
     def _length(self, plate: str, within: tuple[int, ...]) -> int:
         """Of a ragged plate."""
-        return int(self.batch[plate][(self.row, *within)]) if plate in self.batch else self._full(plate)
+        length = self.batch[plate][(self.row, *within)] if plate in self.batch else self._full(plate)
+        if length is None:
+            raise KeyError(plate)
+        return int(length)
 
-    def _full(self, plate: str) -> int:
+    def _told_lengths(self, plate: str) -> Hashable:
+        """What the batch says of a ragged plate's lengths in this row."""
+        return self.batch[plate][self.row].numpy().tobytes() if plate in self.batch else self._full(plate)
+
+    def _full(self, plate: str) -> int | None:
         """The padded length, where the batch gives none."""
         for v in self.spec.variables:
             if plate in v.plates and v.name in self.batch:
                 return self.batch[v.name].shape[v.plates.index(plate) + (not v.outside_batch)]
-        raise KeyError(plate)
+        return None
 
     def is_ragged(self, plate: str) -> bool:
         return self.spec.plate(plate).ragged
@@ -330,10 +348,9 @@ class World:
         return variable.general
 
     # ------------------------------------------------------------ draws
-    @cached_property
+    @property
     def parents_of_draws(self) -> dict[str, tuple[str, ...]]:
-        """Latents summed under their guide on which each sampled latent's own q depends: one draw for each value."""
-        return {name: enumerated_parents(name, self.instance) for name in self.factors}
+        return self.instance.parents_of_draws
 
     def _draw(self, name: str, at: tuple[int, ...]) -> Tensor:
         flows = is_flow(self.factors[name])
