@@ -9,7 +9,7 @@ from lvspec.ir.spec import Clause, Variable
 from lvspec.ir.structures import structure_of
 
 if TYPE_CHECKING:
-    from lvspec.verify.world import Instance
+    from lvspec.verify.instance import Instance
 
 
 def has_borders(variable: Variable) -> bool:

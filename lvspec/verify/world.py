@@ -6,114 +6,39 @@ the noise that it is made of, is read from the draws of the sample that `SAMPLE`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lvspec.ir import expr as E
 from lvspec.ir.dims import Shape
-from lvspec.ir.plan import Integration, LatentPlan, Plan
-from lvspec.ir.spec import Clause, Network, Plate, Spec, Variable
+from lvspec.ir.spec import Clause, Plate, Variable
 from lvspec.ir.structures import structure_of
-from lvspec.verify.clauses import enumerated_parents, has_borders
+from lvspec.verify.clauses import has_borders
 from lvspec.verify.densities import log_density
 from lvspec.verify.divergences import divergence, divergences
 from lvspec.verify.evaluate import Names, Sites, bind, evaluate
+from lvspec.verify.facts import DRAWN, NO_SITE, POINT, SAMPLE, Facts
 from lvspec.verify.flows import is_flow, origin, out_of_flows
+from lvspec.verify.instance import Instance
 from lvspec.verify.lengths import counts
-from lvspec.verify.memory import ASSIGNED, Memory, Question, Shelf, Site
+from lvspec.verify.memory import Memory, Site
 from lvspec.verify.missing import filler, read_by_the_model
 from lvspec.verify.networks import Named
-from lvspec.verify.relaxed import Relaxation, relaxed_draw, relaxed_log_density
+from lvspec.verify.relaxed import relaxed_draw, relaxed_log_density
 from lvspec.verify.stretch import Begin, Value, every_value, number
 from lvspec.verify.structured import log_normaliser, structure_score
 from lvspec.verify.transport import stratum, transport
 
-SAMPLE: Site = ("number of the sample", ())
-NO_SITE = -1  # the number of a site that stands for a plate without any
-DRAWN, POINT = object(), object()  # what stands at a site that noise, or a parameter of the guide, says the value of
 BORDER = "border of "  # before a latent's name: whether one of its segments begins at a site
 
 
 class TooMany(Exception):
     """More joint assignments than brute force should be asked for."""
-
-
-@dataclass(frozen=True)
-class Instance:
-    """A model with numbers: sizes, weights under the module's names, a batch, draws, and what is done with
-    each latent (collapsed | enumerated | sampled)."""
-
-    spec: Spec
-    sizes: Mapping[str, int]
-    weights: dict[str, Tensor]
-    batch: Mapping[str, Tensor]
-    treatments: Mapping[str, str] = field(default_factory=dict)
-    guide: tuple[Variable, ...] = ()
-    networks: tuple[Network, ...] = ()
-    draws: Mapping[str, Tensor] = field(default_factory=dict)
-    noisy: frozenset[str] = frozenset()  # latents whose draws are base noise, not values
-    dataset_size: int = 1  # examples in the data set, which share one divergence of a global latent
-    generative: bool = False  # whether finite observations that are missing and read by nothing are named too
-    integrations: tuple[Integration, ...] = ()  # latents that are integrated out with what reads them
-    relaxed: Mapping[str, Relaxation] = field(default_factory=dict)  # latents whose draws are points between values
-    weighed: LatentPlan | None = None  # the latent whose draws have weights of their own
-    refinement: object | None = None  # how q's parameters are moved (refine.py); None: they are the guide's own
-    modules: Mapping[str, nn.Module] = field(default_factory=dict)  # the user's own networks
-    planned: Mapping[str, str] | None = None  # the treatments that the draws are laid out for, where others are tried
-    shelf: Shelf | None = None  # where what was computed is kept for others about the same weights
-
-    @staticmethod
-    def of(plan: Plan, sizes, weights, batch, draws=None) -> Instance:
-        """The plan's own treatments, guide and networks."""
-        chosen = {p.name: p.treatment for p in plan.latents}
-        noisy = frozenset(p.name for p in plan.latents if p.noisy)
-        known = (plan.spec, sizes, weights, batch, chosen, plan.guide, plan.networks, draws or {}, noisy)
-        return Instance(*known, integrations=plan.integrations, weighed=plan.weighed)
-
-    def treating(self, **treatments: str) -> Instance:
-        """The same numbers, some latents treated otherwise; draws keep their layout."""
-        chosen = {**self.treatments, **treatments}
-        return replace(self, treatments=chosen, planned=self.planned or self.treatments)
-
-    @cached_property
-    def has_numbers(self) -> bool:
-        """Whether draws are numbers that can be looked at: no functions of others, and not many points at once."""
-        return not any(d.requires_grad or torch._C._functorch.is_batchedtensor(d) for d in self.draws.values())
-
-    @cached_property
-    def parents_of_draws(self) -> dict[str, tuple[str, ...]]:
-        """Latents summed under their guide on which each sampled latent's own q depends: one draw for each value."""
-        return {v.name: enumerated_parents(v.name, self) for v in self.guide if v.role == "guide"}
-
-    def roots(self) -> tuple[dict, dict] | None:
-        """What was computed before by what differs in no more than batch, row, draws and treatments: these are looked at."""
-        if self.shelf is None or self.refinement is not None or not self.has_numbers:
-            return None
-        about = (self.generative, tuple(self.relaxed.items()), tuple(self.sizes.items()))
-        return self.shelf.roots(self.weights.values(), about)
-
-    def rows(self) -> int:
-        """How many examples the batch holds."""
-        shared = {v.name for v in self.spec.variables if v.outside_batch}
-        return next(len(x) for name, x in self.batch.items() if name not in shared)
-
-
-class Facts(dict[Question, object]):
-    """Answers to what is asked of a world, each found when it is asked for first."""
-
-    def __init__(self, find: Callable[[Question], object]):
-        super().__init__()
-        self._find = find
-
-    def __missing__(self, question: Question) -> object:
-        self[question] = found = self._find(question)
-        return found
 
 
 class World:
@@ -129,81 +54,11 @@ class World:
             if v.role != "guide":
                 self.variables.setdefault(v.name, v)
         self.factors = {v.name: v for v in instance.guide if v.role == "guide"}
-        self.memory = Memory(Facts(self._fact), instance.roots())
-        self._tensors: dict[tuple[bool, Hashable], Tensor] = {}  # of the answers that stand for values, discrete or not
+        self._facts = Facts(self)
+        self.memory = Memory(self._facts, instance.roots())
         self._sizes: dict[str, int] = {}
         self._lengths: dict[Site, int] = {}
         self.guiding = False
-
-    # ------------------------------------------------------------ what is looked at
-    def _fact(self, question: Question) -> object:
-        """The answer to what may differ between worlds that share a memory; nothing else of batch, row, draws and
-        treatments is read while something is computed."""
-        if len(question) == 2:
-            return self._standing(*question)
-        kind, name, at = question
-        if kind == "lengths":
-            return tuple(self._told_lengths(p.name) for p in self.spec.plates if p.ragged)
-        if kind == "given":
-            return self._holds(name, at)
-        if kind == "index":
-            return int(self.batch[kind][self.row])
-        if kind == "noise":
-            return self._by_sample(name, lambda: self._digits(name, *self._drawn_number(name, at)))
-        if kind == "treatment":
-            return self.instance.treatments.get(name)
-        if kind == "relaxed":
-            drawn = self.instance.treatments.get(name) == "sampled"
-            return self.instance.relaxed.get(name) if drawn else None
-        if kind == "drawn":
-            weighed = self.instance.weighed
-            stratified = weighed is not None and weighed.name == name
-            return name in self.instance.noisy, stratified, self.parents_of_draws.get(name, ())
-        return tuple((self.instance.planned or self.instance.treatments).items())
-
-    def _standing(self, name: str, at: tuple[int, ...]) -> object:
-        """What stands at a site. A value is known by its digits, wherever it comes from."""
-        if name not in self.variables:
-            return ASSIGNED
-        if self._holds(name, at):
-            data = self.batch[name]
-            index = at if self.variables[name].outside_batch else (self.row, *at)
-            return self._digits(name, data[index], index)
-        treatment = self.instance.treatments.get(name)
-        if treatment == "sampled":
-            return DRAWN if name in self.instance.noisy else self._by_sample(name, lambda: self._value_drawn(name, at))
-        return POINT if treatment == "point" else ASSIGNED
-
-    def _by_sample(self, name: str, find: Callable[[], Hashable]) -> Callable[[], Hashable]:
-        """The answer about a draw, looked up once for each sample where nothing else says which one it is."""
-        if self.parents_of_draws.get(name):
-            return find
-        found: dict[Hashable, Hashable] = {}
-
-        def answer() -> Hashable:
-            sample = self.memory.assignment[SAMPLE]
-            if sample not in found:
-                found[sample] = find()
-            return found[sample]
-
-        return answer
-
-    def _value_drawn(self, name: str, at: tuple[int, ...]) -> Hashable:
-        value, index = self._drawn_number(name, at)
-        parents = self.parents_of_draws.get(name, ())  # which are looked at, too
-        return self._digits(name, value, index, parents)
-
-    def _digits(self, name: str, value: Tensor, index: tuple[int, ...], parents: tuple[str, ...] = ()) -> Hashable:
-        """An answer that stands for the value: its digits, where it has any."""
-        if not self.instance.has_numbers:
-            answer: Hashable = (name, index)
-        elif value.dim() == 0 and value.dtype == torch.int64:
-            answer = int(value)
-        else:
-            answer = (value.dtype, value.shape, value.numpy().tobytes())
-        answer = (answer, parents) if parents else answer
-        self._tensors[self.variables[name].type.support.discrete, answer] = value
-        return answer
 
     # ------------------------------------------------------------ plates
     def extent(self, plate: str, sites: Sites) -> int:
@@ -215,7 +70,7 @@ class World:
         key = (p.sites, () if p.within is None else (sites[p.within],))
         found = self._lengths.get(key)
         if found is None:
-            found = self._lengths[key] = self._length(*key)
+            found = self._lengths[key] = self._facts.length(*key)
         return found
 
     def _sized(self, plate: Plate) -> int:
@@ -224,24 +79,6 @@ class World:
         if found is None:
             found = self._sizes[plate.name] = plate.size.evaluate(self.instance.sizes)
         return found
-
-    def _length(self, plate: str, within: tuple[int, ...]) -> int:
-        """Of a ragged plate."""
-        length = self.batch[plate][(self.row, *within)] if plate in self.batch else self._full(plate)
-        if length is None:
-            raise KeyError(plate)
-        return int(length)
-
-    def _told_lengths(self, plate: str) -> Hashable:
-        """What the batch says of a ragged plate's lengths in this row."""
-        return self.batch[plate][self.row].numpy().tobytes() if plate in self.batch else self._full(plate)
-
-    def _full(self, plate: str) -> int | None:
-        """The padded length, where the batch gives none."""
-        for v in self.spec.variables:
-            if plate in v.plates and v.name in self.batch:
-                return self.batch[v.name].shape[v.plates.index(plate) + (not v.outside_batch)]
-        return None
 
     def is_ragged(self, plate: str) -> bool:
         return self.spec.plate(plate).ragged
@@ -284,14 +121,6 @@ class World:
         """Whether the batch holds the value at this site."""
         return self.memory.read(("given", name, at))
 
-    def _holds(self, name: str, at: tuple[int, ...]) -> bool:
-        if name not in self.batch:
-            return False
-        if at and at[-1] == NO_SITE:
-            return True
-        observed = self.batch.get(f"{name}_observed")
-        return observed is None or bool(observed[(self.row, *at)])
-
     def is_summed(self, name: str) -> bool:
         return self.memory.read(("treatment", name, ())) == "collapsed"
 
@@ -318,10 +147,10 @@ class World:
         if answer is POINT:
             return self.memory.recall(("point", name, at), lambda: self.density(self.factors[name], at)[1]["value"])
         discrete = variable.type.support.discrete
-        found = self._tensors.get((discrete, answer))
+        found = self._facts.tensors.get((discrete, answer))
         if found is None:
             found = torch.tensor(answer, dtype=None if discrete else torch.float64)
-            self._tensors[discrete, answer] = found
+            self._facts.tensors[discrete, answer] = found
         return found
 
     def _let(self, variable: Variable, at: tuple[int, ...], sites: Sites) -> Value:
@@ -360,23 +189,10 @@ class World:
         """A draw before it goes through flows, if it does."""
         return self.memory.recall(("base", name, at), lambda: self._drawn(name, at))
 
-    def _drawn_number(self, name: str, at: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
-        """Noise, or a value, of the sample in force, and where it stands in the draws. The number of the sample is not looked
-        at: what its digits are is."""
-        sites = dict(zip(self.variables[name].plates, at, strict=True))
-        declared = [sites[p.name] for p in self.spec.plates if p.name in sites]
-        row = [] if self.variables[name].outside_batch else [self.row]
-        index: list[int] = [self.memory.assignment[SAMPLE], *row, *declared]
-        for parent in self.parents_of_draws.get(name, ()):
-            place = tuple(sites[p] for p in self.variables[parent].plates)
-            given = self.is_given(parent, place)
-            index.append(int(self.value(parent, place)) if given else self.memory.read((parent, place)))
-        return self.instance.draws[name][tuple(index)], tuple(index)
-
     def _drawn(self, name: str, at: tuple[int, ...]) -> Tensor:
         noisy, stratified, _ = self.memory.read(("drawn", name, ()))
         answer = self.memory.read(("noise", name, at))
-        drawn = self._tensors[self.variables[name].type.support.discrete, answer]
+        drawn = self._facts.tensors[self.variables[name].type.support.discrete, answer]
         if not noisy:
             return drawn
         family, arguments = self.density(self.factors[name], at)
