@@ -72,6 +72,8 @@ class Memory:
         if answer is ASSIGNED:
             answer = self.assignment[question]
         elif callable(answer):
+            if self._readers:
+                self._readers[-1].setdefault(question)  # what the answer itself looks at comes after it
             answer = answer()
         if self._readers:
             self._readers[-1][question] = answer
