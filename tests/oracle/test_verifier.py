@@ -13,7 +13,7 @@ from lvspec.front import load
 from lvspec.verify import Check, Report, render, shrink, verify
 from lvspec.verify.chance import Estimates, critical_value
 from lvspec.verify.expectation import Truth
-from lvspec.verify.memory import Memory
+from lvspec.verify.memory import Memory, Shelf
 from lvspec.verify.random_specs.generate import generate
 from lvspec.verify.report import gradient_error, relative_error
 from lvspec.verify.shrink import STATES, joint_states
@@ -113,6 +113,31 @@ def test_a_memory_knows_what_a_remembered_part_looked_at():
     for a in (0, 1, 0):
         memory.assignment = {("a", ()): a}
         assert memory.recall("outer", lambda: inner() + 10) == a + 10
+
+
+def test_memories_of_two_batches_share_what_looked_at_equal_data():
+    weight, calls, shelf = torch.zeros(2), [], Shelf()
+
+    def value(data):
+        memory = Memory({("x", (0,)): data, ("x", (1,)): data + 1}, shelf.roots([weight], "a model"))
+        return memory.recall("key", lambda: calls.append(data) or 10 * memory.read(("x", (0,))) + float(weight.sum()))
+
+    assert [value(1), value(2), value(1)] == [10, 20, 10] and calls == [1, 2]
+    weight.add_(1)  # in place: what was computed with it is none of the new ones
+    assert value(1) == 12 and calls == [1, 2, 1]
+
+
+def test_a_memory_without_a_gradient_knows_what_was_computed_with_one_and_not_the_other_way_round():
+    weight, roots = torch.ones(2, requires_grad=True), ({}, {})
+
+    def value(key):
+        return Memory({}, roots).recall(key, lambda: weight.sum())
+
+    with torch.no_grad():
+        assert not value("first").requires_grad
+    assert value("first").requires_grad
+    with torch.no_grad():
+        assert value("first").requires_grad
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
