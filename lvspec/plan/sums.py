@@ -59,7 +59,8 @@ def pay_sum(pricer: Pricer, component: tuple[str, ...], chain: str | None = None
     block = pricer.inner(model=replace(model, sizes={**model.sizes, f"|{chain}|": isqrt(sites)}))
     _pay_sum(block, component, chain, LEAN)
     pricer.flops += whole.flops * (TRAINING + 1) / TRAINING
-    pricer.calls_again(whole, (TRAINING + 1) / TRAINING, 0.0)
+    pricer.calls_again(whole, (TRAINING + 1) / TRAINING)
+    pricer.nodes += block.dispatches  # of a block's operations there is a graph
     # each block's gradients of parameters are there before they are added to those of the others
     pricer.holds(block.kept + block.passing + sum(block.learned.values()))
     if site_by_site(model.spec, chain, component):
