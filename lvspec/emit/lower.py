@@ -442,7 +442,8 @@ class Lowering:
         if len(aligned) == 1:
             return aligned[0].with_(axes=axes)
         code = " + ".join(v.at(PRODUCT) for v in aligned)
-        return Value(code, axes, values[0].shape, SUM, draws=join_draws(*values))
+        shape = max((v.shape for v in values), key=len)  # a number stands beside a vector for all of its entries
+        return Value(code, axes, shape, SUM, draws=join_draws(*values))
 
     def _Apply(self, expr: Apply) -> Value:
         return apply_network(self, expr)
