@@ -13,7 +13,7 @@ from lvspec.emit.text import entry, wrap
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Here, LogProb, VariableRef, walk
 from lvspec.ir.numbered import numbered
-from lvspec.ir.plan import Plan
+from lvspec.ir.plan import MARGINAL, Plan
 from lvspec.ir.reads import HERE, LAG, WIDE, Read, Reader, bodies, reader_of
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structures import structure_of
@@ -133,6 +133,24 @@ def short(plan: Plan, imports: set[str], drawn: bool = False) -> list[str]:
         more += f', around="{around}.mask"' if around else ""
         arguments = f'batch, "{n.plate}", {n.site}, "{n.name}", "{n.reader.name}"{more}'
         rows += wrap(f"batch = refuse_short({arguments})", 2)
+    return rows + _without_values(plan, imports, drawn)
+
+
+def _without_values(plan: Plan, imports: set[str], drawn: bool) -> list[str]:
+    """Refusals of a batch in which a latent is one of the sites of a plate that has none there, and q speaks of it, or it is drawn;
+    where it is summed, such an example has the probability 0."""
+    spec, rows = plan.spec, []
+    guided = {p.name for p in plan.latents if p.treatment not in MARGINAL}
+    for latent in spec.of_role("latent"):
+        size = latent.type.support.size
+        plate = ragged_plate(size) if size is not None else None
+        if plate is None or plate in latent.plates or not (drawn or latent.name in guided):
+            continue
+        imports.add("refuse_empty")
+        ragged, around = [p for p in latent.plates if spec.plate(p).ragged], spec.plate(plate).within
+        more = f', counts="{ragged[-1]}.mask"' if ragged else ""
+        more += f', around="{around}.mask"' if around else ""
+        rows += wrap(f'batch = refuse_empty(batch, "{plate}", "{latent.name}"{more})', 2)
     return rows
 
 

@@ -227,7 +227,14 @@ from lvspec.runtime.normal_mixture import (
     strata_noise,
 )
 from lvspec.runtime.objective import Objective, cyclical, free_bits, linear, paid
-from lvspec.runtime.observed import complete_rows, prepare_batch, refuse_missing, refuse_parts, refuse_short
+from lvspec.runtime.observed import (
+    complete_rows,
+    prepare_batch,
+    refuse_empty,
+    refuse_missing,
+    refuse_parts,
+    refuse_short,
+)
 from lvspec.runtime.one_hots import one_hots
 from lvspec.runtime.posterior import (
     DrawnPosterior,

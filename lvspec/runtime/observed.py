@@ -131,26 +131,32 @@ def refuse_short(
 
     counts: the mask of the reader's sites; None: it counts in every example. beyond: it reads it in examples that have more sites
     than so many, where that is above 0. around: the mask of the plate that this one is nested in."""
-    lengths = batch[plate]
-    harm = lengths <= site
+    harm = batch[plate] <= site
     if beyond:
-        harm = harm & (lengths > beyond)
+        harm = harm & (batch[plate] > beyond)
+    return _refuse(batch, plate, harm, f"`{reader}` reads site {site} of `{name}` along `{plate}`", counts, around)
+
+
+def refuse_empty(batch: dict, plate: str, name: str, counts: str | None = None, around: str | None = None) -> dict:
+    """The batch, unless an example has no site along a plate of which `name` is one: BadBatch. counts, around: as for `refuse_short`."""
+    return _refuse(batch, plate, batch[plate] <= 0, f"`{name}` is one of the sites along `{plate}`", counts, around)
+
+
+def _refuse(batch: dict, plate: str, harm: Tensor, reason: str, counts: str | None, around: str | None) -> dict:
+    """The batch, unless an example is harmed where its sites count."""
     if around is not None:
         harm = harm & batch[around]
     if counts is not None:
         there = any_site(batch[counts])
         harm = harm & there.reshape(-1, *[1] * (harm.dim() - 1))
-    assert_values(~harm.any(), harm, lambda: _short(batch, plate, site, name, reader, harm))
+    assert_values(~harm.any(), harm, lambda: _short(batch, plate, reason, harm))
     return batch
 
 
-def _short(batch: dict, plate: str, site: int, name: str, reader: str, harm: Tensor) -> str:
+def _short(batch: dict, plate: str, reason: str, harm: Tensor) -> str:
     place = harm.nonzero()[0].tolist()
     where = f"example {place[0]}" + (f" at {place[1]}" if len(place) > 1 else "") + example_of(batch, place[0])
-    return (
-        f"`{reader}` reads site {site} of `{name}` along `{plate}`, and {where} has {int(batch[plate][tuple(place)])} of them. "
-        "Leave such examples out"
-    )
+    return f"{reason}, and {where} has {int(batch[plate][tuple(place)])} of them. Leave such examples out"
 
 
 def any_site(mask: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int],
     for n in numbered(spec, spec.guide):  # a site that is read by its number has to be there
         least[n.plate] = max(least[n.plate], n.site + 1)
     supports = {position_plate(v) for v in spec.variables} | summed_up
+    least |= {p: max(least[p], 1) for p in supports if p is not None}
     spelled = {b.over for v in spec.of_role("observed") if isinstance(b := v.general.body, Dist) and b.family == "CTC"}
     standing = {p for v in spec.variables for p in v.plates}  # of others a batch does not speak
     for plate in (p for p in spec.plates if p.ragged and p.name in standing):

@@ -77,6 +77,34 @@ def test_along_its_own_plate_a_clause_is_read_where_it_counts():
         model({"x": torch.zeros(1, 4), "u": torch.zeros(1, 4), "t": torch.tensor([2])})
 
 
+POSITION = HEAD.replace("sequence}", "sequence, n: bag}") + (
+    "given: {'w[n]': 'real[D]'}\nparams: {u: [D], v: [D]}\nlatent:\n  a: Categorical(logits=dot(u, w[n]) over n)\n"
+    "observed:\n  x: Normal(dot(v, w[a]), 1)\n"
+)
+GUIDED = POSITION + "guide:\n  a: Categorical(logits=dot(v, w[n]) + x over n)\ninfer: {a: %s}\n"
+OF_EACH = (
+    GUIDED.replace("a: Cat", "a[t]: Cat")
+    .replace("x: Normal", "x[t]: Normal")
+    .replace("w[a]", "w[a[t]]")
+    .replace("+ x", "+ x[t]")
+)
+
+
+@pytest.mark.parametrize("strategy", ["enumeration", "reinforce(samples=2)"])
+def test_a_position_in_an_empty_plate_is_refused_where_q_speaks_of_it(strategy):
+    """There is no value that q could give it: log p(x) is -inf, and an ELBO of 0 no bound of it."""
+    w, n = torch.zeros(2, 3, 2), torch.tensor([2, 0])
+    for text, x in ((GUIDED, torch.zeros(2)), (OF_EACH, torch.zeros(2, 3))):
+        model = model_of(text % strategy)
+        with pytest.raises(BadBatch, match="`a` is one of the sites along `n`, and example 1 has 0 of them"):
+            model({"w": w, "n": n, "x": x})
+    found = model({"w": w, "n": n, "x": x, "t": torch.tensor([2, 0])})  # nothing of which it is one
+    assert found.elbo.isfinite().all() and found.elbo[1] == 0
+    assert model_of(POSITION)({"w": w, "n": n, "x": torch.zeros(2)}).log_prob[1] == -torch.inf
+    with pytest.raises(BadBatch, match="`a` is one of the sites along `n`"):
+        model_of(POSITION).sample(2, given={"w": w}, lengths={"n": n})
+
+
 def test_samples_are_drawn_where_the_site_is():
     model = model_of(LATENT)
     assert model.sample(2, lengths={"t": 1})["y"].shape == (2,)
