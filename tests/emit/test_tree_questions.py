@@ -108,7 +108,7 @@ def test_trees_of_a_determinant_have_no_next_best():
 def test_draws_are_trees_and_each_is_as_frequent_as_it_is_probable(family):
     torch.manual_seed(0)
     model, batch = case(family, forbidden=True)
-    n = 3000
+    n = 1500
     drawn = model.posterior(batch)["tree"].sample(n)
     for row, (truth, length) in enumerate(zip(rows(family, model, batch), LENGTHS, strict=True)):
         counted = dict.fromkeys(truth, 0)
