@@ -274,7 +274,10 @@ class Lowering:
             latent = self.spec.variable(name)
             axis = axis_of(name, tuple(self.bound[p] for p in latent.plates if p in self.bound))
             return Value("", axes=(axis,), integer=True, enumerated=axis)
-        value = self.known[name]
+        return self.here(self.known[name])
+
+    def here(self, value: Value) -> Value:
+        """What belongs to this site of a value of all of them."""
         for plate in value.axes:
             if plate in self.bound:
                 value = select(value, plate, str(self.bound[plate]))

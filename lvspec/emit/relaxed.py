@@ -74,7 +74,7 @@ def given_point(program, latent, value: Value, drawn: Value) -> Value:
 def relaxed_density(low, term, name: str) -> Value:
     """log density of a relaxed draw under the distribution of its values, event axes summed."""
     relaxation, kind = low.relaxed[name], kernel(term.dist.family)
-    y, logits = relaxation.y, term.arguments[0]
+    y, logits = low.here(relaxation.y), term.arguments[0]
     axes = low.order.union(y, logits)
     rank = len(y.shape)
     function = low.scope.use(f"{kind}_relaxed_log_prob")
