@@ -31,13 +31,13 @@ from lvspec.emit.value import (
     Value,
     align,
     as_tensor,
+    at_bound,
     axis_of,
     axis_to_event,
     dim,
     join_draws,
     latent_of,
     permute,
-    select,
     shift_axis,
     widen_draws,
 )
@@ -278,9 +278,7 @@ class Lowering:
 
     def here(self, value: Value) -> Value:
         """What belongs to this site of a value of all of them."""
-        for plate in value.axes:
-            if plate in self.bound:
-                value = select(value, plate, str(self.bound[plate]))
+        value = at_bound(value, self.bound)
         return value if self.windows.current is None else self.windows.windowed(value, self.windows.current)
 
     def let(self, variable: Variable) -> Value:

@@ -129,6 +129,8 @@ def chain_gradient_graph(
         rows = rows_of_factors(program, factors)
         value = log_scan(start, potentials, mask, rows, program.steps, LOG)
         wanted = [x for x in (start, potentials, *factors) if x.requires_grad]
-        found = iter(torch.autograd.grad(value, wanted, grad, create_graph=True, allow_unused=True))
+        found = iter([torch.zeros_like(x) for x in wanted])  # of one site no transition is read
+        if value.requires_grad:
+            found = iter(torch.autograd.grad(value, wanted, grad, create_graph=True, allow_unused=True))
     d = [next(found) if x.requires_grad else None for x in (start, potentials, *factors)]
     return d[0], d[1], None, *d[2:]

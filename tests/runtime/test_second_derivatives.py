@@ -156,3 +156,13 @@ def test_second_derivative_of_a_draw_that_has_none_is_an_error(name):
     (graph,) = torch.autograd.grad(DRAWS[name](t).sum(), t, create_graph=True)
     with pytest.raises(RuntimeError, match="first one alone"):
         torch.autograd.grad(graph.sum(), t)
+
+
+@pytest.mark.parametrize("memory", ["fast", "lean"])
+def test_gradient_as_a_graph_of_examples_of_one_site(memory):
+    """Then nothing is read of the transitions, which alone are learned."""
+    table = torch.randn(3, 3, dtype=F, requires_grad=True)
+    start, potentials, mask = torch.zeros(3, dtype=F), torch.zeros(2, 1, 3, dtype=F), torch.ones(2, 1).bool()
+    total = chain(start, (table,), potentials, ("i,ij->j",), mask, memory=memory).sum()
+    (graph,) = torch.autograd.grad(total, table, create_graph=True)
+    assert graph.eq(0).all()
