@@ -25,8 +25,8 @@ def once_differentiable(backward: Callable) -> Callable:
         if not torch.is_grad_enabled() or not sources:
             return found
         values = found if isinstance(found, tuple) else (found,)
-        guarded = tuple(v if v is None else _Last.apply(v, *sources) for v in values)
-        return guarded if isinstance(found, tuple) else guarded[0]
+        last = tuple(v if v is None else _Last.apply(v, *sources) for v in values)
+        return last if isinstance(found, tuple) else last[0]
 
     return guarded
 
