@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from benchmarks.estimator_peers import peers
 from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
-from lvspec.verify.chance import GROUPS, gradient_estimates
-from lvspec.verify.expectation import expected_gradient
-from lvspec.verify.subject import Subject
+from lvspec.verify.checks.chance import GROUPS, gradient_estimates
+from lvspec.verify.checks.expectation import expected_gradient
+from lvspec.verify.checks.subject import Subject
 
 CATEGORIES = """
 lvspec: 1

@@ -15,7 +15,8 @@ from torch import Tensor
 from benchmarks.contenders import contenders
 from benchmarks.measure import interval
 from benchmarks.workloads import make
-from lvspec.runtime import chain_both, chain_scaled
+from lvspec.runtime.chains import scaled as chain_scaled
+from lvspec.runtime.chains import two_way as chain_both
 
 ROUNDS = 400
 NAMES = ("W1-small", "W1-mid", "W1-large", "W8")

@@ -25,8 +25,8 @@ from torch.utils._pytree import tree_leaves
 
 from lvspec.driver import compile_spec, plan_spec
 from lvspec.ir.plan import Cost, Plan
-from lvspec.runtime.workspace import kept_buffers
-from lvspec.verify.draw import padded_extent, random_value
+from lvspec.runtime.core.workspace import kept_buffers
+from lvspec.verify.oracle.draw import padded_extent, random_value
 
 EVERY = 5000  # operations after which one in 32 is measured
 SPECS = Path(__file__).resolve().parents[1] / "specs"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Step, reference_step
-from lvspec.runtime.segments import token_segmentation_sum
+from lvspec.runtime.segments.segments import token_segmentation_sum
 
 
 class ScaledSegments(torch.autograd.Function):

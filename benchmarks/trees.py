@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lvspec.runtime.pcfg import pcfg
+from lvspec.runtime.trees.pcfg import pcfg
 
 
 def grammar_of(params: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -36,8 +36,8 @@ class Compiled:
 
     @cached_property
     def symbols(self) -> dict:
-        """What the locals of the module's methods stand for, by name: lvspec/emit/symbols.py."""
-        from lvspec.emit import symbols
+        """What the locals of the module's methods stand for, by name: lvspec/emit/text/symbols.py."""
+        from lvspec.emit.text.text import symbols
 
         return symbols(self.plan)
 

@@ -62,14 +62,14 @@ def is_allowed(module: str, allow_modules: Iterable[str]) -> bool:
 
 def is_users(reason: BaseException, packages: Iterable[str]) -> bool:
     """Whether code of the user's own raised it, or is not what the spec says of it."""
-    network_error = getattr(sys.modules.get("lvspec.runtime.user_networks"), "UserNetworkError", ())
+    network_error = getattr(sys.modules.get("lvspec.runtime.networks.user_networks"), "UserNetworkError", ())
     return isinstance(reason, network_error) or bool(frames(reason, packages))
 
 
 def told(reason: BaseException, packages: Iterable[str]) -> str:
     """`ValueError: the size must be a multiple of 4 (user_nets.py, line 10, in __init__)`."""
     place = frames(reason, packages)
-    if getattr(sys.modules.get("lvspec.runtime.user_networks"), "UserNetworkError", None) is type(reason):
+    if getattr(sys.modules.get("lvspec.runtime.networks.user_networks"), "UserNetworkError", None) is type(reason):
         return str(reason)
     where = f" ({place[-1].filename}, line {place[-1].lineno}, in {place[-1].name})" if place else ""
     return f"{type(reason).__name__}: {reason}{where}"

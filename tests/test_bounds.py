@@ -8,9 +8,9 @@ from test_estimators import BESIDE_CHAIN, BESIDE_GAUSSIAN, HIERARCHY, ROWS, exac
 
 from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
-from lvspec.verify.chance import z_check
-from lvspec.verify.compare import averages, verify
-from lvspec.verify.gradients import GRADIENT, scored
+from lvspec.verify.checks.chance import z_check
+from lvspec.verify.checks.compare import averages, verify
+from lvspec.verify.checks.gradients import GRADIENT, scored
 
 ONE = """
 lvspec: 1

@@ -18,9 +18,9 @@ from lvspec import explain
 from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
 from lvspec.runtime import MovingAverage
-from lvspec.verify.chance import z_check
-from lvspec.verify.compare import averages
-from lvspec.verify.gradients import GRADIENT, scored
+from lvspec.verify.checks.chance import z_check
+from lvspec.verify.checks.compare import averages
+from lvspec.verify.checks.gradients import GRADIENT, scored
 
 
 def with_options(text, options, samples=1):

@@ -3,7 +3,7 @@
 import pytest
 
 from lvspec.driver import compile_spec
-from lvspec.verify.compare import verify
+from lvspec.verify.checks.compare import verify
 
 CONVOLUTION = """
 lvspec: 1

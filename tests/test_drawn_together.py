@@ -8,9 +8,9 @@ from test_relaxed import BITS, COLLAPSED_PARENT
 
 from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
-from lvspec.verify.chance import gradient_estimates, z_check
-from lvspec.verify.compare import averages, verify
-from lvspec.verify.gradients import GRADIENT, scored
+from lvspec.verify.checks.chance import gradient_estimates, z_check
+from lvspec.verify.checks.compare import averages, verify
+from lvspec.verify.checks.gradients import GRADIENT, scored
 
 # z decides everything, also through q of a reparameterized latent that reads it
 SET = """

@@ -10,13 +10,13 @@ import pytest
 
 from lvspec.driver import compile_spec
 from lvspec.load import load_module
-from lvspec.verify.averages import averaged_gradient, exact_gradient
-from lvspec.verify.chance import gradient_bound, gradient_estimates, z_check
-from lvspec.verify.compare import averages
-from lvspec.verify.expectation import expected_gradient
-from lvspec.verify.gradients import GRADIENT, scored
+from lvspec.verify.checks.averages import averaged_gradient, exact_gradient
+from lvspec.verify.checks.chance import gradient_bound, gradient_estimates, z_check
+from lvspec.verify.checks.compare import averages
+from lvspec.verify.checks.expectation import expected_gradient
+from lvspec.verify.checks.gradients import GRADIENT, scored
+from lvspec.verify.checks.subject import Subject
 from lvspec.verify.report import gradient_error
-from lvspec.verify.subject import Subject
 
 ROWS = 100_000
 

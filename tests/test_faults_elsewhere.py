@@ -24,13 +24,13 @@ class Fault:
 FAULTS = {
     "what lies outside of a support is scored": Fault(
         "supports",
-        "lvspec.runtime.observed.check_values",
+        "lvspec.runtime.core.observed.check_values",
         "lambda batch, inputs: batch",
         "tests/runtime/test_inputs.py::test_what_does_not_fit_is_refused_by_name",
     ),
     "a key that nothing reads is ignored": Fault(
         "inputs",
-        "lvspec.runtime.inputs._no_strangers",
+        "lvspec.runtime.core.inputs._no_strangers",
         "lambda *args: None",
         "tests/runtime/test_inputs.py::test_what_does_not_fit_is_refused_by_name",
     ),
@@ -42,13 +42,13 @@ FAULTS = {
     ),
     "q of a site of a bag reads the mean alone": Fault(
         "derived guides",
-        "lvspec.plan.derived._features",
+        "lvspec.plan.guides.as_text._features",
         "lambda *args: true(*args)[-1:]",
         "tests/plan/test_inverse.py::test_a_site_of_a_bag_reads_its_own_data_and_the_mean",
     ),
     "an evaluation takes one draw": Fault(
         "evaluation",
-        "lvspec.train.score.draws_of",
+        "lvspec.train.scoring.score.draws_of",
         "lambda *args: type(true(*args))(1, None, 1)",
         "tests/train/test_evaluation.py::test_a_bound_under_shared_draws_has_an_honest_error",
     ),
@@ -60,25 +60,25 @@ FAULTS = {
     ),
     "a forecast adds up to more than 1": Fault(
         "other meanings",
-        "lvspec.runtime.forecast",
+        "lvspec.runtime.model.forecast",
         "lambda *args, **named: true(*args, **named) + 0.09",
         "tests/emit/test_chain_questions.py::test_forecast_of_what_is_normalised_given_its_length_is_a_distribution",
     ),
     "a network that reads the whole reads padding": Fault(
         "own modules",
-        "lvspec.runtime.user_networks.by_length",
+        "lvspec.runtime.networks.user_networks.by_length",
         "lambda module, inputs, *args: module(*inputs)",
         "tests/runtime/test_user_networks.py::test_a_whole_is_read_without_its_padding",
     ),
     "the verifier multiplies zeros by infinity": Fault(
         "false alarms",
-        "lvspec.verify.divergences._where_mass",
+        "lvspec.verify.oracle.divergences._where_mass",
         "lambda log_q, log_p: log_q.exp() * (log_q - log_p)",
         "tests/oracle/test_false_alarms.py",
     ),
     "a damaged file of a run is read": Fault(
         "runs",
-        "lvspec.train.folder.Folder.path",
+        "lvspec.train.run.folder.Folder.path",
         "lambda self, name: self.root / name",
         "tests/train/test_killed_runs.py::test_a_flipped_bit_is_told",
     ),

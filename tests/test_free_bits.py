@@ -6,7 +6,7 @@ import torch
 from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
 from lvspec.runtime import free_bits
-from lvspec.verify.compare import verify
+from lvspec.verify.checks.compare import verify
 
 TWO = """
 lvspec: 1

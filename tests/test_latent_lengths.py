@@ -7,8 +7,8 @@ from test_estimators import subject_of
 from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
 from lvspec.graph import draw
-from lvspec.verify.compare import verify
-from lvspec.verify.deterministic import bound_checks
+from lvspec.verify.checks.compare import verify
+from lvspec.verify.checks.deterministic import bound_checks
 from lvspec.verify.report import render
 
 HEAD = """

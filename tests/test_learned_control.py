@@ -10,9 +10,9 @@ from test_relaxed import BITS, COLLAPSED_PARENT
 
 from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
-from lvspec.verify.chance import z_check
-from lvspec.verify.compare import averages, verify
-from lvspec.verify.gradients import scored
+from lvspec.verify.checks.chance import z_check
+from lvspec.verify.checks.compare import averages, verify
+from lvspec.verify.checks.gradients import scored
 
 SPECS = Path(__file__).resolve().parents[1] / "specs"
 # the network sees all sites of z at once, each of which has costs of its own

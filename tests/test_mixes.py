@@ -15,11 +15,11 @@ from lvspec.errors import SpecError
 from lvspec.ir.bounds import BOUNDS
 from lvspec.ir.estimators import BASELINES
 from lvspec.plan.strategies import NAMES
-from lvspec.verify.chance import z_check
-from lvspec.verify.compare import averages, deterministic
-from lvspec.verify.expectation import NotNumerable
-from lvspec.verify.gradients import GRADIENT
-from lvspec.verify.world import TooMany
+from lvspec.verify.checks.chance import z_check
+from lvspec.verify.checks.compare import averages, deterministic
+from lvspec.verify.checks.expectation import NotNumerable
+from lvspec.verify.checks.gradients import GRADIENT
+from lvspec.verify.oracle.world import TooMany
 
 REINFORCE = tuple(f"reinforce(baseline={b}{', samples=2' * (b == 'leave_one_out')})" for b in BASELINES)
 # kinds of latents: how p and q are written ({above}: what is read of a latent above it), what others read of it, how wide

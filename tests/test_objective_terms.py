@@ -8,10 +8,10 @@ from test_estimators import exact_error, subject_of
 
 from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
-from lvspec.train.score import parts
-from lvspec.verify.chance import z_check
-from lvspec.verify.compare import verify
-from lvspec.verify.gradients import GRADIENT, scored
+from lvspec.train.scoring.score import parts
+from lvspec.verify.checks.chance import z_check
+from lvspec.verify.checks.compare import verify
+from lvspec.verify.checks.gradients import GRADIENT, scored
 
 LABELS = """
 lvspec: 1

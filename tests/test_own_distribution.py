@@ -5,8 +5,8 @@ import torch
 from test_estimators import exact_error, subject_of
 
 from lvspec.driver import compile_spec
-from lvspec.verify.compare import verify
-from lvspec.verify.gradients import GRADIENT
+from lvspec.verify.checks.compare import verify
+from lvspec.verify.checks.gradients import GRADIENT
 
 HEAD = """
 lvspec: 1

@@ -12,12 +12,12 @@ from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
 from lvspec.front import load
 from lvspec.verify import render, verify
-from lvspec.verify.ancestral import sample_check
+from lvspec.verify.checks.ancestral import sample_check
+from lvspec.verify.checks.subject import Subject
+from lvspec.verify.oracle.world import TooMany
 from lvspec.verify.random_specs import generate as generator
 from lvspec.verify.random_specs.generate import generate
 from lvspec.verify.random_specs.judge import trial
-from lvspec.verify.subject import Subject
-from lvspec.verify.world import TooMany
 
 COUNT = int(os.environ.get("LVSPEC_RANDOM_SPECS", "70"))
 CHUNK = 10

@@ -7,7 +7,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from lvspec.driver import compile_spec, plan_spec
 from lvspec.errors import SpecError
-from lvspec.runtime.batch import BadBatch
+from lvspec.runtime.core.batch import BadBatch
 from lvspec.verify import verify
 from lvspec.verify.report import render
 

@@ -9,8 +9,8 @@ from test_estimators import BESIDE_CHAIN, BESIDE_GAUSSIAN, CHAIN, HIERARCHY, PLA
 from lvspec import explain
 from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
-from lvspec.verify.chance import z_check
-from lvspec.verify.compare import deterministic, verify
+from lvspec.verify.checks.chance import z_check
+from lvspec.verify.checks.compare import deterministic, verify
 
 BITS = """
 lvspec: 1

@@ -6,6 +6,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +43,20 @@ def imports(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "lvspec")
 
 
+def run_imports(path):
+    """What the file imports when it runs: nothing under `if TYPE_CHECKING`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    idle = {
+        n
+        for k in ast.walk(tree)
+        if isinstance(k, ast.If) and "TYPE_CHECKING" in ast.unparse(k.test)
+        for n in ast.walk(k)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node not in idle:
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+
+
 def rooms_of(path):
     return {name.split(".")[1] for name in imports(path) if name.startswith("lvspec.")}
 
@@ -58,6 +73,26 @@ def test_compiler_never_imports_torch():
     for path in FILES:
         if room(path) in NEVER_TORCH:
             assert not any(name.split(".")[0] in ("torch", "numpy") for name in imports(path)), path
+
+
+def folders(name):
+    """Which folders of a room import which, the files that lie beside them left out."""
+    folder = {".".join(p.relative_to(ROOT).with_suffix("").parts): p.relative_to(PACKAGE).parts[1:-1] for p in FILES}
+    arrows = nx.DiGraph()
+    for path in FILES:
+        here = path.relative_to(PACKAGE).parts
+        if here[0] == name and len(here) > 2:
+            for read in run_imports(path):
+                there = folder.get(read, ()) if read.startswith(f"lvspec.{name}.") else ()
+                if there and there[0] != here[1]:
+                    arrows.add_edge(here[1], there[0])
+    return arrows
+
+
+@pytest.mark.parametrize("name", ("emit", "plan", "runtime", "train", "verify"))
+def test_folders_of_a_room_import_each_other_in_no_circle(name):
+    arrows = folders(name)
+    assert nx.is_directed_acyclic_graph(arrows), nx.find_cycle(arrows)
 
 
 def test_runtime_needs_torch_alone():

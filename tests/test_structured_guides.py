@@ -10,8 +10,8 @@ from lvspec.emit import emit
 from lvspec.errors import SpecError
 from lvspec.load import load_module
 from lvspec.verify import verify
-from lvspec.verify.chance import z_check
-from lvspec.verify.subject import Subject
+from lvspec.verify.checks.chance import z_check
+from lvspec.verify.checks.subject import Subject
 
 DEEP = """
 params:

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from lvspec.driver import compile_spec
-from lvspec.train.batches import batches, epoch_order
-from lvspec.train.dataset import encoded
-from lvspec.train.evaluate import exact
-from lvspec.train.run import open_run
-from lvspec.train.score import prepared, score
-from lvspec.train.sources import records_of
+from lvspec.train.data.batches import batches, epoch_order
+from lvspec.train.data.dataset import encoded
+from lvspec.train.data.sources import records_of
+from lvspec.train.evaluation.evaluate import exact
+from lvspec.train.run.directory import open_run
+from lvspec.train.scoring.score import prepared, score
 
 CPU = torch.device("cpu")
 GENERATIVE = ("prior", "words")

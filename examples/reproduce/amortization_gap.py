@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 
 from lvspec.driver import compile_spec
-from lvspec.train.dataset import encoded
-from lvspec.train.evaluate import importance_sampled
-from lvspec.train.run import open_run
-from lvspec.train.score import score
-from lvspec.train.sources import records_of
+from lvspec.train.data.dataset import encoded
+from lvspec.train.data.sources import records_of
+from lvspec.train.evaluation.evaluate import importance_sampled
+from lvspec.train.run.directory import open_run
+from lvspec.train.scoring.score import score
 
 CPU = torch.device("cpu")
 SPECS = Path(__file__).resolve().parents[2] / "specs"

@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 
 from lvspec.driver import compile_spec
-from lvspec.train.batches import collate, epoch_order
-from lvspec.train.dataset import encoded
-from lvspec.train.evaluate import importance_sampled
-from lvspec.train.run import make_model, open_run
-from lvspec.train.score import prepared
-from lvspec.train.sources import records_of
+from lvspec.train.data.batches import collate, epoch_order
+from lvspec.train.data.dataset import encoded
+from lvspec.train.data.sources import records_of
+from lvspec.train.evaluation.evaluate import importance_sampled
+from lvspec.train.run.directory import make_model, open_run
+from lvspec.train.scoring.score import prepared
 from lvspec.train.tune import Gradients
 
 CPU = torch.device("cpu")

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from lvspec.driver import compile_spec
-from lvspec.train.batches import collate
-from lvspec.train.dataset import encoded
-from lvspec.train.run import open_run
-from lvspec.train.score import held_out
-from lvspec.train.sources import records_of
+from lvspec.train.data.batches import collate
+from lvspec.train.data.dataset import encoded
+from lvspec.train.data.sources import records_of
+from lvspec.train.run.directory import open_run
+from lvspec.train.scoring.score import held_out
 
 CPU = torch.device("cpu")
 DRAWS, BATCH = 100, 64

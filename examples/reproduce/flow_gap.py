@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 from lvspec.driver import compile_spec
-from lvspec.train.batches import batches, epoch_order
-from lvspec.train.dataset import encoded
-from lvspec.train.run import open_run
-from lvspec.train.score import prepared, score
-from lvspec.train.sources import records_of
+from lvspec.train.data.batches import batches, epoch_order
+from lvspec.train.data.dataset import encoded
+from lvspec.train.data.sources import records_of
+from lvspec.train.run.directory import open_run
+from lvspec.train.scoring.score import prepared, score
 
 CPU = torch.device("cpu")
 SPECS = Path(__file__).resolve().parents[2] / "specs"

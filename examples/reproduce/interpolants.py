@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from lvspec.driver import compile_spec
-from lvspec.train.dataset import encoded
-from lvspec.train.run import open_run
-from lvspec.train.sources import records_of
+from lvspec.train.data.dataset import encoded
+from lvspec.train.data.sources import records_of
+from lvspec.train.run.directory import open_run
 
 PAIRS = 100
 

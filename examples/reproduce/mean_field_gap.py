@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 
 from lvspec.driver import compile_spec
-from lvspec.train.batches import collate
-from lvspec.train.dataset import encoded
-from lvspec.train.run import TrainedRun, open_run
-from lvspec.train.score import score
-from lvspec.train.sources import records_of
+from lvspec.train.data.batches import collate
+from lvspec.train.data.dataset import encoded
+from lvspec.train.data.sources import records_of
+from lvspec.train.run.directory import TrainedRun, open_run
+from lvspec.train.scoring.score import score
 
 CPU = torch.device("cpu")
 

@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 
 from lvspec.driver import compile_spec
-from lvspec.train.batches import batches, sorted_order
-from lvspec.train.dataset import encoded
-from lvspec.train.run import open_run
-from lvspec.train.score import prepared
-from lvspec.train.sources import records_of
+from lvspec.train.data.batches import batches, sorted_order
+from lvspec.train.data.dataset import encoded
+from lvspec.train.data.sources import records_of
+from lvspec.train.run.directory import open_run
+from lvspec.train.scoring.score import prepared
 
 SPEC = Path(__file__).resolve().parents[2] / "specs" / "minimum_risk.yaml"
 REWARD = "  reward: (1 +"

@@ -13,10 +13,10 @@ import numpy as np
 from sklearn.metrics import v_measure_score
 
 from lvspec.driver import compile_spec
-from lvspec.train.dataset import encoded
-from lvspec.train.gold import GOLD, gold_settings
-from lvspec.train.run import open_run
-from lvspec.train.sources import records_of
+from lvspec.train.data.dataset import encoded
+from lvspec.train.data.sources import records_of
+from lvspec.train.evaluation.gold import GOLD, gold_settings
+from lvspec.train.run.directory import open_run
 
 
 def sequences(trained, part: str, gold: str | None = None) -> tuple[list[np.ndarray], list]:

@@ -23,7 +23,7 @@ from scipy.special import digamma
 from sklearn.decomposition import LatentDirichletAllocation
 
 from lvspec.driver import compile_spec
-from lvspec.train.run import open_run
+from lvspec.train.run.directory import open_run
 
 SWEEPS, KEPT = 95, 33  # of the sampler; the topics are averaged over the last ones
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from lvspec.driver import compile_spec
-from lvspec.train.score import score
-from lvspec.train.sources import Files
+from lvspec.train.data.sources import Files
+from lvspec.train.scoring.score import score
 from lvspec.train.start import Ready, Request, prepare
 from lvspec.train.tune import admissible, trained, tune
 

@@ -42,7 +42,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from lvspec.cli.opened import opened
-    from lvspec.train.evaluate import evaluate
+    from lvspec.train.evaluation.evaluate import evaluate
 
     trained, part = opened(args)
     figures = evaluate(
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _noise(trained, part) -> list[dict[str, object]]:
     """The gradient's variance at each latent that is drawn."""
-    from lvspec.train.noise import EXAMPLES, REPEATS, gradient_noise
+    from lvspec.train.diagnosis.noise import EXAMPLES, REPEATS, gradient_noise
 
     return [
         {
@@ -95,7 +95,7 @@ def _noise(trained, part) -> list[dict[str, object]]:
 
 def _usage(trained, part) -> tuple[list[dict[str, object]], list[str]]:
     """Mutual information and active units of each latent, and a warning where one says nothing about the data."""
-    from lvspec.train.usage import remedies, usage
+    from lvspec.train.diagnosis.usage import remedies, usage
 
     rows, warnings = [], []
     spec, settings = trained.compiled.spec, trained.config.train
@@ -116,9 +116,9 @@ def _usage(trained, part) -> tuple[list[dict[str, object]], list[str]]:
 def _accuracies(trained, part) -> list[dict[str, object]]:
     """Latents that the data label, predicted without their labels; beside them, the same label everywhere."""
     from lvspec.cli.opened import sizes_of
-    from lvspec.train.accuracy import accuracy, labelled, most_frequent
-    from lvspec.train.encoders import Symbols
-    from lvspec.train.posteriors import latents_of, posteriors
+    from lvspec.train.data.encoders import Symbols
+    from lvspec.train.evaluation.accuracy import accuracy, labelled, most_frequent
+    from lvspec.train.evaluation.posteriors import latents_of, posteriors
 
     names = labelled(trained.layout)
     latents = latents_of(trained.compiled.spec, sizes_of(trained))
@@ -149,8 +149,8 @@ def _shares(found, how: str, sequences: bool) -> list[dict[str, object]]:
 def _gold(args: argparse.Namespace, trained, part) -> list[dict[str, object]]:
     """Labels against the mode of a discrete latent; trees against the best ones of a hidden structure."""
     from lvspec.cli.opened import compared
-    from lvspec.train.accuracy import labelled
-    from lvspec.train.posteriors import posteriors
+    from lvspec.train.evaluation.accuracy import labelled
+    from lvspec.train.evaluation.posteriors import posteriors
 
     latent = compared(trained, args.latent, args.gold)
     hidden = part.dataset.hiding(labelled(trained.layout))
@@ -165,7 +165,7 @@ def _gold(args: argparse.Namespace, trained, part) -> list[dict[str, object]]:
 def _clusters(args: argparse.Namespace, inferred, latent, part, trained) -> list[dict[str, object]]:
     from dataclasses import asdict
 
-    from lvspec.train.gold import compare
+    from lvspec.train.evaluation.gold import compare
 
     limits = [s.max_length for s in trained.config.data.values() if s.max_length is not None]
     found = asdict(compare(inferred, latent, part.dataset, part.gold(args.gold), min(limits, default=None)))
@@ -175,7 +175,7 @@ def _clusters(args: argparse.Namespace, inferred, latent, part, trained) -> list
 
 
 def _constituents(args: argparse.Namespace, inferred, latent, part) -> list[dict[str, object]]:
-    from lvspec.train.parses import compare_spans
+    from lvspec.train.evaluation.parses import compare_spans
 
     scores = compare_spans(inferred, latent, part.dataset, part.gold(args.gold), not args.no_punctuation)
     rows = []
@@ -187,7 +187,7 @@ def _constituents(args: argparse.Namespace, inferred, latent, part) -> list[dict
 
 
 def _dependencies(args: argparse.Namespace, inferred, latent, part) -> list[dict[str, object]]:
-    from lvspec.train.parses import compare_heads
+    from lvspec.train.evaluation.parses import compare_heads
 
     tags = part.gold("upos") if args.no_punctuation else None
     scores = compare_heads(inferred, latent, part.dataset, part.gold(args.gold), tags)

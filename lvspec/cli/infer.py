@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
     from lvspec.cli.opened import discrete_latent, opened, sizes_of
     from lvspec.errors import UsageError
-    from lvspec.train.posteriors import latents_of
+    from lvspec.train.evaluation.posteriors import latents_of
 
     trained, part = opened(args)
     if args.limit is not None:
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _shared(args: argparse.Namespace, trained, part) -> dict[str, dict]:
     """What q says of the latents that all examples share."""
-    from lvspec.train.posteriors import shared_answers
+    from lvspec.train.evaluation.posteriors import shared_answers
 
     found = shared_answers(trained.model, trained.compiled, part.dataset, trained.config.train, trained.device).items()
     return {n: {k: rounded(v.tolist()) for k, v in a.items()} for n, a in found if args.latent in (None, n)}
@@ -56,8 +56,8 @@ def _shared(args: argparse.Namespace, trained, part) -> dict[str, dict]:
 
 def _inferred(args: argparse.Namespace, trained, part, latents):
     """The posteriors, given what the data have besides labels; with them where they are to be kept."""
-    from lvspec.train.accuracy import labelled
-    from lvspec.train.posteriors import posteriors
+    from lvspec.train.evaluation.accuracy import labelled
+    from lvspec.train.evaluation.posteriors import posteriors
 
     known = part.dataset if args.keep_labels else part.dataset.hiding(labelled(trained.layout))
     return posteriors(trained.model, known, latents, trained.config.train, trained.device)
@@ -65,8 +65,8 @@ def _inferred(args: argparse.Namespace, trained, part, latents):
 
 def _entries(args: argparse.Namespace, trained, part, latents):
     """What is said of each example, in the file's order."""
-    from lvspec.train.dataset import real_sites
-    from lvspec.train.tree_labels import TreeLabels
+    from lvspec.train.data.dataset import real_sites
+    from lvspec.train.data.tree_labels import TreeLabels
 
     found, fields = _inferred(args, trained, part, latents), part.dataset.layout.fields
     for one in sorted(found, key=lambda inferred: inferred.row):
@@ -115,8 +115,8 @@ def _plain(one, latent, encoder, marginals: bool) -> dict[str, object]:
 
 def _brackets(one, latent, words: list[str] | None, marginals: bool) -> dict[str, object]:
     """The best tree as text, its spans (first word, the one after the last) and the probability of each."""
-    from lvspec.train.brackets import shown
-    from lvspec.train.parses import spans_of
+    from lvspec.train.data.brackets import shown
+    from lvspec.train.evaluation.parses import spans_of
 
     if latent.name not in one.mode:
         return {}
@@ -130,7 +130,7 @@ def _label(dataset, row: int, field, encoder) -> dict[str, object]:
     """What the data say of a latent, null where they say nothing."""
     import numpy as np
 
-    from lvspec.train.accuracy import gold_labels
+    from lvspec.train.evaluation.accuracy import gold_labels
 
     gold, seen = gold_labels(dataset, row, field.name)
     if not seen.any():
@@ -149,7 +149,7 @@ def rounded(value: object) -> object:
 
 def _top_words(args: argparse.Namespace, trained, part, latent) -> int:
     from lvspec.errors import UsageError
-    from lvspec.train.words import expected_counts, top_words
+    from lvspec.train.evaluation.words import expected_counts, top_words
 
     layout = part.dataset.layout
     field = next((f for f in layout.fields if f.modelled and hasattr(trained.encoders[f.name], "symbols")), None)

@@ -122,7 +122,7 @@ def _users(reason: Exception, args: argparse.Namespace) -> int:
 
 def _of_data(reason: Exception) -> bool:
     """Whether a module has refused a batch: the data do not fit the model."""
-    runtime = sys.modules.get("lvspec.runtime.batch")  # commands that read no data never load it
+    runtime = sys.modules.get("lvspec.runtime.core.batch")  # commands that read no data never load it
     return runtime is not None and isinstance(reason, runtime.BadBatch)
 
 

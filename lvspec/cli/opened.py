@@ -9,13 +9,13 @@ from pathlib import Path
 
 from lvspec.cli import terminal
 from lvspec.errors import UsageError
-from lvspec.train.dataset import Dataset, encoded, halves
-from lvspec.train.gold import GOLD, gold_settings
-from lvspec.train.posteriors import Latent, latents_of
-from lvspec.train.readers import read
-from lvspec.train.run import TrainedRun, open_run
+from lvspec.train.data.dataset import Dataset, encoded, halves
+from lvspec.train.data.readers import read
+from lvspec.train.data.sources import Files, unchanged_records
+from lvspec.train.evaluation.gold import GOLD, gold_settings
+from lvspec.train.evaluation.posteriors import Latent, latents_of
+from lvspec.train.run.directory import TrainedRun, open_run
 from lvspec.train.settings import DataSettings
-from lvspec.train.sources import Files, unchanged_records
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ def run(args: argparse.Namespace) -> int:
     from lvspec.driver import compile_spec
     from lvspec.errors import UsageError
     from lvspec.ir.reads import is_improper
-    from lvspec.train.draws import draws
-    from lvspec.train.run import open_run
+    from lvspec.train.evaluation.draws import draws
+    from lvspec.train.run.directory import open_run
 
     if args.n < 1 or (args.length is not None and args.length < 1):
         raise UsageError("-n and --length: at least 1")
@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _conditions(args: argparse.Namespace, trained):
     """What is given, and how long: --length, the end symbol, or random examples of the training data say so."""
-    from lvspec.train.dataset import encoded
-    from lvspec.train.draws import conditions, needs_data
-    from lvspec.train.sources import unchanged_records
+    from lvspec.train.data.dataset import encoded
+    from lvspec.train.data.sources import unchanged_records
+    from lvspec.train.evaluation.draws import conditions, needs_data
 
     config, dataset = trained.config, None
     if needs_data(trained.layout, args.length):
@@ -67,7 +67,7 @@ def _conditions(args: argparse.Namespace, trained):
 
 def _show(found: list, modelled: set[str]) -> None:
     """Pictures alone, words alone where all that the model observes is words, else everything."""
-    from lvspec.train.pictures import beside, drawn
+    from lvspec.train.evaluation.pictures import beside, drawn
 
     if found[0].pictures:
         for name in found[0].pictures:
@@ -86,7 +86,7 @@ def _show(found: list, modelled: set[str]) -> None:
 
 def _write_png(path: Path, found: list, force: bool) -> None:
     from lvspec.errors import UsageError
-    from lvspec.train.pictures import png, sheet
+    from lvspec.train.evaluation.pictures import png, sheet
 
     pictures = [p for one in found for p in one.pictures.values()]
     if not pictures:

@@ -96,8 +96,8 @@ def number(text: str) -> object:
 def run(args: argparse.Namespace) -> int:
     from lvspec.cli.progress import Display
     from lvspec.driver import STDIN, compile_spec
-    from lvspec.train.layout import layout_of
-    from lvspec.train.sources import Files, described
+    from lvspec.train.data.layout import layout_of
+    from lvspec.train.data.sources import Files, described
     from lvspec.train.start import Request, train, wanted_data
 
     refuse_copies()

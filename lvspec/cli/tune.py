@@ -32,8 +32,8 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from lvspec.driver import STDIN, compile_spec
     from lvspec.errors import UsageError
-    from lvspec.train.layout import layout_of
-    from lvspec.train.sources import Files
+    from lvspec.train.data.layout import layout_of
+    from lvspec.train.data.sources import Files
     from lvspec.train.start import Request, prepare
     from lvspec.train.tune import tune
 

@@ -29,7 +29,7 @@ def state(plan: Plan) -> str:
 
 def require(plan: Plan, allow_modules: Sequence[str], say: Callable[[str], None]) -> None:
     """Says what is known of the module that a spec gives; an InternalError where brute force disagrees."""
-    from lvspec.runtime.user_networks import UserNetworkError
+    from lvspec.runtime.networks.user_networks import UserNetworkError
     from lvspec.user_modules import told
     from lvspec.verified import remember, remembered
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lvspec.emit.header import GENERATED
+from lvspec.emit.methods.header import GENERATED
 from lvspec.emit.module import module_text
-from lvspec.emit.symbols import Symbol, listening
+from lvspec.emit.text.symbols import Symbol, listening
 from lvspec.ir.plan import Plan
 
 
@@ -12,7 +12,7 @@ def emit(plan: Plan, standalone: bool = False) -> str:
     """The module's source: an `nn.Module` over torch and lvspec.runtime, or over torch alone."""
     text = module_text(plan)
     if standalone:
-        from lvspec.emit.standalone import inline_runtime
+        from lvspec.emit.text.standalone import inline_runtime
 
         return inline_runtime(text)
     return text

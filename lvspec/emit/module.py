@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import re
 
-from lvspec.emit.chain_factors import chain_factor_methods
-from lvspec.emit.constructor import constructor, fit_rows
-from lvspec.emit.coupled import coupled_body
-from lvspec.emit.encode import encode_body
-from lvspec.emit.header import class_doc, header, import_lines
-from lvspec.emit.inputs import batch_inputs, prepare
-from lvspec.emit.integrals import asks, integral_answers, integral_methods
-from lvspec.emit.marginal import log_marginal, log_potential, plate_in_blocks
-from lvspec.emit.mean_field import mean_field_methods
-from lvspec.emit.objective import forward_body, weights_body
-from lvspec.emit.points import point_methods
-from lvspec.emit.posterior import latent_sizes, posterior_body, zero_tilts
-from lvspec.emit.program import NOT_DRAWN
-from lvspec.emit.refine import refine_methods
-from lvspec.emit.sampling import sample_body
-from lvspec.emit.shared import with_shared_methods
-from lvspec.emit.structures import parts_body
-from lvspec.emit.text import wrap
-from lvspec.emit.weights import shared_draws, weight_methods, weights_head
+from lvspec.emit.factors.integrals import asks, integral_answers, integral_methods
+from lvspec.emit.factors.structures import parts_body
+from lvspec.emit.guide.refine import refine_methods
+from lvspec.emit.lowering.program import NOT_DRAWN
+from lvspec.emit.methods.constructor import constructor, fit_rows
+from lvspec.emit.methods.encode import encode_body
+from lvspec.emit.methods.header import class_doc, header, import_lines
+from lvspec.emit.methods.inputs import batch_inputs, prepare
+from lvspec.emit.methods.marginal import log_marginal, log_potential, plate_in_blocks
+from lvspec.emit.methods.mean_field import mean_field_methods
+from lvspec.emit.methods.points import point_methods
+from lvspec.emit.methods.posterior import latent_sizes, posterior_body, zero_tilts
+from lvspec.emit.methods.sampling import sample_body
+from lvspec.emit.methods.structured_mean_field import chain_factor_methods
+from lvspec.emit.methods.weights import shared_draws, weight_methods, weights_head
+from lvspec.emit.objective.coupled import coupled_body
+from lvspec.emit.objective.objective import forward_body, weights_body
+from lvspec.emit.text.shared import with_shared_methods
+from lvspec.emit.text.text import wrap
 from lvspec.ir.plan import Plan
 
 

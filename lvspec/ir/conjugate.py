@@ -6,7 +6,7 @@
     tau: Gamma(a, b)              x[t]: Normal(m[t], s[t] / sqrt(tau))
     (mu, Sigma): NormalInverseWishart(...)      x[t]: MultivariateNormal(mu, covariance_matrix=Sigma)
 
-Their sums and integrals are in runtime/conjugate.py and runtime/gaussian_factors.py.
+Their sums and integrals are in runtime/conjugate/pairs.py and runtime/gaussian/factors.py.
 """
 
 from __future__ import annotations

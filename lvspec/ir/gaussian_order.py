@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lvspec.ir.elimination import Step, eliminated
-from lvspec.ir.gaussian_levels import Level
+from lvspec.ir.joint_gaussian import Level
 from lvspec.ir.spec import Spec
 
 FEW = 16  # latents that go together whatever reads what: a step takes more time than their arithmetic

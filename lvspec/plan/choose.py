@@ -19,18 +19,18 @@ from lvspec.ir.spec import Network, Schedule, Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
 from lvspec.plan.components import find
-from lvspec.plan.derive import Readers, derive_baseline, derive_control, derive_guide
 from lvspec.plan.divergence import OPTIMAL, divergence, drawn_after, draws_read
 from lvspec.plan.engines import averages_of_draws, empty_axes, parts_without_engine, rows_beyond, too_many_sites
 from lvspec.plan.formula import formula
 from lvspec.plan.free_bits import refused_free_bits
+from lvspec.plan.guides.mean_field import Readers, derive_baseline, derive_control, derive_guide
 from lvspec.plan.model import DEFAULT_SAMPLES, Model, chain_plates, labels_guide, study, unrolled_by, without_engine
 from lvspec.plan.notices import with_notices
 from lvspec.plan.own import follows_model
-from lvspec.plan.price import Pricer, priced
+from lvspec.plan.prices.price import Pricer, priced
+from lvspec.plan.prices.sums import pay_rest, pay_structure
 from lvspec.plan.strategies import NAMES, STRATEGIES
 from lvspec.plan.strategies.reparameterization import differentiable_once
-from lvspec.plan.sums import pay_rest, pay_structure
 
 
 def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:

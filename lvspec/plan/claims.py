@@ -10,7 +10,7 @@ from lvspec.ir.estimators import DRAWN
 from lvspec.ir.plan import MARGINAL, Cost, Integration
 from lvspec.plan.components import Component
 from lvspec.plan.model import Model
-from lvspec.plan.price import Pricer, priced
+from lvspec.plan.prices.price import Pricer, priced
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lvspec.errors import Diagnostic, SpecError
 from lvspec.ir.plan import Plan
-from lvspec.plan.derived import Underivable, derived_guide
+from lvspec.plan.guides.as_text import Underivable, derived_guide
 
 
 def shared_lines(plan: Plan) -> str:

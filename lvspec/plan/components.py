@@ -13,12 +13,12 @@ from functools import partial
 from lvspec.ir.estimators import DRAWN
 from lvspec.ir.plan import Cost
 from lvspec.ir.structures import structure_of
-from lvspec.plan.budget import nothing_is_smaller, over_budget
 from lvspec.plan.graph import connected, lagged_plates
 from lvspec.plan.model import Model, chain_plates, finite_reason, reach_reason, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
-from lvspec.plan.price import Pricer, priced
-from lvspec.plan.sums import pay_sum
+from lvspec.plan.prices.budget import nothing_is_smaller, over_budget
+from lvspec.plan.prices.price import Pricer, priced
+from lvspec.plan.prices.sums import pay_sum
 
 
 @dataclass(frozen=True)

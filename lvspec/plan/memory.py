@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from lvspec.errors import Diagnostic
 from lvspec.ir.plan import Cost, LatentPlan
-from lvspec.plan.budget import OVER_BUDGET
 from lvspec.plan.components import Component
 from lvspec.plan.model import Model
+from lvspec.plan.prices.budget import OVER_BUDGET
 
 GIB = 2.0**30
 HELP = "raise the budget under `infer:`, or make the sizes smaller (--set sizes.K=...)"

@@ -15,8 +15,8 @@ from lvspec.ir.expr import Apply, At, Call, Choice, Dist, Expr, Index, VariableR
 from lvspec.ir.reads import bodies
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import Model, without_engine
+from lvspec.plan.prices.sums import drawing
 from lvspec.plan.sampling import guide_reason
-from lvspec.plan.sums import drawing
 
 FAMILIES = ("Categorical", "OneHotCategorical", "Bernoulli")
 AS_INTEGERS = ("equal", "less", "clip", "onehot")  # functions of a value's number, which a relaxed Bernoulli has not

@@ -1,54 +1,27 @@
 """What emitted modules call: torch alone, nothing of the compiler."""
 
-from lvspec.runtime.alignment import inside_plate
-from lvspec.runtime.banks import Bank, EmbeddingBank, LinearBank, MLPBank
-from lvspec.runtime.baselines import MovingAverage
-from lvspec.runtime.batch import (
-    BadBatch,
-    first,
-    following,
-    last,
-    masked_max,
-    masked_mean,
-    masked_sum,
-    prepare_plate,
-    previous,
-    until_length,
-    weighted_mean,
+from lvspec.runtime.chains.chain import chain
+from lvspec.runtime.chains.checkpointed import SiteBlocks
+from lvspec.runtime.conjugate.chosen_values import mixed_conjugate, weighed_conjugate
+from lvspec.runtime.conjugate.expected import (
+    bernoulli_expected,
+    bernoulli_expected_table,
+    exponential_expected,
+    normal_expected,
+    poisson_expected,
 )
-from lvspec.runtime.bounds import (
-    Reweighted,
-    elbo_bound,
-    frozen,
-    gradient_alone,
-    iwae,
-    renyi,
-    shares,
-    vimco,
+from lvspec.runtime.conjugate.mean_field import (
+    BETA,
+    DIRICHLET,
+    GAMMA,
+    NORMAL,
+    NORMAL_INVERSE_WISHART,
+    Factor,
+    SharedFactors,
+    coordinate_ascent,
+    statistics_of,
 )
-from lvspec.runtime.categorical import (
-    categorical_at,
-    categorical_bag,
-    categorical_log_prob,
-    categorical_lookup,
-    categorical_rows,
-    log_softmax_table,
-)
-from lvspec.runtime.categorical_head import categorical_head
-from lvspec.runtime.chain import chain
-from lvspec.runtime.chain_factors import (
-    bernoulli_sum_bound,
-    categorical_sum_bound,
-    chain_ascent,
-    chain_weights,
-    cumulants,
-    moments,
-    normal_sum_expected,
-    symbol_cumulants,
-)
-from lvspec.runtime.chain_lean import SiteBlocks
-from lvspec.runtime.chosen_values import mixed_conjugate, weighed_conjugate
-from lvspec.runtime.conjugate import (
+from lvspec.runtime.conjugate.pairs import (
     Conjugate,
     bernoulli_statistics,
     binomial_statistics,
@@ -63,11 +36,120 @@ from lvspec.runtime.conjugate import (
     site_sums,
     summed_entries,
 )
-from lvspec.runtime.contract import contract
-from lvspec.runtime.control import as_categorical, relax
-from lvspec.runtime.ctc import ctc_log_prob, ctc_parts
-from lvspec.runtime.ctc_draws import ctc_draw
-from lvspec.runtime.distributions import (
+from lvspec.runtime.conjugate.structured_mean_field import (
+    bernoulli_sum_bound,
+    categorical_sum_bound,
+    chain_ascent,
+    chain_weights,
+    cumulants,
+    moments,
+    normal_sum_expected,
+    symbol_cumulants,
+)
+from lvspec.runtime.core.alignment import inside_plate
+from lvspec.runtime.core.averages import average, expectation, where_mass
+from lvspec.runtime.core.batch import (
+    BadBatch,
+    batch_rows,
+    first,
+    following,
+    last,
+    later_sum,
+    masked_log_softmax,
+    masked_logsumexp,
+    masked_max,
+    masked_mean,
+    masked_min,
+    masked_prod,
+    masked_softmax,
+    masked_sum,
+    one_elsewhere,
+    prepare_plate,
+    previous,
+    real_sites,
+    until_end,
+    until_length,
+    weighted_mean,
+)
+from lvspec.runtime.core.contract import contract
+from lvspec.runtime.core.evidence import asked, evidence, given_table, is_known, label_evidence
+from lvspec.runtime.core.fixed_draws import fixed_draws
+from lvspec.runtime.core.given import sample_batch
+from lvspec.runtime.core.inputs import Input
+from lvspec.runtime.core.observed import (
+    complete_rows,
+    prepare_batch,
+    refuse_empty,
+    refuse_missing,
+    refuse_parts,
+    refuse_short,
+)
+from lvspec.runtime.core.rows import fit_rows, own_row
+from lvspec.runtime.core.semiring import LOG, MAX, SAMPLE, finite_part, merge_semiring, tempered
+from lvspec.runtime.core.tensors import (
+    chosen,
+    concat,
+    first_site,
+    merge_lead,
+    one_hot,
+    pick,
+    pin_first,
+    repeat,
+    replace_site,
+    spread,
+    stack,
+    stack_sites,
+)
+from lvspec.runtime.core.undefined import Undefined
+from lvspec.runtime.estimators.baselines import MovingAverage
+from lvspec.runtime.estimators.bounds import (
+    Reweighted,
+    elbo_bound,
+    frozen,
+    gradient_alone,
+    iwae,
+    renyi,
+    shares,
+    vimco,
+)
+from lvspec.runtime.estimators.importance import ImportanceEstimate, TablePosterior, importance
+from lvspec.runtime.estimators.refine import refine
+from lvspec.runtime.estimators.relax import as_categorical, relax
+from lvspec.runtime.estimators.relaxed import (
+    bernoulli_corner,
+    bernoulli_point,
+    bernoulli_relaxed,
+    bernoulli_relaxed_log_prob,
+    bernoulli_relaxed_noise,
+    categorical_corner,
+    categorical_point,
+    categorical_relaxed,
+    categorical_relaxed_log_prob,
+    categorical_relaxed_noise,
+    mixed_rows,
+)
+from lvspec.runtime.estimators.schemes import (
+    against_opposite,
+    against_others,
+    against_top,
+    bernoulli_antithetic_draw,
+    categorical_distinct_draw,
+    categorical_top_draw,
+    disarm_score,
+    distinct_weights,
+    subset_shares,
+    top_shares,
+)
+from lvspec.runtime.families.categorical import (
+    categorical_at,
+    categorical_bag,
+    categorical_log_prob,
+    categorical_lookup,
+    categorical_rows,
+    log_softmax_table,
+)
+from lvspec.runtime.families.categorical_head import categorical_head
+from lvspec.runtime.families.densities import (
     bernoulli_entropy,
     bernoulli_logits_from_probs,
     beta_entropy,
@@ -98,7 +180,7 @@ from lvspec.runtime.distributions import (
     student_t_log_prob,
     uniform_log_prob,
 )
-from lvspec.runtime.divergence import (
+from lvspec.runtime.families.divergence import (
     bernoulli_kl,
     beta_kl,
     categorical_kl,
@@ -111,7 +193,7 @@ from lvspec.runtime.divergence import (
     one_hot_categorical_kl,
     poisson_kl,
 )
-from lvspec.runtime.draws import (
+from lvspec.runtime.families.draws import (
     bernoulli_draw,
     beta_draw,
     beta_noise,
@@ -139,56 +221,7 @@ from lvspec.runtime.draws import (
     uniform_noise,
     worth,
 )
-from lvspec.runtime.encoded import Encoded
-from lvspec.runtime.expected import (
-    bernoulli_expected,
-    bernoulli_expected_table,
-    exponential_expected,
-    normal_expected,
-    poisson_expected,
-)
-from lvspec.runtime.fixed_draws import fixed_draws
-from lvspec.runtime.flows import Coupling, InverseAutoregressive, MaskedAutoregressive, Planar, Radial
-from lvspec.runtime.forecast import forecast
-from lvspec.runtime.gaussian_block import GaussianBlock, GaussianLevel, LinearGaussian
-from lvspec.runtime.gaussian_block_posterior import block_posterior, mixed_block_posterior, weighed_block_posterior
-from lvspec.runtime.gaussian_factors import GaussianFactors
-from lvspec.runtime.gaussian_in_order import OrderedGaussianBlock
-from lvspec.runtime.given import sample_batch
-from lvspec.runtime.importance import ImportanceEstimate, TablePosterior, importance
-from lvspec.runtime.inputs import Input
-from lvspec.runtime.kalman import GaussianChain
-from lvspec.runtime.kalman_posterior import GaussianChainPosterior
-from lvspec.runtime.label_guides import (
-    LabelsPosterior,
-    dependency_crf_guide,
-    linear_chain_guide,
-    non_projective_crf_guide,
-    semi_markov_guide,
-    tree_crf_guide,
-)
-from lvspec.runtime.labels import (
-    linear_chain_draw,
-    linear_chain_log_prob,
-    linear_chain_sum,
-    semi_markov_borders,
-    semi_markov_draw,
-    semi_markov_log_prob,
-    semi_markov_sum,
-)
-from lvspec.runtime.lazy_flows import LazyFlow
-from lvspec.runtime.mean_field import (
-    BETA,
-    DIRICHLET,
-    GAMMA,
-    NORMAL,
-    NORMAL_INVERSE_WISHART,
-    Factor,
-    SharedFactors,
-    coordinate_ascent,
-    statistics_of,
-)
-from lvspec.runtime.multivariate_normal import (
+from lvspec.runtime.families.multivariate_normal import (
     cholesky,
     diagonal_covariance,
     multivariate_normal_draw,
@@ -196,7 +229,57 @@ from lvspec.runtime.multivariate_normal import (
     multivariate_normal_noise,
     tril_covariance,
 )
-from lvspec.runtime.networks import (
+from lvspec.runtime.families.normal_inverse_wishart import (
+    multivariate_normal_expected,
+    multivariate_normal_statistics,
+    normal_inverse_wishart_draw,
+    normal_inverse_wishart_kl,
+    normal_inverse_wishart_log_prob,
+    normal_inverse_wishart_noise,
+    site_scatter,
+)
+from lvspec.runtime.families.normal_mixture import (
+    normal_mixture_draw,
+    normal_mixture_log_prob,
+    normal_mixture_noise,
+    strata_draw,
+    strata_noise,
+)
+from lvspec.runtime.families.one_hots import one_hots
+from lvspec.runtime.families.tables import bernoulli_table, categorical_shared, normal_table, symbol_scores
+from lvspec.runtime.families.truth_values import bernoulli_log_prob
+from lvspec.runtime.families.von_mises_fisher import (
+    von_mises_fisher_draw,
+    von_mises_fisher_kl,
+    von_mises_fisher_log_prob,
+    von_mises_fisher_noise,
+)
+from lvspec.runtime.gaussian.factors import GaussianFactors
+from lvspec.runtime.gaussian.in_order import OrderedGaussianBlock
+from lvspec.runtime.gaussian.joint_gaussian import GaussianBlock, GaussianLevel, LinearGaussian
+from lvspec.runtime.gaussian.joint_gaussian_posterior import (
+    block_posterior,
+    mixed_block_posterior,
+    weighed_block_posterior,
+)
+from lvspec.runtime.gaussian.linear_gaussian import GaussianChain
+from lvspec.runtime.gaussian.linear_gaussian_posterior import GaussianChainPosterior
+from lvspec.runtime.model.encoded import Encoded
+from lvspec.runtime.model.forecast import forecast
+from lvspec.runtime.model.objective import Objective, cyclical, free_bits, linear, paid
+from lvspec.runtime.model.posterior import (
+    DrawnPosterior,
+    ExactPosterior,
+    LatentPosterior,
+    MixedPosterior,
+    Point,
+    exact_posterior,
+    of_whole_batch,
+    summed_posterior,
+    weighted_posterior,
+)
+from lvspec.runtime.networks.banks import Bank, EmbeddingBank, LinearBank, MLPBank
+from lvspec.runtime.networks.declared import (
     GRU,
     LSTM,
     MLP,
@@ -210,109 +293,30 @@ from lvspec.runtime.networks import (
     Linear,
     Tied,
 )
-from lvspec.runtime.normal_inverse_wishart import (
-    multivariate_normal_expected,
-    multivariate_normal_statistics,
-    normal_inverse_wishart_draw,
-    normal_inverse_wishart_kl,
-    normal_inverse_wishart_log_prob,
-    normal_inverse_wishart_noise,
-    site_scatter,
+from lvspec.runtime.networks.flows import Coupling, InverseAutoregressive, MaskedAutoregressive, Planar, Radial
+from lvspec.runtime.networks.lazy_flows import LazyFlow
+from lvspec.runtime.networks.user_networks import user_network
+from lvspec.runtime.segments.windows import own_sites, windows
+from lvspec.runtime.structures.ctc import ctc_log_prob, ctc_parts
+from lvspec.runtime.structures.ctc_draws import ctc_draw
+from lvspec.runtime.structures.label_guides import (
+    LabelsPosterior,
+    dependency_crf_guide,
+    linear_chain_guide,
+    non_projective_crf_guide,
+    semi_markov_guide,
+    tree_crf_guide,
 )
-from lvspec.runtime.normal_mixture import (
-    normal_mixture_draw,
-    normal_mixture_log_prob,
-    normal_mixture_noise,
-    strata_draw,
-    strata_noise,
+from lvspec.runtime.structures.labels import (
+    linear_chain_draw,
+    linear_chain_log_prob,
+    linear_chain_sum,
+    semi_markov_borders,
+    semi_markov_draw,
+    semi_markov_log_prob,
+    semi_markov_sum,
 )
-from lvspec.runtime.objective import Objective, cyclical, free_bits, linear, paid
-from lvspec.runtime.observed import (
-    complete_rows,
-    prepare_batch,
-    refuse_empty,
-    refuse_missing,
-    refuse_parts,
-    refuse_short,
-)
-from lvspec.runtime.one_hots import one_hots
-from lvspec.runtime.posterior import (
-    DrawnPosterior,
-    ExactPosterior,
-    LatentPosterior,
-    MixedPosterior,
-    Point,
-    exact_posterior,
-    of_whole_batch,
-    summed_posterior,
-    weighted_posterior,
-)
-from lvspec.runtime.refine import refine
-from lvspec.runtime.relaxed import (
-    bernoulli_corner,
-    bernoulli_point,
-    bernoulli_relaxed,
-    bernoulli_relaxed_log_prob,
-    bernoulli_relaxed_noise,
-    categorical_corner,
-    categorical_point,
-    categorical_relaxed,
-    categorical_relaxed_log_prob,
-    categorical_relaxed_noise,
-    mixed_rows,
-)
-from lvspec.runtime.rows import fit_rows, own_row
-from lvspec.runtime.schemes import (
-    against_opposite,
-    against_others,
-    against_top,
-    bernoulli_antithetic_draw,
-    categorical_distinct_draw,
-    categorical_top_draw,
-    disarm_score,
-    distinct_weights,
-    subset_shares,
-    top_shares,
-)
-from lvspec.runtime.semiring import LOG, MAX, SAMPLE, finite_part, tempered
-from lvspec.runtime.shape import (
-    asked,
-    average,
-    batch_rows,
-    bernoulli_table,
-    categorical_shared,
-    chosen,
-    concat,
-    evidence,
-    expectation,
-    first_site,
-    given_table,
-    is_known,
-    label_evidence,
-    later_sum,
-    masked_log_softmax,
-    masked_logsumexp,
-    masked_min,
-    masked_prod,
-    masked_softmax,
-    merge_lead,
-    merge_semiring,
-    normal_table,
-    one_elsewhere,
-    one_hot,
-    pick,
-    pin_first,
-    real_sites,
-    repeat,
-    replace_site,
-    spread,
-    stack,
-    stack_sites,
-    symbol_scores,
-    until_end,
-    where_mass,
-)
-from lvspec.runtime.tree_labels import (
+from lvspec.runtime.structures.tree_labels import (
     dependency_crf_draw,
     dependency_crf_log_prob,
     dependency_crf_sum,
@@ -323,18 +327,8 @@ from lvspec.runtime.tree_labels import (
     tree_crf_log_prob,
     tree_crf_sum,
 )
-from lvspec.runtime.truth_values import bernoulli_log_prob
-from lvspec.runtime.undefined import Undefined
-from lvspec.runtime.user_networks import user_network
-from lvspec.runtime.valence_draws import dmv_draw
-from lvspec.runtime.von_mises_fisher import (
-    von_mises_fisher_draw,
-    von_mises_fisher_kl,
-    von_mises_fisher_log_prob,
-    von_mises_fisher_noise,
-)
-from lvspec.runtime.windows import own_sites, windows
-from lvspec.runtime.yields import (
+from lvspec.runtime.structures.valence_draws import dmv_draw
+from lvspec.runtime.structures.yields import (
     dmv_log_prob,
     dmv_parts,
     low_rank_pcfg_draw,

@@ -49,7 +49,7 @@ class TrainSettings:
 
     method: gradient | em | hard_em (an epoch is one step of EM, in full batch). pseudo_count: added to EM's counts.
     delay, forgetting: natural-gradient steps of size (step + delay) ** -forgetting, of factors that the data set shares.
-    inference: joint | alternating | aggressive (train/alternation.py). inference_steps: of the guide's parameters in a row;
+    inference: joint | alternating | aggressive (train/loop/alternation.py). inference_steps: of the guide's parameters in a row;
     None: 10, and of aggressive training at most 100.
     epochs, steps: whichever comes first (steps None: no limit). batch_size: examples; batch_tokens: sites, if set instead.
     optimizer: adam | adamw | sgd. schedule: constant | linear | cosine | plateau, after `warmup` steps of linear rise;

@@ -14,22 +14,30 @@ from torch import nn
 from lvspec.errors import TrainingError, UsageError
 from lvspec.ir.plan import Plan
 from lvspec.plan.memory import no_room
-from lvspec.train.alternation import Turn, turns_of
-from lvspec.train.closed_forms import ClosedForms, closed_forms
-from lvspec.train.dataset import Dataset, digest, encoded, partly_labelled
-from lvspec.train.encoders import Encoder, Symbols
+from lvspec.train.data.dataset import Dataset, digest, encoded, partly_labelled
+from lvspec.train.data.encoders import Encoder, Symbols
+from lvspec.train.data.fitting import fitted, sizes_from_data, widened
+from lvspec.train.data.layout import Layout, layout_of
+from lvspec.train.data.sources import Files, records_of
+from lvspec.train.data.word_dropout import add_word_dropout
+from lvspec.train.em.closed_forms import ClosedForms, closed_forms
 from lvspec.train.files import held, make_directory
-from lvspec.train.fitting import fitted, sizes_from_data, widened
-from lvspec.train.harmonic import HarmonicTrees
-from lvspec.train.initialise import made, restart_seed
-from lvspec.train.layout import Layout, layout_of
-from lvspec.train.loop import Event, Job, Progress, Training
-from lvspec.train.resume import changes, earlier, recovered, refuse_foreign
-from lvspec.train.run import Config, RunDirectory, chosen_device, contents_of, make_model, read_encoders, text_hash
-from lvspec.train.score import score
+from lvspec.train.loop.alternation import Turn, turns_of
+from lvspec.train.loop.harmonic import HarmonicTrees
+from lvspec.train.loop.initialise import made, restart_seed
+from lvspec.train.loop.loop import Event, Job, Progress, Training
+from lvspec.train.run.directory import (
+    Config,
+    RunDirectory,
+    chosen_device,
+    contents_of,
+    make_model,
+    read_encoders,
+    text_hash,
+)
+from lvspec.train.run.resume import changes, earlier, recovered, refuse_foreign
+from lvspec.train.scoring.score import score
 from lvspec.train.settings import ELSEWHERE, DataSettings, TrainSettings, data_settings, plain, train_settings
-from lvspec.train.sources import Files, records_of
-from lvspec.train.word_dropout import add_word_dropout
 
 
 @dataclass(frozen=True)

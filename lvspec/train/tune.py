@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from lvspec.errors import SpecError, TrainingError
-from lvspec.train.batches import collate, epoch_order
-from lvspec.train.blame import blame
-from lvspec.train.optimise import clip_gradient, gradient_norm, make_optimizer
-from lvspec.train.score import prepared, score
+from lvspec.train.data.batches import collate, epoch_order
+from lvspec.train.diagnosis.blame import blame
+from lvspec.train.loop.optimise import clip_gradient, gradient_norm, make_optimizer
+from lvspec.train.scoring.score import prepared, score
+from lvspec.train.scoring.trace import Generators, Taken
 from lvspec.train.start import Ready
-from lvspec.train.trace import Generators, Taken
 
 EXACT = "enumeration"
 METHODS = (

@@ -10,7 +10,7 @@ from lvspec.ir.distributions import IMPROPER
 from lvspec.ir.structures import structure_of
 from lvspec.plan import make_plan
 from lvspec.verify import pins, shrink
-from lvspec.verify.draw import (
+from lvspec.verify.oracle.draw import (
     extended,
     padded_extent,
     ragged_lengths,
@@ -19,7 +19,7 @@ from lvspec.verify.draw import (
     randomize,
     with_trees,
 )
-from lvspec.verify.world import Instance
+from lvspec.verify.oracle.world import Instance
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 NAMES = sorted(p.stem for p in SPECS.glob("*.yaml"))

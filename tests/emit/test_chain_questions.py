@@ -10,7 +10,7 @@ from small import batch_of, compiled, model_of, sizes_of
 from lvspec.driver import compile_spec
 from lvspec.runtime import BadBatch, Undefined, forecast
 from lvspec.verify import verify
-from lvspec.verify.draw import randomize
+from lvspec.verify.oracle.draw import randomize
 
 K, V = 3, 4
 LENGTHS = (4, 2, 1, 0)
@@ -127,7 +127,7 @@ def test_states_so_far_of_chains_that_are_mixed_are_marginals_without_what_comes
 
 
 def test_verify_tells_of_states_so_far_that_are_wrong(monkeypatch):
-    monkeypatch.setattr("lvspec.runtime.semiring.FilterSemiring.refuse_chains", lambda self, *terms: None)
+    monkeypatch.setattr("lvspec.runtime.core.semiring.FilterSemiring.refuse_chains", lambda self, *terms: None)
     one = compile_spec(MIXTURE)
     report = verify(one.spec, one.plan, one.Model, draws=0)
     assert [c.name for c in report.checks if not c.passed] == ["z as known so far"]

@@ -7,7 +7,7 @@ import torch
 from small import EXACT, batch_of, compiled, gradients, model_of
 
 from lvspec.driver import compile_spec
-from lvspec.verify.draw import randomize
+from lvspec.verify.oracle.draw import randomize
 
 CHAINS = ("hmm", "deep_hmm", "softmax_mixture_lm")
 MIXTURES = ("naive_bayes", "mixture_of_rnns")

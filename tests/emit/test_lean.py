@@ -9,7 +9,7 @@ from small import SPECS, batch_of, gradients, model_of, sizes_of
 from benchmarks.prices import peak_of
 from lvspec.driver import compile_spec, plan_spec, recompile
 from lvspec.verify import pins, render, shrink, verify
-from lvspec.verify.draw import random_value
+from lvspec.verify.oracle.draw import random_value
 
 CHAINS = ("hmm", "factorial_hmm", "deep_hmm")
 

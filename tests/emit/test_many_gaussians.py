@@ -9,7 +9,7 @@ from torch.distributions import MultivariateNormal
 import lvspec
 from benchmarks.price_models import learned_gaussians
 from lvspec.ir.gaussian_order import FEW
-from lvspec.runtime.gaussian_block import GaussianBlock
+from lvspec.runtime.gaussian.joint_gaussian import GaussianBlock
 from tests.emit.networks_of_latents import grid, path, star, tree
 
 SHAPES = {"path": path(30), "tree": tree(30), "star": star(30), "grid": grid(6, 5)}

@@ -162,7 +162,7 @@ def test_importance_weights_of_lda_average_to_the_likelihood():
 
 def test_a_tolerance_below_the_rounding_of_its_numbers_is_met(monkeypatch):
     """In single precision natural parameters stand still but for their last places: they have arrived."""
-    from lvspec.runtime import mean_field
+    from lvspec.runtime.conjugate.pairs import mean_field
 
     rounds, best = [], mean_field.best_natural
     monkeypatch.setattr(mean_field, "best_natural", lambda *given: rounds.append(1) or best(*given))

@@ -19,7 +19,7 @@ from small import (
     sizes_of,
 )
 
-from lvspec.verify.draw import padded_extent
+from lvspec.verify.oracle.draw import padded_extent
 
 RAGGED = [n for n in NAMES if sequences(n) and not nested(n)]
 

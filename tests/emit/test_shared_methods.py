@@ -9,8 +9,8 @@ from small import NAMES, batch_of, compiled, model_of
 
 from lvspec.driver import compile_spec
 from lvspec.emit import module
-from lvspec.emit.shared import Sharing
-from lvspec.emit.statements import Reader
+from lvspec.emit.text.shared import Sharing
+from lvspec.emit.text.statements import Reader
 from lvspec.load import load_module
 
 SENTENCES = """lvspec: 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lvspec.driver import compile_spec
-from lvspec.runtime.batch import BadBatch
+from lvspec.runtime.core.batch import BadBatch
 from lvspec.verify import render, verify
 
 HEAD = "lvspec: 1\nsizes: {U: 3, D: 2, K: 2}\nplates: {t: sequence}\n"

@@ -11,9 +11,9 @@ import pytest
 from small import NAMES, SPECS, compiled
 
 from lvspec.driver import compile_spec
-from lvspec.emit.header import first_sentence
-from lvspec.emit.text import entry, statements_of, wrap
-from lvspec.emit.unused import names, without_unused
+from lvspec.emit.methods.header import first_sentence
+from lvspec.emit.text.text import entry, statements_of, wrap
+from lvspec.emit.text.unused import names, without_unused
 from lvspec.errors import SpecError
 from lvspec.verify.random_specs.generate import generate
 

@@ -7,10 +7,10 @@ import torch
 
 from lvspec.driver import compile_spec
 from lvspec.runtime import Undefined
-from lvspec.runtime.spans import tree_crf
-from lvspec.runtime.tree_labels import BINARY, NON_PROJECTIVE, PROJECTIVE, constituents
-from lvspec.train.tree_labels import ends_of, spans_of_ends
-from lvspec.verify.structured import labelled_trees
+from lvspec.runtime.structures.tree_labels import BINARY, NON_PROJECTIVE, PROJECTIVE, constituents
+from lvspec.runtime.trees.spans import tree_crf
+from lvspec.train.data.tree_labels import ends_of, spans_of_ends
+from lvspec.verify.oracle.structured import labelled_trees
 
 LENGTHS = (4, 2, 1, 0)
 KINDS = {

@@ -37,7 +37,7 @@ def test_there_are_enough_bad_specs():
 
 def test_every_code_of_the_source_has_a_bad_spec():
     written = set()
-    for path in Path(lvspec.front.__file__).parent.glob("*.py"):
+    for path in Path(lvspec.front.__file__).parent.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         written |= set(re.findall(r'(?:error|warning|stop)\(\s*"([a-z-]+)"', text)) & set(CODES)
     shown = {d.code for p in SPECS for d in diagnostics(p)[1]}

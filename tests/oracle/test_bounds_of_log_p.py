@@ -13,9 +13,9 @@ import torch
 
 from lvspec.driver import compile_spec, plan_spec, recompile
 from lvspec.verify import pins, shrink
-from lvspec.verify.chance import repeated
-from lvspec.verify.enumerate import posterior
-from lvspec.verify.subject import Subject
+from lvspec.verify.checks.chance import repeated
+from lvspec.verify.checks.subject import Subject
+from lvspec.verify.oracle.enumerate import posterior
 
 SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
 BOUNDED = [p for p in SPECS if plan_spec(p).objective == "elbo"]

@@ -6,7 +6,7 @@ import torch
 from lvspec.driver import plan_spec, recompile
 from lvspec.load import load_module
 from lvspec.verify import pins, render, shrink, verify
-from lvspec.verify.conjugates import positive_nodes, unit_nodes
+from lvspec.verify.oracle.conjugates import positive_nodes, unit_nodes
 
 HEAD = """lvspec: 1
 name: model

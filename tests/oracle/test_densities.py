@@ -10,9 +10,9 @@ from lvspec.ir.dims import Dim
 from lvspec.ir.distributions import ANALYTIC_KL, FAMILIES, IMPROPER
 from lvspec.ir.networks import ACTIVATIONS
 from lvspec.ir.spec import Network
-from lvspec.verify.densities import log_density
-from lvspec.verify.divergences import divergence, has_divergence
-from lvspec.verify.networks import AT_A_SITE, recurrent
+from lvspec.verify.oracle.densities import log_density
+from lvspec.verify.oracle.divergences import divergence, has_divergence
+from lvspec.verify.oracle.networks import AT_A_SITE, recurrent
 
 F = torch.float64
 

@@ -5,8 +5,8 @@ import pytest
 from lvspec.driver import compile_spec, plan_spec, recompile
 from lvspec.load import load_module
 from lvspec.verify import pins, render, shrink, verify
+from lvspec.verify.checks.subject import Subject
 from lvspec.verify.random_specs.relations import exchanged
-from lvspec.verify.subject import Subject
 
 RIGHT = {
     "a guide with zeros": """

@@ -5,7 +5,7 @@ import torch
 
 from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
-from lvspec.verify.inverses import solve
+from lvspec.verify.oracle.inverses import solve
 from oracle.planted import assert_agrees, assert_agrees_on_average, assert_noticed
 
 GUIDE = """

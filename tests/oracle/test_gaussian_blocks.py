@@ -11,9 +11,9 @@ import lvspec
 from lvspec.driver import plan_spec, recompile
 from lvspec.load import load_module
 from lvspec.verify import pins, render, shrink, verify
-from lvspec.verify.importance import Weights
-from lvspec.verify.questions import drawn_integral_check, summed_checks
-from lvspec.verify.subject import Subject
+from lvspec.verify.checks.importance import Weights
+from lvspec.verify.checks.questions import drawn_integral_check, summed_checks
+from lvspec.verify.checks.subject import Subject
 from oracle.gaussian_models import random_model
 
 HEAD = """lvspec: 1

@@ -12,7 +12,7 @@ from lvspec.driver import compile_spec
 from lvspec.errors import SpecError, UsageError
 from lvspec.load import load_module
 from lvspec.runtime import LazyFlow, frozen
-from lvspec.verify.inverses import newton, solve
+from lvspec.verify.oracle.inverses import newton, solve
 from oracle.planted import assert_agrees, assert_agrees_on_average, assert_noticed
 
 HERE = importlib.util.find_spec("zuko") is not None

@@ -8,8 +8,8 @@ from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Apply, Binding, Call, Dist, Here, Index, Lag, Number, ParamRef, Stretch, VariableRef
 from lvspec.ir.spec import Clause, Network, Param, Plate, Spec, Variable
 from lvspec.ir.types import Reach, Support, Type
-from lvspec.verify.enumerate import elbo, log_marginal, posterior
-from lvspec.verify.world import Instance
+from lvspec.verify.oracle.enumerate import elbo, log_marginal, posterior
+from lvspec.verify.oracle.world import Instance
 
 F = torch.float64
 K, V = Dim.of("K"), Dim.of("V")

@@ -7,10 +7,10 @@ import torch
 from scipy.stats import invwishart, multivariate_normal
 
 from lvspec.driver import compile_spec
-from lvspec.verify.densities import log_density
-from lvspec.verify.divergences import divergence, normal_inverse_wishart_points
-from lvspec.verify.together import pair_draws_check, pair_posterior
-from lvspec.verify.world import Instance, World
+from lvspec.verify.oracle.densities import log_density
+from lvspec.verify.oracle.divergences import divergence, normal_inverse_wishart_points
+from lvspec.verify.oracle.together import pair_draws_check, pair_posterior
+from lvspec.verify.oracle.world import Instance, World
 
 F = torch.float64
 FAMILY = "NormalInverseWishart"

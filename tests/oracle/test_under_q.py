@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lvspec.driver import compile_spec
-from lvspec.runtime import encoded
+from lvspec.runtime.model import encoded
 from lvspec.verify import render, verify
 
 SPEC = """

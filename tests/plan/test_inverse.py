@@ -12,7 +12,7 @@ from lvspec.driver import compile_spec, plan_spec
 from lvspec.errors import SpecError
 from lvspec.front import load
 from lvspec.plan import guide_lines
-from lvspec.plan.inverse import boundary, draw_order, inverse
+from lvspec.plan.guides.inverse import boundary, draw_order, inverse
 from lvspec.verify import verify
 from lvspec.verify.report import render
 

@@ -10,13 +10,15 @@ import torch
 from benchmarks.price_models import MANY_VALUES, spec
 from benchmarks.prices import Alive, counted, peak_of, prepared, step
 from lvspec.driver import compile_spec, plan_spec
-from lvspec.plan import gaussian_elimination, price, sums
+from lvspec.plan.prices import gaussian_elimination, price, sums
+from lvspec.plan.prices.sums import in_turns
 from lvspec.plan.strategies import linear_gaussian
-from lvspec.plan.sums import in_turns
-from lvspec.runtime import chain_sum, kalman, workspace
-from lvspec.runtime import gaussian_elimination as gaussian_runtime
-from lvspec.runtime.chain_parallel import blocks_for
-from lvspec.runtime.chain_sum import certain_scan
+from lvspec.runtime.chains import backward as chain_sum
+from lvspec.runtime.chains.backward import certain_scan
+from lvspec.runtime.chains.blocked import blocks_for
+from lvspec.runtime.core import workspace
+from lvspec.runtime.gaussian import elimination as gaussian_runtime
+from lvspec.runtime.gaussian import linear_gaussian as kalman
 
 SPECS = sorted(Path("specs").glob("*.yaml"))
 
@@ -61,7 +63,7 @@ def test_rule_for_many_rows_is_the_runtime_s():
 
 def test_rules_for_heads_and_for_both_passes_are_the_runtime_s():
     told = price.ROWS, price.PLAIN_ENTRIES, price.KEPT_ENTRIES, sums.BOTH_BYTES
-    head = sys.modules["lvspec.runtime.categorical_head"]  # the package names its function so
+    head = sys.modules["lvspec.runtime.families.categorical_head"]  # the package names its function so
     assert told == (head.ROWS, head.PLAIN_ENTRIES, head.KEPT_ENTRIES, workspace.KEPT_BYTES)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lvspec.runtime.structured import Parts, Structured, Undefined
+from lvspec.runtime.core.structured import Parts, Structured, Undefined
 
 Found = list[list[tuple[str, tuple[int, ...]]]]  # the structures of one example, each the list of its parts
 FALSE_ALARM = 1e-6

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lvspec.runtime import first, last, masked_max, masked_mean, masked_sum, prepare_plate, previous, weighted_mean
-from lvspec.runtime.batch import BadBatch
+from lvspec.runtime.core.batch import BadBatch
 
 
 def test_what_lies_beyond_a_length_is_replaced():

@@ -6,10 +6,10 @@ import random
 import pytest
 import torch
 
-from lvspec.runtime.hypergraph import Forest
-from lvspec.runtime.pcfg import bracketings, pcfg
-from lvspec.runtime.semiring import MAX
-from lvspec.runtime.structured import Structured
+from lvspec.runtime.core.semiring import MAX
+from lvspec.runtime.core.structured import Structured
+from lvspec.runtime.trees.hypergraph import Forest
+from lvspec.runtime.trees.pcfg import bracketings, pcfg
 
 LENGTHS = torch.tensor([5, 4, 2, 1, 0])
 

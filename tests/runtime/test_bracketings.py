@@ -6,8 +6,8 @@ from itertools import product
 import pytest
 import torch
 
-from lvspec.runtime.pcfg import bracketings, inside_program, pcfg
-from lvspec.runtime.semiring import LOG
+from lvspec.runtime.core.semiring import LOG
+from lvspec.runtime.trees.pcfg import bracketings, inside_program, pcfg
 
 N, P, T = 2, 2, 4
 LENGTHS = [4, 2, 0, 3, 1]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lvspec.runtime import categorical_at, categorical_bag, categorical_head, categorical_log_prob, categorical_rows
-from lvspec.runtime.categorical_head import HeadScores
+from lvspec.runtime.families.categorical_head import HeadScores
 
 
 def leaf(*shape, seed=0, scale=1.0):
@@ -135,7 +135,7 @@ HEADS = [
 @pytest.mark.parametrize("blocks", ["plain", "kept", "computed again"])
 @pytest.mark.parametrize(("lead", "x_shape"), HEADS)
 def test_heads_agree_with_one_plain_product(monkeypatch, lead, x_shape, blocks, bias):
-    module = sys.modules["lvspec.runtime.categorical_head"]
+    module = sys.modules["lvspec.runtime.families.categorical_head"]
     monkeypatch.setattr(module, "ROWS", 7)
     monkeypatch.setattr(module, "PLAIN_ENTRIES", 10**9 if blocks == "plain" else 0)
     monkeypatch.setattr(module, "KEPT_ENTRIES", 10**9 if blocks == "kept" else 0)
@@ -150,7 +150,7 @@ def test_heads_agree_with_one_plain_product(monkeypatch, lead, x_shape, blocks, 
 
 @pytest.mark.parametrize("lead", [(3, 4), (2, 3, 4), (3, 4, 5), (3, 1), (1, 4), (3, 1, 5)])
 def test_heads_compute_real_sites_only(monkeypatch, lead):
-    monkeypatch.setattr(sys.modules["lvspec.runtime.categorical_head"], "PLAIN_ENTRIES", 0)
+    monkeypatch.setattr(sys.modules["lvspec.runtime.families.categorical_head"], "PLAIN_ENTRIES", 0)
     first = 1 if lead[0] == 2 else 0
     x = symbols(*{(2, 3, 4): (3, 4), (3, 4, 5): (3, 4, 1), (3, 1, 5): (3, 4, 1)}.get(lead, (3, 4)), V=11)
     mask = torch.arange(4) < torch.tensor([4, 0, 2]).unsqueeze(1)

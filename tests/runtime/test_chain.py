@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from lvspec.runtime import LOG, MAX, SAMPLE, chain, tempered
-from lvspec.runtime.chain_log import log_scan
-from lvspec.runtime.chain_steps import program_of, read_steps
+from lvspec.runtime.chains.log import log_scan
+from lvspec.runtime.chains.steps import program_of, read_steps
 
 # name -> (state sizes, steps, shapes of the factors; "B" and "T" stand for the batch and the time axis)
 PROGRAMS = {

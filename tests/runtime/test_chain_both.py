@@ -7,8 +7,9 @@ import torch
 from test_chain import assert_alike, gradients, plain
 from test_chain_parallel import STEPS, problem
 
-from lvspec.runtime import chain, chain_sum
-from lvspec.runtime.chain_both import LOST, both_gradient, both_ways
+from lvspec.runtime import chain
+from lvspec.runtime.chains import backward as chain_sum
+from lvspec.runtime.chains.two_way import LOST, both_gradient, both_ways
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import torch
 from test_chain import assert_alike, gradients, plain
 
 from lvspec.runtime import chain
-from lvspec.runtime.chain_parallel import Blocks, blocks_for
-from lvspec.runtime.chain_scaled import program_for
-from lvspec.runtime.chain_steps import read_steps
-from lvspec.runtime.chain_sum import chain_forward
+from lvspec.runtime.chains.backward import chain_forward
+from lvspec.runtime.chains.blocked import Blocks, blocks_for
+from lvspec.runtime.chains.scaled import program_for
+from lvspec.runtime.chains.steps import read_steps
 
 STEPS = ("i,ij->j",)
 

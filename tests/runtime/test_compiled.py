@@ -126,7 +126,7 @@ def test_sums_in_log_space_stay_in_full_precision_under_autocast(name):
 
 
 def test_registering_the_operators_twice_does_no_harm():
-    for name in ("lvspec.runtime.chain_ops", "lvspec.runtime.categorical_head"):
+    for name in ("lvspec.runtime.chains.operator", "lvspec.runtime.families.categorical_head"):
         importlib.reload(sys.modules[name])
     function, *shapes = OPERATIONS["hmm"]
     assert function(*[leaf(*shape) for shape in shapes]).shape == (3,)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lvspec.runtime import LOG, MAX, contract
-from lvspec.runtime.contract import pair_sum
+from lvspec.runtime.core.contract import pair_sum
 
 SIZES = dict(b=3, t=5, z=16, w=20, c=4, d=1)
 EQUATIONS = [
@@ -26,7 +26,7 @@ EQUATIONS = [
 
 @pytest.fixture(autouse=True)
 def always_multiply(monkeypatch):
-    monkeypatch.setattr(sys.modules["lvspec.runtime.contract"], "BROADCAST_ENTRIES", 0)
+    monkeypatch.setattr(sys.modules["lvspec.runtime.core.contract"], "BROADCAST_ENTRIES", 0)
 
 
 def brute(equation, *factors):

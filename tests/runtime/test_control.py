@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lvspec.runtime import as_categorical, relax
-from lvspec.runtime.control import given_draw
+from lvspec.runtime.estimators.relax import given_draw
 
 F = torch.float64
 ROWS = 100_000
@@ -49,7 +49,7 @@ def test_a_relaxed_draw_that_does_not_move_is_biased(monkeypatch):
     def still(log_alpha, chosen):
         return given_draw(log_alpha.detach(), chosen) + 0.0 * log_alpha
 
-    monkeypatch.setattr("lvspec.runtime.control.given_draw", still)
+    monkeypatch.setattr("lvspec.runtime.estimators.relax.given_draw", still)
     control = network()
     for weight in control.parameters():
         weight.data *= 3.0

@@ -9,7 +9,7 @@ import pytest
 import torch
 from structures import Family, assert_differentiable_twice, assert_exact, assert_samples, close, forbidden
 
-from lvspec.runtime.ctc import ctc, ctc_log_prob
+from lvspec.runtime.structures.ctc import ctc, ctc_log_prob
 
 C = 3
 F64 = torch.float64
@@ -131,7 +131,7 @@ def test_what_lies_beyond_the_lengths_is_never_read():
 
 
 def test_a_planted_error_is_caught(monkeypatch):
-    import lvspec.runtime.ctc as module
+    import lvspec.runtime.structures.ctc as module
 
     kept = module.positions_of
 

@@ -15,10 +15,10 @@ from structures import (
     forbidden,
 )
 
-from lvspec.runtime.dependencies import arcs_of, heads_of, projective
-from lvspec.runtime.non_projective import non_projective
-from lvspec.runtime.valence import dmv, dmv_potentials
-from lvspec.verify.structures import dependencies, valence
+from lvspec.runtime.trees.dependencies import arcs_of, heads_of, projective
+from lvspec.runtime.trees.non_projective import non_projective
+from lvspec.runtime.trees.valence import dmv, dmv_potentials
+from lvspec.verify.oracle.structures import dependencies, valence
 
 
 def arc_potentials(lengths, generator):

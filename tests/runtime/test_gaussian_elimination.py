@@ -5,8 +5,9 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.distributions import MultivariateNormal
 
-from lvspec.runtime import gaussian_elimination, orthogonal
-from lvspec.runtime.gaussian_elimination import Squares, seen_squares
+from lvspec.runtime.gaussian import elimination as gaussian_elimination
+from lvspec.runtime.gaussian import orthogonal
+from lvspec.runtime.gaussian.elimination import Squares, seen_squares
 from tests.runtime.test_kalman import chain
 
 F = {"dtype": torch.float64}

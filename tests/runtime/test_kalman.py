@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from lvspec.runtime import GaussianChain, GaussianChainPosterior, kalman
+from lvspec.runtime import GaussianChain, GaussianChainPosterior
+from lvspec.runtime.gaussian import linear_gaussian as kalman
 
 F = torch.float64
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from lvspec.runtime import Undefined
-from lvspec.runtime.label_guides import (
+from lvspec.runtime.structures.label_guides import (
     dependency_crf_guide,
     linear_chain_guide,
     non_projective_crf_guide,
     semi_markov_guide,
     tree_crf_guide,
 )
-from lvspec.verify.structured import scored_labellings, structure_score
+from lvspec.verify.oracle.structured import scored_labellings, structure_score
 
 K, L, T = 2, 2, 3
 LENGTHS = (3, 1, 0)

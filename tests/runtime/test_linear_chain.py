@@ -15,8 +15,8 @@ from structures import (
     forbidden,
 )
 
-from lvspec.runtime.linear_chain import labelling_log_prob, linear_chain
-from lvspec.verify.structures.linear_chain import structures
+from lvspec.runtime.structures.linear_chain import labelling_log_prob, linear_chain
+from lvspec.verify.oracle.structures.linear_chain import structures
 
 K = 3
 PAIRWISE = {"shared": "1KK", "by_example": "BKK", "by_step": "BSKK", "by_step_for_all": "1SKK"}

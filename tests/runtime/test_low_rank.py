@@ -9,11 +9,11 @@ import pytest
 import torch
 from structures import Family, assert_differentiable_twice, assert_exact, assert_samples, close, forbidden
 
-from lvspec.runtime.low_rank import LogProducts, low_rank_log_partition, low_rank_pcfg, low_rank_program
-from lvspec.runtime.pcfg import pcfg
-from lvspec.runtime.semiring import LOG
-from lvspec.runtime.structured import Undefined
-from lvspec.verify.structures.low_rank import structures
+from lvspec.runtime.core.semiring import LOG
+from lvspec.runtime.core.structured import Undefined
+from lvspec.runtime.trees.low_rank import LogProducts, low_rank_log_partition, low_rank_pcfg, low_rank_program
+from lvspec.runtime.trees.pcfg import pcfg
+from lvspec.verify.oracle.structures.low_rank import structures
 
 N, P, R = 2, 1, 2
 NAMES = ("root", "head", "left", "right")

@@ -7,8 +7,8 @@ import torch
 from torch import distributions as D
 
 from lvspec import runtime as R
-from lvspec.verify.chance import critical_value
-from lvspec.verify.transport import transport
+from lvspec.verify.checks.chance import critical_value
+from lvspec.verify.oracle.transport import transport
 
 F = torch.float64
 

@@ -4,9 +4,9 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
-from lvspec.runtime.networks import MLP
-from lvspec.runtime.one_hots import OneHots, one_hots
-from lvspec.runtime.shape import one_hot
+from lvspec.runtime.core.tensors import one_hot
+from lvspec.runtime.families.one_hots import OneHots, one_hots
+from lvspec.runtime.networks.declared import MLP
 
 LIKE = torch.zeros((), dtype=torch.float64)
 

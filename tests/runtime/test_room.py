@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lvspec.runtime
 
-FILES = [p for p in sorted(Path(lvspec.runtime.__file__).parent.glob("*.py")) if p.name != "__init__.py"]
+FILES = [p for p in sorted(Path(lvspec.runtime.__file__).parent.rglob("*.py")) if p.name != "__init__.py"]
 ALLOWED = {"__future__", "torch", "math", "typing", "dataclasses", "collections", "contextlib", "functools", "heapq"}
 ALLOWED |= {"difflib", "inspect", "warnings", "weakref"}
 
@@ -20,7 +20,7 @@ def test_no_name_is_defined_in_two_files():
             if isinstance(node, ast.Assign):
                 names = [t.id for t in node.targets if isinstance(t, ast.Name)]
             for name in names:
-                assert seen.setdefault(name, path.name) == path.name, f"{name}: {seen[name]} and {path.name}"
+                assert seen.setdefault(name, str(path)) == str(path), f"{name}: {seen[name]} and {path}"
 
 
 def test_only_torch_and_the_standard_library_are_imported():

@@ -15,11 +15,11 @@ from structures import (
     forbidden,
 )
 
-from lvspec.runtime.segments import segmentation, token_segmentation_sum
-from lvspec.runtime.segments_scaled import scaled_segments, scaled_tokens
-from lvspec.runtime.semiring import LOG, MAX
-from lvspec.runtime.windows import token_segments, windows
-from lvspec.verify.structures.segments import structures
+from lvspec.runtime.core.semiring import LOG, MAX
+from lvspec.runtime.segments.scaled import scaled_segments, scaled_tokens
+from lvspec.runtime.segments.segments import segmentation, token_segmentation_sum
+from lvspec.runtime.segments.windows import token_segments, windows
+from lvspec.verify.oracle.structures.segments import structures
 
 L, K = 3, 2
 FORMS = {"shared": False, "by_example": True}

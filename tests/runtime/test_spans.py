@@ -17,12 +17,12 @@ from structures import (
     forbidden,
 )
 
-from lvspec.runtime.inside_sum import certain_inside
-from lvspec.runtime.pcfg import pcfg
-from lvspec.runtime.spans import tree_crf
-from lvspec.runtime.structured import Structured
-from lvspec.verify.structures import pcfg as derivations
-from lvspec.verify.structures import spans as trees
+from lvspec.runtime.core.structured import Structured
+from lvspec.runtime.trees.inside_backward import certain_inside
+from lvspec.runtime.trees.pcfg import pcfg
+from lvspec.runtime.trees.spans import tree_crf
+from lvspec.verify.oracle.structures import pcfg as derivations
+from lvspec.verify.oracle.structures import spans as trees
 
 N, P = 2, 2
 
@@ -189,7 +189,7 @@ def test_sums_in_pieces_are_the_same(monkeypatch):
     p = FAMILIES["pcfg_by_example"].make(drawn("pcfg_by_example", lengths), lengths)
     p = replace(p, fast=None)
     wanted = (p.log_partition, *p.marginals.values(), p.k_best(3)[0], *p.mode.values())
-    monkeypatch.setattr("lvspec.runtime.inside_log.LARGEST", 100)
+    monkeypatch.setattr("lvspec.runtime.trees.inside_log.LARGEST", 100)
     found = (p.log_partition, *p.marginals.values(), p.k_best(3)[0], *p.mode.values())
     assert all(close(a, b) for a, b in zip(found, wanted, strict=True))
     assert len(Structured.sample(p, 3)["root"]) == 3

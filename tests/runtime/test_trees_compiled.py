@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lvspec.runtime.dependencies import projective
-from lvspec.runtime.low_rank import low_rank_pcfg
-from lvspec.runtime.non_projective import non_projective
-from lvspec.runtime.pcfg import pcfg
-from lvspec.runtime.spans import tree_crf
-from lvspec.runtime.valence import dmv
+from lvspec.runtime.trees.dependencies import projective
+from lvspec.runtime.trees.low_rank import low_rank_pcfg
+from lvspec.runtime.trees.non_projective import non_projective
+from lvspec.runtime.trees.pcfg import pcfg
+from lvspec.runtime.trees.spans import tree_crf
+from lvspec.runtime.trees.valence import dmv
 
 B, T, N, P, R = 3, 4, 2, 3, 2
 LENGTHS = torch.tensor([4, 2, 0])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lvspec.runtime import frozen, user_network
-from lvspec.runtime.user_networks import CALLS, UserNetworkError
+from lvspec.runtime.networks.user_networks import CALLS, UserNetworkError
 
 
 class Function(nn.Module):

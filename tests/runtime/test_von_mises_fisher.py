@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lvspec import runtime as R
-from lvspec.runtime import von_mises_fisher as V
-from lvspec.verify.chance import critical_value
-from lvspec.verify.transport import transport
+from lvspec.runtime.families import von_mises_fisher as V
+from lvspec.verify.checks.chance import critical_value
+from lvspec.verify.oracle.transport import transport
 
 F = torch.float64
 KAPPA = torch.tensor([0.0, 1e-4, 0.3, 1.0, 7.0, 60.0, 1e3, 1e5], dtype=F)

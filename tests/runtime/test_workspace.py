@@ -4,7 +4,7 @@ import torch
 from test_chain import assert_alike, draw, gradients, plain
 
 from lvspec.runtime import chain
-from lvspec.runtime.workspace import KEPT_BUFFERS, KEPT_BYTES, borrowed, give_back, kept_buffers
+from lvspec.runtime.core.workspace import KEPT_BUFFERS, KEPT_BYTES, borrowed, give_back, kept_buffers
 
 
 def test_interleaved_steps_of_one_shape_do_not_share_buffers():

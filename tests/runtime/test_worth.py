@@ -2,7 +2,7 @@
 
 import torch
 
-from lvspec.runtime.bounds import iwae, renyi, vimco, worth
+from lvspec.runtime.estimators.bounds import iwae, renyi, vimco, worth
 
 
 def test_vimco_replaces_each_weight_by_the_others_geometric_mean():

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from lvspec.ir.spec import Plate
-from lvspec.train.accuracy import Accuracy, accuracy, gold_labels, most_frequent
-from lvspec.train.batches import collate
-from lvspec.train.dataset import encoded
-from lvspec.train.fitting import fitted
-from lvspec.train.layout import Field, Layout
-from lvspec.train.posteriors import Inferred, Latent, posteriors
+from lvspec.train.data.batches import collate
+from lvspec.train.data.dataset import encoded
+from lvspec.train.data.fitting import fitted
+from lvspec.train.data.layout import Field, Layout
+from lvspec.train.evaluation.accuracy import Accuracy, accuracy, gold_labels, most_frequent
+from lvspec.train.evaluation.posteriors import Inferred, Latent, posteriors
 from lvspec.train.settings import TrainSettings
 
 WORDS = Field("x", "symbol", ("t",), vocabulary="x", modelled=False)

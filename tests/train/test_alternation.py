@@ -12,14 +12,13 @@ import lvspec
 from lvspec.driver import compile_spec
 from lvspec.errors import UsageError
 from lvspec.shipped import shipped
-from lvspec.train import loop
-from lvspec.train.alternation import WINDOW, Alternation, Turn, guide_names, turns_of
-from lvspec.train.loop import Training
-from lvspec.train.run import open_run
+from lvspec.train.data.sources import Files
+from lvspec.train.diagnosis.usage import Usage
+from lvspec.train.loop.alternation import WINDOW, Alternation, Turn, guide_names, turns_of
+from lvspec.train.loop.loop import Training, loop
+from lvspec.train.run.directory import open_run
 from lvspec.train.settings import TrainSettings
-from lvspec.train.sources import Files
 from lvspec.train.start import Request, _training, prepare, train
-from lvspec.train.usage import Usage
 
 ALTERNATING = TrainSettings(inference="alternating", inference_steps=3)
 SMALL = """

@@ -5,7 +5,7 @@ import pytest
 
 from lvspec.cli.main import main
 from lvspec.driver import compile_spec
-from lvspec.train.blame import REMEDIES
+from lvspec.train.diagnosis.blame import REMEDIES
 
 SPEC = """lvspec: 1
 name: broken

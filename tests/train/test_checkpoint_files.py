@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lvspec.errors import UsageError
-from lvspec.train.checkpoints import Checkpoint, CheckpointStore, gather, read, restore_model
-from lvspec.train.folder import Folder
+from lvspec.train.run.checkpoints import Checkpoint, CheckpointStore, gather, read, restore_model
+from lvspec.train.run.folder import Folder
 
 
 def store_in(folder: Path) -> CheckpointStore:

@@ -13,14 +13,14 @@ from lvspec.driver import read_spec
 from lvspec.errors import TrainingError, UsageError
 from lvspec.ir.dims import Dim
 from lvspec.ir.spec import Plate
-from lvspec.train.batches import collate, epoch_order, sorted_order
-from lvspec.train.dataset import digest, encoded, halves, held_out, partly_labelled
-from lvspec.train.encoders import Numbers, Symbols, from_json
-from lvspec.train.evaluate import Figures
-from lvspec.train.fitting import fitted, sizes_from_data, widened
-from lvspec.train.layout import Field, Layout, layout_of
+from lvspec.train.data.batches import collate, epoch_order, sorted_order
+from lvspec.train.data.dataset import digest, encoded, halves, held_out, partly_labelled
+from lvspec.train.data.encoders import Numbers, Symbols, from_json
+from lvspec.train.data.fitting import fitted, sizes_from_data, widened
+from lvspec.train.data.layout import Field, Layout, layout_of
+from lvspec.train.data.sources import Files, records_of
+from lvspec.train.evaluation.evaluate import Figures
 from lvspec.train.settings import DataSettings, TrainSettings, data_settings, train_settings
-from lvspec.train.sources import Files, records_of
 
 WORDS = [{"x": "the cat sat"}, {"x": "the dog"}, {"x": "a cat"}, {"x": "the"}]
 

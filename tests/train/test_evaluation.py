@@ -14,22 +14,22 @@ from lvspec.cli.sample import _show
 from lvspec.driver import compile_spec, read_spec
 from lvspec.errors import UsageError
 from lvspec.ir.spec import Plate
-from lvspec.train.agreement import agreement
-from lvspec.train.baselines import baselines
-from lvspec.train.batches import collate
-from lvspec.train.dataset import encoded
-from lvspec.train.draws import Conditions, Draw, conditions, draws, words
-from lvspec.train.encoders import Symbols
-from lvspec.train.evaluate import Likelihood, evaluate
-from lvspec.train.fitting import fitted
-from lvspec.train.gold import compare
-from lvspec.train.layout import Field, Layout, layout_of
-from lvspec.train.pictures import beside, drawn, png, side
-from lvspec.train.posteriors import latents_of, posteriors
-from lvspec.train.score import score
+from lvspec.train.data.batches import collate
+from lvspec.train.data.dataset import encoded
+from lvspec.train.data.encoders import Symbols
+from lvspec.train.data.fitting import fitted
+from lvspec.train.data.layout import Field, Layout, layout_of
+from lvspec.train.data.word_dropout import add_word_dropout
+from lvspec.train.evaluation.agreement import agreement
+from lvspec.train.evaluation.baselines import baselines
+from lvspec.train.evaluation.draws import Conditions, Draw, conditions, draws, words
+from lvspec.train.evaluation.evaluate import Likelihood, evaluate
+from lvspec.train.evaluation.gold import compare
+from lvspec.train.evaluation.pictures import beside, drawn, png, side
+from lvspec.train.evaluation.posteriors import latents_of, posteriors
+from lvspec.train.evaluation.words import expected_counts, top_words
+from lvspec.train.scoring.score import score
 from lvspec.train.settings import DataSettings, TrainSettings
-from lvspec.train.word_dropout import add_word_dropout
-from lvspec.train.words import expected_counts, top_words
 
 CPU = torch.device("cpu")
 

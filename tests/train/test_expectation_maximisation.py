@@ -11,8 +11,8 @@ from lvspec.cli.main import main
 from lvspec.driver import compile_spec
 from lvspec.errors import UsageError
 from lvspec.shipped import shipped
-from lvspec.train.closed_forms import closed_forms
-from lvspec.train.expectation_maximisation import ExpectationMaximisation
+from lvspec.train.em.closed_forms import closed_forms
+from lvspec.train.em.expectation_maximisation import ExpectationMaximisation
 
 GAUSSIAN_HMM = """
 lvspec: 1

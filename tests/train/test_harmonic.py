@@ -8,10 +8,10 @@ import torch
 
 from lvspec.driver import compile_spec
 from lvspec.errors import UsageError
-from lvspec.train.dataset import Dataset, Example
-from lvspec.train.harmonic import HarmonicTrees
-from lvspec.train.initialise import initialise
-from lvspec.train.layout import layout_of
+from lvspec.train.data.dataset import Dataset, Example
+from lvspec.train.data.layout import layout_of
+from lvspec.train.loop.harmonic import HarmonicTrees
+from lvspec.train.loop.initialise import initialise
 from lvspec.train.settings import train_settings
 
 SENTENCES = [[0, 1, 2], [1, 0], [2]]

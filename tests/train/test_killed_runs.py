@@ -18,9 +18,9 @@ from lvspec.driver import compile_spec
 from lvspec.errors import UsageError
 from lvspec.shipped import shipped
 from lvspec.train import files
-from lvspec.train.folder import Folder
-from lvspec.train.run import RunDirectory, open_run, read_config
-from lvspec.train.sources import Files
+from lvspec.train.data.sources import Files
+from lvspec.train.run.directory import RunDirectory, open_run, read_config
+from lvspec.train.run.folder import Folder
 from lvspec.train.start import Request, train
 
 INTERVAL = 3  # steps between two checkpoints

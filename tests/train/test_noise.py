@@ -6,10 +6,10 @@ import torch
 
 from lvspec.cli.main import main
 from lvspec.driver import compile_spec
-from lvspec.train import noise
-from lvspec.train.dataset import encoded
-from lvspec.train.fitting import fitted
-from lvspec.train.layout import layout_of
+from lvspec.train.data.dataset import encoded
+from lvspec.train.data.fitting import fitted
+from lvspec.train.data.layout import layout_of
+from lvspec.train.diagnosis import noise
 from lvspec.train.settings import DataSettings
 
 CPU = torch.device("cpu")

@@ -7,12 +7,12 @@ import pytest
 
 from lvspec.errors import TrainingError, UsageError
 from lvspec.ir.spec import Plate
-from lvspec.train.batches import collate
-from lvspec.train.dataset import encoded
-from lvspec.train.encoders import Numbers, Symbols
-from lvspec.train.fitting import fitted
-from lvspec.train.layout import Field, Layout
-from lvspec.train.readers import read
+from lvspec.train.data.batches import collate
+from lvspec.train.data.dataset import encoded
+from lvspec.train.data.encoders import Numbers, Symbols
+from lvspec.train.data.fitting import fitted
+from lvspec.train.data.layout import Field, Layout
+from lvspec.train.data.readers import read
 from lvspec.train.settings import DataSettings
 from lvspec.train.start import wanted_data
 

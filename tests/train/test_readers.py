@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lvspec.errors import UsageError
-from lvspec.train.readers import read
-from lvspec.train.readers.tables import column_range
+from lvspec.train.data.readers import read
+from lvspec.train.data.readers.tables import column_range
 from lvspec.train.settings import DataSettings
 
 

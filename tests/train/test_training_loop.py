@@ -8,10 +8,10 @@ import torch
 from toy import HMM, BagVAE, Compiler, token_spec
 
 from lvspec.errors import TrainingError, UsageError
-from lvspec.train.optimise import rate_factor
-from lvspec.train.run import open_run
+from lvspec.train.data.sources import Files
+from lvspec.train.loop.optimise import rate_factor
+from lvspec.train.run.directory import open_run
 from lvspec.train.settings import TrainSettings
-from lvspec.train.sources import Files
 from lvspec.train.start import Request, train
 
 SENTENCES = [" ".join(f"w{(i * j) % 17}" for j in range(1, 2 + i % 7)) for i in range(1, 120)]

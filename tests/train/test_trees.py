@@ -6,10 +6,10 @@ from fractions import Fraction
 import pytest
 
 from lvspec.errors import UsageError
-from lvspec.train import attachment as heads
-from lvspec.train import brackets
-from lvspec.train.attachment import attachment
-from lvspec.train.brackets import F1, bracketing, gold_tree, left_out, nontrivial, share_of_trees, shown
+from lvspec.train.data import brackets
+from lvspec.train.data.brackets import F1, bracketing, gold_tree, left_out, nontrivial, share_of_trees, shown
+from lvspec.train.evaluation import attachment as heads
+from lvspec.train.evaluation.attachment import attachment
 
 CAT = "(S (NP-SBJ (DT the) (JJ big) (NN cat)) (VP (VBD sat) (PP (-NONE- *T*)) (ADVP (RB there))) (. .))"
 

@@ -9,8 +9,8 @@ import torch
 import lvspec
 from lvspec.runtime import Encoded, categorical_draw, categorical_log_prob, normal_draw, normal_log_prob, normal_noise
 from lvspec.shipped import shipped
+from lvspec.train.diagnosis.usage import COLLAPSED, EXAMPLES, Usage, _usage, remedies
 from lvspec.train.settings import TrainSettings
-from lvspec.train.usage import COLLAPSED, EXAMPLES, Usage, _usage, remedies
 
 
 def channel(signal, noise, n=EXAMPLES, units=1):
@@ -96,6 +96,6 @@ def test_encode_is_the_guide_of_the_module(name):
 
 
 def test_a_model_without_such_latents_has_no_usage():
-    from lvspec.train.usage import usage
+    from lvspec.train.diagnosis.usage import usage
 
     assert usage(SimpleNamespace(), [], None, torch.device("cpu")) == []

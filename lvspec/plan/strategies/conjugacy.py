@@ -20,11 +20,11 @@ from lvspec.ir.plan import Integration
 from lvspec.ir.reads import HERE
 from lvspec.ir.spec import Variable
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.gaussian_blocks import choosing_parents
-from lvspec.plan.gaussian_elimination import Elimination, pay_seen
 from lvspec.plan.integrals import gaussian_reason, integral_reason, readers
+from lvspec.plan.joint_gaussian import choosing_parents
 from lvspec.plan.model import Model, is_chain, unrolled_by, without_engine
-from lvspec.plan.price import OF_SUMS, TRAINING, Pricer, priced
+from lvspec.plan.prices.gaussian_elimination import Elimination, pay_seen
+from lvspec.plan.prices.price import OF_SUMS, TRAINING, Pricer, priced
 
 NAME = "conjugacy"
 GAUSSIAN_DISPATCHES = 120  # of the prior, and of each likelihood, as counted

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import DEFAULT_SAMPLES
+from lvspec.plan.prices.sums import drawing
 from lvspec.plan.schemes import scheme_reason
-from lvspec.plan.sums import drawing
 
 NAME = "disarm"
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from lvspec.ir.reads import HERE
 from lvspec.ir.structures import structure_of
-from lvspec.plan.budget import over_budget
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.components import beyond
-from lvspec.plan.families import counted_reason
+from lvspec.plan.guides.families import counted_reason
 from lvspec.plan.model import Model, finite_reason, labels_guide, reach_reason, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
-from lvspec.plan.price import Pricer, priced
+from lvspec.plan.prices.budget import over_budget
+from lvspec.plan.prices.price import Pricer, priced
+from lvspec.plan.prices.sums import pay_guide, pay_sum
 from lvspec.plan.sampling import is_point
-from lvspec.plan.sums import pay_guide, pay_sum
 
 NAME = "enumeration"
 

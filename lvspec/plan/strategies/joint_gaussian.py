@@ -13,15 +13,15 @@ from functools import partial
 from math import prod
 
 from lvspec.ir.elimination import Step
-from lvspec.ir.gaussian_levels import depths
 from lvspec.ir.gaussian_order import one_by_one
+from lvspec.ir.joint_gaussian import depths
 from lvspec.ir.words import listed
-from lvspec.plan.budget import over_budget
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.gaussian_blocks import NAME, Block, find
-from lvspec.plan.gaussian_elimination import Elimination, pay_seen
+from lvspec.plan.joint_gaussian import NAME, Block, find
 from lvspec.plan.model import Model
-from lvspec.plan.price import OF_SUMS, Pricer, priced
+from lvspec.plan.prices.budget import over_budget
+from lvspec.plan.prices.gaussian_elimination import Elimination, pay_seen
+from lvspec.plan.prices.price import OF_SUMS, Pricer, priced
 
 # of an integral over all sites of a level at once, of one over a vector that goes by itself, of a site of a chain, as counted
 ELIMINATION, STEP, TURN = 140, 240, 360

@@ -14,16 +14,16 @@ from math import isqrt
 from lvspec.ir.plan import Integration
 from lvspec.ir.reads import HERE, LAG
 from lvspec.ir.spec import Variable
-from lvspec.plan.budget import over_budget
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.integrals import NORMAL, gaussian_reason, integral_reason, readers
 from lvspec.plan.model import Model, is_chain, without_engine
-from lvspec.plan.price import SLOWER, TRAINING, Pricer, priced
+from lvspec.plan.prices.budget import over_budget
+from lvspec.plan.prices.price import SLOWER, TRAINING, Pricer, priced
 
 NAME = "linear_gaussian"
 DISPATCHES = 380  # of a site, as counted
 NODES = 22_000  # what the graph of a site's operations takes beside their numbers, in numbers, as measured
-LONG = 256  # sites beyond which blocks of them are computed once more in the backward pass: runtime/kalman.py
+LONG = 256  # sites beyond which blocks of them are computed once more in the backward pass: runtime/gaussian/linear_gaussian.py
 
 
 def consider(view: View, latent) -> Claim | Declined:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from lvspec.ir.reads import HERE, LAG
 from lvspec.ir.structures import structure_of
-from lvspec.plan.budget import over_budget
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import finite_reason, labels_guide, without_engine
-from lvspec.plan.price import Pricer, priced
+from lvspec.plan.prices.budget import over_budget
+from lvspec.plan.prices.price import Pricer, priced
+from lvspec.plan.prices.sums import pay_guide, pay_sum
 from lvspec.plan.sampling import labels_reason
 from lvspec.plan.strategies.enumeration import inside_a_sum
-from lvspec.plan.sums import pay_guide, pay_sum
 
 NAME = "marginals"
 

@@ -17,7 +17,7 @@ from lvspec.ir.reads import LAG
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.components import Component
 from lvspec.plan.model import unrolled_by, without_engine
-from lvspec.plan.price import Pricer, priced
+from lvspec.plan.prices.price import Pricer, priced
 
 NAME = "mean_field"
 STEPS = 50  # rounds of coordinate ascent, at most

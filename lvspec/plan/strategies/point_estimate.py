@@ -10,8 +10,8 @@ from __future__ import annotations
 from lvspec.ir.reads import is_improper
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import without_engine
+from lvspec.plan.prices.sums import drawing
 from lvspec.plan.sampling import point_reason
-from lvspec.plan.sums import drawing
 
 NAME = "point_estimate"
 

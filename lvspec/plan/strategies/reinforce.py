@@ -13,8 +13,8 @@ from lvspec.ir.estimators import BASELINES
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import DEFAULT_SAMPLES, labels_guide, without_engine
+from lvspec.plan.prices.sums import drawing
 from lvspec.plan.sampling import guide_reason
-from lvspec.plan.sums import drawing
 
 NAME = "reinforce"
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from lvspec.ir.estimators import DEFAULTS
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.derive import control_reason
+from lvspec.plan.guides.mean_field import control_reason
+from lvspec.plan.prices.sums import drawing
 from lvspec.plan.schemes import scheme_reason
-from lvspec.plan.sums import drawing
 
 NAME = "relax"
 

@@ -11,10 +11,10 @@ from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.estimators import DEFAULTS
 from lvspec.ir.expr import Number
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.families import guide_family
+from lvspec.plan.guides.families import guide_family
 from lvspec.plan.model import Model, without_engine
+from lvspec.plan.prices.sums import drawing, refined_drawing
 from lvspec.plan.sampling import guide_reason
-from lvspec.plan.sums import drawing, refined_drawing
 
 NAME = "reparameterization"
 REFINED = ("Normal", "Laplace", "LogNormal", "Exponential")  # draws are simple functions of noise: any derivative

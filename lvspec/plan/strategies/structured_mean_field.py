@@ -17,7 +17,7 @@ from lvspec.ir.mean_field import SUMS, sum_over
 from lvspec.ir.reads import HERE, LAG
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import finite_reason, is_chain, without_engine
-from lvspec.plan.price import TRAINING, Pricer, priced
+from lvspec.plan.prices.price import TRAINING, Pricer, priced
 
 NAME = "structured_mean_field"
 DISPATCHES = 9  # of a site

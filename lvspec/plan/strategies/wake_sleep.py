@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import DEFAULT_SAMPLES, without_engine
+from lvspec.plan.prices.sums import drawing
 from lvspec.plan.sampling import guide_reason
-from lvspec.plan.sums import drawing
 
 NAME = "wake_sleep"
 

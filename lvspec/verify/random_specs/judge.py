@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from lvspec.driver import Compiled, compile_spec
 from lvspec.errors import SpecError
-from lvspec.verify.compare import comparisons
+from lvspec.verify.checks.compare import comparisons
+from lvspec.verify.checks.subject import Subject
 from lvspec.verify.random_specs.relations import relation_checks
 from lvspec.verify.report import Report
-from lvspec.verify.subject import Subject
 
 SAMPLES = 2000  # rows that `model.sample` is judged by
 FEW = 2  # batches beside the first one, of those with weights and with values given and missing

@@ -30,11 +30,11 @@ from lvspec.ir.expr import Dist, Number, PlateIndex, SizeRef, walk
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import structure_of
-from lvspec.verify.chance import critical_value
-from lvspec.verify.compare import attempt
-from lvspec.verify.draw import counted_plates, padded_extent, position_plate
+from lvspec.verify.checks.chance import critical_value
+from lvspec.verify.checks.compare import attempt
+from lvspec.verify.checks.subject import Subject, module_of
+from lvspec.verify.oracle.draw import counted_plates, padded_extent, position_plate
 from lvspec.verify.report import Check, relative_error
-from lvspec.verify.subject import Subject, module_of
 
 VALUE = 1e-9
 LARGE = 1e4  # a log-density beyond comes of a number that single precision need not hold

@@ -1,0 +1,1 @@
+"""The factors of a model, and the sums and integrals over what is not drawn."""

@@ -1,0 +1,1 @@
+"""The factors of a guide, drawn or laid out along an axis."""

@@ -1,0 +1,93 @@
+"""How long axes are, as Python, and arguments of a draw repeated over the axes that none of them varies over."""
+
+from __future__ import annotations
+
+from lvspec.emit.lowering.lower import Lowering
+from lvspec.emit.lowering.program import Program
+from lvspec.emit.lowering.value import ATOM, Value, align, as_tensor, axis_of, latent_of
+from lvspec.ir.chosen import Chosen
+from lvspec.ir.dims import Dim, Shape
+from lvspec.ir.distributions import FAMILIES, argument_rank, event_axes
+from lvspec.ir.expr import Dist
+from lvspec.ir.plan import Integration
+
+
+def full_arguments(
+    program: Program, arguments: list[Value], axes: tuple[str, ...], event: Shape, *ranks: int
+) -> list[Value]:
+    """Arguments aligned to all axes of the draw but S; the first is repeated where none varies over an axis.
+
+    event: the first event axes, which all arguments share. ranks: event axes of each argument, or one number for all (one
+    more than one draw has for a categorical's logits).
+    """
+    low, scope = program.low, program.scope
+    inner = tuple(a for a in axes if a != "S" or any("S" in v.axes for v in arguments))
+    missing = [a for a in inner if not any(a in v.axes for v in arguments)]
+    ranks = ranks if len(ranks) == len(arguments) else ranks * len(arguments)
+    pairs = list(zip(arguments, ranks, strict=True))
+    aligned = [align(v, inner, rank if v.axes or v.shape else len(v.shape)) for v, rank in pairs]
+    narrow = all(len(v.shape) < rank for v, rank in pairs)
+    if missing or narrow:
+        extents = [extent_code(program, a) if a in missing else "1" for a in inner]
+        sizes = [low.size(d) for d in event] if narrow else []
+        extents += [*sizes, *["1"] * (ranks[0] - len(sizes))]
+        if any(e != "1" for e in extents):
+            shape = f"({', '.join(extents)}{',' if len(extents) == 1 else ''})"
+            code = f"{scope.use('spread')}({aligned[0].code}, {shape}, self.zero)"
+            aligned[0] = aligned[0].with_(code=code, binds=ATOM, axes=inner, number=False)
+    return [as_tensor(a) for a in aligned]
+
+
+def copies_of(dist: Dist, event: Shape) -> Shape:
+    """The sizes of the independent copies in a draw of shape `event`."""
+    return event[: len(event) - event_axes(dist.family)]
+
+
+def argument_ranks(dist: Dist, event: Shape) -> list[int]:
+    """Event axes of each argument of a draw of shape `event`."""
+    if dist.family == "Categorical":
+        return [len(event) + 1]
+    if FAMILIES[dist.family].event == "vector":
+        return [argument_rank(dist.family, a, len(event)) for a, _ in dist.arguments]
+    return [len(event)]
+
+
+def noise_shape(family: str, event: Shape) -> Shape:
+    """Event axes of the base noise of a draw (runtime/families/draws.py, runtime/families/von_mises_fisher.py)."""
+    if family == "StudentT":
+        return (*event, Dim.of(2))
+    return (*event[:-1], event[-1] + 1) if family == "VonMisesFisher" else event
+
+
+def choosing_axes(low: Lowering, integration: Integration) -> tuple[str, ...]:
+    """The axes of summed latents that choose an integral's coefficients."""
+    reader, latents = low.spec.reader, {v.name for v in low.spec.of_role("latent")} - set(integration.latents)
+    reads = [r for n in integration.names for r in reader.of_variable(low.spec.variable(n)) if r.name in latents]
+    return low.order.sort(axis_of(r.name, (), r.lag) for r in reads)
+
+
+def chosen_mask(program: Program, ways: tuple[Chosen, ...], mask: Value, axes: tuple[str, ...]) -> str:
+    """Where a variable is seen by the sites that numbers choose: `mask[:, None] & chosen(g, 5)[...]`, along axes."""
+    low, codes = program.low, [align(mask, axes, 0).code]
+    for way in ways:
+        index = low.concrete(low.lower(way.index))
+        if index.number:
+            index = index.with_(code=f"torch.tensor({index.code}, device=self.zero.device)", number=False, binds=ATOM)
+        code = f"{program.scope.use('chosen')}({index.code}, {extent_code(program, way.plate)})"
+        codes.append(align(Value(code, (*index.axes, way.plate)), axes, 0).code)
+    return " & ".join(codes)
+
+
+def extent_code(program: Program, axis: str) -> str:
+    """The length of an axis as Python."""
+    low = program.low
+    if axis == "B" and program.rows:
+        return program.rows
+    if axis == "B":
+        return f"{program.scope.use('batch_rows')}(batch)"
+    if axis == "S":
+        return "samples"
+    if low.order.is_enumerated(axis):
+        return low.size(low.spec.variable(latent_of(axis)).type.support.cardinality)
+    size = low.spec.plate(axis).size
+    return f"{low.mask(axis)}.shape[-1]" if size is None else low.size(size)

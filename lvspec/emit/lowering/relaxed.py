@@ -1,0 +1,85 @@
+"""Relaxed draws in a program: `z ~ q` as a point between its values, and densities there.
+
+    y_z = categorical_relaxed(logits_z, temperature_z, noise_z)        # (S, B, M, K)
+    z = categorical_point(y_z)                                         # what onehot(z) is
+Programs that weigh draws (evaluation, posterior) draw discrete values instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lvspec.emit.lowering.value import Value, align, join_draws
+from lvspec.ir.dims import Dim
+from lvspec.ir.plan import LatentPlan
+from lvspec.ir.spec import Schedule
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """A latent's draw in the coordinates that densities are about, and the temperature."""
+
+    y: Value
+    temperature: str
+
+
+def kernel(family: str) -> str:
+    """What the runtime's functions are named after."""
+    return "bernoulli" if family == "Bernoulli" else "categorical"
+
+
+def draw_relaxed(
+    program, latent, plan: LatentPlan, family: str, arguments: list[Value], axes: tuple[str, ...]
+) -> Value:
+    """The statements of a relaxed draw, and the value that the model sees."""
+    low, scope, name, kind = program.low, program.scope, latent.name, kernel(family)
+    event = latent.type.shape
+    if family == "Categorical":
+        event = (*event, latent.type.support.cardinality)
+    (logits,) = arguments
+    shape = "" if "S" in logits.axes else ", (samples,)"
+    value = Value(name, axes, event, relaxed=True)
+    noise = scope.names.fresh(f"{name}_noise")
+    fallback = f"{scope.use(f'{kind}_relaxed_noise')}({logits.code}{shape})"
+    program.draw(noise, name, fallback, value)
+    temperature = scope.names.fresh(f"temperature_{name}")
+    scope.line(f"{temperature} = {schedule_code(scope, plan.option('temperature'))}")
+    code = f"{scope.use(f'{kind}_relaxed')}({logits.code}, {temperature}, {noise})"
+    y = scope.assign(
+        f"y_{name}", value.with_(code=code, relaxed=False), "log z" if kind == "categorical" else "logit z"
+    )
+    low.relaxed[name] = Relaxation(y, temperature)
+    hard = plan.strategy == "straight_through"
+    seen = f"{scope.use(f'{kind}_corner' if hard else f'{kind}_point')}({y.code})"
+    return scope.assign(name, value.with_(code=seen), "straight through" if hard else "relaxed", own=True)
+
+
+def schedule_code(scope, schedule: Schedule) -> str:
+    """A number that depends on the step."""
+    if schedule.kind == "constant":
+        return repr(schedule.values[0])
+    first, last, extent = (f"{v:g}" for v in schedule.values)
+    name = "period" if schedule.kind == "cyclical" else "steps"
+    return f"{scope.use(schedule.kind)}(self.step, {first}, {last}, {name}={extent})"
+
+
+def given_point(program, latent, value: Value, drawn: Value) -> Value:
+    """The corner of a value that the batch gives."""
+    if latent.type.support.kind == "integer":
+        size = program.low.size(drawn.shape[-1])
+        return value.with_(code=f"{program.scope.use('one_hot')}({value.code}, {size}, self.zero)", shape=drawn.shape)
+    return value
+
+
+def relaxed_density(low, term, name: str) -> Value:
+    """log density of a relaxed draw under the distribution of its values, event axes summed."""
+    relaxation, kind = low.relaxed[name], kernel(term.dist.family)
+    y, logits = low.here(relaxation.y), term.arguments[0]
+    axes = low.order.union(y, logits)
+    rank = len(y.shape)
+    function = low.scope.use(f"{kind}_relaxed_log_prob")
+    code = f"{function}({align(y, axes, rank).code}, {align(logits, axes, rank).code}, {relaxation.temperature})"
+    rest: tuple[Dim, ...] = y.shape[:-1] if kind == "categorical" else y.shape
+    if rest:
+        code += ".sum(-1)" if len(rest) == 1 else f".sum({tuple(range(-len(rest), 0))})"
+    return Value(code, axes, draws=join_draws(low.known[name], logits))

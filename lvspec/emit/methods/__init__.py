@@ -1,0 +1,1 @@
+"""The methods of an emitted class, one file each."""

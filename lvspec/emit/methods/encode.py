@@ -1,0 +1,68 @@
+"""`encode(batch)`: q(z | x) itself, of the latents whose factor reads no other draw."""
+
+from __future__ import annotations
+
+from lvspec.emit.guide.factors import everywhere
+from lvspec.emit.guide.refine import given_term
+from lvspec.emit.lowering.densities import snake, unfused
+from lvspec.emit.lowering.extents import argument_ranks, full_arguments
+from lvspec.emit.lowering.program import Program
+from lvspec.emit.text.text import wrap
+from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.expr import Dist
+from lvspec.ir.plan import Plan
+from lvspec.ir.reads import Reader, reader_of
+from lvspec.ir.spec import Variable
+
+
+def encode_body(plan: Plan, imports: set[str]) -> list[str]:
+    """The method, or nothing where no latent has such a factor."""
+    program = Program(plan, imports, set(), ("batch",))
+    low, scope, items = program.low, program.scope, []
+    low.unrolled, reader = (), reader_of(plan.spec, plan.guide)
+    factors = [v for v in plan.guide if v.role == "guide" and _direct(plan, v, reader)]
+    for factor in factors:
+        latent = plan.spec.variable(factor.name)
+        if factor.name in plan.refined:
+            term = given_term(program, factor, factor.name)
+        else:
+            term = unfused(low, everywhere(program, factor, factor.name))
+        family = FAMILIES[term.dist.family]
+        ranks = argument_ranks(term.dist, latent.type.shape)
+        axes = low.order.sort(("B", *latent.plates))
+        ranks = ranks if len(ranks) == len(term.arguments) else ranks * len(term.arguments)
+        values = [  # each for itself: of every example
+            full_arguments(program, [low.concrete(v)], axes, latent.type.shape[:rank], rank)[0]
+            for v, rank in zip(term.arguments, ranks, strict=True)
+        ]
+        names = ["logits" if n == "probs" else n for n, _ in term.dist.arguments]
+        arguments = ", ".join(f"{n}={v.code}" for n, v in zip(names, values, strict=True))
+        function = snake(family.name)
+        noise = f"{function}_noise" if family.reparameterized else "None"
+        uses = [f"{function}_log_prob", f"{function}_draw", *([noise] if family.reparameterized else [])]
+        for use in uses:
+            scope.use(use)
+        items.append(f'"{factor.name}": {scope.use("Encoded")}({uses[0]}, {uses[1]}, {noise}, {arguments})')
+    if not items:
+        return []
+    scope.line(f"return {{{', '.join(items)}}}")
+    return [
+        "    def encode(self, batch: dict) -> dict:",
+        '        """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""',
+        *wrap("batch = self.prepare(batch)", 2),
+        *(["        parameters = self.refined(batch, {})"] if any(f.name in plan.refined for f in factors) else []),
+        *program.text(),
+    ]
+
+
+def _direct(plan: Plan, factor: Variable, reader: Reader) -> bool:
+    """Whether q(z | x) is one distribution of a family for each example, on fixed plates at most."""
+    latent, body = plan.spec.variable(factor.name), factor.general.body
+    if latent.outside_batch or factor.initial or any(plan.spec.plate(p).ragged for p in latent.plates):
+        return False
+    if not isinstance(body, Dist) or body.through or body.over or not FAMILIES[body.family].engine:
+        return False
+    hidden = {v.name for v in plan.spec.of_role("latent")}
+    family = FAMILIES[body.family]
+    scalar = family.variate.kind != "simplex" or family.name == "Dirichlet"
+    return scalar and not any(r.name in hidden for r in reader.of_variable(factor))

@@ -1,0 +1,51 @@
+"""Models without sampling: log p(x), its latents summed out exactly."""
+
+from __future__ import annotations
+
+from lvspec.emit.factors.eliminate import Elimination, collapsed_axes
+from lvspec.emit.factors.integrals import integral_factor
+from lvspec.emit.factors.structures import log_factors
+from lvspec.emit.lowering.program import Program
+from lvspec.ir.plan import Plan
+from lvspec.ir.sites import site_by_site
+from lvspec.ir.structures import structure_of
+
+
+def log_marginal(plan: Plan, imports: set[str], collapsed: list[str]) -> list[str]:
+    """The body of `log_marginal(self, batch, tilt, semiring)`: (B,)."""
+    program = Program(plan, imports, set(collapsed), ("batch", "tilt", "semiring"))
+    elimination = Elimination(program.low, blocks=plate_in_blocks(plan))
+    total = eliminated(program, elimination, collapsed)
+    program.scope.line(f"return {total.code}", program.scope.shape_comment(total))
+    return program.text()
+
+
+def log_potential(plan: Plan, imports: set[str], collapsed: list[str]) -> list[str]:
+    """The body of `log_potential(self, batch, tilt)`: what each site's own state decides, (B, T, states)."""
+    program = Program(plan, imports, set(collapsed), ("batch", "tilt"))
+    elimination = Elimination(program.low, semiring="LOG")
+    eliminated(program, elimination, collapsed)
+    found = elimination.potentials
+    program.scope.line(f"return {found.code}", program.scope.shape_comment(found))
+    return [line for line in program.text() if not line.lstrip().startswith("# forward algorithm")]
+
+
+def eliminated(program: Program, elimination: Elimination, collapsed: list[str]):
+    """log p(x) as a value, its statements written."""
+    plan, low = program.plan, program.low
+    apart = [v for v in plan.spec.variables if v.name not in plan.absorbed]
+    factors = [f for v in apart if v.role == "observed" or v.name in collapsed for f in log_factors(low, v)]
+    factors += [integral_factor(low, i, asked=True) for i in plan.integrations]
+    return elimination.run(factors, collapsed_axes(low, collapsed))
+
+
+def plate_in_blocks(plan: Plan) -> str | None:
+    """The plate of the one chain whose sites are computed some at a time, where that is asked for and can be."""
+    chains = [e for e in plan.eliminations if e.chain]
+    if not plan.lean or len(chains) != 1 or plan.integrations or plan.structures:
+        return None
+    plate, latents = chains[0].chain, chains[0].latents
+    if any(structure_of(plan.spec.variable(n)) for n in latents):
+        return None  # its algorithm takes the scores of all sites
+    along = all(plan.spec.variable(n).plates[:1] == (plate,) for n in latents)
+    return plate if along and site_by_site(plan.spec, plate, latents) else None

@@ -1,0 +1,297 @@
+"""Models with a mean field: the expected log joint, q at its optimum, the bound and what can be asked about q.
+
+expected(batch, mean, tilt)     log Σ_z exp E_q[log p(x, z | theta)], theta by its expected statistics `mean`
+optimum(batch)                  q(theta) of every example by coordinate ascent
+ascend(batch, rate)             q of what the data set shares, one natural-gradient step
+"""
+
+from __future__ import annotations
+
+from lvspec.emit.factors.eliminate import Elimination, collapsed_axes
+from lvspec.emit.factors.factors import reduce_plates
+from lvspec.emit.factors.structures import log_factors
+from lvspec.emit.lowering.densities import lower_term, snake
+from lvspec.emit.lowering.extents import extent_code, full_arguments
+from lvspec.emit.lowering.program import NOT_DRAWN, Program
+from lvspec.emit.lowering.value import Value, align
+from lvspec.emit.methods.posterior import latent_sizes, zero_tilts
+from lvspec.emit.methods.weights import draws_head, weight_methods, weights_head
+from lvspec.emit.text.text import wrap
+from lvspec.ir.distributions import argument_shape, event_axes
+from lvspec.ir.mean_field import STATISTICS, statistic_shapes
+from lvspec.ir.plan import Plan
+from lvspec.ir.spec import Variable
+
+STEPS, TOLERANCE = 50, 1e-3
+
+
+def mean_field_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
+    """The methods in reading order."""
+    imports.update(("LOG", "Objective", "Factor", "statistics_of", "weighted_mean"))
+    local, shared = _latents(plan, False), _latents(plan, True)
+    methods = [_expected(plan, imports), _prior(plan, imports, local, "batch")] if local else [_expected(plan, imports)]
+    if shared:
+        methods.append(_prior(plan, imports, shared, ""))
+    methods += [_optimum(plan, imports), _forward(plan, imports)]
+    arguments = "samples"
+    if shared:
+        methods += [_ascend(plan, imports), _shared_draws(plan, imports)]
+        arguments = "{}, samples"
+    return [*methods, _log_weights(plan, imports), weight_methods(plan, imports, arguments), _posterior(plan, imports)]
+
+
+def _latents(plan: Plan, outside: bool) -> list[Variable]:
+    return [v for v in plan.spec.of_role("latent") if v.name in plan.mean_field and v.outside_batch is outside]
+
+
+def _summed(plan: Plan) -> list[str]:
+    return [p.name for p in plan.latents if p.treatment == "collapsed"]
+
+
+def known(plan: Plan, imports: set[str]) -> str:
+    """What the batch gives of summed latents, as Python."""
+    sizes = latent_sizes(plan)
+    if not sizes:
+        return "{}"
+    imports.add("evidence")
+    return f"evidence(batch, self.zero, {', '.join(f'{n}={s}' for n, s in sizes.items())})"
+
+
+def _axes(variable: Variable) -> tuple[str, ...]:
+    return (*(() if variable.outside_batch else ("B",)), *variable.plates)
+
+
+def _expected(plan: Plan, imports: set[str]) -> list[str]:
+    summed = _summed(plan)
+    program = Program(plan, imports, set(summed), ("batch", "mean", "tilt", "semiring"))
+    low, scope = program.low, program.scope
+    for variable in (*_latents(plan, False), *_latents(plan, True)):
+        family = variable.general.body.family
+        names = [scope.names.fresh(f"{s}_{variable.name}") for s in STATISTICS[family]]
+        shapes = statistic_shapes(family, variable.type.shape)
+        values = tuple(Value(n, low.order.sort(_axes(variable)), s) for n, s in zip(names, shapes, strict=True))
+        left = ", ".join(names) if len(names) > 1 else f"({names[0]},)"
+        scope.line(f'{left} = mean["{variable.name}"]', scope.shape_comment(values[0]))
+        low.statistics[variable.name] = values
+    random = [v for v in plan.spec.variables if v.role == "observed" or v.name in summed]
+    factors = [f for v in random for f in log_factors(low, v)]
+    total = Elimination(low).run(factors, collapsed_axes(low, summed))
+    scope.line(f"return {total.code}", scope.shape_comment(total))
+    names = ", ".join(plan.mean_field)
+    inside = f"E_q[log p({', '.join(v.name for v in random)} | {names})]"
+    about = f"log Σ_{{{', '.join(summed)}}} exp {inside}" if summed else inside
+    return [
+        "    def expected(self, batch: dict, mean: dict, tilt: dict, semiring=LOG) -> torch.Tensor:",
+        f'        """{about}, (B,), of',
+        '        expected statistics `mean`; `tilt` adds to log-factors of summed latents."""',
+        *program.text(),
+    ]
+
+
+def _prior(plan: Plan, imports: set[str], latents: list[Variable], batch: str) -> list[str]:
+    """`prior` of an example's latents, or `shared_prior` of the data set's: name -> Factor."""
+    program = Program(plan, imports, set(), ("batch",))
+    low, scope = program.low, program.scope
+    items = []
+    for variable in latents:
+        body = variable.general.body
+        term = low.with_bindings(variable.general, lambda c, n=variable.name: lower_term(low, c.body, n))
+        axes = low.order.sort(_axes(variable))
+        # every parameter at full size: a factor's are updated site by site
+        shapes = [argument_shape(body.family, a, variable.type.shape) for a, _ in body.arguments]
+        arguments = [
+            full_arguments(program, [low.concrete(v)], axes, s, len(s))[0]
+            for v, s in zip(term.arguments, shapes, strict=True)
+        ]
+        family = scope.use(snake(body.family).upper())
+        listed = ", ".join(a.code for a in arguments)
+        items.append(f'"{variable.name}": Factor({family}, ({listed}{"," if len(arguments) == 1 else ""}))')
+    signature = "own_prior(self, batch: dict)" if batch else "shared_prior(self)"
+    of = "each example's latents" if batch else "the latents that the data set shares"
+    scope.line(f"return {{{', '.join(items)}}}")
+    return [
+        f"    def {signature} -> dict:",
+        f'        """The prior of {of}."""',
+        *program.text(),
+    ]
+
+
+def _settings(plan: Plan) -> tuple[int, float]:
+    """Rounds and tolerance: what `infer:` says of a latent, or the defaults."""
+    options = [dict(o.options) for o in plan.spec.overrides if o.strategy == "mean_field"]
+    steps = max((int(o["steps"]) for o in options if "steps" in o), default=STEPS)
+    return steps, min((float(o["tolerance"]) for o in options if "tolerance" in o), default=TOLERANCE)
+
+
+def _optimum(plan: Plan, imports: set[str]) -> list[str]:
+    local, shared = _latents(plan, False), _latents(plan, True)
+    factors = "self.shared_factors.factors()" if shared else "{}"
+    if not local:
+        return [
+            "    def optimum(self, batch: dict) -> dict:",
+            '        """q of every latent of the mean field: the data set\'s."""',
+            f"        return {factors}",
+        ]
+    imports.add("coordinate_ascent")
+    steps, tolerance = _settings(plan)
+    rows = [
+        "    def optimum(self, batch: dict) -> dict:",
+        '        """q of every latent of the mean field, each at its optimum given the others: no gradient flows through it."""',
+        f"        known = {known(plan, imports)}",
+    ]
+    if shared:
+        rows.append(f"        shared = {factors}")
+    call = (
+        "coordinate_ascent(lambda mean: self.expected(batch, mean, known), self.own_prior(batch), "
+        f"{'shared' if shared else '{}'}, steps={steps}, tolerance={tolerance:g})"
+    )
+    return [*rows, *wrap(f"return shared | {call}" if shared else f"return {call}", 2)]
+
+
+def _forward(plan: Plan, imports: set[str]) -> list[str]:
+    shared = _latents(plan, True)
+    program = Program(plan, imports, set(), ("batch", "q", "prior", "draws", "phase"))
+    scope = program.scope
+    kl = {}
+    for variable in (*_latents(plan, False), *shared):
+        kl[variable.name] = _divergence(program, variable)
+    head = [
+        "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
+        f'        """{plan.formula}"""',
+        "        batch = self.prepare(batch)",
+        NOT_DRAWN,
+        "        q = self.optimum(batch)",
+        f"        prior = {_priors(plan)}",
+        *wrap(f"reconstruction = self.expected(batch, statistics_of(q), {known(plan, imports)})", 2),
+    ]
+    items = ", ".join(f'"{n}": {v.code}' for n, v in kl.items())
+    scope.line(f"kl = {{{items}}}", "(B,) each")
+    scope.line("elbo = " + " - ".join(["reconstruction", *(f'kl["{n}"]' for n in kl)]), "(B,)")
+    scope.line('loss = -weighted_mean(elbo, batch.get("weight"))')
+    found = ", factors=q" if shared else ""
+    scope.line(f"return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl{found})")
+    return [*head, *program.text()]
+
+
+def _priors(plan: Plan) -> str:
+    parts = ["self.own_prior(batch)"] if _latents(plan, False) else []
+    return " | ".join([*parts, *(["self.shared_prior()"] if _latents(plan, True) else [])])
+
+
+def _divergence(program: Program, variable: Variable) -> Value:
+    """KL(q ‖ p) per example: of what the data set shares, an example's share."""
+    low, name = program.low, variable.name
+    function = low.scope.use(f"{snake(variable.general.body.family)}_kl")
+    code = f'{function}(*q["{name}"].parameters, *prior["{name}"].parameters)'
+    rank = len(variable.type.shape) - event_axes(variable.general.body.family)
+    if rank:
+        code = f"{code}.sum({'-1' if rank == 1 else tuple(range(-rank, 0))})"
+    value = Value(code, low.order.sort(_axes(variable)))
+    if value.axes not in ((), ("B",)):
+        value = reduce_plates(low, low.scope.assign(f"kl_{name}_sites", value), set())
+    if variable.outside_batch:
+        value = low.scope.assign(f"kl_{name}", value)
+        value = Value(f"({value.code} / self.dataset_size).expand({extent_code(program, 'B')})", ("B",))
+    return low.scope.assign(f"kl_of_{name}", value)
+
+
+def _ascend(plan: Plan, imports: set[str]) -> list[str]:
+    return [
+        "    @torch.no_grad()",
+        "    def ascend(self, batch: dict, rate: float = 1.0, q: dict | None = None) -> None:",
+        '        """q of what the data set shares: a natural-gradient step of size `rate` towards its optimum for this batch,',
+        '        given the examples\' own factors: those of q, else at their optimum."""',
+        "        batch = self.prepare(batch)",
+        f"        known = {known(plan, imports)}",
+        "        q = self.optimum(batch) if q is None else q",
+        "        local = {n: f for n, f in q.items() if n not in self.shared_factors.families}",
+        f"        scale = self.dataset_size / max({_rows(plan, imports)}, 1)  # as if the data set were so many such batches",
+        *wrap(
+            "self.shared_factors.ascend("
+            "lambda mean: self.expected(batch, mean, known), self.shared_prior(), local, scale, rate)",
+            2,
+        ),
+    ]
+
+
+def _rows(plan: Plan, imports: set[str]) -> str:
+    imports.add("batch_rows")
+    return "batch_rows(batch)"
+
+
+def _noise(scope, variable: Variable) -> str:
+    """Noise for draws of q: of a normal a draw of Normal(0, 1), of others the draw itself."""
+    function = scope.use(f"{snake(variable.general.body.family)}_noise")
+    return f'{function}(*q["{variable.name}"].parameters, samples_shape=(samples,))'
+
+
+def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
+    """log Σ_z p(x, z | theta) p(theta) / q(theta) at draws of q; p / q of what the data set shares by itself."""
+    summed = _summed(plan)
+    program = Program(plan, imports, set(summed), ("batch", "draws", "samples", "q", "prior"))
+    low, scope = program.low, program.scope
+    local, shared = _latents(plan, False), _latents(plan, True)
+    ratios: dict[bool, list[Value]] = {False: [], True: []}
+    for variable in (*local, *shared):
+        name, family = variable.name, snake(variable.general.body.family)
+        axes = ("S", *low.order.sort(_axes(variable)))
+        noise, value = _noise(scope, variable), Value("", axes, variable.type.shape)
+        if variable.outside_batch:
+            program.draw(f"{name}_noise", name, noise, value)
+            noise = f"{name}_noise"
+        code = f'{scope.use(f"{family}_draw")}(*q["{name}"].parameters, {noise})'
+        low.known[name] = scope.assign(name, value.with_(code=code), own=True)
+        density = scope.use(f"{family}_log_prob")
+        parts = [f'{density}({name}, *{of}["{name}"].parameters)' for of in ("prior", "q")]
+        rank = len(variable.type.shape) - event_axes(variable.general.body.family)
+        end = f".sum({'-1' if rank == 1 else tuple(range(-rank, 0))})" if rank else ""
+        ratio = Value(f"({parts[0]} - {parts[1]}){end}" if end else f"{parts[0]} - {parts[1]}", axes, binds=0)
+        ratio = scope.assign(f"log_ratio_{name}", ratio)
+        ratios[variable.outside_batch].append(reduce_plates(low, ratio, set()))
+    scope.line(f"tilt = {known(plan, imports)}", "what is known of summed latents")
+    random = [v for v in plan.spec.variables if v.role == "observed" or v.name in summed]
+    factors = [f for v in random for f in log_factors(low, v)]
+    total = Elimination(low, "LOG").run(factors, collapsed_axes(low, summed))
+    total = low.plus([total, *ratios[False]])
+    names = ", ".join(f'"{v.name}": {v.name}' for v in (*local, *shared))
+    scope.line(f"log_weight = {align(total, ('S', 'B')).code}", "(S, B)")
+    if shared:
+        scope.line(f"log_ratio = {low.plus(ratios[True]).code}", "(S,)")
+    scope.line(f"return log_weight, {{{names}}}{', log_ratio' if shared else ''}")
+    drawn = ", ".join(v.name for v in local)
+    about = f"log p(x, {drawn}) - log q({drawn}) for {drawn} ~ q" if local else "log p(x)"
+    return [
+        *weights_head(plan, "batch: dict, draws: dict, samples: int" if shared else "batch: dict, samples: int", about),
+        "        q = self.optimum(batch)",
+        f"        prior = {_priors(plan)}",
+        *program.text(),
+    ]
+
+
+def _shared_draws(plan: Plan, imports: set[str]) -> list[str]:
+    program = Program(plan, imports, set(), ("samples", "q"))
+    items = [f'"{v.name}": {_noise(program.scope, v)}' for v in _latents(plan, True)]
+    program.scope.line(f"return {{{', '.join(items)}}}")
+    return [*draws_head(plan), "        q = self.shared_factors.factors()", *program.text()]
+
+
+def _posterior(plan: Plan, imports: set[str]) -> list[str]:
+    rows = [
+        "    def posterior(self, batch: dict, samples: int | None = None) -> dict:",
+        '        """q: factors with mean, variance, entropy; of summed latents marginals, joint mode, samples under q."""',
+        "        batch = self.prepare(batch)",
+        "        q = self.optimum(batch)",
+    ]
+    if not latent_sizes(plan):
+        return [*rows, "        return q"]
+    imports.add("exact_posterior")
+    return [
+        *rows,
+        "        mean = statistics_of(q)",
+        *zero_tilts(plan, imports),
+        *wrap(f"tilts |= {known(plan, imports)}", 2),
+        *wrap(
+            "return q | exact_posterior(lambda tilt, semiring: self.expected(batch, mean, tilt, semiring), tilts)",
+            2,
+        ),
+    ]

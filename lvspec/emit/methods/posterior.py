@@ -1,0 +1,116 @@
+"""What can be asked about the latents of a trained module."""
+
+from __future__ import annotations
+
+from lvspec.emit.factors.factors import mask_value
+from lvspec.emit.factors.integrals import asks, integral_answers, method_of, mixtures
+from lvspec.emit.factors.structures import parts_body
+from lvspec.emit.guide.factors import Guide, write_guide
+from lvspec.emit.lowering.extents import extent_code
+from lvspec.emit.lowering.program import Program
+from lvspec.emit.lowering.sizes import size_code
+from lvspec.emit.lowering.value import align, axis_of
+from lvspec.emit.text.text import wrap
+from lvspec.ir.plan import Plan
+from lvspec.ir.structures import has_segments
+
+SUMMED = ("collapsed", "enumerated", "structured")
+
+
+def latent_sizes(plan: Plan, names: tuple[str, ...] | None = None) -> dict[str, str]:
+    """How many values each of these latents has, by default each that is summed, as Python; none for those without a last one."""
+    names = tuple(p.name for p in plan.latents if p.treatment in SUMMED) if names is None else names
+    kinds = {name: plan.spec.variable(name).type.support for name in names}
+    return {name: size_code(kind.cardinality) for name, kind in kinds.items() if kind.finite}
+
+
+def zero_tilts(plan: Plan, imports: set[str], names: tuple[str, ...] | None = None) -> list[str]:
+    """`tilts = {"z": zeros (B, T, K)}`: the log-factors whose gradients are the answers."""
+    program = Program(plan, imports, set(), ("batch",))
+    items = []
+    for name, size in latent_sizes(plan, names).items():
+        axes = ("B", *plan.spec.variable(name).plates)
+        shape = ", ".join([*(extent_code(program, a) for a in axes), size])
+        items.append(f'"{name}": self.zero.expand({shape})')
+        if has_segments(plan.spec.variable(name)):
+            sites = ", ".join(extent_code(program, a) for a in axes)
+            items.append(f'"{name}.begins": self.zero.expand({sites}, 2)')
+    return wrap(f"tilts = {{{', '.join(items)}}}", 2)
+
+
+def mixture_tilts(plan: Plan) -> list[str]:
+    """The same of integrals whose components are asked about."""
+    items = [f'"{i.latent}": torch.zeros_like(self.{method_of(i)}(batch).log_prob())' for i in mixtures(plan)]
+    return wrap(f"tilts |= {{{', '.join(items)}}}", 2) if items else []
+
+
+def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
+    """q as an importance-weighted sample of the sampled latents; the tables of those summed under their guide."""
+    imports.add("weighted_posterior")
+    about, weighed = "p(z | x) by draws of q with self-normalised weights", "self.log_weights(batch, {}, samples)"
+    shared = ""
+    if plan.drawn_once:
+        about = "p(z | x) of a batch that is the whole data set, by draws of q with self-normalised weights"
+        imports.add("of_whole_batch")
+        weighed, shared = f"of_whole_batch(*{weighed})", f", shared={plan.drawn_once!r}".replace("'", '"')
+    rows = [
+        "    def posterior(self, batch: dict, samples: int = 100) -> dict:",
+        f'        """{about}."""',
+        "        batch = self.prepare(batch)",
+        f"        log_weight, drawn = {weighed}",
+    ]
+    summed = plan.summed_beside_draws
+    if asks(plan):
+        imports.add("summed_posterior")
+        ask = weighed.replace("samples)", "samples, ask)", 1)
+        rows[-1:] = [
+            *zero_tilts(plan, imports, summed),
+            *mixture_tilts(plan),
+            *wrap(f"summed, log_weight, drawn = summed_posterior(lambda ask: {ask}, tilts)", 2),
+        ]
+    states = ", ".join(
+        f'"{name}": {size}' for name, size in latent_sizes(plan, (*plan.sampled, *plan.drawn_in_weights)).items()
+    )
+    drawn = f"weighted_posterior(drawn, log_weight{shared}{f', states={{{states}}}' if states else ''})"
+    exact = " | summed" if asks(plan) else ""
+    exact += f" | {integral_answers(plan, imports)}" if plan.integrations else ""
+    tabled = list(plan.tabled)
+    if not tabled:
+        return [*rows, *with_parts(plan, imports, f"{drawn}{exact}")]
+    rows[1] = f'        """{about}; latents summed under their q by that q."""'
+    program = Program(plan, imports, set(tabled), ("batch", "samples", "drawn", "log_weight"))
+    guide = write_guide(program, plan, tabled, [], set())
+    answers = ", ".join(f'"{name}": {_of_q(program, guide, name)}' for name in tabled)
+    rows += program.text()
+    return [*rows, *with_parts(plan, imports, f"{drawn} | {{{answers}}}{exact}")]
+
+
+def _of_q(program: Program, guide: Guide, name: str) -> str:
+    """The answers of a latent that is summed under its q: those of its table, of an example's real sites, or of its labels."""
+    low, scope, latent = program.low, program.scope, program.plan.spec.variable(name)
+    axes = low.order.sort({*(() if latent.outside_batch else ("B",)), *latent.plates})
+    q = guide.labels.get(name)
+    if q is not None:
+        return f"{scope.use('LabelsPosterior')}({q.code})"
+    log_q = guide.log_q[axis_of(name)]
+    extents = ", ".join("1" if a in log_q.axes else extent_code(program, a) for a in axes)
+    code = align(log_q, (*axes, axis_of(name))).code
+    if set(axes) - set(log_q.axes):
+        code = f"{scope.use('spread')}({code}, ({extents}, 1), self.zero)"
+    masks = [p for p in latent.plates if low.spec.plate(p).ragged]
+    masks = [p for p in masks if p not in {low.spec.plate(q).within for q in masks}]
+    real = " & ".join(align(mask_value(low, f"{p}.mask"), axes).code for p in masks)
+    return f"{scope.use('TablePosterior')}({code}{f', {real}' if real else ''})"
+
+
+def with_parts(plan: Plan, imports: set[str], answers: str) -> list[str]:
+    """What is returned: the posteriors of latents, and hidden structures given the likeliest draw of what they read, or its points."""
+    parts = parts_body(plan, imports, "found")
+    if not parts:
+        return wrap(f"return {answers}", 2)
+    return [
+        *wrap(f"found = {answers}", 2),
+        f"        # structures, {'at these points' if plan.points else 'given the draw of highest weight'}",
+        *parts,
+        "        return found | parts",
+    ]

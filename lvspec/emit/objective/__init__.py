@@ -1,0 +1,1 @@
+"""What is maximised: terms of a bound, score terms and their control variates."""

@@ -1,0 +1,92 @@
+"""The score-function terms of a surrogate: gradient only, value zero.
+
+    advantage_s · log q(z_s)        advantage: the draw's signal minus what it is held against, emit/objective/baselines.py
+
+A term carries only the costs downstream of its own site: the same site where sites are independent, this and
+later ones along an ordered plate, all of them where a cost reads them together.
+"""
+
+from __future__ import annotations
+
+from lvspec.emit.factors.factors import mask_of, masked, reduce_plates
+from lvspec.emit.guide.schemes import SCHEMES
+from lvspec.emit.lowering.value import ALL, ATOM, FROM, PRODUCT, SAME, SUM, Value, negated
+from lvspec.emit.objective.baselines import against
+from lvspec.emit.objective.relax import relax_terms
+from lvspec.emit.objective.terms import Cost, Terms
+
+
+def score_terms(terms: Terms, costs: list[Cost], weighted: dict[str, str]) -> Value | None:
+    """Σ over scored latents of advantage · log q, per example; None where nothing is scored."""
+    latents = terms.plan.scored
+    if not latents:
+        return None
+    scope = terms.scope
+    scope.line()
+    scope.comment("score terms: their value is zero, their gradient is the estimator's")
+    found = [t for t in (_score(terms, name, costs, weighted) for name in latents) if t is not None]
+    if not found:
+        return None
+    total = terms.low.plus(found)
+    return scope.assign("score", terms.averaged_over_draws(total), own=True)
+
+
+def _score(terms: Terms, name: str, costs: list[Cost], weighted: dict[str, str]) -> Value | None:
+    """advantage · log q(name), per draw and example."""
+    low, scope = terms.low, terms.scope
+    scheme = SCHEMES.get(terms.plan.latent(name).strategy)
+    log_q = scheme.score(terms, name) if scheme is not None and scheme.score else terms.guide.log_q.get(name)
+    axes = terms.low.known[name].axes if log_q is None else log_q.axes
+    signal = None
+    for cost in costs:
+        # a draw also decides costs through q of an enumerated latent that reads it
+        relations = dict(terms.expected(cost.value).draws).get(name)
+        if relations is None:
+            continue
+        value = _downstream(terms, cost, dict(relations), axes)
+        if cost.latent is not None:
+            weight = weighted.get(cost.latent)
+            value = value.with_(code=f"-{weight} * {value.at(ATOM)}", binds=PRODUCT) if weight else negated(value)
+        signal = value if signal is None else add_signed(terms, signal, value)
+    if signal is None:
+        return None
+    signal = scope.assign(f"signal_{name}", signal, "what lies downstream of each draw")
+    mask = mask_of(low, terms.plan.spec.variable(name))
+    if terms.plan.latent(name).strategy == "relax":
+        return low.plus([terms.settled(Cost(None, v, mask)) for v in relax_terms(terms, name, signal)])
+    advantage, fit = against(terms, name, signal)
+    _, _, (a, b) = low.broadcast(advantage, log_q)
+    product = Value(f"{a.code} * {b.code}", low.order.union(advantage, log_q), (), PRODUCT)
+    # q of enumerated latents only weighs the term: the ELBO itself carries their gradient
+    found = [terms.settled(Cost(None, product, mask), detached=True)]
+    if fit is not None:
+        own = mask if any(a in fit.axes for a in low.order.plates) else None
+        found.append(terms.settled(Cost(None, fit, own), detached=True))
+    return low.plus(found)
+
+
+def add_signed(terms: Terms, a: Value, b: Value) -> Value:
+    """a + b, written as a difference where b is negative."""
+    axes, _, (x, y) = terms.low.broadcast(a, b)
+    code = f"{x.code} - {y.code[1:]}" if y.code.startswith("-") else f"{x.code} + {y.code}"
+    return Value(code, axes, (), SUM)
+
+
+def _downstream(terms: Terms, cost: Cost, relations: dict[str, str], axes: tuple[str, ...]) -> Value:
+    """The part of a cost that a draw can change, site by site where sites are independent."""
+    low = terms.low
+    keep = tuple(a for a in axes if a not in ("S", "B") and relations.get(a, SAME) != ALL)
+    value = terms.expected(cost.value, keep)
+    later = [a for a in axes if a in low.order.plates and relations.get(a) == FROM and a in value.axes]
+    if cost.mask and (later or _may_be_missing(low, cost.mask) and set(value.axes) & set(keep) & low.order.plates):
+        value = masked(low, value, cost.mask)  # what is not observed is no cost; beyond a length no draw has a term
+    value = reduce_plates(low, value, set(keep), cost.mask)
+    for plate in later:
+        code = f"{terms.scope.use('later_sum')}({value.code}, {value.axes.index(plate)})"
+        value = value.with_(code=code, binds=ATOM)
+    return value
+
+
+def _may_be_missing(low, entry: str) -> bool:
+    """Whether a mask is that of an observed variable, which a batch may leave out at some sites."""
+    return any(entry == f"{v.name}.mask" for v in low.spec.of_role("observed"))

@@ -1,0 +1,1 @@
+"""Python text: statements, names, and how they are laid out on the page."""

@@ -1,0 +1,1 @@
+"""Guides that nobody wrote."""

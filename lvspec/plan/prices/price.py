@@ -1,0 +1,438 @@
+"""What a step costs: multiply-adds, bytes at the peak and dispatches, at the model's sizes.
+
+Every expression is priced at the extent that it varies over: a table of emissions once, a network under an
+enumerated latent K times. The backward pass costs twice the forward one. Memory is what the forward pass keeps for the
+backward one, and the most that any one operation has beside it in passing: the gradients of its result and of its
+inputs. Parameters, their gradients and what the optimizer keeps of them are counted apart (`learned`).
+
+A rule pays a `Pricer`, which knows what has been paid for: a latent's price is what is paid for it alone, a step's what
+all pay together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from math import ceil, inf, prod
+
+from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, Stretch, VariableRef
+from lvspec.ir.flows import EACH, flow_of
+from lvspec.ir.guides import GuideOrder
+from lvspec.ir.networks import NETWORKS
+from lvspec.ir.plan import Cost
+from lvspec.ir.reads import Reader, bodies, is_named, reader_of
+from lvspec.ir.spec import Network, Variable
+from lvspec.ir.structures import longest_segment, structure_of, window_axis, window_of
+from lvspec.plan.model import Model
+
+FLOAT = 4  # bytes
+OPTIMIZED = 4  # numbers for each one that is learned: itself, its gradient, and two that Adam keeps
+TRAINING = 3  # forward and backward, in forwards
+NODE = 260  # numbers that an operation's tensor, its view and its node of the graph take beside its value, as measured
+VIEW = 150  # numbers that a view of a row takes, as measured: a loop over sites has one of each of its buffers at every site
+# a linear layer under a softmax (runtime/families/categorical_head.py): rows of logits at a time, all at once, those that are kept
+ROWS, PLAIN_ENTRIES, KEPT_ENTRIES = 128, 2**16, 2**24
+# forward and backward, as counted; head: some rows of a linear layer under a softmax; recurrent: a layer of a network, one way
+DISPATCHES = {"expression": 3, "density": 20, "guide": 40, "flow": 80, "head": 25, "recurrent": 40}
+# a factorisation of a small matrix in the time of exponentials: itself, and so many of its multiply-adds for each, as measured
+FACTORISATION, SLOWER = 30, 64
+# tensors of so many numbers are the system's own, whose pages are cleared each time: a number in the time of exponentials
+LARGE, CLEARED = 2**23, 0.4
+GATHERED = 11  # exponentials that take as long as a row taken of a table, and its gradient put back
+WEIGHED = 1.25  # exponentials that take as long as a weight of a recurrent network is laid out, and its gradient
+# of operations the share that leaves a node, as measured: of a density; of sums and integrals, and of their backward passes
+IN_GRAPH, OF_SUMS = 0.3, 0.22
+GATES = {"LSTM": 4, "BiLSTM": 4, "GRU": 3, "BiGRU": 3, "RNN": 1}
+# numbers that recurrent networks keep for one of the output, as counted: gates, cells, workspace, masked output
+KEPT = {"LSTM": 17, "BiLSTM": 17, "GRU": 10, "BiGRU": 10, "RNN": 2}
+
+
+class Pricer:
+    """summed: latents that are laid out along axes; samples: draws S of the others.
+
+    kept: numbers that stay until the backward pass. passing: the most that are there beside them for a while.
+    learned: how many numbers each parameter and network that is read has.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        summed: set[str],
+        samples: int = 1,
+        unrolled: tuple[str, ...] = (),
+        guide: tuple[Variable, ...] | None = None,
+        networks: tuple[Network, ...] = (),
+    ):
+        self.model = model
+        self.summed = summed
+        self.samples = samples
+        self.unrolled = unrolled
+        self.guide = model.spec.guide if guide is None else guide
+        self.lets = model.spec.lets | {v.name: v for v in self.guide if v.role == "let"}
+        self.networks = {n.name: n for n in (*model.spec.networks, *networks)}
+        self.by_statistics = False  # whether vectors are scored by products with their moments: no axis of features
+        self.paid: dict[tuple[str, str], frozenset[str]] = {}
+        self.learned: dict[str, float] = {}
+        # what expressions and let variables vary over, and what these cost by themselves: the same for all that lay a
+        # model out alike. Expressions are known by their place in the memory, which they keep while they are here.
+        layout = frozenset(summed), samples, unrolled, tuple(map(id, self.guide)), tuple(self.networks)
+        self.known_axes, self.let_axes, self.let_costs, _ = model.of_layouts.setdefault(
+            layout, ({}, {}, {}, self.guide)
+        )
+        self.flops = self.kept = self.passing = self.dispatches = self.looped = self.nodes = self.exponentials = 0.0
+
+    @cached_property
+    def _plates(self) -> frozenset[str]:
+        return frozenset(p.name for p in self.model.spec.plates)
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return self.model.reader if self.guide is self.model.spec.guide else reader_of(self.model.spec, self.guide)
+
+    @cached_property
+    def _order(self) -> GuideOrder:
+        model = self.model
+        return model.guide_order if self.guide is model.spec.guide else GuideOrder(model.spec, self.guide)
+
+    @property
+    def cost(self) -> Cost:
+        learned = FLOAT * OPTIMIZED * sum(self.learned.values())
+        memory = FLOAT * (self.kept + self.passing + NODE * self.nodes)
+        return Cost(*map(float, (self.flops, memory, self.dispatches, learned, self.exponentials, self.looped)))
+
+    def holds(self, kept: float, passing: float = 0.0, tensors: int = 1) -> None:
+        """Numbers that an operation leaves for its gradient, and that it has beside them at its own turn, in so many tensors."""
+        self.kept += kept
+        self.passing = max(self.passing, passing)
+        self.exponentials += CLEARED * sum(n for n in (kept, passing) if n >= LARGE * tensors)
+
+    def calls(self, dispatches: float, in_graph: float = 1.0, looped: bool = False) -> None:
+        """Operations that are called. in_graph: the share of them that the graph holds at once; looped: see Cost."""
+        self.dispatches += dispatches
+        self.nodes += 0.0 if looped else in_graph * dispatches
+        self.looped += dispatches if looped else 0.0
+
+    def calls_again(self, other: Pricer, times: float, in_graph: float = 1.0) -> None:
+        """Everything that another one calls, so many times."""
+        self.dispatches += times * other.dispatches
+        self.looped += times * other.looped
+        self.nodes += in_graph * times * other.nodes
+
+    def inner(self, **changes) -> Pricer:
+        """One that has paid for nothing, of the same model but for the changes."""
+        same = {n: getattr(self, n) for n in ("model", "summed", "samples", "unrolled", "guide")}
+        return Pricer(**same | {"networks": tuple(self.networks.values())} | changes)
+
+    # ------------------------------------------------------------ extents
+    def axes(self, node) -> frozenset[str]:
+        """Named axes that an expression varies over: S, B, plates, enumerated latents (with lags and sites)."""
+        if id(node) not in self.known_axes:
+            found = self._reached(node)
+            if isinstance(node, Expr):  # but for a plate that was added up, or is an axis of the value
+                found -= self._plates.difference(node.type.plates, self._stretch(node.type))
+            self.known_axes[id(node)] = found, node
+        return self.known_axes[id(node)][0]
+
+    @staticmethod
+    def _stretch(type_) -> tuple[str, ...]:
+        return (type_.reach.plate,) if type_.reach else ()
+
+    def _reached(self, node) -> frozenset[str]:
+        if isinstance(node, VariableRef):
+            sites = zip((self.lets.get(node.name) or self.model.spec.variable(node.name)).plates, node.at, strict=True)
+            named = {plate: self.axes(site.index) for plate, site in sites if isinstance(site, At)}
+            own = self._variable_axes(node)
+            for site in (s for s in node.at if is_named(s) and s.plate in self.unrolled):
+                own = frozenset(self._named_site(a, site) for a in own)
+            return (own - set(named)).union(*named.values())
+        if isinstance(node, PlateIndex):
+            return frozenset({node.plate})
+        if isinstance(node, ParamRef) and node.name in self.model.spec.own_rows:
+            return frozenset({"B"})
+        inner = frozenset(a for c in node.children() for a in self.axes(c))
+        if isinstance(node, Call) and node.over:
+            inner = self._over(inner, node.over)
+        return inner
+
+    def _named_site(self, axis: str, site: At) -> str:
+        """The axis of a summed latent at a site of an unrolled plate that is written as a number."""
+        name = axis.split("@")[0]
+        apart = name in self.summed and site.plate in self.model.spec.variable(name).plates
+        return f"{name}.{site.index.value}" + axis[len(name) :] if apart else axis
+
+    def _over(self, axes: frozenset[str], plate: str) -> frozenset[str]:
+        """What an expression varies over once plate is stacked: an unrolled plate's latents appear site by site."""
+        found = set(axes) - {plate}
+        if plate in self.unrolled:
+            for axis in list(found):
+                name = axis.split("@")[0]
+                if name in self.summed and plate in self.model.spec.variable(name).plates and "." not in axis:
+                    found.discard(axis)
+                    found |= {f"{name}.{i}" + axis[len(name) :] for i in range(min(self.model.extent(plate), 64))}
+        return frozenset(found)
+
+    def _variable_axes(self, node: VariableRef) -> frozenset[str]:
+        copies = {s.plate: s.copy for s in node.at if isinstance(s, Again)}
+        return frozenset(copies.get(a, a) for a in self._own_axes(node))
+
+    def _own_axes(self, node: VariableRef) -> frozenset[str]:
+        if node.name in self.lets:
+            return self._let_axes(node.name)
+        variable = self.model.spec.variable(node.name)
+        if node.name in self.summed:
+            lag = sum(getattr(s, "k", 0) for s in node.at)
+            axes = {node.name + (f"@{lag}" if lag else "")}
+            if any(type(s).__name__ == "Stretch" for s in node.at):
+                axes = set(self._over(frozenset(axes), next(s.plate for s in node.at if type(s).__name__ == "Stretch")))
+            return frozenset(axes)
+        sampled = {"S"} if variable.role == "latent" else set()
+        sampled |= {window_axis(s.plate, s.inside) for s in node.at if isinstance(s, Stretch) and s.inside}
+        return frozenset(sampled | ({"B"} if not variable.outside_batch else set()) | set(variable.plates))
+
+    def _let_axes(self, name: str) -> frozenset[str]:
+        for below in () if name in self.let_axes else self._reader.lets_below(name, self.let_axes.__contains__):
+            let = self.lets[below]
+            early = any(n not in self.let_axes for n in self._reader.lets_in(below))
+            self.let_axes[below] = frozenset(let.plates)  # where it reads itself at an earlier site
+            self.let_axes[below] |= frozenset(a for c in let.clauses for b in bodies(c) for a in self.axes(b))
+            if early:
+                self.known_axes.clear()  # they were found before all was known that they read
+        return self.let_axes[name]
+
+    def extent(self, axes) -> float:
+        return prod(self.length(a) for a in axes)
+
+    def length(self, axis: str) -> int:
+        if axis == "S":
+            return self.samples
+        if axis == "B":
+            return self.model.sizes["B"]
+        if window_of(axis) is not None:
+            return longest_segment(self.model.spec.variable(window_of(axis))).evaluate(self.model.sizes)
+        name = axis.split("@")[0].split(".")[0]
+        if name in self.summed:
+            return self.model.cardinality(name)
+        return self.model.extent(name)
+
+    # ------------------------------------------------------------ prices
+    def expression(self, node, kept: bool = True) -> None:
+        """Adds the price of evaluating an expression; a let variable is paid for once. kept: whether its value stays: a
+        sum needs its shape alone, and a product its factors."""
+        if isinstance(node, VariableRef) and node.name in self.lets:
+            for name in () if ("let", node.name) in self.paid else self._reader.lets_below(node.name, self._let_paid):
+                self._first("let", name)
+                self._let(name)
+            return
+        adds = isinstance(node, Call) and node.function in ("sum", "mean")
+        for child in node.children():
+            self.expression(child, not (adds and isinstance(child, Call) and child.function == "multiply"))
+        if isinstance(node, ParamRef):
+            self.learned[node.name] = self.events(node.type.shape)
+        if isinstance(node, (VariableRef, ParamRef, PlateIndex)) or not isinstance(node, Expr):
+            return
+        numbers = self.numbers(node)
+        self.calls(DISPATCHES["expression"])
+        if isinstance(node, Apply):
+            self._network(self.networks[node.network], numbers)
+            return
+        self.flops += TRAINING * numbers
+        if not isinstance(node, Index):
+            self.holds(numbers if kept else 0.0, 2 * numbers)
+
+    def _let(self, name: str) -> None:
+        """Adds the price of a let variable's own lines; those that it reads have been paid for."""
+        if name not in self.let_costs:
+            alone = self.inner()
+            alone.paid = self.paid
+            for body in (b for clause in self.lets[name].clauses for b in bodies(clause)):
+                alone.expression(body)
+            alone.paid = {}  # its own from here on
+            self.let_costs[name] = alone
+        alone = self.let_costs[name]
+        self.flops, self.exponentials = self.flops + alone.flops, self.exponentials + alone.exponentials
+        self.calls_again(alone, 1.0)
+        self.kept, self.passing = self.kept + alone.kept, max(self.passing, alone.passing)
+        self.learned |= alone.learned
+
+    def _let_paid(self, name: str) -> bool:
+        return ("let", name) in self.paid
+
+    def _first(self, *key: str) -> bool:
+        """Whether something is to be paid for now, since it has not been."""
+        new = key not in self.paid
+        self.paid.setdefault(key, frozenset())
+        return new
+
+    def numbers(self, node) -> float:
+        """How many numbers an expression's value has."""
+        return self.extent(self.axes(node)) * self.events(node.type.shape)
+
+    def events(self, shape) -> float:
+        return prod(d.evaluate(self.model.sizes) if set(d.names) <= set(self.model.sizes) else 1 for d in shape)
+
+    def _network(self, network: Network, numbers: float) -> None:
+        sizes = [d.evaluate(self.model.sizes) for d in network.arguments]
+        self.learned[network.name] = self.events(network.bank) * _parameters(network, sizes)
+        self.flops += TRAINING * numbers * self._per_output(network, sizes)
+        if network.kind == "Embedding":
+            self.exponentials += GATHERED * numbers / sizes[-1]
+        if network.kind in GATES:
+            self.exponentials += WEIGHED * _parameters(network, sizes)
+            self.calls(DISPATCHES["recurrent"] * layers_of(network) * (2 if network.kind.startswith("Bi") else 1))
+            self.holds(KEPT[network.kind] * numbers * layers_of(network), 2 * numbers, KEPT[network.kind])
+        else:  # a hidden layer is kept once, behind its activation; of a convolution what it reads, padded, and its own
+            hidden = [numbers * size / sizes[-1] for size in sizes[1:-1]] if network.kind == "MLP" else []
+            if network.kind == "DilatedConvolution":
+                hidden = [2 * numbers] * layers_of(network)
+            self.calls(DISPATCHES["expression"] * len(hidden))
+            self.holds(numbers + sum(hidden), (1 if network.kind == "Embedding" else 2) * max(numbers, *hidden, 0.0))
+
+    @staticmethod
+    def _per_output(network: Network, sizes: list[int]) -> float:
+        """Multiply-adds for one output number."""
+        if network.kind in GATES:
+            directions = 2 if network.kind.startswith("Bi") else 1
+            deeper = (layers_of(network) - 1) * (directions + 1) * sizes[1]
+            return GATES[network.kind] * (sizes[0] + sizes[1] + deeper)
+        if network.kind == "DilatedConvolution":
+            return sizes[0] + layers_of(network) * int(network.option("kernel", 1)) * sizes[1]
+        if network.kind == "Embedding":
+            return 1
+        return max(1.0, sum(a * b for a, b in zip(sizes, sizes[1:], strict=False)) / sizes[-1])
+
+    def factor(self, variable: Variable) -> frozenset[str]:
+        """Adds the price of a log-factor, once, and gives the axes that it varies over."""
+        key = (variable.role, variable.name)
+        if not self._first(*key):
+            return self.paid[key]
+        before = self.dispatches
+        is_guide = variable.role == "guide"
+        self.calls(DISPATCHES["guide" if is_guide else "density"], 1.0 if is_guide else IN_GRAPH)
+        axes: set[str] = set()
+        for clause in variable.clauses:
+            for body in bodies(clause):
+                head = self._head(body)
+                self.expression(body if head is None else head.args[0])
+                axes |= self.axes(body)
+                self._flows(body, variable)
+        if variable.role == "observed" or variable.name not in self.summed:
+            axes |= {*variable.plates} | (set() if variable.outside_batch else {"B"})
+        else:
+            axes |= {variable.name}
+        self._density(variable, frozenset(axes))
+        plate = self._order.step_of(variable.name).plate if variable.role == "guide" else None
+        if plate is not None:  # one site after the other
+            self.calls((self.model.extent(plate) - 1) * (self.dispatches - before), 0.5)
+        self.paid[key] = frozenset(axes)
+        return self.paid[key]
+
+    def _flows(self, body, variable: Variable) -> None:
+        """The passes of each flow: what is drawn by q goes forwards, where p is asked about a value, it goes back."""
+        for name, _ in body.through if isinstance(body, Dist) else ():
+            network = self.networks[name]
+            row, steps = flow_of(network), int(network.option("steps", 1))
+            turns = row.forward if variable.role == "guide" else row.inverse
+            passes = steps * (self.events(network.arguments[:1]) if turns == EACH else 1)
+            drawn = {"S"} if variable.role in ("guide", "latent") else set()
+            axes = self.axes(body) | drawn | set(variable.plates) | (set() if variable.outside_batch else {"B"})
+            numbers = self.extent(axes) * self.events(variable.type.shape)
+            sizes = [self.events((d,)) for d in network.arguments]
+            width = (
+                sizes[1] if "hidden" in NETWORKS[network.kind].sizes else 1.0
+            )  # multiply-adds of a number that goes in, or comes out
+            layers, ends = int(network.option("layers", 1)), 1 + row.numbers(network)  # an entry in, its numbers out
+            inner = (layers - 1) * width * width
+            self.learned[name] = steps * (ends * sizes[0] * width + sum(sizes[2:]) * width + inner)
+            self.flops += TRAINING * passes * numbers * (ends * width + inner / sizes[0])
+            self.calls(DISPATCHES["flow"] * passes, 0.6)
+            self.holds(passes * numbers * (ends + layers * width / sizes[0]), 2 * numbers)
+
+    def _density(self, variable: Variable, axes: frozenset[str]) -> None:
+        body = variable.general.body
+        if structure_of(variable):
+            for _, value in body.arguments:
+                self._normalised(value, 2)  # read by index: gradients are put into zeros
+        elif isinstance(body, Dist) and body.family in ("Categorical", "OneHotCategorical"):
+            self._softmax(variable, body, axes)
+        else:
+            features = 1.0 if self.by_statistics else self.events(variable.type.shape)
+            self.flops += TRAINING * self.extent(axes) * features
+            if self._one_scale(body):
+                value = 2 * features * self.extent(a for a in axes if latent_of(a) not in self.summed)
+                self.holds(self.extent(axes) + value, max(2 * self.extent(axes), value))
+            else:
+                self.holds(self.extent(axes) * features, 2 * self.extent(axes) * features)
+
+    def _head(self, body) -> Apply | None:
+        """The linear layer directly under a softmax: it runs over real sites in chunks, and keeps what it reads."""
+        logits = body.arguments[0][1] if isinstance(body, Dist) and body.family == "Categorical" else None
+        linear = isinstance(logits, Apply) and not logits.bank and self.networks[logits.network].kind == "Linear"
+        if linear and not body.type.shape:
+            return logits
+        return None
+
+    def _softmax(self, variable: Variable, body: Dist, axes: frozenset[str]) -> None:
+        """Logits that are normalised, read at the values."""
+        logits, head = body.arguments[0][1], self._head(body)
+        rows = self.extent(self.axes(logits))
+        numbers = rows * self.events(logits.type.shape)
+        self.flops += TRAINING * numbers
+        inner = len(variable.plates) > 1 and any(latent_of(a) in self.summed for a in axes)
+        self.holds(self.extent(axes), (2 if inner else 0) * self.extent(axes))  # what is summed within a site is masked
+        if head is not None:
+            read = self.numbers(head.args[0])
+            keeps = numbers <= KEPT_ENTRIES and not any(latent_of(a) in self.summed for a in self.axes(logits))
+            blocks = 1 if numbers <= PLAIN_ENTRIES else ceil(rows / ROWS)
+            self.calls(DISPATCHES["head"] * blocks, 0.0)
+            self.flops += TRAINING * read * numbers / rows
+            self.learned[head.network] = (read / rows + 1) * numbers / rows
+            self.holds(read + (numbers if keeps else 0.0), 2 * min(numbers, ROWS * numbers / rows) + 2 * read)
+            return
+        addends = logits.args if isinstance(logits, Call) and logits.function == "add" else (logits,)
+        for part in addends:
+            if isinstance(part, Index) and isinstance(part.base, ParamRef):
+                summed = [i for i in part.indices if isinstance(i, VariableRef) and i.name in self.summed]
+                laid_out = frozenset(a for i in summed for a in self.axes(i))
+                self.exponentials += GATHERED * self.extent(axes - laid_out)
+                part = part.base  # rows are taken of a table that is normalised once
+            self._normalised(part, 1)
+
+    def _normalised(self, logits: Expr, gradients: int) -> None:
+        """What is normalised takes the place of the logits, and leaves a parameter's beside it. gradients: of the
+        result; that of a parameter is the optimizer's."""
+        numbers, given = self.numbers(logits), isinstance(logits, (Index, ParamRef))
+        self.holds(numbers if given else 0.0, (gradients + (not given)) * numbers)
+
+    def _one_scale(self, body) -> bool:
+        """Whether all states of a Gaussian are compared with a value by one product: no axis of features is made."""
+        if not isinstance(body, Dist) or body.family != "Normal":
+            return False
+        loc, scale = (self.axes(body.argument(name)) for name in ("loc", "scale"))
+        return bool(loc) and not scale and all(latent_of(a) in self.summed for a in loc)
+
+
+def _parameters(network: Network, sizes: list[int]) -> float:
+    """How many numbers a network learns."""
+    if network.kind not in GATES:
+        return sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
+    directions, (read, out) = (2 if network.kind.startswith("Bi") else 1), sizes[:2]
+    layers = [read] + [directions * out] * (layers_of(network) - 1)
+    return directions * GATES[network.kind] * sum((n + out + 2) * out for n in layers)
+
+
+def layers_of(network: Network) -> int:
+    return int(dict(network.options).get("layers", 1))
+
+
+def latent_of(axis: str) -> str:
+    return axis.split("@")[0].split(".")[0]
+
+
+def priced(pricer: Pricer, *rules: Callable[[Pricer], None]) -> Cost:
+    """What rules pay together: infinitely much, where it is beyond all floats."""
+    try:
+        for pay in rules:
+            pay(pricer)
+        return pricer.cost
+    except OverflowError:
+        return Cost(inf, inf, inf, inf, inf, 0.0)

@@ -1,0 +1,1 @@
+"""Sums over chains: the forward and the backward algorithm, in several orders and domains."""

@@ -1,0 +1,1 @@
+"""Conjugate pairs, integrated exactly or as factors of a mean field."""

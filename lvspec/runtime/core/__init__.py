@@ -1,0 +1,1 @@
+"""What every room of the runtime needs: semirings, contractions, ragged batches, inputs."""

@@ -1,0 +1,1 @@
+"""Gaussian latents, integrated exactly: linear-Gaussian chains, joint Gaussians."""

@@ -1,0 +1,1 @@
+"""What the methods of an emitted module give: objectives, posteriors, encodings, forecasts."""

@@ -1,0 +1,1 @@
+"""Networks and flows that a spec declares, and those of its user."""

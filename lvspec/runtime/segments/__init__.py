@@ -1,0 +1,1 @@
+"""Sums over segmentations of a sequence: semi-Markov chains."""

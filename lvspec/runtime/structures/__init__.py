@@ -1,0 +1,1 @@
+"""Distributions over structures as random variables: labels of a sequence, and symbols that hidden structures yield."""

@@ -1,0 +1,1 @@
+"""Sums over trees: inside and outside, dependency trees, grammars."""

@@ -1,0 +1,427 @@
+"""Raw records to examples: arrays of numbers, with lengths for ragged plates and marks for what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from lvspec.errors import TrainingError, UsageError
+from lvspec.train.data.encoders import MISSING, Encoder, Numbers, Symbols, numbers, tokens
+from lvspec.train.data.layout import Field, Layout
+from lvspec.train.data.tree_labels import TreeLabels
+from lvspec.train.settings import DataSettings
+
+Raw = Mapping[str, object]
+LARGEST = 3e38  # that a float32 holds
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """values: name -> sites x event. lengths: ragged plate -> (), or (D,) for one nested in plate d.
+    observed: name -> bool per site, only where something is missing. index: the record's number in its file."""
+
+    values: dict[str, np.ndarray]
+    lengths: dict[str, np.ndarray]
+    observed: dict[str, np.ndarray]
+    index: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Examples of one part. dropped: records left out because a sequence was empty, or of a length that is not wanted. partial: names with missing values."""
+
+    examples: tuple[Example, ...]
+    layout: Layout
+    dropped: int = 0
+    partial: frozenset[str] = field(default_factory=frozenset)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def hiding(self, names: Collection[str]) -> Dataset:
+        """The same examples with these variables missing; the plates that they stand on keep their lengths."""
+        missing = {name: np.zeros((), dtype=bool) for name in names}
+        examples = (
+            replace(
+                e, values={n: v for n, v in e.values.items() if n not in missing}, observed={**e.observed, **missing}
+            )
+            for e in self.examples
+        )
+        return replace(self, examples=tuple(examples), partial=self.partial | missing.keys())
+
+    def sizes(self) -> np.ndarray:
+        """The longest sequence of each example: what a batch pads to."""
+        return np.array(
+            [max((int(np.max(n, initial=0)) for n in e.lengths.values()), default=1) for e in self.examples]
+        )
+
+
+def partly_labelled(dataset: Dataset, digests: Sequence[bytes], data: Mapping[str, DataSettings]) -> Dataset:
+    """The data set with the values of some latents in `known` examples only: those whose records' hashes come first, in
+    turn from each value, so that every value is met as often as can be."""
+    for name, settings in data.items():
+        if settings.known is None:
+            continue
+        if name not in {f.name for f in dataset.layout.fields if not f.required}:
+            raise UsageError(f"data.{name}.known: {name} is no latent, and always known")
+        groups: dict[bytes, list[int]] = {}
+        order = sorted(range(len(dataset)), key=lambda i: digests[dataset.examples[i].index])
+        for i in order:
+            if name in dataset.examples[i].values:
+                groups.setdefault(dataset.examples[i].values[name].tobytes(), []).append(i)
+        ranked = sorted(
+            (rank, digests[dataset.examples[i].index], i) for g in groups.values() for rank, i in enumerate(g)
+        )
+        kept = {i for _, _, i in ranked[: settings.known]}
+        hidden = dataset.hiding([name]).examples
+        examples = tuple(e if i in kept else hidden[i] for i, e in enumerate(dataset.examples))
+        dataset = replace(dataset, examples=examples, partial=dataset.partial | {name})
+    return dataset
+
+
+def real_sites(example: Example, f: Field, layout: Layout) -> np.ndarray:
+    """Which sites of a value of the example are no padding; a nested plate's axis follows the one it is nested in."""
+    shape = example.values[f.name].shape
+    real = np.ones(shape, dtype=bool)
+    for axis, plate in layout.ragged(f):
+        inside = np.arange(shape[axis]) < example.lengths[plate.name][..., None]
+        real &= inside.reshape(inside.shape + (1,) * (len(shape) - axis - 1))
+    return real
+
+
+def encoded(
+    records: Iterable[Raw],
+    layout: Layout,
+    encoders: Mapping[str, Encoder],
+    data: Mapping[str, DataSettings],
+    unknown: Counter | None = None,
+) -> Dataset:
+    """Every record as an example; records whose sequence is empty are left out and counted.
+
+    unknown: counts labels of latents that the training data do not have, (name, label), which are missing then; without it
+    they are an error.
+    """
+    examples, dropped = [], 0
+    for index, record in enumerate(records):
+        example = _example(record, index, layout, encoders, data, unknown)
+        if example is None:
+            dropped += 1
+        else:
+            examples.append(example)
+    partial = frozenset(name for e in examples for name in e.observed)
+    return Dataset(tuple(examples), layout, dropped, partial | {f.name for f in layout.fields if not f.required})
+
+
+def raw_value(record: Raw, f: Field) -> object:
+    """What a record has of a field; an empty text is a missing value, and an empty sequence only where it has to be there."""
+    raw = record.get(f.name)
+    blank = isinstance(raw, str) and not raw.strip()
+    return None if blank and not (f.required and f.plates) else raw
+
+
+def place_of(record: Raw, index: int) -> str:
+    """Where a record stands in its file; of one made in Python, which it is."""
+    return getattr(record, "place", "") or f"record {index + 1}"
+
+
+def holding(record: Raw, name: str) -> str:
+    """What stands in a record that lacks a value of a variable, where it says so."""
+    names = getattr(record, "names", ())
+    there = f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+    return f" (`{record.fields[name]}` is looked for, and it has {there})" if names else ""
+
+
+def _example(record: Raw, index: int, layout: Layout, encoders, data, unknown) -> Example | None:
+    values, lengths, observed = {}, {}, {}
+    for f in layout.fields:
+        settings = data.get(f.name, DataSettings())
+        raw = raw_value(record, f)
+        try:
+            value, seen, found = _encode(raw, f, layout, encoders[f.name], settings, unknown)
+        except (UsageError, TrainingError) as error:
+            raise type(error)(f"{place_of(record, index)}: {error}") from error
+        if f.required and not f.modelled and (value is None or not seen.all()):
+            raise TrainingError(
+                f"{place_of(record, index)}: {f.name} is given to the model, and a value of it is missing{holding(record, f.name)}"
+            )
+        if value is None:
+            observed[f.name] = np.zeros((), dtype=bool)
+            continue
+        for along, wanted, there in zip(*_extents(f), value.shape, strict=False):
+            if wanted is not None and there != wanted:
+                values = f"{there} value{'s' * (there != 1)} {along}"
+                raise TrainingError(
+                    f"{place_of(record, index)}: {f.name} has {values}, and {wanted} are wanted; null stands for a missing one"
+                )
+        for plate, length in found.items():
+            if plate in lengths and not np.array_equal(lengths[plate], length):
+                raise TrainingError(
+                    f"{place_of(record, index)}: {f.name} has {length} sites along {plate}, another variable {lengths[plate]}"
+                )
+            lengths[plate] = length
+        if settings.lengths and not _admitted(found, settings.lengths):
+            return None
+        if f.required and any(np.max(n, initial=0) == 0 for n in found.values()):
+            return None
+        values[f.name] = value
+        if not seen.all():
+            observed[f.name] = seen
+    _told_how_long(record, index, layout, values, lengths)
+    return Example(values, lengths, observed, index)
+
+
+def _extents(f: Field) -> tuple[list[str], list[int | None]]:
+    """What each axis of a value is, and how many values there are along it; None where data alone know."""
+    sites = f.sites or (None,) * len(f.plates)
+    return [*(f"along {p}" for p in f.plates), *("in a vector" for _ in f.event)], [*sites, *f.event]
+
+
+def _told_how_long(record: Raw, index: int, layout: Layout, values: dict, lengths: dict) -> None:
+    """TrainingError where a sequence is missing and nothing says how many sites it has."""
+    for f in layout.fields:
+        untold = [plate.name for _, plate in layout.ragged(f) if plate.name not in lengths]
+        if f.name not in values and untold:
+            raise TrainingError(
+                f"{place_of(record, index)} has no {f.name}{holding(record, f.name)}, and nothing else says how long it is (how many sites plate "
+                f"{untold[0]} has): leave the record out, or read another variable along {untold[0]} from the data"
+            )
+
+
+def _admitted(lengths: dict[str, np.ndarray], wanted: str) -> bool:
+    """Whether every length lies within "2-20"."""
+    least, _, most = wanted.partition("-")
+    return all(
+        int(least) <= np.min(n, initial=int(least)) <= np.max(n, initial=0) <= int(most or least)
+        for n in lengths.values()
+    )
+
+
+def _encode(raw: object, f: Field, layout: Layout, encoder: Encoder, settings: DataSettings, unknown: Counter | None):
+    """(array with fills, observed per site, lengths by plate); (None, None, {}) where the whole value is missing."""
+    if raw is None:
+        return None, None, {}
+    if isinstance(encoder, Symbols):
+        if unknown is not None and not f.required:
+            raw = _without_unknown(raw, f, encoder, settings, unknown)
+        return _encode_symbols(raw, f, layout, encoder, settings)
+    if isinstance(encoder, TreeLabels):
+        return _encode_tree(raw, f, layout, encoder, settings)
+    return _encode_numbers(raw, f, layout, encoder, settings)
+
+
+def nested(raw: object, depth: int, settings: DataSettings) -> object:
+    """A raw value as lists of symbols, `depth` deep: 0 a label, 1 a sentence, 2 a document of sentences."""
+    if isinstance(raw, np.ndarray):
+        raw = raw.tolist()
+    if depth == 0:
+        if isinstance(raw, (list, dict)):
+            raise UsageError(f"expected one label, found {str(raw)[:60]}")
+        text = None if raw is None else str(raw).strip() or None
+        return text.lower() if text is not None and settings.lower else text
+    if depth == 1:
+        return tokens(raw, settings.tokenize, settings.lower)
+    if not isinstance(raw, list):
+        raise UsageError(f"expected a list of sequences, found {str(raw)[:60]!r}")
+    return [nested(r, depth - 1, settings) for r in raw]
+
+
+def _without_unknown(raw, f: Field, encoder: Symbols, settings: DataSettings, unknown: Counter) -> object:
+    """The raw labels, None where the table lacks them."""
+
+    def known(value):
+        if isinstance(value, list):
+            return [known(v) for v in value]
+        if value is None or encoder.unknown or value in encoder.symbols:
+            return value
+        unknown[f.name, value] += 1
+        return None
+
+    return known(nested(raw, len(f.plates) + len(f.event), settings))
+
+
+def _encode_symbols(raw, f: Field, layout: Layout, encoder: Symbols, settings: DataSettings):
+    depth = len(f.plates) + len(f.event)
+    symbols = nested(raw, depth, settings)
+    ragged = layout.ragged(f)
+    if depth == 1:
+        ids = np.array([encoder.id(s) for s in symbols[: settings.max_length]], dtype=np.int64)
+        if ragged and ragged[0][1].end:
+            ids = np.append(ids, encoder.end_id)
+        if ragged and ragged[0][1].null:
+            ids = np.append(encoder.null_id, ids)
+        lengths = {ragged[0][1].name: np.array(len(ids))} if ragged else {}
+    elif depth == 0:
+        ids, lengths = np.array(encoder.id(symbols), dtype=np.int64), {}
+    else:
+        _check_alike(symbols, f, dict(ragged))
+        ids, lengths = _rectangle(symbols, ragged, encoder, settings, depth)
+    seen = ids != MISSING
+    return np.where(seen, ids, 0), seen, lengths
+
+
+def _encode_tree(raw, f: Field, layout: Layout, encoder: TreeLabels, settings: DataSettings):
+    labels = encoder.read(raw)
+    if settings.max_length is not None and len(labels) > settings.max_length:
+        raise UsageError(f"a tree of {len(labels)} words cannot be cut; leave it out: data.{f.name}.lengths: 1-40")
+    ids = np.array([MISSING if label is None else label for label in labels], dtype=np.int64)
+    seen = ids != MISSING
+    return np.where(seen, ids, 0), seen, {plate.name: np.array(len(ids)) for _, plate in layout.ragged(f)}
+
+
+def _check_alike(symbols: list, f: Field, ragged: dict) -> None:
+    """UsageError where lists beside each other differ in length, and no plate is nested that lets each have its own."""
+    for axis in range(1, len(f.plates) + len(f.event)):
+        symbols = [inner for row in symbols for inner in row] if axis > 1 else symbols
+        if axis in ragged and ragged[axis].within is not None:
+            continue
+        found = sorted({len(row) for row in symbols})
+        if len(found) > 1:
+            along = f"along {f.plates[axis]}" if axis < len(f.plates) else "in a vector"
+            raise UsageError(f"{f.name}: {found[0]} and {found[1]} values {along} stand in one record")
+
+
+def _rectangle(symbols: list, ragged, encoder: Symbols, settings: DataSettings, depth: int):
+    """Nested lists padded to a block: a plate nested in another has a length for each of its sites."""
+    plates = dict(ragged)
+
+    def ids(value, axis: int):
+        if axis == depth:
+            return encoder.id(value)
+        inner = [ids(v, axis + 1) for v in value[: settings.max_length if axis == depth - 1 else None]]
+        plate = plates.get(axis)
+        start = [encoder.null_id] if plate and plate.null else []
+        return [*start, *inner, *([encoder.end_id] if plate and plate.end else [])]
+
+    value = ids(symbols, 0)
+    extents = [_extent(value, axis) for axis in range(depth)]
+    block = np.zeros(extents, dtype=np.int64)
+    for place in np.ndindex(*extents[:-1]):
+        row = value
+        for i in place:
+            row = row[i] if i < len(row) else []
+        block[place][: len(row)] = row
+    return block, {plate.name: _lengths(value, axis, extents, plate, ragged) for axis, plate in ragged}
+
+
+def _extent(value: list, axis: int) -> int:
+    return len(value) if axis == 0 else max((_extent(v, axis - 1) for v in value), default=0)
+
+
+def _lengths(value: list, axis: int, extents: list[int], plate, ragged) -> np.ndarray:
+    if plate.within is None:
+        while axis:
+            value, axis = value[0] if value else [], axis - 1
+        return np.array(len(value))
+    counted = [len(v) for v in value]  # nested one deep: axis 1 inside axis 0
+    return np.array(counted + [0] * (extents[0] - len(counted)))
+
+
+def _encode_numbers(raw, f: Field, layout: Layout, encoder: Numbers, settings: DataSettings):
+    value = encoder.transformed(number_block(raw, f, layout.nested(f)))
+    ragged = layout.ragged(f)
+    if layout.null(f):
+        raise UsageError(f"{f.name} has numbers, and a site that stands for nothing (null=true) has a symbol")
+    if ragged and settings.max_length is not None:
+        value = np.moveaxis(np.moveaxis(value, ragged[-1][0], 0)[: settings.max_length], 0, ragged[-1][0])
+    seen = ~np.isnan(value)
+    if f.event:
+        seen = seen.all(axis=tuple(range(len(f.plates), seen.ndim)))
+    lengths = {plate.name: np.array(value.shape[axis]) for axis, plate in ragged}
+    if layout.nested(f):
+        own = np.array([min(len(r), value.shape[1]) for r in raw], dtype=np.int64)[: value.shape[0]]
+        lengths[f.plates[1]] = own
+        beyond = np.arange(value.shape[1]) >= own[:, None]
+        seen = seen | beyond.reshape(*beyond.shape, *[1] * (seen.ndim - 2))
+    _check_numbers(f, value)
+    if encoder.event and value.shape[len(f.plates) :] != encoder.event and value.size:
+        raise TrainingError(
+            f"{f.name}: {value.shape[len(f.plates) :]} features, the training data have {encoder.event}"
+        )
+    value = np.nan_to_num(value, nan=0.0).astype(encoder.dtype)
+    return value, seen, lengths
+
+
+def _check_numbers(f: Field, value: np.ndarray) -> None:
+    """TrainingError where counts have fractions, or truth values are others than 0 and 1."""
+    if f.kind == "real":
+        return
+    value = value[~np.isnan(value)]
+    wrong = value[(value < 0) | (value != np.round(value)) | ((f.kind == "binary") & (value > 1))]
+    if wrong.size and f.kind == "binary":
+        raise TrainingError(
+            f"{f.name} is 0 or 1 in the spec, but the data hold {wrong[0]:g}; set data.{f.name}.binarize: 0.5"
+        )
+    if wrong.size:
+        raise TrainingError(
+            f"{f.name} is a count in the spec, a whole number from 0 on, but the data hold {wrong[0]:g}"
+        )
+
+
+def number_block(raw: object, f: Field, nested: bool = False) -> np.ndarray:
+    """Numbers as plates x event; a picture (28, 28) is flattened for a vector of features. nested: NaN stands beyond the end of
+    a second plate, of which each site of the first one has its own."""
+    try:
+        value = _side_by_side(raw) if nested and isinstance(raw, list) else numbers(raw)
+    except UsageError as error:
+        raise UsageError(f"{f.name}: {error}") from error
+    rank = len(f.plates) + len(f.event)
+    if len(f.event) == 1 and value.ndim > rank:
+        value = value.reshape(*value.shape[: len(f.plates)], -1)
+    if value.size == 0 and value.ndim < rank:
+        value = value.reshape((0,) + (1,) * (rank - 1))
+    if value.ndim != rank:
+        raise TrainingError(f"{f.name}: expected {rank} axes (plates and features), a record has shape {value.shape}")
+    if (np.abs(value) > LARGEST).any():
+        raise TrainingError(f"{f.name} has a number that is infinite, or too large")
+    return value
+
+
+def _side_by_side(raw: list) -> np.ndarray:
+    """Sequences of numbers as one block."""
+    parts = [numbers(r) for r in raw]
+    if any(p.ndim == 0 for p in parts):
+        raise UsageError(f"expected a list of sequences, found {str(raw)[:60]!r}")
+    inner = next((p.shape[1:] for p in parts if len(p)), ())
+    block = np.full((len(parts), max(map(len, parts), default=0), *inner), np.nan)
+    for row, part in zip(block, parts, strict=True):
+        if len(part) and part.shape[1:] != inner:
+            raise UsageError(f"vectors of {inner} and of {part.shape[1:]} numbers stand in one record")
+        row[: len(part)] = part.reshape(len(part), *inner)
+    return block
+
+
+def digest(record: Raw) -> bytes:
+    """A hash of a record's raw values, the same on every machine: decides fixed splits.
+
+    Gold labels that are read beside the data (their name has a blank, as no variable's has) do not count.
+    """
+
+    def plain(value: object) -> object:
+        return value.tolist() if hasattr(value, "tolist") else str(value)
+
+    return hashlib.sha256(
+        json.dumps({k: v for k, v in record.items() if " " not in k}, sort_keys=True, default=plain).encode()
+    ).digest()
+
+
+def halves(records: Sequence[Raw]) -> tuple[list[Raw], list[Raw]]:
+    """A fixed split in two, by the parity of each record's hash: (even, odd)."""
+    parts: tuple[list[Raw], list[Raw]] = ([], [])
+    for record in records:
+        parts[digest(record)[0] % 2].append(record)
+    return parts
+
+
+def held_out(records: Sequence[Raw], tenths: int) -> tuple[list[Raw], list[list[Raw]]]:
+    """(the rest, `tenths` parts of about a tenth each), fixed by hash."""
+    kept: list[Raw] = []
+    parts: list[list[Raw]] = [[] for _ in range(tenths)]
+    for record in records:
+        share = int.from_bytes(digest(record)[:4], "big") % 10
+        (parts[share] if share < tenths else kept).append(record)
+    return kept, parts

@@ -1,0 +1,108 @@
+"""A data file as records, and a variable's raw value in a record, for each format.
+
+A format is a pair: `records(path, options)` goes through the file once, `value(record, options)` picks what the
+`data:` section asks for. Values are plain: a string, a number, or (nested) lists of them; None where missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lvspec.errors import UsageError
+from lvspec.train.data.readers import arrays, conllu, json_lines, tables, text, trees
+from lvspec.train.settings import DataSettings
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a kind of file is read. records(path, settings, part) yields records; value(record, settings, name) picks
+    that of the variable of this name, which stands for a place where none is said; names(record): what a record says it has."""
+
+    records: Callable[[Path, DataSettings, str], Iterator[object]]
+    value: Callable[[object, DataSettings, str], object]
+    names: Callable[[object], tuple[str, ...]] = lambda record: ()
+
+
+class Record(dict):
+    """Raw values by variable. place: of the file, for messages. names: what stands in a record that lacks a value, where it has
+    names; fields: under which of them each variable is looked for."""
+
+    place: str = ""
+    names: tuple[str, ...] = ()
+    fields: Mapping[str, str] = {}
+
+
+FORMATS: dict[str, Format] = {
+    "text": Format(text.records, text.value),
+    "conllu": Format(conllu.records, conllu.value),
+    "tsv": Format(tables.tsv_records, tables.value),
+    "csv": Format(tables.csv_records, tables.value),
+    "jsonl": Format(json_lines.records, json_lines.value, json_lines.names),
+    "trees": Format(trees.records, trees.value),
+    "npz": Format(arrays.records, arrays.value),
+}
+
+SUFFIXES = {
+    ".txt": "text",
+    ".text": "text",
+    ".conllu": "conllu",
+    ".tsv": "tsv",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".mrg": "trees",
+    ".ptb": "trees",
+    ".trees": "trees",
+    ".npz": "npz",
+}
+
+
+def format_of(path: Path) -> str:
+    """The format that a file's name tells: `dev.jsonl.gz` is jsonl."""
+    suffixes = [s for s in path.suffixes if s != ".gz"]
+    found = SUFFIXES.get(suffixes[-1].lower()) if suffixes else None
+    if found is None:
+        raise UsageError(f"{path}: cannot tell the format from the name; say --format {' | '.join(FORMATS)}")
+    return found
+
+
+def read(path: Path, wanted: Mapping[str, DataSettings], part: str = "train") -> Iterator[Record]:
+    """Raw values by variable, record after record. `part` picks the split inside an npz."""
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    named = {s.format for s in wanted.values() if s.format is not None}
+    if len(named) > 1:
+        raise UsageError(f"{path}: one file has one format, but the data section names {', '.join(sorted(named))}")
+    named = named.pop() if named else format_of(path)
+    if named not in FORMATS:
+        raise UsageError(f"there is no format {named!r}; there are {', '.join(FORMATS)}")
+    kind = FORMATS[named]
+    if named == "npz":
+        wanted = {name: replace(s, array=arrays.array_of(path, s, name)) for name, s in wanted.items()}
+    settings = tuple(wanted.items())
+    if not settings:
+        raise UsageError("nothing to read: the model has no observed variable")
+    reader = merged([s for _, s in settings])
+    fields = [name for name, s in settings if s.field]
+    if named == "text" and fields and len(settings) > 1:
+        raise UsageError(
+            f"{path}: a line of text is one value, and {' and '.join(n for n, _ in settings)} are read from the data: "
+            f"{' and '.join(fields)} by a `field:`, which a jsonl file has"
+        )
+    looked_for = {name: str(s.field or s.column or name) for name, s in settings}
+    for number, record in enumerate(kind.records(path, reader, part), 1):
+        found = Record((name, kind.value(record, s, name)) for name, s in settings)
+        found.place = f"{path}: record {number}"
+        if any(v is None for v in found.values()):
+            found.names, found.fields = kind.names(record), looked_for
+        yield found
+
+
+def merged(settings: list[DataSettings]) -> DataSettings:
+    """File-level options of all variables together: a header named by one holds for the file."""
+    header = next((s.header for s in settings if s.header is not None), None)
+    if header is None:
+        header = any(isinstance(s.column, str) and not s.column.isdigit() for s in settings)
+    arrays_named = ",".join(dict.fromkeys(s.array for s in settings if s.array))
+    return replace(settings[0], header=header, array=arrays_named or None)

@@ -1,0 +1,89 @@
+"""Tables: TSV without quoting, CSV with it; columns are counted from 1 or named by the header."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvspec.errors import UsageError
+from lvspec.train.data.readers.files import lines
+from lvspec.train.settings import DataSettings
+
+csv.field_size_limit(16 * 1024 * 1024)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table; `place` is file:line for messages."""
+
+    cells: list[str]
+    names: tuple[str, ...]
+    place: str
+
+
+def tsv_records(path: Path, settings: DataSettings, part: str) -> Iterator[Row]:
+    return _rows(((number, line.split("\t")) for number, line in lines(path) if line), path, settings)
+
+
+def csv_records(path: Path, settings: DataSettings, part: str) -> Iterator[Row]:
+    reader = csv.reader(line + "\n" for _, line in lines(path))
+    return _rows(((reader.line_num, row) for row in reader if row), path, settings)
+
+
+def _rows(numbered, path: Path, settings: DataSettings) -> Iterator[Row]:
+    names: tuple[str, ...] = ()
+    first = True
+    for number, cells in numbered:
+        if first and settings.header:
+            names = tuple(c.strip() for c in cells)
+        else:
+            yield Row(cells, names, f"{path}:{number}")
+        first = False
+
+
+def value(record: Row, settings: DataSettings, name: str) -> object:
+    """One cell, or with `columns: 1-64` (also `1-3,7`) the list of them; an empty cell is missing. Where no column is said, the
+    only one, or under a header the one that is named as the variable."""
+    if settings.columns is not None:
+        return [_cell(record, place) for place in column_range(settings.columns)]
+    if settings.column is None and name in record.names:
+        return _cell(record, name)
+    if settings.column is None and len(record.cells) > 1:
+        header = "" if record.names else ", or `header: true` where the first line names the variables"
+        raise UsageError(
+            f"{record.place}: {len(record.cells)} columns; say which with `column:` in the data section{header}"
+        )
+    return _cell(record, 1 if settings.column is None else settings.column)
+
+
+def column_range(text: object) -> list[int]:
+    """`1-3,7` is 1, 2, 3, 7."""
+    if isinstance(text, (list, tuple)):
+        return [int(c) for c in text]
+    places: list[int] = []
+    for piece in str(text).replace(" ", "").split(","):
+        found = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", piece)
+        if found is None:
+            raise UsageError(f"columns {text!r}: expected ranges such as 1-64 or 1-3,7")
+        places.extend(range(int(found[1]), int(found[2] or found[1]) + 1))
+    return places
+
+
+def _cell(row: Row, column: int | str) -> str | None:
+    if isinstance(column, str) and not column.isdigit():
+        if column not in row.names:
+            known = ", ".join(row.names) or "none: the file has no header"
+            raise UsageError(f"{row.place}: no column named {column!r} (columns: {known})")
+        if row.names.count(column) > 1:
+            raise UsageError(
+                f"{row.place}: {row.names.count(column)} columns are named {column!r}; say which by its number"
+            )
+        at = row.names.index(column)
+    else:
+        at = int(column) - 1
+    if not 0 <= at < len(row.cells):
+        raise UsageError(f"{row.place}: no column {column}, the row has {len(row.cells)}, counted from 1")
+    return row.cells[at].strip() or None

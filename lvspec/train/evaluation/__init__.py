@@ -1,0 +1,1 @@
+"""The figures of a field for a trained model."""

@@ -1,0 +1,37 @@
+"""Hidden structures as arrays: the best one (`mode`), and the probability of every part (`marginals`).
+
+         mode        marginals
+spans    (B, T, T)   (B, T, T)       whether the words i .. j, inclusive, are a constituent; words alone are not told
+heads    (B, T)      (B, T, T + 1)   the head of a word: 0 is the root, 1 the first word
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lvspec.runtime.core.structured import Parts, Structured
+from lvspec.runtime.trees.pcfg import bracketings
+
+# distribution -> what its structures are read as
+READ_AS = {"PCFG": "spans", "DMV": "heads"}
+
+
+def spans(posterior: Structured, marginals: bool) -> dict[str, Tensor]:
+    """Of the best derivation, and of all."""
+    trees = bracketings(posterior)
+    return {"mode": trees.mode["spans"].bool(), **({"marginals": trees.marginals["spans"]} if marginals else {})}
+
+
+def heads(posterior: Structured, marginals: bool) -> dict[str, Tensor]:
+    """Each word's head in the best tree, and the probability of every head."""
+    mode = by_word(posterior.mode).argmax(-1)
+    return {"mode": mode, **({"marginals": by_word(posterior.marginals)} if marginals else {})}
+
+
+def by_word(parts: Parts) -> Tensor:
+    """Heads of words (B, T, T + 1), from root (B, T) and attach (B, head, modifier, valence)."""
+    return torch.cat([parts["root"].unsqueeze(1), parts["attach"].sum(-1)], 1).mT
+
+
+ANSWERS = {"spans": spans, "heads": heads}

@@ -1,0 +1,1 @@
+"""A run's directory: what was trained, and what came of it."""

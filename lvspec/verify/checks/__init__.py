@@ -1,0 +1,1 @@
+"""What is compared: an answer of the emitted module against the oracle."""

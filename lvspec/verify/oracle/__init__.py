@@ -1,0 +1,1 @@
+"""The model by its definition: every joint state, in code that shares nothing with the emitted module."""

@@ -1,0 +1,200 @@
+"""Each network of ir/networks.py, one site at a time, from named weights: the verifier's own arithmetic.
+
+LSTM   i, f, g, o = split(W_ih x + b_ih + W_hh h + b_hh);  c' = σ(f) c + σ(i) tanh(g);  h' = σ(o) tanh(c')
+GRU    r, u, n: n' = tanh(W_in x + b_in + r (W_hn h + b_hn));  h' = (1 − u) n' + u h
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from inspect import signature
+
+import torch
+from torch import Tensor, nn
+
+from lvspec.ir.spec import Network
+from lvspec.verify.oracle.stretch import Begin, Value, number
+
+Weights = dict[str, Tensor]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": lambda x: x.clamp(min=0),
+    "tanh": torch.tanh,
+    "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
+    "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
+    "gelu": lambda x: x * 0.5 * (1 + torch.erf(x / 2**0.5)),
+    "elu": lambda x: torch.where(x > 0, x, torch.expm1(x.clamp(max=0))),
+    "silu": lambda x: x / (1 + torch.exp(-x)),
+}
+
+
+def linear(x: Tensor, w: Weights, prefix: str = "") -> Tensor:
+    y = (w[f"{prefix}weight"] @ x.unsqueeze(-1)).squeeze(-1)
+    return y + w[f"{prefix}bias"] if f"{prefix}bias" in w else y
+
+
+def _mlp(network: Network, w: Weights, x: Value) -> Tensor:
+    activation = ACTIVATIONS[str(network.option("activation", "relu"))]
+    layers = sorted({int(name.split(".")[0]) for name in w})
+    y = number(x)
+    for n in layers[:-1]:
+        y = activation(linear(y, w, f"{n}."))
+    return linear(y, w, f"{layers[-1]}.")
+
+
+def _embedding(network: Network, w: Weights, x: Value) -> Tensor:
+    """Row x of the table; the begin symbol is its last row."""
+    return w["weight"][-1] if isinstance(x, Begin) else w["weight"][x.long()]
+
+
+def _layer_norm(network: Network, w: Weights, x: Value) -> Tensor:
+    y = number(x)
+    centred = y - y.mean(-1, keepdim=True)
+    return centred / torch.sqrt((centred**2).mean(-1, keepdim=True) + 1e-5) * w["weight"] + w["bias"]
+
+
+AT_A_SITE: dict[str, Callable[[Network, Weights, Value], Tensor]] = {
+    "Linear": lambda network, w, x: linear(number(x), w),
+    "MLP": _mlp,
+    "Embedding": _embedding,
+    "LayerNorm": _layer_norm,
+    "Dropout": lambda network, w, x: number(x),  # compared in evaluation mode, where it does nothing
+}
+
+
+# ---------------------------------------------------------------- networks that read a stretch in order
+State = tuple[Tensor, ...]
+
+
+def _lstm_cell(read: Tensor, kept: Tensor, state: State) -> State:
+    i, f, g, o = (read + kept).chunk(4)
+    c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def _gru_cell(read: Tensor, kept: Tensor, state: State) -> State:
+    r, u, n = read.chunk(3)
+    rh, uh, nh = kept.chunk(3)
+    new = torch.tanh(n + torch.sigmoid(r + rh) * nh)
+    update = torch.sigmoid(u + uh)
+    return ((1 - update) * new + update * state[0],)
+
+
+def _rnn_cell(read: Tensor, kept: Tensor, state: State) -> State:
+    return (torch.tanh(read + kept),)
+
+
+CELLS: dict[str, tuple[Callable[[Tensor, Tensor, State], State], int]] = {
+    "LSTM": (_lstm_cell, 2),
+    "GRU": (_gru_cell, 1),
+    "RNN": (_rnn_cell, 1),
+}
+
+
+def _layer(kind: str, w: Weights, suffix: str, inputs: Sequence[Tensor]) -> list[Tensor]:
+    cell, parts = CELLS[kind]
+    h = w[f"weight_hh_{suffix}"].shape[1]
+    state: State = (torch.zeros(h, dtype=torch.float64),) * parts
+    outputs = []
+    for x in inputs:
+        read = w[f"weight_ih_{suffix}"] @ x + w[f"bias_ih_{suffix}"]
+        kept = w[f"weight_hh_{suffix}"] @ state[0] + w[f"bias_hh_{suffix}"]
+        state = cell(read, kept, state)
+        outputs.append(state[0])
+    return outputs
+
+
+def _convolution(network: Network, w: Weights, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Each site from the sites before it, tap by tap; nothing stands before the first."""
+    values = [linear(x, w, "enter.") for x in inputs]
+    for n in range(int(network.option("layers"))):
+        taps, bias = w[f"layers.{n}.weight"].unbind(-1), w[f"layers.{n}.bias"]  # the last tap is the site itself
+        back = [(len(taps) - 1 - k) * 2**n for k in range(len(taps))]
+        sums = [
+            bias + sum(tap @ values[t - b] for tap, b in zip(taps, back, strict=True) if t >= b)
+            for t in range(len(values))
+        ]
+        values = [y + s.clamp(min=0) for y, s in zip(values, sums, strict=True)]
+    return values
+
+
+def recurrent(network: Network, w: Weights, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """One output for each input; the output at j has read inputs 0..j (all of them, for a Bi-network)."""
+    if network.kind == "DilatedConvolution":
+        return _convolution(network, w, inputs)
+    kind = network.kind.removeprefix("Bi")
+    values = list(inputs)
+    for n in range(int(network.option("layers", 1))):
+        if network.kind.startswith("Bi"):
+            forth = _layer(kind, part(w, f"forth.{n}"), "l0", values)
+            back = _layer(kind, part(w, f"back.{n}"), "l0", values[::-1])[::-1]
+            values = [torch.cat(pair) for pair in zip(forth, back, strict=True)]
+        else:
+            values = _layer(kind, w, f"l{n}", values)
+    return values
+
+
+# ---------------------------------------------------------------- a user's own
+def handed(x: Value, begin: int) -> Tensor:
+    """A value as a user's network takes it: numbers of symbols are whole, and before the first site stands number `begin`."""
+    if isinstance(x, Begin) and x.support.kind == "integer":
+        return torch.tensor(begin)
+    return number(x) if begin == 0 else x.long()
+
+
+def of_user(module: nn.Module, inputs: list[Tensor]) -> Tensor:
+    """The network's answer for one example; nothing else is in its batch."""
+    given = {} if "lengths" not in signature(module.forward).parameters else {"lengths": torch.tensor([len(inputs[0])])}
+    return module(*(x.unsqueeze(0) for x in inputs), **given)[0]
+
+
+# ---------------------------------------------------------------- which weights are a network's, or a bank member's
+class Named(dict[str, Tensor]):
+    """Weights by their names, which are asked for the same parts again and again."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__(weights)
+        self._parts: dict[str, Named] = {}
+
+    def part(self, prefix: str) -> Named:
+        if prefix not in self._parts:
+            own = {key[len(prefix) :]: value for key, value in self.items() if key.startswith(prefix)}
+            self._parts[prefix] = Named(own)
+        return self._parts[prefix]
+
+
+def part(weights: Weights, name: str) -> Weights:
+    """The weights of one submodule."""
+    return (weights if isinstance(weights, Named) else Named(weights)).part(f"{name}.")
+
+
+def tied_weights(network: Network, other: Network, weights: Weights, out: int) -> Weights:
+    """The network's weights under torch's names, its matrices those of `other` in the opposite order. out: numbers that
+    it gives; an embedding may have a row more."""
+    theirs = part(weights, other.name)
+    if other.kind == "Embedding":
+        matrices = [theirs["weight"][:out]]
+    else:
+        layers = sorted({int(n.split(".")[0]) for n in theirs if "." in n}, reverse=True)
+        matrices = [theirs[f"{n}.weight"].T for n in layers] or [theirs["weight"].T]
+    found: Weights = {}
+    for i, matrix in enumerate(matrices):
+        prefix = "" if network.kind == "Linear" else f"{2 * i}."
+        bias = weights.get(f"{network.name}.biases.{i}")
+        found[f"{prefix}weight"] = matrix
+        if bias is not None:
+            found[f"{prefix}bias"] = bias
+    return found
+
+
+def weights_of(network: Network, weights: Weights, member: tuple[int, ...], bank: tuple[int, ...]) -> Weights:
+    """The network's own weights under torch's names; of a bank, those of `member`."""
+    own = part(weights, network.name)
+    if not bank:
+        return own
+    flat = 0
+    for size, index in zip(bank, member, strict=True):
+        flat = flat * size + index
+    if network.kind in ("Linear", "MLP", "Embedding"):  # stacked along a first axis
+        return {name.removeprefix("layers."): value[flat] for name, value in own.items()}
+    return part(own, f"networks.{flat}")
