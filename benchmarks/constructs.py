@@ -13,7 +13,7 @@ from itertools import combinations
 
 from lvspec.front import load
 from lvspec.verify.random_specs.constructs import listed
-from lvspec.verify.random_specs.coverage import Table, ask, drawn, left_out, measure, sensible
+from lvspec.verify.random_specs.coverage import Coverage, ask, drawn, left_out, measure, sensible
 from lvspec.verify.random_specs.generate import generate
 from lvspec.verify.random_specs.held import constructs_of
 
@@ -49,9 +49,9 @@ def main() -> None:
         print("\n".join(f"{a} | {b}" for a, b in table.missing()))
 
 
-def together(pool: ProcessPoolExecutor, count, numbers) -> Table:
+def together(pool: ProcessPoolExecutor, count, numbers) -> Coverage:
     """The tables of all, chunk by chunk."""
-    found = Table()
+    found = Coverage()
     for one in pool.map(count, [numbers[i : i + CHUNK] for i in range(0, len(numbers), CHUNK)]):
         found.update(one)
     return found
@@ -62,7 +62,7 @@ def holds(pair: tuple[str, str]) -> bool:
     return any(constructs_of(load(generate(seed, *pair), "random")).issuperset(pair) for seed in range(TRIES))
 
 
-def constructs(table: Table) -> None:
+def constructs(table: Coverage) -> None:
     for construct in listed():
         why = left_out(construct)
         print(f"{construct:44} {'--  ' + why if why else table.single[construct]}")

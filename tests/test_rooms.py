@@ -126,6 +126,14 @@ def test_file_says_what_it_is_for(path):
     assert not text or ast.get_docstring(ast.parse(text)), "no docstring"
 
 
+def test_a_class_has_a_name_of_its_own():
+    homes = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                assert homes.setdefault(node.name, path) == path, f"{node.name}: {homes[node.name]} and {path}"
+
+
 @pytest.mark.slow
 def test_wheel_holds_the_zoo_the_grammar_and_the_type_marker(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]

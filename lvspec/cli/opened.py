@@ -19,7 +19,7 @@ from lvspec.train.settings import DataSettings
 
 
 @dataclass(frozen=True)
-class Part:
+class DataPart:
     """Encoded data, the raw records they were made of, and where they came from."""
 
     name: str
@@ -39,7 +39,7 @@ class Part:
         return labels
 
 
-def opened(args: argparse.Namespace) -> tuple[TrainedRun, Part]:
+def opened(args: argparse.Namespace) -> tuple[TrainedRun, DataPart]:
     from lvspec.driver import compile_spec
 
     trained = open_run(Path(args.run), compile_spec, args.checkpoint, args.device, args.allow_module)
@@ -59,7 +59,7 @@ def opened(args: argparse.Namespace) -> tuple[TrainedRun, Part]:
             f"warning: {name}: {dataset.dropped} record{'s' * several} without a site, or of a length that is not wanted, "
             f"{'are' if several else 'is'} left out"
         )
-    return trained, Part(name, dataset, records, trained, args)
+    return trained, DataPart(name, dataset, records, trained, args)
 
 
 def tell_faults(trained: TrainedRun) -> None:

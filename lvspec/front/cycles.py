@@ -21,7 +21,7 @@ from lvspec.ir.spec import Clause, Variable
 
 
 @dataclass(frozen=True)
-class Reading:
+class ClauseReading:
     """A clause, `z` or `z[0]`, reads another. earlier, present: along which of their common plates it is of earlier sites, or of
     earlier ones or the site itself. first: along which of them it is of a first site that has a clause of its own."""
 
@@ -33,7 +33,7 @@ class Reading:
     edge: Edge
 
     @property
-    def of_variables(self) -> Reading:
+    def of_variables(self) -> ClauseReading:
         """The same between variables, whose first sites are ahead of all others."""
         earlier, present = self.earlier | self.first, self.present | self.first
         return replace(self, reader=self.edge.reader, source=self.edge.source, earlier=earlier, present=present)
@@ -51,7 +51,7 @@ def check_cycles(variables: Mapping[str, Variable], declared: Declarations, prob
         _check_between(variables, found, problems)
 
 
-def _check_between(variables: Mapping[str, Variable], found: list[Reading], problems: Problems) -> None:
+def _check_between(variables: Mapping[str, Variable], found: list[ClauseReading], problems: Problems) -> None:
     """What is drawn from a first site, and read at later ones, has no place in a walk along the sites."""
     plates = {n: frozenset(v.plates) for n, v in variables.items()}
     for stuck in _stuck(variables, list(dict.fromkeys(r.of_variables for r in found)), plates):
@@ -71,10 +71,12 @@ def _node(name: str, initial: int | None) -> str:
     return name if initial is None else f"{name}[{initial}]"
 
 
-def _stuck(nodes: Iterable[str], among: list[Reading], plates: Mapping[str, frozenset[str]]) -> Iterator[list[Reading]]:
+def _stuck(
+    nodes: Iterable[str], among: list[ClauseReading], plates: Mapping[str, frozenset[str]]
+) -> Iterator[list[ClauseReading]]:
     """Readings in a circle that no order of sites opens."""
     part_of = {n: i for i, part in enumerate(components(nodes, [_named(r) for r in among])) for n in part}
-    parts: dict[int, list[Reading]] = {}
+    parts: dict[int, list[ClauseReading]] = {}
     for r in among:
         if part_of[r.reader] == part_of[r.source]:
             parts.setdefault(part_of[r.reader], []).append(r)
@@ -87,12 +89,12 @@ def _stuck(nodes: Iterable[str], among: list[Reading], plates: Mapping[str, froz
             yield from _stuck(dict.fromkeys(n for r in rest for n in (r.reader, r.source)), rest, plates)
 
 
-def _named(r: Reading) -> Edge:
+def _named(r: ClauseReading) -> Edge:
     return Edge(r.reader, r.source, r.edge.how, r.edge.span)
 
 
 # ---------------------------------------------------------------- what a clause reads
-def readings(variable: Variable, clause: Clause, variables: Mapping[str, Variable]) -> Iterator[Reading]:
+def readings(variable: Variable, clause: Clause, variables: Mapping[str, Variable]) -> Iterator[ClauseReading]:
     reader = _node(variable.name, clause.initial)
     structure = clause.body.over if isinstance(clause.body, Dist) else None
     for ref, over in _references(clause):
@@ -108,10 +110,10 @@ def readings(variable: Variable, clause: Clause, variables: Mapping[str, Variabl
         targets, named = _targets(source, sites)
         first = frozenset({source.along} & set(ways)) if named else frozenset()
         for target in targets:
-            yield Reading(reader, target, earlier, present, first, edge)
+            yield ClauseReading(reader, target, earlier, present, first, edge)
         for segment in (s.inside for s in ref.at if isinstance(s, Stretch) and s.inside in variables):
             here = frozenset(p for p in variable.plates if p in variables[segment].plates)
-            yield Reading(
+            yield ClauseReading(
                 reader, segment, frozenset(), here, frozenset(), Edge(variable.name, segment, "same", ref.span)
             )
 
@@ -153,13 +155,13 @@ def _way(site: object) -> str:
     return ""
 
 
-def _lengths(variable: Variable, variables: Mapping[str, Variable], declared: Declarations) -> Iterator[Reading]:
+def _lengths(variable: Variable, variables: Mapping[str, Variable], declared: Declarations) -> Iterator[ClauseReading]:
     """What stands on a plate whose length is a variable is drawn behind it."""
     for plate in (declared.plates[p] for p in variable.plates if p in declared.plates):
         if plate.length in variables:
             edge = Edge(variable.name, plate.length, "same", variable.span)
             for clause in variable.clauses:
-                yield Reading(
+                yield ClauseReading(
                     _node(variable.name, clause.initial), plate.length, frozenset(), frozenset(), frozenset(), edge
                 )
 

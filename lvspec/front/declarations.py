@@ -26,7 +26,7 @@ def entries(section: Node | None, name: str, problems: Problems) -> Iterator[Ent
     yield from section.entries
 
 
-def expression(entry: Entry, what: str, problems: Problems) -> S.Value | None:
+def expression(entry: Entry, what: str, problems: Problems) -> S.RightSide | None:
     """The value of an entry as an expression; a missing one is noted."""
     if isinstance(entry.value, Listing | Mapping):
         problems.error("wrong-value", entry.value.span, f"`{entry.key.value[:60]}` is {what}, not a list or a mapping")
@@ -37,7 +37,7 @@ def expression(entry: Entry, what: str, problems: Problems) -> S.Value | None:
     return parse_value(entry.value, problems)
 
 
-def call_of(value: S.Value) -> tuple[str, S.Application | None]:
+def call_of(value: S.RightSide) -> tuple[str, S.Application | None]:
     """`name` or `name(arguments)`, `package.name` too, as (name, the call); the name is "" for anything else."""
     body = value.body
     call = body if isinstance(body, S.Application) else None

@@ -21,7 +21,7 @@ from lvspec.ir.structures import STRUCTURES
 from lvspec.ir.types import Support, Type
 
 
-def where(value: S.Value, ctx: Context) -> tuple[tuple[Binding, ...], Context]:
+def where(value: S.RightSide, ctx: Context) -> tuple[tuple[Binding, ...], Context]:
     """The names that `where` binds, and the clause's surroundings with them."""
     bindings = []
     for bound in value.where:
@@ -63,7 +63,7 @@ def _bound_value(bound: S.WhereBinding, ctx: Context) -> Expr:
     return expr
 
 
-def distribution(value: S.Value, ctx: Context, over: str | None = None) -> Dist | None:
+def distribution(value: S.RightSide, ctx: Context, over: str | None = None) -> Dist | None:
     """The distribution right of a colon (its `where` already bound), or None where there is none (then noted)."""
     node, copies = value.body, ()
     if isinstance(node, S.Along):

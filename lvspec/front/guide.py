@@ -53,15 +53,15 @@ def split_guide(
 
 def named_parts(told: dict[str, Told]) -> tuple[S.Name, ...]:
     """The latent parts of structured distributions: `tree` in `x over t: PCFG(...) with tree`."""
-    return tuple(p for t in told.values() for c in t.clauses if isinstance(c.value, S.Value) for p in c.value.parts)
+    return tuple(p for t in told.values() for c in t.clauses if isinstance(c.value, S.RightSide) for p in c.value.parts)
 
 
 def _role(role: str) -> str:
     return {"let": "computed", "observed": "observed", "given": "given"}[role]
 
 
-def _random(value: S.Value | S.ChoiceNode | None) -> bool:
-    node = value.body if isinstance(value, S.Value) else None
+def _random(value: S.RightSide | S.ChoiceNode | None) -> bool:
+    node = value.body if isinstance(value, S.RightSide) else None
     node = node.body if isinstance(node, S.Along) else node
     node = node.base if isinstance(node, S.Access) else node
     return isinstance(node, S.Application) and isinstance(node.base, S.Name) and node.base.name in FAMILIES

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from lvspec.errors import Span
 
 
-class Lines:
+class LineIndex:
     """Offsets of a text as lines and columns that count from 1."""
 
     def __init__(self, text: str):
@@ -33,7 +33,7 @@ class Text:
     style: str
     span: Span
     offsets: tuple[int, ...] = field(repr=False, compare=False)
-    lines: Lines = field(repr=False, compare=False)
+    lines: LineIndex = field(repr=False, compare=False)
 
     @property
     def plain(self) -> bool:

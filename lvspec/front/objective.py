@@ -53,7 +53,7 @@ def objective_function(name: str, node: S.Application, ctx: Context, elaborate: 
 def _log_prob(value: Expr, node: S.Application, ctx: Context) -> Expr:
     from lvspec.front.densities import distribution  # a distribution's arguments are expressions again
 
-    dist = distribution(S.Value(node.arguments[1], span=node.arguments[1].span), ctx)
+    dist = distribution(S.RightSide(node.arguments[1], span=node.arguments[1].span), ctx)
     if dist is None or unknown(dist.type):
         return broken(node.span)
     if dist.type.shape != value.type.shape or not _within(value.type.support, dist.type.support):

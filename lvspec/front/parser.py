@@ -39,7 +39,7 @@ def _tree(text: str, start: str):
     return tree, _within_limits(tree)
 
 
-def parse_value(text: Text, problems: Problems) -> S.Value | None:
+def parse_value(text: Text, problems: Problems) -> S.RightSide | None:
     """The right of a colon, or None where it cannot be parsed (then noted)."""
     return _parse(text, "value", problems)
 
@@ -146,22 +146,22 @@ class _Reader:
     def name(self, token) -> S.Name:
         return S.Name(str(token), span=self.span(token))
 
-    def read(self, tree) -> S.Value | S.Target:
+    def read(self, tree) -> S.RightSide | S.Target:
         return self.value(tree) if tree.data == "value" else self.target(tree)
 
     def target(self, tree) -> S.Target:
         *rest, over = tree.children
         places = [c for c in rest if getattr(c, "data", None) == "place"]
         outside = any(getattr(c, "type", None) == "GLOBAL" for c in rest)
-        found = tuple(S.Place(self.name(p.children[0]), tuple(map(self.node, p.children[1:]))) for p in places)
+        found = tuple(S.IndexedName(self.name(p.children[0]), tuple(map(self.node, p.children[1:]))) for p in places)
         return S.Target(found, self.name(over) if over is not None else None, outside, span=self.span(tree))
 
-    def value(self, tree) -> S.Value:
+    def value(self, tree) -> S.RightSide:
         body, *rest = tree.children
         through = tuple(self.node(c.children[0]) for c in rest if c.data == "through")
         parts = tuple(self.name(n) for c in rest if c.data == "with_parts" for n in c.children)
         where = tuple(self.binding(b) for c in rest if c.data == "where" for b in c.children)
-        return S.Value(self.node(body), through, parts, where, span=self.span(tree))
+        return S.RightSide(self.node(body), through, parts, where, span=self.span(tree))
 
     def binding(self, tree) -> S.WhereBinding:
         *names, value = tree.children

@@ -15,7 +15,7 @@ from itertools import islice
 import yaml
 
 from lvspec.errors import Span
-from lvspec.front.nodes import Entry, Lines, Listing, Mapping, Node, Text, character_offsets
+from lvspec.front.nodes import Entry, LineIndex, Listing, Mapping, Node, Text, character_offsets
 from lvspec.front.problems import Problems
 
 MAX_CHARACTERS = 1_000_000
@@ -37,7 +37,7 @@ def clean(text: str) -> str:
 
 def read(text: str, problems: Problems) -> Mapping | None:
     """The mapping that a cleaned text holds, or None where something was wrong (then noted)."""
-    lines = Lines(text)
+    lines = LineIndex(text)
     if len(text) > MAX_CHARACTERS:
         problems.error(
             "too-large", Span(1, 1, 1, 2), f"a spec has at most {MAX_CHARACTERS:,} characters, this has {len(text):,}"
@@ -85,7 +85,7 @@ def _within_limits(events: Iterable[yaml.Event]) -> Iterator[yaml.Event]:
             return
 
 
-def _only_visible(text: str, lines: Lines, problems: Problems) -> bool:
+def _only_visible(text: str, lines: LineIndex, problems: Problems) -> bool:
     fine = True
     for match in re.finditer(r"[^\n\t\x20-\x7e]", text):
         c = match.group()
@@ -101,7 +101,7 @@ def _only_visible(text: str, lines: Lines, problems: Problems) -> bool:
 class _Builder:
     """Puts events together: a stack of open collections, and the anchors met so far."""
 
-    def __init__(self, text: str, lines: Lines, problems: Problems):
+    def __init__(self, text: str, lines: LineIndex, problems: Problems):
         self.text, self.lines, self.problems = text, lines, problems
         self.stack: list[tuple[str, list, object, str | None]] = []
         self.root: Node | None = None
@@ -248,7 +248,7 @@ def balanced(text: str) -> bool:
     return depth == 0
 
 
-def _explain(error: yaml.MarkedYAMLError, text: str, lines: Lines, problems: Problems) -> None:
+def _explain(error: yaml.MarkedYAMLError, text: str, lines: LineIndex, problems: Problems) -> None:
     mark = error.problem_mark or error.context_mark
     offset = mark.index if mark else 0
     line = lines.place(offset)[0]

@@ -21,8 +21,8 @@ ROLES = ("given", "latent", "let", "observed")
 class ToldClause:
     """place: the left of the colon. value: None where it could not be read. initial: the number in `z[0]`."""
 
-    place: S.Place
-    value: S.Value | S.ChoiceNode | None
+    place: S.IndexedName
+    value: S.RightSide | S.ChoiceNode | None
     initial: int | None
     over: str | None
     span: Span
@@ -58,7 +58,7 @@ class Told:
 
 def read_story(section: Node | None, role: str, plates: dict[str, Plate], problems: Problems) -> dict[str, Told]:
     """The variables of one section, in its order; those that cannot be put together are noted."""
-    clauses: dict[str, list[tuple[S.Target, S.Place, ToldClause]]] = {}
+    clauses: dict[str, list[tuple[S.Target, S.IndexedName, ToldClause]]] = {}
     for entry in entries(section, role, problems):
         target = parse_target(entry.key, problems)
         if target is None:
@@ -77,11 +77,11 @@ def read_story(section: Node | None, role: str, plates: dict[str, Plate], proble
     return fine
 
 
-def _initial(place: S.Place) -> int | None:
+def _initial(place: S.IndexedName) -> int | None:
     return next((i.value for i in place.indices if isinstance(i, S.Literal) and isinstance(i.value, int)), None)
 
 
-def _value(entry: Entry, role: str, problems: Problems) -> S.Value | S.ChoiceNode | None:
+def _value(entry: Entry, role: str, problems: Problems) -> S.RightSide | S.ChoiceNode | None:
     node = entry.value
     if isinstance(node, Mapping):
         return _choice(node, role, problems)
@@ -175,7 +175,7 @@ def _told(name: str, role: str, rows: list, plates: dict[str, Plate], problems: 
 
 
 def _plates(
-    target: S.Target, place: S.Place, clause: ToldClause, plates: dict[str, Plate], problems: Problems
+    target: S.Target, place: S.IndexedName, clause: ToldClause, plates: dict[str, Plate], problems: Problems
 ) -> tuple[str, ...] | None:
     """The plates that a general clause speaks of, or None where it cannot (then noted)."""
     name = place.name.name
@@ -219,7 +219,7 @@ def _not_a_copy(index: S.Name, plates: dict[str, Plate], problems: Problems) -> 
     return like is None
 
 
-def _place_is_readable(place: S.Place, plates: dict[str, Plate], problems: Problems) -> bool:
+def _place_is_readable(place: S.IndexedName, plates: dict[str, Plate], problems: Problems) -> bool:
     """Whether each index left of a colon is a plate or the number of a first site."""
     fine, numbers = True, 0
     for index in place.indices:
@@ -253,7 +253,9 @@ def _place_is_readable(place: S.Place, plates: dict[str, Plate], problems: Probl
     return fine
 
 
-def _initial_fits(told: Told, place: S.Place, clause: ToldClause, plates: dict[str, Plate], problems: Problems) -> bool:
+def _initial_fits(
+    told: Told, place: S.IndexedName, clause: ToldClause, plates: dict[str, Plate], problems: Problems
+) -> bool:
     shown = f"`{told.name}[{', '.join(told.plates)}]`" if told.plates else f"`{told.name}`"
     same = len(place.indices) == len(told.plates) and all(
         isinstance(i, S.Literal) or i.name == p

@@ -112,7 +112,7 @@ class WhereBinding:
 
 
 @dataclass(frozen=True)
-class Value(Node):
+class RightSide(Node):
     """What stands right of a colon: `body through f(...) with part where a, b = e`."""
 
     body: Node
@@ -128,16 +128,16 @@ class Value(Node):
 class ChoiceNode(Node):
     """`if:`, `then:` and `else:` of a mixture."""
 
-    condition: Value
-    then: Value
-    otherwise: Value
+    condition: RightSide
+    then: RightSide
+    otherwise: RightSide
 
     def children(self) -> tuple[Node, ...]:
         return (self.condition, self.then, self.otherwise)
 
 
 @dataclass(frozen=True)
-class Place:
+class IndexedName:
     """`z[0, l]` left of a colon."""
 
     name: Name
@@ -148,7 +148,7 @@ class Place:
 class Target(Node):
     """What stands left of a colon. places: more than one for variables drawn together."""
 
-    places: tuple[Place, ...]
+    places: tuple[IndexedName, ...]
     over: Name | None = None
     outside_batch: bool = False
 

@@ -28,7 +28,7 @@ USAGE = f"write `(mu, Sigma): {PAIR}(...)`, under `latent:`"
 
 
 @dataclass(frozen=True)
-class Group:
+class DrawnTogether:
     """names: of the parts, in order; one: of the latent that draws them."""
 
     names: tuple[str, ...]
@@ -94,9 +94,9 @@ def _family(clause: Clause) -> str | None:
     return clause.body.family if isinstance(clause.body, Dist) else None
 
 
-def _groups(told: dict[str, Told]) -> tuple[Group, ...]:
+def _groups(told: dict[str, Told]) -> tuple[DrawnTogether, ...]:
     every = [c.together for t in told.values() for c in t.clauses if c.together]
-    return tuple(Group(names, "_".join(names)) for names in dict.fromkeys(every))
+    return tuple(DrawnTogether(names, "_".join(names)) for names in dict.fromkeys(every))
 
 
 # ---------------------------------------------------------------- one latent for several names
@@ -126,7 +126,7 @@ def join_together(
     return joined, _rewritten(factors, part_of), _rewritten(terms, part_of), settings
 
 
-def _joined(variable: Variable, part_of: dict[str, tuple[Group, int]]) -> Variable:
+def _joined(variable: Variable, part_of: dict[str, tuple[DrawnTogether, int]]) -> Variable:
     if variable.name not in part_of:
         return variable
     group = part_of[variable.name][0]
@@ -140,7 +140,7 @@ def _whole(mean):
     return mean.with_(shape=(*mean.shape, mean.shape[-1] + Dim.of(1)))
 
 
-def _rewritten(node, part_of: dict[str, tuple[Group, int]]):
+def _rewritten(node, part_of: dict[str, tuple[DrawnTogether, int]]):
     """The same tree, with parts of a latent for the names that are drawn together."""
     if type(node) is tuple:
         return tuple(_rewritten(n, part_of) for n in node)

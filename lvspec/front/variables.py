@@ -221,7 +221,7 @@ def _refuse_where(node: S.ChoiceNode, ctx: Context) -> None:
 def _let(one: Told, told: ToldClause, ctx: Context) -> tuple[Expr | None, Type]:
     """A computed variable: a stretch along its own plate is taken at its site."""
     value = told.value
-    if not isinstance(value, S.Value):
+    if not isinstance(value, S.RightSide):
         return None, UNKNOWN
     for suffix in (*value.through, *value.parts):
         ctx.problems.error("misplaced-suffix", suffix.span, "`through` and `with` belong to distributions")
@@ -285,17 +285,17 @@ def _drawn_together(told: ToldClause, name: str, body: Dist, kind: Type) -> Type
 
 
 # ---------------------------------------------------------------- given variables
-def _word(value: S.Value | S.ChoiceNode | None) -> str:
+def _word(value: S.RightSide | S.ChoiceNode | None) -> str:
     """`category` of `category(K)` and `category(K)[D]`."""
-    body = value.body if isinstance(value, S.Value) else None
-    return call_of(S.Value(body.base if isinstance(body, S.Access) else body))[0]
+    body = value.body if isinstance(value, S.RightSide) else None
+    return call_of(S.RightSide(body.base if isinstance(body, S.Access) else body))[0]
 
 
-def given_type(value: S.Value | S.ChoiceNode, ctx: Context) -> Type:
+def given_type(value: S.RightSide | S.ChoiceNode, ctx: Context) -> Type:
     """`token(V)`, `real[D]`, `count` as a type."""
     wrong = ("bad-given", value.span, "a given variable is declared by what it holds")
     usage = "write `token(V)`, `category(K)`, `real[D]`, `positive[D]`, `unit[D]`, `count` or `boolean`"
-    if not isinstance(value, S.Value) or value.where or value.through or value.parts:
+    if not isinstance(value, S.RightSide) or value.where or value.through or value.parts:
         ctx.problems.error(*wrong, help=usage)
         return UNKNOWN
     shape: tuple = ()
@@ -305,7 +305,7 @@ def given_type(value: S.Value | S.ChoiceNode, ctx: Context) -> Type:
         if any(d is None for d in dims):
             return UNKNOWN
         shape, body = tuple(dims), body.base
-    word, call = call_of(S.Value(body, span=value.span))
+    word, call = call_of(S.RightSide(body, span=value.span))
     if word not in GIVEN:
         ctx.problems.error(*wrong, help=did_you_mean(word, GIVEN, usage))
         return UNKNOWN

@@ -22,7 +22,7 @@ _REACH = {"before": "<{}", "through": "≤{}", "after": ">{}", "from": "≥{}"}
 
 
 @dataclass(frozen=True)
-class Node:
+class DiagramNode:
     """role: latent | observed | let | given | param. strategy: of a latent. story: the tooltip."""
 
     name: str
@@ -33,7 +33,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Edge:
+class DiagramEdge:
     """label: which site is read, where it is not this one. dashed: it crosses from one site to a later one.
     field: of two sites that a structure scores together, neither before the other. guide: q of the target reads the source.
     """
@@ -65,15 +65,15 @@ class Box:
 class Diagram:
     name: str
     objective: str
-    nodes: tuple[Node, ...]
-    edges: tuple[Edge, ...]
+    nodes: tuple[DiagramNode, ...]
+    edges: tuple[DiagramEdge, ...]
     root: Box
 
     @cached_property
-    def _nodes(self) -> dict[str, Node]:
+    def _nodes(self) -> dict[str, DiagramNode]:
         return {n.name: n for n in self.nodes}
 
-    def node(self, name: str) -> Node:
+    def node(self, name: str) -> DiagramNode:
         return self._nodes[name]
 
 
@@ -82,15 +82,15 @@ def diagram(plan: Plan, guide: bool = False) -> Diagram:
     spec = plan.spec
     strategies = {p.name: p.strategy for p in plan.latents}
     hidden = [s for s in plan.structures if s.part]
-    edges = (*_edges(spec.variables), *_fields(spec), *(Edge(s.part, s.name) for s in hidden))
+    edges = (*_edges(spec.variables), *_fields(spec), *(DiagramEdge(s.part, s.name) for s in hidden))
     computed = tuple(v for v in plan.guide if v.role == "let") if guide else ()
     if guide:
         factors = tuple(v for v in plan.guide if v.role == "guide")
         edges += (*_edges(computed), *(replace(e, guide=True) for e in _edges(factors)))
     drawn = {e.source for e in edges}
-    params = [Node(p.name, "param", None, (), f"parameter {p.name}") for p in spec.params if p.name in drawn]
+    params = [DiagramNode(p.name, "param", None, (), f"parameter {p.name}") for p in spec.params if p.name in drawn]
     variables = [
-        Node(v.name, v.role, strategies.get(v.name), _plates(v), _story(v)) for v in (*spec.variables, *computed)
+        DiagramNode(v.name, v.role, strategies.get(v.name), _plates(v), _story(v)) for v in (*spec.variables, *computed)
     ]
     nodes = (*params, *variables, *(_part(s, spec) for s in hidden))
     objective = {
@@ -101,11 +101,13 @@ def diagram(plan: Plan, guide: bool = False) -> Diagram:
     return Diagram(spec.name, objective, nodes, edges, _boxes(nodes, spec, dict(plan.sizes)))
 
 
-def _part(summed: Summed, spec: Spec) -> Node:
+def _part(summed: Summed, spec: Spec) -> DiagramNode:
     """The hidden part of a structure, `tree`: one for what the structure runs over."""
     variable = spec.variable(summed.name)
     plates = tuple(p for p in _plates(variable) if p != variable.general.body.over)
-    return Node(summed.part, "latent", "dynamic_programming", plates, f"latent: {summed.part} of {summed.family}")
+    return DiagramNode(
+        summed.part, "latent", "dynamic_programming", plates, f"latent: {summed.part} of {summed.family}"
+    )
 
 
 def _plates(v: Variable) -> tuple[str, ...]:
@@ -119,8 +121,8 @@ def _story(v: Variable) -> str:
 
 
 # ---------------------------------------------------------------- edges
-def _edges(variables: Iterable[Variable]) -> tuple[Edge, ...]:
-    found: dict[Edge, None] = {}
+def _edges(variables: Iterable[Variable]) -> tuple[DiagramEdge, ...]:
+    found: dict[DiagramEdge, None] = {}
     for v in variables:
         for clause in v.clauses:
             bodies = [b.value for b in clause.bindings] + ([clause.body] if clause.body is not None else [])
@@ -130,16 +132,18 @@ def _edges(variables: Iterable[Variable]) -> tuple[Edge, ...]:
     return tuple(found)
 
 
-def _fields(spec: Spec) -> list[Edge]:
+def _fields(spec: Spec) -> list[DiagramEdge]:
     """Labels of neighbouring sites are scored together; those of trees, wherever the sites are."""
     labelled = [(v, s) for v in spec.variables if (s := structure_of(v)) is not None and s.value == "labels"]
     marks = [(v.name, v.general.body.over, "T" in s.state) for v, s in labelled]
-    return [Edge(name, name, over if anywhere else f"{over}−1", True, field=True) for name, over, anywhere in marks]
+    return [
+        DiagramEdge(name, name, over if anywhere else f"{over}−1", True, field=True) for name, over, anywhere in marks
+    ]
 
 
-def _edge(e: Expr, target: str) -> tuple[Edge, ...]:
+def _edge(e: Expr, target: str) -> tuple[DiagramEdge, ...]:
     if isinstance(e, ParamRef):
-        return (Edge(e.name, target),)
+        return (DiagramEdge(e.name, target),)
     if not isinstance(e, VariableRef):
         return ()
     lags = [s for s in e.at if isinstance(s, Lag)]
@@ -147,11 +151,11 @@ def _edge(e: Expr, target: str) -> tuple[Edge, ...]:
     marks = [f"{s.plate}−{s.k}" if s.k > 0 else f"{s.plate}+{-s.k}" for s in lags]
     marks += [_REACH[s.reach].format(s.plate) for s in stretches]
     crosses = bool(lags) or any(s.reach in ("before", "after") for s in stretches)
-    return (Edge(e.name, target, ", ".join(marks), crosses or e.name == target),)
+    return (DiagramEdge(e.name, target, ", ".join(marks), crosses or e.name == target),)
 
 
 # ---------------------------------------------------------------- plates
-def _boxes(nodes: tuple[Node, ...], spec: Spec, sizes: dict[str, int]) -> Box:
+def _boxes(nodes: tuple[DiagramNode, ...], spec: Spec, sizes: dict[str, int]) -> Box:
     """Plates as a tree: a plate with more members is outside of one with fewer. Where two plates cross
     without nesting, the smaller one is drawn as several boxes of the same name."""
     order = [BATCH, *(p.name for p in spec.plates)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lvspec.graph.diagram import Box, Diagram, Node
+from lvspec.graph.diagram import Box, Diagram, DiagramNode
 from lvspec.graph.style import INK, PLATE_LINE, QUIET, fill, strategy_name
 
 
@@ -38,7 +38,7 @@ def _box(d: Diagram, box: Box, depth: int, count: list[int]) -> list[str]:
     return rows
 
 
-def _node(n: Node) -> str:
+def _node(n: DiagramNode) -> str:
     tip = f", tooltip={_quoted(_tip(n))}"
     if n.role == "param":
         return f'{_quoted(n.name)} [shape=point, width=0.1, fillcolor="{INK}", xlabel={_quoted(n.name)}{tip}];'
@@ -47,7 +47,7 @@ def _node(n: Node) -> str:
     return f'{_quoted(n.name)} [shape={shape}, fillcolor="{fill(n.role, n.strategy)}"{small}{tip}];'
 
 
-def _tip(n: Node) -> str:
+def _tip(n: DiagramNode) -> str:
     return f"{n.story}; {strategy_name(n.strategy)}" if n.strategy else n.story
 
 

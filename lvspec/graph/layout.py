@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lvspec.graph.diagram import Box, Diagram, Node
+from lvspec.graph.diagram import Box, Diagram, DiagramNode
 from lvspec.ir.components import sources_first
 
 FONT = 14
@@ -87,7 +87,7 @@ def layout(d: Diagram) -> Layout:
     return _moved_to_origin(place)
 
 
-def _shape(n: Node, arcs: bool) -> Shape:
+def _shape(n: DiagramNode, arcs: bool) -> Shape:
     """arcs: whether room is needed for one from a site to the next."""
     width = text_width(n.name, 12 if n.role == "given" else FONT)
     rx, ry = {
@@ -233,7 +233,7 @@ def _framed(box: Box, items: list[Item], depth: int) -> Item:
 
 
 # ---------------------------------------------------------------- parameters
-def _beside(d: Diagram, params: list[Node], place: Layout, body: Item) -> list[Shape]:
+def _beside(d: Diagram, params: list[DiagramNode], place: Layout, body: Item) -> list[Shape]:
     """Parameters left of everything, or right where what they read stands there; none above another."""
     middle = sum(s.x for s in body.shapes) / max(1, len(body.shapes))
     sides: dict[bool, list[tuple[float, Shape]]] = {False: [], True: []}

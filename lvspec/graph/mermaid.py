@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lvspec.graph.diagram import Box, Diagram, Node
+from lvspec.graph.diagram import Box, Diagram, DiagramNode
 from lvspec.graph.style import INK, OBSERVED, PLAIN, STRATEGY, strategy_name
 
 # role -> the brackets that make its shape
@@ -34,7 +34,7 @@ def _box(d: Diagram, box: Box, depth: int, count: list[int]) -> list[str]:
     return rows
 
 
-def _node(n: Node) -> str:
+def _node(n: DiagramNode) -> str:
     left, right = _SHAPES[n.role]
     return f"{_key(n.name)}{left}{_escaped(n.name)}{right}"
 

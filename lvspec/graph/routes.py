@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import hypot, sqrt
 
-from lvspec.graph.diagram import Edge
+from lvspec.graph.diagram import DiagramEdge
 from lvspec.graph.layout import Layout, Shape
 
 CLEAR = 7.0  # kept between an edge and a node that it passes
@@ -18,12 +18,12 @@ Point = tuple[float, float]
 class Route:
     """A quadratic or cubic Bézier curve by its control points, and where its label stands."""
 
-    edge: Edge
+    edge: DiagramEdge
     points: tuple[Point, ...]
     label_at: Point
 
 
-def routes(edges: tuple[Edge, ...], place: Layout) -> list[Route]:
+def routes(edges: tuple[DiagramEdge, ...], place: Layout) -> list[Route]:
     cells = Cells(place)
     return [_loop(e, place.shapes[e.source]) if e.source == e.target else _between(e, place, cells) for e in edges]
 
@@ -54,7 +54,7 @@ class Cells:
         return len(found.difference(ends))
 
 
-def _loop(e: Edge, s: Shape) -> Route:
+def _loop(e: DiagramEdge, s: Shape) -> Route:
     """From the node's upper right back to its lower right."""
     x, dy = s.x + s.rx * 0.8, s.ry * 0.6
     out = s.x + s.rx + 36
@@ -62,7 +62,7 @@ def _loop(e: Edge, s: Shape) -> Route:
     return Route(e, ((x, s.y - dy), (out, s.y - s.ry * 1.5), (out, s.y + s.ry * 1.5), end), (out - 4, s.y + 4))
 
 
-def _between(e: Edge, place: Layout, cells: Cells) -> Route:
+def _between(e: DiagramEdge, place: Layout, cells: Cells) -> Route:
     a, b = place.shapes[e.source], place.shapes[e.target]
     best: tuple[int, Route] | None = None
     for bend in _bends(e, a, b):
@@ -75,7 +75,7 @@ def _between(e: Edge, place: Layout, cells: Cells) -> Route:
     return best[1]
 
 
-def _bends(e: Edge, a: Shape, b: Shape) -> tuple[float, ...]:
+def _bends(e: DiagramEdge, a: Shape, b: Shape) -> tuple[float, ...]:
     """An arc between sites, or of the guide, is never straight (the model's edge may be), and bulges right first."""
     if not e.dashed and not e.guide:
         return BENDS
@@ -83,7 +83,7 @@ def _bends(e: Edge, a: Shape, b: Shape) -> tuple[float, ...]:
     return tuple(sign * bend for bend in BENDS if bend)
 
 
-def _curve(e: Edge, a: Shape, b: Shape, bend: float) -> Route:
+def _curve(e: DiagramEdge, a: Shape, b: Shape, bend: float) -> Route:
     dx, dy = b.x - a.x, b.y - a.y
     length = hypot(dx, dy) or 1.0
     control = ((a.x + b.x) / 2 - bend * dy / length, (a.y + b.y) / 2 + bend * dx / length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from lvspec.graph.diagram import Diagram, Node
+from lvspec.graph.diagram import Diagram, DiagramNode
 from lvspec.graph.layout import FONT, Frame, Layout, Shape, layout, text_width
 from lvspec.graph.routes import Route, routes
 from lvspec.graph.style import INK, OBSERVED, PLAIN, PLATE_LINE, QUIET, fill, strategy_name
@@ -61,7 +61,7 @@ def _frame(f: Frame) -> str:
     )
 
 
-def _node(n: Node, place: Layout) -> str:
+def _node(n: DiagramNode, place: Layout) -> str:
     s = place.shapes[n.name]
     tip = f"{n.story}; {strategy_name(n.strategy)}" if n.strategy else n.story
     if n.role == "param":
@@ -75,7 +75,7 @@ def _node(n: Node, place: Layout) -> str:
     return f"<g><title>{escape(tip)}</title>{shape}{_text(n.name, s.x, s.y + size * 0.35, size, 'middle')}</g>"
 
 
-def _outline(n: Node, s: Shape, colour: str) -> str:
+def _outline(n: DiagramNode, s: Shape, colour: str) -> str:
     look = f'fill="{colour}" stroke="{INK}" stroke-width="1.4"'
     if n.role == "let":
         corners = ((s.x, s.y - s.ry), (s.x + s.rx, s.y), (s.x, s.y + s.ry), (s.x - s.rx, s.y))

@@ -68,7 +68,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Row:
+class MatrixRow:
     """The row of a matrix of `rows` rows that an integer names."""
 
     index: Expr
@@ -92,7 +92,7 @@ class Stack:
     parts: tuple[tuple[Matrix | None, Dim], ...]
 
 
-Matrix = Identity | Product | Scaled | Sum | Row | Total | Stack
+Matrix = Identity | Product | Scaled | Sum | MatrixRow | Total | Stack
 
 
 Key = tuple[str, int]  # a variable, and how many sites back it is read
@@ -228,7 +228,7 @@ class _Analysis:
         inside, rows = self.of(expr.base), expr.base.type.shape[0]
         vector = inside.offset is not None and inside.offset.type.shape
         offset = replace(expr, base=inside.offset) if vector else inside.offset
-        return inside.of_matrices(lambda m: Row(expr.indices[0], m, rows), offset)
+        return inside.of_matrices(lambda m: MatrixRow(expr.indices[0], m, rows), offset)
 
     def _local(self, expr: LocalRef) -> Affine:
         binding = self.bindings[expr.name]

@@ -17,7 +17,7 @@ WIDE = 16  # neighbours beyond which a greedy order does not count the pairs tha
 
 
 @dataclass(frozen=True)
-class Step:
+class SumStep:
     """`axis` is summed out where it meets the others of `clique`, which it is one of."""
 
     axis: str
@@ -26,7 +26,7 @@ class Step:
 
 def elimination_steps(
     scopes: Iterable[Iterable[str]], summed: Sequence[str], length: Callable[[str], float]
-) -> tuple[Step, ...]:
+) -> tuple[SumStep, ...]:
     """The steps that sum `summed`, in the order of the story, out of factors over these axes; other axes stay.
 
     O(n²) comparisons of numbers for n axes. length: how many values an axis has.
@@ -45,7 +45,7 @@ def elimination_steps(
     return best
 
 
-def work(steps: Iterable[Step], length: Callable[[str], float]) -> float:
+def work(steps: Iterable[SumStep], length: Callable[[str], float]) -> float:
     """Multiply-adds of the steps: the sizes of their cliques."""
     return sum(prod(length(a) for a in step.clique) for step in steps)
 
@@ -54,18 +54,18 @@ def _copy(beside: dict[str, set[str]]) -> dict[str, set[str]]:
     return {a: set(others) for a, others in beside.items()}
 
 
-def eliminated(axis: str, beside: dict[str, set[str]]) -> Step:
+def eliminated(axis: str, beside: dict[str, set[str]]) -> SumStep:
     """Sums an axis out of a graph: those beside it are beside one another from then on."""
     others = beside.pop(axis)
     for other in others:
         beside[other] |= others
         beside[other] -= {axis, other}
-    return Step(axis, frozenset({axis, *others}))
+    return SumStep(axis, frozenset({axis, *others}))
 
 
 def _along(
     order: Sequence[str], beside: dict[str, set[str]], lengths: dict[str, float], limit: float
-) -> tuple[Step, ...] | None:
+) -> tuple[SumStep, ...] | None:
     """The steps in this order; None as soon as they are more work than the limit."""
     steps, done = [], 0.0
     for axis in order:
@@ -78,7 +78,7 @@ def _along(
 
 def _greedy(
     summed: Sequence[str], beside: dict[str, set[str]], lengths: dict[str, float], fewest: bool
-) -> tuple[Step, ...]:
+) -> tuple[SumStep, ...]:
     """The smallest step first; with `fewest`, the one that joins the fewest pairs of others."""
     place = {a: i for i, a in enumerate(summed)}
 

@@ -29,7 +29,7 @@ ONCE, EACH = "once", "each"  # passes of its network: one, or one for each entry
 
 
 @dataclass(frozen=True)
-class Flow:
+class FlowKind:
     """forward: passes that a draw takes. inverse: those that the density of a given value takes, None where the
     inverse has no closed form: then only what is drawn has a density. numbers: that the map of an entry has."""
 
@@ -38,19 +38,19 @@ class Flow:
     numbers: Callable[[Network], int] = lambda network: 2
 
 
-FLOWS: dict[str, Flow] = {
-    "Planar": Flow(ONCE, None),
-    "Radial": Flow(ONCE, None),
-    "Coupling": Flow(ONCE, ONCE),
-    "InverseAutoregressive": Flow(ONCE, EACH),
-    "MaskedAutoregressive": Flow(EACH, ONCE),
-    "zuko.MAF": Flow(ONCE, EACH),
-    "zuko.NSF": Flow(ONCE, EACH, lambda network: 3 * int(network.option("bins")) - 1),
-    "zuko.NAF": Flow(ONCE, None, lambda network: int(network.option("signal"))),
+FLOWS: dict[str, FlowKind] = {
+    "Planar": FlowKind(ONCE, None),
+    "Radial": FlowKind(ONCE, None),
+    "Coupling": FlowKind(ONCE, ONCE),
+    "InverseAutoregressive": FlowKind(ONCE, EACH),
+    "MaskedAutoregressive": FlowKind(EACH, ONCE),
+    "zuko.MAF": FlowKind(ONCE, EACH),
+    "zuko.NSF": FlowKind(ONCE, EACH, lambda network: 3 * int(network.option("bins")) - 1),
+    "zuko.NAF": FlowKind(ONCE, None, lambda network: int(network.option("signal"))),
 }
 
 
-def flow_of(network: Network) -> Flow:
+def flow_of(network: Network) -> FlowKind:
     """The row of a declared flow, as it is turned."""
     row = FLOWS[network.kind]
     return replace(row, forward=row.inverse, inverse=row.forward) if network.option("inverted") else row

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lvspec.ir.elimination import Step, eliminated
+from lvspec.ir.elimination import SumStep, eliminated
 from lvspec.ir.joint_gaussian import Level
 from lvspec.ir.spec import Spec
 
 FEW = 16  # latents that go together whatever reads what: a step takes more time than their arithmetic
 
 
-def one_by_one(spec: Spec, levels: tuple[Level, ...], size: Callable[[str], float]) -> tuple[Step, ...]:
+def one_by_one(spec: Spec, levels: tuple[Level, ...], size: Callable[[str], float]) -> tuple[SumStep, ...]:
     """The steps, or none where all of them go together. size: how many entries a latent has."""
     level, reader = levels[0], spec.reader
     if len(levels) > 1 or level.chain or len(level.latents) <= FEW:
@@ -41,7 +41,7 @@ def one_by_one(spec: Spec, levels: tuple[Level, ...], size: Callable[[str], floa
         return sizes[latent] + sum(sizes[n] for n in beside[latent])
 
     ready = {n: entries(n) for n in reversed(level.latents) if not waiting[n]}
-    steps: list[Step] = []
+    steps: list[SumStep] = []
     work, together = 0.0, sum(sizes.values()) ** 3
     while ready:
         latent = min(ready, key=ready.__getitem__)

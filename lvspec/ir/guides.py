@@ -19,7 +19,7 @@ WIDE = "wide"  # other sites than those at a fixed distance
 
 
 @dataclass(frozen=True)
-class Step:
+class GuideStep:
     """Factors, and let variables between them, that are drawn together. names: in the order at one site.
 
     plate: along which sites are drawn one after the other (None: all at once). backwards: from the last to the first.
@@ -66,20 +66,20 @@ class GuideOrder:
         together = set(names)
         return [e for n in sorted(names, key=self.place.__getitem__) for e in self.edges[n] if e.source in together]
 
-    def _step(self, together: list[str]) -> Step:
+    def _step(self, together: list[str]) -> GuideStep:
         inside = self._inside(together)
         if not inside:
-            return Step((together[0],))
+            return GuideStep((together[0],))
         close = [e for e in inside if e.by == 0]
         lagged = next((e for e in inside if e.by not in (0, WIDE)), None)
         backwards = lagged is not None and lagged.by < 0
-        return Step(_in_order(together, close), lagged.plate if lagged else None, backwards)
+        return GuideStep(_in_order(together, close), lagged.plate if lagged else None, backwards)
 
-    def step_of(self, name: str) -> Step:
+    def step_of(self, name: str) -> GuideStep:
         """The step in which a factor is drawn."""
-        return self._of.get(name, Step((name,)))
+        return self._of.get(name, GuideStep((name,)))
 
-    def reason(self, step: Step) -> str | None:
+    def reason(self, step: GuideStep) -> str | None:
         """Why the factors of a step cannot be drawn site by site, or None."""
         nodes = self.nodes
         for e in self._inside(step.names):

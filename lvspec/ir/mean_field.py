@@ -102,7 +102,7 @@ def pair_reason(dist: Dist, child: str, name: str, prior: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class ChainSum:
+class AdditiveLikelihood:
     """A likelihood of a sum of tables over independent chains. argument: where the sum stands. part: the runtime's function
     of one chain's marginals and its table; what it gives adds up over chains. expected: of those sums, E log p or, where
     `bounded`, a lower bound of it. rank: event axes of what is observed. kept: numbers that a step holds for each entry of
@@ -119,10 +119,10 @@ class ChainSum:
 
 
 # E log Σ_v exp u_v ≤ log Σ_v Π_l E exp u_lv: Jensen's inequality, and the chains are independent under q
-SUMS: dict[str, ChainSum] = {
-    "Normal": ChainSum("loc", "moments", "normal_sum_expected", False, 1, 4),
-    "Categorical": ChainSum("logits", "symbol_cumulants", "categorical_sum_bound", True, 0, 12, seen=True),
-    "Bernoulli": ChainSum("logits", "cumulants", "bernoulli_sum_bound", True, 1, 12),
+SUMS: dict[str, AdditiveLikelihood] = {
+    "Normal": AdditiveLikelihood("loc", "moments", "normal_sum_expected", False, 1, 4),
+    "Categorical": AdditiveLikelihood("logits", "symbol_cumulants", "categorical_sum_bound", True, 0, 12, seen=True),
+    "Bernoulli": AdditiveLikelihood("logits", "cumulants", "bernoulli_sum_bound", True, 1, 12),
 }
 
 

@@ -25,7 +25,7 @@ NAME = "joint_gaussian"
 
 
 @dataclass(frozen=True)
-class Block:
+class JointGaussian:
     """latents, observed: in the order of the spec. levels: outermost first. parents: discrete latents that choose its
     coefficients."""
 
@@ -39,10 +39,10 @@ class Block:
         return Integration(self.latents, NAME, self.observed)
 
 
-def find(view: View) -> dict[str, Block | str]:
+def find(view: View) -> dict[str, JointGaussian | str]:
     """Each continuous latent's block, or why it is in none."""
     model = view.model
-    found: dict[str, Block | str] = {v.name: r for v in model.spec.of_role("latent") if (r := _apart(model, v))}
+    found: dict[str, JointGaussian | str] = {v.name: r for v in model.spec.of_role("latent") if (r := _apart(model, v))}
     free = [v.name for v in model.spec.of_role("latent") if v.name not in found]
     for names in connected(model.graph, free):
         block = _block(view, names)
@@ -76,7 +76,7 @@ def _apart(model: Model, latent: Variable) -> str | None:
     return without_engine(model, latent)
 
 
-def _block(view: View, names: tuple[str, ...]) -> Block | str:
+def _block(view: View, names: tuple[str, ...]) -> JointGaussian | str:
     """The block of connected latents, or what stands against it."""
     model = view.model
     readers = [v for v in model.random() if v.name not in names and any(r.name in names for r in model.reads(v.name))]
@@ -94,7 +94,7 @@ def _block(view: View, names: tuple[str, ...]) -> Block | str:
         return str(reason)
     root = levels[0]
     parents = choosing_parents(view, names, factors, {p for p in root.plates if p != root.chain}, root.latents)
-    return parents if isinstance(parents, str) else Block(names, observed, levels, parents)
+    return parents if isinstance(parents, str) else JointGaussian(names, observed, levels, parents)
 
 
 def _which(model: Model, reader: Variable, names: tuple[str, ...]) -> str:

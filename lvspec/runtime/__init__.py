@@ -16,8 +16,8 @@ from lvspec.runtime.conjugate.mean_field import (
     GAMMA,
     NORMAL,
     NORMAL_INVERSE_WISHART,
-    Factor,
     SharedFactors,
+    VariationalFactor,
     coordinate_ascent,
     statistics_of,
 )

@@ -17,7 +17,7 @@ from lvspec.plan.memory import no_room
 from lvspec.train.data.dataset import Dataset, digest, encoded, partly_labelled
 from lvspec.train.data.encoders import Encoder, Symbols
 from lvspec.train.data.fitting import fitted, sizes_from_data, widened
-from lvspec.train.data.layout import Layout, layout_of
+from lvspec.train.data.layout import BatchLayout, layout_of
 from lvspec.train.data.sources import Files, records_of
 from lvspec.train.data.word_dropout import add_word_dropout
 from lvspec.train.em.closed_forms import ClosedForms, closed_forms
@@ -72,7 +72,7 @@ class Ready:
 
     run: RunDirectory
     compiled: object
-    layout: Layout
+    layout: BatchLayout
     encoders: dict[str, Encoder]
     config: Config
     parts: dict[str, Dataset]
@@ -90,7 +90,7 @@ class Ready:
 
 
 def wanted_data(
-    layout: Layout, section: object, changes: Mapping[str, Mapping[str, object]]
+    layout: BatchLayout, section: object, changes: Mapping[str, Mapping[str, object]]
 ) -> dict[str, DataSettings]:
     """How each variable is read: the spec's `data:` section, then the command line."""
     known = {f.name for f in layout.fields}

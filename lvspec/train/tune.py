@@ -48,7 +48,7 @@ GRADIENTS = 40  # of one batch, for a variance
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """One method. variance: of the gradient, summed over its coordinates. off: distance of its mean from the exact gradient,
     as a share of it (None: no exact one). seconds: processor time of a gradient. bound: on validation data, nats per example.
     error: standard error of how far that is behind the best one's, example by example."""
@@ -73,13 +73,13 @@ class Tuning:
     """rows: the best bound first. refused: methods with the planner's reason."""
 
     latent: str
-    rows: tuple[Row, ...]
+    rows: tuple[MethodRow, ...]
     refused: tuple[tuple[str, str], ...]
 
-    def best(self, biased: bool = False) -> Row:
+    def best(self, biased: bool = False) -> MethodRow:
         return next(r for r in self.rows if biased or not r.biased)
 
-    def as_good(self, biased: bool = False) -> list[Row]:
+    def as_good(self, biased: bool = False) -> list[MethodRow]:
         """Those that the best one is not ahead of by more than two standard errors."""
         best = self.best(biased)
         others = [r for r in self.rows if r is not best and (biased or not r.biased)]
@@ -127,7 +127,7 @@ def tune(
         each[method] = scored.each
         off = None if exact is None else float((gradients.mean - exact).norm() / exact.norm())
         biased = any(p.biased for p in compiled.plan.latents)
-        rows.append(Row(method, biased, gradients.variance, gradients.seconds, off, steps, scored.value))
+        rows.append(MethodRow(method, biased, gradients.variance, gradients.seconds, off, steps, scored.value))
     rows.sort(key=lambda r: -r.bound)
     first = each[rows[0].method]
     behind = [replace(r, error=float((first - each[r.method]).std()) / len(first) ** 0.5) for r in rows]

@@ -10,7 +10,7 @@ from small import NAMES, batch_of, compiled, model_of
 from lvspec.driver import compile_spec
 from lvspec.emit import module
 from lvspec.emit.text.shared import Sharing
-from lvspec.emit.text.statements import Reader
+from lvspec.emit.text.statements import StatementReader
 from lvspec.load import load_module
 
 SENTENCES = """lvspec: 1
@@ -56,11 +56,11 @@ TWO = '''
 def methods_of(source):
     tree = ast.parse(source).body[-2]
     text = "\n".join(source.split("\n")[tree.body[1].lineno - 1 : tree.end_lineno])
-    return Reader().methods(text)
+    return StatementReader().methods(text)
 
 
 def shared(text, how):
-    reader = Reader()
+    reader = StatementReader()
     sharing = Sharing(reader, reader.methods(text), {"h"})
     how(sharing)
     return "\n\n".join("\n".join(m.lines()) for m in sharing.methods)

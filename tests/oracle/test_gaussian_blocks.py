@@ -11,7 +11,7 @@ import lvspec
 from lvspec.driver import plan_spec, recompile
 from lvspec.load import load_module
 from lvspec.verify import pins, render, shrink, verify
-from lvspec.verify.checks.importance import Weights
+from lvspec.verify.checks.importance import ImportanceDraws
 from lvspec.verify.checks.questions import drawn_integral_check, summed_checks
 from lvspec.verify.checks.subject import Subject
 from oracle.gaussian_models import random_model
@@ -412,7 +412,7 @@ def test_verify_compares_mixtures_beside_draws(family):
     one = lvspec.compile_spec(text.replace("Normal(g, 0.7)", "Poisson(g)") if "Gamma" in family else text)
     subject = Subject.of(one.plan, one.Model, 0)
     drawn = drawn_integral_check(subject, one.plan.integrations[0], 2000, 1)
-    checks = [*summed_checks(subject, Weights.of(subject, 0)), *drawn]
+    checks = [*summed_checks(subject, ImportanceDraws.of(subject, 0)), *drawn]
     assert all(c.passed and c.figure is not None for c in checks), checks
     assert {"mean of g", "spread of g", "z of the moments of posterior draws of g"} <= {c.name for c in checks}
 

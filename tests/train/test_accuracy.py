@@ -11,14 +11,14 @@ from lvspec.ir.spec import Plate
 from lvspec.train.data.batches import collate
 from lvspec.train.data.dataset import encoded
 from lvspec.train.data.fitting import fitted
-from lvspec.train.data.layout import Field, Layout
+from lvspec.train.data.layout import BatchLayout, Field
 from lvspec.train.evaluation.accuracy import Accuracy, accuracy, gold_labels, most_frequent
 from lvspec.train.evaluation.posteriors import Inferred, Latent, posteriors
 from lvspec.train.settings import TrainSettings
 
 WORDS = Field("x", "symbol", ("t",), vocabulary="x", modelled=False)
 TAGS = Field("z", "symbol", ("t",), vocabulary="z", categories=True, required=False, modelled=False)
-LAYOUT = Layout((WORDS, TAGS), (Plate("t", "sequence"),), ())
+LAYOUT = BatchLayout((WORDS, TAGS), (Plate("t", "sequence"),), ())
 RECORDS = [{"x": "a b c", "z": ["P", "Q", None]}, {"x": "b", "z": ["Q"]}, {"x": "c c", "z": None}]
 
 
@@ -59,7 +59,7 @@ def test_labels_that_training_never_saw_are_never_right():
 
 def test_padding_of_nested_sequences_holds_no_label():
     plates = (Plate("d", "sequence"), Plate("t", "sequence", within="d"))
-    layout = Layout((replace(WORDS, plates=("d", "t")), replace(TAGS, plates=("d", "t"))), plates, ())
+    layout = BatchLayout((replace(WORDS, plates=("d", "t")), replace(TAGS, plates=("d", "t"))), plates, ())
     dataset, encoder = data([{"x": [["a", "b"], ["c"]], "z": [["P", None], ["P"]]}], layout)
     gold, seen = gold_labels(dataset, 0, "z")
     assert gold.shape == (2, 2) and seen.tolist() == [[True, False], [True, False]]

@@ -17,7 +17,7 @@ from lvspec.train.data.batches import collate, epoch_order, sorted_order
 from lvspec.train.data.dataset import digest, encoded, halves, held_out, partly_labelled
 from lvspec.train.data.encoders import Numbers, Symbols, from_json
 from lvspec.train.data.fitting import fitted, sizes_from_data, widened
-from lvspec.train.data.layout import Field, Layout, layout_of
+from lvspec.train.data.layout import BatchLayout, Field, layout_of
 from lvspec.train.data.sources import Files, records_of
 from lvspec.train.evaluation.evaluate import Figures
 from lvspec.train.settings import DataSettings, TrainSettings, data_settings, train_settings
@@ -39,7 +39,7 @@ def test_vocabulary_is_by_frequency_then_alphabet_after_unknown():
 
 def on_null_plate(field):
     plate = Plate("m", "sequence", options=(("null", True),))
-    return Layout((field,), (plate,), ())
+    return BatchLayout((field,), (plate,), ())
 
 
 def test_a_null_site_stands_in_front_of_every_sequence():
@@ -92,7 +92,7 @@ def test_lower_case_characters_and_longest_length():
 
 def test_labels_are_sorted_or_as_the_data_section_lists_them():
     label = Field("y", "symbol", (), (), None, "y", categories=True)
-    layout = Layout((label,), (), (("C", "categories", "y"),))
+    layout = BatchLayout((label,), (), (("C", "categories", "y"),))
     records = [{"y": str(n)} for n in (10, 2, 2, 9)]
     assert made(records, layout)[0]["y"].symbols == ("2", "9", "10")
     listed, dataset = made(records, layout, labels=("9", "10", "2", "7"))
@@ -108,7 +108,7 @@ def test_empty_sequence_is_left_out_and_counted():
 
 
 def picture_layout(kind="binary", features=None):
-    return Layout((Field("x", kind, (), (features,)),), (), (("P", "features", "x"),))
+    return BatchLayout((Field("x", kind, (), (features,)),), (), (("P", "features", "x"),))
 
 
 def test_pictures_are_flattened_and_binarised_at_a_share_of_the_largest_value():
@@ -132,7 +132,7 @@ def test_number_of_features_must_be_the_spec_s():
 
 
 def test_real_sequences_are_scaled_and_padded():
-    layout = Layout((Field("x", "real", ("t",), (None,)),), (Plate("t", "sequence"),), (("D", "features", "x"),))
+    layout = BatchLayout((Field("x", "real", ("t",), (None,)),), (Plate("t", "sequence"),), (("D", "features", "x"),))
     records = [{"x": [[60, 50], [70, -1]]}, {"x": [[60, 60]]}]
     _, dataset = made(records, layout, scale=0.1, shift=-6.0)
     batch = collate(dataset, range(len(dataset)))
@@ -166,7 +166,7 @@ def test_missing_site_is_masked_and_filled():
 
 def test_sequences_inside_sequences_have_a_length_each():
     plates = (Plate("d", "sequence"), Plate("t", "sequence", within="d"))
-    layout = Layout((Field("x", "symbol", ("d", "t"), (), None, "x"),), plates, (("V", "vocabulary", "x"),))
+    layout = BatchLayout((Field("x", "symbol", ("d", "t"), (), None, "x"),), plates, (("V", "vocabulary", "x"),))
     _, dataset = made([{"x": ["a b", "c"]}, {"x": ["a b c d"]}], layout)
     batch = collate(dataset, range(len(dataset)))
     assert batch["x"].shape == (2, 2, 4)
@@ -178,7 +178,7 @@ def test_sequences_inside_sequences_have_a_length_each():
 def test_numbers_on_nested_plates_have_a_length_each(event):
     """x[d, t]: at each d another number of sites, or none; a null is missing, what lies beyond a length is not."""
     plates = (Plate("d", "sequence"), Plate("t", "sequence", within="d"))
-    layout = Layout((Field("x", "real", ("d", "t"), event, None, "x"),), plates, ())
+    layout = BatchLayout((Field("x", "real", ("d", "t"), event, None, "x"),), plates, ())
     values = [[[1.0, 2.0, None], [], [3.0]], [[4.0]]]
     vectors = [[[[v, v] for v in row] for row in record] for record in values]
     encoders, dataset = made([{"x": record} for record in (vectors if event else values)], layout)
@@ -191,14 +191,16 @@ def test_numbers_on_nested_plates_have_a_length_each(event):
 
 
 def test_numbers_of_a_fixed_plate_are_not_filled_up():
-    layout = Layout((Field("x", "real", ("d", "j")),), (Plate("d", "sequence"), Plate("j", "fixed", Dim.of(2))), ())
+    layout = BatchLayout(
+        (Field("x", "real", ("d", "j")),), (Plate("d", "sequence"), Plate("j", "fixed", Dim.of(2))), ()
+    )
     with pytest.raises(UsageError, match="record 1: x: expected numbers"):
         made([{"x": [[1.0, 2.0], [3.0]]}], layout)
 
 
 def test_unseen_label_is_refused_by_name():
     label = Field("y", "symbol", (), (), None, "y", categories=True)
-    layout = Layout((label,), (), (("C", "categories", "y"),))
+    layout = BatchLayout((label,), (), (("C", "categories", "y"),))
     encoders, _ = made([{"y": "pos"}], layout)
     with pytest.raises(UsageError, match="'neutral' does not occur"):
         encoded([{"y": "neutral"}], layout, encoders, {})
@@ -207,7 +209,7 @@ def test_unseen_label_is_refused_by_name():
 def labelled_layout():
     """A latent label beside an observed vector."""
     label = Field("y", "symbol", (), (), None, "y", categories=True, required=False, modelled=False)
-    return Layout((label, Field("x", "count", (), (None,), None, "x")), (), (("C", "categories", "y"),))
+    return BatchLayout((label, Field("x", "count", (), (None,), None, "x")), (), (("C", "categories", "y"),))
 
 
 CLASSES = """
@@ -310,7 +312,7 @@ def test_counts_are_whole_numbers_from_0_on(value):
 
 
 def test_infinite_numbers_are_none():
-    layout = Layout((Field("x", "real", (), (None,), None, "x"),), (), ())
+    layout = BatchLayout((Field("x", "real", (), (None,), None, "x"),), (), ())
     with pytest.raises(TrainingError, match="x has a number that is infinite"):
         made([{"x": [1.0]}, {"x": ["1e999"]}], layout)
 
@@ -320,7 +322,7 @@ def test_a_missing_sequence_has_a_length_only_where_something_tells_it():
     plates = (Plate("t", "sequence"),)
     tags = Field("z", "symbol", ("t",), (), None, "z", required=False, modelled=False)
     words = Field("x", "symbol", ("t",), (), None, "x")
-    alone, beside = Layout((tags,), plates, ()), Layout((words, tags), plates, ())
+    alone, beside = BatchLayout((tags,), plates, ()), BatchLayout((words, tags), plates, ())
     with pytest.raises(TrainingError, match="record 2 has no z, and nothing else says how long it is"):
         made([{"z": "a b"}, {"z": None}], alone)
     _, dataset = made([{"x": "u v", "z": "a b"}, {"x": "u", "z": ""}], beside)
@@ -330,7 +332,7 @@ def test_a_missing_sequence_has_a_length_only_where_something_tells_it():
 
 def test_what_is_given_cannot_be_missing():
     given = Field("g", "symbol", ("t",), (), None, "g", modelled=False)
-    layout = Layout((given,), (Plate("t", "sequence"),), ())
+    layout = BatchLayout((given,), (Plate("t", "sequence"),), ())
     with pytest.raises(TrainingError, match="record 2: g is given to the model"):
         made([{"g": ["a", "b"]}, {"g": ["a", None]}], layout)
 
@@ -419,7 +421,7 @@ def test_settings_of_data_are_held_against_the_table_of_the_file_s_own(entry, me
 
 
 def test_few_labels_are_spread_over_the_values_and_are_among_more():
-    layout = Layout((Field("x", "real", ()), Field("y", "symbol", (), categories=True, required=False)), (), ())
+    layout = BatchLayout((Field("x", "real", ()), Field("y", "symbol", (), categories=True, required=False)), (), ())
     records = [{"x": float(i), "y": "abc"[min(i % 5, 2)]} for i in range(30)]
     _, dataset = made(records, layout)
     digests = [digest(r) for r in records]
@@ -454,6 +456,6 @@ def test_records_of_another_length_than_a_fixed_plate_are_not_filled_up(kind, pl
     sites = tuple(2 if p == "j" else None for p in plates)
     event = (3,) if plates == ("d",) else ()
     field = Field("x", kind, plates, event, vocabulary="x", categories=kind == "symbol", sites=sites)
-    layout = Layout((field,), (*FIXED, Plate("t", "sequence")), (("C", "categories", "x"),))
+    layout = BatchLayout((field,), (*FIXED, Plate("t", "sequence")), (("C", "categories", "x"),))
     with pytest.raises((UsageError, TrainingError), match=told):
         made([{"x": r} for r in records], layout)

@@ -18,7 +18,7 @@ from lvspec.train.data.batches import collate
 from lvspec.train.data.dataset import encoded
 from lvspec.train.data.encoders import Symbols
 from lvspec.train.data.fitting import fitted
-from lvspec.train.data.layout import Field, Layout, layout_of
+from lvspec.train.data.layout import BatchLayout, Field, layout_of
 from lvspec.train.data.word_dropout import add_word_dropout
 from lvspec.train.evaluation.agreement import agreement
 from lvspec.train.evaluation.baselines import baselines
@@ -75,14 +75,14 @@ def test_perplexity_counts_end_symbols():
 
 
 def test_independent_pixels_and_gaussians_have_their_closed_forms():
-    pixels = Layout((Field("x", "binary", (), (2,)),), (), ())
+    pixels = BatchLayout((Field("x", "binary", (), (2,)),), (), ())
     records = [{"x": [0, 1]}, {"x": [0, 1]}, {"x": [1, 1]}]
     encoders = fitted(records, pixels, {})
     base = baselines(encoded(records, pixels, encoders, {}), encoders, training=3)["x"]
     p = 2 / 5
     assert base.log_likelihood == pytest.approx(math.log(p) + 2 * math.log(1 - p) + 3 * math.log(4 / 5))
     plates = (Plate("t", "sequence"),)
-    real = Layout((Field("x", "real", ("t",), ()),), plates, ())
+    real = BatchLayout((Field("x", "real", ("t",), ()),), plates, ())
     encoders = fitted([{"x": [1.0, 3.0]}], real, {})
     base = baselines(encoded([{"x": [1.0, 3.0]}], real, encoders, {}), encoders, training=1)["x"]
     assert base.log_likelihood == pytest.approx(
@@ -182,13 +182,13 @@ def test_samples_are_words_up_to_the_end_or_pictures():
     assert words(np.array([2, 3, 1, 2]), table) == "a cat"
     letters = Symbols(("<unk>", "a", "b"), (0, 1, 1), True)
     assert words(np.array([2, 1]), letters) == "b a"  # words may have one letter each
-    layout = Layout((Field("x", "symbol", ("t",)),), (Plate("t", "sequence"),), ())
+    layout = BatchLayout((Field("x", "symbol", ("t",)),), (Plate("t", "sequence"),), ())
     model = SimpleNamespace(sample=lambda n, **_: {"x": torch.tensor([[2, 1]])})
     start = Conditions({}, {"t": torch.tensor([2])})
     for tokenize, text in (("characters", "ba"), ("whitespace", "b a"), ("none", "b a")):
         data = {"x": DataSettings(tokenize=tokenize)}
         assert draws(model, layout, {"x": letters}, 1, start, 0, data)[0].text == {"x": text}
-    layout = Layout((Field("x", "binary", (), (16,)),), (), (), (Field("z", "real", (), (2,)),))
+    layout = BatchLayout((Field("x", "binary", (), (16,)),), (), (), (Field("z", "real", (), (2,)),))
     encoders = fitted([{"x": [0, 1] * 8}], layout, {})
 
     def sample(n, given=None):
@@ -214,7 +214,7 @@ def test_samples_show_the_sites_that_count():
         Field("v", "real", ("i",)),
         Field("b", "real", (), batched=False),
     )
-    layout = Layout((Field("y", "real", ("d", "w")),), plates, (), hidden)
+    layout = BatchLayout((Field("y", "real", ("d", "w")),), plates, (), hidden)
     found = {
         "y": torch.arange(12.0).reshape(2, 2, 3),
         "z": torch.tensor([[1, 2], [3, 4]]),
@@ -263,7 +263,7 @@ def test_given_values_and_their_lengths_come_from_real_examples():
     source = Field("s", "symbol", ("m",), vocabulary="s", modelled=False)
     target = Field("x", "symbol", ("t",), vocabulary="x")
     loose = Field("w", "symbol", ("u",), vocabulary="w")
-    layout = Layout((source, target, loose), plates, ())
+    layout = BatchLayout((source, target, loose), plates, ())
     records = [{"s": "a b", "x": "c", "w": "d d d"}, {"s": "a b", "x": "c c", "w": "d d d"}]
     encoders = fitted(records, layout, {})
     dataset = encoded(records, layout, encoders, {})
@@ -275,11 +275,11 @@ def test_given_values_and_their_lengths_come_from_real_examples():
 
 
 def test_a_length_that_nothing_takes_is_refused():
-    given = Layout((Field("s", "symbol", ("m",), vocabulary="s", modelled=False),), (Plate("m", "sequence"),), ())
+    given = BatchLayout((Field("s", "symbol", ("m",), vocabulary="s", modelled=False),), (Plate("m", "sequence"),), ())
     with pytest.raises(UsageError, match="--length: s is given along m, and tells how many sites"):
         conditions(given, None, 2, 7, seed=0)
     with pytest.raises(UsageError, match="--length: no plate here asks how many sites"):
-        conditions(Layout((Field("x", "real", ()),), (), ()), None, 2, 7, seed=0)
+        conditions(BatchLayout((Field("x", "real", ()),), (), ()), None, 2, 7, seed=0)
 
 
 # ---------------------------------------------------------------- how far figures are to be trusted
@@ -333,7 +333,7 @@ guide:
 
 def real_data(values):
     """Numbers y without plates, as a data set."""
-    layout = Layout((Field("y", "real", (), ()),), (), ())
+    layout = BatchLayout((Field("y", "real", (), ()),), (), ())
     records = [{"y": v} for v in values]
     encoders = fitted(records, layout, {})
     return encoders, encoded(records, layout, encoders, {})

@@ -11,12 +11,12 @@ from lvspec.train.data.batches import collate
 from lvspec.train.data.dataset import encoded
 from lvspec.train.data.encoders import Numbers, Symbols
 from lvspec.train.data.fitting import fitted
-from lvspec.train.data.layout import Field, Layout
+from lvspec.train.data.layout import BatchLayout, Field
 from lvspec.train.data.readers import read
 from lvspec.train.settings import DataSettings
 from lvspec.train.start import wanted_data
 
-WORDS = Layout(
+WORDS = BatchLayout(
     (
         Field("y", "symbol", (), (), None, "y", categories=True, required=False, modelled=False),
         Field("x", "symbol", ("t",), (), None, "x"),
@@ -24,7 +24,9 @@ WORDS = Layout(
     (Plate("t", "bag"),),
     (),
 )
-NUMBERS = Layout((Field("u", "real", (), (), None, "u", modelled=False), Field("v", "real", (), (), None, "v")), (), ())
+NUMBERS = BatchLayout(
+    (Field("u", "real", (), (), None, "u", modelled=False), Field("v", "real", (), (), None, "v")), (), ()
+)
 MAIL = {"x": DataSettings(field="text"), "y": DataSettings(field="label")}
 SIZES = {"u": DataSettings(column="height"), "v": DataSettings(column="weight")}
 
@@ -69,7 +71,7 @@ def test_columns_count_from_1(tmp_path):
 
 
 def test_in_an_array_what_is_no_number_is_missing_and_not_all_of_it_may_be(tmp_path):
-    layout, data = Layout((Field("x", "real", (), (None,), None, "x"),), (), ()), {"x": DataSettings(array="x")}
+    layout, data = BatchLayout((Field("x", "real", (), (None,), None, "x"),), (), ()), {"x": DataSettings(array="x")}
     values = np.array([[1.0, 2.0], [np.nan, 3.0], [5.0, 6.0]])
     np.savez(tmp_path / "m.npz", x=values)
     records = list(read(tmp_path / "m.npz", data))
@@ -98,7 +100,7 @@ def test_whole_numbers_are_shown_without_a_point():
 @pytest.mark.parametrize("values", [[["a", "b"]], [[1j, 2]]])
 def test_arrays_of_texts_or_complex_numbers_are_no_numbers(tmp_path, values):
     np.savez(tmp_path / "m.npz", x=np.array(values))
-    layout, data = Layout((Field("x", "real", (), (None,), None, "x"),), (), ()), {"x": DataSettings(array="x")}
+    layout, data = BatchLayout((Field("x", "real", (), (None,), None, "x"),), (), ()), {"x": DataSettings(array="x")}
     with pytest.raises(UsageError, match="m.npz: record 1: x: expected numbers, found an array of"):
         fitted(list(read(tmp_path / "m.npz", data)), layout, data)
 

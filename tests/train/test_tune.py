@@ -10,7 +10,7 @@ import lvspec
 from lvspec.cli.main import main
 from lvspec.cli.tune import with_entries
 from lvspec.ir.estimators import DRAWN, PATHWISE
-from lvspec.train.tune import METHODS, Gradients, Row, Tuning
+from lvspec.train.tune import METHODS, Gradients, MethodRow, Tuning
 
 SPEC = """# Two switches behind three pixels.
 lvspec: 1
@@ -88,14 +88,14 @@ def test_what_no_value_of_the_spec_explains_has_a_remedy_all_the_same(here, caps
 
 
 def test_biased_methods_win_only_where_they_are_admitted():
-    rows = tuple(Row(m, m == "b", 1.0, 1.0, None, 1, bound) for m, bound in (("b", 2.0), ("a", 1.0)))
+    rows = tuple(MethodRow(m, m == "b", 1.0, 1.0, None, 1, bound) for m, bound in (("b", 2.0), ("a", 1.0)))
     tuning = Tuning("z", rows, ())
     assert tuning.best().method == "a" and tuning.best(biased=True).method == "b"
 
 
 def test_what_is_within_the_error_of_the_best_is_named():
     rows = tuple(
-        Row(m, False, 1.0, 1.0, None, 1, bound, e)
+        MethodRow(m, False, 1.0, 1.0, None, 1, bound, e)
         for m, bound, e in (("a", 2.0, 0.0), ("b", 1.9, 0.1), ("c", 1.0, 0.1))
     )
     assert [r.method for r in Tuning("z", rows, ()).as_good()] == ["b"]

@@ -31,7 +31,7 @@ MEETING = 6  # factors that are contracted in one call
 NAMED = 4  # latents whose names a sum over them bears
 
 
-class Elimination:
+class EliminationCode:
     """Sums the given axes out of the factors, under the semiring of that name. A dictionary `tilt` is in scope:
     what is known of a latent, or asked about it, is added to its log-factors.
 

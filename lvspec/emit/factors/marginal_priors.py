@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lvspec.emit.factors.eliminate import Elimination
+from lvspec.emit.factors.eliminate import EliminationCode
 from lvspec.emit.factors.factors import Factor
 from lvspec.emit.factors.structures import is_structured
 from lvspec.emit.lowering.lower import Lowering
@@ -22,7 +22,7 @@ from lvspec.emit.lowering.value import ATOM, Value, latent_of, negated
 class MarginalPriors:
     """Sums over the collapsed latents, one for each set of factors that they connect."""
 
-    def __init__(self, low: Lowering, summing: Elimination, axes: list[str]):
+    def __init__(self, low: Lowering, summing: EliminationCode, axes: list[str]):
         self.low, self.summing, self.axes = low, summing, axes
 
     def parts(self, factors: list[Factor]) -> list[tuple[list[Factor], list[str]]]:

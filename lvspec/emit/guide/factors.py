@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from lvspec.emit.factors.factors import bindings
-from lvspec.emit.guide.label_guides import LabelGuide, drawn_labels, label_guide
+from lvspec.emit.guide.label_guides import LabelGuideCode, drawn_labels, label_guide
 from lvspec.emit.guide.refine import given_term
 from lvspec.emit.guide.schemes import SCHEMES, subset_share
 from lvspec.emit.guide.site_clauses import SiteClauses
@@ -18,7 +18,7 @@ from lvspec.emit.lowering.relaxed import draw_relaxed, given_point
 from lvspec.emit.lowering.value import Value, align, axis_of, join_draws, select
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.estimators import PATHWISE
-from lvspec.ir.guides import GuideOrder, Step, members
+from lvspec.ir.guides import GuideOrder, GuideStep, members
 from lvspec.ir.plan import Plan
 from lvspec.ir.structures import structure_of
 
@@ -31,7 +31,7 @@ class Guide:
 
     terms: dict[tuple, Term] = field(default_factory=dict)
     log_q: dict[str, Value] = field(default_factory=dict)
-    labels: dict[str, LabelGuide] = field(default_factory=dict)
+    labels: dict[str, LabelGuideCode] = field(default_factory=dict)
     share: Value | None = None
 
 
@@ -96,7 +96,7 @@ def _tabulate(program: Program, factor, latent, guide: Guide) -> None:
         guide.log_q[axis] = _known_table(program, latent, value, axis)
 
 
-def _draw_along(program: Program, plan: Plan, step: Step, guide: Guide) -> None:
+def _draw_along(program: Program, plan: Plan, step: GuideStep, guide: Guide) -> None:
     """Factors that read their own sites: drawn one site after the other."""
     low = program.low
     unrolled, low.unrolled = low.unrolled, ()

@@ -18,7 +18,7 @@ from lvspec.ir.structures import structure_of
 
 
 @dataclass(frozen=True)
-class LabelGuide:
+class LabelGuideCode:
     """code: the object. lead: what whole labellings differ over. plate: that of their sites. draws: what q depends on."""
 
     code: str
@@ -48,7 +48,7 @@ class LabelGuide:
         return Value(code, axes, draws=join_draws(labels, Value("", draws=self.draws)))
 
 
-def label_guide(program: Program, latent: Variable, factor: Variable) -> LabelGuide:
+def label_guide(program: Program, latent: Variable, factor: Variable) -> LabelGuideCode:
     """Writes q of a latent."""
     low, scope, name = program.low, program.scope, latent.name
     arguments = arguments_of(low, factor)
@@ -67,10 +67,10 @@ def label_guide(program: Program, latent: Variable, factor: Variable) -> LabelGu
     q = scope.names.fresh(f"q_{name}")
     scope.line(f"{q} = {scope.use(f'{snake(family)}_guide')}({', '.join(operands)})")
     told = structure_of(factor).told
-    return LabelGuide(q, lead, plate, axis, join_draws(*values), told)
+    return LabelGuideCode(q, lead, plate, axis, join_draws(*values), told)
 
 
-def drawn_labels(program: Program, latent: Variable, q: LabelGuide) -> Value:
+def drawn_labels(program: Program, latent: Variable, q: LabelGuideCode) -> Value:
     """z ~ q, or the draw that is given, with the axes in the order of the spec."""
     low = program.low
     inside = tuple(a for a in q.lead if a != "S")

@@ -17,7 +17,7 @@ from lvspec.ir.plan import LatentPlan
 
 
 @dataclass(frozen=True)
-class Scheme:
+class SchemeCode:
     """draw: the call that draws. weigh: writes the shares of the draws (None: alike). against: a signal minus its control
     variate. score: what takes the place of log q, in gradient (None: log q)."""
 
@@ -57,18 +57,18 @@ def _disarm_score(terms, name: str) -> Value:
 
 
 SCHEMES = {
-    "disarm": Scheme(
+    "disarm": SchemeCode(
         lambda scope, plan, logits: f"{scope.use('bernoulli_antithetic_draw')}({logits}, (samples,))",
         None,
         lambda scope, plan, signal: f"{scope.use('against_opposite')}({signal})",
         _disarm_score,
     ),
-    "sum_and_sample": Scheme(
+    "sum_and_sample": SchemeCode(
         lambda scope, plan, logits: f"{scope.use('categorical_top_draw')}({logits}, samples, {plan.option('top')})",
         _weigh(lambda scope, plan, logits, z: f"{scope.use('top_shares')}({logits}, {z}, {plan.option('top')})"),
         lambda scope, plan, signal: f"{scope.use('against_top')}({signal}, share_{plan.name}, {plan.option('top')})",
     ),
-    "without_replacement": Scheme(
+    "without_replacement": SchemeCode(
         lambda scope, plan, logits: f"{scope.use('categorical_distinct_draw')}({logits}, samples)",
         _weigh(lambda scope, plan, logits, z: f"{scope.use('distinct_weights')}({logits}, {z})", "others"),
         lambda scope, plan, signal: f"{scope.use('against_others')}({signal}, others_{plan.name})",

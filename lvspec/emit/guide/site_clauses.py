@@ -24,7 +24,7 @@ from lvspec.ir.expr import (  # fmt: skip
     VariableRef,
     walk,
 )
-from lvspec.ir.guides import Step, distance
+from lvspec.ir.guides import GuideStep, distance
 from lvspec.ir.spec import Clause
 
 SMALL = (Number, SizeRef, ParamRef)
@@ -34,7 +34,7 @@ class SiteClauses:
     """outer: what is computed for all sites, by the local name that clauses read it under. read: the draws of the
     loop that they read, by local name: (variable, sites back, fixed plates read as a whole). reach: how far back."""
 
-    def __init__(self, low, scope, step: Step):
+    def __init__(self, low, scope, step: GuideStep):
         self.low, self.scope, self.step, self.plate = low, scope, step, step.plate
         self.outer: dict[str, Value] = {}
         self.read: dict[str, tuple[str, int, tuple[str, ...]]] = {}

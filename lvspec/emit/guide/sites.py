@@ -23,7 +23,7 @@ from lvspec.emit.lowering.value import ALL, ATOM, FROM, Value, align, join_draws
 from lvspec.ir.dims import Dim
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Dist
-from lvspec.ir.guides import Step
+from lvspec.ir.guides import GuideStep
 from lvspec.ir.spec import Clause, Variable
 
 
@@ -60,7 +60,7 @@ class SiteLoop:
     def __init__(
         self,
         program: Program,
-        step: Step,
+        step: GuideStep,
         known: dict[str, Variable],
         reads: SiteClauses,
         reparameterized: set[str] = frozenset(),

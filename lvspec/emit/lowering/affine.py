@@ -5,7 +5,7 @@ from __future__ import annotations
 from lvspec.emit.lowering.indexing import indexed
 from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.value import ATOM, PRODUCT, SUM, UNARY, Value, align, join_draws
-from lvspec.ir.affine import Identity, Matrix, Product, Row, Scaled, Stack, Sum, Total
+from lvspec.ir.affine import Identity, Matrix, MatrixRow, Product, Scaled, Stack, Sum, Total
 from lvspec.ir.dims import Dim
 
 ONE = Dim.of(1)
@@ -56,7 +56,7 @@ def _sum(low: Lowering, matrix: Sum, size: Dim) -> Value:
     return Value(code, axes, (rows, size), SUM, draws=join_draws(left, right))
 
 
-def _row(low: Lowering, matrix: Row, size: Dim) -> Value:
+def _row(low: Lowering, matrix: MatrixRow, size: Dim) -> Value:
     rows = with_rows(low, lower_matrix(low, matrix.matrix, size), matrix.rows)
     return _alone(indexed(low, rows, low.lower(matrix.index)))
 
@@ -85,7 +85,7 @@ _LOWER = {
     Product: _product,
     Scaled: _scaled,
     Sum: _sum,
-    Row: _row,
+    MatrixRow: _row,
     Total: _total,
     Stack: _stack,
 }

@@ -17,7 +17,7 @@ from lvspec.emit.lowering.calls import CALLS, spread_along
 from lvspec.emit.lowering.edges import Edges
 from lvspec.emit.lowering.indexing import index_expression, indexed
 from lvspec.emit.lowering.networks import apply_network
-from lvspec.emit.lowering.relaxed import Relaxation
+from lvspec.emit.lowering.relaxed import RelaxedDraw
 from lvspec.emit.lowering.scope import Scope
 from lvspec.emit.lowering.sizes import size_code
 from lvspec.emit.lowering.value import (
@@ -90,7 +90,7 @@ class Lowering:
         self.unrolled = plan.unrolled
         self.known: dict[str, Value] = {}
         self.statistics: dict[str, tuple[Value, ...]] = {}
-        self.relaxed: dict[str, Relaxation] = {}
+        self.relaxed: dict[str, RelaxedDraw] = {}
         self.bound: dict[str, int] = {}
         self.frozen = False
         self.special: dict[str, Callable[[Expr], Value]] = {}

@@ -16,7 +16,7 @@ from lvspec.ir.spec import Schedule
 
 
 @dataclass(frozen=True)
-class Relaxation:
+class RelaxedDraw:
     """A latent's draw in the coordinates that densities are about, and the temperature."""
 
     y: Value
@@ -48,7 +48,7 @@ def draw_relaxed(
     y = scope.assign(
         f"y_{name}", value.with_(code=code, relaxed=False), "log z" if kind == "categorical" else "logit z"
     )
-    low.relaxed[name] = Relaxation(y, temperature)
+    low.relaxed[name] = RelaxedDraw(y, temperature)
     hard = plan.strategy == "straight_through"
     seen = f"{scope.use(f'{kind}_corner' if hard else f'{kind}_point')}({y.code})"
     return scope.assign(name, value.with_(code=seen), "straight through" if hard else "relaxed", own=True)

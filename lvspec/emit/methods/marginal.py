@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lvspec.emit.factors.eliminate import Elimination, collapsed_axes
+from lvspec.emit.factors.eliminate import EliminationCode, collapsed_axes
 from lvspec.emit.factors.integrals import integral_factor
 from lvspec.emit.factors.structures import log_factors
 from lvspec.emit.lowering.program import Program
@@ -14,7 +14,7 @@ from lvspec.ir.structures import structure_of
 def log_marginal(plan: Plan, imports: set[str], collapsed: list[str]) -> list[str]:
     """The body of `log_marginal(self, batch, tilt, semiring)`: (B,)."""
     program = Program(plan, imports, set(collapsed), ("batch", "tilt", "semiring"))
-    elimination = Elimination(program.low, blocks=plate_in_blocks(plan))
+    elimination = EliminationCode(program.low, blocks=plate_in_blocks(plan))
     total = eliminated(program, elimination, collapsed)
     program.scope.line(f"return {total.code}", program.scope.shape_comment(total))
     return program.text()
@@ -23,14 +23,14 @@ def log_marginal(plan: Plan, imports: set[str], collapsed: list[str]) -> list[st
 def log_potential(plan: Plan, imports: set[str], collapsed: list[str]) -> list[str]:
     """The body of `log_potential(self, batch, tilt)`: what each site's own state decides, (B, T, states)."""
     program = Program(plan, imports, set(collapsed), ("batch", "tilt"))
-    elimination = Elimination(program.low, semiring="LOG")
+    elimination = EliminationCode(program.low, semiring="LOG")
     eliminated(program, elimination, collapsed)
     found = elimination.potentials
     program.scope.line(f"return {found.code}", program.scope.shape_comment(found))
     return [line for line in program.text() if not line.lstrip().startswith("# forward algorithm")]
 
 
-def eliminated(program: Program, elimination: Elimination, collapsed: list[str]):
+def eliminated(program: Program, elimination: EliminationCode, collapsed: list[str]):
     """log p(x) as a value, its statements written."""
     plan, low = program.plan, program.low
     apart = [v for v in plan.spec.variables if v.name not in plan.absorbed]

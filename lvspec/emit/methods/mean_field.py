@@ -7,7 +7,7 @@ ascend(batch, rate)             q of what the data set shares, one natural-gradi
 
 from __future__ import annotations
 
-from lvspec.emit.factors.eliminate import Elimination, collapsed_axes
+from lvspec.emit.factors.eliminate import EliminationCode, collapsed_axes
 from lvspec.emit.factors.factors import reduce_plates
 from lvspec.emit.factors.structures import log_factors
 from lvspec.emit.lowering.densities import lower_term, snake
@@ -75,7 +75,7 @@ def _expected(plan: Plan, imports: set[str]) -> list[str]:
         low.statistics[variable.name] = values
     random = [v for v in plan.spec.variables if v.role == "observed" or v.name in summed]
     factors = [f for v in random for f in log_factors(low, v)]
-    total = Elimination(low).run(factors, collapsed_axes(low, summed))
+    total = EliminationCode(low).run(factors, collapsed_axes(low, summed))
     scope.line(f"return {total.code}", scope.shape_comment(total))
     names = ", ".join(plan.mean_field)
     inside = f"E_q[log p({', '.join(v.name for v in random)} | {names})]"
@@ -251,7 +251,7 @@ def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
     scope.line(f"tilt = {known(plan, imports)}", "what is known of summed latents")
     random = [v for v in plan.spec.variables if v.role == "observed" or v.name in summed]
     factors = [f for v in random for f in log_factors(low, v)]
-    total = Elimination(low, "LOG").run(factors, collapsed_axes(low, summed))
+    total = EliminationCode(low, "LOG").run(factors, collapsed_axes(low, summed))
     total = low.plus([total, *ratios[False]])
     names = ", ".join(f'"{v.name}": {v.name}' for v in (*local, *shared))
     scope.line(f"log_weight = {align(total, ('S', 'B')).code}", "(S, B)")

@@ -36,7 +36,7 @@ from lvspec.ir.expr import (
     VariableRef,
     walk,
 )
-from lvspec.ir.guides import Step
+from lvspec.ir.guides import GuideStep
 from lvspec.ir.reads import bodies, is_improper, reader_of
 from lvspec.ir.spec import Clause, Variable
 
@@ -79,7 +79,7 @@ class SampledClauses(SiteClauses):
     """steps: the networks with a state that each variable reads, inner ones first. begins: by local name, the draw
     before this site and the symbol that stands before the first one."""
 
-    def __init__(self, low, scope, step: Step, lets: set[str]):
+    def __init__(self, low, scope, step: GuideStep, lets: set[str]):
         super().__init__(low, scope, step)
         self.lets = lets
         self.steps: dict[str, list[Stepped]] = {}
@@ -196,7 +196,7 @@ class SampledLoop(SiteLoop):
         known = _with_lets(program, variables)
         if any(plate not in v.plates for v in known.values()):
             raise NotBySite
-        step = Step(_in_order(known, plate), plate)
+        step = GuideStep(_in_order(known, plate), plate)
         self.drawn = {v.name for v in variables}
         super().__init__(
             program, step, known, SampledClauses(program.low, program.scope, step, set(known) - self.drawn)

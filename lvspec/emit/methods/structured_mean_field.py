@@ -7,7 +7,7 @@ density(batch, sums)        E_q[log p(x | z)], or a lower bound of it
 
 from __future__ import annotations
 
-from lvspec.emit.factors.eliminate import Elimination
+from lvspec.emit.factors.eliminate import EliminationCode
 from lvspec.emit.factors.factors import factor_at, reduce_plates
 from lvspec.emit.lowering.program import NOT_DRAWN, Program
 from lvspec.emit.lowering.value import Value, align, as_tensor, axis_of
@@ -48,7 +48,7 @@ def _chain(plan: Plan, imports: set[str], latent, plate: str) -> list[str]:
     program = Program(plan, imports, {latent.name}, ("batch", "tilt", "semiring", index))
     low = program.low
     low.unrolled, low.bound[plate] = (plate,), index
-    total = Elimination(low).run([factor_at(low, latent, (index,))], [axis_of(latent.name, (index,))])
+    total = EliminationCode(low).run([factor_at(low, latent, (index,))], [axis_of(latent.name, (index,))])
     program.scope.line(f"return {total.code}", program.scope.shape_comment(total))
     return [
         f"    def one_chain(self, batch: dict, {index}: int, tilt: dict, semiring=LOG) -> torch.Tensor:",

@@ -10,7 +10,7 @@ has no such terms: log p and log q follow the draws by their shares of the weigh
 from __future__ import annotations
 
 from lvspec.emit.lowering.value import ATOM, Value, align
-from lvspec.emit.objective.terms import Cost, Terms
+from lvspec.emit.objective.terms import BoundTerm, Terms
 from lvspec.ir.bounds import Bound
 from lvspec.ir.plan import Plan
 
@@ -57,11 +57,11 @@ def coupled_body(plan: Plan, imports: set[str]) -> list[str]:
     return terms.program.text()
 
 
-def _latents(costs: list[Cost]) -> list[str]:
+def _latents(costs: list[BoundTerm]) -> list[str]:
     return list(dict.fromkeys(c.latent for c in costs if c.latent))
 
 
-def _per_draw(terms: Terms, costs: list[Cost], name: str) -> Value:
+def _per_draw(terms: Terms, costs: list[BoundTerm], name: str) -> Value:
     """The sum of costs for each draw and example, (S, B)."""
     values = [terms.settled(c) for c in costs] or [Value("self.zero", ())]
     total = terms.low.plus(values)
@@ -98,7 +98,7 @@ def _score(terms: Terms, baseline: str, balance: float, names: list[str]) -> str
 
 def _log_q(terms: Terms, names: list[str]) -> Value:
     """log q of the scored latents at each draw, (S, B); sites beyond a length that is a variable are read by nothing."""
-    costs = [Cost(None, terms.guide.log_q[n], terms.mask(n)) for n in names]
+    costs = [BoundTerm(None, terms.guide.log_q[n], terms.mask(n)) for n in names]
     counted = [terms.counted(terms.plan.spec.variable(n), c) for n, c in zip(names, costs, strict=True)]
     return _per_draw(terms, counted, "log_q")
 

@@ -12,7 +12,7 @@ from lvspec.emit.lowering.relaxed import schedule_code
 from lvspec.emit.lowering.scope import short
 from lvspec.emit.lowering.value import ATOM, PRODUCT, Value, align, negated
 from lvspec.emit.objective.score import add_signed, score_terms
-from lvspec.emit.objective.terms import Cost, Terms
+from lvspec.emit.objective.terms import BoundTerm, Terms
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Call, Choice, Dist, LocalRef, VariableRef, walk
 from lvspec.ir.plan import Plan
@@ -60,7 +60,7 @@ def forward_body(plan: Plan, imports: set[str]) -> list[str]:
     return terms.program.text()
 
 
-def _reconstruction(terms: Terms, costs: list[Cost]) -> tuple[Value, str]:
+def _reconstruction(terms: Terms, costs: list[BoundTerm]) -> tuple[Value, str]:
     """E_q log p(x | z); where several nodes are observed, by node, and what tells the objective so."""
     nodes = list(dict.fromkeys(c.node for c in costs))
     if len(nodes) < 2:
@@ -99,7 +99,7 @@ def _signed_sum(terms: Terms, values: list[Value]) -> Value:
     return reduce(lambda a, b: add_signed(terms, a, b), values or [Value("self.zero", ())])
 
 
-def total(terms: Terms, costs: list[Cost], name: str) -> Value:
+def total(terms: Terms, costs: list[BoundTerm], name: str) -> Value:
     """The sum of costs per example, averaged over draws."""
     values = [_share(terms, c) for c in costs] or [Value("self.zero", ())]
     found = terms.low.plus(values)
@@ -111,7 +111,7 @@ def total(terms: Terms, costs: list[Cost], name: str) -> Value:
     return terms.scope.assign(name, found, own=name == "reconstruction")
 
 
-def _share(terms: Terms, cost: Cost) -> Value:
+def _share(terms: Terms, cost: BoundTerm) -> Value:
     """A cost of one example; of what all examples share, its part."""
     value, name = terms.settled(cost), cost.latent or cost.node
     if name in terms.plan.shared:

@@ -13,10 +13,10 @@ from lvspec.emit.guide.schemes import SCHEMES
 from lvspec.emit.lowering.value import ALL, ATOM, FROM, PRODUCT, SAME, SUM, Value, negated
 from lvspec.emit.objective.baselines import against
 from lvspec.emit.objective.relax import relax_terms
-from lvspec.emit.objective.terms import Cost, Terms
+from lvspec.emit.objective.terms import BoundTerm, Terms
 
 
-def score_terms(terms: Terms, costs: list[Cost], weighted: dict[str, str]) -> Value | None:
+def score_terms(terms: Terms, costs: list[BoundTerm], weighted: dict[str, str]) -> Value | None:
     """Σ over scored latents of advantage · log q, per example; None where nothing is scored."""
     latents = terms.plan.scored
     if not latents:
@@ -31,7 +31,7 @@ def score_terms(terms: Terms, costs: list[Cost], weighted: dict[str, str]) -> Va
     return scope.assign("score", terms.averaged_over_draws(total), own=True)
 
 
-def _score(terms: Terms, name: str, costs: list[Cost], weighted: dict[str, str]) -> Value | None:
+def _score(terms: Terms, name: str, costs: list[BoundTerm], weighted: dict[str, str]) -> Value | None:
     """advantage · log q(name), per draw and example."""
     low, scope = terms.low, terms.scope
     scheme = SCHEMES.get(terms.plan.latent(name).strategy)
@@ -53,15 +53,15 @@ def _score(terms: Terms, name: str, costs: list[Cost], weighted: dict[str, str])
     signal = scope.assign(f"signal_{name}", signal, "what lies downstream of each draw")
     mask = mask_of(low, terms.plan.spec.variable(name))
     if terms.plan.latent(name).strategy == "relax":
-        return low.plus([terms.settled(Cost(None, v, mask)) for v in relax_terms(terms, name, signal)])
+        return low.plus([terms.settled(BoundTerm(None, v, mask)) for v in relax_terms(terms, name, signal)])
     advantage, fit = against(terms, name, signal)
     _, _, (a, b) = low.broadcast(advantage, log_q)
     product = Value(f"{a.code} * {b.code}", low.order.union(advantage, log_q), (), PRODUCT)
     # q of enumerated latents only weighs the term: the ELBO itself carries their gradient
-    found = [terms.settled(Cost(None, product, mask), detached=True)]
+    found = [terms.settled(BoundTerm(None, product, mask), detached=True)]
     if fit is not None:
         own = mask if any(a in fit.axes for a in low.order.plates) else None
-        found.append(terms.settled(Cost(None, fit, own), detached=True))
+        found.append(terms.settled(BoundTerm(None, fit, own), detached=True))
     return low.plus(found)
 
 
@@ -72,7 +72,7 @@ def add_signed(terms: Terms, a: Value, b: Value) -> Value:
     return Value(code, axes, (), SUM)
 
 
-def _downstream(terms: Terms, cost: Cost, relations: dict[str, str], axes: tuple[str, ...]) -> Value:
+def _downstream(terms: Terms, cost: BoundTerm, relations: dict[str, str], axes: tuple[str, ...]) -> Value:
     """The part of a cost that a draw can change, site by site where sites are independent."""
     low = terms.low
     keep = tuple(a for a in axes if a not in ("S", "B") and relations.get(a, SAME) != ALL)

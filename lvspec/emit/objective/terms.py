@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lvspec.emit.factors.eliminate import Elimination, collapsed_axes
+from lvspec.emit.factors.eliminate import EliminationCode, collapsed_axes
 from lvspec.emit.factors.factors import Factor, bindings, factor_at, factors_of, mask_of, masked, reduce_plates
 from lvspec.emit.factors.integrals import asks, chosen, integral_factor
 from lvspec.emit.factors.marginal_priors import MarginalPriors
@@ -40,7 +40,7 @@ from lvspec.ir.structures import structure_of, window_of
 
 
 @dataclass(frozen=True)
-class Cost:
+class BoundTerm:
     """A term of the ELBO. latent: whose divergence it is (None: reconstruction); it counts negatively then.
     term: the term of `objective:` that it is, added to the objective, not to the ELBO. node: whose log-density it is, of the
     reconstruction; of a sum over latents, theirs."""
@@ -73,7 +73,7 @@ class Terms:
         self.program.discrete = weights
         self.low, self.scope = self.program.low, self.program.scope
 
-    def write(self) -> list[Cost]:
+    def write(self) -> list[BoundTerm]:
         """The statements of guide and model; what they cost."""
         self.scope.comment("guide")
         self.guide = write_guide(self.program, self.plan, self.enumerated, self.sampled, self.scored())
@@ -94,7 +94,7 @@ class Terms:
             and p.treatment == "sampled"
         }
 
-    def costs(self) -> list[Cost]:
+    def costs(self) -> list[BoundTerm]:
         costs, collapsed, guided = [], [], []
         for variable in self.plan.spec.variables:
             if variable.name in self.plan.absorbed:
@@ -104,7 +104,7 @@ class Terms:
                     if self.reads_collapsed(factor):
                         collapsed.append(factor)
                     else:
-                        costs.append(Cost(None, self.expected_sites(factor), factor.mask, node=variable.name))
+                        costs.append(BoundTerm(None, self.expected_sites(factor), factor.mask, node=variable.name))
         for variable in self.plan.spec.of_role("latent"):
             if self.treatment[variable.name] in ("enumerated", "sampled"):
                 with self.scope.about(variable.name, "kl"):
@@ -120,16 +120,16 @@ class Terms:
             if self.reads_collapsed(factor):
                 collapsed.append(factor)
             else:
-                costs.append(Cost(None, factor.value, factor.mask, node=i.latent))
+                costs.append(BoundTerm(None, factor.value, factor.mask, node=i.latent))
         if self.collapsed and (collapsed or any(structure_of(self.plan.spec.variable(n)) for n in self.collapsed)):
             tilted = tilted or self.tilt()
-            summing = Elimination(self.low, self.scope.use("LOG"))
+            summing = EliminationCode(self.low, self.scope.use("LOG"))
             axes = collapsed_axes(self.low, self.collapsed)
             if guided and not self.weights:
                 sums = MarginalPriors(self.low, summing, axes)
-                costs.extend(Cost(name, value, node=node) for name, value, node in sums.costs(collapsed, guided))
+                costs.extend(BoundTerm(name, value, node=node) for name, value, node in sums.costs(collapsed, guided))
             else:
-                costs.append(Cost(None, summing.run(collapsed, axes), node="_".join(self.collapsed)))
+                costs.append(BoundTerm(None, summing.run(collapsed, axes), node="_".join(self.collapsed)))
         return costs
 
     def tilt(self) -> bool:
@@ -143,7 +143,7 @@ class Terms:
         self.scope.line(f"tilt = {tilt}", "what is known of summed latents")
         return True
 
-    def added(self) -> list[Cost]:
+    def added(self) -> list[BoundTerm]:
         """The terms of `objective:`."""
         self.low.special = {"LogProb": self._log_prob, "expected": self._expected, "known": self._known}
         found = []
@@ -151,7 +151,7 @@ class Terms:
             for _ in bindings(self.low, term):
                 value = self.low.with_bindings(term.general, lambda c: self.low.real(self.low.lower(c.body)))
                 value = self.scope.assign(f"term_{term.name}", self.at_every_site(term, value))
-                found.append(self.counted(term, Cost(None, value, mask_of(self.low, term), term.name)))
+                found.append(self.counted(term, BoundTerm(None, value, mask_of(self.low, term), term.name)))
         self.low.special = {}
         return found
 
@@ -181,7 +181,7 @@ class Terms:
                 value = select(value, plate, str(self.low.bound[plate]))
         return value
 
-    def counted(self, variable, cost: Cost) -> Cost:
+    def counted(self, variable, cost: BoundTerm) -> BoundTerm:
         """The cost where a plate's length, if it is a variable that has a value here, lets the site count."""
         for plate in map(self.plan.spec.plate, variable.plates):
             if plate.length is None or self.treatment.get(plate.length) == "collapsed":
@@ -196,7 +196,7 @@ class Terms:
         enumerated = (latent_of(a) for a in factor.axes if self.low.order.is_enumerated(a))
         return any(n in self.collapsed for n in (*enumerated, *map(window_of, factor.axes)))
 
-    def divergence(self, variable) -> tuple[list[Cost], list[Factor]]:
+    def divergence(self, variable) -> tuple[list[BoundTerm], list[Factor]]:
         """The latent's KL, in closed form or at the draw; its log p where a collapsed latent decides it."""
         latent = self.plan.latent(variable.name)
         if latent.kl == "zero" and not self.weights:
@@ -222,7 +222,7 @@ class Terms:
             value = self.at_every_site(variable, value)
             if not value.code.isidentifier():
                 value = self.scope.assign(f"log_ratio_{variable.name}", value)
-            found.append(self.counted(variable, Cost(variable.name, value, mask_of(self.low, variable))))
+            found.append(self.counted(variable, BoundTerm(variable.name, value, mask_of(self.low, variable))))
         return found, moved
 
     def known_factor(self, variable, sites: tuple[int, ...], factor: Factor) -> Factor:
@@ -241,16 +241,16 @@ class Terms:
     def is_relaxed(self, variable) -> bool:
         return not self.weights and self.plan.latent(variable.name).relaxed
 
-    def label_divergence(self, variable) -> tuple[list[Cost], list[Factor]]:
+    def label_divergence(self, variable) -> tuple[list[BoundTerm], list[Factor]]:
         """log q - log p where one of them is of a whole labelling: the two apart, as they differ over other sites.
         -H(q) is exact where q's labels tell its structure."""
         name, q = variable.name, self.guide.labels.get(variable.name)
         if q is not None and q.told and not self.weights:
             entropy = self.scope.assign(f"entropy_{name}", q.entropy())
-            found = [Cost(name, negated(entropy))]
+            found = [BoundTerm(name, negated(entropy))]
         else:
             mask = mask_of(self.low, variable) if q is None else None
-            found = [Cost(name, self.guide.log_q[name], mask)]
+            found = [BoundTerm(name, self.guide.log_q[name], mask)]
         if structure_of(variable):
             enumerated = name in self.enumerated
             factors = label_factors(self.low, variable) if enumerated else [label_factor(self.low, variable)]
@@ -261,7 +261,7 @@ class Terms:
             value = negated(self.expected_sites(factor))
             if factor.mask:
                 value = self.scope.assign(f"cost_{name}", self.at_every_site(variable, value))
-            found.append(Cost(name, value, factor.mask))
+            found.append(BoundTerm(name, value, factor.mask))
         return found, moved
 
     def where_mass(self, log_q: Value, log_ratio: Value) -> Value:
@@ -274,7 +274,7 @@ class Terms:
         axes, _, (x, y) = self.low.broadcast(a, b)
         return Value(f"{x.code} - {y.at(PRODUCT)}", axes, (), SUM, draws=join_draws(a, b))
 
-    def closed_form(self, variable, sites: tuple[int, ...]) -> Cost:
+    def closed_form(self, variable, sites: tuple[int, ...]) -> BoundTerm:
         """KL(q ‖ p) of a sampled latent at the bound sites."""
         q = bound_term(self.low, self.guide.terms[(variable.name, ())])
 
@@ -296,16 +296,16 @@ class Terms:
         value = self.scope.assign(f"kl_{label}", self.at_every_site(variable, value))
         if variable.type.support.finite:
             value = self.known_divergence(variable, value)
-        return Cost(variable.name, value, mask_of(self.low, variable))
+        return BoundTerm(variable.name, value, mask_of(self.low, variable))
 
-    def of_given(self, variable, sites: tuple[int, ...]) -> Cost:
+    def of_given(self, variable, sites: tuple[int, ...]) -> BoundTerm:
         """The divergence of a latent with q = p at the bound sites: nothing, but where the batch gives it."""
         label = "_".join([variable.name, *map(str, sites)])
         value = self.at_every_site(variable, Value("self.zero", ()))
         if not variable.type.support.finite:
-            return Cost(variable.name, value, mask_of(self.low, variable))
+            return BoundTerm(variable.name, value, mask_of(self.low, variable))
         value = self.scope.assign(f"kl_{label}", value)
-        return Cost(variable.name, self.known_divergence(variable, value), mask_of(self.low, variable))
+        return BoundTerm(variable.name, self.known_divergence(variable, value), mask_of(self.low, variable))
 
     def at_every_site(self, variable, value: Value) -> Value:
         """A divergence that does not vary over some plate of its latent counts once per site all the same."""
@@ -432,7 +432,7 @@ class Terms:
             code=f"{value.at(ATOM)}.mean({at})", axes=tuple(a for a in value.axes if a != "S"), binds=ATOM
         )
 
-    def settled(self, cost: Cost, keep: tuple[str, ...] = (), detached: bool = False) -> Value:
+    def settled(self, cost: BoundTerm, keep: tuple[str, ...] = (), detached: bool = False) -> Value:
         """A cost per draw and example: enumerated latents averaged, plates added up (those in `keep` stay)."""
         return reduce_plates(self.low, self.expected(cost.value, keep, detached), set(keep), cost.mask)
 

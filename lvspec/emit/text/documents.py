@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ast
 
-from lvspec.emit.text.printer import Block, Broken, Doc, Group, Line
+from lvspec.emit.text.printer import Broken, Doc, Group, Indented, Line
 
 RANK = {
     ast.BitOr: 1, ast.BitXor: 2, ast.BitAnd: 3, ast.LShift: 4, ast.RShift: 4, ast.Add: 5, ast.Sub: 5, ast.Mult: 6,
@@ -28,7 +28,7 @@ SYMBOL = {
 CHAIN = (ast.Call, ast.Subscript, ast.Attribute)
 
 
-class Layout:
+class Documents:
     """Documents for the expressions of one line of source."""
 
     def __init__(self, source: str):
@@ -48,7 +48,7 @@ class Layout:
     def part(self, node: ast.AST, parent: ast.AST, inside: bool) -> Doc:
         """A part of an expression, in its parentheses where it has them."""
         if self.parenthesised(node, parent):
-            return Group(["(", Block([self.of(node, True)]), ")"])
+            return Group(["(", Indented([self.of(node, True)]), ")"])
         return self.of(node, inside)
 
     def of(self, node: ast.AST, inside: bool) -> Doc:
@@ -79,7 +79,7 @@ class Layout:
         for item in items:
             rows += [",", Line(), item] if rows else [item]
         rows.append(flat_comma or Broken(","))
-        return Group([opening, Block([Group(rows)] if one_line else rows), closing])
+        return Group([opening, Indented([Group(rows)] if one_line else rows), closing])
 
     def comprehension(self, node) -> Doc:
         text = self.text(node)
@@ -88,7 +88,7 @@ class Layout:
             rows += [Line(), "for ", self.text(generator.target), " in ", self.of(generator.iter, True)]
             for test in generator.ifs:
                 rows += [Line(), "if ", self.of(test, True)]
-        return Group([text[0], Block([Group(rows)]), text[-1]])
+        return Group([text[0], Indented([Group(rows)]), text[-1]])
 
     def operators(self, node, inside: bool) -> Doc:
         """Operands of the loosest operators, each further one at the start of a line."""
@@ -170,12 +170,12 @@ class Layout:
         index = node.slice
         if isinstance(index, ast.Tuple) and not self.text(index).startswith("("):
             return self.brackets("[", [self.of(e, True) for e in index.elts], "]", True)
-        return Group(["[", Block([self.of(index, True)]), "]"])
+        return Group(["[", Indented([self.of(index, True)]), "]"])
 
     # ------------------------------------------------------------ statements
     def value(self, node: ast.AST, room: int) -> Doc:
         """The right-hand side of a statement, in parentheses where that reads better; room: for its first line."""
-        wrapped = Group([Broken("("), Block([self.of(node, True)]), Broken(")")])
+        wrapped = Group([Broken("("), Indented([self.of(node, True)]), Broken(")")])
         loosest, count = self.loosest(node)
         if count > 1 or isinstance(node, (ast.Name, ast.Constant)):
             return wrapped
@@ -221,7 +221,7 @@ def statement_doc(code: str, room: int) -> Doc:
         return entry(code)
     block = code.endswith(":")
     node = ast.parse(code + (" pass" if block else "")).body[0]
-    layout = Layout(code)
+    layout = Documents(code)
     if isinstance(node, ast.FunctionDef):
         return signature(code)
     if isinstance(node, (ast.If, ast.For)):
@@ -242,7 +242,7 @@ def statement_doc(code: str, room: int) -> Doc:
 def entry(code: str) -> Doc:
     """`"name": value,` of a dictionary that has one on each line."""
     key, _, value = code.removesuffix(",").partition(": ")
-    return [f"{key}: ", Layout(value).of(ast.parse(value).body[0].value, True), ","]
+    return [f"{key}: ", Documents(value).of(ast.parse(value).body[0].value, True), ","]
 
 
 def signature(code: str) -> Doc:
@@ -252,7 +252,7 @@ def signature(code: str) -> Doc:
     rows: list[Doc] = []
     for argument in arguments:
         rows += [",", Line(), argument] if rows else [argument]
-    return Group([code[: opening + 1], Block([Group([*rows, Broken(",")])]), code[closing:]])
+    return Group([code[: opening + 1], Indented([Group([*rows, Broken(",")])]), code[closing:]])
 
 
 def split_arguments(inside: str) -> list[str]:

@@ -12,7 +12,7 @@ COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 @dataclass(frozen=True)
-class Use:
+class NameUse:
     """A module-level name that is read: line (from 0, within the text) and column in bytes."""
 
     name: str
@@ -40,14 +40,14 @@ def _is_comprehension(node: ast.AST) -> bool:
     return isinstance(node, COMPREHENSIONS)
 
 
-def global_uses(node: ast.stmt, first: int) -> tuple[Use, ...]:
+def global_uses(node: ast.stmt, first: int) -> tuple[NameUse, ...]:
     """The module-level names that a top-level statement reads, its annotations included; `first`: its text's first line."""
-    uses: list[Use] = []
+    uses: list[NameUse] = []
 
     def visit(here: ast.AST, local: frozenset[str]) -> None:
         if isinstance(here, ast.Name):
             if isinstance(here.ctx, ast.Load) and here.id not in local:
-                uses.append(Use(here.id, here.lineno - 1 - first, here.col_offset))
+                uses.append(NameUse(here.id, here.lineno - 1 - first, here.col_offset))
         elif isinstance(here, FUNCTIONS):
             _function(here, local)
         elif isinstance(here, COMPREHENSIONS):

@@ -28,7 +28,7 @@ class Broken:
 
 
 @dataclass(frozen=True)
-class Block:
+class Indented:
     """Content on lines of its own, one level deeper, in a broken group."""
 
     content: list = field(default_factory=list)
@@ -39,14 +39,14 @@ class Group:
     content: list = field(default_factory=list)
 
 
-Doc = str | Line | Broken | Block | Group | list
+Doc = str | Line | Broken | Indented | Group | list
 Item = tuple[int, bool, Doc]  # indentation, whether flat, document
 
 
 def opened(item: Item) -> list[Item]:
     """A container's parts, first one last (a stack)."""
     depth, flat, doc = item
-    if isinstance(doc, Block):
+    if isinstance(doc, Indented):
         return [(depth, flat, Line("")), (depth + 1, flat, doc.content), (depth + 1, flat, Line(""))]
     parts = doc.content if isinstance(doc, Group) else doc
     return [(depth, flat, part) for part in reversed(parts)]
@@ -70,7 +70,7 @@ def fits(item: Item, rest: list[Item], room: int) -> bool:
             room -= len(doc.flat)
         elif isinstance(doc, Broken):
             room -= 0 if flat else len(doc.text)
-        elif isinstance(doc, Block) and not flat:
+        elif isinstance(doc, Indented) and not flat:
             return True
         else:
             stack.extend(opened((depth, flat, doc)))

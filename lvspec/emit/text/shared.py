@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from lvspec.emit.text.statements import PREPARED, Method, Reader, Result, Statement
+from lvspec.emit.text.statements import PREPARED, Method, Result, Statement, StatementReader
 from lvspec.emit.text.text import wrap
 from lvspec.ir.plan import Plan
 
@@ -33,7 +33,7 @@ def with_shared_methods(body: str, plan: Plan) -> str:
     """The class's body, in which what several methods compute stands once."""
     if body.count("\n") > MOST_LINES:
         return body
-    reader, spec = Reader(), plan.spec
+    reader, spec = StatementReader(), plan.spec
     methods = reader.methods(body)
     sharing = Sharing(reader, methods, {v.name for v in (*spec.params, *spec.networks, *spec.sizes, *methods)})
     if plan.guide:
@@ -44,7 +44,7 @@ def with_shared_methods(body: str, plan: Plan) -> str:
 
 
 @dataclass(frozen=True)
-class Call:
+class SharedCall:
     """A call of a shared method. line: what follows its names; results: what it gives, in order."""
 
     method: str
@@ -55,9 +55,9 @@ class Call:
 class Sharing:
     """The methods of a class while they are rewritten. calls: of the shared methods, by likeness of the statement."""
 
-    def __init__(self, reader: Reader, methods: list[Method], taken: set[str]):
+    def __init__(self, reader: StatementReader, methods: list[Method], taken: set[str]):
         self.reader, self.methods, self.taken = reader, methods, taken
-        self.calls: dict[int, Call] = {}
+        self.calls: dict[int, SharedCall] = {}
 
     def named(self, names: Iterable[str]) -> list[Method]:
         return [m for m in self.methods if m.name in names]
@@ -132,7 +132,7 @@ class Sharing:
             name, i = f"{base}_{i}", i + 1
         self.taken.add(name)
         arguments = [a for a in ANNOTATIONS if any(a in s.reads.values() for s in body)]
-        call = Call(name, f"self.{name}({', '.join(arguments)})", tuple(results.values()))
+        call = SharedCall(name, f"self.{name}({', '.join(arguments)})", tuple(results.values()))
         like = self.reader.likeness(("call", name))
         self.calls[like] = call
         given = frozenset().union(*(s.given for s in body))
@@ -151,7 +151,7 @@ class Sharing:
         for method in self.methods:
             self.spell_calls(method)
 
-    def calls_in(self, method: Method, chosen: set[int], call: Statement, what: Call) -> None:
+    def calls_in(self, method: Method, chosen: set[int], call: Statement, what: SharedCall) -> None:
         """The method with a call where the first of these statements stood."""
         gone = [s for s in method.statements if s.like in chosen]
         names = {r: n for s in gone for n, r in s.writes.items()}

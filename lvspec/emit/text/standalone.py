@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lvspec.emit.text.names import Use, bound_by, global_uses, import_lines
+from lvspec.emit.text.names import NameUse, bound_by, global_uses, import_lines
 from lvspec.errors import InternalError
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
@@ -32,7 +32,7 @@ class Definition:
     module: str
     name: str
     text: str
-    uses: tuple[Use, ...]
+    uses: tuple[NameUse, ...]
     headed: bool
 
 

@@ -82,7 +82,7 @@ class Method:
         return rows
 
 
-class Reader:
+class StatementReader:
     """Methods of one class, whose statements are compared."""
 
     def __init__(self):

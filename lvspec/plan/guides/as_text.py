@@ -40,7 +40,7 @@ class Underivable(Exception):
 
 
 @dataclass
-class Lines:
+class GuideLines:
     """params, networks and guide: lines by name, in order. together: many readings, as one vector of the guide."""
 
     spec: Spec
@@ -91,7 +91,7 @@ class Feature:
 
 def derived_guide(spec: Spec, latents: list[str], family: str) -> str:
     """`networks:` and `guide:` of the latents, by the family that is named. Underivable where there is none."""
-    lines, partial = Lines(spec), []
+    lines, partial = GuideLines(spec), []
     for name in (n for n in latents if spec.variable(n).outside_batch):
         _free(lines, spec.variable(name))
     for name, reads in FAMILIES[family](spec, [n for n in latents if not spec.variable(n).outside_batch]).items():
@@ -104,7 +104,7 @@ def derived_guide(spec: Spec, latents: list[str], family: str) -> str:
     return "".join(f"{line}\n" for line in partial) + lines.text()
 
 
-def _factor(lines: Lines, latent: Variable, reads: list[Reading]) -> None:
+def _factor(lines: GuideLines, latent: Variable, reads: list[Reading]) -> None:
     """The lines of one factor; where it reads earlier sites, one for each of the first sites, which lack some of them."""
     data = [] if latent.plates else [r for r in reads if lines.spec.variable(r.name).role != "latent"]
     features = []
@@ -119,7 +119,7 @@ def _factor(lines: Lines, latent: Variable, reads: list[Reading]) -> None:
     _clause(lines, latent, features, "guide_", chain, chain)
 
 
-def _together(lines: Lines, latent: Variable, data: tuple[Reading, ...]) -> Feature:
+def _together(lines: GuideLines, latent: Variable, data: tuple[Reading, ...]) -> Feature:
     """What is read of the data, written once for all factors that read it."""
     if data not in lines.together:
         seen = [f for r in data for f in _features(lines, latent, r)]
@@ -129,12 +129,12 @@ def _together(lines: Lines, latent: Variable, data: tuple[Reading, ...]) -> Feat
     return lines.together[data]
 
 
-def _free(lines: Lines, latent: Variable) -> None:
+def _free(lines: GuideLines, latent: Variable) -> None:
     """What all examples share has no example to be read from: the parameters of its factor are free."""
     lines.guide[_place(latent, latent.plates, "", "")] = _of_parameters(lines, latent)
 
 
-def _of_parameters(lines: Lines, latent: Variable, head: str = "") -> str:
+def _of_parameters(lines: GuideLines, latent: Variable, head: str = "") -> str:
     """The family of the latent's support with free parameters, of each site of plates of a known size."""
     family, plates = guide_family(latent), [p for p in latent.plates if not lines.spec.plate(p).ragged]
     vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
@@ -164,7 +164,7 @@ def _place(v: Variable, plates: tuple[str, ...], chain: str, site: str) -> str:
     return f"{v.name}[{at}]" if at else v.name
 
 
-def _clause(lines: Lines, latent: Variable, features: list[Feature], head: str, chain: str, site: str) -> None:
+def _clause(lines: GuideLines, latent: Variable, features: list[Feature], head: str, chain: str, site: str) -> None:
     """The family of the latent's support over the parameters that an MLP gives."""
     spec, family = lines.spec, guide_family(latent)
     if family == "Categorical" and latent.type.shape:
@@ -223,7 +223,7 @@ def _of_family(family: str, values: dict[str, str]) -> str:
     return f"{family}({', '.join(listed)})"
 
 
-def _features(lines: Lines, latent: Variable, reading: Reading) -> list[Feature]:
+def _features(lines: GuideLines, latent: Variable, reading: Reading) -> list[Feature]:
     """A reading as vectors."""
     spec, source = lines.spec, lines.spec.variable(reading.name)
     far = [(p, way) for p, way in reading.ways if way != HERE_ONLY]
@@ -250,7 +250,7 @@ def _features(lines: Lines, latent: Variable, reading: Reading) -> list[Feature]
     return [Feature(f"last({state}({whole.text}))", Dim.of(WIDTH))]
 
 
-def _states(lines: Lines, source: Variable, plate: str, way: str) -> Feature:
+def _states(lines: GuideLines, source: Variable, plate: str, way: str) -> Feature:
     """What lies on one side of each site, or on both, as a variable of the guide."""
     word = {FROM: "after", THROUGH: "until", WHOLE: "sites"}[way]
     stretch = f"{source.name}[{STRETCH[way]}{plate}]" if way in STRETCH else source.name
@@ -262,7 +262,7 @@ def _states(lines: Lines, source: Variable, plate: str, way: str) -> Feature:
     return Feature(f"{name}[@]", Dim.of(width))
 
 
-def _vector(lines: Lines, source: Variable, text: str) -> Feature:
+def _vector(lines: GuideLines, source: Variable, text: str) -> Feature:
     """One site, or a stretch, with a vector at each."""
     kind, shape = source.type.support, source.type.shape
     if kind.kind == "integer" and not shape:

@@ -16,7 +16,7 @@ GRADIENTS = 4  # of QR, each as large as Q, that are there at once on the way ba
 
 
 @dataclass(frozen=True)
-class Elimination:
+class VectorElimination:
     """A vector of `entries`, with a root of `new` columns, integrated out of `rows` (A | b) given `others`: what
     runtime/gaussian/elimination.py does. fewer: whether many rows that are left become few."""
 

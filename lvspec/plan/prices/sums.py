@@ -29,7 +29,7 @@ DRAW_DISPATCHES = {"VonMisesFisher": 850}
 
 
 @dataclass(frozen=True)
-class Again:
+class RepeatedSum:
     """What is done once more where scaled sums have lost mass beside arcs of no chance, up to so many sites, as measured with
     parameters drawn at random: dispatches of a site, exponentials of an arc, numbers for each one of the messages."""
 
@@ -39,7 +39,11 @@ class Again:
     numbers: float
 
 
-AGAIN = (Again(14, 0, 0, 1.0), Again(150, 25, 0.3, 2.5), Again(inf, 75, 2, 2.5))  # nothing; in double; of logs
+AGAIN = (
+    RepeatedSum(14, 0, 0, 1.0),
+    RepeatedSum(150, 25, 0.3, 2.5),
+    RepeatedSum(inf, 75, 2, 2.5),
+)  # nothing; in double; of logs
 SHORTEST, TURN, MOVES = 13, 60_000, 170  # when blocks of a chain go side by side: runtime/chains/blocked.py
 
 

@@ -23,7 +23,7 @@ from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.integrals import gaussian_reason, integral_reason, readers
 from lvspec.plan.joint_gaussian import choosing_parents
 from lvspec.plan.model import Model, is_chain, unrolled_by, without_engine
-from lvspec.plan.prices.gaussian_elimination import Elimination, pay_seen
+from lvspec.plan.prices.gaussian_elimination import VectorElimination, pay_seen
 from lvspec.plan.prices.price import OF_SUMS, TRAINING, Pricer, priced
 
 NAME = "conjugacy"
@@ -142,7 +142,7 @@ def _pay(pricer: Pricer, latent: Variable, parents: tuple[str, ...]) -> None:
             pay_seen(pricer, variable, N, extent * N, D + 1)
             rows += N * float(prod(model.extent(p) for p in variable.plates if p not in latent.plates))
     if gaussian:
-        Elimination(rows, D, D, 0).pay(pricer, sites, sites)
+        VectorElimination(rows, D, D, 0).pay(pricer, sites, sites)
         pricer.calls(GAUSSIAN_DISPATCHES * (1 + len(readers(model, latent.name))), OF_SUMS)
 
 

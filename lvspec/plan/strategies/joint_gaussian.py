@@ -12,15 +12,15 @@ from __future__ import annotations
 from functools import partial
 from math import prod
 
-from lvspec.ir.elimination import Step
+from lvspec.ir.elimination import SumStep
 from lvspec.ir.gaussian_order import one_by_one
 from lvspec.ir.joint_gaussian import depths
 from lvspec.ir.words import listed
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.joint_gaussian import NAME, Block, find
+from lvspec.plan.joint_gaussian import NAME, JointGaussian, find
 from lvspec.plan.model import Model
 from lvspec.plan.prices.budget import over_budget
-from lvspec.plan.prices.gaussian_elimination import Elimination, pay_seen
+from lvspec.plan.prices.gaussian_elimination import VectorElimination, pay_seen
 from lvspec.plan.prices.price import OF_SUMS, Pricer, priced
 
 # of an integral over all sites of a level at once, of one over a vector that goes by itself, of a site of a chain, as counted
@@ -46,7 +46,7 @@ def _answers(view: View) -> dict[str, Claim | Declined]:
     return claims
 
 
-def _claim(model: Model, block: Block) -> Claim | Declined:
+def _claim(model: Model, block: JointGaussian) -> Claim | Declined:
     pay = partial(_pay, block=block)
     cost = priced(Pricer(model, set(block.parents)), pay)
     reason = over_budget(model, cost)
@@ -62,7 +62,7 @@ def _claim(model: Model, block: Block) -> Claim | Declined:
 
 
 # ---------------------------------------------------------------- price
-def _pay(pricer: Pricer, block: Block) -> None:
+def _pay(pricer: Pricer, block: JointGaussian) -> None:
     """Coefficients, the rows (A | b) of what is seen, and one elimination of each level, site of a chain or vector: numbers
     of 8 bytes."""
     model, spec = pricer.model, pricer.model.spec
@@ -89,7 +89,7 @@ def _pay(pricer: Pricer, block: Block) -> None:
         elif level.chain:
             gone = _along(sum(seen.values()) + below[i], state[i], new, state[i] + above[i], turns)
         else:
-            gone = [Elimination(sum(seen.values()) + below[i], new, new, above[i])]
+            gone = [VectorElimination(sum(seen.values()) + below[i], new, new, above[i])]
         times = 1.0 if steps or not level.chain else 1 / max(len(gone), 1)  # sites of a chain that are told apart
         for one in gone:
             one.pay(pricer, sites * times, sites / turns)
@@ -103,22 +103,24 @@ def _pay(pricer: Pricer, block: Block) -> None:
             below[level.above] += gone[-1].left * _inside(model, apart, block.levels[level.above].plates)
 
 
-def _along(rows: float, entries: float, new: float, others: float, turns: int) -> list[Elimination]:
+def _along(rows: float, entries: float, new: float, others: float, turns: int) -> list[VectorElimination]:
     """The last sites of a chain, each with what is left of those after it."""
-    gone: list[Elimination] = []
+    gone: list[VectorElimination] = []
     for _ in range(min(turns, ALIKE)):
-        gone.append(Elimination(rows + (gone[-1].left if gone else 0.0), entries, new, others, fewer=True))
+        gone.append(VectorElimination(rows + (gone[-1].left if gone else 0.0), entries, new, others, fewer=True))
     return gone
 
 
-def _one_after_the_other(model: Model, steps: tuple[Step, ...], seen: dict[str, float]) -> list[Elimination]:
+def _one_after_the_other(model: Model, steps: tuple[SumStep, ...], seen: dict[str, float]) -> list[VectorElimination]:
     """Vectors that go by themselves, each with what speaks of it: what is seen, and what is left of those before."""
     said = [(frozenset(_read(model, name)), rows) for name, rows in seen.items()]
     gone = []
     for step in steps:
         met = [(names, rows) for names, rows in said if step.axis in names]
         rest, size = step.clique - {step.axis}, _size(model, step.axis)
-        one = Elimination(sum(rows for _, rows in met), size, size, sum(_size(model, n) for n in rest), fewer=True)
+        one = VectorElimination(
+            sum(rows for _, rows in met), size, size, sum(_size(model, n) for n in rest), fewer=True
+        )
         said = [other for other in said if step.axis not in other[0]]
         if met:  # of what nothing speaks nothing is kept
             gone.append(one)

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.chains.log import log_gradient, log_messages, log_scan
-from lvspec.runtime.chains.scaled import Program, Scan, scaled_gradient, scaled_scan
+from lvspec.runtime.chains.scaled import ChainProgram, Scan, scaled_gradient, scaled_scan
 from lvspec.runtime.chains.two_way import BothWays, both_gradient, both_ways
 from lvspec.runtime.core.semiring import LOG, apart, log_sum_exp, plain_arithmetic
 
 
 def certain_scan(
-    program: Program,
+    program: ChainProgram,
     start: Tensor,
     potentials: Tensor,
     mask: Tensor | None,
@@ -39,14 +39,14 @@ def certain_scan(
     return None
 
 
-def rows_of_factors(program: Program, factors: list[Tensor]) -> list[tuple[Tensor, ...]]:
+def rows_of_factors(program: ChainProgram, factors: list[Tensor]) -> list[tuple[Tensor, ...]]:
     """The factors, row by row: the openings', then the regular ones."""
     width = len(program.steps)
     return [tuple(factors[i : i + width]) for i in range(0, len(factors), width)]
 
 
 def chain_forward(
-    program: Program,
+    program: ChainProgram,
     start: Tensor,
     potentials: Tensor,
     mask: Tensor | None,
@@ -67,7 +67,7 @@ def chain_forward(
 
 
 def chain_backward(
-    program: Program,
+    program: ChainProgram,
     scan: Scan | BothWays | None,
     messages: list[Tensor],
     inputs: tuple[Tensor, Tensor, Tensor | None, list[Tensor]],
@@ -121,7 +121,7 @@ class ChainSum(torch.autograd.Function):
 
 
 def chain_gradient_graph(
-    program: Program, start: Tensor, potentials: Tensor, mask: Tensor | None, factors: list[Tensor], grad: Tensor
+    program: ChainProgram, start: Tensor, potentials: Tensor, mask: Tensor | None, factors: list[Tensor], grad: Tensor
 ) -> tuple[Tensor | None, ...]:
     """The gradient as a graph of its own, by the log-domain scan: for a second derivative."""
     with torch.enable_grad():

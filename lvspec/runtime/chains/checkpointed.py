@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lvspec.runtime.chains.backward import certain_scan, chain_backward, rows_of_factors
 from lvspec.runtime.chains.log import log_messages, log_scan
-from lvspec.runtime.chains.scaled import Program, Scan, last_push, remembered_program
+from lvspec.runtime.chains.scaled import ChainProgram, Scan, last_push, remembered_program
 from lvspec.runtime.core.semiring import LOG, apart, full_precision, log_sum_exp, plain_arithmetic
 
 
@@ -84,10 +84,10 @@ class GivenBlocks:
 
 
 @dataclass(frozen=True)
-class Block:
+class ChainBlock:
     """A part of a chain as a chain: from the second one on, its site 0 is the last site of the block before it."""
 
-    program: Program
+    program: ChainProgram
     factors: list[Tensor]
     mask: Tensor | None
     first: int
@@ -101,13 +101,13 @@ class Block:
         return values[:, 1:] if self.first else values
 
 
-def blocks_of(program: Program, sites: int, mask: Tensor | None, factors: list[Tensor]) -> list[Block]:
+def blocks_of(program: ChainProgram, sites: int, mask: Tensor | None, factors: list[Tensor]) -> list[ChainBlock]:
     """About sqrt T blocks of sqrt T sites."""
     size = max(isqrt(sites), program.openings + 1, 2)
     return [block_of(program, first, min(first + size, sites), mask, factors) for first in range(0, sites, size)]
 
 
-def block_of(program: Program, first: int, after: int, mask: Tensor | None, factors: list[Tensor]) -> Block:
+def block_of(program: ChainProgram, first: int, after: int, mask: Tensor | None, factors: list[Tensor]) -> ChainBlock:
     """Openings belong to the first block; factors that differ over sites are cut."""
     since, width = max(first - 1, 0), len(program.steps)
     cut = []
@@ -119,10 +119,10 @@ def block_of(program: Program, first: int, after: int, mask: Tensor | None, fact
     real = None if mask is None else mask[:, since:after]
     if real is not None and first:  # the site before is taken as it is
         real = torch.cat([torch.ones_like(real[:, :1]), real[:, 1:]], 1)
-    return Block(remembered_program(*fields), cut, real, first, after)
+    return ChainBlock(remembered_program(*fields), cut, real, first, after)
 
 
-def forward_block(block: Block, start: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Scan | None, list[Tensor]]:
+def forward_block(block: ChainBlock, start: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Scan | None, list[Tensor]]:
     """log Z of one block (B,), the log-message that it leaves (B, S), which sums to one, and what its gradient needs."""
     scan = certain_scan(block.program, start, values, block.mask, block.factors, parallel=False)
     if scan is None:
@@ -187,7 +187,7 @@ class LeanSum(torch.autograd.Function):
 
 
 def whole_gradient(
-    program: Program,
+    program: ChainProgram,
     blocks: SiteBlocks | GivenBlocks,
     start: Tensor,
     mask: Tensor | None,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.chains.backward import chain_backward, chain_forward
-from lvspec.runtime.chains.scaled import Program, program_for
+from lvspec.runtime.chains.scaled import ChainProgram, program_for
 from lvspec.runtime.chains.steps import Step, read_steps
 from lvspec.runtime.core.operators import OP_NAMESPACE
 
@@ -17,7 +17,7 @@ def program_text(steps: tuple[Step, ...], openings: int, normalized: bool) -> st
     return f"{';'.join(texts)} {openings} {int(normalized)}"
 
 
-def program_from(text: str, potentials: Tensor, factors: list[Tensor]) -> Program:
+def program_from(text: str, potentials: Tensor, factors: list[Tensor]) -> ChainProgram:
     """The inverse of program_text, for tensors of these sizes."""
     texts, openings, normalized = text.split(" ")
     steps = read_steps(tuple(texts.split(";")))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.chains.blocked import Blocks, backward_in_blocks, blocks_for, forward_in_blocks
-from lvspec.runtime.chains.steps import Product, Step, factor_of, matrix_of, places, product_of, renews, repeated
+from lvspec.runtime.chains.steps import MatrixProduct, Step, factor_of, matrix_of, places, product_of, renews, repeated
 from lvspec.runtime.core.workspace import Sites, borrowed, give_back, is_small
 
 # c_{t-1} u_t must not fall below FLOOR at any site and state; where every arc is at least DENSE, it cannot
@@ -28,7 +28,7 @@ RUN_NATS = {torch.float32: 68.0, torch.float64: 600.0}
 
 
 @dataclass(frozen=True)
-class Program:
+class ChainProgram:
     """A chain without its numbers: the steps, the number of openings, whether factors sum to one."""
 
     steps: tuple[Step, ...]
@@ -37,7 +37,7 @@ class Program:
     sizes: tuple[tuple[str, int], ...]
 
     @cached_property
-    def products(self) -> tuple[Product, ...]:
+    def products(self) -> tuple[MatrixProduct, ...]:
         return tuple(product_of(step, self.sizes) for step in self.steps)
 
     @cached_property
@@ -47,7 +47,7 @@ class Program:
         return places(letters, order), places(order, letters)
 
 
-def program_for(steps: tuple[Step, ...], openings: int, normalized: bool, potentials: Tensor, factors) -> Program:
+def program_for(steps: tuple[Step, ...], openings: int, normalized: bool, potentials: Tensor, factors) -> ChainProgram:
     """The program of simplified steps for tensors of these sizes; factors: the regular ones."""
     sizes = dict(zip(steps[0].message, potentials.shape[2:], strict=True))
     for step, factor in zip(steps, factors, strict=True):
@@ -56,9 +56,9 @@ def program_for(steps: tuple[Step, ...], openings: int, normalized: bool, potent
 
 
 @cache
-def remembered_program(*fields) -> Program:
+def remembered_program(*fields) -> ChainProgram:
     """One program for each set of fields: its products are worked out once."""
-    return Program(*fields)
+    return ChainProgram(*fields)
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Scan:
     transfers: Tensor | None = None  # of each of these blocks
 
 
-def exponentials(program: Program, factors: list[Tensor], dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor]]:
+def exponentials(program: ChainProgram, factors: list[Tensor], dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor]]:
     """exp(factor - shift) as matrices (T or 1, B or 1, kept, rows, columns), and the shifts (T or 1, B or 1)."""
     matrices, shifts = [], []
     for i, factor in enumerate(factors):
@@ -97,7 +97,7 @@ def exponentials(program: Program, factors: list[Tensor], dtype: torch.dtype) ->
     return matrices, shifts
 
 
-def site_matrices(program: Program, matrices: list[Tensor], step: int, extent: int) -> list[tuple[Tensor, int]]:
+def site_matrices(program: ChainProgram, matrices: list[Tensor], step: int, extent: int) -> list[tuple[Tensor, int]]:
     """The matrices of one step for t = 1 .. extent - 1, with the number of sites in a row that use each."""
     found = []
     for row in range(program.openings + 1):
@@ -110,7 +110,7 @@ def site_matrices(program: Program, matrices: list[Tensor], step: int, extent: i
     return found
 
 
-def total_shift(program: Program, shifts: list[Tensor], extent: int, real: Tensor | None) -> Tensor | float:
+def total_shift(program: ChainProgram, shifts: list[Tensor], extent: int, real: Tensor | None) -> Tensor | float:
     """What was subtracted from the factors' logs along the real sites: (B) or (1)."""
     if program.normalized or extent < 2:
         return 0.0
@@ -132,7 +132,7 @@ def first_message(start: Tensor, potential: Tensor, real: Tensor | None) -> Tens
 
 
 def scaled_scan(
-    program: Program,
+    program: ChainProgram,
     start: Tensor,
     potentials: Tensor,
     real: Tensor | None,
@@ -176,7 +176,7 @@ def scaled_scan(
     return Scan(value, messages, arriving, middles, matrices, zeros, blocks, products)
 
 
-def is_hmm(program: Program, matrices: list[Tensor]) -> bool:
+def is_hmm(program: ChainProgram, matrices: list[Tensor]) -> bool:
     """Whether every step is a product of the whole message with one matrix."""
     return len(matrices) == 1 and program.products[0].around == (1, 1) and matrices[0].shape[:2] == (1, 1)
 
@@ -200,7 +200,7 @@ def lost(low: Tensor, reachable: Tensor) -> bool:
 
 
 def forward_sites(
-    program: Program,
+    program: ChainProgram,
     matrices: list[Tensor],
     arriving: Sites,
     messages: Sites,
@@ -250,7 +250,12 @@ def forward_sites(
 
 
 def backward_sites(
-    program: Program, matrices: list[Tensor], arriving: Sites, middles: list[Sites], betas: Sites, real: Tensor | None
+    program: ChainProgram,
+    matrices: list[Tensor],
+    arriving: Sites,
+    middles: list[Sites],
+    betas: Sites,
+    real: Tensor | None,
 ) -> None:
     """The loop back: w_t becomes w_t beta_t, and its product with the transposed matrices beta_{t-1}."""
     rows, columns = arriving.rows[1:], betas.rows
@@ -275,7 +280,7 @@ def backward_sites(
             columns[t].copy_(torch.where(real[t + 1].unsqueeze(-1), columns[t], columns[t + 1]))
 
 
-def least_arc(program: Program, matrices: list[Tensor]) -> float:
+def least_arc(program: ChainProgram, matrices: list[Tensor]) -> float:
     """The least way from a state to another one in one step, beside the largest arc; 0 where there is none."""
     width = len(program.steps)
     if not renews(program.steps) or any(m.numel() == 0 for m in matrices):
@@ -306,7 +311,9 @@ def likelihoods(start: Tensor, potentials: Tensor, real: Tensor | None, out: Ten
     return shifts
 
 
-def reach(program: Program, start: Tensor, potentials: Tensor, real: Tensor | None, factors: list[Tensor]) -> Tensor:
+def reach(
+    program: ChainProgram, start: Tensor, potentials: Tensor, real: Tensor | None, factors: list[Tensor]
+) -> Tensor:
     """Which entries of u_1 .. u_{T-1} are not exactly zero: (T - 1, B or 1, S) bool."""
     T = potentials.shape[0]
     arcs = [
@@ -334,7 +341,7 @@ def reach(program: Program, start: Tensor, potentials: Tensor, real: Tensor | No
     return torch.stack(torch.broadcast_tensors(*found))
 
 
-def last_push(program: Program, scan: Scan) -> Tensor:
+def last_push(program: ChainProgram, scan: Scan) -> Tensor:
     """u at the last site, (B, S)."""
     found, last = scan.messages.values[-2], len(scan.messages.values) - 1
     for i, product in enumerate(program.products):
@@ -344,7 +351,7 @@ def last_push(program: Program, scan: Scan) -> Tensor:
 
 
 def scaled_gradient(
-    program: Program,
+    program: ChainProgram,
     scan: Scan,
     real: Tensor | None,
     factors: list[Tensor],
@@ -390,7 +397,7 @@ def scaled_gradient(
 
 
 def factor_gradient(
-    program: Program, index: int, inputs: list[Tensor], grads: list[Tensor], matrix: Tensor, factor: Tensor
+    program: ChainProgram, index: int, inputs: list[Tensor], grads: list[Tensor], matrix: Tensor, factor: Tensor
 ) -> Tensor:
     """d log Z / d log factor: one matrix product over all the sites where it was used."""
     width, extent = len(program.steps), inputs[0].shape[0]  # extent: steps into sites 1 ..

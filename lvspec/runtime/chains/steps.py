@@ -160,7 +160,7 @@ def repeated(values: list[tuple[Tensor, int]]) -> list[Tensor]:
 
 
 @dataclass(frozen=True)
-class Product:
+class MatrixProduct:
     """A step as a matrix product: `summed` rows and `new` columns of the factor, `kept` its batch axes.
 
     form: right (message @ matrix), left (matrix.T @ message), general (axes are permuted around a bmm).
@@ -182,9 +182,9 @@ class Product:
         return [sizes[a] for a in letters]
 
     @cached_property
-    def reverse(self) -> Product:
+    def reverse(self) -> MatrixProduct:
         """The product with the transposed matrix, from the new message's axes to the old one's."""
-        return Product(self.output, self.message, self.kept, self.new, self.summed, self.free, self.sizes)
+        return MatrixProduct(self.output, self.message, self.kept, self.new, self.summed, self.free, self.sizes)
 
     @cached_property
     def matrix(self) -> tuple[int, int, int]:
@@ -262,7 +262,7 @@ class Product:
 
 
 @cache
-def product_of(step: Step, named_sizes: tuple[tuple[str, int], ...]) -> Product:
+def product_of(step: Step, named_sizes: tuple[tuple[str, int], ...]) -> MatrixProduct:
     """The matrix product that a simplified step is."""
     sizes = dict(named_sizes)
     factor = set(step.factor)
@@ -271,10 +271,10 @@ def product_of(step: Step, named_sizes: tuple[tuple[str, int], ...]) -> Product:
     new = "".join(a for a in step.output if a not in step.message)
     free = "".join(a for a in step.message if a not in factor)
     letters = dict.fromkeys(step.message + step.output)
-    return Product(step.message, step.output, kept, summed, new, free, tuple((a, sizes[a]) for a in letters))
+    return MatrixProduct(step.message, step.output, kept, summed, new, free, tuple((a, sizes[a]) for a in letters))
 
 
-def matrix_of(factor: Tensor, step: Step, product: Product) -> Tensor:
+def matrix_of(factor: Tensor, step: Step, product: MatrixProduct) -> Tensor:
     """The factor as (T or 1, B or 1, kept, summed, new), each state group merged into one axis."""
     lead = step.lead_of(factor)
     laid = factor.permute(places(lead + step.factor, order_of(lead, product)))
@@ -283,7 +283,7 @@ def matrix_of(factor: Tensor, step: Step, product: Product) -> Tensor:
     return laid.reshape(T, B, *product.matrix)
 
 
-def factor_of(matrix: Tensor, factor: Tensor, step: Step, product: Product) -> Tensor:
+def factor_of(matrix: Tensor, factor: Tensor, step: Step, product: MatrixProduct) -> Tensor:
     """The inverse of matrix_of: a matrix in the axes of `factor`."""
     lead = step.lead_of(factor)
     letters, order = lead + step.factor, order_of(lead, product)
@@ -292,7 +292,7 @@ def factor_of(matrix: Tensor, factor: Tensor, step: Step, product: Product) -> T
 
 
 @cache
-def order_of(lead: str, product: Product) -> str:
+def order_of(lead: str, product: MatrixProduct) -> str:
     """The axes of a factor as a matrix."""
     return "".join(a for a in "TB" if a in lead) + product.kept + product.summed + product.new
 

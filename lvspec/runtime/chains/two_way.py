@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.chains.blocked import blocks_for
-from lvspec.runtime.chains.scaled import DENSE, Program, least, sites_between_scales
+from lvspec.runtime.chains.scaled import DENSE, ChainProgram, least, sites_between_scales
 from lvspec.runtime.core.workspace import Sites, borrowed, bytes_kept, give_back
 
 LOG2_E = 1 / log(2)  # exp2 takes a quarter of exp's time
@@ -33,7 +33,7 @@ class BothWays:
     matrix: Tensor
 
 
-def both_ways(program: Program, start: Tensor, potentials: Tensor, factors: list[Tensor]) -> BothWays | None:
+def both_ways(program: ChainProgram, start: Tensor, potentials: Tensor, factors: list[Tensor]) -> BothWays | None:
     """Both passes; start (1 or B, S), potentials (T, B, S). None where another program has to be used."""
     T, B, S = potentials.shape
     dtype, device = potentials.dtype, potentials.device
@@ -66,7 +66,7 @@ def both_ways(program: Program, start: Tensor, potentials: Tensor, factors: list
     return BothWays(value.to(dtype), messages, pushed, matrix)
 
 
-def is_plain(program: Program, factors: list[Tensor]) -> bool:
+def is_plain(program: ChainProgram, factors: list[Tensor]) -> bool:
     """Whether every step is a product of the whole message with one matrix."""
     return len(factors) == 1 and not program.steps[0].lead and program.products[0].around == (1, 1)
 
@@ -91,7 +91,7 @@ def push_all(messages: Sites, pushed: Sites, matrices: Tensor, every: int) -> Te
 
 
 def both_gradient(
-    program: Program, both: BothWays, factors: list[Tensor], grad: Tensor
+    program: ChainProgram, both: BothWays, factors: list[Tensor], grad: Tensor
 ) -> tuple[Tensor, Tensor, list[Tensor]] | None:
     """d log Z / d (first message, potentials, factors), as of `scaled_gradient`; None where alpha beta is lost."""
     messages, pushed = both.messages.values, both.pushed.values

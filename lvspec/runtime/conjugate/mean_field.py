@@ -119,7 +119,7 @@ NORMAL_INVERSE_WISHART = NormalInverseWishartFamily()
 
 
 @dataclass(frozen=True)
-class Factor:
+class VariationalFactor:
     """q of one latent: a family and its parameters."""
 
     family: DirichletFamily | BetaFamily | GammaFamily | NormalFamily | NormalInverseWishartFamily
@@ -144,7 +144,7 @@ class Factor:
         return self.family.entropy(*self.parameters)
 
 
-Factors = dict[str, Factor]
+Factors = dict[str, VariationalFactor]
 ROUNDED = 16  # units in the last place: sums lose some
 
 
@@ -176,13 +176,13 @@ def coordinate_ascent(
     expected: statistics -> (B,). Ends after `steps` rounds; on a CPU also where the natural parameters of each latent move by
     less than `tolerance` on average. The result carries no gradient: at the optimum none would flow through it.
     """
-    factors = {name: Factor(f.family, tuple(p.detach() for p in f.parameters)) for name, f in prior.items()}
+    factors = {name: VariationalFactor(f.family, tuple(p.detach() for p in f.parameters)) for name, f in prior.items()}
     for _ in range(steps):
         moved = 0.0
         for name in prior:
             before = factors[name].family.natural(*factors[name].parameters)
             after = best_natural(expected, {**shared, **factors}, prior, name)
-            factors[name] = Factor(factors[name].family, factors[name].family.parameters(*after))
+            factors[name] = VariationalFactor(factors[name].family, factors[name].family.parameters(*after))
             if after[0].device.type == "cpu":
                 moved = max(moved, *(mean_move(b, a) for b, a in zip(before, after, strict=True)))
         if all(settled(f.parameters[0].device, moved, tolerance) for f in factors.values()):
@@ -216,7 +216,7 @@ class SharedFactors(nn.Module):
 
     def factors(self) -> Factors:
         return {
-            name: Factor(family, tuple(getattr(self, f"{name}_{i}") for i in range(self.counts[name])))
+            name: VariationalFactor(family, tuple(getattr(self, f"{name}_{i}") for i in range(self.counts[name])))
             for name, family in self.families.items()
         }
 

@@ -25,7 +25,7 @@ class Derivation:
 
 
 @dataclass
-class Node:
+class HypergraphNode:
     """given: derivations in order, the best first. last: the one whose successors are not among the candidates yet."""
 
     given: list[Derivation]
@@ -43,7 +43,7 @@ class Forest:
 
     edges: Callable[[Hashable], Iterable[Edge]]
     best: Callable[[Hashable], float]
-    nodes: dict[Hashable, Node] = field(default_factory=dict)
+    nodes: dict[Hashable, HypergraphNode] = field(default_factory=dict)
 
     def derivations(self, name: Hashable, k: int) -> list[Derivation]:
         """The k best of a node, or as many as there are."""
@@ -62,12 +62,12 @@ class Forest:
                 self.succeed(node)
         return self.node(name).given[:k]
 
-    def node(self, name: Hashable) -> Node:
+    def node(self, name: Hashable) -> HypergraphNode:
         if name not in self.nodes:
             edges = enumerate(self.edges(name))
             firsts = [self.derivation(edge, tuple((p, 0) for p in parts), weight) for edge, (weight, parts) in edges]
             heapify(firsts)
-            self.nodes[name] = Node([], firsts, {(d.edge, d.parts) for d in firsts})
+            self.nodes[name] = HypergraphNode([], firsts, {(d.edge, d.parts) for d in firsts})
         return self.nodes[name]
 
     def known(self, name: Hashable, rank: int) -> bool:
@@ -75,7 +75,7 @@ class Forest:
         node = self.node(name)
         return len(node.given) > rank or node.complete()
 
-    def succeed(self, node: Node) -> None:
+    def succeed(self, node: HypergraphNode) -> None:
         """The candidates that follow the last derivation given: the next one of each of its parts in turn."""
         last, node.last = node.last, None
         for i, (name, rank) in enumerate(last.parts):

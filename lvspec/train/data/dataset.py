@@ -12,7 +12,7 @@ import numpy as np
 
 from lvspec.errors import TrainingError, UsageError
 from lvspec.train.data.encoders import MISSING, Encoder, Numbers, Symbols, numbers, tokens
-from lvspec.train.data.layout import Field, Layout
+from lvspec.train.data.layout import BatchLayout, Field
 from lvspec.train.data.tree_labels import TreeLabels
 from lvspec.train.settings import DataSettings
 
@@ -36,7 +36,7 @@ class Dataset:
     """Examples of one part. dropped: records left out because a sequence was empty, or of a length that is not wanted. partial: names with missing values."""
 
     examples: tuple[Example, ...]
-    layout: Layout
+    layout: BatchLayout
     dropped: int = 0
     partial: frozenset[str] = field(default_factory=frozenset)
 
@@ -84,7 +84,7 @@ def partly_labelled(dataset: Dataset, digests: Sequence[bytes], data: Mapping[st
     return dataset
 
 
-def real_sites(example: Example, f: Field, layout: Layout) -> np.ndarray:
+def real_sites(example: Example, f: Field, layout: BatchLayout) -> np.ndarray:
     """Which sites of a value of the example are no padding; a nested plate's axis follows the one it is nested in."""
     shape = example.values[f.name].shape
     real = np.ones(shape, dtype=bool)
@@ -96,7 +96,7 @@ def real_sites(example: Example, f: Field, layout: Layout) -> np.ndarray:
 
 def encoded(
     records: Iterable[Raw],
-    layout: Layout,
+    layout: BatchLayout,
     encoders: Mapping[str, Encoder],
     data: Mapping[str, DataSettings],
     unknown: Counter | None = None,
@@ -136,7 +136,7 @@ def holding(record: Raw, name: str) -> str:
     return f" (`{record.fields[name]}` is looked for, and it has {there})" if names else ""
 
 
-def _example(record: Raw, index: int, layout: Layout, encoders, data, unknown) -> Example | None:
+def _example(record: Raw, index: int, layout: BatchLayout, encoders, data, unknown) -> Example | None:
     values, lengths, observed = {}, {}, {}
     for f in layout.fields:
         settings = data.get(f.name, DataSettings())
@@ -181,7 +181,7 @@ def _extents(f: Field) -> tuple[list[str], list[int | None]]:
     return [*(f"along {p}" for p in f.plates), *("in a vector" for _ in f.event)], [*sites, *f.event]
 
 
-def _told_how_long(record: Raw, index: int, layout: Layout, values: dict, lengths: dict) -> None:
+def _told_how_long(record: Raw, index: int, layout: BatchLayout, values: dict, lengths: dict) -> None:
     """TrainingError where a sequence is missing and nothing says how many sites it has."""
     for f in layout.fields:
         untold = [plate.name for _, plate in layout.ragged(f) if plate.name not in lengths]
@@ -201,7 +201,9 @@ def _admitted(lengths: dict[str, np.ndarray], wanted: str) -> bool:
     )
 
 
-def _encode(raw: object, f: Field, layout: Layout, encoder: Encoder, settings: DataSettings, unknown: Counter | None):
+def _encode(
+    raw: object, f: Field, layout: BatchLayout, encoder: Encoder, settings: DataSettings, unknown: Counter | None
+):
     """(array with fills, observed per site, lengths by plate); (None, None, {}) where the whole value is missing."""
     if raw is None:
         return None, None, {}
@@ -244,7 +246,7 @@ def _without_unknown(raw, f: Field, encoder: Symbols, settings: DataSettings, un
     return known(nested(raw, len(f.plates) + len(f.event), settings))
 
 
-def _encode_symbols(raw, f: Field, layout: Layout, encoder: Symbols, settings: DataSettings):
+def _encode_symbols(raw, f: Field, layout: BatchLayout, encoder: Symbols, settings: DataSettings):
     depth = len(f.plates) + len(f.event)
     symbols = nested(raw, depth, settings)
     ragged = layout.ragged(f)
@@ -264,7 +266,7 @@ def _encode_symbols(raw, f: Field, layout: Layout, encoder: Symbols, settings: D
     return np.where(seen, ids, 0), seen, lengths
 
 
-def _encode_tree(raw, f: Field, layout: Layout, encoder: TreeLabels, settings: DataSettings):
+def _encode_tree(raw, f: Field, layout: BatchLayout, encoder: TreeLabels, settings: DataSettings):
     labels = encoder.read(raw)
     if settings.max_length is not None and len(labels) > settings.max_length:
         raise UsageError(f"a tree of {len(labels)} words cannot be cut; leave it out: data.{f.name}.lengths: 1-40")
@@ -321,7 +323,7 @@ def _lengths(value: list, axis: int, extents: list[int], plate, ragged) -> np.nd
     return np.array(counted + [0] * (extents[0] - len(counted)))
 
 
-def _encode_numbers(raw, f: Field, layout: Layout, encoder: Numbers, settings: DataSettings):
+def _encode_numbers(raw, f: Field, layout: BatchLayout, encoder: Numbers, settings: DataSettings):
     value = encoder.transformed(number_block(raw, f, layout.nested(f)))
     ragged = layout.ragged(f)
     if layout.null(f):

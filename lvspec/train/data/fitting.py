@@ -11,14 +11,14 @@ import numpy as np
 from lvspec.errors import TrainingError, UsageError
 from lvspec.train.data.dataset import Raw, holding, nested, number_block, place_of, raw_value
 from lvspec.train.data.encoders import NULL, Encoder, Numbers, Symbols, leaves
-from lvspec.train.data.layout import Field, Layout
+from lvspec.train.data.layout import BatchLayout, Field
 from lvspec.train.data.tree_labels import TreeLabels
 from lvspec.train.settings import DataSettings
 
 
 def fitted(
     records: Sequence[Raw],
-    layout: Layout,
+    layout: BatchLayout,
     data: Mapping[str, DataSettings],
     told: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Encoder]:
@@ -59,7 +59,7 @@ def _read(records: Sequence[Raw], f: Field, decoded: Callable[[object], object])
     return found
 
 
-def _symbols(records, f: Field, sharing: list[Field], layout: Layout, data, told) -> Symbols:
+def _symbols(records, f: Field, sharing: list[Field], layout: BatchLayout, data, told) -> Symbols:
     counted: Counter = Counter()
     sequences = 0
     spelt = [g for g in sharing if not f.categories or g.required]  # a latent has no label where a sequence ends
@@ -140,7 +140,7 @@ def _moments(blocks, encoder: Numbers, features: int) -> tuple[tuple[float, ...]
     return tuple(mean.tolist()), tuple(np.maximum(squares / np.maximum(count, 1) - mean**2, 0.0).tolist())
 
 
-def widened(layout: Layout, encoders: Mapping[str, Encoder], wanted: Mapping[str, int]) -> dict[str, Encoder]:
+def widened(layout: BatchLayout, encoders: Mapping[str, Encoder], wanted: Mapping[str, int]) -> dict[str, Encoder]:
     """The encoders, with tables as large as somebody asks for: values that no training data have."""
     found = dict(encoders)
     for name, _, of in layout.sizes:
@@ -151,7 +151,7 @@ def widened(layout: Layout, encoders: Mapping[str, Encoder], wanted: Mapping[str
 
 
 def sizes_from_data(
-    layout: Layout, encoders: Mapping[str, Encoder], wanted: Mapping[str, int] | None = None
+    layout: BatchLayout, encoders: Mapping[str, Encoder], wanted: Mapping[str, int] | None = None
 ) -> dict[str, int]:
     """`V: vocabulary(x)`, `C: categories(y)`, `P: features(x)` as numbers, which agree with those that somebody wants."""
     sizes = {}

@@ -42,7 +42,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Layout:
+class BatchLayout:
     """The fields of a batch, the plates they share, and the sizes that data decide: (size, source, of). hidden: the latents that
     no data label."""
 
@@ -76,14 +76,14 @@ FIELDS = ("given", "latent", "observed")
 _KINDS = {"integer": "symbol", "boolean": "binary", "count": "count"}
 
 
-def layout_of(spec: Spec) -> Layout:
+def layout_of(spec: Spec) -> BatchLayout:
     """Observed and given variables, and the latents that the data section labels."""
     labelled = set(data_settings(spec.data))
     from_data = {s.name: s for s in spec.sizes if s.of is not None}
     fields = {v.name: _field(spec, v, from_data) for v in spec.variables if v.role in FIELDS}
     hidden = {v.name for v in spec.of_role("latent")} - labelled
     sizes = tuple((s.name, s.source, s.of) for s in spec.sizes if s.of is not None)
-    return Layout(
+    return BatchLayout(
         tuple(f for name, f in fields.items() if name not in hidden),
         spec.plates,
         sizes,

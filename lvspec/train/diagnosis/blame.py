@@ -17,7 +17,7 @@ from lvspec.emit import Symbol
 from lvspec.errors import Diagnostic, TrainingError
 from lvspec.train.diagnosis.places import Place, place_of, place_of_argument, place_of_network, place_of_parameter
 from lvspec.train.scoring.score import parts, per_example
-from lvspec.train.scoring.trace import Called, Named, Taken, Trace, traced
+from lvspec.train.scoring.trace import Called, NamedValue, Taken, Trace, traced
 
 POSITIVE = ("scale", "rate", "concentration", "concentration1", "concentration0", "df")  # arguments that are above 0
 SMALLER = "a smaller `learning_rate`, or `clip: 5.0` in `train:`"
@@ -84,7 +84,7 @@ def _replayed(taken: Taken) -> Finding | None:
 
 
 # ---------------------------------------------------------------- values
-def _known(taken: Taken, trace: Trace) -> Iterator[tuple[Named, Symbol]]:
+def _known(taken: Taken, trace: Trace) -> Iterator[tuple[NamedValue, Symbol]]:
     """The locals that stand for something of the spec, in order."""
     symbols = taken.compiled.symbols if taken.compiled is not None else {}
     for step in trace.steps:
@@ -143,13 +143,13 @@ def _where(bad: Tensor, value: Tensor, axes: tuple[str, ...]) -> tuple[str, int 
     return str(value[tuple(index)].item()), int(index[axes.index("B")]) if of_rows else None
 
 
-def _refined(taken: Taken, trace: Trace, step: Named, symbol: Symbol, number: str, row: int | None) -> Finding:
+def _refined(taken: Taken, trace: Trace, step: NamedValue, symbol: Symbol, number: str, row: int | None) -> Finding:
     """What the local is, or what it was made of if that is to blame: a network, an argument of its density."""
     place = place_of(taken.compiled, symbol)
     cause = "data" if symbol.part == "data" else "argument" if symbol.argument else "value"
     found = Finding(place.what, number, place, "impossible" if number == "-inf" else cause, row)
     for one in trace.leading_to(step):
-        if isinstance(one, Named) and not torch.isfinite(one.value).all():
+        if isinstance(one, NamedValue) and not torch.isfinite(one.value).all():
             network = place_of_network(taken.compiled, one.name)
             return replace(found, more=f": {network.what} gives it", cause="network")
         if isinstance(one, Called) and one.function.endswith(("_log_prob", "_table")):

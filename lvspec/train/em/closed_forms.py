@@ -27,7 +27,7 @@ LINKS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Table:
+class ParameterTable:
     """`link(parameter[indices])`, with `rank` axes left; parameter None: the number `value`."""
 
     parameter: str | None
@@ -38,13 +38,13 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Use:
+class ClauseUse:
     """log p(variable | parents) of one clause: the family and its arguments as tables."""
 
     variable: Variable
     clause: Clause
     family: str
-    tables: dict[str, Table]
+    tables: dict[str, ParameterTable]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ClosedForms:
     """Every place where parameters are read, of a model whose M step is in closed form."""
 
     spec: Spec
-    uses: tuple[Use, ...]
+    uses: tuple[ClauseUse, ...]
 
 
 def closed_forms(plan: Plan) -> ClosedForms:
@@ -84,23 +84,23 @@ def _refused(reason: str) -> UsageError:
     return UsageError(f"train.method: EM needs closed-form updates, and {reason}")
 
 
-def _use(spec: Spec, variable: Variable, clause: Clause) -> Use:
+def _use(spec: Spec, variable: Variable, clause: Clause) -> ClauseUse:
     body, name = clause.body, variable.name
     if not isinstance(body, Dist) or body.family not in LINKS or body.over or body.through:
         family = body.family if isinstance(body, Dist) else "a choice"
         raise _refused(f"{family}, the distribution of {name}, is not in the table of {', '.join(LINKS)}")
     tables = {a: _table(spec, name, body.family, a, e) for a, e in body.arguments}
     _one_scale(name, tables)
-    return Use(variable, clause, body.family, tables)
+    return ClauseUse(variable, clause, body.family, tables)
 
 
-def _table(spec: Spec, name: str, family: str, argument: str, expr: Expr) -> Table:
+def _table(spec: Spec, name: str, family: str, argument: str, expr: Expr) -> ParameterTable:
     links = LINKS[family].get(argument, ())
     link, inside = "", expr
     if isinstance(expr, Call) and expr.function in links and expr.over is None:
         link, inside = expr.function, expr.args[0]
     if isinstance(inside, Number) and not link:
-        return Table(None, value=float(inside.value))
+        return ParameterTable(None, value=float(inside.value))
     indices: tuple[Expr, ...] = ()
     if isinstance(inside, Index):
         inside, indices = inside.base, inside.indices
@@ -110,7 +110,7 @@ def _table(spec: Spec, name: str, family: str, argument: str, expr: Expr) -> Tab
     latents = [i.name for i in indices if isinstance(i, VariableRef) and spec.variable(i.name).role == "latent"]
     if len(latents) > 1:
         raise _refused(f"a row of {inside.name} is chosen by {len(latents)} latents, {' and '.join(latents)}")
-    return Table(inside.name, link, indices, len(inside.type.shape) - len(indices))
+    return ParameterTable(inside.name, link, indices, len(inside.type.shape) - len(indices))
 
 
 def _plain_index(index: Expr) -> bool:
@@ -120,7 +120,7 @@ def _plain_index(index: Expr) -> bool:
     return isinstance(index, PlateIndex)
 
 
-def _one_scale(name: str, tables: dict[str, Table]) -> None:
+def _one_scale(name: str, tables: dict[str, ParameterTable]) -> None:
     """A mean that is shared by rows of different scales has no closed form."""
     loc, scale = tables.get("loc"), tables.get("scale")
     if loc and scale and loc.parameter and (not set(scale.indices) <= set(loc.indices) or scale.rank > loc.rank):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lvspec.ir.expr import Lag, PlateIndex, VariableRef
 from lvspec.runtime import LOG, MAX, previous
-from lvspec.train.em.closed_forms import ClosedForms, Table, Use
+from lvspec.train.em.closed_forms import ClauseUse, ClosedForms, ParameterTable
 from lvspec.train.em.maximise import maximise, sizes_of
 
 SEMIRINGS = {"em": LOG, "hard_em": MAX}
@@ -74,7 +74,7 @@ class ExpectationMaximisation:
             for argument, table in use.tables.items():
                 _add(total.weights, (i, argument), self.row_weights(use, table, sites, batch, marginals))
 
-    def real_sites(self, use: Use, batch: dict) -> Tensor:
+    def real_sites(self, use: ClauseUse, batch: dict) -> Tensor:
         """1 where the clause speaks of a site that counts: (B, *plates)."""
         variable = use.variable
         mask = batch.get(f"{variable.name}.mask") if variable.role == "observed" else None
@@ -102,7 +102,7 @@ class ExpectationMaximisation:
                 mask = mask * inside.reshape(shape)
         return mask
 
-    def row_weights(self, use: Use, table: Table, sites: Tensor, batch: dict, marginals: dict) -> Tensor:
+    def row_weights(self, use: ClauseUse, table: ParameterTable, sites: Tensor, batch: dict, marginals: dict) -> Tensor:
         """E[how often each row is used]: one axis for each index of the table."""
         letters = dict(zip(("B", *use.variable.plates), "bcdefghij", strict=False))
         operands, spelled, rows = [sites], ["".join(letters.values())], ""

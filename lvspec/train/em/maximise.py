@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from lvspec.ir.spec import Spec
-from lvspec.train.em.closed_forms import ClosedForms, Table, Use
+from lvspec.train.em.closed_forms import ClauseUse, ClosedForms, ParameterTable
 
 SMALLEST_SCALE = 1e-3  # of a Gaussian: a component on a single point would have none
 TINY = torch.finfo(torch.float32).tiny  # a probability that is zero: its logarithm is a number
@@ -57,24 +57,24 @@ def sizes_of(model: nn.Module, spec: Spec) -> dict[str, int]:
 
 
 # ---------------------------------------------------------------- families of one argument
-def _categorical(table: Table, raw: Tensor, g: Tensor, weight: Tensor, pseudo_count: float) -> Tensor:
+def _categorical(table: ParameterTable, raw: Tensor, g: Tensor, weight: Tensor, pseudo_count: float) -> Tensor:
     p = raw.softmax(-1)
     counts = (g + weight * p).clamp_min(0) + pseudo_count
     return (counts / counts.sum(-1, keepdim=True)).clamp_min(TINY).log()
 
 
-def _bernoulli(table: Table, raw: Tensor, g: Tensor, weight: Tensor, pseudo_count: float) -> Tensor:
+def _bernoulli(table: ParameterTable, raw: Tensor, g: Tensor, weight: Tensor, pseudo_count: float) -> Tensor:
     ones = (g + weight * raw.sigmoid()).clamp_min(0)
     zeros = (weight - ones).clamp_min(0)
     return (ones + pseudo_count).clamp_min(TINY).log() - (zeros + pseudo_count).clamp_min(TINY).log()
 
 
-def _poisson(table: Table, raw: Tensor, g: Tensor, weight: Tensor, pseudo_count: float) -> Tensor:
+def _poisson(table: ParameterTable, raw: Tensor, g: Tensor, weight: Tensor, pseudo_count: float) -> Tensor:
     rate = behind_link(table, raw)
     return before_link(table, (rate + rate * g / (slope(table, raw) * weight)).clamp_min(TINY))
 
 
-def _exponential(table: Table, raw: Tensor, g: Tensor, weight: Tensor, pseudo_count: float) -> Tensor:
+def _exponential(table: ParameterTable, raw: Tensor, g: Tensor, weight: Tensor, pseudo_count: float) -> Tensor:
     mean = 1 / behind_link(table, raw) - g / (slope(table, raw) * weight)
     return before_link(table, 1 / mean.clamp_min(TINY))
 
@@ -84,7 +84,7 @@ UPDATES = {"Categorical": _categorical, "Bernoulli": _bernoulli, "Poisson": _poi
 
 # ---------------------------------------------------------------- Gaussians
 def _gaussian(
-    model: nn.Module, use: Use, gradients: dict[str, Tensor], rows: dict[str, Tensor], sizes: dict[str, int]
+    model: nn.Module, use: ClauseUse, gradients: dict[str, Tensor], rows: dict[str, Tensor], sizes: dict[str, int]
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """loc: the weighted mean; scale: the root of the weighted mean square around it. (value, row weights) by name."""
     loc, scale, found = use.tables["loc"], use.tables["scale"], {}
@@ -107,12 +107,12 @@ def _gaussian(
     return found
 
 
-def _entries(weight: Tensor, table: Table, copies: int) -> Tensor:
+def _entries(weight: Tensor, table: ParameterTable, copies: int) -> Tensor:
     """How often each entry of a table is used: as its row is, once more for every copy that shares a single number."""
     return weight.reshape((*weight.shape, *[1] * table.rank)) * (1 if table.rank else copies)
 
 
-def _at_rows_of(loc: Table, scale: Table, sigma: Tensor) -> Tensor:
+def _at_rows_of(loc: ParameterTable, scale: ParameterTable, sigma: Tensor) -> Tensor:
     """The scale at every row of loc, which has all of its indices."""
     if not scale.parameter:
         return sigma
@@ -123,7 +123,7 @@ def _at_rows_of(loc: Table, scale: Table, sigma: Tensor) -> Tensor:
     return sigma.reshape((*lead, *[1] * (loc.rank - scale.rank), *sigma.shape[len(order) :]))
 
 
-def _summed_onto(scale: Table, loc: Table, value: Tensor) -> Tensor:
+def _summed_onto(scale: ParameterTable, loc: ParameterTable, value: Tensor) -> Tensor:
     """Σ over the rows of loc, and the copies, that share one scale."""
     kept = [i for i in loc.indices if i in scale.indices]
     gone = [axis for axis, index in enumerate(loc.indices) if index not in scale.indices]
@@ -133,15 +133,15 @@ def _summed_onto(scale: Table, loc: Table, value: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------- links
-def behind_link(table: Table, raw: Tensor) -> Tensor:
+def behind_link(table: ParameterTable, raw: Tensor) -> Tensor:
     return raw.exp() if table.link == "exp" else softplus(raw)
 
 
-def slope(table: Table, raw: Tensor) -> Tensor:
+def slope(table: ParameterTable, raw: Tensor) -> Tensor:
     """The derivative of the link."""
     return raw.exp() if table.link == "exp" else raw.sigmoid()
 
 
-def before_link(table: Table, value: Tensor) -> Tensor:
+def before_link(table: ParameterTable, value: Tensor) -> Tensor:
     """What stands behind the link at a positive value; log(e^v - 1) for softplus."""
     return value.log() if table.link == "exp" else value + torch.log(-torch.expm1(-value))

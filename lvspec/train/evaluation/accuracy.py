@@ -9,7 +9,7 @@ import numpy as np
 
 from lvspec.train.data.dataset import Dataset, real_sites
 from lvspec.train.data.encoders import Encoder, Symbols
-from lvspec.train.data.layout import Layout
+from lvspec.train.data.layout import BatchLayout
 from lvspec.train.evaluation.posteriors import Inferred
 
 
@@ -23,7 +23,7 @@ class Accuracy:
     whole: int = 0
 
 
-def labelled(layout: Layout) -> tuple[str, ...]:
+def labelled(layout: BatchLayout) -> tuple[str, ...]:
     """The latents with a place in the data."""
     return tuple(f.name for f in layout.fields if not f.required)
 

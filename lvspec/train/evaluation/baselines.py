@@ -19,7 +19,7 @@ SMALLEST_VARIANCE = 1e-4  # a feature that never varies in training still gets a
 
 
 @dataclass(frozen=True)
-class Baseline:
+class BaselineLikelihood:
     """log_likelihood: nats, all observed entries of one variable over the data set. entries: how many there were."""
 
     name: str
@@ -49,16 +49,16 @@ def _within(lengths: np.ndarray, axis: int, shape: tuple[int, ...]) -> np.ndarra
     return np.broadcast_to(places < lengths, shape)
 
 
-def unigram(dataset: Dataset, field: Field, table: Symbols) -> Baseline:
+def unigram(dataset: Dataset, field: Field, table: Symbols) -> BaselineLikelihood:
     counts = np.array(table.counts, dtype=np.float64) + 1.0
     log_probs = np.log(counts / counts.sum())
     total, number = 0.0, 0
     for value in entries(dataset, field):
         total, number = total + float(log_probs[value].sum()), number + value.size
-    return Baseline("unigram (add-one)", total, number)
+    return BaselineLikelihood("unigram (add-one)", total, number)
 
 
-def independent(dataset: Dataset, field: Field, numbers: Numbers, training: int) -> Baseline:
+def independent(dataset: Dataset, field: Field, numbers: Numbers, training: int) -> BaselineLikelihood:
     """Features independent of each other: Bernoulli with add-one counts, or Gaussian."""
     mean, variance = np.array(numbers.mean), np.maximum(np.array(numbers.variance), SMALLEST_VARIANCE)
     total, number = 0.0, 0
@@ -71,10 +71,10 @@ def independent(dataset: Dataset, field: Field, numbers: Numbers, training: int)
         else:
             total += float((-0.5 * ((value - mean) ** 2 / variance + np.log(2 * math.pi * variance))).sum())
     name = "independent pixels" if numbers.kind == "binary" else "independent Gaussians"
-    return Baseline(name, total, number)
+    return BaselineLikelihood(name, total, number)
 
 
-def baselines(dataset: Dataset, encoders: Mapping[str, Encoder], training: int) -> dict[str, Baseline]:
+def baselines(dataset: Dataset, encoders: Mapping[str, Encoder], training: int) -> dict[str, BaselineLikelihood]:
     """One for each variable that the model must explain."""
     found = {}
     for field in dataset.layout.fields:

@@ -14,7 +14,7 @@ from lvspec.errors import UsageError
 from lvspec.train.data.batches import collate
 from lvspec.train.data.dataset import Dataset
 from lvspec.train.data.encoders import Encoder, Symbols
-from lvspec.train.data.layout import Field, Layout
+from lvspec.train.data.layout import BatchLayout, Field
 from lvspec.train.evaluation.pictures import side
 from lvspec.train.settings import DataSettings
 
@@ -43,17 +43,17 @@ class Conditions:
     lengths: Mapping[str, Tensor]
 
 
-def needs_data(layout: Layout, length: int | None) -> bool:
+def needs_data(layout: BatchLayout, length: int | None) -> bool:
     """Whether real examples have to say what is given, or how long a sequence without an end symbol is."""
     open_ended = any(p.ragged and p.end is None for p in layout.plates)
     return bool(given_fields(layout)) or (open_ended and length is None)
 
 
-def given_fields(layout: Layout) -> list[Field]:
+def given_fields(layout: BatchLayout) -> list[Field]:
     return [f for f in layout.fields if f.required and not f.modelled]
 
 
-def conditions(layout: Layout, train: Dataset | None, n: int, length: int | None, seed: int) -> Conditions:
+def conditions(layout: BatchLayout, train: Dataset | None, n: int, length: int | None, seed: int) -> Conditions:
     """n random examples lend their given values and their lengths; `length` sets those of all other plates, of which there has
     to be one."""
     given = given_fields(layout)
@@ -77,7 +77,7 @@ def conditions(layout: Layout, train: Dataset | None, n: int, length: int | None
 @torch.no_grad()
 def draws(
     model: nn.Module,
-    layout: Layout,
+    layout: BatchLayout,
     encoders: Mapping[str, Encoder],
     n: int,
     start: Conditions,
@@ -97,7 +97,7 @@ def draws(
 
 
 def _shaded(
-    model, found: dict, start: Conditions, options: dict, layout: Layout, encoders, n: int
+    model, found: dict, start: Conditions, options: dict, layout: BatchLayout, encoders, n: int
 ) -> dict[str, Tensor]:
     """Binary pictures as the mean of many draws at the same latents: shades of grey instead of single pixels' chance."""
     modelled = [f for f in layout.fields if f.modelled and f.name in found]
@@ -117,7 +117,7 @@ def is_picture(field: Field, one: Tensor | np.ndarray, encoder: Encoder) -> bool
     return bool(vector and encoder.kind != "count" and side(one.shape[0]))
 
 
-def end_ids(layout: Layout, encoders: Mapping[str, Encoder]) -> dict[str, int]:
+def end_ids(layout: BatchLayout, encoders: Mapping[str, Encoder]) -> dict[str, int]:
     """The id of the end symbol of each plate that stops itself."""
     found = {}
     for field in layout.fields:
@@ -128,7 +128,9 @@ def end_ids(layout: Layout, encoders: Mapping[str, Encoder]) -> dict[str, int]:
     return found
 
 
-def _decoded(found: dict[str, Tensor], row: int, layout: Layout, encoders, lengths, n: int, joined: set[str]) -> Draw:
+def _decoded(
+    found: dict[str, Tensor], row: int, layout: BatchLayout, encoders, lengths, n: int, joined: set[str]
+) -> Draw:
     text, pictures, numbers = {}, {}, {}
     known = {f.name: f for f in (*layout.fields, *layout.hidden)}
     counted = {**found, **lengths}
@@ -146,7 +148,9 @@ def _decoded(found: dict[str, Tensor], row: int, layout: Layout, encoders, lengt
     return Draw(text, pictures, numbers)
 
 
-def _cut(one: np.ndarray, field: Field, layout: Layout, lengths: Mapping[str, Tensor], row: int) -> np.ndarray | list:
+def _cut(
+    one: np.ndarray, field: Field, layout: BatchLayout, lengths: Mapping[str, Tensor], row: int
+) -> np.ndarray | list:
     """The sites that count; of a plate nested in the outermost one, an array for each site around it."""
     plates = {p.name: p for p in layout.plates}
     for axis, plate in enumerate(plates[name] for name in field.plates):

@@ -16,7 +16,7 @@ from lvspec.train.data.batches import batches, sorted_order
 from lvspec.train.data.dataset import Dataset
 from lvspec.train.data.encoders import Encoder, Symbols
 from lvspec.train.evaluation.accuracy import labelled
-from lvspec.train.evaluation.baselines import Baseline, baselines, entries
+from lvspec.train.evaluation.baselines import BaselineLikelihood, baselines, entries
 from lvspec.train.scoring.score import EVALUATION_SEED, at_once, held_out, prepared, score
 from lvspec.train.settings import TrainSettings
 
@@ -81,7 +81,7 @@ class Figures:
     parts: Mapping[str, float]
     tokens: int
     dimensions: int
-    baseline: Mapping[str, Baseline]
+    baseline: Mapping[str, BaselineLikelihood]
     log_scale: float = 0.0
 
     def perplexity(self, log_likelihood: float) -> float:

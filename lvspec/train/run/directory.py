@@ -26,7 +26,7 @@ import lvspec
 from lvspec.errors import UsageError
 from lvspec.train.data import encoders as encoding
 from lvspec.train.data.encoders import Encoder
-from lvspec.train.data.layout import Layout, layout_of
+from lvspec.train.data.layout import BatchLayout, layout_of
 from lvspec.train.data.sources import Files
 from lvspec.train.run.checkpoints import CheckpointStore, restore_model
 from lvspec.train.run.folder import MANIFEST, Folder
@@ -150,7 +150,7 @@ class TrainedRun:
     run: RunDirectory
     compiled: object
     model: nn.Module
-    layout: Layout
+    layout: BatchLayout
     encoders: dict[str, Encoder]
     config: Config
     step: int

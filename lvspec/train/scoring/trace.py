@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedValue:
     """A value: of a local, or (network=True) what the network of that name gave. at: how many calls came before it."""
 
     name: str
@@ -41,7 +41,7 @@ class Called:
 class Trace:
     """objective: what the run gave, None where it failed."""
 
-    steps: list[Named] = field(default_factory=list)
+    steps: list[NamedValue] = field(default_factory=list)
     calls: list[Called] = field(default_factory=list)
     objective: object = None
     known: set[tuple[str, int]] = field(default_factory=set)  # by name and identity: `steps` keeps them all
@@ -50,9 +50,9 @@ class Trace:
         """A local has a value: it counts once, where it came about, not where a method gives it on."""
         if (name, id(value)) not in self.known:
             self.known.add((name, id(value)))
-            self.steps.append(Named(name, value, at=len(self.calls)))
+            self.steps.append(NamedValue(name, value, at=len(self.calls)))
 
-    def leading_to(self, step: Named) -> list[Named | Called]:
+    def leading_to(self, step: NamedValue) -> list[NamedValue | Called]:
         """What happened for this value alone: networks and calls since the last local before it."""
         place = next(i for i, s in enumerate(self.steps) if s is step)
         before = next((s for s in reversed(self.steps[:place]) if not s.network), None)
@@ -74,7 +74,7 @@ def _networks(model: nn.Module, trace: Trace) -> Iterator[None]:
     def keep(name: str):
         def hook(module, given, found) -> None:
             if isinstance(found, Tensor):
-                trace.steps.append(Named(name, found, True, len(trace.calls)))
+                trace.steps.append(NamedValue(name, found, True, len(trace.calls)))
 
         return hook
 

@@ -22,7 +22,7 @@ from lvspec.verify.checks.coupled import expected_bound
 from lvspec.verify.checks.subject import Subject
 from lvspec.verify.oracle.cells import Cell, cells
 from lvspec.verify.oracle.enumerate import elbo, table
-from lvspec.verify.oracle.schemes import TOGETHER, Scheme, site_probabilities
+from lvspec.verify.oracle.schemes import TOGETHER, DrawScheme, site_probabilities
 from lvspec.verify.oracle.world import SAMPLE, Instance, TooMany, World
 
 ROWS = 12_000  # the most joint draws of all samples that one batch repeats an example for
@@ -62,7 +62,7 @@ def averaged_gradient(subject: Subject, scored: list[str], row: int) -> list[Ten
     subject = alike(subject)
     world = World(_summed(subject, scored), row)
     drawn, joint = joint_draws(world, scored, samples)
-    schemes = {n: Scheme.of(subject.plan.latent(n)) for n in scored if subject.plan.latent(n).strategy in TOGETHER}
+    schemes = {n: DrawScheme.of(subject.plan.latent(n)) for n in scored if subject.plan.latent(n).strategy in TOGETHER}
     q = [probabilities(world, drawn, joint, s, set(scored) - set(schemes)) for s in range(samples)]
     possible = [[i for i, mass in enumerate(q[s].tolist()) if mass > 0] for s in range(samples)]
     if prod(map(len, possible)) > ROWS:

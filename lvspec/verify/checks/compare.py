@@ -31,7 +31,7 @@ from lvspec.verify.checks.deterministic import (
 from lvspec.verify.checks.encoded import encoded_checks
 from lvspec.verify.checks.expectation import NotNumerable
 from lvspec.verify.checks.gradients import GRADIENT, are_finite, scored
-from lvspec.verify.checks.importance import Weights, weight_checks
+from lvspec.verify.checks.importance import ImportanceDraws, weight_checks
 from lvspec.verify.checks.mean_field import mean_field_checks
 from lvspec.verify.checks.questions import drawn_integral_check, posterior_checks, summed_checks
 from lvspec.verify.checks.structured_mean_field import chain_factor_checks
@@ -120,7 +120,7 @@ def questions(subject: Subject, seed: int, about: str) -> list[Check]:
     plan, refusable = subject.plan, reads_missing(subject.spec, subject.batch)
     asked: list[tuple[str, Callable[[], list[Check]]]] = []
     if plan.sampled:
-        weights = cache(partial(Weights.of, subject, seed))
+        weights = cache(partial(ImportanceDraws.of, subject, seed))
         asked = [
             ("log importance weights", lambda: weight_checks(subject, weights(), about)),
             ("q of what is summed under it", partial(q_checks, subject, seed, about)),

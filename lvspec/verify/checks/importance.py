@@ -20,7 +20,7 @@ ROUNDED = 8 * torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True)
-class Weights:
+class ImportanceDraws:
     """found: (S, B), the module's log-weights; shared: those of what is global, if anything is. instance: the oracle's view
     of the draws. joint(row): one example's sites that are summed, their assignments, and the log-weights of these, (S, rows),
     computed once for all that asks."""
@@ -33,7 +33,7 @@ class Weights:
 
     @staticmethod
     @torch.no_grad()
-    def of(subject: Subject, seed: int) -> Weights:
+    def of(subject: Subject, seed: int) -> ImportanceDraws:
         """At the draws of a seed."""
         samples = subject.plan.samples
         steps = {n: d for n, d in subject.draws.items() if n.endswith(".steps")}  # that refine q before it is drawn
@@ -45,7 +45,7 @@ class Weights:
             )
         instance = instance_at(subject, {**drawn, **steps})
         joint = cache(torch.no_grad()(lambda row: joint_log_weights(World(instance, row), samples)))
-        return Weights(seed, found, shared, instance, joint)
+        return ImportanceDraws(seed, found, shared, instance, joint)
 
 
 def instance_at(subject: Subject, drawn: Mapping[str, Tensor]) -> Instance:
@@ -58,7 +58,7 @@ def instance_at(subject: Subject, drawn: Mapping[str, Tensor]) -> Instance:
     return replace(subject.instance(draws=drawn), noisy=frozenset(), relaxed={}, treatments=treatments)
 
 
-def weight_checks(subject: Subject, weights: Weights, about: str = "") -> list[Check]:
+def weight_checks(subject: Subject, weights: ImportanceDraws, about: str = "") -> list[Check]:
     """The importance weights at the values that the module draws for them; all other latents are summed."""
     instance, samples = weights.instance, subject.plan.samples
     expected = torch.stack([log_sum(weights.joint(row)[2]) for row in range(subject.rows)], 1)

@@ -23,7 +23,7 @@ from lvspec.ir.distributions import FAMILIES, event_axes
 from lvspec.verify.checks.gradients import GRADIENT, VALUE, gradient_check
 from lvspec.verify.checks.subject import Subject, mean_loss
 from lvspec.verify.oracle.divergences import divergence, normal_inverse_wishart_points
-from lvspec.verify.oracle.enumerate import Bound, assignments, joint_terms, table
+from lvspec.verify.oracle.enumerate import ExampleBound, assignments, joint_terms, table
 from lvspec.verify.oracle.world import SAMPLE, Instance, World
 from lvspec.verify.report import Check, gradient_error, relative_error
 
@@ -79,7 +79,7 @@ _POINTS = {
 }
 
 
-def bound(subject: Subject, factors: Factors, batch: Mapping[str, Tensor], row: int) -> Bound:
+def bound(subject: Subject, factors: Factors, batch: Mapping[str, Tensor], row: int) -> ExampleBound:
     """log Σ_z exp E_q[log p(x, z | theta)] - Σ KL(q ‖ p) of one example, which bears its share of what is global."""
     spec, names = subject.spec, list(factors)
     family = {n: spec.variable(n).general.body.family for n in names}
@@ -100,7 +100,7 @@ def bound(subject: Subject, factors: Factors, batch: Mapping[str, Tensor], row: 
     kl = {n: torch.zeros((), dtype=torch.float64) for n in names}
     for name, at in free:
         kl[name] = kl[name] + world.share((name, at)) * _kl(world, name, at, family[name], factors[name], row)
-    return Bound(torch.logsumexp(torch.stack(means).mean(0), 0) - sum(kl.values()), kl)
+    return ExampleBound(torch.logsumexp(torch.stack(means).mean(0), 0) - sum(kl.values()), kl)
 
 
 def _kl(world: World, name: str, at: tuple[int, ...], family: str, parameters: tuple[Tensor, ...], row: int) -> Tensor:

@@ -13,7 +13,7 @@ from lvspec.ir.plan import Integration
 from lvspec.ir.spec import Variable
 from lvspec.runtime.core.undefined import Undefined
 from lvspec.verify.checks.gradients import VALUE
-from lvspec.verify.checks.importance import Weights
+from lvspec.verify.checks.importance import ImportanceDraws
 from lvspec.verify.checks.so_far import filtered_checks
 from lvspec.verify.checks.subject import Subject
 from lvspec.verify.oracle.enumerate import Posterior, log_sum
@@ -46,7 +46,7 @@ def posterior_checks(subject: Subject, about: str = "") -> list[Check]:
     return [Check(c.name + about, c.figure, c.bound, c.note) for c in checks]
 
 
-def summed_checks(subject: Subject, weights: Weights, about: str = "") -> list[Check]:
+def summed_checks(subject: Subject, weights: ImportanceDraws, about: str = "") -> list[Check]:
     """Marginals of what is summed given draws of others, p(z_i = k | x) = Σ_s w_s(z_i = k) / Σ_s w_s, at one site of the first
     example, and whether every latent is answered."""
     spec, samples, names = subject.spec, subject.plan.samples, subject.plan.summed_beside_draws
@@ -82,7 +82,7 @@ def summed_checks(subject: Subject, weights: Weights, about: str = "") -> list[C
 def drawn_integral_check(subject: Subject, integration: Integration, draws: int, seed: int) -> list[Check]:
     """Are draws of an integrated latent's posterior draws of it, where other latents are drawn?"""
     samples, name = subject.plan.samples, f"posterior draws of {integration.latent}"
-    weights = Weights.of(subject, seed)
+    weights = ImportanceDraws.of(subject, seed)
     if weights.shared or subject.plan.refined:
         return [Check(name, None, 0.0, "of the whole data set, or of a q that is refined at noise of its own")]
     truth = answer_at_draws(World(weights.instance, 0), integration, samples)

@@ -16,7 +16,7 @@ from lvspec.ir.reads import Reader
 from lvspec.ir.spec import FreeBits, Schedule, Spec
 from lvspec.verify.oracle.cells import possible_draws
 from lvspec.verify.oracle.draw import random_batch, random_draws, randomize
-from lvspec.verify.oracle.enumerate import Bound, Posterior, elbo, log_marginals, posterior
+from lvspec.verify.oracle.enumerate import ExampleBound, Posterior, elbo, log_marginals, posterior
 from lvspec.verify.oracle.memory import Shelf
 from lvspec.verify.oracle.possible import make_covariances, make_positive, make_possible
 from lvspec.verify.oracle.refine import Refinement
@@ -170,7 +170,7 @@ class Subject:
         return torch.cat([(torch.zeros_like(w) if g is None else g).reshape(-1) for g, w in pairs])
 
     @cached_property
-    def bounds(self) -> list[Bound]:
+    def bounds(self) -> list[ExampleBound]:
         """The oracle's ELBO of every example."""
         instance = self.instance()
         return [elbo(instance, row, self.plan.samples, self.analytic) for row in range(instance.rows())]
@@ -191,7 +191,7 @@ class Subject:
         except TooMany:
             return log_marginals(self.instance())
 
-    def weighted(self, bound: Bound) -> Tensor:
+    def weighted(self, bound: ExampleBound) -> Tensor:
         """The training objective of one example: reconstruction − Σ β KL + Σ terms."""
         value = bound.elbo
         for name, kl in bound.kl.items():
@@ -204,12 +204,12 @@ class Subject:
         value = torch.where(bound.elbo == -torch.inf, bound.elbo, value)  # and not -inf + inf
         return value + sum(bound.terms.values())
 
-    def free(self, bound: Bound) -> dict[str, FreeBits]:
+    def free(self, bound: ExampleBound) -> dict[str, FreeBits]:
         """Which latents' KL is free in part."""
         known = {n: self.plan.free_bits(n) for n in bound.kl if n in self.plan.sampled}
         return {n: bits for n, bits in known.items() if bits is not None}
 
-    def loss(self, bounds: list[Bound], weight: Tensor | None) -> Tensor:
+    def loss(self, bounds: list[ExampleBound], weight: Tensor | None) -> Tensor:
         """The training loss of a batch; free bits are of the batch's mean KL."""
         shares = torch.ones(len(bounds), dtype=torch.float64) if weight is None else weight
         shares = shares / shares.sum()
@@ -222,7 +222,7 @@ class Subject:
         kl = {n: mean([b.kl.get(n, none) for b in bounds]) for n in names}
         each = {n: mean([b.each[n] for b in bounds]) for n in bounds[0].each}
         terms = {n: mean([b.terms[n] for b in bounds]) for n in bounds[0].terms}
-        return -self.weighted(Bound(mean([b.elbo for b in bounds]), kl, each, terms))
+        return -self.weighted(ExampleBound(mean([b.elbo for b in bounds]), kl, each, terms))
 
 
 def sizes_of(plan: Plan) -> dict[str, int]:

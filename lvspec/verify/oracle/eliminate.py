@@ -23,7 +23,7 @@ ENTRIES = 20_000  # of one table
 
 
 @dataclass(frozen=True)
-class Table:
+class FactorTable:
     """log-values over every joint assignment of the sites: one axis for each, in order."""
 
     sites: tuple[Site, ...]
@@ -52,7 +52,7 @@ def eliminated(world: World, sites: list[Site], terms: list[Callable[[], Tensor]
     return torch.stack([t.values for t in tables.values()]).sum()
 
 
-def tabulated(world: World, term: Callable[[], Tensor], sizes: dict[Site, int]) -> Table:
+def tabulated(world: World, term: Callable[[], Tensor], sizes: dict[Site, int]) -> FactorTable:
     """A term as a table over the sites that it reads."""
     assignment, sites = world.memory.assignment, []
     fixed = {s: v for s, v in assignment.items() if s not in sizes}
@@ -65,14 +65,14 @@ def tabulated(world: World, term: Callable[[], Tensor], sizes: dict[Site, int]) 
                 assignment.clear()
                 assignment.update({**fixed, **dict(zip(sites, row, strict=True))})
                 values.append(term())
-            return Table(tuple(sites), torch.stack(values).reshape([sizes[s] for s in sites]))
+            return FactorTable(tuple(sites), torch.stack(values).reshape([sizes[s] for s in sites]))
         except KeyError as missing:
             if missing.args[0] not in sizes:
                 raise
             sites.append(missing.args[0])
 
 
-def summed(tables: list[Table], site: Site, sizes: dict[Site, int]) -> Table:
+def summed(tables: list[FactorTable], site: Site, sizes: dict[Site, int]) -> FactorTable:
     """log Σ_site exp Σ tables, over the other sites that they read."""
     others = sorted({s for t in tables for s in t.sites} - {site})
     if _entries({site, *others}, sizes) > ENTRIES:
@@ -85,7 +85,7 @@ def summed(tables: list[Table], site: Site, sizes: dict[Site, int]) -> Table:
         total = total + table.values.permute(order).reshape(shape)
     impossible = (total == -torch.inf).all(-1)
     found = torch.logsumexp(total.masked_fill(impossible.unsqueeze(-1), 0.0), -1)
-    return Table(tuple(others), found.masked_fill(impossible, -torch.inf))
+    return FactorTable(tuple(others), found.masked_fill(impossible, -torch.inf))
 
 
 def _entries(sites: set[Site], sizes: dict[Site, int]) -> int:

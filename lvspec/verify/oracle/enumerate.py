@@ -195,7 +195,7 @@ def log_joint(instance: Instance, row: int, assignment: dict[Site, object]) -> T
 
 
 @dataclass(frozen=True)
-class Bound:
+class ExampleBound:
     """elbo = reconstruction − Σ kl, as contract.md has them; scalars of one example. each: KLs by entry, where some of them
     is free. terms: those of `objective:`."""
 
@@ -205,7 +205,7 @@ class Bound:
     terms: dict[str, Tensor] = field(default_factory=dict)
 
 
-def elbo(instance: Instance, row: int, samples: int, analytic: frozenset[str]) -> Bound:
+def elbo(instance: Instance, row: int, samples: int, analytic: frozenset[str]) -> ExampleBound:
     """The mean over the samples of Σ_e q(e) [log Σ_c p(x, c, e, z) − Σ KL or log q/p], for one example."""
     world = World(instance, row)
     parts, shares = [one_sample(world, s, analytic) for s in range(samples)], sample_shares(world, samples)
@@ -218,10 +218,10 @@ def elbo(instance: Instance, row: int, samples: int, analytic: frozenset[str]) -
     kl = {n: mean([p.kl[n] for p in parts]) for n in parts[0].kl}
     terms = {n: mean([p.terms[n] for p in parts]) for n in parts[0].terms}
     each = {n: mean([p.each[n] for p in parts]) for n in parts[0].each}
-    return Bound(mean([p.elbo for p in parts]), kl, each, terms)
+    return ExampleBound(mean([p.elbo for p in parts]), kl, each, terms)
 
 
-def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
+def one_sample(world: World, sample: int, analytic: frozenset[str]) -> ExampleBound:
     """The same at one sample of the draws."""
     world.memory.assignment[SAMPLE] = sample
     enumerated, collapsed = with_treatment(world, "enumerated"), with_treatment(world, "collapsed")
@@ -280,7 +280,7 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> Bound:
         for n in dict.fromkeys(n for n, _ in closed)
         if {n, ""} & free
     }
-    return Bound(value, kl, each, terms)
+    return ExampleBound(value, kl, each, terms)
 
 
 def _each(world: World, name: str, enumerated: list[Site], outer: list) -> list[Tensor]:

@@ -21,7 +21,7 @@ from lvspec.verify.oracle import functions as F
 from lvspec.verify.oracle import networks as N
 from lvspec.verify.oracle.densities import log_density
 from lvspec.verify.oracle.memory import Memory
-from lvspec.verify.oracle.stretch import Begin, Stretch, Value, number
+from lvspec.verify.oracle.stretch import Begin, StretchValue, Value, number
 
 Sites = dict[str, int]  # plate -> the site that the clause speaks of
 Names = dict[str, Value]  # what `where` bound
@@ -130,7 +130,7 @@ def _reach(name: str, at: tuple[Place, ...], world: Surroundings, sites: Sites) 
     items = tuple(_reach(name, (*at[:axis], j, *at[axis + 1 :]), world, sites) for j in members)
     if not ragged:
         return torch.stack([number(v) for v in items])
-    return Stretch(items, stretch.plate, stretch.reach, here if stretch.reach in ("after", "from") else 0)
+    return StretchValue(items, stretch.plate, stretch.reach, here if stretch.reach in ("after", "from") else 0)
 
 
 def _since(first: int, members: range) -> list[int]:
@@ -167,7 +167,7 @@ def _index(e: E.Index, world: Surroundings, sites: Sites, names: Names) -> Value
 
 def _site_of(e: E.SiteOf, world: Surroundings, sites: Sites, names: Names) -> Value:
     base = evaluate(e.base, world, sites, names)
-    return base.items[sites[e.plate]] if isinstance(base, Stretch) else number(base)[sites[e.plate]]
+    return base.items[sites[e.plate]] if isinstance(base, StretchValue) else number(base)[sites[e.plate]]
 
 
 def _part(e: E.Part, world: Surroundings, sites: Sites, names: Names) -> Value:
@@ -191,7 +191,7 @@ def _call(e: E.Call, world: Surroundings, sites: Sites, names: Names) -> Value:
         return F.item_by_item(lambda *v: function(*map(number, v)), args)
     if e.function in _SHAPES:
         return _SHAPES[e.function](e, args, world, sites)
-    stretch = args[0] if isinstance(args[0], Stretch) and e.args[0].type.reach else None
+    stretch = args[0] if isinstance(args[0], StretchValue) and e.args[0].type.reach else None
     if kind == "reduce":
         if stretch is None:
             return F.reduce(e.function, number(args[0]), -1)
@@ -307,13 +307,13 @@ def _from_user(e: E.Apply, network: Network, world: Surroundings, sites: Sites, 
     module, reads = world.modules[network.name], network.option("reads")
     begins = [world.shape((a.type.support.cardinality,), sites)[0] if a.type.support.size else 0 for a in e.args]
     values = [evaluate(a, world, sites, names) for a in e.args]
-    stretch = next((v for v in values if isinstance(v, Stretch)), None)
+    stretch = next((v for v in values if isinstance(v, StretchValue)), None)
     if stretch is None or reads == "site":
         return F.item_by_item(
             lambda *v: N.of_user(module, [N.handed(x, b) for x, b in zip(v, begins, strict=True)]), tuple(values)
         )
     columns = [
-        [N.handed(x, b) for x in (v.items if isinstance(v, Stretch) else [v] * len(stretch.items))]
+        [N.handed(x, b) for x in (v.items if isinstance(v, StretchValue) else [v] * len(stretch.items))]
         for v, b in zip(values, begins, strict=True)
     ]
     back = stretch.reach in ("after", "from")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lvspec.verify.oracle.stretch import Stretch, Value, number
+from lvspec.verify.oracle.stretch import StretchValue, Value, number
 
 
 class NoNumber(Exception):
@@ -72,11 +72,13 @@ NORMALISE: dict[str, Callable[[Tensor, int], Tensor]] = {
 
 def item_by_item(function: Callable[..., Value], args: tuple[Value, ...]) -> Value:
     """function(*args), for each item of the stretch among the arguments where there is one."""
-    shape = next((a for a in args if isinstance(a, Stretch)), None)
+    shape = next((a for a in args if isinstance(a, StretchValue)), None)
     if shape is None:
         return function(*args)
-    columns = [a.items if isinstance(a, Stretch) else (a,) * len(shape.items) for a in args]
-    return Stretch(tuple(function(*row) for row in zip(*columns, strict=True)), shape.plate, shape.reach, shape.start)
+    columns = [a.items if isinstance(a, StretchValue) else (a,) * len(shape.items) for a in args]
+    return StretchValue(
+        tuple(function(*row) for row in zip(*columns, strict=True)), shape.plate, shape.reach, shape.start
+    )
 
 
 def stacked(values: list[Value], shape: tuple[int, ...]) -> Tensor:

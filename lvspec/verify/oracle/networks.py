@@ -149,23 +149,23 @@ def of_user(module: nn.Module, inputs: list[Tensor]) -> Tensor:
 
 
 # ---------------------------------------------------------------- which weights are a network's, or a bank member's
-class Named(dict[str, Tensor]):
+class NamedWeights(dict[str, Tensor]):
     """Weights by their names, which are asked for the same parts again and again."""
 
     def __init__(self, weights: Weights) -> None:
         super().__init__(weights)
-        self._parts: dict[str, Named] = {}
+        self._parts: dict[str, NamedWeights] = {}
 
-    def part(self, prefix: str) -> Named:
+    def part(self, prefix: str) -> NamedWeights:
         if prefix not in self._parts:
             own = {key[len(prefix) :]: value for key, value in self.items() if key.startswith(prefix)}
-            self._parts[prefix] = Named(own)
+            self._parts[prefix] = NamedWeights(own)
         return self._parts[prefix]
 
 
 def part(weights: Weights, name: str) -> Weights:
     """The weights of one submodule."""
-    return (weights if isinstance(weights, Named) else Named(weights)).part(f"{name}.")
+    return (weights if isinstance(weights, NamedWeights) else NamedWeights(weights)).part(f"{name}.")
 
 
 def tied_weights(network: Network, other: Network, weights: Weights, out: int) -> Weights:

@@ -22,13 +22,13 @@ TOGETHER = ("disarm", "sum_and_sample", "without_replacement")
 
 
 @dataclass(frozen=True)
-class Scheme:
+class DrawScheme:
     name: str
     top: int
 
     @staticmethod
-    def of(plan: LatentPlan) -> Scheme:
-        return Scheme(plan.strategy, int(plan.option("top", 0)))
+    def of(plan: LatentPlan) -> DrawScheme:
+        return DrawScheme(plan.strategy, int(plan.option("top", 0)))
 
     def chance(self, q: list[float], values: Sequence) -> float:
         """p(the draws of one site), in their order."""
@@ -131,4 +131,4 @@ def sample_shares(world: World, samples: int) -> Tensor:
         return strata_shares(world.density(world.factors[weighed.name], ())[1], samples)
     q = site_probabilities(world, weighed.name, ())
     values = [int(world.instance.draws[weighed.name][s, world.row]) for s in range(samples)]
-    return torch.tensor(Scheme.of(weighed).shares(q, values), dtype=torch.float64)
+    return torch.tensor(DrawScheme.of(weighed).shares(q, values), dtype=torch.float64)

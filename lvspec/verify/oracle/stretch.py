@@ -21,7 +21,7 @@ class Begin:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class StretchValue:
     """What is read along a stretch, in the plate's order, beginning at site `start`.
 
     Under x[<t] site j reads x[j-1], so that item 0 is `Begin`; under x[>t] it reads x[j+1].
@@ -33,14 +33,14 @@ class Stretch:
     start: int
 
 
-Value = Tensor | Begin | Stretch
+Value = Tensor | Begin | StretchValue
 
 
 def number(value: Value) -> Tensor:
     """A value as a tensor to compute with; the begin symbol of a real variable is zeros."""
     if isinstance(value, Begin):
         return torch.zeros(value.shape, dtype=torch.float64)
-    if isinstance(value, Stretch):
+    if isinstance(value, StretchValue):
         raise TypeError("a stretch of a plate stands where one site is needed")
     return value if value.is_floating_point() else value.to(torch.float64)
 

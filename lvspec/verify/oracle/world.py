@@ -28,7 +28,7 @@ from lvspec.verify.oracle.instance import Instance
 from lvspec.verify.oracle.lengths import counts
 from lvspec.verify.oracle.memory import Memory, Site
 from lvspec.verify.oracle.missing import filler, read_by_the_model
-from lvspec.verify.oracle.networks import Named
+from lvspec.verify.oracle.networks import NamedWeights
 from lvspec.verify.oracle.relaxed import relaxed_draw, relaxed_log_density
 from lvspec.verify.oracle.stretch import Begin, Value, every_value, number
 from lvspec.verify.oracle.structured import log_normaliser, structure_score
@@ -46,7 +46,7 @@ class World:
 
     def __init__(self, instance: Instance, row: int):
         self.instance, self.row = instance, row
-        self.spec, self.weights, self.batch = instance.spec, Named(instance.weights), instance.batch
+        self.spec, self.weights, self.batch = instance.spec, NamedWeights(instance.weights), instance.batch
         self.modules = instance.modules
         self.networks = {n.name: n for n in instance.networks or instance.spec.networks}
         self.variables = {v.name: v for v in instance.spec.variables}

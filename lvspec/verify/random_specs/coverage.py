@@ -162,7 +162,7 @@ def _matches(rules: Iterable[tuple[str, str]], a: str, b: str) -> bool:
 
 
 # ---------------------------------------------------------------- the tables
-class Table:
+class Coverage:
     """How many specs hold each construct, and each pair."""
 
     def __init__(self) -> None:
@@ -176,7 +176,7 @@ class Table:
         self.single.update(ordered)
         self.pairs.update(combinations(ordered, 2))
 
-    def update(self, other: Table) -> None:
+    def update(self, other: Coverage) -> None:
         self.specs += other.specs
         self.single.update(other.single)
         self.pairs.update(other.pairs)
@@ -190,22 +190,22 @@ class Table:
         return [(a, b) for a, b in combinations(sorted(drawn()), 2) if (a, b) not in self.pairs and sensible(a, b)]
 
 
-def measure(seeds: Iterable[int]) -> Table:
+def measure(seeds: Iterable[int]) -> Coverage:
     """The tables of random specs."""
     return _table((seed,) for seed in seeds)
 
 
-def ask(pairs: Iterable[tuple[str, str]]) -> Table:
+def ask(pairs: Iterable[tuple[str, str]]) -> Coverage:
     """The tables of specs that are asked for two constructs each."""
     return _table((0, *pair) for pair in pairs)
 
 
-def _table(numbers: Iterable[tuple[int | str, ...]]) -> Table:
+def _table(numbers: Iterable[tuple[int | str, ...]]) -> Coverage:
     from lvspec.front import load
     from lvspec.verify.random_specs.generate import generate
     from lvspec.verify.random_specs.held import constructs_of
 
-    table = Table()
+    table = Coverage()
     for number in numbers:
         table.add(constructs_of(load(generate(*number), "random")))
     return table

@@ -13,14 +13,14 @@ from lvspec.train.settings import DataSettings
 
 
 @dataclass(frozen=True)
-class Entry:
+class JsonLine:
     """A decoded line; `place` is file:line for messages."""
 
     value: object
     place: str
 
 
-def records(path: Path, settings: DataSettings, part: str) -> Iterator[Entry]:
+def records(path: Path, settings: DataSettings, part: str) -> Iterator[JsonLine]:
     for number, line in lines(path):
         if not line.strip():
             continue
@@ -30,14 +30,14 @@ def records(path: Path, settings: DataSettings, part: str) -> Iterator[Entry]:
             raise UsageError(f"{path}:{number}: not JSON: {error}") from error
         if "\\u" in line and not is_text(value):
             raise UsageError(f"{path}:{number}: half a character (a lone surrogate, \\ud800 to \\udfff) is no text")
-        yield Entry(value, f"{path}:{number}")
+        yield JsonLine(value, f"{path}:{number}")
 
 
-def names(record: Entry) -> tuple[str, ...]:
+def names(record: JsonLine) -> tuple[str, ...]:
     return tuple(record.value) if isinstance(record.value, dict) else ()
 
 
-def value(record: Entry, settings: DataSettings, name: str) -> object:
+def value(record: JsonLine, settings: DataSettings, name: str) -> object:
     """The nested value; null, and a key that the object lacks, are missing. Without a field: the line, or of an object the key
     that is named as the variable."""
     found = record.value

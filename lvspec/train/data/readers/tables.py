@@ -16,7 +16,7 @@ csv.field_size_limit(16 * 1024 * 1024)
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A line of a table; `place` is file:line for messages."""
 
     cells: list[str]
@@ -24,27 +24,27 @@ class Row:
     place: str
 
 
-def tsv_records(path: Path, settings: DataSettings, part: str) -> Iterator[Row]:
+def tsv_records(path: Path, settings: DataSettings, part: str) -> Iterator[TableRow]:
     return _rows(((number, line.split("\t")) for number, line in lines(path) if line), path, settings)
 
 
-def csv_records(path: Path, settings: DataSettings, part: str) -> Iterator[Row]:
+def csv_records(path: Path, settings: DataSettings, part: str) -> Iterator[TableRow]:
     reader = csv.reader(line + "\n" for _, line in lines(path))
     return _rows(((reader.line_num, row) for row in reader if row), path, settings)
 
 
-def _rows(numbered, path: Path, settings: DataSettings) -> Iterator[Row]:
+def _rows(numbered, path: Path, settings: DataSettings) -> Iterator[TableRow]:
     names: tuple[str, ...] = ()
     first = True
     for number, cells in numbered:
         if first and settings.header:
             names = tuple(c.strip() for c in cells)
         else:
-            yield Row(cells, names, f"{path}:{number}")
+            yield TableRow(cells, names, f"{path}:{number}")
         first = False
 
 
-def value(record: Row, settings: DataSettings, name: str) -> object:
+def value(record: TableRow, settings: DataSettings, name: str) -> object:
     """One cell, or with `columns: 1-64` (also `1-3,7`) the list of them; an empty cell is missing. Where no column is said, the
     only one, or under a header the one that is named as the variable."""
     if settings.columns is not None:
@@ -72,7 +72,7 @@ def column_range(text: object) -> list[int]:
     return places
 
 
-def _cell(row: Row, column: int | str) -> str | None:
+def _cell(row: TableRow, column: int | str) -> str | None:
     if isinstance(column, str) and not column.isdigit():
         if column not in row.names:
             known = ", ".join(row.names) or "none: the file has no header"
