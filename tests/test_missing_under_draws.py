@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lvspec.driver import compile_spec
-from lvspec.emit.objective.objective import score
+from lvspec.emit.objective import score
 from lvspec.verify import render, verify
 
 SITES = """

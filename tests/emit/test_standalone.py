@@ -23,8 +23,8 @@ from small import (
 )
 
 import lvspec.runtime
+from lvspec.emit.text import standalone
 from lvspec.emit.text.standalone import inline_runtime
-from lvspec.emit.text.text import standalone
 
 # with `lvspec` out of reach: load the file, read parameters and batch, write loss and gradients
 ALONE = """

@@ -14,8 +14,9 @@ from lvspec.errors import UsageError
 from lvspec.shipped import shipped
 from lvspec.train.data.sources import Files
 from lvspec.train.diagnosis.usage import Usage
+from lvspec.train.loop import loop
 from lvspec.train.loop.alternation import WINDOW, Alternation, Turn, guide_names, turns_of
-from lvspec.train.loop.loop import Training, loop
+from lvspec.train.loop.loop import Training
 from lvspec.train.run.directory import open_run
 from lvspec.train.settings import TrainSettings
 from lvspec.train.start import Request, _training, prepare, train
