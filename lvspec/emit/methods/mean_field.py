@@ -27,7 +27,7 @@ STEPS, TOLERANCE = 50, 1e-3
 
 def mean_field_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
     """The methods in reading order."""
-    imports.update(("LOG", "Objective", "Factor", "statistics_of", "weighted_mean"))
+    imports.update(("LOG", "Objective", "VariationalFactor", "statistics_of", "weighted_mean"))
     local, shared = _latents(plan, False), _latents(plan, True)
     methods = [_expected(plan, imports), _prior(plan, imports, local, "batch")] if local else [_expected(plan, imports)]
     if shared:
@@ -105,7 +105,7 @@ def _prior(plan: Plan, imports: set[str], latents: list[Variable], batch: str) -
         ]
         family = scope.use(snake(body.family).upper())
         listed = ", ".join(a.code for a in arguments)
-        items.append(f'"{variable.name}": Factor({family}, ({listed}{"," if len(arguments) == 1 else ""}))')
+        items.append(f'"{variable.name}": VariationalFactor({family}, ({listed}{"," if len(arguments) == 1 else ""}))')
     signature = "own_prior(self, batch: dict)" if batch else "shared_prior(self)"
     of = "each example's latents" if batch else "the latents that the data set shares"
     scope.line(f"return {{{', '.join(items)}}}")
