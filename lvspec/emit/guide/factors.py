@@ -157,17 +157,9 @@ def _labels(program: Program, latent, factor, guide: Guide, drawn: bool, scored:
         guide.log_q[name] = program.scope.assign(f"log_q_{name}", q.log_prob(known))
 
 
-def at_bound(low, value: Value) -> Value:
-    """A value at the sites of unrolled plates that are being written."""
-    for plate in value.axes:
-        if plate in low.bound:
-            value = select(value, plate, str(low.bound[plate]))
-    return value
-
-
 def bound_term(low, term: Term) -> Term:
     """A q-factor of a sampled latent at those sites."""
-    return Term(term.dist, tuple(at_bound(low, v) for v in unfused(low, term).arguments))
+    return Term(term.dist, tuple(low.written_out.at_bound(v) for v in unfused(low, term).arguments))
 
 
 def _term(program: Program, clause, label: str) -> Term:

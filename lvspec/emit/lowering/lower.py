@@ -31,7 +31,6 @@ from lvspec.emit.lowering.value import (
     Value,
     align,
     as_tensor,
-    at_bound,
     axis_of,
     axis_to_event,
     dim,
@@ -271,14 +270,13 @@ class Lowering:
     def root(self, name: str) -> Value:
         """A random or given variable at this site: a tensor, or an axis of its own where it is summed."""
         if name in self.summed:
-            latent = self.spec.variable(name)
-            axis = axis_of(name, tuple(self.bound[p] for p in latent.plates if p in self.bound))
+            axis = axis_of(name, self.written_out.sites_of(name))
             return Value("", axes=(axis,), integer=True, enumerated=axis)
         return self.here(self.known[name])
 
     def here(self, value: Value) -> Value:
         """What belongs to this site of a value of all of them."""
-        value = at_bound(value, self.bound)
+        value = self.written_out.at_bound(value)
         return value if self.windows.current is None else self.windows.windowed(value, self.windows.current)
 
     def let(self, variable: Variable) -> Value:
@@ -291,8 +289,7 @@ class Lowering:
         return self._written(variable.name)
 
     def _let_key(self, name: str) -> tuple:
-        sites = tuple(self.bound[p] for p in self.definitions[name].plates if p in self.bound)
-        return name, sites, self.frozen, self.windows.current
+        return name, self.written_out.sites_of(name), self.frozen, self.windows.current
 
     def _written(self, name: str) -> Value | None:
         """A let variable that has been computed in this context, or None."""

@@ -9,7 +9,6 @@ Two values are combined by aligning their names, so nobody ever counts dimension
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lvspec.ir.dims import Dim, Shape
@@ -185,14 +184,6 @@ def select(value: Value, axis: str, index: str) -> Value:
     i = value.axes.index(axis)
     code = f"{value.at(ATOM)}[{', '.join([':'] * i + [index])}]"
     return value.with_(code=code, axes=value.axes[:i] + value.axes[i + 1 :], binds=ATOM)
-
-
-def at_bound(value: Value, bound: Mapping[str, int]) -> Value:
-    """One site of each axis that is bound to a number."""
-    for axis in value.axes:
-        if axis in bound:
-            value = select(value, axis, str(bound[axis]))
-    return value
 
 
 def dim(value: Value, axis: str) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from lvspec.emit.lowering.value import Value, join_draws
+from lvspec.emit.lowering.value import Value, axis_of, join_draws, select
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Here, Stretch, VariableRef
 from lvspec.ir.reads import is_named
@@ -20,6 +20,19 @@ class WrittenOut:
 
     def __init__(self, low):
         self.low = low
+
+    def sites_of(self, name: str) -> tuple[int, ...]:
+        """At which sites of unrolled plates a variable is being written."""
+        return tuple(self.low.bound[p] for p in self.low.plates_of(name) if p in self.low.bound)
+
+    def at_bound(self, value: Value) -> Value:
+        """A value at the sites that are being written. Where it differs over the values of latents that live there, they
+        are those of the site's own latent."""
+        for axis in value.axes:
+            if axis in self.low.bound:
+                value = select(value, axis, str(self.low.bound[axis]))
+        own = {a: axis_of(a, self.sites_of(a)) for a in value.axes if a in self.low.summed}
+        return value.with_(axes=tuple(own.get(a, a) for a in value.axes)) if own else value
 
     @contextmanager
     def at_no_site(self, plates: set[str]) -> Iterator[None]:

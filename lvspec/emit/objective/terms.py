@@ -13,7 +13,7 @@ from lvspec.emit.factors.factors import Factor, bindings, factor_at, factors_of,
 from lvspec.emit.factors.integrals import asks, chosen, integral_factor
 from lvspec.emit.factors.marginal_priors import MarginalPriors
 from lvspec.emit.factors.structures import label_factor, label_factors, log_factors
-from lvspec.emit.guide.factors import at_bound, bound_term, given_values, write_guide
+from lvspec.emit.guide.factors import bound_term, given_values, write_guide
 from lvspec.emit.lowering.densities import analytic_kl, log_density, lower_term, sum_event, unfused
 from lvspec.emit.lowering.extents import extent_code
 from lvspec.emit.lowering.program import Program
@@ -211,7 +211,9 @@ class Terms:
             if self.is_relaxed(variable) and variable.type.support.finite:
                 factor = self.known_factor(variable, sites, factor)
             drawn = variable.name not in self.enumerated
-            log_q = at_bound(self.low, self.guide.log_q[variable.name if drawn else axis_of(variable.name, sites)])
+            log_q = self.low.written_out.at_bound(
+                self.guide.log_q[variable.name if drawn else axis_of(variable.name, sites)]
+            )
             value = log_q
             if self.reads_collapsed(factor):
                 moved.append(factor)
