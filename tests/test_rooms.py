@@ -95,6 +95,15 @@ def test_folders_of_a_room_import_each_other_in_no_circle(name):
     assert nx.is_directed_acyclic_graph(arrows), nx.find_cycle(arrows)
 
 
+@pytest.mark.parametrize("name", ("front", "plan", "emit", "graph", "runtime", "cli"))
+def test_files_of_a_room_import_each_other_in_no_circle(name):
+    modules = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in FILES if room(p) == name}
+    arrows = nx.DiGraph(
+        (module, read) for module, path in modules.items() for read in run_imports(path) if read in modules
+    )
+    assert nx.is_directed_acyclic_graph(arrows), nx.find_cycle(arrows)
+
+
 def test_runtime_needs_torch_alone():
     """So that a standalone file can hold it."""
     for path in FILES:

@@ -30,7 +30,7 @@ def read_arguments(family: Family, node: S.Application, ctx: Context) -> tuple[t
         (k.name, v) for k, v in node.keywords
     ]:
         span = next((k.span for k, v in node.keywords if v is argument), argument.span)
-        if family.argument(name) is None:
+        if family.find(name) is None:
             known = [a.name for a in family.arguments]
             ctx.problems.error(
                 "arguments",
@@ -44,21 +44,19 @@ def read_arguments(family: Family, node: S.Application, ctx: Context) -> tuple[t
             given[name] = elaborate(argument, ctx)
             texts[name] = _text(argument, ctx)
     _one_of(family, given, node, len(places), ctx)
-    filled = []
-    for argument in family.arguments:
-        if argument.name in given:
-            _check(family, argument, given[argument.name], texts[argument.name], ctx)
-            filled.append((argument.name, given[argument.name]))
-        elif argument.default is not None:
-            number = int(argument.default) if argument.default == int(argument.default) else argument.default
-            filled.append(
-                (argument.name, Number(number, type=Type(support=supports.of_number(number)), span=node.span))
-            )
-        elif argument.one_of is None:
+    filled: list[tuple[str, Expr]] = []
+    for wanted in family.arguments:
+        if wanted.name in given:
+            _check(family, wanted, given[wanted.name], texts[wanted.name], ctx)
+            filled.append((wanted.name, given[wanted.name]))
+        elif wanted.default is not None:
+            number = int(wanted.default) if wanted.default == int(wanted.default) else wanted.default
+            filled.append((wanted.name, Number(number, type=Type(support=supports.of_number(number)), span=node.span)))
+        elif wanted.one_of is None:
             ctx.problems.error(
                 "arguments",
                 node.span,
-                f"`{family.name}` needs `{argument.name}`",
+                f"`{family.name}` needs `{wanted.name}`",
                 help=f"write `{family.name}({_usage(family)})`",
             )
     return tuple(filled)

@@ -133,9 +133,10 @@ def _over(name: str, value: Expr, over: S.Name, ctx: Context, span: Span) -> Exp
         return call(name, (value,), ctx, span)
     if not _varies(value, over, ctx):
         return broken(span)
-    value = counted(name, value, ctx.declared.plates[plate], ctx, span)
-    if value is None:
+    there = counted(name, value, ctx.declared.plates[plate], ctx, span)
+    if there is None:
         return broken(span)
+    value = there
     rest = tuple(p for p in value.type.plates if p != plate)
     if FUNCTIONS[name].kind == "normalise":
         support = T.UNIT if name == "softmax" else T.REAL  # one entry of it, at one site
@@ -185,8 +186,8 @@ def stack_over(value: Expr, over: S.Name, ctx: Context, span: Span) -> Expr:
     """A bare `value over plate`: the plate as a new first axis. What does not vary is the same at each site, `0 over m`."""
     if unknown(value) or not (over.name in value.type.plates or _placed(over, ctx)):
         return broken(span)
-    value = counted("stack", value, ctx.declared.plates[over.name], ctx, span)
-    return stack(value, over.name, ctx, span) if value is not None else broken(span)
+    there = counted("stack", value, ctx.declared.plates[over.name], ctx, span)
+    return stack(there, over.name, ctx, span) if there is not None else broken(span)
 
 
 def stack(value: Expr, plate: str, ctx: Context, span: Span, support: Support | None = None) -> Expr:

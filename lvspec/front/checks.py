@@ -64,8 +64,8 @@ def check_section_names(root: Mapping, problems: Problems) -> Mapping:
     found = []
     for entry in root.entries:
         meant = nearest(entry.key.value, SECTIONS) if entry.key.value not in SECTIONS else None
-        readable = meant is not None and root.get(meant) is None
-        found.append(replace(entry, key=replace(entry.key, value=meant)) if readable else entry)
+        missing = meant is not None and root.get(meant) is None
+        found.append(replace(entry, key=replace(entry.key, value=meant)) if meant and missing else entry)
         if entry.key.value not in SECTIONS:
             known = did_you_mean(entry.key.value, SECTIONS, f"the sections are {', '.join(SECTIONS)}")
             problems.error(
@@ -80,7 +80,8 @@ def check_section_names(root: Mapping, problems: Problems) -> Mapping:
             f"the sections of a spec have at most {MAX_ENTRIES:,} entries, these have {lines:,}",
         )
         problems.stop_if_any()
-    if not any(isinstance(root.get(name), Mapping) and root.get(name).entries for name in ("observed", "latent")):
+    stories = (root.get(name) for name in ("observed", "latent"))
+    if not any(isinstance(story, Mapping) and story.entries for story in stories):
         problems.error(
             "empty-model",
             root.span,
@@ -238,7 +239,7 @@ def _declared_words(declared: Declarations) -> set[str]:
         found.update(d.names)
     for plate in declared.plates.values():
         found.update(str(v) for _, v in plate.options)
-        found.update({plate.within} - {None})
+        found.update([plate.within] if plate.within else [])
     for param in declared.params.values():
         found.update(w for _, v in param.options for w in re.findall(r"\w+", str(v)))
     return found
@@ -255,7 +256,7 @@ def _words(variables: tuple[Variable, ...]) -> set[str]:
             for dist in _dists(clause.body):
                 found.update(n for d in dist.source.copies for n in d.names)
                 found.update(name for name, _ in dist.through)
-                found.update({dist.over} - {None})
+                found.update([dist.over] if dist.over else [])
             for expr in expressions(clause):
                 found.update(_of(expr))
     return found
@@ -276,7 +277,7 @@ def _of(expr) -> set[str]:
             others |= {s.inside for s in sites if isinstance(s, Stretch) and s.inside}
             return {name, *others, *(s.plate for s in sites if isinstance(s, Here | Lag | Stretch | At))}
         case Call(_, _, over):
-            return {over} - {None}
+            return {over} if over else set()
         case PlateIndex(plate):
             return {plate}
         case SizeRef(dim):

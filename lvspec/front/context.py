@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lvspec.errors import Span
+from lvspec.front import syntax as S
 from lvspec.front.problems import Problems
 from lvspec.ir.dims import Dim, Shape
-from lvspec.ir.expr import Expr, Number
+from lvspec.ir.expr import Dist, Expr, Number
 from lvspec.ir.spec import Network, Param, Plate, Size
 from lvspec.ir.types import Reach, Support, Type
 
@@ -60,7 +62,7 @@ class Context:
     wrong: names of variables whose mistakes have been told already.
     hidden: let variables of the guide, while the model is read.
     guessing: whether types of variables are still being found; then nothing that is noted counts.
-    objective: whether the clause is a term of the objective.
+    density: in a term of the objective, what reads the distribution of `log_prob(y, Normal(0, 1))`.
     """
 
     declared: Declarations
@@ -73,7 +75,7 @@ class Context:
     wrong: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
     guessing: bool = False
-    objective: bool = False
+    density: Callable[[S.RightSide, Context], Dist | None] | None = None
 
     def with_(self, **changes) -> Context:
         return Context(**vars(self) | changes)

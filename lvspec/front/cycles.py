@@ -108,10 +108,10 @@ def readings(variable: Variable, clause: Clause, variables: Mapping[str, Variabl
         earlier = frozenset(p for p, w in ways.items() if w == "earlier")
         present = frozenset(p for p, w in ways.items() if w)
         targets, named = _targets(source, sites)
-        first = frozenset({source.along} & set(ways)) if named else frozenset()
+        first = frozenset(p for p in ways if p == source.along) if named else frozenset()
         for target in targets:
             yield ClauseReading(reader, target, earlier, present, first, edge)
-        for segment in (s.inside for s in ref.at if isinstance(s, Stretch) and s.inside in variables):
+        for segment in (s.inside for s in ref.at if isinstance(s, Stretch) and s.inside and s.inside in variables):
             here = frozenset(p for p in variable.plates if p in variables[segment].plates)
             yield ClauseReading(
                 reader, segment, frozenset(), here, frozenset(), Edge(variable.name, segment, "same", ref.span)
@@ -120,7 +120,7 @@ def readings(variable: Variable, clause: Clause, variables: Mapping[str, Variabl
 
 def _targets(source: Variable, sites: Mapping[str, object]) -> tuple[list[str], bool]:
     """The clauses that say what stands at the sites that are read; whether it is one, for the site that is named."""
-    first = sites.get(source.along)
+    first = sites.get(source.along) if source.along else None
     named = first.index.value if isinstance(first, At) and isinstance(first.index, Number) else None
     own = [_node(source.name, c.initial) for c in source.clauses if c.initial is not None and c.initial == named]
     return own or [_node(source.name, c.initial) for c in source.clauses], bool(own)
@@ -158,7 +158,7 @@ def _way(site: object) -> str:
 def _lengths(variable: Variable, variables: Mapping[str, Variable], declared: Declarations) -> Iterator[ClauseReading]:
     """What stands on a plate whose length is a variable is drawn behind it."""
     for plate in (declared.plates[p] for p in variable.plates if p in declared.plates):
-        if plate.length in variables:
+        if plate.length is not None and plate.length in variables:
             edge = Edge(variable.name, plate.length, "same", variable.span)
             for clause in variable.clauses:
                 yield ClauseReading(

@@ -60,13 +60,13 @@ def read_sizes(section: Node | None, problems: Problems) -> dict[str, Size]:
 def _size(entry: Entry, problems: Problems) -> Size | None:
     name, span = entry.key.value, entry.key.span
     if isinstance(entry.value, Text) and entry.value.value[:1] in ("-", "+", ".", *"0123456789"):
-        value = scalars.number(entry.value, problems, f"the size `{name}`")
-        if value is not None and (not isinstance(value, int) or not 1 <= value <= LARGEST):
+        number = scalars.number(entry.value, problems, f"the size `{name}`")
+        if number is not None and (not isinstance(number, int) or not 1 <= number <= LARGEST):
             problems.error(
                 "bad-size", entry.value.span, f"a size is a whole number from 1 to {LARGEST}, not {entry.value.value}"
             )
             return None
-        return Size(name, "number", int(value), None, span) if value is not None else None
+        return Size(name, "number", int(number), None, span) if number is not None else None
     value = expression(entry, "a number, or `vocabulary(x)`", problems)
     if value is None:
         return None

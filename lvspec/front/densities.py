@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lvspec.errors import Span
 from lvspec.front import supports
 from lvspec.front import syntax as S
@@ -39,11 +41,10 @@ def where(value: S.RightSide, ctx: Context) -> tuple[tuple[Binding, ...], Contex
 
 def _bound_value(bound: S.WhereBinding, ctx: Context) -> Expr:
     node, count = bound.value, len(bound.names)
-    is_split = isinstance(node, S.Application) and isinstance(node.base, S.Name) and node.base.name == "split"
-    if is_split and len(node.arguments) == 1 and count > 1:
-        node = S.Application(
-            node.base, (*node.arguments, S.Literal(str(count), count, span=node.span)), node.keywords, span=node.span
-        )
+    call = node if isinstance(node, S.Application) and node.base == S.Name("split") else None
+    if call and len(call.arguments) == 1 and count > 1:
+        parts_wanted = S.Literal(str(count), count, span=node.span)
+        node = replace(call, arguments=(*call.arguments, parts_wanted))
     expr = elaborate(node, ctx)
     parts = (
         expr.args[1].value
@@ -65,14 +66,15 @@ def _bound_value(bound: S.WhereBinding, ctx: Context) -> Expr:
 
 def distribution(value: S.RightSide, ctx: Context, over: str | None = None) -> Dist | None:
     """The distribution right of a colon (its `where` already bound), or None where there is none (then noted)."""
-    node, copies = value.body, ()
+    node = value.body
+    copies: tuple[Dim, ...] = ()
     if isinstance(node, S.Along):
         over, node = node.plate.name, node.body
     if isinstance(node, S.Access) and isinstance(node.base, S.Application):
         dims = [to_dim(i, ctx.declared.sizes, ctx.problems) for i in node.indices]
-        if any(d is None for d in dims):
-            return None
         copies, node = tuple(d for d in dims if d is not None), node.base
+        if len(copies) < len(dims):
+            return None
     family = _family(node, ctx)
     if family is None or not isinstance(node, S.Application):
         return None
@@ -108,7 +110,7 @@ def _dimension(family: str, arguments: tuple[tuple[str, Expr], ...], least: int,
     if not arguments or unknown(arguments[0][1]):
         return None
     size = arguments[0][1]
-    dim = size.dim if isinstance(size, SizeRef) else Dim.of(size.value) if isinstance(size, Number) else None
+    dim = size.dim if isinstance(size, SizeRef) else Dim.of(int(size.value)) if isinstance(size, Number) else None
     if dim is not None and (not isinstance(size, Number) or size.value >= least):
         return dim
     about = f"`dimension` of {family} is a size, {'two' if least == 2 else 'one'} or more"
@@ -189,13 +191,13 @@ def _check_between(family: Family, arguments: dict[str, Expr], ctx: Context) -> 
 
 
 def _argument_axes(family: Family, name: str) -> int:
-    argument = family.argument(name)
+    argument = family.find(name)
     return AXES[argument.axes] if argument else 0
 
 
 def _variate_axes(family: Family, name: str) -> bool:
     """Whether the argument's last axis is that of the variate."""
-    argument = family.argument(name)
+    argument = family.find(name)
     return argument is not None and argument.axes not in ("scalar", "components")
 
 

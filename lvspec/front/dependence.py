@@ -72,7 +72,7 @@ def _site(site) -> str:
 
 
 def edges(variables: Iterable[Variable]) -> tuple[Edge, ...]:
-    found = {}
+    found: dict[tuple[str, str, str], Edge] = {}
     for variable in variables:
         for clause, ref in references(variable):
             segments = [s.inside for s in ref.at if isinstance(s, Stretch) and s.inside is not None]

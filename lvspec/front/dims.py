@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 
 from lvspec.front import syntax as S
 from lvspec.front.names import did_you_mean
@@ -12,7 +12,7 @@ from lvspec.ir.dims import Dim
 LARGEST = 2**31 - 1
 
 
-def to_dim(node: S.Node, sizes: Container[str], problems: Problems) -> Dim | None:
+def to_dim(node: S.Node, sizes: Collection[str], problems: Problems) -> Dim | None:
     """The polynomial of a size expression, or None where it is none (then noted)."""
     match node:
         case S.Literal(text, value):

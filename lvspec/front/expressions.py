@@ -150,9 +150,10 @@ def _distribution(base: S.Name, ctx: Context) -> Expr:
 
 
 def _application(node: S.Application, ctx: Context) -> Expr:
-    base, indices = node.base, ()
+    base = node.base
+    indices: tuple[S.Node, ...] = ()
     if isinstance(base, S.Access) and isinstance(base.base, S.Name) and base.base.name in ctx.declared.networks:
-        base, indices = base.base, base.indices
+        indices, base = base.indices, base.base
     if isinstance(base, S.Access) and isinstance(base.base, S.Name) and base.base.name in ctx.wrong:
         return broken(node.span)
     if not isinstance(base, S.Name):
@@ -220,9 +221,9 @@ def _reshape(node: S.Application, ctx: Context) -> Expr:
         return broken(node.span)
     base, *sizes = node.arguments
     dims = [(to_dim(s, ctx.declared.sizes, ctx.problems), s.span) for s in sizes]
-    if any(d is None for d, _ in dims):
+    refs = tuple(SizeRef(d, type=Type(support=A_SIZE), span=span) for d, span in dims if d is not None)
+    if len(refs) < len(dims):
         return broken(node.span)
-    refs = tuple(SizeRef(d, type=Type(support=A_SIZE), span=span) for d, span in dims)
     return call("reshape", (elaborate(base, ctx), *refs), ctx, node.span)
 
 

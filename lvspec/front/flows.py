@@ -29,10 +29,11 @@ def through_flows(base: Dist, nodes: tuple[S.Node, ...], ctx: Context) -> Dist:
         help = f"write `{base.family}(...)[1]` for a vector of one"
         ctx.problems.error("shape-mismatch", nodes[0].span, about, label=supports.show(kind), help=help)
         return base
-    found = [_flow(node, base, ctx) for node in nodes]
-    if any(f is None for f in found):
+    read = [_flow(node, base, ctx) for node in nodes]
+    found = tuple(f for f in read if f is not None)
+    if len(found) < len(read):
         return base
-    return Dist("Flow", (), through=tuple(found), type=kind, span=base.span, base=base)
+    return Dist("Flow", (), through=found, type=kind, span=base.span, base=base)
 
 
 def _flow(node: S.Node, base: Dist, ctx: Context) -> Through | None:
@@ -88,7 +89,7 @@ def _with_context(node: S.Node, network: Network, ctx: Context) -> Through | Non
             ctx.problems.error("whole-as-site", value.span, about, label=supports.show(value.type), help=help)
             return None
         if value.type.shape != (wanted,):
-            about = f"the flow `{network.name}` takes a context {show_shape((wanted,))}"
+            about = f"the flow `{network.name}` takes a context [{wanted}]"
             ctx.problems.error("shape-mismatch", value.span, about, label=supports.show(value.type))
             return None
     return network.name, args

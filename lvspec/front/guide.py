@@ -112,12 +112,12 @@ def _matches(factor: Variable, latent: Variable, problems: Problems) -> None:
             continue
         a, b = body.type, latent.type
         narrow = body.family in _NARROWER
-        if not narrow and (bounds := _moving_bounds(latent)) and body.family != latent.general.body.family:
+        if not narrow and (bounds := _moving_bounds(latent)) and body.family != latent.general.dist.family:
             problems.error(
                 "guide-mismatch",
                 body.span,
                 f"`{latent.name}` lies between {bounds}, which are no numbers, and its guide draws {supports.show(a)}",
-                help=f"draw it from {latent.general.body.family}, or draw a `Uniform(0, 1)` and compute `{latent.name}` of it",
+                help=f"draw it from {latent.general.dist.family}, or draw a `Uniform(0, 1)` and compute `{latent.name}` of it",
             )
             continue
         if a.shape != b.shape or not (narrow or supports.covers(b.support, a.support)):

@@ -7,7 +7,7 @@ from lvspec.errors import Span
 from lvspec.front import supports
 from lvspec.front.context import Context, Declarations
 from lvspec.front.names import did_you_mean
-from lvspec.front.problems import Problems
+from lvspec.front.problems import Help, Problems
 from lvspec.ir.expr import Expr, VariableRef, walk
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.lengths import reduced
@@ -42,7 +42,7 @@ def check_lengths(declared: Declarations, variables: dict[str, Variable], proble
         if not name or plate.like:
             continue
         if name not in variables:
-            help = did_you_mean(name, variables, "declare it under `latent:`")
+            help: Help = did_you_mean(name, variables, "declare it under `latent:`")
             message = f"the length of `{plate.name}` is `{name}`, which is no variable"
             problems.error("bad-plate", plate.span, message, help=help)
             continue

@@ -10,7 +10,7 @@ from lvspec.front.dims import to_dim
 from lvspec.front.names import check_name, did_you_mean
 from lvspec.front.nodes import Entry, Node
 from lvspec.front.parser import parse_target
-from lvspec.front.problems import Problems
+from lvspec.front.problems import Help, Problems
 from lvspec.ir.dims import Dim, Shape
 from lvspec.ir.networks import ACTIVATIONS, NETWORKS, Kind
 from lvspec.ir.spec import Network, Size
@@ -21,7 +21,7 @@ READS = ("site", "causal", "whole")
 def read_networks(
     section: Node | None, sizes: dict[str, Size], allowed: Iterable[str], problems: Problems
 ) -> dict[str, Network]:
-    found = {}
+    found: dict[str, Network] = {}
     for entry in entries(section, "networks", problems):
         target = parse_target(entry.key, problems)
         if target is None:
@@ -152,6 +152,7 @@ def _tied_fits(network: Network, every: dict[str, Network], problems: Problems) 
     if name is None or name in problems.wrong:
         return True
     sizes = ", ".join(map(str, network.arguments[::-1]))
+    help: Help
     kinds = ("Linear", "Embedding") if len(network.arguments) == 2 else ("MLP",)
     if other is None:
         about, help = f"there is no network `{name}`", did_you_mean(str(name), every, "name one of the networks")

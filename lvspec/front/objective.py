@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lvspec.errors import Span
 from lvspec.front import supports
 from lvspec.front import syntax as S
 from lvspec.front.context import Context, broken, unknown
-from lvspec.ir.expr import Call, Expr, LogProb, VariableRef
+from lvspec.ir.expr import Call, Dist, Expr, LogProb, VariableRef
 from lvspec.ir.types import BOOLEAN, Type
 
 OBJECTIVE = ("log_prob", "expected", "known")
@@ -20,7 +21,7 @@ USAGE = {
 
 def objective_function(name: str, node: S.Application, ctx: Context, elaborate: Callable[..., Expr]) -> Expr:
     """One of OBJECTIVE, applied."""
-    if not ctx.objective:
+    if ctx.density is None:
         ctx.problems.error(
             "wrong-kind", node.span, f"`{name}` belongs to `objective:`", help="write it in a term of the objective"
         )
@@ -32,10 +33,10 @@ def objective_function(name: str, node: S.Application, ctx: Context, elaborate: 
     if unknown(value):
         return broken(node.span)
     if name == "log_prob":
-        return _log_prob(value, node, ctx)
+        dist = ctx.density(S.RightSide(node.arguments[1], span=node.arguments[1].span), ctx)
+        return broken(node.span) if dist is None or unknown(dist.type) else _log_prob(value, dist, node.span, ctx)
     if name == "known":
-        role = ctx.variables[value.name].role if isinstance(value, VariableRef) else ""
-        if role != "latent":
+        if not isinstance(value, VariableRef) or ctx.variables[value.name].role != "latent":
             ctx.problems.error("arguments", node.arguments[0].span, "`known` asks about a latent", help=USAGE[name])
             return broken(node.span)
         if not value.type.support.finite or ctx.variables[value.name].outside_batch:
@@ -50,12 +51,7 @@ def objective_function(name: str, node: S.Application, ctx: Context, elaborate: 
     return Call(name, (value,), type=value.type, span=node.span)
 
 
-def _log_prob(value: Expr, node: S.Application, ctx: Context) -> Expr:
-    from lvspec.front.densities import distribution  # a distribution's arguments are expressions again
-
-    dist = distribution(S.RightSide(node.arguments[1], span=node.arguments[1].span), ctx)
-    if dist is None or unknown(dist.type):
-        return broken(node.span)
+def _log_prob(value: Expr, dist: Dist, span: Span, ctx: Context) -> Expr:
     if dist.type.shape != value.type.shape or not _within(value.type.support, dist.type.support):
         ctx.problems.error(
             "support-mismatch",
@@ -64,11 +60,11 @@ def _log_prob(value: Expr, node: S.Application, ctx: Context) -> Expr:
             label=supports.show(value.type),
             help="give a value that the distribution can draw",
         )
-        return broken(node.span)
-    joined = ctx.join((value, *dist.children()), node.span)
+        return broken(span)
+    joined = ctx.join((value, *dist.children()), span)
     if joined is None:
-        return broken(node.span)
-    return LogProb(value, dist, type=Type((), plates=joined[0]), span=node.span)
+        return broken(span)
+    return LogProb(value, dist, type=Type((), plates=joined[0]), span=span)
 
 
 def _within(found, wanted) -> bool:

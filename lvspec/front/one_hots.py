@@ -9,6 +9,7 @@ All that follows, sums, guides and estimators, knows one kind of category.
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 from lvspec.front.together import NODES
 from lvspec.ir.expr import Call, Dist, VariableRef
@@ -29,7 +30,7 @@ def _rewritten(node, names: set[str]):
         return tuple(_rewritten(n, names) for n in node)
     if not isinstance(node, NODES):
         return node
-    new = replace(node, **{f.name: _rewritten(getattr(node, f.name), names) for f in fields(node)})
+    new: Any = replace(node, **{f.name: _rewritten(getattr(node, f.name), names) for f in fields(node)})
     if isinstance(node, VariableRef) and node.name in names:
         return Call("onehot", (replace(new, type=_number(node.type)),), type=node.type, span=node.span)
     if isinstance(node, Variable) and node.name in names and node.role in ("latent", "guide"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Table
 from dataclasses import replace
+from typing import Any
 
 from lvspec.errors import Span
 from lvspec.front import scalars
@@ -19,7 +20,7 @@ from lvspec.front.sections import BOUND_OPTIONS, OPTIONS, STRATEGIES, Key, key_o
 from lvspec.ir.bounds import Bound
 from lvspec.ir.spec import Override, Schedule
 
-Pairs = tuple[tuple[str, object], ...]
+Pairs = tuple[tuple[str, Any], ...]
 Calls = Table[str, tuple[Key, ...]]  # what may be called, and the options of each
 
 
@@ -120,6 +121,7 @@ def _options(word: str, call: S.Application | None, table: tuple[Key, ...], prob
                 help=did_you_mean(keyword.name, known, f"it has {', '.join(known)}" if known else "it takes none"),
             )
             continue
+        plain: Schedule | int | float | str | None
         plain = value.value if isinstance(value, S.Literal) else value.name if isinstance(value, S.Name) else None
         plain = schedule_of(value) if key.kind == "schedule" else plain
         if not fits(key, plain):
@@ -154,4 +156,4 @@ def fits(key: Key, value: object) -> bool:
         or (key.kind == "integer" and not isinstance(value, int))
     ):
         return False
-    return not key.outside(value)
+    return isinstance(value, int | float) and not key.outside(value)

@@ -43,7 +43,8 @@ def _param(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Param | 
     if not isinstance(entry.value, Mapping):
         plain = _shape(entry.key, entry.value, sizes, problems)
         return Param(name, plain, span=span) if plain is not None else None
-    shape, init, frozen, options = None, None, False, []
+    shape, init, frozen, at = None, None, False, entry.value.span
+    options: list[tuple[str, bool | str]] = []
     if entry.value.get("shape") is None:
         problems.error(
             "bad-param", entry.value.span, f"the parameter `{name}` has no shape", help="write `shape: [K, V]` in it"
@@ -53,7 +54,7 @@ def _param(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Param | 
         if key == "shape":
             shape = _shape(e.key, e.value, sizes, problems)
         elif key == "init":
-            init = _init(e, problems)
+            init, at = _init(e, problems), e.value.span
         elif key in ("frozen", "per_example") and isinstance(e.value, Text):
             value = scalars.truth(e.value, problems, f"`{key}`")
             frozen, options = (bool(value), options) if key == "frozen" else (frozen, [*options, (key, bool(value))])
@@ -69,7 +70,7 @@ def _param(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Param | 
             )
     if shape is not None and init and init[0] in _MATRICES and len(shape) != 2:
         about = f"`{init[0]}` fills a matrix, and `{name}` has {len(shape)} axes"
-        problems.error("bad-param", entry.value.get("init").span, about, help="write `shape: [D, D]`")
+        problems.error("bad-param", at, about, help="write `shape: [D, D]`")
         init = None
     return Param(name, shape, init, frozen, tuple(options), span) if shape is not None else None
 

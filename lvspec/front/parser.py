@@ -63,10 +63,11 @@ def _parse(text: Text, start: str, problems: Problems):
     try:
         tree, within = _tree(text.value, start)
     except UnexpectedCharacters as error:
-        c = text.value[error.pos_in_stream]
+        place = error.pos_in_stream or 0
+        c = text.value[place]
         problems.error(
             "expression-syntax",
-            text.part(error.pos_in_stream, error.pos_in_stream + 1),
+            text.part(place, place + 1),
             f"{_shown(c)} has no meaning in an expression",
             help=_advice(c),
         )
@@ -99,8 +100,8 @@ def _advice(c: str) -> str:
 def _explain(error, text: Text, problems: Problems) -> None:
     token = getattr(error, "token", None)
     at_end = token is None or token.type == "$END"
-    begin = len(text.value) if at_end else token.start_pos
-    span = text.part(begin, begin + (1 if at_end else len(token)))
+    begin, length = (len(text.value), 1) if token is None or at_end else (token.start_pos, len(token))
+    span = text.part(begin, begin + length)
     found = "the end" if at_end else f"`{token}`"
     options = sorted(getattr(error, "accepts", None) or getattr(error, "expected", None) or ())
     wanted = [_READABLE.get(o, f"`{o.lower().strip('_')}`") for o in options]

@@ -23,12 +23,13 @@ def read_phases(section: Node | None, known: tuple[str, ...], problems: Problems
 
 
 def _phase(entry: Entry, known: tuple[str, ...], problems: Problems) -> Phase | None:
-    name, node, steps = entry.key.value, entry.value, 1
+    name, steps = entry.key.value, 1
+    node: Node | None = entry.value
     if isinstance(node, Mapping):
         values, rest = read_table(node, f"phases: {name}", PHASE, problems)
         for other in rest:
             unknown_key(other, f"phases: {name}", tuple(k.name for k in PHASE), problems)
-        node, steps = node.get("moves"), values["steps"]
+        node, steps = node.get("moves"), int(values["steps"])
     if not isinstance(node, Listing) or not node.items:
         usage = "write `[encoder, reader]`, or `{moves: [encoder, reader], steps: 5}`"
         problems.error("wrong-setting", entry.key.span, "a phase lists what moves in it", help=usage)

@@ -78,6 +78,7 @@ def _with_lines(root: Mapping, derived: str, problems: Problems) -> Mapping:
     for entry in root.entries:
         added = more.pop(entry.key.value, None)
         if added is not None and isinstance(entry.value, Mapping):
+            assert isinstance(added.value, Mapping)  # networks and guide
             added = replace(entry, value=replace(entry.value, entries=(*entry.value.entries, *added.value.entries)))
         entries.append(added or entry)
     return replace(root, entries=(*entries, *more.values()))

@@ -102,7 +102,8 @@ def _takes(kind: str) -> str:
 
 
 def _ragged(name: str, kind: str, call: S.Application | None, entry: Entry, problems: Problems) -> Plate | None:
-    within, end, options = None, None, []
+    within, end = None, None
+    options: list[tuple[str, str | int]] = []
     arguments, keywords = (call.arguments, call.keywords) if call else ((), ())
     if len(arguments) != (kind in OF_A_PLATE) or not all(isinstance(a, S.Name) for a in arguments):
         usage = OF_A_PLATE.get(kind) or f"{kind}` or `{kind}({_PLATE_OPTIONS[kind][0]}=...)"
@@ -138,7 +139,8 @@ def _ragged(name: str, kind: str, call: S.Application | None, entry: Entry, prob
 
 def _latent_length(entry: Entry, block: Mapping, sizes: dict[str, Size], problems: Problems) -> Plate:
     """`{length: l + 1, max: M}`; at most M sites, of which l + 1 count."""
-    name, size, options = entry.key.value, None, {}
+    name, size = entry.key.value, None
+    options: dict[str, str | int] = {}
     for e in block.entries:
         value = expression(e, "a variable, or a size", problems) if e.key.value in ("length", "max") else None
         if value is None:

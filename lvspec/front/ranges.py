@@ -70,7 +70,7 @@ def rising(function: Callable[[float], float], low: float, high: float) -> Calla
     """Of a function that rises, and comes close to `low` and `high` at the ends of the line."""
 
     def image(a: Range) -> Range:
-        ends = [low if a.low == -inf else function(a.low), high if a.high == inf else function(a.high)]
+        ends = (low if a.low == -inf else function(a.low), high if a.high == inf else function(a.high))
         return Range(*ends, (a.open[0] or a.low == -inf, a.open[1] or a.high == inf))
 
     return image

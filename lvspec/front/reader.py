@@ -98,12 +98,19 @@ def _only_visible(text: str, lines: LineIndex, problems: Problems) -> bool:
     return fine
 
 
+def extent(event: yaml.Event) -> tuple[int, int]:
+    """Where an event begins and ends in the text."""
+    start, end = event.start_mark, event.end_mark
+    assert start is not None and end is not None  # the parser marks every event
+    return start.index, end.index
+
+
 class _Builder:
     """Puts events together: a stack of open collections, and the anchors met so far."""
 
     def __init__(self, text: str, lines: LineIndex, problems: Problems):
         self.text, self.lines, self.problems = text, lines, problems
-        self.stack: list[tuple[str, list, object, str | None]] = []
+        self.stack: list[tuple[str, list, yaml.CollectionStartEvent, str | None]] = []
         self.root: Node | None = None
         self.anchors: dict[str, tuple[Node, int]] = {}
         self.open_anchors: set[str] = set()
@@ -146,7 +153,8 @@ class _Builder:
         raise _Stop
 
     def at(self, event: yaml.Event) -> Span:
-        return self.lines.span(event.start_mark.index, max(event.end_mark.index, event.start_mark.index + 1))
+        start, end = extent(event)
+        return self.lines.span(start, max(end, start + 1))
 
     def refuse_tag(self, event) -> None:
         if event.tag is not None:
@@ -159,12 +167,13 @@ class _Builder:
             )
 
     def scalar(self, event: yaml.ScalarEvent) -> Text:
-        start, end = event.start_mark.index, event.end_mark.index
+        start, end = extent(event)
         style = event.style or ""
         offsets = character_offsets(self.text[start:end], start, event.value, style)
         return Text(event.value, style, self.lines.span(start, max(end, start + 1)), offsets, self.lines)
 
     def alias(self, event: yaml.AliasEvent) -> None:
+        assert event.anchor is not None  # an alias has a name
         if event.anchor in self.open_anchors:
             self.stop("yaml-cycle", self.at(event), f"`*{event.anchor}` stands inside what it names")
         if event.anchor not in self.anchors:
@@ -192,7 +201,8 @@ class _Builder:
 
     def close(self, event: yaml.Event) -> None:
         kind, children, start, anchor = self.stack.pop()
-        span = self.lines.span(start.start_mark.index, max(event.end_mark.index, start.start_mark.index + 1))
+        (begin, _), (_, end) = extent(start), extent(event)
+        span = self.lines.span(begin, max(end, begin + 1))
         nodes = [node for node, _ in children]
         if kind == "mapping":
             node: Node = self.mapping(nodes, span, bool(start.flow_style))

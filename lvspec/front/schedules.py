@@ -46,7 +46,7 @@ def schedule_of(body: S.Node) -> Schedule | None:
     wanted = SCHEDULES.get(body.base.name)
     numbers = [a.value for a in body.arguments if isinstance(a, S.Literal)]
     named = {k.name: v.value for k, v in body.keywords if isinstance(v, S.Literal)}
-    fine = wanted and len(numbers) == len(body.arguments) == 2 and tuple(named) == wanted and len(body.keywords) == 1
-    if not fine or named[wanted[0]] < 1:
+    fine = len(numbers) == len(body.arguments) == 2 and tuple(named) == wanted and len(body.keywords) == 1
+    if wanted is None or not fine or named[wanted[0]] < 1:
         return None
     return Schedule(body.base.name, (float(numbers[0]), float(numbers[1]), float(named[wanted[0]])))

@@ -72,7 +72,7 @@ _ENTRIES = {
 
 def key_schema(key: Key) -> dict:
     """One key of a table as JSON Schema."""
-    found = {**_TYPES[key.kind], "description": key.meaning}
+    found: dict[str, object] = {**_TYPES[key.kind], "description": key.meaning}
     if key.choices:
         found["enum"] = list(key.choices)
     for bound, word in ((key.least, "minimum"), (key.most, "maximum"), (key.above, "exclusiveMinimum")):

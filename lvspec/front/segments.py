@@ -24,26 +24,28 @@ def check_segments(readers: Iterable[Variable], variables: dict[str, Variable], 
         for _, ref in references(variable):
             for site in ref.at:
                 if isinstance(site, Stretch) and site.inside is not None:
-                    _latent_with_segments(ref, site, variables, problems)
+                    _latent_with_segments(ref, site, site.inside, variables, problems)
         for clause in variable.clauses:
             for expr in expressions(clause):
                 if isinstance(expr, Apply) and expr.type.reach is None:
                     _constant_inside(expr, problems)
 
 
-def _latent_with_segments(ref: VariableRef, site: Stretch, variables: dict[str, Variable], problems: Problems) -> None:
-    found = variables.get(site.inside)
-    drawn = found is not None and found.role != "given"
-    if site.inside in problems.wrong or drawn and any(c.body is None for c in found.clauses):
+def _latent_with_segments(
+    ref: VariableRef, site: Stretch, inside: str, variables: dict[str, Variable], problems: Problems
+) -> None:
+    found = variables.get(inside)
+    untold = found is not None and found.role != "given" and any(c.body is None for c in found.clauses)
+    if inside in problems.wrong or untold:
         return  # its own mistake has been told
     known = [n for n, v in variables.items() if has_segments(v) and v.plates[-1] == site.plate]
-    if found is None or site.inside not in known:
-        usage = f"draw it as `{site.inside} over {site.plate}: SemiMarkov(...)`"
+    if found is None or inside not in known:
+        usage = f"draw it as `{inside} over {site.plate}: SemiMarkov(...)`"
         problems.error(
             "not-segments",
             ref.span,
-            f"`{site.inside}` has no segments along `{site.plate}`",
-            help=did_you_mean(site.inside, known, usage) if known else usage,
+            f"`{inside}` has no segments along `{site.plate}`",
+            help=did_you_mean(inside, known, usage) if known else usage,
         )
     elif variables[ref.name].plates != found.plates:
         problems.error(
@@ -57,7 +59,7 @@ def _latent_with_segments(ref: VariableRef, site: Stretch, variables: dict[str, 
             "not-segments",
             ref.span,
             "a stretch that begins with its segment ends before the site, or with it",
-            help=f"write `[<{site.plate} in {site.inside}]` or `[<={site.plate} in {site.inside}]`",
+            help=f"write `[<{site.plate} in {inside}]` or `[<={site.plate} in {inside}]`",
         )
 
 

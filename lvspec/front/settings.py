@@ -118,22 +118,29 @@ def _first_values(entry: Entry, known: tuple[str, ...], problems: Problems) -> t
             message = f"`{e.key.value[:60]}` is no parameter or network"
             problems.error("unknown-name", e.key.span, message, help=did_you_mean(e.key.value, known, usage))
             continue
-        value = parse_value(e.value, problems) if isinstance(e.value, Text) else None
+        written = e.value if isinstance(e.value, Text) else None
+        value = parse_value(written, problems) if written else None
         kind, call = call_of(value) if value is not None else ("", None)
         numbers = [a for a in call.arguments if isinstance(a, S.Literal)] if call else []
         count = len(call.arguments) if call else 0
-        if kind not in INIT_RULES or len(numbers) != count or count > INIT_RULES[kind] or (call and call.keywords):
+        if (
+            written is None
+            or kind not in INIT_RULES
+            or len(numbers) != count
+            or count > INIT_RULES[kind]
+            or (call and call.keywords)
+        ):
             problems.error("wrong-setting", e.value.span, "not a rule for first values", help=usage)
             continue
-        rules.append((e.key.value, e.value.value.strip()))
+        rules.append((e.key.value, written.value.strip()))
     return tuple(rules)
 
 
 def read_objective_setting(name: str, text: str, latents: tuple[str, ...], problems: Problems) -> dict:
     """`kl_weight` or `free_bits` as a command line gives it: for all latents, or `{z: 0.5}`."""
     root = reader.read(f"{name}: {text}\n", problems)
-    read = {"kl_weight": read_schedule, "free_bits": read_free_bits}[name]
-    return _by_latent(root.entries[0], latents, read, problems) if root is not None and root.entries else {}
+    readers: dict[str, Callable] = {"kl_weight": read_schedule, "free_bits": read_free_bits}
+    return _by_latent(root.entries[0], latents, readers[name], problems) if root is not None and root.entries else {}
 
 
 def _by_latent(entry: Entry, latents: tuple[str, ...], read: Callable, problems: Problems) -> dict:

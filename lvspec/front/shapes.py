@@ -23,7 +23,7 @@ def _concat(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr
     if joined is None or not all([real_enough(a, ctx, f"`{name}`") for a in args]):
         return None
     heads = {a.type.shape[:-1] for a in args} - {()}
-    args = tuple(a if a.type.shape else _flatten("flatten", (a,), ctx, a.span) for a in args)  # a number: one entry
+    args = tuple(a if a.type.shape else flattened(a, a.span) for a in args)  # a number: one entry
     if len(heads) > 1:
         ctx.problems.error("shape-mismatch", span, "`concat` joins last axes, and the axes before them differ")
         return None
@@ -106,11 +106,15 @@ def _reshape(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Exp
 
 
 def _flatten(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | None:
+    return flattened(args[0], span)
+
+
+def flattened(value: Expr, span: Span) -> Expr:
     length = Dim.of(1)
-    for d in args[0].type.shape:
+    for d in value.type.shape:
         length = length * d
-    support = args[0].type.support if len(args[0].type.shape) == 1 else supports.entry(args[0].type.support)
-    return Call(name, args, type=args[0].type.with_(shape=(length,), support=support), span=span)
+    support = value.type.support if len(value.type.shape) == 1 else supports.entry(value.type.support)
+    return Call("flatten", (value,), type=value.type.with_(shape=(length,), support=support), span=span)
 
 
 def _dot(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | None:
@@ -150,6 +154,7 @@ def _onehot(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr
 def _clip(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | None:
     """Any integer becomes one below the size."""
     value, size = args
+    assert isinstance(size, SizeRef)  # see expressions._clip
     if not supports.integral(value) or value.type.shape:
         shown = supports.show(value.type)
         ctx.problems.error("real-as-index", value.span, "`clip` takes a single integer", label=shown)

@@ -45,10 +45,11 @@ def reference(name: str, nodes: tuple[S.Node, ...] | None, ctx: Context, span: S
             "too-many-indices", span, f"`{name}` has no index: it is one value for each example", help=f"write `{name}`"
         )
         return broken(span)
-    sites = [_site(seen, plate, node, ctx, elaborate) for plate, node in zip(seen.plates, nodes, strict=False)]
-    if any(s is None for s in sites) or not _nesting(seen, tuple(sites), ctx, span):
+    read = [_site(seen, plate, node, ctx, elaborate) for plate, node in zip(seen.plates, nodes, strict=False)]
+    sites = tuple(s for s in read if s is not None)
+    if len(sites) < len(read) or not _nesting(seen, sites, ctx, span):
         return broken(span)
-    found = _at(seen, tuple(s for s in sites if s is not None), ctx, span)
+    found = _at(seen, sites, ctx, span)
     rest = nodes[len(seen.plates) :]
     return index_into(found, rest, ctx, span, elaborate) if rest else found
 
@@ -73,7 +74,8 @@ def _whole(seen: Seen, ctx: Context, span: Span) -> Expr:
 
 
 def _at(seen: Seen, sites: tuple[Site, ...], ctx: Context, span: Span) -> Expr:
-    plates, reaches = set(), set()
+    plates: set[str] = set()
+    reaches: set[Reach] = set()
     for site in sites:
         match site:
             case Here(plate) | Lag(plate, _) | Again(_, plate):
@@ -82,7 +84,7 @@ def _at(seen: Seen, sites: tuple[Site, ...], ctx: Context, span: Span) -> Expr:
                 reaches.add(Reach(plate, reach, inside))
             case At(_, index):
                 plates.update(index.type.plates)
-                reaches.update({index.type.reach} - {None})
+                reaches.update([index.type.reach] if index.type.reach else [])
     if len(reaches) > 1 or any(r.plate in plates for r in reaches):
         ctx.problems.error(
             "mixed-stretch",
@@ -282,12 +284,12 @@ def integer_index(index: Expr, axis: Dim, ctx: Context, what: str) -> bool:
     if not a_number_everywhere(index, ctx):
         return False
     if isinstance(index, Number):
-        size = ctx.declared.number(axis)
-        if index.value < 0 or (size is not None and index.value >= size):
+        entries = ctx.declared.number(axis)
+        if index.value < 0 or (entries is not None and index.value >= entries):
             ctx.problems.error(
                 "index-range",
                 index.span,
-                f"{what} has the entries 0 to {size - 1 if size else '...'}",
+                f"{what} has the entries 0 to {entries - 1 if entries else '...'}",
                 label=str(index.value),
             )
             return False
@@ -297,8 +299,9 @@ def integer_index(index: Expr, axis: Dim, ctx: Context, what: str) -> bool:
     if size is None and known is not None and lies_among(known, axis):
         return True
     if size is None and index.type.support.kind in ("integer", "count"):
-        told = known is not None and not any(map(ragged_plate, known))
-        lies = f"this is one of {known[0]} .. {known[1]}" if told else "nothing keeps this integer among them"
+        lies = "nothing keeps this integer among them"
+        if known is not None and not any(map(ragged_plate, known)):
+            lies = f"this is one of {known[0]} .. {known[1]}"
         ctx.problems.error(
             "index-range",
             index.span,

@@ -164,14 +164,14 @@ def _told(name: str, role: str, rows: list, plates: dict[str, Plate], problems: 
     numbers = [c.initial for _, _, c in rows if c.initial is not None]
     if len(set(numbers)) < len(numbers):
         problems.error("bad-clause", place.name.span, f"`{name}` has two clauses for one first site", help="keep one")
-    ordered = all([_initial_fits(told, p, c, plates, problems) for _, p, c in rows if c.initial is not None])
+    fitting = all([_initial_fits(told, p, c, plates, problems) for _, p, c in rows if c.initial is not None])
     if told.outside_batch and any(plates[p].ragged for p in own):
         problems.error(
             "bad-target",
             place.name.span,
             f"`{name}` is one for the whole data set, but `{', '.join(own)}` differs between examples",
         )
-    return told if ordered else None
+    return told if fitting else None
 
 
 def _plates(
@@ -181,7 +181,7 @@ def _plates(
     name = place.name.name
     own = tuple(i.name for i in place.indices if isinstance(i, S.Name))
     own += (clause.over,) if clause.over and clause.over not in own else ()
-    if clause.over and clause.over not in plates:
+    if target.over and clause.over and clause.over not in plates:
         problems.error(
             "unknown-name",
             target.over.span,
@@ -189,14 +189,14 @@ def _plates(
             help=did_you_mean(clause.over, plates, "declare it under `plates:`"),
         )
         return None
-    if clause.over and not _not_a_copy(target.over, plates, problems):
+    if clause.over and target.over and not _not_a_copy(target.over, plates, problems):
         return None
     if len(set(own)) < len(own):
         problems.error("bad-target", place.name.span, f"`{name}` has one index twice")
         return None
-    lost = next((p for p in own if plates[p].within in plates and plates[p].within not in own), None)
-    if lost is not None:
-        around = plates[lost].within
+    apart = ((p, plates[p].within) for p in own if plates[p].within not in own)
+    lost, around = next(((p, around) for p, around in apart if around and around in plates), (None, None))
+    if lost is not None and around is not None:
         problems.error(
             "bad-target",
             place.name.span,

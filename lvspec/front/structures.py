@@ -40,12 +40,11 @@ def _compound(family: str, name: str) -> bool:
 
 def _size(axis: str, letters: dict[str, Dim]) -> Dim | None:
     """`N + P` as a size, once its letters are known."""
-    parts = [Dim.of(int(p)) if p.isdigit() else letters.get(p) for p in axis.split(" + ")]
-    if any(p is None for p in parts):
-        return None
     total = Dim.of(0)
-    for part in parts:
-        total = total + part
+    for part in axis.split(" + "):
+        if not part.isdigit() and part not in letters:
+            return None
+        total = total + (Dim.of(int(part)) if part.isdigit() else letters[part])
     return total
 
 

@@ -51,7 +51,7 @@ def of_param(param: Param) -> Support:
         return T.COVARIANCE
     if kind in _FILLED:
         return of_number(_FILLED[kind] if not numbers else numbers[0])
-    return of_range(Range(*sorted(numbers))) if kind == "uniform" else T.REAL
+    return of_range(Range(min(numbers), max(numbers))) if kind == "uniform" else T.REAL
 
 
 def integral(value: Expr) -> bool:
@@ -235,8 +235,8 @@ def of_clauses(role: str, supports: tuple[Support, ...]) -> Support:
     if computed and all(s.kind in _REALS for s in supports):
         return common(supports)
     if all(s.kind == "count" for s in supports) and any(s.size != first.size for s in supports):
-        sizes = [s.size.constant if s.size is not None else None for s in supports]
-        return T.COUNT if None in sizes else replace(T.COUNT, size=Dim.of(max(sizes)))
+        sizes = [c for s in supports if s.size is not None and (c := s.size.constant) is not None]
+        return T.COUNT if len(sizes) < len(supports) else replace(T.COUNT, size=Dim.of(max(sizes)))
     return first
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from lvspec.front import supports
 from lvspec.front.context import Context, unknown
+from lvspec.front.densities import distribution
 from lvspec.front.story import Told
 from lvspec.front.variables import build, find_types
 from lvspec.ir.spec import Variable
@@ -13,7 +14,7 @@ from lvspec.ir.spec import Variable
 
 def build_terms(told: dict[str, Told], ctx: Context) -> tuple[Variable, ...]:
     """Terms may read all that the guide may, and what the guide computes; not each other."""
-    inside = ctx.with_(objective=True)
+    inside = ctx.with_(density=distribution)
     found = build(told, inside.with_(variables={**inside.variables, **find_types(told, inside)}))
     for term in found.values():
         if term.initial:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from lvspec.front.context import Declarations, unknown
 from lvspec.front.problems import Problems
@@ -131,7 +132,7 @@ def _joined(variable: Variable, part_of: dict[str, tuple[DrawnTogether, int]]) -
         return variable
     group = part_of[variable.name][0]
     kind = _whole(variable.type)
-    clauses = tuple(replace(c, body=replace(c.body, type=kind)) for c in variable.clauses)
+    clauses = tuple(replace(c, body=replace(c.dist, type=kind)) for c in variable.clauses)
     return replace(variable, name=group.one, parts=group.names, type=kind, clauses=clauses)
 
 
@@ -147,7 +148,7 @@ def _rewritten(node, part_of: dict[str, tuple[DrawnTogether, int]]):
     if not isinstance(node, NODES):
         return node
     inside = {f.name: _rewritten(getattr(node, f.name), part_of) for f in fields(node)}
-    new = replace(node, **inside)
+    new: Any = replace(node, **inside)
     if not isinstance(node, VariableRef) or node.name not in part_of:
         return new
     group, i = part_of[node.name]

@@ -20,7 +20,7 @@ from lvspec.front.expressions import elaborate
 from lvspec.front.flows import check_inverse
 from lvspec.front.names import did_you_mean
 from lvspec.front.problems import Problems
-from lvspec.front.ranges import widen
+from lvspec.front.ranges import Range, widen
 from lvspec.front.story import Told, ToldClause
 from lvspec.ir import types as T
 from lvspec.ir.expr import Choice, Dist, Expr, SiteOf
@@ -47,11 +47,12 @@ class Known(dict):
 
 def find_types(told: dict[str, Told], ctx: Context) -> dict[str, Seen]:
     """What is known of every variable, as far as anything fixes it; a round reads whose last reading is out of date."""
-    told, widened = _by_mention(told), {}
+    told, widened = _by_mention(told), dict[str, Range]()
     seen = {n: Seen(n, t.role, t.plates, UNKNOWN, t.outside_batch) for n, t in told.items()}
     known, quiet = Known(ctx.variables | seen), Problems(ctx.problems.source, quiet=True)
     inside = ctx.with_(variables=known, problems=quiet, guessing=True)
-    stale, readers = set(told), {n: set() for n in known}
+    stale = set(told)
+    readers: dict[str, set[str]] = {n: set() for n in known}
     for _ in range(MAX_ROUNDS):
         before = dict(seen)
         for name, one in told.items():
@@ -287,7 +288,9 @@ def _drawn_together(told: ToldClause, name: str, body: Dist, kind: Type) -> Type
 # ---------------------------------------------------------------- given variables
 def _word(value: S.RightSide | S.ChoiceNode | None) -> str:
     """`category` of `category(K)` and `category(K)[D]`."""
-    body = value.body if isinstance(value, S.RightSide) else None
+    if not isinstance(value, S.RightSide):
+        return ""
+    body = value.body
     return call_of(S.RightSide(body.base if isinstance(body, S.Access) else body))[0]
 
 

@@ -6,6 +6,8 @@ a - b + M - 1                                0 .. K + M - 2
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Call, Expr, Number, SizeRef
 
@@ -21,8 +23,8 @@ def ends(value: Expr) -> Ends | None:
     if value.type.support.cardinality is not None:
         return Dim.of(0), value.type.support.cardinality - 1
     if isinstance(value, Call) and value.function in _RULES:
-        parts = [ends(a) for a in value.args]
-        return None if None in parts else _RULES[value.function](*parts)
+        parts = [e for a in value.args if (e := ends(a)) is not None]
+        return _RULES[value.function](*parts) if len(parts) == len(value.args) else None
     low, high = value.type.support.range.low, value.type.support.range.high
     return (Dim.of(int(low)), Dim.of(int(high))) if -_FAR < low <= high < _FAR else None
 
@@ -34,7 +36,7 @@ def _product(a: Ends, b: Ends) -> Ends | None:
     return (a[0] * b[0], a[1] * b[1]) if never_negative(a[0]) and never_negative(b[0]) else None
 
 
-_RULES = {
+_RULES: dict[str, Callable[..., Ends | None]] = {
     "add": lambda a, b: (a[0] + b[0], a[1] + b[1]),
     "subtract": lambda a, b: (a[0] - b[1], a[1] - b[0]),
     "negative": lambda a: (a[1] * -1, a[0] * -1),

@@ -104,7 +104,7 @@ def diagram(plan: Plan, guide: bool = False) -> Diagram:
 def _part(summed: Summed, spec: Spec) -> DiagramNode:
     """The hidden part of a structure, `tree`: one for what the structure runs over."""
     variable = spec.variable(summed.name)
-    plates = tuple(p for p in _plates(variable) if p != variable.general.body.over)
+    plates = tuple(p for p in _plates(variable) if p != variable.general.dist.over)
     return DiagramNode(
         summed.part, "latent", "dynamic_programming", plates, f"latent: {summed.part} of {summed.family}"
     )
@@ -135,7 +135,7 @@ def _edges(variables: Iterable[Variable]) -> tuple[DiagramEdge, ...]:
 def _fields(spec: Spec) -> list[DiagramEdge]:
     """Labels of neighbouring sites are scored together; those of trees, wherever the sites are."""
     labelled = [(v, s) for v in spec.variables if (s := structure_of(v)) is not None and s.value == "labels"]
-    marks = [(v.name, v.general.body.over, "T" in s.state) for v, s in labelled]
+    marks = [(v.name, v.general.dist.over, "T" in s.state) for v, s in labelled]
     return [
         DiagramEdge(name, name, over if anywhere else f"{over}−1", True, field=True) for name, over, anywhere in marks
     ]

@@ -219,7 +219,7 @@ class _Analysis:
     def _let(self, let: Variable) -> Affine:
         if let.initial:
             raise NotAffine(f"{let.name}, which reads it, has a clause of its own for the first sites")
-        return self._inside(let.general).of(let.general.body)
+        return self._inside(let.general).of(let.general.value)
 
     def _entry(self, expr: Index) -> Affine:
         """`z[t, 0]`"""

@@ -69,10 +69,10 @@ def likelihoods_of(prior: str) -> tuple[str, ...]:
 
 def mean_and_covariance(dist: Dist) -> VariableRef | None:
     """The latent, at its site, whose two parts are the mean and the covariance of a Gaussian; None where they are not."""
-    parts = [dist.argument("loc"), dist.argument("covariance_matrix")]
-    if not all(isinstance(e, Part) and e.part == i and e.base == parts[0].base for i, e in enumerate(parts)):
+    mean, covariance = dist.find("loc"), dist.find("covariance_matrix")
+    if not isinstance(mean, Part) or not isinstance(covariance, Part):
         return None
-    return parts[0].base
+    return mean.base if (mean.part, covariance.part) == (0, 1) and covariance.base == mean.base else None
 
 
 def factor_in(pair: Pair, spec: Spec, name: str, clause: Clause, expr: Expr) -> Expr | None:
@@ -88,7 +88,7 @@ def below_of(root: bool, spec: Spec, name: str, clause: Clause, expr: Expr) -> E
     expr = looked_through(spec, clause, expr)
     if not isinstance(expr, Call):
         return None
-    first, second = (*expr.args, None)[:2]
+    first, second = (*expr.args, expr.args[0])[:2]
     if expr.function == "divide" and not reads_variable(spec, name, clause, second):
         above = below_of(root, spec, name, clause, first)
         return None if above is None else times(above, second, "divide")
@@ -122,7 +122,7 @@ def looked_through(spec: Spec, clause: Clause, expr: Expr) -> Expr:
     if isinstance(expr, VariableRef) and all(isinstance(s, Here) for s in expr.at):
         variable = spec.variable(expr.name)
         if variable.role == "let" and not variable.initial and not variable.general.bindings:
-            return looked_through(spec, variable.general, variable.general.body)
+            return looked_through(spec, variable.general, variable.general.value)
     return expr
 
 

@@ -6,6 +6,7 @@ anybody knows how large the vocabulary is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -69,7 +70,7 @@ class Dim:
             return 0
         return self.terms[0][1] if len(self.terms) == 1 and not self.terms[0][0] else None
 
-    def evaluate(self, sizes: dict[str, int]) -> int:
+    def evaluate(self, sizes: Mapping[str, int]) -> int:
         return sum(c * prod(sizes[n] for n in names) for names, c in self.terms)
 
     def __str__(self) -> str:

@@ -42,7 +42,10 @@ class Family:
     engine: bool = True
     between: tuple[str, str] = ("", "")
 
-    def argument(self, name: str) -> Argument | None:
+    def argument(self, name: str) -> Argument:
+        return next(a for a in self.arguments if a.name == name)
+
+    def find(self, name: str) -> Argument | None:
         return next((a for a in self.arguments if a.name == name), None)
 
 
@@ -72,30 +75,30 @@ def argument_shape(family: str, argument: str, shape: Shape) -> Shape:
 
 _LOC = Argument("loc")
 _SCALE = Argument("scale", T.POSITIVE, default=1.0)
-_P = dict(one_of="parameter")
+_P = "parameter"
 
 FAMILIES: dict[str, Family] = {
     f.name: f
     for f in (
         Family(
             "Categorical",
-            (Argument("logits", axes="vector", **_P), Argument("probs", T.NONNEGATIVE, "vector", **_P)),
+            (Argument("logits", axes="vector", one_of=_P), Argument("probs", T.NONNEGATIVE, "vector", one_of=_P)),
             SIZED,
         ),
         Family(
             "OneHotCategorical",
-            (Argument("logits", axes="vector", **_P), Argument("probs", T.NONNEGATIVE, "vector", **_P)),
+            (Argument("logits", axes="vector", one_of=_P), Argument("probs", T.NONNEGATIVE, "vector", one_of=_P)),
             T.ONEHOT,
             "vector",
         ),
-        Family("Bernoulli", (Argument("logits", **_P), Argument("probs", T.UNIT, **_P)), T.BOOLEAN),
+        Family("Bernoulli", (Argument("logits", one_of=_P), Argument("probs", T.UNIT, one_of=_P)), T.BOOLEAN),
         Family(
             "Binomial",
-            (Argument("total_count", T.COUNT), Argument("logits", **_P), Argument("probs", T.UNIT, **_P)),
+            (Argument("total_count", T.COUNT), Argument("logits", one_of=_P), Argument("probs", T.UNIT, one_of=_P)),
             T.COUNT,
             between=("", "total_count"),
         ),
-        Family("Geometric", (Argument("logits", **_P), Argument("probs", T.UNIT, **_P)), T.COUNT),
+        Family("Geometric", (Argument("logits", one_of=_P), Argument("probs", T.UNIT, one_of=_P)), T.COUNT),
         Family("Poisson", (Argument("rate", T.POSITIVE),), T.COUNT),
         Family("Normal", (_LOC, _SCALE), T.REAL, reparameterized=True),
         Family("Laplace", (_LOC, _SCALE), T.REAL, reparameterized=True),
@@ -131,8 +134,8 @@ FAMILIES: dict[str, Family] = {
             "MultivariateNormal",
             (
                 Argument("loc", axes="vector"),
-                Argument("covariance_matrix", T.COVARIANCE, "square", **_P),
-                Argument("scale_tril", axes="square", **_P),
+                Argument("covariance_matrix", T.COVARIANCE, "square", one_of=_P),
+                Argument("scale_tril", axes="square", one_of=_P),
             ),
             T.REAL,
             "vector",
@@ -145,8 +148,8 @@ FAMILIES: dict[str, Family] = {
                 Argument("loc", axes="vector"),
                 Argument("kappa", T.POSITIVE),
                 Argument("df", T.POSITIVE),
-                Argument("scale", T.COVARIANCE, "square", **_P),
-                Argument("scale_tril", axes="square", **_P),
+                Argument("scale", T.COVARIANCE, "square", one_of=_P),
+                Argument("scale_tril", axes="square", one_of=_P),
             ),
             T.REAL,
             "vector",

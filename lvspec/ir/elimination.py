@@ -31,13 +31,13 @@ def elimination_steps(
 
     O(n²) comparisons of numbers for n axes. length: how many values an axis has.
     """
-    scopes = [frozenset(s) for s in scopes]
-    axes = dict.fromkeys([*summed, *(a for s in scopes for a in sorted(s))])
+    cliques = [frozenset(s) for s in scopes]
+    axes = dict.fromkeys([*summed, *(a for s in cliques for a in sorted(s))])
     lengths = {a: float(length(a)) for a in axes}
     beside: dict[str, set[str]] = {a: set() for a in axes}
-    for scope in scopes:
-        for axis in scope:
-            beside[axis] |= scope - {axis}
+    for clique in cliques:
+        for axis in clique:
+            beside[axis] |= clique - {axis}
     greedy = [_greedy(summed, _copy(beside), lengths, fewest) for fewest in (False, True)]
     best = min(greedy, key=lambda steps: work(steps, lengths.__getitem__))
     for order in (summed[::-1], summed):

@@ -241,7 +241,11 @@ class Dist:
         """`Normal`, or `Normal through flow`."""
         return self.source.family + "".join(f" through {name}" for name, _ in self.through)
 
-    def argument(self, name: str) -> Expr | None:
+    def argument(self, name: str) -> Expr:
+        return dict(self.arguments)[name]
+
+    def find(self, name: str) -> Expr | None:
+        """An argument that may not be given."""
         return dict(self.arguments).get(name)
 
 
@@ -269,7 +273,7 @@ class Binding:
 
 def walk(node: Expr | Dist | Choice) -> Iterator[Expr]:
     """Every expression below and including `node`, outermost first, left to right."""
-    waiting = [node]
+    waiting: list[Expr | Dist | Choice] = [node]
     while waiting:
         node = waiting.pop()
         if isinstance(node, Expr):

@@ -33,7 +33,7 @@ class FlowKind:
     """forward: passes that a draw takes. inverse: those that the density of a given value takes, None where the
     inverse has no closed form: then only what is drawn has a density. numbers: that the map of an entry has."""
 
-    forward: str
+    forward: str | None
     inverse: str | None
     numbers: Callable[[Network], int] = lambda network: 2
 

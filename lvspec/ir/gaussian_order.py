@@ -34,8 +34,8 @@ def one_by_one(spec: Spec, levels: tuple[Level, ...], size: Callable[[str], floa
             beside[latent] |= {name, *above} & set(sizes) - {latent}
     waiting = {n: 0 for n in level.latents}  # how many latents that read it are left
     for name in level.latents:
-        for above in set(read[name]):
-            waiting[above] += 1
+        for source in set(read[name]):
+            waiting[source] += 1
 
     def entries(latent: str) -> float:
         return sizes[latent] + sum(sizes[n] for n in beside[latent])
@@ -49,7 +49,7 @@ def one_by_one(spec: Spec, levels: tuple[Level, ...], size: Callable[[str], floa
         if work >= together:
             return ()
         steps.append(eliminated(latent, beside))
-        for above in set(read[latent]):
-            waiting[above] -= 1
+        for source in set(read[latent]):
+            waiting[source] -= 1
         ready |= {n: entries(n) for n in sorted(steps[-1].clique - {latent}) if not waiting[n]}
     return tuple(steps)

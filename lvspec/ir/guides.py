@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from sys import maxsize
 
 from lvspec.ir.components import strongly_connected
 from lvspec.ir.expr import Call, Here, Lag, Stretch, VariableRef
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Spec, Variable
 
-WIDE = "wide"  # other sites than those at a fixed distance
+WIDE = maxsize  # other sites than those at a fixed distance
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class _Edge:
     reader: str
     source: str
     plate: str | None = None
-    by: int | str = 0
+    by: int = 0
 
 
 def members(spec: Spec, guide: tuple[Variable, ...]) -> dict[str, Variable]:
@@ -100,7 +101,7 @@ class GuideOrder:
         return None
 
 
-def distance(site) -> int | str:
+def distance(site) -> int:
     """How many sites back a reference reads along one plate."""
     if isinstance(site, Here):
         return 0
@@ -120,8 +121,8 @@ def _of(reader: str, node, nodes: dict[str, Variable], fixed: set[str], over: fr
         sites = tuple(zip(nodes[node.name].plates, node.at, strict=True))
         apart = [(p, WIDE if p in over else distance(s)) for p, s in sites]
         together = {p for p, s in sites if isinstance(s, Stretch) or p in over} & fixed
-        moved = [(p, by) for p, by in apart if by != 0 and p not in together]
-        yield from (_Edge(reader, node.name, p, by) for p, by in moved or [(None, 0)])
+        moved = [_Edge(reader, node.name, p, by) for p, by in apart if by != 0 and p not in together]
+        yield from moved or [_Edge(reader, node.name)]
     for child in node.children():
         yield from _of(reader, child, nodes, fixed, over)
 

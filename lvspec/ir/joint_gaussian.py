@@ -73,8 +73,8 @@ def levels_of(spec: Spec, latents: tuple[str, ...], observed: tuple[str, ...]) -
         )
     roots = [level for level in found if level.above is None]
     if len(roots) > 1:
-        names = " and ".join(level.latents[0] for level in roots[:2])
-        raise NotArranged(f"{names} live on plates of which none lies within the other")
+        apart = " and ".join(level.latents[0] for level in roots[:2])
+        raise NotArranged(f"{apart} live on plates of which none lies within the other")
     return tuple(found)
 
 

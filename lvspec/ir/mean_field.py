@@ -130,7 +130,7 @@ def sum_over(dist: Dist, name: str, plate: str) -> Expr | None:
     """e, of `Normal(sum(e over l), scale)`, where e is a table of the latent's value and l's own number, and nothing else
     reads the latent."""
     argument = SUMS[dist.family].argument
-    total = dist.argument(argument)
+    total = dist.find(argument)
     if not isinstance(total, Call) or total.function != "sum" or total.over != plate:
         return None
     others = [e for a, e in dist.arguments if a != argument]

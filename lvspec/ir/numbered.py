@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lvspec.ir.expr import VariableRef, walk
-from lvspec.ir.reads import Reader, bodies, is_named, reader_of
+from lvspec.ir.reads import Reader, bodies, number_of, reader_of
 from lvspec.ir.spec import Clause, Spec, Variable
 
 
@@ -36,8 +36,8 @@ def numbered(spec: Spec, guide: tuple[Variable, ...] = ()) -> tuple[Numbered, ..
 def _sites(spec: Spec, clause: Clause) -> list[tuple[str, str, int]]:
     """(name, plate, site) of each site along a ragged plate that stands in a clause's text by its number."""
     nodes = (n for b in bodies(clause) for n in walk(b) if isinstance(n, VariableRef))
-    named = ((n.name, s) for n in nodes for s in n.at if is_named(s) and spec.plate(s.plate).ragged)
-    return [(name, s.plate, int(s.index.value)) for name, s in named]
+    named = ((n.name, s.plate, number_of(s)) for n in nodes for s in n.at if spec.plate(s.plate).ragged)
+    return [(name, plate, number) for name, plate, number in named if number is not None]
 
 
 def _of(reader: Reader, variable: Variable, sites: dict[int, list[tuple[str, str, int]]]) -> Iterator[Numbered]:

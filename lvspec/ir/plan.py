@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.estimators import DEFAULTS, PATHWISE, RELAXED, RENORMALISED, SCORED, WEIGHED, text_of
 from lvspec.ir.expr import Expr
 from lvspec.ir.reads import reader_of
-from lvspec.ir.spec import FreeBits, Network, Spec, Variable
+from lvspec.ir.spec import FreeBits, Network, Options, Spec, Variable
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,10 @@ class LatentPlan:
     guide: str = "none"
     kl: str = "none"
     kl_why: str = ""
-    options: tuple[tuple[str, object], ...] = ()  # of the strategy, defaults included
+    options: Options = ()  # of the strategy, defaults included
     along: str | None = None
 
-    def option(self, name: str, default=None):
+    def option(self, name: str, default: Any = None) -> Any:
         return dict(self.options).get(name, default)
 
     @property

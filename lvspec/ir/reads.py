@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from lvspec.ir.components import sources_first
 from lvspec.ir.distributions import IMPROPER
-from lvspec.ir.expr import At, Call, Dist, Here, Lag, Number, Stretch, VariableRef, walk
+from lvspec.ir.expr import At, Call, Dist, Here, Lag, Number, Site, Stretch, VariableRef, walk
 from lvspec.ir.spec import Clause, Spec, Variable
 
 # along one plate: this site, k sites back (or ahead), all sites of a fixed plate together, a stretch or a computed site
@@ -137,9 +137,14 @@ def _way(site, over: bool, ragged: bool) -> tuple[str, int]:
     return (WIDE, 0)
 
 
-def is_named(site) -> bool:
-    """Whether a site is named by a number: `z[0]`."""
-    return isinstance(site, At) and isinstance(site.index, Number)
+def number_of(site: Site) -> int | None:
+    """The number that a site is named by: `z[0]`."""
+    return int(site.index.value) if isinstance(site, At) and isinstance(site.index, Number) else None
+
+
+def is_named(site: Site) -> bool:
+    """Whether a site is named by a number."""
+    return number_of(site) is not None
 
 
 def _through(read: Read, outer: dict[str, tuple[str, int]]) -> Read:

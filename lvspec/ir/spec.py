@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lvspec.errors import NOWHERE, Diagnostic, Source, Span
 from lvspec.ir.dims import Dim, Shape
@@ -18,6 +18,8 @@ from lvspec.ir.types import Type
 
 if TYPE_CHECKING:
     from lvspec.ir.reads import Reader
+
+Options = tuple[tuple[str, Any], ...]  # names and checked values: numbers, words, flags, tuples of them
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Plate:
     size: Dim | None = None
     within: str | None = None
     end: str | None = None
-    options: tuple[tuple[str, object], ...] = ()
+    options: Options = ()
     span: Span = field(default=NOWHERE, compare=False)
     like: str | None = None
 
@@ -89,7 +91,7 @@ class Param:
     shape: Shape
     init: tuple[str, tuple[float, ...]] | None = None
     frozen: bool = False
-    options: tuple[tuple[str, object], ...] = ()
+    options: Options = ()
     span: Span = field(default=NOWHERE, compare=False)
 
     @property
@@ -110,13 +112,13 @@ class Network:
     name: str
     kind: str
     arguments: tuple[Dim, ...]
-    options: tuple[tuple[str, object], ...] = ()
+    options: Options = ()
     bank: tuple[Dim, ...] = ()
     path: str | None = None
     derived: bool = False
     span: Span = field(default=NOWHERE, compare=False)
 
-    def option(self, name: str, default=None):
+    def option(self, name: str, default: Any = None) -> Any:
         return dict(self.options).get(name, default)
 
 
@@ -140,6 +142,18 @@ class Clause:
     initial: int | None = None
     bindings: tuple[Binding, ...] = ()
     span: Span = field(default=NOWHERE, compare=False)
+
+    @property
+    def dist(self) -> Dist:
+        """The body of a clause that draws from one distribution."""
+        assert isinstance(self.body, Dist)
+        return self.body
+
+    @property
+    def value(self) -> Expr:
+        """The body of a clause that computes."""
+        assert isinstance(self.body, Expr)
+        return self.body
 
 
 @dataclass(frozen=True)
@@ -185,7 +199,7 @@ class Override:
 
     name: str
     strategy: str
-    options: tuple[tuple[str, object], ...] = ()
+    options: Options = ()
     span: Span = field(default=NOWHERE, compare=False)
 
 
@@ -233,14 +247,14 @@ class Spec:
     variables: tuple[Variable, ...]  # given, latent, let, observed, in an order that respects dependence
     guide: tuple[Variable, ...]  # q-factors, and let variables that only the guide reads (role "let")
     overrides: tuple[Override, ...] = ()
-    infer: tuple[tuple[str, object], ...] = ()
+    infer: Options = ()
     kl_weight: tuple[tuple[str, Schedule], ...] = ()
     free_bits: tuple[tuple[str, FreeBits], ...] = ()
     terms: tuple[Variable, ...] = ()  # role "term": added to the objective, summed over their plates
-    unread: tuple[tuple[str, object], ...] = ()  # `views:`, which has no engine yet
+    unread: Options = ()  # `views:`, which has no engine yet
     phases: tuple[Phase, ...] = ()
-    data: tuple[tuple[str, object], ...] = ()
-    train: tuple[tuple[str, object], ...] = ()
+    data: Options = ()
+    train: Options = ()
     warnings: tuple[Diagnostic, ...] = ()
     derived: str = ""  # the lines of `networks:` and `guide:` that nobody wrote, as a person would write them
     copies: tuple[Plate, ...] = ()  # plates that run over the sites of another one again

@@ -69,7 +69,7 @@ def longest_segment(variable: Variable) -> Dim:
     """How many sites a segment has at most: the size of the axis L."""
     axes = structure_of(variable).axes
     name, at = next((n, letters.index("L")) for n, letters in axes if "L" in letters)
-    return variable.general.body.argument(name).type.shape[at]
+    return variable.general.dist.argument(name).type.shape[at]
 
 
 def window_axis(plate: str, latent: str) -> str:

@@ -161,7 +161,7 @@ def _lean(model: Model, chosen, problems: list[Diagnostic]) -> None:
     """Lean memory is of chains that are summed state by state."""
     for latent in (model.spec.variable(n) for n, (_, c, _) in chosen.items() if c.treatment == "collapsed"):
         if model.settings.get("memory") == "lean" and structure_of(latent):
-            family = latent.general.body.family
+            family = latent.general.dist.family
             message = f"`memory: lean` is for chains of states: {latent.name} is a {family}, summed from the scores of all sites"
             problems.append(Diagnostic("override-refused", latent.span, message, help="leave out `memory: lean`"))
 
@@ -389,7 +389,7 @@ def _origin(model: Model, name: str, claim: Claim) -> str:
 
 
 def _summed(model: Model, variable: Variable) -> Summed:
-    body, structure = variable.general.body, structure_of(variable)
+    body, structure = variable.general.dist, structure_of(variable)
     part = body.parts[0] if body.parts else None
     cost = priced(Pricer(model, set()), partial(pay_structure, variable=variable))
     return Summed(variable.name, body.family, part, structure.algorithm, cost)

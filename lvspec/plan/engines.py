@@ -87,7 +87,7 @@ def empty_axes(spec: Spec, sizes: dict[str, int]) -> Iterator[tuple[Span, str]]:
     axes += [(n.span, d) for n in spec.networks for d in (*n.arguments, *n.bank)]
     axes += [(p.span, p.size) for p in spec.plates if p.size is not None]
     clauses = [c for v in (*spec.variables, *spec.guide) for c in v.clauses if isinstance(c.body, Dist)]
-    axes += [(c.body.span, d) for c in clauses for d in c.body.copies]
+    axes += [(c.dist.span, d) for c in clauses for d in c.dist.copies]
     for span, axis in axes:
         if axis.names and set(axis.names) <= set(sizes) and axis.evaluate(sizes) < 1:
             at = ", ".join(f"{name} = {sizes[name]}" for name in sorted(axis.names))

@@ -19,7 +19,7 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) ->
     collapsed = [p.name for p in latents if p.treatment == "collapsed"]
     integrated = [p.name for p in latents if p.treatment == "integrated"]
     guided = [p for p in latents if p.treatment not in MARGINAL]
-    parts = [b.parts[0] for v in spec.of_role("observed") if structure_of(v) and (b := v.general.body).parts]
+    parts = [b.parts[0] for v in spec.of_role("observed") if structure_of(v) and (b := v.general.dist).parts]
     if not latents:
         return f"log Σ_{{{', '.join(parts)}}} p({', '.join([x, *parts])}{bar})" if parts else f"log p({x}{bar})"
     if not x and not guided:
@@ -35,7 +35,7 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) ->
     if any(p.treatment == "structured" for p in guided):
         z = guided[0].name
         inside = f"E_q({z})[log p({x} | {z}{bar.replace(' | ', ', ')})]"
-        if any(SUMS[v.general.body.family].bounded for v in spec.of_role("observed")):
+        if any(SUMS[v.general.dist.family].bounded for v in spec.of_role("observed")):
             inside = f"E_q({z})[score of {x}] - log Σ E_q({z})[exp score]"
         return f"{inside} - Σ KL(q({z}) ‖ p({z})), chain by chain"
     if any(p.treatment == "mean_field" for p in guided):

@@ -38,8 +38,8 @@ def refused_free_bits(model: Model, chosen, guide_of: Callable) -> list[Diagnost
         elif scored:
             reason = f"its KL reads {scored[0]}, whose score term counts it draw by draw"
             help = f"let `{scored[0]}` be summed under its guide: `{scored[0]}: enumeration` under `infer:`; or {help}"
-        elif bits.unit == "dimension" and latent.general.body.family in WHOLE:
-            reason = f"the KL of a {latent.general.body.family} is of the whole vector: write `node(...)`"
+        elif bits.unit == "dimension" and latent.general.dist.family in WHOLE:
+            reason = f"the KL of a {latent.general.dist.family} is of the whole vector: write `node(...)`"
         elif bits.unit == "dimension" and (latent.plates or len(latent.type.shape) != 1):
             reason = f"{name} is no single vector: write `node(...)`"
         if reason and (name in free or treatment[name] == "sampled"):

@@ -146,7 +146,7 @@ def without_engine(model: Model, variable: Variable, point: bool = False) -> str
 
 def structure_reason(model: Model, variable: Variable) -> str | None:
     """Why a distribution over structures cannot be summed as one, or None."""
-    body, structure = variable.general.body, structure_of(variable)
+    body, structure = variable.general.dist, structure_of(variable)
     if structure is None:
         return f"{body.family} over a plate has no engine yet"
     if model.spec.plate(body.over).kind != "sequence":
@@ -197,7 +197,7 @@ def finite_reason(model: Model, variable: Variable) -> str | None:
 def reach_reason(model: Model, name: str) -> str | None:
     """Why other sites of a latent are reached in a way that no exact sum follows, or None."""
     for reader, read in model.seen_by(name):
-        if structure_of(reader) and reader.general.body.over in model.spec.variable(name).plates:
+        if structure_of(reader) and reader.general.dist.over in model.spec.variable(name).plates:
             return f"{reader.name} is normalised over all its sites at once, so its scores join every site of {name}"
         for plate, way, k in read.ways:
             if way == WIDE:
@@ -215,7 +215,7 @@ def reach_reason(model: Model, name: str) -> str | None:
 def chain_plates(model: Model, name: str) -> list[str]:
     """The plate over which a latent is one structure; the ordered plates along which its earlier sites are read."""
     variable = model.spec.variable(name)
-    over = [variable.general.body.over] if structure_of(variable) else []
+    over = [variable.general.dist.over] if structure_of(variable) else []
     lagged = [p for _, read in model.seen_by(name) for p, way, _ in read.ways if way == LAG]
     return list(dict.fromkeys((*over, *lagged)))
 

@@ -25,7 +25,7 @@ def conjugate_body(program: Program, integration: Integration) -> None:
     """The statements of the method, up to its `return`."""
     latent = program.low.spec.variable(integration.latent)
     readers = [program.low.spec.variable(n) for n in integration.observed]
-    if latent.general.body.family in GAUSSIAN:
+    if latent.general.dist.family in GAUSSIAN:
         program.scope.line(_gaussian(program, latent, readers))
     else:
         program.scope.line(_table(program, latent, readers, choosing_axes(program.low, integration)))
@@ -87,9 +87,9 @@ def _table(program: Program, latent: Variable, readers: list[Variable], choosing
     parameters = ", ".join(low.with_bindings(clause, prior))
     seen = ", ".join(_statistics(program, latent, reader, choosing) for reader in readers)
     more = f", choices={len(choosing)}" if choosing else ""
-    comma = "," if len(clause.body.arguments) == 1 else ""
+    comma = "," if len(clause.dist.arguments) == 1 else ""
     return (
-        f'return {program.scope.use("Conjugate")}("{clause.body.family}", prior=({parameters}{comma}), '
+        f'return {program.scope.use("Conjugate")}("{clause.dist.family}", prior=({parameters}{comma}), '
         f"seen=({seen},), mask={_own_sites(program, latent, choosing)}{more})"
     )
 
@@ -97,7 +97,7 @@ def _table(program: Program, latent: Variable, readers: list[Variable], choosing
 def _statistics(program: Program, latent: Variable, reader: Variable, choosing: tuple[str, ...]) -> str:
     """`site_sums(poisson_statistics(x, self.zero, exposure), batch["x.mask"], 1)`, under a name."""
     low, use = program.low, program.scope.use
-    pair, axes = pair_of(latent.general.body.family, reader.general.body.family), _axes(latent, reader, choosing)
+    pair, axes = pair_of(latent.general.dist.family, reader.general.body.family), _axes(latent, reader, choosing)
 
     def extra(clause) -> list[str]:
         known = [low.concrete(low.lower(clause.body.argument(n))) for n in pair.known]

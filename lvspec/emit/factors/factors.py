@@ -86,7 +86,7 @@ def _factor_at(low: Lowering, variable: Variable, sites: tuple[int, ...], fuse: 
             expected = expected_density(low, c.body, target)
             if expected is not None:
                 return expected
-            term = lower_term(low, c.body, variable.name, fuse)
+            term = lower_term(low, c.dist, variable.name, fuse)
             return log_density(low, term, target, variable.name, _bag(low, term, bag))
 
         return low.scope.assign(name, low.with_bindings(clause, lower))

@@ -47,7 +47,7 @@ RULES = {
     ),
     "conjugacy": Rule(
         "conjugate",
-        lambda latent: "GaussianFactors" if latent.general.body.family in GAUSSIAN else "Conjugate",
+        lambda latent: "GaussianFactors" if latent.general.dist.family in GAUSSIAN else "Conjugate",
         None,
         "{z} with its conjugate prior, and the sufficient statistics of what reads it.",
         conjugate_body,

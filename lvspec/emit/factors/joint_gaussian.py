@@ -116,7 +116,7 @@ def _aligned(value: Value, axes: tuple[str, ...], event: int) -> str:
 def _coefficients(program: Program, integration: Integration, variable: Variable, clause: Clause) -> Coefficients:
     """Matrices, offset and covariance of one clause, each under a name."""
     low, names = program.low, integration.latents
-    found = affine_in_all(low.spec, names, clause, clause.body.argument("loc"))
+    found = affine_in_all(low.spec, names, clause, clause.dist.argument("loc"))
     apart = [b for b in clause.bindings if not variables_in(low.spec, clause, b.value) & set(names)]
 
     def lower(c: Clause) -> Coefficients:

@@ -50,7 +50,7 @@ def coefficients(program: Program, variable: Variable, latent: Variable, clause:
     low = program.low
 
     def lower(c: Clause) -> list[Value]:
-        found = affine_in(low.spec, latent.name, clause, c.body.argument("loc"))
+        found = affine_in(low.spec, latent.name, clause, c.dist.argument("loc"))
         offset = Value("0", number=True) if found.offset is None else low.real(low.concrete(low.lower(found.offset)))
         matrix = with_rows(low, lower_matrix(low, found.matrix, length_of(latent)), length_of(variable))
         return [matrix, as_tensor(offset), covariance(program, c, length_of(variable))]
@@ -75,7 +75,7 @@ def _named(program: Program, label: str, value: Value) -> Value:
 def covariance(program: Program, clause: Clause, size: Dim) -> Value:
     """The covariance [N, N] of a Normal or MultivariateNormal clause."""
     low, use = program.low, program.scope.use
-    name, expr = clause.body.arguments[1]
+    name, expr = clause.dist.arguments[1]
     value = low.real(low.concrete(low.lower(expr)))
     if name == "covariance_matrix":
         return value

@@ -38,7 +38,7 @@ def is_structured(low: Lowering, axis: str) -> bool:
 def arguments_of(low: Lowering, variable: Variable) -> dict[str, Value]:
     """The arguments, with `where` bindings in force."""
     term = low.with_bindings(variable.general, lambda c: lower_term(low, c.body, variable.name))
-    names = [name for name, _ in variable.general.body.arguments]
+    names = [name for name, _ in variable.general.dist.arguments]
     return {n: _named(low, f"{n}_{variable.name}", v) for n, v in zip(names, term.arguments, strict=True)}
 
 
@@ -49,7 +49,7 @@ def _named(low: Lowering, name: str, value: Value) -> Value:
 
 def spelled_arguments(variable: Variable, arguments: dict[str, Value], lead: tuple[str, ...]) -> list[str]:
     """As the runtime takes them: with every leading axis where they vary over one, bare where they do not."""
-    structure, plate = structure_of(variable), variable.general.body.over
+    structure, plate = structure_of(variable), variable.general.dist.over
     rows = []
     for name, value in arguments.items():
         axes = (*lead, plate) if name in structure.along else lead
@@ -60,7 +60,7 @@ def spelled_arguments(variable: Variable, arguments: dict[str, Value], lead: tup
 def leading(low: Lowering, variable: Variable, values: list[Value], but: set[str]) -> tuple[str, ...]:
     """What whole structures differ over: the batch, draws, outer plates, latents that are summed later."""
     axes = {a for v in values for a in v.axes} | {"B", *variable.plates}
-    return low.order.sort(axes - but - {variable.general.body.over})
+    return low.order.sort(axes - but - {variable.general.dist.over})
 
 
 def mask_code(low: Lowering, plate: str, lead: tuple[str, ...]) -> str:
@@ -114,7 +114,7 @@ def structure_sum(elimination, axis: str, factors: list[Factor]) -> Value:
 
 def _begins(elimination, variable: Variable, lead: tuple[str, ...]) -> str:
     """What is asked about where segments begin, (lead, T, 2), or None."""
-    plate, key = variable.general.body.over, f'"{variable.name}.begins"'
+    plate, key = variable.general.dist.over, f'"{variable.name}.begins"'
     asked = Value(f"tilt[{key}]", ("B", *variable.plates), (Dim.of(2),))
     aligned = align(asked, (*lead, plate)).code
     if aligned == asked.code:
@@ -134,7 +134,7 @@ def structure_factor(low: Lowering, variable: Variable) -> Factor:
         _call(low, variable, "log_prob", target, arguments, lead), lead, draws=join_draws(*arguments.values())
     )
     value = low.scope.assign(f"log_p_{variable.name}", value)
-    plate = variable.general.body.over
+    plate = variable.general.dist.over
     rows = tuple(a for a in ("B", *variable.plates) if a != plate)
     complete = Value(f'{low.scope.use("complete_rows")}(batch, "{variable.name}")', rows)
     code = f"{low.scope.use('real_sites')}({value.code}, {align(complete, lead, 0).code})"
@@ -142,11 +142,11 @@ def structure_factor(low: Lowering, variable: Variable) -> Factor:
 
 
 def _call(low: Lowering, variable: Variable, what: str, target: Value, arguments, lead: tuple[str, ...]) -> str:
-    plate = variable.general.body.over
+    plate = variable.general.dist.over
     operands = [align(target, (*lead, plate), 0).code, full_mask(low, plate, lead)]
     operands += spelled_arguments(variable, arguments, lead)
     operands += other_masks(low, arguments, plate, lead)
-    return f"{low.scope.use(f'{snake(variable.general.body.family)}_{what}')}({', '.join(operands)})"
+    return f"{low.scope.use(f'{snake(variable.general.dist.family)}_{what}')}({', '.join(operands)})"
 
 
 def other_masks(low: Lowering, arguments, plate: str, lead: tuple[str, ...]) -> list[str]:
@@ -160,7 +160,7 @@ def label_factor(low: Lowering, variable: Variable) -> Factor:
     """log p of a whole labelling at its draw."""
     arguments = arguments_of(low, variable)
     target = low.root(variable.name)
-    plate = variable.general.body.over
+    plate = variable.general.dist.over
     lead = leading(low, variable, [*arguments.values(), target], set())
     draws = widen_draws(target, plate, ALL)
     value = Value(
@@ -172,7 +172,7 @@ def label_factor(low: Lowering, variable: Variable) -> Factor:
 def label_factors(low: Lowering, variable: Variable) -> list[Factor]:
     """log p of a labelling as what it is a sum of: scores of its sites, of neighbours, and -log Z."""
     structure, arguments = structure_of(variable), arguments_of(low, variable)
-    plate, axis = variable.general.body.over, axis_of(variable.name)
+    plate, axis = variable.general.dist.over, axis_of(variable.name)
     lead = leading(low, variable, list(arguments.values()), set())
     sites = event_to_axis(arguments[structure.site], axis)
     value, initial = sites, ()
@@ -182,7 +182,7 @@ def label_factors(low: Lowering, variable: Variable) -> list[Factor]:
         value, initial = low.plus([sites, pair]), (sites,)
     known = Value("self.zero", ())
     zeros = [full_mask(low, plate, lead), *spelled_arguments(variable, arguments, lead)]
-    family, size = snake(variable.general.body.family), low.size(variable.type.support.cardinality)
+    family, size = snake(variable.general.dist.family), low.size(variable.type.support.cardinality)
     code = f"{low.scope.use(f'{family}_guide')}({', '.join(zeros)}, {known.code}.expand(1, {size})).log_partition"
     total = low.scope.assign(
         f"log_normaliser_{variable.name}", Value(code, lead, draws=join_draws(*arguments.values()))
@@ -195,7 +195,7 @@ def label_factors(low: Lowering, variable: Variable) -> list[Factor]:
 
 def structure_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> str:
     """A draw given how many sites there are."""
-    plate, family = variable.general.body.over, variable.general.body.family
+    plate, family = variable.general.dist.over, variable.general.dist.family
     lead, arguments = tuple(a for a in axes if a != plate), arguments_of(low, variable)
     operands = [full_mask(low, plate, lead), *spelled_arguments(variable, arguments, lead)]
     operands += other_masks(low, arguments, plate, lead)
@@ -204,7 +204,7 @@ def structure_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> 
 
 def borders_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> Value:
     """Where the segments of drawn states begin."""
-    plate, family = variable.general.body.over, variable.general.body.family
+    plate, family = variable.general.dist.over, variable.general.dist.family
     lead = tuple(a for a in axes if a != plate)
     operands = [align(low.root(variable.name), (*lead, plate), 0).code, full_mask(low, plate, lead)]
     operands += spelled_arguments(variable, arguments_of(low, variable), lead)

@@ -52,7 +52,7 @@ def label_guide(program: Program, latent: Variable, factor: Variable) -> LabelGu
     """Writes q of a latent."""
     low, scope, name = program.low, program.scope, latent.name
     arguments = arguments_of(low, factor)
-    plate, family = factor.general.body.over, factor.general.body.family
+    plate, family = factor.general.dist.over, factor.general.dist.family
     values = list(arguments.values())
     for argument, value in arguments.items():
         scope.stands(value.code, value.axes, argument)

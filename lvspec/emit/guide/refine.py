@@ -21,7 +21,7 @@ from lvspec.ir.types import POSITIVE
 
 def moved_arguments(factor: Variable) -> list[str]:
     """The arguments that are refined: all but numbers."""
-    return [n for n, value in factor.general.body.arguments if not isinstance(value, Number)]
+    return [n for n, value in factor.general.dist.arguments if not isinstance(value, Number)]
 
 
 def given_term(program: Program, factor: Variable, label: str) -> Term:
@@ -33,8 +33,8 @@ def given_term(program: Program, factor: Variable, label: str) -> Term:
     names = ", ".join(v.code for v in found.values()) + "," * (len(moved) == 1)
     shape = scope.shape_comment(found[moved[0]])
     scope.line(f'{names} = parameters["{factor.name}"]', f"{shape}{' each' * (len(moved) > 1)}")
-    arguments = [found.get(n) or low.concrete(low.lower(e)) for n, e in factor.general.body.arguments]
-    return Term(factor.general.body, tuple(arguments))
+    arguments = [found.get(n) or low.concrete(low.lower(e)) for n, e in factor.general.dist.arguments]
+    return Term(factor.general.dist, tuple(arguments))
 
 
 def refine_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
@@ -64,7 +64,7 @@ def refine_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
 
 
 def _positive(factor: Variable, name: str) -> bool:
-    return FAMILIES[factor.general.body.family].argument(name).support == POSITIVE
+    return FAMILIES[factor.general.dist.family].argument(name).support == POSITIVE
 
 
 def _unrefined(plan: Plan, imports: set[str], factors: list[Variable]) -> list[str]:
@@ -74,7 +74,7 @@ def _unrefined(plan: Plan, imports: set[str], factors: list[Variable]) -> list[s
     for factor in factors:
         latent = plan.spec.variable(factor.name)
         term = low.with_bindings(factor.general, lambda c, n=factor.name: unfused(low, lower_term(low, c.body, n)))
-        named = zip(term.arguments, factor.general.body.arguments, strict=True)
+        named = zip(term.arguments, factor.general.dist.arguments, strict=True)
         values = [low.concrete(v) for v, (name, _) in named if name in moved_arguments(factor)]
         axes, rank = low.order.sort(("B", *latent.plates)), len(latent.type.shape)
         full = [full_arguments(program, [v], axes, latent.type.shape, rank)[0].code for v in values]

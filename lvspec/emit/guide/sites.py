@@ -77,7 +77,7 @@ class SiteLoop:
         axes = self.low.order.sort({*plates, *(("S", "B") if factor.role == "guide" else ())})
         clauses = [self.reads.at_site(c, factor.name) for c in (*factor.initial, factor.general)]
         fresh = self.scope.names.fresh
-        arguments = factor.general.body.arguments if factor.role == "guide" else ()
+        arguments = factor.general.dist.arguments if factor.role == "guide" else ()
         names = [fresh(f"{n}_{factor.name}") for n, _ in arguments]
         self.scope.names.taken |= {f"{n}_{end}" for n in (factor.name, *names) for end in ("sites", "after")}
         return Member(factor, fresh(f"{factor.name}_{self.plate}"), axes, clauses, names)
@@ -123,7 +123,7 @@ class SiteLoop:
             return
         if len(m.arguments[0]) < len(m.factor.type.shape):
             m.arguments[0] = m.factor.type.shape
-        ranks = argument_ranks(m.factor.general.body, m.factor.type.shape)
+        ranks = argument_ranks(m.factor.general.dist, m.factor.type.shape)
         ranks = ranks * len(m.arguments) if len(ranks) == 1 else ranks
         # a number beside a vector has an axis of one entry: both have the same axes in front
         m.arguments = [(Dim.of(1),) * (r - len(s)) + s for s, r in zip(m.arguments, ranks, strict=True)]
@@ -206,20 +206,20 @@ class SiteLoop:
     def draw(self, m: Member, arguments: list[str]) -> None:
         scope, listed = self.scope, ", ".join(arguments)
         with scope.about(m.name, "q"):
-            for (name, _), code in zip(m.factor.general.body.arguments, arguments, strict=True):
+            for (name, _), code in zip(m.factor.general.dist.arguments, arguments, strict=True):
                 scope.stands(code, m.axes, name)
-        family = snake(FAMILIES[m.factor.general.body.family].name)
+        family = snake(FAMILIES[m.factor.general.dist.family].name)
         axes = self.low.order.sort((*m.axes, self.plate))
         at = ", ".join([*([":"] * axes.index(self.plate)), self.plate])
         given = f'draws["{m.name}"][{at}] if "{m.name}" in draws else '
         pathwise, event = m.name in self.reparameterized, m.factor.type.shape
-        self.program.may_fix(m.name, axes, noise_shape(m.factor.general.body.family, event) if pathwise else event)
+        self.program.may_fix(m.name, axes, noise_shape(m.factor.general.dist.family, event) if pathwise else event)
         if pathwise:
             scope.line(f"noise = {given}{scope.use(f'{family}_noise')}({listed})")
             scope.line(f"{m.here} = {scope.use(f'{family}_draw')}({listed}, noise)", "reparameterized")
         else:
             drawn = f"{scope.use(f'{family}_draw')}({listed})"
-            if FAMILIES[m.factor.general.body.family].reparameterized:
+            if FAMILIES[m.factor.general.dist.family].reparameterized:
                 noise = f"{scope.use(f'{family}_noise')}({listed})"
                 drawn = f"{scope.use(f'{family}_draw')}({listed}, {noise}).detach()"
             scope.line(f"{m.here} = {given}{drawn}", "drawn from q, scored below")
@@ -255,7 +255,7 @@ class SiteLoop:
             for name, shape in zip(m.names, m.arguments, strict=True):
                 code = self.stacked(m, f"{name}_sites", shape, False)
                 found.append(scope.assign(name, Value(code, axes, shape), own=True).with_(draws=draws))
-            terms[m.name] = Term(m.factor.general.body, tuple(found))
+            terms[m.name] = Term(m.factor.general.dist, tuple(found))
         return terms
 
     def stacked(self, m: Member, sites: str, shape: tuple, integer: bool) -> str:

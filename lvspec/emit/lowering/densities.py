@@ -116,7 +116,7 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
 
 def _of_probs(dist: Dist) -> str | None:
     """How a family's logits follow from its probabilities, which may be 0 or 1 themselves or by rounding alone."""
-    probs = dist.argument("probs")
+    probs = dist.find("probs")
     if probs is None or "ategorical" in dist.family:
         return probs and "logits_from_probs"
     base = probs.base if isinstance(probs, Index) else probs

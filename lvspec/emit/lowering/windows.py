@@ -38,7 +38,7 @@ class Window:
 def windows_of(spec: Spec) -> tuple[Window, ...]:
     """One for each latent that has segments."""
     every = (v for v in spec.of_role("latent") if has_segments(v))
-    return tuple(Window(v.general.body.over, v.name, longest_segment(v)) for v in every)
+    return tuple(Window(v.general.dist.over, v.name, longest_segment(v)) for v in every)
 
 
 class Windows:

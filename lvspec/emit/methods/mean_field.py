@@ -66,7 +66,7 @@ def _expected(plan: Plan, imports: set[str]) -> list[str]:
     program = Program(plan, imports, set(summed), ("batch", "mean", "tilt", "semiring"))
     low, scope = program.low, program.scope
     for variable in (*_latents(plan, False), *_latents(plan, True)):
-        family = variable.general.body.family
+        family = variable.general.dist.family
         names = [scope.names.fresh(f"{s}_{variable.name}") for s in STATISTICS[family]]
         shapes = statistic_shapes(family, variable.type.shape)
         values = tuple(Value(n, low.order.sort(_axes(variable)), s) for n, s in zip(names, shapes, strict=True))
@@ -94,7 +94,7 @@ def _prior(plan: Plan, imports: set[str], latents: list[Variable], batch: str) -
     low, scope = program.low, program.scope
     items = []
     for variable in latents:
-        body = variable.general.body
+        body = variable.general.dist
         term = low.with_bindings(variable.general, lambda c, n=variable.name: lower_term(low, c.body, n))
         axes = low.order.sort(_axes(variable))
         # every parameter at full size: a factor's are updated site by site
@@ -181,9 +181,9 @@ def _priors(plan: Plan) -> str:
 def _divergence(program: Program, variable: Variable) -> Value:
     """KL(q ‖ p) per example: of what the data set shares, an example's share."""
     low, name = program.low, variable.name
-    function = low.scope.use(f"{snake(variable.general.body.family)}_kl")
+    function = low.scope.use(f"{snake(variable.general.dist.family)}_kl")
     code = f'{function}(*q["{name}"].parameters, *prior["{name}"].parameters)'
-    rank = len(variable.type.shape) - event_axes(variable.general.body.family)
+    rank = len(variable.type.shape) - event_axes(variable.general.dist.family)
     if rank:
         code = f"{code}.sum({'-1' if rank == 1 else tuple(range(-rank, 0))})"
     value = Value(code, low.order.sort(_axes(variable)))
@@ -221,7 +221,7 @@ def _rows(plan: Plan, imports: set[str]) -> str:
 
 def _noise(scope, variable: Variable) -> str:
     """Noise for draws of q: of a normal a draw of Normal(0, 1), of others the draw itself."""
-    function = scope.use(f"{snake(variable.general.body.family)}_noise")
+    function = scope.use(f"{snake(variable.general.dist.family)}_noise")
     return f'{function}(*q["{variable.name}"].parameters, samples_shape=(samples,))'
 
 
@@ -233,7 +233,7 @@ def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
     local, shared = _latents(plan, False), _latents(plan, True)
     ratios: dict[bool, list[Value]] = {False: [], True: []}
     for variable in (*local, *shared):
-        name, family = variable.name, snake(variable.general.body.family)
+        name, family = variable.name, snake(variable.general.dist.family)
         axes = ("S", *low.order.sort(_axes(variable)))
         noise, value = _noise(scope, variable), Value("", axes, variable.type.shape)
         if variable.outside_batch:
@@ -243,7 +243,7 @@ def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
         low.known[name] = scope.assign(name, value.with_(code=code), own=True)
         density = scope.use(f"{family}_log_prob")
         parts = [f'{density}({name}, *{of}["{name}"].parameters)' for of in ("prior", "q")]
-        rank = len(variable.type.shape) - event_axes(variable.general.body.family)
+        rank = len(variable.type.shape) - event_axes(variable.general.dist.family)
         end = f".sum({'-1' if rank == 1 else tuple(range(-rank, 0))})" if rank else ""
         ratio = Value(f"({parts[0]} - {parts[1]}){end}" if end else f"{parts[0]} - {parts[1]}", axes, binds=0)
         ratio = scope.assign(f"log_ratio_{name}", ratio)

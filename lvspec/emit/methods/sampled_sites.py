@@ -302,7 +302,7 @@ class SampledLoop(SiteLoop):
                 self.scope.line(f"{before} = {m.here}")
 
     def draw_code(self, m: Member, clause: Clause, arguments: list[Value]) -> str:
-        dist, shape = clause.body, m.factor.type.shape
+        dist, shape = clause.dist, m.factor.type.shape
         ranks = argument_ranks(dist, shape)
         full = full_arguments(self.program, arguments, m.axes, copies_of(dist, shape), *ranks)
         return f"{self.scope.use(f'{snake(FAMILIES[dist.family].name)}_draw')}({', '.join(a.code for a in full)})"

@@ -41,7 +41,7 @@ def guide_family(latent: Variable) -> str:
 def taken_over(latent: Variable) -> tuple[tuple[str, Expr], ...]:
     """The arguments of q that are those of p: how many tries a Binomial has."""
     names = [n for n in FAMILIES[guide_family(latent)].between if n]
-    return tuple((n, latent.general.body.argument(n)) for n in names)
+    return tuple((n, latent.general.dist.argument(n)) for n in names)
 
 
 def family_reason(spec: Spec, latent: Variable) -> str | None:

@@ -72,7 +72,7 @@ class VectorElimination:
 
 def pay_seen(pricer: Pricer, variable: Variable, size: float, rows: float, columns: float) -> None:
     """The rows (A | b) of a variable that is seen, of so many entries, with its noise taken out; and the noise's roots."""
-    noise = pricer.extent(pricer.axes(variable.general.body.arguments[1][1]))
+    noise = pricer.extent(pricer.axes(variable.general.dist.arguments[1][1]))
     pricer.flops += TRAINING * (rows * size * columns + noise * size**3)
     pricer.holds(DOUBLE * rows * columns)
     pricer.holds(DOUBLE * noise * 3.0 * size**2)

@@ -350,7 +350,7 @@ class Pricer:
     def _density(self, variable: Variable, axes: frozenset[str]) -> None:
         body = variable.general.body
         if structure_of(variable):
-            for _, value in body.arguments:
+            for _, value in variable.general.dist.arguments:
                 self._normalised(value, 2)  # read by index: gradients are put into zeros
         elif isinstance(body, Dist) and body.family in ("Categorical", "OneHotCategorical"):
             self._softmax(variable, body, axes)

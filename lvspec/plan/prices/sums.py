@@ -140,7 +140,7 @@ def pay_structure(pricer: Pricer, variable: Variable) -> None:
     structure = structure_of(variable)
     if structure is None:
         return
-    model, body = pricer.model, variable.general.body
+    model, body = pricer.model, variable.general.dist
     pricer.factor(variable)
     numbers = {"T": float(model.extent(body.over))}
     for name, value in body.arguments:

@@ -47,7 +47,7 @@ def consider(view: View, latent) -> Claim | Declined:
         return Declined(parents)
     observed = tuple(v.name for v in readers(model, name))
     prior = latent.general.body.family
-    pairs = [f"{prior}-{v.general.body.family} {v.name}" for v in readers(model, name)]
+    pairs = [f"{prior}-{v.general.dist.family} {v.name}" for v in readers(model, name)]
     given = f", for each value of {' and '.join(parents)}" if parents else ""
     why = f"conjugate ({', '.join(pairs)}){given}: integrated out exactly through its sufficient statistics"
     pay = partial(_pay, latent=latent, parents=parents)
@@ -72,7 +72,7 @@ def _prior_reason(model: Model, latent: Variable) -> str | None:
 
 def _reader_reason(model: Model, latent: Variable, reader: Variable) -> str | None:
     """Why one likelihood is not in the table, or reaches the latent's sites otherwise than one by one."""
-    prior, body = latent.general.body.family, reader.general.body
+    prior, body = latent.general.dist.family, reader.general.body
     pair = pair_of(prior, getattr(body, "family", ""))
     if pair is None:
         return f"{prior} is conjugate to {', '.join(likelihoods_of(prior))}, and {reader.name} is {getattr(body, 'family', 'a choice')}"
@@ -96,12 +96,12 @@ def _reader_reason(model: Model, latent: Variable, reader: Variable) -> str | No
 
 def _link_reason(model: Model, latent: Variable, reader: Variable, pair) -> str | None:
     name, clause = latent.name, reader.general
-    body = clause.body
+    body = clause.dist
     if pair.link == "parts":
         found = mean_and_covariance(body)
         together = found is not None and found.name == name
         return None if together else f"loc and covariance_matrix of {reader.name} are not {' and '.join(latent.parts)}"
-    value = body.argument(pair.argument)
+    value = body.find(pair.argument)
     if value is None:
         return f"{reader.name} is given by {body.arguments[-1][0]}, not by {pair.argument}"
     for argument, other in body.arguments:
@@ -125,7 +125,7 @@ def _link_reason(model: Model, latent: Variable, reader: Variable, pair) -> str 
 def _pay(pricer: Pricer, latent: Variable, parents: tuple[str, ...]) -> None:
     """The likelihoods' arguments once; of Gaussian ones the rows of what is seen, out of which the latent is integrated."""
     model = pricer.model
-    D, gaussian = _size(model, latent), latent.general.body.family in GAUSSIAN
+    D, gaussian = _size(model, latent), latent.general.dist.family in GAUSSIAN
     rows = 0.0  # at a site of the latent
     for variable in (latent, *readers(model, latent.name)):
         pricer.factor(variable)

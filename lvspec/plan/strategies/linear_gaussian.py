@@ -57,7 +57,7 @@ def _gaussians(model: Model, latent: Variable) -> list[Variable]:
 def _no_chain(model: Model, latent: Variable) -> str | None:
     if latent.type.support.finite:
         return "the latent is finite: nothing to integrate"
-    families = {c.body.family for c in latent.clauses}
+    families = {c.dist.family for c in latent.clauses}
     if not families <= set(NORMAL):
         return f"its family is {', '.join(sorted(families))}, not Normal"
     if not is_chain(model, latent.name):

@@ -38,7 +38,7 @@ def consider(view: View, latent) -> Claim | Declined:
     reason = over_budget(model, cost)
     if reason:
         return Declined(reason)
-    family = factor.general.body.family
+    family = factor.general.dist.family
     why = f"every factor reads one site of {name} or two neighbours: averaged exactly under the marginals of q({name}), a {family}"
     return Claim("enumerated", True, why, pay, cost)
 

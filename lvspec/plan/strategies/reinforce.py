@@ -36,7 +36,7 @@ def consider(view: View, latent) -> Claim | Declined:
     why, factor = f"{kind}, {against}", labels_guide(model, latent.name)
     if factor is not None:
         exact = "H(q) exactly, " if structure_of(factor).told and not view.bound.coupled else ""
-        why = f"q({latent.name}) is {factor.general.body.family}, drawn as a whole: {exact}{why}"
+        why = f"q({latent.name}) is {factor.general.dist.family}, drawn as a whole: {exact}{why}"
     return Claim(
         "sampled",
         False,

@@ -52,7 +52,7 @@ def consider(view: View, latent) -> Claim | Declined:
 def drawn_family(model: Model, name: str) -> str:
     """The family that q draws a latent from."""
     guide = model.guide_of(name)
-    return guide.general.body.source.family if guide else guide_family(model.spec.variable(name))
+    return guide.general.dist.source.family if guide else guide_family(model.spec.variable(name))
 
 
 def differentiable_once(model: Model, name: str) -> str | None:
@@ -68,7 +68,7 @@ def refine_reason(model: Model, latent, family: str) -> str | None:
     if latent.outside_batch:
         return f"refine: {latent.name} lies outside the batch plate, and each example refines its own q"
     guide = model.guide_of(latent.name)
-    if guide is not None and guide.general.body.through:
+    if guide is not None and guide.general.dist.through:
         return f"refine: q({latent.name}) runs through a flow: write it without, or leave out `refine`"
     latents = {v.name for v in model.spec.of_role("latent")}
     read = next((r.name for r in model.guide_reads.get(latent.name, ()) if r.name in latents), None)
@@ -76,6 +76,6 @@ def refine_reason(model: Model, latent, family: str) -> str | None:
         return f"refine: q({latent.name}) reads {read}: what a draw decides is no parameter of an example"
     if guide is not None and guide.initial:
         return f"refine: q({latent.name}) has clauses for first sites: write one clause for all"
-    if guide is not None and all(isinstance(v, Number) for _, v in guide.general.body.arguments):
+    if guide is not None and all(isinstance(v, Number) for _, v in guide.general.dist.arguments):
         return f"refine: q({latent.name}) has numbers for parameters, and nothing to move"
     return None

@@ -7,6 +7,7 @@ draws of a mixture are reparameterized, which needs one draw, and not one for ea
 
 from __future__ import annotations
 
+from lvspec.ir.expr import Dist
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import without_engine
 from lvspec.plan.prices.sums import drawing
@@ -18,7 +19,7 @@ NAME = "stratified"
 def consider(view: View, latent) -> Claim | Declined:
     model, guide = view.model, view.model.guide_of(latent.name)
     body = guide.general.body if guide else None
-    if getattr(body, "family", None) != "NormalMixture" or body.through:
+    if not isinstance(body, Dist) or body.family != "NormalMixture" or body.through:
         return Declined(f"q({latent.name}) is no NormalMixture")
     reason = without_engine(model, latent) or guide_reason(model, latent) or _reason(view, latent)
     if reason:

@@ -34,7 +34,7 @@ def consider(view: View, latent) -> Claim | Declined:
     plate = view.collapsible[latent.name].unrolled[0]
     (reader,) = {v.name: v for v, _ in view.model.readers_of(latent.name) if v.name != latent.name}.values()
     why = f"a chain for each {plate}, exact under the others' expectations, at most {steps} rounds a batch; "
-    if SUMS[reader.general.body.family].bounded:
+    if SUMS[reader.general.dist.family].bounded:
         why += f"a bound, not the likelihood, and below the ELBO: E log Σ is replaced by log Σ E in {reader.name}"
     else:
         why += "a bound, not the likelihood"
@@ -97,7 +97,7 @@ def _pay(pricer: Pricer, component, latent, steps: int) -> None:
     K, L = model.cardinality(latent.name), model.extent(component.unrolled[0])
     sites = model.sizes["B"] * model.extent(component.chain)
     reader = model.readers_of(latent.name)[-1][0]
-    body = reader.general.body
+    body = reader.general.dist
     D = sum_over(body, latent.name, component.unrolled[0]).type.shape[-1].evaluate(model.sizes)
     pricer.flops += TRAINING * steps * sites * L * K * (K + 2 * D)
     pricer.exponentials += steps * sites * (L * K + SUMS[body.family].kept * D / 2)  # half of what is held

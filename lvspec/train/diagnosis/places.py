@@ -44,8 +44,8 @@ def place_of_argument(compiled, symbol, argument: str) -> Place | None:
     body = variable.general.body
     if not isinstance(body, Dist):
         return None
-    argument = "probs" if argument == "logits" and body.argument("logits") is None else argument
-    expr = body.argument(argument)
+    argument = "probs" if argument == "logits" and body.find("logits") is None else argument
+    expr = body.find(argument)
     if expr is None:
         return None
     factor = f"q({symbol.node})" if symbol.part == "q" else f"p({symbol.node})"

@@ -46,7 +46,7 @@ class HarmonicTrees:
         tables = {n: torch.zeros(shape, dtype=torch.float64, requires_grad=True) for n, shape in shapes.items()}
         for rows in sorted_order(self.data, self.settings):
             batch = collate(self.data, rows)
-            tags, lengths = batch[variable.name], batch[variable.general.body.over]
+            tags, lengths = batch[variable.name], batch[variable.general.dist.over]
             parts = dmv_potentials(tags=tags, **tables)
             places = torch.arange(tags.shape[1], dtype=torch.float64)
             distance = (places.unsqueeze(1) - places).abs()
@@ -56,11 +56,11 @@ class HarmonicTrees:
 
 
 def _is_model(variable: Variable) -> bool:
-    return structure_of(variable) is not None and variable.general.body.family == FAMILY
+    return structure_of(variable) is not None and variable.general.dist.family == FAMILY
 
 
 def _parameters(variable: Variable) -> dict[str, str]:
     """The parameters that are its arguments as they stand."""
     if len(variable.plates) > 1:
         raise UsageError(f"train.init: harmonic: {variable.name} has further plates")
-    return {a: e.name for a, e in variable.general.body.arguments if isinstance(e, ParamRef)}
+    return {a: e.name for a, e in variable.general.dist.arguments if isinstance(e, ParamRef)}

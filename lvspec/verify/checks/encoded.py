@@ -59,7 +59,7 @@ def encoded_checks(subject: Subject, seed: int, about: str = "") -> list[Check]:
         )
         given = answer.log_prob_of_each(values)
         checks.append(Check(f"log q of {name} at values{about}", relative_error(given, expected), VALUE))
-        family = factor.general.body.source.family
+        family = factor.general.dist.source.family
         if family in MEANS and answer.mean is not None:
             means = torch.stack(
                 [torch.stack([_full(MEANS[family](**q[1]), shape) for q in row.values()]) for row in at_rows]

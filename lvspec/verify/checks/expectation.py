@@ -49,7 +49,7 @@ def _noise_places(subject: Subject, world: World) -> list[tuple[str, tuple[int, 
     for name in subject.plan.sampled:
         if name not in world.instance.noisy:
             continue
-        family = world.factors[name].general.body.source.family
+        family = world.factors[name].general.dist.source.family
         if family not in (*FREE, *GIVEN):
             raise NotNumerable(f"{family} has no quantiles here")
         if family in GIVEN and _reads_draws(subject, name):
@@ -76,7 +76,7 @@ def _reads_draws(subject: Subject, name: str) -> bool:
 def _noise(world: World, name: str, index: tuple[int, ...], uniform: Tensor) -> Tensor:
     """Base noise of one number of a draw from uniform points."""
     variable = world.variables[name]
-    family = world.factors[name].general.body.source.family
+    family = world.factors[name].general.dist.source.family
     if family in FREE:
         return FREE[family](uniform)
     names, quantile = GIVEN[family]

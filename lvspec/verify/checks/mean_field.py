@@ -82,7 +82,7 @@ _POINTS = {
 def bound(subject: Subject, factors: Factors, batch: Mapping[str, Tensor], row: int) -> ExampleBound:
     """log Σ_z exp E_q[log p(x, z | theta)] - Σ KL(q ‖ p) of one example, which bears its share of what is global."""
     spec, names = subject.spec, list(factors)
-    family = {n: spec.variable(n).general.body.family for n in names}
+    family = {n: spec.variable(n).general.dist.family for n in names}
     corners = list(product((0, 1), repeat=len(names)))  # two latents in one factor are independent under q
     points = {n: two_points(family[n], factors[n]) for n in names}
     draws = {n: points[n][[corner[i] for corner in corners]] for i, n in enumerate(names)}
@@ -118,7 +118,7 @@ def _kl(world: World, name: str, at: tuple[int, ...], family: str, parameters: t
 def factors_at_optimum(subject: Subject, batch: Mapping[str, Tensor]) -> Factors:
     """The module's own q, every parameter spelled out over its plates."""
     found = subject.model.optimum(subject.model.prepare(dict(batch)))
-    whole = {n for n in found if event_axes(subject.spec.variable(n).general.body.family)}
+    whole = {n for n in found if event_axes(subject.spec.variable(n).general.dist.family)}
     return {n: f.parameters if n in whole else tuple(torch.broadcast_tensors(*f.parameters)) for n, f in found.items()}
 
 

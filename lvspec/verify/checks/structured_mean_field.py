@@ -29,7 +29,7 @@ def bound(subject: Subject, tilts: Tensor, batch: Mapping[str, Tensor], row: int
     own = [s for s in every if s[0] == name]
     hidden = world.hidden()
     rows = assignments(world, hidden)
-    bounded = [s for s in every if s[0] != name and world.variables[s[0]].general.body.family in SCORES]
+    bounded = [s for s in every if s[0] != name and world.variables[s[0]].general.dist.family in SCORES]
     explained = [s for s in every if s not in bounded]
     log_p = table(world, hidden, rows, joint_terms(world, explained)).sum(1)
     # q normalises over all chains at once: they are independent, so this is each chain's own normaliser

@@ -235,10 +235,10 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
         return torch.stack([with_trees(variable, v, instance.batch, generator) for v in value])
     factor = next(v for v in plan.guide if v.name == variable.name and v.role == "guide")
     if plan.latent(variable.name).relaxed:
-        if factor.general.body.family == "Categorical":
+        if factor.general.dist.family == "Categorical":
             shape = (*shape, variable.type.support.cardinality.evaluate(sizes))
         return -torch.log(-torch.log(0.05 + 0.9 * torch.rand(shape, dtype=F, generator=generator)))
-    return _NOISE.get(factor.general.body.source.family, _standard_normal)(shape, generator)
+    return _NOISE.get(factor.general.dist.source.family, _standard_normal)(shape, generator)
 
 
 def drawn_from(plan: Plan, variable: Variable) -> Support:

@@ -24,7 +24,7 @@ def expected_log_q(world: World, name: str, at: tuple[int, ...]) -> Tensor:
     known = world.known_values(name, sites)
     if at != next(s for s, k in zip(sites, known, strict=True) if k is None):
         return torch.zeros((), dtype=torch.float64)
-    family = factor.general.body.family
+    family = factor.general.dist.family
     return world.memory.recall(
         ("H", name, at, tuple(known)), lambda: expected_log_probability(family, world.arguments(factor, at), known)
     )

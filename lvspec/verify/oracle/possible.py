@@ -137,8 +137,9 @@ def make_possible(instance: Instance) -> None:
 def bounds_of(variable: Variable) -> tuple[E.Expr, ...]:
     """The arguments that bound a variable's values."""
     body = variable.general.body
-    names = BETWEEN[body.family][0] if isinstance(body, E.Dist) and body.family in BETWEEN else ()
-    return tuple(e for n, e in body.arguments if n in names) if names else ()
+    if not isinstance(body, E.Dist) or body.family not in BETWEEN:
+        return ()
+    return tuple(e for n, e in body.arguments if n in BETWEEN[body.family][0])
 
 
 def reads_hidden(instance: Instance, variable: Variable) -> bool:
@@ -149,8 +150,8 @@ def reads_hidden(instance: Instance, variable: Variable) -> bool:
 
 
 def move_between(world: World, variable: Variable, at: tuple[int, ...]) -> None:
-    names, move = BETWEEN[variable.general.body.family]
-    sites, arguments = dict(zip(variable.plates, at, strict=True)), dict(variable.general.body.arguments)
+    names, move = BETWEEN[variable.general.dist.family]
+    sites, arguments = dict(zip(variable.plates, at, strict=True)), dict(variable.general.dist.arguments)
     bounds = [number(evaluate(arguments[n], world, sites, {})).detach() for n in names]
     index = at if variable.outside_batch else (world.row, *at)
     values = world.batch[variable.name]

@@ -64,11 +64,11 @@ def _whole(world: World, name: str, at: tuple[int, ...]) -> dict[str, Tensor]:
 
 
 def _moves(world: World, name: str, argument: str) -> bool:
-    return not isinstance(world.factors[name].general.body.argument(argument), Number)
+    return not isinstance(world.factors[name].general.dist.argument(argument), Number)
 
 
 def _positive(world: World, site: Site, argument: str) -> bool:
-    family = FAMILIES[world.factors[site[0]].general.body.family]
+    family = FAMILIES[world.factors[site[0]].general.dist.family]
     return family.argument(argument).support.kind == "positive"
 
 

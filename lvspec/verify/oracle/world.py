@@ -156,7 +156,7 @@ class World:
     def _let(self, variable: Variable, at: tuple[int, ...], sites: Sites) -> Value:
         clause = self.clause(variable, at)
         with self.reading(self.guiding or all(v.name != variable.name for v in self.spec.variables)):
-            return evaluate(clause.body, self, sites, bind(clause, self, sites))
+            return evaluate(clause.value, self, sites, bind(clause, self, sites))
 
     @contextmanager
     def reading(self, guiding: bool) -> Iterator[None]:
@@ -249,7 +249,7 @@ class World:
     def _log_structure(self, variable: Variable, at: tuple[int, ...]) -> Tensor:
         """log p of a whole plate's values, counted at its first site and nowhere else; of a guide's, given the values
         that the batch has, at the first site that it has not."""
-        body = variable.general.body
+        body = variable.general.dist
         sites, known = self.run(variable, at), None
         if variable.role == "guide":
             known = self.known_values(variable.name, sites)
@@ -273,7 +273,7 @@ class World:
     def run(self, variable: Variable, at: tuple[int, ...]) -> list[tuple[int, ...]]:
         """The sites that one structure runs over."""
         plates = dict(zip(variable.plates, at, strict=True))
-        return [(*at[:-1], i) for i in range(self.extent(variable.general.body.over, plates))]
+        return [(*at[:-1], i) for i in range(self.extent(variable.general.dist.over, plates))]
 
     def arguments(self, variable: Variable, at: tuple[int, ...]) -> list[dict[str, Tensor]]:
         key = ("arguments", variable.role, variable.name, at)
@@ -320,7 +320,7 @@ class World:
         term = next(t for t in self.spec.terms if t.name == name)
         sites = dict(zip(term.plates, at, strict=True))
         self._told = term.general
-        value = evaluate(term.general.body, self, sites, bind(term.general, self, sites))
+        value = evaluate(term.general.value, self, sites, bind(term.general, self, sites))
         return counts(self, term, at) * number(value)
 
     def known_at(self, e: E.VariableRef, sites: Sites) -> bool:
@@ -369,7 +369,7 @@ class World:
         variable = self.variables[name]
         if structure_of(variable) is None:
             return self.is_given(name, at) or self._is_named(name)
-        extent = self.extent(variable.general.body.over, dict(zip(variable.plates, at, strict=True)))
+        extent = self.extent(variable.general.dist.over, dict(zip(variable.plates, at, strict=True)))
         return all(self.is_given(name, (*at[:-1], i)) for i in range(extent))
 
     @cached_property

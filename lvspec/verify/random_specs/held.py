@@ -47,7 +47,7 @@ def _expressions(spec: Spec) -> Iterator[tuple[Variable, E.Expr]]:
 
 def family(dist: E.Dist) -> str:
     """As it was written: a uniform direction is read as a von Mises-Fisher of concentration 0."""
-    concentration = dist.argument("concentration")
+    concentration = dist.find("concentration")
     uniform = dist.family == "VonMisesFisher" and isinstance(concentration, E.Number) and concentration.value == 0
     return "SphericalUniform" if uniform else dist.family
 
