@@ -79,7 +79,7 @@ def added(spec: Spec) -> list[str]:
     rows = []
     for term in spec.terms:
         index = f"[{', '.join(term.plates)}]" if term.plates else ""
-        rows.append(f"{term.name}{index}: {_source_text(spec, term.general.dist.span)}")
+        rows.append(f"{term.name}{index}: {_source_text(spec, term.general.value.span)}")
     return rows
 
 
