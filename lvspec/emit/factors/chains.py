@@ -170,11 +170,7 @@ def potentials_of(elimination, interface: Interface, stays: list[Factor], lead: 
         total = total.with_(
             code=f"{aligned.at(ATOM) if len(values) == 1 else f'({total.code})'}.expand({', '.join(extents)})"
         )
-    total = (
-        low.scope.assign("log_potential", total.with_(axes=full))
-        if not total.code.isidentifier()
-        else total.with_(axes=full)
-    )
+    total = low.scope.named("log_potential", total.with_(axes=full))
     for axis, tilt in tilts:
         with low.scope.when(f'"{latent_of(axis)}" in tilt'):
             added = low.scope.assign(f"tilt_{latent_of(axis)}", masked(low, tilt, f"{interface.plate}.mask"))
@@ -229,9 +225,7 @@ def _start(low, interface: Interface, factors: list[Factor], stays: list[Factor]
     target = (*(a for a in total.axes if a in lead), *interface.after)
     if total.axes != target:
         total = permute(total, target)
-    if total.code.isidentifier():
-        return total
-    return low.scope.assign("log_start", total)
+    return low.scope.named("log_start", total)
 
 
 def _counting(low, factor: Factor) -> Factor:

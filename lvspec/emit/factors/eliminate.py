@@ -100,7 +100,7 @@ class EliminationCode:
             value = self.contraction(component, [masked(self.low, self.settled(f), f.observed_mask) for f in factors])
         value = reduce_plates(low, value, self.held(value.axes, component))
         name = self.sum_name(component)
-        return Factor(name, value if value.code.isidentifier() else low.scope.assign(name, value))
+        return Factor(name, low.scope.named(name, value))
 
     def held(self, axes: tuple[str, ...], component: list[str]) -> set[str]:
         """Plates that must stay: enumerated latents that are not summed here live on them."""
@@ -146,7 +146,7 @@ class EliminationCode:
         return self.summed(component, self.tilt(component, [self.named(v) for v in values]))
 
     def named(self, value: Value) -> Value:
-        return value if value.code.isidentifier() else self.low.scope.assign("log_factor", value)
+        return self.low.scope.named("log_factor", value)
 
     def summed(self, component: list[str], values: list[Value]) -> Value:
         """The sum, of factors that carry their tilts already."""

@@ -39,8 +39,7 @@ class MarginalPriors:
     def total(self, factors: list[Factor], axes: list[str]) -> Value:
         """log Σ of their product, over the axes that they speak of."""
         spoken = [a for a in axes if is_structured(self.low, a) or any(self.summing.touches(f, [a]) for f in factors)]
-        value = self.summing.run(factors, spoken)
-        return value if value.code.isidentifier() else self.low.scope.assign("log_sum", value)
+        return self.low.scope.named("log_sum", self.summing.run(factors, spoken))
 
     def costs(self, factors: list[Factor], guided: list[str]) -> Iterator[tuple[str | None, Value, str]]:
         """(latent, value, node): what counts for log Σ where it is of no latent, and against it where it is a divergence's."""

@@ -43,8 +43,7 @@ def arguments_of(low: Lowering, variable: Variable) -> dict[str, Value]:
 
 
 def _named(low: Lowering, name: str, value: Value) -> Value:
-    plain = value.code.isidentifier() or value.code.startswith("self.") and value.code[5:].isidentifier()
-    return value if plain else low.scope.assign(name, value)
+    return value if value.is_name else low.scope.assign(name, value)
 
 
 def spelled_arguments(variable: Variable, arguments: dict[str, Value], lead: tuple[str, ...]) -> list[str]:

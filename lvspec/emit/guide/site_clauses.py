@@ -97,10 +97,7 @@ class SiteClauses:
 
     def whole(self, expr: Expr, label: str) -> Value:
         """The expression over all sites, under a name."""
-        value = self.low.lower(expr)
-        if value.code.isidentifier():
-            return value
-        return self.scope.assign(f"{expr.network}_{label}" if isinstance(expr, Apply) else label, value)
+        return self.scope.named(f"{expr.network}_{label}" if isinstance(expr, Apply) else label, self.low.lower(expr))
 
     def rebuilt(self, expr: Expr, change) -> Expr:
         """The expression with its parts changed."""

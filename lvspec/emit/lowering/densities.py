@@ -404,8 +404,7 @@ def _gaussian_table(low: Lowering, term: Term, value: Value) -> Value:
 
 def _table(low: Lowering, name: str, value: Value) -> Value:
     """An argument of a table of densities under a name of its own; a number becomes a tensor."""
-    value = as_tensor(value)
-    return value if value.code.isidentifier() else low.scope.assign(f"{name}_table", value)
+    return low.scope.named(f"{name}_table", as_tensor(value))
 
 
 def sum_event(value: Value, consumed: int = 0) -> Value:

@@ -58,9 +58,7 @@ def _statistics(low: Lowering, family: str, argument: str, expr: Expr) -> list[V
         del low.known[ref.name]
         return found
     value = low.concrete(low.lower(expr))
-    value = as_tensor(value)
-    if not value.code.isidentifier():
-        value = low.scope.assign(f"{argument}_known", value)
+    value = low.scope.named(f"{argument}_known", as_tensor(value))
     if argument == "scale":  # log tau and tau
         return [value.with_(code=f"-2 * {value.code}.log()", binds=PRODUCT), value.with_(code=f"{value.code}**-2")]
     return [value, value.with_(code=f"{value.code}**2")]

@@ -40,7 +40,7 @@ def lower_flows(low, dist: Dist, name: str) -> tuple[FlowCall, ...]:
     found = []
     for flow, arguments in dist.through:
         values = [low.real(low.concrete(low.lower(e))) for e in arguments]
-        values = [v if v.code.isidentifier() else low.scope.assign(f"context_{name}", v) for v in values]
+        values = [low.scope.named(f"context_{name}", v) for v in values]
         found.append(FlowCall(low.module(low.networks[flow]), *values))
     return tuple(found)
 

@@ -93,6 +93,10 @@ class Scope:
         self.stands(name, value.axes)
         return value.with_(code=name, binds=ATOM)
 
+    def named(self, base: str, value: Value) -> Value:
+        """The value under a name: as it is where it is a local, else assigned."""
+        return value if value.is_name and not value.code.startswith("self.") else self.assign(base, value)
+
     def either(self, name: str, table: str, key: str, fallback: str, comment: str) -> None:
         """`name`: the table's entry where it has one, else the fallback."""
         self.entries[key] = name

@@ -45,6 +45,16 @@ class Value:
     def with_(self, **changes) -> Value:
         return Value(**vars(self) | changes)
 
+    @property
+    def is_name(self) -> bool:
+        """Whether it stands under a name, of a local or of the module's."""
+        return self.code.removeprefix("self.").isidentifier()
+
+    @property
+    def negative(self) -> bool:
+        """Whether it is written with a minus sign in front of all of it."""
+        return self.binds == PRODUCT and self.code.startswith("-")
+
     def at(self, binding: int) -> str:
         """The code, in parentheses where it binds less tightly than asked for."""
         return self.code if self.binds >= binding else f"({self.code})"
@@ -60,7 +70,7 @@ def as_tensor(value: Value) -> Value:
 
 
 def negated(value: Value) -> Value:
-    if value.code.startswith("-") and value.binds == PRODUCT:
+    if value.negative:
         return value.with_(code=value.code[1:])
     return value.with_(code=f"-{value.at(ATOM)}", binds=PRODUCT)
 

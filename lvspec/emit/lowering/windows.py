@@ -100,7 +100,7 @@ class Windows:
             at = value.axes.index(window.plate)
             code = f"{low.scope.use('windows')}({value.code}, {at}, {low.size(window.size)})"
             axes = (*value.axes[: at + 1], window.axis, *value.axes[at + 1 :])
-            base = f"{value.code}_windows" if value.code.isidentifier() else "window"
+            base = f"{value.code}_windows" if value.is_name and "." not in value.code else "window"
             read = widen_draws(value, window.plate, ALL)
             low.lets[key] = low.scope.assign(base, read.with_(code=code, axes=axes, binds=ATOM))
         return low.lets[key]

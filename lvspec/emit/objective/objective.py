@@ -106,9 +106,8 @@ def total(terms: Terms, costs: list[BoundTerm], name: str) -> Value:
     found = terms.averaged_over_draws(found)
     if "B" not in found.axes:  # a global latent, or a prior that no example changes
         found = Value(f"({found.code}).expand({terms.scope.use('batch_rows')}(batch))", ("B",))
-    if found.code.isidentifier() and name != "reconstruction":
-        return found
-    return terms.scope.assign(name, found, own=name == "reconstruction")
+    own = name == "reconstruction"
+    return terms.scope.assign(name, found, own=True) if own else terms.scope.named(name, found)
 
 
 def _share(terms: Terms, cost: BoundTerm) -> Value:

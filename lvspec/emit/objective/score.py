@@ -68,7 +68,7 @@ def _score(terms: Terms, name: str, costs: list[BoundTerm], weighted: dict[str, 
 def add_signed(terms: Terms, a: Value, b: Value) -> Value:
     """a + b, written as a difference where b is negative."""
     axes, _, (x, y) = terms.low.broadcast(a, b)
-    code = f"{x.code} - {y.code[1:]}" if y.code.startswith("-") else f"{x.code} + {y.code}"
+    code = f"{x.code} - {y.code[1:]}" if y.negative else f"{x.code} + {y.code}"
     return Value(code, axes, (), SUM)
 
 

@@ -222,8 +222,7 @@ class Terms:
                 if not drawn and ragged_plate(variable.type.support.cardinality):
                     value = self.where_mass(log_q, value)
             value = self.at_every_site(variable, value)
-            if not value.code.isidentifier():
-                value = self.scope.assign(f"log_ratio_{variable.name}", value)
+            value = self.scope.named(f"log_ratio_{variable.name}", value)
             found.append(self.counted(variable, BoundTerm(variable.name, value, mask_of(self.low, variable))))
         return found, moved
 
