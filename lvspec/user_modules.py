@@ -23,7 +23,7 @@ def check_user_modules(spec: Spec, allow_modules: tuple[str, ...]) -> None:
         try:
             found = getattr(importlib.import_module(package), attribute)
         except Exception as reason:  # a package of the user's own may raise anything as it is imported
-            raise UsageError(f"cannot import `{network.path}`: {told(reason, allow_modules)}") from reason
+            raise UsageError(f"cannot import `{network.path}`: {explained(reason, allow_modules)}") from reason
         home = getattr(found, "__module__", "")
         if not isinstance(found, type) or not is_allowed(home, allow_modules):
             raise UsageError(f"`{network.path}` is not a class of an allowed package (it comes from {home or '?'})")
@@ -46,10 +46,10 @@ def check_arguments(network: Network, found: type) -> None:
     for function, count, rule in wanted:
         try:
             signature = inspect.signature(function)
-            told = (
+            takes_lengths = (
                 function is found.forward and network.option("reads") == "whole" and "lengths" in signature.parameters
             )
-            signature.bind(*range(count), **({"lengths": count} if told else {}))
+            signature.bind(*range(count), **({"lengths": count} if takes_lengths else {}))
         except TypeError as reason:
             raise UsageError(f"`{network.path}` {rule}; its own signature says: {reason}") from None
         except ValueError:
@@ -66,7 +66,7 @@ def is_users(reason: BaseException, packages: Iterable[str]) -> bool:
     return isinstance(reason, network_error) or bool(frames(reason, packages))
 
 
-def told(reason: BaseException, packages: Iterable[str]) -> str:
+def explained(reason: BaseException, packages: Iterable[str]) -> str:
     """`ValueError: the size must be a multiple of 4 (user_nets.py, line 10, in __init__)`."""
     place = frames(reason, packages)
     if getattr(sys.modules.get("lvspec.runtime.networks.user_networks"), "UserNetworkError", None) is type(reason):

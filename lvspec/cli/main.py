@@ -115,9 +115,9 @@ def _users(reason: Exception, args: argparse.Namespace) -> int:
     packages = getattr(args, "allow_module", None)
     if not packages:
         return 0
-    from lvspec.user_modules import is_users, told
+    from lvspec.user_modules import explained, is_users
 
-    return _told(f"a network of your own: {told(reason, packages)}", SPEC) if is_users(reason, packages) else 0
+    return _told(f"a network of your own: {explained(reason, packages)}", SPEC) if is_users(reason, packages) else 0
 
 
 def _of_data(reason: Exception) -> bool:

@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     changes = data_changes(args, [f.name for f in layout.fields])
     files = Files(args.data, args.valid, args.test, args.split_dev)
     out = Path(args.out or Path("runs") / compiled.spec.name)
-    told = _warned if args.quiet else terminal.say
+    notify = _warned if args.quiet else terminal.say
     request = Request(
         compiled=compiled,
         compile_spec=compile_spec,
@@ -123,12 +123,12 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         replace_run=args.overwrite,
         other_spec=args.allow_spec_change,
-        check=None if args.no_verify else lambda plan: require(plan, options["allow_modules"], told),
+        check=None if args.no_verify else lambda plan: require(plan, options["allow_modules"], notify),
     )
     for part, place in described(files, wanted_data(layout, compiled.spec.data, changes)).items():
-        told(f"{part + ':':<7}{place}")
+        notify(f"{part + ':':<7}{place}")
     with Display(quiet=args.quiet) as display:
-        ready, progress = train(request, display.show, told)
+        ready, progress = train(request, display.show, notify)
     _outcome(args, ready, progress)
     return 0
 

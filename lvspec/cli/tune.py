@@ -131,8 +131,8 @@ def _write(path: Path, chosen: dict[str, str]) -> None:
     before = path.read_text(encoding="utf-8")
     after = with_entries(before, chosen)
     spec = read_spec(after)
-    told = {o.name for o in spec.overrides}
-    if not set(chosen) <= told:
+    overridden = {o.name for o in spec.overrides}
+    if not set(chosen) <= overridden:
         terminal.say(
             f"{path} was left as it is: write under `infer:` {', '.join(f'{n}: {m}' for n, m in chosen.items())}"
         )

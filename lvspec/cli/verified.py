@@ -30,7 +30,7 @@ def state(plan: Plan) -> str:
 def require(plan: Plan, allow_modules: Sequence[str], say: Callable[[str], None]) -> None:
     """Says what is known of the module that a spec gives; an InternalError where brute force disagrees."""
     from lvspec.runtime.networks.user_networks import UserNetworkError
-    from lvspec.user_modules import told
+    from lvspec.user_modules import explained
     from lvspec.verified import remember, remembered
 
     if remembered(plan) is not None:
@@ -42,7 +42,7 @@ def require(plan: Plan, allow_modules: Sequence[str], say: Callable[[str], None]
     except UserNetworkError:
         raise
     except Exception as reason:  # at small sizes, or in double precision, a user's class may refuse; or we gave up
-        say(f"not verified: {told(reason, allow_modules)}".splitlines()[0])
+        say(f"not verified: {explained(reason, allow_modules)}".splitlines()[0])
         return
     if report.disagrees:
         failures = [c for c in report.failures if not c.own and not isnan(c.figure)]

@@ -12,7 +12,7 @@ from lvspec.front.guide import named_parts
 from lvspec.front.names import check_name, did_you_mean, nearest
 from lvspec.front.nodes import Mapping
 from lvspec.front.problems import Problems
-from lvspec.front.story import Told
+from lvspec.front.story import StoryEntry
 from lvspec.ir.dims import Dim
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import (
@@ -91,7 +91,7 @@ def check_section_names(root: Mapping, problems: Problems) -> Mapping:
     return root
 
 
-def gather_names(declared: Declarations, sections: list[dict[str, Told]], problems: Problems) -> None:
+def gather_names(declared: Declarations, sections: list[dict[str, StoryEntry]], problems: Problems) -> None:
     """Sizes, plates, parameters, networks and variables share one namespace; only a guide repeats a latent's name."""
     rows = [(n, "size", s.span) for n, s in declared.sizes.items()]
     rows += [(n, "plate", p.span) for n, p in declared.plates.items()]
@@ -99,10 +99,10 @@ def gather_names(declared: Declarations, sections: list[dict[str, Told]], proble
     rows += [(n, "network", w.span) for n, w in declared.networks.items()]
     rows += [
         (n, "term" if t.role == "term" else f"{t.role} variable", t.span)
-        for told in sections[:-1]
-        for n, t in told.items()
+        for stated in sections[:-1]
+        for n, t in stated.items()
     ]
-    parts = [p for told in sections[:-2] for p in named_parts(told)]
+    parts = [p for stated in sections[:-2] for p in named_parts(stated)]
     rows += [(p.name, "part of a structure", p.span) for p in parts if check_name(p.name, p.span, problems)]
     first: dict[str, tuple] = {}
     for name, kind, span in sorted(rows, key=lambda r: r[2]):
@@ -124,11 +124,11 @@ def gather_names(declared: Declarations, sections: list[dict[str, Told]], proble
                 f"`{name}(...)` is a {'function' if name in FUNCTIONS else 'distribution'} already",
                 help="give the network another name",
             )
-    for name, told in sections[-1].items():
+    for name, stated in sections[-1].items():
         if name in first and first[name][0] in ("size", "plate", "parameter", "network"):
             problems.error(
                 "name-clash",
-                told.span,
+                stated.span,
                 f"`{name}` is a {first[name][0]} already",
                 notes=((first[name][1], f"the {first[name][0]} is here"),),
             )

@@ -16,7 +16,7 @@ from lvspec.errors import Span
 from lvspec.front import syntax as S
 from lvspec.front.context import Declarations, unknown
 from lvspec.front.problems import Problems
-from lvspec.front.story import Told
+from lvspec.front.story import StoryEntry
 from lvspec.ir.components import strongly_connected
 from lvspec.ir.expr import Again, At, Choice, Dist, Expr, Lag, Number, Stretch, VariableRef, walk
 from lvspec.ir.spec import Clause, Variable
@@ -100,13 +100,13 @@ def in_dependence_order(variables: dict[str, Variable]) -> tuple[Variable, ...]:
 
 # ---------------------------------------------------------------- checks
 def check_graph(
-    variables: dict[str, Variable], declared: Declarations, told: dict[str, Told], problems: Problems
+    variables: dict[str, Variable], declared: Declarations, stated: dict[str, StoryEntry], problems: Problems
 ) -> None:
     """Clauses for first sites, what has no engine, and what stands outside the batch."""
     found = edges(variables.values())
     check_recursion({n for n, v in variables.items() if v.role == "let"}, found, problems)
     for variable in variables.values():
-        check_first_sites(variable, told[variable.name], problems)
+        check_first_sites(variable, stated[variable.name], problems)
     check_outside(variables, variables, problems)
 
 
@@ -124,14 +124,14 @@ def check_recursion(computed: Iterable[str], found: Iterable[Edge], problems: Pr
             )
 
 
-def mentions(told: dict[str, Told]) -> tuple[Edge, ...]:
+def mentions(stated: dict[str, StoryEntry]) -> tuple[Edge, ...]:
     """The edges of clauses as they are written, for variables whose types nothing fixes."""
     found = []
-    for name, one in told.items():
+    for name, one in stated.items():
         for value in (c.value for c in one.clauses if c.value):
             indexed = {id(n.base): n for n in S.walk(value) if isinstance(n, S.Access)}
             for node in S.walk(value):
-                if isinstance(node, S.Name) and node.name in told:
+                if isinstance(node, S.Name) and node.name in stated:
                     access = indexed.get(id(node))
                     found.append(Edge(name, node.name, _written(access), node.span))
     return tuple(found)
@@ -164,7 +164,7 @@ def loop(among: list[Edge]) -> tuple[Edge, ...] | None:
     return None
 
 
-def check_first_sites(variable: Variable, told: Told, problems: Problems) -> None:
+def check_first_sites(variable: Variable, stated: StoryEntry, problems: Problems) -> None:
     """Order n needs the clauses 0 .. n-1, and no more."""
     lags = [
         (s, ref)
@@ -174,7 +174,7 @@ def check_first_sites(variable: Variable, told: Told, problems: Problems) -> Non
         if isinstance(s, Lag) and s.k > 0
     ]
     have = sorted(c.initial for c in variable.clauses if c.initial is not None)
-    along = told.initial_plate or (lags[0][0].plate if lags else None)
+    along = stated.initial_plate or (lags[0][0].plate if lags else None)
     order = max((s.k for s, _ in lags), default=0)
     missing = [k for k in range(order) if k not in have or any(s.plate != along for s, _ in lags)]
     if missing:
@@ -196,7 +196,7 @@ def check_first_sites(variable: Variable, told: Told, problems: Problems) -> Non
             "surplus-initial",
             clause.span,
             f"`{variable.name}` has a clause for site {surplus[0]}, but its general clause reads {order or 'no'} site{'s' * (order != 1)} back",
-            help=f"remove it, or read `{variable.name}[{told.initial_plate}-{surplus[-1] + 1}]` in the general clause",
+            help=f"remove it, or read `{variable.name}[{stated.initial_plate}-{surplus[-1] + 1}]` in the general clause",
         )
 
 

@@ -11,7 +11,7 @@ from lvspec.front.context import Declarations, unknown
 from lvspec.front.dependence import Edge, check_first_sites, check_outside, check_recursion, components, edges
 from lvspec.front.names import did_you_mean
 from lvspec.front.problems import Problems
-from lvspec.front.story import Told
+from lvspec.front.story import StoryEntry
 from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES, IMPROPER
 from lvspec.ir.expr import Dist, Number, SizeRef
 from lvspec.ir.spec import Variable
@@ -20,23 +20,23 @@ _NARROWER = ("Delta", "Pointer")  # families whose support may be a part of the 
 
 
 def split_guide(
-    guide: dict[str, Told], told: dict[str, Told], problems: Problems
-) -> tuple[dict[str, Told], dict[str, Told]]:
+    guide: dict[str, StoryEntry], stated: dict[str, StoryEntry], problems: Problems
+) -> tuple[dict[str, StoryEntry], dict[str, StoryEntry]]:
     """The q-factors, and the let variables of the guide."""
-    parts = {p.name for p in named_parts(told)}
-    latents = {n for n, t in told.items() if t.role == "latent"} | parts
+    parts = {p.name for p in named_parts(stated)}
+    latents = {n for n, t in stated.items() if t.role == "latent"} | parts
     factors, lets = {}, {}
     for name, one in guide.items():
         if name in latents:
-            outside = name in told and told[name].outside_batch
+            outside = name in stated and stated[name].outside_batch
             factors[name] = replace(one, role="guide", outside_batch=outside)
         elif name in problems.wrong:
             continue
-        elif name in told:
+        elif name in stated:
             problems.error(
                 "guide-not-latent",
                 one.span,
-                f"`{name}` is {_role(told[name].role)}, and a guide is for latent variables",
+                f"`{name}` is {_role(stated[name].role)}, and a guide is for latent variables",
                 help="give what the guide computes a name of its own",
             )
         elif any(_random(c.value) for c in one.clauses):
@@ -51,9 +51,11 @@ def split_guide(
     return factors, lets
 
 
-def named_parts(told: dict[str, Told]) -> tuple[S.Name, ...]:
+def named_parts(stated: dict[str, StoryEntry]) -> tuple[S.Name, ...]:
     """The latent parts of structured distributions: `tree` in `x over t: PCFG(...) with tree`."""
-    return tuple(p for t in told.values() for c in t.clauses if isinstance(c.value, S.RightSide) for p in c.value.parts)
+    return tuple(
+        p for t in stated.values() for c in t.clauses if isinstance(c.value, S.RightSide) for p in c.value.parts
+    )
 
 
 def _role(role: str) -> str:
@@ -69,16 +71,16 @@ def _random(value: S.RightSide | S.ChoiceNode | None) -> bool:
 
 def check_guide(
     written: dict[str, Variable],
-    told: dict[str, Told],
+    stated: dict[str, StoryEntry],
     variables: dict[str, Variable],
     declared: Declarations,
     problems: Problems,
 ) -> tuple[Variable, ...]:
     """The guide in an order in which it can be drawn; notes where it cannot."""
     for name, factor in written.items():
-        if name in variables and name in told:
+        if name in variables and name in stated:
             _matches(factor, variables[name], problems)
-            _first_sites(factor, told[name], problems)
+            _first_sites(factor, stated[name], problems)
     computed = {n: v for n, v in variables.items() if v.role == "let"}
     found = edges((*written.values(), *computed.values()))
     nodes = {**written, **computed}
@@ -93,8 +95,8 @@ def check_guide(
     return tuple(written[n] for part in components(nodes, close) for n in part if n in written)
 
 
-def _first_sites(factor: Variable, told: Told, problems: Problems) -> None:
-    check_first_sites(factor, told, problems)
+def _first_sites(factor: Variable, stated: StoryEntry, problems: Problems) -> None:
+    check_first_sites(factor, stated, problems)
 
 
 def _matches(factor: Variable, latent: Variable, problems: Problems) -> None:
@@ -131,10 +133,10 @@ def _matches(factor: Variable, latent: Variable, problems: Problems) -> None:
 
 def _values(kind, other) -> str:
     """Which values, where shapes agree and both lie between numbers by these."""
-    told = [k.support.told for k in (kind, other)]
-    if kind.shape != other.shape or any(r is None or isinf(r.low) or isinf(r.high) for r in told):
+    known = [k.support.known for k in (kind, other)]
+    if kind.shape != other.shape or any(r is None or isinf(r.low) or isinf(r.high) for r in known):
         return supports.show(kind)
-    return f"between {told[0].low:g} and {told[0].high:g}"
+    return f"between {known[0].low:g} and {known[0].high:g}"
 
 
 def _moving_bounds(latent: Variable) -> str:
@@ -153,8 +155,8 @@ def _number(value) -> bool:
 def _mend(body: Dist, found, wanted) -> str:
     if found.shape == wanted.shape and wanted.support.kind == "count" and wanted.support.size is not None:
         return f"draw it from Binomial, of {wanted.support.size + -1} tries as the latent is"
-    if found.shape == wanted.shape and (told := wanted.support.told) is not None:
-        return f"draw it between {told.low:g} and {told.high:g}, e.g. from Uniform"
+    if found.shape == wanted.shape and (known := wanted.support.known) is not None:
+        return f"draw it between {known.low:g} and {known.high:g}, e.g. from Uniform"
     if found.support.kind != wanted.support.kind:
         same = [
             n for n, f in FAMILIES.items() if f.engine and f.variate.kind == wanted.support.kind and n not in IMPROPER

@@ -28,7 +28,7 @@ from lvspec.front.plates import read_plates
 from lvspec.front.problems import Problems
 from lvspec.front.segments import check_segments
 from lvspec.front.settings import Settings, read_settings
-from lvspec.front.story import ROLES, Told, read_story
+from lvspec.front.story import ROLES, StoryEntry, read_story
 from lvspec.front.terms import build_terms
 from lvspec.front.together import check_together, join_together
 from lvspec.front.variables import build, check_determined, find_types
@@ -54,15 +54,15 @@ def load(text: str, name: str, allow_modules: Iterable[str] = (), derived: str =
     root = check_section_names(root, problems)
     if derived:
         root = _with_lines(root, derived, problems)
-    declared, told, guide, added = _declarations(root, tuple(allow_modules), problems)
-    variables, factors, terms = _variables(declared, told, guide, added, problems)
-    check_determined((*variables.values(), *factors), {**told, **guide}, problems)
+    declared, stated, guide, added = _declarations(root, tuple(allow_modules), problems)
+    variables, factors, terms = _variables(declared, stated, guide, added, problems)
+    check_determined((*variables.values(), *factors), {**stated, **guide}, problems)
     plates = tuple(p for p in declared.plates.values() if p.like is None)
     plates = in_index_order(plates, (*variables.values(), *factors, *terms), problems)
     settings = read_settings(root, declared, variables, problems)
     problems.stop_if_any()
     ordered = in_dependence_order(variables)
-    ordered, factors, terms, settings = join_together(ordered, factors, terms, settings, told)
+    ordered, factors, terms, settings = join_together(ordered, factors, terms, settings, stated)
     ordered, factors, terms = number_one_hots(ordered, factors, terms)
     unused(declared, ordered, (*factors, *terms), settings.mentioned, dict(settings.data), problems)
     spec = _spec(source, header, declared, plates, ordered, factors, terms, settings, problems)
@@ -92,32 +92,36 @@ def _declarations(root: Mapping, allowed: tuple[str, ...], problems: Problems):
     declared = Declarations(sizes, plates, params, networks)
     sections = [read_story(root.get(section), role, plates, problems) for section, role in SECTIONS]
     gather_names(declared, sections, problems)
-    told: dict[str, Told] = {}
+    stated: dict[str, StoryEntry] = {}
     for found in sections[:-2]:
-        told |= {n: t for n, t in found.items() if n not in told}
-    return declared, told, sections[-1], sections[-2]
+        stated |= {n: t for n, t in found.items() if n not in stated}
+    return declared, stated, sections[-1], sections[-2]
 
 
 def _variables(
-    declared: Declarations, told: dict[str, Told], guide: dict[str, Told], added: dict[str, Told], problems: Problems
+    declared: Declarations,
+    stated: dict[str, StoryEntry],
+    guide: dict[str, StoryEntry],
+    added: dict[str, StoryEntry],
+    problems: Problems,
 ) -> tuple[dict[str, Variable], tuple[Variable, ...], tuple[Variable, ...]]:
     """The model's variables, the guide's, and the terms of the objective."""
-    factors, lets = split_guide(guide, told, problems)
+    factors, lets = split_guide(guide, stated, problems)
     ctx = Context(declared, {}, problems, wrong=frozenset(problems.wrong), hidden=frozenset(lets))
-    parts = {p.name: Seen(p.name, "latent", (), Type(support=STRUCTURE)) for p in named_parts(told)}
+    parts = {p.name: Seen(p.name, "latent", (), Type(support=STRUCTURE)) for p in named_parts(stated)}
     ctx = ctx.with_(variables=parts)
-    seen = {**parts, **find_types(told, ctx)}
-    variables = build(told, ctx.with_(variables=seen))
+    seen = {**parts, **find_types(stated, ctx)}
+    variables = build(stated, ctx.with_(variables=seen))
     check_size_sources(declared, variables, problems)
     check_lengths(declared, variables, problems)
     check_cycles(variables, declared, problems)
-    check_graph(variables, declared, told, problems)
+    check_graph(variables, declared, stated, problems)
     check_segments(variables.values(), variables, problems)
     inside = ctx.with_(variables=seen, guide=True, hidden=frozenset())
     known = {**seen, **find_types(lets, inside)}
     inside = inside.with_(variables=known)
     written = {**build(lets, inside), **build(factors, inside)}
-    check_together(variables, written.values(), told, declared, problems)
+    check_together(variables, written.values(), stated, declared, problems)
     check_segments(written.values(), variables, problems)
     terms = build_terms(added, inside)
     return variables, check_guide(written, factors, variables, declared, problems), terms

@@ -18,7 +18,7 @@ ROLES = ("given", "latent", "let", "observed")
 
 
 @dataclass(frozen=True)
-class ToldClause:
+class StoryClause:
     """place: the left of the colon. value: None where it could not be read. initial: the number in `z[0]`."""
 
     place: S.IndexedName
@@ -30,18 +30,18 @@ class ToldClause:
 
 
 @dataclass
-class Told:
+class StoryEntry:
     """A variable as it was told. plates: of its general clause."""
 
     name: str
     role: str
     plates: tuple[str, ...]
-    clauses: list[ToldClause] = field(default_factory=list)
+    clauses: list[StoryClause] = field(default_factory=list)
     outside_batch: bool = False
     span: Span = Span(0, 0, 0, 0)
 
     @property
-    def general(self) -> ToldClause | None:
+    def general(self) -> StoryClause | None:
         return next((c for c in self.clauses if c.initial is None), None)
 
     @property
@@ -56,9 +56,9 @@ class Told:
         return None
 
 
-def read_story(section: Node | None, role: str, plates: dict[str, Plate], problems: Problems) -> dict[str, Told]:
+def read_story(section: Node | None, role: str, plates: dict[str, Plate], problems: Problems) -> dict[str, StoryEntry]:
     """The variables of one section, in its order; those that cannot be put together are noted."""
-    clauses: dict[str, list[tuple[S.Target, S.IndexedName, ToldClause]]] = {}
+    clauses: dict[str, list[tuple[S.Target, S.IndexedName, StoryClause]]] = {}
     for entry in entries(section, role, problems):
         target = parse_target(entry.key, problems)
         if target is None:
@@ -69,10 +69,10 @@ def read_story(section: Node | None, role: str, plates: dict[str, Plate], proble
                 continue
             together = tuple(p.name.name for p in target.places) if len(target.places) > 1 else ()
             over = target.over.name if target.over else None
-            clause = ToldClause(place, value, _initial(place), over, entry.key.span, together)
+            clause = StoryClause(place, value, _initial(place), over, entry.key.span, together)
             clauses.setdefault(place.name.name, []).append((target, place, clause))
     found = {name: _told(name, role, rows, plates, problems) for name, rows in clauses.items()}
-    fine = {name: told for name, told in found.items() if told is not None}
+    fine = {name: stated for name, stated in found.items() if stated is not None}
     problems.wrong |= set(found) - set(fine)
     return fine
 
@@ -133,7 +133,7 @@ def _choice(node: Mapping, role: str, problems: Problems) -> S.ChoiceNode | None
     return S.ChoiceNode(condition, then, otherwise, span=node.span)
 
 
-def _told(name: str, role: str, rows: list, plates: dict[str, Plate], problems: Problems) -> Told | None:
+def _told(name: str, role: str, rows: list, plates: dict[str, Plate], problems: Problems) -> StoryEntry | None:
     """One variable out of its clauses, or None where they cannot be put together (then noted)."""
     fine = [_place_is_readable(place, plates, problems) for _, place, _ in rows]
     if not all(fine):
@@ -160,22 +160,22 @@ def _told(name: str, role: str, rows: list, plates: dict[str, Plate], problems: 
     own = _plates(target, place, clause, plates, problems)
     if own is None:
         return None
-    told = Told(name, role, own, [c for _, _, c in rows], target.outside_batch, place.name.span)
+    stated = StoryEntry(name, role, own, [c for _, _, c in rows], target.outside_batch, place.name.span)
     numbers = [c.initial for _, _, c in rows if c.initial is not None]
     if len(set(numbers)) < len(numbers):
         problems.error("bad-clause", place.name.span, f"`{name}` has two clauses for one first site", help="keep one")
-    fitting = all([_initial_fits(told, p, c, plates, problems) for _, p, c in rows if c.initial is not None])
-    if told.outside_batch and any(plates[p].ragged for p in own):
+    fitting = all([_initial_fits(stated, p, c, plates, problems) for _, p, c in rows if c.initial is not None])
+    if stated.outside_batch and any(plates[p].ragged for p in own):
         problems.error(
             "bad-target",
             place.name.span,
             f"`{name}` is one for the whole data set, but `{', '.join(own)}` differs between examples",
         )
-    return told if fitting else None
+    return stated if fitting else None
 
 
 def _plates(
-    target: S.Target, place: S.IndexedName, clause: ToldClause, plates: dict[str, Plate], problems: Problems
+    target: S.Target, place: S.IndexedName, clause: StoryClause, plates: dict[str, Plate], problems: Problems
 ) -> tuple[str, ...] | None:
     """The plates that a general clause speaks of, or None where it cannot (then noted)."""
     name = place.name.name
@@ -254,12 +254,12 @@ def _place_is_readable(place: S.IndexedName, plates: dict[str, Plate], problems:
 
 
 def _initial_fits(
-    told: Told, place: S.IndexedName, clause: ToldClause, plates: dict[str, Plate], problems: Problems
+    stated: StoryEntry, place: S.IndexedName, clause: StoryClause, plates: dict[str, Plate], problems: Problems
 ) -> bool:
-    shown = f"`{told.name}[{', '.join(told.plates)}]`" if told.plates else f"`{told.name}`"
-    same = len(place.indices) == len(told.plates) and all(
+    shown = f"`{stated.name}[{', '.join(stated.plates)}]`" if stated.plates else f"`{stated.name}`"
+    same = len(place.indices) == len(stated.plates) and all(
         isinstance(i, S.Literal) or i.name == p
-        for i, p in zip(place.indices, told.plates, strict=False)
+        for i, p in zip(place.indices, stated.plates, strict=False)
         if isinstance(i, S.Literal | S.Name)
     )
     if not same:
@@ -267,7 +267,7 @@ def _initial_fits(
             "bad-clause", place.name.span, f"this clause does not have the indices of the general one, {shown}"
         )
         return False
-    plate = next(p for i, p in zip(place.indices, told.plates, strict=False) if isinstance(i, S.Literal))
+    plate = next(p for i, p in zip(place.indices, stated.plates, strict=False) if isinstance(i, S.Literal))
     if not plates[plate].ordered:
         problems.error(
             "unordered-plate",
@@ -276,9 +276,9 @@ def _initial_fits(
             help=f"declare it as `{plate}: sequence`",
         )
         return False
-    if plate != (told.initial_plate or plate):
+    if plate != (stated.initial_plate or plate):
         problems.error(
-            "bad-clause", place.name.span, f"first sites of `{told.name}` are counted along `{told.initial_plate}`"
+            "bad-clause", place.name.span, f"first sites of `{stated.name}` are counted along `{stated.initial_plate}`"
         )
         return False
     return True

@@ -17,7 +17,7 @@ from lvspec.ir.types import Range, Support, Type, within
 
 INTEGER = Support("integer")  # an integer of which no bound is known, e.g. `m - a[t-1]`
 
-A_SIZE = replace(T.POSITIVE, told=Range(1))
+A_SIZE = replace(T.POSITIVE, known=Range(1))
 _FILLED = {
     "zeros": 0,
     "ones": 1,
@@ -29,7 +29,7 @@ _COUNTED = ("integer", "count", "boolean")
 
 def of_number(value: float | int) -> Support:
     kind = T.POSITIVE if value > 0 else T.NONNEGATIVE if value == 0 else T.REAL
-    return replace(kind, told=Range(value, value))
+    return replace(kind, known=Range(value, value))
 
 
 def of_range(values: Range) -> Support:
@@ -38,8 +38,8 @@ def of_range(values: Range) -> Support:
         return T.REAL
     for kind in (T.UNIT, T.POSITIVE, T.NONNEGATIVE):
         if values.within(kind.range):
-            return replace(kind, told=values)
-    return replace(T.REAL, told=values)
+            return replace(kind, known=values)
+    return replace(T.REAL, known=values)
 
 
 def of_param(param: Param) -> Support:
@@ -100,7 +100,7 @@ def empty(low: Expr, high: Expr) -> bool:
 def covers(latent: Support, guide: Support) -> bool:
     """Whether all values that a guide draws are some that the latent has."""
     if latent.kind in _REALS and guide.kind in _REALS:
-        bounded = latent.told is not None  # by the arguments of its distribution
+        bounded = latent.known is not None  # by the arguments of its distribution
         return (bounded or latent.kind == guide.kind) and guide.range.within(latent.range)
     return latent == guide or latent.kind == guide.kind == "count" and latent.size is None
 
@@ -142,7 +142,7 @@ def arithmetic(function: str, args: tuple[Expr, ...]) -> Support:
         and any(s.kind in _COUNTED for s in (first, second))
     ):
         counted = function != "subtract" and "integer" not in (first.kind, second.kind) and values.low >= 0
-        return replace(T.COUNT if counted else INTEGER, told=values)
+        return replace(T.COUNT if counted else INTEGER, known=values)
     return of_range((_average(*args) if function == "add" else None) or values)
 
 
@@ -231,7 +231,7 @@ def _one_more(count: Expr) -> Dim | None:
 def of_clauses(role: str, supports: tuple[Support, ...]) -> Support:
     """The support of a variable whose clauses have these: of a computed one what holds all of them, of counts the widest."""
     first = supports[0]
-    computed = role in ("let", "term") or all(s.told is not None for s in supports)
+    computed = role in ("let", "term") or all(s.known is not None for s in supports)
     if computed and all(s.kind in _REALS for s in supports):
         return common(supports)
     if all(s.kind == "count" for s in supports) and any(s.size != first.size for s in supports):
@@ -243,7 +243,7 @@ def of_clauses(role: str, supports: tuple[Support, ...]) -> Support:
 def widened(found: Support, values: Range) -> Support:
     """A support with these values among its own."""
     wide = ranges.hull(found.range, values)
-    return of_range(wide) if found.kind in _REALS else replace(found, told=wide)
+    return of_range(wide) if found.kind in _REALS else replace(found, known=wide)
 
 
 def among_clauses(clause: Support, variable: Support) -> bool:
@@ -264,7 +264,7 @@ def common(supports: tuple[Support, ...]) -> Support:
     """The smallest support that holds all of these."""
     values = ranges.hull(*(s.range for s in supports))
     if all(s == supports[0] for s in supports):
-        return replace(entry(supports[0]), told=values)
+        return replace(entry(supports[0]), known=values)
     if all(s.kind in ("count", "boolean") for s in supports):
-        return replace(T.COUNT, told=values)
+        return replace(T.COUNT, known=values)
     return of_range(values)

@@ -17,7 +17,7 @@ from typing import Any
 from lvspec.front.context import Declarations, unknown
 from lvspec.front.problems import Problems
 from lvspec.front.settings import Settings
-from lvspec.front.story import Told, ToldClause
+from lvspec.front.story import StoryClause, StoryEntry
 from lvspec.ir.dims import Dim
 from lvspec.ir.distributions import DRAWN_TOGETHER
 from lvspec.ir.expr import At, Binding, Choice, Dist, Expr, Here, Lag, Part, Stretch, VariableRef
@@ -39,19 +39,19 @@ class DrawnTogether:
 def check_together(
     variables: dict[str, Variable],
     factors: Iterable[Variable],
-    told: dict[str, Told],
+    stated: dict[str, StoryEntry],
     declared: Declarations,
     problems: Problems,
 ) -> None:
     """Notes what is drawn together and cannot be, and a pair's distribution that one name is to hold."""
     for variable in variables.values():
-        for clause in told[variable.name].clauses:
+        for clause in stated[variable.name].clauses:
             _check_clause(variable, clause, variables, problems)
-    groups = _groups(told)
+    groups = _groups(stated)
     taken = {*variables, *declared.sizes, *declared.plates, *declared.params, *declared.networks}
     for group in groups:
         if group.one in taken:
-            span = told[group.names[0]].span
+            span = stated[group.names[0]].span
             problems.error("name-clash", span, f"`{group.one}` names what is drawn together here, and something else")
     parts = {n for g in groups for n in g.names}
     for factor in factors:
@@ -64,7 +64,7 @@ def check_together(
             )
 
 
-def _check_clause(variable: Variable, clause: ToldClause, variables: dict[str, Variable], problems: Problems) -> None:
+def _check_clause(variable: Variable, clause: StoryClause, variables: dict[str, Variable], problems: Problems) -> None:
     family, names = _family(variable.general), clause.together
     if family is None:  # no distribution could be read, which has been told
         return
@@ -95,8 +95,8 @@ def _family(clause: Clause) -> str | None:
     return clause.body.family if isinstance(clause.body, Dist) else None
 
 
-def _groups(told: dict[str, Told]) -> tuple[DrawnTogether, ...]:
-    every = [c.together for t in told.values() for c in t.clauses if c.together]
+def _groups(stated: dict[str, StoryEntry]) -> tuple[DrawnTogether, ...]:
+    every = [c.together for t in stated.values() for c in t.clauses if c.together]
     return tuple(DrawnTogether(names, "_".join(names)) for names in dict.fromkeys(every))
 
 
@@ -105,10 +105,10 @@ Variables = tuple[Variable, ...]
 
 
 def join_together(
-    variables: Variables, factors: Variables, terms: Variables, settings: Settings, told: dict[str, Told]
+    variables: Variables, factors: Variables, terms: Variables, settings: Settings, stated: dict[str, StoryEntry]
 ) -> tuple[Variables, Variables, Variables, Settings]:
     """The same model with one latent for each group; everything that reads a part reads a part of that latent."""
-    groups = _groups(told)
+    groups = _groups(stated)
     if not groups:
         return variables, factors, terms, settings
     part_of = {n: (g, i) for g in groups for i, n in enumerate(g.names)}

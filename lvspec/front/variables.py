@@ -21,7 +21,7 @@ from lvspec.front.flows import check_inverse
 from lvspec.front.names import did_you_mean
 from lvspec.front.problems import Problems
 from lvspec.front.ranges import Range, widen
-from lvspec.front.story import Told, ToldClause
+from lvspec.front.story import StoryClause, StoryEntry
 from lvspec.ir import types as T
 from lvspec.ir.expr import Choice, Dist, Expr, SiteOf
 from lvspec.ir.spec import Clause, Variable
@@ -45,17 +45,17 @@ class Known(dict):
         return super().__getitem__(name)
 
 
-def find_types(told: dict[str, Told], ctx: Context) -> dict[str, Seen]:
+def find_types(stated: dict[str, StoryEntry], ctx: Context) -> dict[str, Seen]:
     """What is known of every variable, as far as anything fixes it; a round reads whose last reading is out of date."""
-    told, widened = _by_mention(told), dict[str, Range]()
-    seen = {n: Seen(n, t.role, t.plates, UNKNOWN, t.outside_batch) for n, t in told.items()}
+    stated, widened = _by_mention(stated), dict[str, Range]()
+    seen = {n: Seen(n, t.role, t.plates, UNKNOWN, t.outside_batch) for n, t in stated.items()}
     known, quiet = Known(ctx.variables | seen), Problems(ctx.problems.source, quiet=True)
     inside = ctx.with_(variables=known, problems=quiet, guessing=True)
-    stale = set(told)
+    stale = set(stated)
     readers: dict[str, set[str]] = {n: set() for n in known}
     for _ in range(MAX_ROUNDS):
         before = dict(seen)
-        for name, one in told.items():
+        for name, one in stated.items():
             if name not in stale:
                 continue
             stale.remove(name)
@@ -67,7 +67,7 @@ def find_types(told: dict[str, Told], ctx: Context) -> dict[str, Seen]:
                 support = supports.of_clauses(one.role, tuple(t.support for t in types))
                 support = supports.widened(support, widened[name]) if name in widened else support
                 found = replace(seen[name], type=types[0].with_(support=support, plates=one.plates, reach=None))
-                if found != seen[name] or support.told != seen[name].type.support.told:
+                if found != seen[name] or support.known != seen[name].type.support.known:
                     known[name] = seen[name] = found
                     stale |= readers[name]
         ranges = {
@@ -82,24 +82,24 @@ def find_types(told: dict[str, Told], ctx: Context) -> dict[str, Seen]:
     return seen
 
 
-def _by_mention(told: dict[str, Told]) -> dict[str, Told]:
+def _by_mention(stated: dict[str, StoryEntry]) -> dict[str, StoryEntry]:
     """Variables after those that their clauses mention, as far as that goes: few rounds are needed then."""
     among = [
         Edge(n, word, "same", one.span)
-        for n, one in told.items()
+        for n, one in stated.items()
         for c in one.clauses
         if c.value
         for word in S.names_in(c.value)
     ]
-    return {n: told[n] for part in components(told, among) for n in part}
+    return {n: stated[n] for part in components(stated, among) for n in part}
 
 
-def build(told: dict[str, Told], ctx: Context) -> dict[str, Variable]:
+def build(stated: dict[str, StoryEntry], ctx: Context) -> dict[str, Variable]:
     """Every variable with its clauses read for good; `ctx.variables` holds the types found."""
-    return {name: _variable(one, ctx) for name, one in told.items()}
+    return {name: _variable(one, ctx) for name, one in stated.items()}
 
 
-def _variable(one: Told, ctx: Context) -> Variable:
+def _variable(one: StoryEntry, ctx: Context) -> Variable:
     kind = ctx.variables[one.name].type
     clauses = []
     for told_clause in one.clauses:
@@ -138,10 +138,10 @@ def _copies_too_many(clause: Clause, kind: Type, found: Type) -> str:
     return f"leave out `[{shown}]`: the arguments have as many entries already, and it makes copies of them"
 
 
-def check_determined(variables: Iterable[Variable], told: dict[str, Told], problems: Problems) -> None:
+def check_determined(variables: Iterable[Variable], stated: dict[str, StoryEntry], problems: Problems) -> None:
     """Where nothing else is wrong, every variable has a shape; the first one without is the cause of the others."""
     open_ended = {v.name: v for v in variables if unknown(v.type)}
-    closed = loop([e for e in mentions({n: t for n, t in told.items() if n in open_ended}) if e.how == "same"])
+    closed = loop([e for e in mentions({n: t for n, t in stated.items() if n in open_ended}) if e.how == "same"])
     lost = next(iter(open_ended.values()), None)
     if problems.errors or lost is None:
         return
@@ -152,11 +152,11 @@ def check_determined(variables: Iterable[Variable], told: dict[str, Told], probl
             "undetermined",
             lost.span,
             f"nothing fixes the shape of `{lost.name}`",
-            help=_first_site(told[lost.name]) or "say how many entries it has, e.g. `Normal(0, 1)[D]`",
+            help=_first_site(stated[lost.name]) or "say how many entries it has, e.g. `Normal(0, 1)[D]`",
         )
 
 
-def _first_site(one: Told) -> str:
+def _first_site(one: StoryEntry) -> str:
     """What a variable needs that reads its own earlier site, and whose first site has no clause."""
     value = one.general.value if one.general and one.initial_plate is None else None
     indices = [
@@ -174,37 +174,37 @@ def _first_site(one: Told) -> str:
     return ""
 
 
-def _clause(one: Told, told: ToldClause, ctx: Context) -> tuple[Clause, Type]:
+def _clause(one: StoryEntry, stated: StoryClause, ctx: Context) -> tuple[Clause, Type]:
     """A clause read, and the type of one site that it gives."""
-    inner = clause_context(one, told, ctx)
-    empty = Clause(None, told.initial, (), told.span)
-    if told.value is None:
+    inner = clause_context(one, stated, ctx)
+    empty = Clause(None, stated.initial, (), stated.span)
+    if stated.value is None:
         return empty, UNKNOWN
     if one.role == "given":
-        return empty, given_type(told.value, inner)
-    if isinstance(told.value, S.ChoiceNode):
-        _refuse_where(told.value, inner)
-        body: Dist | Choice | Expr | None = densities.choice(told.value, inner)
-        return Clause(body, told.initial, (), told.span), body.type if body else UNKNOWN
-    bindings, inner = densities.where(told.value, inner)
+        return empty, given_type(stated.value, inner)
+    if isinstance(stated.value, S.ChoiceNode):
+        _refuse_where(stated.value, inner)
+        body: Dist | Choice | Expr | None = densities.choice(stated.value, inner)
+        return Clause(body, stated.initial, (), stated.span), body.type if body else UNKNOWN
+    bindings, inner = densities.where(stated.value, inner)
     if one.role in ("let", "term"):
-        body, kind = _let(one, told, inner)
+        body, kind = _let(one, stated, inner)
     else:
-        body = densities.distribution(told.value, inner, told.over)
+        body = densities.distribution(stated.value, inner, stated.over)
         kind = body.type if body else UNKNOWN
         if body is not None:
             _same_plates(one, body, inner)
             check_inverse(one.role, body, inner)
-            kind = _drawn_together(told, one.name, body, kind)
-    return Clause(body, told.initial, bindings, told.span), kind
+            kind = _drawn_together(stated, one.name, body, kind)
+    return Clause(body, stated.initial, bindings, stated.span), kind
 
 
-def clause_context(one: Told, told: ToldClause, ctx: Context) -> Context:
+def clause_context(one: StoryEntry, stated: StoryClause, ctx: Context) -> Context:
     """The plates that the clause's left side binds."""
-    plate = one.initial_plate if told.initial is not None else None
+    plate = one.initial_plate if stated.initial is not None else None
     bound = tuple(p for p in one.plates if p != plate)
     return ctx.with_(
-        bound=bound, initial=(plate, told.initial) if plate is not None and told.initial is not None else None
+        bound=bound, initial=(plate, stated.initial) if plate is not None and stated.initial is not None else None
     )
 
 
@@ -219,19 +219,19 @@ def _refuse_where(node: S.ChoiceNode, ctx: Context) -> None:
             )
 
 
-def _let(one: Told, told: ToldClause, ctx: Context) -> tuple[Expr | None, Type]:
+def _let(one: StoryEntry, stated: StoryClause, ctx: Context) -> tuple[Expr | None, Type]:
     """A computed variable: a stretch along its own plate is taken at its site."""
-    value = told.value
+    value = stated.value
     if not isinstance(value, S.RightSide):
         return None, UNKNOWN
     for suffix in (*value.through, *value.parts):
         ctx.problems.error("misplaced-suffix", suffix.span, "`through` and `with` belong to distributions")
-    if told.over is not None:
+    if stated.over is not None:
         ctx.problems.error(
             "misplaced-suffix",
-            told.span,
+            stated.span,
             "`over` left of the colon belongs to structured distributions",
-            help=f"write `{one.name}[{told.over}]`",
+            help=f"write `{one.name}[{stated.over}]`",
         )
     body = elaborate(value.body, ctx)
     if unknown(body):
@@ -254,7 +254,7 @@ def _let(one: Told, told: ToldClause, ctx: Context) -> tuple[Expr | None, Type]:
     return body, body.type
 
 
-def _same_plates(one: Told, body: Dist, ctx: Context) -> None:
+def _same_plates(one: StoryEntry, body: Dist, ctx: Context) -> None:
     _within_clause(one, tuple(body.children()), ctx)
     if body.over is not None and body.over not in one.plates:
         ctx.problems.error(
@@ -265,7 +265,7 @@ def _same_plates(one: Told, body: Dist, ctx: Context) -> None:
         )
 
 
-def _within_clause(one: Told, values: tuple[Expr, ...], ctx: Context) -> None:
+def _within_clause(one: StoryEntry, values: tuple[Expr, ...], ctx: Context) -> None:
     """Whatever a clause reads must be there for each of its sites: it varies over the clause's own plates only."""
     for value in values:
         extra = [p for p in value.type.plates if p not in one.plates] if not unknown(value) else []
@@ -278,9 +278,9 @@ def _within_clause(one: Told, values: tuple[Expr, ...], ctx: Context) -> None:
             )
 
 
-def _drawn_together(told: ToldClause, name: str, body: Dist, kind: Type) -> Type:
+def _drawn_together(stated: StoryClause, name: str, body: Dist, kind: Type) -> Type:
     """Of `(mu, Sigma): NormalInverseWishart(...)` the second is a matrix."""
-    if body.family == "NormalInverseWishart" and told.together and told.together.index(name) == 1 and kind.shape:
+    if body.family == "NormalInverseWishart" and stated.together and stated.together.index(name) == 1 and kind.shape:
         return kind.with_(shape=(*kind.shape, kind.shape[-1]), support=T.COVARIANCE)
     return kind
 

@@ -45,7 +45,7 @@ class Structure:
     pair: str | None = None
 
     @property
-    def told(self) -> bool:
+    def one_to_one(self) -> bool:
         """Whether its values say which structure it is: those of segments do not tell where one begins."""
         return not self.segments
 

@@ -43,18 +43,18 @@ class Support:
     kind: real | positive | nonnegative | unit (open or closed [0, 1]) | simplex (last axis sums
     to one) | onehot (last axis has one 1, else 0) | sphere (last axis has length one) | covariance (last two axes are a positive definite matrix) | integer (0 .. size-1) |
     count (0, 1, 2, ... below the size, where it has one) | boolean (0 or 1) | structure (trees).
-    told: what else is known of its entries, e.g. that `1 + exp(a)` is above 1; the kind alone says which set it is.
+    known: what else is known of its entries, e.g. that `1 + exp(a)` is above 1; the kind alone says which set it is.
     """
 
     kind: str
     size: Dim | None = None
-    told: Range | None = field(default=None, compare=False)
+    known: Range | None = field(default=None, compare=False)
 
     @property
     def range(self) -> Range:
         """Between which numbers each entry lies."""
-        if self.told is not None:
-            return self.told
+        if self.known is not None:
+            return self.known
         if self.size is not None:
             return Range(0, inf if self.size.constant is None else self.size.constant - 1)
         return _RANGES.get(self.kind, Range())

@@ -99,14 +99,14 @@ def wanted_data(
         raise UsageError(f"no variable {unknown[0]!r} is read from data (there are {', '.join(sorted(known))})")
     entries = {name: {**plain(entry)} for name, entry in plain(section).items()}
     for f in layout.fields:
-        told = changes.get(f.name, {})
-        entries[f.name] = {**entries.get(f.name, {}), **told}
-        if len(told.keys() & {"column", "columns"}) == 1:  # a place takes that of the other one
-            entries[f.name].pop("column" if "columns" in told else "columns", None)
+        changed = changes.get(f.name, {})
+        entries[f.name] = {**entries.get(f.name, {}), **changed}
+        if len(changed.keys() & {"column", "columns"}) == 1:  # a place takes that of the other one
+            entries[f.name].pop("column" if "columns" in changed else "columns", None)
     return {name: settings for name, settings in data_settings(entries).items() if name in known}
 
 
-def prepare(request: Request, told: Callable[[str], None] = lambda text: None) -> Ready:
+def prepare(request: Request, notify: Callable[[str], None] = lambda text: None) -> Ready:
     """Read and encode the data, compile at the sizes they have; nothing is written yet."""
     inside = {name: request.train[name] for name in sorted(ELSEWHERE & set(request.train))}  # parts of the module
     infer = {**request.infer, **inside}
@@ -120,7 +120,7 @@ def prepare(request: Request, told: Callable[[str], None] = lambda text: None) -
     device = chosen_device(request.device)
     raw = {part: records_of(request.files, part, data) for part in ("train", "valid")}
     encoders = (
-        read_encoders(run) if before else widened(layout, fitted(raw["train"], layout, data, told), request.sizes)
+        read_encoders(run) if before else widened(layout, fitted(raw["train"], layout, data, notify), request.sizes)
     )
     parts = {part: encoded(records, layout, encoders, data) for part, records in raw.items()}
     parts["train"] = partly_labelled(parts["train"], [digest(r) for r in raw["train"]], data)
@@ -154,21 +154,21 @@ def prepare(request: Request, told: Callable[[str], None] = lambda text: None) -
 
 
 def train(
-    request: Request, report: Callable[[Event], None], told: Callable[[str], None] = lambda text: None
+    request: Request, report: Callable[[Event], None], notify: Callable[[str], None] = lambda text: None
 ) -> tuple[Ready, Progress]:
     """The whole command: the run's directory and where the loop ended. Nothing of an earlier run is changed before
     it is known that this one can go on from it."""
-    ready = prepare(request, told)
+    ready = prepare(request, notify)
     run, settings = ready.run, ready.config.train
     contents = contents_of(ready.compiled, ready.encoders, ready.config)
     if not request.replace_run:
         refuse_foreign(run, contents)
     make_directory(run.root)
     with held(run.root):
-        found = recovered(run, request, told)
+        found = recovered(run, request, notify)
         for change in ready.changed:
-            told(f"warning: {change}")
-        seed = best_start(ready, told) if settings.restarts > 1 and found is None else settings.seed
+            notify(f"warning: {change}")
+        seed = best_start(ready, notify) if settings.restarts > 1 and found is None else settings.seed
         training = _training(ready, ready.model(seed), settings, report)
         if found:
             training.resume(found)
@@ -198,7 +198,7 @@ def _training(ready: Ready, model: nn.Module, settings: TrainSettings, report) -
     return Training(job)
 
 
-def best_start(ready: Ready, told: Callable[[str], None]) -> int:
+def best_start(ready: Ready, notify: Callable[[str], None]) -> int:
     """Short runs from several seeds; the one with the best validation is trained from its beginning."""
     settings = replace(ready.config.train, steps=ready.config.train.restart_steps, schedule="constant", patience=0)
     settings = replace(settings, epochs=max(settings.epochs, settings.restart_steps))
@@ -220,7 +220,7 @@ def best_start(ready: Ready, told: Callable[[str], None]) -> int:
             )
         ).run()
         value = score(model, part, settings, ready.device, ready.compiled).value
-        told(
+        notify(
             f"start {attempt + 1} of {settings.restarts}: {value:.3f} nats per example after {settings.restart_steps} steps"
         )
         found.append((value, seed))

@@ -100,7 +100,7 @@ def admissible(compile_with: Callable[[str], object], methods=METHODS) -> tuple[
 
 
 def tune(
-    ready: Ready, latent: str, compile_with: Callable[[str], object], seconds: float, told=lambda text: None
+    ready: Ready, latent: str, compile_with: Callable[[str], object], seconds: float, notify=lambda text: None
 ) -> Tuning:
     """The table of one latent; `seconds` of processor time for each method's run, and for the one before it."""
     found, refused = admissible(compile_with)
@@ -120,7 +120,7 @@ def tune(
             model, prepared(model, batch, ready.device), names, 1 if method == EXACT else GRADIENTS
         )
         exact = gradients.mean if method == EXACT and not _draws(compiled) else exact
-        told(f"{latent}: {method}")
+        notify(f"{latent}: {method}")
         (steps,) = trained(model, own, [seconds])
         base.load_state_dict({n: v for n, v in model.state_dict().items() if n in state})
         scored = score(base, valid, ready.config.train, ready.device, ready.compiled)

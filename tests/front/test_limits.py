@@ -13,7 +13,7 @@ from lvspec.front.parser import MAX_DEPTH, MAX_LENGTH, MAX_NODES
 from lvspec.front.reader import MAX_CHARACTERS
 
 
-def told(text):
+def stated(text):
     try:
         load(text, "m.yaml")
     except SpecError as error:
@@ -54,8 +54,8 @@ LIMITS = {
 @pytest.mark.parametrize("name", LIMITS)
 def test_at_a_limit_and_just_beyond(name):
     text, limit, code = LIMITS[name]
-    assert told(text(limit)) == set()
-    assert code in told(text(limit + (3 if name.startswith("parts") else 1)))
+    assert stated(text(limit)) == set()
+    assert code in stated(text(limit + (3 if name.startswith("parts") else 1)))
 
 
 @pytest.mark.parametrize("sites", [2**31 - 1, 10**60])

@@ -402,7 +402,7 @@ def test_a_perplexity_beside_a_unigrams_counts_no_labels():
     model = compile_spec(LABELLED).Model().double()
     figures = evaluate(model, dataset, encoders, TrainSettings(), CPU, training=3)
     counted, hidden = figures.likelihoods
-    assert counted.told == "exact, labels of y counted" and hidden.told == "exact, labels of y hidden"
+    assert counted.wording == "exact, labels of y counted" and hidden.wording == "exact, labels of y hidden"
     joint = model.prior.log_softmax(0)[:, None] + model.emission.log_softmax(1)
     assert counted.value == pytest.approx((joint[0, 0] + joint[1, 1] + joint[1, 2]).item() / 3)
     assert hidden.value == pytest.approx(joint.logsumexp(0).mean().item())
@@ -421,6 +421,6 @@ def test_a_likelihood_of_several_variables_says_whether_labels_count():
     prior, table = model.prior.log_softmax(0), model.emission.log_softmax(1)
     joint = prior[:, None] + table[:, [0, 1, 2]] + table[:, [1, 0, 2]]
     counted, hidden = figures.likelihoods
-    assert (counted.told, hidden.told) == ("exact, labels of y counted", "exact, labels of y hidden")
+    assert (counted.wording, hidden.wording) == ("exact, labels of y counted", "exact, labels of y hidden")
     assert counted.value == pytest.approx((joint[0, 0] + joint[1, 1] + joint[:, 2].logsumexp(0)).item() / 3)
     assert hidden.value == pytest.approx(joint.logsumexp(0).mean().item())

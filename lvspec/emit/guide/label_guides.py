@@ -26,7 +26,7 @@ class LabelGuideCode:
     plate: str
     axis: str
     draws: tuple
-    told: bool
+    one_to_one: bool
 
     def sites(self) -> Value:
         """q(z_t): (lead, t, z)."""
@@ -66,8 +66,8 @@ def label_guide(program: Program, latent: Variable, factor: Variable) -> LabelGu
     operands.append(align(known, (*lead, plate, axis)).code)
     q = scope.names.fresh(f"q_{name}")
     scope.line(f"{q} = {scope.use(f'{snake(family)}_guide')}({', '.join(operands)})")
-    told = structure_of(factor).told
-    return LabelGuideCode(q, lead, plate, axis, join_draws(*values), told)
+    one_to_one = structure_of(factor).one_to_one
+    return LabelGuideCode(q, lead, plate, axis, join_draws(*values), one_to_one)
 
 
 def drawn_labels(program: Program, latent: Variable, q: LabelGuideCode) -> Value:

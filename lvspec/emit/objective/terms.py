@@ -246,7 +246,7 @@ class Terms:
         """log q - log p where one of them is of a whole labelling: the two apart, as they differ over other sites.
         -H(q) is exact where q's labels tell its structure."""
         name, q = variable.name, self.guide.labels.get(variable.name)
-        if q is not None and q.told and not self.weights:
+        if q is not None and q.one_to_one and not self.weights:
             entropy = self.scope.assign(f"entropy_{name}", q.entropy())
             found = [BoundTerm(name, negated(entropy))]
         else:

@@ -35,7 +35,7 @@ def consider(view: View, latent) -> Claim | Declined:
     kind = "unbiased score function" if balance == 1 else f"score function scaled by {balance:g}, biased"
     why, factor = f"{kind}, {against}", labels_guide(model, latent.name)
     if factor is not None:
-        exact = "H(q) exactly, " if structure_of(factor).told and not view.bound.coupled else ""
+        exact = "H(q) exactly, " if structure_of(factor).one_to_one and not view.bound.coupled else ""
         why = f"q({latent.name}) is {factor.general.dist.family}, drawn as a whole: {exact}{why}"
     return Claim(
         "sampled",

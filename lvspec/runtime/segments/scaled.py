@@ -5,8 +5,9 @@
 
 Sites have levels, which are near the log of G there: segments are taken relative to the rise of the level along them, so
 that long segments compare with short ones. Where they come from a maximum or a mean they are whole numbers, which makes
-differences exact. What grows or shrinks beside the levels is divided out now and then. Where every F and G is far above
-what underflow may have taken from it, all of them are right entry by entry.
+differences exact. What is left is rescaled every few
+sites, as the scaled forward algorithm does (Rabiner 1989). Where every F and G is far above the underflow threshold, each entry
+has full relative accuracy.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def fitted(
     records: Sequence[Raw],
     layout: BatchLayout,
     data: Mapping[str, DataSettings],
-    told: Callable[[str], None] = lambda text: None,
+    notify: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Encoder]:
     """An encoder for each field; fields with a common vocabulary share one, counted over all of them. told: hears of words
     for which the spec's number has no room."""
@@ -37,7 +37,7 @@ def fitted(
             encoders[f.name] = next(
                 (encoders[g.name] for g in sharing if g.name in encoders),
                 None,
-            ) or _symbols(records, f, sharing, layout, data, told)
+            ) or _symbols(records, f, sharing, layout, data, notify)
         else:
             encoders[f.name] = _numbers(records, f, layout.nested(f), data.get(f.name, DataSettings()))
     return encoders
@@ -59,7 +59,7 @@ def _read(records: Sequence[Raw], f: Field, decoded: Callable[[object], object])
     return found
 
 
-def _symbols(records, f: Field, sharing: list[Field], layout: BatchLayout, data, told) -> Symbols:
+def _symbols(records, f: Field, sharing: list[Field], layout: BatchLayout, data, notify) -> Symbols:
     counted: Counter = Counter()
     sequences = 0
     spelt = [g for g in sharing if not f.categories or g.required]  # a latent has no label where a sequence ends
@@ -86,7 +86,7 @@ def _symbols(records, f: Field, sharing: list[Field], layout: BatchLayout, data,
         table = wanted = fit(max_size=settings.max_size)
         if f.size is not None and wanted.size > f.size:
             table = fit(max_size=f.size)
-            told(_no_room(f, wanted, table, sum(counted.values())))
+            notify(_no_room(f, wanted, table, sum(counted.values())))
     if f.size is not None and table.size > f.size:
         raise TrainingError(
             f"{f.name}: the data have {table.size} categories, the spec {f.size}: {', '.join(table.symbols[:40])}"

@@ -1,4 +1,4 @@
-"""When a number stops being one: where it began, as a place in the spec.
+"""Where NaN or infinity first appears in a step, as a place in the spec.
 
 The step is taken once more with the same draws, and every value that it names is looked at, forwards for values, backwards
 for gradients; the first one that is no number is what the error is about. What stands beyond an example's sites is

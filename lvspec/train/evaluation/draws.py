@@ -60,8 +60,8 @@ def conditions(layout: BatchLayout, train: Dataset | None, n: int, length: int |
     fixed = {plate.name: f.name for f in given for _, plate in layout.ragged(f)}
     ragged = [p for p in layout.plates if p.ragged and p.within is None]
     if length is not None and all(p.name in fixed for p in ragged):
-        told = [f"{fixed[p.name]} is given along {p.name}, and tells" for p in ragged] or ["no plate here asks"]
-        raise UsageError(f"--length: {told[0]} how many sites an example has")
+        tells = [f"{fixed[p.name]} is given along {p.name}, and tells" for p in ragged] or ["no plate here asks"]
+        raise UsageError(f"--length: {tells[0]} how many sites an example has")
     batch: dict[str, Tensor] = {}
     if train is not None:
         batch = collate(train, np.random.default_rng(seed).integers(len(train), size=n).tolist())

@@ -47,7 +47,7 @@ class Likelihood:
     hidden: tuple[str, ...] = ()
 
     @property
-    def told(self) -> str:
+    def wording(self) -> str:
         """What the value is."""
         labels = [(self.counted, "counted"), (self.hidden, "hidden")]
         return self.how + "".join(f", labels of {' and '.join(names)} {done}" for names, done in labels if names)
@@ -101,7 +101,7 @@ class Figures:
             names = {POINT: "log-density", "bound (ELBO)": "ELBO"}
             name = names.get(found.how, "log-likelihood")
             rows.append(
-                {"quantity": name, "unit": "nats per example", "value": found.value, "how": found.told, **extra}
+                {"quantity": name, "unit": "nats per example", "value": found.value, "how": found.wording, **extra}
             )
         for name, value in self.parts.items():
             unit, how = "nats per example", "part of the ELBO"
@@ -109,7 +109,7 @@ class Figures:
                 unit, how = "per example", "expected under the model"
             rows.append({"quantity": name, "unit": unit, "value": value, "how": how})
         for found in (f for f in self.likelihoods if f.how != POINT and not f.counted):
-            rows.extend(self._normalised(found.value, found.told))
+            rows.extend(self._normalised(found.value, found.wording))
         for name, base in self.baseline.items():
             value = base.log_likelihood / self.examples
             rows.append(

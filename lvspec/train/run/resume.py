@@ -38,7 +38,7 @@ def refuse_foreign(run: RunDirectory, names: Iterable[str]) -> None:
                 raise UsageError(f"{run.root / name} exists, and the folder is no run; another --out, or --overwrite")
 
 
-def recovered(run: RunDirectory, request: Request, told: Callable[[str], None]) -> Checkpoint | None:
+def recovered(run: RunDirectory, request: Request, notify: Callable[[str], None]) -> Checkpoint | None:
     """The checkpoint to go on from; None: the run begins. What a kill has left is put in order."""
     if not request.resume:
         if request.replace_run and (run.root / MANIFEST).is_file() and _damaged(run):
@@ -48,7 +48,7 @@ def recovered(run: RunDirectory, request: Request, told: Callable[[str], None]) 
         return None
     run.folder.settle()
     for fault in run.folder.faults():
-        told(f"warning: {fault}")
+        notify(f"warning: {fault}")
     return run.checkpoints.newest()
 
 

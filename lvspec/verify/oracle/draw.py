@@ -174,8 +174,8 @@ def random_value(support: Support, sizes: Mapping[str, int], shape: tuple[int, .
     if support.kind == "count":
         most = 4 if support.size is None else support.size.evaluate(sizes)
         return torch.randint(most, shape, generator=generator)
-    if support.kind in ("real", "nonnegative", "unit") and support.told is not None:
-        return _between(support.told, normal)
+    if support.kind in ("real", "nonnegative", "unit") and support.known is not None:
+        return _between(support.known, normal)
     if support.kind in ("positive", "nonnegative"):
         return normal.exp()
     if support.kind == "unit":

@@ -14,7 +14,7 @@ def has_entropy(world: World, name: str) -> bool:
     """Whether the entropy of a latent's q is taken as a whole: q is over labellings that say which structure it is."""
     factor = world.factors.get(name)
     structure = structure_of(factor) if factor is not None else None
-    return structure is not None and structure.told
+    return structure is not None and structure.one_to_one
 
 
 def expected_log_q(world: World, name: str, at: tuple[int, ...]) -> Tensor:
