@@ -14,9 +14,11 @@ from difflib import get_close_matches
 from lvspec.errors import Source, UsageError
 from lvspec.front.overrides import fits
 from lvspec.front.problems import Problems
-from lvspec.front.sections import BOUND_OPTIONS, INFER, STRATEGIES, Key
+from lvspec.front.sections import INFER
 from lvspec.front.settings import read_objective_setting
-from lvspec.ir.bounds import Bound
+from lvspec.ir.bounds import BOUNDS, Bound, BoundForm
+from lvspec.ir.estimators import STRATEGIES, Strategy
+from lvspec.ir.options import Key
 from lvspec.ir.spec import Override, Schedule, Spec
 
 _CALL = re.compile(r"(?P<name>\w+)\s*(\((?P<options>([^()]|\([^()]*\))*)\))?")
@@ -82,14 +84,16 @@ def _objective(name: str, text: str, latents: tuple[str, ...]) -> tuple[tuple[st
     return tuple(found.items())
 
 
-def read_call(text: str, table: Mapping[str, tuple[Key, ...]], what: str) -> tuple[str, tuple[tuple[str, object], ...]]:
-    """`reinforce(samples=8)` is ("reinforce", (("samples", 8),)), by a table of names and their options."""
+def read_call(
+    text: str, table: Mapping[str, Strategy] | Mapping[str, BoundForm], what: str
+) -> tuple[str, tuple[tuple[str, object], ...]]:
+    """`reinforce(samples=8)` is ("reinforce", (("samples", 8),)), by the rows of what may be called."""
     match = _CALL.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"{text!r} is not a {what}, e.g. {next(iter(table))}, or with options, name(samples=8)")
     if match["name"] not in table:
         raise UsageError(f"there is no {what} `{match['name']}`{suggest(match['name'], table)}")
-    known = {key.name: key for key in table[match["name"]]}
+    known = {key.name: key for key in table[match["name"]].keys}
     options = []
     for part in filter(None, (p.strip() for p in _COMMA.split(match["options"] or ""))):
         name, equals, value = map(str.strip, part.partition("="))
@@ -101,7 +105,7 @@ def read_call(text: str, table: Mapping[str, tuple[Key, ...]], what: str) -> tup
 
 def _bound(text: str) -> Bound:
     """`iwae(samples=5)` as a bound."""
-    name, options = read_call(text, BOUND_OPTIONS, "bound")
+    name, options = read_call(text, BOUNDS, "bound")
     bound = Bound(name, **dict(options))
     if bound.gradient not in bound.form.gradients:
         raise UsageError(f"`{name}` has no {bound.gradient} gradient; it has {', '.join(bound.form.gradients)}")

@@ -12,8 +12,8 @@ import pytest
 
 import lvspec
 from lvspec.errors import UsageError
-from lvspec.front.sections import STRATEGIES
 from lvspec.ir.dims import Dim
+from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.spec import FreeBits, Network, Schedule
 from lvspec.load import check_user_modules, load_module
 from lvspec.settings import override, read_call, resize

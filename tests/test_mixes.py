@@ -13,8 +13,7 @@ from test_estimators import ROWS, exact_error, subject_of, without_score
 
 from lvspec.errors import SpecError
 from lvspec.ir.bounds import BOUNDS
-from lvspec.ir.estimators import BASELINES
-from lvspec.plan.strategies import NAMES
+from lvspec.ir.estimators import BASELINES, STRATEGIES
 from lvspec.verify.checks.chance import z_check
 from lvspec.verify.checks.compare import averages, deterministic
 from lvspec.verify.checks.expectation import NotNumerable
@@ -234,7 +233,7 @@ APART = {
 
 
 def test_every_method_and_bound_is_in_the_table():
-    assert {m.partition("(")[0] for _, m in METHODS + ASLEEP} == set(NAMES) - APART
+    assert {m.partition("(")[0] for _, m in METHODS + ASLEEP} == set(STRATEGIES) - APART
     assert {b.partition("(")[0] for b in (*COUPLED, "elbo")} == set(BOUNDS)
 
 

@@ -9,7 +9,7 @@ from lvspec.front.declarations import entries
 from lvspec.front.names import did_you_mean
 from lvspec.front.nodes import Entry, Listing, Node, Text
 from lvspec.front.problems import Problems
-from lvspec.front.sections import Key, key_of
+from lvspec.ir.options import Key, key_of
 
 
 def read_value(entry: Entry, key: Key, problems: Problems) -> object:

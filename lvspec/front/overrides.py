@@ -16,12 +16,14 @@ from lvspec.front.nodes import Entry, Mapping, Text
 from lvspec.front.parser import parse_value
 from lvspec.front.problems import Problems
 from lvspec.front.schedules import read_schedule, schedule_of
-from lvspec.front.sections import BOUND_OPTIONS, OPTIONS, STRATEGIES, Key, key_of
-from lvspec.ir.bounds import Bound
+from lvspec.front.sections import OPTIONS
+from lvspec.ir.bounds import BOUNDS, Bound, BoundForm
+from lvspec.ir.estimators import STRATEGIES, Strategy
+from lvspec.ir.options import Key, key_of
 from lvspec.ir.spec import Override, Schedule
 
 Pairs = tuple[tuple[str, Any], ...]
-Calls = Table[str, tuple[Key, ...]]  # what may be called, and the options of each
+Calls = Table[str, Strategy] | Table[str, BoundForm]  # what may be called
 
 
 def read_override(entry: Entry, problems: Problems) -> Override | None:
@@ -48,7 +50,7 @@ def read_override(entry: Entry, problems: Problems) -> Override | None:
         if not _is_known(strategy.value, strategy.span, STRATEGIES, "strategy", problems):
             return None
         given = tuple((k, v) for k, v in values.items() if v is not None)
-        own = tuple(k.name for k in STRATEGIES[strategy.value])
+        own = tuple(k.name for k in STRATEGIES[strategy.value].keys)
         for other in node.entries:
             if other.key.value in values and other.key.value not in own:
                 unknown_key(other, strategy.value, own, problems)
@@ -59,7 +61,7 @@ def read_override(entry: Entry, problems: Problems) -> Override | None:
 
 def read_bound(entry: Entry, problems: Problems) -> Bound | None:
     """`iwae`, or `iwae(samples=5, gradient=doubly_reparameterized)`."""
-    found = _call(entry, BOUND_OPTIONS, "bound", problems)
+    found = _call(entry, BOUNDS, "bound", problems)
     if not found:
         return None
     name, options = found
@@ -91,7 +93,7 @@ def _call(entry: Entry, known: Calls, what: str, problems: Problems) -> tuple[st
     word, call = call_of(value)
     if not _is_known(word, node.span, known, what, problems):
         return None
-    return word, _options(word, call, known[word], problems)
+    return word, _options(word, call, known[word].keys, problems)
 
 
 def _is_known(word: str, span: Span, known: Calls, what: str, problems: Problems) -> bool:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 
 from lvspec.front.names import MAX_LENGTH
-from lvspec.front.sections import BOUND_OPTIONS, DATA, INFER, OPTIONS, PHASE, STRATEGIES, TRAIN, Key
+from lvspec.front.sections import DATA, INFER, OPTIONS, PHASE, TRAIN
+from lvspec.ir.bounds import BOUNDS
+from lvspec.ir.estimators import STRATEGIES
+from lvspec.ir.options import Key
 
 NAME = {"pattern": r"^[A-Za-z][A-Za-z0-9_]*$", "maxLength": MAX_LENGTH}
 EXPRESSION = {"type": ["string", "number", "integer"]}
@@ -20,7 +23,7 @@ _TYPES = {
     "text": {"type": ["string", "number", "integer"]},
     "choice": {"type": "string"},
     "column": {"type": ["string", "integer"]},
-    "call": {"type": "string", "pattern": rf"^({'|'.join(BOUND_OPTIONS)})(\(.*\))?$"},
+    "call": {"type": "string", "pattern": rf"^({'|'.join(BOUNDS)})(\(.*\))?$"},
     "range": {"type": "string", "pattern": r"^[1-9][0-9]*-[1-9][0-9]*$"},
     "texts": {"type": "array", "items": {"type": ["string", "number", "integer", "boolean"]}, "minItems": 1},
     "rules": {"type": "object", "additionalProperties": {"type": "string"}},

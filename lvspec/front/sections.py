@@ -2,35 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from lvspec.ir.bounds import BOUNDS, PATHS
-
-
-@dataclass(frozen=True)
-class Key:
-    """kind: integer | number | truth | text | choice | column (a name, or a number that counts from 1) | range (`1-64`) |
-    texts (a list of them) | weight (see settings.read_schedule). least, most: bounds that belong to the range. above: a bound that does not."""
-
-    name: str
-    kind: str
-    default: object
-    meaning: str
-    choices: tuple[str, ...] = ()
-    least: float | None = None
-    most: float | None = None
-    above: float | None = None
-
-    def outside(self, value: float) -> str:
-        """What a number must be, where it is not: `at least 1 and at most 5`; empty where it is."""
-        inside = (
-            (self.least is None or value >= self.least)
-            and (self.above is None or value > self.above)
-            and (self.most is None or value <= self.most)
-        )
-        bounds = (("at least", self.least), ("above", self.above), ("at most", self.most))
-        return "" if inside else " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
-
+from lvspec.ir.bounds import OPTIONS as OF_BOUNDS
+from lvspec.ir.estimators import OPTIONS as OF_STRATEGIES
+from lvspec.ir.options import Key
 
 FORMATS = ("text", "conllu", "tsv", "csv", "jsonl", "trees", "npz")
 
@@ -213,65 +187,4 @@ INFER: tuple[Key, ...] = (
 )
 
 # options of a latent's strategy, `z: reinforce(samples=8)`, and of a bound, `bound: iwae(samples=5)`
-OPTIONS: tuple[Key, ...] = (
-    Key("samples", "integer", None, "draws for each example", least=1, most=10_000),
-    Key(
-        "baseline",
-        "choice",
-        None,
-        "the control variate of a score term",
-        ("leave_one_out", "moving_average", "learned", "none"),
-    ),
-    Key("balance", "number", None, "what a score term is multiplied by; other than 1 it is biased", above=0),
-    Key("sharpness", "number", None, "the power of q that weighs the values drawn", above=0),
-    Key("temperature", "schedule", None, "of a relaxation: a number or `linear(1, 0.1, steps=10000)`", above=0),
-    Key(
-        "density",
-        "choice",
-        None,
-        "of a relaxed draw: of the value that it stands for, in closed form, or its own",
-        ("original", "relaxed"),
-    ),
-    Key("top", "integer", None, "how many of the most probable values are summed", least=1),
-    Key("refine", "integer", None, "steps up the ELBO from where the guide puts q", least=1, most=1000),
-    Key("rate", "number", None, "of these steps", above=0),
-    Key("chunk", "integer", None, "values that are enumerated together", least=1),
-    Key("steps", "integer", None, "rounds of coordinate ascent at most", least=1),
-    Key("tolerance", "number", None, "of natural parameters, at which coordinate ascent ends", above=0),
-    Key("alpha", "number", None, "the order of a Rényi bound; 0 is iwae, towards 1 the elbo", least=0, most=0.999),
-    Key("gradient", "choice", None, "how a reparameterized draw moves q", PATHS),
-)
-
-
-def options(*names: str) -> tuple[Key, ...]:
-    """Keys of OPTIONS by name."""
-    return tuple(k for k in OPTIONS if k.name in names)
-
-
-STRATEGIES: dict[str, tuple[Key, ...]] = {
-    "enumeration": options("chunk"),
-    "dynamic_programming": (),
-    "linear_gaussian": (),
-    "joint_gaussian": (),
-    "marginals": (),
-    "conjugacy": (),
-    "mean_field": options("steps", "tolerance"),
-    "structured_mean_field": options("steps", "tolerance"),
-    "reparameterization": options("samples", "refine", "rate"),
-    "stratified": options("samples"),
-    "point_estimate": options(),
-    "reinforce": options("samples", "baseline", "balance"),
-    "wake_sleep": options("samples"),
-    "disarm": options("samples"),
-    "sum_and_sample": options("samples", "top"),
-    "without_replacement": options("samples"),
-    "subset": options("samples", "sharpness"),
-    "relax": options("samples", "temperature"),
-    "gumbel_softmax": options("samples", "temperature", "density"),
-    "straight_through": options("samples", "temperature"),
-}
-BOUND_OPTIONS: dict[str, tuple[Key, ...]] = {name: options(*form.options) for name, form in BOUNDS.items()}
-
-
-def key_of(table: tuple[Key, ...], name: str) -> Key | None:
-    return next((k for k in table if k.name == name), None)
+OPTIONS: tuple[Key, ...] = (*OF_STRATEGIES, *OF_BOUNDS)

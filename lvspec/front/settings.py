@@ -17,7 +17,8 @@ from lvspec.front.parser import parse_value
 from lvspec.front.phases import read_phases
 from lvspec.front.problems import Problems
 from lvspec.front.schedules import read_schedule
-from lvspec.front.sections import DATA, INFER, INIT_RULES, TRAIN, Key
+from lvspec.front.sections import DATA, INFER, INIT_RULES, TRAIN
+from lvspec.ir.options import Key
 from lvspec.ir.spec import FreeBits, Override, Phase, Schedule, Variable
 
 

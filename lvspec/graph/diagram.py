@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from lvspec.ir.estimators import OF_STRUCTURES
 from lvspec.ir.expr import Expr, Lag, ParamRef, Stretch, VariableRef, walk
 from lvspec.ir.plan import Plan, Summed
 from lvspec.ir.spec import Plate, Spec, Variable
@@ -105,9 +106,7 @@ def _part(summed: Summed, spec: Spec) -> DiagramNode:
     """The hidden part of a structure, `tree`: one for what the structure runs over."""
     variable = spec.variable(summed.name)
     plates = tuple(p for p in _plates(variable) if p != variable.general.dist.over)
-    return DiagramNode(
-        summed.part, "latent", "dynamic_programming", plates, f"latent: {summed.part} of {summed.family}"
-    )
+    return DiagramNode(summed.part, "latent", OF_STRUCTURES.name, plates, f"latent: {summed.part} of {summed.family}")
 
 
 def _plates(v: Variable) -> tuple[str, ...]:

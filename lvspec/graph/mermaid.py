@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lvspec.graph.diagram import Box, Diagram, DiagramNode
-from lvspec.graph.style import INK, OBSERVED, PLAIN, STRATEGY, strategy_name
+from lvspec.graph.style import INK, OBSERVED, PLAIN, fill, strategy_name
 
 # role -> the brackets that make its shape
 _SHAPES = {
@@ -51,7 +51,7 @@ def _classes(d: Diagram) -> list[str]:
         groups.setdefault(group, []).append(_key(n.name))
     for strategy in sorted({n.strategy or "none" for n in d.nodes if n.role == "latent"}):
         rows.append(f"  %% {strategy_name(strategy)}")
-        rows.append(f"  classDef {strategy} fill:{STRATEGY.get(strategy, PLAIN)},stroke:{INK},color:{INK}")
+        rows.append(f"  classDef {strategy} fill:{fill('latent', strategy)},stroke:{INK},color:{INK}")
     return rows + [f"  class {','.join(keys)} {group}" for group, keys in groups.items()]
 
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lvspec.ir.estimators import DRAWN, PATHWISE
+from lvspec.ir.estimators import OPTIONS as OF_STRATEGIES
+from lvspec.ir.options import Key
 
 
 @dataclass(frozen=True)
@@ -54,19 +55,27 @@ class Bound:
 @dataclass(frozen=True)
 class BoundForm:
     """options: what its call takes. samples: draws by default. gradients: legal ones. biased: those of them that are
-    not the bound's gradient on average. strategies: of sampled latents that it is legal with."""
+    not the bound's gradient on average. Whose draws it takes, the rows of ir/estimators.py say."""
 
     options: tuple[str, ...]
     samples: int | None
     coupled: bool
     gradients: tuple[str, ...]
     biased: tuple[str, ...]
-    strategies: tuple[str, ...]
     meaning: str
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """What a spec may say of it."""
+        return tuple(k for k in (*OF_STRATEGIES, *OPTIONS) if k.name in self.options)
 
 
 ELBO = Bound()
 PATHS = ("pathwise", "sticking_the_landing", "doubly_reparameterized")
+OPTIONS = (
+    Key("alpha", "number", None, "the order of a Rényi bound; 0 is iwae, towards 1 the elbo", least=0, most=0.999),
+    Key("gradient", "choice", None, "how a reparameterized draw moves q", PATHS),
+)
 BOUNDS = {
     "elbo": BoundForm(
         ("samples", "gradient"),
@@ -74,7 +83,6 @@ BOUNDS = {
         False,
         ("pathwise", "sticking_the_landing"),
         (),
-        (*PATHWISE, *DRAWN),
         "the evidence lower bound",
     ),
     "iwae": BoundForm(
@@ -83,7 +91,6 @@ BOUNDS = {
         True,
         PATHS,
         ("sticking_the_landing",),
-        ("reparameterization", "reinforce"),
         "the importance-weighted bound",
     ),
     "renyi": BoundForm(
@@ -92,7 +99,6 @@ BOUNDS = {
         True,
         PATHS,
         ("sticking_the_landing",),
-        ("reparameterization", "reinforce"),
         "a variational Rényi bound",
     ),
     "reweighted_wake_sleep": BoundForm(
@@ -101,7 +107,6 @@ BOUNDS = {
         True,
         ("pathwise",),
         (),
-        ("wake_sleep",),
         "the importance-weighted bound for the model, weighted draws for q",
     ),
 }

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from lvspec.ir.bounds import ELBO, Bound
-from lvspec.ir.estimators import DEFAULTS, PATHWISE, RELAXED, RENORMALISED, SCORED, WEIGHED, text_of
+from lvspec.ir.estimators import BASELINES, STRATEGIES, Strategy, text_of
 from lvspec.ir.expr import Expr
 from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import FreeBits, Network, Options, Spec, Variable
@@ -51,8 +51,7 @@ MARGINAL = ("collapsed", "integrated")  # treatments of latents that log p(x) no
 class LatentPlan:
     """What is done with one latent.
 
-    strategy: enumeration | dynamic_programming | linear_gaussian | conjugacy | joint_gaussian | mean_field | structured_mean_field |
-        reparameterization | reinforce | wake_sleep | gumbel_softmax | straight_through | none.
+    strategy: the name of a row of ir/estimators.py, which is `row`.
     treatment: collapsed (log-sum inside the expectation, no guide factor) | integrated (the same of a continuous
         latent, in closed form) | enumerated (summed under its guide factor q) | mean_field (q in the prior's family,
         at its optimum) | structured (q a product of chains, at its optimum) | point (one value) | sampled.
@@ -82,30 +81,36 @@ class LatentPlan:
         return dict(self.options).get(name, default)
 
     @property
+    def row(self) -> Strategy:
+        """What is known of its strategy."""
+        return STRATEGIES[self.strategy]
+
+    @property
     def averages(self) -> bool:
         """Whether what its draws were worth is averaged over steps."""
-        return self.option("baseline") in ("moving_average", "learned") or self.strategy == "relax"
+        baseline = BASELINES.get(str(self.option("baseline")))
+        return self.row.control or baseline is not None and baseline.averages
 
     @property
     def relaxed(self) -> bool:
         """Whether what stands for a value of the latent is a point between its values, or moves as one does."""
-        return self.strategy in RELAXED and self.treatment == "sampled"
+        return self.row.relaxed
 
     @property
     def noisy(self) -> bool:
         """Whether its draws are made of base noise that does not depend on q."""
-        return self.relaxed or self.strategy in PATHWISE
+        return self.row.relaxed or self.row.pathwise
 
     @property
     def text(self) -> str:
         """The strategy as a spec writes it, without what is by default."""
-        given = ", ".join(f"{n}={text_of(v)}" for n, v in self.options if v != DEFAULTS.get(n))
+        given = ", ".join(f"{n}={text_of(v)}" for n, v in self.options if v != self.row.options.get(n))
         return f"{self.strategy}({given})" if given else self.strategy
 
     @property
     def scored(self) -> bool:
         """Whether the gradient passes by the latent's draws: their worth moves q."""
-        return self.strategy in SCORED
+        return self.row.scored
 
 
 @dataclass(frozen=True)
@@ -215,7 +220,7 @@ class Plan:
     @cached_property
     def weighed(self) -> LatentPlan | None:
         """The latent whose draws have shares of their own in the average over draws."""
-        return next((p for p in self.latents if p.strategy in WEIGHED), None)
+        return next((p for p in self.latents if p.row.shares), None)
 
     @cached_property
     def refined(self) -> tuple[str, ...]:
@@ -225,7 +230,7 @@ class Plan:
     @cached_property
     def renormalised(self) -> tuple[str, ...]:
         """Latents whose draws are weighed by their own q, over its sum."""
-        return tuple(p.name for p in self.latents if p.strategy in RENORMALISED)
+        return tuple(p.name for p in self.latents if p.row.renormalised)
 
     @cached_property
     def relaxed(self) -> tuple[str, ...]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from lvspec.errors import NOWHERE, Diagnostic, SpecError
+from lvspec.errors import NOWHERE, Diagnostic, Span, SpecError
 from lvspec.ir.bounds import ELBO
 from lvspec.ir.dims import ragged_plate
-from lvspec.ir.estimators import RELAXED, RENORMALISED, SCORED, WEIGHED
+from lvspec.ir.estimators import STRATEGIES, Apart
 from lvspec.ir.flows import without_inverse
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
 from lvspec.ir.spec import Network, Schedule, Spec, Variable
@@ -24,12 +24,12 @@ from lvspec.plan.engines import averages_of_draws, empty_axes, parts_without_eng
 from lvspec.plan.formula import formula
 from lvspec.plan.free_bits import refused_free_bits
 from lvspec.plan.guides.mean_field import Readers, derive_baseline, derive_control, derive_guide
-from lvspec.plan.model import DEFAULT_SAMPLES, Model, chain_plates, labels_guide, study, unrolled_by, without_engine
+from lvspec.plan.model import Model, chain_plates, labels_guide, study, unrolled_by, without_engine
 from lvspec.plan.notices import with_notices
 from lvspec.plan.own import follows_model
 from lvspec.plan.prices.price import Pricer, priced
 from lvspec.plan.prices.sums import pay_rest, pay_structure
-from lvspec.plan.strategies import NAMES, STRATEGIES
+from lvspec.plan.strategies import CONSIDER
 from lvspec.plan.strategies.reparameterization import differentiable_once
 
 
@@ -50,11 +50,10 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
         picked = _pick(view, latent, answers, problems)
         if picked:
             chosen[latent.name] = (picked, answers[picked], _declined(picked, answers, latent.name in model.overrides))
-    _one_mean_field(every, chosen)
+    _spread(every, chosen)
     _bound(model, chosen, problems)
-    _points(model, chosen, problems)
+    _apart(model, chosen, problems)
     _terms(model, chosen, problems)
-    _together(model, chosen, problems)
     _refined(model, chosen, problems)
     if len(chosen) == len(spec.of_role("latent")):
         problems += refused_free_bits(model, chosen, _guide)
@@ -67,13 +66,13 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
     return _assemble(model, view, chosen)
 
 
-def _one_mean_field(every: dict[str, dict], chosen: dict[str, tuple[str, Claim, tuple]]) -> None:
-    """Beside factors of a mean field a latent has one as well, or is summed: integrals under their expectations are none."""
-    if any(claim.treatment == "mean_field" for _, claim, _ in chosen.values()):
-        for name, (_, claim, _) in chosen.items():
-            factor = every[name]["mean_field"]
-            if claim.treatment not in ("collapsed", "mean_field") and isinstance(factor, Claim):
-                chosen[name] = "mean_field", factor, _declined("mean_field", every[name])
+def _spread(every: dict[str, dict], chosen: dict[str, tuple[str, Claim, tuple]]) -> None:
+    """Beside a latent of a strategy that spreads, others take it as well, or are summed."""
+    for strategy in dict.fromkeys(s for s, _, _ in chosen.values() if STRATEGIES[s].spreads):
+        for name, (taken, claim, _) in chosen.items():
+            own = every[name][strategy]
+            if taken != strategy and claim.treatment != "collapsed" and isinstance(own, Claim):
+                chosen[name] = strategy, own, _declined(strategy, every[name])
 
 
 def _overrides(model: Model) -> list[Diagnostic]:
@@ -83,10 +82,10 @@ def _overrides(model: Model) -> list[Diagnostic]:
             "unknown-strategy",
             o.span,
             f"`{o.strategy}` is no strategy for {o.name}",
-            help=f"one of: {', '.join(NAMES)}",
+            help=f"one of: {', '.join(CONSIDER)}",
         )
         for o in model.overrides.values()
-        if o.name in known and o.strategy not in NAMES
+        if o.name in known and o.strategy not in CONSIDER
     ]
 
 
@@ -110,21 +109,6 @@ def _engines(model: Model) -> list[Diagnostic]:
     ]
 
 
-def _points(model: Model, chosen, problems: list[Diagnostic]) -> None:
-    """Log p(x, z) at a point goes with sums and integrals alone: beside draws it would be no bound."""
-    points = [n for n, (_, c, _) in chosen.items() if c.treatment == "point"]
-    others = [n for n, (_, c, _) in chosen.items() if c.treatment not in (*MARGINAL, "point")]
-    if not points:
-        return
-    place = model.spec.variable(points[0])
-    if others:
-        message = f"{points[0]} is a point estimate, and {others[0]} has a q of its own: no engine yet for both"
-        problems.append(Diagnostic("no-strategy", place.span, message, help=f"write `{others[0]}: Delta(...)`, too"))
-    if model.spec.kl_weight or model.spec.free_bits or model.spec.terms:
-        message = f"{points[0]} is a point estimate: the objective log p(x, {points[0]}) has no KL and no further terms"
-        problems.append(Diagnostic("override-refused", place.span, message, help="leave them out"))
-
-
 def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
     """What a bound that couples all draws cannot go with."""
     bound = model.settings.get("bound") or ELBO
@@ -137,7 +121,7 @@ def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
         problems.append(Diagnostic("override-refused", place.span, message, help="leave out `kl_weight`, or `bound`"))
     for name in sampled:
         latent = model.spec.variable(name)
-        if bound.gradient == "doubly_reparameterized" and chosen[name][0] != "reparameterization":
+        if bound.gradient not in STRATEGIES[chosen[name][0]].gradients:
             message = f"{name} is drawn by {chosen[name][0]}: only reparameterized draws are doubly reparameterized"
             problems.append(Diagnostic("override-refused", latent.span, message, help="gradient=pathwise"))
         if bound.gradient != "pathwise" and labels_guide(model, name) is not None:
@@ -168,42 +152,33 @@ def _lean(model: Model, chosen, problems: list[Diagnostic]) -> None:
 
 def _different(model: Model) -> int | None:
     """How many draws there are of all latents where those of one are different values: no more than it has."""
-    sets = [n for n, o in model.overrides.items() if o.strategy == "without_replacement"]
+    sets = {n: row for n, o in model.overrides.items() if (row := STRATEGIES.get(o.strategy)) and row.different}
     finite = [n for n in sets if (size := model.spec.variable(n).type.support.cardinality) and not ragged_plate(size)]
-    return min((DEFAULT_SAMPLES, *map(model.cardinality, finite))) if finite else None
+    return min(min(sets[n].options["samples"], model.cardinality(n)) for n in finite) if finite else None
 
 
-def _together(model: Model, chosen, problems: list[Diagnostic]) -> None:
-    """One set of shares for all draws of an example; pairs, of an even number of draws that count alike."""
-    weighed = [n for n, (strategy, _, _) in chosen.items() if strategy in WEIGHED]
-    samples = max((c.samples for _, c, _ in chosen.values() if c.treatment == "sampled"), default=1)
-    if len(weighed) > 1:
-        message = f"{weighed[0]} and {weighed[1]} both weigh the draws of an example"
-        place = model.spec.variable(weighed[1]).span
-        problems.append(Diagnostic("override-refused", place, message, help=f"let reinforce draw {weighed[1]}"))
-    paired = [n for n, (strategy, _, _) in chosen.items() if strategy == "disarm"]
-    if weighed and paired:
-        message = f"draws of {paired[0]} are pairs that count alike, and those of {weighed[0]} have shares of their own"
-        place = model.spec.variable(paired[0]).span
-        problems.append(Diagnostic("override-refused", place, message, help=f"let reinforce draw {paired[0]}"))
-    drawn = [n for n, (_, claim, _) in chosen.items() if claim.treatment == "sampled"]
-    renormalised = [n for n in drawn if chosen[n][0] in RENORMALISED]
-    if renormalised and len(drawn) > 1:
-        other = next(n for n in drawn if n != renormalised[0])
-        message = f"the draws of {renormalised[0]} are weighed by its own p, and {other} is drawn beside it"
-        place = model.spec.variable(renormalised[0]).span
-        problems.append(Diagnostic("override-refused", place, message, help=f"let reinforce draw {renormalised[0]}"))
-    strata = [n for n in weighed if chosen[n][0] == "stratified"]
-    scored = [n for n, (strategy, _, _) in chosen.items() if strategy in SCORED]
-    if strata and scored:
-        message = f"{scored[0]} is drawn by {chosen[scored[0]][0]}, and weights of {strata[0]}'s components have gradients of their own"
-        place = model.spec.variable(strata[0]).span
-        problems.append(Diagnostic("override-refused", place, message, help=f"{strata[0]}: reparameterization"))
-    odd = [n for n, (strategy, _, _) in chosen.items() if strategy == "disarm" and samples % 2]
-    if odd:
-        message = f"draws of {odd[0]} are pairs, and there are {samples} of them"
-        place = model.spec.variable(odd[0]).span
-        problems.append(Diagnostic("override-refused", place, message, help="an even number: `samples: 4`"))
+def _apart(model: Model, chosen, problems: list[Diagnostic]) -> None:
+    """Latents that cannot stand beside each other, or beside the settings, by the rows of their strategies."""
+    rows, told = {n: STRATEGIES[s] for n, (s, _, _) in chosen.items()}, set()
+    samples = max((c.samples for n, (_, c, _) in chosen.items() if rows[n].draws), default=1)
+    for name, row in rows.items():
+        place = model.spec.variable(name).span
+        for apart in row.apart:
+            other = next((n for n in rows if n != name and apart.other(rows[n], chosen[n][1].treatment)), None)
+            if other is not None and apart not in told:
+                told.add(apart)
+                problems.append(_beside(apart, place, name=name, other=other, theirs=rows[other].name))
+        if row.no_kl and (model.spec.kl_weight or model.spec.free_bits or model.spec.terms):
+            message = row.no_kl.format(name=name)
+            problems.append(Diagnostic("override-refused", place, message, help="leave them out"))
+        if samples % row.multiple:
+            message = f"draws of {name} are made {row.multiple} at a time, and there are {samples} of them"
+            help = f"a multiple of {row.multiple}: `samples: {2 * row.multiple}`"
+            problems.append(Diagnostic("override-refused", place, message, help=help))
+
+
+def _beside(apart: Apart, place: Span, **words: str) -> Diagnostic:
+    return Diagnostic(apart.code, place, apart.message.format(**words), help=apart.help.format(**words))
 
 
 def _refined(model: Model, chosen, problems: list[Diagnostic]) -> None:
@@ -213,7 +188,7 @@ def _refined(model: Model, chosen, problems: list[Diagnostic]) -> None:
         return
     name = next(iter(options))
     bound = model.settings.get("bound") or ELBO
-    others = [n for n, (s, c, _) in chosen.items() if c.treatment == "sampled" and s != "reparameterization"]
+    others = [n for n, (s, c, _) in chosen.items() if c.treatment == "sampled" and not STRATEGIES[s].twice]
     after = {n for refined in options for n in drawn_after(model.guide_reads, refined)}
     once = [n for n in chosen if n in after and chosen[n][1].treatment == "sampled" and differentiable_once(model, n)]
     reason = None
@@ -263,7 +238,8 @@ def _terms(model: Model, chosen, problems: list[Diagnostic]) -> None:
 def _answers(view: View, latent: Variable) -> dict[str, Claim | Declined]:
     """What each strategy says of a latent."""
     return {
-        s.NAME: of_latent_length(view, latent, under(view.bound, s.NAME, s.consider(view, latent))) for s in STRATEGIES
+        name: of_latent_length(view, latent, under(view.bound, name, consider(view, latent)))
+        for name, consider in CONSIDER.items()
     }
 
 
@@ -278,7 +254,6 @@ def _legal(view: View, latent: Variable) -> list[str]:
 def _pick(view: View, latent: Variable, answers: dict, problems: list[Diagnostic]) -> str | None:
     """The first legal strategy; a biased one where the spec asks for it, or for a bound that takes no other."""
     model = view.model
-    asked = (model.settings.get("bound") or ELBO).form.strategies
     override = model.overrides.get(latent.name)
     if override is not None:
         answer = answers.get(override.strategy)
@@ -296,7 +271,7 @@ def _pick(view: View, latent: Variable, answers: dict, problems: list[Diagnostic
             )
         return None
     for name, answer in answers.items():
-        if isinstance(answer, Claim) and (not answer.biased or name in asked):
+        if isinstance(answer, Claim) and (not answer.biased or view.bound.name in STRATEGIES[name].bounds):
             return name
     same: dict[str, list[str]] = {}
     for name, answer in answers.items():
@@ -324,7 +299,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     reads, latents = draws_read(spec, guide), []
     for name, (strategy, claim, declined) in chosen.items():
         kl, kl_why = divergence(model, name, treatment, guide, reads, view.bound)
-        if strategy in RELAXED:
+        if STRATEGIES[strategy].relaxed:
             kl, kl_why = _relaxed_kl(model, name, dict(claim.options).get("density"), kl, kl_why)
         latents.append(
             LatentPlan(
@@ -347,7 +322,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     samples = max((c.samples for _, c, _ in chosen.values() if c.treatment == "sampled"), default=1)
     learned = [p.name for p in latents if p.option("baseline") == "learned"]
     baselines = tuple(derive_baseline(spec, spec.variable(n)) for n in learned)
-    baselines += tuple(derive_control(spec, spec.variable(p.name)) for p in latents if p.strategy == "relax")
+    baselines += tuple(derive_control(spec, spec.variable(p.name)) for p in latents if p.row.control)
     networks += tuple(n for b in baselines for n in b.networks)
     summed = {p.name for p in latents if p.treatment in ("collapsed", "enumerated")}
     objective = "log_marginal" if all(p.treatment in MARGINAL for p in latents) else "elbo"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lvspec.ir.bounds import ELBO, Bound
-from lvspec.ir.estimators import DRAWN
+from lvspec.ir.estimators import STRATEGIES, drawn_under
 from lvspec.ir.plan import MARGINAL, Cost, Integration
 from lvspec.plan.components import Component
 from lvspec.plan.model import Model
@@ -69,18 +69,24 @@ class View:
         override = self.model.overrides.get(latent)
         return dict(override.options) if override is not None and override.strategy == strategy else {}
 
+    def option(self, latent: str, strategy: str, name: str):
+        """An option of a strategy for a latent, or its default."""
+        return self.options(latent, strategy).get(name, STRATEGIES[strategy].options[name])
+
+    def draws(self, strategy: str) -> int:
+        """How many draws a strategy makes: what the spec asks for, or its own number."""
+        return self.asked or STRATEGIES[strategy].options["samples"]
+
 
 def under(bound: Bound, strategy: str, answer: Claim | Declined) -> Claim | Declined:
-    """A strategy's answer, or why the bound rules it out: the table of ir/bounds.py."""
+    """A strategy's answer, or why the bound rules it out: the rows of ir/estimators.py."""
     if isinstance(answer, Declined) or answer.treatment in MARGINAL:
         return answer
-    if answer.treatment == "sampled" and strategy not in bound.form.strategies:
-        legal = " or ".join(bound.form.strategies)
-        return Declined(f"the bound is {bound.name}, which takes draws by {legal}")
-    if bound.coupled and strategy == "stratified":
-        return Declined(f"under {bound.name} ({bound.gradient} gradient) all draws weigh the same")
-    if bound.coupled and strategy in DRAWN[1:]:
-        return Declined(f"under {bound.name} ({bound.gradient} gradient) discrete latents are drawn by {DRAWN[0]}")
+    row = STRATEGIES[strategy]
+    if row.draws and bound.name not in row.bounds:
+        return Declined(f"the bound is {bound.name}, which takes draws by {' or '.join(drawn_under(bound.name))}")
+    if bound.coupled and row.uncoupled:
+        return Declined(f"under {bound.name} ({bound.gradient} gradient) {row.uncoupled}")
     if bound.coupled and answer.treatment != "sampled":
         return Declined(
             f"under {bound.name} ({bound.gradient} gradient) all draws stand in one function of their weights: "

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from lvspec.ir.estimators import DRAWN
+from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.plan import Cost
 from lvspec.ir.structures import structure_of
 from lvspec.plan.graph import connected, lagged_plates
@@ -61,7 +61,7 @@ def find(model: Model) -> tuple[dict[str, Component], dict[str, str]]:
 def _barred(model: Model, variable) -> str | None:
     name = variable.name
     override = model.overrides.get(name)
-    if override is not None and override.strategy in DRAWN:
+    if override is not None and override.strategy in STRATEGIES and STRATEGIES[override.strategy].draws_values:
         return f"`infer` asks for {override.strategy}"
     if follows_model(variable, model.guide_of(name)):
         return f"a term reads {name} and nothing observed does: it is summed under p({name}) itself, or drawn from it"

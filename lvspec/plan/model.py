@@ -17,7 +17,6 @@ from lvspec.plan.own import with_own
 BUDGET_FLOPS = 1e12  # multiply-adds of one step: about ten seconds on one core
 BUDGET_BYTES = 4 * 2**30
 NOMINAL = {"B": 32, "sites": 32}
-DEFAULT_SAMPLES = 4  # draws for leave-one-out: on ten categoricals, less time × variance than 2 (docs/design.md)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lvspec.ir.dims import ragged_plate
-from lvspec.ir.estimators import DEFAULTS
+from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.expr import Apply, At, Call, Choice, Dist, Expr, Index, VariableRef, walk
 from lvspec.ir.reads import bodies
 from lvspec.plan.claims import Claim, Declined, View
@@ -22,23 +22,24 @@ FAMILIES = ("Categorical", "OneHotCategorical", "Bernoulli")
 AS_INTEGERS = ("equal", "less", "clip", "onehot")  # functions of a value's number, which a relaxed Bernoulli has not
 
 
-def consider_relaxed(view: View, latent, name: str, hard: bool) -> Claim | Declined:
-    """The claim of gumbel_softmax, or of straight_through (`hard`)."""
-    model = view.model
+def consider_relaxed(view: View, latent, name: str) -> Claim | Declined:
+    """The claim of gumbel_softmax, or of straight_through."""
+    model, row = view.model, STRATEGIES[name]
+    hard = row.draws == "corner"
     reason = _family_reason(model, latent) or without_engine(model, latent) or guide_reason(model, latent)
     if not reason and model.guide_of(latent.name) and model.guide_order.step_of(latent.name).plate:
         reason = f"q({latent.name}) is drawn site by site: relaxed draws along a plate have no engine yet"
     reason = reason or misread(model, latent, hard)
     if reason:
         return Declined(reason)
-    samples = view.asked or 1
-    options = DEFAULTS | view.options(latent.name, name)
-    temperature, density = options["temperature"], options["density"]
+    samples = view.draws(name)
+    options = {**row.options, **view.options(latent.name, name)}
+    temperature, density = options["temperature"], options.get("density")
     forward = "one of its values, with the gradient of" if hard else "the model sees"
     why = f"biased: {forward} a Concrete draw at temperature {temperature.text}"
     if density == "relaxed":
         why = f"biased: the bound of another model, in which {latent.name} is a Concrete draw at temperature {temperature.text}"
-    kept = (("temperature", temperature), *((("density", density),) if not hard else ()))
+    kept = tuple((n, v) for n, v in options.items() if n != "samples")
     return Claim("sampled", False, why, drawing(latent.name), biased=True, samples=samples, options=kept)
 
 

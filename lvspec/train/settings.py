@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from lvspec.errors import UsageError
-from lvspec.front.sections import DATA, TRAIN, Key
+from lvspec.front.sections import DATA, TRAIN
+from lvspec.ir.options import Key
 
 
 @dataclass(frozen=True)

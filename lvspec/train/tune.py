@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lvspec.errors import SpecError, TrainingError
+from lvspec.ir.estimators import BY_TURN, STRATEGIES
 from lvspec.train.data.batches import collate, epoch_order
 from lvspec.train.diagnosis.blame import blame
 from lvspec.train.loop.optimise import clip_gradient, gradient_norm, make_optimizer
@@ -25,25 +26,7 @@ from lvspec.train.scoring.score import prepared, score
 from lvspec.train.scoring.trace import Generators, Taken
 from lvspec.train.start import Ready
 
-EXACT = "enumeration"
-METHODS = (
-    EXACT,
-    "reparameterization",
-    "reparameterization(samples=4)",
-    "reinforce(samples=2)",
-    "reinforce(samples=4)",
-    "reinforce(samples=8)",
-    "reinforce(samples=1, baseline=moving_average)",
-    "reinforce(samples=1, baseline=learned)",
-    "stratified",
-    "disarm(samples=4)",
-    "sum_and_sample(samples=4)",
-    "without_replacement(samples=4)",
-    "relax(samples=1)",
-    "gumbel_softmax(temperature=0.5)",
-    "straight_through(temperature=0.5)",
-    "subset",
-)
+METHODS = tuple(call for row in BY_TURN for call in row.calls)
 GRADIENTS = 40  # of one batch, for a variance
 
 
@@ -116,10 +99,9 @@ def tune(
     for method, compiled in found.items():
         own = replace(ready, compiled=compiled)
         model = _started(own, state)
-        gradients = Gradients.of(
-            model, prepared(model, batch, ready.device), names, 1 if method == EXACT else GRADIENTS
-        )
-        exact = gradients.mean if method == EXACT and not _draws(compiled) else exact
+        summed = STRATEGIES[method.partition("(")[0]].draws is None
+        gradients = Gradients.of(model, prepared(model, batch, ready.device), names, 1 if summed else GRADIENTS)
+        exact = gradients.mean if summed and not compiled.plan.sampled else exact
         notify(f"{latent}: {method}")
         (steps,) = trained(model, own, [seconds])
         base.load_state_dict({n: v for n, v in model.state_dict().items() if n in state})
@@ -132,10 +114,6 @@ def tune(
     first = each[rows[0].method]
     behind = [replace(r, error=float((first - each[r.method]).std()) / len(first) ** 0.5) for r in rows]
     return Tuning(latent, tuple(behind), tuple(refused))
-
-
-def _draws(compiled) -> bool:
-    return bool(compiled.plan.sampled)
 
 
 def _started(ready: Ready, state: dict[str, Tensor]) -> nn.Module:

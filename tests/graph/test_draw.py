@@ -13,7 +13,7 @@ from lvspec.graph import WRITERS, draw
 from lvspec.graph.diagram import diagram
 from lvspec.graph.layout import layout
 from lvspec.graph.routes import routes
-from lvspec.graph.style import STRATEGY
+from lvspec.ir.estimators import STRATEGIES
 from lvspec.shipped import shipped
 
 ZOO = {f"{path.stem}.yaml": partial(plan_spec, path) for path in sorted(shipped("specs").glob("*.yaml"))}
@@ -104,9 +104,9 @@ def test_prefix_is_a_dashed_arc_that_does_not_order_the_rows():
 
 
 def test_latents_are_coloured_by_strategy():
-    assert draw(MODELS["gm_vae"]()).count(STRATEGY["enumeration"]) == 2  # the node and the legend
-    assert draw(MODELS["gm_vae"]()).count(STRATEGY["reparameterization"]) == 2
-    assert STRATEGY["reinforce"] not in draw(MODELS["gm_vae"]())
+    assert draw(MODELS["gm_vae"]()).count(STRATEGIES["enumeration"].color) == 2  # the node and the legend
+    assert draw(MODELS["gm_vae"]()).count(STRATEGIES["reparameterization"].color) == 2
+    assert STRATEGIES["reinforce"].color not in draw(MODELS["gm_vae"]())
 
 
 def test_nested_plates_are_nested_boxes():

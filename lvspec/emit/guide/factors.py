@@ -17,7 +17,6 @@ from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.relaxed import draw_relaxed, given_point
 from lvspec.emit.lowering.value import Value, align, axis_of, join_draws, select
 from lvspec.ir.distributions import FAMILIES
-from lvspec.ir.estimators import PATHWISE
 from lvspec.ir.guides import GuideOrder, GuideStep, members
 from lvspec.ir.plan import Plan
 from lvspec.ir.structures import structure_of
@@ -115,7 +114,7 @@ def _draw_along(program: Program, plan: Plan, step: GuideStep, guide: Guide) -> 
 
 def pathwise(plan: Plan, name: str) -> bool:
     """Whether gradients pass through the latent's draws."""
-    return plan.latent(name).strategy in PATHWISE
+    return plan.latent(name).row.pathwise
 
 
 def _without_own_gradient(program: Program, plan: Plan, guide: Guide, names: list[str]) -> None:
@@ -219,7 +218,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
     scheme = None
     reparameterized = pathwise(plan, name)
     value = Value(name, axes, latent.type.shape, integer=latent.type.support.discrete)
-    if plan.latent(name).strategy == "stratified" and not program.discrete:
+    if plan.latent(name).row.draws == "strata" and not program.discrete:
         drawn = _draw_strata(program, guide, value, listed)
     elif reparameterized:
         noise = scope.names.fresh(f"{name}_noise")

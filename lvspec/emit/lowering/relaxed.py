@@ -49,7 +49,7 @@ def draw_relaxed(
         f"y_{name}", value.with_(code=code, relaxed=False), "log z" if kind == "categorical" else "logit z"
     )
     low.relaxed[name] = RelaxedDraw(y, temperature)
-    hard = plan.strategy == "straight_through"
+    hard = plan.row.draws == "corner"
     seen = f"{scope.use(f'{kind}_corner' if hard else f'{kind}_point')}({y.code})"
     return scope.assign(name, value.with_(code=seen), "straight through" if hard else "relaxed", own=True)
 

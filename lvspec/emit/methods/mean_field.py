@@ -22,8 +22,6 @@ from lvspec.ir.mean_field import STATISTICS, statistic_shapes
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Variable
 
-STEPS, TOLERANCE = 50, 1e-3
-
 
 def mean_field_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
     """The methods in reading order."""
@@ -118,9 +116,11 @@ def _prior(plan: Plan, imports: set[str], latents: list[Variable], batch: str) -
 
 def _settings(plan: Plan) -> tuple[int, float]:
     """Rounds and tolerance: what `infer:` says of a latent, or the defaults."""
-    options = [dict(o.options) for o in plan.spec.overrides if o.strategy == "mean_field"]
-    steps = max((int(o["steps"]) for o in options if "steps" in o), default=STEPS)
-    return steps, min((float(o["tolerance"]) for o in options if "tolerance" in o), default=TOLERANCE)
+    (row,) = {plan.latent(n).row.name: plan.latent(n).row for n in plan.mean_field}.values()
+    options = [dict(o.options) for o in plan.spec.overrides if o.strategy == row.name]
+    default = row.options
+    steps = max((int(o["steps"]) for o in options if "steps" in o), default=default["steps"])
+    return steps, min((float(o["tolerance"]) for o in options if "tolerance" in o), default=default["tolerance"])
 
 
 def _optimum(plan: Plan, imports: set[str]) -> list[str]:

@@ -18,8 +18,6 @@ from lvspec.emit.text.text import statement, wrap
 from lvspec.ir.mean_field import SUMS, sum_over
 from lvspec.ir.plan import Plan
 
-STEPS, TOLERANCE = 20, 1e-3
-
 
 def chain_factor_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
     """The methods in reading order."""
@@ -106,8 +104,10 @@ def _density(plan: Plan, imports: set[str], reader) -> list[str]:
 
 
 def _settings(plan: Plan) -> tuple[int, float]:
-    options = next((dict(o.options) for o in plan.spec.overrides if o.strategy == "structured_mean_field"), {})
-    return int(options.get("steps", STEPS)), float(options.get("tolerance", TOLERANCE))
+    row = plan.latent(plan.structured[0]).row
+    given = next((dict(o.options) for o in plan.spec.overrides if o.strategy == row.name), {})
+    options = {**row.options, **given}
+    return int(options["steps"]), float(options["tolerance"])
 
 
 def _optimum(plan: Plan, imports: set[str], latent) -> list[str]:

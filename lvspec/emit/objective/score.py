@@ -52,7 +52,7 @@ def _score(terms: Terms, name: str, costs: list[BoundTerm], weighted: dict[str, 
         return None
     signal = scope.assign(f"signal_{name}", signal, "what lies downstream of each draw")
     mask = mask_of(low, terms.plan.spec.variable(name))
-    if terms.plan.latent(name).strategy == "relax":
+    if terms.plan.latent(name).row.control:
         return low.plus([terms.settled(BoundTerm(None, v, mask)) for v in relax_terms(terms, name, signal)])
     advantage, fit = against(terms, name, signal)
     _, _, (a, b) = low.broadcast(advantage, log_q)

@@ -32,7 +32,6 @@ from lvspec.emit.lowering.value import (
     shift_axis,
 )
 from lvspec.ir.dims import ragged_plate
-from lvspec.ir.estimators import RENORMALISED, WITHOUT_LOG_Q
 from lvspec.ir.expr import Call, Here, LogProb, VariableRef
 from lvspec.ir.lengths import counting
 from lvspec.ir.plan import Plan
@@ -88,10 +87,7 @@ class Terms:
         return {
             p.name
             for p in self.plan.latents
-            if (p.scored or p.strategy in RENORMALISED)
-            and p.strategy not in WITHOUT_LOG_Q
-            or p.kl == "sampled"
-            and p.treatment == "sampled"
+            if (p.scored or p.row.renormalised) and p.row.log_q or p.kl == "sampled" and p.treatment == "sampled"
         }
 
     def costs(self) -> list[BoundTerm]:

@@ -1,52 +1,18 @@
 """The strategies, in the order of preference: exact ones first, then unbiased ones, biased ones only on request.
 
-Each module has a NAME and `consider(view, latent) -> Claim | Declined`: it proves that it may be used for this
-latent and what it costs, or says which condition failed. Adding a strategy is adding a file and a line here.
+Each row of ir/estimators.py has a module of its name here, with `consider(view, latent) -> Claim | Declined`: it proves that
+the strategy may be used for this latent and what it costs, or says which condition failed.
 """
 
-from lvspec.plan.strategies import (
-    conjugacy,
-    disarm,
-    dynamic_programming,
-    enumeration,
-    gumbel_softmax,
-    joint_gaussian,
-    linear_gaussian,
-    marginals,
-    mean_field,
-    point_estimate,
-    reinforce,
-    relax,
-    reparameterization,
-    straight_through,
-    stratified,
-    structured_mean_field,
-    subset,
-    sum_and_sample,
-    wake_sleep,
-    without_replacement,
-)
+from __future__ import annotations
 
-STRATEGIES = (
-    dynamic_programming,
-    linear_gaussian,
-    enumeration,
-    marginals,
-    conjugacy,
-    joint_gaussian,
-    mean_field,
-    structured_mean_field,
-    point_estimate,
-    reparameterization,
-    stratified,
-    reinforce,
-    disarm,
-    sum_and_sample,
-    without_replacement,
-    relax,
-    wake_sleep,
-    gumbel_softmax,
-    straight_through,
-    subset,
-)
-NAMES = tuple(s.NAME for s in STRATEGIES)
+from collections.abc import Callable
+from importlib import import_module
+
+from lvspec.ir.estimators import BY_TURN
+from lvspec.ir.spec import Variable
+from lvspec.plan.claims import Claim, Declined, View
+
+CONSIDER: dict[str, Callable[[View, Variable], Claim | Declined]] = {
+    row.name: import_module(f"{__name__}.{row.name}").consider for row in BY_TURN
+}

@@ -8,7 +8,6 @@ Dong, Mnih & Tucker 2020.
 from __future__ import annotations
 
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.model import DEFAULT_SAMPLES
 from lvspec.plan.prices.sums import drawing
 from lvspec.plan.schemes import scheme_reason
 
@@ -19,7 +18,7 @@ def consider(view: View, latent) -> Claim | Declined:
     reason = scheme_reason(view, latent, "Bernoulli")
     if reason:
         return Declined(reason)
-    samples = view.asked or DEFAULT_SAMPLES
+    samples = view.draws(NAME)
     if samples % 2:
         return Declined(f"opposite draws are pairs, and samples={samples} is an odd number")
     why = f"unbiased score function, {samples // 2} pairs of opposite draws against each other (DisARM)"

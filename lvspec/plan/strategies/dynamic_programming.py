@@ -10,8 +10,6 @@ from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.components import beyond
 from lvspec.plan.model import finite_reason, is_chain, without_engine
 
-NAME = "dynamic_programming"
-
 
 def consider(view: View, latent) -> Claim | Declined:
     model, name = view.model, latent.name

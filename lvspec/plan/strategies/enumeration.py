@@ -18,8 +18,6 @@ from lvspec.plan.prices.price import Pricer, priced
 from lvspec.plan.prices.sums import pay_guide, pay_sum
 from lvspec.plan.sampling import is_point
 
-NAME = "enumeration"
-
 
 def consider(view: View, latent) -> Claim | Declined:
     model, name = view.model, latent.name

@@ -15,4 +15,4 @@ NAME = "gumbel_softmax"
 
 
 def consider(view: View, latent) -> Claim | Declined:
-    return consider_relaxed(view, latent, NAME, hard=False)
+    return consider_relaxed(view, latent, NAME)

@@ -17,8 +17,6 @@ from lvspec.plan.prices.sums import pay_guide, pay_sum
 from lvspec.plan.sampling import labels_reason
 from lvspec.plan.strategies.enumeration import inside_a_sum
 
-NAME = "marginals"
-
 
 def consider(view: View, latent) -> Claim | Declined:
     model, name = view.model, latent.name

@@ -20,8 +20,6 @@ from lvspec.plan.model import unrolled_by, without_engine
 from lvspec.plan.prices.price import Pricer, priced
 
 NAME = "mean_field"
-STEPS = 50  # rounds of coordinate ascent, at most
-TOLERANCE = 1e-3  # they end where natural parameters move by less on average
 DIGAMMA = 3  # exponentials that take as long
 
 
@@ -29,8 +27,7 @@ def consider(view: View, latent) -> Claim | Declined:
     reason = _reason(view, latent) or _others(view, latent)
     if reason:
         return Declined(reason)
-    override = view.model.overrides.get(latent.name)
-    steps = int(dict(override.options).get("steps", STEPS)) if override else STEPS
+    steps = view.option(latent.name, NAME, "steps")
     how = (
         "natural-gradient steps, one a batch"
         if latent.outside_batch

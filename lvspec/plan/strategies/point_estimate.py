@@ -13,8 +13,6 @@ from lvspec.plan.model import without_engine
 from lvspec.plan.prices.sums import drawing
 from lvspec.plan.sampling import point_reason
 
-NAME = "point_estimate"
-
 
 def consider(view: View, latent) -> Claim | Declined:
     model = view.model

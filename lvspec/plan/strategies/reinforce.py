@@ -12,25 +12,27 @@ from __future__ import annotations
 from lvspec.ir.estimators import BASELINES
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.model import DEFAULT_SAMPLES, labels_guide, without_engine
+from lvspec.plan.model import labels_guide, without_engine
 from lvspec.plan.prices.sums import drawing
 from lvspec.plan.sampling import guide_reason
 
 NAME = "reinforce"
+LEAVE_ONE_OUT, LEAST = "leave_one_out", 2  # one draw is held against another
 
 
 def consider(view: View, latent) -> Claim | Declined:
     model = view.model
     options = view.options(latent.name, NAME)
-    baseline, balance = options.get("baseline", "leave_one_out"), float(options.get("balance", 1.0))
+    baseline, balance = (view.option(latent.name, NAME, n) for n in ("baseline", "balance"))
+    variate = BASELINES[baseline]
     reason = without_engine(model, latent) or guide_reason(model, latent) or _misfit(view, options, baseline)
     if reason:
         return Declined(reason)
     if latent.outside_batch:
         return Declined(f"{latent.name} lies outside the batch plate: its score term has no engine yet")
-    samples = max(2, view.asked or DEFAULT_SAMPLES) if baseline == "leave_one_out" else view.asked or 1
-    against = BASELINES[baseline].format(samples=samples)
-    if view.bound.coupled and baseline == "leave_one_out":
+    samples = max(LEAST if baseline == LEAVE_ONE_OUT else 1, view.asked or variate.samples)
+    against = variate.meaning.format(samples=samples)
+    if view.bound.coupled and baseline == LEAVE_ONE_OUT:
         against = f"each of {samples} draws against the geometric mean of the others' weights (VIMCO)"
     kind = "unbiased score function" if balance == 1 else f"score function scaled by {balance:g}, biased"
     why, factor = f"{kind}, {against}", labels_guide(model, latent.name)
@@ -44,15 +46,15 @@ def consider(view: View, latent) -> Claim | Declined:
         drawing(latent.name),
         biased=balance != 1,
         samples=samples,
-        options=(("baseline", baseline), ("balance", balance)),
+        options=(("baseline", baseline), ("balance", float(balance))),
     )
 
 
 def _misfit(view: View, options: dict[str, object], baseline: str) -> str | None:
     """Options that do not go together, or not with the bound."""
-    if baseline == "leave_one_out" and options.get("samples") == 1:
+    if baseline == LEAVE_ONE_OUT and options.get("samples") == 1:
         return "leave-one-out holds a draw against others: samples=2 or more, or baseline=moving_average"
-    if view.bound.coupled and baseline in ("moving_average", "learned"):
+    if view.bound.coupled and not BASELINES[baseline].coupled:
         return (
             f"under {view.bound.name} a draw is worth what the bound would lose without it: "
             "baseline=leave_one_out (VIMCO) or none"

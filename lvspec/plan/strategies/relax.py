@@ -7,7 +7,6 @@ Duvenaud 2018.
 
 from __future__ import annotations
 
-from lvspec.ir.estimators import DEFAULTS
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.guides.mean_field import control_reason
 from lvspec.plan.prices.sums import drawing
@@ -21,8 +20,8 @@ def consider(view: View, latent) -> Claim | Declined:
     reason = scheme_reason(view, latent, family) or control_reason(view.model.spec, latent)
     if reason:
         return Declined(reason)
-    samples = view.asked or 1
-    temperature = view.options(latent.name, NAME).get("temperature", DEFAULTS["temperature"])
+    samples = view.draws(NAME)
+    temperature = view.option(latent.name, NAME, "temperature")
     why = f"unbiased score function, each draw against a network of a relaxed one at temperature {temperature.text} (RELAX)"
     options = (("temperature", temperature),)
     return Claim("sampled", False, why, drawing(latent.name), samples=samples, options=options)

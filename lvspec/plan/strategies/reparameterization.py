@@ -8,7 +8,6 @@ differentiated through: semi-amortized, Kim et al. 2018.
 from __future__ import annotations
 
 from lvspec.ir.distributions import FAMILIES
-from lvspec.ir.estimators import DEFAULTS
 from lvspec.ir.expr import Number
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.guides.families import guide_family
@@ -38,12 +37,12 @@ def consider(view: View, latent) -> Claim | Declined:
         reason = "`rate` is of the steps that refine q: write `refine=5` beside it"
     if reason:
         return Declined(reason)
-    samples = view.asked or 1
+    samples = view.draws(NAME)
     kind = view.bound.gradient.replace("_", " ")
     why = f"q({latent.name}) is {body.shown if body else family}: {kind} gradient, {samples} draw{'s' if samples > 1 else ''}"
     if "refine" not in options:
         return Claim("sampled", False, why, drawing(latent.name), samples=samples)
-    steps, rate = int(options["refine"]), float(options.get("rate", DEFAULTS["rate"]))
+    steps, rate = int(options["refine"]), float(view.option(latent.name, NAME, "rate"))
     why += f"; its parameters take {steps} steps up the ELBO from where the guide puts them, differentiated through"
     pay = refined_drawing(latent.name, steps)
     return Claim("sampled", False, why, pay, samples=samples, options=(("refine", steps), ("rate", rate)))

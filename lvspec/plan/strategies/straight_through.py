@@ -13,4 +13,4 @@ NAME = "straight_through"
 
 
 def consider(view: View, latent) -> Claim | Declined:
-    return consider_relaxed(view, latent, NAME, hard=True)
+    return consider_relaxed(view, latent, NAME)

@@ -13,8 +13,6 @@ from lvspec.plan.model import without_engine
 from lvspec.plan.prices.sums import drawing
 from lvspec.plan.sampling import guide_reason
 
-NAME = "stratified"
-
 
 def consider(view: View, latent) -> Claim | Declined:
     model, guide = view.model, view.model.guide_of(latent.name)

@@ -21,16 +21,13 @@ from lvspec.plan.prices.price import TRAINING, Pricer, priced
 
 NAME = "structured_mean_field"
 DISPATCHES = 9  # of a site
-STEPS = 20  # rounds over the chains, at most
-TOLERANCE = 1e-3  # they end where log-potentials move by less on average
 
 
 def consider(view: View, latent) -> Claim | Declined:
     reason = _reason(view, latent)
     if reason:
         return Declined(reason)
-    override = view.model.overrides.get(latent.name)
-    steps = int(dict(override.options).get("steps", STEPS)) if override else STEPS
+    steps = view.option(latent.name, NAME, "steps")
     plate = view.collapsible[latent.name].unrolled[0]
     (reader,) = {v.name: v for v, _ in view.model.readers_of(latent.name) if v.name != latent.name}.values()
     why = f"a chain for each {plate}, exact under the others' expectations, at most {steps} rounds a batch; "

@@ -14,7 +14,6 @@ from lvspec.plan.prices.sums import drawing
 from lvspec.plan.sampling import guide_reason
 
 NAME = "subset"
-SAMPLES = 8
 
 
 def consider(view: View, latent) -> Claim | Declined:
@@ -28,10 +27,10 @@ def consider(view: View, latent) -> Claim | Declined:
     reason = without_engine(model, latent) or guide_reason(model, latent)
     if reason:
         return Declined(reason)
-    samples = view.asked or SAMPLES
+    samples = view.draws(NAME)
     if samples < 2:
         return Declined("one value has all the weight: samples=2 or more")
-    sharpness = float(view.options(name, NAME).get("sharpness", 1.0))
+    sharpness = float(view.option(name, NAME, "sharpness"))
     power = f" to the power {sharpness:g}" if sharpness != 1 else ""
     return Claim(
         "sampled",

@@ -8,7 +8,6 @@ Unbiased, and exact where the others have no mass. Liu, Regier, Tripuraneni, Jor
 from __future__ import annotations
 
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.model import DEFAULT_SAMPLES
 from lvspec.plan.prices.sums import drawing
 from lvspec.plan.schemes import set_reason
 
@@ -19,8 +18,8 @@ def consider(view: View, latent) -> Claim | Declined:
     reason = set_reason(view, latent)
     if reason:
         return Declined(reason)
-    top = int(view.options(latent.name, NAME).get("top", 1))
-    samples = view.asked or max(DEFAULT_SAMPLES, top + 1)
+    top = view.option(latent.name, NAME, "top")
+    samples = view.asked or max(view.draws(NAME), top + 1)
     if top >= view.model.cardinality(latent.name):
         return Declined(
             f"{latent.name} has {view.model.cardinality(latent.name)} values: top={top} leaves nothing to draw"

@@ -9,7 +9,7 @@ make it consistent in S, not unbiased. Bornschein & Bengio 2015; Le et al. 2019.
 from __future__ import annotations
 
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.model import DEFAULT_SAMPLES, without_engine
+from lvspec.plan.model import without_engine
 from lvspec.plan.prices.sums import drawing
 from lvspec.plan.sampling import guide_reason
 
@@ -21,6 +21,6 @@ def consider(view: View, latent) -> Claim | Declined:
     reason = without_engine(model, latent) or guide_reason(model, latent)
     if reason:
         return Declined(reason)
-    samples = view.asked or DEFAULT_SAMPLES
+    samples = view.draws(NAME)
     why = f"{samples} weighted draws of q move model and q"
     return Claim("sampled", False, why, drawing(latent.name), biased=True, samples=samples)

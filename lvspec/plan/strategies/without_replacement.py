@@ -8,7 +8,6 @@ the rest of the set says of E f. Kool, van Hoof & Welling 2020.
 from __future__ import annotations
 
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.model import DEFAULT_SAMPLES
 from lvspec.plan.prices.sums import drawing
 from lvspec.plan.schemes import set_reason
 
@@ -21,7 +20,7 @@ def consider(view: View, latent) -> Claim | Declined:
     if reason:
         return Declined(reason)
     values = view.model.cardinality(latent.name)
-    samples = view.asked or min(DEFAULT_SAMPLES, values)
+    samples = view.asked or min(view.draws(NAME), values)
     if not 2 <= samples <= min(values, MOST):
         limit = f"{latent.name} has {values}" if values < MOST else f"their sets are gone through up to {MOST}"
         return Declined(f"samples={samples} different values: at least 2, and {limit}")

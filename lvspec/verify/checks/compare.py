@@ -191,8 +191,8 @@ def _average_of(on: Callable[[], Subject], name: str, row: int) -> list[Check]:
 
 def _average(subject: Subject, name: str, row: int) -> Check:
     names = scored(subject)
-    if any(p.strategy == "relax" for p in subject.plan.latents):
-        return Check(name, None, GRADIENT, "relax: right on average over the noise of relaxed draws, too")
+    if (control := next((p.strategy for p in subject.plan.latents if p.row.control), None)) is not None:
+        return Check(name, None, GRADIENT, f"{control}: right on average over the noise of relaxed draws, too")
     if subject.plan.bound.gradient != "pathwise":
         return Check(name, None, GRADIENT, f"{subject.plan.bound.gradient}: right on average over the noise, too")
     try:

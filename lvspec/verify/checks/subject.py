@@ -252,7 +252,7 @@ def named_values(plan: Plan) -> list[str]:
 def relaxations(plan: Plan, step: int) -> dict[str, Relaxation]:
     """How the draws of relaxed latents are made at a step."""
     plans = [plan.latent(n) for n in plan.relaxed]
-    return {p.name: Relaxation(at_step(p.option("temperature"), step), p.strategy == "straight_through") for p in plans}
+    return {p.name: Relaxation(at_step(p.option("temperature"), step), p.row.draws == "corner") for p in plans}
 
 
 def telling_step(plan: Plan) -> int:

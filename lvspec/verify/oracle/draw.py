@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from lvspec.ir.dims import ragged_plate
-from lvspec.ir.estimators import RENORMALISED
 from lvspec.ir.expr import Dist
 from lvspec.ir.numbered import numbered
 from lvspec.ir.plan import Plan
@@ -224,7 +223,7 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
     batch = () if variable.outside_batch else (rows,)
     shape = (plan.samples, *batch, *lead, *(d.evaluate(sizes) for d in variable.type.shape))
     if variable.name not in instance.noisy:
-        together = instance.weighed is not None and instance.weighed.strategy not in RENORMALISED
+        together = instance.weighed is not None and not instance.weighed.row.renormalised
         if together and instance.weighed.name == variable.name:
             size, top = variable.type.support.cardinality.evaluate(sizes), int(instance.weighed.option("top", 0))
             return torch.stack([_different(size, top, plan.samples, generator) for _ in range(rows)], 1)

@@ -18,8 +18,6 @@ from lvspec.verify.oracle.densities import log_odds_pair, log_probabilities
 from lvspec.verify.oracle.transport import strata_shares
 from lvspec.verify.oracle.world import SAMPLE, World
 
-TOGETHER = ("disarm", "sum_and_sample", "without_replacement")
-
 
 @dataclass(frozen=True)
 class DrawScheme:
@@ -32,19 +30,11 @@ class DrawScheme:
 
     def chance(self, q: list[float], values: Sequence) -> float:
         """p(the draws of one site), in their order."""
-        return _CHANCES[self.name](q, list(values), self.top)
+        return _SCHEMES[self.name][0](q, list(values), self.top)
 
     def shares(self, q: list[float], values: Sequence[int]) -> list[float]:
         """What each draw weighs in the average."""
-        if self.name == "sum_and_sample":
-            known = [q[v] for v in values[: self.top]]
-            others = len(values) - self.top
-            return known + [(1 - sum(known)) / others] * others
-        if self.name == "without_replacement":
-            every = _set_chance(q, list(values), [])
-            rest = [[v for v in values if v != s] for s in values]
-            return [q[s] * _set_chance(q, r, [s]) / every for s, r in zip(values, rest, strict=True)]
-        return [1 / len(values)] * len(values)
+        return _SCHEMES[self.name][1](q, list(values), self.top)
 
 
 def _set_chance(q: list[float], values: list[int], gone: list[int]) -> float:
@@ -92,7 +82,29 @@ def _distinct(q: list[float], values: list[int], top: int) -> float:
     return chance
 
 
-_CHANCES = {"disarm": _pairs, "sum_and_sample": _top, "without_replacement": _distinct}
+def _even(q: list[float], values: list, top: int) -> list[float]:
+    return [1 / len(values)] * len(values)
+
+
+def _top_shares(q: list[float], values: list[int], top: int) -> list[float]:
+    known = [q[v] for v in values[:top]]
+    others = len(values) - top
+    return known + [(1 - sum(known)) / others] * others
+
+
+def _set_shares(q: list[float], values: list[int], top: int) -> list[float]:
+    every = _set_chance(q, values, [])
+    rest = [[v for v in values if v != s] for s in values]
+    return [q[s] * _set_chance(q, r, [s]) / every for s, r in zip(values, rest, strict=True)]
+
+
+# strategy -> how likely the draws of a site are, and what each weighs
+_SCHEMES = {
+    "disarm": (_pairs, _even),
+    "sum_and_sample": (_top, _top_shares),
+    "without_replacement": (_distinct, _set_shares),
+}
+TOGETHER = tuple(_SCHEMES)
 
 
 def site_probabilities(world: World, name: str, at: tuple[int, ...]) -> list | tuple:
@@ -123,11 +135,11 @@ def sample_shares(world: World, samples: int) -> Tensor:
     even = torch.full((samples,), 1 / samples, dtype=torch.float64)
     if weighed is None or world.instance.treatments.get(weighed.name) != "sampled":
         return even
-    if weighed.strategy == "subset":
+    if weighed.row.renormalised:
         return _subset_shares(world, samples, weighed.name, float(weighed.option("sharpness")))
     if world.is_given(weighed.name, ()):
         return even
-    if weighed.strategy == "stratified":
+    if weighed.row.draws == "strata":
         return strata_shares(world.density(world.factors[weighed.name], ())[1], samples)
     q = site_probabilities(world, weighed.name, ())
     values = [int(world.instance.draws[weighed.name][s, world.row]) for s in range(samples)]

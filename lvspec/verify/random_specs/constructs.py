@@ -14,9 +14,11 @@ from functools import cache
 from itertools import product
 
 from lvspec.front.params import INITS
-from lvspec.front.sections import BOUND_OPTIONS, INFER, STRATEGIES
+from lvspec.front.sections import INFER
 from lvspec.front.variables import GIVEN
+from lvspec.ir.bounds import BOUNDS
 from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.flows import FLOWS
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.networks import ACTIVATIONS, NETWORKS
@@ -142,12 +144,12 @@ def _of_sections() -> Iterator[str]:
     yield from ("given vector", "given on a plate")
     yield from (f"init {rule}" for rule in INITS)
     yield from ("number as a parameter", "frozen", "per_example", "tied parameter", "prior of a parameter")
-    for name, options in STRATEGIES.items():
+    for name, strategy in STRATEGIES.items():
         yield f"infer {name}"
-        yield from (f"{name}({o.name})" for o in options)
-    for name, options in BOUND_OPTIONS.items():
+        yield from (f"{name}({o.name})" for o in strategy.keys)
+    for name, form in BOUNDS.items():
         yield f"bound {name}"
-        yield from (f"bound {name}({o.name})" for o in options)
+        yield from (f"bound {name}({o.name})" for o in form.keys)
     for key in INFER:
         yield from (f"{key.name}: {c}" for c in key.choices)
         if not key.choices and key.name != "bound":

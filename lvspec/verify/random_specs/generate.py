@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 from lvspec.driver import plan_read
 from lvspec.errors import SpecError
 from lvspec.front import load
-from lvspec.front.sections import STRATEGIES
+from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec
 from lvspec.verify.random_specs.drafts import conjugates, special
@@ -43,7 +43,9 @@ LATER = re.compile(
     rf"description|phases|({'|'.join(STRATEGIES)})\(.*"
 )
 STRATEGY = re.compile(rf"(?:infer )?({'|'.join(STRATEGIES)})(\(.*)?")
-OPTIMA = {"mean_field", "structured_mean_field"}  # strategies that `guide:` brings about, legal before or not
+OPTIMA = {
+    row.name for row in STRATEGIES.values() if "tolerance" in row.options
+}  # strategies that `guide:` brings about, legal before or not
 OF_A_BOUND = re.compile("kl_weight|free_bits|term|.* (in|by) a term|known|expected")
 ATTEMPTS = 6
 ENOUGH = 4  # attempts at what nobody in particular asked for, if one of them has a plan

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from lvspec.front.sections import BOUND_OPTIONS, STRATEGIES
 from lvspec.ir.bounds import BOUNDS
+from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.plan import Plan
 from lvspec.verify.random_specs.drafts.draft import Draft
 from lvspec.verify.random_specs.drafts.families import distribution
@@ -26,14 +26,7 @@ OPTIONS = {
     "tolerance": ("1e-13",),
     "alpha": ("0.5", "0.25"),
 }
-OWN_OPTIONS = {  # pairs of draws; one for each of two components
-    ("disarm", "samples"): ("2",),
-    ("stratified", "samples"): ("2",),
-}
-DRAWN = (
-    "reinforce", "reinforce", "disarm", "sum_and_sample", "without_replacement", "subset", "relax", "gumbel_softmax",
-    "straight_through",
-)  # fmt: skip
+DRAWN = tuple(row.name for row in STRATEGIES.values() if row.draws_values)
 
 
 SMOOTH = ("Normal(", "Laplace", "LogNormal", "Exponential")  # families of q whose draws have second derivatives
@@ -66,7 +59,7 @@ def _options(d: Draft, name: str, strategy: str) -> list[str]:
     """What a strategy may be told of this latent. A q is refined where each example has one whose draws bend smoothly."""
     q = d.guide.get(next((key for key in d.guide if re.match(rf"{name}\b", key)), ""), "Normal(")
     refined = not any(key.startswith(f"global {name}") for key in d.latent) and q.startswith(SMOOTH)
-    return [o.name for o in STRATEGIES[strategy] if refined or o.name not in ("refine", "rate")]
+    return [o.name for o in STRATEGIES[strategy].keys if refined or o.name not in ("refine", "rate")]
 
 
 def _call(d: Draft, form: str, name: str, options: list[str], must: tuple[str, ...] = ()) -> str:
@@ -76,14 +69,21 @@ def _call(d: Draft, form: str, name: str, options: list[str], must: tuple[str, .
         chosen.insert(0, "refine")
     if "mean_field" in name:
         chosen = ["steps", "tolerance"]  # at the optimum to the digits that are compared
-    values = [f"{o}={d.choose(*OWN_OPTIONS.get((name, o), OPTIONS[o]))}" for o in chosen if o in OPTIONS]
+    values = [f"{o}={d.choose(*_values(name, o))}" for o in chosen if o in OPTIONS]
     return f"{name}({', '.join(values)})" if values else name
+
+
+def _values(name: str, option: str) -> tuple[str, ...]:
+    """What an option may be: of pairs, and of draws one for each of two components, there are two."""
+    row = STRATEGIES.get(name)
+    even = option == "samples" and row is not None and (row.multiple == 2 or row.options[option] is None)
+    return ("2",) if even else OPTIONS[option]
 
 
 def bound(d: Draft, plan: Plan) -> bool:
     """Another bound, where the plan has one."""
     wished = d.wished("bound {}", list(BOUNDS)) or [
-        b for b, options in BOUND_OPTIONS.items() if any(f"bound {b}({o.name})" in d.wishes for o in options)
+        b for b, form in BOUNDS.items() if any(f"bound {b}({o.name})" in d.wishes for o in form.keys)
     ]
     shared = any(key.startswith("global") for key in d.latent)  # it has no importance weight for each example
     wished = [b for b in wished if b == "elbo" or not shared]
@@ -91,7 +91,7 @@ def bound(d: Draft, plan: Plan) -> bool:
         return False
     name = d.choose(*(wished or (["elbo"] if shared else list(BOUNDS))))
     d.wishes.discard(f"bound {name}")
-    text = _call(d, f"bound {name}", name, [o.name for o in BOUND_OPTIONS[name] if o.name != "gradient"], ("samples",))
+    text = _call(d, f"bound {name}", name, [o.name for o in BOUNDS[name].keys if o.name != "gradient"], ("samples",))
     gradients = BOUNDS[name].gradients
     if len(gradients) > 1 and not shared and (d.wants(f"bound {name}(gradient)", 0.3)):
         text = text[:-1] + f", gradient={d.choose(*gradients[1:])})"
