@@ -37,7 +37,7 @@ class Compiled:
     @cached_property
     def symbols(self) -> dict:
         """What the locals of the module's methods stand for, by name: lvspec/emit/text/symbols.py."""
-        from lvspec.emit.text.text import symbols
+        from lvspec.emit import symbols
 
         return symbols(self.plan)
 
