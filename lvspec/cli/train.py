@@ -9,6 +9,7 @@ from pathlib import Path
 from lvspec.cli import terminal
 from lvspec.cli.options import add_spec_options, assignment, settings
 from lvspec.cli.verified import add_no_verify, require
+from lvspec.ir.formats import FORMATS
 
 # option -> entry of the data section; one variable's with NAME=VALUE, every variable's without
 DATA_OPTIONS = {"column": "column", "columns": "columns", "field": "field", "array": "array"}
@@ -42,7 +43,7 @@ def add_parser(subparsers) -> None:
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", help="text, conllu, tsv, csv, jsonl, trees or npz (default: by the file's name)")
+    parser.add_argument("--format", help=f"{', '.join(FORMATS)} (default: by the file's name)")
     for option in DATA_OPTIONS:
         parser.add_argument(f"--{option}", action="append", default=[], metavar="[x=]VALUE", help=argparse.SUPPRESS)
 

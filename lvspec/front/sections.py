@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from lvspec.ir.bounds import OPTIONS as OF_BOUNDS
 from lvspec.ir.estimators import OPTIONS as OF_STRATEGIES
+from lvspec.ir.formats import FORMATS, columns_told
 from lvspec.ir.options import Key
-
-FORMATS = ("text", "conllu", "tsv", "csv", "jsonl", "trees", "npz")
 
 # one block for each variable: `data: {x: {format: tsv, column: 2}}`
 DATA: tuple[Key, ...] = (
@@ -14,14 +13,14 @@ DATA: tuple[Key, ...] = (
         "format",
         "choice",
         None,
-        "lines of text, CoNLL-U, columns, JSON lines, bracketed trees, arrays; by default, by the file's name",
-        FORMATS,
+        f"{', '.join(row.meaning for row in FORMATS.values())}; by default, by the file's name",
+        tuple(FORMATS),
     ),
     Key(
         "column",
         "column",
         None,
-        "tsv, csv: a number from 1, or a header's name; conllu: form, lemma, upos, xpos, ...; trees: words, tags, tree",
+        columns_told(),
     ),
     Key("columns", "range", None, "tsv, csv: several columns as one vector, by number from 1, e.g. `1-64`"),
     Key("field", "text", None, "jsonl: a key, with dots for nested ones, e.g. `meta.title`"),

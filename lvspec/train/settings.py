@@ -15,7 +15,7 @@ from lvspec.ir.options import Key
 class DataSettings:
     """How one variable is found in a data file and made into numbers.
 
-    format: text | conllu | tsv | csv | jsonl | trees | npz; None: by the file's name.
+    format: the name of a row of ir/formats.py; None: by the file's name.
     column: 1-based number or header name (conllu: form, upos, ...; trees: words, tags, tree); columns: "1-64" for a vector.
     field: dotted path in a JSON object. array: name in an npz. header: the table's first line names columns.
     headings: keep `= Title =` lines of text. lower, tokenize (whitespace | characters | none), min_count, max_size: the vocabulary.

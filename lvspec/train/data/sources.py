@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lvspec.errors import TrainingError, UsageError
 from lvspec.train.data.dataset import Raw, halves, held_out
-from lvspec.train.data.readers import arrays, format_of, read
+from lvspec.train.data.readers import format_of, read, reader_of
 from lvspec.train.files import file_hash
 from lvspec.train.settings import DataSettings
 
@@ -93,13 +93,11 @@ def _held_out_tenths(files: Files, wanted) -> int:
 
 
 def _inside(path: str, wanted: Mapping[str, DataSettings], part: str) -> bool:
-    """Whether the training file is an npz with an array for this part."""
+    """Whether the training file has records of its own for this part."""
     place, (name, settings) = Path(path), next(iter(wanted.items()))
     if not place.is_file():
         raise UsageError(f"{path}: no such file")
-    if (settings.format or format_of(place)) != "npz":
-        return False
-    return arrays.has_part(place, arrays.array_of(place, settings, name), part)
+    return reader_of(settings.format or format_of(place)).has_part(place, settings, name, part)
 
 
 def described(files: Files, wanted: Mapping[str, DataSettings]) -> dict[str, str]:

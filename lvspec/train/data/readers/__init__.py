@@ -1,28 +1,20 @@
 """A data file as records, and a variable's raw value in a record, for each format.
 
-A format is a pair: `records(path, options)` goes through the file once, `value(record, options)` picks what the
-`data:` section asks for. Values are plain: a string, a number, or (nested) lists of them; None where missing.
+Each row of ir/formats.py has a module of its name here, with its READER. Values are plain: a string, a number, or (nested)
+lists of them; None where missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from lvspec.errors import UsageError
-from lvspec.train.data.readers import arrays, conllu, json_lines, tables, text, trees
+from lvspec.ir.formats import FORMATS, SUFFIXES
+from lvspec.train.data.readers.files import FileReader
 from lvspec.train.settings import DataSettings
-
-
-@dataclass(frozen=True)
-class Format:
-    """How a kind of file is read. records(path, settings, part) yields records; value(record, settings, name) picks
-    that of the variable of this name, which stands for a place where none is said; names(record): what a record says it has."""
-
-    records: Callable[[Path, DataSettings, str], Iterator[object]]
-    value: Callable[[object, DataSettings, str], object]
-    names: Callable[[object], tuple[str, ...]] = lambda record: ()
 
 
 class Record(dict):
@@ -34,28 +26,9 @@ class Record(dict):
     fields: Mapping[str, str] = {}
 
 
-FORMATS: dict[str, Format] = {
-    "text": Format(text.records, text.value),
-    "conllu": Format(conllu.records, conllu.value),
-    "tsv": Format(tables.tsv_records, tables.value),
-    "csv": Format(tables.csv_records, tables.value),
-    "jsonl": Format(json_lines.records, json_lines.value, json_lines.names),
-    "trees": Format(trees.records, trees.value),
-    "npz": Format(arrays.records, arrays.value),
-}
-
-SUFFIXES = {
-    ".txt": "text",
-    ".text": "text",
-    ".conllu": "conllu",
-    ".tsv": "tsv",
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".mrg": "trees",
-    ".ptb": "trees",
-    ".trees": "trees",
-    ".npz": "npz",
-}
+def reader_of(name: str) -> FileReader:
+    """The reader of a format."""
+    return import_module(f"{__name__}.{name}").READER
 
 
 def format_of(path: Path) -> str:
@@ -77,15 +50,13 @@ def read(path: Path, wanted: Mapping[str, DataSettings], part: str = "train") ->
     named = named.pop() if named else format_of(path)
     if named not in FORMATS:
         raise UsageError(f"there is no format {named!r}; there are {', '.join(FORMATS)}")
-    kind = FORMATS[named]
-    if named == "npz":
-        wanted = {name: replace(s, array=arrays.array_of(path, s, name)) for name, s in wanted.items()}
-    settings = tuple(wanted.items())
+    kind = reader_of(named)
+    settings = tuple((name, kind.located(path, s, name)) for name, s in wanted.items())
     if not settings:
         raise UsageError("nothing to read: the model has no observed variable")
     reader = merged([s for _, s in settings])
     fields = [name for name, s in settings if s.field]
-    if named == "text" and fields and len(settings) > 1:
+    if FORMATS[named].single and fields and len(settings) > 1:
         raise UsageError(
             f"{path}: a line of text is one value, and {' and '.join(n for n, _ in settings)} are read from the data: "
             f"{' and '.join(fields)} by a `field:`, which a jsonl file has"

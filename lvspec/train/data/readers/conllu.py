@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lvspec.errors import UsageError
-from lvspec.train.data.readers.files import lines
+from lvspec.train.data.readers.files import FileReader, lines
 from lvspec.train.settings import DataSettings
 
 COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
@@ -37,3 +37,6 @@ def value(record: list[list[str]], settings: DataSettings, name: str) -> list[st
     at = COLUMNS.index(column)
     missing = None if column in ("form", "lemma") else "_"
     return [None if word[at] == missing else word[at] for word in record]
+
+
+READER = FileReader(records, value)

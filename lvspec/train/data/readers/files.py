@@ -1,14 +1,30 @@
-"""Lines of a text file, plain or gzipped, split at newline characters only."""
+"""What the readers have in common: the functions that each has; lines of a text file, plain or gzipped, split at newlines only."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from lvspec.errors import UsageError
+from lvspec.train.settings import DataSettings
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """How a kind of file is read. records(path, settings, part) goes through the file once; value(record, settings, name) picks
+    that of the variable of this name, which stands for a place where none is said; names(record): what a record says it has;
+    located(path, settings, name): the settings with the place of a variable; has_part(path, settings, name, part): whether a
+    file has records of its own for a part."""
+
+    records: Callable[[Path, DataSettings, str], Iterator]
+    value: Callable[..., object]
+    names: Callable[..., tuple[str, ...]] = lambda record: ()
+    located: Callable[[Path, DataSettings, str], DataSettings] = lambda path, settings, name: settings
+    has_part: Callable[[Path, DataSettings, str, str], bool] = lambda path, settings, name, part: False
 
 
 def is_text(value: object) -> bool:

@@ -1,18 +1,14 @@
-"""Tables: TSV without quoting, CSV with it; columns are counted from 1 or named by the header."""
+"""Tables: columns are counted from 1 or named by the header."""
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvspec.errors import UsageError
-from lvspec.train.data.readers.files import lines
 from lvspec.train.settings import DataSettings
-
-csv.field_size_limit(16 * 1024 * 1024)
 
 
 @dataclass(frozen=True)
@@ -24,16 +20,7 @@ class TableRow:
     place: str
 
 
-def tsv_records(path: Path, settings: DataSettings, part: str) -> Iterator[TableRow]:
-    return _rows(((number, line.split("\t")) for number, line in lines(path) if line), path, settings)
-
-
-def csv_records(path: Path, settings: DataSettings, part: str) -> Iterator[TableRow]:
-    reader = csv.reader(line + "\n" for _, line in lines(path))
-    return _rows(((reader.line_num, row) for row in reader if row), path, settings)
-
-
-def _rows(numbered, path: Path, settings: DataSettings) -> Iterator[TableRow]:
+def rows(numbered, path: Path, settings: DataSettings) -> Iterator[TableRow]:
     names: tuple[str, ...] = ()
     first = True
     for number, cells in numbered:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lvspec.train.data.readers.files import lines
+from lvspec.train.data.readers.files import FileReader, lines
 from lvspec.train.settings import DataSettings
 
 _HEADING = re.compile(r"\s*=+ .* =+\s*")
@@ -20,3 +20,6 @@ def records(path: Path, settings: DataSettings, part: str) -> Iterator[str]:
 
 def value(record: str, settings: DataSettings, name: str) -> str:
     return record
+
+
+READER = FileReader(records, value)

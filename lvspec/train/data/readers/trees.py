@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvspec.errors import UsageError
-from lvspec.train.data.readers.files import lines
+from lvspec.train.data.readers.files import FileReader, lines
 from lvspec.train.settings import DataSettings
 
 _TOKEN = re.compile(r"[()]|[^\s()]+")
@@ -57,3 +57,6 @@ def value(record: Tree, settings: DataSettings, name: str) -> object:
     if column not in parts:
         raise UsageError(f"trees have no column {column!r}; they have {', '.join(parts)}")
     return parts[column]
+
+
+READER = FileReader(records, value)

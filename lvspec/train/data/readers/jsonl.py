@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvspec.errors import UsageError
-from lvspec.train.data.readers.files import is_text, lines
+from lvspec.train.data.readers.files import FileReader, is_text, lines
 from lvspec.train.settings import DataSettings
 
 
@@ -61,3 +61,6 @@ def value(record: JsonLine, settings: DataSettings, name: str) -> object:
             f"{record.place}: {field or 'the line'} is an object; say `field:` with one of {', '.join(found)}"
         )
     return found
+
+
+READER = FileReader(records, value, names=names)

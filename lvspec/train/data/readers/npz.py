@@ -6,12 +6,13 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from lvspec.errors import UsageError
-from lvspec.train.data.readers.files import is_text
+from lvspec.train.data.readers.files import FileReader, is_text
 from lvspec.train.settings import DataSettings
 
 DEFAULT = "x"
@@ -58,20 +59,24 @@ def found_name(files: list[str], name: str, part: str, path: Path) -> str:
     raise UsageError(f"{path}: no array {name!r} for {part}; the file has {', '.join(files)}")
 
 
-def array_of(path: Path, settings: DataSettings, name: str) -> str:
-    """The array of a variable: that which is said, else the one that is named as the variable, else `x`."""
+def located(path: Path, settings: DataSettings, name: str) -> DataSettings:
+    """With the array of a variable: that which is said, else the one that is named as the variable, else `x`."""
     if settings.array:
-        return settings.array
+        return settings
     with opened(path) as file:
         kinds = (name, *(f"{name}_{suffix}" for suffixes in PART_NAMES.values() for suffix in suffixes))
-        return name if any(k in file.files for k in kinds) else DEFAULT
+        return replace(settings, array=name if any(k in file.files for k in kinds) else DEFAULT)
 
 
-def has_part(path: Path, name: str, part: str) -> bool:
+def has_part(path: Path, settings: DataSettings, name: str, part: str) -> bool:
     """Whether an npz has a split of its own for `part`."""
+    array = located(path, settings, name).array
     with opened(path) as file:
-        return any(f"{name}_{suffix}" in file.files for suffix in PART_NAMES[part])
+        return any(f"{array}_{suffix}" in file.files for suffix in PART_NAMES[part])
 
 
 def value(record: dict[str, object], settings: DataSettings, name: str) -> object:
     return record[settings.array or DEFAULT]
+
+
+READER = FileReader(records, value, located=located, has_part=has_part)
