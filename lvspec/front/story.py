@@ -1,4 +1,4 @@
-"""`given:`, `latent:`, `let:`, `observed:`, `guide:` → one `Told` for each variable: its plates and its clauses, still as syntax."""
+"""`given:`, `latent:`, `let:`, `observed:`, `guide:` → one `StoryEntry` for each variable: its plates and its clauses, still as syntax."""
 
 from __future__ import annotations
 

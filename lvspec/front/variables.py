@@ -1,4 +1,4 @@
-"""`Told` variables → typed ones. Types are found first, round by round, then every clause is read for good.
+"""Stated variables → typed ones. Types are found first, round by round, then every clause is read for good.
 
 `x[t]` needs the type of `h[t]`, which reads `x[<t]`: in a round each variable is read against what the
 round before knew, until nothing changes; only the last reading's problems count.

@@ -110,7 +110,7 @@ class VariableRef(Expr):
 
 @dataclass(frozen=True)
 class Part(Expr):
-    """One of the values that a latent draws together: made by ir/together.py of a reference to it, never written.
+    """One of the values that a latent draws together: made by front/together.py of a reference to it, never written.
 
     name: as the spec calls it. base: the whole, a matrix [D, 1 + D]. part: 0 is its first column, 1 all others.
     """

@@ -5,7 +5,7 @@ kind says how shapes and plates go through:
   reduce       the last event axis, or the plate after `over`, or a whole stretch, is removed
   objective    of terms of the objective only
   normalise    the last event axis, or the plate after `over`, is kept and normalised along
-  shape        rules of their own, in front/functions.py
+  shape        rules of their own, in front/shapes.py
 """
 
 from __future__ import annotations
