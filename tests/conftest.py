@@ -1,14 +1,25 @@
-"""What all tests share: commands run in this process, and verifications that are remembered between tests and between runs,
-apart from the user's own."""
+"""What all tests share: random numbers that begin anew, commands run in this process, and verifications that are remembered
+between tests and between runs, apart from the user's own."""
 
 import contextlib
 import io
 import os
+import random
+import sys
 from pathlib import Path
 
 import pytest
 
 os.environ["XDG_CACHE_HOME"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "xdg")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """What draws without a seed of its own draws the same in any order of the tests."""
+    random.seed(0)
+    for name, seed in (("numpy.random", "seed"), ("torch", "manual_seed")):
+        if name in sys.modules:  # rooms that never import torch are not to wait for it
+            getattr(sys.modules[name], seed)(0)
 
 
 @pytest.fixture

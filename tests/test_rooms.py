@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -153,6 +154,17 @@ def test_wheel_holds_the_zoo_the_grammar_and_the_type_marker(tmp_path):
     assert {f"lvspec/grammar/{p.name}" for p in (ROOT / "grammar").iterdir()} <= held
     assert "lvspec/py.typed" in held
     assert {str(p.relative_to(ROOT)) for p in FILES} <= held
+
+
+@pytest.mark.slow
+def test_a_source_release_holds_what_its_tests_read(tmp_path):
+    copy = tmp_path / "copy"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(copy)], check=True)
+    subprocess.run([sys.executable, "setup.py", "-q", "sdist", "-d", str(tmp_path)], cwd=copy, check=True)
+    (release,) = tmp_path.glob("*.tar.gz")
+    held = {name.partition("/")[2] for name in tarfile.open(release).getnames()}
+    tracked = subprocess.run(["git", "ls-files"], cwd=copy, capture_output=True, text=True, check=True).stdout.split()
+    assert set(tracked) - held <= {".ci/run", ".gitignore"}
 
 
 def test_the_top_level_holds_what_belongs_there():
