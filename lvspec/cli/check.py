@@ -43,5 +43,5 @@ def _warnings(count: int) -> str:
 
 def _as_data(d: Diagnostic) -> dict:
     data = asdict(d)
-    data["notes"] = [{"span": asdict(span), "message": text} for span, text in d.notes]
+    data["notes"] = [{"span": asdict(place), "message": text} for place, text in d.notes]
     return data

@@ -102,7 +102,7 @@ def _usage(trained, part) -> tuple[list[dict[str, object]], list[str]]:
     for found in usage(trained.model, part.dataset, settings, trained.device):
         how = f"of x and {found.name} under q, {found.examples} examples"
         rows.append({"quantity": "information", "unit": "nats", "value": found.information, "how": how})
-        if found.units:
+        if found.units and found.active is not None:
             how = f"entries of {found.name} whose mean moves with x, of {found.units}"
             rows.append({"quantity": "active units", "unit": "", "value": float(found.active), "how": how})
         if found.collapsed:

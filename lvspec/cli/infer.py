@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from lvspec.cli import terminal
 from lvspec.cli.eval import add_run_options
@@ -71,7 +72,7 @@ def _entries(args: argparse.Namespace, trained, part, latents):
     found, fields = _inferred(args, trained, part, latents), part.dataset.layout.fields
     for one in sorted(found, key=lambda inferred: inferred.row):
         example = part.dataset.examples[one.row]
-        entry: dict[str, object] = {"record": example.index}
+        entry: dict[str, Any] = {"record": example.index}
         for field in fields:
             encoder = trained.encoders[field.name]
             if field.required and hasattr(encoder, "symbols") and field.name in example.values:

@@ -79,6 +79,7 @@ def _failed(reason: BaseException, args: argparse.Namespace) -> int:
     if isinstance(reason, UsageError):
         return _told(str(reason), USAGE)
     if isinstance(reason, TrainingError) and reason.diagnostic is not None:
+        assert reason.source is not None  # a diagnostic has its place in a spec
         terminal.say_diagnostics((reason.diagnostic,), reason.source)
         return TRAINING
     if isinstance(reason, TrainingError):

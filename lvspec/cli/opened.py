@@ -82,9 +82,9 @@ def _records(args: argparse.Namespace, trained: TrainedRun, wanted: dict[str, Da
         return kept, f"odd half of {args.data}" if args.split_dev else args.data
     files: Files = trained.config.files
     for part in (args.part,) if args.part else ("test", "valid"):
-        records = unchanged_records(files, part, wanted, trained.config.hashes)
-        if records:
-            return records, f"{part} part of the run's data"
+        own = unchanged_records(files, part, wanted, trained.config.hashes)
+        if own:
+            return own, f"{part} part of the run's data"
     raise UsageError(f"{args.run}: the run has no {args.part or 'test'} part; say --data FILE")
 
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
 import sys
 
 from lvspec.cli import terminal
@@ -12,8 +18,8 @@ class Display:
 
     def __init__(self, quiet: bool = False):
         self.quiet = quiet
-        self.bar = None
-        self.task = None
+        self.bar: Progress | None = None
+        self.task: TaskID | None = None
 
     def __enter__(self) -> Display:
         if not self.quiet and sys.stderr.isatty():
@@ -39,18 +45,16 @@ class Display:
         if self.quiet:
             return
         if self.bar is not None:
-            self._move(event)
+            self._move(self.bar, event)
         if event.kind == "valid":
             self._line(validation(event))
 
-    def _move(self, event) -> None:
+    def _move(self, bar: Progress, event) -> None:
         if self.task is None:
-            self.task = self.bar.add_task("training", total=event.total, loss="")
+            self.task = bar.add_task("training", total=event.total, loss="")
         if event.kind == "step":
             epoch, loss = event.numbers["epoch"] + 1, event.numbers["loss"]
-            self.bar.update(
-                self.task, completed=event.progress.step, description=f"epoch {epoch}", loss=f"loss {loss:.3f}"
-            )
+            bar.update(self.task, completed=event.progress.step, description=f"epoch {epoch}", loss=f"loss {loss:.3f}")
 
     def _line(self, text: str) -> None:
         if self.bar is not None:

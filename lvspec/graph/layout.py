@@ -7,6 +7,7 @@ All sizes are in pixels, y grows downwards, and nothing depends on anything but 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lvspec.graph.diagram import Box, Diagram, DiagramNode
@@ -49,6 +50,12 @@ class Frame:
     depth: int
 
 
+def _shift(things: Iterable[Shape | Frame], dx: float, dy: float) -> None:
+    for thing in things:
+        thing.x += dx
+        thing.y += dy
+
+
 @dataclass
 class Item:
     """A node or an inner box while its row is laid out: extents around the anchor x, and its height."""
@@ -63,9 +70,7 @@ class Item:
     y: float = 0.0  # the top
 
     def shift(self, dx: float, dy: float) -> None:
-        for thing in (*self.shapes, *self.frames):
-            thing.x += dx
-            thing.y += dy
+        _shift((*self.shapes, *self.frames), dx, dy)
 
 
 @dataclass
@@ -239,7 +244,7 @@ def _beside(d: Diagram, params: list[DiagramNode], place: Layout, body: Item) ->
     sides: dict[bool, list[tuple[float, Shape]]] = {False: [], True: []}
     targets: dict[str, list[Shape]] = {}
     for e in d.edges:
-        targets.setdefault(e.source, []).append(place.shapes.get(e.target))
+        targets.setdefault(e.source, []).append(place.shapes[e.target])
     for n in params:
         readers = targets[n.name]
         x = sum(s.x for s in readers) / len(readers)
@@ -282,8 +287,6 @@ def _moved_to_origin(place: Layout) -> Layout:
         tops.append(s.y - s.ry - 4)
         bottoms.append(s.y + s.ry + 4)
     dx, dy = -min(lefts, default=0.0), -min(tops, default=0.0)
-    for thing in (*place.shapes.values(), *place.frames):
-        thing.x += dx
-        thing.y += dy
+    _shift((*place.shapes.values(), *place.frames), dx, dy)
     place.width, place.height = max(rights, default=0.0) + dx, max(bottoms, default=0.0) + dy
     return place

@@ -64,15 +64,13 @@ def _loop(e: DiagramEdge, s: Shape) -> Route:
 
 def _between(e: DiagramEdge, place: Layout, cells: Cells) -> Route:
     a, b = place.shapes[e.source], place.shapes[e.target]
-    best: tuple[int, Route] | None = None
+    found: list[tuple[int, Route]] = []
     for bend in _bends(e, a, b):
         route = _curve(e, a, b, bend)
-        hits = cells.passed(route.points, (e.source, e.target))
-        if best is None or hits < best[0]:
-            best = (hits, route)
-        if hits == 0:
+        found.append((cells.passed(route.points, (e.source, e.target)), route))
+        if found[-1][0] == 0:
             break
-    return best[1]
+    return min(found, key=lambda tried: tried[0])[1]
 
 
 def _bends(e: DiagramEdge, a: Shape, b: Shape) -> tuple[float, ...]:

@@ -89,7 +89,7 @@ def _edge(r: Route) -> str:
     path = f"M{_n(start[0])},{_n(start[1])} {command}" + " ".join(f"{_n(x)},{_n(y)}" for x, y in rest)
     dash = f' stroke-dasharray="{DOTS if r.edge.guide else DASHES}"' if r.edge.dashed or r.edge.guide else ""
     ink = QUIET if r.edge.guide else INK
-    tip = "" if r.edge.field else _tip(*rest[-2:], 0.9, ink)
+    tip = "" if r.edge.field else _tip(rest[-2], rest[-1], 0.9, ink)
     return f'<path d="{path}" fill="none" stroke="{ink}" stroke-width="1.3"{dash}/>{tip}'
 
 

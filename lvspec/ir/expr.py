@@ -116,7 +116,7 @@ class Part(Expr):
     """
 
     name: str
-    base: VariableRef
+    base: VariableRef | LocalRef
     part: int
 
     def children(self) -> tuple[Expr, ...]:

@@ -6,6 +6,7 @@ Frozen data only. The front end builds a `Spec`; the planner reads it and never 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,12 @@ class Plate:
     def sites(self) -> str:
         """The plate whose sites these are: its own name, or that of the plate it copies."""
         return self.like or self.name
+
+    @property
+    def extent(self) -> Dim:
+        """How many sites, of a plate whose size the spec says."""
+        assert self.size is not None
+        return self.size
 
     @property
     def null(self) -> bool:
@@ -277,6 +284,13 @@ class Spec:
 
     def plate(self, name: str) -> Plate:
         return self._plates[name]
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Of variables, networks, parameters and sizes."""
+        taken: Iterable[Variable | Network | Param | Size]
+        taken = (*self.variables, *self.guide, *self.networks, *self.params, *self.sizes)
+        return frozenset(v.name for v in taken)
 
     @property
     def plate_names(self) -> tuple[str, ...]:

@@ -72,6 +72,12 @@ class Support:
         """How many values, for finite supports."""
         return Dim.of(2) if self.kind == "boolean" else self.size
 
+    @property
+    def values(self) -> Dim:
+        """How many values, of a support that is known to be finite."""
+        assert self.cardinality is not None
+        return self.cardinality
+
     def __str__(self) -> str:
         if self.kind == "count" and self.size is not None:
             return f"count below {self.size}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.estimators import STRATEGIES, drawn_under
 from lvspec.ir.plan import MARGINAL, Cost, Integration
+from lvspec.ir.spec import Options
 from lvspec.plan.components import Component
 from lvspec.plan.model import Model
 from lvspec.plan.prices.price import Pricer, priced
@@ -27,7 +29,7 @@ class Claim:
     biased: bool = False
     integration: Integration | None = None
     samples: int = 1
-    options: tuple[tuple[str, object], ...] = ()
+    options: Options = ()
 
     def alone(self, model: Model) -> Cost:
         return self.cost or priced(Pricer(model, set(), self.samples), self.pay)
@@ -64,7 +66,7 @@ class View:
             self.found[strategy] = find()
         return self.found[strategy]
 
-    def options(self, latent: str, strategy: str) -> dict[str, object]:
+    def options(self, latent: str, strategy: str) -> dict[str, Any]:
         """What the spec says of a strategy for a latent."""
         override = self.model.overrides.get(latent)
         return dict(override.options) if override is not None and override.strategy == strategy else {}
@@ -103,7 +105,7 @@ def of_latent_length(view: View, latent, answer: Claim | Declined) -> Claim | De
     if answer.treatment not in ("sampled", "enumerated"):
         return Declined(f"the length of {plate} is a variable: {latent.name} is drawn, or averaged under its guide")
     length = view.model.spec.plate(plate).length
-    guide = view.model.guide_reads.get(length, ())
+    guide = view.model.guide_reads.get(length, ()) if length else ()
     if any(r.name == latent.name for r in guide):
         return Declined(f"q({length}) reads {latent.name}, sites included that do not count: draw {length} first")
     return answer

@@ -44,7 +44,8 @@ def divergence(
         return "zero", f"q({name}) is its own distribution"
     if factor is not None and treatment[name] == "enumerated":
         return "analytic", ""
-    if factor is not None and structure_of(factor).one_to_one:
+    structure = structure_of(factor) if factor is not None else None
+    if structure is not None and structure.one_to_one:
         return "sampled", f"the entropy of q({name}) is exact, log p({name}) is taken at the draw"
     q = next(v for v in guide if v.name == name and v.role == "guide").general.body
     collapsed = [r.name for r in model.reads(name) if treatment.get(r.name) == "collapsed"]

@@ -21,9 +21,7 @@ def idle_settings(model: Model, latents: Iterable[LatentPlan]) -> tuple[Diagnost
     def warn(setting: str, name: str | None, why: str) -> None:
         variable = spec.variable(name) if name else spec.variables[0]
         message = f"`{setting}` has no effect: {why}"
-        found.append(
-            Diagnostic(CODES[0], variable.span, message, help=FORCE if treatment else None, severity="warning")
-        )
+        found.append(Diagnostic(CODES[0], variable.span, message, help=FORCE if treatment else "", severity="warning"))
 
     for setting, given in (("kl_weight", spec.kl_weight), ("free_bits", spec.free_bits)):
         for name, _ in given:

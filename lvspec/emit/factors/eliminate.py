@@ -122,7 +122,7 @@ class EliminationCode:
     def settled(self, factor: Factor) -> Value:
         """The factor as one tensor: initial clauses in place of the first sites."""
         value = factor.value
-        if factor.initial:
+        if factor.initial and factor.along:
             for site, first in reversed(list(enumerate(factor.initial))):
                 value = self.low.replace_site(value, first, factor.along, site)
             value = self.low.scope.assign(f"log_p_{factor.name}", value)
@@ -164,7 +164,7 @@ class EliminationCode:
     def tilt(self, component: list[str], values: list[Value]) -> list[Value]:
         """Adds what a question (or a given value) adds to each latent's log-factor."""
         values = list(values)
-        hosts = {axis: [] for axis in component}
+        hosts: dict[str, list[int]] = {axis: [] for axis in component}
         for i, axis in ((i, a) for i, v in enumerate(values) for a in v.axes if a in hosts):
             hosts[axis].append(i)
         tilts: list[tuple[str, Value, int]] = []
@@ -211,7 +211,7 @@ class EliminationCode:
         if axis in low.order.plates:
             size = low.spec.plate(axis).size
             return f"{low.mask(axis)}.shape[-1]" if size is None else low.size(size)
-        return low.size(low.spec.variable(latent_of(axis)).type.support.cardinality)
+        return low.size(low.spec.variable(latent_of(axis)).type.support.values)
 
     def nominal(self, axis: str) -> int:
         low = self.low
@@ -220,12 +220,13 @@ class EliminationCode:
         if axis in low.order.plates:
             size = low.spec.plate(axis).size
             return low.sizes[f"|{axis}|"] if size is None else size.evaluate(low.sizes)
-        return low.spec.variable(latent_of(axis)).type.support.cardinality.evaluate(low.sizes)
+        return low.spec.variable(latent_of(axis)).type.support.values.evaluate(low.sizes)
 
     def one_by_one(self, component: list[str], values: list[Value]) -> Value:
         """Several latents: each is summed out of the factors that speak of it, which leave one factor in their place."""
         steps = elimination_steps([v.axes for v in values], component, self.nominal)
-        left, speaking = dict(enumerate(values)), {axis: [] for axis in component}
+        left = dict(enumerate(values))
+        speaking: dict[str, list[int]] = {axis: [] for axis in component}
         for number in range(len(values) + len(steps)):
             if number >= len(values):
                 axis = steps[number - len(values)].axis

@@ -8,7 +8,7 @@ from itertools import product
 from lvspec.emit.lowering.densities import Term, log_density, lower_term
 from lvspec.emit.lowering.expected import expected_density
 from lvspec.emit.lowering.lower import Lowering
-from lvspec.emit.lowering.value import ATOM, Value, align, dim, latent_of, select
+from lvspec.emit.lowering.value import ATOM, SiteNumber, Value, align, dim, latent_of, select
 from lvspec.ir.spec import Clause, Variable
 
 
@@ -61,7 +61,7 @@ def factors_of(low: Lowering, variable: Variable, fuse: bool = True) -> list[Fac
 
 
 def factor_at(
-    low: Lowering, variable: Variable, sites: tuple[int, ...], fuse: bool = True, target: Value | None = None
+    low: Lowering, variable: Variable, sites: tuple[SiteNumber, ...], fuse: bool = True, target: Value | None = None
 ) -> Factor:
     """The factor at the bound sites, at another value of the variable than its own where `target` is given; of what is
     read within segments, at the sites of every window."""
@@ -73,7 +73,9 @@ def factor_at(
             return _factor_at(low, variable, sites, fuse, target)
 
 
-def _factor_at(low: Lowering, variable: Variable, sites: tuple[int, ...], fuse: bool, target: Value | None) -> Factor:
+def _factor_at(
+    low: Lowering, variable: Variable, sites: tuple[SiteNumber, ...], fuse: bool, target: Value | None
+) -> Factor:
     target = low.root(variable.name) if target is None else target
     label = "log_p_" + "_".join([variable.name, *map(str, sites)])
     ragged = [p for p in variable.plates if low.spec.plate(p).ragged]

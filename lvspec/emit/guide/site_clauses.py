@@ -18,7 +18,9 @@ from lvspec.ir.expr import (  # fmt: skip
     LocalRef,
     Number,
     ParamRef,
+    Part,
     PlateIndex,
+    SiteOf,
     SizeRef,
     Stretch,
     VariableRef,
@@ -62,7 +64,7 @@ class SiteClauses:
         if isinstance(body, Dist):
             body = replace(body, arguments=tuple((n, here(e)) for n, e in body.arguments))
         else:
-            body = here(body)
+            body = here(clause.value)
         self.low.locals = saved
         return replace(clause, bindings=tuple(bindings), body=body)
 
@@ -107,6 +109,7 @@ class SiteClauses:
             return replace(expr, base=change(expr.base), indices=tuple(map(change, expr.indices)))
         if isinstance(expr, Apply):
             return replace(expr, bank=tuple(map(change, expr.bank)), args=tuple(map(change, expr.args)))
+        assert isinstance(expr, SiteOf | Part)
         return replace(expr, base=change(expr.base))
 
     def known(self, value: Value) -> str:

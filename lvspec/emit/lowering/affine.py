@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from lvspec.emit.lowering.indexing import indexed
 from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.value import ATOM, PRODUCT, SUM, UNARY, Value, align, join_draws
@@ -80,7 +83,7 @@ def _alone(row: Value) -> Value:
     return row.with_(code=f"{row.at(ATOM)}.unsqueeze(-2)", shape=(ONE, *row.shape), binds=ATOM)
 
 
-_LOWER = {
+_LOWER: dict[type, Callable[[Lowering, Any, Dim], Value]] = {
     Identity: _identity,
     Product: _product,
     Scaled: _scaled,

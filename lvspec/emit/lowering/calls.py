@@ -22,7 +22,7 @@ from lvspec.emit.lowering.value import (
     spelled,
 )
 from lvspec.ir.dims import Dim
-from lvspec.ir.expr import Call, Expr, Number, VariableRef
+from lvspec.ir.expr import Call, Expr, Number, SizeRef, VariableRef
 
 _INFIX = {"add": ("+", SUM, SUM, PRODUCT), "subtract": ("-", SUM, SUM, PRODUCT), "multiply": ("*", PRODUCT, PRODUCT, UNARY), "divide": ("/", PRODUCT, PRODUCT, UNARY), "power": ("**", UNARY, ATOM, ATOM)}  # fmt: skip
 _COMPARE = {"equal": "==", "less": "<"}
@@ -84,7 +84,7 @@ def _along(lowering, call: Call) -> tuple[Value, str | None]:
     """The argument, and the plate that a reduction runs over (None: the last event axis)."""
     reach = call.args[0].type.reach
     plate = call.over or (reach.plate if reach else None)
-    if is_unrolled(lowering, call.over):
+    if plate and is_unrolled(lowering, call.over):
         values = [lowering.real(lowering.concrete(v)) for v in _unrolled(lowering, call)]
         return event_to_axis(lowering.written_out.side_by_side(values, lowering.extent(plate)), plate), plate
     value = lowering.real(lowering.concrete(lowering.lower(call.args[0])))
@@ -161,6 +161,7 @@ def stack(lowering, call: Call) -> Value:
         return Value(code, shape=(size,))
     if is_unrolled(lowering, call.over):
         return lowering.written_out.side_by_side(_unrolled(lowering, call), size)
+    assert call.over is not None
     value, _ = _along(lowering, call)
     return axis_to_event(value, call.over, size)
 
@@ -259,7 +260,9 @@ def onehot(lowering, call: Call) -> Value:
 
 def clip(lowering, call: Call) -> Value:
     value = lowering.concrete(lowering.lower(call.args[0]))
-    last = lowering.size(call.args[1].dim + -1)
+    size = call.args[1]
+    assert isinstance(size, SizeRef)  # `clip(i, K)`
+    last = lowering.size(size.dim + -1)
     if not value.axes:
         return value.with_(code=f"min(max({value.code}, 0), {last})", binds=ATOM)
     return value.with_(code=f"{value.at(ATOM)}.clamp(0, {last})", binds=ATOM)
@@ -274,8 +277,15 @@ def compare(lowering, call: Call) -> Value:
     return Value(f"({code}).int()", axes, integer=True, draws=join_draws(*values))
 
 
+def stretch_of(call: Call) -> str:
+    """The plate of the stretch that a function reads."""
+    reach = call.args[0].type.reach
+    assert reach is not None  # front/shapes.py
+    return reach.plate
+
+
 def endpoint(lowering, call: Call) -> Value:
-    plate = call.args[0].type.reach.plate
+    plate = stretch_of(call)
     value = with_examples(lowering, lowering.concrete(lowering.lower(call.args[0])), plate)
     at = dim(value, plate)
     lengths = lowering.lengths(plate, value.axes[:at])
@@ -284,7 +294,7 @@ def endpoint(lowering, call: Call) -> Value:
 
 
 def length(lowering, call: Call) -> Value:
-    plate = call.args[0].type.reach.plate
+    plate = stretch_of(call)
     within = lowering.spec.plate(plate).within
     return Value(f'batch["{plate}"]', ("B", within) if within else ("B",), integer=True)
 

@@ -88,6 +88,6 @@ def extent_code(program: Program, axis: str) -> str:
     if axis == "S":
         return "samples"
     if low.order.is_enumerated(axis):
-        return low.size(low.spec.variable(latent_of(axis)).type.support.cardinality)
+        return low.size(low.spec.variable(latent_of(axis)).type.support.values)
     size = low.spec.plate(axis).size
     return f"{low.mask(axis)}.shape[-1]" if size is None else low.size(size)

@@ -28,6 +28,7 @@ from lvspec.emit.lowering.value import (
     SUM,
     UNARY,
     AxisOrder,
+    SiteNumber,
     Value,
     align,
     as_tensor,
@@ -90,7 +91,7 @@ class Lowering:
         self.known: dict[str, Value] = {}
         self.statistics: dict[str, tuple[Value, ...]] = {}
         self.relaxed: dict[str, RelaxedDraw] = {}
-        self.bound: dict[str, int] = {}
+        self.bound: dict[str, SiteNumber] = {}
         self.frozen = False
         self.special: dict[str, Callable[[Expr], Value]] = {}
         self.locals: dict[str, Value] = {}

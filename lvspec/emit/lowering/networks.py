@@ -33,6 +33,7 @@ def apply_network(low, expr: Apply) -> Value:
         if network.kind == "Embedding":
             return _embedded(low, network, value)
         return value.with_(code=f"{module}({value.code})", shape=(*value.shape[:-1], *_output(network)), binds=ATOM)
+    assert reach is not None  # front/applications.py
     plate = low.windows.axis_along(reach)
     if plate not in value.axes:
         value = spread_along(low, value, plate)
@@ -59,15 +60,15 @@ def _for_every_example(low, value: Value, plate: str) -> Value:
 
 def _from_user(low, network, expr: Apply) -> Value:
     """A user's own class: one leading axis in, whatever the axes here are; its shapes are checked as it runs."""
-    reach = next((a.type.reach for a in expr.args if a.type.reach), None)
     reads = str(network.option("reads"))
-    time = (low.windows.axis_along(reach),) if reach is not None and reads != "site" else ()
+    reach = next((a.type.reach for a in expr.args if a.type.reach), None) if reads != "site" else None
+    time = (low.windows.axis_along(reach),) if reach is not None else ()
     values = [_handed(low, a) for a in expr.args]
     lead = tuple(a for a in low.order.union(*values) if a not in time)
-    if time and reach.reach in ("after", "from"):
+    if reach is not None and reach.reach in ("after", "from"):
         reads = "backwards"
     told = [f'"{reads}"'] if time else []
-    told += [low.lengths(reach.plate, lead)] if time and reads in ("whole", "backwards") else []
+    told += [low.lengths(reach.plate, lead)] if reach is not None and reads in ("whole", "backwards") else []
     out = tuple(network.option("out"))
     inputs = _tuple([align(v, (*lead, *time)).code for v in values])
     ranks = _tuple([str(len(v.shape) + len(time)) for v in values])
@@ -82,7 +83,7 @@ def _handed(low, expr: Expr) -> Value:
     support = expr.type.support
     if support.kind != "integer":
         return low.real(low.lower(expr))
-    if not isinstance(expr, VariableRef) or ragged_plate(support.cardinality) is not None:
+    if not isinstance(expr, VariableRef) or ragged_plate(support.values) is not None:
         return low.concrete(low.lower(expr))
     return low.concrete(low.variable(expr, begin=low.size(support.cardinality)))
 
@@ -100,8 +101,8 @@ def _argument(low, expr: Expr, network) -> Value:
 def _one_hots(low, expr: Apply, network) -> Value | None:
     """`onehot(z)` and `flatten(onehot(z[m]) over m)` for a network whose first layer is linear: the places of the ones."""
     found = expr.args[0]
-    plate = found.over if isinstance(found, Call) and found.function == "flatten" else None
-    inner = found.args[0] if plate else found
+    flat = found if isinstance(found, Call) and found.function == "flatten" and found.over else None
+    plate, inner = (flat.over, flat.args[0]) if flat else (None, found)
     if (
         network.kind not in ("Linear", "MLP")
         or network.bank
@@ -169,7 +170,7 @@ def _from_bank(
         return Value(_before(called("each", value.code, lead), head), (*lead, axis, *time), shape, draws=draws)
     chosen = low.concrete(chosen)
     own = plate in chosen.axes  # each site names a network
-    if own and window_of(plate) is not None:  # all sites of a segment have its state
+    if own and plate and window_of(plate) is not None:  # all sites of a segment have its state
         chosen, own = select(chosen, plate, "0"), False
     lead = tuple(a for a in low.order.union(Value("", axes=lead), chosen) if a not in time)
     picked = f"torch.full((), {chosen.code}, device=self.zero.device)"

@@ -57,7 +57,7 @@ class Program:
         if axis == "B":
             return '"B"'
         if self.order.is_enumerated(axis):
-            return self._extent(self.plan.spec.variable(latent_of(axis)).type.support.cardinality)
+            return self._extent(self.plan.spec.variable(latent_of(axis)).type.support.values)
         plate = self.plan.spec.plate(axis)
         return f'"{plate.sites}"' if plate.size is None else self.low.size(plate.size)
 

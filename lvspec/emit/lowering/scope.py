@@ -134,7 +134,7 @@ class Scope:
         for plate in (*self.spec.plates, *self.spec.copies):
             if plate.name == axis:
                 return str(plate.size) if plate.size is not None else plate.name.upper()
-        if window_of(axis) is not None:
-            return str(longest_segment(self.spec.variable(window_of(axis))))
+        if (latent := window_of(axis)) is not None:
+            return str(longest_segment(self.spec.variable(latent)))
         size = self.spec.variable(latent_of(axis)).type.support.cardinality
         return str(size)

@@ -94,7 +94,10 @@ def widen_draws(value: Value, plate: str, relation: str) -> Value:
 
 
 # ---------------------------------------------------------------- names of enumerated axes
-def axis_of(latent: str, bound: tuple[int, ...] = (), lag: int = 0) -> str:
+SiteNumber = int | str  # of a plate that is written out: its number, or the name of a variable that holds it
+
+
+def axis_of(latent: str, bound: tuple[SiteNumber, ...] = (), lag: int = 0) -> str:
     return latent + "".join(f".{i}" for i in bound) + (f"@{lag}" if lag else "")
 
 

@@ -23,7 +23,7 @@ def constructor(plan: Plan, imports: set[str]) -> list[str]:
     arguments += [f"{s.name}: int = {sizes[s.name]}" for s in defaults]
     rows = wrap(f"def __init__({', '.join(['self', *arguments])}):", 1)
     rows.append("        super().__init__()")
-    fixed = sorted({n for p in plan.unrolled for n in spec.plate(p).size.names})
+    fixed = sorted({n for p in plan.unrolled for n in spec.plate(p).extent.names})
     for name in fixed:
         rows.append(f"        if {name} != {sizes[name]}:  # its sites are written out below")
         rows += wrap(
@@ -127,6 +127,7 @@ def fit_rows(plan: Plan, imports: set[str]) -> list[str]:
 
 def user_class(network: Network) -> str:
     """The name that a user's class has in the emitted file: no name of a spec, and none of the runtime, has two underscores."""
+    assert network.path is not None
     return "__".join(network.path.rsplit(".", 1)).replace(".", "__")
 
 

@@ -48,7 +48,7 @@ def _input(spec: Spec, variable: Variable) -> list[str]:
     given = variable.role == "latent" and support.finite and not variable.outside_batch
     role = "hidden" if variable.role == "latent" and not given else variable.role
     arguments = [f'"{role}"', f'"{support.kind}"']
-    plates = [f'"{p.name}": {None if p.ragged else size_code(p.size)}' for p in map(spec.plate, variable.plates)]
+    plates = [f'"{p.name}": {None if p.ragged else size_code(p.extent)}' for p in map(spec.plate, variable.plates)]
     shape = [f'"{p}"' if (p := ragged_plate(d)) else size_code(d) for d in variable.type.shape]
     if plates:
         arguments.append(f"plates={{{', '.join(plates)}}}")

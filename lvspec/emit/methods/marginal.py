@@ -26,6 +26,7 @@ def log_potential(plan: Plan, imports: set[str], collapsed: list[str]) -> list[s
     elimination = EliminationCode(program.low, semiring="LOG")
     eliminated(program, elimination, collapsed)
     found = elimination.potentials
+    assert found is not None  # the elimination has run
     program.scope.line(f"return {found.code}", program.scope.shape_comment(found))
     return [line for line in program.text() if not line.lstrip().startswith("# forward algorithm")]
 
@@ -47,5 +48,5 @@ def plate_in_blocks(plan: Plan) -> str | None:
     plate, latents = chains[0].chain, chains[0].latents
     if any(structure_of(plan.spec.variable(n)) for n in latents):
         return None  # its algorithm takes the scores of all sites
-    along = all(plan.spec.variable(n).plates[:1] == (plate,) for n in latents)
-    return plate if along and site_by_site(plan.spec, plate, latents) else None
+    along = plate is not None and all(plan.spec.variable(n).plates[:1] == (plate,) for n in latents)
+    return plate if along and plate and site_by_site(plan.spec, plate, latents) else None

@@ -21,7 +21,7 @@ def latent_sizes(plan: Plan, names: tuple[str, ...] | None = None) -> dict[str, 
     """How many values each of these latents has, by default each that is summed, as Python; none for those without a last one."""
     names = tuple(p.name for p in plan.latents if p.treatment in SUMMED) if names is None else names
     kinds = {name: plan.spec.variable(name).type.support for name in names}
-    return {name: size_code(kind.cardinality) for name, kind in kinds.items() if kind.finite}
+    return {name: size_code(kind.values) for name, kind in kinds.items() if kind.finite}
 
 
 def zero_tilts(plan: Plan, imports: set[str], names: tuple[str, ...] | None = None) -> list[str]:

@@ -73,7 +73,7 @@ def _outside(program: Program, variable: Variable) -> str:
     """A draw as the caller knows it."""
     if not variable.one_hot:
         return variable.name
-    size = program.low.size(variable.type.support.cardinality)
+    size = program.low.size(variable.type.support.values)
     return f"{program.scope.use('one_hot')}({variable.name}, {size}, self.zero)"
 
 

@@ -56,11 +56,13 @@ def _chain(plan: Plan, imports: set[str], latent, plate: str) -> list[str]:
 
 
 def _part(plan: Plan, imports: set[str], latent, reader, plate: str) -> list[str]:
-    row, index = SUMS[reader.general.body.family], _index(plate)
+    row, index = SUMS[reader.general.dist.family], _index(plate)
     program = Program(plan, imports, {latent.name}, ("batch", index, "q"))
     low = program.low
     low.unrolled, low.bound[plate] = (plate,), index
-    table = low.lower(sum_over(reader.general.body, latent.name, plate))
+    inside = sum_over(reader.general.dist, latent.name, plate)
+    assert inside is not None  # plan/strategies/structured_mean_field.py
+    table = low.lower(inside)
     seen = f', batch["{reader.name}"]' if row.seen else ""
     imports.add(row.part)
     return [

@@ -9,6 +9,8 @@ none              b = 0
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lvspec.emit.factors.factors import mask_value
 from lvspec.emit.guide.schemes import SCHEMES, scheme_advantage
 from lvspec.emit.lowering.value import ATOM, PRODUCT, SUM, UNARY, Value, align, dim
@@ -78,7 +80,7 @@ def _over(terms, guess: Value, signal: Value) -> Value:
     return guess
 
 
-_BASELINES = {
+_BASELINES: dict[str, Callable[..., tuple[Value, Value | None]]] = {
     "leave_one_out": _leave_one_out,
     "moving_average": _moving_average,
     "learned": _learned,

@@ -77,7 +77,8 @@ def weights_body(plan: Plan, imports: set[str]) -> list[str]:
     """The statements of `log_weights`: log p(x, z) - log q(z) at the draws, (S, B), and log p - log q of what all examples
     share, (S,)."""
     terms = Terms(plan, imports, weights=True, asked=True)
-    own, shared = [], []
+    own: list[Value] = []
+    shared: list[Value] = []
     for cost in terms.write():
         value = terms.settled(cost)
         signed = value if cost.latent is None else negated(value)
@@ -121,12 +122,12 @@ def _share(terms: Terms, cost: BoundTerm) -> Value:
 def _weights(terms: Terms, names: list[str]) -> dict[str, str]:
     """Where the KL of a latent is weighted, the name of its weight; one name for one schedule."""
     schedules = dict(terms.plan.spec.kl_weight)
-    chosen = {name: schedules.get(name, schedules.get("")) for name in names}
-    chosen = {n: s for n, s in chosen.items() if s not in (None, Schedule("constant", (1.0,)))}
-    names = {s: f"kl_weight_{n}" if len(set(chosen.values())) > 1 else "kl_weight" for n, s in chosen.items()}
-    for schedule, name in names.items():
+    found = ((name, schedules.get(name, schedules.get(""))) for name in names)
+    chosen = {n: s for n, s in found if s is not None and s != Schedule("constant", (1.0,))}
+    shown = {s: f"kl_weight_{n}" if len(set(chosen.values())) > 1 else "kl_weight" for n, s in chosen.items()}
+    for schedule, name in shown.items():
         terms.scope.line(f"{name} = {schedule_code(terms.scope, schedule)}", "in the loss; the ELBO is never weighted")
-    return {n: names[s] for n, s in chosen.items()}
+    return {n: shown[s] for n, s in chosen.items()}
 
 
 def _free(terms: Terms, names: list[str]) -> dict[str, str]:
@@ -148,7 +149,8 @@ def _free(terms: Terms, names: list[str]) -> dict[str, str]:
 
 def _weighed(terms: Terms, name: str, weight: str, kl: str) -> str:
     """A weighted KL, which stays infinite where it is."""
-    may_be = any(_lacks_values(terms.plan.spec, c.body) for c in terms.plan.spec.variable(name).clauses)
+    bodies = (c.body for c in terms.plan.spec.variable(name).clauses)
+    may_be = any(isinstance(b, Dist | Choice) and _lacks_values(terms.plan.spec, b) for b in bodies)
     return f"{terms.scope.use('paid')}({weight}, {kl})" if may_be else f"{weight} * {kl}"
 
 

@@ -12,6 +12,7 @@ x = f(a).g(b).h(c)   two or more attributes of calls, or of what is in parenthes
 from __future__ import annotations
 
 import ast
+from typing import TypeGuard
 
 from lvspec.emit.text.printer import Broken, Doc, Group, Indented, Line
 
@@ -19,7 +20,8 @@ RANK = {
     ast.BitOr: 1, ast.BitXor: 2, ast.BitAnd: 3, ast.LShift: 4, ast.RShift: 4, ast.Add: 5, ast.Sub: 5, ast.Mult: 6,
     ast.Div: 6, ast.FloorDiv: 6, ast.Mod: 6, ast.MatMult: 6, ast.Pow: 7,
 }  # fmt: skip
-SYMBOL = {
+BRACKETS: dict[type[ast.expr], tuple[str, str]] = {ast.Tuple: ("(", ")"), ast.List: ("[", "]"), ast.Set: ("{", "}")}
+SYMBOL: dict[type[ast.AST], str] = {
     ast.BitOr: "|", ast.BitXor: "^", ast.BitAnd: "&", ast.LShift: "<<", ast.RShift: ">>", ast.Add: "+", ast.Sub: "-",
     ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.MatMult: "@", ast.Pow: "**",
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Is: "is",
@@ -34,10 +36,10 @@ class Documents:
     def __init__(self, source: str):
         self.source = source.encode()
 
-    def text(self, node: ast.AST) -> str:
+    def text(self, node: ast.expr) -> str:
         return self.source[node.col_offset : node.end_col_offset].decode()
 
-    def parenthesised(self, node: ast.AST, parent: ast.AST) -> bool:
+    def parenthesised(self, node: ast.expr, parent: ast.expr) -> bool:
         """Whether the source has parentheses of their own around a part of `parent`."""
         before, after = self.source[node.col_offset - 1 : node.col_offset], self.source[node.end_col_offset :][:1]
         inside = node.col_offset > parent.col_offset and node.end_col_offset <= parent.end_col_offset
@@ -45,13 +47,13 @@ class Documents:
         return before == b"(" and after == b")" and node.col_offset - 1 >= parent.col_offset and inside
 
     # ------------------------------------------------------------ expressions
-    def part(self, node: ast.AST, parent: ast.AST, inside: bool) -> Doc:
+    def part(self, node: ast.expr, parent: ast.expr, inside: bool) -> Doc:
         """A part of an expression, in its parentheses where it has them."""
         if self.parenthesised(node, parent):
             return Group(["(", Indented([self.of(node, True)]), ")"])
         return self.of(node, inside)
 
-    def of(self, node: ast.AST, inside: bool) -> Doc:
+    def of(self, node: ast.expr, inside: bool) -> Doc:
         """inside: within brackets, where operators may stand at the start of a line."""
         if isinstance(node, CHAIN):
             return self.chain(node, inside)
@@ -61,12 +63,12 @@ class Documents:
             sign = "not " if isinstance(node.op, ast.Not) else self.text(node)[0]
             return [sign, self.part(node.operand, node, inside)]
         if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
-            opening, closing = {"Tuple": "()", "List": "[]", "Set": "{}"}[type(node).__name__]
+            opening, closing = BRACKETS[type(node)]
             single = isinstance(node, ast.Tuple) and len(node.elts) == 1
             return self.brackets(opening, [self.of(e, True) for e in node.elts], closing, False, "," if single else "")
         if isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
-            return self.brackets("{", [[self.text(k), ": ", self.of(v, True)] for k, v in pairs], "}", False)
+            return self.brackets("{", [[self.text(k), ": ", self.of(v, True)] for k, v in pairs if k], "}", False)
         if isinstance(node, (ast.ListComp, ast.GeneratorExp)) and self.text(node)[0] in "[(":
             return self.comprehension(node)
         return self.text(node)
@@ -104,7 +106,7 @@ class Documents:
         """A power of simple operands: x**2."""
         return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and "**" in self.text(node).split(" ", 1)[0]
 
-    def operands(self, node) -> list[tuple[str, ast.AST]]:
+    def operands(self, node) -> list[tuple[str, ast.expr]]:
         if isinstance(node, ast.IfExp):
             return [("", node.body), ("if", node.test), ("else", node.orelse)]
         if isinstance(node, ast.BoolOp):
@@ -113,9 +115,9 @@ class Documents:
             return [("", node.left), *((SYMBOL[type(o)], c) for o, c in zip(node.ops, node.comparators, strict=True))]
         return self.flattened(node, RANK[type(node.op)])
 
-    def flattened(self, node: ast.BinOp, rank: int) -> list[tuple[str, ast.AST]]:
+    def flattened(self, node: ast.BinOp, rank: int) -> list[tuple[str, ast.expr]]:
         """Operands of one rank. A sum of a thousand terms is a thousand deep on its left, which is gone down step by step."""
-        parts: list[list[tuple[str, ast.AST]]] = []
+        parts: list[list[tuple[str, ast.expr]]] = []
         while True:
             right = self.flattened(node.right, rank) if self.goes_on(node.right, node, rank) else [("", node.right)]
             parts.append([(SYMBOL[type(node.op)], right[0][1]), *right[1:]])
@@ -123,11 +125,11 @@ class Documents:
                 return [("", node.left), *(pair for part in reversed(parts) for pair in part)]
             node = node.left
 
-    def goes_on(self, side: ast.AST, node: ast.BinOp, rank: int) -> bool:
+    def goes_on(self, side: ast.expr, node: ast.BinOp, rank: int) -> TypeGuard[ast.BinOp]:
         return isinstance(side, ast.BinOp) and RANK[type(side.op)] == rank and not self.parenthesised(side, node)
 
     # ------------------------------------------------------------ calls, subscripts, attributes
-    def links(self, node: ast.AST) -> list[ast.AST]:
+    def links(self, node: ast.expr) -> list[ast.expr]:
         """The links of a chain from its root on; a root in parentheses is one, whatever it is."""
         links = [node]
         while isinstance(node, CHAIN):
@@ -138,16 +140,16 @@ class Documents:
             node = inner
         return links
 
-    def follows_brackets(self, before: ast.AST, link: ast.AST) -> bool:
+    def follows_brackets(self, before: ast.expr, link: ast.expr) -> bool:
         """Whether a link is an attribute of a call, of a subscript, or of what stands in parentheses."""
         return isinstance(link, ast.Attribute) and (
             isinstance(before, (ast.Call, ast.Subscript)) or self.parenthesised(before, link)
         )
 
-    def attributes_of_brackets(self, links: list[ast.AST]) -> int:
+    def attributes_of_brackets(self, links: list[ast.expr]) -> int:
         return sum(self.follows_brackets(*pair) for pair in zip(links, links[1:], strict=False))
 
-    def chain(self, node: ast.AST, inside: bool) -> Doc:
+    def chain(self, node: ast.expr, inside: bool) -> Doc:
         links = self.links(node)
         root, fluent = links[0], inside and self.attributes_of_brackets(links) > 1
         rows: list[Doc] = [self.part(root, links[1], inside)]
@@ -157,7 +159,7 @@ class Documents:
                 rows.append("." + link.attr)
             elif isinstance(link, ast.Call):
                 rows.append(self.arguments(link))
-            else:
+            elif isinstance(link, ast.Subscript):
                 rows.append(self.slice(link))
         return Group(rows) if fluent else rows
 
@@ -173,7 +175,7 @@ class Documents:
         return Group(["[", Indented([self.of(index, True)]), "]"])
 
     # ------------------------------------------------------------ statements
-    def value(self, node: ast.AST, room: int) -> Doc:
+    def value(self, node: ast.expr, room: int) -> Doc:
         """The right-hand side of a statement, in parentheses where that reads better; room: for its first line."""
         wrapped = Group([Broken("("), Indented([self.of(node, True)]), Broken(")")])
         loosest, count = self.loosest(node)
@@ -187,13 +189,13 @@ class Documents:
                 return wrapped
         return self.of(node, False)
 
-    def ends_open(self, node: ast.AST) -> bool:
+    def ends_open(self, node: ast.expr) -> bool:
         """Whether an expression of two operands starts or ends with brackets that may be opened."""
         while isinstance(node, ast.UnaryOp):
             node = node.operand
         return self.text(node)[0] in "([{" or self.opens(self.operands(node)[-1][1], node)
 
-    def opens(self, node: ast.AST, parent: ast.AST) -> bool:
+    def opens(self, node: ast.expr, parent: ast.expr) -> bool:
         """Whether an operand ends in brackets that may be opened: not empty ones, not those of a subscript."""
         if self.parenthesised(node, parent):
             return True
@@ -204,7 +206,7 @@ class Documents:
             return self.opens(inner, node)
         return isinstance(node, (ast.Tuple, ast.List, ast.Dict)) and len(self.text(node)) > 2
 
-    def loosest(self, node: ast.AST) -> tuple[str, int]:
+    def loosest(self, node: ast.expr) -> tuple[str, int]:
         """The loosest kind of operator outside brackets, and how many of it there are."""
         if isinstance(node, ast.IfExp):
             return "if", 2
@@ -230,19 +232,20 @@ def statement_doc(code: str, room: int) -> Doc:
         return [head, layout.value(value, room - len(head)), tail]
     if isinstance(node, (ast.Assign, ast.AugAssign, ast.Return)) and node.value is not None:
         head = layout.source[: node.value.col_offset].decode()
-        if len(head) >= room:  # names for several results
+        if isinstance(node, ast.Assign) and len(head) >= room:  # names for several results
             return [layout.of(node.targets[0], False), " = ", layout.of(node.value, False)]
         return [head, layout.value(node.value, room - len(head))]
-    if isinstance(node, ast.Raise):
+    if isinstance(node, ast.Raise) and node.exc is not None:
         head = layout.source[: node.exc.col_offset].decode()
         return [head, layout.of(node.exc, False)]
+    assert isinstance(node, ast.Expr), code
     return layout.of(node.value, False)
 
 
 def entry(code: str) -> Doc:
     """`"name": value,` of a dictionary that has one on each line."""
     key, _, value = code.removesuffix(",").partition(": ")
-    return [f"{key}: ", Documents(value).of(ast.parse(value).body[0].value, True), ","]
+    return [f"{key}: ", Documents(value).of(ast.parse(value, mode="eval").body, True), ","]
 
 
 def signature(code: str) -> Doc:

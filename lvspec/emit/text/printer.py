@@ -49,6 +49,7 @@ def opened(item: Item) -> list[Item]:
     if isinstance(doc, Indented):
         return [(depth, flat, Line("")), (depth + 1, flat, doc.content), (depth + 1, flat, Line(""))]
     parts = doc.content if isinstance(doc, Group) else doc
+    assert isinstance(parts, list)
     return [(depth, flat, part) for part in reversed(parts)]
 
 

@@ -22,6 +22,7 @@ from itertools import combinations
 from lvspec.emit.text.statements import PREPARED, Method, Result, Statement, StatementReader
 from lvspec.emit.text.text import wrap
 from lvspec.ir.plan import Plan
+from lvspec.ir.spec import Network, Param, Size
 
 MOST_LINES = 8_000  # of a class that somebody reads; sharing costs a longer one half a second, and helps nobody
 OBJECTIVES = ("forward", "elbo_at")  # where the objective may stand
@@ -35,7 +36,8 @@ def with_shared_methods(body: str, plan: Plan) -> str:
         return body
     reader, spec = StatementReader(), plan.spec
     methods = reader.methods(body)
-    sharing = Sharing(reader, methods, {v.name for v in (*spec.params, *spec.networks, *spec.sizes, *methods)})
+    declared: Iterable[Param | Network | Size] = (*spec.params, *spec.networks, *spec.sizes)
+    sharing = Sharing(reader, methods, {v.name for v in declared} | {m.name for m in methods})
     if plan.guide:
         sharing.guide()
     sharing.at_draws()

@@ -72,9 +72,10 @@ def read_module(name: str, text: str) -> Module:
                 elif source != "__future__":
                     external[found] = (source, original)
         elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-            for bound in bound_by(node) or [None]:
-                if bound is None:
-                    raise InternalError(f"a statement of {name} defines nothing: {ast.unparse(node)[:60]}")
+            names = bound_by(node)
+            if not names:
+                raise InternalError(f"a statement of {name} defines nothing: {ast.unparse(node)[:60]}")
+            for bound in names:
                 definitions[bound] = definition(name, bound, node, lines)
     return Module(definitions, external, internal, tuple(dict.fromkeys(imports)))
 
@@ -165,7 +166,8 @@ def inline_runtime(text: str) -> str:
     tree = ast.parse(text)
     imports = [n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))]
     lines = text.splitlines()
-    external, names = {}, []
+    external: dict[str, tuple[str, str]] = {}
+    names: list[str] = []
     for node in imports:
         own = {k: v for k, v in imported(node).items() if v[0] != PACKAGE}
         external |= own

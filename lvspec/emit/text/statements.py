@@ -116,8 +116,8 @@ class StatementReader:
             now |= {n: n for n in forms[opening].stored}
             head, opening = places[opening].stop, opening + 1
         method = Method(name, rows[:head])
-        given: dict[Result, frozenset[str]] = {r: frozenset({r}) for r in now.values()}
-        title, repeated, end = "", Counter(), head
+        given: dict[Result, frozenset[str]] = {n: frozenset({n}) for n in now}
+        title, repeated, end = "", Counter[str](), head
         for place, one in _whole(rows, places[opening:], forms[opening:]):
             above, end = rows[end : place.start], place.stop
             titles = [r.strip() for r in above if r.strip() in TITLES]
@@ -161,7 +161,9 @@ class StatementReader:
 @lru_cache(maxsize=1024)
 def signature(text: str) -> tuple[str, tuple[str, ...]]:
     """The name of a method, and those of its arguments."""
-    function = ast.parse(f"class _:\n{text}\n{BODY}pass").body[0].body[0]
+    (holder,) = ast.parse(f"class _:\n{text}\n{BODY}pass").body
+    function = holder.body[0] if isinstance(holder, ast.ClassDef) else None
+    assert isinstance(function, ast.FunctionDef)
     return function.name, tuple(a.arg for a in (*function.args.args[1:], *function.args.kwonlyargs))
 
 
@@ -203,8 +205,9 @@ def _whole(rows: list[str], places: list[range], forms: list[Form]) -> Iterator[
 def _names_input(node: ast.stmt, stored: list[str]) -> bool:
     """Whether it is `x = batch["x"]`."""
     value = node.value if isinstance(node, ast.Assign) else None
-    held = isinstance(value, ast.Subscript) and isinstance(value.value, ast.Name) and value.value.id == "batch"
-    return held and isinstance(value.slice, ast.Constant) and stored == [value.slice.value]
+    if not isinstance(value, ast.Subscript) or not isinstance(value.value, ast.Name) or value.value.id != "batch":
+        return False
+    return isinstance(value.slice, ast.Constant) and stored == [value.slice.value]
 
 
 def serialised(node: ast.AST) -> tuple[list[ast.AST], list[str]]:

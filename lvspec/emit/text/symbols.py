@@ -31,9 +31,10 @@ _heard: ContextVar[dict[str, Symbol] | None] = ContextVar("heard", default=None)
 @contextmanager
 def listening() -> Iterator[dict[str, Symbol]]:
     """Names of locals with their meaning, of everything that is written inside; the first meaning of a name counts."""
-    token = _heard.set({})
+    heard: dict[str, Symbol] = {}
+    token = _heard.set(heard)
     try:
-        yield _heard.get()
+        yield heard
     finally:
         _heard.reset(token)
 

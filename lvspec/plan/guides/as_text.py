@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import prod
 
 from lvspec.ir.dims import Dim, ragged_plate
@@ -49,12 +48,6 @@ class GuideLines:
     guide: dict[str, str] = field(default_factory=dict)
     together: dict[tuple[Reading, ...], Feature] = field(default_factory=dict)
 
-    @cached_property
-    def taken(self) -> frozenset[str]:
-        """The names of the spec."""
-        spec = self.spec
-        return frozenset(v.name for v in (*spec.variables, *spec.guide, *spec.networks, *spec.params, *spec.sizes))
-
     def network(self, name: str, kind: str, *sizes: object) -> str:
         """The name under which a network is declared, which no other thing of the spec has."""
         return self._declare(self.networks, name, f"{kind}({', '.join(map(str, sizes))})")
@@ -68,7 +61,7 @@ class GuideLines:
         return self._declare(self.guide, name, text)
 
     def _declare(self, rows: dict[str, str], name: str, text: str) -> str:
-        while name in self.taken or rows.get(name, text) != text:
+        while name in self.spec.names or rows.get(name, text) != text:
             name += "_2"
         rows[name] = text
         return name
@@ -180,7 +173,7 @@ def _clause(lines: GuideLines, latent: Variable, features: list[Feature], head: 
     joined = re.sub(r"@(-\d+)?", lambda m: _earlier(site, m[1] or ""), ", ".join(f.text for f in features))
     joined = f"concat({joined})" if len(features) > 1 else joined
     fixed = [p for p in latent.plates if not spec.plate(p).ragged and not re.search(rf"[\[ ]{p}\]", joined)]
-    copies = [spec.plate(p).size for p in fixed]
+    copies = [spec.plate(p).extent for p in fixed]
     width = sum((f.size for f in features), start=Dim.of(0))
     mlp = lines.network(f"{head}{latent.name}", "MLP", width, WIDTH, prod(copies, start=total))
     raw = f"{mlp}({joined})"
@@ -242,7 +235,7 @@ def _features(lines: GuideLines, latent: Variable, reading: Reading) -> list[Fea
         return [_states(lines, source, plate, way)]
     whole = _vector(lines, source, source.name)
     if not spec.plate(plate).ragged:
-        return [Feature(f"flatten({whole.text})", whole.size * spec.plate(plate).size)]
+        return [Feature(f"flatten({whole.text})", whole.size * spec.plate(plate).extent)]
     if not spec.plate(plate).ordered:  # its own site, where the latent has it, and all of them
         own = [_vector(lines, source, here)] if plate in latent.plates else []
         return [*own, Feature(f"mean({whole.text})", whole.size)]
@@ -266,13 +259,15 @@ def _vector(lines: GuideLines, source: Variable, text: str) -> Feature:
     """One site, or a stretch, with a vector at each."""
     kind, shape = source.type.support, source.type.shape
     if kind.kind == "integer" and not shape:
-        if (plate := ragged_plate(kind.cardinality)) is not None:
+        if (plate := ragged_plate(kind.values)) is not None:
             raise Underivable(
                 f"the values of {source.name} are the sites of plate {plate}, which have no vectors of their own"
             )
         if source.role == "latent":
-            return Feature(text if source.one_hot else f"onehot({text})", kind.size)
-        return Feature(f"{lines.network(f'read_{source.name}', 'Embedding', kind.size, WIDTH)}({text})", Dim.of(WIDTH))
+            return Feature(text if source.one_hot else f"onehot({text})", kind.values)
+        return Feature(
+            f"{lines.network(f'read_{source.name}', 'Embedding', kind.values, WIDTH)}({text})", Dim.of(WIDTH)
+        )
     if len(shape) == 1:
         return Feature(text, shape[0])
     return Feature(f"flatten({text})", prod(shape, start=Dim.of(1)))

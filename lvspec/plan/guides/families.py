@@ -38,10 +38,11 @@ def guide_family(latent: Variable) -> str:
     return "Binomial" if support.kind == "count" and support.finite else GUIDE_FAMILY[support.kind]
 
 
-def taken_over(latent: Variable) -> tuple[tuple[str, Expr], ...]:
+def taken_over(latent: Variable) -> tuple[tuple[str, Number | SizeRef], ...]:
     """The arguments of q that are those of p: how many tries a Binomial has."""
     names = [n for n in FAMILIES[guide_family(latent)].between if n]
-    return tuple((n, latent.general.dist.argument(n)) for n in names)
+    given = ((n, latent.general.dist.argument(n)) for n in names)
+    return tuple((n, e) for n, e in given if isinstance(e, Number | SizeRef))  # see family_reason
 
 
 def family_reason(spec: Spec, latent: Variable) -> str | None:
@@ -75,9 +76,9 @@ def bounded_reason(spec: Spec, latent: Variable) -> str | None:
     return None
 
 
-def counted_reason(spec: Spec, latent: Variable, guide: Variable) -> str | None:
+def counted_reason(spec: Spec, latent: Variable, guide: Variable | None) -> str | None:
     """Why a written q of a count, which begins at 0, leaves what is observed impossible, or None."""
-    family = getattr(guide.general.body, "family", None)
+    family = getattr(guide.general.body, "family", None) if guide is not None else None
     if family not in FAMILIES or FAMILIES[family].variate.kind != "count":
         return None
     for reader, argument, body in _bounded_by(spec, latent):

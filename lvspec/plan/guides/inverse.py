@@ -53,7 +53,7 @@ def boundary(graph: nx.DiGraph, node: Node, before: Iterable[Node]) -> list[Node
     """
     others, found = set(before), set()
     family = _with_ancestors(graph, {node, *others})
-    reached, married, left = {node}, set(), [node]
+    reached, married, left = {node}, set[str](), [node]
     while left:
         here = left.pop()
         beside = set(graph.predecessors(here))
@@ -80,7 +80,8 @@ def unrolled(spec: Spec) -> nx.DiGraph:
     """The model with a few sites of every plate."""
     import networkx as nx
 
-    graph, reader = nx.DiGraph(), reader_of(spec)
+    reader = reader_of(spec)
+    graph: nx.DiGraph = nx.DiGraph()
     known = [v for v in spec.variables if v.role in ("latent", "observed", "given")]
     for v in known:
         graph.add_nodes_from((v.name, at) for at in _sites(spec, v))
@@ -122,7 +123,8 @@ def draw_order(spec: Spec, latents: list[str]) -> list[tuple[str, ...]]:
     """Latents in the order in which q draws them, those of one chain together: what is deeper in the model comes first."""
     import networkx as nx
 
-    reader, graph = reader_of(spec), nx.DiGraph()
+    reader = reader_of(spec)
+    graph: nx.DiGraph = nx.DiGraph()
     graph.add_nodes_from(latents)
     for name in latents:
         for read in reader.of_variable(spec.variable(name)):
@@ -163,22 +165,24 @@ def _lifted(spec: Spec, node: Node, nodes: list[Node], group: tuple[str, ...]) -
     here = dict(zip(reader.plates, node[1], strict=True))
     for name in dict.fromkeys(n for n, _ in nodes):
         plates = spec.variable(name).plates
-        ways, both, partial, back = [], False, False, (1,)
+        ways: list[tuple[str, str]] = []
+        both, partial, back = False, False, (1,)
         for i, plate in enumerate(plates):
-            steps = {at[i] - here[plate] for n, at in nodes if n == name} if plate in here else {None}
+            steps = {at[i] - here[plate] for n, at in nodes if n == name} if plate in here else set()
             way, ordered = _way(steps, spec.plate(plate).ordered), spec.plate(plate).ordered
             if name in group and steps != {0}:
                 way, both = BEFORE if ordered else HERE_ONLY, 0 in steps
                 # as far back as the instance goes: perhaps all of them
                 partial = not ordered or min(steps) < -1 and min(steps) == -here[plate]
-                back = (1,) if partial else tuple(sorted(-s for s in steps if s < 0))
+                back = back if partial else tuple(sorted(-s for s in steps if s < 0))
             ways.append((plate, way))
         found.append(Reading(name, tuple(ways), both, partial, back))
     return found
 
 
-def _way(steps: set, ordered: bool) -> str:
-    if None in steps or not ordered and steps != {0}:
+def _way(steps: set[int], ordered: bool) -> str:
+    """steps: none where the plate is not the reader's."""
+    if not steps or not ordered and steps != {0}:
         return WHOLE
     if steps == {0}:
         return HERE_ONLY
@@ -187,7 +191,9 @@ def _way(steps: set, ordered: bool) -> str:
 
 def structured(spec: Spec, latents: list[str]) -> dict[str, list[Reading]]:
     """q that follows the model: each latent reads the latents that it reads under p, and all data."""
-    reader, found, seen = reader_of(spec), {}, {}  # seen: how the data are read, by the fixed plates of what reads them
+    reader = reader_of(spec)
+    found: dict[str, list[Reading]] = {}
+    seen: dict[tuple[str, ...], list[Reading]] = {}  # how the data are read, by the fixed plates of what reads them
     data, drawn = [v for v in spec.variables if v.role in ("observed", "given") and not v.outside_batch], set(latents)
     for name in latents:
         shared = tuple(p for p in spec.variable(name).plates if not spec.plate(p).ragged)
@@ -198,8 +204,8 @@ def structured(spec: Spec, latents: list[str]) -> dict[str, list[Reading]]:
         back: dict[tuple, set[int]] = {}  # by what is read, and how: which sites before
         for read in reader.of_variable(spec.variable(name)):
             if read.name in drawn:
-                ways = tuple((p, {HERE: HERE_ONLY, LAG: BEFORE}.get(w, WHOLE)) for p, w, _ in read.ways)
-                back.setdefault((read.name, ways), set()).update(k for _, w, k in read.ways if w == LAG)
+                back_ways = tuple((p, {HERE: HERE_ONLY, LAG: BEFORE}.get(w, WHOLE)) for p, w, _ in read.ways)
+                back.setdefault((read.name, back_ways), set()).update(k for _, w, k in read.ways if w == LAG)
         found[name] = [*own, *(Reading(n, ways, back=tuple(sorted(k)) or (1,)) for (n, ways), k in back.items())]
     return found
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from math import prod
 
 from lvspec.errors import NOWHERE
@@ -49,12 +48,6 @@ class Readers:
     lets: dict[str, Variable] = field(default_factory=dict)
     seen: dict[tuple[bool, tuple[str, ...]], Expr] = field(default_factory=dict)
 
-    @cached_property
-    def taken(self) -> frozenset[str]:
-        """The names of the spec."""
-        spec = self.spec
-        return frozenset(v.name for v in (*spec.variables, *spec.guide, *spec.networks, *spec.params, *spec.sizes))
-
     @property
     def networks(self) -> tuple[Network, ...]:
         return tuple(self.by_name.values())
@@ -69,7 +62,7 @@ class Readers:
         return VariableRef(self.lets.setdefault(let.name, let).name, (), type=value.type)
 
     def unused(self, name: str) -> str:
-        while name in self.taken:
+        while name in self.spec.names:
             name += "_2"
         return name
 
@@ -78,7 +71,7 @@ def derive_guide(spec: Spec, latent: Variable, readers: Readers) -> Variable:
     """q(latent | x); the networks and the let variables that it needs are in readers."""
     family = guide_family(latent)
     heads = HEADS[family]
-    vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
+    vector = (latent.type.support.values,) if family == "Categorical" else latent.type.shape
     size = prod(vector, start=Dim.of(1))
     raw = site_vector(spec, latent, size * len(heads), f"guide_{latent.name}", readers)
     body, bindings = _factor(family, raw, heads, vector, size, latent)
@@ -99,15 +92,15 @@ def derive_control(spec: Spec, latent: Variable) -> Baseline:
     """c(x, point; φ): the vector of all that is observed, and the network that reads it beside relaxed values."""
     readers = Readers(spec, f"control_{latent.name}_")
     seen = observed_vector(spec, latent, readers)
-    values = latent.type.support.cardinality * prod(latent.type.shape, start=Dim.of(1))
-    sites = prod((spec.plate(p).size for p in latent.plates if p not in seen.type.plates), start=Dim.of(1))
+    values = latent.type.support.values * prod(latent.type.shape, start=Dim.of(1))
+    sites = prod((spec.plate(p).extent for p in latent.plates if p not in seen.type.plates), start=Dim.of(1))
     readers.add("variate", "MLP", seen.type.shape[-1] + values * sites, Dim.of(WIDTH), Dim.of(1))
     return Baseline(latent.name, seen, readers.networks)
 
 
 def control_reason(spec: Spec, latent: Variable) -> str | None:
     """Why one network cannot see the relaxed values of a latent beside what is observed, or None."""
-    if (plate := ragged_plate(latent.type.support.cardinality)) is not None:
+    if (plate := ragged_plate(latent.type.support.values)) is not None:
         return f"the values of {latent.name} are the sites of plate {plate}: no network is as wide as each example has sites"
     seen = next(_features(spec, latent, Readers(spec)), None)
     own = seen.type.plates if seen else ()  # it is one network a site there, else of all sites
@@ -123,12 +116,12 @@ def site_vector(spec: Spec, latent: Variable, size: Dim, name: str, readers: Rea
     """All that is observed, through one MLP of this name, as a vector for each site of the latent."""
     joined = observed_vector(spec, latent, readers)
     fixed = [p for p in latent.plates if not spec.plate(p).ragged and p not in joined.type.plates]
-    copies = prod((spec.plate(p).size for p in fixed), start=Dim.of(1))
+    copies = prod((spec.plate(p).extent for p in fixed), start=Dim.of(1))
     out = size * copies
     head = readers.add(name, "MLP", joined.type.shape[-1], Dim.of(WIDTH), out)
     plates = joined.type.plates
     raw: Expr = Apply(head.name, (), (joined,), type=Type((out,), REAL, plates))
-    shape = (*(spec.plate(p).size for p in fixed), size)
+    shape = (*(spec.plate(p).extent for p in fixed), size)
     if fixed:
         raw = Call("reshape", (raw, *(Number(0) for _ in shape)), type=Type(shape, REAL, plates))
         raw = Index(raw, tuple(PlateIndex(p) for p in fixed), type=Type(shape[-1:], REAL, latent.plates))
@@ -179,19 +172,17 @@ def _factor(family: str, raw: Expr, heads, vector, size: Dim, latent: Variable):
     if len(heads) == 1 and len(vector) > 1:
         raw = Call("reshape", (raw, *(Number(0) for _ in vector)), type=part)
     if len(heads) == 1:
-        value = raw if heads[0][1] is None else Call(heads[0][1], (raw,), type=part.with_(support=POSITIVE))
-        return Dist(family, ((heads[0][0], value),), type=latent.type), ()
+        only = raw if heads[0][1] is None else Call(heads[0][1], (raw,), type=part.with_(support=POSITIVE))
+        return Dist(family, ((heads[0][0], only),), type=latent.type), ()
     binding = Binding(names, Call("split", (raw, Number(len(heads))), type=raw.type))
-    arguments = []
+    found: list[tuple[str, Expr]] = []
     for name, function in heads:
         value: Expr = LocalRef(name, type=Type((size,), REAL, latent.plates))
         if not vector:
             value = Index(value, (Number(0),), type=part)
         elif len(vector) > 1:
             value = Call("reshape", (value, *(Number(0) for _ in vector)), type=part)
-        arguments.append(
-            (name, value if function is None else Call(function, (value,), type=part.with_(support=POSITIVE)))
-        )
+        found.append((name, value if function is None else Call(function, (value,), type=part.with_(support=POSITIVE))))
     return Dist(family, tuple(arguments), type=latent.type), (binding,)
 
 
@@ -215,7 +206,7 @@ def _read(spec: Spec, x: Variable, latent: Variable, sequence: str | None, reade
     rest = tuple(p for p in x.plates if p not in shared and not spec.plate(p).ragged)
     sites = tuple(Here(p) if p in shared else Stretch(p, "whole") for p in x.plates)
     reach = Reach(ragged[0], "whole") if ragged else None
-    shape = (*(spec.plate(p).size for p in rest), *x.type.shape)
+    shape = (*(spec.plate(p).extent for p in rest), *x.type.shape)
     value: Expr = VariableRef(x.name, sites, type=Type(shape, x.type.support, shared, reach))
     value = _as_vector(spec, x, value, readers)
     if reach is None:
@@ -243,7 +234,7 @@ def _as_vector(spec: Spec, x: Variable, value: Expr, readers: Readers) -> Expr:
     """Symbols as vectors, several event axes as one."""
     kind = value.type
     if x.type.support.kind == "integer" and not kind.shape:
-        network = readers.add(f"read_{x.name}", "Embedding", x.type.support.size, Dim.of(WIDTH))
+        network = readers.add(f"read_{x.name}", "Embedding", x.type.support.values, Dim.of(WIDTH))
         return Apply(network.name, (), (value,), type=kind.with_(shape=(Dim.of(WIDTH),), support=REAL))
     if len(kind.shape) == 1:
         return value

@@ -38,7 +38,8 @@ def _without_plates(pricer: Pricer, axes: Axes, latents: set[str], plates: Axes)
 
 def _pay_step(pricer: Pricer, met: list[Axes], axis: str) -> Axes:
     """Those factors first whose product is smallest; the axis is summed with the last one."""
-    row = list(min(combinations(met, 2), key=lambda pair: pricer.extent(pair[0] | pair[1]), default=tuple(met)))
+    pairs = combinations(met, 2)
+    row = list(min(pairs, key=lambda pair: pricer.extent(pair[0] | pair[1])) if len(met) > 1 else met)
     rest = list(met)
     for f in row:
         rest.remove(f)

@@ -37,12 +37,14 @@ def consider(view: View, latent) -> Claim | Declined:
 
 def _answers(view: View) -> dict[str, Claim | Declined]:
     """What is said of each latent; those of one block share a claim."""
-    blocks, claims = find(view), {}
+    blocks = find(view)
+    claims: dict[str, Claim | Declined] = {}
     for name, block in blocks.items():
         if isinstance(block, str):
             claims[name] = Declined(block)
         elif name not in claims:
-            claims |= dict.fromkeys(block.latents, _claim(view.model, block))
+            claim = _claim(view.model, block)
+            claims |= {n: claim for n in block.latents}
     return claims
 
 
