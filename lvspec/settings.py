@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import Any
 
 from lvspec.errors import Source, UsageError
 from lvspec.front.overrides import fits
@@ -56,7 +57,8 @@ def override(spec: Spec, overrides: Mapping[str, str | int | float]) -> Spec:
     overrides = {whole.get(name, name): value for name, value in overrides.items()}
     general = {key.name: key for key in INFER}
     nominal = ("B", *(s.name for s in spec.sizes), *(p.name for p in spec.plates))
-    asked, infer, objective = [], dict(spec.infer), {}
+    asked, infer = [], dict(spec.infer)
+    objective: dict[str, Any] = {}
     for name, value in overrides.items():
         if name in latents:
             asked.append(Override(name, *read_call(str(value), STRATEGIES, "strategy")))
@@ -74,7 +76,7 @@ def override(spec: Spec, overrides: Mapping[str, str | int | float]) -> Spec:
     return replace(spec, overrides=kept + tuple(asked), infer=tuple(infer.items()), **objective)
 
 
-def _objective(name: str, text: str, latents: tuple[str, ...]) -> tuple[tuple[str, object], ...]:
+def _objective(name: str, text: str, latents: tuple[str, ...]) -> Options:
     """A setting of `train:` that becomes part of the module."""
     problems = Problems(Source(f"--set train.{name}", f"{name}: {text}\n"))
     found = read_objective_setting(name, text, latents, problems)
@@ -128,8 +130,8 @@ def _checked(key: Key, value: str | int | float) -> object:
     if key.kind == "choice":
         fine = value in key.choices
     else:
-        fine = isinstance(value, int if key.kind == "integer" else int | float) and not isinstance(value, bool)
-        fine = fine and not key.outside(value)
+        kinds = int if key.kind == "integer" else int | float
+        fine = isinstance(value, kinds) and not isinstance(value, bool | str) and not key.outside(value)
     if not fine:
         raise UsageError(f"`{key.name}` cannot be {value!r}: {key.meaning}{suggest(str(value), key.choices)}")
     return value

@@ -42,6 +42,6 @@ def _warnings(count: int) -> str:
 
 
 def _as_data(d: Diagnostic) -> dict:
-    data = asdict(d)
+    data: dict = asdict(d)
     data["notes"] = [{"span": asdict(place), "message": text} for place, text in d.notes]
     return data

@@ -46,7 +46,7 @@ def check_cycles(variables: Mapping[str, Variable], declared: Declarations, prob
     plates = {_node(v.name, c.initial): frozenset(v.plates) for v in variables.values() for c in v.clauses}
     closed = list(_stuck(nodes, list(dict.fromkeys(found)), plates))
     for stuck in closed:
-        tell_cycle(loop([r.edge for r in stuck]), problems)
+        tell_cycle(loop([r.edge for r in stuck]) or (), problems)
     if not closed:
         _check_between(variables, found, problems)
 

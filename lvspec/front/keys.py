@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from lvspec.front import scalars
 from lvspec.front.declarations import entries
@@ -83,7 +84,7 @@ def _texts(node: Node, what: str, problems: Problems) -> tuple[str, ...] | None:
 
 def read_table(
     section: Node | None, name: str, table: tuple[Key, ...], problems: Problems, also: tuple[str, ...] = ()
-) -> tuple[dict[str, object], list[Entry]]:
+) -> tuple[dict[str, Any], list[Entry]]:
     """Every key of a table, read or default, and the entries that the table does not know."""
     found = {k.name: k.default for k in table}
     rest = []

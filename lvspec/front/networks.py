@@ -63,6 +63,7 @@ def _network(
     kind_name, call = call_of(value)
     kind = NETWORKS.get(kind_name)
     if kind is None or call is None:
+        help: Help
         if kind is not None:
             message, help = f"`{kind_name}` needs its sizes", f"write `{kind_name}({', '.join(kind.sizes)})`"
         else:

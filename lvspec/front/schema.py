@@ -7,6 +7,7 @@ what is inside is for `lvspec check`.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from lvspec.front.names import MAX_LENGTH
 from lvspec.front.sections import DATA, INFER, OPTIONS, PHASE, TRAIN
@@ -16,7 +17,7 @@ from lvspec.ir.options import Key
 
 NAME = {"pattern": r"^[A-Za-z][A-Za-z0-9_]*$", "maxLength": MAX_LENGTH}
 EXPRESSION = {"type": ["string", "number", "integer"]}
-_TYPES = {
+_TYPES: dict[str, Mapping[str, object]] = {
     "integer": {"type": "integer"},
     "number": {"type": "number"},
     "truth": {"type": "boolean"},

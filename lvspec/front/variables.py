@@ -29,8 +29,9 @@ from lvspec.ir.types import Support, Type
 
 MAX_ROUNDS = 60
 # how a given variable is declared: word -> (support, whether an argument is its size)
-GIVEN = {
-    "token": ("integer", True), "category": ("integer", True), "real": (T.REAL, False), "positive": (T.POSITIVE, False),
+INTEGER = Support("integer")  # of the size that is given
+GIVEN: dict[str, tuple[Support, bool]] = {
+    "token": (INTEGER, True), "category": (INTEGER, True), "real": (T.REAL, False), "positive": (T.POSITIVE, False),
     "unit": (T.UNIT, False), "count": (T.COUNT, False), "boolean": (T.BOOLEAN, False),
 }  # fmt: skip
 

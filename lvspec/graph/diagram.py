@@ -82,8 +82,8 @@ def diagram(plan: Plan, guide: bool = False) -> Diagram:
     """guide: with what q reads, and the variables that only q computes."""
     spec = plan.spec
     strategies = {p.name: p.strategy for p in plan.latents}
-    hidden = [s for s in plan.structures if s.part]
-    edges = (*_edges(spec.variables), *_fields(spec), *(DiagramEdge(s.part, s.name) for s in hidden))
+    hidden = [(s.part, s) for s in plan.structures if s.part]
+    edges = (*_edges(spec.variables), *_fields(spec), *(DiagramEdge(part, s.name) for part, s in hidden))
     computed = tuple(v for v in plan.guide if v.role == "let") if guide else ()
     if guide:
         factors = tuple(v for v in plan.guide if v.role == "guide")
@@ -93,7 +93,7 @@ def diagram(plan: Plan, guide: bool = False) -> Diagram:
     variables = [
         DiagramNode(v.name, v.role, strategies.get(v.name), _plates(v), _story(v)) for v in (*spec.variables, *computed)
     ]
-    nodes = (*params, *variables, *(_part(s, spec) for s in hidden))
+    nodes = (*params, *variables, *(_part(part, s, spec) for part, s in hidden))
     objective = {
         "log_marginal": "log marginal likelihood",
         "elbo": "evidence lower bound",
@@ -102,7 +102,7 @@ def diagram(plan: Plan, guide: bool = False) -> Diagram:
     return Diagram(spec.name, objective, nodes, edges, _boxes(nodes, spec, dict(plan.sizes)))
 
 
-def _part(summed: Summed, spec: Spec) -> DiagramNode:
+def _part(part: str, summed: Summed, spec: Spec) -> DiagramNode:
     """The hidden part of a structure, `tree`: one for what the structure runs over."""
     variable = spec.variable(summed.name)
     plates = tuple(p for p in _plates(variable) if p != variable.general.dist.over)
@@ -134,7 +134,7 @@ def _edges(variables: Iterable[Variable]) -> tuple[DiagramEdge, ...]:
 def _fields(spec: Spec) -> list[DiagramEdge]:
     """Labels of neighbouring sites are scored together; those of trees, wherever the sites are."""
     labelled = [(v, s) for v in spec.variables if (s := structure_of(v)) is not None and s.value == "labels"]
-    marks = [(v.name, v.general.dist.over, "T" in s.state) for v, s in labelled]
+    marks = [(v.name, v.general.dist.plate, "T" in s.state) for v, s in labelled]
     return [
         DiagramEdge(name, name, over if anywhere else f"{over}−1", True, field=True) for name, over, anywhere in marks
     ]

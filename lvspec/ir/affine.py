@@ -226,8 +226,9 @@ class _Analysis:
         if len(expr.indices) > 1 or self.reads(expr.indices[0]):
             raise NotAffine("an entry of it is read in a way that is no sum, product or linear network")
         inside, rows = self.of(expr.base), expr.base.type.shape[0]
-        vector = inside.offset is not None and inside.offset.type.shape
-        offset = replace(expr, base=inside.offset) if vector else inside.offset
+        offset = inside.offset
+        if offset is not None and offset.type.shape:
+            offset = replace(expr, base=offset)
         return inside.of_matrices(lambda m: MatrixRow(expr.indices[0], m, rows), offset)
 
     def _local(self, expr: LocalRef) -> Affine:
@@ -306,7 +307,9 @@ class _Analysis:
             for (part, a), zero in zip(parts, zeros, strict=True)
         ]
         keys = dict.fromkeys(key for part, _ in parts for key in part.matrices)
-        stacks = {key: Stack(tuple((part.matrices.get(key), a.type.shape[0]) for part, a in parts)) for key in keys}
+        stacks: dict[Key, Matrix] = {
+            key: Stack(tuple((part.matrices.get(key), a.type.shape[0]) for part, a in parts)) for key in keys
+        }
         return Affine(stacks, None if all(p.offset is None for p, _ in parts) else replace(expr, args=tuple(offsets)))
 
     def entries(self, expr: Call) -> Affine:

@@ -70,7 +70,7 @@ def likelihoods_of(prior: str) -> tuple[str, ...]:
 def mean_and_covariance(dist: Dist) -> VariableRef | None:
     """The latent, at its site, whose two parts are the mean and the covariance of a Gaussian; None where they are not."""
     mean, covariance = dist.find("loc"), dist.find("covariance_matrix")
-    if not isinstance(mean, Part) or not isinstance(covariance, Part):
+    if not isinstance(mean, Part) or not isinstance(covariance, Part) or not isinstance(mean.base, VariableRef):
         return None
     return mean.base if (mean.part, covariance.part) == (0, 1) and covariance.base == mean.base else None
 

@@ -232,6 +232,12 @@ class Dist:
         return own + tuple(e for _, args in self.through for e in args)
 
     @property
+    def plate(self) -> str:
+        """Over whose sites it is one distribution, of those that are over a plate."""
+        assert self.over is not None
+        return self.over
+
+    @property
     def source(self) -> Dist:
         """What is drawn first: the base of a flow, else the distribution itself."""
         return self.base or self

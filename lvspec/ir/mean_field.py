@@ -58,7 +58,7 @@ def own_statistics(family: str, argument: str, every: tuple) -> tuple:
 def latent_in(family: str, argument: str, expr: Expr) -> VariableRef | None:
     """The variable whose statistics the expected log-density takes, where the argument has the form of a pair."""
     form = PAIRS.get((family, argument), ("", ""))[1]
-    if form in OWN and isinstance(expr, Part) and form == f"part {expr.part}":
+    if form in OWN and isinstance(expr, Part) and isinstance(expr.base, VariableRef) and form == f"part {expr.part}":
         return expr.base
     if form == "itself" and isinstance(expr, VariableRef):
         return expr

@@ -67,7 +67,7 @@ def has_segments(variable: Variable) -> bool:
 
 def longest_segment(variable: Variable) -> Dim:
     """How many sites a segment has at most: the size of the axis L."""
-    axes = structure_of(variable).axes
+    axes = STRUCTURES[variable.general.dist.family].axes
     name, at = next((n, letters.index("L")) for n, letters in axes if "L" in letters)
     return variable.general.dist.argument(name).type.shape[at]
 

@@ -16,7 +16,7 @@ from lvspec.ir.estimators import STRATEGIES, Apart
 from lvspec.ir.flows import without_inverse
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
 from lvspec.ir.spec import Network, Schedule, Spec, Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structures import STRUCTURES, structure_of
 from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
 from lvspec.plan.components import find
 from lvspec.plan.divergence import OPTIMAL, divergence, drawn_after, draws_read
@@ -130,7 +130,8 @@ def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
         if bound.gradient != "pathwise" and any(k < 0 for r in model.guide_reads.get(name, ()) for _, _, k in r.ways):
             message = f"q({name}) runs backwards: its log q without its own parameters' gradient has no engine yet"
             problems.append(Diagnostic("override-refused", latent.span, message, help="gradient=pathwise"))
-        network = without_inverse(model.guide_of(name).general.body, networks) if model.guide_of(name) else None
+        factor = model.guide_of(name)
+        network = without_inverse(factor.general.dist, networks) if factor else None
         if bound.gradient != "pathwise" and network is not None:
             message = f"q({name}) runs through {network.name}, and {network.kind} has no inverse in closed form: "
             message += "its log q without its own parameters' gradient is not known"
@@ -364,10 +365,10 @@ def _origin(model: Model, name: str, claim: Claim) -> str:
 
 
 def _summed(model: Model, variable: Variable) -> Summed:
-    body, structure = variable.general.dist, structure_of(variable)
+    body = variable.general.dist
     part = body.parts[0] if body.parts else None
     cost = priced(Pricer(model, set()), partial(pay_structure, variable=variable))
-    return Summed(variable.name, body.family, part, structure.algorithm, cost)
+    return Summed(variable.name, body.family, part, STRUCTURES[body.family].algorithm, cost)
 
 
 def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...], tuple[Network, ...]]:

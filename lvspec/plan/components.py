@@ -88,7 +88,7 @@ def _component(model: Model, names: tuple[str, ...]) -> Component:
 def _structured_plate(model: Model, name: str) -> str | None:
     """The plate over which the latent is one structure."""
     variable = model.spec.variable(name)
-    return variable.general.dist.over if structure_of(variable) else None
+    return variable.general.dist.plate if structure_of(variable) else None
 
 
 def _tangled(model: Model, component: Component) -> str | None:

@@ -45,14 +45,14 @@ def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:
                     )
                 if isinstance(node, Call) and node.function == "flatten" and _ragged(spec, node.over):
                     yield node.span, f"a vector as long as the ragged plate {node.over} has no engine yet"
-                for plate in _mixed_ragged(node):
+                for mixed in _mixed_ragged(node):
                     yield (
                         node.span,
-                        f"this mixes the entries of a vector as long as the ragged plate {plate}: no engine yet",
+                        f"this mixes the entries of a vector as long as the ragged plate {mixed}: no engine yet",
                     )
             if isinstance(clause.body, Dist):
-                for plate in _ragged_arguments(clause.body.source):
-                    message = f"{clause.body.source.family} with an argument as long as the ragged plate {plate}"
+                for given in _ragged_arguments(clause.body.source):
+                    message = f"{clause.body.source.family} with an argument as long as the ragged plate {given}"
                     yield clause.body.span, f"{message} has no engine yet; Categorical has one"
 
 
@@ -97,7 +97,7 @@ def empty_axes(spec: Spec, sizes: dict[str, int]) -> Iterator[tuple[Span, str]]:
 def too_many_sites(spec: Spec, unrolled: tuple[str, ...], sizes: dict[str, int]) -> Iterator[tuple[Span, str]]:
     """(place, message) for each plate whose sites stand in the module one by one, and are more than anybody reads."""
     for plate in map(spec.plate, unrolled):
-        if (count := plate.size.evaluate(sizes)) > MOST_SITES:
+        if (count := plate.extent.evaluate(sizes)) > MOST_SITES:
             read = f"sites of {plate.name} are read together, one by one"
             yield plate.span, f"{read}: at most {MOST_SITES:,} can be, and there are {count:,}"
 

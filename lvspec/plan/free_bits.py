@@ -14,7 +14,8 @@ from lvspec.plan.model import Model
 def refused_free_bits(model: Model, chosen, guide_of: Callable) -> list[Diagnostic]:
     """What is wrong with `free_bits:`. chosen: by latent its strategy, the claim that it makes, what lost. guide_of: the guide
     by how latents are treated, with its networks."""
-    spec, bound, problems = model.spec, model.settings.get("bound") or ELBO, []
+    spec, bound = model.spec, model.settings.get("bound") or ELBO
+    problems: list[Diagnostic] = []
     if not spec.free_bits:
         return problems
     treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
@@ -22,7 +23,7 @@ def refused_free_bits(model: Model, chosen, guide_of: Callable) -> list[Diagnost
     reads = draws_read(spec, guide)
     free = dict(spec.free_bits)
     for name in [n for n in chosen if n in free or "" in free]:
-        latent, bits = spec.variable(name), free.get(name, free.get(""))
+        latent, bits = spec.variable(name), free[name if name in free else ""]
         kl, why = divergence(model, name, treatment, guide, reads, bound)
         scored = [r.name for r in model.reads(name) if r.name in chosen and chosen[r.name][0] == "reinforce"]
         reason, help = None, "leave them out, or weigh the KL: `kl_weight`"

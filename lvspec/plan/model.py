@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from lvspec.ir.distributions import family_of
 from lvspec.ir.expr import Choice, Dist, VariableRef, walk
@@ -29,7 +30,7 @@ class Model:
     graph: DependencyGraph
     guide_reads: dict[str, tuple[Read, ...]]
     overrides: dict[str, Override]
-    settings: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def budget(self) -> tuple[float, float]:
@@ -94,7 +95,7 @@ class Model:
         return self.readers_of(name) + terms
 
     def cardinality(self, name: str) -> int:
-        return self.spec.variable(name).type.support.cardinality.evaluate(self.sizes)
+        return self.spec.variable(name).type.support.values.evaluate(self.sizes)
 
     def extent(self, plate: str) -> int:
         size = self.spec.plate(plate).size
@@ -148,17 +149,17 @@ def structure_reason(model: Model, variable: Variable) -> str | None:
     body, structure = variable.general.dist, structure_of(variable)
     if structure is None:
         return f"{body.family} over a plate has no engine yet"
-    if model.spec.plate(body.over).kind != "sequence":
-        return f"{body.family} runs over an ordered plate, and {body.over} is a {model.spec.plate(body.over).kind}"
+    if model.spec.plate(body.plate).kind != "sequence":
+        return f"{body.family} runs over an ordered plate, and {body.plate} is a {model.spec.plate(body.plate).kind}"
     if structure.value == "yield" and variable.role != "observed":
         return f"{body.family} is summed where its yield {variable.name} is observed; a latent yield has no engine yet"
-    if variable.plates[-1] != body.over:
+    if variable.plates[-1] != body.plate:
         return f"{body.family} runs over the last of the plates of {variable.name}"
     if variable.initial or body.copies:
-        return f"{body.family} over {body.over} is one clause, without copies"
+        return f"{body.family} over {body.plate} is one clause, without copies"
     for name, argument in body.arguments:
-        if body.over in argument.type.plates and name not in structure.along:
-            return f"`{name}` of {body.family} is the same at every site of {body.over}"
+        if body.plate in argument.type.plates and name not in structure.along:
+            return f"`{name}` of {body.family} is the same at every site of {body.plate}"
     return None
 
 
@@ -196,7 +197,7 @@ def finite_reason(model: Model, variable: Variable) -> str | None:
 def reach_reason(model: Model, name: str) -> str | None:
     """Why other sites of a latent are reached in a way that no exact sum follows, or None."""
     for reader, read in model.seen_by(name):
-        if structure_of(reader) and reader.general.dist.over in model.spec.variable(name).plates:
+        if structure_of(reader) and reader.general.dist.plate in model.spec.variable(name).plates:
             return f"{reader.name} is normalised over all its sites at once, so its scores join every site of {name}"
         for plate, way, k in read.ways:
             if way == WIDE:
@@ -214,7 +215,7 @@ def reach_reason(model: Model, name: str) -> str | None:
 def chain_plates(model: Model, name: str) -> list[str]:
     """The plate over which a latent is one structure; the ordered plates along which its earlier sites are read."""
     variable = model.spec.variable(name)
-    over = [variable.general.dist.over] if structure_of(variable) else []
+    over = [variable.general.dist.plate] if structure_of(variable) else []
     lagged = [p for _, read in model.seen_by(name) for p, way, _ in read.ways if way == LAG]
     return list(dict.fromkeys((*over, *lagged)))
 

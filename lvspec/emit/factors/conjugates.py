@@ -18,7 +18,7 @@ from lvspec.ir.conjugate import GAUSSIAN, factor_in, pair_of
 from lvspec.ir.distributions import argument_shape
 from lvspec.ir.expr import Number
 from lvspec.ir.plan import Integration
-from lvspec.ir.spec import Variable
+from lvspec.ir.spec import Clause, Variable
 
 
 def conjugate_body(program: Program, integration: Integration) -> None:
@@ -97,15 +97,16 @@ def _table(program: Program, latent: Variable, readers: list[Variable], choosing
 def _statistics(program: Program, latent: Variable, reader: Variable, choosing: tuple[str, ...]) -> str:
     """`site_sums(poisson_statistics(x, self.zero, exposure), batch["x.mask"], 1)`, under a name."""
     low, use = program.low, program.scope.use
-    pair, axes = pair_of(latent.general.dist.family, reader.general.body.family), _axes(latent, reader, choosing)
+    pair, axes = pair_of(latent.general.dist.family, reader.general.dist.family), _axes(latent, reader, choosing)
+    assert pair is not None  # plan/strategies/conjugacy.py
 
-    def extra(clause) -> list[str]:
-        known = [low.concrete(low.lower(clause.body.argument(n))) for n in pair.known]
+    def extra(clause: Clause) -> list[str]:
+        known = [low.concrete(low.lower(clause.dist.argument(n))) for n in pair.known]
         if pair.prior == "Dirichlet":
             known.append(Value(low.size(latent.type.shape[-1]), integer=True, number=True))
         if pair.link in ("scaled", "root", "inverse"):
-            factor = factor_in(pair, low.spec, latent.name, reader.general, clause.body.argument(pair.argument))
-            known += [] if factor == Number(1) else [low.concrete(low.lower(factor))]
+            factor = factor_in(pair, low.spec, latent.name, reader.general, clause.dist.argument(pair.argument))
+            known += [] if factor is None or factor == Number(1) else [low.concrete(low.lower(factor))]
         return [align(v, axes, len(reader.type.shape) if v.axes else len(v.shape)).code for v in known]
 
     arguments = low.with_bindings(without_latent(low.spec, latent, reader.general), extra)

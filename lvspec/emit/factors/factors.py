@@ -158,7 +158,7 @@ def reduce_plates(low: Lowering, value: Value, keep: set[str], entry: str | None
     for plate in sorted((a for a in value.axes if a in plates and a not in keep), key=plates.index, reverse=True):
         if low.spec.plate(plate).ragged:
             observed = entry is not None and _says(low, entry, plate)
-            value = _ragged_sum(low, value, plate, entry if observed else f"{plate}.mask")
+            value = _ragged_sum(low, value, plate, entry if entry and observed else f"{plate}.mask")
             entry = None
         else:
             value = value.with_(

@@ -133,13 +133,13 @@ def integral_answers(plan: Plan, imports: set[str]) -> str:
         known, rule = f"self.{method_of(integration)}(batch)", RULES[integration.rule]
         name = integration.latent
         if chosen(low, integration):
-            imports |= {rule.mixed, rule.weighed} - {None}
+            imports |= {n for n in (rule.mixed, rule.weighed) if n}
             ask = "lambda tilt, semiring: self.log_marginal(batch, tilt, semiring)"
             weighed = f'{rule.weighed}({known}, summed["{name}"].marginals, "{name}")'
             beside = plan.sampled or plan.points
             found.append(weighed if beside else f'{rule.mixed}({known}, {ask}, tilts, "{name}")')
             continue
-        imports |= {rule.posterior} - {None}
+        imports |= {rule.posterior} if rule.posterior else set()
         if integration.rule == "joint_gaussian":
             found.append(f"{rule.posterior}({known})")
         else:

@@ -35,7 +35,9 @@ def gaussian_block_body(program: Program, integration: Integration) -> None:
     """The statements of the method, up to its `return`."""
     scope, spec = program.scope, program.low.spec
     levels = levels_of(spec, integration.latents, integration.observed)
-    held, axes, rows = depths(spec, levels), {}, []
+    held = depths(spec, levels)
+    axes: dict[int, tuple[str, ...]] = {}
+    rows: list[str] = []
     for i, level in enumerate(levels):
         outer = ("B", *choosing_axes(program.low, integration)) if level.above is None else axes[level.above]
         axes[i] = (*outer, *(p for p in level.plates if p not in outer))

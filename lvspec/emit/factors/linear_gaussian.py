@@ -24,8 +24,8 @@ def gaussian_chain_body(program: Program, integration: Integration) -> None:
     low, scope = program.low, program.scope
     latent = low.spec.variable(integration.latent)
     lead, plate = ("B", *latent.plates[:-1]), latent.plates[-1]
-    start = [_first(low, plate, v) for v in coefficients(program, latent, latent, latent.initial[0])[1:]]
-    start = [align(v, lead, e).code for v, e in zip(start, EVENTS[1:], strict=True)]
+    first = [_first(low, plate, v) for v in coefficients(program, latent, latent, latent.initial[0])[1:]]
+    start = [align(v, lead, e).code for v, e in zip(first, EVENTS[1:], strict=True)]
     transition = coefficients(program, latent, latent, latent.general)
     emissions = [_emission(program, low.spec.variable(n), latent, (*lead, plate)) for n in integration.observed]
     rows = [

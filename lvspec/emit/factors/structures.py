@@ -28,7 +28,7 @@ from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import Variable
-from lvspec.ir.structures import has_segments, structure_of, window_axis
+from lvspec.ir.structures import STRUCTURES, has_segments, structure_of, window_axis
 
 
 def is_structured(low: Lowering, axis: str) -> bool:
@@ -37,7 +37,7 @@ def is_structured(low: Lowering, axis: str) -> bool:
 
 def arguments_of(low: Lowering, variable: Variable) -> dict[str, Value]:
     """The arguments, with `where` bindings in force."""
-    term = low.with_bindings(variable.general, lambda c: lower_term(low, c.body, variable.name))
+    term = low.with_bindings(variable.general, lambda c: lower_term(low, c.dist, variable.name))
     names = [name for name, _ in variable.general.dist.arguments]
     return {n: _named(low, f"{n}_{variable.name}", v) for n, v in zip(names, term.arguments, strict=True)}
 
@@ -48,7 +48,7 @@ def _named(low: Lowering, name: str, value: Value) -> Value:
 
 def spelled_arguments(variable: Variable, arguments: dict[str, Value], lead: tuple[str, ...]) -> list[str]:
     """As the runtime takes them: with every leading axis where they vary over one, bare where they do not."""
-    structure, plate = structure_of(variable), variable.general.dist.over
+    structure, plate = STRUCTURES[variable.general.dist.family], variable.general.dist.plate
     rows = []
     for name, value in arguments.items():
         axes = (*lead, plate) if name in structure.along else lead
@@ -59,7 +59,7 @@ def spelled_arguments(variable: Variable, arguments: dict[str, Value], lead: tup
 def leading(low: Lowering, variable: Variable, values: list[Value], but: set[str]) -> tuple[str, ...]:
     """What whole structures differ over: the batch, draws, outer plates, latents that are summed later."""
     axes = {a for v in values for a in v.axes} | {"B", *variable.plates}
-    return low.order.sort(axes - but - {variable.general.dist.over})
+    return low.order.sort(axes - but - {variable.general.dist.plate})
 
 
 def mask_code(low: Lowering, plate: str, lead: tuple[str, ...]) -> str:
@@ -90,7 +90,7 @@ def structure_sum(elimination, axis: str, factors: list[Factor]) -> Value:
     """log Σ over all labellings, of p(labels) times what reads them."""
     low = elimination.low
     variable = low.spec.variable(latent_of(axis))
-    plate = variable.general.body.over
+    plate = variable.general.dist.plate
     arguments = arguments_of(low, variable)
     values = [*arguments.values(), *(f.value for f in factors)]
     inside = window_axis(plate, axis)
@@ -106,14 +106,14 @@ def structure_sum(elimination, axis: str, factors: list[Factor]) -> Value:
     if has_segments(variable):
         operands.append(f"begins={_begins(elimination, variable, lead)}")
     function = low.scope.use(f"{snake(variable.general.body.family)}_sum")
-    low.scope.comment(f"{structure_of(variable).algorithm}, along {plate}")
+    low.scope.comment(f"{STRUCTURES[variable.general.dist.family].algorithm}, along {plate}")
     code = f"{function}({', '.join(operands)}, semiring={elimination.semiring})"
     return Value(code, lead, draws=join_draws(potentials, *windows, *arguments.values()))
 
 
 def _begins(elimination, variable: Variable, lead: tuple[str, ...]) -> str:
     """What is asked about where segments begin, (lead, T, 2), or None."""
-    plate, key = variable.general.dist.over, f'"{variable.name}.begins"'
+    plate, key = variable.general.dist.plate, f'"{variable.name}.begins"'
     asked = Value(f"tilt[{key}]", ("B", *variable.plates), (Dim.of(2),))
     aligned = align(asked, (*lead, plate)).code
     if aligned == asked.code:
@@ -133,7 +133,7 @@ def structure_factor(low: Lowering, variable: Variable) -> Factor:
         _call(low, variable, "log_prob", target, arguments, lead), lead, draws=join_draws(*arguments.values())
     )
     value = low.scope.assign(f"log_p_{variable.name}", value)
-    plate = variable.general.dist.over
+    plate = variable.general.dist.plate
     rows = tuple(a for a in ("B", *variable.plates) if a != plate)
     complete = Value(f'{low.scope.use("complete_rows")}(batch, "{variable.name}")', rows)
     code = f"{low.scope.use('real_sites')}({value.code}, {align(complete, lead, 0).code})"
@@ -141,7 +141,7 @@ def structure_factor(low: Lowering, variable: Variable) -> Factor:
 
 
 def _call(low: Lowering, variable: Variable, what: str, target: Value, arguments, lead: tuple[str, ...]) -> str:
-    plate = variable.general.dist.over
+    plate = variable.general.dist.plate
     operands = [align(target, (*lead, plate), 0).code, full_mask(low, plate, lead)]
     operands += spelled_arguments(variable, arguments, lead)
     operands += other_masks(low, arguments, plate, lead)
@@ -159,7 +159,7 @@ def label_factor(low: Lowering, variable: Variable) -> Factor:
     """log p of a whole labelling at its draw."""
     arguments = arguments_of(low, variable)
     target = low.root(variable.name)
-    plate = variable.general.dist.over
+    plate = variable.general.dist.plate
     lead = leading(low, variable, [*arguments.values(), target], set())
     draws = widen_draws(target, plate, ALL)
     value = Value(
@@ -170,18 +170,20 @@ def label_factor(low: Lowering, variable: Variable) -> Factor:
 
 def label_factors(low: Lowering, variable: Variable) -> list[Factor]:
     """log p of a labelling as what it is a sum of: scores of its sites, of neighbours, and -log Z."""
-    structure, arguments = structure_of(variable), arguments_of(low, variable)
-    plate, axis = variable.general.dist.over, axis_of(variable.name)
+    structure, arguments = STRUCTURES[variable.general.dist.family], arguments_of(low, variable)
+    plate, axis = variable.general.dist.plate, axis_of(variable.name)
     lead = leading(low, variable, list(arguments.values()), set())
+    assert structure.site is not None  # plan/strategies/marginals.py
     sites = event_to_axis(arguments[structure.site], axis)
-    value, initial = sites, ()
+    value = sites
+    initial: tuple[Value, ...] = ()
     if structure.pair:
         pair = arguments[structure.pair]
         pair = event_to_axis(event_to_axis(pair, shift_axis(axis, 1)), axis)
         value, initial = low.plus([sites, pair]), (sites,)
     known = Value("self.zero", ())
     zeros = [full_mask(low, plate, lead), *spelled_arguments(variable, arguments, lead)]
-    family, size = snake(variable.general.dist.family), low.size(variable.type.support.cardinality)
+    family, size = snake(variable.general.dist.family), low.size(variable.type.support.values)
     code = f"{low.scope.use(f'{family}_guide')}({', '.join(zeros)}, {known.code}.expand(1, {size})).log_partition"
     total = low.scope.assign(
         f"log_normaliser_{variable.name}", Value(code, lead, draws=join_draws(*arguments.values()))
@@ -194,7 +196,7 @@ def label_factors(low: Lowering, variable: Variable) -> list[Factor]:
 
 def structure_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> str:
     """A draw given how many sites there are."""
-    plate, family = variable.general.dist.over, variable.general.dist.family
+    plate, family = variable.general.dist.plate, variable.general.dist.family
     lead, arguments = tuple(a for a in axes if a != plate), arguments_of(low, variable)
     operands = [full_mask(low, plate, lead), *spelled_arguments(variable, arguments, lead)]
     operands += other_masks(low, arguments, plate, lead)
@@ -203,7 +205,7 @@ def structure_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> 
 
 def borders_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> Value:
     """Where the segments of drawn states begin."""
-    plate, family = variable.general.dist.over, variable.general.dist.family
+    plate, family = variable.general.dist.plate, variable.general.dist.family
     lead = tuple(a for a in axes if a != plate)
     operands = [align(low.root(variable.name), (*lead, plate), 0).code, full_mask(low, plate, lead)]
     operands += spelled_arguments(variable, arguments_of(low, variable), lead)

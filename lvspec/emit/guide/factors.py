@@ -75,7 +75,7 @@ def _tell_arguments(program: Program, guide: Guide) -> None:
 def write_point(program: Program, factor, latent) -> None:
     """`z`: its one value."""
     low = program.low
-    value = low.with_bindings(factor.general, lambda c: low.concrete(low.lower(c.body.argument("value"))))
+    value = low.with_bindings(factor.general, lambda c: low.concrete(low.lower(c.dist.argument("value"))))
     axes = low.order.sort({*(() if latent.outside_batch else ("B",)), *latent.plates})
     (value,) = full_arguments(program, [value], axes, latent.type.shape, len(latent.type.shape))
     low.known[latent.name] = program.scope.assign(
@@ -164,7 +164,7 @@ def bound_term(low, term: Term) -> Term:
 def _term(program: Program, clause, label: str) -> Term:
     """A q-factor with its arguments under names of their own."""
     low = program.low
-    return low.with_bindings(clause, lambda c: _named(program, lower_term(low, c.body, label), label))
+    return low.with_bindings(clause, lambda c: _named(program, lower_term(low, c.dist, label), label))
 
 
 def everywhere(program: Program, factor, label: str) -> Term:

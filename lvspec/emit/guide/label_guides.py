@@ -14,7 +14,7 @@ from lvspec.emit.lowering.densities import snake
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import ATOM, Value, align, axis_of, join_draws, permute, shift_axis, spelled
 from lvspec.ir.spec import Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structures import STRUCTURES
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ def label_guide(program: Program, latent: Variable, factor: Variable) -> LabelGu
     """Writes q of a latent."""
     low, scope, name = program.low, program.scope, latent.name
     arguments = arguments_of(low, factor)
-    plate, family = factor.general.dist.over, factor.general.dist.family
+    plate, family = factor.general.dist.plate, factor.general.dist.family
     values = list(arguments.values())
     for argument, value in arguments.items():
         scope.stands(value.code, value.axes, argument)
     lead = leading(low, factor, values, set())
-    size = low.size(latent.type.support.cardinality)
+    size = low.size(latent.type.support.values)
     axes = 1 + len(latent.plates)
     code = f'{scope.use("label_evidence")}(batch, "{name}", {size}, {axes}, self.zero)'
     axis = axis_of(name)

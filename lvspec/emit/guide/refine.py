@@ -7,7 +7,9 @@ elbo_at(batch, draws, parameters)   the objective; `forward` is this at the refi
 
 from __future__ import annotations
 
-from lvspec.emit.lowering.densities import Term, lower_term, unfused
+from functools import partial
+
+from lvspec.emit.lowering.densities import Term, clause_term, unfused
 from lvspec.emit.lowering.extents import full_arguments
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import Value
@@ -73,7 +75,7 @@ def _unrefined(plan: Plan, imports: set[str], factors: list[Variable]) -> list[s
     low.unrolled = ()
     for factor in factors:
         latent = plan.spec.variable(factor.name)
-        term = low.with_bindings(factor.general, lambda c, n=factor.name: unfused(low, lower_term(low, c.body, n)))
+        term = unfused(low, low.with_bindings(factor.general, partial(clause_term, low, factor.name)))
         named = zip(term.arguments, factor.general.dist.arguments, strict=True)
         values = [low.concrete(v) for v, (name, _) in named if name in moved_arguments(factor)]
         axes, rank = low.order.sort(("B", *latent.plates)), len(latent.type.shape)

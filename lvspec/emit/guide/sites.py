@@ -13,6 +13,7 @@ do not know that there was a loop.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 from lvspec.emit.guide.site_clauses import SiteClauses
@@ -63,11 +64,12 @@ class SiteLoop:
         step: GuideStep,
         known: dict[str, Variable],
         reads: SiteClauses,
-        reparameterized: set[str] = frozenset(),
+        reparameterized: Set[str] = frozenset(),
         given_at=None,
     ):
         self.program, self.step, self.reads = program, step, reads
         self.reparameterized, self.given_at = reparameterized, given_at
+        assert step.plate is not None
         self.low, self.scope, self.plate = program.low, program.scope, step.plate
         self.members: list[Member] = []
         self.members += [self.member(known[n]) for n in step.names]
@@ -135,7 +137,7 @@ class SiteLoop:
 
         def lower(c: Clause) -> list[Value]:
             if not isinstance(c.body, Dist):
-                return [low.concrete(low.lower(c.body))]
+                return [low.concrete(low.lower(c.value))]
             return [low.concrete(v) for v in unfused(low, lower_term(low, c.body, m.name)).arguments]
 
         found = low.with_bindings(clause, lower)

@@ -22,6 +22,7 @@ from lvspec.emit.lowering.value import ATOM, PRODUCT, SUM, Value, align, as_tens
 from lvspec.ir.dims import Dim, Shape, ragged_plate
 from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES, WHOLE, Argument, argument_rank, event_axes
 from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex
+from lvspec.ir.spec import Clause, Network
 from lvspec.ir.types import Range, Type
 
 SNAKE = {
@@ -64,7 +65,7 @@ class Term:
 
     dist: Dist
     arguments: tuple[Value, ...]
-    head: tuple[Value, object] | None = None
+    head: tuple[Value, Network] | None = None
     addends: tuple[Value, Value] | None = None
     lookup: tuple[Value, Value] | None = None
     flows: tuple[FlowCall, ...] = ()
@@ -83,13 +84,14 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
     fuse = fuse and not dist.type.shape
     values, head = [], None
     for argument, expr in dist.arguments:
-        if fuse and dist.family == "Categorical" and argument == "logits" and _is_linear(low, expr):
+        logits = fuse and dist.family == "Categorical" and argument == "logits"
+        if logits and isinstance(expr, Apply) and _is_linear(low, expr):
             network = low.networks[expr.network]
             head = (low.real(low.lower(expr.args[0])), network)
             values.append(Value("", head[0].axes, (network.arguments[1],), draws=head[0].draws))
             continue
-        splits = fuse and dist.family == "Categorical" and argument == "logits" and _positions(expr.type) is None
-        lookup = _lookup(low, expr) if fuse and dist.family == "Categorical" and argument == "logits" else None
+        splits = logits and _positions(expr.type) is None
+        lookup = _lookup(low, expr) if logits else None
         if lookup is not None:
             table, index = lookup
             return Term(dist, (Value("", index.axes, table.shape[1:], draws=index.draws),), lookup=lookup)
@@ -100,25 +102,31 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
         value = low.real(low.concrete(low.lower(expr)))
         if dist.family not in OF_NUMBERS:
             value = as_tensor(value)
-        if argument == "probs":
-            value = value.with_(code=f"{low.scope.use(_of_probs(dist))}({value.code})", binds=ATOM)
+        if argument == "probs" and (logits_of := _of_probs(dist)):
+            value = value.with_(code=f"{low.scope.use(logits_of)}({value.code})", binds=ATOM)
         if argument == "covariance_matrix":
             value = value.with_(code=f"{low.scope.use('cholesky')}({value.code})", binds=ATOM)
         if dist.family in DRAWN_TOGETHER and argument == "scale_tril":
             value = value.with_(code=f"{low.scope.use('tril_covariance')}({value.code})", binds=ATOM)
-        if dist.family == "Categorical" and _positions(value) is not None:
-            value = _inside(low, value)
+        if dist.family == "Categorical" and (plate := _positions(value)) is not None:
+            value = _inside(low, value, plate)
         if len(value.code) > LONG:
             value = low.scope.assign(f"{argument}_{name}", value)
         values.append(value)
     return Term(dist, tuple(values), head)
 
 
+def clause_term(low: Lowering, name: str, clause: Clause) -> Term:
+    return lower_term(low, clause.dist, name)
+
+
 def _of_probs(dist: Dist) -> str | None:
     """How a family's logits follow from its probabilities, which may be 0 or 1 themselves or by rounding alone."""
     probs = dist.find("probs")
-    if probs is None or "ategorical" in dist.family:
-        return probs and "logits_from_probs"
+    if probs is None:
+        return None
+    if "ategorical" in dist.family:
+        return "logits_from_probs"
     base = probs.base if isinstance(probs, Index) else probs
     rounded = probs.type.support.range.within(INNER) or isinstance(base, Call) and base.function == "softmax"
     return "bernoulli_logits_from_probs" if rounded else "certain_logits_from_probs"
@@ -129,9 +137,8 @@ def _positions(vector: Value | Type) -> str | None:
     return ragged_plate(vector.shape[-1]) if vector.shape else None
 
 
-def _inside(low: Lowering, logits: Value) -> Value:
+def _inside(low: Lowering, logits: Value, plate: str) -> Value:
     """Logits over the sites of a ragged plate, with no mass beyond each example's own."""
-    plate = _positions(logits)
     mask = Value(low.mask(plate), low.plate_axes(plate)[:-1], logits.shape)
     axes, _, (x, real) = low.broadcast(logits, mask)
     code = f"{low.scope.use('inside_plate')}({x.code}, {real.code})"
@@ -170,8 +177,8 @@ def _addends(low: Lowering, expr: Expr, name: str) -> tuple[Value, Value] | None
     if not whole or len(states) + len(others) < len(parts) or not any(v.axes for v in others):
         low.scope.lines[:], low.lets = saved, lets
         return None
-    sums = [low.plus(group) for group in (states, others)]
-    return tuple(low.scope.assign(f"{n}_logits_{name}", v) for n, v in zip(("state", "site"), sums, strict=True))
+    state, site = low.plus(states), low.plus(others)
+    return low.scope.assign(f"state_logits_{name}", state), low.scope.assign(f"site_logits_{name}", site)
 
 
 def _terms(expr: Expr) -> list[Expr]:
@@ -257,6 +264,7 @@ def _one_hot_categorical(low: Lowering, logits: Value, value: Value) -> Value:
 
 
 def _from_lookup(low: Lowering, term: Term, value: Value, draws) -> Value:
+    assert term.lookup is not None
     table, index = term.lookup
     axes = low.order.union(index, value)
     code = f"{table.code}, {align(index, axes, 0).code}, {align(value, axes, 0).code}"
@@ -265,6 +273,7 @@ def _from_lookup(low: Lowering, term: Term, value: Value, draws) -> Value:
 
 def _from_sum(low: Lowering, term: Term, value: Value, draws) -> Value:
     """log softmax(u_z + w)[x] = u_z[x] + w[x] - log Σ_v exp(u_zv + w_v): the normaliser is one contraction over v."""
+    assert term.addends is not None
     states, sites = term.addends
     log_p = low.scope.assign("log_site", sites.with_(code=f"{sites.at(ATOM)}.log_softmax(-1)", binds=ATOM))
     letters = dict(zip((*states.axes, *sites.axes), "abcdefghijklmnopqrst", strict=False))
@@ -320,6 +329,7 @@ def _from_rows(low: Lowering, term: Term, value: Value, draws) -> Value:
 
 def _from_head(low: Lowering, term: Term, value: Value, draws) -> Value:
     """A state of each row, which several symbols may share."""
+    assert term.head is not None
     hidden, network = term.head
     axes = low.order.sort({*hidden.axes, *value.axes})
     hidden = align(hidden, axes)

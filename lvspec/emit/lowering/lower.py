@@ -11,7 +11,8 @@ initial clauses and is never used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from lvspec.emit.lowering.calls import CALLS, spread_along
 from lvspec.emit.lowering.edges import Edges
@@ -67,7 +68,9 @@ from lvspec.ir.expr import (
 )
 from lvspec.ir.lengths import counting
 from lvspec.ir.plan import Plan
-from lvspec.ir.spec import Variable
+from lvspec.ir.spec import Clause, Variable
+
+T = TypeVar("T")
 
 
 class Lowering:
@@ -93,7 +96,7 @@ class Lowering:
         self.relaxed: dict[str, RelaxedDraw] = {}
         self.bound: dict[str, SiteNumber] = {}
         self.frozen = False
-        self.special: dict[str, Callable[[Expr], Value]] = {}
+        self.special: dict[str, Callable[[Any], Value]] = {}
         self.locals: dict[str, Value] = {}
         self.lets: dict[tuple, Value] = {}
         self.networks = {n.name: n for n in plan.networks}
@@ -135,7 +138,7 @@ class Lowering:
         return align(Value(f'batch["{self.spec.plate(plate).sites}"]', axes), lead).code
 
     def unrolled_count(self, plate: str) -> int:
-        return self.spec.plate(plate).size.evaluate(self.sizes)
+        return self.spec.plate(plate).extent.evaluate(self.sizes)
 
     def mask_along(self, value: Value, plate: str) -> str:
         """The mask of `plate`, broadcastable against the axes of value up to the plate's."""
@@ -150,7 +153,7 @@ class Lowering:
         special = self.special.get(expr.function if isinstance(expr, Call) else type(expr).__name__)
         if special is not None:
             return special(expr)
-        if expr in self.counting:
+        if isinstance(expr, Call) and expr in self.counting:
             return self.counts(expr)
         within = self.windows.lower(expr)
         if within is not None:
@@ -282,12 +285,14 @@ class Lowering:
 
     def let(self, variable: Variable) -> Value:
         """A deterministic variable, computed once, behind those that it reads."""
-        names = [variable.name]
+        names: Iterable[str] = [variable.name]
         if not self.windows.known:  # there it depends on where it is read whether a segment's sites are meant
             names = self.windows.reader.lets_below(variable.name, lambda n: self._written(n) is not None)
         for name in names if self._written(variable.name) is None else ():
             self._write(self.definitions[name])
-        return self._written(variable.name)
+        written = self._written(variable.name)
+        assert written is not None
+        return written
 
     def _let_key(self, name: str) -> tuple:
         return name, self.written_out.sites_of(name), self.frozen, self.windows.current
@@ -315,8 +320,9 @@ class Lowering:
             value = self.replace_site(value, first, variable.along, clause.initial)
         return value
 
-    def replace_site(self, value: Value, first: Value, plate: str, index: int) -> Value:
-        """`value` with site `index` taken from `first`."""
+    def replace_site(self, value: Value, first: Value, plate: str | None, index: int | None) -> Value:
+        """`value` with site `index` taken from `first`: of a clause for a first site, which says along which plate."""
+        assert plate is not None and index is not None
         axes = self.order.union(value, first, Value("", axes=(plate,)))
         rank = max(len(value.shape), len(first.shape))
         here = axes.index(plate) - len(axes) - rank
@@ -328,7 +334,7 @@ class Lowering:
         code = f"{self.scope.use('replace_site')}({', '.join(arguments)})"
         return Value(code, axes, value.shape or first.shape, draws=join_draws(value, first))
 
-    def with_bindings(self, clause, lower) -> Value:
+    def with_bindings(self, clause: Clause, lower: Callable[[Clause], T]) -> T:
         saved = dict(self.locals)
         for binding in clause.bindings:
             self.bind(binding)
@@ -355,7 +361,7 @@ class Lowering:
         """The integers 0 .. K-1 along its axis, where a summed latent is used as a number."""
         if value.enumerated is None:
             return value
-        size = self.spec.variable(value.enumerated.split("@")[0].split(".")[0]).type.support.cardinality
+        size = self.spec.variable(value.enumerated.split("@")[0].split(".")[0]).type.support.values
         return value.with_(code=self.numbers(size), enumerated=None)
 
     def real(self, value: Value) -> Value:
@@ -395,7 +401,7 @@ class Lowering:
     def stretch(self, value: Value, site: Stretch, begin: str) -> Value:
         plate, reach = self.windows.axis_along(site), site.reach
         if site.inside is None and not self.spec.plate(plate).ragged:
-            size, value = self.spec.plate(plate).size, self.concrete(value)
+            size, value = self.spec.plate(plate).extent, self.concrete(value)
             return axis_to_event(value if plate in value.axes else self.at_all_sites(value, plate), plate, size)
         if reach in ("before", "after"):
             return self.shifted(value, plate, 1 if reach == "before" else -1, begin)
@@ -404,7 +410,7 @@ class Lowering:
     def at_all_sites(self, value: Value, plate: str) -> Value:
         """What is the same at all sites of a fixed plate, at each of them."""
         value, count, rank = as_tensor(value), len(value.axes), len(value.shape)
-        sizes = ["-1"] * count + [self.size(self.spec.plate(plate).size)] + ["-1"] * rank
+        sizes = ["-1"] * count + [self.size(self.spec.plate(plate).extent)] + ["-1"] * rank
         code = f"{value.at(ATOM)}[{', '.join([':'] * count + ['None'])}].expand({', '.join(sizes)})"
         return value.with_(code=code, axes=(*value.axes, plate), binds=ATOM)
 
@@ -430,10 +436,10 @@ class Lowering:
 
     def broadcast(self, *values: Value) -> tuple[tuple[str, ...], int, list[Value]]:
         """Common axes, the largest event rank, and the values aligned to them."""
-        values = [self.concrete(v) for v in values]
-        axes = self.order.union(*values)
-        rank = max(len(v.shape) for v in values)
-        return axes, rank, [align(v, axes, rank) for v in values]
+        found = [self.concrete(v) for v in values]
+        axes = self.order.union(*found)
+        rank = max(len(v.shape) for v in found)
+        return axes, rank, [align(v, axes, rank) for v in found]
 
     def plus(self, values: list[Value]) -> Value:
         """Σ of the values over their common axes."""

@@ -38,7 +38,7 @@ class Window:
 def windows_of(spec: Spec) -> tuple[Window, ...]:
     """One for each latent that has segments."""
     every = (v for v in spec.of_role("latent") if has_segments(v))
-    return tuple(Window(v.general.dist.over, v.name, longest_segment(v)) for v in every)
+    return tuple(Window(v.general.dist.plate, v.name, longest_segment(v)) for v in every)
 
 
 class Windows:
@@ -52,7 +52,8 @@ class Windows:
 
     def read_by(self, variable: Variable) -> Window | None:
         """The window within which a variable's factor is to be computed, or None."""
-        return self.known.get(next((r.inside for r in self.reads(variable) if r.inside), None))
+        inside = next((r.inside for r in self.reads(variable) if r.inside), None)
+        return self.known.get(inside) if inside else None
 
     def reads(self, variable: Variable) -> tuple[Read, ...]:
         return self.reader.of_variable(variable)

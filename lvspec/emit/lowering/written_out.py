@@ -12,7 +12,7 @@ from dataclasses import replace
 from lvspec.emit.lowering.value import Value, axis_of, join_draws, select
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Here, Stretch, VariableRef
-from lvspec.ir.reads import is_named
+from lvspec.ir.reads import is_named, number_of
 
 
 class WrittenOut:
@@ -66,11 +66,12 @@ class WrittenOut:
     def named(self, expr: VariableRef, begin: str) -> Value | None:
         """A variable at a site of a plate that is written as a number, `z[0, t]`, where each site is another value."""
         at = next((s for s in expr.at if is_named(s) and self._differs(expr, s.plate)), None)
-        if at is None:
+        number = number_of(at) if at else None
+        if at is None or number is None:
             return None
         here = replace(expr, at=tuple(Here(s.plate) if s is at else s for s in expr.at))
         outer = self.low.bound
-        self.low.bound = {**outer, at.plate: at.index.value}
+        self.low.bound = {**outer, at.plate: number}
         value = self.low.variable(here, begin)
         self.low.bound = outer
         return value

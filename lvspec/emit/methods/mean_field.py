@@ -7,10 +7,12 @@ ascend(batch, rate)             q of what the data set shares, one natural-gradi
 
 from __future__ import annotations
 
+from functools import partial
+
 from lvspec.emit.factors.eliminate import EliminationCode, collapsed_axes
 from lvspec.emit.factors.factors import reduce_plates
 from lvspec.emit.factors.structures import log_factors
-from lvspec.emit.lowering.densities import lower_term, snake
+from lvspec.emit.lowering.densities import clause_term, snake
 from lvspec.emit.lowering.extents import extent_code, full_arguments
 from lvspec.emit.lowering.program import NOT_DRAWN, Program
 from lvspec.emit.lowering.value import Value, align
@@ -75,8 +77,8 @@ def _expected(plan: Plan, imports: set[str]) -> list[str]:
     factors = [f for v in random for f in log_factors(low, v)]
     total = EliminationCode(low).run(factors, collapsed_axes(low, summed))
     scope.line(f"return {total.code}", scope.shape_comment(total))
-    names = ", ".join(plan.mean_field)
-    inside = f"E_q[log p({', '.join(v.name for v in random)} | {names})]"
+    given = ", ".join(plan.mean_field)
+    inside = f"E_q[log p({', '.join(v.name for v in random)} | {given})]"
     about = f"log Σ_{{{', '.join(summed)}}} exp {inside}" if summed else inside
     return [
         "    def expected(self, batch: dict, mean: dict, tilt: dict, semiring=LOG) -> torch.Tensor:",
@@ -93,7 +95,7 @@ def _prior(plan: Plan, imports: set[str], latents: list[Variable], batch: str) -
     items = []
     for variable in latents:
         body = variable.general.dist
-        term = low.with_bindings(variable.general, lambda c, n=variable.name: lower_term(low, c.body, n))
+        term = low.with_bindings(variable.general, partial(clause_term, low, variable.name))
         axes = low.order.sort(_axes(variable))
         # every parameter at full size: a factor's are updated site by site
         shapes = [argument_shape(body.family, a, variable.type.shape) for a, _ in body.arguments]

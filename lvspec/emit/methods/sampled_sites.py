@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from lvspec.emit.guide.site_clauses import SiteClauses
 from lvspec.emit.guide.sites import Member, SiteLoop
-from lvspec.emit.lowering.densities import lower_term, snake, unfused
+from lvspec.emit.lowering.densities import Term, lower_term, snake, unfused
 from lvspec.emit.lowering.extents import argument_ranks, copies_of, full_arguments
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.sizes import size_code
@@ -122,8 +122,9 @@ class SampledClauses(SiteClauses):
     def stepped(self, expr: Apply, inside: set[str], label: str) -> LocalRef:
         """A recurrent network over a prefix, as what it gives at this site."""
         network, reach = self.low.networks[expr.network], expr.args[0].type.reach
-        fits = network.kind in STEPPED and reach is not None and reach.plate == self.plate
-        if not fits or reach.inside is not None or reach.reach not in ("before", "through"):
+        if network.kind not in STEPPED or reach is None or reach.plate != self.plate:
+            raise NotBySite
+        if reach.inside is not None or reach.reach not in ("before", "through"):
             raise NotBySite
         read = self.of_prefix(expr.args[0], inside, label)
         bank = self.index_at_site(expr.bank[0], inside, label) if expr.bank else None
@@ -190,6 +191,8 @@ class SampledClauses(SiteClauses):
 class SampledLoop(SiteLoop):
     """The loop over the sites of a plate that draws variables, and computes what they need of one another at each."""
 
+    reads: SampledClauses
+
     def __init__(self, program: Program, plate: str, variables: list[Variable]):
         if plate in ARGUMENTS or program.low.windows.known or any(map(is_improper, variables)):
             raise NotBySite
@@ -209,9 +212,9 @@ class SampledLoop(SiteLoop):
         self.scope.names.taken.add(f"{factor.name}_sites")
         return Member(factor, here, self.low.order.sort(a for a in axes if a != self.plate), clauses, [])
 
-    def write(self) -> None:
+    def write(self) -> dict[str, Term]:
         self.program.scope.comment("one site after the other, each given those before it")
-        super().write()
+        return super().write()
 
     def open(self, m: Member) -> None:
         if self.kept(m):
@@ -262,7 +265,7 @@ class SampledLoop(SiteLoop):
 
         def lower(c: Clause) -> list[Value]:
             if not isinstance(c.body, Dist):
-                return [low.concrete(low.lower(c.body))]
+                return [low.concrete(low.lower(c.value))]
             return [low.concrete(v) for v in unfused(low, lower_term(low, c.body, m.name)).arguments]
 
         saved, low.locals = low.locals, found
@@ -307,13 +310,14 @@ class SampledLoop(SiteLoop):
         full = full_arguments(self.program, arguments, m.axes, copies_of(dist, shape), *ranks)
         return f"{self.scope.use(f'{snake(FAMILIES[dist.family].name)}_draw')}({', '.join(a.code for a in full)})"
 
-    def close(self) -> None:
+    def close(self) -> dict[str, Term]:
         for m in self.members:
             if m.name in self.drawn:
                 integer, shape = m.factor.type.support.discrete, m.factor.type.shape
                 axes = self.low.order.sort((*m.axes, self.plate))
                 value = Value(self.stacked(m, f"{m.name}_sites", shape, integer), axes, shape, integer=integer)
                 self.low.known[m.name] = self.scope.assign(m.name, value.with_(binds=ATOM), own=True)
+        return {}
 
 
 def _with_lets(program: Program, variables: list[Variable]) -> dict[str, Variable]:

@@ -54,6 +54,7 @@ def _score(terms: Terms, name: str, costs: list[BoundTerm], weighted: dict[str, 
     mask = mask_of(low, terms.plan.spec.variable(name))
     if terms.plan.latent(name).row.control:
         return low.plus([terms.settled(BoundTerm(None, v, mask)) for v in relax_terms(terms, name, signal)])
+    assert log_q is not None  # of draws that are scored
     advantage, fit = against(terms, name, signal)
     _, _, (a, b) = low.broadcast(advantage, log_q)
     product = Value(f"{a.code} * {b.code}", low.order.union(advantage, log_q), (), PRODUCT)

@@ -131,7 +131,7 @@ class Terms:
     def tilt(self) -> bool:
         """What is known of summed latents, and asked about them."""
         sizes = ", ".join(
-            f"{n}={self.low.size(self.plan.spec.variable(n).type.support.cardinality)}" for n in self.collapsed
+            f"{n}={self.low.size(self.plan.spec.variable(n).type.support.values)}" for n in self.collapsed
         )
         tilt = f"{self.scope.use('evidence')}(batch, self.zero, {sizes})"
         if self.asked and asks(self.plan):
@@ -145,7 +145,7 @@ class Terms:
         found = []
         for term in self.plan.spec.terms:
             for _ in bindings(self.low, term):
-                value = self.low.with_bindings(term.general, lambda c: self.low.real(self.low.lower(c.body)))
+                value = self.low.with_bindings(term.general, lambda c: self.low.real(self.low.lower(c.value)))
                 value = self.scope.assign(f"term_{term.name}", self.at_every_site(term, value))
                 found.append(self.counted(term, BoundTerm(None, value, mask_of(self.low, term), term.name)))
         self.low.special = {}
@@ -167,7 +167,9 @@ class Terms:
 
     def _known(self, expr: Call) -> Value:
         """1 where the batch gives the latent."""
-        latent = self.plan.spec.variable(expr.args[0].name)
+        asked = expr.args[0]
+        assert isinstance(asked, VariableRef)  # front/objective.py
+        latent = self.plan.spec.variable(asked.name)
         sites = [extent_code(self.program, p) if p in self.low.bound else "1" for p in latent.plates]
         listed = f"({', '.join(sites)}{',' if len(sites) == 1 else ''})"
         code = f'{self.scope.use("is_known")}(batch, "{latent.name}", {listed}, self.zero)'
@@ -405,6 +407,7 @@ class Terms:
         if not lag:
             return log_q
         plate = self.plan.latent(latent_of(base)).along
+        assert plate is not None  # it has a lag
         shifted = self.low.shifted(log_q, plate, lag, "0")
         if plate not in shifted.axes:
             return shifted
@@ -436,7 +439,7 @@ class Terms:
 
 def first_sites_along(variable) -> str | None:
     """The plate whose first sites have factors of their own: by their clauses, or as the first labels of a structure."""
-    return variable.along or variable.general.body.over
+    return variable.along or variable.general.dist.plate
 
 
 def _base(low, axis: str) -> str | None:

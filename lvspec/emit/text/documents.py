@@ -42,7 +42,8 @@ class Documents:
     def parenthesised(self, node: ast.expr, parent: ast.expr) -> bool:
         """Whether the source has parentheses of their own around a part of `parent`."""
         before, after = self.source[node.col_offset - 1 : node.col_offset], self.source[node.end_col_offset :][:1]
-        inside = node.col_offset > parent.col_offset and node.end_col_offset <= parent.end_col_offset
+        ends = [n.end_col_offset or 0 for n in (node, parent)]  # there after parsing
+        inside = node.col_offset > parent.col_offset and ends[0] <= ends[1]
         inside = inside or node.col_offset - 1 == parent.col_offset
         return before == b"(" and after == b")" and node.col_offset - 1 >= parent.col_offset and inside
 

@@ -166,7 +166,7 @@ def inline_runtime(text: str) -> str:
     tree = ast.parse(text)
     imports = [n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))]
     lines = text.splitlines()
-    external: dict[str, tuple[str, str]] = {}
+    external: dict[str, tuple[str, str | None]] = {}
     names: list[str] = []
     for node in imports:
         own = {k: v for k, v in imported(node).items() if v[0] != PACKAGE}

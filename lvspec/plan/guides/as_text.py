@@ -130,7 +130,7 @@ def _free(lines: GuideLines, latent: Variable) -> None:
 def _of_parameters(lines: GuideLines, latent: Variable, head: str = "") -> str:
     """The family of the latent's support with free parameters, of each site of plates of a known size."""
     family, plates = guide_family(latent), [p for p in latent.plates if not lines.spec.plate(p).ragged]
-    vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
+    vector = (latent.type.support.values,) if family == "Categorical" else latent.type.shape
     shape = (*(lines.spec.plate(p).size for p in plates), *vector)
     at = f"[{', '.join(plates)}]" if plates else ""
     values = {n: lines.param(f"{head}{n}_{latent.name}", shape) + at for n, _ in HEADS[family]}
@@ -164,7 +164,7 @@ def _clause(lines: GuideLines, latent: Variable, features: list[Feature], head: 
         raise Underivable(f"{latent.name} is a vector of categories")
     if reason := family_reason(spec, latent):
         raise Underivable(reason)
-    vector = (latent.type.support.cardinality,) if family == "Categorical" else latent.type.shape
+    vector = (latent.type.support.values,) if family == "Categorical" else latent.type.shape
     place, heads = _place(latent, latent.plates, chain, site), HEADS[family]
     if not features:
         lines.guide[place] = _of_parameters(lines, latent, head)

@@ -53,7 +53,7 @@ def boundary(graph: nx.DiGraph, node: Node, before: Iterable[Node]) -> list[Node
     """
     others, found = set(before), set()
     family = _with_ancestors(graph, {node, *others})
-    reached, married, left = {node}, set[str](), [node]
+    reached, married, left = {node}, set[Node](), [node]
     while left:
         here = left.pop()
         beside = set(graph.predecessors(here))
@@ -166,7 +166,8 @@ def _lifted(spec: Spec, node: Node, nodes: list[Node], group: tuple[str, ...]) -
     for name in dict.fromkeys(n for n, _ in nodes):
         plates = spec.variable(name).plates
         ways: list[tuple[str, str]] = []
-        both, partial, back = False, False, (1,)
+        both, partial = False, False
+        back: tuple[int, ...] = (1,)
         for i, plate in enumerate(plates):
             steps = {at[i] - here[plate] for n, at in nodes if n == name} if plate in here else set()
             way, ordered = _way(steps, spec.plate(plate).ordered), spec.plate(plate).ordered

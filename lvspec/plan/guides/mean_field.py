@@ -183,7 +183,7 @@ def _factor(family: str, raw: Expr, heads, vector, size: Dim, latent: Variable):
         elif len(vector) > 1:
             value = Call("reshape", (value, *(Number(0) for _ in vector)), type=part)
         found.append((name, value if function is None else Call(function, (value,), type=part.with_(support=POSITIVE))))
-    return Dist(family, tuple(arguments), type=latent.type), (binding,)
+    return Dist(family, tuple(found), type=latent.type), (binding,)
 
 
 def _width(features: list[Expr]) -> Dim:

@@ -38,15 +38,15 @@ def _without_plates(pricer: Pricer, axes: Axes, latents: set[str], plates: Axes)
 
 def _pay_step(pricer: Pricer, met: list[Axes], axis: str) -> Axes:
     """Those factors first whose product is smallest; the axis is summed with the last one."""
-    pairs = combinations(met, 2)
-    row = list(min(pairs, key=lambda pair: pricer.extent(pair[0] | pair[1])) if len(met) > 1 else met)
+    two = combinations(met, 2)
+    row = list(min(two, key=lambda pair: pricer.extent(pair[0] | pair[1])) if len(met) > 1 else met)
     rest = list(met)
     for f in row:
         rest.remove(f)
     value = row[0]
     pairs = row[1:]
     while rest:
-        together = frozenset().union(value, *pairs)
+        together: Axes = frozenset().union(value, *pairs)
         pairs.append(rest.pop(min(range(len(rest)), key=lambda i: pricer.extent(together | rest[i]))))
     if not pairs:
         _pay_pair(pricer, value, frozenset(), value - {axis})

@@ -20,7 +20,7 @@ from lvspec.ir.flows import EACH, flow_of
 from lvspec.ir.guides import GuideOrder
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Cost
-from lvspec.ir.reads import Reader, bodies, is_named, reader_of
+from lvspec.ir.reads import Reader, bodies, number_of, reader_of
 from lvspec.ir.spec import Network, Variable
 from lvspec.ir.structures import longest_segment, structure_of, window_axis, window_of
 from lvspec.plan.model import Model
@@ -71,7 +71,7 @@ class Pricer:
         self.lets = model.spec.lets | {v.name: v for v in self.guide if v.role == "let"}
         self.networks = {n.name: n for n in (*model.spec.networks, *networks)}
         self.by_statistics = False  # whether vectors are scored by products with their moments: no axis of features
-        self.paid: dict[tuple[str, str], frozenset[str]] = {}
+        self.paid: dict[tuple[str, ...], frozenset[str]] = {}
         self.learned: dict[str, float] = {}
         # what expressions and let variables vary over, and what these cost by themselves: the same for all that lay a
         # model out alike. Expressions are known by their place in the memory, which they keep while they are here.
@@ -142,8 +142,8 @@ class Pricer:
             sites = zip((self.lets.get(node.name) or self.model.spec.variable(node.name)).plates, node.at, strict=True)
             named = {plate: self.axes(site.index) for plate, site in sites if isinstance(site, At)}
             own = self._variable_axes(node)
-            for site in (s for s in node.at if is_named(s) and s.plate in self.unrolled):
-                own = frozenset(self._named_site(a, site) for a in own)
+            for plate, number in ((s.plate, number_of(s)) for s in node.at if s.plate in self.unrolled):
+                own = own if number is None else frozenset(self._named_site(a, plate, number) for a in own)
             return (own - set(named)).union(*named.values())
         if isinstance(node, PlateIndex):
             return frozenset({node.plate})
@@ -154,11 +154,11 @@ class Pricer:
             inner = self._over(inner, node.over)
         return inner
 
-    def _named_site(self, axis: str, site: At) -> str:
+    def _named_site(self, axis: str, plate: str, number: int) -> str:
         """The axis of a summed latent at a site of an unrolled plate that is written as a number."""
         name = axis.split("@")[0]
-        apart = name in self.summed and site.plate in self.model.spec.variable(name).plates
-        return f"{name}.{site.index.value}" + axis[len(name) :] if apart else axis
+        apart = name in self.summed and plate in self.model.spec.variable(name).plates
+        return f"{name}.{number}" + axis[len(name) :] if apart else axis
 
     def _over(self, axes: frozenset[str], plate: str) -> frozenset[str]:
         """What an expression varies over once plate is stacked: an unrolled plate's latents appear site by site."""
@@ -207,8 +207,8 @@ class Pricer:
             return self.samples
         if axis == "B":
             return self.model.sizes["B"]
-        if window_of(axis) is not None:
-            return longest_segment(self.model.spec.variable(window_of(axis))).evaluate(self.model.sizes)
+        if (latent := window_of(axis)) is not None:
+            return longest_segment(self.model.spec.variable(latent)).evaluate(self.model.sizes)
         name = axis.split("@")[0].split(".")[0]
         if name in self.summed:
             return self.model.cardinality(name)
@@ -358,18 +358,17 @@ class Pricer:
             features = 1.0 if self.by_statistics else self.events(variable.type.shape)
             self.flops += TRAINING * self.extent(axes) * features
             if self._one_scale(body):
-                value = 2 * features * self.extent(a for a in axes if latent_of(a) not in self.summed)
-                self.holds(self.extent(axes) + value, max(2 * self.extent(axes), value))
+                products = 2 * features * self.extent(a for a in axes if latent_of(a) not in self.summed)
+                self.holds(self.extent(axes) + products, max(2 * self.extent(axes), products))
             else:
                 self.holds(self.extent(axes) * features, 2 * self.extent(axes) * features)
 
     def _head(self, body) -> Apply | None:
         """The linear layer directly under a softmax: it runs over real sites in chunks, and keeps what it reads."""
         logits = body.arguments[0][1] if isinstance(body, Dist) and body.family == "Categorical" else None
-        linear = isinstance(logits, Apply) and not logits.bank and self.networks[logits.network].kind == "Linear"
-        if linear and not body.type.shape:
-            return logits
-        return None
+        if not isinstance(logits, Apply) or logits.bank or body.type.shape:
+            return None
+        return logits if self.networks[logits.network].kind == "Linear" else None
 
     def _softmax(self, variable: Variable, body: Dist, axes: frozenset[str]) -> None:
         """Logits that are normalised, read at the values."""

@@ -89,7 +89,7 @@ def _pay_sum(
         work_of_sites = message * sum(pricer.length(a) for a in arriving)
         sites, rows = model.extent(chain) if chain else 1, extent / (model.extent(chain) if chain else 1)
         moves = any(outer & s for s in scopes if any("@" in a for a in s))
-        turns, times, of_site = sites, 1.0, MOVING_DISPATCHES if moves else CHAIN_DISPATCHES
+        turns, times, of_site = float(sites), 1.0, float(MOVING_DISPATCHES if moves else CHAIN_DISPATCHES)
         if len(latents) == 2 and len(arriving) == 1 and _one_matrix(pricer, arriving[0]):
             turns, times = in_turns(sites, rows, pricer.length(arriving[0]))
             both = 2 * FLOAT * message <= BOTH_BYTES
@@ -142,11 +142,11 @@ def pay_structure(pricer: Pricer, variable: Variable) -> None:
         return
     model, body = pricer.model, variable.general.dist
     pricer.factor(variable)
-    numbers = {"T": float(model.extent(body.over))}
+    numbers = {"T": float(model.extent(body.plate))}
     for name, value in body.arguments:
         for letter, size in zip(structure.axes_of(name), value.type.shape, strict=True):
             numbers[letter] = float(size.evaluate(model.sizes))
-    rows = prod(model.extent(p) for p in variable.plates if p != body.over) * model.sizes["B"]
+    rows = prod(model.extent(p) for p in variable.plates if p != body.plate) * model.sizes["B"]
     pricer.flops += TRAINING * rows * structure.work(numbers)
     pricer.calls(structure.dispatches * numbers[structure.turns] + structure.once(numbers), 0.0)
     pricer.exponentials += structure.exponentials * rows * structure.cells(numbers)
@@ -191,7 +191,7 @@ def pay_guide(pricer: Pricer, name: str) -> None:
             pricer.factor(variable)
             pay_structure(pricer, variable)
             draws = pricer.extent(("S", "B", *variable.plates))
-            family = getattr(variable.general.body, "family", None)
+            family = getattr(variable.general.body, "family", "")
             pricer.calls(DRAW_DISPATCHES.get(family, 0), 0.0)
             pricer.holds(0.0, draws * DRAW_CELLS.get(family, 0))
 

@@ -98,8 +98,8 @@ def _link_reason(model: Model, latent: Variable, reader: Variable, pair) -> str 
     name, clause = latent.name, reader.general
     body = clause.dist
     if pair.link == "parts":
-        found = mean_and_covariance(body)
-        together = found is not None and found.name == name
+        mean = mean_and_covariance(body)
+        together = mean is not None and mean.name == name
         return None if together else f"loc and covariance_matrix of {reader.name} are not {' and '.join(latent.parts)}"
     value = body.find(pair.argument)
     if value is None:

@@ -83,7 +83,7 @@ def _carried(view: View, latent) -> str | None:
         factors = [(q, reads) for n, reads in model.guide_reads.items() if (q := model.guide_of(n)) is not None]
         guides = [(q, r) for q, reads in factors for r in reads if r.name == name]
         for reader, read in [*model.seen_by(name), *guides]:
-            if structure_of(reader) is not None and reader.general.dist.over in latent.plates:
+            if structure_of(reader) is not None and reader.general.dist.plate in latent.plates:
                 each = "" if name == latent.name else f", which is drawn for each value of {latent.name}"
                 return f"{_of(reader)} joins all sites of {name}{each}"
             if name != latent.name and any(read.way(p)[0] != HERE for p in latent.plates):

@@ -8,7 +8,7 @@ Legal where every factor of the model reads no more of z than one site, or two n
 from __future__ import annotations
 
 from lvspec.ir.reads import HERE, LAG
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structures import STRUCTURES, structure_of
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import finite_reason, labels_guide, without_engine
 from lvspec.plan.prices.budget import over_budget

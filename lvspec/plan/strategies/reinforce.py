@@ -10,7 +10,7 @@ of the others': Mnih & Rezende 2016. `balance` scales the term, which is biased 
 from __future__ import annotations
 
 from lvspec.ir.estimators import BASELINES
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structures import STRUCTURES
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import labels_guide, without_engine
 from lvspec.plan.prices.sums import drawing

@@ -39,7 +39,7 @@ def consider(view: View, latent) -> Claim | Declined:
         return Declined(reason)
     samples = view.draws(NAME)
     kind = view.bound.gradient.replace("_", " ")
-    why = f"q({latent.name}) is {body.shown if body else family}: {kind} gradient, {samples} draw{'s' if samples > 1 else ''}"
+    why = f"q({latent.name}) is {body.shown if isinstance(body, Dist) else family}: {kind} gradient, {samples} draw{'s' if samples > 1 else ''}"
     if "refine" not in options:
         return Claim("sampled", False, why, drawing(latent.name), samples=samples)
     steps, rate = int(options["refine"]), float(view.option(latent.name, NAME, "rate"))

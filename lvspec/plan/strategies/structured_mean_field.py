@@ -71,6 +71,7 @@ def _reason(view: View, latent) -> str | None:
     if len(names) != 1:
         return f"{len(names)} variables read {name}"
     reader, read = readers[0]
+    assert component.chain is not None
     if read.way(component.chain)[0] == LAG or tuple(reader.plates) != (component.chain,):
         return f"{reader.name} reads {name} at an earlier site, or has sites of its own"
     body = reader.general.body
@@ -95,7 +96,9 @@ def _pay(pricer: Pricer, component, latent, steps: int) -> None:
     sites = model.sizes["B"] * model.extent(component.chain)
     reader = model.readers_of(latent.name)[-1][0]
     body = reader.general.dist
-    D = sum_over(body, latent.name, component.unrolled[0]).type.shape[-1].evaluate(model.sizes)
+    inside = sum_over(body, latent.name, component.unrolled[0])
+    assert inside is not None  # see the reason above
+    D = inside.type.shape[-1].evaluate(model.sizes)
     pricer.flops += TRAINING * steps * sites * L * K * (K + 2 * D)
     pricer.exponentials += steps * sites * (L * K + SUMS[body.family].kept * D / 2)  # half of what is held
     pricer.calls(DISPATCHES * steps * L * model.extent(component.chain), 0.0)

@@ -46,7 +46,7 @@ class HarmonicTrees:
         tables = {n: torch.zeros(shape, dtype=torch.float64, requires_grad=True) for n, shape in shapes.items()}
         for rows in sorted_order(self.data, self.settings):
             batch = collate(self.data, rows)
-            tags, lengths = batch[variable.name], batch[variable.general.dist.over]
+            tags, lengths = batch[variable.name], batch[variable.general.dist.plate]
             parts = dmv_potentials(tags=tags, **tables)
             places = torch.arange(tags.shape[1], dtype=torch.float64)
             distance = (places.unsqueeze(1) - places).abs()

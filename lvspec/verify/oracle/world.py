@@ -273,7 +273,7 @@ class World:
     def run(self, variable: Variable, at: tuple[int, ...]) -> list[tuple[int, ...]]:
         """The sites that one structure runs over."""
         plates = dict(zip(variable.plates, at, strict=True))
-        return [(*at[:-1], i) for i in range(self.extent(variable.general.dist.over, plates))]
+        return [(*at[:-1], i) for i in range(self.extent(variable.general.dist.plate, plates))]
 
     def arguments(self, variable: Variable, at: tuple[int, ...]) -> list[dict[str, Tensor]]:
         key = ("arguments", variable.role, variable.name, at)
@@ -369,7 +369,7 @@ class World:
         variable = self.variables[name]
         if structure_of(variable) is None:
             return self.is_given(name, at) or self._is_named(name)
-        extent = self.extent(variable.general.dist.over, dict(zip(variable.plates, at, strict=True)))
+        extent = self.extent(variable.general.dist.plate, dict(zip(variable.plates, at, strict=True)))
         return all(self.is_given(name, (*at[:-1], i)) for i in range(extent))
 
     @cached_property
