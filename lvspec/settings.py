@@ -20,7 +20,7 @@ from lvspec.front.settings import read_objective_setting
 from lvspec.ir.bounds import BOUNDS, Bound, BoundForm
 from lvspec.ir.estimators import STRATEGIES, Strategy
 from lvspec.ir.options import Key
-from lvspec.ir.spec import Override, Schedule, Spec
+from lvspec.ir.spec import Options, Override, Schedule, Spec
 
 _CALL = re.compile(r"(?P<name>\w+)\s*(\((?P<options>([^()]|\([^()]*\))*)\))?")
 _COMMA = re.compile(r",(?![^(]*\))")  # not inside the parentheses of a schedule
@@ -86,9 +86,7 @@ def _objective(name: str, text: str, latents: tuple[str, ...]) -> Options:
     return tuple(found.items())
 
 
-def read_call(
-    text: str, table: Mapping[str, Strategy] | Mapping[str, BoundForm], what: str
-) -> tuple[str, tuple[tuple[str, object], ...]]:
+def read_call(text: str, table: Mapping[str, Strategy] | Mapping[str, BoundForm], what: str) -> tuple[str, Options]:
     """`reinforce(samples=8)` is ("reinforce", (("samples", 8),)), by the rows of what may be called."""
     match = _CALL.fullmatch(text.strip())
     if match is None:

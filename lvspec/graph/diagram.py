@@ -106,7 +106,7 @@ def _part(part: str, summed: Summed, spec: Spec) -> DiagramNode:
     """The hidden part of a structure, `tree`: one for what the structure runs over."""
     variable = spec.variable(summed.name)
     plates = tuple(p for p in _plates(variable) if p != variable.general.dist.over)
-    return DiagramNode(summed.part, "latent", OF_STRUCTURES.name, plates, f"latent: {summed.part} of {summed.family}")
+    return DiagramNode(part, "latent", OF_STRUCTURES.name, plates, f"latent: {part} of {summed.family}")
 
 
 def _plates(v: Variable) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from lvspec.ir.options import Key
 from lvspec.ir.spec import Schedule
@@ -88,7 +89,7 @@ class Strategy:
     turn: int
     color: str
     meaning: str
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     tuned: tuple[str, ...] = ()
     draws: str | None = None
     shares: bool = False

@@ -49,7 +49,9 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
         answers = every[latent.name] = _answers(view, latent)
         picked = _pick(view, latent, answers, problems)
         if picked:
-            chosen[latent.name] = (picked, answers[picked], _declined(picked, answers, latent.name in model.overrides))
+            claim = answers[picked]
+            assert isinstance(claim, Claim)
+            chosen[latent.name] = (picked, claim, _declined(picked, answers, latent.name in model.overrides))
     _spread(every, chosen)
     _bound(model, chosen, problems)
     _apart(model, chosen, problems)

@@ -41,7 +41,7 @@ class Factor:
 def bindings(low: Lowering, variable: Variable):
     """The sites of unrolled plates that a variable lives on, each as a context of the lowering."""
     plates = [p for p in variable.plates if p in low.unrolled]
-    for sites in product(*(range(low.unrolled_count(p)) for p in plates)):
+    for sites in product(*(range(low.spec.plate(p).extent.evaluate(low.sizes)) for p in plates)):
         low.bound.update(zip(plates, sites, strict=True))
         yield sites
         for plate in plates:

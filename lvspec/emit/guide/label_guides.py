@@ -66,7 +66,7 @@ def label_guide(program: Program, latent: Variable, factor: Variable) -> LabelGu
     operands.append(align(known, (*lead, plate, axis)).code)
     q = scope.names.fresh(f"q_{name}")
     scope.line(f"{q} = {scope.use(f'{snake(family)}_guide')}({', '.join(operands)})")
-    one_to_one = structure_of(factor).one_to_one
+    one_to_one = STRUCTURES[factor.general.dist.family].one_to_one
     return LabelGuideCode(q, lead, plate, axis, join_draws(*values), one_to_one)
 
 

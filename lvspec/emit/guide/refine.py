@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from functools import partial
 
-from lvspec.emit.lowering.densities import Term, clause_term, unfused
+from lvspec.emit.lowering.densities import Term, lower_term, unfused
 from lvspec.emit.lowering.extents import full_arguments
+from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import Value
 from lvspec.emit.text.text import wrap
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Number
 from lvspec.ir.plan import Plan
-from lvspec.ir.spec import Variable
+from lvspec.ir.spec import Clause, Variable
 from lvspec.ir.types import POSITIVE
 
 
@@ -63,6 +64,11 @@ def refine_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
         *wrap(f"return {call}", 2),
     ]
     return [_unrefined(plan, imports, factors), refined]
+
+
+def clause_term(low: Lowering, name: str, clause: Clause) -> Term:
+    """What a clause draws from."""
+    return lower_term(low, clause.dist, name)
 
 
 def _positive(factor: Variable, name: str) -> bool:

@@ -22,7 +22,7 @@ from lvspec.emit.lowering.value import ATOM, PRODUCT, SUM, Value, align, as_tens
 from lvspec.ir.dims import Dim, Shape, ragged_plate
 from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES, WHOLE, Argument, argument_rank, event_axes
 from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex
-from lvspec.ir.spec import Clause, Network
+from lvspec.ir.spec import Network
 from lvspec.ir.types import Range, Type
 
 SNAKE = {
@@ -116,17 +116,11 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
     return Term(dist, tuple(values), head)
 
 
-def clause_term(low: Lowering, name: str, clause: Clause) -> Term:
-    return lower_term(low, clause.dist, name)
-
-
 def _of_probs(dist: Dist) -> str | None:
     """How a family's logits follow from its probabilities, which may be 0 or 1 themselves or by rounding alone."""
     probs = dist.find("probs")
-    if probs is None:
-        return None
-    if "ategorical" in dist.family:
-        return "logits_from_probs"
+    if probs is None or "ategorical" in dist.family:
+        return "logits_from_probs" if probs is not None else None
     base = probs.base if isinstance(probs, Index) else probs
     rounded = probs.type.support.range.within(INNER) or isinstance(base, Call) and base.function == "softmax"
     return "bernoulli_logits_from_probs" if rounded else "certain_logits_from_probs"
@@ -241,7 +235,7 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
     if term.addends is not None:
         return _from_sum(low, term, value, draws)
     if term.lookup is not None:
-        return _from_lookup(low, term, value, draws)
+        return _from_lookup(low, term.lookup, value, draws)
     if not any(not low.order.is_enumerated(a) for a in varies):
         return _from_table(low, term, value, name, bag, draws)
     if (
@@ -263,9 +257,8 @@ def _one_hot_categorical(low: Lowering, logits: Value, value: Value) -> Value:
     return sum_event(Value(code, axes, value.shape, draws=join_draws(logits, value)), 1)
 
 
-def _from_lookup(low: Lowering, term: Term, value: Value, draws) -> Value:
-    assert term.lookup is not None
-    table, index = term.lookup
+def _from_lookup(low: Lowering, lookup: tuple[Value, Value], value: Value, draws) -> Value:
+    table, index = lookup
     axes = low.order.union(index, value)
     code = f"{table.code}, {align(index, axes, 0).code}, {align(value, axes, 0).code}"
     return Value(f"{low.scope.use('categorical_lookup')}({code})", axes, draws=draws)

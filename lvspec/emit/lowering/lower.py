@@ -137,9 +137,6 @@ class Lowering:
         axes = ("B", within) if within else ("B",)
         return align(Value(f'batch["{self.spec.plate(plate).sites}"]', axes), lead).code
 
-    def unrolled_count(self, plate: str) -> int:
-        return self.spec.plate(plate).extent.evaluate(self.sizes)
-
     def mask_along(self, value: Value, plate: str) -> str:
         """The mask of `plate`, broadcastable against the axes of value up to the plate's."""
         axes = self.plate_axes(plate)
@@ -329,8 +326,7 @@ class Lowering:
         value, first = as_tensor(value), as_tensor(first)
         arguments = [align(value, axes, rank).code, align(first, axes, rank).code, str(here), str(index)]
         if plate not in {*value.axes, *first.axes}:  # the same at every site: how many there are, neither knows
-            size = self.spec.plate(plate).size
-            arguments.append(f"{self.mask(plate)}.shape[-1]" if size is None else self.size(size))
+            arguments.append(self.extent_code(plate))
         code = f"{self.scope.use('replace_site')}({', '.join(arguments)})"
         return Value(code, axes, value.shape or first.shape, draws=join_draws(value, first))
 

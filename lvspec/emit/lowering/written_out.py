@@ -45,7 +45,7 @@ class WrittenOut:
     def at_each_site(self, plate: str, lower: Callable[[], Value]) -> list[Value]:
         """What is lowered at each site of a plate."""
         outer, sites = self.low.bound, []
-        for i in range(self.low.unrolled_count(plate)):
+        for i in range(self.low.spec.plate(plate).extent.evaluate(self.low.sizes)):
             self.low.bound = {**outer, plate: i}
             sites.append(lower())
         self.low.bound = outer

@@ -12,7 +12,8 @@ from functools import partial
 from lvspec.emit.factors.eliminate import EliminationCode, collapsed_axes
 from lvspec.emit.factors.factors import reduce_plates
 from lvspec.emit.factors.structures import log_factors
-from lvspec.emit.lowering.densities import clause_term, snake
+from lvspec.emit.guide.refine import clause_term
+from lvspec.emit.lowering.densities import snake
 from lvspec.emit.lowering.extents import extent_code, full_arguments
 from lvspec.emit.lowering.program import NOT_DRAWN, Program
 from lvspec.emit.lowering.value import Value, align

@@ -44,7 +44,7 @@ def consider(view: View, latent) -> Claim | Declined:
 def _reads(view: View, latent, factor) -> str | None:
     """Why log p is no sum over what q has marginals of, or None."""
     model, name = view.model, latent.name
-    plate, q, p = factor.general.body.over, structure_of(factor), structure_of(latent)
+    plate, q, p = factor.general.body.over, STRUCTURES[factor.general.dist.family], structure_of(latent)
     if not q.one_to_one:
         return f"the states of {factor.general.body.family} do not tell its segments, so the entropy of q({name}) is unknown"
     for other, reads in model.guide_reads.items():

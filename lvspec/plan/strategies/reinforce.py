@@ -9,6 +9,8 @@ of the others': Mnih & Rezende 2016. `balance` scales the term, which is biased 
 
 from __future__ import annotations
 
+from typing import Any
+
 from lvspec.ir.estimators import BASELINES
 from lvspec.ir.structures import STRUCTURES
 from lvspec.plan.claims import Claim, Declined, View
@@ -37,7 +39,7 @@ def consider(view: View, latent) -> Claim | Declined:
     kind = "unbiased score function" if balance == 1 else f"score function scaled by {balance:g}, biased"
     why, factor = f"{kind}, {against}", labels_guide(model, latent.name)
     if factor is not None:
-        exact = "H(q) exactly, " if structure_of(factor).one_to_one and not view.bound.coupled else ""
+        exact = "H(q) exactly, " if STRUCTURES[factor.general.dist.family].one_to_one and not view.bound.coupled else ""
         why = f"q({latent.name}) is {factor.general.dist.family}, drawn as a whole: {exact}{why}"
     return Claim(
         "sampled",
@@ -50,7 +52,7 @@ def consider(view: View, latent) -> Claim | Declined:
     )
 
 
-def _misfit(view: View, options: dict[str, object], baseline: str) -> str | None:
+def _misfit(view: View, options: dict[str, Any], baseline: str) -> str | None:
     """Options that do not go together, or not with the bound."""
     if baseline == LEAVE_ONE_OUT and options.get("samples") == 1:
         return "leave-one-out holds a draw against others: samples=2 or more, or baseline=moving_average"

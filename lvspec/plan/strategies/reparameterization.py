@@ -8,7 +8,7 @@ differentiated through: semi-amortized, Kim et al. 2018.
 from __future__ import annotations
 
 from lvspec.ir.distributions import FAMILIES
-from lvspec.ir.expr import Number
+from lvspec.ir.expr import Dist, Number
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.guides.families import guide_family
 from lvspec.plan.model import Model, without_engine
