@@ -17,6 +17,7 @@ from small import (
     per_example,
     sequences,
     sizes_of,
+    spec_of,
 )
 
 from lvspec.verify.oracle.draw import padded_extent
@@ -112,7 +113,7 @@ def test_an_empty_batch_has_loss_zero_and_no_gradient(name):
         assert all((g == 0).all() for g in gradients(model, objective.loss).values())
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if "K" in dict(compiled(n).plan.sizes)])
+@pytest.mark.parametrize("name", [n for n in NAMES if any(s.name == "K" for s in spec_of(n).sizes)])
 def test_one_state_is_a_model_too(name):
     model, latents = model_of(name, K=1), {v.name for v in compiled(name).spec.of_role("latent")}
     batch = {k: v for k, v in batch_of(name).items() if k not in latents}  # labels of three states are none of one
