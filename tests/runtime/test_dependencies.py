@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from enumerated import dependencies, valence
 from structures import (
     Family,
     assert_differentiable_twice,
@@ -18,7 +19,6 @@ from structures import (
 from lvspec.runtime.trees.dependencies import arcs_of, heads_of, projective
 from lvspec.runtime.trees.non_projective import non_projective
 from lvspec.runtime.trees.valence import dmv, dmv_potentials
-from lvspec.verify.oracle.structures import dependencies, valence
 
 
 def arc_potentials(lengths, generator):

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from enumerated.linear_chain import structures
 from structures import (
     Family,
     assert_differentiable_twice,
@@ -16,7 +17,6 @@ from structures import (
 )
 
 from lvspec.runtime.structures.linear_chain import labelling_log_prob, linear_chain
-from lvspec.verify.oracle.structures.linear_chain import structures
 
 K = 3
 PAIRWISE = {"shared": "1KK", "by_example": "BKK", "by_step": "BSKK", "by_step_for_all": "1SKK"}

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from enumerated.segments import structures
 from structures import (
     Family,
     assert_differentiable_twice,
@@ -19,7 +20,6 @@ from lvspec.runtime.core.semiring import LOG, MAX
 from lvspec.runtime.segments.scaled import scaled_segments, scaled_tokens
 from lvspec.runtime.segments.segments import segmentation, token_segmentation_sum
 from lvspec.runtime.segments.windows import token_segments, windows
-from lvspec.verify.oracle.structures.segments import structures
 
 L, K = 3, 2
 FORMS = {"shared": False, "by_example": True}

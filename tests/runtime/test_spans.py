@@ -8,6 +8,8 @@ from itertools import product
 
 import pytest
 import torch
+from enumerated import pcfg as derivations
+from enumerated import spans as trees
 from structures import (
     Family,
     assert_differentiable_twice,
@@ -21,8 +23,6 @@ from lvspec.runtime.core.structured import Structured
 from lvspec.runtime.trees.inside_backward import certain_inside
 from lvspec.runtime.trees.pcfg import pcfg
 from lvspec.runtime.trees.spans import tree_crf
-from lvspec.verify.oracle.structures import pcfg as derivations
-from lvspec.verify.oracle.structures import spans as trees
 
 N, P = 2, 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from lvspec.verify.oracle.structures import pcfg
+from enumerated import pcfg
 
 Part = tuple[str, tuple[int, ...]]
 
