@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from lvspec.ir import types as T
 from lvspec.ir.dims import Shape
+from lvspec.ir.structures import STRUCTURES
 from lvspec.ir.types import Support
 
 SIZED = Support("integer")  # the size is the last axis of the first given argument
@@ -182,21 +183,11 @@ FAMILIES: dict[str, Family] = {
         Family("TruncatedGeometric", (Argument("gamma", T.UNIT), Argument("max", T.COUNT)), T.COUNT, engine=False),
         Family("Delta", (Argument("value"),), T.REAL, engine=False),
         Family("Pointer", (Argument("weights", T.NONNEGATIVE), Argument("values", T.COUNT)), T.COUNT, engine=False),
-        # over a plate: their axes are in ir/structures.py
-        Family("LinearChain", (Argument("unary"), Argument("pairwise")), T.STRUCTURE, "structure"),
-        Family("SemiMarkov", (Argument("start"), Argument("transition"), Argument("length")), T.STRUCTURE, "structure"),
-        Family("PCFG", (Argument("root"), Argument("rules"), Argument("terminals")), T.STRUCTURE, "structure"),
-        Family(
-            "LowRankPCFG",
-            tuple(Argument(name) for name in ("root", "head", "left", "right", "terminals")),
-            T.STRUCTURE,
-            "structure",
+        # over a plate
+        *(
+            Family(name, tuple(Argument(argument) for argument, _ in row.axes), T.STRUCTURE, "structure")
+            for name, row in STRUCTURES.items()
         ),
-        Family("DMV", (Argument("root"), Argument("stop"), Argument("attach")), T.STRUCTURE, "structure"),
-        Family("CTC", (Argument("logits"), Argument("blank")), T.STRUCTURE, "structure"),
-        Family("TreeCRF", (Argument("spans"),), T.STRUCTURE, "structure"),
-        Family("DependencyCRF", (Argument("arcs"),), T.STRUCTURE, "structure"),
-        Family("NonProjectiveCRF", (Argument("arcs"),), T.STRUCTURE, "structure"),
     )
 }
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Dist
-from lvspec.ir.spec import Variable
+
+if TYPE_CHECKING:
+    from lvspec.ir.spec import Variable
 
 Numbers = Mapping[str, float]
 
@@ -26,7 +29,8 @@ class Structure:
     pair: of labels whose score is a sum over sites, the argument that scores one, and that of two neighbours.
     algorithm: how it is summed. work, cells: multiply-adds and numbers of one example, by T and the letters. turns, dispatches:
     the letter of how many steps it takes one after the other, and how many operations each calls, forward and backward; once: and
-    all of them together. exponentials: in whose time one of the cells is computed, beside work, as measured.
+    all of them together. exponentials: in whose time one of the cells is computed, beside work, as measured. labels: what labels of
+    words say in a data file, heads | ends. trees: what a hidden tree is read as, spans | heads.
     """
 
     value: str
@@ -43,14 +47,134 @@ class Structure:
     segments: bool = False
     site: str | None = None
     pair: str | None = None
+    labels: str = ""
+    trees: str = ""
 
     @property
     def one_to_one(self) -> bool:
         """Whether its values say which structure it is: those of segments do not tell where one begins."""
         return not self.segments
 
+    @property
+    def framed(self) -> bool:
+        """Whether frames spell its values, on a plate of their own."""
+        return any("F" in axes for _, axes in self.axes)
+
     def axes_of(self, argument: str) -> tuple[str, ...]:
         return dict(self.axes)[argument]
+
+
+STRUCTURES: dict[str, Structure] = {
+    "LinearChain": Structure(
+        "labels",
+        (("unary", ("K",)), ("pairwise", ("K", "K"))),
+        "K",
+        "forward algorithm, once with the observations and once without",
+        lambda n: 2 * n["T"] * n["K"] ** 2,
+        lambda n: 3 * n["T"] * n["K"],
+        along=("unary",),
+        dispatches=12,
+        site="unary",
+        pair="pairwise",
+    ),
+    "SemiMarkov": Structure(
+        "labels",
+        (("start", ("K",)), ("transition", ("K", "K")), ("length", ("K", "L"))),
+        "K",
+        "semi-Markov forward algorithm (Sarawagi & Cohen 2004), once with the observations and once without",
+        lambda n: 2 * n["T"] * (n["K"] ** 2 + n["K"] * n["L"]),
+        lambda n: 3 * n["T"] * n["K"] * n["L"],
+        dispatches=18,
+        once=lambda n: 25 * n["L"],
+        exponentials=0.3,
+        segments=True,
+    ),
+    "PCFG": Structure(
+        "yield",
+        (("root", ("N",)), ("rules", ("N", "N + P", "N + P")), ("terminals", ("P", "V"))),
+        "V",
+        "inside algorithm (Baker 1979)",
+        # pairs of nonterminals at every split, which meet the rules once a span; words meet them before
+        lambda n: (
+            n["N"] ** 2 * (n["T"] ** 3 / 6 + n["N"] * n["T"] ** 2 / 2)
+            + 2 * n["T"] * n["P"] * n["N"] * (n["N"] + n["P"])
+        ),
+        # words as parts, twice; cells by where they start and end, and their gradients
+        lambda n: n["T"] * (2 * n["N"] * (2 * n["N"] + n["P"]) + n["N"] * n["P"]) + 7 * n["T"] ** 2 * n["N"],
+        dispatches=160,
+        exponentials=0.7,
+        trees="spans",
+    ),
+    "LowRankPCFG": Structure(
+        "yield",
+        (
+            ("root", ("N",)),
+            ("head", ("N", "R")),
+            ("left", ("R", "N + P")),
+            ("right", ("R", "N + P")),
+            ("terminals", ("P", "V")),
+        ),
+        "V",
+        "inside algorithm in the space of ranks (Yang, Zhao & Tu 2021)",
+        lambda n: n["R"] * (n["T"] ** 3 / 6 + (2 * (n["N"] + n["P"]) + n["N"]) * n["T"] ** 2 / 2),
+        lambda n: n["T"] ** 2 * (2 * n["R"] + n["N"]) + n["T"] * n["P"],
+    ),
+    "DMV": Structure(
+        "yield",
+        (("root", ("C",)), ("stop", ("C", "2", "2", "2")), ("attach", ("C", "2", "C"))),
+        "C",
+        "inside algorithm over split heads (Eisner 1996), with valence (Klein & Manning 2004)",
+        lambda n: 4 * n["T"] ** 3,
+        lambda n: 4 * n["T"] ** 3,  # float64, by the tape of the generic program
+        dispatches=100,
+        trees="heads",
+    ),
+    "CTC": Structure(
+        "yield",
+        (("logits", ("F", "V")), ("blank", ("F",))),
+        "V",
+        "forward algorithm over symbols and blanks (Graves et al. 2006)",
+        lambda n: n["F"] * (6 * n["T"] + n["V"]),
+        lambda n: n["F"] * (8 * n["T"] + 2 * n["V"]),  # messages at 2 T + 1 positions; what the frames name
+        turns="F",
+        dispatches=35,
+    ),
+    "TreeCRF": Structure(
+        "labels",
+        (("spans", ("T",)),),
+        "T",
+        "inside algorithm by width, once with the observations and once without",
+        lambda n: n["T"] ** 3 / 3,
+        lambda n: 2 * n["T"] ** 3 / 3,
+        along=("spans",),
+        dispatches=60,
+        labels="ends",
+    ),
+    "DependencyCRF": Structure(
+        "labels",
+        (("arcs", ("T",)),),
+        "T",
+        "inside algorithm over split heads (Eisner 1996), once with the observations and once without",
+        lambda n: 4 * n["T"] ** 3,
+        lambda n: 8 * n["T"] ** 3,  # float64, by the tape of the generic program
+        along=("arcs",),
+        dispatches=200,
+        site="arcs",
+        labels="heads",
+    ),
+    "NonProjectiveCRF": Structure(
+        "labels",
+        (("arcs", ("T",)),),
+        "T",
+        "matrix-tree theorem (Koo et al. 2007), once with the observations and once without",
+        lambda n: 2 * n["T"] ** 3 / 3,
+        lambda n: 30 * n["T"] ** 2,  # a matrix and its inverse, in float64
+        along=("arcs",),
+        dispatches=4,
+        site="arcs",
+        labels="heads",
+    ),
+}
 
 
 def structure_of(variable: Variable) -> Structure | None:
@@ -80,111 +204,3 @@ def window_axis(plate: str, latent: str) -> str:
 def window_of(axis: str) -> str | None:
     """The latent whose window the axis is, or None."""
     return axis.partition(" in ")[2] or None
-
-
-STRUCTURES: dict[str, Structure] = {
-    "LinearChain": Structure(
-        "labels",
-        (("unary", ("K",)), ("pairwise", ("K", "K"))),
-        "K",
-        "forward algorithm, once with the observations and once without",
-        lambda n: 2 * n["T"] * n["K"] ** 2,
-        lambda n: 3 * n["T"] * n["K"],
-        along=("unary",),
-        dispatches=12,
-        site="unary",
-        pair="pairwise",
-    ),
-    "SemiMarkov": Structure(
-        "labels",
-        (("start", ("K",)), ("transition", ("K", "K")), ("length", ("K", "L"))),
-        "K",
-        "semi-Markov forward algorithm (Sarawagi & Cohen 2004), once with the observations and once without",
-        lambda n: 2 * n["T"] * (n["K"] ** 2 + n["K"] * n["L"]),
-        lambda n: 3 * n["T"] * n["K"] * n["L"],
-        dispatches=18,
-        once=lambda n: 25 * n["L"],
-        exponentials=0.3,
-        segments=True,
-    ),
-    "DependencyCRF": Structure(
-        "labels",
-        (("arcs", ("T",)),),
-        "T",
-        "inside algorithm over split heads (Eisner 1996), once with the observations and once without",
-        lambda n: 4 * n["T"] ** 3,
-        lambda n: 8 * n["T"] ** 3,  # float64, by the tape of the generic program
-        along=("arcs",),
-        dispatches=200,
-        site="arcs",
-    ),
-    "NonProjectiveCRF": Structure(
-        "labels",
-        (("arcs", ("T",)),),
-        "T",
-        "matrix-tree theorem (Koo et al. 2007), once with the observations and once without",
-        lambda n: 2 * n["T"] ** 3 / 3,
-        lambda n: 30 * n["T"] ** 2,  # a matrix and its inverse, in float64
-        along=("arcs",),
-        dispatches=4,
-        site="arcs",
-    ),
-    "TreeCRF": Structure(
-        "labels",
-        (("spans", ("T",)),),
-        "T",
-        "inside algorithm by width, once with the observations and once without",
-        lambda n: n["T"] ** 3 / 3,
-        lambda n: 2 * n["T"] ** 3 / 3,
-        along=("spans",),
-        dispatches=60,
-    ),
-    "PCFG": Structure(
-        "yield",
-        (("root", ("N",)), ("rules", ("N", "N + P", "N + P")), ("terminals", ("P", "V"))),
-        "V",
-        "inside algorithm (Baker 1979)",
-        # pairs of nonterminals at every split, which meet the rules once a span; words meet them before
-        lambda n: (
-            n["N"] ** 2 * (n["T"] ** 3 / 6 + n["N"] * n["T"] ** 2 / 2)
-            + 2 * n["T"] * n["P"] * n["N"] * (n["N"] + n["P"])
-        ),
-        # words as parts, twice; cells by where they start and end, and their gradients
-        lambda n: n["T"] * (2 * n["N"] * (2 * n["N"] + n["P"]) + n["N"] * n["P"]) + 7 * n["T"] ** 2 * n["N"],
-        dispatches=160,
-        exponentials=0.7,
-    ),
-    "LowRankPCFG": Structure(
-        "yield",
-        (
-            ("root", ("N",)),
-            ("head", ("N", "R")),
-            ("left", ("R", "N + P")),
-            ("right", ("R", "N + P")),
-            ("terminals", ("P", "V")),
-        ),
-        "V",
-        "inside algorithm in the space of ranks (Yang, Zhao & Tu 2021)",
-        lambda n: n["R"] * (n["T"] ** 3 / 6 + (2 * (n["N"] + n["P"]) + n["N"]) * n["T"] ** 2 / 2),
-        lambda n: n["T"] ** 2 * (2 * n["R"] + n["N"]) + n["T"] * n["P"],
-    ),
-    "DMV": Structure(
-        "yield",
-        (("root", ("C",)), ("stop", ("C", "2", "2", "2")), ("attach", ("C", "2", "C"))),
-        "C",
-        "inside algorithm over split heads (Eisner 1996), with valence (Klein & Manning 2004)",
-        lambda n: 4 * n["T"] ** 3,
-        lambda n: 4 * n["T"] ** 3,  # float64, by the tape of the generic program
-        dispatches=100,
-    ),
-    "CTC": Structure(
-        "yield",
-        (("logits", ("F", "V")), ("blank", ("F",))),
-        "V",
-        "forward algorithm over symbols and blanks (Graves et al. 2006)",
-        lambda n: n["F"] * (6 * n["T"] + n["V"]),
-        lambda n: n["F"] * (8 * n["T"] + 2 * n["V"]),  # messages at 2 T + 1 positions; what the frames name
-        turns="F",
-        dispatches=35,
-    ),
-}

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir.dims import Dim
-from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Plate, Spec, Variable
-from lvspec.train.data.tree_labels import LABELS
+from lvspec.ir.structures import structure_of
 from lvspec.train.settings import data_settings
 
 
@@ -115,8 +114,8 @@ def _field(spec: Spec, variable: Variable, from_data: dict) -> Field:
 
 def tree_labels(variable: Variable) -> str | None:
     """What the labels of a tree's words are (train/data/tree_labels.py), where the variable is such a tree."""
-    body = variable.clauses[-1].body if variable.clauses else None
-    return LABELS.get(body.family) if isinstance(body, Dist) else None
+    structure = structure_of(variable)
+    return structure.labels or None if structure is not None else None
 
 
 def _only_name(dim: Dim) -> str | None:

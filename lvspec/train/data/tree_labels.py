@@ -15,9 +15,6 @@ import numpy as np
 from lvspec.errors import UsageError
 from lvspec.train.data.brackets import Span, gold_tree
 
-# distribution -> what its labels are
-LABELS = {"DependencyCRF": "heads", "NonProjectiveCRF": "heads", "TreeCRF": "ends"}
-
 
 @dataclass(frozen=True)
 class TreeLabels:

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Spec, Variable
-from lvspec.ir.structures import has_segments
+from lvspec.ir.structures import STRUCTURES, has_segments
 from lvspec.runtime.model.posterior import DrawnPosterior, Point
 from lvspec.train.data.batches import collate, sorted_order
 from lvspec.train.data.dataset import Dataset
 from lvspec.train.data.layout import tree_labels
-from lvspec.train.evaluation.structures import ANSWERS, READ_AS
+from lvspec.train.evaluation.structures import ANSWERS
 from lvspec.train.scoring.score import EVALUATION_SEED, held_out
 from lvspec.train.settings import TrainSettings
 
@@ -86,9 +86,9 @@ def _structure(variable: Variable) -> Latent | None:
     body = variable.clauses[-1].body if variable.clauses else None
     if not isinstance(body, Dist) or not body.parts or variable.plates != (body.over,):
         return None
-    read_as = READ_AS.get(body.family)
+    read_as = STRUCTURES[body.family].trees
     axes = {"spans": (0, 1), "heads": (0,)}.get(read_as, ())
-    return read_as and Latent(body.parts[0], None, tuple((i, body.over) for i in axes), read_as, variable.name)
+    return Latent(body.parts[0], None, tuple((i, body.over) for i in axes), read_as, variable.name) if read_as else None
 
 
 def posteriors(

@@ -13,9 +13,6 @@ from torch import Tensor
 from lvspec.runtime.core.structured import Parts, Structured
 from lvspec.runtime.trees.pcfg import bracketings
 
-# distribution -> what its structures are read as
-READ_AS = {"PCFG": "spans", "DMV": "heads"}
-
 
 def spans(posterior: Structured, marginals: bool) -> dict[str, Tensor]:
     """Of the best derivation, and of all."""
@@ -34,4 +31,5 @@ def by_word(parts: Parts) -> Tensor:
     return torch.cat([parts["root"].unsqueeze(1), parts["attach"].sum(-1)], 1).mT
 
 
+# what a structure's trees are read as -> the two answers
 ANSWERS = {"spans": spans, "heads": heads}

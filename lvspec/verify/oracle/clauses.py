@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def has_borders(variable: Variable) -> bool:
     """Whether the variable is hidden states of segments: questions about them are about borders too. Where states are
     observed, their borders are summed within log p."""
-    segments = structure_of(variable) is not None and variable.general.dist.family == "SemiMarkov"
-    return segments and variable.role == "latent"
+    structure = structure_of(variable)
+    return structure is not None and structure.segments and variable.role == "latent"
 
 
 def reads(clause: Clause) -> set[str]:

@@ -12,6 +12,7 @@ from lvspec.ir.expr import Dist
 from lvspec.ir.numbered import numbered
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec, Variable
+from lvspec.ir.structures import structure_of
 from lvspec.ir.types import Range, Support
 from lvspec.verify.oracle.clauses import enumerated_parents
 from lvspec.verify.oracle.possible import never_empty
@@ -42,7 +43,8 @@ def ragged_lengths(spec: Spec, rows: int, length: int, sizes: Mapping[str, int],
         least[n.plate] = max(least[n.plate], n.site + 1)
     supports = {position_plate(v) for v in spec.variables} | summed_up
     least |= {p: max(least[p], 1) for p in supports if p is not None}
-    spelled = {b.over for v in spec.of_role("observed") if isinstance(b := v.general.body, Dist) and b.family == "CTC"}
+    framed = [v for v in spec.of_role("observed") if (s := structure_of(v)) is not None and s.framed]
+    spelled = {v.general.dist.over for v in framed}
     standing = {p for v in spec.variables for p in v.plates}  # of others a batch does not speak
     for plate in (p for p in spec.plates if p.ragged and p.name in standing):
         most = padded_extent(spec, plate.name, sizes, length)

@@ -359,8 +359,7 @@ class World:
 
     def empty(self) -> list[Site]:
         """Where frames spell nothing, which has a probability as other targets have."""
-        bodies = ((v, v.general.body) for v in self.spec.of_role("observed"))
-        spelled = [v for v, body in bodies if isinstance(body, E.Dist) and body.family == "CTC"]
+        spelled = [v for v in self.spec.of_role("observed") if (s := structure_of(v)) is not None and s.framed]
         places = [(v, (*at, NO_SITE)) for v in spelled for at in self.sites(v.plates[:-1])]
         return [(v.name, at) for v, at in places if not self.run(v, at)]
 
