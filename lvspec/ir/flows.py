@@ -19,35 +19,13 @@ the library's transformation; `inverted`, that is its inverse, so that the densi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lvspec.ir.expr import Dist
+from lvspec.ir.networks import NETWORKS, FlowKind
 from lvspec.ir.spec import Network
 
-ONCE, EACH = "once", "each"  # passes of its network: one, or one for each entry of the vector
-
-
-@dataclass(frozen=True)
-class FlowKind:
-    """forward: passes that a draw takes. inverse: those that the density of a given value takes, None where the
-    inverse has no closed form: then only what is drawn has a density. numbers: that the map of an entry has."""
-
-    forward: str | None
-    inverse: str | None
-    numbers: Callable[[Network], int] = lambda network: 2
-
-
-FLOWS: dict[str, FlowKind] = {
-    "Planar": FlowKind(ONCE, None),
-    "Radial": FlowKind(ONCE, None),
-    "Coupling": FlowKind(ONCE, ONCE),
-    "InverseAutoregressive": FlowKind(ONCE, EACH),
-    "MaskedAutoregressive": FlowKind(EACH, ONCE),
-    "zuko.MAF": FlowKind(ONCE, EACH),
-    "zuko.NSF": FlowKind(ONCE, EACH, lambda network: 3 * int(network.option("bins")) - 1),
-    "zuko.NAF": FlowKind(ONCE, None, lambda network: int(network.option("signal"))),
-}
+FLOWS: dict[str, FlowKind] = {name: kind.flow for name, kind in NETWORKS.items() if kind.flow is not None}
 
 
 def flow_of(network: Network) -> FlowKind:

@@ -7,10 +7,11 @@ x[t]: Categorical(logits=reader(words(x[<t])))    not: a stretch is read
 from __future__ import annotations
 
 from lvspec.ir.expr import PlateIndex
+from lvspec.ir.networks import NETWORKS
 from lvspec.ir.reads import HERE, LAG, Reader, bodies, reader_of
 from lvspec.ir.spec import Spec, Variable
 
-RANDOM_NETWORKS = ("Dropout", "Module")  # computed again, they may give something else
+RANDOM_NETWORKS = tuple(name for name, kind in NETWORKS.items() if not kind.certain)
 
 
 def site_by_site(spec: Spec, plate: str, latents: tuple[str, ...]) -> bool:

@@ -131,18 +131,13 @@ def user_class(network: Network) -> str:
     return "__".join(network.path.rsplit(".", 1)).replace(".", "__")
 
 
-OF_TORCH = ("Linear", "LayerNorm", "Dropout")
-
-
 def _made(network: Network, sizes: list[str], options: list[str], imports: set[str]) -> str:
     """A call of the network's class, of torch or of the runtime."""
-    if network.kind not in OF_TORCH:
+    torch = NETWORKS[network.kind].torch
+    if not torch:
         imports.add(network.kind)
-    name = f"nn.{network.kind}" if network.kind in OF_TORCH else network.kind
+    name = f"nn.{network.kind}" if torch else network.kind
     return f"{name}({', '.join([*(sizes if network.kind != 'Dropout' else ()), *options])})"
-
-
-BANKS = {"Linear": "LinearBank", "MLP": "MLPBank", "Embedding": "EmbeddingBank"}
 
 
 def _literal(value) -> str:
@@ -151,7 +146,8 @@ def _literal(value) -> str:
 
 def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]:
     sizes = [_local(d) for d in network.arguments]
-    usual = dict(NETWORKS[network.kind].options)
+    row = NETWORKS[network.kind]
+    usual = dict(row.options)
     options = [f"{k}={_literal(v)}" for k, v in network.options if k not in ("reads", "tied") and v != usual.get(k)]
     if network.kind == "Embedding" and network.name in begins:
         options.append("begin=True")
@@ -160,12 +156,12 @@ def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]
             f"self.{network.name} = {user_class(network)}({', '.join(sizes)})", "a class of the user's own", 2
         )
     count = " * ".join(_local(d) if len(d.terms) == 1 else f"({_local(d)})" for d in network.bank)
-    if network.bank and network.kind in BANKS:
-        imports.add(BANKS[network.kind])
-        code = f"{BANKS[network.kind]}({', '.join([count, *sizes, *options])})"
+    if network.bank and row.bank:
+        imports.add(row.bank)
+        code = f"{row.bank}({', '.join([count, *sizes, *options])})"
     elif network.bank:
         imports.add("Bank")
-        at_a_site = ", recurrent=False" if network.kind in OF_TORCH else ""
+        at_a_site = ", recurrent=False" if row.torch else ""
         code = f"Bank([{_made(network, sizes, options, imports)} for _ in range({count})]{at_a_site})"
     elif (other := network.option("tied")) is not None:
         imports.add("Tied")

@@ -37,10 +37,10 @@ from lvspec.ir.expr import (
     walk,
 )
 from lvspec.ir.guides import GuideStep
+from lvspec.ir.networks import NETWORKS
 from lvspec.ir.reads import bodies, is_improper, reader_of
 from lvspec.ir.spec import Clause, Variable
 
-STEPPED = ("RNN", "GRU", "LSTM", "DilatedConvolution")  # networks with a state that can be taken from site to site
 ARGUMENTS = ("n", "given", "lengths", "ends", "batch", "self")  # of `sample`: no number of a site has such a name
 
 
@@ -122,7 +122,8 @@ class SampledClauses(SiteClauses):
     def stepped(self, expr: Apply, inside: set[str], label: str) -> LocalRef:
         """A recurrent network over a prefix, as what it gives at this site."""
         network, reach = self.low.networks[expr.network], expr.args[0].type.reach
-        if network.kind not in STEPPED or reach is None or reach.plate != self.plate:
+        causal = NETWORKS[network.kind].reads == "causal"  # its state is taken from site to site
+        if not causal or reach is None or reach.plate != self.plate:
             raise NotBySite
         if reach.inside is not None or reach.reach not in ("before", "through"):
             raise NotBySite
@@ -153,9 +154,10 @@ class SampledClauses(SiteClauses):
             return LocalRef(self.fed(expr, begin), type=expr.type, span=expr.span)
         if isinstance(expr, Apply):
             network = self.low.networks[expr.network]
-            if network.kind in STEPPED:
+            reads = NETWORKS[network.kind].reads
+            if reads == "causal":  # a state is taken from site to site
                 return self.stepped(expr, inside, label)
-            if expr.bank or network.kind not in ("Linear", "MLP", "Embedding", "LayerNorm", "Dropout"):
+            if expr.bank or reads != "site" or network.path:
                 raise NotBySite
             begin = size_code(network.arguments[0]) if network.kind == "Embedding" else None
             return self.rebuilt(expr, lambda e: self.of_prefix(e, inside, label, begin))

@@ -16,9 +16,9 @@ from functools import cached_property
 from math import ceil, inf, prod
 
 from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, Stretch, VariableRef
-from lvspec.ir.flows import EACH, flow_of
+from lvspec.ir.flows import flow_of
 from lvspec.ir.guides import GuideOrder
-from lvspec.ir.networks import NETWORKS
+from lvspec.ir.networks import EACH, NETWORKS
 from lvspec.ir.plan import Cost
 from lvspec.ir.reads import Reader, bodies, number_of, reader_of
 from lvspec.ir.spec import Network, Variable
@@ -42,9 +42,6 @@ GATHERED = 11  # exponentials that take as long as a row taken of a table, and i
 WEIGHED = 1.25  # exponentials that take as long as a weight of a recurrent network is laid out, and its gradient
 # of operations the share that leaves a node, as measured: of a density; of sums and integrals, and of their backward passes
 IN_GRAPH, OF_SUMS = 0.3, 0.22
-GATES = {"LSTM": 4, "BiLSTM": 4, "GRU": 3, "BiGRU": 3, "RNN": 1}
-# numbers that recurrent networks keep for one of the output, as counted: gates, cells, workspace, masked output
-KEPT = {"LSTM": 17, "BiLSTM": 17, "GRU": 10, "BiGRU": 10, "RNN": 2}
 
 
 class Pricer:
@@ -276,10 +273,11 @@ class Pricer:
         self.flops += TRAINING * numbers * self._per_output(network, sizes)
         if network.kind == "Embedding":
             self.exponentials += GATHERED * numbers / sizes[-1]
-        if network.kind in GATES:
+        kind = NETWORKS[network.kind]
+        if kind.gates:
             self.exponentials += WEIGHED * _parameters(network, sizes)
-            self.calls(DISPATCHES["recurrent"] * layers_of(network) * (2 if network.kind.startswith("Bi") else 1))
-            self.holds(KEPT[network.kind] * numbers * layers_of(network), 2 * numbers, KEPT[network.kind])
+            self.calls(DISPATCHES["recurrent"] * layers_of(network) * (2 if kind.reads == "whole" else 1))
+            self.holds(kind.kept * numbers * layers_of(network), 2 * numbers, kind.kept)
         else:  # a hidden layer is kept once, behind its activation; of a convolution what it reads, padded, and its own
             hidden = [numbers * size / sizes[-1] for size in sizes[1:-1]] if network.kind == "MLP" else []
             if network.kind == "DilatedConvolution":
@@ -290,10 +288,11 @@ class Pricer:
     @staticmethod
     def _per_output(network: Network, sizes: list[int]) -> float:
         """Multiply-adds for one output number."""
-        if network.kind in GATES:
-            directions = 2 if network.kind.startswith("Bi") else 1
+        kind = NETWORKS[network.kind]
+        if kind.gates:
+            directions = 2 if kind.reads == "whole" else 1
             deeper = (layers_of(network) - 1) * (directions + 1) * sizes[1]
-            return GATES[network.kind] * (sizes[0] + sizes[1] + deeper)
+            return kind.gates * (sizes[0] + sizes[1] + deeper)
         if network.kind == "DilatedConvolution":
             return sizes[0] + layers_of(network) * int(network.option("kernel", 1)) * sizes[1]
         if network.kind == "Embedding":
@@ -412,11 +411,12 @@ class Pricer:
 
 def _parameters(network: Network, sizes: list[int]) -> float:
     """How many numbers a network learns."""
-    if network.kind not in GATES:
+    kind = NETWORKS[network.kind]
+    if not kind.gates:
         return sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
-    directions, (read, out) = (2 if network.kind.startswith("Bi") else 1), sizes[:2]
+    directions, (read, out) = (2 if kind.reads == "whole" else 1), sizes[:2]
     layers = [read] + [directions * out] * (layers_of(network) - 1)
-    return directions * GATES[network.kind] * sum((n + out + 2) * out for n in layers)
+    return directions * kind.gates * sum((n + out + 2) * out for n in layers)
 
 
 def layers_of(network: Network) -> int:

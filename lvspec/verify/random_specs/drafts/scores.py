@@ -236,7 +236,7 @@ def mapping(d: Draft, size: str, out: str) -> str:
     return d.network(f"MLP({size}, {d.size('H', 3, 4)}, {out}, {', '.join(options)})") + "({})"
 
 
-RECURRENT = ("RNN", "GRU", "LSTM", "DilatedConvolution")
+RECURRENT = tuple(name for name, kind in NETWORKS.items() if kind.reads == "causal")
 
 
 def recurrent(d: Draft, size: str, out: str, kinds: tuple[str, ...] = RECURRENT, bank: str = "") -> tuple[str, str]:
