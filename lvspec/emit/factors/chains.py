@@ -18,6 +18,7 @@ from lvspec.emit.lowering.value import (
     ATOM,
     Value,
     align,
+    at_present,
     join_draws,
     lag_of,
     latent_of,
@@ -47,7 +48,7 @@ def chain_sum(elimination, component: list[str], factors: list[Factor]) -> Value
     low = elimination.low
     plate = chain_plate(low, component)
     factors = [elimination.along(f, plate) for f in factors]
-    read_back = {shift_axis(a, -lag_of(a)) for f in factors for a in f.axes if lag_of(a)}
+    read_back = {at_present(a) for f in factors for a in f.axes if lag_of(a)}
     factors = without_local_latents(elimination, component, factors, read_back)
     interface = _interface(low, plate, component, factors)
     factors = [_with_first_site(f, interface) for f in factors]
@@ -113,10 +114,7 @@ def _interface(low, plate: str, component: list[str], factors: list[Factor]) -> 
     order = {}
     for axis in component:
         order[axis] = max(
-            lag_of(a)
-            for f in factors
-            for a in f.axes
-            if low.order.is_enumerated(a) and shift_axis(a, -lag_of(a)) == axis
+            lag_of(a) for f in factors for a in f.axes if low.order.is_enumerated(a) and at_present(a) == axis
         )
     after = tuple(shift_axis(a, j) for a in component for j in range(order[a]))
     return Interface(plate, order, after, tuple(shift_axis(a, 1) for a in after))
@@ -145,7 +143,7 @@ def _lead(elimination, factors: list[Factor], plate: str, component: list[str]) 
         a
         for f in factors
         for a in f.axes
-        if a != plate and (not low.order.is_enumerated(a) or shift_axis(a, -lag_of(a)) not in component)
+        if a != plate and (not low.order.is_enumerated(a) or at_present(a) not in component)
     }
     own = {p for a in component for p in elimination.plates(a)} - {plate}
     return low.order.sort(axes | own | {"B"})

@@ -20,7 +20,17 @@ from lvspec.emit.factors.chains import chain_plate, chain_sum, without_local_lat
 from lvspec.emit.factors.factors import Factor, bindings, masked, reduce_plates
 from lvspec.emit.factors.structures import is_structured, structure_sum
 from lvspec.emit.lowering.lower import Lowering
-from lvspec.emit.lowering.value import ATOM, Value, align, axis_of, join_draws, lag_of, latent_of, shift_axis
+from lvspec.emit.lowering.value import (
+    ATOM,
+    Value,
+    align,
+    at_present,
+    axis_of,
+    join_draws,
+    lag_of,
+    latent_of,
+    sites_of,
+)
 from lvspec.errors import InternalError
 from lvspec.ir.components import strongly_connected
 from lvspec.ir.elimination import elimination_steps
@@ -70,7 +80,7 @@ class EliminationCode:
 
     def touched(self, factor: Factor) -> set[str]:
         """The latents' axes that a factor speaks of, at any lag."""
-        enumerated = {shift_axis(a, -lag_of(a)) for a in factor.axes if self.low.order.is_enumerated(a)}
+        enumerated = {at_present(a) for a in factor.axes if self.low.order.is_enumerated(a)}
         return enumerated | {w for w in map(window_of, factor.axes) if w is not None}
 
     def components(self, group: list[str], factors: list[Factor]) -> list[list[str]]:
@@ -94,7 +104,7 @@ class EliminationCode:
             plate = chain_plate(low, [structured])
             factors = without_local_latents(self, component, [self.along(f, plate) for f in factors], {structured})
             value = structure_sum(self, structured, factors)
-        elif any(lag_of(a) and shift_axis(a, -lag_of(a)) in component for f in factors for a in f.axes):
+        elif any(lag_of(a) and at_present(a) in component for f in factors for a in f.axes):
             value = chain_sum(self, component, factors)
         else:
             value = self.contraction(component, [masked(self.low, self.settled(f), f.observed_mask) for f in factors])
@@ -104,7 +114,7 @@ class EliminationCode:
 
     def held(self, axes: tuple[str, ...], component: list[str]) -> set[str]:
         """Plates that must stay: enumerated latents that are not summed here live on them."""
-        others = [a for a in axes if self.low.order.is_enumerated(a) and shift_axis(a, -lag_of(a)) not in component]
+        others = [a for a in axes if self.low.order.is_enumerated(a) and at_present(a) not in component]
         return {p for a in others for p in self.plates(a)}
 
     def within(self, factor: Factor, keep: set[str]) -> Factor:
@@ -184,7 +194,7 @@ class EliminationCode:
     def tilt_of(self, axis: str, full: tuple[str, ...]) -> Value:
         """`tilt["z"]`, at the bound site of unrolled plates."""
         latent = self.low.spec.variable(latent_of(axis))
-        sites = iter(axis.split("@")[0].split(".")[1:])
+        sites = iter(map(str, sites_of(axis)))
         slots = [":"] + [next(sites) if p in self.low.unrolled else ":" for p in latent.plates]
         while slots and slots[-1] == ":":
             slots.pop()

@@ -357,7 +357,7 @@ class Lowering:
         """The integers 0 .. K-1 along its axis, where a summed latent is used as a number."""
         if value.enumerated is None:
             return value
-        size = self.spec.variable(value.enumerated.split("@")[0].split(".")[0]).type.support.values
+        size = self.spec.variable(latent_of(value.enumerated)).type.support.values
         return value.with_(code=self.numbers(size), enumerated=None)
 
     def real(self, value: Value) -> Value:

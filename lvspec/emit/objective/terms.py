@@ -23,6 +23,7 @@ from lvspec.emit.lowering.value import (
     SUM,
     Value,
     align,
+    at_present,
     axis_of,
     join_draws,
     lag_of,
@@ -443,4 +444,4 @@ def first_sites_along(variable) -> str | None:
 
 
 def _base(low, axis: str) -> str | None:
-    return shift_axis(axis, -lag_of(axis)) if low.order.is_enumerated(axis) else None
+    return at_present(axis) if low.order.is_enumerated(axis) else None
