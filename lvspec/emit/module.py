@@ -7,8 +7,7 @@ import re
 from lvspec.emit.factors.integrals import asks, integral_answers, integral_methods
 from lvspec.emit.factors.structures import parts_body
 from lvspec.emit.guide.refine import refine_methods
-from lvspec.emit.lowering.program import NOT_DRAWN
-from lvspec.emit.methods.constructor import constructor, fit_rows
+from lvspec.emit.methods.constructor import STEP, ZERO, constructor, fit_rows
 from lvspec.emit.methods.encode import encode_body
 from lvspec.emit.methods.header import class_doc, header, import_lines
 from lvspec.emit.methods.inputs import batch_inputs, prepare
@@ -21,34 +20,43 @@ from lvspec.emit.methods.structured_mean_field import chain_factor_methods
 from lvspec.emit.methods.weights import shared_draws, weight_methods, weights_head
 from lvspec.emit.objective.coupled import coupled_body
 from lvspec.emit.objective.objective import forward_body, weights_body
+from lvspec.emit.text.repeated import without_repeated
 from lvspec.emit.text.shared import with_shared_methods
-from lvspec.emit.text.text import wrap
+from lvspec.emit.text.text import WIDTH, docstring, wrap
 from lvspec.ir.plan import Plan
 
 
 def module_text(plan: Plan) -> str:
     """The whole file as text, deterministic to the byte."""
-    imports = {"fixed_draws"}
-    methods = [constructor(plan, imports), batch_inputs(plan, imports), prepare(plan, imports)]
-    methods += inference(plan, imports)
+    imports: set[str] = set()
+    made = constructor(plan, imports)
+    methods = [made, batch_inputs(plan, imports), prepare(plan, imports), *inference(plan, imports)]
+    if imports & {"linear", "cyclical"}:  # schedules read it
+        made.insert(made.index(ZERO), STEP)
     methods += [fit_rows(plan, imports), sample_body(plan, imports)]
     body = "\n\n".join("\n".join(_trimmed(m)) for m in methods if m)
-    body = with_shared_methods(body, plan)
+    body = without_repeated(with_shared_methods(body, plan))
     imports &= set(re.findall(r"(?<![\w.])\w+", body))
     head = "\n".join(header(plan))
     name = plan.spec.class_name
     if name in imports:  # a class of the runtime that this file uses
         name += "Model"
-    story = class_doc(plan)
-    return f'{head}\n{import_lines(plan, imports)}\n\n\nclass {name}(nn.Module):\n    """{story}"""\n\n{body}\n\n\nModel = {name}\n'
+    story = "\n".join(class_doc(plan))
+    return (
+        f"{head}\n{import_lines(plan, imports)}\n\n\nclass {name}(nn.Module):\n{story}\n\n{body}\n\n\nModel = {name}\n"
+    )
 
 
 def _trimmed(lines: list[str]) -> list[str]:
-    """No blank lines at the ends of a method, none before its first statement."""
-    lines = [line.rstrip() for line in lines]
-    while lines and not lines[-1]:
-        lines.pop()
-    return lines
+    """No blank lines at the end of a method, and its docstring in lines that are not too long."""
+    text = "\n".join(line.rstrip() for line in lines).rstrip("\n")
+    return re.sub(r'^        """(.*?)"""$', _refilled, text, flags=re.MULTILINE | re.DOTALL).split("\n")
+
+
+def _refilled(found: re.Match) -> str:
+    if all(len(line) <= WIDTH for line in found[0].split("\n")):
+        return found[0]
+    return "\n".join(docstring(" ".join(found[1].split()), 2))
 
 
 def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
@@ -63,7 +71,7 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
     if not plan.sampled:
         return [*integrals, *_exact(plan, imports)]
     imports.add("Objective")
-    head = "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:"
+    head = "    def forward(self, batch: dict, draws: dict | None = None) -> Objective:"
     body = (coupled_body if plan.coupled else forward_body)(plan, imports)
     prepared = "batch, samples = self.prepare(batch), self.samples"
     forward = [[head, f'        """{plan.formula}"""', f"        {prepared}", *body]]
@@ -113,24 +121,22 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
     if plan.objective == "log_marginal":
         imports.add("weighted_mean")
         forward = [
-            "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
+            "    def forward(self, batch: dict) -> Objective:",
             '        """-log p(x), mean over the batch."""',
             "        batch = self.prepare(batch)",
-            NOT_DRAWN,
             *wrap(f"log_prob = {call}", 2),
             '        loss = -weighted_mean(log_prob, batch.get("weight"))',
             "        return Objective(loss, log_prob=log_prob)",
         ]
     else:
         forward = [
-            "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
+            "    def forward(self, batch: dict) -> Objective:",
             f'        """{plan.formula}"""',
             "        batch = self.prepare(batch)",
-            NOT_DRAWN,
             *forward_body(plan, imports),
         ]
     log_prob = [
-        "    def log_prob(self, batch: dict, samples: int | None = None) -> torch.Tensor:",
+        "    def log_prob(self, batch: dict) -> torch.Tensor:",
         '        """log p(x), exact, (B,)."""',
         "        batch = self.prepare(batch)",
         *wrap(f"return {call}", 2),
@@ -184,7 +190,7 @@ def _exact_posterior(plan: Plan, imports: set[str], known: str, parts: list[str]
     if plan.integrations:
         answers.append(integral_answers(plan, imports))
     return [
-        "    def posterior(self, batch: dict, samples: int | None = None) -> dict:",
+        "    def posterior(self, batch: dict) -> dict:",
         f'        """{about}"""',
         "        batch = self.prepare(batch)",
         *rows,

@@ -1,6 +1,7 @@
 """An emitted class is an ordinary nn.Module: devices, dtypes, copies, state dicts, autocast."""
 
 import copy
+import inspect
 import pickle
 
 import pytest
@@ -81,9 +82,10 @@ def test_parameters_are_registered_and_step_is_a_buffer(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_draws_of_what_is_not_drawn_are_refused_and_so_are_other_shapes(name):
     model, batch, draws = model_of(name), batch_of(name), draws_of(name, batch_of(name))
-    with pytest.raises(
-        BadBatch, match=f"`nobody`, which is not drawn: {'what is drawn is' if draws else 'nothing is'}"
-    ):
+    if not draws:  # nothing is drawn, and there is no such argument
+        assert [*inspect.signature(model.forward).parameters] == ["batch"]
+        return
+    with pytest.raises(BadBatch, match="`nobody`, which is not drawn: what is drawn is"):
         model(batch, draws={**draws, "nobody": torch.zeros(1)})
     for latent, x in draws.items():
         for wrong in (x[0], x.narrow(1 + latent.endswith(".steps"), 0, 1), x.unsqueeze(-1)):
@@ -110,11 +112,6 @@ def test_noise_of_a_students_t_is_a_pair():
 def test_log_prob_of_no_draws_is_refused():
     with pytest.raises(ValueError, match="`samples` is at least 1"):
         model_of("vae").log_prob(batch_of("vae"), samples=0)
-
-
-def test_exact_posteriors_take_a_number_of_draws_as_well():
-    model, batch = model_of("hmm"), batch_of("hmm")
-    torch.testing.assert_close(model.posterior(batch, samples=5)["z"].marginals, model.posterior(batch)["z"].marginals)
 
 
 def test_kl_weight_follows_the_step():

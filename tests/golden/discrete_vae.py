@@ -54,7 +54,6 @@ class DiscreteVAE(nn.Module):
         self.prior = nn.Parameter(torch.randn(M, K))  # (M, K)
         self.encoder = MLP(P, H, K * M)
         self.decoder = MLP(K * M, H, P)
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
@@ -65,8 +64,8 @@ class DiscreteVAE(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step. What nothing
-        reads, and values outside their supports, are refused."""
+        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step.
+        What nothing reads, and values outside their supports, are refused."""
         if "rows" in batch:  # its presence says that the batch is prepared
             return batch
         return prepare_batch(batch, self.batch_inputs(), self.zero, {})
@@ -95,7 +94,7 @@ class DiscreteVAE(nn.Module):
         log_p_x_sites = real_sites(log_p_x, batch["x.mask"])  # (S, B)
         return logits_z, z, log_q_z, log_p_x_sites
 
-    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
+    def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))"""
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.M)})
@@ -114,8 +113,7 @@ class DiscreteVAE(nn.Module):
         elbo = reconstruction - kl["z"]  # (B,)
 
         # score terms: their value is zero, their gradient is the estimator's
-        signal_z = log_p_x_sites  # (S, B), what lies downstream of each draw
-        advantage_z = leave_one_out(signal_z.detach())  # (S, B)
+        advantage_z = leave_one_out(log_p_x_sites.detach())  # (S, B)
         score = (advantage_z[:, :, None] * log_q_z).sum(2).mean(0)  # (B,)
         loss = -weighted_mean(elbo + (score - score.detach()), batch.get("weight"))
         return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)

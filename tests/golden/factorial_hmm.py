@@ -28,7 +28,6 @@ from lvspec.runtime import (
     chain,
     evidence,
     exact_posterior,
-    fixed_draws,
     normal_draw,
     normal_table,
     pick,
@@ -55,7 +54,6 @@ class FactorialHMM(nn.Module):
         self.transition = nn.Parameter(torch.randn(L, K, K))  # (L, K, K)
         self.mean = nn.Parameter(torch.randn(L, K, D))  # (L, K, D)
         self.noise = nn.Parameter(torch.randn(D))  # (D,)
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
@@ -66,8 +64,8 @@ class FactorialHMM(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step. What nothing
-        reads, and values outside their supports, are refused."""
+        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step.
+        What nothing reads, and values outside their supports, are refused."""
         if "rows" in batch:  # its presence says that the batch is prepared
             return batch
         return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
@@ -83,16 +81,15 @@ class FactorialHMM(nn.Module):
         log_p_z_2_at_0 = self.start[2].log_softmax(-1)  # (K,)
         log_p_z_2 = self.transition[2].log_softmax(-1)  # (K, K)
         loc_x = self.mean[0][:, None, None] + self.mean[1][:, None] + self.mean[2]  # (K, K, K, D)
-        scale_table = softplus(self.noise)  # (D,)
-        log_p_x = normal_table(x, loc_x, scale_table)  # (B, T, K, K, K)
+        log_p_x = normal_table(x, loc_x, softplus(self.noise))  # (B, T, K, K, K)
         log_potential = real_sites(log_p_x, batch["x.mask"][:, :, None, None, None])  # (B, T, K, K, K)
         if "z" in tilt:
-            tilt_z = real_sites(tilt["z"][:, :, 0], batch["t.mask"][:, :, None])  # (B, T, K)
-            log_potential = log_potential + tilt_z[:, :, :, None, None]
-            tilt_z_2 = real_sites(tilt["z"][:, :, 1], batch["t.mask"][:, :, None])  # (B, T, K)
-            log_potential = log_potential + tilt_z_2[:, :, None, :, None]
-            tilt_z_3 = real_sites(tilt["z"][:, :, 2], batch["t.mask"][:, :, None])  # (B, T, K)
-            log_potential = log_potential + tilt_z_3[:, :, None, None]
+            tilt_z_0 = real_sites(tilt["z"][:, :, 0], batch["t.mask"][:, :, None])  # (B, T, K)
+            log_potential = log_potential + tilt_z_0[:, :, :, None, None]
+            tilt_z_1 = real_sites(tilt["z"][:, :, 1], batch["t.mask"][:, :, None])  # (B, T, K)
+            log_potential = log_potential + tilt_z_1[:, :, None, :, None]
+            tilt_z_2 = real_sites(tilt["z"][:, :, 2], batch["t.mask"][:, :, None])  # (B, T, K)
+            log_potential = log_potential + tilt_z_2[:, :, None, None]
         log_start = log_p_z_0_at_0[:, None, None] + log_p_z_1_at_0[:, None] + log_p_z_2_at_0  # (K, K, K)
         # forward algorithm along t: each step multiplies the message by the factors, letter by letter
         # (B,)
@@ -107,20 +104,19 @@ class FactorialHMM(nn.Module):
         )
         return log_sum_z  # (B,)
 
-    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
+    def forward(self, batch: dict) -> Objective:
         """-log p(x), mean over the batch."""
         batch = self.prepare(batch)
-        fixed_draws(draws, batch, {})  # refuses any: nothing is drawn
         log_prob = self.log_marginal(batch, evidence(batch, self.zero, z=self.K))
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
 
-    def log_prob(self, batch: dict, samples: int | None = None) -> torch.Tensor:
+    def log_prob(self, batch: dict) -> torch.Tensor:
         """log p(x), exact, (B,)."""
         batch = self.prepare(batch)
         return self.log_marginal(batch, evidence(batch, self.zero, z=self.K))
 
-    def posterior(self, batch: dict, samples: int | None = None) -> dict:
+    def posterior(self, batch: dict) -> dict:
         """p(z | x) of each latent: marginals, joint mode, exact samples, entropy."""
         batch = self.prepare(batch)
         tilts = {"z": self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], self.L, self.K)}

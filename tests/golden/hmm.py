@@ -28,7 +28,6 @@ from lvspec.runtime import (
     chain,
     evidence,
     exact_posterior,
-    fixed_draws,
     prepare_batch,
     real_sites,
     sample_batch,
@@ -48,7 +47,6 @@ class HMM(nn.Module):
         self.start = nn.Parameter(torch.randn(K))  # (K,)
         self.transition = nn.Parameter(torch.randn(K, K))  # (K, K)
         self.emission = nn.Parameter(torch.randn(K, V))  # (K, V)
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
@@ -59,8 +57,8 @@ class HMM(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step. What nothing
-        reads, and values outside their supports, are refused."""
+        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step.
+        What nothing reads, and values outside their supports, are refused."""
         if "rows" in batch:  # its presence says that the batch is prepared
             return batch
         return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
@@ -89,20 +87,19 @@ class HMM(nn.Module):
         )
         return log_sum_z  # (B,)
 
-    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
+    def forward(self, batch: dict) -> Objective:
         """-log p(x), mean over the batch."""
         batch = self.prepare(batch)
-        fixed_draws(draws, batch, {})  # refuses any: nothing is drawn
         log_prob = self.log_marginal(batch, evidence(batch, self.zero, z=self.K))
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
 
-    def log_prob(self, batch: dict, samples: int | None = None) -> torch.Tensor:
+    def log_prob(self, batch: dict) -> torch.Tensor:
         """log p(x), exact, (B,)."""
         batch = self.prepare(batch)
         return self.log_marginal(batch, evidence(batch, self.zero, z=self.K))
 
-    def posterior(self, batch: dict, samples: int | None = None) -> dict:
+    def posterior(self, batch: dict) -> dict:
         """p(z | x) of each latent: marginals, joint mode, exact samples, entropy."""
         batch = self.prepare(batch)
         tilts = {"z": self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], self.K)}

@@ -25,7 +25,6 @@ from lvspec.runtime import (
     Input,
     Objective,
     diagonal_covariance,
-    fixed_draws,
     normal_draw,
     prepare_batch,
     sample_batch,
@@ -36,7 +35,7 @@ from lvspec.runtime import (
 
 
 class Kalman(nn.Module):
-    """Kalman filter (Kalman 1960): a hidden state moves linearly, and is seen through a linear readout ..."""
+    """Kalman filter (Kalman 1960): a hidden state moves linearly, and is seen through a linear readout with noise."""
 
     def __init__(self, N: int, D: int = 3):
         super().__init__()
@@ -47,7 +46,6 @@ class Kalman(nn.Module):
         self.moves = nn.Parameter(torch.randn(D))  # (D,)
         self.noise = nn.Parameter(torch.randn(N))  # (N,)
         self.readout = nn.Linear(D, N)
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
@@ -58,8 +56,8 @@ class Kalman(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step. What nothing
-        reads, and values outside their supports, are refused."""
+        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step.
+        What nothing reads, and values outside their supports, are refused."""
         if "rows" in batch:  # its presence says that the batch is prepared
             return batch
         return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
@@ -82,20 +80,19 @@ class Kalman(nn.Module):
         log_p_x = self.gaussian_chain_z(batch).log_prob()  # (B,)
         return log_p_x  # (B,)
 
-    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
+    def forward(self, batch: dict) -> Objective:
         """-log p(x), mean over the batch."""
         batch = self.prepare(batch)
-        fixed_draws(draws, batch, {})  # refuses any: nothing is drawn
         log_prob = self.log_marginal(batch)
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
 
-    def log_prob(self, batch: dict, samples: int | None = None) -> torch.Tensor:
+    def log_prob(self, batch: dict) -> torch.Tensor:
         """log p(x), exact, (B,)."""
         batch = self.prepare(batch)
         return self.log_marginal(batch)
 
-    def posterior(self, batch: dict, samples: int | None = None) -> dict:
+    def posterior(self, batch: dict) -> dict:
         """p(z | x) of each latent: moments, joint mode, exact samples, entropy."""
         batch = self.prepare(batch)
         return {"z": GaussianChainPosterior(self.gaussian_chain_z(batch))}

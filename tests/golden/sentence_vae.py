@@ -75,8 +75,8 @@ class SentenceVAE(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step. What nothing
-        reads, and values outside their supports, are refused."""
+        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step.
+        What nothing reads, and values outside their supports, are refused."""
         if "rows" in batch:  # its presence says that the batch is prepared
             return batch
         batch = prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
@@ -104,7 +104,7 @@ class SentenceVAE(nn.Module):
         log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"], grid=(1, 2))
         return loc, scale_z, z, log_p_x
 
-    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:
+    def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))"""
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
@@ -166,8 +166,7 @@ class SentenceVAE(nn.Module):
         x_sites = []
         x_before = torch.full((n,), self.V, device=self.zero.device)  # what stands before the first site
         for t in range(batch["t.mask"].shape[-1]):
-            writer_t, writer_state = self.writer.step(concat(self.words(x_before), z), writer_state)
-            h_t = writer_t
+            h_t, writer_state = self.writer.step(concat(self.words(x_before), z), writer_state)
             x_t = categorical_draw(self.output(h_t))
             if "x" in batch:
                 x_t = batch["x"][:, t]

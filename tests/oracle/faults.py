@@ -89,7 +89,7 @@ FAULTS = {
         "first clauses", small.AUTOREGRESSION, "first clause of observed", r"replace_site\((\w+), \w+, -?\d+, 0\)", r"\1"
     ),
     "no first clause of a latent chain": Fault(
-        "first clauses", small.EDGES, "first clause of latent", r"log_p_(\w+)_at_0\b(?!(,\s+\w+)*,?\s*\)? =)",
+        "first clauses", small.EDGES, "first clause of latent", r"log_p_(\w+)_at_0\b(?!: torch|(,\s+\w+)*,?\s*\)? =)",
         r"(0 * log_p_\1_at_0)",
     ),
     "all chains of a mixture begin alike": Fault(

@@ -171,7 +171,8 @@ def potentials_of(elimination, interface: Interface, stays: list[Factor], lead: 
     total = low.scope.named("log_potential", total.with_(axes=full))
     for axis, tilt in tilts:
         with low.scope.when(f'"{latent_of(axis)}" in tilt'):
-            added = low.scope.assign(f"tilt_{latent_of(axis)}", masked(low, tilt, f"{interface.plate}.mask"))
+            name = f"tilt_{axis.replace('.', '_')}"
+            added = low.scope.assign(name, masked(low, tilt, f"{interface.plate}.mask"))
             low.scope.line(f"{total.code} = {total.code} + {align(added, full).code}")
     return total
 
@@ -245,7 +246,11 @@ def _with_later_sites(low, factor: Factor, interface: Interface) -> Factor:
     value = factor.value
     for site in range(len(later), 0, -1):
         value = low.replace_site(value, factor.initial[site], interface.plate, site)
-    return replace(factor, value=low.scope.assign(f"log_p_{factor.name}", value), initial=factor.initial[:1])
+    return replace(
+        factor,
+        value=low.scope.assign(f"log_p_{factor.name}", value, other=f"log_p_{factor.name}_from_1"),
+        initial=factor.initial[:1],
+    )
 
 
 def _led_first(factor: Factor, lead: tuple[str, ...], plate: str) -> Factor:

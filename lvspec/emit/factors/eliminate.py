@@ -127,7 +127,9 @@ class EliminationCode:
             # the sum over some plates forgets which sites of others count
             value = masked(self.low, value, factor.observed_mask)
         value = reduce_plates(self.low, value, keep, factor.mask)
-        return Factor(factor.name, self.low.scope.assign(f"log_p_{factor.name}_sites", value), (), None, factor.own)
+        kept = "_".join(["by", *(p for p in value.axes if p in keep)]) if set(value.axes) & keep else "total"
+        value = self.low.scope.assign(f"log_p_{factor.name}_sites", value, other=f"log_p_{factor.name}_{kept}")
+        return Factor(factor.name, value, (), None, factor.own)
 
     def settled(self, factor: Factor) -> Value:
         """The factor as one tensor: initial clauses in place of the first sites."""
@@ -135,7 +137,7 @@ class EliminationCode:
         if factor.initial and factor.along:
             for site, first in reversed(list(enumerate(factor.initial))):
                 value = self.low.replace_site(value, first, factor.along, site)
-            value = self.low.scope.assign(f"log_p_{factor.name}", value)
+            value = self.low.scope.assign(f"log_p_{factor.name}", value, other=f"log_p_{factor.name}_from_0")
         return value
 
     @staticmethod
@@ -185,7 +187,10 @@ class EliminationCode:
                 host = hosts[axis][0]
                 values[host] = self.spread(values[host], full)
             tilts.append((latent_of(axis), self.tilt_of(axis, full), host))
+        read_elsewhere = {v.code for found in self.low.statistics.values() for v in found}
         for name, tilt, host in tilts:
+            if values[host].code in read_elsewhere:
+                values[host] = self.low.scope.assign("log_factor", values[host])
             value = values[host]
             with self.low.scope.when(f'"{name}" in tilt'):
                 self.low.scope.line(f"{value.code} = {value.code} + {align(tilt, value.axes).code}")

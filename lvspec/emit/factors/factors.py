@@ -91,7 +91,7 @@ def _factor_at(
             term = lower_term(low, c.dist, variable.name, fuse)
             return log_density(low, term, target, variable.name, _bag(low, term, bag))
 
-        return low.scope.assign(name, low.with_bindings(clause, lower))
+        return low.scope.named(name, low.with_bindings(clause, lower))
 
     initial = tuple(density(c, f"{label}_at_{c.initial}") for c in variable.initial)
     value = density(variable.general, label)

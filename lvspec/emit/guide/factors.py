@@ -78,9 +78,8 @@ def write_point(program: Program, factor, latent) -> None:
     value = low.with_bindings(factor.general, lambda c: low.concrete(low.lower(c.dist.argument("value"))))
     axes = low.order.sort({*(() if latent.outside_batch else ("B",)), *latent.plates})
     (value,) = full_arguments(program, [value], axes, latent.type.shape, len(latent.type.shape))
-    low.known[latent.name] = program.scope.assign(
-        latent.name, value.with_(axes=axes, shape=latent.type.shape), own=True
-    )
+    value = value.with_(axes=axes, shape=latent.type.shape)
+    low.known[latent.name] = program.scope.named(latent.name, value, own=True)
 
 
 def _tabulate(program: Program, factor, latent, guide: Guide) -> None:

@@ -23,7 +23,7 @@ from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import ALL, ATOM, FROM, Value, align, join_draws, select, widen_draws
 from lvspec.ir.dims import Dim
 from lvspec.ir.distributions import FAMILIES
-from lvspec.ir.expr import Dist
+from lvspec.ir.expr import Dist, LocalRef
 from lvspec.ir.guides import GuideStep
 from lvspec.ir.spec import Clause, Variable
 
@@ -172,16 +172,23 @@ class SiteLoop:
 
     def at_one_site(self, m: Member) -> None:
         scope, targets = self.scope, m.names or [m.here]
+        before = set(scope.names.taken)
         for i, clause in enumerate(m.clauses):
             if len(m.clauses) > 1:
+                scope.names.taken = set(before)  # no branch reads what another one names
                 word = (
                     "else:" if clause.initial is None else f"{'elif' if i else 'if'} {self.plate} == {clause.initial}:"
                 )
                 scope.line(word)
                 scope.indent += 1
+            if m.drawn:
+                read = zip(targets, (e for _, e in clause.body.arguments), strict=True)
+                scope.called = {e.name: target for target, e in read if isinstance(e, LocalRef)}
             values = [self.full(m, v, s) for v, s in zip(self.arguments(m, clause), m.arguments, strict=True)]
+            scope.called = {}
             for target, value in zip(targets, values, strict=True):
-                scope.line(f"{target} = {value}")
+                if target != value:
+                    scope.line(f"{target} = {value}")
             if len(m.clauses) > 1:
                 scope.indent -= 1
         if m.drawn:

@@ -111,7 +111,7 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
         if dist.family == "Categorical" and (plate := _positions(value)) is not None:
             value = _inside(low, value, plate)
         if len(value.code) > LONG:
-            value = low.scope.assign(f"{argument}_{name}", value)
+            value = low.scope.assign(f"{argument}_{name}{low.scope.at_first}", value)
         values.append(value)
     return Term(dist, tuple(values), head)
 
@@ -400,14 +400,9 @@ def _states_only(low: Lowering, term: Term, value: Value) -> bool:
 
 def _gaussian_table(low: Lowering, term: Term, value: Value) -> Value:
     axes, _, (loc, scale) = low.broadcast(*term.arguments)
-    loc, scale = _table(low, "loc", loc), _table(low, "scale", scale)
+    loc, scale = as_tensor(loc), as_tensor(scale)
     code = f"{low.scope.use('normal_table')}({value.code}, {loc.code}, {scale.code})"
     return Value(code, (*value.axes, *axes), draws=join_draws(value, *term.arguments))
-
-
-def _table(low: Lowering, name: str, value: Value) -> Value:
-    """An argument of a table of densities under a name of its own; a number becomes a tensor."""
-    return low.scope.named(f"{name}_table", as_tensor(value))
 
 
 def sum_event(value: Value, consumed: int = 0) -> Value:

@@ -331,11 +331,12 @@ class Lowering:
         return Value(code, axes, value.shape or first.shape, draws=join_draws(value, first))
 
     def with_bindings(self, clause: Clause, lower: Callable[[Clause], T]) -> T:
-        saved = dict(self.locals)
+        saved, outside = dict(self.locals), self.scope.at_first
+        self.scope.at_first = "" if clause.initial is None else f"_at_{clause.initial}"
         for binding in clause.bindings:
             self.bind(binding)
         result = lower(clause)
-        self.locals = saved
+        self.locals, self.scope.at_first = saved, outside
         return result
 
     def bind(self, binding: Binding) -> None:
@@ -343,10 +344,9 @@ class Lowering:
         if len(binding.names) == 1:
             self.locals[binding.names[0]] = self.scope.assign(binding.names[0], self.concrete(value))
             return
-        names = [self.scope.names.fresh(n) for n in binding.names]
+        names = [self.scope.fresh(n) for n in binding.names]
         # a split gives its argument here: the parts get their names at once
-        part = value.shape[-1].divided(len(names))
-        shape = (*value.shape[:-1], part)
+        shape = (*value.shape[:-1], value.shape[-1].divided(len(names)))
         comment = f"{self.scope.shape_comment(value.with_(shape=shape))} each"
         self.scope.line(f"{', '.join(names)} = {value.at(ATOM)}.chunk({len(names)}, -1)", comment)
         for source, name in zip(binding.names, names, strict=True):

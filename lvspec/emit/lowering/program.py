@@ -14,8 +14,6 @@ from lvspec.ir.dims import Dim, Shape, ragged_plate
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Variable
 
-NOT_DRAWN = "        fixed_draws(draws, batch, {})  # refuses any: nothing is drawn"
-
 
 class Program:
     """Opens a method body: observed and given variables are tensors of the batch, read where first needed."""

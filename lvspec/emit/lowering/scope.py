@@ -14,8 +14,8 @@ from lvspec.ir.structures import longest_segment, window_of
 
 # names that an emitted file gives a meaning of its own
 RESERVED = {
-    "self", "torch", "nn", "batch", "draws", "samples", "semiring", "tilt", "math", "Model", "phase", "super", "range",
-    "len", "dict", "int", "lengths", "given", "n", "score", "elbo", "kl", "reconstruction", "loss", "weights",
+    "self", "torch", "nn", "batch", "draws", "samples", "semiring", "tilt", "math", "Model", "super", "range",
+    "len", "dict", "int", "score", "elbo", "kl", "reconstruction", "loss", "weights",
 }  # fmt: skip
 
 
@@ -33,8 +33,9 @@ class Names:
     def __init__(self, taken: set[str]):
         self.taken = set(taken) | RESERVED
 
-    def fresh(self, base: str) -> str:
-        name, i = base, 2
+    def fresh(self, base: str, *others: str) -> str:
+        """The first of these names that is free, else one with a number."""
+        name, i = next((n for n in (base, *others) if n not in self.taken and not keyword.iskeyword(n)), base), 2
         while name in self.taken or keyword.iskeyword(name):
             name, i = f"{base}_{i}", i + 1
         self.taken.add(name)
@@ -51,6 +52,8 @@ class Scope:
         self.lines: list[str] = []
         self.indent = indent
         self.subject = ("", "")
+        self.called: dict[str, str] = {}  # names of what `where` gives, where it is an argument of a draw
+        self.at_first = ""  # the end of names of what belongs to a first site's own clause
         self.anew = False  # whether everything is drawn, whatever a table of the caller holds
         self.entries: dict[str, str] = {}  # names of what may come from such a table, by its key
 
@@ -83,19 +86,27 @@ class Scope:
     def comment(self, text: str) -> None:
         self.lines.append("    " * self.indent + "# " + text)
 
-    def assign(self, base: str, value: Value, note: str = "", own: bool = False) -> Value:
-        """`base = value  # (shape)`, and the value under its new name; `own`: the spec's name for just this."""
+    def fresh(self, base: str, *others: str) -> str:
+        """A name for what belongs to the present subject: `loc`, else `loc_z`, `loc_of_p`."""
+        if base in self.called:
+            return self.called[base]
+        node, part = self.subject
+        return self.names.fresh(base, *others, *([f"{base}_{node}"] if node not in base else ()), f"{base}_of_{part}")
+
+    def assign(self, base: str, value: Value, note: str = "", own: bool = False, other: str = "") -> Value:
+        """`base = value  # (shape)`, and the value under its new name; `own`: the spec's name for just this. other: its name
+        where `base` is that of something else."""
         if value.code == base:
             return value
-        name = base if own else self.names.fresh(base)
+        name = base if own else self.fresh(base, *filter(None, [other]))
         comment = ", ".join(filter(None, (self.shape_comment(value), note)))
         self.line(f"{name} = {value.code}", comment)
         self.stands(name, value.axes)
         return value.with_(code=name, binds=ATOM)
 
-    def named(self, base: str, value: Value) -> Value:
+    def named(self, base: str, value: Value, note: str = "", own: bool = False) -> Value:
         """The value under a name: as it is where it is a local, else assigned."""
-        return value if value.is_name and not value.code.startswith("self.") else self.assign(base, value)
+        return value if value.is_name and not value.code.startswith("self.") else self.assign(base, value, note, own)
 
     def either(self, name: str, table: str, key: str, fallback: str, comment: str) -> None:
         """`name`: the table's entry where it has one, else the fallback."""

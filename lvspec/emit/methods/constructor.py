@@ -10,6 +10,9 @@ from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Network, Param, Spec
 
+STEP = '        self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop'
+ZERO = '        self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device'
+
 
 def constructor(plan: Plan, imports: set[str]) -> list[str]:
     spec = plan.spec
@@ -45,10 +48,7 @@ def constructor(plan: Plan, imports: set[str]) -> list[str]:
     for latent in (p for p in plan.latents if p.averages):
         imports.add("MovingAverage")
         rows += statement(f"self.average_{latent.name} = MovingAverage()", "of what draws were worth, step by step", 2)
-    rows.append(
-        '        self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop'
-    )
-    rows.append('        self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device')
+    rows.append(ZERO)
     if any(v.name in plan.mean_field and v.outside_batch for v in spec.of_role("latent")):
         imports.add("SharedFactors")
         rows.append(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 from lvspec.emit.lowering.library_flows import libraries
 from lvspec.emit.methods.constructor import user_class
+from lvspec.emit.text.text import INDENT, docstring, filled
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec
 from lvspec.version import VERSION
@@ -44,19 +46,28 @@ def spec_hash(spec: Spec) -> str:
 def header(plan: Plan) -> list[str]:
     spec = plan.spec
     file = spec.source.name.replace("\\", "/").rsplit("/", 1)[-1]
-    rows = ['"""' + (safe(spec.description) or f"The model {spec.name}."), ""]
+    rows = [*filled('"""' + sentence(safe(spec.description) or f"The model {spec.name}."), ""), ""]
     rows += [
         f"{GENERATED} {VERSION} from {safe(file)} (sha256 {spec_hash(spec)}).",
         f"Do not edit; regenerate with: lvspec compile {safe(file)}",
         "",
     ]
     rows += ["Generative story"]
-    rows += [f"    {line}" for line in story(spec)]
-    rows += ["", "Objective", f"    {plan.formula}", *(f"    + {line}" for line in added(spec))]
+    rows += _listed(story(spec))
+    rows += ["", "Objective", *_listed([plan.formula, *(f"+ {line}" for line in added(spec))])]
     if plan.latents:
         rows += ["", "Latent | treatment | why"]
-        rows += [f"    {p.name} | {p.strategy}, {p.treatment} | {safe(p.why)}" for p in plan.latents]
+        rows += _listed(f"{p.name} | {p.strategy}, {p.treatment} | {safe(p.why)}" for p in plan.latents)
     return [*rows, '"""', ""]
+
+
+def _listed(lines: Iterable[str]) -> list[str]:
+    """Lines of a part of the header; what is too long goes on further in."""
+    return [row for line in lines for row in filled(line, INDENT, INDENT)]
+
+
+def sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def story(spec: Spec) -> list[str]:
@@ -124,10 +135,9 @@ def import_lines(plan: Plan, imports: set[str]) -> str:
     return "\n".join(rows)
 
 
-def class_doc(plan: Plan) -> str:
+def class_doc(plan: Plan) -> list[str]:
     text = safe(plan.spec.description) or f"The model {plan.spec.name}."
-    first = first_sentence(text)
-    return first if len(first) < 105 else first[:100].rsplit(" ", 1)[0] + " ..."
+    return docstring(sentence(first_sentence(text)), 1)
 
 
 def first_sentence(text: str) -> str:

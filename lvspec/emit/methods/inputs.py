@@ -91,8 +91,8 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
     refusals = short(plan, imports) + _missing(spec, imports)
     return [
         "    def prepare(self, batch: dict) -> dict:",
-        '        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step. What nothing',
-        '        reads, and values outside their supports, are refused."""',
+        '        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step.',
+        '        What nothing reads, and values outside their supports, are refused."""',
         '        if "rows" in batch:  # its presence says that the batch is prepared',
         "            return batch",
         *wrap(f"{'batch =' if refusals else 'return'} {prepared}", 2),

@@ -15,7 +15,7 @@ from lvspec.emit.factors.structures import log_factors
 from lvspec.emit.guide.refine import clause_term
 from lvspec.emit.lowering.densities import snake
 from lvspec.emit.lowering.extents import extent_code, full_arguments
-from lvspec.emit.lowering.program import NOT_DRAWN, Program
+from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import Value, align
 from lvspec.emit.methods.posterior import latent_sizes, zero_tilts
 from lvspec.emit.methods.weights import draws_head, weight_methods, weights_head
@@ -131,7 +131,7 @@ def _optimum(plan: Plan, imports: set[str]) -> list[str]:
     factors = "self.shared_factors.factors()" if shared else "{}"
     if not local:
         return [
-            "    def optimum(self, batch: dict) -> dict:",
+            "    def optimum(self) -> dict:",
             '        """q of every latent of the mean field: the data set\'s."""',
             f"        return {factors}",
         ]
@@ -151,19 +151,23 @@ def _optimum(plan: Plan, imports: set[str]) -> list[str]:
     return [*rows, *wrap(f"return shared | {call}" if shared else f"return {call}", 2)]
 
 
+def _q(plan: Plan) -> str:
+    """q at its optimum, which depends on the batch where some latents are an example's own."""
+    return f"self.optimum({'batch' if _latents(plan, False) else ''})"
+
+
 def _forward(plan: Plan, imports: set[str]) -> list[str]:
     shared = _latents(plan, True)
-    program = Program(plan, imports, set(), ("batch", "q", "prior", "draws", "phase"))
+    program = Program(plan, imports, set(), ("batch", "q", "prior"))
     scope = program.scope
     kl = {}
     for variable in (*_latents(plan, False), *shared):
         kl[variable.name] = _divergence(program, variable)
     head = [
-        "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
+        "    def forward(self, batch: dict) -> Objective:",
         f'        """{plan.formula}"""',
         "        batch = self.prepare(batch)",
-        NOT_DRAWN,
-        "        q = self.optimum(batch)",
+        f"        q = {_q(plan)}",
         f"        prior = {_priors(plan)}",
         *wrap(f"reconstruction = self.expected(batch, statistics_of(q), {known(plan, imports)})", 2),
     ]
@@ -206,7 +210,7 @@ def _ascend(plan: Plan, imports: set[str]) -> list[str]:
         '        given the examples\' own factors: those of q, else at their optimum."""',
         "        batch = self.prepare(batch)",
         f"        known = {known(plan, imports)}",
-        "        q = self.optimum(batch) if q is None else q",
+        f"        q = {_q(plan)} if q is None else q",
         "        local = {n: f for n, f in q.items() if n not in self.shared_factors.families}",
         f"        scale = self.dataset_size / max({_rows(plan, imports)}, 1)  # as if the data set were so many such batches",
         *wrap(
@@ -257,15 +261,15 @@ def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
     total = EliminationCode(low, "LOG").run(factors, collapsed_axes(low, summed))
     total = low.plus([total, *ratios[False]])
     names = ", ".join(f'"{v.name}": {v.name}' for v in (*local, *shared))
-    scope.line(f"log_weight = {align(total, ('S', 'B')).code}", "(S, B)")
+    total = scope.named("log_weight", align(total, ("S", "B")), own=True)
     if shared:
         scope.line(f"log_ratio = {low.plus(ratios[True]).code}", "(S,)")
-    scope.line(f"return log_weight, {{{names}}}{', log_ratio' if shared else ''}")
+    scope.line(f"return {total.code}, {{{names}}}{', log_ratio' if shared else ''}")
     drawn = ", ".join(v.name for v in local)
     about = f"log p(x, {drawn}) - log q({drawn}) for {drawn} ~ q" if local else "log p(x)"
     return [
         *weights_head(plan, "batch: dict, draws: dict, samples: int" if shared else "batch: dict, samples: int", about),
-        "        q = self.optimum(batch)",
+        f"        q = {_q(plan)}",
         f"        prior = {_priors(plan)}",
         *program.text(),
     ]
@@ -280,10 +284,10 @@ def _shared_draws(plan: Plan, imports: set[str]) -> list[str]:
 
 def _posterior(plan: Plan, imports: set[str]) -> list[str]:
     rows = [
-        "    def posterior(self, batch: dict, samples: int | None = None) -> dict:",
+        "    def posterior(self, batch: dict) -> dict:",
         '        """q: factors with mean, variance, entropy; of summed latents marginals, joint mode, samples under q."""',
         "        batch = self.prepare(batch)",
-        "        q = self.optimum(batch)",
+        f"        q = {_q(plan)}",
     ]
     if not latent_sizes(plan):
         return [*rows, "        return q"]

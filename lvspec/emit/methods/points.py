@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lvspec.emit.factors.integrals import integral_answers
 from lvspec.emit.guide.factors import write_guide
-from lvspec.emit.lowering.program import NOT_DRAWN, Program
+from lvspec.emit.lowering.program import Program
 from lvspec.emit.methods.posterior import mixture_tilts, with_parts, zero_tilts
 from lvspec.emit.objective.objective import total
 from lvspec.emit.objective.terms import Terms
@@ -45,10 +45,9 @@ def _forward(plan: Plan, imports: set[str]) -> list[str]:
     scope.line(f'loss = -{scope.use("weighted_mean")}({log_joint}, batch.get("weight"))')
     scope.line(f"return {scope.use('Objective')}(loss, log_joint={log_joint})")
     return [
-        "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
+        "    def forward(self, batch: dict) -> Objective:",
         f'        """{plan.formula}"""',
         "        batch = self.prepare(batch)",
-        NOT_DRAWN,
         *terms.program.text(),
     ]
 
@@ -69,7 +68,7 @@ def _posterior(plan: Plan, imports: set[str]) -> list[str]:
     if len(answers) > 1:
         about += "; p of the others given x and these"
     return [
-        "    def posterior(self, batch: dict, samples: int | None = None) -> dict:",
+        "    def posterior(self, batch: dict) -> dict:",
         f'        """{about}."""',
         "        batch = self.prepare(batch)",
         *rows,

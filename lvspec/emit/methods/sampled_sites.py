@@ -211,6 +211,14 @@ class SampledLoop(SiteLoop):
         axes = ("B", *factor.plates) if factor.name in self.drawn else factor.plates
         clauses = [self.reads.at_site(c, factor.name) for c in (*factor.initial, factor.general)]
         here = self.scope.names.fresh(f"{factor.name}_{self.plate}")
+        steps = self.reads.steps.get(factor.name, [])
+        if (
+            len(clauses) == 1
+            and steps
+            and isinstance(clauses[0].body, LocalRef)
+            and clauses[0].body.name == steps[-1].local
+        ):
+            steps[-1] = replace(steps[-1], here=here)  # it is what the network gives
         self.scope.names.taken.add(f"{factor.name}_sites")
         return Member(factor, here, self.low.order.sort(a for a in axes if a != self.plate), clauses, [])
 
@@ -280,8 +288,10 @@ class SampledLoop(SiteLoop):
 
     def at_one_site(self, m: Member) -> None:
         scope, found = self.scope, self.locals_of(m, written=True)
+        before = set(scope.names.taken)
         for i, clause in enumerate(m.clauses):
             if len(m.clauses) > 1:
+                scope.names.taken = set(before)  # no branch reads what another one names
                 word = (
                     "else:" if clause.initial is None else f"{'elif' if i else 'if'} {self.plate} == {clause.initial}:"
                 )
@@ -291,7 +301,8 @@ class SampledLoop(SiteLoop):
             code = (
                 self.draw_code(m, clause, values) if m.name in self.drawn else self.full(m, values[0], m.arguments[0])
             )
-            scope.line(f"{m.here} = {code}")
+            if code != m.here:
+                scope.line(f"{m.here} = {code}")
             if len(m.clauses) > 1:
                 scope.indent -= 1
         if m.name in self.drawn:

@@ -28,9 +28,12 @@ from lvspec.ir.structures import structure_of
 def sample_body(plan: Plan, imports: set[str]) -> list[str]:
     """`sample(self, n, given, lengths)`: a dictionary of draws by name."""
     spec = plan.spec
-    program = Program(plan, imports, set(), ("n", "given", "lengths", "ends"))
-    program.low.unrolled = ()
-    program.rows = "" if any(v.name == "n" for v in spec.variables) else "n"
+    named = {v.name for v in spec.variables} | {
+        n for v in spec.variables for c in v.clauses for b in c.bindings for n in b.names
+    }
+    rows = "" if "n" in named else "n"  # the argument, where nothing else has its name
+    program = Program(plan, imports, set(), (rows, "given", "lengths", "ends"))
+    program.low.unrolled, program.rows = (), rows
     inputs = [v for v in spec.variables if v.role == "given"]
     program.inputs = inputs
     random = [v for v in spec.variables if v.role in ("latent", "observed")]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from lvspec.emit.factors.eliminate import EliminationCode
 from lvspec.emit.factors.factors import factor_at, reduce_plates
-from lvspec.emit.lowering.program import NOT_DRAWN, Program
+from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import Value, align, as_tensor, axis_of
 from lvspec.emit.methods.mean_field import known
 from lvspec.emit.methods.posterior import zero_tilts
@@ -137,10 +137,9 @@ def _optimum(plan: Plan, imports: set[str], latent) -> list[str]:
 def _forward(plan: Plan, latent) -> list[str]:
     name = latent.name
     return [
-        "    def forward(self, batch: dict, draws: dict | None = None, phase: str | None = None) -> Objective:",
+        "    def forward(self, batch: dict) -> Objective:",
         f'        """{plan.formula}"""',
         "        batch = self.prepare(batch)",
-        NOT_DRAWN,
         "        q = self.optimum(batch)",
         "        reconstruction = self.joint_density(batch, q.sums(q.marginals))  # (B,)",
         f'        kl = {{"{name}": q.divergence(LOG)}}  # (B,)',
@@ -153,7 +152,7 @@ def _forward(plan: Plan, latent) -> list[str]:
 def _answers(plan: Plan, imports: set[str], latent) -> list[list[str]]:
     name = latent.name
     posterior = [
-        "    def posterior(self, batch: dict, samples: int | None = None) -> dict:",
+        "    def posterior(self, batch: dict) -> dict:",
         '        """q: marginals, mode, samples and entropy of chains that are independent under it."""',
         "        batch = self.prepare(batch)",
         "        q = self.optimum(batch)",

@@ -69,8 +69,7 @@ def _per_draw(terms: Terms, costs: list[BoundTerm], name: str) -> Value:
         total = align(total, DRAWS)
         code = f"{total.at(ATOM)}.expand(samples, {terms.scope.use('batch_rows')}(batch))"
         total = total.with_(code=code, axes=DRAWS, binds=ATOM)
-    own = name == "reconstruction"
-    return terms.scope.assign(name, total, own=True) if own else terms.scope.named(name, total)
+    return terms.scope.named(name, total, own=name == "reconstruction")
 
 
 def _alike(plan: Plan) -> list[tuple[str, float, list[str]]]:

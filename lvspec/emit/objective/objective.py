@@ -86,13 +86,13 @@ def weights_body(plan: Plan, imports: set[str]) -> list[str]:
     weight = _signed_sum(terms, own or [Value("self.zero", ())])
     if set(weight.axes) != {"S", "B"}:  # no draw of an example's own, and none that it reads
         weight = terms.spread(weight, ("S", "B"))
-    terms.scope.line(f"log_weight = {align(weight, ('S', 'B')).code}", "(S, B)")
+    weight = terms.scope.named("log_weight", align(weight, ("S", "B")), own=True)
     names = ", ".join(f'"{n}": {n}' for n in terms.sampled)
     ratio = ""
     if shared:
         terms.scope.line(f"log_ratio = {align(_signed_sum(terms, shared), ('S',)).code}", "(S,)")
         ratio = ", log_ratio"
-    terms.scope.line(f"return log_weight, {{{names}}}{ratio}")
+    terms.scope.line(f"return {weight.code}, {{{names}}}{ratio}")
     return terms.program.text()
 
 
@@ -107,8 +107,7 @@ def total(terms: Terms, costs: list[BoundTerm], name: str) -> Value:
     found = terms.averaged_over_draws(found)
     if "B" not in found.axes:  # a global latent, or a prior that no example changes
         found = Value(f"({found.code}).expand({terms.scope.use('batch_rows')}(batch))", ("B",))
-    own = name == "reconstruction"
-    return terms.scope.assign(name, found, own=True) if own else terms.scope.named(name, found)
+    return terms.scope.named(name, found, own=name == "reconstruction")
 
 
 def _share(terms: Terms, cost: BoundTerm) -> Value:

@@ -50,7 +50,7 @@ def _score(terms: Terms, name: str, costs: list[BoundTerm], weighted: dict[str, 
         signal = value if signal is None else add_signed(terms, signal, value)
     if signal is None:
         return None
-    signal = scope.assign(f"signal_{name}", signal, "what lies downstream of each draw")
+    signal = scope.named(f"signal_{name}", signal, "what lies downstream of each draw")
     mask = mask_of(low, terms.plan.spec.variable(name))
     if terms.plan.latent(name).row.control:
         return low.plus([terms.settled(BoundTerm(None, v, mask)) for v in relax_terms(terms, name, signal)])

@@ -354,7 +354,7 @@ class Terms:
             return factor.value
         variable = self.plan.spec.variable(factor.name)
         value = self.expected_clauses(variable, [factor.value, *factor.initial])
-        return self.scope.assign(f"log_p_{factor.name}", value)
+        return self.scope.assign(f"log_p_{factor.name}", value, other=f"log_p_{factor.name}_from_0")
 
     def expected_clauses(self, variable, values: list[Value]) -> Value:
         """The general value with the initial ones in place of its first sites, enumerated latents of those sites

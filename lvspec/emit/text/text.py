@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -37,6 +38,20 @@ def statement(code: str, comment: str, indent: int) -> list[str]:
     if len(rows) == 1 and len(rows[0]) + 4 + len(comment) <= WIDTH:
         return [f"{rows[0]}  # {comment}"]
     return [f"{INDENT * indent}# {comment}", *rows]
+
+
+def docstring(text: str, indent: int) -> list[str]:
+    """A docstring of as many lines as it needs."""
+    return filled(f'"""{text}"""', INDENT * indent)
+
+
+def filled(text: str, pad: str, hanging: str = "") -> list[str]:
+    """Words in lines of at most 120 columns. hanging: what further lines stand in by, beyond `pad`."""
+    if len(pad) + len(text) <= WIDTH:
+        return [pad + text]
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=pad, subsequent_indent=pad + hanging, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def statements_of(lines: list[str]) -> Iterator[range]:

@@ -117,7 +117,9 @@ def _kl(world: World, name: str, at: tuple[int, ...], family: str, parameters: t
 
 def factors_at_optimum(subject: Subject, batch: Mapping[str, Tensor]) -> Factors:
     """The module's own q, every parameter spelled out over its plates."""
-    found = subject.model.optimum(subject.model.prepare(dict(batch)))
+    plan, model = subject.plan, subject.model
+    of_all = set(plan.mean_field) <= set(plan.shared)  # such a q depends on no batch
+    found = model.optimum() if of_all else model.optimum(model.prepare(dict(batch)))
     whole = {n for n in found if event_axes(subject.spec.variable(n).general.dist.family)}
     return {n: f.parameters if n in whole else tuple(torch.broadcast_tensors(*f.parameters)) for n, f in found.items()}
 
