@@ -51,10 +51,13 @@ def test_units_below_have_no_gradient():
     ("text", "why", "mend"),
     [
         (TWO + "  free_bits:\n    c: node(0.1)\n", "value by value", "leave them out, or weigh the KL"),
-        (
-            TWO.replace("train:\n", "infer:\n  c: reinforce\ntrain:\n  free_bits: node(1)\n"),
-            "score term",
-            "`c: enumeration` under `infer:`",
+        *(
+            (
+                TWO.replace("train:\n", f"infer:\n  c: {strategy}\ntrain:\n  free_bits: node(1)\n"),
+                "score term counts it",
+                "`c: enumeration` under `infer:`",
+            )
+            for strategy in ("reinforce", "sum_and_sample", "relax")
         ),
         (
             TWO.replace("  c: Categorical(logits=cluster(x))\n", "") + "  free_bits: node(1)\n",

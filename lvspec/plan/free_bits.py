@@ -7,6 +7,7 @@ from collections.abc import Callable
 from lvspec.errors import Diagnostic
 from lvspec.ir.bounds import ELBO
 from lvspec.ir.distributions import WHOLE
+from lvspec.ir.estimators import STRATEGIES
 from lvspec.plan.divergence import divergence, draws_read
 from lvspec.plan.model import Model
 
@@ -25,7 +26,7 @@ def refused_free_bits(model: Model, chosen, guide_of: Callable) -> list[Diagnost
     for name in [n for n in chosen if n in free or "" in free]:
         latent, bits = spec.variable(name), free[name if name in free else ""]
         kl, why = divergence(model, name, treatment, guide, reads, bound)
-        scored = [r.name for r in model.reads(name) if r.name in chosen and chosen[r.name][0] == "reinforce"]
+        scored = [r.name for r in model.reads(name) if r.name in chosen and STRATEGIES[chosen[r.name][0]].scored]
         reason, help = None, "leave them out, or weigh the KL: `kl_weight`"
         if treatment[name] not in ("sampled", "enumerated"):
             reason = f"it is {treatment[name]}"

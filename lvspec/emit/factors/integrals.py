@@ -26,7 +26,8 @@ from lvspec.ir.spec import Variable
 class Rule:
     """method: before the latent's name. evidence: the runtime's class that it gives. posterior: the class that answers
     questions, where that is another one; mixed: of a mixture, whose components summed latents choose; weighed: where it is known
-    how probable these are. about: the method's docstring. body: writes its statements."""
+    how probable these are. chain: whether it is of a whole chain; block: of
+    latents that factors join. about: the method's docstring. body: writes its statements."""
 
     method: str
     evidence: Callable[[Variable], str]
@@ -35,6 +36,8 @@ class Rule:
     body: Callable[[Program, Integration], None]
     mixed: str | None = None
     weighed: str | None = None
+    chain: bool = False
+    block: bool = False
 
 
 RULES = {
@@ -44,6 +47,7 @@ RULES = {
         "GaussianChainPosterior",
         "The linear-Gaussian chain {z}, with what was seen of it.",
         gaussian_chain_body,
+        chain=True,
     ),
     "conjugacy": Rule(
         "conjugate",
@@ -62,6 +66,7 @@ RULES = {
         gaussian_block_body,
         "mixed_block_posterior",
         "weighed_block_posterior",
+        block=True,
     ),
 }
 
@@ -96,10 +101,10 @@ def integral_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
 def integral_factor(low: Lowering, integration: Integration, asked: bool = False) -> Factor:
     """log ∫ p(x, z) dz, for each example and each site of the latent's plates; of a chain, for each chain. asked: whether
     a tilt asks which values of summed latents choose its coefficients."""
-    latent = low.spec.variable(integration.latent)
-    plates = latent.plates[:-1] if integration.rule == "linear_gaussian" else latent.plates
+    latent, rule = low.spec.variable(integration.latent), RULES[integration.rule]
+    plates = latent.plates[:-1] if rule.chain else latent.plates
     axes = ("B", *choosing_axes(low, integration), *plates)
-    if integration.rule == "joint_gaussian":
+    if rule.block:
         axes = evidence_axes(low, integration)
     value = Value(f"self.{method_of(integration)}(batch).log_prob()", axes)
     value = low.scope.assign(f"log_p_{'_'.join(integration.observed or ('nothing',))}", value)
@@ -140,7 +145,7 @@ def integral_answers(plan: Plan, imports: set[str]) -> str:
             found.append(weighed if beside else f'{rule.mixed}({known}, {ask}, tilts, "{name}")')
             continue
         imports |= {rule.posterior} if rule.posterior else set()
-        if integration.rule == "joint_gaussian":
+        if rule.block:
             found.append(f"{rule.posterior}({known})")
         else:
             items.append(f'"{name}": {rule.posterior}({known})' if rule.posterior else f'"{name}": {known}')

@@ -92,8 +92,8 @@ def integral_draw_check(subject, integration, truth, draws: int, seed: int, **op
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         answer = subject.model.posterior(dict(subject.batch), **options)[integration.latent]
-        together = integration.rule == "joint_gaussian"
-        drawn = answer.joint.sample(draws) if together else {integration.latent: answer.sample(draws)}
+        joint = getattr(answer, "joint", None)  # of a block
+        drawn = {integration.latent: answer.sample(draws)} if joint is None else joint.sample(draws)
     drawn = {n: x[:, 0].detach() for n, x in drawn.items()}
     name = f"z of the moments of posterior draws of {' and '.join(integration.latents)}"
     if isinstance(truth, Pairs):

@@ -14,6 +14,7 @@ from functools import cache
 from itertools import combinations
 
 from lvspec.ir.distributions import FAMILIES, IMPROPER
+from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.flows import FLOWS
 from lvspec.ir.structures import STRUCTURES
 from lvspec.verify.random_specs.constructs import listed
@@ -63,10 +64,12 @@ def left_out(construct: str) -> str | None:
 
 
 # ---------------------------------------------------------------- pairs
-SETS = ("sum_and_sample", "without_replacement")  # strategies that give all draws of an example one weight each
+OF_THE_ELBO = [n for n, row in STRATEGIES.items() if row.uncoupled and not row.renormalised]
+OTHERS = [n for n, row in STRATEGIES.items() if row.draws and not row.uncoupled]
+SHARES = [n for n, row in STRATEGIES.items() if row.shares and not row.renormalised]
 POINT = r"latent ImproperUniform|guide Delta|infer point_estimate"
-SCORED = r"(infer )?(disarm|relax|stratified|gumbel_softmax|straight_through|" + "|".join(SETS) + r")(\(.*)?"
-DRAWN = rf"infer (reparameterization|reinforce|wake_sleep)|(reparameterization|reinforce|wake_sleep)\(.*|{SCORED}"
+SCORED = rf"(infer )?({_any(OF_THE_ELBO)})(\(.*)?"
+DRAWN = rf"infer ({_any(OTHERS)})|({_any(OTHERS)})\(.*|{SCORED}"
 OWN = r"infer subset|subset\(.*"  # a latent that follows the model alone, and is drawn from it
 NOTHING = r"no observation|nothing given either"
 COUPLED = r"bound (iwae|renyi|reweighted_wake_sleep)\b.*|bound elbo\(gradient\)|infer wake_sleep|wake_sleep\(.*"
@@ -120,7 +123,7 @@ APART: tuple[tuple[str, str, str], ...] = (
         "a bound of the weights of all draws has no KL apart, and terms stand beside an ELBO",
     ),
     (
-        rf"(infer )?({'|'.join((*SETS, 'stratified'))})(\(.*)?",
+        rf"(infer )?({_any(SHARES)})(\(.*)?",
         r"global.*",
         "examples have weights, what they share has none",
     ),
