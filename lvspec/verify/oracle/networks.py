@@ -118,10 +118,15 @@ def _convolution(network: Network, w: Weights, inputs: Sequence[Tensor]) -> list
     return values
 
 
+BY_THE_STRETCH: dict[str, Callable[[Network, Weights, Sequence[Tensor]], list[Tensor]]] = {
+    "DilatedConvolution": _convolution,
+}
+
+
 def recurrent(network: Network, w: Weights, inputs: Sequence[Tensor]) -> list[Tensor]:
     """One output for each input; the output at j has read inputs 0..j (all of them, for a Bi-network)."""
-    if network.kind == "DilatedConvolution":
-        return _convolution(network, w, inputs)
+    if network.kind in BY_THE_STRETCH:
+        return BY_THE_STRETCH[network.kind](network, w, inputs)
     kind = network.kind.removeprefix("Bi")
     values = list(inputs)
     for n in range(int(network.option("layers", 1))):
