@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
 
+from lvspec.emitted import CompiledSpec, EmittedModel
 from lvspec.errors import TrainingError, UsageError
 from lvspec.ir.plan import Plan
 from lvspec.plan.memory import no_room
@@ -49,7 +49,7 @@ class Request:
     other_spec: resume although the spec has changed. check: asked about the plan that is to be trained, before anything is written.
     """
 
-    compiled: object
+    compiled: CompiledSpec
     compile_spec: Callable
     files: Files
     out: Path
@@ -71,7 +71,7 @@ class Ready:
     """Everything in place for the loop."""
 
     run: RunDirectory
-    compiled: object
+    compiled: CompiledSpec
     layout: BatchLayout
     encoders: dict[str, Encoder]
     config: Config
@@ -81,7 +81,7 @@ class Ready:
     turns: tuple[Turn, ...] = ()
     changed: tuple[str, ...] = ()  # what is not as it was when the run that goes on began
 
-    def model(self, seed: int) -> nn.Module:
+    def model(self, seed: int) -> EmittedModel:
         rules = dict(self.config.train.init)
         counts = {e.size: e.counts for e in self.encoders.values() if isinstance(e, Symbols)}
         make = partial(make_model, self.compiled.Model, self.config.sizes, self.config.dataset_size)
@@ -177,7 +177,7 @@ def train(
         return ready, training.run()
 
 
-def _training(ready: Ready, model: nn.Module, settings: TrainSettings, report) -> Training:
+def _training(ready: Ready, model: EmittedModel, settings: TrainSettings, report) -> Training:
     if settings.word_dropout:
         tables = {e.size for e in ready.encoders.values() if isinstance(e, Symbols) and e.unknown}
         add_word_dropout(model, settings.word_dropout, tables)

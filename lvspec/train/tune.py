@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lvspec.emitted import EmittedModel
 from lvspec.errors import SpecError, TrainingError
 from lvspec.ir.estimators import BY_TURN, STRATEGIES
 from lvspec.train.data.batches import collate, epoch_order
@@ -116,7 +117,7 @@ def tune(
     return Tuning(latent, tuple(behind), tuple(refused))
 
 
-def _started(ready: Ready, state: dict[str, Tensor]) -> nn.Module:
+def _started(ready: Ready, state: dict[str, Tensor]) -> EmittedModel:
     """A method's module at the common parameters; what it has of its own (a baseline) starts anew."""
     model = ready.model(ready.config.train.seed).to(ready.device)
     model.load_state_dict({n: v for n, v in state.items() if n in model.state_dict()}, strict=False)
@@ -132,7 +133,7 @@ class Gradients:
     seconds: float
 
     @staticmethod
-    def of(model: nn.Module, batch: dict, names: list[str], times: int) -> Gradients:
+    def of(model: EmittedModel, batch: dict, names: list[str], times: int) -> Gradients:
         parameters = dict(model.named_parameters())
         shared = [parameters[n] for n in names if n in parameters]
         mean, squares, clock = 0.0, 0.0, []
@@ -149,7 +150,7 @@ class Gradients:
         return Gradients(mean, variance, statistics.median(clock))
 
 
-def trained(model: nn.Module, ready: Ready, marks: Sequence[float]) -> Iterator[int]:
+def trained(model: EmittedModel, ready: Ready, marks: Sequence[float]) -> Iterator[int]:
     """Train for so much processor time, and stop at each mark: how many steps that were."""
     settings, dataset = ready.config.train, ready.parts["train"]
     optimizer = make_optimizer(model, settings)

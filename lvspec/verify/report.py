@@ -117,14 +117,20 @@ def relative_error(found: Tensor, expected: Tensor, rounding: Tensor | float = 0
     return float((gap / expected.abs().clamp(min=1)).max())
 
 
+def _or_zeros(x: Tensor | None, other: Tensor | None) -> Tensor:
+    if x is None:
+        assert other is not None
+        return torch.zeros_like(other)
+    return x
+
+
 def gradient_error(found: list[Tensor | None], expected: list[Tensor | None]) -> float:
     """The largest relative error of any coordinate; an absent gradient is zero."""
     errors = []
     for a, b in zip(found, expected, strict=True):
         if a is None and b is None:
             continue
-        zeros = torch.zeros_like(a if a is not None else b)
-        errors.append(relative_error(zeros if a is None else a, zeros if b is None else b))
+        errors.append(relative_error(_or_zeros(a, b), _or_zeros(b, a)))
     return largest(errors)
 
 

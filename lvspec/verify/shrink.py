@@ -65,7 +65,7 @@ def joint_states(spec: Spec, sizes: dict[str, int], length: int, variables: Sequ
             sites *= _extent(spec, plate, sizes, length)
         for dim in latent.type.shape:
             sites *= _number(dim, sizes, length)
-        total *= _number(support.cardinality, sizes, length) ** sites
+        total *= _number(support.values, sizes, length) ** sites
     return total
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from lvspec.emitted import EmittedModel
 from lvspec.errors import UsageError
 
 
-def add_word_dropout(model: nn.Module, rate: float, vocabularies: set[int]) -> None:
+def add_word_dropout(model: EmittedModel, rate: float, vocabularies: set[int]) -> None:
     """Hide a share of each prefix's words while the model is in training mode; validation sees all of them.
 
     vocabularies: the sizes of word tables; an embedding that reads prefixes has one row more, the begin symbol's.

@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lvspec.emitted import EmittedModel
 from lvspec.train.data.batches import collate
 from lvspec.train.data.dataset import Dataset
 from lvspec.train.scoring.score import EVALUATION_SEED, held_out
@@ -31,7 +32,7 @@ class Noise:
     signal: float
 
 
-def gradient_noise(model: nn.Module, compiled, dataset: Dataset, device: torch.device) -> dict[str, Noise]:
+def gradient_noise(model: EmittedModel, compiled, dataset: Dataset, device: torch.device) -> dict[str, Noise]:
     """By latent that is drawn; of some examples of a data set. The random generators are left as they were."""
     latents = compiled.plan.sampled
     if not latents or not len(dataset):
@@ -53,7 +54,7 @@ def _with_gradients(compiled, batch: dict) -> dict:
     return {n: v.detach().requires_grad_() if n in own else v for n, v in batch.items()}
 
 
-def _gradients(model: nn.Module, compiled, batch: dict, latents: tuple[str, ...]) -> dict[str, list[Tensor]]:
+def _gradients(model: EmittedModel, compiled, batch: dict, latents: tuple[str, ...]) -> dict[str, list[Tensor]]:
     """One gradient of each argument of each guide factor: (B, ...), or (...) where all examples share it."""
     with torch.enable_grad():
         trace = traced(model, lambda: model(batch))

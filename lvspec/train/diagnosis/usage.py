@@ -13,8 +13,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lvspec.emitted import EmittedModel
 from lvspec.ir.expr import Lag, Stretch, VariableRef, walk
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Spec, Variable
@@ -47,7 +48,7 @@ class Usage:
 
 
 @torch.no_grad()
-def usage(model: nn.Module, dataset: Dataset, settings: TrainSettings, device: torch.device) -> list[Usage]:
+def usage(model: EmittedModel, dataset: Dataset, settings: TrainSettings, device: torch.device) -> list[Usage]:
     """Every latent whose q reads the data alone; nothing where the model has none."""
     if not hasattr(model, "encode") or len(dataset) < 2:
         return []

@@ -14,8 +14,9 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lvspec.emitted import EmittedModel
 from lvspec.ir.expr import Lag, PlateIndex, VariableRef
 from lvspec.runtime import LOG, MAX, previous
 from lvspec.train.em.closed_forms import ClauseUse, ClosedForms, ParameterTable
@@ -39,7 +40,7 @@ class Expectations:
 class ExpectationMaximisation:
     """method: em | hard_em. pseudo_count: added to every count, the mode under a Dirichlet prior of 1 + pseudo_count."""
 
-    model: nn.Module
+    model: EmittedModel
     forms: ClosedForms
     method: str = "em"
     pseudo_count: float = 0.0

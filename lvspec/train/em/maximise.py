@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import softplus
 
+from lvspec.emitted import EmittedModel
 from lvspec.ir.spec import Spec
 from lvspec.train.em.closed_forms import ClauseUse, ClosedForms, ParameterTable
 
@@ -22,7 +23,7 @@ TINY = torch.finfo(torch.float32).tiny  # a probability that is zero: its logari
 
 @torch.no_grad()
 def maximise(
-    model: nn.Module,
+    model: EmittedModel,
     forms: ClosedForms,
     gradients: dict[str, Tensor],
     weights: dict[tuple[int, str], Tensor],
@@ -51,7 +52,7 @@ def maximise(
         parameter.copy_(torch.where(used, value, parameter.double()))
 
 
-def sizes_of(model: nn.Module, spec: Spec) -> dict[str, int]:
+def sizes_of(model: EmittedModel, spec: Spec) -> dict[str, int]:
     """The sizes that the module was made with."""
     return {size.name: getattr(model, size.name) for size in spec.sizes}
 
@@ -84,7 +85,7 @@ UPDATES = {"Categorical": _categorical, "Bernoulli": _bernoulli, "Poisson": _poi
 
 # ---------------------------------------------------------------- Gaussians
 def _gaussian(
-    model: nn.Module, use: ClauseUse, gradients: dict[str, Tensor], rows: dict[str, Tensor], sizes: dict[str, int]
+    model: EmittedModel, use: ClauseUse, gradients: dict[str, Tensor], rows: dict[str, Tensor], sizes: dict[str, int]
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """loc: the weighted mean; scale: the root of the weighted mean square around it. (value, row weights) by name."""
     loc, scale, found = use.tables["loc"], use.tables["scale"], {}

@@ -8,8 +8,9 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lvspec.emitted import EmittedModel
 from lvspec.errors import UsageError
 from lvspec.train.data.batches import collate
 from lvspec.train.data.dataset import Dataset
@@ -76,7 +77,7 @@ def conditions(layout: BatchLayout, train: Dataset | None, n: int, length: int |
 
 @torch.no_grad()
 def draws(
-    model: nn.Module,
+    model: EmittedModel,
     layout: BatchLayout,
     encoders: Mapping[str, Encoder],
     n: int,

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 import torch
-from torch import nn
 
+from lvspec.emitted import CompiledSpec, EmittedModel
 from lvspec.train.data.batches import batches, sorted_order
 from lvspec.train.data.dataset import Dataset
 from lvspec.train.data.encoders import Encoder, Symbols
@@ -134,14 +134,14 @@ class Figures:
 
 
 def evaluate(
-    model: nn.Module,
+    model: EmittedModel,
     dataset: Dataset,
     encoders: Mapping[str, Encoder],
     settings: TrainSettings,
     device: torch.device,
     training: int,
     samples: int | None = None,
-    compiled: object = None,
+    compiled: CompiledSpec | None = None,
 ) -> Figures:
     """Exact log-likelihood, or the ELBO with its parts and an importance-sampled log p(x) beside it. samples: draws of each
     example, of both; by default SAMPLES for the latter, fewer for the ELBO of many examples."""
@@ -179,7 +179,7 @@ def _enough(dataset: Dataset) -> int:
 
 
 @torch.no_grad()
-def exact(model: nn.Module, dataset: Dataset, settings: TrainSettings, device: torch.device) -> Likelihood:
+def exact(model: EmittedModel, dataset: Dataset, settings: TrainSettings, device: torch.device) -> Likelihood:
     """log p(x) of a model that is trained on a bound, but whose latents can all be summed out."""
     total = 0.0
     for batch in batches(dataset, sorted_order(dataset, settings)):

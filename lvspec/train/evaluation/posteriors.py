@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lvspec.emitted import EmittedModel
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Spec, Variable
@@ -92,7 +93,7 @@ def _structure(variable: Variable) -> Latent | None:
 
 
 def posteriors(
-    model: nn.Module,
+    model: EmittedModel,
     dataset: Dataset,
     latents: tuple[Latent, ...],
     settings: TrainSettings,
@@ -113,7 +114,7 @@ def posteriors(
 
 @torch.no_grad()
 def shared_answers(
-    model: nn.Module, compiled, dataset: Dataset, settings: TrainSettings, device: torch.device
+    model: EmittedModel, compiled, dataset: Dataset, settings: TrainSettings, device: torch.device
 ) -> dict[str, dict[str, np.ndarray]]:
     """What q says of the latents that all examples share, as training has left it: the point, or the mean and the deviation."""
     names = [v.name for v in compiled.spec.variables if v.role == "latent" and v.outside_batch]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from lvspec.emitted import EmittedModel
 from lvspec.errors import UsageError
 from lvspec.ir.expr import Apply, ParamRef, VariableRef, walk
 from lvspec.ir.plan import Plan
@@ -66,7 +67,7 @@ class Alternation:
                 total, sites, before = 0.0, 0, mean
 
 
-def alternation(model: nn.Module, turns: tuple[Turn, ...], data: Dataset, seed: int) -> Alternation | None:
+def alternation(model: EmittedModel, turns: tuple[Turn, ...], data: Dataset, seed: int) -> Alternation | None:
     """A round of these turns; None where there is none, and all parameters move together."""
     if not turns:
         return None

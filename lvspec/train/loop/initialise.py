@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from lvspec.emitted import EmittedModel
 from lvspec.errors import UsageError
 from lvspec.train.loop.harmonic import HarmonicTrees
 
@@ -34,7 +35,7 @@ Counts = Mapping[int, Sequence[int]]  # training counts of the symbols of each v
 
 
 def initialise(
-    model: nn.Module, rules: Mapping[str, object], counts: Counts, trees: HarmonicTrees | None = None
+    model: EmittedModel, rules: Mapping[str, object], counts: Counts, trees: HarmonicTrees | None = None
 ) -> None:
     """`{transition: normal(0, 0.1), emission: unigram(0.5)}`; a network's name stands for all of its parameters."""
     for name, rule in rules.items():
@@ -97,12 +98,12 @@ def parsed(rule: object) -> tuple[str, tuple[float, ...]]:
 
 
 def made(
-    make: Callable[[], nn.Module],
+    make: Callable[[], EmittedModel],
     seed: int,
     rules: Mapping[str, object],
     counts: Counts,
     trees: HarmonicTrees | None = None,
-) -> nn.Module:
+) -> EmittedModel:
     """A model whose first values depend on the seed (and the training counts) alone."""
     torch.manual_seed(seed)
     model = make()

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
-from torch import nn
 
+from lvspec.emitted import CompiledSpec, EmittedModel
 from lvspec.errors import TrainingError
 from lvspec.train.data.batches import collate, epoch_order, sorted_order
 from lvspec.train.data.dataset import Dataset
@@ -76,7 +76,7 @@ class Job:
     forms: the closed forms of EM's M step, where the settings ask for EM. turns: of a round, where not all
     parameters move together. compiled: what diagnostics speak of; None: nothing."""
 
-    model: nn.Module
+    model: EmittedModel
     train: Dataset
     valid: Dataset | None
     settings: TrainSettings
@@ -85,7 +85,7 @@ class Job:
     report: Callable[[Event], None] = lambda event: None
     forms: ClosedForms | None = None
     turns: tuple[Turn, ...] = ()
-    compiled: object = None
+    compiled: CompiledSpec | None = None
 
 
 class Training:

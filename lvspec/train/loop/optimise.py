@@ -7,13 +7,14 @@ import math
 import torch
 from torch import nn
 
+from lvspec.emitted import EmittedModel
 from lvspec.train.settings import TrainSettings
 
 PLATEAU_FACTOR = 0.5
 PLATEAU_PATIENCE = 2  # validations without improvement before the rate is halved
 
 
-def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+def make_optimizer(model: EmittedModel, settings: TrainSettings) -> torch.optim.Optimizer:
     parameters = [p for p in model.parameters() if p.requires_grad] or [torch.zeros((), requires_grad=True)]
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "sgd":
@@ -50,12 +51,12 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def gradient_norm(model: nn.Module) -> torch.Tensor:
+def gradient_norm(model: EmittedModel) -> torch.Tensor:
     """The Euclidean norm of all gradients together."""
     return nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
 
 
-def clip_gradient(model: nn.Module, norm: torch.Tensor, limit: float) -> None:
+def clip_gradient(model: EmittedModel, norm: torch.Tensor, limit: float) -> None:
     """Scale the gradient down to `limit` where its norm is larger; 0 is no limit."""
     if limit > 0:
         nn.utils.clip_grads_with_norm_(model.parameters(), limit, norm)

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import nn
 
+from lvspec.emitted import EmittedModel
 from lvspec.errors import UsageError
 from lvspec.train.files import read_bytes
 from lvspec.train.run.folder import CHECKPOINTS, METRICS, Folder, Manifest, sha256
@@ -120,7 +120,7 @@ def read(path: Path) -> Checkpoint:
         raise UsageError(f"{path}: not a whole checkpoint ({error})") from error
 
 
-def gather(model: nn.Module, optimizer: torch.optim.Optimizer | None, state: dict[str, object]) -> Checkpoint:
+def gather(model: EmittedModel, optimizer: torch.optim.Optimizer | None, state: dict[str, object]) -> Checkpoint:
     """Everything that the next step depends on: weights and buffers, moments, random generators."""
     tensors = {f"model/{name}": _own(value) for name, value in model.state_dict().items()}
     names = {p: n for n, p in model.named_parameters()}
@@ -138,7 +138,7 @@ def _own(value: torch.Tensor) -> torch.Tensor:
     return value.detach().cpu().clone().contiguous()
 
 
-def restore_model(model: nn.Module, checkpoint: Checkpoint) -> None:
+def restore_model(model: EmittedModel, checkpoint: Checkpoint) -> None:
     """Names and shapes are compared before anything is copied."""
     found = {n.removeprefix("model/"): t for n, t in checkpoint.tensors.items() if n.startswith("model/")}
     expected = model.state_dict()
@@ -155,7 +155,7 @@ def restore_model(model: nn.Module, checkpoint: Checkpoint) -> None:
     model.load_state_dict(found)
 
 
-def restore_training(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
+def restore_training(model: EmittedModel, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
     """Weights, moments and random generators: the next step is the one that would have come."""
     restore_model(model, checkpoint)
     for name, parameter in model.named_parameters():

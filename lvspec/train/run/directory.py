@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy
 import torch
-from torch import nn
 
 import lvspec
+from lvspec.emitted import CompiledSpec, EmittedModel
 from lvspec.errors import UsageError
 from lvspec.train.data import encoders as encoding
 from lvspec.train.data.encoders import Encoder
@@ -134,7 +134,7 @@ def read_encoders(run: RunDirectory) -> dict[str, Encoder]:
     return {name: encoding.from_json(entry) for name, entry in table.items()}
 
 
-def make_model(model_class: type[nn.Module], sizes: Mapping[str, int], dataset_size: int) -> nn.Module:
+def make_model(model_class: type[EmittedModel], sizes: Mapping[str, int], dataset_size: int) -> EmittedModel:
     """The module at these sizes; `dataset_size` only where its constructor asks for it (global latents)."""
     accepted = inspect.signature(model_class).parameters
     arguments = {name: value for name, value in sizes.items() if name in accepted}
@@ -148,8 +148,8 @@ class TrainedRun:
     """A run, opened: the model with its weights, and how its data are read."""
 
     run: RunDirectory
-    compiled: object
-    model: nn.Module
+    compiled: CompiledSpec
+    model: EmittedModel
     layout: BatchLayout
     encoders: dict[str, Encoder]
     config: Config

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
 
+from lvspec.emitted import CompiledSpec, EmittedModel
 from lvspec.errors import TrainingError
 from lvspec.train.data.batches import collate, on_device, sorted_order
 from lvspec.train.data.dataset import Dataset
@@ -36,13 +36,13 @@ class Score:
     draws: int = 1
 
 
-def prepared(model: nn.Module, batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+def prepared(model: EmittedModel, batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
     """A batch on the device, with what the module adds from host-side lengths."""
     prepare = getattr(model, "prepare", None)
     return on_device(prepare(batch) if prepare else batch, device)
 
 
-def held_out(model: nn.Module, batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+def held_out(model: EmittedModel, batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
     """A prepared batch whose examples need not be those of the training data: free parameters of theirs are fitted."""
     batch = prepared(model, batch, device)
     return model.fit_rows(batch) if hasattr(model, "fit_rows") else batch
@@ -93,7 +93,7 @@ class Draws:
         return self.passes * (self.samples or self.own)
 
 
-def draws_of(model: nn.Module, compiled, dataset: Dataset, settings: TrainSettings, wanted: int | None) -> Draws:
+def draws_of(model: EmittedModel, compiled, dataset: Dataset, settings: TrainSettings, wanted: int | None) -> Draws:
     """At least `wanted` draws of each example, by default so many that the mean over the data is one of FEW draws. More draws go
     through one pass where their average has no shares of its own."""
     own = getattr(model, "samples", None)
@@ -111,11 +111,11 @@ def draws_of(model: nn.Module, compiled, dataset: Dataset, settings: TrainSettin
 
 
 def scored(
-    model: nn.Module,
+    model: EmittedModel,
     dataset: Dataset,
     settings: TrainSettings,
     device: torch.device,
-    compiled: object = None,
+    compiled: CompiledSpec | None = None,
     part: str = "validation",
     seed: int = EVALUATION_SEED,
     draws: int | None = None,
@@ -138,11 +138,11 @@ def scored(
 
 @torch.no_grad()
 def score(
-    model: nn.Module,
+    model: EmittedModel,
     dataset: Dataset,
     settings: TrainSettings,
     device: torch.device,
-    compiled: object = None,
+    compiled: CompiledSpec | None = None,
     seed: int = EVALUATION_SEED,
     draws: int | None = None,
 ) -> Score:
@@ -183,7 +183,7 @@ def standard_error(each: torch.Tensor, unit: torch.Tensor | None) -> float:
 
 @torch.no_grad()
 def first_not_finite(
-    model: nn.Module,
+    model: EmittedModel,
     compiled,
     dataset: Dataset,
     settings: TrainSettings,

@@ -16,7 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from lvspec.emitted import CompiledSpec, EmittedModel
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Trace:
         return [*self.steps[first:place], *self.calls[before.at if before else 0 : step.at]]
 
 
-def traced(model: nn.Module, run: Callable[[], object]) -> Trace:
+def traced(model: EmittedModel, run: Callable[[], object]) -> Trace:
     """Runs it, looking on. Exceptions of the run are the caller's."""
     trace = Trace()
     file = type(model).forward.__code__.co_filename
@@ -70,7 +72,7 @@ def traced(model: nn.Module, run: Callable[[], object]) -> Trace:
 
 
 @contextmanager
-def _networks(model: nn.Module, trace: Trace) -> Iterator[None]:
+def _networks(model: EmittedModel, trace: Trace) -> Iterator[None]:
     def keep(name: str):
         def hook(module, given, found) -> None:
             if isinstance(found, Tensor):
@@ -141,8 +143,8 @@ class Taken:
     """A step as it was taken. compiled: what diagnostics speak of (None: nothing). rows: numbers of its examples in their
     data set, which is the `part` one. samples: draws of each example (None: as many as the module takes by itself)."""
 
-    model: nn.Module
-    compiled: object
+    model: EmittedModel
+    compiled: CompiledSpec
     batch: dict
     generators: Generators
     rows: object
@@ -157,7 +159,7 @@ class Taken:
 
 
 @contextmanager
-def drawing(model: nn.Module, samples: int | None) -> Iterator[None]:
+def drawing(model: EmittedModel, samples: int | None) -> Iterator[None]:
     """The module with so many draws of each example, for a while (None: as many as it takes by itself)."""
     before = getattr(model, "samples", None)
     if samples is not None:

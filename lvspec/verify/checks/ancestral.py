@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from statistics import NormalDist
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -182,7 +183,8 @@ def _exact(subject: Subject, given: dict[str, Tensor], lengths: dict[str, Tensor
 
 def _codes(values: Tensor, at: tuple[int, ...]) -> Tensor:
     """One integer for the value of each draw at a site; several event axes are read as digits."""
-    flat = values[(slice(None), *at)].reshape(len(values), -1).long()
+    place: tuple[Any, ...] = (slice(None), *at)
+    flat = values[place].reshape(len(values), -1).long()
     return (flat * 64 ** torch.arange(flat.shape[1])).sum(1)
 
 

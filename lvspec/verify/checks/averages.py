@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +54,7 @@ def probabilities(
         seen = [*(i for i in seen if i != number), number]  # of sites with several values, its own
         sites = [(drawn[i].name, drawn[i].at) for i in seen]
         rows = [tuple(values[i] for i in seen) for values in joint]
-        total += table(world, sites, rows, [lambda c=cell: world.log_chance(c.name, c.at)])[:, 0].detach()
+        total += table(world, sites, rows, [partial(world.log_chance, cell.name, cell.at)])[:, 0].detach()
     return total.exp()
 
 
@@ -86,7 +88,7 @@ def averaged_gradient(subject: Subject, scored: list[str], row: int) -> list[Ten
     for s in range(samples if drawn else 0):
         for i, cell in enumerate(drawn):
             choice = torch.tensor([joint[r[s]][i] for r in rows])  # one value a row, or a vector of them
-            index = (s, slice(None), *cell.place(world))
+            index: tuple[Any, ...] = (s, slice(None), *cell.place(world))
             draws[cell.name][index] = choice.reshape(draws[cell.name][index].shape)
     objective = subject.objective({**batch, "weight": weight}, draws)
     return subject.gradients(objective.loss)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 
 import torch
@@ -98,7 +99,7 @@ def gradient_bound(truth: Truth) -> float:
 def reachable(instance: Instance, row: int, drawn: tuple[str, ...]) -> Tensor:
     """log Σ p(x, z) over what q can draw: no draw tells of anything else."""
     found, world = posterior(instance, row), World(instance, row)
-    terms = [lambda s=s: world.log_q(*s) for s in found.sites if s[0] in drawn]
+    terms = [partial(world.log_q, *s) for s in found.sites if s[0] in drawn]
     log_q = table(world, found.sites, found.rows, terms).sum(1)
     return log_sum(found.log_weights.masked_fill(log_q == -torch.inf, -torch.inf))
 

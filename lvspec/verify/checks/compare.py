@@ -10,8 +10,7 @@ from dataclasses import replace
 from functools import cache, partial
 from traceback import extract_tb
 
-from torch import nn
-
+from lvspec.emitted import EmittedModel
 from lvspec.ir.plan import Integration, Plan
 from lvspec.ir.spec import Spec
 from lvspec.runtime.core.batch import BadBatch
@@ -55,7 +54,7 @@ MODULE_ERRORS = (ArithmeticError, AttributeError, LookupError, NameError, Runtim
 def verify(
     spec: Spec,
     plan: Plan,
-    module_class: type[nn.Module],
+    module_class: type[EmittedModel],
     seed: int = 0,
     draws: int = 20_000,
     thorough: bool = True,
@@ -111,7 +110,7 @@ def deterministic(subject: Subject, seed: int, thorough: bool, few: int | None =
             checks += questions(on().at(subject.step), seed, about)
         for v in read_reals(subject) if subject.plan.objective == "log_marginal" else ():
             name = f"log p(x), {v.name} missing where it is read"
-            checks += attempt(subject, name, lambda v=v: [unseen_check(subject, v)], refusable=True)
+            checks += attempt(subject, name, partial(_one, unseen_check, subject, v), refusable=True)
     return checks
 
 
@@ -142,6 +141,10 @@ def at_optimum(plan: Plan) -> bool:
     return bool(plan.mean_field or plan.structured)
 
 
+def _one(check: Callable[..., Check], *asked: object) -> list[Check]:
+    return [check(*asked)]
+
+
 def attempt(subject: Subject, name: str, compare: Callable[[], list[Check]], refusable: bool = False) -> list[Check]:
     """The checks; one that failed where the emitted module cannot even be run on the batch, unless it may refuse the batch
     by name, since what it hides is read. What a user's own network raises is the user's to mend, and goes on."""
@@ -167,7 +170,7 @@ def averages(subject: Subject) -> list[Check]:
     checks = []
     for row in range(subject.rows):
         name = f"gradient averaged over all draws, row {row}"
-        checks += attempt(subject, name, lambda n=name, r=row: [_average(subject, n, r)])
+        checks += attempt(subject, name, partial(_one, _average, subject, name, row))
     return checks
 
 
@@ -245,8 +248,10 @@ def chances(subject: Subject, draws: int, seed: int) -> list[Check]:
 
 def sampling(subject: Subject, draws: int, seed: int, most: int = LIMIT) -> list[Check]:
     """Whether `model.sample` draws from the model. most: joint values of an example that are compared."""
-    tests = [("z of the frequencies of samples", lambda: [sample_check(subject, draws, seed, most)])]
+    tests: list[tuple[str, Callable[[], list[Check]]]] = [
+        ("z of the frequencies of samples", lambda: [sample_check(subject, draws, seed, most)])
+    ]
     for i in subject.plan.integrations:
         name = f"z of the moments of samples of {i.latent}"
-        tests.append((name, lambda i=i: [integral_samples(subject, i, draws, seed)]))
+        tests.append((name, partial(_one, integral_samples, subject, i, draws, seed)))
     return [c for name, check in tests for c in attempt(subject, name, check)]

@@ -6,6 +6,7 @@ F(w_1 .. w_S) at fixed draws; and Σ_{d_1..d_S} q(d_1) ... q(d_S) F(w_1(d_1), ..
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import product
 
 import torch
@@ -40,9 +41,9 @@ def weight_table(world: World, sample: int) -> tuple[Tensor, Tensor]:
     rows = [(*o, *i) for o in outer for i in inner]
     log_p = table(world, enumerated + collapsed, rows, [*joint_terms(world), *integral_terms(world)]).sum(1)
     inside = log_sum(log_p.reshape(len(outer), len(inner)))
-    terms = [lambda s=s: world.log_q(*s) for s in enumerated + drawn]
+    terms = [partial(world.log_q, *s) for s in enumerated + drawn]
     log_q = table(world, enumerated, outer, terms)
-    own = table(world, enumerated, outer, [lambda s=s: world.log_chance(*s) for s in enumerated]).sum(1)
+    own = table(world, enumerated, outer, [partial(world.log_chance, *s) for s in enumerated]).sum(1)
     held = own > -torch.inf  # what q never draws has no weight: not -inf + inf
     return own.exp(), torch.where(held, inside - torch.where(held, log_q.sum(1), 0.0), 0.0)
 

@@ -76,7 +76,8 @@ def hidden_variants(subject: Subject, seed: int) -> list[tuple[str, dict[str, Te
     """Batches in which a finite latent is given, at some sites or at all, or an observed variable is missing at some; in
     which all of them are so together; and in which nothing is observed."""
     generator = torch.Generator().manual_seed(seed)
-    spec, variants = subject.spec, []
+    spec = subject.spec
+    variants: list[tuple[str, str, Tensor]] = []
     for latent in spec.of_role("latent"):
         if latent.type.support.finite and not latent.type.shape and not latent.outside_batch:
             value = random_column(spec, latent, subject.sizes, subject.rows, subject.length, subject.batch, generator)
@@ -90,9 +91,9 @@ def hidden_variants(subject: Subject, seed: int) -> list[tuple[str, dict[str, Te
         if what == "given"
     ]
     kept = sorted(torch.randperm(len(variants), generator=generator).tolist()[: singly(subject)])
-    partly = [_partly(subject, *variants[i], generator) for i in kept]
+    partly = [_partly(subject, variants[i], generator) for i in kept]
     unread = [v for v in variants if v[1] == "given" or v[0] not in read]
-    together = {name: value for v in unread for name, value in _partly(subject, *v, generator)[1].items()}
+    together = {name: value for v in unread for name, value in _partly(subject, v, generator)[1].items()}
     if len(unread) > 1:
         partly.append((", all partly known", {**subject.batch, **together}))
     if set(seen) == {name for name, what, _ in unread if what == "missing"}:
@@ -154,7 +155,7 @@ def full_length(subject: Subject, generator: torch.Generator) -> list[tuple[str,
 
 def _unseen(subject: Subject, names: list[str]) -> dict[str, Tensor]:
     """The variables with nothing but rubbish in them, which `name_observed` says."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for name in names:
         value, plates = subject.batch[name], subject.spec.variable(name).plates
         observed = torch.zeros(value.shape[: 1 + len(plates)], dtype=torch.bool)
@@ -172,8 +173,9 @@ def _placed(subject: Subject, name: str, value: Tensor) -> dict[str, Tensor]:
     return {f"{name}_observed": (owned > 0).expand(value.shape).clone()}
 
 
-def _partly(subject: Subject, name: str, what: str, value: Tensor, generator) -> tuple[str, dict[str, Tensor]]:
+def _partly(subject: Subject, variant: tuple[str, str, Tensor], generator) -> tuple[str, dict[str, Tensor]]:
     """The batch with `name_observed`; where it is false there is rubbish."""
+    name, what, value = variant
     variable = subject.spec.variable(name)
     observed = torch.rand(value.shape[: 1 + len(variable.plates)], generator=generator) < 0.5
     if what == "given":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from math import prod
+from operator import add
 
 import torch
 from torch import Tensor
@@ -53,7 +55,7 @@ def encoded_checks(subject: Subject, seed: int, about: str = "") -> list[Check]:
         at_rows = [{at: world.density(factor, at) for at in sites} for world in worlds]
         expected = torch.stack(
             [
-                torch.stack([sum(log_density(*q, v[at], shape) for at, q in row.items()) for row in at_rows])
+                torch.stack([reduce(add, (log_density(*q, v[at], shape) for at, q in row.items())) for row in at_rows])
                 for v in values
             ]
         )

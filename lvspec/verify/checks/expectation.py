@@ -43,7 +43,7 @@ class Truth:
 
 def _noise_places(subject: Subject, world: World) -> list[tuple[str, tuple[int, ...]]]:
     """Where the noise that the example reads stands in the draws."""
-    places = []
+    places: list[tuple[str, tuple[int, ...]]] = []
     if subject.plan.refined:
         raise NotNumerable(f"the parameters of q({subject.plan.refined[0]}) depend on noise, too")
     for name in subject.plan.sampled:

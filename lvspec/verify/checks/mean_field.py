@@ -12,9 +12,11 @@ there are several; what the expression is never matters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import reduce
 from itertools import product
+from operator import add
 
 import torch
 from torch import Tensor
@@ -56,7 +58,8 @@ def _dirichlet(concentration: Tensor) -> tuple[Tensor, Tensor]:
     first, rest = center[..., :1], center[..., 1:]
     others = rest.sum(-1, keepdim=True)
     low, high = _roots(1 + first**2 - others**2, first**2)
-    return tuple(torch.cat([p, rest / others * (1 - p)], -1) for p in (low, high))
+    (a, b) = (torch.cat([p, rest / others * (1 - p)], -1) for p in (low, high))
+    return a, b
 
 
 def _roots(total: Tensor, product: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +73,7 @@ def _normal_inverse_wishart(*parameters: Tensor) -> tuple[Tensor, Tensor]:
     return normal_inverse_wishart_points(dict(zip(("loc", "kappa", "df", "scale"), parameters, strict=True)))
 
 
-_POINTS = {
+_POINTS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "Normal": _normal,
     "Gamma": _gamma,
     "Beta": _beta,
@@ -144,7 +147,9 @@ def mean_field_checks(subject: Subject, batch: Mapping[str, Tensor] | None = Non
     own = [p for n, f in factors.items() if not subject.spec.variable(n).outside_batch for p in f]
     possible = [b.elbo for b in bounds if b.elbo.isfinite()]  # an impossible example has no way up
     if own and possible:
-        slopes = torch.autograd.grad(sum(possible), own, retain_graph=True)
-        checks.append(Check(f"slope of the bound in q{about}", gradient_error(slopes, [None] * len(slopes)), GRADIENT))
+        slopes = torch.autograd.grad(reduce(add, possible), own, retain_graph=True)
+        checks.append(
+            Check(f"slope of the bound in q{about}", gradient_error(list(slopes), [None] * len(slopes)), GRADIENT)
+        )
     rows = (objective.elbo, [b.elbo for b in bounds])
     return [*checks, gradient_check(subject, about, (objective.loss, loss), rows)]

@@ -9,6 +9,7 @@ Of categories, whose scores u are a sum over chains, the second term is replaced
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -49,11 +50,10 @@ def _lower(world: World, site: Site, hidden: list[Site], rows: list, log_q: Tens
     def every() -> Tensor:
         return recall(("scores", site), lambda: pick(world.density(variable, site[1])[1]["logits"]))
 
-    terms = [
-        lambda e=e, v=v: recall(("score", site, e, v), lambda: every()[e, v])
-        for e in range(shape[0])
-        for v in range(shape[1])
-    ]
+    def score(e: int, v: int) -> Tensor:
+        return recall(("score", site, e, v), lambda: every()[e, v])
+
+    terms = [partial(score, e, v) for e in range(shape[0]) for v in range(shape[1])]
     scores = table(world, hidden, rows, terms).reshape(len(rows), *shape)
     mean = torch.einsum("r,rev->ev", log_q.exp(), scores)
     normaliser = torch.logsumexp(log_q[:, None, None] + scores, (0, 2))

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lvspec.emitted import EmittedModel
 from lvspec.ir.flows import FLOWS
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader
@@ -35,7 +36,7 @@ class Subject:
 
     plan: Plan
     sizes: dict[str, int]
-    model: nn.Module
+    model: EmittedModel
     batch: dict[str, Tensor]
     draws: dict[str, Tensor]
     length: int
@@ -44,7 +45,7 @@ class Subject:
     shelf: Shelf = field(default_factory=Shelf)  # what the oracle has computed
 
     @staticmethod
-    def of(plan: Plan, module_class: type[nn.Module], seed: int, rows: int | None = None) -> Subject:
+    def of(plan: Plan, module_class: type[EmittedModel], seed: int, rows: int | None = None) -> Subject:
         """Random parameters, a ragged batch and noise, all from one seed."""
         rows = (4 if sum(p.ragged for p in plan.spec.plates) > 1 else 3) if rows is None else rows
         sizes, model = sizes_of(plan), module_of(plan, module_class, seed)
@@ -230,7 +231,7 @@ def sizes_of(plan: Plan) -> dict[str, int]:
     return {s.name: dict(plan.sizes)[s.name] for s in plan.spec.sizes}
 
 
-def module_of(plan: Plan, module_class: type[nn.Module], seed: int) -> nn.Module:
+def module_of(plan: Plan, module_class: type[EmittedModel], seed: int) -> EmittedModel:
     """The module as it begins, in float64."""
     known = any(v.outside_batch for v in plan.spec.of_role("latent")) or any(p.per_example for p in plan.spec.params)
     shared = {"dataset_size": DATASET} if known else {}

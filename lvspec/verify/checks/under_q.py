@@ -5,6 +5,8 @@ q(z) = Π over sites, or of a whole labelling, given what the batch has        m
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from lvspec.verify.checks.gradients import VALUE
@@ -38,7 +40,7 @@ def _row(world: World, latent: str, answer) -> tuple[float, float, bool]:
     sites = [s for s in world.hidden() if s[0] == latent]
     rows = assignments(world, sites)
     with torch.no_grad():
-        log_q = table(world, sites, rows, [lambda s=s: world.log_chance(*s) for s in sites]).sum(1)
+        log_q = table(world, sites, rows, [partial(world.log_chance, *s) for s in sites]).sum(1)
     q = log_q.exp()
     errors = []
     for i, (_, at) in enumerate(sites):

@@ -8,6 +8,7 @@ The oracle names values, and these cannot be named; so the module's own log p at
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +39,8 @@ def unseen_check(subject: Subject, variable: Variable) -> Check:
     grid = torch.linspace(-WIDTH, WIDTH, POINTS, dtype=torch.float64)
     batch = repeated(subject, 0, POINTS)
     batch[variable.name] = batch[variable.name].clone()
-    batch[variable.name][(slice(None), *place[1:])] = grid
+    everywhere: tuple[Any, ...] = (slice(None), *place[1:])
+    batch[variable.name][everywhere] = grid
     expected = torch.logsumexp(_log_p(subject, batch), 0) + math.log(2 * WIDTH / (POINTS - 1))
     return Check(f"log p(x), {variable.name} missing where it is read", relative_error(found, expected), BOUND)
 

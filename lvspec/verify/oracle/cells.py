@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import torch
 
@@ -20,7 +20,7 @@ class Cell:
 
     name: str
     at: tuple[int, ...]
-    parents: tuple[tuple[str, tuple[int, ...], Hashable], ...]
+    parents: tuple[tuple[str, tuple[int, ...], Any], ...]
 
     def place(self, world: World) -> tuple[int, ...]:
         """Its index in the draws, behind the sample and the row."""
@@ -30,7 +30,7 @@ class Cell:
 
 def cells(world: World, drawn: list[str]) -> list[Cell]:
     """Everything that one sample draws for one example."""
-    found = []
+    found: list[Cell] = []
     for name, at in world.hidden():
         if name not in drawn:
             continue

@@ -96,8 +96,8 @@ def coordinate_posterior(world, integration: Integration) -> Coordinates:
     mean = (p * nodes[:, None]).sum(0)
     gap = nodes[:, None] - mean
     entropy = -(p * (log_p - total - log_w[:, None])).sum(0)
-    moments = [(p * gap**k).sum(0) for k in (2, 3, 4)]
-    return Coordinates(sites, mean, *moments, entropy, total.sum())
+    variance, third, fourth = ((p * gap**k).sum(0) for k in (2, 3, 4))
+    return Coordinates(sites, mean, variance, third, fourth, entropy, total.sum())
 
 
 def seen_through(world, integration: Integration, site: Site) -> list[Site]:
@@ -180,11 +180,13 @@ def urn_posterior(world, integration: Integration) -> Coordinates:
             total = total + torch.log(counts[k] / counts.sum())
             counts = counts + torch.nn.functional.one_hot(torch.tensor(k), len(counts))
         rows.append(torch.distributions.Dirichlet(counts))
+    third, fourth = (torch.cat([_moment(r, k) for r in rows]) if rows else torch.zeros(0, dtype=F) for k in (3, 4))
     return Coordinates(
         sites,
         torch.cat([r.mean for r in rows]) if rows else torch.zeros(0, dtype=F),
         torch.cat([r.variance for r in rows]) if rows else torch.zeros(0, dtype=F),
-        *(torch.cat([_moment(r, k) for r in rows]) if rows else torch.zeros(0, dtype=F) for k in (3, 4)),
+        third,
+        fourth,
         torch.stack([r.entropy() for r in rows]) if rows else torch.zeros(0, dtype=F),
         total,
     )
@@ -194,7 +196,9 @@ def _moment(dirichlet: torch.distributions.Dirichlet, power: int) -> Tensor:
     """E (theta_k - mean)^power, of the Beta that each coordinate is, by quadrature."""
     a = dirichlet.concentration
     rule = unit_nodes()
-    log_p = rule.log_prior({"concentration1": a, "concentration0": a.sum() - a}, len(a)) + rule.log_w[:, None]
+    prior = rule.log_prior({"concentration1": a, "concentration0": a.sum() - a}, len(a))
+    assert prior is not None  # a Beta has a density
+    log_p = prior + rule.log_w[:, None]
     return (log_p.exp() * (rule.values[:, None] - dirichlet.mean) ** power).sum(0)
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -45,7 +47,8 @@ def _categorical(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
 
 
 def _bernoulli(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
-    return sum(_where_mass(a, b).expand(shape) for a, b in zip(log_odds_pair(q), log_odds_pair(p), strict=True))
+    pairs = zip(log_odds_pair(q), log_odds_pair(p), strict=True)
+    return reduce(add, (_where_mass(a, b).expand(shape) for a, b in pairs))
 
 
 def _where_mass(log_q: Tensor, log_p: Tensor) -> Tensor:
@@ -118,10 +121,12 @@ def normal_inverse_wishart_points(a: Arguments) -> tuple[Tensor, Tensor]:
     e = torch.sqrt(1 - apart)
     spread = scale / df[..., None, None]
     step = torch.sqrt(apart / kappa)[..., None] * torch.linalg.cholesky(spread).sum(-1)
-    values = [
-        (loc + sign * step / (1 + sign * e)[..., None], spread / (1 + sign * e)[..., None, None]) for sign in (1, -1)
-    ]
-    return tuple(torch.cat([mu[..., None], sigma], -1) for mu, sigma in values)
+
+    def point(sign: int) -> Tensor:
+        mu, sigma = loc + sign * step / (1 + sign * e)[..., None], spread / (1 + sign * e)[..., None, None]
+        return torch.cat([mu[..., None], sigma], -1)
+
+    return point(1), point(-1)
 
 
 def _poisson(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:

@@ -167,13 +167,13 @@ def random_value(support: Support, sizes: Mapping[str, int], shape: tuple[int, .
     """Values of a support; reals are of unit size."""
     normal = torch.randn(shape, dtype=F, generator=generator)
     if support.kind == "integer":
-        return torch.randint(support.size.evaluate(sizes), shape, generator=generator)
+        return torch.randint(support.values.evaluate(sizes), shape, generator=generator)
     if support.kind == "onehot":
         return torch.nn.functional.one_hot(normal.argmax(-1), shape[-1]).to(F)
     if support.kind == "boolean":
         return torch.randint(2, shape, generator=generator)
     if support.kind == "count":
-        most = 4 if support.size is None else support.size.evaluate(sizes)
+        most = 4 if support.size is None else support.values.evaluate(sizes)
         return torch.randint(most, shape, generator=generator)
     if support.kind in ("real", "nonnegative", "unit") and support.known is not None:
         return _between(support.known, normal)
@@ -220,14 +220,14 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
     parents = enumerated_parents(variable.name, instance)
     lead = (
         *(padded_extent(spec, p, sizes, length) for p in declared),
-        *(spec.variable(p).type.support.cardinality.evaluate(extended(spec, sizes, length)) for p in parents),
+        *(spec.variable(p).type.support.values.evaluate(extended(spec, sizes, length)) for p in parents),
     )
     batch = () if variable.outside_batch else (rows,)
     shape = (plan.samples, *batch, *lead, *(d.evaluate(sizes) for d in variable.type.shape))
     if variable.name not in instance.noisy:
-        together = instance.weighed is not None and not instance.weighed.row.renormalised
-        if together and instance.weighed.name == variable.name:
-            size, top = variable.type.support.cardinality.evaluate(sizes), int(instance.weighed.option("top", 0))
+        weighed = instance.weighed
+        if weighed is not None and not weighed.row.renormalised and weighed.name == variable.name:
+            size, top = variable.type.support.values.evaluate(sizes), int(weighed.option("top", 0))
             return torch.stack([_different(size, top, plan.samples, generator) for _ in range(rows)], 1)
         value = random_value(drawn_from(plan, variable), extended(spec, sizes, length), shape, generator)
         plate = position_plate(variable)
@@ -237,7 +237,7 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
     factor = next(v for v in plan.guide if v.name == variable.name and v.role == "guide")
     if plan.latent(variable.name).relaxed:
         if factor.general.dist.family == "Categorical":
-            shape = (*shape, variable.type.support.cardinality.evaluate(sizes))
+            shape = (*shape, variable.type.support.values.evaluate(sizes))
         return -torch.log(-torch.log(0.05 + 0.9 * torch.rand(shape, dtype=F, generator=generator)))
     return _NOISE.get(factor.general.dist.source.family, _standard_normal)(shape, generator)
 

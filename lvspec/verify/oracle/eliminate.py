@@ -54,7 +54,8 @@ def eliminated(world: World, sites: list[Site], terms: list[Callable[[], Tensor]
 
 def tabulated(world: World, term: Callable[[], Tensor], sizes: dict[Site, int]) -> FactorTable:
     """A term as a table over the sites that it reads."""
-    assignment, sites = world.memory.assignment, []
+    assignment = world.memory.assignment
+    sites: list[Site] = []
     fixed = {s: v for s, v in assignment.items() if s not in sizes}
     while True:
         if prod(sizes[s] for s in sites) > ENTRIES:

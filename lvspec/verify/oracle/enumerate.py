@@ -9,11 +9,13 @@ Each joint assignment is named; what is saved is only computing an equal factor 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial, reduce
 from itertools import product
 from math import prod
-from operator import itemgetter
+from operator import add, itemgetter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +34,7 @@ Term = Callable[[], Tensor]
 LIMIT = 60_000
 
 
-def assignments(world: World, sites: list[Site]) -> list[tuple[object, ...]]:
+def assignments(world: World, sites: list[Site]) -> list[tuple[Any, ...]]:
     """Every joint assignment of the sites."""
     if not can_be_named(world, sites):
         raise TooMany(f"{len(sites)} sites have more than {LIMIT:,} joint assignments")
@@ -56,7 +58,7 @@ def treated(world: World, *treatments: str) -> list[Site]:
 
 
 def table(
-    world: World, sites: list[Site], rows: list[tuple[object, ...]], terms: list[Term], summed: bool = False
+    world: World, sites: list[Site], rows: list[tuple[Any, ...]], terms: Sequence[Term], summed: bool = False
 ) -> Tensor:
     """(rows, terms): each term under each assignment of the sites, the rest of the assignment as it is. summed: only the sum
     of each row is asked for, and what follows a term of -inf is not computed."""
@@ -102,9 +104,13 @@ def _values_at(places: tuple[int, ...]) -> Callable[[tuple[object, ...]], Hashab
 def joint_terms(world: World, sites: list[Site] | None = None) -> list[Term]:
     """log p of every random site, of what all examples share this one's part: their sum is log p(x, z). Of given sites, log p."""
     if sites is not None:
-        return [lambda s=s: world.log_p(*s) for s in sites]
+        return [partial(world.log_p, *s) for s in sites]
     every = world.random_sites("latent") + world.random_sites("observed")
-    return [lambda s=s: world.log_p(*s) * world.share(s) for s in every]
+
+    def shared(site: Site) -> Tensor:
+        return world.log_p(*site) * world.share(site)
+
+    return [partial(shared, s) for s in every]
 
 
 def log_sum(terms: Tensor) -> Tensor:
@@ -118,7 +124,7 @@ class Posterior:
     """p(z | x) of one example by enumeration: rows are joint assignments of `sites`."""
 
     sites: list[Site]
-    rows: list[tuple[object, ...]]
+    rows: list[tuple[Any, ...]]
     log_weights: Tensor  # (rows,) log p(x, z)
 
     @property
@@ -211,9 +217,9 @@ def elbo(instance: Instance, row: int, samples: int, analytic: frozenset[str]) -
     parts, shares = [one_sample(world, s, analytic) for s in range(samples)], sample_shares(world, samples)
 
     def mean(values: list[Tensor]) -> Tensor:
-        values = torch.stack(values, -1)
+        stacked = torch.stack(values, -1)
         held = shares != 0  # 0 times -inf is 0
-        return torch.where(held, shares * torch.where(held, values, 0.0), 0.0).sum(-1)
+        return torch.where(held, shares * torch.where(held, stacked, 0.0), 0.0).sum(-1)
 
     kl = {n: mean([p.kl[n] for p in parts]) for n in parts[0].kl}
     terms = {n: mean([p.terms[n] for p in parts]) for n in parts[0].terms}
@@ -233,7 +239,7 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> ExampleBo
     sites = enumerated + collapsed
 
     explained = [s for s in every if s not in closed]
-    q = table(world, enumerated, outer, [lambda s=s: world.log_chance(*s) for s in enumerated]).sum(1).exp()
+    q = table(world, enumerated, outer, [partial(world.log_chance, *s) for s in enumerated]).sum(1).exp()
     if not torch._C._functorch.is_batchedtensor(q):  # at many points of noise at once, nobody can look
         outer = [row for row, mass in zip(outer, q.tolist(), strict=True) if mass > 0]
         q = q[q > 0]
@@ -242,9 +248,9 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> ExampleBo
     log_p = log_p + table(world, sites, rows, integral_terms(world)).sum(1)
     inside = log_sum(log_p.reshape(len(outer), len(inner)))
     whole = {s for s in drawn if has_entropy(world, s[0])}
-    terms = [lambda s=s: expected_log_q(world, *s) if s in whole else world.log_q(*s) for s in guided]
+    terms = [partial(expected_log_q, world, *s) if s in whole else partial(world.log_q, *s) for s in guided]
     log_q = table(world, enumerated, outer, terms) * _shares(world, guided)
-    divergences = table(world, enumerated, outer, [lambda s=s: world.kl(*s) for s in closed]) * _shares(world, closed)
+    divergences = table(world, enumerated, outer, [partial(world.kl, *s) for s in closed]) * _shares(world, closed)
     value = (q * (inside - log_q.sum(1) - divergences.sum(1))).sum()
     kl = {name: torch.zeros((), dtype=torch.float64) for name in _named(guided + closed)}
     for (name, _), gap in zip(closed, (q[:, None] * divergences).sum(0), strict=True):
@@ -252,7 +258,7 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> ExampleBo
     for (name, _), log_ratio in zip(guided, log_q.unbind(1), strict=True):
         kl[name] = kl[name] + (q * log_ratio).sum()
     known = [s for s in treated(world, "enumerated", "sampled") if world.is_given(*s)]  # KL(δ_z ‖ p) = -log p(z)
-    waiting = {}
+    waiting: dict[str, list[Site]] = {}
     for site in guided + known:
         prior = _prior(world, site, enumerated, outer, collapsed)
         if prior is None:
@@ -270,17 +276,17 @@ def one_sample(world: World, sample: int, analytic: frozenset[str]) -> ExampleBo
             after = _summed_out(world, factors, enumerated, outer, collapsed)
             ratio = after - before.masked_fill(before == -torch.inf, 0.0)  # of what is impossible, -inf
             kl[name], before = kl.get(name, 0.0) - (q * ratio).sum(), after
-    terms = {}
+    added: dict[str, Tensor] = {}
     for term in world.spec.terms:
-        places = [lambda n=term.name, at=at: world.term(n, at) for at in world.sites(term.plates)]
-        terms[term.name] = (q * table(world, enumerated, outer, places).sum(1)).sum()
+        places = [partial(world.term, term.name, at) for at in world.sites(term.plates)]
+        added[term.name] = (q * table(world, enumerated, outer, places).sum(1)).sum()
     free = {n for n, bits in world.spec.free_bits if bits.unit == "dimension"}
     each = {
         n: sum(p * e for p, e in zip(q, _each(world, n, enumerated, outer), strict=True))
         for n in dict.fromkeys(n for n, _ in closed)
         if {n, ""} & free
     }
-    return ExampleBound(value, kl, each, terms)
+    return ExampleBound(value, kl, each, added)
 
 
 def _each(world: World, name: str, enumerated: list[Site], outer: list) -> list[Tensor]:
@@ -301,14 +307,18 @@ def log_weights(instance: Instance, row: int, samples: int) -> Tensor:
     return log_sum(joint_log_weights(World(instance, row), samples)[2])
 
 
-def joint_log_weights(world: World, samples: int) -> tuple[list[Site], list[tuple[object, ...]], Tensor]:
+def joint_log_weights(world: World, samples: int) -> tuple[list[Site], list[tuple[Any, ...]], Tensor]:
     """The sites that are summed, their joint assignments c, and log p(x, c, z) / q(z | c) of each, (S, rows)."""
     summed = with_treatment(world, "collapsed")
     local = [s for s in with_treatment(world, "sampled") if not world.variables[s[0]].outside_batch]
     every = world.random_sites("latent") + world.random_sites("observed")
     rows = assignments(world, summed)
     terms = joint_terms(world, [s for s in every if not world.variables[s[0]].outside_batch])
-    terms += [*integral_terms(world), *(lambda s=s: -world.log_q(*s) for s in local)]
+
+    def less_q(site: Site) -> Tensor:
+        return -world.log_q(*site)
+
+    terms += [*integral_terms(world), *(partial(less_q, s) for s in local)]
     found = []
     for sample in range(samples):
         world.memory.assignment[SAMPLE] = sample
@@ -323,7 +333,7 @@ def log_ratio(instance: Instance, samples: int) -> Tensor:
     found = []
     for sample in range(samples):
         world.memory.assignment[SAMPLE] = sample
-        found.append(sum(world.log_p(*s) - world.log_q(*s) for s in sites))
+        found.append(reduce(add, (world.log_p(*s) - world.log_q(*s) for s in sites)))
     return torch.stack(found)
 
 

@@ -6,9 +6,9 @@ writer(words(x[<t])) at t = 2            ->  the writer's output after (begin, x
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,8 @@ from lvspec.verify.oracle import functions as F
 from lvspec.verify.oracle import networks as N
 from lvspec.verify.oracle.densities import log_density
 from lvspec.verify.oracle.memory import Memory
-from lvspec.verify.oracle.stretch import Begin, StretchValue, Value, number
+from lvspec.verify.oracle.networks import NamedWeights
+from lvspec.verify.oracle.stretch import Begin, StretchValue, Value, number, stretch_of, tensor
 
 Sites = dict[str, int]  # plate -> the site that the clause speaks of
 Names = dict[str, Value]  # what `where` bound
@@ -31,9 +32,10 @@ class Surroundings(Protocol):
     """What an expression is evaluated in; `world.World` is the one there is."""
 
     memory: Memory
-    weights: dict[str, Tensor]
+    weights: NamedWeights
     networks: dict[str, Network]
     modules: Mapping[str, nn.Module]
+    instance: Instance
     guiding: bool
 
     def parameter(self, name: str) -> Tensor: ...
@@ -92,6 +94,9 @@ def _plate_index(e: E.PlateIndex, world: Surroundings, sites: Sites, names: Name
 
 
 # ---------------------------------------------------------------- variables and their sites
+if TYPE_CHECKING:
+    from lvspec.verify.oracle.instance import Instance
+
 Place = int | E.Stretch
 
 
@@ -117,16 +122,17 @@ def _place(site: E.Here | E.Again | E.Lag | E.Stretch, sites: Sites) -> Place:
 
 def _reach(name: str, at: tuple[Place, ...], world: Surroundings, sites: Sites) -> Value:
     """The value at a place; a stretch of a ragged plate stays one, all of a fixed plate is a leading event axis."""
-    stretches = [(world.is_ragged(a.plate), i) for i, a in enumerate(at) if isinstance(a, E.Stretch)]
+    stretches = [(world.is_ragged(a.plate), i, a) for i, a in enumerate(at) if isinstance(a, E.Stretch)]
     if not stretches:
-        return world.value(name, at)
-    ragged, axis = max(stretches, key=lambda s: (s[0], -s[1]))
-    stretch = at[axis]
+        return world.value(name, tuple(a for a in at if isinstance(a, int)))
+    ragged, axis, stretch = max(stretches, key=lambda s: (s[0], -s[1]))
     inside = {**sites, **{p: a for p, a in zip(world.plates_of(name), at, strict=True) if isinstance(a, int)}}
     here = sites.get(stretch.plate, 0)
-    members = _members(stretch.reach, here, world.extent(stretch.plate, inside))
+    reached = _members(stretch.reach, here, world.extent(stretch.plate, inside))
+    members: Iterable[int] = reached
     if stretch.inside is not None:
-        members = _since(world.segment_begin(stretch.inside, (*at[:axis], here, *at[axis + 1 :])), members)
+        around = (*at[:axis], here, *at[axis + 1 :])
+        members = _since(world.segment_begin(stretch.inside, tuple(a for a in around if isinstance(a, int))), reached)
     items = tuple(_reach(name, (*at[:axis], j, *at[axis + 1 :]), world, sites) for j in members)
     if not ragged:
         return torch.stack([number(v) for v in items])
@@ -159,7 +165,7 @@ def _index(e: E.Index, world: Surroundings, sites: Sites, names: Names) -> Value
         """Entries one after the other; under a point of the simplex, their mean by its weights."""
         found = number(b)
         for index, soft in zip(at, relaxed, strict=True):
-            found = torch.tensordot(index, found, 1) if soft and is_point(index) else found[int(index)]
+            found = torch.tensordot(tensor(index), found, 1) if soft and is_point(index) else found[int(tensor(index))]
         return found
 
     return F.item_by_item(entry, (base, *indices))
@@ -179,9 +185,11 @@ def _part(e: E.Part, world: Surroundings, sites: Sites, names: Names) -> Value:
 # ---------------------------------------------------------------- functions
 def _call(e: E.Call, world: Surroundings, sites: Sites, names: Names) -> Value:
     if e.over is not None:
-        return _over(e, world, sites, names)
+        return _over(e, e.over, world, sites, names)
     if e.function == "known":
-        return torch.tensor(float(world.known_at(e.args[0], sites)), dtype=torch.float64)
+        asked = e.args[0]
+        assert isinstance(asked, E.VariableRef)  # front/objective.py
+        return torch.tensor(float(world.known_at(asked, sites)), dtype=torch.float64)
     if e.function == "expected":
         return world.expected(e.args[0], sites)
     args = tuple(evaluate(a, world, sites, names) for a in e.args)
@@ -200,22 +208,22 @@ def _call(e: E.Call, world: Surroundings, sites: Sites, names: Names) -> Value:
     return F.item_by_item(lambda v: F.NORMALISE[e.function](number(v), -1), args)
 
 
-def _over(e: E.Call, world: Surroundings, sites: Sites, names: Names) -> Value:
+def _over(e: E.Call, plate: str, world: Surroundings, sites: Sites, names: Names) -> Value:
     """`sum(... over l)`: the argument at every site of plate l, stacked first."""
-    every = range(world.extent(e.over, sites))
+    every = range(world.extent(plate, sites))
     shape = world.shape(e.args[0].type.shape, sites)
-    values = F.stacked([evaluate(e.args[0], world, {**sites, e.over: j}, names) for j in every], shape)
+    values = F.stacked([evaluate(e.args[0], world, {**sites, plate: j}, names) for j in every], shape)
     if e.function in F.REDUCE:
         return F.reduce(e.function, values, 0)
     if e.function in F.NORMALISE:
         normal = F.NORMALISE[e.function](values, 0)
-        return normal[sites[e.over]] if e.over in e.type.plates else normal
+        return normal[sites[plate]] if plate in e.type.plates else normal
     return values.reshape(-1) if e.function == "flatten" else values
 
 
 def _last(e: E.Call, args: tuple[Value, ...], world: Surroundings, sites: Sites) -> Value:
     """One end of a stretch; of an empty one, zeros."""
-    items = args[0].items
+    items = stretch_of(args[0]).items
     if not items:
         return torch.zeros(world.shape(e.type.shape, sites), dtype=torch.float64)
     return items[-1 if e.function == "last" else 0]
@@ -242,12 +250,14 @@ def is_point(value: Value) -> bool:
 
 
 def _clip(e: E.Call, args: tuple[Value, ...], world: Surroundings, sites: Sites) -> Value:
-    size = world.shape((e.args[1].dim,), sites)[0]
+    below = e.args[1]
+    assert isinstance(below, E.SizeRef)  # `clip(i, K)`
+    size = world.shape((below.dim,), sites)[0]
     return F.item_by_item(lambda v: torch.tensor(min(max(int(number(v)), 0), size - 1)), args[:1])
 
 
 def _length(e: E.Call, args: tuple[Value, ...], world: Surroundings, sites: Sites) -> Value:
-    return torch.tensor(sum(not isinstance(v, Begin) for v in args[0].items))
+    return torch.tensor(sum(not isinstance(v, Begin) for v in stretch_of(args[0]).items))
 
 
 _SHAPES: dict[str, Callable[[E.Call, tuple[Value, ...], Surroundings, Sites], Value]] = {
@@ -305,7 +315,7 @@ def _apply_now(e: E.Apply, world: Surroundings, sites: Sites, names: Names) -> V
 def _from_user(e: E.Apply, network: Network, world: Surroundings, sites: Sites, names: Names) -> Value:
     """A network of the user's own is what it gives for one example alone, and for no more sites than it may read."""
     module, reads = world.modules[network.name], network.option("reads")
-    begins = [world.shape((a.type.support.cardinality,), sites)[0] if a.type.support.size else 0 for a in e.args]
+    begins = [world.shape((a.type.support.values,), sites)[0] if a.type.support.size else 0 for a in e.args]
     values = [evaluate(a, world, sites, names) for a in e.args]
     stretch = next((v for v in values if isinstance(v, StretchValue)), None)
     if stretch is None or reads == "site":
@@ -330,7 +340,7 @@ def _from_user(e: E.Apply, network: Network, world: Surroundings, sites: Sites, 
 
 def _in_order(e: E.Apply, network: Network, own: N.Weights, value: Value) -> Value:
     """A network that reads a stretch in order, or backwards from the end under x[>t] and x[>=t]."""
-    stretch = value
+    stretch = stretch_of(value)
     inputs = [number(v) for v in stretch.items]
     if stretch.reach in ("after", "from"):
         inputs = inputs[::-1]

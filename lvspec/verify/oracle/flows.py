@@ -153,7 +153,7 @@ def _flows(world, variable: Variable, at: tuple[int, ...]) -> Flows:
         context = [number(evaluate(e, world, sites, names)).to(torch.float64) for e in arguments]
         network = world.networks[name]
         own = world.shape(network.arguments, sites)
-        found.append((network, maps_of(network, own, world.weights, *(context or [None]))))
+        found.append((network, maps_of(network, own, world.weights, context[0] if context else None)))
     return found
 
 

@@ -6,7 +6,9 @@ reduce        over the last axis, over a plate's sites (given stacked), or over 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from operator import add
 
 import torch
 from torch import Tensor
@@ -26,7 +28,7 @@ def _numbers(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor
         if torch._C._functorch.is_batchedtensor(value):  # at many points of noise at once, nobody can look
             return value
         missing = value.isnan()
-        if bool(missing.any()) and bool((missing & ~sum(args).isnan()).any()):
+        if bool(missing.any()) and bool((missing & ~functools.reduce(add, args).isnan()).any()):
             raise NoNumber(f"at the numbers that were drawn the model takes `{name}` of one that it has no value of")
         return value
 
@@ -114,5 +116,6 @@ def matmul(matrix: Value, vector: Value) -> Tensor:
 
 def one_hot(index: Value, size: int) -> Tensor:
     """Axis of `size` at the end; what stands before the first site is all zeros."""
+    assert not isinstance(index, StretchValue)
     hot = torch.zeros((*index.shape, size), dtype=torch.float64)
     return hot.scatter(-1, index.long().unsqueeze(-1), 1.0) if isinstance(index, Tensor) else hot

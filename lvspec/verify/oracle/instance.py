@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from lvspec.ir.spec import Network, Spec, Variable
 from lvspec.verify.oracle.clauses import enumerated_parents
 from lvspec.verify.oracle.memory import Shelf
 from lvspec.verify.oracle.relaxed import Relaxation
+
+if TYPE_CHECKING:
+    from lvspec.verify.oracle.refine import Refinement
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Instance:
     integrations: tuple[Integration, ...] = ()  # latents that are integrated out with what reads them
     relaxed: Mapping[str, Relaxation] = field(default_factory=dict)  # latents whose draws are points between values
     weighed: LatentPlan | None = None  # the latent whose draws have weights of their own
-    refinement: object | None = None  # how q's parameters are moved (refine.py); None: they are the guide's own
+    refinement: Refinement | None = None  # how q's parameters are moved (refine.py); None: they are the guide's own
     modules: Mapping[str, nn.Module] = field(default_factory=dict)  # the user's own networks
     planned: Mapping[str, str] | None = None  # the treatments that the draws are laid out for, where others are tried
     shelf: Shelf | None = None  # where what was computed is kept for others about the same weights

@@ -28,7 +28,7 @@ def known(world, integration: Integration) -> Gaussian | Coordinates | Pairs:
     return ORACLES[latent.type.support.kind](world, integration)
 
 
-ORACLES = {  # by the support of the latent
+ORACLES: dict[str, Callable[..., Gaussian | Coordinates]] = {  # by the support of the latent
     "real": gaussian_posterior,
     "unit": coordinate_posterior,
     "positive": coordinate_posterior,

@@ -9,6 +9,7 @@ between two numbers that come closer.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -67,8 +68,8 @@ def with_slopes(move: Map, z: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         at = z if z.requires_grad else z.detach().requires_grad_()
         found = move(at)
-        kept = {"create_graph": onwards, "retain_graph": True, "materialize_grads": True}
-        slopes = torch.stack([torch.autograd.grad(f, at, **kept)[0] for f in found])
+        gradient = partial(torch.autograd.grad, create_graph=onwards, retain_graph=True, materialize_grads=True)
+        slopes = torch.stack([gradient(f, at)[0] for f in found])
     return (found, slopes) if onwards else (found.detach(), slopes)
 
 

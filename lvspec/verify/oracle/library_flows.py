@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,12 +35,12 @@ def maps_of_library(
             parameters[name] = weights[key]
         return transform(context).transforms[k](z)
 
-    every = [partial(move, k=k) for k in range(len(transform.transforms))]
+    every: list[Callable[[Tensor], Tensor]] = [partial(move, k=k) for k in range(len(transform.transforms))]
     return every[::-1] if network.option("inverted") else every
 
 
 @cache
-def _built(network: Network, sizes: tuple[int, ...]) -> tuple[nn.Module, dict[str, tuple[dict, str]]]:
+def _built(network: Network, sizes: tuple[int, ...]) -> tuple[Any, dict[str, tuple[dict, str]]]:
     """The module without numbers of its own (its first ones are drawn apart from all other draws, and never used), and where
     each of its parameters stands."""
     library, _, name = network.kind.rpartition(".")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ Site = tuple[str, tuple[int, ...]]  # a latent and where it stands
 Question = Site | tuple[str, str, tuple[int, ...]]  # a fact of the example is asked for by its kind, a name and a place
 Assignment = dict[Site, Hashable]
 Looked = dict[Question, Hashable]  # what was asked for, in order, and its answers
-Roots = dict[Hashable, object]
+T = TypeVar("T")
+Roots = dict[Hashable, Any]
 
 ASSIGNED = object()  # the answer to a site that the assignment has to tell
 
@@ -29,12 +31,12 @@ class Fork:
     """The next question that the computation asks, and where each of its answers leads."""
 
     question: Question
-    branches: dict[Hashable, object] = field(default_factory=dict)
+    branches: dict[Hashable, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Leaf:
-    value: object
+    value: Any
 
 
 @dataclass
@@ -66,11 +68,11 @@ class Memory:
         self._with_gradient, self._without = roots or ({}, {})
         self._readers: list[Looked] = []
 
-    def read(self, question: Question) -> Hashable:
+    def read(self, question: Question) -> Any:
         """The answer; whoever is being computed now is known to depend on it."""
         answer = self._facts[question]
         if answer is ASSIGNED:
-            answer = self.assignment[question]
+            answer = self.assignment[question]  # type: ignore[index]  # what the assignment tells is a site's
         elif callable(answer):
             if self._readers:
                 self._readers[-1].setdefault(question)  # what the answer itself looks at comes after it
@@ -79,7 +81,7 @@ class Memory:
             self._readers[-1][question] = answer
         return answer
 
-    def recall(self, key: Hashable, compute: Callable[[], object], tried: Collection[str] = ()) -> object:
+    def recall(self, key: Hashable, compute: Callable[[], T], tried: Collection[str] = ()) -> T:
         """compute(), or what it gave when everything that it looked at was the same. tried: latents whose values it sets
         itself."""
         gradient = torch.is_grad_enabled()
@@ -93,7 +95,7 @@ class Memory:
         self._store(self._with_gradient if gradient else self._without, key, looked_at, Leaf(value))
         return value
 
-    def watch(self, compute: Callable[[], object], tried: Collection[str] = ()) -> tuple[object, Looked]:
+    def watch(self, compute: Callable[[], T], tried: Collection[str] = ()) -> tuple[T, Looked]:
         """compute(), and what it looked at and found there, as whoever is being computed now has done then."""
         self._readers.append({})
         try:

@@ -91,8 +91,9 @@ def mixed_coordinates(components: list[Coordinates], shares: Tensor, log_prob: T
         third + 3 * gap * variance + gap**3,
         fourth + 4 * gap * third + 6 * gap**2 * variance + gap**4,
     )
-    found = [torch.tensordot(shares, m, 1) for m in moments]
-    return Coordinates(components[0].sites, centre, *found, torch.zeros_like(centre), log_prob, whole=False)
+    variance, third, fourth = (torch.tensordot(shares, m, 1) for m in moments)
+    nothing = torch.zeros_like(centre)
+    return Coordinates(components[0].sites, centre, variance, third, fourth, nothing, log_prob, whole=False)
 
 
 def mixed(components: list[Gaussian], shares: Tensor, log_prob: Tensor) -> Mixture:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lvspec.ir.spec import Network
-from lvspec.verify.oracle.stretch import Begin, Value, number
+from lvspec.verify.oracle.stretch import Begin, Value, number, tensor
 
 Weights = dict[str, Tensor]
 
@@ -44,7 +44,7 @@ def _mlp(network: Network, w: Weights, x: Value) -> Tensor:
 
 def _embedding(network: Network, w: Weights, x: Value) -> Tensor:
     """Row x of the table; the begin symbol is its last row."""
-    return w["weight"][-1] if isinstance(x, Begin) else w["weight"][x.long()]
+    return w["weight"][-1] if isinstance(x, Begin) else w["weight"][tensor(x).long()]
 
 
 def _layer_norm(network: Network, w: Weights, x: Value) -> Tensor:
@@ -144,7 +144,7 @@ def handed(x: Value, begin: int) -> Tensor:
     """A value as a user's network takes it: numbers of symbols are whole, and before the first site stands number `begin`."""
     if isinstance(x, Begin) and x.support.kind == "integer":
         return torch.tensor(begin)
-    return number(x) if begin == 0 else x.long()
+    return number(x) if begin == 0 else tensor(x).long()
 
 
 def of_user(module: nn.Module, inputs: list[Tensor]) -> Tensor:

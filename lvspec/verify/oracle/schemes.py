@@ -9,12 +9,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lvspec.ir.plan import LatentPlan
 from lvspec.verify.oracle.densities import log_odds_pair, log_probabilities
+from lvspec.verify.oracle.stretch import tensor
 from lvspec.verify.oracle.transport import strata_shares
 from lvspec.verify.oracle.world import SAMPLE, World
 
@@ -107,7 +109,7 @@ _SCHEMES = {
 TOGETHER = tuple(_SCHEMES)
 
 
-def site_probabilities(world: World, name: str, at: tuple[int, ...]) -> list | tuple:
+def site_probabilities(world: World, name: str, at: tuple[int, ...]) -> Any:
     """q of each value of a site that reads no draw; of a vector of Bernoullis, of each element."""
     family, arguments = world.density(world.factors[name], at)
     if family == "Categorical":
@@ -122,7 +124,7 @@ def _subset_shares(world: World, samples: int, name: str, sharpness: float) -> T
     seen, powers = [], []
     for sample in range(samples):
         world.memory.assignment[SAMPLE] = sample
-        value = [world.value(*s).tolist() for s in sites]
+        value = [tensor(world.value(*s)).tolist() for s in sites]
         log_q = sum((world.log_q(*s) for s in sites), torch.zeros((), dtype=torch.float64))
         powers.append(torch.zeros(()) if value in seen else (sharpness * log_q).exp())
         seen.append(value)

@@ -36,6 +36,17 @@ class StretchValue:
 Value = Tensor | Begin | StretchValue
 
 
+def tensor(value: Value) -> Tensor:
+    """A value that is neither a stretch nor what stands before a first site."""
+    assert isinstance(value, Tensor)
+    return value
+
+
+def stretch_of(value: Value) -> StretchValue:
+    assert isinstance(value, StretchValue)
+    return value
+
+
 def number(value: Value) -> Tensor:
     """A value as a tensor to compute with; the begin symbol of a real variable is zeros."""
     if isinstance(value, Begin):

@@ -7,8 +7,9 @@ Every structure is named; its score is the sum of its parts' scores, read off th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, reduce
 from itertools import product
+from operator import add
 
 import torch
 from torch import Tensor
@@ -42,11 +43,12 @@ def expected_log_probability(family: str, rows: Rows, known: Known) -> Tensor:
     return (log_p.exp() * log_p).sum()
 
 
-def scored_labellings(family: str, rows: Rows, known: list[int | None]) -> list[Tensor]:
-    """The score of every labelling that has the known values, of every segmentation where there are several."""
+def scored_labellings(family: str, rows: Rows, given: Known) -> list[Tensor]:
+    """The score of every labelling that has the given values, of every segmentation where there are several."""
+    known = given or [None] * len(rows)
     if family == "LinearChain":
-        states = range(len(rows[0]["unary"]))
-        every = product(*[states if k is None else [k] for k in known])
+        labels_of = range(len(rows[0]["unary"]))
+        every = product(*[labels_of if k is None else [k] for k in known])
         return [_labels_score(labels, rows) for labels in every]
     if family == "SemiMarkov":
         states, longest = rows[0]["length"].shape
@@ -246,7 +248,7 @@ def _parts_of(family: str, length: int) -> dict[tuple[int, ...], list[tuple[int,
 
 
 def _parts_score(family: str, rows: Rows, parts: list[tuple[int, int]]) -> Tensor:
-    return sum(rows[t]["spans" if family == "TreeCRF" else "arcs"][k] for t, k in parts)
+    return reduce(add, (rows[t]["spans" if family == "TreeCRF" else "arcs"][k] for t, k in parts))
 
 
 def _tree_score(family: str):

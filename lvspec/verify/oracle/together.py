@@ -65,8 +65,10 @@ def pair_posterior(world, integration: Integration) -> Pairs:
             total = total + log_p
         found.append(p)
     moments = [_moments(p) for p in found]
-    flat = [torch.cat([m[i].reshape(-1) for m in moments]) if moments else torch.zeros(0, dtype=F) for i in (0, 1)]
-    return Pairs(sites, found, *flat, total)
+    mean, variance = (
+        torch.cat([m[i].reshape(-1) for m in moments]) if moments else torch.zeros(0, dtype=F) for i in (0, 1)
+    )
+    return Pairs(sites, found, mean, variance, total)
 
 
 def _observe(p: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

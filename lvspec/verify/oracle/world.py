@@ -30,7 +30,7 @@ from lvspec.verify.oracle.memory import Memory, Site
 from lvspec.verify.oracle.missing import filler, read_by_the_model
 from lvspec.verify.oracle.networks import NamedWeights
 from lvspec.verify.oracle.relaxed import relaxed_draw, relaxed_log_density
-from lvspec.verify.oracle.stretch import Begin, Value, every_value, number
+from lvspec.verify.oracle.stretch import Begin, Value, every_value, number, tensor
 from lvspec.verify.oracle.structured import log_normaliser, structure_score
 from lvspec.verify.oracle.transport import stratum, transport
 
@@ -77,7 +77,7 @@ class World:
         """Of a plate of a fixed size."""
         found = self._sizes.get(plate.name)
         if found is None:
-            found = self._sizes[plate.name] = plate.size.evaluate(self.instance.sizes)
+            found = self._sizes[plate.name] = plate.extent.evaluate(self.instance.sizes)
         return found
 
     def is_ragged(self, plate: str) -> bool:
@@ -213,7 +213,7 @@ class World:
         clause = self.clause(variable, at)
         with self.reading(guiding=variable.role == "guide"):
             names = bind(clause, self, sites)
-            dist = self._chosen(clause.body, sites, names).source
+            dist = self._chosen(clause, sites, names).source
             if self.guiding and self.instance.refinement and variable.name in self.instance.refinement.names:
                 return dist.family, self.refined[variable.name, at]
             return dist.family, {n: number(evaluate(e, self, sites, names)) for n, e in dist.arguments}
@@ -221,9 +221,10 @@ class World:
     # the parameters of refined factors at each site
     refined = cached_property(lambda self: self.instance.refinement.arguments(self.instance, self.row))
 
-    def _chosen(self, body: E.Dist | E.Choice, sites: Sites, names: Names) -> E.Dist:
-        if isinstance(body, E.Dist):
-            return body
+    def _chosen(self, clause: Clause, sites: Sites, names: Names) -> E.Dist:
+        body = clause.body
+        if not isinstance(body, E.Choice):
+            return clause.dist
         return body.then if bool(number(evaluate(body.condition, self, sites, names)) > 0.5) else body.otherwise
 
     def _log(self, variable: Variable, at: tuple[int, ...]) -> Tensor:
@@ -234,7 +235,7 @@ class World:
         shape = self.shape(variable.type.shape, sites)
         if self.is_relaxed(variable.name, at):
             relaxation = self.memory.read(("relaxed", variable.name, ()))
-            return relaxed_log_density(family, arguments, self.value(variable.name, at), relaxation)
+            return relaxed_log_density(family, arguments, tensor(self.value(variable.name, at)), relaxation)
         if is_flow(variable):
             base, volume = origin(self, variable, at)
             return log_density(family, arguments, base, shape) - volume
@@ -257,7 +258,7 @@ class World:
             return structure_score(body.family, [], [self.density(variable, at)[1]], None)
         if at != next((s for s, k in zip(sites, known or [None] * len(sites), strict=True) if k is None), None):
             return torch.zeros((), dtype=torch.float64)
-        values = [int(self.value(variable.name, site)) for site in sites]
+        values = [int(tensor(self.value(variable.name, site))) for site in sites]
         cut = has_borders(variable)
         borders = [self.memory.read((BORDER + variable.name, site)) for site in sites[1:]] if cut else None
         total = self.memory.recall(
@@ -268,7 +269,7 @@ class World:
 
     def known_values(self, name: str, sites: list[tuple[int, ...]]) -> list[int | None]:
         """The values that the batch gives."""
-        return [int(self.value(name, s)) if self.is_given(name, s) else None for s in sites]
+        return [int(tensor(self.value(name, s))) if self.is_given(name, s) else None for s in sites]
 
     def run(self, variable: Variable, at: tuple[int, ...]) -> list[tuple[int, ...]]:
         """The sites that one structure runs over."""
@@ -407,5 +408,5 @@ class World:
         sites = dict(zip(variable.plates, at, strict=True))
         if not variable.type.support.finite:
             raise TooMany(f"{name} has infinitely many values")
-        cardinality = self.shape((variable.type.support.cardinality,), sites)[0]
+        cardinality = self.shape((variable.type.support.values,), sites)[0]
         return every_value(cardinality, self.shape(variable.type.shape, sites))

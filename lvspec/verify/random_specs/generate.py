@@ -33,6 +33,7 @@ from lvspec.verify.random_specs.drafts.structures import TREES
 from lvspec.verify.random_specs.drafts.together import pair
 from lvspec.verify.random_specs.drafts.wishes import SOUGHT, WISHES, chosen, shared_out, weight
 from lvspec.verify.random_specs.held import constructs_of
+from lvspec.verify.random_specs.text import matched
 
 LATENT = re.compile(
     r"latent |guide |global |infer |bound |kl_weight |free_bits |.* of a (latent|guide)|!(chain|position|length|tied|conj|prop|fact|kal|bl)"
@@ -141,7 +142,7 @@ def planned(d: Draft) -> Plan | SpecError | None:
             break
         rows = d.text().splitlines()
         lines = [rows[e.span.line - 1] for e in plan.diagnostics if e.code == "no-strategy"]
-        found = [re.match(r"\s*(global )?\W*(\w*)", line)[2] for line in lines]
+        found = [matched(re.match(r"\s*(global )?\W*(\w*)", line))[2] for line in lines]
         lacking = [p for p in d.latents if _drawn(p) in found and not d.guided(_drawn(p))]
         if not lacking:
             break
@@ -153,7 +154,7 @@ def planned(d: Draft) -> Plan | SpecError | None:
 
 def _drawn(p: Parent) -> str:
     """The latent that is read so: h[z[t]] is of z."""
-    return re.match(r"\w+\[(\w+)|", p.text)[1] if p.family in TREES else p.name
+    return matched(re.match(r"\w+\[(\w+)|", p.text))[1] if p.family in TREES else p.name
 
 
 def bounded(d: Draft, plan: Plan) -> Plan:

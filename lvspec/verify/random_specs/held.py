@@ -226,7 +226,7 @@ def _plate(p: Plate) -> Iterator[str]:
         yield "plate sequence(null)"
     if options.get("counts"):
         yield "plate bag(counts)"
-    if p.kind == "fixed" and p.size.constant is not None:
+    if p.kind == "fixed" and p.extent.constant is not None:
         yield "plate number"
 
 

@@ -17,9 +17,10 @@ import copy
 import math
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ from lvspec.driver import compile_spec
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Dist, Number, PlateIndex, SizeRef, walk
 from lvspec.ir.reads import bodies
-from lvspec.ir.spec import Variable
+from lvspec.ir.spec import Network, Param, Plate, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.verify.checks.chance import critical_value
 from lvspec.verify.checks.compare import attempt
@@ -48,7 +49,7 @@ def relation_checks(subject: Subject, seed: int) -> list[Check]:
     """Every relation that the model has."""
     checks: list[Check] = []
     for relation in RELATIONS:
-        name = relation.__doc__.partition("\n")[0].rstrip(".").lower()
+        name = (relation.__doc__ or "").partition("\n")[0].rstrip(".").lower()
         checks += attempt(subject, name, partial(_checked, relation, name, subject, seed), refusable=True)
     return checks
 
@@ -152,7 +153,8 @@ def renamed(subject: Subject, seed: int) -> tuple[float, float] | None:
         return None
     variables = (*spec.variables, *spec.guide, *spec.terms)
     parts = [p for v in variables for p in v.parts]
-    names = {n.name: f"v{i}_{n.name}" for i, n in enumerate((*variables, *spec.plates, *spec.params, *spec.networks))}
+    named: Sequence[Variable | Plate | Param | Network] = (*variables, *spec.plates, *spec.params, *spec.networks)
+    names = {n.name: f"v{i}_{n.name}" for i, n in enumerate(named)}
     names |= {p: f"r_{p}" for p in parts}
     names |= {v.name: "_".join(f"r_{p}" for p in v.parts) for v in variables if v.name == "_".join(v.parts)}
     names = {old: new for old, new in names.items() if re.fullmatch(r"\w+", old) and old not in ("bag", "sequence")}
@@ -276,10 +278,10 @@ def by_hand_given(subject: Subject, seed: int) -> tuple[float, float] | None:
 def _summed(subject: Subject, name: str, plates: tuple[str, ...], batch: Batch, others: bool) -> float:
     """log p without the value of one site against log Σ_v p with it; `others`: whether the other sites are given."""
     support = subject.spec.variable(name).type.support
-    values = support.cardinality.evaluate(subject.sizes)
+    values = support.values.evaluate(subject.sizes)
     shape = batch[name].shape[: 1 + len(plates)]
     observed = torch.full(shape, others)
-    first = (slice(None), *[0] * len(plates))
+    first: tuple[Any, ...] = (slice(None), *[0] * len(plates))
     hidden, given, parts = observed.clone(), observed.clone(), []
     hidden[first], given[first] = False, True
     for value in range(values):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import yaml
 
 from lvspec.verify.random_specs.judge import judged
+from lvspec.verify.random_specs.text import matched
 
 Sections = dict[str, dict[str, str]]
 Wrong = Callable[[str], str]
@@ -69,7 +70,7 @@ def used(spec: Sections) -> Sections:
 
 
 def _read(spec: Sections, section: str, key: str) -> bool:
-    name = re.match(r"\w+", key)[0]
+    name = matched(re.match(r"\w+", key))[0]
     rest = [(k, v) for s, e in spec.items() for k, v in e.items() if (s, k) != (section, key)]
     return any(re.search(rf"\b{name}\b", f"{k.partition('[')[2]} {v}") for k, v in rest)
 
@@ -82,7 +83,7 @@ def _simpler(section: str, value: str) -> Iterator[str]:
         yield from [m[1] for m in [re.search(r"shape: (\[.*?\])", value)] if m]
         return
     for begin, end, inner in _groups(value):
-        name = re.search(r"[\w.]*$", value[:begin])[0]
+        name = matched(re.search(r"[\w.]*$", value[:begin]))[0]
         for part in _split(inner, ","):
             argument = part.partition("=")[2] if re.match(r"\s*\w+=[^=]", part) else part
             if name and value[begin - len(name) : begin] == name:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
+
+from lvspec.verify.random_specs.text import matched
 
 STATES = 150  # joint assignments of the finite latents of one example at most: brute force names each
 STATES_OF_PARTS = 64  # where other parts are there to be computed, too
@@ -208,14 +210,14 @@ class Draft:
     @property
     def spoken(self) -> bool:
         """Whether x is written already."""
-        return any(re.match(r"\w+", key)[0] == self.x for key in self.observed)
+        return any(matched(re.match(r"\w+", key))[0] == self.x for key in self.observed)
 
     @property
     def alone(self) -> bool:
         """Whether x stands on one sequence and nothing else."""
         return self.here == (self.line,) and bool(self.line)
 
-    def order(self, plates: Sequence[str]) -> tuple[str, ...]:
+    def order(self, plates: Iterable[str]) -> tuple[str, ...]:
         """The plates in the order that all variables have them in."""
         return tuple(sorted(plates, key=lambda p: (self.ranks.setdefault(p, self.rank_of(p)), p)))
 
@@ -260,13 +262,13 @@ class Draft:
         clauses = {
             k: v
             for k, v in {**self.latent, **self.let, **self.observed}.items()
-            if re.match(r"\W*(\w+)", k)[1] != p.name
+            if matched(re.match(r"\W*(\w+)", k))[1] != p.name
         }
         return any(re.search(rf"\b{p.name}\b", v) for v in clauses.values())
 
     def follows_words(self, p: Parent) -> bool:
         """Whether a site of p depends on words, by itself or through a latent that it reads."""
-        names, before = {key.partition("[")[0] for key in (*self.let, *self.observed)}, set()
+        names, before = {key.partition("[")[0] for key in (*self.let, *self.observed)}, set[str]()
         while names != before:
             before = names
             names = names | {
@@ -294,10 +296,10 @@ class Draft:
             elif section in SETTINGS:
                 places[number] = (section, line.strip().partition(": ")[0])
         gone = []
-        for line, why in refused:
+        for at, why in refused:
             words = set(re.findall(r"\w+", why.replace("free bits", "free_bits").replace("gradient", "bound")))
-            said = [p for p in places.values() if re.match(r"\w+", p[1])[0] in words]
-            gone += [places[line]] if line in places else said[-1:]
+            said = [p for p in places.values() if matched(re.match(r"\w+", p[1]))[0] in words]
+            gone += [places[at]] if at in places else said[-1:]
         gone = gone or list(places.values())[-1:]
         for section, key in gone:
             getattr(self, section).pop(key, None)

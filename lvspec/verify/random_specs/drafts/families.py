@@ -65,7 +65,8 @@ def distribution(d: Draft, role: str, family: str, over: list[Parent], plates: t
         over = []  # what parents enter is no number
     d.guiding = role == "guide"
     scored = _first_scored(d, row, bool(over))
-    texts, copied = [], bool(size) and row.event == "scalar" and family != "Categorical"
+    texts: list[str] = []
+    copied = bool(size) and row.event == "scalar" and family != "Categorical"
     alike = copied
     for a in _taken(d, row):
         read = over if a.name == scored or {a.name, scored} == {"logits", "probs"} else []

@@ -75,7 +75,7 @@ def add(d: Draft, name: str, over: list[Parent], plates: tuple[str, ...], width:
 def chain(d: Draft) -> None:
     """y[t] given y[t-1]: an observed Markov chain or autoregression, with first sites of its own."""
     along = d.choose(*(p for p in d.here if d.kinds[p] == "sequence"))
-    plates = (d.nested[along], along) if along in d.nested else (along,)
+    plates: tuple[str, ...] = (d.nested[along], along) if along in d.nested else (along,)
     others = [p for p in d.near if p not in plates and p not in d.nested and along not in d.nested]
     if others and d.chance(0.3):
         plates = d.order((*plates, d.choose(*others)))

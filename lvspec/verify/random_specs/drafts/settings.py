@@ -10,6 +10,7 @@ from lvspec.ir.plan import Plan
 from lvspec.verify.random_specs.drafts.draft import Draft
 from lvspec.verify.random_specs.drafts.families import distribution
 from lvspec.verify.random_specs.drafts.scores import number_score
+from lvspec.verify.random_specs.text import matched
 
 OPTIONS = {
     "samples": ("2", "3"),
@@ -35,7 +36,7 @@ EXACT = ("log_marginal", "log_joint")  # objectives that are no bound
 
 def overrides(d: Draft, plan: Plan) -> None:
     """`infer:` of some latents: strategies that the planner would take."""
-    names = {re.match(r"(global )?(\w*)", key)[2] for key in d.latent}
+    names = {matched(re.match(r"(global )?(\w*)", key))[2] for key in d.latent}
     for latent in (p for p in plan.latents if p.name in names):  # of those drawn together nothing is said
         legal = [latent.strategy, *(name for name, why in latent.declined if why.startswith("legal"))]
         options = {s: _options(d, latent.name, s) for s in legal}
@@ -50,7 +51,7 @@ def overrides(d: Draft, plan: Plan) -> None:
 
 def pinned(d: Draft, plan: Plan) -> None:
     """Factors at an optimum are found to the digits that are compared, whether `infer:` speaks of them or not."""
-    names = {re.match(r"(global )?(\w*)", key)[2] for key in d.latent}
+    names = {matched(re.match(r"(global )?(\w*)", key))[2] for key in d.latent}
     for name in (n for n in (*plan.mean_field, *plan.structured) if n in names):
         d.infer[name] = _call(d, plan.latent(name).strategy, plan.latent(name).strategy, [])
 
