@@ -101,45 +101,7 @@ from lvspec.runtime.core.tensors import (
     stack_sites,
 )
 from lvspec.runtime.core.undefined import Undefined
-from lvspec.runtime.estimators.baselines import MovingAverage
-from lvspec.runtime.estimators.bounds import (
-    Reweighted,
-    elbo_bound,
-    frozen,
-    gradient_alone,
-    iwae,
-    renyi,
-    shares,
-    vimco,
-)
-from lvspec.runtime.estimators.importance import ImportanceEstimate, TablePosterior, importance
-from lvspec.runtime.estimators.refine import refine
-from lvspec.runtime.estimators.relax import as_categorical, relax
-from lvspec.runtime.estimators.relaxed import (
-    bernoulli_corner,
-    bernoulli_point,
-    bernoulli_relaxed,
-    bernoulli_relaxed_log_prob,
-    bernoulli_relaxed_noise,
-    categorical_corner,
-    categorical_point,
-    categorical_relaxed,
-    categorical_relaxed_log_prob,
-    categorical_relaxed_noise,
-    mixed_rows,
-)
-from lvspec.runtime.estimators.schemes import (
-    against_opposite,
-    against_others,
-    against_top,
-    bernoulli_antithetic_draw,
-    categorical_distinct_draw,
-    categorical_top_draw,
-    disarm_score,
-    distinct_weights,
-    subset_shares,
-    top_shares,
-)
+from lvspec.runtime.estimators import *  # noqa: F403
 from lvspec.runtime.families.categorical import (
     categorical_at,
     categorical_bag,
@@ -278,66 +240,9 @@ from lvspec.runtime.model.posterior import (
     summed_posterior,
     weighted_posterior,
 )
-from lvspec.runtime.networks.banks import Bank, EmbeddingBank, LinearBank, MLPBank
-from lvspec.runtime.networks.declared import (
-    GRU,
-    LSTM,
-    MLP,
-    RNN,
-    BiGRU,
-    BiLSTM,
-    DilatedConvolution,
-    Dropout,
-    Embedding,
-    LayerNorm,
-    Linear,
-    Tied,
-)
-from lvspec.runtime.networks.flows import Coupling, InverseAutoregressive, MaskedAutoregressive, Planar, Radial
-from lvspec.runtime.networks.lazy_flows import LazyFlow
-from lvspec.runtime.networks.user_networks import user_network
+from lvspec.runtime.networks import *  # noqa: F403
 from lvspec.runtime.segments.windows import own_sites, windows
-from lvspec.runtime.structures.ctc import ctc_log_prob, ctc_parts
-from lvspec.runtime.structures.ctc_draws import ctc_draw
-from lvspec.runtime.structures.label_guides import (
-    LabelsPosterior,
-    dependency_crf_guide,
-    linear_chain_guide,
-    non_projective_crf_guide,
-    semi_markov_guide,
-    tree_crf_guide,
-)
-from lvspec.runtime.structures.labels import (
-    linear_chain_draw,
-    linear_chain_log_prob,
-    linear_chain_sum,
-    semi_markov_borders,
-    semi_markov_draw,
-    semi_markov_log_prob,
-    semi_markov_sum,
-)
-from lvspec.runtime.structures.tree_labels import (
-    dependency_crf_draw,
-    dependency_crf_log_prob,
-    dependency_crf_sum,
-    non_projective_crf_draw,
-    non_projective_crf_log_prob,
-    non_projective_crf_sum,
-    tree_crf_draw,
-    tree_crf_log_prob,
-    tree_crf_sum,
-)
-from lvspec.runtime.structures.valence_draws import dmv_draw
-from lvspec.runtime.structures.yields import (
-    dmv_log_prob,
-    dmv_parts,
-    low_rank_pcfg_draw,
-    low_rank_pcfg_log_prob,
-    low_rank_pcfg_parts,
-    pcfg_draw,
-    pcfg_log_prob,
-    pcfg_parts,
-)
+from lvspec.runtime.structures import *  # noqa: F403
 
 # every name that is imported above, and none of the files that it comes from
 __all__ = sorted(n for n, value in globals().items() if not n.startswith("_") and not hasattr(value, "__file__"))

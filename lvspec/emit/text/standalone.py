@@ -20,6 +20,7 @@ from lvspec.errors import InternalError
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 PACKAGE = "lvspec.runtime"
+OFFERED = ("estimators.", "networks.", "structures.")  # folders whose files say what they offer
 NAMESPACE = "OP_NAMESPACE"  # operators of compiled graphs are registered under it, once in a process
 RULE = "# " + "-" * 64 + " "
 
@@ -65,6 +66,8 @@ def read_module(name: str, text: str) -> Module:
     for node in ast.parse(text).body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             for found, (source, original) in imported(node).items():
+                if found == "*":  # of a folder that offers what its files do: see runtime_modules
+                    continue
                 if source.startswith(PACKAGE):
                     home = source.removeprefix(PACKAGE).lstrip(".")
                     internal[found] = home
@@ -96,6 +99,8 @@ def runtime_modules() -> dict[str, Module]:
     for path in sorted(RUNTIME.rglob("*.py")):
         name = ".".join(path.relative_to(RUNTIME).with_suffix("").parts)
         read[name] = read_module(name, path.read_text(encoding="utf-8"))
+    offered = {n: name for name in read if name.startswith(OFFERED) for n in read[name].definitions}
+    read["__init__"].internal.update(offered | read["__init__"].internal)
     ordered: dict[str, Module] = {}
 
     def visit(name: str) -> None:

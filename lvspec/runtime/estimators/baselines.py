@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from lvspec.runtime.families.draws import worth
 
+__all__ = ["MovingAverage"]
+
 DECAY = 0.9
 
 

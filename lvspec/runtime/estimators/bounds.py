@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from lvspec.runtime.core.semiring import log_sum_exp
 from lvspec.runtime.families.draws import worth
 
+__all__ = ["Reweighted", "elbo_bound", "frozen", "gradient_alone", "iwae", "renyi", "shares", "vimco"]
+
 
 def renyi(log_weight: Tensor, alpha: float) -> Tensor:
     """F of the weights, (B,), 0 <= alpha < 1 (Li & Turner 2016). -inf where no draw has mass."""

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from lvspec.runtime.core.semiring import log_sum_exp
 
+__all__ = ["ImportanceEstimate", "TablePosterior", "importance"]
+
 
 @dataclass(frozen=True)
 class ImportanceEstimate:

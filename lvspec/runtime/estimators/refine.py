@@ -14,6 +14,8 @@ from torch import Tensor
 
 from lvspec.runtime.core.batch import BadBatch
 
+__all__ = ["refine"]
+
 QParameters = dict[str, tuple[Tensor, ...]]  # of each latent's q, (B, sites, event) each
 
 

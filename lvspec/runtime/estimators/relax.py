@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+__all__ = ["as_categorical", "relax"]
+
 LEAST_LOG_PROB = -60.0  # log-probability below which a value has no gradient of its own
 
 

@@ -14,6 +14,20 @@ from torch.nn.functional import softplus
 
 from lvspec.runtime.core.semiring import gumbel
 
+__all__ = [
+    "bernoulli_corner",
+    "bernoulli_point",
+    "bernoulli_relaxed",
+    "bernoulli_relaxed_log_prob",
+    "bernoulli_relaxed_noise",
+    "categorical_corner",
+    "categorical_point",
+    "categorical_relaxed",
+    "categorical_relaxed_log_prob",
+    "categorical_relaxed_noise",
+    "mixed_rows",
+]
+
 
 def categorical_relaxed_noise(logits: Tensor, samples_shape: tuple[int, ...] = ()) -> Tensor:
     """Gumbel noise of the logits' shape behind samples_shape."""

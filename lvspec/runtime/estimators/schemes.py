@@ -15,6 +15,19 @@ from torch import Tensor
 from lvspec.runtime.core.semiring import full_precision, gumbel
 from lvspec.runtime.families.draws import categorical_draw, standard_uniform, worth
 
+__all__ = [
+    "against_opposite",
+    "against_others",
+    "against_top",
+    "bernoulli_antithetic_draw",
+    "categorical_distinct_draw",
+    "categorical_top_draw",
+    "disarm_score",
+    "distinct_weights",
+    "subset_shares",
+    "top_shares",
+]
+
 FAINT = 1e-30  # probability of a value that has none, so that a set with such values still has one
 
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from lvspec.runtime.networks.declared import ACTIVATIONS
 
+__all__ = ["Bank", "EmbeddingBank", "LinearBank", "MLPBank"]
+
 
 class LinearBank(nn.Module):
     """K linear maps with stacked weights (K, out, in) and biases (K, out)."""

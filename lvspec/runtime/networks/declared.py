@@ -5,6 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+__all__ = [
+    "BiGRU",
+    "BiLSTM",
+    "DilatedConvolution",
+    "Dropout",
+    "Embedding",
+    "GRU",
+    "LSTM",
+    "LayerNorm",
+    "Linear",
+    "MLP",
+    "RNN",
+    "Tied",
+]
+
 Linear = nn.Linear
 Dropout = nn.Dropout
 LayerNorm = nn.LayerNorm

@@ -17,6 +17,8 @@ from torch.nn.functional import softplus
 
 from lvspec.runtime.networks.declared import ACTIVATIONS
 
+__all__ = ["Coupling", "InverseAutoregressive", "MaskedAutoregressive", "Planar", "Radial"]
+
 
 class Flow(nn.Module):
     """Elementary maps `steps`, in order; `inverse` where each of them has one."""

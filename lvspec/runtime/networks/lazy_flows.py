@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+__all__ = ["LazyFlow"]
+
 
 class LazyFlow(nn.Module):
     """The transformation of a flow, without its base distribution, as lvspec's own flows are called.

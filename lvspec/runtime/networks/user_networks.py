@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from lvspec.runtime.estimators.bounds import Frozen
 from lvspec.runtime.networks.declared import reversal
 
+__all__ = ["user_network"]
+
 CALLS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()  # how often each network was called
 
 

@@ -21,6 +21,8 @@ from torch import Tensor
 from lvspec.runtime.core.semiring import LOG, full_precision, plain_arithmetic
 from lvspec.runtime.core.structured import Parts, Structured
 
+__all__ = ["ctc_log_prob", "ctc_parts"]
+
 
 @dataclass(frozen=True)
 class Positions:

@@ -15,6 +15,8 @@ from torch.nn.functional import pad
 from lvspec.runtime.core.semiring import widest
 from lvspec.runtime.families.draws import categorical_draw
 
+__all__ = ["ctc_draw"]
+
 
 def ctc_draw(mask: Tensor, logits: Tensor, blank: Tensor, frames: Tensor) -> Tensor:
     """x ~ p(x | how many symbols): (..., M) int64, 0 where masked. ValueError where they do not fit into the frames.

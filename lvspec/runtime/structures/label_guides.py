@@ -22,6 +22,15 @@ from lvspec.runtime.structures.labels import known_labels, merged_rows
 from lvspec.runtime.structures.linear_chain import LinearChain, linear_chain
 from lvspec.runtime.structures.tree_labels import BINARY, NON_PROJECTIVE, PROJECTIVE, Trees
 
+__all__ = [
+    "LabelsPosterior",
+    "dependency_crf_guide",
+    "linear_chain_guide",
+    "non_projective_crf_guide",
+    "semi_markov_guide",
+    "tree_crf_guide",
+]
+
 Arguments = tuple[Tensor, ...]
 
 

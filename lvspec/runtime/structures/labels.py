@@ -19,6 +19,16 @@ from lvspec.runtime.segments.segments import token_segmentation_sum, windowed_se
 from lvspec.runtime.segments.windows import border_windows
 from lvspec.runtime.structures.linear_chain import labelling_log_prob
 
+__all__ = [
+    "linear_chain_draw",
+    "linear_chain_log_prob",
+    "linear_chain_sum",
+    "semi_markov_borders",
+    "semi_markov_draw",
+    "semi_markov_log_prob",
+    "semi_markov_sum",
+]
+
 
 def leading(symbols: Tensor, *arguments: tuple[Tensor, int]) -> torch.Size:
     """What rows differ over: the leading axes of symbols (..., T) and of (argument, its own axes), broadcast."""

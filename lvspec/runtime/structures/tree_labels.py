@@ -23,6 +23,18 @@ from lvspec.runtime.trees.dependencies import projective
 from lvspec.runtime.trees.non_projective import non_projective
 from lvspec.runtime.trees.spans import tree_crf
 
+__all__ = [
+    "dependency_crf_draw",
+    "dependency_crf_log_prob",
+    "dependency_crf_sum",
+    "non_projective_crf_draw",
+    "non_projective_crf_log_prob",
+    "non_projective_crf_sum",
+    "tree_crf_draw",
+    "tree_crf_log_prob",
+    "tree_crf_sum",
+]
+
 
 @dataclass(frozen=True)
 class Trees:

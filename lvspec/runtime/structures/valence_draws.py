@@ -18,6 +18,8 @@ from lvspec.runtime.core.semiring import log_sum_exp, widest
 from lvspec.runtime.families.draws import categorical_draw
 from lvspec.runtime.structures.labels import leading, merged_rows
 
+__all__ = ["dmv_draw"]
+
 
 @dataclass(frozen=True)
 class AnyTags:

@@ -18,6 +18,17 @@ from lvspec.runtime.trees.low_rank import low_rank_pcfg
 from lvspec.runtime.trees.pcfg import pcfg
 from lvspec.runtime.trees.valence import dmv, order
 
+__all__ = [
+    "dmv_log_prob",
+    "dmv_parts",
+    "low_rank_pcfg_draw",
+    "low_rank_pcfg_log_prob",
+    "low_rank_pcfg_parts",
+    "pcfg_draw",
+    "pcfg_log_prob",
+    "pcfg_parts",
+]
+
 
 def pcfg_parts(symbols: Tensor, mask: Tensor, root: Tensor, rules: Tensor, terminals: Tensor) -> Structured:
     """The derivations of sentences under a grammar (runtime/trees/pcfg.py), one row for each of the leading axes.
