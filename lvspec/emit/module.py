@@ -167,8 +167,8 @@ def _marginal(plan: Plan, imports: set[str], summed: list[str]) -> list[str]:
         ]
     return [
         "    def log_marginal(self, batch: dict, tilt: dict, semiring=LOG) -> torch.Tensor:",
-        '        """log p(x), (B,). `tilt` adds to log-factors of the latents, `semiring` says what summing means:',
-        '        what is known of a latent and what is asked about it come in here."""',
+        '        """log p(x), (B,). `tilt` adds to log-factors of the latents: what is known of them comes in here, and their',
+        '        posterior is the gradient with respect to it. `semiring` says what summing means: log Σ exp, max, a draw."""',
         *body,
     ]
 

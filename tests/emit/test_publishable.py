@@ -144,3 +144,38 @@ def test_what_stands_twice_becomes_a_method():
         "        c = self.computed_of_x(x)\n        c_2 = c\n"
     )
     assert made.count("f(x)") == 1
+
+
+def test_the_header_holds_the_guide_the_weights_and_the_batch(sources):
+    assert """
+Guide
+    state = last(reader(words(x)))
+    q(c | x) = Categorical(logits=cluster(state))
+    q(z | x) = Normal(loc, softplus(scale)) where loc, scale = split(encoder(state))
+""" in sources["gm_vae"]
+    assert "\n    in the loss: KL of z · linear(0, 1, steps=2000)\n" in sources["gm_vae"]
+    assert (
+        "\n    a | enumeration, enumerated | a value for each site of m, averaged" in sources["latent_attention_elbo"]
+    )
+    assert (
+        "\n    q(z[0] | x) = " in sources["deep_markov_model"]
+        and "\n    q(z[t] | x, z) = " in sources["deep_markov_model"]
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_keys_of_the_header_are_those_of_a_batch(sources, name):
+    """Of every spec, whose batches are made by their inputs."""
+    keys = re.findall(r"^    (\w+) \(", sources[name].split("\nBatch\n")[1].split('"""')[0], re.MULTILINE)
+    inputs = re.findall(r'"(\w+)": Input\(\s*"(\w+)"', sources[name])
+    read = [n for n, role in inputs if role != "hidden"]
+    assert {*read, "weight"} <= {*keys} and not {n for n, role in inputs if role == "hidden"} & {*keys}
+
+
+def test_the_recursion_stands_above_its_call(sources):
+    assert """
+        # forward algorithm along t: a_t[j] = Σ_i a_(t-1)[i] exp(log_p_z[i, j] + log_potential[t, j])
+        # beyond an example's last site, where `mask` is false, a_t = a_(t-1): padding does no harm to log Σ_j a_T[j]
+        # (B,)
+        log_sum_z = chain(
+""" in sources["hmm"]

@@ -7,11 +7,19 @@ Generative story
     z[m] ~ Categorical(logits=prior[m])
     x ~ Bernoulli(logits=decoder(flatten(onehot(z[m]) over m)))
 
+Guide
+    q(z[m] | x) = Categorical(logits=reshape(encoder(x), M, K)[m])
+
 Objective
     E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))
 
 Latent | treatment | why
-    z | reinforce, sampled | unbiased score function, each of 4 draws against the others' mean
+    z | reinforce, sampled | unbiased score function, each of 4 draws against the others' mean; its KL in closed form
+
+Batch
+    x (B, P): observed
+    z (B, M): optional, where it is known (z_observed)
+    weight (B,): optional, of the examples
 """
 
 import torch

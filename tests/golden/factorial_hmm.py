@@ -13,6 +13,12 @@ Objective
 
 Latent | treatment | why
     z | dynamic_programming, collapsed | chain along t (8 states): exact by one pass over the sites
+
+Batch
+    x (B, T, D): observed
+    t (B,): lengths, without which all are full
+    z (B, T, L): optional, where it is known (z_observed)
+    weight (B,): optional, of the examples
 """
 
 import torch
@@ -71,8 +77,8 @@ class FactorialHMM(nn.Module):
         return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
 
     def log_marginal(self, batch: dict, tilt: dict, semiring=LOG) -> torch.Tensor:
-        """log p(x), (B,). `tilt` adds to log-factors of the latents, `semiring` says what summing means:
-        what is known of a latent and what is asked about it come in here."""
+        """log p(x), (B,). `tilt` adds to log-factors of the latents: what is known of them comes in here, and their
+        posterior is the gradient with respect to it. `semiring` says what summing means: log Σ exp, max, a draw."""
         x = batch["x"]  # (B, T, D)
         log_p_z_0_at_0 = self.start[0].log_softmax(-1)  # (K,)
         log_p_z_0 = self.transition[0].log_softmax(-1)  # (K, K)
@@ -92,6 +98,7 @@ class FactorialHMM(nn.Module):
             log_potential = log_potential + tilt_z_2[:, :, None, None]
         log_start = log_p_z_0_at_0[:, None, None] + log_p_z_1_at_0[:, None] + log_p_z_2_at_0  # (K, K, K)
         # forward algorithm along t: each step multiplies the message by the factors, letter by letter
+        # beyond an example's last site, where `mask` is false, a_t = a_(t-1): padding does no harm to log Σ_j a_T[j]
         # (B,)
         log_sum_z = chain(
             log_start,

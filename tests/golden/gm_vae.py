@@ -10,12 +10,25 @@ Generative story
     h[t] = writer(concat(words(x[<t]), z))
     x[t] ~ Categorical(logits=output(h[t]))
 
+Guide
+    state = last(reader(words(x)))
+    q(c | x) = Categorical(logits=cluster(state))
+    q(z | x) = Normal(loc, softplus(scale)) where loc, scale = split(encoder(state))
+
 Objective
     E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]
+    in the loss: KL of c · linear(0, 1, steps=2000)
+    in the loss: KL of z · linear(0, 1, steps=2000)
 
 Latent | treatment | why
-    c | enumeration, enumerated | 20 values, averaged exactly under the written q(c)
-    z | reparameterization, sampled | q(z) is Normal: pathwise gradient, 1 draw
+    c | enumeration, enumerated | 20 values, averaged exactly under the written q(c), and so is its KL
+    z | reparameterization, sampled | q(z) is Normal: pathwise gradient, 1 draw; its KL in closed form
+
+Batch
+    x (B, T): observed
+    t (B,): lengths, without which all are full
+    c (B,): optional, where it is known (c_observed)
+    weight (B,): optional, of the examples
 """
 
 import torch

@@ -13,6 +13,12 @@ Objective
 
 Latent | treatment | why
     z | dynamic_programming, collapsed | chain along t (45 states): exact by one pass over the sites
+
+Batch
+    x (B, T): observed
+    t (B,): lengths, without which all are full
+    z (B, T): optional, where it is known (z_observed)
+    weight (B,): optional, of the examples
 """
 
 import torch
@@ -64,8 +70,8 @@ class HMM(nn.Module):
         return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
 
     def log_marginal(self, batch: dict, tilt: dict, semiring=LOG) -> torch.Tensor:
-        """log p(x), (B,). `tilt` adds to log-factors of the latents, `semiring` says what summing means:
-        what is known of a latent and what is asked about it come in here."""
+        """log p(x), (B,). `tilt` adds to log-factors of the latents: what is known of them comes in here, and their
+        posterior is the gradient with respect to it. `semiring` says what summing means: log Σ exp, max, a draw."""
         x = batch["x"]  # (B, T)
         log_p_z_at_0 = self.start.log_softmax(-1)  # (K,)
         log_p_z = self.transition.log_softmax(-1)  # (K, K)
@@ -74,7 +80,8 @@ class HMM(nn.Module):
         if "z" in tilt:
             tilt_z = real_sites(tilt["z"], batch["t.mask"][:, :, None])  # (B, T, K)
             log_potential = log_potential + tilt_z
-        # forward algorithm along t: each step multiplies the message by the factors, letter by letter
+        # forward algorithm along t: a_t[j] = Σ_i a_(t-1)[i] exp(log_p_z[i, j] + log_potential[t, j])
+        # beyond an example's last site, where `mask` is false, a_t = a_(t-1): padding does no harm to log Σ_j a_T[j]
         # (B,)
         log_sum_z = chain(
             log_p_z_at_0,

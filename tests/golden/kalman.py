@@ -13,6 +13,11 @@ Objective
 
 Latent | treatment | why
     z | linear_gaussian, integrated | linear-Gaussian chain along t, seen through x: exact by the Kalman filter
+
+Batch
+    x (B, T, N): observed
+    t (B,): lengths, without which all are full
+    weight (B,): optional, of the examples
 """
 
 import torch

@@ -8,11 +8,20 @@ Generative story
     h[t] = writer(concat(words(x[<t]), z))
     x[t] ~ Categorical(logits=output(h[t]))
 
+Guide
+    q(z | x) = Normal(loc, softplus(scale)) where loc, scale = split(encoder(last(reader(words(x)))))
+
 Objective
     E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))
+    in the loss: KL of z · linear(0, 1, steps=2000)
 
 Latent | treatment | why
-    z | reparameterization, sampled | q(z) is Normal: pathwise gradient, 1 draw
+    z | reparameterization, sampled | q(z) is Normal: pathwise gradient, 1 draw; its KL in closed form
+
+Batch
+    x (B, T): observed
+    t (B,): lengths, without which all are full
+    weight (B,): optional, of the examples
 """
 
 import torch

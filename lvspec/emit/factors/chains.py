@@ -331,6 +331,9 @@ def _openings(low, interface: Interface, operands, moves: list[Factor]) -> list[
     return openings
 
 
+CHAIN_NOTES = ("forward algorithm along ", "beyond an example's last site")  # how the comments above a call begin
+
+
 def _call(elimination, component, lead, plate, start, operands, potentials, steps, openings, normalized) -> Value:
     low = elimination.low
     draws = join_draws(start, potentials, *(v for _, v in operands))
@@ -368,15 +371,23 @@ def _call(elimination, component, lead, plate, start, operands, potentials, step
     if low.plan.lean:
         arguments.append('memory="lean"')
     code = f"{low.scope.use('chain')}({', '.join(arguments)})"
-    low.scope.comment(
-        f"forward algorithm along {plate}: each step multiplies the message by the factors, letter by letter"
-    )
+    low.scope.comment(f"{CHAIN_NOTES[0]}{plate}: {_recursion(transitions, potentials, steps)}")
+    low.scope.comment(f"{CHAIN_NOTES[1]}, where `mask` is false, a_t = a_(t-1): padding does no harm to log Σ_j a_T[j]")
     if len(lead) > 1:
         flat_sum = low.scope.names.fresh("log_sum_flat")
         low.scope.line(f"{flat_sum} = {code}")
         code = f"{flat_sum}.unflatten(0, {shape})"
     value = Value(code, lead, draws=draws)
     return value
+
+
+def _recursion(transitions: list[Value], potentials: Value, steps: list[str]) -> str:
+    """How a message comes from the one before it."""
+    if list(steps) == ["i,ij->j"] and all(v.is_name for v in (*transitions, potentials)):
+        plain = f"a_t[j] = Σ_i a_(t-1)[i] exp({transitions[0].code}[i, j] + {potentials.code}[t, j])"
+        if len(plain) < 80:
+            return plain
+    return "each step multiplies the message by the factors, letter by letter"
 
 
 def _sums_to_one(low, component: list[str], started: set[str | None]) -> bool:

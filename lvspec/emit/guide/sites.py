@@ -182,7 +182,7 @@ class SiteLoop:
                 scope.line(word)
                 scope.indent += 1
             if m.drawn:
-                read = zip(targets, (e for _, e in clause.body.arguments), strict=True)
+                read = zip(targets, (e for _, e in clause.dist.arguments), strict=True)
                 scope.called = {e.name: target for target, e in read if isinstance(e, LocalRef)}
             values = [self.full(m, v, s) for v, s in zip(self.arguments(m, clause), m.arguments, strict=True)]
             scope.called = {}

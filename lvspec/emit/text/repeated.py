@@ -51,16 +51,17 @@ def without_repeated(body: str) -> str:
     in_a_row = [*zip(*(lines[i:] for i in range(LEAST)), strict=False)]
     if len({*in_a_row}) == len(in_a_row) or len(lines) > MOST_LINES:  # none: there is nothing to look for
         return body
-    while (pair := longest(ast.parse(f"class _:\n{body}").body[0])) is not None:
+    while (pair := longest(ast.parse(f"class _:\n{body}"))) is not None:
         body = taken_out(body, *pair)
     return body
 
 
-def longest(made: ast.ClassDef) -> tuple[Run, Run] | None:
+def longest(made: ast.Module) -> tuple[Run, Run] | None:
     """The longest run that stands in two places and reads the same names there."""
     found: list[tuple[Run, Run]] = []
     seen: dict[tuple[str, ...], list[Run]] = {}
-    for method in (m for m in made.body if isinstance(m, ast.FunctionDef) and m.name != "__init__"):
+    methods = [m for c in made.body if isinstance(c, ast.ClassDef) for m in c.body if isinstance(m, ast.FunctionDef)]
+    for method in (m for m in methods if m.name != "__init__"):
         for run in (r for block in _blocks(method.body) for r in _runs(method, block)):
             earlier = seen.setdefault(run.texts, [])
             found += [(r, run) for r in earlier if r.takes() == run.takes() and len(run.takes()) <= MOST]
@@ -82,10 +83,10 @@ def _runs(method: ast.FunctionDef, block: list[ast.stmt]) -> Iterator[Run]:
     texts = ["" if INPUT.fullmatch(text) else text for text in texts]
     if block is not method.body:
         texts = [t if n.lineno == n.end_lineno else "" for n, t in zip(block, texts, strict=True)]
-    apart = [b.lineno - a.end_lineno > 2 for a, b in pairwise(block)]  # more between them than a shape
+    apart = [b.lineno - (a.end_lineno or 0) > 2 for a, b in pairwise(block)]  # more between them than a shape
     for i, j in combinations(range(len(block) + 1), 2):
         if j - i >= LEAST and all(texts[i:j]) and not any(apart[i : j - 1]):
-            yield Run(method, tuple(block[i:j]), tuple(texts[i:j]))
+            yield Run(method, tuple(n for n in block[i:j] if isinstance(n, ast.Assign)), tuple(texts[i:j]))
 
 
 def _names(nodes: Iterable[ast.AST], kind: type) -> list[str]:
@@ -125,7 +126,7 @@ def _place(rows: list[str], run: Run) -> slice:
     """Numbers of its rows, the first one's shape above it among them. Line 2 of the tree is the first row."""
     start = run.nodes[0].lineno - 2
     above = rows[start - 1].strip().startswith("# (")
-    return slice(start - above, run.nodes[-1].end_lineno - 1)
+    return slice(start - above, (run.nodes[-1].end_lineno or 0) - 1)
 
 
 def _alike(here: list[str], there: list[str]) -> list[str]:

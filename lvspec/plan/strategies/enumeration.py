@@ -6,6 +6,7 @@ enumerated   Σ_z q(z | x) [ log p(x, z) - log q(z | x) ]   where q is written
 
 from __future__ import annotations
 
+from lvspec.ir.dims import ragged_plate
 from lvspec.ir.reads import HERE
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View
@@ -123,5 +124,8 @@ def _under_guide(view: View, latent) -> Claim | Declined:
     reason = over_budget(model, cost)
     if reason:
         return Declined(reason)
+    size = latent.type.support.size
+    plate = ragged_plate(size) if size is not None else None
+    values = f"{model.cardinality(name)} values" if plate is None else f"a value for each site of {plate}"
     q = f"p({name}) itself" if follows_model(latent, model.guide_of(name)) else f"the written q({name})"
-    return Claim("enumerated", True, f"{model.cardinality(name)} values, averaged exactly under {q}", pay, cost)
+    return Claim("enumerated", True, f"{values}, averaged exactly under {q}", pay, cost)
