@@ -165,7 +165,7 @@ infer:
 @pytest.mark.parametrize(
     ("text", "strategy", "message"),
     [
-        (BITS, "disarm(samples=3)", "odd number"),
+        (BITS, "disarm(samples=3)", "2 at a time"),
         (BITS, "sum_and_sample", "not Categorical"),
         (SET, "disarm", "not Bernoulli"),
         (PLATED, "without_replacement", "several sites"),
@@ -205,7 +205,7 @@ def test_an_odd_number_of_draws_for_pairs_is_refused():
     )
     with pytest.raises(SpecError) as caught:
         compile_spec(text.replace("  z: reinforce", "  z: without_replacement(samples=3)\n  y: disarm"))
-    assert "odd number" in str(caught.value.diagnostics) or "pairs" in str(caught.value.diagnostics)
+    assert "2 at a time" in str(caught.value.diagnostics) or "pairs" in str(caught.value.diagnostics)
 
 
 def test_pairs_do_not_stand_beside_shares():

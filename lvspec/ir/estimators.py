@@ -77,7 +77,7 @@ class Strategy:
         point         the model sees a point between the values, and gradients pass through it
         corner        the same, but the model sees the value that is next to it
         renormalised  q of the values drawn, over its sum, weighs them
-    shares: whether its draws have shares of their own in the average over draws. log_q: whether the term is made of log q, not
+    family: of a q whose draws are made together, where the strategy asks for no more. shares: whether its draws have shares of their own in the average over draws. log_q: whether the term is made of log q, not
     of the logits. control: whether its control variate is a network of relaxed draws. multiple: draws come in groups of so many.
     different: whether no two draws of an example are the same value. twice: whether its gradient may be differentiated again.
     bounds: those that take its draws. uncoupled: why a bound of all draws' weights does not. gradients: of a bound, that its
@@ -92,6 +92,7 @@ class Strategy:
     options: Mapping[str, Any] = field(default_factory=dict)
     tuned: tuple[str, ...] = ()
     draws: str | None = None
+    family: str = ""
     shares: bool = False
     log_q: bool = True
     control: bool = False
@@ -247,10 +248,13 @@ STRATEGIES: dict[str, Strategy] = {
             "disarm",
             13,
             "#f4ab93",
-            "pairs of opposite draws against each other",
+            # ∇_α E f(b) = E[ (f(b) - f(b'))/2 (b - b') σ(|α|) ], b = 1[u < σ(α)], b' = 1[1 - u < σ(α)]: a pair that agrees
+            # says nothing; all sites have opposites in it (Dong, Mnih & Tucker 2020)
+            "pairs of opposite draws against each other (DisARM)",
             {"samples": 4},
             ("samples=4",),
             draws="score",
+            family="Bernoulli",
             log_q=False,
             multiple=2,
             bounds=("elbo",),

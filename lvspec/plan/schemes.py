@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from lvspec.ir.dims import ragged_plate
+from lvspec.ir.estimators import Strategy
 from lvspec.ir.expr import Dist
-from lvspec.plan.claims import View
+from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import without_engine
+from lvspec.plan.prices.sums import drawing
 from lvspec.plan.sampling import guide_reason
+
+
+def consider_scheme(row: Strategy, view: View, latent) -> Claim | Declined:
+    """The claim of a strategy that is legal wherever its draws can be made together."""
+    reason = scheme_reason(view, latent, row.family)
+    if reason:
+        return Declined(reason)
+    samples = view.draws(row.name)
+    if samples % row.multiple:
+        return Declined(f"draws are made {row.multiple} at a time, and samples={samples} is no multiple of it")
+    return Claim(
+        "sampled",
+        False,
+        f"unbiased score function, {samples} draws: {row.meaning}",
+        drawing(latent.name),
+        samples=samples,
+    )
 
 
 def scheme_reason(view: View, latent, family: str) -> str | None:

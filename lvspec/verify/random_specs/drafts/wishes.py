@@ -11,6 +11,7 @@ import re
 from functools import cache
 
 from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.flows import FLOWS
 from lvspec.ir.structures import STRUCTURES
 from lvspec.verify.random_specs.coverage import DRAWN, apart, drawn, left_out
@@ -52,7 +53,8 @@ NARROW = (
 # of the plates of one part, where most others want a sequence
 LAYOUT = r"(observed|latent) (on .*|alone)|.* within .*|chains within a plate|plate (bag|fixed|number)"
 STRATEGY = {
-    **dict.fromkeys(("disarm", "relax"), ("!draws of Bernoulli",)),
+    **{row.name: (f"!draws of {row.family}",) for row in STRATEGIES.values() if row.family},
+    "relax": ("!draws of Bernoulli",),
     **dict.fromkeys(("sum_and_sample", "without_replacement"), ("!draws of Categorical",)),
     **dict.fromkeys(("gumbel_softmax", "straight_through"), ("!draws of Categorical",)),
     "stratified": ("!draws of Normal",),
