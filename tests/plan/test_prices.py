@@ -23,7 +23,12 @@ from lvspec.runtime.gaussian import linear_gaussian as kalman
 SPECS = sorted(Path("specs").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("name", [p.stem for p in SPECS])
+def some(names):
+    """A third of them in the normal run, all with `make slow`."""
+    return [pytest.param(n, marks=() if i % 3 == 0 else pytest.mark.slow) for i, n in enumerate(names)]
+
+
+@pytest.mark.parametrize("name", some([p.stem for p in SPECS]))
 def test_memory_of_a_step_is_within_a_factor_of_two_of_its_price(name):
     found = prepared(name, {})
     if found is None:

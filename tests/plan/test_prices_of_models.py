@@ -8,7 +8,10 @@ from lvspec.driver import plan_spec
 from lvspec.plan.memory import no_room
 
 
-@pytest.mark.parametrize("name", MODELS)
+# every second one in the normal run, all with `make slow`
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if i % 2 else ()) for i, n in enumerate(MODELS)]
+)
 def test_memory_and_operations_of_a_step_are_within_a_factor_of_two_of_their_price(name):
     compiled, model, batch = prepared(name)
     price = compiled.plan.step
