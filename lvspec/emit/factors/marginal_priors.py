@@ -82,5 +82,6 @@ class MarginalPriors:
         scope.indent -= 1
         low.lets = lets
         scope.line("else:")
-        scope.line(f"    {name} = self.zero.expand({', '.join('1' for _ in value.axes)})")
+        extents = ("samples" if axis == "S" else "1" for axis in value.axes)  # each draw's, for what compares draws
+        scope.line(f"    {name} = self.zero.expand({', '.join(extents)})")
         return value.with_(code=name, binds=ATOM)
