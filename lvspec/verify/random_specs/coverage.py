@@ -16,6 +16,7 @@ from itertools import combinations
 from lvspec.ir.distributions import FAMILIES, IMPROPER
 from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.flows import FLOWS
+from lvspec.ir.networks import NETWORKS
 from lvspec.ir.structures import STRUCTURES
 from lvspec.verify.random_specs.constructs import listed
 
@@ -77,7 +78,8 @@ OPTIMUM = r"(infer )?(structured_)?mean_field(\(.*)?"
 ALONG = r"(first|second) clause of .*|.*\[.*t.*\].*|x|chains within a plate|.* of a stretch|first|last|length|with tree"
 ON_PLATES = (
     rf"plate .*|.*plate.*|.* on .*|.* within .*|{ALONG}|(.* )?({_any(STRUCTURES)})|h\[j\]|.* m|m as .*|0 over m|"
-    r"clip|less|term on a plate|.* value of a (chain|structure)|first clause that .*|z\[0\]|(RNN|GRU|LSTM|DilatedConvolution|BiGRU|BiLSTM)(\(.*)?|"
+    r"clip|less|term on a plate|.* value of a (chain|structure)|first clause that .*|z\[0\]|"
+    rf"({_any(n for n, kind in NETWORKS.items() if kind.reads in ('causal', 'whole'))})(\(.*)?|"
     r"infer (dynamic_programming|linear_gaussian|marginals|structured_mean_field|mean_field|subset)|structured_.*|"
     r"mean_field\(.*|subset\(.*|Linear\(tied\)|latent reads observed"
 )

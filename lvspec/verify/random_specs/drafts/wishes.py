@@ -13,6 +13,7 @@ from functools import cache
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.flows import FLOWS
+from lvspec.ir.networks import NETWORKS
 from lvspec.ir.structures import STRUCTURES
 from lvspec.verify.random_specs.coverage import DRAWN, apart, drawn, left_out
 from lvspec.verify.random_specs.drafts.guides import OF
@@ -129,6 +130,7 @@ SELDOM: tuple[tuple[str, float], ...] = (
     (r"guide: .*|kl_weight (linear|by latent)|latent (NormalMixture|on latent length)|.* latents", 1.5),
     (r"(missing|known) value .*|.* = number|(observed|latent) (on bag|Uniform)", 1),
 )
+CAUSAL, WHOLE_ONES = ([n for n, kind in NETWORKS.items() if kind.reads == reads] for reads in ("causal", "whole"))
 # (constructs, what they need)
 NEEDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (rf"(observed|latent) ({'|'.join(STRUCTURES)})|with tree|plate copy|h\[j\]", ("!line",)),
@@ -140,8 +142,8 @@ NEEDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"MLP(\(.*\))?|activation .*|Embedding", ("latent Normal", "latent Categorical")),
     (r"index by number", ("g[t, 2]",)),
     (r"observed reads observed", ("!again",)),
-    (r"(RNN|GRU|LSTM|DilatedConvolution)(\(.*\))?", ("!line", "!history")),
-    (r"(BiGRU|BiLSTM)(\(.*\))?", ("!line", "!given", "reader(x)[t]")),
+    (rf"({'|'.join(CAUSAL)})(\(.*\))?", ("!line", "!history")),
+    (rf"({'|'.join(WHOLE_ONES)})(\(.*\))?", ("!line", "!given", "reader(x)[t]")),
     (r"reader\(x\)\[t\]|x|x\[>?<?=?t\]|x\[>=t\]|z\[t\+1\]|.* of a stretch|length|last|first|let of a let|z\[0\]", ("!line", "!given")),
     (r"x\[<t\]", ("!history",)),
     (r"x\[<=?t in z\]", ("!line", "latent SemiMarkov", "!history")),
