@@ -132,17 +132,18 @@ def compile_spec(
     overrides: Mapping[str, str | int | float] | None = None,
     standalone: bool = False,
     allow_modules: Sequence[str] = (),
+    self_check: bool = False,
 ) -> Compiled:
     """A model file (or its text, or `-`) as source, plan and class.
 
     sizes: {"K": 10} instead of the file's; also the nominal ones of the prices: V, B, |t|.
     overrides: {"z": "reinforce", "samples": 8}: entries of the `infer:` section; a wrong choice is refused.
-    standalone: the source needs torch alone.  allow_modules: packages whose networks the spec may name.
+    standalone: the source needs torch alone.  self_check: run, it compares log p(x) with plain enumeration.  allow_modules: packages whose networks the spec may name.
     """
     from lvspec.emit import emit
 
     plan = plan_spec(path, sizes, overrides, allow_modules)
-    return Compiled(plan.spec, plan, emit(plan, standalone=standalone), tuple(allow_modules))
+    return Compiled(plan.spec, plan, emit(plan, standalone, self_check), tuple(allow_modules))
 
 
 def recompile(

@@ -17,6 +17,9 @@ def add_parser(subparsers) -> None:
     parser.add_argument("-o", "--output", metavar="FILE.py", help="where to (default: the model's name); - is stdout")
     parser.add_argument("--standalone", action="store_true", help="a file that needs torch alone")
     parser.add_argument(
+        "--self-check", action="store_true", help="a file that compares log p(x) with plain enumeration when it is run"
+    )
+    parser.add_argument(
         "--verify", action="store_true", help="compare the module with brute force before it is written"
     )
     parser.add_argument("--force", action="store_true", help="write over a file that lvspec did not write")
@@ -26,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from lvspec.driver import compile_spec
 
     options = settings(args)
-    compiled = compile_spec(args.spec, standalone=args.standalone, **options)
+    compiled = compile_spec(args.spec, standalone=args.standalone, self_check=args.self_check, **options)
     terminal.say_diagnostics(compiled.spec.warnings, compiled.spec.source)
     if args.verify:
         require(compiled.plan, options["allow_modules"], terminal.say)

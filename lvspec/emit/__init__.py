@@ -8,9 +8,9 @@ from lvspec.emit.text.symbols import Symbol, listening
 from lvspec.ir.plan import Plan
 
 
-def emit(plan: Plan, standalone: bool = False) -> str:
-    """The module's source: an `nn.Module` over torch and lvspec.runtime, or over torch alone."""
-    text = module_text(plan)
+def emit(plan: Plan, standalone: bool = False, self_check: bool = False) -> str:
+    """The module's source: an `nn.Module` over torch and lvspec.runtime, or over torch alone; with a comparison at its end."""
+    text = module_text(plan, self_check)
     if standalone:
         from lvspec.emit.text.standalone import inline_runtime
 

@@ -16,6 +16,7 @@ from lvspec.emit.methods.mean_field import mean_field_methods
 from lvspec.emit.methods.points import point_methods
 from lvspec.emit.methods.posterior import latent_sizes, posterior_body, zero_tilts
 from lvspec.emit.methods.sampling import sample_body
+from lvspec.emit.methods.self_check import check_lines
 from lvspec.emit.methods.structured_mean_field import chain_factor_methods
 from lvspec.emit.methods.weights import shared_draws, weight_methods, weights_head
 from lvspec.emit.objective.coupled import coupled_body
@@ -26,7 +27,7 @@ from lvspec.emit.text.text import WIDTH, docstring, wrap
 from lvspec.ir.plan import Plan
 
 
-def module_text(plan: Plan) -> str:
+def module_text(plan: Plan, self_check: bool = False) -> str:
     """The whole file as text, deterministic to the byte."""
     imports: set[str] = set()
     made = constructor(plan, imports)
@@ -36,15 +37,14 @@ def module_text(plan: Plan) -> str:
     methods += [fit_rows(plan, imports), sample_body(plan, imports)]
     body = "\n\n".join("\n".join(_trimmed(m)) for m in methods if m)
     body = without_repeated(with_shared_methods(body, plan))
-    imports &= set(re.findall(r"(?<![\w.])\w+", body))
+    check = "\n".join(["", "", *check_lines(plan, imports), ""]) if self_check else ""
+    imports &= set(re.findall(r"(?<![\w.])\w+", body + check))
     head = "\n".join(header(plan))
     name = plan.spec.class_name
     if name in imports:  # a class of the runtime that this file uses
         name += "Model"
     story = "\n".join(class_doc(plan))
-    return (
-        f"{head}\n{import_lines(plan, imports)}\n\n\nclass {name}(nn.Module):\n{story}\n\n{body}\n\n\nModel = {name}\n"
-    )
+    return f"{head}\n{import_lines(plan, imports)}\n\n\nclass {name}(nn.Module):\n{story}\n\n{body}\n\n\nModel = {name}\n{check}"
 
 
 def _trimmed(lines: list[str]) -> list[str]:

@@ -74,8 +74,8 @@ def _walk(low, flows, start: Value, name: str, label: str, method: str) -> tuple
         volume = scope.names.fresh(label)
         code = f"{flow.module}{method}({align(value, axes, rank).code}{flow.arguments(axes, rank)})"
         value = Value(name, axes, start.shape, draws=join_draws(value, *contexts((flow,))))
-        scope.line(f"{name}, {volume} = {code}", scope.shape_comment(value))
         volumes.append(Value(volume, axes, start.shape[:-1], draws=value.draws))
+        scope.line(f"{name}, {volume} = {code}", scope.shape_comments((value, volumes[-1])))
     total = low.plus(volumes)
     if total.shape:
         dims = "-1" if len(total.shape) == 1 else f"({', '.join(str(-i) for i in range(len(total.shape), 0, -1))})"

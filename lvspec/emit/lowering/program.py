@@ -41,10 +41,11 @@ class Program:
         self, name: str, latent: str, fallback: str, value: Value, note: str = "", shape: Shape | None = None
     ) -> None:
         """`name`: what `draws` has of a latent, else the fallback. value: the draw; shape: of its noise, where that is another one."""
-        comment = ", ".join(filter(None, (self.scope.shape_comment(value), note)))
+        noise = value if shape is None else value.with_(shape=shape)
+        comment = ", ".join(filter(None, (self.scope.shape_comment(noise), note)))
         self.scope.either(name, "draws", latent, fallback, comment)
         if not self.scope.anew:
-            self.may_fix(latent, value.axes, value.shape if shape is None else shape)
+            self.may_fix(latent, value.axes, noise.shape)
 
     def may_fix(self, latent: str, axes: tuple[str, ...], shape: Shape) -> None:
         """Notes that `draws` may have a latent, (S, *axes, *shape)."""

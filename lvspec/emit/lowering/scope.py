@@ -139,6 +139,11 @@ class Scope:
         parts = [self.show_axis(a) for a in value.axes] + [str(d) for d in value.shape]
         return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 
+    def shape_comments(self, values: tuple[Value, ...]) -> str:
+        """The shapes of several results of one statement."""
+        shapes = [self.shape_comment(v) for v in values]
+        return shapes[0] if len(shapes) == 1 else f"{shapes[0]} each" if len({*shapes}) == 1 else ", ".join(shapes)
+
     def show_axis(self, axis: str) -> str:
         if axis in ("S", "B"):
             return axis

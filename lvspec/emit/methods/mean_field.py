@@ -72,7 +72,7 @@ def _expected(plan: Plan, imports: set[str]) -> list[str]:
         shapes = statistic_shapes(family, variable.type.shape)
         values = tuple(Value(n, low.order.sort(_axes(variable)), s) for n, s in zip(names, shapes, strict=True))
         left = ", ".join(names) if len(names) > 1 else f"({names[0]},)"
-        scope.line(f'{left} = mean["{variable.name}"]', scope.shape_comment(values[0]))
+        scope.line(f'{left} = mean["{variable.name}"]', scope.shape_comments(values))
         low.statistics[variable.name] = values
     random = [v for v in plan.spec.variables if v.role == "observed" or v.name in summed]
     factors = [f for v in random for f in log_factors(low, v)]
