@@ -86,7 +86,7 @@ class TrainingError(Exception):
 
     def __init__(self, message: str, source: Source | None = None, diagnostic: Diagnostic | None = None):
         self.source, self.diagnostic = source, diagnostic
-        super().__init__(render(diagnostic, source) if diagnostic else message)
+        super().__init__(render(diagnostic, source) if diagnostic and source else message)
 
 
 class InternalError(Exception):

@@ -42,6 +42,4 @@ def _warnings(count: int) -> str:
 
 
 def _as_data(d: Diagnostic) -> dict:
-    data: dict = asdict(d)
-    data["notes"] = [{"span": asdict(place), "message": text} for place, text in d.notes]
-    return data
+    return {**asdict(d), "notes": [{"span": place, "message": text} for place, text in d.notes]}

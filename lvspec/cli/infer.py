@@ -138,7 +138,7 @@ def _label(dataset, row: int, field, encoder) -> dict[str, object]:
         return {}
     shown = np.array(encoder.symbols, dtype=object)[gold] if hasattr(encoder, "symbols") else gold.astype(object)
     shown = np.array(encoder.show(gold), dtype=object) if field.tree else shown
-    return {"label": np.where(seen, shown, None).tolist()}
+    return {"label": np.where(seen, shown, np.array(None, dtype=object)).tolist()}
 
 
 def rounded(value: object) -> object:

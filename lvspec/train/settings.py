@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from lvspec.errors import UsageError
 from lvspec.front.sections import DATA, TRAIN
@@ -89,12 +90,12 @@ class TrainSettings:
 ELSEWHERE = {"kl_weight", "free_bits"}  # keys of `train:` that the emitted module reads itself
 
 
-def plain(section: object) -> dict[str, object]:
+def plain(section: Any) -> dict[str, object]:
     """A section, written as a mapping or as pairs, as a dict."""
     return dict(section.items() if isinstance(section, Mapping) else section or ())
 
 
-def data_settings(section: object) -> dict[str, DataSettings]:
+def data_settings(section: Any) -> dict[str, DataSettings]:
     found = {name: _made(DataSettings, plain(entry), f"data.{name}") for name, entry in plain(section).items()}
     for name, settings in found.items():
         _check(settings, DATA, f"data.{name}")
@@ -105,7 +106,7 @@ def data_settings(section: object) -> dict[str, DataSettings]:
     return found
 
 
-def train_settings(section: object) -> TrainSettings:
+def train_settings(section: Any) -> TrainSettings:
     entries = {k: v for k, v in plain(section).items() if k not in ELSEWHERE}
     if "init" in entries:
         entries["init"] = tuple(plain(entries["init"]).items())
@@ -140,7 +141,7 @@ def _shown(annotation: str) -> str:
 _TYPES = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 
 
-def _fits(value: object, annotation: str) -> bool:
+def _fits(value: Any, annotation: str) -> bool:
     """Whether a value is of an annotated type such as `int | None`; a truth value is no number."""
     names = [n for n in annotation.split(" | ") if n != "None"]
     return any(isinstance(value, _TYPES.get(n, tuple)) and (n == "bool" or not isinstance(value, bool)) for n in names)

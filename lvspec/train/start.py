@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -55,7 +56,7 @@ class Request:
     out: Path
     path: str | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
-    infer: Mapping[str, object] = field(default_factory=dict)
+    infer: Mapping[str, str | int | float] = field(default_factory=dict)
     allow_modules: tuple[str, ...] = ()
     train: Mapping[str, object] = field(default_factory=dict)
     data: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -109,7 +110,7 @@ def wanted_data(
 def prepare(request: Request, notify: Callable[[str], None] = lambda text: None) -> Ready:
     """Read and encode the data, compile at the sizes they have; nothing is written yet."""
     inside = {name: request.train[name] for name in sorted(ELSEWHERE & set(request.train))}  # parts of the module
-    infer = {**request.infer, **inside}
+    infer: dict[str, Any] = {**request.infer, **inside}
     request = replace(request, infer=infer, train={k: v for k, v in request.train.items() if k not in inside})
     run = RunDirectory(request.out)
     before = earlier(run, request)

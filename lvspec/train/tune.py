@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lvspec.emitted import EmittedModel
+from lvspec.emitted import CompiledSpec, EmittedModel
 from lvspec.errors import SpecError, TrainingError
 from lvspec.ir.estimators import BY_TURN, STRATEGIES
 from lvspec.train.data.batches import collate, epoch_order
@@ -70,7 +70,7 @@ class Tuning:
         return [r for r in others if best.bound - r.bound <= 2 * math.hypot(r.error, best.error)]
 
 
-def admissible(compile_with: Callable[[str], object], methods=METHODS) -> tuple[dict[str, object], list]:
+def admissible(compile_with: Callable[[str], CompiledSpec], methods=METHODS) -> tuple[dict[str, CompiledSpec], list]:
     """What compiles, by method, and what the planner refuses, with its reason."""
     found, refused = {}, []
     for method in methods:
@@ -84,7 +84,7 @@ def admissible(compile_with: Callable[[str], object], methods=METHODS) -> tuple[
 
 
 def tune(
-    ready: Ready, latent: str, compile_with: Callable[[str], object], seconds: float, notify=lambda text: None
+    ready: Ready, latent: str, compile_with: Callable[[str], CompiledSpec], seconds: float, notify=lambda text: None
 ) -> Tuning:
     """The table of one latent; `seconds` of processor time for each method's run, and for the one before it."""
     found, refused = admissible(compile_with)
@@ -107,6 +107,7 @@ def tune(
         (steps,) = trained(model, own, [seconds])
         base.load_state_dict({n: v for n, v in model.state_dict().items() if n in state})
         scored = score(base, valid, ready.config.train, ready.device, ready.compiled)
+        assert scored.each is not None
         each[method] = scored.each
         off = None if exact is None else float((gradients.mean - exact).norm() / exact.norm())
         biased = any(p.biased for p in compiled.plan.latents)
@@ -136,7 +137,8 @@ class Gradients:
     def of(model: EmittedModel, batch: dict, names: list[str], times: int) -> Gradients:
         parameters = dict(model.named_parameters())
         shared = [parameters[n] for n in names if n in parameters]
-        mean, squares, clock = 0.0, 0.0, []
+        mean, squares = torch.zeros(()), torch.zeros(())
+        clock = []
         for i in range(times):
             model.zero_grad(set_to_none=True)
             start = time.process_time()

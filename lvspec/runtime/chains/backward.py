@@ -6,6 +6,8 @@ precision, scaled probabilities in float64, the log domain.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -77,7 +79,7 @@ def chain_backward(
     """d log Z / d (start, potentials, factors), in their shapes and precision; inputs: start, potentials, mask, factors."""
     start, potentials, mask, factors = inputs
     if isinstance(scan, BothWays):
-        gradients = both_gradient(program, scan, factors, grad)
+        gradients: Any = both_gradient(program, scan, factors, grad)
         if gradients is None:
             _, scan, messages = chain_forward(program, start, potentials, mask, factors)
     if scan is None:
@@ -103,8 +105,8 @@ class ChainSum(torch.autograd.Function):
     def forward(ctx, program, start, potentials, mask, *factors):
         ctx.program = program
         ctx.save_for_backward(start, potentials, mask, *factors)
-        start, potentials, *factors = (x.detach() for x in (start, potentials, *factors))  # views are not recorded
-        value, *ctx.left = chain_forward(program, start, potentials, mask, factors, any(ctx.needs_input_grad))
+        start, potentials, *parts = (x.detach() for x in (start, potentials, *factors))  # views are not recorded
+        value, *ctx.left = chain_forward(program, start, potentials, mask, parts, any(ctx.needs_input_grad))
         return value
 
     @staticmethod
@@ -113,10 +115,10 @@ class ChainSum(torch.autograd.Function):
         with plain_arithmetic(grad):
             if torch.is_grad_enabled():
                 return (None, *chain_gradient_graph(ctx.program, start, potentials, mask, factors, grad))
-            left = ctx.left or chain_forward(ctx.program, start, potentials, mask, factors, True)[1:]
+            scan, messages = ctx.left or chain_forward(ctx.program, start, potentials, mask, factors, True)[1:]
             ctx.left = None
             inputs = (start, potentials, mask, factors)
-            d_start, d_potentials, found = chain_backward(ctx.program, *left, inputs, grad)
+            d_start, d_potentials, found = chain_backward(ctx.program, scan, messages, inputs, grad)
             return None, d_start, d_potentials, None, *found
 
 

@@ -61,14 +61,15 @@ def chain(
     with plain_arithmetic(potentials):
         if not is_simple(read):
             sizes = [dict(zip(axes, potentials.shape[2:], strict=True)) for axes in (read[0].message, read[-1].output)]
-            read, factors = program_of(read, factors, sizes[0] | sizes[1])
+            read, merged = program_of(read, factors, sizes[0] | sizes[1])
+            factors = [tuple(row) for row in merged]
         flat = [f for row in factors for f in row]
         if torch.compiler.is_compiling():
             return CHAIN_OPERATOR(start, potentials, mask, flat, program_text(read, len(openings), normalized))
         program = program_for(read, len(openings), normalized, potentials, factors[-1])
         if lean and (blocks or potentials.shape[1] > 2):
-            blocks = blocks or GivenBlocks(potentials)
-            return LeanSum.apply(program, blocks, start, mask, len(flat), *flat, *blocks.inputs)
+            own = blocks or GivenBlocks(potentials)
+            return LeanSum.apply(program, own, start, mask, len(flat), *flat, *own.inputs)
         return ChainSum.apply(program, start, potentials, mask, *flat)
 
 

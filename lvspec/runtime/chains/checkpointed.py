@@ -146,7 +146,7 @@ class LeanSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx, program, blocks, start, mask, count, *tensors):
         ctx.program, ctx.blocks, ctx.count = program, blocks, count
-        states, total = start.shape[1:], 0.0
+        states, total = start.shape[1:], torch.zeros(())
         parts = blocks_of(program, blocks.sites, mask, list(tensors[:count]))
         begun, ends = start, None
         for i, block in enumerate(parts):
@@ -157,7 +157,7 @@ class LeanSum(torch.autograd.Function):
             ends[i] = end
             begun = ends[i].unflatten(1, states)
             total = total + value
-        ctx.starts = [start, *(end.unflatten(1, states) for end in ends[:-1])]
+        ctx.starts = [start, *(end.unflatten(1, states) for end in (() if ends is None else ends[:-1]))]
         ctx.save_for_backward(start, mask, *tensors)
         return total.to(values.dtype)
 

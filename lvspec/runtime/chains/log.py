@@ -79,7 +79,7 @@ def filtered_scan(
     messages = log_messages(
         start.detach(), potentials.detach(), mask, [tuple(f.detach() for f in r) for r in factors], steps
     )
-    total = 0.0
+    total = torch.zeros((), device=potentials.device)
     for t, message in enumerate(messages):
         own = potentials[:, t] - potentials[:, t].detach()
         value = log_sum_exp(message + own.masked_fill(own.isnan(), 0.0), tuple(range(1, message.dim())))

@@ -114,7 +114,8 @@ def total_shift(program: ChainProgram, shifts: list[Tensor], extent: int, real: 
     """What was subtracted from the factors' logs along the real sites: (B) or (1)."""
     if program.normalized or extent < 2:
         return 0.0
-    width, total = len(program.steps), 0.0
+    width: int = len(program.steps)
+    total: Tensor | float = 0.0
     for row in range(program.openings + 1):
         first, after = row + 1, extent if row == program.openings else min(row + 2, extent)
         if first >= after:
@@ -240,7 +241,7 @@ def forward_sites(
         for operation, lefts, rights, results in calls:
             operation(lefts[t], rights[t], out=results[t])
         torch.mul(u, here, out=after)
-        if not whole[t + 1]:
+        if real is not None and not whole[t + 1]:
             after.copy_(torch.where(real[t + 1].unsqueeze(-1), after, afters[t]))
         left -= 1
         if left % every == 0:
@@ -276,7 +277,7 @@ def backward_sites(
         rows[t].mul_(columns[t + 1])
         for operation, lefts, rights, results in calls:
             operation(lefts[t], rights[t], out=results[t])
-        if not whole[t + 1]:
+        if real is not None and not whole[t + 1]:
             columns[t].copy_(torch.where(real[t + 1].unsqueeze(-1), columns[t], columns[t + 1]))
 
 
@@ -378,7 +379,7 @@ def scaled_gradient(
             w[-1].masked_fill_(~real[-1].unsqueeze(-1), 0.0)
             betas.values[-1].copy_(torch.where(real[-1], 1.0, grad).unsqueeze(-1))
     middles = [borrowed(*m.values.shape, dtype=messages.dtype, device=messages.device) for m in scan.middles]
-    if scan.blocks is not None:
+    if scan.blocks is not None and scan.transfers is not None:
         arc = scan.matrices[0][0, 0, 0]
         backward_in_blocks(scan.blocks, arc, scan.transfers, messages, scan.arriving.values, betas.values)
     backward_sites(program, scan.matrices, scan.arriving, middles, betas, real)

@@ -67,7 +67,7 @@ class WeighedValues(ChosenValues):
     """The same where draws of other latents weigh p(c | x, draw), or points stand for them. posterior: Σ_s w_s p(c | x, draw s),
     (B, values of c, sites)."""
 
-    posterior: Tensor
+    posterior: Tensor  # type: ignore[assignment]  # where others stand for them, their average alone
 
     @cached_property
     def weights(self) -> Tensor:

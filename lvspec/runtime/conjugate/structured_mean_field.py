@@ -17,6 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,11 +86,12 @@ class ChainFactors:
     def sums(self, marginals: Tensor) -> Sums:
         """Over all chains, which are independent under q."""
         every = [self.parts(i, own) for i, own in enumerate(marginals.unbind(self.axis))]
-        return tuple(map(sum, zip(*every, strict=True)))
+        first, second = zip(*every, strict=True)
+        return reduce(add, first), reduce(add, second)
 
     def log_sums(self, tilts: Tensor, semiring) -> Tensor:
         """Σ_l log Σ_z p(z_l) exp(tilt_l): (B,)."""
-        return sum(self.chain(i, tilts, semiring) for i in range(tilts.shape[self.axis]))
+        return reduce(add, (self.chain(i, tilts, semiring) for i in range(tilts.shape[self.axis])))
 
     def divergence(self, semiring) -> Tensor:
         """Σ_l KL(q(z_l) ‖ p(z_l)): (B,)."""
@@ -116,7 +120,7 @@ def chain_ascent(
         marginals = slope(ChainFactors(tilts, tilts, parts, chain, axis).log_sums(tilts, semiring), tilts)
     tilts, marginals = tilts.detach(), marginals.detach()
     with torch.no_grad():
-        total = ChainFactors(tilts, marginals, parts, chain, axis).sums(marginals)
+        total: Any = ChainFactors(tilts, marginals, parts, chain, axis).sums(marginals)
     for _ in range(steps):
         moved = 0.0
         for i in range(tilts.shape[axis]):
@@ -124,7 +128,7 @@ def chain_ascent(
             with torch.enable_grad():
                 now = parts(i, own)
                 others = tuple(t - p.detach() for t, p in zip(total, now, strict=True))
-                here = tuple(o + p for o, p in zip(others, now, strict=True))
+                here: Any = tuple(o + p for o, p in zip(others, now, strict=True))
                 best = slope(density(here), own)
                 if tilts.device.type == "cpu":
                     moved = max(moved, mean_move(tilts.select(axis, i), best))

@@ -27,7 +27,7 @@ def plate_extent(batch: dict, plate: str, variables: dict[str, int]) -> int:
         raise BadBatch(
             f"nothing in the batch says how many sites plate `{plate}` has: give its lengths under the key `{plate}`"
         )
-    if not extents:
+    if not extents and lengths is not None:
         return max(int(lengths.max()), 0) if lengths.numel() else 0
     if len(set(extents.values())) > 1:
         raise BadBatch(f"tensors disagree on one plate's extent: {extents}")
@@ -43,7 +43,7 @@ def clean(value: Tensor, mask: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 def prepare_plate(
-    batch: dict, plate: str, variables: dict[str, int | tuple[int, int]], within: str | None = None
+    batch: dict, plate: str, variables: dict[str, int] | dict[str, tuple[int, ...]], within: str | None = None
 ) -> dict:
     """A new batch with `plate` (lengths), `plate.mask` (B, T), `plate.sites` (N,) and cleaned variables.
 
@@ -60,6 +60,7 @@ def prepare_plate(
         if lengths is None:
             lengths = torch.full(lead, extent, dtype=torch.int64, device=sample.device)
         break
+    assert lengths is not None  # else the extent is not known
     check_lengths(lengths, plate, lead, extent)
     around = batch.get(f"{within}.mask")
     if around is not None and lengths.dim() == 2 and around.shape[1] < lengths.shape[1]:

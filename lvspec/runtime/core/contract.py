@@ -44,7 +44,8 @@ def broadcast_sum(terms: list[tuple[str, Tensor]], kept: str, semiring) -> Tenso
     """One step by broadcasting: add, then reduce the axes that are not kept."""
     letters = "".join(axes for axes, _ in terms)
     summed = "".join(dict.fromkeys(a for a in letters if a not in kept))
-    both = sum(over_axes(x, axes, kept + summed) for axes, x in terms)
+    first, *others = (over_axes(x, axes, kept + summed) for axes, x in terms)
+    both = sum(others, first)
     return semiring.sum(both, tuple(range(len(kept), len(kept + summed)))) if summed else both
 
 
@@ -59,7 +60,8 @@ def pair_sum(first: tuple[str, Tensor], second: tuple[str, Tensor], kept: str, s
     plain = semiring is not LOG or a.device.type != "cpu" or torch.compiler.is_compiling()
     if plain or not both or entries <= BROADCAST_ENTRIES or 1 in sizes.values():
         return broadcast_sum([first, second], kept, semiring)
-    found = product_sum(*(own_sum(axes, x, both + kept) for axes, x in (first, second)), both, kept)
+    left, right = (own_sum(axes, x, both + kept) for axes, x in (first, second))
+    found = product_sum(left, right, both, kept)
     return broadcast_sum([first, second], kept, semiring) if found is None else found
 
 

@@ -190,17 +190,19 @@ def check_values(batch: dict, inputs: dict[str, Input]) -> dict:
     for name, one in inputs.items():
         x = batch.get(name)
         if x is not None and x.numel() and x.device.type != "meta":
-            assert_values(inside(x, one, batch), x, lambda name=name, x=x, one=one: offence(name, x, one, batch))
+            assert_values(inside(x, one, batch), x, offence, name, x, one, batch)
     return batch
 
 
-def assert_values(holds: Tensor | bool, like: Tensor, message: Callable[[], str]) -> None:
+def assert_values(holds, like: Tensor, message: Callable[..., str], *about) -> None:
     """BadBatch unless it holds; on a device without waiting for it."""
     if may_look(like):
         if not holds:
-            raise BadBatch(message())
+            raise BadBatch(message(*about))
     else:
-        torch._assert_async(holds, "a batch has a value outside its support, or lacks one that is read")
+        torch._assert_async(
+            torch.as_tensor(holds), "a batch has a value outside its support, or lacks one that is read"
+        )
 
 
 def inside(x: Tensor, one: Input, batch: dict) -> Tensor | bool:
@@ -208,9 +210,7 @@ def inside(x: Tensor, one: Input, batch: dict) -> Tensor | bool:
     if one.kind in ("boolean", "onehot") and x.is_floating_point():  # x = x² at 0 and 1 alone
         holds = torch.addcmul(x, x, x, value=-1).abs_().amax() == 0
         return holds & OF_VALUES[one.kind](x).all() if one.kind in OF_VALUES else holds
-    low, high = x.aminmax()
-    if may_look(x):
-        low, high = low.item(), high.item()
+    low, high = (end.item() if may_look(x) else end for end in x.aminmax())
     holds = RANGES[one.kind](low, high)
     if isinstance(one.below, str):
         holds = holds & (x < limit(x, one, batch)).all()

@@ -51,8 +51,10 @@ def inside_support(batch: dict, inputs: dict[str, Input]) -> dict:
     for name, one in ((n, i) for n, i in inputs.items() if has_filler(i)):
         x, mask = batch[name], batch[f"{name}.mask"]
         mask = mask.reshape(*mask.shape, *[1] * (x.dim() - mask.dim()))
-        filler = SAFE[one.kind] if one.filler is None else lambda x, value=one.filler: torch.full_like(x, value)
-        batch[name] = torch.where(mask, x, filler(x) if x.numel() else x)
+        if x.numel():
+            filler = SAFE[one.kind](x) if one.filler is None else torch.full_like(x, one.filler)
+            x = torch.where(mask, x, filler)
+        batch[name] = x
     return batch
 
 

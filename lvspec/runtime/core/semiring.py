@@ -29,7 +29,7 @@ def plain_arithmetic(x: Tensor):
     return torch.autocast(device_type=kind, enabled=False)
 
 
-def apart(*tensors: Tensor | None) -> list[Tensor | None]:
+def apart(*tensors: Tensor | None) -> list:
     """The tensors as nodes of their own in a graph: the gradient with respect to one holds no way through another, where
     one was computed from the other."""
     return [x if x is None else x.view_as(x) for x in tensors]
@@ -263,10 +263,11 @@ class FilterSemiring(LogSemiring):
 
     def refuse_chains(self, *terms: Tensor) -> None:
         """Undefined, where one of the terms is computed from a chain."""
-        ahead, seen = [x.grad_fn for x in terms], {None}
+        ahead = [x.grad_fn for x in terms]
+        seen: set[object] = set()
         while self.chains and ahead:
             node = ahead.pop()
-            if node in seen:
+            if node is None or node in seen:
                 continue
             if node in self.chains:
                 raise Undefined(
@@ -302,7 +303,7 @@ class OneChain(Semiring):
     def sum(self, x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
         raise self.undefined
 
-    lift = weigh = times = sum
+    lift = weigh = times = sum  # type: ignore[assignment]  # whatever else is asked for is undefined
 
     @property
     def undefined(self) -> Undefined:

@@ -49,7 +49,8 @@ class Structured:
 
     def score(self, parts: Parts) -> Tensor:
         """theta(y) of structures given by their parts: (B,), or (n, B) of n each."""
-        return sum(weighted(parts[n], p) for n, p in self.potentials.items())
+        first, *others = (weighted(parts[n], p) for n, p in self.potentials.items())
+        return sum(others, first)
 
     def log_prob(self, parts: Parts) -> Tensor:
         """log p(y): (B,), or (n, B)."""

@@ -30,7 +30,7 @@ def stack_sites(sites: list[Tensor], dim: int, shape: tuple[int, ...], like: Ten
 def one_hot(index: Tensor | int, size: int, like: Tensor) -> Tensor:
     """e_index: index (...) int64, or a number -> (..., size) in the dtype of `like`."""
     classes = torch.arange(size, device=like.device)
-    return ((index.unsqueeze(-1) if isinstance(index, Tensor) else index) == classes).to(like.dtype)
+    return (classes == (index.unsqueeze(-1) if isinstance(index, Tensor) else index)).to(like.dtype)
 
 
 def pick(base: Tensor, index: Tensor, event: int) -> Tensor:
@@ -51,8 +51,8 @@ def replace_site(general: Tensor, first: Tensor, dim: int, site: int, sites: int
         shape = [*general.shape]
         shape[dim] = sites
         general, first = general.expand(shape), first.expand(shape)
-    parts = (general.narrow(dim, 0, min(site, general.shape[dim])), *(_tail(x, dim, site) for x in (first, general)))
-    return torch.cat([parts[0], parts[1][0], parts[2][1]], dim)
+    before = general.narrow(dim, 0, min(site, general.shape[dim]))
+    return torch.cat([before, _tail(first, dim, site)[0], _tail(general, dim, site)[1]], dim)
 
 
 def _same_rank(a: Tensor, b: Tensor, least: int) -> tuple[Tensor, Tensor]:

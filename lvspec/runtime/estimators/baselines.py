@@ -20,6 +20,9 @@ class MovingAverage(nn.Module):
     which of the signals count, broadcastable to them.
     """
 
+    total: Tensor
+    weight: Tensor
+
     def __init__(self, decay: float = DECAY):
         super().__init__()
         self.decay = decay

@@ -7,6 +7,7 @@ dF / d log w_s = v_s,  v = softmax_s((1 - α) log w)
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -108,7 +109,8 @@ class Frozen:
 
     def __call__(self, *arguments: Tensor, **named: Tensor) -> Tensor:
         if hasattr(self.module, "still"):  # some of its parameters are another network's
-            return self.module.still(*arguments)
+            still: Any = self.module.still
+            return still(*arguments)
         return self._run("forward", arguments, **named)
 
     def backwards(self, *arguments: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ the way that λ_K depends on it. Kim, Wiseman, Miller, Sontag & Rush 2018.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ QParameters = dict[str, tuple[Tensor, ...]]  # of each latent's q, (B, sites, ev
 
 
 def refine(
-    step: Callable[[QParameters, dict], object],
+    step: Callable[[QParameters, dict], Any],
     start: QParameters,
     positive: dict[str, tuple[bool, ...]],
     draws: dict,
@@ -41,7 +42,7 @@ def refine(
     kept = torch.is_grad_enabled()
 
     def parameters(free: list[Tensor]) -> QParameters:
-        found = {n: [] for n in start}
+        found: dict[str, list[Tensor]] = {n: [] for n in start}
         for (n, i), v in zip(names, free, strict=True):
             found[n].append(v.exp() if positive[n][i] else v)
         return {n: tuple(values) for n, values in found.items()}
@@ -55,5 +56,5 @@ def refine(
             total = -objective.loss * objective.elbo.shape[0]
             slopes = torch.autograd.grad(total, free, create_graph=kept, allow_unused=True, materialize_grads=True)
             free = [v + rate * slope for v, slope in zip(free, slopes, strict=True)]
-        found = parameters(free)
-    return found if kept else {n: tuple(v.detach() for v in values) for n, values in found.items()}
+        last = parameters(free)
+    return last if kept else {n: tuple(v.detach() for v in values) for n, values in last.items()}

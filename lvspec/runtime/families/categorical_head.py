@@ -38,7 +38,7 @@ def head_scores(
     size = min(block_rows(hidden, V), max(M, 1))
     scores = hidden.new_empty(targets.shape)
     logits = hidden.new_empty(size, V)
-    spare = None if kept is not None else hidden.new_empty(size, V)
+    spare = hidden.new_empty(0 if kept is not None else size, V)
     for a in range(0, M, size):
         b = min(a + size, M)
         rows = block_logits(hidden[a:b], weight, bias, logits[: b - a])
@@ -56,7 +56,7 @@ def head_gradient(
     d_hidden, d_weight = torch.empty_like(hidden), torch.zeros_like(weight)
     d_bias = None if bias is None else torch.zeros_like(bias)
     buffer = hidden.new_empty(size, V)
-    spare = None if kept is not None else hidden.new_empty(size, V)
+    spare = hidden.new_empty(0 if kept is not None else size, V)
     for a in range(0, M, size):
         b = min(a + size, M)
         d = buffer[: b - a]
@@ -179,6 +179,7 @@ def categorical_head(
     with plain_arithmetic(hidden):
         if sites is None:
             return all_sites(hidden, weight, bias, x)
+        assert grid is not None  # it comes with sites
         first = grid[0] % axes
         lead = torch.broadcast_shapes(hidden.shape[:-1], x.shape)
         extents = lead[first : first + 2]

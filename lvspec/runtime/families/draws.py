@@ -83,7 +83,7 @@ class ImplicitDirichlet(torch.autograd.Function):
         return slope * (grad - (value * grad).sum(-1, keepdim=True)), None
 
 
-def normal_noise(loc: Tensor, scale: Tensor = None, samples_shape: tuple[int, ...] = ()) -> Tensor:
+def normal_noise(loc: Tensor, scale: Tensor | None = None, samples_shape: tuple[int, ...] = ()) -> Tensor:
     return standard_normal((loc, scale), samples_shape)
 
 
@@ -92,7 +92,7 @@ def normal_draw(loc: Tensor, scale: Tensor, noise: Tensor | None = None) -> Tens
     return loc + scale * (normal_noise(loc, scale) if noise is None else noise)
 
 
-def laplace_noise(loc: Tensor, scale: Tensor = None, samples_shape: tuple[int, ...] = ()) -> Tensor:
+def laplace_noise(loc: Tensor, scale: Tensor | None = None, samples_shape: tuple[int, ...] = ()) -> Tensor:
     """A standard Laplace variate: an Exponential(1) with a random sign."""
     u = standard_uniform((loc, scale), samples_shape)
     return torch.where(u < 0.5, -1.0, 1.0).to(u.dtype) * standard_exponential((loc, scale), samples_shape)
@@ -103,7 +103,7 @@ def laplace_draw(loc: Tensor, scale: Tensor, noise: Tensor | None = None) -> Ten
     return loc + scale * (laplace_noise(loc, scale) if noise is None else noise)
 
 
-def log_normal_noise(loc: Tensor, scale: Tensor = None, samples_shape: tuple[int, ...] = ()) -> Tensor:
+def log_normal_noise(loc: Tensor, scale: Tensor | None = None, samples_shape: tuple[int, ...] = ()) -> Tensor:
     return standard_normal((loc, scale), samples_shape)
 
 

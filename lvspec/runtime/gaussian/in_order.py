@@ -9,6 +9,7 @@ reads, and those that they were left with by vectors that read it. Questions abo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,7 +93,7 @@ def _seen(level: GaussianLevel, part: LinearGaussian, means: dict[str, Tensor], 
 
 def _together(factors: list[tuple[list[str], Squares]], names: list[str], sizes: dict[str, int]) -> Squares:
     """The sum of squares in some of the vectors, as one in all of them."""
-    total = None
+    total: Any = None
     for spoken, q in factors:
         q = q if spoken == names else _spread(q, spoken, names, sizes)
         total = q if total is None else total + q

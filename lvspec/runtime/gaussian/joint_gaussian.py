@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,8 +35,8 @@ class LinearGaussian:
     matrices: dict[str, Tensor]
     offset: Tensor
     covariance: Tensor
-    value: Tensor | None = None
-    mask: Tensor | None = None
+    value: Any = None
+    mask: Any = None
 
     def over(self, slots: list[tuple[str, int]]) -> Tensor:
         """The matrix (..., N, n) over the entries of a stacked vector, given as (what, size)."""
@@ -171,7 +172,7 @@ class GaussianBlock:
             priors = self.priors()
             messages: list[Squares | None] = [None] * len(self.levels)
             found: list[list[Conditional]] = [[] for _ in self.levels]
-            left = None
+            left: Any = None
             for i in reversed(range(len(self.levels))):
                 level = self.levels[i]
                 left, found[i] = self._level(level, priors[i], self._said(i, priors[i], messages[i]))
@@ -200,7 +201,8 @@ class GaussianBlock:
         if not level.chain:
             left, conditional = said.eliminate(prior.matrix, prior.root)
             return left, [conditional]
-        D, found, message = width(level.slots), [], None
+        D, message = width(level.slots), None
+        found: list[Conditional] = []
         for t in reversed(range(level.mask.shape[-1])):
             here = said.at(t) if message is None else said.at(t) + message
             matrix, root = at_site(prior.matrix, t, 2), at_site(prior.root, t, 2)
@@ -223,7 +225,8 @@ class GaussianBlock:
 
 def _kept(level: GaussianLevel, outer: list[tuple[str, int]], like: Tensor) -> Tensor:
     """What the state keeps of the state before, as a matrix of 0 and 1."""
-    rows, columns = [s for s in level.slots if "@" in s[0]], {}
+    rows = [s for s in level.slots if "@" in s[0]]
+    columns: dict[str, int] = {}
     at = 0
     for name, size in outer:
         columns.setdefault(name, at)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,7 +54,8 @@ class GaussianBlockPosterior:
         """The same, a number as a vector of one entry."""
         with plain_arithmetic(self.block.like):
             _, conditionals, priors = self.block.solved
-            found, every = {}, []
+            found: dict[str, Tensor] = {}
+            every: list[Tensor] = []
             for level, own, prior in zip(self.block.levels, conditionals, priors, strict=True):
                 above = None if level.above is None else every[level.above]
                 every.append(_draws(level, own, above, n, prior.mean))
@@ -64,7 +66,7 @@ class GaussianBlockPosterior:
     @cached_property
     def entropy(self) -> Tensor:
         """H[p(z | x)] of all sites of an example together: (B,)."""
-        total = None
+        total: Any = None
         _, conditionals, priors = self.block.solved
         for level, own, prior in zip(self.block.levels, conditionals, priors, strict=True):
             narrowed = torch.stack([c.log_det for c in own], -1) if level.chain and own else None
@@ -186,7 +188,7 @@ class MixedBlockPosterior:
 class MixedLatent(BlockLatent):
     """p(z | x) of one latent of such a block: a mixture of Gaussians, whose mode and entropy have no closed form."""
 
-    joint: MixedBlockPosterior
+    joint: MixedBlockPosterior  # type: ignore[assignment]  # it answers the same questions but the mode's
 
     @property
     def mode(self) -> Tensor:

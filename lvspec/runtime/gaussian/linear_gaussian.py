@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -127,7 +128,7 @@ class GaussianChain:
     def double(self) -> GaussianChain:
         """The same chain in float64."""
 
-        def of(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        def of(tensors: tuple[Tensor, ...]) -> Any:
             return tuple(x.double() if x.is_floating_point() else x for x in tensors)
 
         emissions = tuple(map(of, self.emissions))
@@ -135,7 +136,7 @@ class GaussianChain:
 
     def rooted(self) -> GaussianChain:
         """The same chain with lower triangular roots where covariances stand."""
-        emissions = tuple((C, d, cholesky(R), *rest) for C, d, R, *rest in self.emissions)
+        emissions: Any = tuple((C, d, cholesky(R), *rest) for C, d, R, *rest in self.emissions)
         (mean, S), (A, b, Q) = self.start, self.transition
         return replace(self, start=(mean, cholesky(S)), transition=(A, b, cholesky(Q)), emissions=emissions)
 
@@ -153,7 +154,9 @@ class GaussianChain:
 
 def kalman_filter(chain: GaussianChain) -> Filtered:
     """p(z[t] | x[<=t]) for every t, and log p(x) = sum_t log p(x[t] | x[<t]), of a chain of roots."""
-    lead, predicted, filtered = chain.mask.shape[:-1], [], []
+    lead = chain.mask.shape[:-1]
+    predicted: list[State] = []
+    filtered: list[State] = []
     first = first_state(chain)
     total = kalman_sites(chain, first, first[0].new_zeros(lead), True, predicted, filtered)[1]
     return Filtered(total, *stacked_states(filtered, lead, first[0]), *stacked_states(predicted, lead, first[0]))
@@ -235,7 +238,7 @@ class LongFilter(torch.autograd.Function):
 
 def block_gradients(ctx, tensors: list[Tensor], grad: Tensor) -> tuple[Tensor | None, ...]:
     """d log p / d (mean, covariance, tensors), block by block from the last one."""
-    sums = [torch.zeros_like(x) if x.requires_grad else None for x in tensors]
+    sums: list[Any] = [torch.zeros_like(x) if x.requires_grad else None for x in tensors]
     behind = [torch.zeros_like(x) for x in ctx.begun[:2]]
     for index in range(len(ctx.blocks) - 1, -1, -1):
         begin, end = ctx.blocks[index]
@@ -256,7 +259,7 @@ def block_gradients(ctx, tensors: list[Tensor], grad: Tensor) -> tuple[Tensor | 
     return (*behind, *sums)
 
 
-def part_of(tensors, begin: int, end: int, like=None) -> list[Tensor | None]:
+def part_of(tensors, begin: int, end: int, like=None) -> list[Any]:
     """Some sites of each tensor that has an axis for them; of those that are the same at every site all. like: tensors of
     the same shapes, where some are missing."""
     like = tensors if like is None else like

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -121,7 +122,8 @@ class GaussianChainPosterior:
         G, g, W = self.conditionals
         with plain_arithmetic(g):
             noise = torch.randn(n, *g.shape, dtype=g.dtype, device=g.device)
-            z, found = torch.zeros_like(noise[..., 0, :]) if g.shape[-2] else None, []
+            z: Any = torch.zeros_like(noise[..., 0, :]) if g.shape[-2] else None
+            found: list[Tensor] = []
             for t in reversed(range(g.shape[-2])):
                 spread = apply_matrix(W[..., t, :, :], noise[..., t, :])
                 z = apply_matrix(G[..., t, :, :], z) + g[..., t, :] + spread

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 # E z in a family's arguments, by the name of its draw
-MEANS = {
+MEANS: dict[str, Callable[..., Tensor]] = {
     "normal_draw": lambda loc, scale: loc,
     "laplace_draw": lambda loc, scale: loc,
     "multivariate_normal_draw": lambda loc, *_: loc,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ def forecast(
 
 def all_values(log_prob: Callable, name: str, values: int | None) -> int:
     """How many values a variable has: of fewer, the probabilities would be divided by less than their sum."""
-    model = getattr(log_prob, "__self__", None)
+    model: Any = getattr(log_prob, "__self__", None)
     one = model.batch_inputs().get(name) if hasattr(model, "batch_inputs") else None
     size = values if one is None else 2 if one.kind == "boolean" else one.below
     if isinstance(size, str) or not size:  # the sites of a plate, counts without a last one, numbers

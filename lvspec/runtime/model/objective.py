@@ -51,8 +51,9 @@ def ask_for_steps(step: Tensor) -> None:
     to it. What it holds is not looked at, so that a GPU is not waited for."""
     if torch.compiler.is_compiling() or not torch.is_grad_enabled() or step.is_inference() or step._version:
         return
-    step.losses = getattr(step, "losses", 0) + 1
-    if step.losses == STILL:
+    losses = getattr(step, "losses", 0) + 1
+    setattr(step, "losses", losses)  # noqa: B010  # an attribute that tensors do not declare
+    if losses == STILL:
         warnings.warn(
             "a schedule follows `model.step`, which nothing advances: after each step of the optimiser, `model.step += 1`",
             stacklevel=3,

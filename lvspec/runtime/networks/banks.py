@@ -8,6 +8,7 @@ at:     index (*lead) int64, x (*lead, in) -> (*lead, out)
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,8 @@ class LinearBank(nn.Module):
 
 class MLPBank(nn.Module):
     """K multi-layer perceptrons, layer by layer as LinearBanks."""
+
+    layers: Any  # a ModuleList does not say what it holds
 
     def __init__(self, K: int, *sizes: int, activation: str = "relu", dropout: float = 0.0, bias: bool = True):
         super().__init__()
@@ -95,6 +98,8 @@ class Bank(nn.Module):
     at: index (*lead), at_sites: index (*lead, T). Further arguments (lengths) are passed on to every network. backwards: reads
     each stretch from its end. step: index (*lead), x (*lead, in) -> (*lead, out), one site more of every network.
     """
+
+    networks: Any  # a ModuleList does not say what it holds
 
     def __init__(self, networks: list[nn.Module], recurrent: bool = True):
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -101,18 +103,18 @@ class Embedding(nn.Embedding):
         super().__init__(num + begin, dim)
 
 
-def over_stretches(network: nn.Module, x: Tensor) -> Tensor:
+def over_stretches(network: RNN | GRU | LSTM, x: Tensor) -> Tensor:
     """A recurrent network over (*lead, T, in) -> (*lead, T, out), whatever the leading axes are."""
     lead, extent = x.shape[:-2], x.shape[-2]
     width = network.hidden_size * (2 if network.bidirectional else 1)
     if x.numel() == 0:
         # torch refuses empty batches and stretches; the sum keeps the graph and the dtype
-        return x.new_zeros(*lead, extent, width) + 0 * sum(p.sum() for p in network.parameters())
+        return x.new_zeros(*lead, extent, width) + 0 * torch.stack([p.sum() for p in network.parameters()]).sum()
     states, _ = network._sites(x.reshape(-1, extent, x.shape[-1]))
     return states.reshape(*lead, extent, width)
 
 
-def one_site(network: nn.Module, x: Tensor, state) -> tuple[Tensor, object]:
+def one_site(network: RNN | GRU | LSTM, x: Tensor, state) -> tuple[Tensor, object]:
     """One more site of a stretch: (*lead, in) -> (*lead, out), and the state to go on with; None before the first site."""
     lead = x.shape[:-1]
     if x.numel() == 0:
@@ -142,7 +144,7 @@ class RNN(nn.RNN):
     def _sites(self, x: Tensor, state=None):
         return nn.RNN.forward(self, x, state)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # without the state, which `step` is for
         return over_stretches(self, x)
 
     def step(self, x: Tensor, state) -> tuple[Tensor, object]:
@@ -161,7 +163,7 @@ class GRU(nn.GRU):
     def _sites(self, x: Tensor, state=None):
         return nn.GRU.forward(self, x, state)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # without the state, which `step` is for
         return over_stretches(self, x)
 
     def step(self, x: Tensor, state) -> tuple[Tensor, object]:
@@ -180,7 +182,7 @@ class LSTM(nn.LSTM):
     def _sites(self, x: Tensor, state=None):
         return nn.LSTM.forward(self, x, state)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # without the state, which `step` is for
         return over_stretches(self, x)
 
     def step(self, x: Tensor, state) -> tuple[Tensor, object]:
@@ -197,6 +199,8 @@ class DilatedConvolution(nn.Module):
     site. Site t has seen x[t - (kernel - 1) (2^layers - 1)] .. x[t]. After Yang et al. 2017. backwards: from each stretch's end.
     step: one site more; the state is, of each layer, the inputs that it looks back at.
     """
+
+    layers: Any  # a ModuleList does not say what it holds
 
     def __init__(self, size: int, hidden: int, layers: int = 4, kernel: int = 3, dropout: float = 0.0):
         super().__init__()
@@ -237,6 +241,9 @@ class Bidirectional(nn.Module):
 
     The reversal is an index (no packing), so it compiles; what lies beyond a length is 0.
     """
+
+    forth: Any  # a ModuleList does not say what it holds
+    back: Any
 
     def __init__(self, kind: type[nn.Module], size: int, hidden: int, layers: int, dropout: float):
         super().__init__()

@@ -9,6 +9,7 @@ forward(z_0, context) -> (z, log|det df/dz_0|), inverse(z, context) -> (z_0, the
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ __all__ = ["Coupling", "InverseAutoregressive", "MaskedAutoregressive", "Planar"
 
 class Flow(nn.Module):
     """Elementary maps `steps`, in order; `inverse` where each of them has one."""
+
+    steps: Any  # a ModuleList does not say what it holds
 
     def __init__(self, steps: list[nn.Module]):
         super().__init__()
@@ -118,6 +121,9 @@ class Conditioner(nn.Module):
     reads: (hidden, D), gives: (D, hidden): which entries a hidden number reads, and which it gives something to.
     """
 
+    reads: Tensor
+    gives: Tensor
+
     def __init__(self, reads: Tensor, gives: Tensor, context: int | None, activation: str, first: float):
         super().__init__()
         hidden, dim = reads.shape
@@ -136,7 +142,9 @@ class Conditioner(nn.Module):
         hidden = functional.linear(z, self.enter.weight * self.reads, self.enter.bias)
         if self.context is not None:
             hidden = hidden + self.context(context)
-        return functional.linear(self.activation(hidden), self.leave.weight * self.gives, self.leave.bias).chunk(2, -1)
+        both = functional.linear(self.activation(hidden), self.leave.weight * self.gives, self.leave.bias)
+        location, raw = both.chunk(2, -1)
+        return location, raw
 
 
 class CouplingStep(nn.Module):

@@ -5,6 +5,8 @@ z = f(z_0),    transform(context) is f, with call_and_ladj(z_0) -> (z, log|det d
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -37,7 +39,8 @@ class LazyFlow(nn.Module):
             value, context = value.expand(*lead, -1), context.expand(*lead, -1)
         if not value.numel():  # torch's transformations ask for at least one vector
             return value, value.sum(-1)
-        way = self.transform(context)
+        transform: Any = self.transform  # a class of the library
+        way = transform(context)
         value, log_det = (way.inv if back else way).call_and_ladj(value)
         # slopes found by differentiation leave a graph behind where nobody asked for one
         return (value, log_det) if torch.is_grad_enabled() else (value.detach(), log_det.detach())

@@ -15,6 +15,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -46,7 +47,7 @@ def user_network(
     backwards: causal, from each stretch's end. lengths: how many sites count, broadcastable to the leading axes.
     """
     lead = torch.broadcast_shapes(*(x.shape[: x.dim() - r] for x, r in zip(inputs, ranks, strict=True)))
-    sites = () if reads == "site" else (max(x.shape[-r] for x, r in zip(inputs, ranks, strict=True)),)
+    sites: tuple[int, ...] = () if reads == "site" else (max(x.shape[-r] for x, r in zip(inputs, ranks, strict=True)),)
     own = [tuple(x.shape[x.dim() - r + len(sites) :]) for x, r in zip(inputs, ranks, strict=True)]
     shape = (prod(lead), *sites, *out)
     if prod((*lead, *sites)) == 0:
@@ -55,7 +56,7 @@ def user_network(
         whole_numbers(x).expand(*lead, *sites, *e).reshape(prod(lead), *sites, *e)
         for x, e in zip(inputs, own, strict=True)
     ]
-    counts = None if lengths is None else lengths.expand(lead).reshape(-1)
+    counts: Any = None if lengths is None else lengths.expand(lead).reshape(-1)
     if reads == "backwards":
         flat = [turned(x, counts) for x in flat]
     if is_due(parts(module)):

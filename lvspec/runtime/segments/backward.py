@@ -128,13 +128,13 @@ class SegmentationsSum(torch.autograd.Function):
             return None, None, *found
         d_segment, d_start, d_transition = scaled_segments_gradient(ctx.scan, lengths, grad)
         d_start = d_start.sum(0, keepdim=True) if start.shape[0] == 1 else d_start
-        found = (d_start, d_transition, *ctx.form.gradient(d_segment, scores))
-        return None, None, *(d.to(start.dtype) for d in found)
+        gradients = (d_start, d_transition, *ctx.form.gradient(d_segment, scores))
+        return None, None, *(d.to(start.dtype) for d in gradients)
 
 
 def log_domain_gradient(
     form: Scores, scores: list[Tensor], start: Tensor, transition: Tensor, lengths: Tensor, grad: Tensor
-) -> list[Tensor | None]:
+) -> tuple[Tensor, ...]:
     """d log Z / d (start, transition, *scores) by the program; a graph of its own where gradients are on."""
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad():

@@ -140,7 +140,7 @@ def forward_messages(places: Positions, emitted: Tensor) -> Tensor:
     T, B, S = emitted.shape
     history = emitted.new_full((T + 1, B, S + 2), -torch.inf)  # two positions in front, which nothing reaches
     history[0, :, 2] = 0.0
-    barrier = barriers(places, emitted) if T else None
+    barrier = barriers(places, emitted) if T else emitted
     for t, real in enumerate(places.frames.t().unsqueeze(-1)):
         message = history[t]
         ways = torch.logaddexp(message[:, 2:], message[:, 1:-1])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class LabelGuide:
     """
 
     of: Callable[[Arguments, Tensor, Tensor], Structured]
-    labels: Callable[[Structured, Parts], Tensor]
+    labels: Callable[[Any, Parts], Tensor]
     arguments: Arguments
     known: Tensor
     mask: Tensor

@@ -7,6 +7,8 @@ than the log one answers questions about p(z) exp f(z), and the normaliser of p 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -112,7 +114,7 @@ def semi_markov_sum(
 
     chosen = entered(semiring, lead)
     if inside:
-        value = windowed_segmentation_sum(rows, sum(inside), length, start, transition, lengths, chosen)
+        value = windowed_segmentation_sum(rows, reduce(add, inside), length, start, transition, lengths, chosen)
     else:
         value = total(rows, chosen)
     return as_log_probability(value, total(torch.zeros_like(rows), LOG), chosen, semiring, lead)

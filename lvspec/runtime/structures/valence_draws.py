@@ -44,7 +44,8 @@ def dmv_draw(mask: Tensor, root: Tensor, stop: Tensor, attach: Tensor) -> Tensor
     tables = [
         x.expand(rows, *x.shape[-own:]) if x.dim() == own else x for x, own in zip(tables, (1, 4, 3), strict=True)
     ]
-    drawn = sentences(inside_any(*tables, mask.shape[-1]), lengths, mask.shape[-1])
+    at_root, at_stop, at_attach = tables
+    drawn = sentences(inside_any(at_root, at_stop, at_attach, mask.shape[-1]), lengths, mask.shape[-1])
     return drawn.reshape(*lead, mask.shape[-1])
 
 
@@ -95,8 +96,8 @@ def opened(known: AnyTags, subtrees: Tensor, tags: Tensor) -> Tensor:
         torch.stack([row, nothing, place, before, tag]),
         torch.stack([row, nothing + 1, place + 1, words - 1 - before, tag]),
     ]
-    found = torch.cat(found, 1)
-    return found[:, found[3] > 0]
+    both_sides = torch.cat(found, 1)
+    return both_sides[:, both_sides[3] > 0]
 
 
 def continued(known: AnyTags, sides: Tensor) -> tuple[Tensor, Tensor]:

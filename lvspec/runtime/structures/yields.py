@@ -95,7 +95,8 @@ def low_rank_pcfg_parts(
     words = torch.where(real, words, 0)
     *rules, table = (merged_rows(x.log_softmax(-1), lead, own) for x, own in tables)
     rules = [with_first_axis(x, own + 1) for x, (_, own) in zip(rules, tables, strict=False)]
-    return low_rank_pcfg(*rules, at_words(table, words), real.sum(-1))
+    at_root, at_head, at_left, at_right = rules
+    return low_rank_pcfg(at_root, at_head, at_left, at_right, at_words(table, words), real.sum(-1))
 
 
 def low_rank_pcfg_log_prob(

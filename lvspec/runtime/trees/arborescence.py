@@ -9,16 +9,19 @@ from math import inf
 def best_heads(scores: list[list[float]]) -> list[int] | None:
     """Of scores [head][modifier] over the root 0 and the words 1 ..: each word's head, None where there is no tree."""
     n = len(scores)
-    heads = [0] + [max((h for h in range(n) if h != m), key=lambda h, m=m: scores[h][m]) for m in range(1, n)]
+    heads = [0] + [
+        max((h for h in range(n) if h != m), key=[row[m] for row in scores].__getitem__) for m in range(1, n)
+    ]
     if any(scores[heads[m]][m] == -inf for m in range(1, n)):
         return None
     cycle = cycle_of(heads)
     if not cycle:
         return heads[1:]
     others = [v for v in range(n) if v not in cycle]
-    leaving = [max(cycle, key=lambda u, m=m: scores[u][m]) for m in others]
+    leaving = [max(cycle, key=[row[m] for row in scores].__getitem__) for m in others]
     gains = {v: scores[heads[v]][v] for v in cycle}
-    entering = [max(cycle, key=lambda v, h=h: scores[h][v] - gains[v]) for h in others]
+    gained = [{v: scores[h][v] - gains[v] for v in cycle} for h in others]
+    entering = [max(cycle, key=of.__getitem__) for of in gained]
     smaller = [
         [scores[h][m] for m in others] + [scores[h][entered] - gains[entered]]
         for h, entered in zip(others, entering, strict=True)

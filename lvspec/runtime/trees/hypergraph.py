@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
+from typing import Any
 
 Edge = tuple[float, tuple[Hashable, ...]]  # what it adds to a score, and the nodes that it joins
 
@@ -41,8 +42,8 @@ class HypergraphNode:
 class Forest:
     """edges(node): its k best, none of a leaf and none of score -inf. best(node): the score of its best derivation."""
 
-    edges: Callable[[Hashable], Iterable[Edge]]
-    best: Callable[[Hashable], float]
+    edges: Callable[[Any], Iterable[Edge]]
+    best: Callable[[Any], float]
     nodes: dict[Hashable, HypergraphNode] = field(default_factory=dict)
 
     def derivations(self, name: Hashable, k: int) -> list[Derivation]:
@@ -78,6 +79,7 @@ class Forest:
     def succeed(self, node: HypergraphNode) -> None:
         """The candidates that follow the last derivation given: the next one of each of its parts in turn."""
         last, node.last = node.last, None
+        assert last is not None
         for i, (name, rank) in enumerate(last.parts):
             parts = (*last.parts[:i], (name, rank + 1), *last.parts[i + 1 :])
             if len(self.node(name).given) > rank + 1 and (last.edge, parts) not in node.seen:

@@ -68,7 +68,8 @@ class Rules:
         for block in cls.blocks(rules):
             exp = torch.empty(block.shape, dtype=dtype, device=rules.device)
             found.append(torch.sub(block, shift, out=exp).exp_().flatten(2))
-        return cls(*found, shift.view(-1).double())
+        first, second, third = found
+        return cls(first, second, third, shift.view(-1).double())
 
     def table(self) -> Tensor:
         """exp(rules - shift) in one: (1 or B, N, S, S)."""

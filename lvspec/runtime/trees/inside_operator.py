@@ -24,8 +24,9 @@ def inside_gradient(grad: Tensor, root: Tensor, rules: Tensor, terminals: Tensor
     """grad . d log Z / d (root, rules, terminals). The cells are computed again: an operator keeps nothing."""
     found = certain_inside(root, rules, terminals, lengths)
     if found is None:
-        inputs = [widest(x) for x in (root, rules, terminals)]
-        grads = log_outside(*log_cells(*inputs, lengths), *inputs, lengths, widest(grad))
+        root, rules, terminals = widest(root), widest(rules), widest(terminals)
+        value, cells = log_cells(root, rules, terminals, lengths)
+        grads = log_outside(value, cells, root, rules, terminals, lengths, widest(grad))
     else:
         grads = outside(found, lengths, grad, root, rules, terminals)
     return [g.to(terminals.dtype, memory_format=torch.contiguous_format, copy=True) for g in grads]

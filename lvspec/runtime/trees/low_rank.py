@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ def low_rank_pcfg(
 
 def low_rank_program(semiring, potentials: Parts, lengths: Tensor, products: LogProducts | None = None) -> Tensor:
     """The sum over all derivations: (..., B). products: what sums over symbols and ranks; None: the semiring."""
-    product = products or SemiringProducts(semiring)
+    product: Any = products or SemiringProducts(semiring)
     words = potentials["terminals"]
     N, T = potentials["root"].shape[-1], words.shape[-2]
     words = semiring.lift(words.masked_fill(~within(lengths, T).unsqueeze(-1), 0.0))
@@ -87,7 +88,7 @@ def low_rank_log_partition(potentials: Parts, lengths: Tensor) -> Tensor:
 class SemiringProducts:
     """The sum over f of x[f] times table[g, f], for x (..., B, n, F) and table (B or 1, G, F): (..., B, n, G)."""
 
-    semiring: object
+    semiring: Any
 
     def table(self, table: Tensor) -> Tensor:
         return self.semiring.lift(table).unsqueeze(-3)

@@ -10,7 +10,8 @@ products of positive ones, and is kept as its log. The determinant itself is tak
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -49,23 +50,23 @@ def non_projective(arcs: Tensor, lengths: Tensor, single_root: bool = True) -> A
                 return found
         return program(LOG, {"arcs": widest(arcs)})
 
-    return Arborescences(program, {"arcs": arcs}, lengths.shape[0], fast, undefined, lengths, single_root)
+    return Arborescences(program, {"arcs": arcs}, lengths.shape[0], fast, undefined, single_root, lengths=lengths)
 
 
 @dataclass(frozen=True)
 class Arborescences(Structured):
     """The best tree is found by Chu-Liu and Edmonds' algorithm, and trees are drawn word by word (Colbourn 1996)."""
 
-    lengths: Tensor | None = None
+    lengths: Tensor = field(kw_only=True)
     single_root: bool = True
 
     @property
     def mode(self) -> Parts:
         """The best tree, found on the host; no arcs where there is none."""
-        arcs = self.potentials["arcs"]
-        scores = pad(allowed(arcs.detach().double(), self.lengths, self.single_root)[0], (1, 0))
+        arcs, lengths = self.potentials["arcs"], self.lengths
+        scores = pad(allowed(arcs.detach().double(), lengths, self.single_root)[0], (1, 0))
         found = torch.zeros(self.rows, *arcs.shape[1:], dtype=arcs.dtype)
-        for tree, row, length in zip(found, scores.tolist(), self.lengths.tolist(), strict=True):
+        for tree, row, length in zip(found, scores.tolist(), lengths.tolist(), strict=True):
             heads = best_heads([line[: length + 1] for line in row[: length + 1]])
             if heads and not (self.single_root and heads.count(0) > 1):
                 tree[heads, range(1, length + 1)] = 1.0
@@ -79,7 +80,8 @@ class Arborescences(Structured):
         lengths = self.lengths.repeat(n)
         found = torch.zeros_like(arcs)
         for word in range(1, M):
-            rest = Structured(partial(self.program, lengths=lengths), {"arcs": arcs}, len(arcs))
+            program: Callable = self.program
+            rest = Structured(partial(program, lengths=lengths), {"arcs": arcs}, len(arcs))
             with torch.no_grad():
                 chances = rest.marginals["arcs"][:, :, word].clamp(min=0.0)  # rounding may go below
             head = (chances.log() + gumbel(chances.shape, chances)).argmax(-1, keepdim=True)

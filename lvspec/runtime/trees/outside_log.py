@@ -29,18 +29,18 @@ class InsideLogs(torch.autograd.Function):
     """log Z (B) of (root, rules, terminals)."""
 
     @staticmethod
-    def forward(ctx, lengths, *inputs):
-        value, cells = log_cells(*inputs, lengths)
-        ctx.save_for_backward(lengths, value, *inputs, *cells)
+    def forward(ctx, lengths, root, rules, terminals):
+        value, cells = log_cells(root, rules, terminals, lengths)
+        ctx.save_for_backward(lengths, value, root, rules, terminals, *cells)
         return value
 
     @staticmethod
     def backward(ctx, grad):
         lengths, value, *rest = ctx.saved_tensors
-        inputs, cells = rest[:3], rest[3:]
+        (root, rules, terminals), cells = rest[:3], rest[3:]
         if not torch.is_grad_enabled():
-            return None, *log_outside(value, cells, *inputs, lengths, grad)
-        inputs = apart(*inputs)
+            return None, *log_outside(value, cells, root, rules, terminals, lengths, grad)
+        inputs = apart(root, rules, terminals)
         again = inside_program(LOG, dict(zip(("root", "rules", "terminals"), inputs, strict=True)), lengths)
         wanted = [x for x in inputs if x.requires_grad]
         grads = torch.autograd.grad(again, wanted, grad, create_graph=True, allow_unused=True, materialize_grads=True)

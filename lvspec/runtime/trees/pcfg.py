@@ -6,7 +6,7 @@ inside(i, j, nonterminal a) = sum_{l, r} rules[a, l, r] sum_{i <= k < j} inside(
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -40,7 +40,7 @@ def pcfg(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) -> Gra
 class Grammar(Structured):
     """The best derivation, and draws where the inside charts are certain, are found from the root down."""
 
-    lengths: Tensor | None = None
+    lengths: Tensor = field(kw_only=True)
 
     def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """Root, rules, and the terminals of every example."""
@@ -99,10 +99,10 @@ def bracketings(derivations: Grammar) -> Bracketings:
 
     def fast(potentials: Parts) -> Tensor:
         inputs = derivations.inputs()
-        found = certain_inside(*(x.detach() for x in inputs), derivations.lengths)
+        root, rules, terminals = inputs
+        found = certain_inside(root.detach(), rules.detach(), terminals.detach(), derivations.lengths)
         if found is None or bool(potentials["spans"].detach().any()):
             return program(LOG, {n: widest(p) for n, p in potentials.items()})
-        root, rules, terminals = inputs
         words = by_place(terminals, derivations.lengths)
         return inside_again(found, derivations.lengths, root, rules, words, potentials["spans"])
 
@@ -115,7 +115,7 @@ def bracketings(derivations: Grammar) -> Bracketings:
 class Bracketings(Structured):
     """The best one is that of the best derivation."""
 
-    derivations: Grammar | None = None
+    derivations: Grammar = field(kw_only=True)
 
     @property
     def mode(self) -> Parts:

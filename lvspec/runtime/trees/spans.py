@@ -101,7 +101,8 @@ def span_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
         """(..., T, B) for each width, as numbers of the semiring."""
         return semiring.lift(by_widths(x.expand(B, T, T)).movedim(0, -1)).unbind(-2)
 
-    spans, largest = by_width(scores), None
+    of_width = by_width(scores)
+    largest: tuple[Tensor, ...] | None = None
     if "largest" in potentials:
         further = potentials["largest"].masked_fill(~(real.unsqueeze(1) & real.unsqueeze(2)), 0.0)
         largest = by_width(further)
@@ -110,13 +111,13 @@ def span_program(semiring, potentials: Parts, lengths: Tensor) -> Tensor:
         """Spans of a width that are the largest ones from their first words on."""
         return cells if largest is None else semiring.times(cells, largest[w][..., : cells.shape[-2], :])
 
-    cells = spans[0]
+    cells = of_width[0]
     starting, ending = cells.unsqueeze(-2), right(cells, 0).unsqueeze(-2)
     whole = [nothing, right(cells, 0)[..., 0, :]]
     for w in range(1, T):
         n = T - w
         pairs = semiring.times(starting[..., :n, :, :], ending[..., 1:, :, :])
-        cells = semiring.times(semiring.sum(pairs, -2), spans[w][..., :n, :])
+        cells = semiring.times(semiring.sum(pairs, -2), of_width[w][..., :n, :])
         closed = right(cells, w)
         starting, ending = by_start(starting, cells), by_end(ending, closed)
         whole.append(closed[..., 0, :])

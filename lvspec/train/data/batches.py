@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ def _cut(rows: np.ndarray, sizes: np.ndarray, settings: TrainSettings) -> list[n
     return batches
 
 
-def collate(dataset: Dataset, rows: Sequence[int]) -> Batch:
+def collate(dataset: Dataset, rows: Sequence[int] | np.ndarray) -> Batch:
     """The mapping of the module's contract: names -> (B, sites, event), plates -> lengths, `y_observed`, `index`."""
     examples: list[Example] = [dataset.examples[row] for row in rows]
     batch: Batch = {}
@@ -88,7 +89,8 @@ def _padded(present, shown: np.ndarray, examples, f, layout) -> np.ndarray:
     block = np.zeros((len(present), *extents), dtype=shown.dtype)
     for row, value in enumerate(present):
         if value is not None:
-            block[(row, *(slice(n) for n in value.shape))] = value
+            place: tuple[Any, ...] = (row, *(slice(n) for n in value.shape))
+            block[place] = value
     return block
 
 
@@ -98,7 +100,8 @@ def _observed(present, examples, f, block: torch.Tensor) -> np.ndarray:
         if value is None:
             continue
         seen = example.observed.get(f.name, np.ones(value.shape[: len(f.plates)], dtype=bool))
-        mask[(row, *(slice(n) for n in seen.shape))] = seen
+        place: tuple[Any, ...] = (row, *(slice(n) for n in seen.shape))
+        mask[place] = seen
     return mask
 
 

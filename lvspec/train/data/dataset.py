@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from lvspec.train.data.layout import BatchLayout, Field
 from lvspec.train.data.tree_labels import TreeLabels
 from lvspec.train.settings import DataSettings
 
-Raw = Mapping[str, object]
+Raw = Mapping[str, Any]
 LARGEST = 3e38  # that a float32 holds
 
 
@@ -117,7 +118,7 @@ def encoded(
     return Dataset(tuple(examples), layout, dropped, partial | {f.name for f in layout.fields if not f.required})
 
 
-def raw_value(record: Raw, f: Field) -> object:
+def raw_value(record: Raw, f: Field) -> Any:
     """What a record has of a field; an empty text is a missing value, and an empty sequence only where it has to be there."""
     raw = record.get(f.name)
     blank = isinstance(raw, str) and not raw.strip()
@@ -133,11 +134,14 @@ def holding(record: Raw, name: str) -> str:
     """What stands in a record that lacks a value of a variable, where it says so."""
     names = getattr(record, "names", ())
     there = f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
-    return f" (`{record.fields[name]}` is looked for, and it has {there})" if names else ""
+    fields = getattr(record, "fields", {})
+    return f" (`{fields[name]}` is looked for, and it has {there})" if names else ""
 
 
 def _example(record: Raw, index: int, layout: BatchLayout, encoders, data, unknown) -> Example | None:
-    values, lengths, observed = {}, {}, {}
+    values: dict[str, np.ndarray] = {}
+    lengths: dict[str, np.ndarray] = {}
+    observed: dict[str, np.ndarray] = {}
     for f in layout.fields:
         settings = data.get(f.name, DataSettings())
         raw = raw_value(record, f)
@@ -154,9 +158,9 @@ def _example(record: Raw, index: int, layout: BatchLayout, encoders, data, unkno
             continue
         for along, wanted, there in zip(*_extents(f), value.shape, strict=False):
             if wanted is not None and there != wanted:
-                values = f"{there} value{'s' * (there != 1)} {along}"
+                shown = f"{there} value{'s' * (there != 1)} {along}"
                 raise TrainingError(
-                    f"{place_of(record, index)}: {f.name} has {values}, and {wanted} are wanted; null stands for a missing one"
+                    f"{place_of(record, index)}: {f.name} has {shown}, and {wanted} are wanted; null stands for a missing one"
                 )
         for plate, length in found.items():
             if plate in lengths and not np.array_equal(lengths[plate], length):
@@ -201,9 +205,7 @@ def _admitted(lengths: dict[str, np.ndarray], wanted: str) -> bool:
     )
 
 
-def _encode(
-    raw: object, f: Field, layout: BatchLayout, encoder: Encoder, settings: DataSettings, unknown: Counter | None
-):
+def _encode(raw: Any, f: Field, layout: BatchLayout, encoder: Encoder, settings: DataSettings, unknown: Counter | None):
     """(array with fills, observed per site, lengths by plate); (None, None, {}) where the whole value is missing."""
     if raw is None:
         return None, None, {}
@@ -216,7 +218,7 @@ def _encode(
     return _encode_numbers(raw, f, layout, encoder, settings)
 
 
-def nested(raw: object, depth: int, settings: DataSettings) -> object:
+def nested(raw: Any, depth: int, settings: DataSettings) -> Any:
     """A raw value as lists of symbols, `depth` deep: 0 a label, 1 a sentence, 2 a document of sentences."""
     if isinstance(raw, np.ndarray):
         raw = raw.tolist()
@@ -232,7 +234,7 @@ def nested(raw: object, depth: int, settings: DataSettings) -> object:
     return [nested(r, depth - 1, settings) for r in raw]
 
 
-def _without_unknown(raw, f: Field, encoder: Symbols, settings: DataSettings, unknown: Counter) -> object:
+def _without_unknown(raw, f: Field, encoder: Symbols, settings: DataSettings, unknown: Counter) -> Any:
     """The raw labels, None where the table lacks them."""
 
     def known(value):
@@ -364,7 +366,7 @@ def _check_numbers(f: Field, value: np.ndarray) -> None:
         )
 
 
-def number_block(raw: object, f: Field, nested: bool = False) -> np.ndarray:
+def number_block(raw: Any, f: Field, nested: bool = False) -> np.ndarray:
     """Numbers as plates x event; a picture (28, 28) is flattened for a vector of features. nested: NaN stands beyond the end of
     a second plate, of which each site of the first one has its own."""
     try:
@@ -403,7 +405,7 @@ def digest(record: Raw) -> bytes:
     Gold labels that are read beside the data (their name has a blank, as no variable's has) do not count.
     """
 
-    def plain(value: object) -> object:
+    def plain(value: Any) -> Any:
         return value.tolist() if hasattr(value, "tolist") else str(value)
 
     return hashlib.sha256(

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +22,10 @@ NULL = "<null>"
 MISSING = -1  # the id of a missing symbol inside an encoded sequence; never reaches a batch
 
 
-SPLITS = {"whitespace": str.split, "characters": list, "none": lambda text: [text]}
+SPLITS: dict[str, Callable[[str], list]] = {"whitespace": str.split, "characters": list, "none": lambda text: [text]}
 
 
-def tokens(raw: object, tokenize: str, lower: bool) -> list:
+def tokens(raw: Any, tokenize: str, lower: bool) -> list:
     """`The cat` as ["the", "cat"]; lists are already split."""
     if isinstance(raw, str):
         raw = raw.lower() if lower else raw
@@ -33,7 +35,7 @@ def tokens(raw: object, tokenize: str, lower: bool) -> list:
     return [str(raw)]
 
 
-def leaves(value: object) -> Iterable:
+def leaves(value: Any) -> Iterable:
     """The symbols of a nested list, in order."""
     if isinstance(value, list):
         for v in value:
@@ -87,8 +89,9 @@ class Symbols:
         counts = [*(sequences for _ in special), *(counted[n] for n in names)]
         return Symbols((*special, *names), tuple(counts), False, end, null)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_ids", {s: i for i, s in enumerate(self.symbols)})
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {s: i for i, s in enumerate(self.symbols)}
 
     @property
     def size(self) -> int:
@@ -118,7 +121,7 @@ class Symbols:
         more = tuple(str(i) if plain else f"<{i}>" for i in range(self.size, size))
         return replace(self, symbols=(*self.symbols, *more), counts=(*self.counts, *(0 for _ in more)))
 
-    def show(self, ids: np.ndarray) -> list:
+    def show(self, ids: np.ndarray) -> Any:
         """Ids as symbols, nested like the ids."""
         if ids.ndim == 0:
             return self.symbols[int(ids)] if 0 <= int(ids) < self.size else "?"
@@ -180,7 +183,7 @@ def from_json(entry: dict) -> Encoder:
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
-def numbers(raw: object) -> np.ndarray:
+def numbers(raw: Any) -> np.ndarray:
     """A raw value as an array of floats; missing entries are NaN."""
     if isinstance(raw, np.ndarray):
         if raw.dtype.kind not in "biuf":
@@ -197,7 +200,7 @@ def numbers(raw: object) -> np.ndarray:
         raise UsageError(f"expected numbers, found {str(raw)[:60]!r}: {error}{header}") from error
 
 
-def _floats(raw: object) -> object:
+def _floats(raw: Any) -> Any:
     if isinstance(raw, (list, tuple)):
         return [_floats(r) for r in raw]
     if raw is None:

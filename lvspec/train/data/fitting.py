@@ -68,17 +68,17 @@ def _symbols(records, f: Field, sharing: list[Field], layout: BatchLayout, data,
     for g in sharing:
         settings = data.get(g.name, DataSettings())
         depth = len(g.plates) + len(g.event)
-        values = _read(records, g, lambda raw, depth=depth, settings=settings: nested(raw, depth, settings))
+        values = _read(records, g, partial(nested, depth=depth, settings=settings))
         sequences += len(values)
         for value in values:
             counted.update(leaves(value))
     counted.pop(None, None)
     settings = data.get(f.vocabulary, data.get(f.name, DataSettings()))
-    numbered = f.size is not None and end is None and null is None
+    size = f.size if end is None and null is None else None
     if settings.labels is not None:
         table = Symbols.of_labels(settings.labels, counted, sequences, end, null)
-    elif numbered and all(s.isdecimal() and int(s) < f.size for s in counted):  # the file holds ids already
-        table = Symbols.of_labels(tuple(str(i) for i in range(f.size)), counted)
+    elif size is not None and all(s.isdecimal() and int(s) < size for s in counted):  # the file holds ids already
+        table = Symbols.of_labels(tuple(str(i) for i in range(size)), counted)
     elif f.categories or not (f.plates or f.event):  # a label: all of them count, none is unknown
         table = Symbols.of_labels(tuple(sorted(counted, key=_label_order)), counted, sequences, end, null)
     else:
@@ -163,7 +163,7 @@ def sizes_from_data(
             )
         if isinstance(encoder, Symbols):
             sizes[name] = encoder.size
-        elif source == "features":
+        elif source == "features" and isinstance(encoder, Numbers):
             sizes[name] = int(np.prod(encoder.event, dtype=int))
         else:
             raise UsageError(f"size {name}: {source}({of}) asks for symbols, but {of} holds numbers")

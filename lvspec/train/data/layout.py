@@ -92,7 +92,7 @@ def layout_of(spec: Spec) -> BatchLayout:
 
 def _field(spec: Spec, variable: Variable, from_data: dict) -> Field:
     nominal, ragged = spec.nominal(), {p.name for p in spec.plates if p.ragged}
-    fixed = {p.name: p.size for p in spec.plates if p.kind == "fixed"}
+    fixed = {p.name: p.extent for p in spec.plates if p.kind == "fixed"}
     support, kind = variable.type.support, _KINDS.get(variable.type.support.kind, "real")
     source = from_data.get(_only_name(support.size)) if support.size is not None else None
     is_label = variable.classes or variable.role == "latent" or not ragged & set(variable.plates)

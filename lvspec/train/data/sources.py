@@ -51,7 +51,7 @@ def records_of(files: Files, part: str, wanted: Mapping[str, DataSettings]) -> l
     """The raw records of train, valid or test; no test part: an empty list."""
     tenths = _held_out_tenths(files, wanted)
     if part == "train":
-        records = list(read(Path(files.train), wanted, "train"))
+        records: list[Raw] = list(read(Path(files.train), wanted, "train"))
         return _kept(records, tenths, files.train) if tenths else records
     if part == "valid":
         records = _valid(files, wanted, tenths)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +23,11 @@ class TreeLabels:
 
     labels: str
 
-    def read(self, raw: object) -> list[int | None]:
+    def read(self, raw: Any) -> list[int | None]:
         """The label of each word; None where it is not known."""
         if self.labels == "ends":
             tree = gold_tree(str(raw))
-            return ends_of(tree.spans, tree.words)
+            return list(ends_of(tree.spans, tree.words))
         found = raw.split() if isinstance(raw, str) else list(raw)
         return [_head(head, word, len(found)) for word, head in enumerate(found)]
 
@@ -40,7 +41,7 @@ class TreeLabels:
         return {"kind": "trees", **asdict(self)}
 
 
-def _head(head: object, word: int, words: int) -> int | None:
+def _head(head: Any, word: int, words: int) -> int | None:
     if head is None:
         return None
     if not str(head).isdigit() or not 0 <= int(head) <= words:

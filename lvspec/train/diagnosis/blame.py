@@ -62,7 +62,7 @@ def blame(taken: Taken, when: str, kept: str, objective=None) -> TrainingError:
         return TrainingError(message)
     label = f"{found.place.name}: {found.worst or found.number}"
     diagnostic = Diagnostic("non-finite", found.place.span, message, label, REMEDIES[found.cause])
-    return TrainingError(message, taken.compiled.spec.source, diagnostic)
+    return TrainingError(message, taken.compiled.spec.source if taken.compiled else None, diagnostic)
 
 
 def _parameter(taken: Taken) -> Finding | None:
@@ -123,7 +123,8 @@ def _counted(taken: Taken, value: Tensor, axes: tuple[str, ...], rows: Tensor) -
     if "B" not in axes or value.dim() < len(axes) or value.shape[axes.index("B")] != len(rows):
         return torch.ones([1] * value.dim(), dtype=torch.bool, device=value.device)
     found = _along(rows, ("B",), axes, value.dim())
-    for plate in (p for p in taken.compiled.spec.plates if p.name in axes and p.ragged):
+    plates = taken.compiled.spec.plates if taken.compiled else ()
+    for plate in (p for p in plates if p.name in axes and p.ragged):
         mask = taken.batch.get(f"{plate.name}.mask")
         own = ("B", plate.within, plate.name) if plate.within else ("B", plate.name)
         if mask is not None and set(own) <= set(axes) and mask.shape[-1] == value.shape[axes.index(plate.name)]:
@@ -156,7 +157,7 @@ def _refined(taken: Taken, trace: Trace, step: NamedValue, symbol: Symbol, numbe
             for name, value in one.arguments.items():
                 argument = place_of_argument(taken.compiled, symbol, name)
                 cause = _fault(name, value) if argument is not None else ""
-                if cause:
+                if argument is not None and cause:
                     worst = str((value.min() if cause == "zero" else value[~torch.isfinite(value)][0]).item())
                     more = f": {argument.what} is {worst}"
                     return replace(found, more=more, place=argument, cause=cause, worst=worst)
@@ -185,16 +186,16 @@ def _gradients(taken: Taken, trace: Trace) -> Finding | None:
     wrong = [n for n, g in graded if not torch.isfinite(g).all()]
     networks = ", ".join(dict.fromkeys(n.partition(".")[0] for n in wrong if "." in n))
     for step, symbol in reversed(known):
-        bad = ~torch.isfinite(step.value.grad) if step.value.grad is not None else torch.zeros(1, dtype=torch.bool)
-        if bad.any():
+        gradient = step.value.grad
+        if gradient is not None and (bad := ~torch.isfinite(gradient)).any():
             place = place_of(taken.compiled, symbol)
-            number, row = _where(bad, step.value.grad, symbol.axes)
+            number, row = _where(bad, gradient, symbol.axes)
             more = f"; so is that of the network{'s' if ',' in networks else ''} {networks}" if networks else ""
             return Finding(f"the gradient with respect to {place.what}", number, place, "gradient", row, more)
     if not wrong:
         return None
-    place = place_of_parameter(taken.compiled, wrong[0])
-    return Finding(f"the gradient of {wrong[0]}", "not finite", place, "gradient")
+    its_place = place_of_parameter(taken.compiled, wrong[0])
+    return Finding(f"the gradient of {wrong[0]}", "not finite", its_place, "gradient")
 
 
 def _term(objective) -> str:

@@ -73,7 +73,8 @@ def _gradients(model: EmittedModel, compiled, batch: dict, latents: tuple[str, .
 def arguments(trace: Trace, symbols: dict, latents: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], Tensor]]:
     """(latent, axes, value) of what each guide factor was given. Of a guide that is drawn site by site the sites' own
     values, not the tensor of all of them that is made afterwards."""
-    found, rank = [], {}
+    found: list[tuple[str, tuple[str, ...], Tensor]] = []
+    rank: dict[str, int] = {}
     for step in trace.steps:
         symbol = None if step.network else symbols.get(step.name)
         if symbol is None or symbol.part != "q" or not symbol.argument or symbol.node not in latents:

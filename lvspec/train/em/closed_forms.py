@@ -103,7 +103,7 @@ def _table(spec: Spec, name: str, family: str, argument: str, expr: Expr) -> Par
         return ParameterTable(None, value=float(inside.value))
     indices: tuple[Expr, ...] = ()
     if isinstance(inside, Index):
-        inside, indices = inside.base, inside.indices
+        indices, inside = inside.indices, inside.base
     if not isinstance(inside, ParamRef) or link not in links or not all(map(_plain_index, indices)):
         wanted = " or ".join(f"{k}(a table)" if k else "a table" for k in links) or "a number"
         raise _refused(f"`{argument}` of {name} is neither {wanted} nor a number")

@@ -94,7 +94,7 @@ class ExpectationMaximisation:
             plate, inside = self.forms.spec.plate(name), batch.get(f"{name}.mask")
             mask = mask.unsqueeze(-1)
             if inside is None:
-                mask = mask.expand(*mask.shape[:-1], plate.size.evaluate(sizes_of(self.model, self.forms.spec)))
+                mask = mask.expand(*mask.shape[:-1], plate.extent.evaluate(sizes_of(self.model, self.forms.spec)))
             else:
                 shape = [1] * mask.dim()
                 around = (0, 1 + plates.index(plate.within)) if plate.within else (0,)
@@ -111,6 +111,7 @@ class ExpectationMaximisation:
             if isinstance(index, PlateIndex):
                 rows += letters[index.plate]
                 continue
+            assert table.parameter is not None and isinstance(index, VariableRef)
             size, letter = self.model.get_parameter(table.parameter).shape[axis], "klmnopqr"[axis]
             operands.append(_chosen(index, size, batch, marginals))
             spelled.append("b" + "".join(letters[s.plate] for s in index.at) + letter)

@@ -83,6 +83,6 @@ def baselines(dataset: Dataset, encoders: Mapping[str, Encoder], training: int) 
             continue
         if isinstance(encoder, Symbols):
             found[field.name] = unigram(dataset, field, encoder)
-        elif encoder.kind in ("binary", "real"):
+        elif isinstance(encoder, Numbers) and encoder.kind in ("binary", "real"):
             found[field.name] = independent(dataset, field, encoder, training)
     return found

@@ -14,7 +14,7 @@ from lvspec.emitted import EmittedModel
 from lvspec.errors import UsageError
 from lvspec.train.data.batches import collate
 from lvspec.train.data.dataset import Dataset
-from lvspec.train.data.encoders import Encoder, Symbols
+from lvspec.train.data.encoders import Encoder, Numbers, Symbols
 from lvspec.train.data.layout import BatchLayout, Field
 from lvspec.train.evaluation.pictures import side
 from lvspec.train.settings import DataSettings
@@ -88,7 +88,7 @@ def draws(
     """n ancestral samples, decoded. data: how each variable was read; what was split into characters has no blanks between them."""
     torch.manual_seed(seed)
     ends = end_ids(layout, encoders)
-    options = {"lengths": dict(start.lengths)} if start.lengths else {}
+    options: dict[str, dict] = {"lengths": dict(start.lengths)} if start.lengths else {}
     options |= {"ends": ends} if ends else {}
     found = model.sample(n, **({"given": dict(start.given)} if start.given else {}), **options)
     shaded = _shaded(model, found, start, options, layout, encoders, n)
@@ -114,8 +114,8 @@ def _shaded(
 
 def is_picture(field: Field, one: Tensor | np.ndarray, encoder: Encoder) -> bool:
     """A square vector of binary or real features, one an example."""
-    vector = not field.plates and one.ndim == 1 and not isinstance(encoder, Symbols)
-    return bool(vector and encoder.kind != "count" and side(one.shape[0]))
+    vector = not field.plates and one.ndim == 1
+    return bool(vector and isinstance(encoder, Numbers) and encoder.kind != "count" and side(one.shape[0]))
 
 
 def end_ids(layout: BatchLayout, encoders: Mapping[str, Encoder]) -> dict[str, int]:
@@ -155,7 +155,7 @@ def _cut(
     """The sites that count; of a plate nested in the outermost one, an array for each site around it."""
     plates = {p.name: p for p in layout.plates}
     for axis, plate in enumerate(plates[name] for name in field.plates):
-        if plate.length in lengths:
+        if plate.length is not None and plate.length in lengths:
             one = one.take(range(int(lengths[plate.length][row]) + int(dict(plate.options).get("more", 0))), axis=axis)
         if not plate.ragged or plate.name not in lengths:
             continue
@@ -163,7 +163,7 @@ def _cut(
         if length.dim() == 0:
             one = one.take(range(int(length)), axis=axis)
         elif axis == 1:
-            one = [o.take(range(int(k)), axis=0) for o, k in zip(one, length, strict=False)]
+            return [o.take(range(int(k)), axis=0) for o, k in zip(one, length, strict=False)]
     return one
 
 
@@ -195,6 +195,7 @@ def words(ids: np.ndarray, table: Symbols, between: str = " ") -> str:
 def picture(values: np.ndarray, encoder) -> np.ndarray:
     """A square of ink between 0 and 1; real values relative to the training data's range of two deviations."""
     edge = side(values.size)
+    assert edge is not None  # see is_picture
     if encoder.kind == "binary":
         return values.reshape(edge, edge).astype(float)
     mean, deviation = np.array(encoder.mean), np.sqrt(np.array(encoder.variance))

@@ -14,7 +14,7 @@ import torch
 from lvspec.emitted import CompiledSpec, EmittedModel
 from lvspec.train.data.batches import batches, sorted_order
 from lvspec.train.data.dataset import Dataset
-from lvspec.train.data.encoders import Encoder, Symbols
+from lvspec.train.data.encoders import Encoder, Numbers, Symbols
 from lvspec.train.evaluation.accuracy import labelled
 from lvspec.train.evaluation.baselines import BaselineLikelihood, baselines, entries
 from lvspec.train.scoring.score import EVALUATION_SEED, at_once, held_out, prepared, score
@@ -230,4 +230,4 @@ def normalisers(dataset: Dataset, encoders: Mapping[str, Encoder]) -> tuple[int,
     encoder, number = encoders[modelled[0].name], sum(v.size for v in entries(dataset, modelled[0]))
     if isinstance(encoder, Symbols):
         return number, 0, 0.0
-    return 0, number, math.log(abs(encoder.scale)) if encoder.kind == "real" else 0.0
+    return 0, number, math.log(abs(encoder.scale)) if isinstance(encoder, Numbers) and encoder.kind == "real" else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ def spans_of(table: np.ndarray) -> list[Span]:
 
 
 def compare_spans(
-    inferred: Iterable[Inferred], latent: Latent, dataset: Dataset, gold: Sequence[object], punctuation: bool = True
+    inferred: Iterable[Inferred], latent: Latent, dataset: Dataset, gold: Sequence[Any], punctuation: bool = True
 ) -> dict[str, F1]:
     """F1 of the best trees. gold[i]: the bracketed tree of record i. punctuation: whether such words are part of trees."""
     pairs = []
@@ -34,11 +35,8 @@ def compare_spans(
         right, found = gold_tree(str(text)), _mode(one, latent)
         _same_length(right.words, len(found), latent.name)
         kept = [punctuation or tag not in PUNCTUATION for tag in right.tags]
-        (found, words), (right, _) = (
-            left_out(spans_of_ends(found) if latent.tree else spans_of(found), kept),
-            left_out(right.spans, kept),
-        )
-        pairs.append((found, right, words))
+        spans, words = left_out(spans_of_ends(found) if latent.tree else spans_of(found), kept)
+        pairs.append((spans, left_out(right.spans, kept)[0], words))
     return bracketing(pairs)
 
 
@@ -46,8 +44,8 @@ def compare_heads(
     inferred: Iterable[Inferred],
     latent: Latent,
     dataset: Dataset,
-    gold: Sequence[object],
-    tags: Sequence[object] | None = None,
+    gold: Sequence[Any],
+    tags: Sequence[Any] | None = None,
 ) -> dict[str, Attachment]:
     """Heads of the best trees. gold[i]: the heads of record i, as CoNLL-U numbers them; tags: of its words, where those
     that are punctuation do not count."""
@@ -71,7 +69,7 @@ def _mode(one: Inferred, latent: Latent) -> np.ndarray:
     return one.mode[latent.name]
 
 
-def _number(head: object) -> int | None:
+def _number(head: Any) -> int | None:
     if head is not None and not str(head).isdigit():
         raise UsageError(f"{str(head)[:40]!r} is no head: heads are numbers of words, 0 for the root")
     return None if head is None else int(head)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ def _value(variable: Variable, ragged: set[str], sizes: Mapping[str, int]) -> La
     if not support.finite:
         return Latent(variable.name, None, axes)
     sites = next((plate for plate in ragged if support.cardinality == Dim.of(f"|{plate}|")), None)
-    states = None if sites else support.cardinality.evaluate(dict(sizes))
+    states = None if sites else support.values.evaluate(dict(sizes))
     segments, tree = has_segments(variable), tree_labels(variable)
     return Latent(variable.name, states, axes, sites=sites, tree=tree, segments=segments)
 
@@ -85,11 +86,13 @@ def _value(variable: Variable, ragged: set[str], sizes: Mapping[str, int]) -> La
 def _structure(variable: Variable) -> Latent | None:
     """The hidden part of an observed sequence, `with tree`."""
     body = variable.clauses[-1].body if variable.clauses else None
-    if not isinstance(body, Dist) or not body.parts or variable.plates != (body.over,):
+    if not isinstance(body, Dist) or not body.parts or body.over is None or variable.plates != (body.over,):
         return None
     read_as = STRUCTURES[body.family].trees
-    axes = {"spans": (0, 1), "heads": (0,)}.get(read_as, ())
-    return Latent(body.parts[0], None, tuple((i, body.over) for i in axes), read_as, variable.name) if read_as else None
+    axes = {"spans": (0, 1), "heads": (0,)}.get(read_as or "", ())
+    return (
+        Latent(body.parts[0], None, tuple((i, body.plate) for i in axes), read_as, variable.name) if read_as else None
+    )
 
 
 def posteriors(
@@ -126,7 +129,7 @@ def shared_answers(
     return {name: _of_shared(found[name]) for name in names}
 
 
-def _of_shared(posterior: object) -> dict[str, np.ndarray]:
+def _of_shared(posterior: Any) -> dict[str, np.ndarray]:
     if isinstance(posterior, DrawnPosterior):  # the draws are q's; their weights are those of the batch alone
         answers = {"mean": posterior.values.mean(0), "deviation": posterior.values.std(0)}
     elif isinstance(posterior, Point):
@@ -136,7 +139,7 @@ def _of_shared(posterior: object) -> dict[str, np.ndarray]:
     return {kind: value.cpu().numpy() for kind, value in answers.items()}
 
 
-def _answers(posterior: object, latent: Latent, marginals: bool) -> dict[str, Tensor]:
+def _answers(posterior: Any, latent: Latent, marginals: bool) -> dict[str, Tensor]:
     """The tensors (B, sites, ...) that a latent's posterior has."""
     if latent.structure:
         return ANSWERS[latent.structure](posterior, marginals)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.core.structured import Parts, Structured
-from lvspec.runtime.trees.pcfg import bracketings
+from lvspec.runtime.trees.pcfg import Grammar, bracketings
 
 
 def spans(posterior: Structured, marginals: bool) -> dict[str, Tensor]:
     """Of the best derivation, and of all."""
+    assert isinstance(posterior, Grammar)
     trees = bracketings(posterior)
     return {"mode": trees.mode["spans"].bool(), **({"marginals": trees.marginals["spans"]} if marginals else {})}
 

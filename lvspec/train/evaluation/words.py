@@ -17,6 +17,7 @@ def expected_counts(
 ) -> np.ndarray:
     """E[count of (z = k, word w)] under p(z | x): (K, V). A latent of the whole example counts all of its words;
     one with further plates (several variables, several chains) is counted over all of them."""
+    assert latent.states is not None
     counts = np.zeros((latent.states, table.size))
     for one in inferred:
         marginals = one.marginals.get(latent.name)

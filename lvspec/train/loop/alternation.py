@@ -57,7 +57,7 @@ class Alternation:
         for turn, parameters in zip(self.turns, self.moving, strict=True):
             total, sites, before = 0.0, 0, None
             for taken in range(1, turn.steps + (turn is not self.turns[-1])):
-                rows = order[random.integers(len(order))]
+                rows = order[int(random.integers(len(order)))]
                 total, sites = total + move(rows, parameters)[0] * len(rows), sites + int(self.sizes[rows].sum())
                 if not turn.falling or taken % WINDOW:
                     continue

@@ -35,7 +35,7 @@ class HarmonicTrees:
         """Of one parameter, in its shape; ValueError where it is not an argument of a dependency model."""
         variable = next((v for v in self.spec.of_role("observed") if _is_model(v)), None)
         names = _parameters(variable) if variable else {}
-        if parameter not in names.values():
+        if variable is None or parameter not in names.values():
             raise ValueError(f"it is not an argument of a {FAMILY}")
         if c not in self.found:
             self.found[c] = self._count(variable, names, like.shape[0], c)
@@ -52,7 +52,8 @@ class HarmonicTrees:
             distance = (places.unsqueeze(1) - places).abs()
             parts["attach"] = parts["attach"] - (distance.clamp(min=1.0) + c).log().unsqueeze(-1)
             dmv(**parts, lengths=lengths).log_partition.sum().backward()
-        return {name: tables[argument].grad for argument, name in names.items()}
+        found = ((name, tables[argument].grad) for argument, name in names.items())
+        return {name: grad for name, grad in found if grad is not None}
 
 
 def _is_model(variable: Variable) -> bool:

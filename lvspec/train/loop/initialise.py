@@ -44,7 +44,7 @@ def initialise(
             known = ", ".join(n for n, _ in model.named_parameters())
             raise UsageError(f"train.init: no parameter {name!r}; the model has {known}")
         kind, numbers = parsed(rule)
-        from_data = {
+        from_data: dict[str, Callable] = {
             UNIGRAM: lambda p, noise=0.1: unigram(p, noise, counts),
             HARMONIC: partial(harmonic, name=name, trees=trees),
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -67,7 +68,7 @@ class Event:
     kind: str
     progress: Progress
     total: int
-    numbers: dict[str, object] = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Training:
         self.progress = Progress()
         self.orders: dict[int, list] = {}
         self.total = self._total()
-        self.since_log: list[dict[str, object]] = []  # rows of the steps since the last line of metrics
+        self.since_log: list[dict[str, Any]] = []  # rows of the steps since the last line of metrics
 
     def _order(self) -> list:
         """This epoch's batches; only the current epoch is kept."""
@@ -160,7 +161,7 @@ class Training:
         loss, norm = self._move(order[p.position], moving)
         epoch = p.epoch
         self._advance(len(order))
-        row = {"step": p.step, "epoch": epoch, "loss": loss, "grad_norm": norm, "learning_rate": rate}
+        row: dict[str, Any] = {"step": p.step, "epoch": epoch, "loss": loss, "grad_norm": norm, "learning_rate": rate}
         self._log(row)
 
     def _move(self, rows, parameters) -> tuple[float, float]:
@@ -189,6 +190,7 @@ class Training:
     def _em_step(self) -> None:
         """One step of EM on all of the training data: an epoch."""
         p, s = self.progress, self.settings
+        assert self.job.forms is not None
         em = ExpectationMaximisation(self.model, self.job.forms, s.method, s.pseudo_count)
         rows = sorted_order(self.job.train, s)
         found = em.step(prepared(self.model, collate(self.job.train, r), self.job.device) for r in rows)
@@ -216,7 +218,7 @@ class Training:
         kept = f"; the last good checkpoint is {steps[-1]}" if steps else ""
         return blame(taken, f"step {self.progress.step + 1}", kept, objective)
 
-    def _log(self, row: dict[str, object]) -> None:
+    def _log(self, row: dict[str, Any]) -> None:
         """Report a step; every LOG_EVERY of them a line of metrics with the mean loss since the last line."""
         self.since_log.append(row)
         self._report("step", row)
@@ -225,7 +227,7 @@ class Training:
                 self.job.store.metrics.append(self._mean_row())
             self.since_log = []
 
-    def _mean_row(self) -> dict[str, object]:
+    def _mean_row(self) -> dict[str, Any]:
         losses = [row["loss"] for row in self.since_log]
         return {**self.since_log[-1], "loss": sum(losses) / len(losses)}
 
@@ -265,7 +267,7 @@ class Training:
         self._save(best=better)
         self._report("valid", {**row, "better": better})
 
-    def _information(self) -> dict[str, object]:
+    def _information(self) -> dict[str, Any]:
         """Aggressive training is over once the information between data and latents has not risen since the last look.
         A validation that only a run's end calls for is no look: one that goes on from there would have one more."""
         p = self.progress
@@ -295,10 +297,10 @@ class Training:
         if self.job.store is None:
             return
         progress = {**asdict(self.progress), "best": _text(self.progress.best)}
-        state = {"progress": progress, "rows": self.since_log}
+        state: dict[str, Any] = {"progress": progress, "rows": self.since_log}
         self.job.store.save(self.progress.step, checkpoints.gather(self.model, self.optimizer, state), best=best)
 
-    def _report(self, kind: str, numbers: dict[str, object]) -> None:
+    def _report(self, kind: str, numbers: dict[str, Any]) -> None:
         self.job.report(Event(kind, replace(self.progress), self.total, numbers))
 
 

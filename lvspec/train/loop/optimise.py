@@ -15,7 +15,9 @@ PLATEAU_PATIENCE = 2  # validations without improvement before the rate is halve
 
 
 def make_optimizer(model: EmittedModel, settings: TrainSettings) -> torch.optim.Optimizer:
-    parameters = [p for p in model.parameters() if p.requires_grad] or [torch.zeros((), requires_grad=True)]
+    parameters: list[torch.Tensor] = [p for p in model.parameters() if p.requires_grad] or [
+        torch.zeros((), requires_grad=True)
+    ]
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay)

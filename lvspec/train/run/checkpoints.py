@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -29,7 +30,7 @@ class Checkpoint:
     """tensors: model/<name>, optimizer/<parameter>/<moment>, random/<generator>. state: the loop's numbers."""
 
     tensors: dict[str, torch.Tensor]
-    state: dict[str, object]
+    state: dict[str, Any]
     path: Path | None = None
 
 
@@ -92,7 +93,7 @@ class CheckpointStore:
         size, path = int(resumed.state["metrics"]) if resumed else 0, self.metrics.path
         content = read_bytes(path)[:size] if size and path.is_file() else b""
         self.metrics = Metrics(path, content)
-        last = f"{CHECKPOINTS}/{resumed.path.name}" if resumed else ""
+        last = f"{CHECKPOINTS}/{resumed.path.name}" if resumed and resumed.path else ""
         kept = [name for name in before.checkpoints if name <= last and self._whole(name)]
         files = {name: sha256(text) for name, text in contents.items()} | {n: before.files[n] for n in kept}
         best = before.best if before.best in kept else None
@@ -120,10 +121,10 @@ def read(path: Path) -> Checkpoint:
         raise UsageError(f"{path}: not a whole checkpoint ({error})") from error
 
 
-def gather(model: EmittedModel, optimizer: torch.optim.Optimizer | None, state: dict[str, object]) -> Checkpoint:
+def gather(model: EmittedModel, optimizer: torch.optim.Optimizer | None, state: dict[str, Any]) -> Checkpoint:
     """Everything that the next step depends on: weights and buffers, moments, random generators."""
     tensors = {f"model/{name}": _own(value) for name, value in model.state_dict().items()}
-    names = {p: n for n, p in model.named_parameters()}
+    names: dict[torch.Tensor, str] = {p: n for n, p in model.named_parameters()}
     for parameter, moments in (optimizer.state if optimizer else {}).items():
         for key, value in moments.items():
             tensors[f"optimizer/{names[parameter]}/{key}"] = _own(torch.as_tensor(value))

@@ -69,7 +69,7 @@ class Config:
     spec_name: str
     spec_hash: str
     sizes: dict[str, int]
-    infer: dict[str, object]
+    infer: dict[str, str | int | float]
     allow_modules: tuple[str, ...]
     data: dict[str, DataSettings]
     train: TrainSettings

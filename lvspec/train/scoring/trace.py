@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ class Trace:
 
     steps: list[NamedValue] = field(default_factory=list)
     calls: list[Called] = field(default_factory=list)
-    objective: object = None
+    objective: Any = None
     known: set[tuple[str, int]] = field(default_factory=set)  # by name and identity: `steps` keeps them all
 
     def see(self, name: str, value: Tensor) -> None:
@@ -144,10 +145,10 @@ class Taken:
     data set, which is the `part` one. samples: draws of each example (None: as many as the module takes by itself)."""
 
     model: EmittedModel
-    compiled: CompiledSpec
+    compiled: CompiledSpec | None
     batch: dict
     generators: Generators
-    rows: object
+    rows: Any
     part: str = "training"
     samples: int | None = None
 
@@ -161,7 +162,7 @@ class Taken:
 @contextmanager
 def drawing(model: EmittedModel, samples: int | None) -> Iterator[None]:
     """The module with so many draws of each example, for a while (None: as many as it takes by itself)."""
-    before = getattr(model, "samples", None)
+    before: Any = getattr(model, "samples", None)
     if samples is not None:
         model.samples = samples
     try:

@@ -47,16 +47,16 @@ def read(path: Path, wanted: Mapping[str, DataSettings], part: str = "train") ->
     named = {s.format for s in wanted.values() if s.format is not None}
     if len(named) > 1:
         raise UsageError(f"{path}: one file has one format, but the data section names {', '.join(sorted(named))}")
-    named = named.pop() if named else format_of(path)
-    if named not in FORMATS:
-        raise UsageError(f"there is no format {named!r}; there are {', '.join(FORMATS)}")
-    kind = reader_of(named)
+    format = named.pop() if named else format_of(path)
+    if format not in FORMATS:
+        raise UsageError(f"there is no format {format!r}; there are {', '.join(FORMATS)}")
+    kind = reader_of(format)
     settings = tuple((name, kind.located(path, s, name)) for name, s in wanted.items())
     if not settings:
         raise UsageError("nothing to read: the model has no observed variable")
     reader = merged([s for _, s in settings])
     fields = [name for name, s in settings if s.field]
-    if FORMATS[named].single and fields and len(settings) > 1:
+    if FORMATS[format].single and fields and len(settings) > 1:
         raise UsageError(
             f"{path}: a line of text is one value, and {' and '.join(n for n, _ in settings)} are read from the data: "
             f"{' and '.join(fields)} by a `field:`, which a jsonl file has"

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lvspec.errors import UsageError
 from lvspec.train.settings import DataSettings
@@ -27,7 +28,7 @@ class FileReader:
     has_part: Callable[[Path, DataSettings, str, str], bool] = lambda path, settings, name, part: False
 
 
-def is_text(value: object) -> bool:
+def is_text(value: Any) -> bool:
     """Whether a string, or all strings of a JSON value, are text: a lone surrogate, half a character, is none."""
     try:
         (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).encode()

@@ -25,7 +25,8 @@ class Tree:
 
 
 def records(path: Path, settings: DataSettings, part: str) -> Iterator[Tree]:
-    depth, tokens, start = 0, [], 0
+    depth, start = 0, 0
+    tokens: list[str] = []
     for number, line in lines(path):
         for token in _TOKEN.findall(line):
             if depth == 0 and token != "(":
