@@ -61,8 +61,7 @@ def chain(
     with plain_arithmetic(potentials):
         if not is_simple(read):
             sizes = [dict(zip(axes, potentials.shape[2:], strict=True)) for axes in (read[0].message, read[-1].output)]
-            read, merged = program_of(read, factors, sizes[0] | sizes[1])
-            factors = [tuple(row) for row in merged]
+            read, factors = program_of(read, factors, sizes[0] | sizes[1])
         flat = [f for row in factors for f in row]
         if torch.compiler.is_compiling():
             return CHAIN_OPERATOR(start, potentials, mask, flat, program_text(read, len(openings), normalized))

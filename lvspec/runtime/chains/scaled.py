@@ -114,13 +114,12 @@ def total_shift(program: ChainProgram, shifts: list[Tensor], extent: int, real: 
     """What was subtracted from the factors' logs along the real sites: (B) or (1)."""
     if program.normalized or extent < 2:
         return 0.0
-    width: int = len(program.steps)
     total: Tensor | float = 0.0
     for row in range(program.openings + 1):
         first, after = row + 1, extent if row == program.openings else min(row + 2, extent)
         if first >= after:
             continue
-        for shift in shifts[row * width : (row + 1) * width]:
+        for shift in shifts[row * len(program.steps) : (row + 1) * len(program.steps)]:
             along = shift[first:after] if shift.shape[0] > 1 else shift.expand(after - first, -1)
             total = total + (along if real is None else along * real[first:after]).sum(0)
     return total

@@ -125,7 +125,7 @@ def is_simple(steps: tuple[Step, ...]) -> bool:
 
 def program_of(
     steps: tuple[Step, ...], factors: list[tuple[Tensor, ...]], sizes: dict[str, int]
-) -> tuple[tuple[Step, ...], list[list[Tensor]]]:
+) -> tuple[tuple[Step, ...], list[tuple[Tensor, ...]]]:
     """Simplified steps with small neighbours merged; factors: the openings' tuples, then the regular one."""
     rows = [list(row) for row in factors]
     simple = []
@@ -147,7 +147,7 @@ def program_of(
                 over_axes(a, first.factor, both.factor) + over_axes(b, second.factor, both.factor)
             ]
         simple[position : position + 2] = [both]
-    return tuple(simple), rows
+    return tuple(simple), [tuple(row) for row in rows]
 
 
 # operation, left operands, right operands, results: one of each a site

@@ -70,6 +70,5 @@ def _around(batch: dict, within: str | None, inputs: dict[str, Input], rows: Ten
         return torch.ones_like(rows).bool()
     if f"{within}.mask" in batch:
         return batch[f"{within}.mask"]
-    size = next(one.plates[within] for one in inputs.values() if within in one.plates)
-    assert size is not None  # a fixed plate
+    size = next(n for one in inputs.values() if (n := one.plates.get(within)) is not None)
     return torch.ones(len(rows), size, dtype=torch.bool, device=rows.device)

@@ -200,9 +200,7 @@ def assert_values(holds, like: Tensor, message: Callable[..., str], *about) -> N
         if not holds:
             raise BadBatch(message(*about))
     else:
-        torch._assert_async(
-            torch.as_tensor(holds), "a batch has a value outside its support, or lacks one that is read"
-        )
+        torch._assert_async(holds, "a batch has a value outside its support, or lacks one that is read")
 
 
 def inside(x: Tensor, one: Input, batch: dict) -> Tensor | bool:

@@ -53,8 +53,7 @@ def inside_support(batch: dict, inputs: dict[str, Input]) -> dict:
         mask = mask.reshape(*mask.shape, *[1] * (x.dim() - mask.dim()))
         if x.numel():
             filler = SAFE[one.kind](x) if one.filler is None else torch.full_like(x, one.filler)
-            x = torch.where(mask, x, filler)
-        batch[name] = x
+            batch[name] = torch.where(mask, x, filler)
     return batch
 
 

@@ -263,8 +263,7 @@ class FilterSemiring(LogSemiring):
 
     def refuse_chains(self, *terms: Tensor) -> None:
         """Undefined, where one of the terms is computed from a chain."""
-        ahead = [x.grad_fn for x in terms]
-        seen: set[object] = set()
+        ahead, seen = [x.grad_fn for x in terms], set[object]()
         while self.chains and ahead:
             node = ahead.pop()
             if node is None or node in seen:

@@ -103,18 +103,18 @@ class Embedding(nn.Embedding):
         super().__init__(num + begin, dim)
 
 
-def over_stretches(network: RNN | GRU | LSTM, x: Tensor) -> Tensor:
+def over_stretches(network, x: Tensor) -> Tensor:
     """A recurrent network over (*lead, T, in) -> (*lead, T, out), whatever the leading axes are."""
     lead, extent = x.shape[:-2], x.shape[-2]
     width = network.hidden_size * (2 if network.bidirectional else 1)
     if x.numel() == 0:
         # torch refuses empty batches and stretches; the sum keeps the graph and the dtype
-        return x.new_zeros(*lead, extent, width) + 0 * torch.stack([p.sum() for p in network.parameters()]).sum()
+        return x.new_zeros(*lead, extent, width) + 0 * sum(p.sum() for p in network.parameters())
     states, _ = network._sites(x.reshape(-1, extent, x.shape[-1]))
     return states.reshape(*lead, extent, width)
 
 
-def one_site(network: RNN | GRU | LSTM, x: Tensor, state) -> tuple[Tensor, object]:
+def one_site(network, x: Tensor, state) -> tuple[Tensor, object]:
     """One more site of a stretch: (*lead, in) -> (*lead, out), and the state to go on with; None before the first site."""
     lead = x.shape[:-1]
     if x.numel() == 0:
