@@ -60,8 +60,7 @@ def pair_sum(first: tuple[str, Tensor], second: tuple[str, Tensor], kept: str, s
     plain = semiring is not LOG or a.device.type != "cpu" or torch.compiler.is_compiling()
     if plain or not both or entries <= BROADCAST_ENTRIES or 1 in sizes.values():
         return broadcast_sum([first, second], kept, semiring)
-    left, right = (own_sum(axes, x, both + kept) for axes, x in (first, second))
-    found = product_sum(left, right, both, kept)
+    found = product_sum(own_sum(a_axes, a, both + kept), own_sum(b_axes, b, both + kept), both, kept)
     return broadcast_sum([first, second], kept, semiring) if found is None else found
 
 
