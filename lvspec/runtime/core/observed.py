@@ -52,8 +52,9 @@ def inside_support(batch: dict, inputs: dict[str, Input]) -> dict:
         x, mask = batch[name], batch[f"{name}.mask"]
         mask = mask.reshape(*mask.shape, *[1] * (x.dim() - mask.dim()))
         if x.numel():
-            filler = SAFE[one.kind](x) if one.filler is None else torch.full_like(x, one.filler)
-            batch[name] = torch.where(mask, x, filler)
+            batch[name] = torch.where(
+                mask, x, SAFE[one.kind](x) if one.filler is None else torch.full_like(x, one.filler)
+            )
     return batch
 
 
