@@ -82,11 +82,11 @@ def guide_story(plan: Plan) -> list[str]:
     reader, rows = reader_of(plan.spec, plan.guide), []
     for variable in plan.guide:
         reads = dict.fromkeys(r.name for r in reader.of_variable(variable))
-        for clause, left in _lines_of(variable):
+        for clause, left, place in _lines_of(variable):
             if variable.role == "guide":
                 read = [n for n in reads if n != variable.name or clause.initial is None]
                 left = f"q({left} | {', '.join(read)})" if read else f"q({left})"
-            rows.append(f"{left} = {_source_text(plan.spec, clause.body.span)}")
+            rows.append(f"{left} = {_source_text(plan.spec, place)}")
     return rows
 
 
@@ -137,17 +137,17 @@ def story(spec: Spec) -> list[str]:
     rows = []
     for variable in spec.variables:
         sign = "=" if variable.role == "let" else "~"
-        rows += [f"{left} {sign} {_source_text(spec, c.body.span)}" for c, left in _lines_of(variable)]
+        rows += [f"{left} {sign} {_source_text(spec, place)}" for _, left, place in _lines_of(variable)]
     return rows
 
 
-def _lines_of(variable: Variable) -> Iterator[tuple[Clause, str]]:
-    """The clauses that say something, first sites first, each with the variable at its site."""
+def _lines_of(variable: Variable) -> Iterator[tuple[Clause, str, Span]]:
+    """The clauses that say something, first sites first, each with the variable at its site and its own place."""
     for clause in sorted(variable.clauses, key=lambda c: (c.initial is None, c.initial or 0)):
         if clause.body is not None:
             first = clause.initial is not None
             index = [str(clause.initial) if first and p == variable.along else p for p in variable.plates]
-            yield clause, variable.at(tuple(index))
+            yield clause, variable.at(tuple(index)), clause.body.span
 
 
 def added(spec: Spec) -> list[str]:

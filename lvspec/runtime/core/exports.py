@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 
 def exports(package: str, path: Iterable[str], names: dict[str, object]) -> list[str]:
     """Puts what the files of a folder offer among the folder's own names, and tells what that is."""
-    found = {}
+    found: dict[str, object] = {}
     for module in iter_modules(path, f"{package}."):
         file = import_module(module.name)
         found |= {name: getattr(file, name) for name in getattr(file, "__all__", ())}
