@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from lvspec.emit.lowering.library_flows import libraries
 from lvspec.emit.methods.constructor import user_class
 from lvspec.emit.text.text import INDENT, docstring, filled
+from lvspec.errors import Span
 from lvspec.ir.plan import MARGINAL, LatentPlan, Plan
 from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import Clause, Spec, Variable
