@@ -17,7 +17,6 @@ import lvspec.runtime as runtime
 from lvspec.cli.main import COMMANDS, QUICK
 from lvspec.emit.factors.integrals import RULES
 from lvspec.emit.guide.schemes import SCHEMES
-from lvspec.emit.lowering.densities import snake
 from lvspec.front.schema import schema
 from lvspec.graph.style import PLAIN, fill
 from lvspec.ir.bounds import BOUNDS, PATHS
@@ -166,7 +165,8 @@ def test_structures_are_families_with_runtime_and_oracle():
     assert set(STRUCTURES) == {f.name for f in FAMILIES.values() if f.event == "structure"}
     for name, row in STRUCTURES.items():
         wanted = ("log_prob", "draw", "sum") if row.value == "labels" else ("log_prob", "draw", "parts")
-        assert all(hasattr(runtime, f"{snake(name)}_{w}") for w in wanted), name
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+        assert all(hasattr(runtime, f"{words}_{w}") for w in wanted), name
         assert row.value in ("labels", "yield") and set(row.along) <= {a for a, _ in row.axes}
     assert set(structured.FAMILIES) | {"SemiMarkov"} == set(STRUCTURES)
 
