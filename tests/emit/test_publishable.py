@@ -179,3 +179,8 @@ def test_the_recursion_stands_above_its_call(sources):
         # (B,)
         log_sum_z = chain(
 """ in sources["hmm"]
+
+
+def test_a_product_of_two_sequences_is_written_as_one(sources):
+    assert "inside_plate(h @ memory.mT, " in sources["latent_attention_elbo"]
+    assert not any("einsum" in sources[name] for name in ("dependency_crf", "latent_attention", "soft_attention"))

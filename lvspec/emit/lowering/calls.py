@@ -18,6 +18,7 @@ from lvspec.emit.lowering.value import (
     dim,
     event_to_axis,
     join_draws,
+    product,
     select,
     spelled,
 )
@@ -219,6 +220,9 @@ def dot(lowering, call: Call) -> Value:
     draws = join_draws(*values)
     if apart and rank == 1:  # no tensor of all pairs of entries
         values = [lowering.real(v) for v in values]
+        for first, second in (values, values[::-1]):
+            if (*first.axes, second.axes[-1]) == axes and first.axes[:-1] == second.axes[:-1]:
+                return product(first, second, axes)
         letter = dict(zip(axes, "abcefghijklmnopqrstuvwxyz", strict=False))
         left, right, out = ("".join(letter[x] for x in v) for v in (values[0].axes, values[1].axes, axes))
         code = f'torch.einsum("{left}d,{right}d->{out}", {values[0].code}, {values[1].code})'

@@ -29,7 +29,7 @@ class Value:
     draws: sampled latents that it depends on, each with the plates along which it reads more than its own
     site, as (plate, relation) pairs. enumerated: the latent's axis, where the value is that latent itself.
     relaxed: whether it is a discrete variable's value, as a point between its values. number: whether it is a number of
-    Python, no tensor: a literal, a size, what operators make of these.
+    Python, no tensor: a literal, a size, what operators make of these. factors: a and b of a product `a @ b.mT`.
     """
 
     code: str
@@ -41,9 +41,10 @@ class Value:
     enumerated: str | None = None
     relaxed: bool = False
     number: bool = False
+    factors: tuple[Value, Value] | None = field(default=None, compare=False)
 
     def with_(self, **changes) -> Value:
-        return Value(**vars(self) | changes)
+        return Value(**vars(self) | {"factors": None} | changes)
 
     @property
     def is_name(self) -> bool:
@@ -162,10 +163,18 @@ class AxisOrder:
         return self.sort(a for v in values for a in v.axes)
 
 
+def product(a: Value, b: Value, axes: tuple[str, ...]) -> Value:
+    """`a @ b.mT`: every row of a with every row of b."""
+    code, draws = f"{a.at(PRODUCT)} @ {b.at(ATOM)}.mT", join_draws(a, b)
+    return Value(code, axes, binds=PRODUCT, draws=draws, factors=(a, b))
+
+
 def permute(value: Value, axes: tuple[str, ...]) -> Value:
     """The same axes in another physical order."""
     if value.axes == axes:
         return value
+    if value.factors and axes == (*value.axes[:-2], value.axes[-1], value.axes[-2]):
+        return product(*value.factors[::-1], axes)
     order = [value.axes.index(a) for a in axes]
     moved = [i for i, j in enumerate(order) if i != j]
     if len(moved) == 2:

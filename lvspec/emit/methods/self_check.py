@@ -27,7 +27,7 @@ def check_lines(plan: Plan, imports: set[str]) -> list[str]:
     spec = plan.spec
     latents = spec.of_role("latent")
     few = {n for v in latents for n in _size(v).names}
-    fixed = {n for p in plan.unrolled for n in spec.plate(p).size.names}
+    fixed = {n for p in plan.unrolled if (size := spec.plate(p).size) is not None for n in size.names}
     sizes = {s.name: SYMBOLS for s in spec.sizes if s.source != "number"} | {n: 2 for n in sorted(few - fixed)}
     shapes = {
         v.name: [SITES if p.ragged else _number(plan, p.size) for p in map(spec.plate, v.plates)] for v in latents
@@ -89,7 +89,8 @@ def _size(latent: Variable) -> Dim:
     return latent.type.support.values
 
 
-def _number(plan: Plan, size: Dim) -> int:
+def _number(plan: Plan, size: Dim | None) -> int:
+    assert size is not None  # of a plate that is not ragged
     return size.evaluate(dict(plan.sizes))
 
 
