@@ -116,8 +116,7 @@ class DiscreteVAE(nn.Module):
 
         # objective
         reconstruction = log_p_x_sites.mean(0)  # (B,)
-        kl_of_z = kl_z.sum(1)  # (B,)
-        kl = {"z": kl_of_z}  # (B,) each
+        kl = {"z": kl_z.sum(1)}  # (B,) each
         elbo = reconstruction - kl["z"]  # (B,)
 
         # score terms: their value is zero, their gradient is the estimator's

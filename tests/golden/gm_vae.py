@@ -151,9 +151,7 @@ class GMVAE(nn.Module):
 
         # objective
         reconstruction = masked_sum(log_p_x, batch["x.mask"][None], 2).mean(0)  # (B,)
-        kl_of_c = expectation(log_q_c, log_ratio_c, -1)  # (B,)
-        kl_of_z = expectation(log_q_c, kl_z, -1)  # (B,)
-        kl = {"c": kl_of_c, "z": kl_of_z}  # (B,) each
+        kl = {"c": expectation(log_q_c, log_ratio_c, -1), "z": expectation(log_q_c, kl_z, -1)}  # (B,) each
         elbo = reconstruction - kl["c"] - kl["z"]  # (B,)
         kl_weight = linear(self.step, 0, 1, steps=2000)  # in the loss; the ELBO is never weighted
         objective = reconstruction - kl_weight * kl["c"] - kl_weight * kl["z"]  # (B,)

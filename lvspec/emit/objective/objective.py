@@ -38,7 +38,7 @@ def forward_body(plan: Plan, imports: set[str]) -> list[str]:
     reconstruction, more = _reconstruction(terms, [c for c in costs if c.latent is None])
     kl = {}
     for name in dict.fromkeys(c.latent for c in costs if c.latent):
-        kl[name] = total(terms, [c for c in costs if c.latent == name], f"kl_of_{name}")
+        kl[name] = summed(terms, [c for c in costs if c.latent == name])
     items = ", ".join(f'"{name}": {value.code}' for name, value in kl.items())
     scope.line(f"kl = {{{items}}}", "(B,) each")
     scope.line("elbo = " + " - ".join([reconstruction.code, *(f'kl["{n}"]' for n in kl)]), "(B,)")
@@ -101,13 +101,18 @@ def _signed_sum(terms: Terms, values: list[Value]) -> Value:
 
 
 def total(terms: Terms, costs: list[BoundTerm], name: str) -> Value:
+    """The sum of costs per example, under a name."""
+    return terms.scope.named(name, summed(terms, costs), own=name == "reconstruction")
+
+
+def summed(terms: Terms, costs: list[BoundTerm]) -> Value:
     """The sum of costs per example, averaged over draws."""
     values = [_share(terms, c) for c in costs] or [Value("self.zero", ())]
     found = terms.low.plus(values)
     found = terms.averaged_over_draws(found)
     if "B" not in found.axes:  # a global latent, or a prior that no example changes
         found = Value(f"({found.code}).expand({terms.scope.use('batch_rows')}(batch))", ("B",))
-    return terms.scope.named(name, found, own=name == "reconstruction")
+    return found
 
 
 def _share(terms: Terms, cost: BoundTerm) -> Value:
