@@ -104,9 +104,10 @@ def without_score(source):
 
 def with_independent_draws(source):
     """Draws that are not made together, weighed as if they were."""
-    found = re.sub(r"(\w+)_(?:distinct|top)_draw\((\w+), samples(?:, \d)?\)", r"\1_draw(\2, (samples,))", source)
-    found = found.replace("bernoulli_antithetic_draw(", "bernoulli_draw(")
-    found = found.replace("    categorical_draw,\n    categorical_draw,\n", "    categorical_draw,\n")
+    found = re.sub(
+        r"categorical_(?:distinct|top)_draw\((\w+), samples(?:, \d)?\)", r"Categorical(\1).sample((samples,))", source
+    )
+    found = re.sub(r"bernoulli_antithetic_draw\((\w+), \(samples,\)\)", r"Bernoulli(\1).sample((samples,))", found)
     assert found != source
     return found
 

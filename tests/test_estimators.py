@@ -339,7 +339,7 @@ def test_a_dropped_term_of_non_zero_mean_fails_both_tests(name, mend):
 
 def with_wide_noise(source):
     """What no comparison at fixed draws can see: the noise itself is off by a tenth."""
-    found, n = re.subn(r"else (normal_noise\([^\n]*?\))(  #|\n)", r"else 1.1 * \1\2", source, count=1)
+    found, n = re.subn(r"else (q_\w+\.noise\([^\n]*?\))(  #|\n)", r"else 1.1 * \1\2", source, count=1)
     assert n == 1, source
     return found
 

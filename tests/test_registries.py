@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from lvspec.emit.guide.schemes import SCHEMES
 from lvspec.front.schema import schema
 from lvspec.graph.style import PLAIN, fill
 from lvspec.ir.bounds import BOUNDS, PATHS
-from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.distributions import ANALYTIC_KL, FAMILIES
 from lvspec.ir.estimators import BASELINES, BY_TURN, OPTIONS, STRATEGIES
 from lvspec.ir.formats import FORMATS, SUFFIXES
 from lvspec.ir.networks import ACTIVATIONS, NETWORKS
@@ -30,6 +31,7 @@ from lvspec.settings import read_call
 from lvspec.train.data.readers import reader_of
 from lvspec.train.tune import METHODS
 from lvspec.verify.oracle import flows, networks, structured
+from lvspec.verify.oracle.densities import _DENSITIES
 from lvspec.verify.oracle.schemes import TOGETHER
 from lvspec.verify.random_specs.drafts import wishes
 
@@ -158,6 +160,24 @@ def test_no_other_text_of_the_package_names_a_strategy():
             names = [(n, re.fullmatch(r"(\w+)(\(.*\))?", literal)) for n, literal in literals(text)]
             found += [f"{place}:{n}: {m[1]}" for n, m in names if m and m[1] in set(STRATEGIES) - ALSO]
     assert found == []
+
+
+# ---------------------------------------------------------------- distributions
+def test_a_distribution_is_a_class_of_its_arguments_and_a_density_of_the_oracle():
+    """Of arguments that stand for each other the class has one; a distribution without an engine has neither."""
+    for name, row in FAMILIES.items():
+        if row.event == "structure" or not row.engine:
+            continue
+        given = [a.name for a in row.arguments if a.name not in ("probs", "covariance_matrix", "dimension")]
+        family = getattr(runtime, name)
+        taken = list(signature(family).parameters)
+        assert taken == [a for a in given if name != "NormalInverseWishart" or a != "scale_tril"], name
+        if name != "ImproperUniform":
+            assert ("draw" in vars(family)) == ("noise" in vars(family)) != ("sample" in vars(family)), name
+        assert not row.reparameterized or "draw" in vars(family), name
+        assert name in _DENSITIES, name
+    for q, p in ANALYTIC_KL:
+        assert q == p and hasattr(getattr(runtime, q), "kl"), q
 
 
 # ---------------------------------------------------------------- structures

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from lvspec.errors import Span
 from lvspec.front.problems import Problems
+from lvspec.ir.distributions import FAMILIES
 
 MAX_LENGTH = 64
 MOST_CANDIDATES = 100  # that a misspelt name is compared with
@@ -36,7 +37,7 @@ _EMITTED = """
 _LANGUAGE = "over where with through global"
 
 TAKEN = frozenset(_EMITTED.split()) | frozenset(_LANGUAGE.split())
-RESERVED = frozenset(keyword.kwlist) | frozenset(_MODULE.split()) | TAKEN
+RESERVED = frozenset(keyword.kwlist) | frozenset(_MODULE.split()) | frozenset(FAMILIES) | TAKEN
 
 
 def check_name(name: str, span: Span, problems: Problems) -> bool:

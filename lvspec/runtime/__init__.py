@@ -3,19 +3,7 @@
 from lvspec.runtime.chains.chain import chain
 from lvspec.runtime.chains.checkpointed import SiteBlocks
 from lvspec.runtime.conjugate.chosen_values import mixed_conjugate, weighed_conjugate
-from lvspec.runtime.conjugate.expected import (
-    bernoulli_expected,
-    bernoulli_expected_table,
-    exponential_expected,
-    normal_expected,
-    poisson_expected,
-)
 from lvspec.runtime.conjugate.mean_field import (
-    BETA,
-    DIRICHLET,
-    GAMMA,
-    NORMAL,
-    NORMAL_INVERSE_WISHART,
     SharedFactors,
     VariationalFactor,
     coordinate_ascent,
@@ -102,120 +90,7 @@ from lvspec.runtime.core.tensors import (
 )
 from lvspec.runtime.core.undefined import Undefined
 from lvspec.runtime.estimators import *  # noqa: F403
-from lvspec.runtime.families.categorical import (
-    categorical_at,
-    categorical_bag,
-    categorical_log_prob,
-    categorical_lookup,
-    categorical_rows,
-    log_softmax_table,
-)
-from lvspec.runtime.families.categorical_head import categorical_head
-from lvspec.runtime.families.densities import (
-    bernoulli_entropy,
-    bernoulli_logits_from_probs,
-    beta_entropy,
-    beta_log_prob,
-    binomial_log_prob,
-    categorical_entropy,
-    certain_logits_from_probs,
-    dirichlet_entropy,
-    dirichlet_log_prob,
-    exponential_entropy,
-    exponential_log_prob,
-    gamma_entropy,
-    gamma_log_prob,
-    geometric_log_prob,
-    given_alone,
-    improper_uniform_log_prob,
-    laplace_entropy,
-    laplace_log_prob,
-    log_normal_entropy,
-    log_normal_log_prob,
-    logits_from_probs,
-    normal_entropy,
-    normal_log_prob,
-    one_hot_categorical_entropy,
-    one_hot_categorical_log_prob,
-    poisson_log_prob,
-    possible,
-    student_t_log_prob,
-    uniform_log_prob,
-)
-from lvspec.runtime.families.divergence import (
-    bernoulli_kl,
-    beta_kl,
-    categorical_kl,
-    dirichlet_kl,
-    exponential_kl,
-    gamma_kl,
-    laplace_kl,
-    log_normal_kl,
-    normal_kl,
-    one_hot_categorical_kl,
-    poisson_kl,
-)
-from lvspec.runtime.families.draws import (
-    bernoulli_draw,
-    beta_draw,
-    beta_noise,
-    binomial_draw,
-    categorical_draw,
-    dirichlet_draw,
-    dirichlet_noise,
-    exponential_draw,
-    exponential_noise,
-    gamma_draw,
-    gamma_noise,
-    geometric_draw,
-    laplace_draw,
-    laplace_noise,
-    leave_one_out,
-    log_normal_draw,
-    log_normal_noise,
-    normal_draw,
-    normal_noise,
-    one_hot_categorical_draw,
-    poisson_draw,
-    student_t_draw,
-    student_t_noise,
-    uniform_draw,
-    uniform_noise,
-    worth,
-)
-from lvspec.runtime.families.multivariate_normal import (
-    cholesky,
-    diagonal_covariance,
-    multivariate_normal_draw,
-    multivariate_normal_log_prob,
-    multivariate_normal_noise,
-    tril_covariance,
-)
-from lvspec.runtime.families.normal_inverse_wishart import (
-    multivariate_normal_expected,
-    multivariate_normal_statistics,
-    normal_inverse_wishart_draw,
-    normal_inverse_wishart_kl,
-    normal_inverse_wishart_log_prob,
-    normal_inverse_wishart_noise,
-    site_scatter,
-)
-from lvspec.runtime.families.normal_mixture import (
-    normal_mixture_draw,
-    normal_mixture_log_prob,
-    normal_mixture_noise,
-    strata_draw,
-    strata_noise,
-)
-from lvspec.runtime.families.one_hots import one_hots
-from lvspec.runtime.families.tables import bernoulli_table, categorical_shared, normal_table, symbol_scores
-from lvspec.runtime.families.truth_values import bernoulli_log_prob
-from lvspec.runtime.families.von_mises_fisher import (
-    von_mises_fisher_draw,
-    von_mises_fisher_kl,
-    von_mises_fisher_log_prob,
-    von_mises_fisher_noise,
-)
+from lvspec.runtime.families import *  # noqa: F403
 from lvspec.runtime.gaussian.factors import GaussianFactors
 from lvspec.runtime.gaussian.in_order import OrderedGaussianBlock
 from lvspec.runtime.gaussian.joint_gaussian import GaussianBlock, GaussianLevel, LinearGaussian

@@ -121,7 +121,8 @@ def test_standalone_files_are_as_the_formatter_and_the_linter_want_them(tmp_path
 
 def test_nothing_is_taken_along_that_is_not_used():
     text = alone("vae")
-    assert "normal_kl" in text and "chain" not in text and "LSTM" not in text
+    assert "class Normal(" in text and "chain" not in text and "LSTM" not in text
+    assert "def kl(" in text and "def expected_log_prob(" not in text, "of a family what is called"
 
 
 def test_two_files_register_their_operators_under_different_names():
@@ -152,9 +153,13 @@ def test_every_public_function_of_the_runtime_can_be_taken_along(monkeypatch):
 
 
 def test_a_model_named_like_a_class_of_the_runtime_keeps_its_name(monkeypatch):
-    text = compiled("hmm").source.replace("class HMM(", "class Program(").replace("Model = HMM", "Model = Program")
+    text = (
+        compiled("hmm")
+        .source.replace("class HMM(", "class ChainProgram(")
+        .replace("Model = HMM", "Model = ChainProgram")
+    )
     found = inline_runtime(text)
-    assert found.count("class Program(") == 1 and "class RuntimeProgram" in found
+    assert found.count("class ChainProgram(") == 1 and "class RuntimeChainProgram" in found
     model = loaded(found, "clash", monkeypatch).Model(**sizes_of("hmm"))
     model.load_state_dict(model_of("hmm").state_dict())
     torch.testing.assert_close(model(batch_of("hmm")).log_prob, model_of("hmm")(batch_of("hmm")).log_prob)

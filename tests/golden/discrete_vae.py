@@ -27,14 +27,11 @@ from torch import nn
 
 from lvspec.runtime import (
     MLP,
+    Bernoulli,
+    Categorical,
     Encoded,
     Input,
     Objective,
-    bernoulli_draw,
-    bernoulli_log_prob,
-    categorical_draw,
-    categorical_kl,
-    categorical_log_prob,
     categorical_shared,
     fixed_draws,
     importance,
@@ -82,34 +79,34 @@ class DiscreteVAE(nn.Module):
         """What q takes of the batch alone, before anything is drawn."""
         x = batch["x"]  # (B, P)
         logits_z = self.encoder(x.to(self.zero.dtype)).unflatten(-1, (self.M, self.K))  # (B, M, K)
-        return logits_z
+        q_z = Categorical(logits_z)
+        return q_z
 
     def at_draws(self, batch: dict, draws: dict, samples: int) -> tuple:
         """Draws of q, and what the objective and the importance weights alike compute of them."""
         x = batch["x"]  # (B, P)
         # guide
-        logits_z = self.guide(batch)
-        # (S, B, M), drawn from q, scored below
-        z = draws["z"] if "z" in draws else categorical_draw(logits_z, (samples,))
+        q_z = self.guide(batch)
+        z = draws["z"] if "z" in draws else q_z.sample((samples,))  # (S, B, M), drawn from q, scored below
         if "z" in batch:
             z = torch.where(batch["z_observed"], batch["z"], z)
-        log_q_z = categorical_log_prob(z, logits_z)  # (S, B, M)
+        log_q_z = q_z.log_prob(z)  # (S, B, M)
         if "z" in batch:
             log_q_z = log_q_z.masked_fill(batch["z_observed"], 0.0)
 
         # model
-        log_p_x = bernoulli_log_prob(x, self.decoder(one_hots(z, self.K, self.zero))).sum(-1)  # (S, B)
+        log_p_x = Bernoulli(self.decoder(one_hots(z, self.K, self.zero))).log_prob(x).sum(-1)  # (S, B)
         log_p_x_sites = real_sites(log_p_x, batch["x.mask"])  # (S, B)
-        return logits_z, z, log_q_z, log_p_x_sites
+        return q_z, z, log_q_z, log_p_x_sites
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))"""
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.M)})
-        logits_z, z, log_q_z, log_p_x_sites = self.at_draws(batch, draws, samples)
+        q_z, z, log_q_z, log_p_x_sites = self.at_draws(batch, draws, samples)
 
         # model
-        kl_z = categorical_kl(logits_z, self.prior)  # (B, M)
+        kl_z = q_z.kl(Categorical(self.prior))  # (B, M)
         if "z" in batch:
             log_p_z = categorical_shared(self.prior, z)  # (S, B, M)
             kl_z = torch.where(batch["z_observed"], -log_p_z.mean(0), kl_z)
@@ -153,15 +150,15 @@ class DiscreteVAE(nn.Module):
     def encode(self, batch: dict) -> dict:
         """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""
         batch = self.prepare(batch)
-        logits_z = self.guide(batch)
-        return {"z": Encoded(categorical_log_prob, categorical_draw, None, logits=logits_z)}
+        q_z = self.guide(batch)
+        return {"z": Encoded(q_z)}
 
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
-        z = batch["z"] if "z" in batch else categorical_draw(spread(self.prior, (n, 1, 1), self.zero))  # (B, M)
-        x = batch["x"] if "x" in batch else bernoulli_draw(self.decoder(one_hots(z, self.K, self.zero)))  # (B, P)
+        z = batch["z"] if "z" in batch else Categorical(spread(self.prior, (n, 1, 1), self.zero)).sample()  # (B, M)
+        x = batch["x"] if "x" in batch else Bernoulli(self.decoder(one_hots(z, self.K, self.zero))).sample()  # (B, P)
         return {"z": z, "x": x}
 
 

@@ -27,15 +27,14 @@ from torch.nn.functional import softplus
 
 from lvspec.runtime import (
     LOG,
+    Categorical,
     Input,
+    Normal,
     Objective,
     batch_rows,
-    categorical_draw,
     chain,
     evidence,
     exact_posterior,
-    normal_draw,
-    normal_table,
     pick,
     prepare_batch,
     real_sites,
@@ -87,7 +86,7 @@ class FactorialHMM(nn.Module):
         log_p_z_2_at_0 = self.start[2].log_softmax(-1)  # (K,)
         log_p_z_2 = self.transition[2].log_softmax(-1)  # (K, K)
         loc_x = self.mean[0][:, None, None] + self.mean[1][:, None] + self.mean[2]  # (K, K, K, D)
-        log_p_x = normal_table(x, loc_x, softplus(self.noise))  # (B, T, K, K, K)
+        log_p_x = Normal(loc_x, softplus(self.noise)).table(x)  # (B, T, K, K, K)
         log_potential = real_sites(log_p_x, batch["x.mask"][:, :, None, None, None])  # (B, T, K, K, K)
         if "z" in tilt:
             tilt_z_0 = real_sites(tilt["z"][:, :, 0], batch["t.mask"][:, :, None])  # (B, T, K)
@@ -138,14 +137,15 @@ class FactorialHMM(nn.Module):
         z_sites = []
         for t in range(batch["t.mask"].shape[-1]):
             if t == 0:
-                z_t = categorical_draw(spread(self.start, (n, 1, 1), self.zero))
+                z_t = Categorical(spread(self.start, (n, 1, 1), self.zero)).sample()
             else:
-                z_t = categorical_draw(pick(self.transition, z_sites[-1], 1))
+                z_t = Categorical(pick(self.transition, z_sites[-1], 1)).sample()
             if "z" in batch:
                 z_t = batch["z"][:, t]
             z_sites.append(z_t)
         z = stack_sites(z_sites, 1, (n, self.L), self.zero.long())  # (B, T, L)
-        x = batch["x"] if "x" in batch else normal_draw(pick(self.mean, z, 1).sum(2), softplus(self.noise))  # (B, T, D)
+        # (B, T, D)
+        x = batch["x"] if "x" in batch else Normal(pick(self.mean, z, 1).sum(2), softplus(self.noise)).sample()
         return {"z": z, "x": x, "t": batch["t"]}
 
 

@@ -38,14 +38,14 @@ from torch.nn.functional import softplus
 from lvspec.runtime import (
     LOG,
     LSTM,
+    Categorical,
     Embedding,
     Encoded,
     Input,
+    Normal,
     Objective,
     TablePosterior,
-    categorical_draw,
     categorical_head,
-    categorical_log_prob,
     concat,
     evidence,
     expectation,
@@ -55,11 +55,6 @@ from lvspec.runtime import (
     last,
     linear,
     masked_sum,
-    normal_draw,
-    normal_kl,
-    normal_log_prob,
-    normal_noise,
-    normal_table,
     prepare_batch,
     previous,
     refuse_missing,
@@ -122,32 +117,33 @@ class GMVAE(nn.Module):
             log_q_c = given_table(log_q_c, batch["c_observed"], batch["c"])
         loc, scale = self.encoder(state).chunk(2, -1)  # (B, D) each
         scale_z = softplus(scale)  # (B, D)
-        return logits_c, log_q_c, loc, scale_z
+        q_z = Normal(loc, scale_z)
+        return logits_c, log_q_c, loc, scale_z, q_z
 
     def at_draws(self, batch: dict, draws: dict, samples: int) -> tuple:
         """Draws of q, and what the objective and the importance weights alike compute of them."""
         x = batch["x"]  # (B, T)
         # guide
-        _, log_q_c, loc, scale_z = self.guide(batch)
-        z_noise = draws["z"] if "z" in draws else normal_noise(loc, scale_z, (samples,))  # (S, B, D)
-        z = normal_draw(loc, scale_z, z_noise)  # (S, B, D), reparameterized
+        _, log_q_c, loc, scale_z, q_z = self.guide(batch)
+        z_noise = draws["z"] if "z" in draws else q_z.noise((samples,))  # (S, B, D)
+        z = q_z.draw(z_noise)  # (S, B, D), reparameterized
 
         # model
         h = self.writer(concat(self.words(previous(x, 1, begin=self.V)), z[:, :, None]))  # (S, B, T, H)
         # (S, B, T)
         log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"], grid=(1, 2))
         log_p_c = self.prior.log_softmax(-1)  # (K,)
-        return log_q_c, loc, scale_z, z, log_p_x, log_p_c
+        return log_q_c, loc, scale_z, q_z, z, log_p_x, log_p_c
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]"""
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
-        log_q_c, loc, scale_z, _, log_p_x, log_p_c = self.at_draws(batch, draws, samples)
+        log_q_c, loc, scale_z, _, _, log_p_x, log_p_c = self.at_draws(batch, draws, samples)
 
         # model
         log_ratio_c = log_q_c - log_p_c  # (B, K)
-        kl_z = normal_kl(loc[:, None], scale_z[:, None], self.mu, softplus(self.sigma)).sum(-1)  # (B, K)
+        kl_z = Normal(loc[:, None], scale_z[:, None]).kl(Normal(self.mu, softplus(self.sigma))).sum(-1)  # (B, K)
 
         # objective
         reconstruction = masked_sum(log_p_x, batch["x.mask"][None], 2).mean(0)  # (B,)
@@ -161,13 +157,13 @@ class GMVAE(nn.Module):
     def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws."""
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
-        _, loc, scale_z, z, log_p_x, log_p_c = self.at_draws(batch, draws, samples)
+        _, _, _, q_z, z, log_p_x, log_p_c = self.at_draws(batch, draws, samples)
 
         # guide
-        log_q_z = normal_log_prob(z, loc, scale_z).sum(-1)  # (S, B)
+        log_q_z = q_z.log_prob(z).sum(-1)  # (S, B)
 
         # model
-        log_p_z = normal_table(z, self.mu, softplus(self.sigma))  # (S, B, K)
+        log_p_z = Normal(self.mu, softplus(self.sigma)).table(z)  # (S, B, K)
         tilt = evidence(batch, self.zero, c=self.K)  # what is known of summed latents
         if "c" in tilt:
             log_p_z = log_p_z + tilt["c"]
@@ -188,31 +184,29 @@ class GMVAE(nn.Module):
         """p(z | x) by draws of q with self-normalised weights; latents summed under their q by that q."""
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, {}, samples)
-        _, log_q_c, _, _ = self.guide(batch)
+        _, log_q_c, _, _, _ = self.guide(batch)
         return weighted_posterior(drawn, log_weight) | {"c": TablePosterior(log_q_c)}
 
     def encode(self, batch: dict) -> dict:
         """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""
         batch = self.prepare(batch)
-        logits_c, _, loc, scale_z = self.guide(batch)
-        return {
-            "c": Encoded(categorical_log_prob, categorical_draw, None, logits=logits_c),
-            "z": Encoded(normal_log_prob, normal_draw, normal_noise, loc=loc, scale=scale_z),
-        }
+        logits_c, _, _, _, q_z = self.guide(batch)
+        q_c = Categorical(logits_c)
+        return {"c": Encoded(q_c), "z": Encoded(q_z)}
 
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:
         """c, z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        c = batch["c"] if "c" in batch else categorical_draw(spread(self.prior, (n, 1), self.zero))  # (B,)
-        z = batch["z"] if "z" in batch else normal_draw(self.mu[c], softplus(self.sigma[c]))  # (B, D)
+        c = batch["c"] if "c" in batch else Categorical(spread(self.prior, (n, 1), self.zero)).sample()  # (B,)
+        z = batch["z"] if "z" in batch else Normal(self.mu[c], softplus(self.sigma[c])).sample()  # (B, D)
         # one site after the other, each given those before it
         writer_state = None
         x_sites = []
         x_before = torch.full((n,), self.V, device=self.zero.device)  # what stands before the first site
         for t in range(batch["t.mask"].shape[-1]):
             h_t, writer_state = self.writer.step(concat(self.words(x_before), z), writer_state)
-            x_t = categorical_draw(self.output(h_t))
+            x_t = Categorical(self.output(h_t)).sample()
             if "x" in batch:
                 x_t = batch["x"][:, t]
             x_sites.append(x_t)

@@ -26,11 +26,11 @@ from torch import nn
 
 from lvspec.runtime import (
     LOG,
+    Categorical,
     Input,
     Objective,
     batch_rows,
     categorical_at,
-    categorical_draw,
     chain,
     evidence,
     exact_posterior,
@@ -121,14 +121,14 @@ class HMM(nn.Module):
         z_sites = []
         for t in range(batch["t.mask"].shape[-1]):
             if t == 0:
-                z_t = categorical_draw(spread(self.start, (n, 1), self.zero))
+                z_t = Categorical(spread(self.start, (n, 1), self.zero)).sample()
             else:
-                z_t = categorical_draw(self.transition[z_sites[-1]])
+                z_t = Categorical(self.transition[z_sites[-1]]).sample()
             if "z" in batch:
                 z_t = batch["z"][:, t]
             z_sites.append(z_t)
         z = stack_sites(z_sites, 1, (n,), self.zero.long())  # (B, T)
-        x = batch["x"] if "x" in batch else categorical_draw(self.emission[z])  # (B, T)
+        x = batch["x"] if "x" in batch else Categorical(self.emission[z]).sample()  # (B, T)
         return {"z": z, "x": x, "t": batch["t"]}
 
 

@@ -28,9 +28,9 @@ from lvspec.runtime import (
     GaussianChain,
     GaussianChainPosterior,
     Input,
+    Normal,
     Objective,
     diagonal_covariance,
-    normal_draw,
     prepare_batch,
     sample_batch,
     spread,
@@ -111,14 +111,14 @@ class Kalman(nn.Module):
         z_sites = []
         for t in range(batch["t.mask"].shape[-1]):
             if t == 0:
-                z_t = normal_draw(spread(self.start, (n, 1), self.zero), self.zero + 1)
+                z_t = Normal(spread(self.start, (n, 1), self.zero), self.zero + 1).sample()
             else:
-                z_t = normal_draw(z_sites[-1] @ self.transition.mT, reads_z)
+                z_t = Normal(z_sites[-1] @ self.transition.mT, reads_z).sample()
             if "z" in batch:
                 z_t = batch["z"][:, t]
             z_sites.append(z_t)
         z = stack_sites(z_sites, 1, (n, self.D), self.zero)  # (B, T, D)
-        x = batch["x"] if "x" in batch else normal_draw(self.readout(z), softplus(self.noise))  # (B, T, N)
+        x = batch["x"] if "x" in batch else Normal(self.readout(z), softplus(self.noise)).sample()  # (B, T, N)
         return {"z": z, "x": x, "t": batch["t"]}
 
 

@@ -30,11 +30,12 @@ from torch.nn.functional import softplus
 
 from lvspec.runtime import (
     LSTM,
+    Categorical,
     Embedding,
     Encoded,
     Input,
+    Normal,
     Objective,
-    categorical_draw,
     categorical_head,
     concat,
     fixed_draws,
@@ -42,10 +43,6 @@ from lvspec.runtime import (
     last,
     linear,
     masked_sum,
-    normal_draw,
-    normal_kl,
-    normal_log_prob,
-    normal_noise,
     prepare_batch,
     previous,
     refuse_missing,
@@ -92,35 +89,36 @@ class SentenceVAE(nn.Module):
         batch = refuse_missing(batch, "x", "x", {1: None})
         return batch
 
-    def guide(self, batch: dict) -> tuple:
+    def guide(self, batch: dict):
         """What q takes of the batch alone, before anything is drawn."""
         x = batch["x"]  # (B, T)
         loc, scale = self.encoder(last(self.reader(self.words(x)), batch["t"], 1)).chunk(2, -1)  # (B, D) each
         scale_z = softplus(scale)  # (B, D)
-        return loc, scale_z
+        q_z = Normal(loc, scale_z)
+        return q_z
 
     def at_draws(self, batch: dict, draws: dict, samples: int) -> tuple:
         """Draws of q, and what the objective and the importance weights alike compute of them."""
         x = batch["x"]  # (B, T)
         # guide
-        loc, scale_z = self.guide(batch)
-        z_noise = draws["z"] if "z" in draws else normal_noise(loc, scale_z, (samples,))  # (S, B, D)
-        z = normal_draw(loc, scale_z, z_noise)  # (S, B, D), reparameterized
+        q_z = self.guide(batch)
+        z_noise = draws["z"] if "z" in draws else q_z.noise((samples,))  # (S, B, D)
+        z = q_z.draw(z_noise)  # (S, B, D), reparameterized
 
         # model
         h = self.writer(concat(self.words(previous(x, 1, begin=self.V)), z[:, :, None]))  # (S, B, T, H)
         # (S, B, T)
         log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"], grid=(1, 2))
-        return loc, scale_z, z, log_p_x
+        return q_z, z, log_p_x
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))"""
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
-        loc, scale_z, _, log_p_x = self.at_draws(batch, draws, samples)
+        q_z, _, log_p_x = self.at_draws(batch, draws, samples)
 
         # model
-        kl_z = normal_kl(loc, scale_z, 0, 1).sum(-1)  # (B,)
+        kl_z = q_z.kl(Normal(0, 1)).sum(-1)  # (B,)
 
         # objective
         reconstruction = masked_sum(log_p_x, batch["x.mask"][None], 2).mean(0)  # (B,)
@@ -134,13 +132,13 @@ class SentenceVAE(nn.Module):
     def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws."""
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
-        loc, scale_z, z, log_p_x = self.at_draws(batch, draws, samples)
+        q_z, z, log_p_x = self.at_draws(batch, draws, samples)
 
         # guide
-        log_q_z = normal_log_prob(z, loc, scale_z).sum(-1)  # (S, B)
+        log_q_z = q_z.log_prob(z).sum(-1)  # (S, B)
 
         # model
-        log_p_z = normal_log_prob(z, 0, 1).sum(-1)  # (S, B)
+        log_p_z = Normal(0, 1).log_prob(z).sum(-1)  # (S, B)
         log_ratio_z = log_q_z - log_p_z  # (S, B)
         log_weight = masked_sum(log_p_x, batch["x.mask"][None], 2) - log_ratio_z  # (S, B)
         return log_weight, {"z": z}
@@ -162,21 +160,21 @@ class SentenceVAE(nn.Module):
     def encode(self, batch: dict) -> dict:
         """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""
         batch = self.prepare(batch)
-        loc, scale_z = self.guide(batch)
-        return {"z": Encoded(normal_log_prob, normal_draw, normal_noise, loc=loc, scale=scale_z)}
+        q_z = self.guide(batch)
+        return {"z": Encoded(q_z)}
 
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:
         """z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        z = batch["z"] if "z" in batch else normal_draw(spread(0, (n, self.D), self.zero), self.zero + 1)  # (B, D)
+        z = batch["z"] if "z" in batch else Normal(spread(0, (n, self.D), self.zero), self.zero + 1).sample()  # (B, D)
         # one site after the other, each given those before it
         writer_state = None
         x_sites = []
         x_before = torch.full((n,), self.V, device=self.zero.device)  # what stands before the first site
         for t in range(batch["t.mask"].shape[-1]):
             h_t, writer_state = self.writer.step(concat(self.words(x_before), z), writer_state)
-            x_t = categorical_draw(self.output(h_t))
+            x_t = Categorical(self.output(h_t)).sample()
             if "x" in batch:
                 x_t = batch["x"][:, t]
             x_sites.append(x_t)

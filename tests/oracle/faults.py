@@ -66,7 +66,17 @@ def _over_padding(true):
 
 
 def _float32(true):
-    return lambda x, loc, scale: true(x, loc, torch.as_tensor(scale).float())
+    """The family with its scale in single precision."""
+    return type(
+        true.__name__,
+        (true,),
+        {"__init__": lambda self, loc, scale: true.__init__(self, loc, torch.as_tensor(scale).float())},
+    )
+
+
+def _moved(true):
+    """The family whose draws lie elsewhere."""
+    return type(true.__name__, (true,), {"draw": lambda self, noise=None: 2 * true.draw(self, noise) - 0.5})
 
 
 FAULTS = {
@@ -98,7 +108,7 @@ FAULTS = {
     ),
     "samples of a mixture begin alike": Fault(
         "a first site that reads another latent", small.MIXTURE_OF_CHAINS, "first clause that reads a latent",
-        r"categorical_draw\((spread\()?(self\.\w+)\[(\w+)\]", r"categorical_draw(\1\2[0 * \3]",
+        r"Categorical\((spread\()?(self\.\w+)\[(\w+)\]", r"Categorical(\1\2[0 * \3]",
     ),
     "transitions the other way round": Fault(
         "chains", small.EDGES, "first clause of latent", r'ij->j"', 'ji->j"'
@@ -126,7 +136,7 @@ FAULTS = {
     # ---------------------------------------------------------------- literals, dtypes, supports
     "a number in single precision": Fault("literals", small.AUTOREGRESSION, "multiply", r"\b0\.7\b", "0.699999988079071"),
     "a scale in single precision": Fault(
-        "dtypes", small.AUTOREGRESSION, "observed Normal", function="normal_log_prob", instead=_float32
+        "dtypes", small.AUTOREGRESSION, "observed Normal", function="Normal", instead=_float32
     ),
     "a literal that is no tensor": Fault(
         "literals", small.PRIOR_OF_A_SHARE, "Beta.concentration1 = number", r"self\.zero \+ (\d)", r"\1"
@@ -135,7 +145,7 @@ FAULTS = {
         "dtypes", small.SITES, "m as a number", r"(sites_\w+)\.to\(\s*self\.zero\.dtype\s*\)", r"\1"
     ),
     "q of a share lies on the whole line": Fault(
-        "supports", small.SHARE, "latent Beta", function="beta_draw", instead=lambda true: lambda *a: 2 * true(*a) - 0.5
+        "supports", small.SHARE, "latent Beta", function="Beta", instead=_moved
     ),
     # ---------------------------------------------------------------- sums, integrals, divergences
     "a table is normalised the other way": Fault(
@@ -200,7 +210,7 @@ FAULTS = {
     ),
     "a score term reads the wrong example": Fault(
         "estimators", small.SCORED, "infer reinforce",
-        r"(log_q_\w+) = categorical_log_prob\((\w+), (\w+)\)", r"\1 = categorical_log_prob(\2, \3.flip(0))",
+        r"(log_q_\w+) = (q_\w+)\.log_prob\((\w+)\)", r"\1 = Categorical(\2.logits.flip(0)).log_prob(\3)",
     ),
     "a guide follows its draws by half": Fault(
         "estimators", small.WAKE, "bound reweighted_wake_sleep", r"2 \* log_q", "log_q"

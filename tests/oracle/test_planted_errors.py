@@ -75,9 +75,9 @@ PLANTED = {
     "sentence_vae: no KL": ("sentence_vae", swap(r'elbo = (\w+) - kl\["z"\]', r"elbo = \1")),
     "sentence_vae: the scale is squared": (
         "sentence_vae",
-        swap(r"normal_draw\((\w+), (\w+), ", r"normal_draw(\1, \2.square(), "),
+        swap(r"= q_z\.draw\(", r"= Normal(q_z.loc, q_z.scale.square()).draw("),
     ),
-    "sentence_vae: the draw is detached": ("sentence_vae", swap(r"(normal_draw\([^)]*\))", r"\1.detach()")),
+    "sentence_vae: the draw is detached": ("sentence_vae", swap(r"(q_z\.draw\([^)]*\))", r"\1.detach()")),
     "sentence_vae: the last state is the padding's": (
         "sentence_vae",
         swap(r'batch\["t"\], 1\)', 'torch.full_like(batch["t"], x.shape[1]), 1)'),

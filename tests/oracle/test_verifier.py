@@ -154,7 +154,7 @@ def test_samples_are_compared_given_what_has_no_end_of_values():
     (right,) = (c for c in frequencies(one) if c.name == "z of the frequencies of samples")
     assert right.passed and right.figure is not None, right
     wrong = one.source.replace(
-        "categorical_draw(z[:, None] * self.prior)", "categorical_draw(-z[:, None] * self.prior)"
+        "Categorical(z[:, None] * self.prior).sample", "Categorical(-z[:, None] * self.prior).sample"
     )
     assert wrong != one.source
     assert any(not c.passed for c in frequencies(replace(one, source=wrong)))

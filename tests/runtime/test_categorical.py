@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from lvspec.runtime import categorical_at, categorical_bag, categorical_head, categorical_log_prob, categorical_rows
+from lvspec.runtime import Categorical, categorical_at, categorical_bag, categorical_head, categorical_rows
 from lvspec.runtime.families.categorical_head import HeadScores
 
 
@@ -118,7 +118,7 @@ def test_rows_broadcast(lead, x_shape):
 def test_log_prob_aligns_from_the_right():
     logits, x = leaf(3, 2, 7), symbols(4, 1, 2)
     expected = logits.log_softmax(-1).expand(4, 3, 2, 7).gather(-1, x.expand(4, 3, 2).unsqueeze(-1)).squeeze(-1)
-    assert_same(categorical_log_prob(x, logits), expected, [logits])
+    assert_same(Categorical(logits).log_prob(x), expected, [logits])
 
 
 HEADS = [

@@ -20,24 +20,28 @@ def arguments(seed=0):
 def test_density_is_that_of_torch_and_reads_the_lower_triangle_alone():
     value, loc, scale_tril = arguments()
     expected = torch.distributions.MultivariateNormal(loc, scale_tril.tril() @ scale_tril.tril().mT).log_prob(value)
-    assert torch.allclose(R.multivariate_normal_log_prob(value, loc, scale_tril), expected, rtol=0, atol=1e-11)
+    assert torch.allclose(R.MultivariateNormal(loc, scale_tril).log_prob(value), expected, rtol=0, atol=1e-11)
     assert torch.equal(R.tril_covariance(scale_tril), scale_tril.tril() @ scale_tril.tril().mT)
 
 
 def test_density_is_differentiable_twice():
     inputs = tuple(a.clone().requires_grad_() for a in arguments())
-    assert gradcheck(R.multivariate_normal_log_prob, inputs)
-    assert gradgradcheck(R.multivariate_normal_log_prob, inputs)
+
+    def log_prob(value, loc, scale_tril):
+        return R.MultivariateNormal(loc, scale_tril).log_prob(value)
+
+    assert gradcheck(log_prob, inputs)
+    assert gradgradcheck(log_prob, inputs)
 
 
 def test_draws_are_an_affine_image_of_their_noise():
     _, loc, scale_tril = arguments()
-    noise = R.multivariate_normal_noise(loc, scale_tril, (7,))
+    noise = R.MultivariateNormal(loc, scale_tril).noise((7,))
     assert noise.shape == (7, 5, 3)
     expected = torch.distributions.MultivariateNormal(loc, scale_tril.tril() @ scale_tril.tril().mT)
-    drawn = R.multivariate_normal_draw(loc, scale_tril, noise)
-    assert torch.allclose(R.multivariate_normal_log_prob(drawn, loc, scale_tril), expected.log_prob(drawn), atol=1e-9)
-    assert R.multivariate_normal_draw(loc, scale_tril).shape == (5, 3)
+    drawn = R.MultivariateNormal(loc, scale_tril).draw(noise)
+    assert torch.allclose(R.MultivariateNormal(loc, scale_tril).log_prob(drawn), expected.log_prob(drawn), atol=1e-9)
+    assert R.MultivariateNormal(loc, scale_tril).draw().shape == (5, 3)
 
 
 def test_a_matrix_that_is_not_positive_definite_gives_nan():

@@ -43,14 +43,14 @@ def test_density_is_that_of_torch():
     logits, loc, scale = mixture()
     value = torch.randn(4, 5, 2, dtype=F)
     peer = D.MixtureSameFamily(D.Categorical(logits=logits), D.Independent(D.Normal(loc, scale), 1))
-    assert torch.allclose(R.normal_mixture_log_prob(value, logits, loc, scale), peer.log_prob(value), atol=1e-12)
+    assert torch.allclose(R.NormalMixture(logits, loc, scale).log_prob(value), peer.log_prob(value), atol=1e-12)
 
 
 def test_draws_follow_the_density():
     """Quantiles of the coordinates given the earlier ones are uniform: their moments, and of their product."""
     logits, loc, scale = (a.detach() for a in mixture())
     torch.manual_seed(0)
-    z = R.normal_mixture_noise(logits, loc, scale, (40_000,))
+    z = R.NormalMixture(logits, loc, scale).noise((40_000,))
     u = (z[:, None] - loc) / scale
     w = logits.softmax(-1)
     first = (w * torch.special.ndtr(u[..., 0])).sum(-1)
@@ -63,9 +63,9 @@ def test_draws_follow_the_density():
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_a_draw_moves_at_fixed_quantiles(size):
     arguments = mixture(4, size, seed=size)
-    noise = R.normal_mixture_noise(*arguments, samples_shape=(30,))
+    noise = R.NormalMixture(*arguments).noise((30,))
     weight = torch.randn(size, dtype=F)
-    z = R.normal_mixture_draw(*arguments, noise)
+    z = R.NormalMixture(*arguments).draw(noise)
     assert torch.equal(z, noise)
     expected = transport("NormalMixture", dict(zip(("logits", "loc", "scale"), arguments, strict=True)), noise)
     found, expected = (flat(torch.autograd.grad((v * weight).sum(), arguments)) for v in (z, expected))
@@ -81,7 +81,7 @@ def test_mean_gradient_is_that_of_the_expectation(missing):
     rows = []
     for _ in range(60):
         seen = (arguments[0].detach() + 0 * arguments[0], *arguments[1:]) if missing else arguments
-        z = R.normal_mixture_draw(*seen, R.normal_mixture_noise(*arguments, samples_shape=(1000,)))
+        z = R.NormalMixture(*seen).draw(R.NormalMixture(*arguments).noise((1000,)))
         rows.append(flat(torch.autograd.grad(f(z).mean(), arguments)))
     rows = torch.stack(rows)
     z_score = ((rows.mean(0) - truth) / (rows.std(0) / 60**0.5).clamp_min(1e-12)).abs().max()
@@ -110,7 +110,7 @@ def test_strata_average_to_the_expectation(missing):
 
 def test_second_derivatives_are_refused_and_tails_keep_their_digits():
     arguments = mixture()
-    z = R.normal_mixture_draw(*arguments, torch.zeros(2, dtype=F))
+    z = R.NormalMixture(*arguments).draw(torch.zeros(2, dtype=F))
     (slope,) = torch.autograd.grad(z.sum(), arguments[1], create_graph=True)
     with pytest.raises(RuntimeError, match="first one alone"):
         slope.sum().backward()
@@ -118,6 +118,6 @@ def test_second_derivatives_are_refused_and_tails_keep_their_digits():
     single = tuple(a.detach().float().requires_grad_() for a in arguments)
     double = tuple(a.detach().double().requires_grad_() for a in single)
     found, expected = (
-        flat(torch.autograd.grad(R.normal_mixture_draw(*a, far.to(a[0].dtype)).sum(), a)) for a in (single, double)
+        flat(torch.autograd.grad(R.NormalMixture(*a).draw(far.to(a[0].dtype)).sum(), a)) for a in (single, double)
     )
     assert torch.allclose(found.double(), expected, rtol=1e-3, atol=1e-3)

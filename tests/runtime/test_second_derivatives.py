@@ -8,17 +8,15 @@ import torch
 
 import lvspec.runtime as R
 from lvspec.runtime import (
-    beta_draw,
+    Beta,
+    Dirichlet,
+    Gamma,
+    NormalMixture,
+    VonMisesFisher,
     categorical_head,
     chain,
-    dirichlet_draw,
-    gamma_draw,
-    normal_mixture_draw,
     pcfg_log_prob,
     semi_markov_sum,
-    von_mises_fisher_draw,
-    von_mises_fisher_kl,
-    von_mises_fisher_log_prob,
 )
 
 F = torch.float64
@@ -69,7 +67,9 @@ def concentrations():
     def value(table):  # (3, 3)
         kappa, loc = table[:, 0].exp() * torch.tensor([0.01, 1, 50], dtype=F), table.tanh()
         z, m = torch.eye(3, dtype=F), torch.ones(3, dtype=F)
-        return von_mises_fisher_log_prob(z[:, :2], loc[:, :2], kappa) + von_mises_fisher_kl(loc, kappa, m, 1 + kappa[0])
+        return VonMisesFisher(loc[:, :2], kappa).log_prob(z[:, :2]) + VonMisesFisher(loc, kappa).kl(
+            VonMisesFisher(m, 1 + kappa[0])
+        )
 
     return value, torch.randn(3, 3, dtype=F)
 
@@ -78,32 +78,33 @@ def of_family(name):
     """Every density, divergence and entropy of a family in one sum: their arguments are positive numbers, and vectors of them."""
     value = torch.tensor(VALUES.get(name, 0.3), dtype=F)
 
+    family = getattr(R, name)
+    size = len(signature(family).parameters)
+
     def total(table):  # (2, 3)
-        arguments, found = table.exp() + 0.1, 0.0
-        for function in [
-            f for f in (getattr(R, f"{name}_{what}", None) for what in ("log_prob", "kl", "entropy")) if f
-        ]:
-            known = [p for p in signature(function).parameters if p != "value"]
-            rows = [arguments[i % 2] * (1 + i // 2) for i in range(len(known))]
-            given = [value.expand(3)] if "value" in signature(function).parameters else []
-            found = found + function(*given, *rows).sum()
-        return found
+        arguments = table.exp() + 0.1
+        rows = [arguments[i % 2] * (1 + i // 2) for i in range(2 * size)]
+        one, other = family(*rows[:size]), family(*rows[size:])
+        found = one.log_prob(value.expand(3)).sum()
+        if hasattr(family, "kl"):
+            found = found + one.kl(other).sum()
+        return found + one.entropy().sum() if hasattr(family, "entropy") else found
 
     return total, torch.randn(2, 3, dtype=F)
 
 
 VALUES = {
-    "categorical": 1.0,
-    "bernoulli": 1.0,
-    "poisson": 2.0,
-    "geometric": 2.0,
-    "binomial": 1.0,
-    "one_hot_categorical": [0.0, 1.0, 0.0],
+    "Categorical": 1.0,
+    "Bernoulli": 1.0,
+    "Poisson": 2.0,
+    "Geometric": 2.0,
+    "Binomial": 1.0,
+    "OneHotCategorical": [0.0, 1.0, 0.0],
 }
-FAMILIES = "normal laplace log_normal student_t exponential gamma beta dirichlet bernoulli poisson geometric".split()
+FAMILIES = "Normal Laplace LogNormal StudentT Exponential Gamma Beta Dirichlet Bernoulli Poisson Geometric".split()
 
 CASES = {
-    **{name: partial(of_family, name) for name in [*FAMILIES, "one_hot_categorical"]},
+    **{name: partial(of_family, name) for name in [*FAMILIES, "OneHotCategorical"]},
     "concentrations": concentrations,
     "chain": lambda: start_from_the_table("fast"),
     "lean_chain": lambda: start_from_the_table("lean"),
@@ -141,11 +142,11 @@ def test_second_derivative_is_that_of_finite_differences(name):
 
 
 DRAWS = {
-    "gamma": lambda t: gamma_draw(t.exp(), torch.ones_like(t)),
-    "beta": lambda t: beta_draw(t.exp(), t.exp() + 1),
-    "dirichlet": lambda t: dirichlet_draw(t.exp()),
-    "von_mises_fisher": lambda t: von_mises_fisher_draw(torch.ones(3, 3, dtype=F), t[:, 0].exp()),
-    "normal_mixture": lambda t: normal_mixture_draw(t[0], t, t.exp()),
+    "gamma": lambda t: Gamma(t.exp(), torch.ones_like(t)).draw(),
+    "beta": lambda t: Beta(t.exp(), t.exp() + 1).draw(),
+    "dirichlet": lambda t: Dirichlet(t.exp()).draw(),
+    "von_mises_fisher": lambda t: VonMisesFisher(torch.ones(3, 3, dtype=F), t[:, 0].exp()).draw(),
+    "normal_mixture": lambda t: NormalMixture(t[0], t, t.exp()).draw(),
 }
 
 

@@ -40,14 +40,17 @@ def test_mass_is_one_and_the_divergence_is_the_integral(size):
     value[:, 0], value[:, 1] = theta.cos(), theta.sin()
     for k in (0.0, 0.8, 20.0):
         kappa = torch.tensor(k, dtype=F)
-        log_q = R.von_mises_fisher_log_prob(value, loc, kappa)
+        log_q = R.VonMisesFisher(loc, kappa).log_prob(value)
         assert abs((weight * log_q.exp()).sum() - 1) < 1e-6
         for other, turn in ((0.0, 0.0), (3.0, 0.0), (3.0, 1.1)):
             p_loc = torch.zeros(size, dtype=F)
             p_loc[0], p_loc[1] = math.cos(turn), math.sin(turn)
-            rest = R.von_mises_fisher_log_prob(p_loc, p_loc, torch.tensor(other, dtype=F)) - other
+            rest = R.VonMisesFisher(p_loc, torch.tensor(other, dtype=F)).log_prob(p_loc) - other
             expected = (weight * log_q.exp() * (log_q - rest - other * theta.cos() * math.cos(turn))).sum()
-            assert abs(R.von_mises_fisher_kl(loc, kappa, p_loc, torch.tensor(other, dtype=F)) - expected) < 1e-5
+            assert (
+                abs(R.VonMisesFisher(loc, kappa).kl(R.VonMisesFisher(p_loc, torch.tensor(other, dtype=F))) - expected)
+                < 1e-5
+            )
 
 
 @pytest.mark.parametrize("size", [2, 3, 17, 60])
@@ -61,7 +64,7 @@ def test_gradients_of_the_constants(size):
 def test_draws_lie_on_the_sphere_with_the_mean_that_they_should_have(size, kappa):
     torch.manual_seed(0)
     loc = torch.arange(1.0, size + 1, dtype=F).expand(40_000, size)
-    z = R.von_mises_fisher_draw(loc, torch.full((40_000,), kappa, dtype=F))
+    z = R.VonMisesFisher(loc, torch.full((40_000,), kappa, dtype=F)).draw()
     assert (z.norm(dim=-1) - 1).abs().max() < 1e-12
     along = z @ V.direction(loc[0])
     mean = V.sphere_constants(torch.tensor(kappa, dtype=F), size)[1]
@@ -88,7 +91,7 @@ def test_a_draw_moves_with_its_concentration_at_a_fixed_quantile(size, kappa):
     found, expected = (
         torch.autograd.grad((z * weight).sum(), (k, loc))
         for z in (
-            R.von_mises_fisher_draw(loc, k, noise),
+            R.VonMisesFisher(loc, k).draw(noise),
             torch.stack(
                 [
                     transport("VonMisesFisher", {"loc": loc, "concentration": c}, n)
@@ -105,7 +108,7 @@ def circle_gradient(loc, kappa, f):
     """∇ E f(z) on the circle, by the trapezoid rule."""
     angle = torch.arange(4000, dtype=F) * (2 * math.pi / 4000)
     z = torch.stack([angle.cos(), angle.sin()], -1)
-    mean = (R.von_mises_fisher_log_prob(z, loc, kappa).exp() * f(z)).sum() * (2 * math.pi / 4000)
+    mean = (R.VonMisesFisher(loc, kappa).log_prob(z).exp() * f(z)).sum() * (2 * math.pi / 4000)
     return torch.cat([g.reshape(-1) for g in torch.autograd.grad(mean, (loc, kappa))])
 
 
@@ -122,8 +125,8 @@ def test_mean_gradient_is_that_of_the_expectation(missing):
     torch.manual_seed(0)
     rows = []
     for _ in range(60):
-        noise = R.von_mises_fisher_noise(loc, kappa, (1000,))
-        z = R.von_mises_fisher_draw(loc, kappa.detach() if missing else kappa, noise)
+        noise = R.VonMisesFisher(loc, kappa).noise((1000,))
+        z = R.VonMisesFisher(loc, kappa.detach() if missing else kappa).draw(noise)
         grads = torch.autograd.grad(f(z).mean(), (loc, kappa), allow_unused=True)
         rows.append(torch.cat([torch.zeros(1, dtype=F) if g is None else g.reshape(-1) for g in grads]))
     rows = torch.stack(rows)
@@ -134,11 +137,11 @@ def test_mean_gradient_is_that_of_the_expectation(missing):
 def test_single_precision_and_many_dimensions():
     torch.manual_seed(0)
     loc, kappa = torch.randn(5, 200), torch.tensor([0.0, 1.0, 50.0, 1e4, 1e6]).requires_grad_()
-    z = R.von_mises_fisher_draw(loc, kappa, R.von_mises_fisher_noise(loc, kappa, (3,)))
-    kl = R.von_mises_fisher_kl(loc, kappa, loc, 0)
+    z = R.VonMisesFisher(loc, kappa).draw(R.VonMisesFisher(loc, kappa).noise((3,)))
+    kl = R.VonMisesFisher(loc, kappa).kl(R.VonMisesFisher(loc, 0))
     (z.sum() + kl.sum()).backward()
     assert z.dtype == kl.dtype == torch.float32 and torch.isfinite(z).all() and torch.isfinite(kl).all()
     assert kl[0].abs() < 1e-5 and (kl.diff() > 0).all() and torch.isfinite(kappa.grad).all()
-    assert R.von_mises_fisher_draw(loc[:0], kappa[:0]).shape == (0, 200)
+    assert R.VonMisesFisher(loc[:0], kappa[:0]).draw().shape == (0, 200)
     with pytest.raises(ValueError, match="two or more"):
-        R.von_mises_fisher_log_prob(torch.ones(1), torch.ones(1), torch.ones(()))
+        R.VonMisesFisher(torch.ones(1), torch.ones(())).log_prob(torch.ones(1))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lvspec
-from lvspec.runtime import Encoded, categorical_draw, categorical_log_prob, normal_draw, normal_log_prob, normal_noise
+from lvspec.runtime import Categorical, Encoded, Normal
 from lvspec.shipped import shipped
 from lvspec.train.diagnosis.usage import COLLAPSED, EXAMPLES, Usage, _usage, remedies
 from lvspec.train.settings import TrainSettings
@@ -16,7 +16,7 @@ from lvspec.train.settings import TrainSettings
 def channel(signal, noise, n=EXAMPLES, units=1):
     """q(z | x) = Normal(signal x, noise), x standard normal: I = log(1 + signal² / noise²) / 2 a unit."""
     x = torch.randn(n, units, generator=torch.Generator().manual_seed(0))
-    return Encoded(normal_log_prob, normal_draw, normal_noise, loc=signal * x, scale=torch.full((n, units), noise))
+    return Encoded(Normal(signal * x, torch.full((n, units), noise)))
 
 
 @pytest.mark.parametrize(("signal", "noise", "units"), [(1.0, 1.0, 1), (2.0, 0.5, 1), (0.0, 1.0, 2), (0.3, 1.0, 2)])
@@ -30,19 +30,18 @@ def test_information_of_a_gaussian_channel(signal, noise, units):
 
 
 def test_a_single_number_is_one_unit():
+    torch.manual_seed(1)
     q = channel(2.0, 0.5)
-    found = _usage(
-        "z", Encoded(normal_log_prob, normal_draw, normal_noise, **{n: a[:, 0] for n, a in q.arguments.items()})
-    )
+    found = _usage("z", Encoded(Normal(*(a[:, 0] for a in q.arguments.values()))))
     assert (found.active, found.units) == (1, 1)
     assert abs(found.information - 0.5 * math.log(17)) < 0.06
 
 
 def test_information_of_categories():
     logits = 20.0 * torch.eye(4).repeat(50, 1)
-    found = _usage("c", Encoded(categorical_log_prob, categorical_draw, None, logits=logits))
+    found = _usage("c", Encoded(Categorical(logits)))
     assert abs(found.information - math.log(4)) < 1e-3 and found.active is None
-    alike = Encoded(categorical_log_prob, categorical_draw, None, logits=torch.zeros(200, 4))
+    alike = Encoded(Categorical(torch.zeros(200, 4)))
     assert abs(_usage("c", alike).information) < 1e-6
 
 
@@ -51,7 +50,7 @@ def test_few_examples_are_drawn_often():
     torch.manual_seed(0)
     for scale in (0.1, 1.0):
         logits = scale * torch.randn(6, 3)
-        q = Encoded(categorical_log_prob, categorical_draw, None, logits=logits)
+        q = Encoded(Categorical(logits))
         p = logits.softmax(1)
         exact = float((p * (p / p.mean(0)).log()).sum(1).mean())
         found = _usage("c", q).information

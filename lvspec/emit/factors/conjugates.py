@@ -1,7 +1,7 @@
 """A latent with a conjugate prior: its parameters, and the statistics of what reads it.
 
 theta: Beta(a, b), x[t]: Bernoulli(probs=theta)
-    Conjugate("Beta", (a, b), seen=(site_sums(bernoulli_statistics(x, self.zero), batch["x.mask"], 1),), mask=...)
+    Conjugate(Beta(a, b), seen=(site_sums(bernoulli_statistics(x, self.zero), batch["x.mask"], 1),), mask=...)
 mu: Normal(m, s), x[t]: Normal(matmul(W, mu), r)
     GaussianFactors(start=(m, diag s^2), emissions=((W, 0, diag r^2, x, batch["x.mask"]),), mask=...)
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from lvspec.emit.factors.linear_gaussian import aligned_coefficients, coefficients, observed_vector, without_latent
 from lvspec.emit.lowering.densities import lower_term
+from lvspec.emit.lowering.distribution import distribution
 from lvspec.emit.lowering.extents import choosing_axes, chosen_mask, extent_code
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import Value, align, as_tensor, permute
@@ -84,12 +85,11 @@ def _table(program: Program, latent: Variable, readers: list[Variable], choosing
         pairs = zip(values, ranks, strict=True)
         return [align(v, lead, rank if v.axes else len(v.shape)).code for v, rank in pairs]
 
-    parameters = ", ".join(low.with_bindings(clause, prior))
+    parameters = low.with_bindings(clause, prior)
     seen = ", ".join(_statistics(program, latent, reader, choosing) for reader in readers)
     more = f", choices={len(choosing)}" if choosing else ""
-    comma = "," if len(clause.dist.arguments) == 1 else ""
     return (
-        f'return {program.scope.use("Conjugate")}("{clause.dist.family}", prior=({parameters}{comma}), '
+        f"return {program.scope.use('Conjugate')}({distribution(program.scope, clause.dist.family, parameters)}, "
         f"seen=({seen},), mask={_own_sites(program, latent, choosing)}{more})"
     )
 

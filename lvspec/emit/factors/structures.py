@@ -6,9 +6,11 @@ yield     log Σ_tree p(x, tree)              pcfg_log_prob(x, mask, root, rules
 
 from __future__ import annotations
 
+import re
+
 from lvspec.emit.factors.chains import Interface, potentials_of
 from lvspec.emit.factors.factors import Factor, factors_of
-from lvspec.emit.lowering.densities import lower_term, snake
+from lvspec.emit.lowering.densities import lower_term
 from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.program import Program, input_value
 from lvspec.emit.lowering.value import (
@@ -105,7 +107,7 @@ def structure_sum(elimination, axis: str, factors: list[Factor]) -> Value:
         )
     if has_segments(variable):
         operands.append(f"begins={_begins(elimination, variable, lead)}")
-    function = low.scope.use(f"{snake(variable.general.body.family)}_sum")
+    function = structure_function(low, variable.general.dist.family, "sum")
     low.scope.comment(f"{STRUCTURES[variable.general.dist.family].algorithm}, along {plate}")
     code = f"{function}({', '.join(operands)}, semiring={elimination.semiring})"
     return Value(code, lead, draws=join_draws(potentials, *windows, *arguments.values()))
@@ -121,6 +123,12 @@ def _begins(elimination, variable: Variable, lead: tuple[str, ...]) -> str:
     name = elimination.low.scope.names.fresh("begins")
     elimination.low.scope.line(f"{name} = {aligned} if {key} in tilt else None")
     return name
+
+
+def structure_function(low: Lowering, family: str, what: str) -> str:
+    """The runtime's function of a structure, imported: of NonProjectiveCRF non_projective_crf_draw."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", family).lower()
+    return low.scope.use(f"{words}_{what}")
 
 
 # ---------------------------------------------------------------- an observed yield
@@ -145,7 +153,7 @@ def _call(low: Lowering, variable: Variable, what: str, target: Value, arguments
     operands = [align(target, (*lead, plate), 0).code, full_mask(low, plate, lead)]
     operands += spelled_arguments(variable, arguments, lead)
     operands += other_masks(low, arguments, plate, lead)
-    return f"{low.scope.use(f'{snake(variable.general.dist.family)}_{what}')}({', '.join(operands)})"
+    return f"{structure_function(low, variable.general.dist.family, what)}({', '.join(operands)})"
 
 
 def other_masks(low: Lowering, arguments, plate: str, lead: tuple[str, ...]) -> list[str]:
@@ -183,8 +191,9 @@ def label_factors(low: Lowering, variable: Variable) -> list[Factor]:
         value, initial = low.plus([sites, pair]), (sites,)
     known = Value("self.zero", ())
     zeros = [full_mask(low, plate, lead), *spelled_arguments(variable, arguments, lead)]
-    family, size = snake(variable.general.dist.family), low.size(variable.type.support.values)
-    code = f"{low.scope.use(f'{family}_guide')}({', '.join(zeros)}, {known.code}.expand(1, {size})).log_partition"
+    family, size = variable.general.dist.family, low.size(variable.type.support.values)
+    function = structure_function(low, family, "guide")
+    code = f"{function}({', '.join(zeros)}, {known.code}.expand(1, {size})).log_partition"
     total = low.scope.assign(
         f"log_normaliser_{variable.name}", Value(code, lead, draws=join_draws(*arguments.values()))
     )
@@ -200,7 +209,7 @@ def structure_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> 
     lead, arguments = tuple(a for a in axes if a != plate), arguments_of(low, variable)
     operands = [full_mask(low, plate, lead), *spelled_arguments(variable, arguments, lead)]
     operands += other_masks(low, arguments, plate, lead)
-    return f"{low.scope.use(f'{snake(family)}_draw')}({', '.join(operands)})"
+    return f"{structure_function(low, family, 'draw')}({', '.join(operands)})"
 
 
 def borders_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> Value:
@@ -209,7 +218,7 @@ def borders_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> Va
     lead = tuple(a for a in axes if a != plate)
     operands = [align(low.root(variable.name), (*lead, plate), 0).code, full_mask(low, plate, lead)]
     operands += spelled_arguments(variable, arguments_of(low, variable), lead)
-    return Value(f"{low.scope.use(f'{snake(family)}_borders')}({', '.join(operands)})", axes)
+    return Value(f"{structure_function(low, family, 'borders')}({', '.join(operands)})", axes)
 
 
 def parts_body(plan: Plan, imports: set[str], drawn: str = "") -> list[str]:

@@ -10,7 +10,8 @@ from lvspec.emit.guide.refine import given_term
 from lvspec.emit.guide.schemes import SCHEMES, subset_share
 from lvspec.emit.guide.site_clauses import SiteClauses
 from lvspec.emit.guide.sites import SiteLoop
-from lvspec.emit.lowering.densities import Term, log_density, lower_term, snake, unfused
+from lvspec.emit.lowering.densities import Term, log_density, lower_term, unfused
+from lvspec.emit.lowering.distribution import named_distribution
 from lvspec.emit.lowering.extents import argument_ranks, copies_of, extent_code, full_arguments, noise_shape
 from lvspec.emit.lowering.flows import forwards, stopped
 from lvspec.emit.lowering.program import Program
@@ -205,9 +206,8 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
     )
     ranks = argument_ranks(term.dist, latent.type.shape)
     arguments = full_arguments(program, arguments, axes, copies_of(term.dist, latent.type.shape), *ranks)
-    function = snake(family.name)
-    listed = ", ".join(a.code for a in arguments)
-    shape = "" if any("S" in a.axes for a in arguments) else ", (samples,)"
+    listed = [a.code for a in arguments]
+    shape = "" if any("S" in a.axes for a in arguments) else "(samples,)"
     if plan.latent(name).relaxed and not program.discrete:
         drawn = draw_relaxed(program, latent, plan.latent(name), family.name, arguments, axes)
         if latent.type.support.finite:
@@ -218,24 +218,22 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
     reparameterized = pathwise(plan, name)
     value = Value(name, axes, latent.type.shape, integer=latent.type.support.discrete)
     if plan.latent(name).row.draws == "strata" and not program.discrete:
-        drawn = _draw_strata(program, guide, value, listed)
+        drawn = _draw_strata(program, guide, value, ", ".join(listed))
     elif reparameterized:
         noise = scope.names.fresh(f"{name}_noise")
-        fallback = f"{scope.use(f'{function}_noise')}({listed}{shape})"
-        program.draw(noise, name, fallback, value, shape=noise_shape(family.name, value.shape))
-        drawn = value.with_(code=f"{scope.use(f'{function}_draw')}({listed}, {noise})")
+        q = named_distribution(scope, f"q_{name}", family.name, listed)
+        program.draw(noise, name, f"{q}.noise({shape})", value, shape=noise_shape(family.name, value.shape))
+        drawn = value.with_(code=f"{q}.draw({noise})")
         drawn = scope.assign(f"{name}_base" if term.flows else name, drawn, "reparameterized", own=not term.flows)
         if term.flows:
             drawn, origin = forwards(low, term.flows, _moving(drawn, name, arguments), name)
             guide.terms[(name, ())] = replace(term, origin=origin)
     else:
-        fallback = f"{scope.use(f'{function}_draw')}({listed}{shape})"
         scheme = None if program.discrete else SCHEMES.get(plan.latent(name).strategy)
         if scheme is not None:
-            fallback = scheme.draw(scope, plan.latent(name), listed)
-        if family.reparameterized:
-            noise = f"{scope.use(f'{function}_noise')}({listed}{shape})"
-            fallback = f"{scope.use(f'{function}_draw')}({listed}, {noise}).detach()"
+            fallback = scheme.draw(scope, plan.latent(name), ", ".join(listed))
+        else:
+            fallback = f"{named_distribution(scope, f'q_{name}', family.name, listed)}.sample({shape})"
         program.draw(name, name, fallback, value, "drawn from q, scored below")
         drawn = value
     if scheme is not None and scheme.weigh:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lvspec.emit.factors.structures import arguments_of, full_mask, leading, spelled_arguments
-from lvspec.emit.lowering.densities import snake
+from lvspec.emit.factors.structures import arguments_of, full_mask, leading, spelled_arguments, structure_function
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import ATOM, Value, align, axis_of, join_draws, permute, shift_axis, spelled
 from lvspec.ir.spec import Variable
@@ -65,7 +64,7 @@ def label_guide(program: Program, latent: Variable, factor: Variable) -> LabelGu
     operands = [full_mask(low, plate, lead), *spelled_arguments(factor, arguments, lead)]
     operands.append(align(known, (*lead, plate, axis)).code)
     q = scope.names.fresh(f"q_{name}")
-    scope.line(f"{q} = {scope.use(f'{snake(family)}_guide')}({', '.join(operands)})")
+    scope.line(f"{q} = {structure_function(low, family, 'guide')}({', '.join(operands)})")
     one_to_one = STRUCTURES[factor.general.dist.family].one_to_one
     return LabelGuideCode(q, lead, plate, axis, join_draws(*values), one_to_one)
 

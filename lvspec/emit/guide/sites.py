@@ -3,7 +3,7 @@
 q(z[t] | z[t-1], x)         h = self.reader.backwards(x, ...)                 what reads no draw: all sites at once
                             for t in range(T):
                                 loc, scale = self.combine(concat(z_sites[-1], h[:, t])).chunk(2, -1)
-                                z_t = normal_draw(loc, softplus(scale), noise)
+                                z_t = Normal(loc, softplus(scale)).draw(noise)
                                 z_sites.append(z_t)
                             z = stack_sites(z_sites, 2, ...)
 
@@ -17,12 +17,12 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 from lvspec.emit.guide.site_clauses import SiteClauses
-from lvspec.emit.lowering.densities import Term, lower_term, snake, unfused
+from lvspec.emit.lowering.densities import Term, lower_term, unfused
+from lvspec.emit.lowering.distribution import distribution
 from lvspec.emit.lowering.extents import argument_ranks, extent_code, noise_shape
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import ALL, ATOM, FROM, Value, align, join_draws, select, widen_draws
 from lvspec.ir.dims import Dim
-from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Dist, LocalRef
 from lvspec.ir.guides import GuideStep
 from lvspec.ir.spec import Clause, Variable
@@ -213,25 +213,21 @@ class SiteLoop:
         return f"{self.scope.use('spread')}({value.code}, {self.tuple_of(m.axes, shape)}, self.zero)"
 
     def draw(self, m: Member, arguments: list[str]) -> None:
-        scope, listed = self.scope, ", ".join(arguments)
+        scope = self.scope
         with scope.about(m.name, "q"):
             for (name, _), code in zip(m.factor.general.dist.arguments, arguments, strict=True):
                 scope.stands(code, m.axes, name)
-        family = snake(FAMILIES[m.factor.general.dist.family].name)
+        q = distribution(scope, m.factor.general.dist.family, arguments)
         axes = self.low.order.sort((*m.axes, self.plate))
         at = ", ".join([*([":"] * axes.index(self.plate)), self.plate])
         given = f'draws["{m.name}"][{at}] if "{m.name}" in draws else '
         pathwise, event = m.name in self.reparameterized, m.factor.type.shape
         self.program.may_fix(m.name, axes, noise_shape(m.factor.general.dist.family, event) if pathwise else event)
         if pathwise:
-            scope.line(f"noise = {given}{scope.use(f'{family}_noise')}({listed})")
-            scope.line(f"{m.here} = {scope.use(f'{family}_draw')}({listed}, noise)", "reparameterized")
+            scope.line(f"noise = {given}{q}.noise()")
+            scope.line(f"{m.here} = {q}.draw(noise)", "reparameterized")
         else:
-            drawn = f"{scope.use(f'{family}_draw')}({listed})"
-            if FAMILIES[m.factor.general.dist.family].reparameterized:
-                noise = f"{scope.use(f'{family}_noise')}({listed})"
-                drawn = f"{scope.use(f'{family}_draw')}({listed}, {noise}).detach()"
-            scope.line(f"{m.here} = {given}{drawn}", "drawn from q, scored below")
+            scope.line(f"{m.here} = {given}{q}.sample()", "drawn from q, scored below")
         if m.factor.type.support.finite:
             value = Value(m.here, m.axes, m.factor.type.shape, integer=True)
             self.low.bound[self.plate] = self.plate

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from lvspec.emit.lowering.distribution import distribution
 from lvspec.emit.lowering.flows import FlowCall, Origin, back, contexts, lower_flows, minus_volume
 from lvspec.emit.lowering.indexing import indexed
 from lvspec.emit.lowering.lower import Lowering
@@ -25,31 +26,9 @@ from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex
 from lvspec.ir.spec import Network
 from lvspec.ir.types import Range, Type
 
-SNAKE = {
-    "StudentT": "student_t",
-    "LogNormal": "log_normal",
-    "OneHotCategorical": "one_hot_categorical",
-    "MultivariateNormal": "multivariate_normal",
-    "NormalInverseWishart": "normal_inverse_wishart",
-    "VonMisesFisher": "von_mises_fisher",
-    "NormalMixture": "normal_mixture",
-    "LinearChain": "linear_chain",
-    "SemiMarkov": "semi_markov",
-    "LowRankPCFG": "low_rank_pcfg",
-    "ImproperUniform": "improper_uniform",
-    "TreeCRF": "tree_crf",
-    "DependencyCRF": "dependency_crf",
-    "NonProjectiveCRF": "non_projective_crf",
-}
-
-
-OF_NUMBERS = ("Normal",)  # families whose functions take numbers of Python as they are: the prior of most models
+OF_NUMBERS = ("Normal",)  # families that take numbers of Python as they are: the prior of most models
 INNER = Range(0, 1, open=(True, True))  # probabilities of what may be and may not be
 LONG = 60  # characters of an argument from which on it gets a name of its own
-
-
-def snake(family: str) -> str:
-    return SNAKE.get(family, family.lower())
 
 
 @dataclass(frozen=True)
@@ -253,7 +232,7 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
 
 def _one_hot_categorical(low: Lowering, logits: Value, value: Value) -> Value:
     axes, _, (a, b) = low.broadcast(logits, value)
-    code = f"{low.scope.use('one_hot_categorical_log_prob')}({b.code}, {a.code})"
+    code = f"{distribution(low.scope, 'OneHotCategorical', [a.code])}.log_prob({b.code})"
     return sum_event(Value(code, axes, value.shape, draws=join_draws(logits, value)), 1)
 
 
@@ -345,13 +324,13 @@ def _plain_categorical(low: Lowering, term: Term, value: Value, draws) -> Value:
     # one event axis more than the symbols: the vocabulary
     aligned = align(logits, axes, rank + 1)
     symbols = align(value, axes, rank)
-    code = f"{low.scope.use('categorical_log_prob')}({symbols.code}, {aligned.code})"
+    code = f"{distribution(low.scope, 'Categorical', [aligned.code])}.log_prob({symbols.code})"
     return sum_event(Value(code, axes, value.shape, draws=draws))
 
 
 def _enumerated_bernoulli(low: Lowering, term: Term, value: Value) -> Value:
     logits = term.arguments[0]
-    code = f"{low.scope.use('bernoulli_table')}({logits.code})"
+    code = f"{distribution(low.scope, 'Bernoulli', [logits.code])}.table()"
     return indexed(low, Value(code, logits.axes, (Dim.of(2),), draws=logits.draws), value)
 
 
@@ -363,9 +342,7 @@ def _elementwise(low: Lowering, term: Term, value: Value) -> Value:
     values = (value, *term.arguments)
     axes, rank, aligned = low.broadcast(*values)
     shape = max((v.shape for v in values), key=len)
-    function = low.scope.use(f"{snake(term.dist.family)}_log_prob")
-    density = Value(f"{function}({', '.join(v.code for v in aligned)})", axes, shape, draws=join_draws(*values))
-    return sum_event(density, event_axes(term.dist.family))
+    return _summed_density(low, term, aligned, axes, shape)
 
 
 def _used(dist: Dist) -> list[Argument]:
@@ -374,11 +351,17 @@ def _used(dist: Dist) -> list[Argument]:
 
 def _by_axes(low: Lowering, term: Term, value: Value) -> Value:
     """Numbers, vectors and matrices beside each other: each has the event axes that the family takes of it, and copies."""
-    family, rank = term.dist.family, len(value.shape)
+    rank = len(value.shape)
     axes = low.order.union(value, *term.arguments)
     listed = [align(value, axes, rank), *_arguments_by_axes(term, axes, rank)]
-    code = f"{low.scope.use(f'{snake(family)}_log_prob')}({', '.join(v.code for v in listed)})"
-    return sum_event(Value(code, axes, value.shape, draws=join_draws(value, *term.arguments)), event_axes(family))
+    return _summed_density(low, term, listed, axes, value.shape)
+
+
+def _summed_density(low: Lowering, term: Term, aligned: list[Value], axes: tuple[str, ...], shape: Shape) -> Value:
+    """log p of a value, the first of what is aligned, under arguments, the others; independent copies added up."""
+    family, (value, *arguments) = term.dist.family, aligned
+    code = f"{distribution(low.scope, family, (a.code for a in arguments))}.log_prob({value.code})"
+    return sum_event(Value(code, axes, shape, draws=join_draws(*aligned)), event_axes(family))
 
 
 def _arguments_by_axes(term: Term, axes: tuple[str, ...], rank: int) -> list[Value]:
@@ -401,7 +384,7 @@ def _states_only(low: Lowering, term: Term, value: Value) -> bool:
 def _gaussian_table(low: Lowering, term: Term, value: Value) -> Value:
     axes, _, (loc, scale) = low.broadcast(*term.arguments)
     loc, scale = as_tensor(loc), as_tensor(scale)
-    code = f"{low.scope.use('normal_table')}({value.code}, {loc.code}, {scale.code})"
+    code = f"{distribution(low.scope, 'Normal', (loc.code, scale.code))}.table({value.code})"
     return Value(code, (*value.axes, *axes), draws=join_draws(value, *term.arguments))
 
 
@@ -423,8 +406,9 @@ def analytic_kl(low: Lowering, q: Term, p: Term, summed: bool = True) -> Value:
     shape = max((v.shape for v in values), key=len)
     if q.dist.family == "VonMisesFisher":
         aligned = [v for term in (q, p) for v in _arguments_by_axes(term, axes, len(shape))]
-    function = low.scope.use(f"{snake(q.dist.family)}_kl")
-    value = Value(f"{function}({', '.join(v.code for v in aligned)})", axes, shape, draws=join_draws(*values))
+    own = len(q.arguments)
+    of_q, of_p = (distribution(low.scope, q.dist.family, (v.code for v in a)) for a in (aligned[:own], aligned[own:]))
+    value = Value(f"{of_q}.kl({of_p})", axes, shape, draws=join_draws(*values))
     value = value.with_(shape=shape[:-1] if q.dist.family in WHOLE else shape)
     event = q.dist.type.shape[:-1] if q.dist.family in WHOLE else q.dist.type.shape
     return _of_copies(low, value, event[: len(event) - len(value.shape)], summed)

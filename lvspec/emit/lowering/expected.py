@@ -2,15 +2,14 @@
 
     z[t]: Categorical(probs=theta)          E_q[log theta], an axis for z            nothing is normalised
     x[t]: Categorical(probs=beta[z[t]])     E_q[log beta] at the tokens
-    x: Normal(mu[c], 1 / sqrt(tau[c]))      normal_expected(x, E mu, E mu², E log tau, E tau)
-    x: MultivariateNormal(mu[c], covariance_matrix=Sigma[c])      multivariate_normal_expected(x, ...)
+    x: Normal(mu[c], 1 / sqrt(tau[c]))      Normal.expected_log_prob(x, E mu, E mu², E log tau, E tau)
+    x: MultivariateNormal(mu[c], covariance_matrix=Sigma[c])      MultivariateNormal.expected_log_prob(x, ...)
 
 An argument that is a site of such a latent is lowered once for each statistic, as if the statistic were the value.
 """
 
 from __future__ import annotations
 
-from lvspec.emit.lowering.densities import snake
 from lvspec.emit.lowering.indexing import indexed
 from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.value import PRODUCT, Value, align, as_tensor
@@ -31,20 +30,23 @@ def expected_density(low: Lowering, dist: object, value: Value) -> Value | None:
         return indexed(low, arguments[0], value)
     if dist.family == "Bernoulli" and value.enumerated is not None:
         axes, rank, (a, b) = low.broadcast(*arguments)
-        code = f"{low.scope.use('bernoulli_expected_table')}({a.code}, {b.code})"
+        code = f"{low.scope.use('Bernoulli')}.expected_table({a.code}, {b.code})"
         return indexed(low, Value(code, axes, (Dim.of(2),)), value)
     if dist.family == "MultivariateNormal":  # vectors, numbers and matrices
         values = (value, *arguments)
         axes = low.order.union(*values)
-        code = f"{low.scope.use('multivariate_normal_expected')}({', '.join(align(v, axes).code for v in values)})"
-        return Value(code, axes)
+        return Value(_expected(low, dist, [align(v, axes) for v in values]), axes)
     axes, rank, aligned = low.broadcast(value, *arguments)
-    function = low.scope.use(f"{snake(dist.family)}_expected")
-    code = f"{function}({', '.join(v.code for v in aligned)})"
+    code = _expected(low, dist, aligned)
     if rank:
         dims = "-1" if rank == 1 else f"({', '.join(str(-i) for i in range(rank, 0, -1))})"
         code = f"{code}.sum({dims})"
     return Value(code, axes)
+
+
+def _expected(low: Lowering, dist: Dist, aligned: list[Value]) -> str:
+    """`Normal.expected_log_prob(x, ...)`: of a value and its arguments' statistics."""
+    return f"{low.scope.use(dist.family)}.expected_log_prob({', '.join(v.code for v in aligned)})"
 
 
 def _statistics(low: Lowering, family: str, argument: str, expr: Expr) -> list[Value]:

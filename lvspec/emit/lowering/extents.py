@@ -53,7 +53,7 @@ def argument_ranks(dist: Dist, event: Shape) -> list[int]:
 
 
 def noise_shape(family: str, event: Shape) -> Shape:
-    """Event axes of the base noise of a draw (runtime/families/draws.py, runtime/families/von_mises_fisher.py)."""
+    """Event axes of the base noise of a draw (runtime/families/student_t.py, runtime/families/von_mises_fisher.py)."""
     if family == "StudentT":
         return (*event, Dim.of(2))
     return (*event[:-1], event[-1] + 1) if family == "VonMisesFisher" else event

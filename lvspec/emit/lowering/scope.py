@@ -55,6 +55,7 @@ class Scope:
         self.called: dict[str, str] = {}  # names of what `where` gives, where it is an argument of a draw
         self.at_first = ""  # the end of names of what belongs to a first site's own clause
         self.anew = False  # whether everything is drawn, whatever a table of the caller holds
+        self.distributions: dict[str, str] = {}  # `q_z` by what it is, `Normal(loc, scale)`
         self.entries: dict[str, str] = {}  # names of what may come from such a table, by its key
 
     @contextmanager

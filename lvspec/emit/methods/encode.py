@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lvspec.emit.guide.factors import everywhere
 from lvspec.emit.guide.refine import given_term
-from lvspec.emit.lowering.densities import snake, unfused
+from lvspec.emit.lowering.densities import unfused
+from lvspec.emit.lowering.distribution import named_distribution
 from lvspec.emit.lowering.extents import argument_ranks, full_arguments
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.text.text import wrap
@@ -27,7 +28,6 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
             term = given_term(program, factor, factor.name)
         else:
             term = unfused(low, everywhere(program, factor, factor.name))
-        family = FAMILIES[term.dist.family]
         ranks = argument_ranks(term.dist, latent.type.shape)
         axes = low.order.sort(("B", *latent.plates))
         ranks = ranks if len(ranks) == len(term.arguments) else ranks * len(term.arguments)
@@ -35,14 +35,8 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
             full_arguments(program, [low.concrete(v)], axes, latent.type.shape[:rank], rank)[0]
             for v, rank in zip(term.arguments, ranks, strict=True)
         ]
-        names = ["logits" if n == "probs" else n for n, _ in term.dist.arguments]
-        arguments = ", ".join(f"{n}={v.code}" for n, v in zip(names, values, strict=True))
-        function = snake(family.name)
-        noise = f"{function}_noise" if family.reparameterized else "None"
-        uses = [f"{function}_log_prob", f"{function}_draw", *([noise] if family.reparameterized else [])]
-        for use in uses:
-            scope.use(use)
-        items.append(f'"{factor.name}": {scope.use("Encoded")}({uses[0]}, {uses[1]}, {noise}, {arguments})')
+        q = named_distribution(scope, f"q_{factor.name}", term.dist.family, (v.code for v in values))
+        items.append(f'"{factor.name}": {scope.use("Encoded")}({q})')
     if not items:
         return []
     scope.line(f"return {{{', '.join(items)}}}")

@@ -13,7 +13,7 @@ from lvspec.emit.factors.eliminate import EliminationCode, collapsed_axes
 from lvspec.emit.factors.factors import reduce_plates
 from lvspec.emit.factors.structures import log_factors
 from lvspec.emit.guide.refine import clause_term
-from lvspec.emit.lowering.densities import snake
+from lvspec.emit.lowering.distribution import distribution
 from lvspec.emit.lowering.extents import extent_code, full_arguments
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import Value, align
@@ -90,7 +90,7 @@ def _expected(plan: Plan, imports: set[str]) -> list[str]:
 
 
 def _prior(plan: Plan, imports: set[str], latents: list[Variable], batch: str) -> list[str]:
-    """`prior` of an example's latents, or `shared_prior` of the data set's: name -> Factor."""
+    """`prior` of an example's latents, or `shared_prior` of the data set's: name -> VariationalFactor."""
     program = Program(plan, imports, set(), ("batch",))
     low, scope = program.low, program.scope
     items = []
@@ -104,9 +104,8 @@ def _prior(plan: Plan, imports: set[str], latents: list[Variable], batch: str) -
             full_arguments(program, [low.concrete(v)], axes, s, len(s))[0]
             for v, s in zip(term.arguments, shapes, strict=True)
         ]
-        family = scope.use(snake(body.family).upper())
-        listed = ", ".join(a.code for a in arguments)
-        items.append(f'"{variable.name}": VariationalFactor({family}, ({listed}{"," if len(arguments) == 1 else ""}))')
+        prior = distribution(scope, body.family, (a.code for a in arguments))
+        items.append(f'"{variable.name}": VariationalFactor({prior})')
     signature = "own_prior(self, batch: dict)" if batch else "shared_prior(self)"
     of = "each example's latents" if batch else "the latents that the data set shares"
     scope.line(f"return {{{', '.join(items)}}}")
@@ -188,8 +187,7 @@ def _priors(plan: Plan) -> str:
 def _divergence(program: Program, variable: Variable) -> Value:
     """KL(q ‖ p) per example: of what the data set shares, an example's share."""
     low, name = program.low, variable.name
-    function = low.scope.use(f"{snake(variable.general.dist.family)}_kl")
-    code = f'{function}(*q["{name}"].parameters, *prior["{name}"].parameters)'
+    code = f'q["{name}"].distribution.kl(prior["{name}"].distribution)'
     rank = len(variable.type.shape) - event_axes(variable.general.dist.family)
     if rank:
         code = f"{code}.sum({'-1' if rank == 1 else tuple(range(-rank, 0))})"
@@ -226,10 +224,9 @@ def _rows(plan: Plan, imports: set[str]) -> str:
     return "batch_rows(batch)"
 
 
-def _noise(scope, variable: Variable) -> str:
+def _noise(variable: Variable) -> str:
     """Noise for draws of q: of a normal a draw of Normal(0, 1), of others the draw itself."""
-    function = scope.use(f"{snake(variable.general.dist.family)}_noise")
-    return f'{function}(*q["{variable.name}"].parameters, samples_shape=(samples,))'
+    return f'q["{variable.name}"].distribution.noise((samples,))'
 
 
 def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
@@ -240,16 +237,15 @@ def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
     local, shared = _latents(plan, False), _latents(plan, True)
     ratios: dict[bool, list[Value]] = {False: [], True: []}
     for variable in (*local, *shared):
-        name, family = variable.name, snake(variable.general.dist.family)
+        name = variable.name
         axes = ("S", *low.order.sort(_axes(variable)))
-        noise, value = _noise(scope, variable), Value("", axes, variable.type.shape)
+        noise, value = _noise(variable), Value("", axes, variable.type.shape)
         if variable.outside_batch:
             program.draw(f"{name}_noise", name, noise, value)
             noise = f"{name}_noise"
-        code = f'{scope.use(f"{family}_draw")}(*q["{name}"].parameters, {noise})'
+        code = f'q["{name}"].distribution.draw({noise})'
         low.known[name] = scope.assign(name, value.with_(code=code), own=True)
-        density = scope.use(f"{family}_log_prob")
-        parts = [f'{density}({name}, *{of}["{name}"].parameters)' for of in ("prior", "q")]
+        parts = [f'{of}["{name}"].distribution.log_prob({name})' for of in ("prior", "q")]
         rank = len(variable.type.shape) - event_axes(variable.general.dist.family)
         end = f".sum({'-1' if rank == 1 else tuple(range(-rank, 0))})" if rank else ""
         ratio = Value(f"({parts[0]} - {parts[1]}){end}" if end else f"{parts[0]} - {parts[1]}", axes, binds=0)
@@ -277,7 +273,7 @@ def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
 
 def _shared_draws(plan: Plan, imports: set[str]) -> list[str]:
     program = Program(plan, imports, set(), ("samples", "q"))
-    items = [f'"{v.name}": {_noise(program.scope, v)}' for v in _latents(plan, True)]
+    items = [f'"{v.name}": {_noise(v)}' for v in _latents(plan, True)]
     program.scope.line(f"return {{{', '.join(items)}}}")
     return [*draws_head(plan), "        q = self.shared_factors.factors()", *program.text()]
 

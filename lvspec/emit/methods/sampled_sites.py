@@ -1,6 +1,6 @@
 """Ancestral draws along a plate, one site after the other: each reads those before it, and a network keeps its state.
 
-    z[t]: Categorical(logits=transition[z[t-1]])     z_t = categorical_draw(self.transition[z_sites[-1]])
+    z[t]: Categorical(logits=transition[z[t-1]])     z_t = Categorical(self.transition[z_sites[-1]]).sample()
     h[t]: writer(words(x[<t]))                       writer_t, writer_state = self.writer.step(self.words(x_before), writer_state)
 
 Work and memory are linear in the sites. What reads no draw of the loop is computed for all sites before it, as in the
@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 
 from lvspec.emit.guide.site_clauses import SiteClauses
 from lvspec.emit.guide.sites import Member, SiteLoop
-from lvspec.emit.lowering.densities import Term, lower_term, snake, unfused
+from lvspec.emit.lowering.densities import Term, lower_term, unfused
+from lvspec.emit.lowering.distribution import distribution
 from lvspec.emit.lowering.extents import argument_ranks, copies_of, full_arguments
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.sizes import size_code
 from lvspec.emit.lowering.value import ATOM, Value
 from lvspec.ir.components import strongly_connected
 from lvspec.ir.dims import Dim
-from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import (
     Apply,
     At,
@@ -321,7 +321,7 @@ class SampledLoop(SiteLoop):
         dist, shape = clause.dist, m.factor.type.shape
         ranks = argument_ranks(dist, shape)
         full = full_arguments(self.program, arguments, m.axes, copies_of(dist, shape), *ranks)
-        return f"{self.scope.use(f'{snake(FAMILIES[dist.family].name)}_draw')}({', '.join(a.code for a in full)})"
+        return f"{distribution(self.scope, dist.family, (a.code for a in full))}.sample()"
 
     def close(self) -> dict[str, Term]:
         for m in self.members:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lvspec.emit.factors.structures import borders_draw, structure_draw
-from lvspec.emit.lowering.densities import lower_term, snake, unfused
+from lvspec.emit.lowering.densities import lower_term, unfused
+from lvspec.emit.lowering.distribution import distribution
 from lvspec.emit.lowering.extents import argument_ranks, copies_of, extent_code, full_arguments
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import ATOM, Value
@@ -18,7 +19,6 @@ from lvspec.emit.methods.inputs import short
 from lvspec.emit.methods.sampled_sites import drawn_along
 from lvspec.emit.text.text import WIDTH, wrap
 from lvspec.ir.components import strongly_connected
-from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import HERE, LAG, Read, is_improper, reader_of
 from lvspec.ir.spec import Plate, Spec, Variable
@@ -149,12 +149,10 @@ def _conditional(program: Program, variable: Variable) -> Value:
 
     def draw(clause) -> Value:
         term = unfused(low, lower_term(low, clause.body, variable.name))
-        family = FAMILIES[term.dist.family]
         ranks = argument_ranks(term.dist, variable.type.shape)
         arguments = [low.concrete(v) for v in term.arguments]
         arguments = full_arguments(program, arguments, axes, copies_of(term.dist, variable.type.shape), *ranks)
-        function = low.scope.use(f"{snake(family.name)}_draw")
-        code = f"{function}({', '.join(a.code for a in arguments)})"
+        code = f"{distribution(low.scope, term.dist.family, (a.code for a in arguments))}.sample()"
         for flow in term.flows:
             code = f"{flow.module}({code}{flow.arguments(axes, len(variable.type.shape))})[0]"
         value = Value(code, axes, variable.type.shape, integer=variable.type.support.discrete)

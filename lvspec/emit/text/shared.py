@@ -3,9 +3,9 @@
     forward    x = batch["x"]                                   guide      x = batch["x"]
                state = last(self.reader(self.words(x)))                    state = last(self.reader(self.words(x)))
                loc, scale = self.head(state).chunk(2, -1)                  loc, scale = self.head(state).chunk(2, -1)
-               z = normal_draw(loc, ...)                  ->               return loc, scale
+               z = Normal(loc, ...).draw(noise)          ->               return loc, scale
     encode     x = batch["x"]                                   forward    loc, scale = self.guide(batch)
-               state = last(self.reader(self.words(x)))                    z = normal_draw(loc, ...)
+               state = last(self.reader(self.words(x)))                    z = Normal(loc, ...).draw(noise)
                ...                                              encode     loc, scale = self.guide(batch)
 
 Three kinds: what q takes of the batch alone (`guide`), what objective and importance weights alike compute at the draws

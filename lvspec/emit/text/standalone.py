@@ -2,8 +2,9 @@
 
     from lvspec.runtime import chain  ->  def chain(...), and whatever chain's text names, and so on
 
-The runtime's text is read, never imported. Definitions keep their text and their order; a module comes after the
-modules that it imports, so that what runs when the file is loaded finds what it needs. The model comes last.
+The runtime's text is read, never imported. Of a family of distributions the methods are taken that anything calls, by
+their names. Definitions keep their text and their order; a module comes after the modules that it imports, so that what runs
+when the file is loaded finds what it needs. The model comes last.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import ast
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from lvspec.emit.text.names import NameUse, bound_by, global_uses, import_lines
@@ -20,8 +21,10 @@ from lvspec.errors import InternalError
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 PACKAGE = "lvspec.runtime"
-OFFERED = ("estimators.", "networks.", "structures.")  # folders whose files say what they offer
+OFFERED = ("estimators.", "families.", "networks.", "structures.")  # folders whose files say what they offer
+FAMILIES = "families."  # what the names of the modules of distributions begin with
 NAMESPACE = "OP_NAMESPACE"  # operators of compiled graphs are registered under it, once in a process
+ATTRIBUTE = re.compile(r"\.([A-Za-z_]\w*\(?)")
 RULE = "# " + "-" * 64 + " "
 
 
@@ -125,8 +128,43 @@ def home_of(name: str, module: str) -> tuple[str, str] | None:
     return module, name
 
 
-def closure(names: list[str]) -> tuple[list[Definition], dict[str, tuple[str, str | None]]]:
-    """Definitions that the public `names` need, in the order in which they can run, and what those import."""
+@lru_cache(maxsize=1024)
+def trimmed(item: Definition, called: frozenset[str]) -> Definition:
+    """A family of distributions without the methods that nothing calls; any other definition as it is."""
+    if not item.module.startswith(FAMILIES) or not item.headed:
+        return item
+    lines = item.text.splitlines()
+    node = ast.parse(item.text).body[0]
+    if not isinstance(node, ast.ClassDef) or not all(isinstance(base, ast.Name) for base in node.bases):
+        return item
+    for method in reversed([m for m in node.body if isinstance(m, ast.FunctionDef)]):
+        decorators = [d.id for d in method.decorator_list if isinstance(d, ast.Name)]
+        used = method.name.startswith("__") or method.name + ("" if "property" in decorators else "(") in called
+        if not used or isinstance(method.body[-1], ast.Raise):  # what every family has of its own
+            first = min([method.lineno, *(d.lineno for d in method.decorator_list)])
+            del lines[first - 2 : method.end_lineno]  # with the empty line above it
+    return definition(item.module, item.name, ast.parse("\n".join(lines)).body[0], lines)
+
+
+def attributes(text: str) -> set[str]:
+    """`name(` of methods that are called, `name` of what is read."""
+    return set(ATTRIBUTE.findall(text))
+
+
+def closure(names: list[str], text: str) -> tuple[list[Definition], dict[str, tuple[str, str | None]]]:
+    """Definitions that the public `names` need, in the order in which they can run, and what those import. text: the module's,
+    which calls methods, too."""
+    called = attributes(text)
+    while True:
+        found, external = closure_of(names, frozenset(called))
+        more = set().union(*(attributes(d.text) for d in found)) - called
+        if not more:
+            return found, external
+        called |= more
+
+
+def closure_of(names: list[str], called: frozenset[str]) -> tuple[list[Definition], dict[str, tuple[str, str | None]]]:
+    """The same, given the names of the methods that are called."""
     modules = runtime_modules()
     waiting = [home_of(name, "__init__") for name in names]
     needed: set[tuple[str, str]] = set()
@@ -137,12 +175,13 @@ def closure(names: list[str]) -> tuple[list[Definition], dict[str, tuple[str, st
             continue
         needed.add(place)
         module = modules[place[0]]
-        for used in module.definitions[place[1]].uses:
+        for used in trimmed(module.definitions[place[1]], called).uses:
             waiting.append(home_of(used.name, place[0]))
             if used.name in module.external:
                 if external.setdefault(used.name, module.external[used.name]) != module.external[used.name]:
                     raise InternalError(f"two modules of the runtime mean different things by {used.name}")
-    found = [d for module in modules.values() for d in module.definitions.values() if (d.module, d.name) in needed]
+    every = (d for module in modules.values() for d in module.definitions.values())
+    found = [trimmed(d, called) for d in every if (d.module, d.name) in needed]
     repeated = {d.name for d in found if sum(e.name == d.name for e in found) > 1} | external.keys() & {
         d.name for d in found
     }
@@ -179,7 +218,7 @@ def inline_runtime(text: str) -> str:
         names += [k for k in imported(node) if k not in own]
     body = [n for n in tree.body if n.lineno > imports[-1].lineno]
     binding = body.pop()  # Model = ...
-    found, needed = closure(names)
+    found, needed = closure(names, text)
     for name, source in needed.items():
         if external.setdefault(name, source) != source:
             raise InternalError(f"the module and the runtime mean different things by {name}")

@@ -1,7 +1,7 @@
 """What the locals of an emitted module stand for.
 
     loc, scale = self.encoder(state).chunk(2, -1)      loc: `loc` of q(z), over (B)
-    log_p_x = bernoulli_log_prob(x, ...)               log_p_x: log p(x | ...), over (S, B)
+    log_p_x = Bernoulli(...).log_prob(x)               log_p_x: log p(x | ...), over (S, B)
 
 The text itself does not say it, since a person reads it. `emit.symbols(plan)` writes the module once more and listens.
 """

@@ -16,120 +16,13 @@ With A the log-normaliser of the prior's family, prior parameters p and the sums
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lvspec.runtime.families.densities import (
-    LOG_TWO_PI,
-    as_tensor,
-    beta_entropy,
-    dirichlet_entropy,
-    gamma_entropy,
-    x_log_y,
-)
-from lvspec.runtime.families.draws import beta_draw, dirichlet_draw, gamma_draw
-from lvspec.runtime.families.normal_inverse_wishart import (
-    Parameters,
-    normal_inverse_wishart_draw,
-    normal_inverse_wishart_entropy,
-    normal_inverse_wishart_mean,
-    normal_inverse_wishart_merged,
-    normal_inverse_wishart_normaliser,
-    normal_inverse_wishart_variance,
-)
-
-
-# ---------------------------------------------------------------- families of priors
-def added(before: Parameters, seen: Parameters) -> Parameters:
-    """Of additive parameters the posterior's are the prior's plus the statistics."""
-    return tuple(p + s for p, s in zip(before, seen, strict=True))
-
-
-@dataclass(frozen=True)
-class ConjugateFamily:
-    """names: of the parameters. event: axes of one value. log_normaliser, mean, variance, entropy: of the parameters;
-    draw(parameters); merged(prior's parameters, statistics): the posterior's."""
-
-    names: tuple[str, ...]
-    event: int
-    log_normaliser: Callable[..., Tensor]
-    mean: Callable[..., Tensor]
-    variance: Callable[..., Tensor]
-    entropy: Callable[..., Tensor]
-    draw: Callable[[Parameters], Tensor]
-    merged: Callable[[Parameters, Parameters], Parameters] = added
-
-
-def beta_normaliser(a: Tensor, b: Tensor) -> Tensor:
-    """log B(a, b)."""
-    return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
-
-
-def beta_variance(a: Tensor, b: Tensor) -> Tensor:
-    return a * b / ((a + b) ** 2 * (a + b + 1))
-
-
-def dirichlet_normaliser(alpha: Tensor) -> Tensor:
-    """sum_k log Gamma(alpha_k) - log Gamma(sum_k alpha_k), over the last axis."""
-    return torch.lgamma(alpha).sum(-1) - torch.lgamma(alpha.sum(-1))
-
-
-def dirichlet_mean(alpha: Tensor) -> Tensor:
-    return alpha / alpha.sum(-1, keepdim=True)
-
-
-def dirichlet_variance(alpha: Tensor) -> Tensor:
-    mean = dirichlet_mean(alpha)
-    return mean * (1 - mean) / (alpha.sum(-1, keepdim=True) + 1)
-
-
-def gamma_normaliser(a: Tensor, rate: Tensor) -> Tensor:
-    """log Gamma(a) - a log rate."""
-    return torch.lgamma(a) - a * rate.log()
-
-
-CONJUGATE: dict[str, ConjugateFamily] = {
-    "Beta": ConjugateFamily(
-        ("concentration1", "concentration0"),
-        0,
-        beta_normaliser,
-        lambda a, b: a / (a + b),
-        beta_variance,
-        beta_entropy,
-        lambda p: beta_draw(*p),
-    ),
-    "Dirichlet": ConjugateFamily(
-        ("concentration",),
-        1,
-        dirichlet_normaliser,
-        dirichlet_mean,
-        dirichlet_variance,
-        dirichlet_entropy,
-        lambda p: dirichlet_draw(*p),
-    ),
-    "Gamma": ConjugateFamily(
-        ("concentration", "rate"),
-        0,
-        gamma_normaliser,
-        lambda a, rate: a / rate,
-        lambda a, rate: a / rate**2,
-        gamma_entropy,
-        lambda p: gamma_draw(*p),
-    ),
-    "NormalInverseWishart": ConjugateFamily(
-        ("loc", "kappa", "df", "scale"),
-        2,
-        normal_inverse_wishart_normaliser,
-        normal_inverse_wishart_mean,
-        normal_inverse_wishart_variance,
-        normal_inverse_wishart_entropy,
-        lambda p: normal_inverse_wishart_draw(*p),
-        normal_inverse_wishart_merged,
-    ),
-}
+from lvspec.runtime.families.distribution import ExponentialFamily, Parameters
+from lvspec.runtime.families.special import LOG_TWO_PI, as_tensor, x_log_y
 
 
 # ---------------------------------------------------------------- likelihoods: (statistics, term) of each site
@@ -235,31 +128,28 @@ def site_sums(statistics: Statistics, mask: Tensor, keep: int) -> Statistics:
 class Conjugate:
     """A latent with a conjugate prior, and the statistics of what was seen of it.
 
-    family: a row of the table. prior: its parameters, which broadcast to (*lead, event axes). seen: for each likelihood
-    its (statistics, term), summed over the sites that are not the latent's own. mask (*lead): the latent's own sites.
+    prior: its arguments broadcast to (*lead, event axes). seen: for each likelihood its (statistics, term), summed over the
+    sites that are not the latent's own. mask (*lead): the latent's own sites.
     choices: how many axes behind that of the examples are values of discrete latents that choose parameters.
     """
 
-    family: str
-    prior: Parameters
+    prior: ExponentialFamily
     seen: tuple[Statistics, ...]
     mask: Tensor
     choices: int = 0
 
     @property
-    def row(self) -> ConjugateFamily:
-        return CONJUGATE[self.family]
+    def posterior(self) -> ExponentialFamily:
+        """p(latent | x), which is of the prior's family."""
+        total = self.prior
+        for statistics, _ in self.seen:
+            total = total.merged(statistics)
+        return total
 
     @property
     def parameters(self) -> dict[str, Tensor]:
-        """Of p(latent | x), which is of the prior's family; by the names of its arguments."""
-        total = self.prior
-        for statistics, _ in self.seen:
-            total = self.row.merged(total, statistics)
-        return dict(zip(self.row.names, total, strict=True))
-
-    def _each(self, function: Callable[..., Tensor]) -> Tensor:
-        return function(*self.parameters.values())
+        """Of p(latent | x), by the names of its arguments."""
+        return vars(self.posterior)
 
     def _per_site(self, value: Tensor) -> Tensor:
         """Summed over independent coordinates, 0 at sites that are none."""
@@ -268,24 +158,26 @@ class Conjugate:
 
     def log_prob(self) -> Tensor:
         """log p(x), the latent integrated out: (*lead,)."""
-        gain = self._each(self.row.log_normaliser) - self.row.log_normaliser(*self.prior)
+        gain = self.posterior.log_normaliser() - self.prior.log_normaliser()
         return self._per_site(gain + sum(term for _, term in self.seen))
 
     @property
     def mean(self) -> Tensor:
-        return self._each(self.row.mean)
+        return self.posterior.mean
 
     @property
     def variance(self) -> Tensor:
-        return self._each(self.row.variance)
+        return self.posterior.variance
 
     @property
     def entropy(self) -> Tensor:
         """Of all sites of an example together: (B,)."""
-        each = self._per_site(self._each(self.row.entropy))
+        each = self._per_site(self.posterior.entropy())
         return each.flatten(1).sum(-1) if each.dim() > 1 else each
 
     def sample(self, n: int) -> Tensor:
         """n draws, (n, *lead, event axes), reparameterized."""
-        wide = torch.broadcast_tensors(*self.parameters.values()) if self.row.event == 0 else self.parameters.values()
-        return self.row.draw(tuple(p.expand(n, *p.shape) for p in wide))
+        posterior = self.posterior
+        each = posterior.parameters
+        wide = torch.broadcast_tensors(*each) if posterior.event == 0 else each
+        return type(posterior)(*(p.expand(n, *p.shape) for p in wide)).draw()

@@ -26,8 +26,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from lvspec.runtime.conjugate.mean_field import mean_move, settled
-from lvspec.runtime.families.densities import normal_log_prob
-from lvspec.runtime.families.tables import symbol_scores
+from lvspec.runtime.families.categorical import symbol_scores
+from lvspec.runtime.families.normal import Normal
 
 Sums = tuple[Tensor, Tensor]
 
@@ -59,7 +59,7 @@ def log_mean_exp(q: Tensor, table: Tensor) -> Tensor:
 # ---------------------------------------------------------------- expected log-densities by those sums
 def normal_sum_expected(value: Tensor, mean: Tensor, variance: Tensor, scale: Tensor) -> Tensor:
     """E log Normal(x; u, scale) of a u with this mean and variance: log Normal(x; mean, scale) - variance / (2 scale²)."""
-    return normal_log_prob(value, mean, scale) - 0.5 * variance / scale**2
+    return Normal(mean, scale).log_prob(value) - 0.5 * variance / scale**2
 
 
 def categorical_sum_bound(score: Tensor, log_mean: Tensor) -> Tensor:

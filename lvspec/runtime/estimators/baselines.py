@@ -1,13 +1,11 @@
-"""Control variates that outlast a step."""
+"""Control variates: of the other draws, and one that outlasts a step."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from lvspec.runtime.families.draws import worth
-
-__all__ = ["MovingAverage"]
+__all__ = ["MovingAverage", "leave_one_out", "worth"]
 
 DECAY = 0.9
 
@@ -43,3 +41,17 @@ class MovingAverage(nn.Module):
         share = (1.0 - self.decay) * (number > 0)  # a step without signals is none
         self.total.copy_((1.0 - share) * self.total + share * mean)
         self.weight.copy_((1.0 - share) * self.weight + share)
+
+
+def leave_one_out(cost: Tensor) -> Tensor:
+    """cost - mean of the other samples' costs, (S, ...), S >= 2: the score function's control variate."""
+    samples = cost.shape[0]
+    if samples < 2:
+        raise ValueError("leave-one-out needs at least two samples")
+    return worth((cost - cost.mean(0)) * (samples / (samples - 1)))
+
+
+def worth(advantage: Tensor) -> Tensor:
+    """What multiplies ∇ log q, without gradient: 0 where it is not finite. An example that a draw leaves impossible says so by its
+    bound, -inf, and moves no q: the gradients of other examples stay numbers."""
+    return advantage.detach().nan_to_num(0.0, 0.0, 0.0)

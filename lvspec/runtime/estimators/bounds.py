@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lvspec.runtime.core.semiring import log_sum_exp
-from lvspec.runtime.families.draws import worth
+from lvspec.runtime.estimators.baselines import worth
 
 __all__ = ["Reweighted", "elbo_bound", "frozen", "gradient_alone", "iwae", "renyi", "shares", "vimco"]
 

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.core.semiring import full_precision, gumbel
-from lvspec.runtime.families.draws import categorical_draw, standard_uniform, worth
+from lvspec.runtime.estimators.baselines import worth
+from lvspec.runtime.families.categorical import Categorical
+from lvspec.runtime.families.noise import standard_uniform
 
 __all__ = [
     "against_opposite",
@@ -63,7 +65,7 @@ def categorical_top_draw(logits: Tensor, samples: int, top: int) -> Tensor:
     """The `top` most probable values in order, then samples - top draws of the others, int64."""
     logits = logits.detach()
     best = logits.topk(top, -1).indices
-    others = categorical_draw(logits.scatter(-1, best, -torch.inf), (samples - top,))
+    others = Categorical(logits.scatter(-1, best, -torch.inf)).sample((samples - top,))
     return torch.cat([best.movedim(-1, 0), others])
 
 

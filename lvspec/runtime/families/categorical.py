@@ -1,16 +1,29 @@
-"""log softmax(logits)[x] at observed symbols x, gathered before anything is enumerated.
+"""Categorical(logits), and log softmax(logits)[x] at observed symbols x, gathered before anything is enumerated.
 
 A table of E states and V symbols is normalised once; then D sites take E numbers each. Nothing of size D x E x V is made.
 """
 
 from __future__ import annotations
 
-from math import isnan
+from math import isfinite, isnan, prod
 
 import torch
 from torch import Tensor
 
-from lvspec.runtime.core.semiring import full_precision, may_look, plain_arithmetic
+from lvspec.runtime.core.averages import average
+from lvspec.runtime.core.semiring import full_precision, log_sum_exp, may_look, plain_arithmetic
+from lvspec.runtime.families.distribution import Distribution
+
+__all__ = [
+    "Categorical",
+    "categorical_at",
+    "categorical_bag",
+    "categorical_lookup",
+    "categorical_rows",
+    "categorical_shared",
+    "log_softmax_table",
+    "symbol_scores",
+]
 
 
 def log_softmax_table(logits: Tensor) -> Tensor:
@@ -161,14 +174,59 @@ def categorical_rows(logits: Tensor, x: Tensor) -> Tensor:
     return found.permute(*[order.index(d) for d in range(len(order))])
 
 
-def categorical_log_prob(value: Tensor, logits: Tensor) -> Tensor:
-    """log softmax(logits)[value]; value broadcasts with the logits' leading axes."""
-    axes = max(logits.dim() - 1, value.dim())
-    logits = logits.reshape(*[1] * (axes + 1 - logits.dim()), *logits.shape)
-    return categorical_rows(logits, value.reshape(*[1] * (axes - value.dim()), *value.shape))
-
-
 def categorical_lookup(table: Tensor, rows: Tensor, x: Tensor) -> Tensor:
     """log softmax(table[row])[x] for rows and symbols that broadcast: table (R, V); each row is normalised once."""
     log_p = table.log_softmax(-1)
     return torch.nn.functional.embedding(rows * table.shape[-1] + x, log_p.reshape(-1, 1)).squeeze(-1)
+
+
+def symbol_scores(table: Tensor, x: Tensor) -> Tensor:
+    """table[..., x] for every row of the table: table (*E, V), x (*D) -> (*D, *E)."""
+    flat = table.reshape(-1, table.shape[-1]).mT  # (V, E)
+    return torch.nn.functional.embedding(x, flat).reshape(*x.shape, *table.shape[:-1])
+
+
+def categorical_shared(logits: Tensor, x: Tensor) -> Tensor:
+    """log softmax(logits)[x] where tables differ over the last axis of x: logits (L, *E, V), x (*D, L) -> (*D, L, *E)."""
+    table = logits.log_softmax(-1).movedim(-1, 1)  # (L, V, *E)
+    return table[torch.arange(x.shape[-1], device=x.device), x]
+
+
+class Categorical(Distribution):
+    """x = k with probability softmax(logits)_k, logits (..., K). What is observed in numbers is scored by the functions above."""
+
+    def __init__(self, logits: Tensor):
+        self.logits = logits
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log softmax(logits)[x]; x broadcasts with the logits' leading axes."""
+        logits = self.logits
+        axes = max(logits.dim() - 1, x.dim())
+        logits = logits.reshape(*[1] * (axes + 1 - logits.dim()), *logits.shape)
+        return categorical_rows(logits, x.reshape(*[1] * (axes - x.dim()), *x.shape))
+
+    def sample(self, lead: tuple[int, ...] = ()) -> Tensor:
+        """The distribution function is inverted: one uniform variate a draw, and a row is normalised once for all its draws."""
+        chances = full_precision(self.logits.detach()).softmax(-1)
+        below = chances.cumsum(-1, dtype=torch.float64)
+        *own, K = below.shape
+        uniform = torch.rand(*own, prod(lead), dtype=chances.dtype, device=below.device)
+        # below the total however it rounds, so that neither a forbidden entry nor one past the last is found
+        found = torch.searchsorted(below, uniform * (below[..., -1:] * (1.0 - 2.0**-50)), right=True)
+        return found.clamp_(max=K - 1).movedim(-1, 0).reshape((*lead, *own))
+
+    def kl(self, other: Categorical) -> Tensor:
+        """Σ_k q_k (log q_k - log p_k); 0 where q_k = 0, +inf where only p_k = 0."""
+        log_q, log_p = (full_precision(logits).log_softmax(-1) for logits in (self.logits, other.logits))
+        if may_look(log_q):
+            found = (log_q.exp() * (log_q - log_p)).sum(-1)
+            if isfinite(float(found.detach().sum())):  # a q_k of 0 makes a NaN
+                return found
+        gone = log_q.detach() == -torch.inf
+        return average(log_q.exp(), log_q.masked_fill(gone, 0.0) - log_p.masked_fill(gone, 0.0), -1)
+
+    def entropy(self) -> Tensor:
+        """-Σ_k p_k log p_k; forbidden entries (-inf) contribute 0."""
+        scores = self.logits - log_sum_exp(self.logits, -1).unsqueeze(-1)
+        gone = scores.detach() == -torch.inf
+        return -(scores.exp() * scores.masked_fill(gone, 0.0)).sum(-1)

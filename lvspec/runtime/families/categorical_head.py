@@ -13,6 +13,8 @@ from lvspec.runtime.core.operators import OP_NAMESPACE
 from lvspec.runtime.core.semiring import apart, full_precision, plain_arithmetic
 from lvspec.runtime.families.categorical import categorical_rows
 
+__all__ = ["categorical_head"]
+
 ROWS = 128  # rows of logits at a time: more lose the cache, fewer lose the matrix product
 PLAIN_ENTRIES = 2**16  # below this many logits one plain product is cheapest
 KEPT_ENTRIES = 2**24  # at most this many normalised logits are kept for the backward pass

@@ -1,4 +1,4 @@
-"""Normal-inverse-Wishart: a mean and a covariance that are drawn together.
+"""NormalInverseWishart(loc, kappa, df, scale): a mean and a covariance that are drawn together.
 
     Sigma ~ InverseWishart(df, scale)        mu ~ N(loc, Sigma / kappa)        x ~ N(mu, Sigma) i.i.d.
 
@@ -15,134 +15,126 @@ import math
 import torch
 from torch import Tensor
 
-from lvspec.runtime.families.densities import LOG_TWO_PI
-from lvspec.runtime.families.draws import gamma_draw
+from lvspec.runtime.families.distribution import ExponentialFamily, Parameters
+from lvspec.runtime.families.gamma import Gamma
 from lvspec.runtime.families.multivariate_normal import cholesky
+from lvspec.runtime.families.special import LOG_TWO_PI
 
-Parameters = tuple[Tensor, ...]
-
-
-# ---------------------------------------------------------------- the prior's family
-def normal_inverse_wishart_normaliser(loc: Tensor, kappa: Tensor, df: Tensor, scale: Tensor) -> Tensor:
-    """(df D / 2) log 2 + log Gamma_D(df / 2) - df / 2 log |scale| + D / 2 log(2 pi / kappa): (...)."""
-    D = loc.shape[-1]
-    whole = 0.5 * df * (D * math.log(2) - log_determinant(scale)) + log_multigamma(df, D)
-    return whole + 0.5 * D * (LOG_TWO_PI - kappa.log())
+__all__ = ["NormalInverseWishart", "multivariate_normal_statistics", "site_scatter"]
 
 
-def normal_inverse_wishart_merged(before: Parameters, seen: Parameters) -> Parameters:
-    """Parameters of both together: (loc, kappa, df, scale) of a prior, and (mean, n, n, scatter) of what is seen."""
-    (loc, kappa, df, scale), (mean, n, degrees, scatter) = before, seen
-    total, gap = kappa + n, mean - loc
-    share = n / total
-    between = (kappa * share)[..., None, None] * gap.unsqueeze(-1) * gap.unsqueeze(-2)
-    return loc + share.unsqueeze(-1) * gap, total, df + degrees, scale + scatter + between
-
-
-def normal_inverse_wishart_mean(loc: Tensor, kappa: Tensor, df: Tensor, scale: Tensor) -> Tensor:
-    """E mu = loc beside E Sigma = scale / (df - D - 1), which is NaN where df is not above D + 1: (..., D, 1 + D)."""
-    free = df - loc.shape[-1] - 1
-    return side_by_side(loc, scale / torch.where(free > 0, free, torch.nan)[..., None, None])
-
-
-def normal_inverse_wishart_variance(loc: Tensor, kappa: Tensor, df: Tensor, scale: Tensor) -> Tensor:
-    """Of each entry: E Sigma_ii / kappa of mu, and of Sigma what is NaN where df is not above D + 3."""
-    free = (df - loc.shape[-1])[..., None, None]
-    own = scale.diagonal(dim1=-2, dim2=-1)
-    mean = own / (torch.where(free > 1, free - 1, torch.nan)[..., 0] * kappa.unsqueeze(-1))
-    above = (free + 1) * scale**2 + (free - 1) * own.unsqueeze(-1) * own.unsqueeze(-2)
-    below = free * (free - 1) ** 2 * (free - 3)
-    return side_by_side(mean, above / torch.where(free > 3, below, torch.nan))
-
-
-def normal_inverse_wishart_entropy(loc: Tensor, kappa: Tensor, df: Tensor, scale: Tensor) -> Tensor:
-    """H = log Z - sum of natural parameters times expected statistics."""
-    D = loc.shape[-1]
-    expected = expected_log_determinant(df, scale)
-    return normal_inverse_wishart_normaliser(loc, kappa, df, scale) + 0.5 * (df + D + 2) * expected + 0.5 * (df * D + D)
-
-
-def normal_inverse_wishart_kl(*parameters: Tensor) -> Tensor:
-    """KL(q || p) of q's four parameters, then p's: that of the covariances, and of the means given one."""
-    loc, kappa, df, scale, p_loc, p_kappa, p_df, p_scale = parameters
-    D, gap = loc.shape[-1], loc - p_loc
-    factor = cholesky(scale)
-    whitened = torch.cholesky_solve(torch.cat([p_scale.expand_as(scale), gap.unsqueeze(-1)], -1), factor)
-    trace = whitened[..., :D].diagonal(dim1=-2, dim2=-1).sum(-1)
-    apart = (gap * whitened[..., D]).sum(-1)
-    means = 0.5 * (D * (p_kappa / kappa - 1 - (p_kappa / kappa).log()) + p_kappa * df * apart)
-    ratio = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) - log_determinant(p_scale)
-    covariances = 0.5 * p_df * ratio + 0.5 * (df - p_df) * multidigamma(df, D) + 0.5 * df * (trace - D)
-    return means + covariances + log_multigamma(p_df, D) - log_multigamma(df, D)
-
-
-def normal_inverse_wishart_log_prob(value: Tensor, loc: Tensor, kappa: Tensor, df: Tensor, scale: Tensor) -> Tensor:
-    """The log-density of (mu, Sigma) side by side: (...)."""
-    mu, factor = value[..., 0], cholesky(value[..., 1:])
-    D, gap = mu.shape[-1], (mu - loc).unsqueeze(-1)
-    log_det = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    inner = scale + kappa[..., None, None] * gap * gap.mT
-    trace = torch.cholesky_solve(inner, factor).diagonal(dim1=-2, dim2=-1).sum(-1)
-    return -0.5 * (df + D + 2) * log_det - 0.5 * trace - normal_inverse_wishart_normaliser(loc, kappa, df, scale)
-
-
-def normal_inverse_wishart_noise(
-    loc: Tensor, kappa: Tensor, df: Tensor, scale: Tensor, samples_shape: tuple[int, ...] = ()
-) -> Tensor:
-    """A value, without gradient; samples_shape in front of the parameters' own."""
-    every = (p.detach().expand(*samples_shape, *p.shape) for p in (loc, kappa, df, scale))
-    return normal_inverse_wishart_draw(*every)
-
-
-def normal_inverse_wishart_draw(
-    loc: Tensor, kappa: Tensor, df: Tensor, scale: Tensor, noise: Tensor | None = None
-) -> Tensor:
-    """The value `noise`, or one of the parameters' common shape: Sigma^-1 by Bartlett's decomposition, with its gradient."""
-    if noise is not None:
-        return noise
-    D = loc.shape[-1]
-    lead = torch.broadcast_shapes(loc.shape[:-1], kappa.shape, df.shape, scale.shape[:-2])
-    loc, scale = loc.expand(*lead, D), scale.expand(*lead, D, D)
-    half = halves(df.expand(lead), D)
-    chi = gamma_draw(half, torch.full_like(half, 0.5)).sqrt()
-    bartlett = torch.randn_like(scale).tril(-1) + torch.diag_embed(chi)  # A A' ~ Wishart(df, I)
-    root = torch.linalg.solve_triangular(bartlett, cholesky(scale).mT, upper=False).mT  # Sigma = L A^-T A^-1 L'
-    mu = loc + (root @ torch.randn_like(loc).unsqueeze(-1)).squeeze(-1) / kappa.sqrt().unsqueeze(-1)
-    return side_by_side(mu, root @ root.mT)
-
-
-# ---------------------------------------------------------------- its factor in a mean field
-class NormalInverseWishartFamily:
-    """t = (P mu, mu' P mu, P, log |Sigma|), P = Sigma^-1; natural parameters kappa loc, -kappa / 2,
+class NormalInverseWishart(ExponentialFamily):
+    """In a mean field t = (P mu, mu' P mu, P, log |Sigma|), P = Sigma^-1; natural parameters kappa loc, -kappa / 2,
     -(scale + kappa loc loc') / 2, -(df + D + 2) / 2."""
 
-    def natural(self, loc: Tensor, kappa: Tensor, df: Tensor, scale: Tensor) -> Parameters:
-        weighted = kappa.unsqueeze(-1) * loc
-        inner = scale + weighted.unsqueeze(-1) * loc.unsqueeze(-2)
-        return weighted, -0.5 * kappa, -0.5 * inner, -0.5 * (df + loc.shape[-1] + 2)
+    event = 2
 
-    def parameters(self, weighted: Tensor, minus_kappa: Tensor, inner: Tensor, minus_df: Tensor) -> Parameters:
+    def __init__(self, loc: Tensor, kappa: Tensor, df: Tensor, scale: Tensor):
+        self.loc, self.kappa, self.df, self.scale = loc, kappa, df, scale
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """The log-density of (mu, Sigma) side by side: (...)."""
+        mu, factor = x[..., 0], cholesky(x[..., 1:])
+        D, gap = mu.shape[-1], (mu - self.loc).unsqueeze(-1)
+        log_det = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        inner = self.scale + self.kappa[..., None, None] * gap * gap.mT
+        trace = torch.cholesky_solve(inner, factor).diagonal(dim1=-2, dim2=-1).sum(-1)
+        return -0.5 * (self.df + D + 2) * log_det - 0.5 * trace - self.log_normaliser()
+
+    def noise(self, lead: tuple[int, ...] = ()) -> Tensor:
+        """A value, without gradient."""
+        parameters = (self.loc, self.kappa, self.df, self.scale)
+        return NormalInverseWishart(*(p.detach().expand((*lead, *p.shape)) for p in parameters)).draw()
+
+    def draw(self, noise: Tensor | None = None) -> Tensor:
+        """The value `noise`, or one of the parameters' common shape: Sigma^-1 by Bartlett's decomposition, with its gradient."""
+        if noise is not None:
+            return noise
+        D = self.loc.shape[-1]
+        lead = torch.broadcast_shapes(self.loc.shape[:-1], self.kappa.shape, self.df.shape, self.scale.shape[:-2])
+        loc, scale = self.loc.expand(*lead, D), self.scale.expand(*lead, D, D)
+        half = halves(self.df.expand(lead), D)
+        chi = Gamma(half, torch.full_like(half, 0.5)).draw().sqrt()
+        bartlett = torch.randn_like(scale).tril(-1) + torch.diag_embed(chi)  # A A' ~ Wishart(df, I)
+        root = torch.linalg.solve_triangular(bartlett, cholesky(scale).mT, upper=False).mT  # Sigma = L A^-T A^-1 L'
+        mu = loc + (root @ torch.randn_like(loc).unsqueeze(-1)).squeeze(-1) / self.kappa.sqrt().unsqueeze(-1)
+        return side_by_side(mu, root @ root.mT)
+
+    def kl(self, other: NormalInverseWishart) -> Tensor:
+        """That of the covariances, and of the means given one."""
+        D, gap = self.loc.shape[-1], self.loc - other.loc
+        factor = cholesky(self.scale)
+        whitened = torch.cholesky_solve(torch.cat([other.scale.expand_as(self.scale), gap.unsqueeze(-1)], -1), factor)
+        trace = whitened[..., :D].diagonal(dim1=-2, dim2=-1).sum(-1)
+        apart = (gap * whitened[..., D]).sum(-1)
+        kappas = other.kappa / self.kappa
+        means = 0.5 * (D * (kappas - 1 - kappas.log()) + other.kappa * self.df * apart)
+        ratio = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) - log_determinant(other.scale)
+        covariances = (
+            0.5 * other.df * ratio + 0.5 * (self.df - other.df) * multidigamma(self.df, D) + 0.5 * self.df * (trace - D)
+        )
+        return means + covariances + log_multigamma(other.df, D) - log_multigamma(self.df, D)
+
+    def entropy(self) -> Tensor:
+        """H = log Z - sum of natural parameters times expected statistics."""
+        D, df = self.loc.shape[-1], self.df
+        expected = expected_log_determinant(df, self.scale)
+        return self.log_normaliser() + 0.5 * (df + D + 2) * expected + 0.5 * (df * D + D)
+
+    @property
+    def mean(self) -> Tensor:
+        """E mu = loc beside E Sigma = scale / (df - D - 1), which is NaN where df is not above D + 1: (..., D, 1 + D)."""
+        free = self.df - self.loc.shape[-1] - 1
+        return side_by_side(self.loc, self.scale / torch.where(free > 0, free, torch.nan)[..., None, None])
+
+    @property
+    def variance(self) -> Tensor:
+        """Of each entry: E Sigma_ii / kappa of mu, and of Sigma what is NaN where df is not above D + 3."""
+        free = (self.df - self.loc.shape[-1])[..., None, None]
+        own = self.scale.diagonal(dim1=-2, dim2=-1)
+        mean = own / (torch.where(free > 1, free - 1, torch.nan)[..., 0] * self.kappa.unsqueeze(-1))
+        above = (free + 1) * self.scale**2 + (free - 1) * own.unsqueeze(-1) * own.unsqueeze(-2)
+        below = free * (free - 1) ** 2 * (free - 3)
+        return side_by_side(mean, above / torch.where(free > 3, below, torch.nan))
+
+    def log_normaliser(self) -> Tensor:
+        """(df D / 2) log 2 + log Gamma_D(df / 2) - df / 2 log |scale| + D / 2 log(2 pi / kappa): (...)."""
+        D = self.loc.shape[-1]
+        whole = 0.5 * self.df * (D * math.log(2) - log_determinant(self.scale)) + log_multigamma(self.df, D)
+        return whole + 0.5 * D * (LOG_TWO_PI - self.kappa.log())
+
+    def merged(self, seen: Parameters) -> NormalInverseWishart:
+        """Of a prior and of what is seen, (mean, n, n, scatter), together."""
+        mean, n, degrees, scatter = seen
+        total, gap = self.kappa + n, mean - self.loc
+        share = n / total
+        between = (self.kappa * share)[..., None, None] * gap.unsqueeze(-1) * gap.unsqueeze(-2)
+        loc = self.loc + share.unsqueeze(-1) * gap
+        return NormalInverseWishart(loc, total, self.df + degrees, self.scale + scatter + between)
+
+    def natural(self) -> Parameters:
+        weighted = self.kappa.unsqueeze(-1) * self.loc
+        inner = self.scale + weighted.unsqueeze(-1) * self.loc.unsqueeze(-2)
+        return weighted, -0.5 * self.kappa, -0.5 * inner, -0.5 * (self.df + self.loc.shape[-1] + 2)
+
+    @classmethod
+    def from_natural(cls, *natural: Tensor) -> NormalInverseWishart:
+        weighted, minus_kappa, inner, minus_df = natural
         kappa = -2 * minus_kappa
         loc = weighted / kappa.unsqueeze(-1)
         scale = -2 * inner - weighted.unsqueeze(-1) * loc.unsqueeze(-2)
-        return loc, kappa, -2 * minus_df - loc.shape[-1] - 2, 0.5 * (scale + scale.mT)
+        return cls(loc, kappa, -2 * minus_df - loc.shape[-1] - 2, 0.5 * (scale + scale.mT))
 
-    def statistics(self, loc: Tensor, kappa: Tensor, df: Tensor, scale: Tensor) -> Parameters:
-        precision = df[..., None, None] * torch.cholesky_inverse(cholesky(scale))
-        weighted = (precision @ loc.unsqueeze(-1)).squeeze(-1)
-        square = (loc * weighted).sum(-1) + loc.shape[-1] / kappa
-        return weighted, square, precision, expected_log_determinant(df, scale)
+    def statistics(self) -> Parameters:
+        precision = self.df[..., None, None] * torch.cholesky_inverse(cholesky(self.scale))
+        weighted = (precision @ self.loc.unsqueeze(-1)).squeeze(-1)
+        square = (self.loc * weighted).sum(-1) + self.loc.shape[-1] / self.kappa
+        return weighted, square, precision, expected_log_determinant(self.df, self.scale)
 
-    def moments(self, loc: Tensor, kappa: Tensor, df: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        parameters = loc, kappa, df, scale
-        return normal_inverse_wishart_mean(*parameters), normal_inverse_wishart_variance(*parameters)
-
-    def entropy(self, loc: Tensor, kappa: Tensor, df: Tensor, scale: Tensor) -> Tensor:
-        return normal_inverse_wishart_entropy(loc, kappa, df, scale)
-
-    def scattered(self, loc: Tensor, kappa: Tensor, df: Tensor, scale: Tensor) -> Parameters:
-        spread = cholesky(scale / df[..., None, None]) @ torch.randn_like(loc).unsqueeze(-1)
-        return loc + spread.squeeze(-1) / kappa.sqrt().unsqueeze(-1), kappa.clone(), df.clone(), scale.clone()
+    def scattered(self) -> NormalInverseWishart:
+        spread = cholesky(self.scale / self.df[..., None, None]) @ torch.randn_like(self.loc).unsqueeze(-1)
+        loc = self.loc + spread.squeeze(-1) / self.kappa.sqrt().unsqueeze(-1)
+        return NormalInverseWishart(loc, self.kappa.clone(), self.df.clone(), self.scale.clone())
 
 
 # ---------------------------------------------------------------- the likelihood
@@ -165,15 +157,6 @@ def site_scatter(statistics: tuple[Parameters, Tensor], mask: Tensor, keep: int)
     mean = x.sum(-2) / n.clamp_min(1).unsqueeze(-1)
     centred = (x - mean.unsqueeze(-2)) * mask.unsqueeze(-1)
     return (mean, n, n, centred.mT @ centred), (term.reshape(mask.shape) * mask).sum(-1)
-
-
-def multivariate_normal_expected(
-    value: Tensor, weighted: Tensor, square: Tensor, precision: Tensor, log_det: Tensor
-) -> Tensor:
-    """-(D log 2 pi + E log |Sigma| + x' E P x - 2 x' E P mu + E mu' P mu) / 2, P = Sigma^-1: (...)."""
-    squares = torch.einsum("...i,...ij,...j->...", value, precision, value)
-    products = torch.einsum("...i,...i->...", value, weighted)
-    return -0.5 * (value.shape[-1] * LOG_TWO_PI + log_det + squares - 2 * products + square)
 
 
 # ---------------------------------------------------------------- pieces

@@ -15,47 +15,11 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.core.once import once_differentiable
-from lvspec.runtime.families.densities import normal_log_prob
-from lvspec.runtime.families.draws import categorical_draw
+from lvspec.runtime.families.categorical import Categorical
+from lvspec.runtime.families.distribution import Distribution
+from lvspec.runtime.families.normal import Normal
 
-
-def normal_mixture_log_prob(value: Tensor, logits: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """log Σ_k w_k Π_d N(value_d; loc_kd, scale_kd), (...)."""
-    inside = normal_log_prob(value.unsqueeze(-2), loc, scale).sum(-1)
-    return (logits.log_softmax(-1) + inside).logsumexp(-1)
-
-
-def normal_mixture_noise(logits: Tensor, loc: Tensor, scale: Tensor, samples_shape: tuple[int, ...] = ()) -> Tensor:
-    """A value of the mixture, without gradient."""
-    shape = (*samples_shape, *torch.broadcast_shapes(logits.shape, loc.shape[:-1], scale.shape[:-1]))
-    k = categorical_draw(logits.expand(shape))
-    wide = (*shape, loc.shape[-1])
-    at = k[..., None, None].expand(*shape[:-1], 1, loc.shape[-1])
-    loc, scale = (a.detach().expand(wide).gather(-2, at)[..., 0, :] for a in (loc, scale))
-    return loc + scale * torch.randn_like(loc)
-
-
-def normal_mixture_draw(logits: Tensor, loc: Tensor, scale: Tensor, noise: Tensor | None = None) -> Tensor:
-    """The value `noise` of the mixture, with its gradient to all three arguments."""
-    value = (normal_mixture_noise(logits, loc, scale) if noise is None else noise).detach()
-    z = value.unsqueeze(-2)
-    logits, loc, scale = (Once.apply(a) for a in (logits, loc, scale))
-    inside = normal_log_prob(z, loc, scale)  # (..., K, D)
-    log_w = logits.log_softmax(-1).unsqueeze(-1)
-    w = (log_w + inside.cumsum(-1) - inside).softmax(-2)  # of each component, given the earlier coordinates
-    u = (z - loc) / scale
-    below = (w * 0.5 * torch.erfc(-u / math.sqrt(2))).sum(-2).detach()
-    sign = (
-        torch.where(below > 0.5, -1.0, 1.0).to(value.dtype).unsqueeze(-2)
-    )  # of the smaller tail, which has more digits
-    tail = w * 0.5 * torch.erfc(-sign * u / math.sqrt(2))
-    quantile = sign[..., 0, :] * tail.sum(-2)
-    with torch.no_grad():
-        slope = -u / scale  # d log N / dz
-        moved = tail.mT @ slope - tail.sum(-2).unsqueeze(-1) * (w.mT @ slope)  # (..., D, D)
-        jacobian = (sign.mT * moved).tril(-1) + torch.diag_embed((w * inside.exp()).sum(-2))
-    step = torch.linalg.solve_triangular(jacobian, (quantile - quantile.detach()).unsqueeze(-1), upper=False)
-    return value - step.squeeze(-1)
+__all__ = ["NormalMixture", "strata_draw", "strata_noise"]
 
 
 class Once(torch.autograd.Function):
@@ -70,6 +34,49 @@ class Once(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor) -> Tensor:
         return grad
+
+
+class NormalMixture(Distribution):
+    """Σ_k softmax(logits)_k Π_d N(x_d; loc_kd, scale_kd²). The noise of a draw is the value itself."""
+
+    def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor):
+        self.logits, self.loc, self.scale = logits, loc, scale
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log Σ_k w_k Π_d N(x_d; loc_kd, scale_kd²), (...)."""
+        inside = Normal(self.loc, self.scale).log_prob(x.unsqueeze(-2)).sum(-1)
+        return (self.logits.log_softmax(-1) + inside).logsumexp(-1)
+
+    def noise(self, lead: tuple[int, ...] = ()) -> Tensor:
+        """A value, without gradient."""
+        own = torch.broadcast_shapes(self.logits.shape, self.loc.shape[:-1], self.scale.shape[:-1])
+        shape = (*lead, *own)
+        k = Categorical(self.logits.expand(shape)).sample()
+        wide = (*shape, self.loc.shape[-1])
+        at = k[..., None, None].expand(*shape[:-1], 1, self.loc.shape[-1])
+        loc, scale = (a.detach().expand(wide).gather(-2, at)[..., 0, :] for a in (self.loc, self.scale))
+        return loc + scale * torch.randn_like(loc)
+
+    def draw(self, noise: Tensor | None = None) -> Tensor:
+        """The value `noise`, with its gradient to all three arguments."""
+        value = (self.noise() if noise is None else noise).detach()
+        z = value.unsqueeze(-2)
+        logits, loc, scale = (Once.apply(a) for a in (self.logits, self.loc, self.scale))
+        inside = Normal(loc, scale).log_prob(z)  # (..., K, D)
+        log_w = logits.log_softmax(-1).unsqueeze(-1)
+        w = (log_w + inside.cumsum(-1) - inside).softmax(-2)  # of each component, given the earlier coordinates
+        u = (z - loc) / scale
+        below = (w * 0.5 * torch.erfc(-u / math.sqrt(2))).sum(-2).detach()
+        # of the smaller tail, which has more digits
+        sign = torch.where(below > 0.5, -1.0, 1.0).to(value.dtype).unsqueeze(-2)
+        tail = w * 0.5 * torch.erfc(-sign * u / math.sqrt(2))
+        quantile = sign[..., 0, :] * tail.sum(-2)
+        with torch.no_grad():
+            slope = -u / scale  # d log N / dz
+            moved = tail.mT @ slope - tail.sum(-2).unsqueeze(-1) * (w.mT @ slope)  # (..., D, D)
+            jacobian = (sign.mT * moved).tril(-1) + torch.diag_embed((w * inside.exp()).sum(-2))
+        step = torch.linalg.solve_triangular(jacobian, (quantile - quantile.detach()).unsqueeze(-1), upper=False)
+        return value - step.squeeze(-1)
 
 
 def strata_noise(logits: Tensor, loc: Tensor, scale: Tensor, samples: int) -> Tensor:

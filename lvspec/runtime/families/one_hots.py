@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from lvspec.runtime.core.semiring import may_look
 from lvspec.runtime.core.tensors import one_hot
 
+__all__ = ["one_hots"]
+
 
 class OneHots:
     """index (..., M) int64 below `size`: stands for a tensor (..., M size), which it becomes for whatever is no linear map."""

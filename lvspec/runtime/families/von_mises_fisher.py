@@ -1,4 +1,4 @@
-"""von Mises-Fisher: p(z) = C_d(κ) exp(κ z·μ) on the unit sphere of R^d, μ the direction of `loc`; κ = 0 is the uniform one.
+"""VonMisesFisher(loc, concentration): p(z) = C_d(κ) exp(κ z·μ) on the unit sphere of R^d, μ the direction of `loc`; κ = 0 is the uniform one.
 
     C_d(κ) = κ^ν / ((2π)^(d/2) I_ν(κ)), ν = d/2 - 1            E z = A_d(κ) μ, A_d = I_(ν+1) / I_ν
     KL(μ, κ ‖ m, k) = log C_d(κ) - log C_d(k) + A_d(κ) (κ - k μ·m)
@@ -16,8 +16,11 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.core.once import once_differentiable
-from lvspec.runtime.families.densities import as_tensor
-from lvspec.runtime.families.draws import base_shape
+from lvspec.runtime.families.distribution import Distribution
+from lvspec.runtime.families.noise import base_shape
+from lvspec.runtime.families.special import as_tensor
+
+__all__ = ["VonMisesFisher"]
 
 ORDER = 20  # of the Bessel function from which on Debye's expansion holds, with TERMS terms, to about 1e-14
 TERMS = 9
@@ -127,31 +130,6 @@ def direction(loc: Tensor) -> Tensor:
     return loc * (loc**2).sum(-1, keepdim=True).clamp_min(torch.finfo(loc.dtype).tiny).rsqrt()
 
 
-def von_mises_fisher_log_prob(value: Tensor, loc: Tensor, concentration: Tensor) -> Tensor:
-    """log C_d(κ) + κ value·μ; value, loc (..., d), concentration (...) -> (...)."""
-    kappa = as_tensor(concentration, loc)
-    log_c, _ = sphere_constants(kappa, loc.shape[-1])
-    return log_c.to(loc.dtype) + kappa * (value * direction(loc)).sum(-1)
-
-
-def von_mises_fisher_kl(q_loc: Tensor, q_concentration: Tensor, p_loc: Tensor, p_concentration: Tensor) -> Tensor:
-    """log C(κ) - log C(k) + A(κ) (κ - k μ·m), (...)."""
-    q, p = as_tensor(q_concentration, q_loc), as_tensor(p_concentration, q_loc)
-    log_q, mean = sphere_constants(q, q_loc.shape[-1])
-    log_p, _ = sphere_constants(p, q_loc.shape[-1])
-    along = (direction(q_loc) * direction(p_loc)).sum(-1)
-    return (log_q - log_p + mean * (q - p * along)).to(q_loc.dtype)
-
-
-def von_mises_fisher_noise(loc: Tensor, concentration: Tensor, samples_shape: tuple[int, ...] = ()) -> Tensor:
-    """(..., 1 + d): t = 1 - z·μ, drawn given κ without gradient, and a standard normal vector."""
-    kappa = as_tensor(concentration, loc)
-    shape, like = base_shape((loc[..., 0], kappa), samples_shape)
-    normal = torch.randn(*shape, loc.shape[-1], dtype=like.dtype, device=like.device)
-    depth = wood_draw(kappa.detach().double().expand(shape), loc.shape[-1])
-    return torch.cat([depth.to(like.dtype).unsqueeze(-1), normal], -1)
-
-
 def wood_draw(kappa: Tensor, size: int) -> Tensor:
     """t = 1 - z·μ of a draw: the first accepted of TRIES proposals, so that nothing waits for the device (Wood 1994)."""
     d = size - 1.0
@@ -165,20 +143,6 @@ def wood_draw(kappa: Tensor, size: int) -> Tensor:
     first = accepted.to(torch.int8).argmax(0, keepdim=True)
     tiny = torch.finfo(kappa.dtype).tiny
     return t.gather(0, first)[0].clamp(tiny, 2.0)
-
-
-def von_mises_fisher_draw(loc: Tensor, concentration: Tensor, noise: Tensor | None = None) -> Tensor:
-    """(1 - t) μ + sqrt(t (2 - t)) v, v the part of the noise at right angles to μ, at length one; gradient to both."""
-    noise = von_mises_fisher_noise(loc, concentration) if noise is None else noise
-    mu = direction(loc)
-    kappa = as_tensor(concentration, loc)
-    depth, normal = noise[..., 0], noise[..., 1:]
-    if kappa.requires_grad:
-        depth = ImplicitDepth.apply(kappa.expand(depth.shape), depth, loc.shape[-1])
-    aside = normal
-    for _ in range(2):  # a second time for the digits that the first one loses where the noise is almost along μ
-        aside = direction(aside - (aside * mu).sum(-1, keepdim=True) * mu)
-    return (1 - depth).unsqueeze(-1) * mu + (depth * (2 - depth)).sqrt().unsqueeze(-1) * aside
 
 
 class ImplicitDepth(torch.autograd.Function):
@@ -214,3 +178,45 @@ def depth_slope(kappa: Tensor, depth: Tensor, size: int) -> Tensor:
     ratio = (phi.sin() / theta.sin().unsqueeze(-1)) ** (size - 2) * (kappa.unsqueeze(-1) * gap).exp()
     total = (ratio * (phi.cos() - mean.unsqueeze(-1)) * weights).sum(-1) * (end - theta)
     return theta.sin() * total
+
+
+class VonMisesFisher(Distribution):
+    """C_d(κ) exp(κ x·μ) on the unit sphere of R^d: loc (..., d), whose direction is μ, and κ = concentration (...)."""
+
+    def __init__(self, loc: Tensor, concentration: Tensor):
+        self.loc, self.concentration = loc, concentration
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log C_d(κ) + κ x·μ; x (..., d) -> (...)."""
+        kappa = as_tensor(self.concentration, self.loc)
+        log_c, _ = sphere_constants(kappa, self.loc.shape[-1])
+        return log_c.to(self.loc.dtype) + kappa * (x * direction(self.loc)).sum(-1)
+
+    def noise(self, lead: tuple[int, ...] = ()) -> Tensor:
+        """(..., 1 + d): t = 1 - z·μ, drawn given κ without gradient, and a standard normal vector."""
+        kappa = as_tensor(self.concentration, self.loc)
+        shape, like = base_shape((self.loc[..., 0], kappa), lead)
+        normal = torch.randn(*shape, self.loc.shape[-1], dtype=like.dtype, device=like.device)
+        depth = wood_draw(kappa.detach().double().expand(shape), self.loc.shape[-1])
+        return torch.cat([depth.to(like.dtype).unsqueeze(-1), normal], -1)
+
+    def draw(self, noise: Tensor | None = None) -> Tensor:
+        """(1 - t) μ + sqrt(t (2 - t)) v, v the part of the noise at right angles to μ, at length one; gradient to both."""
+        noise = self.noise() if noise is None else noise
+        mu = direction(self.loc)
+        kappa = as_tensor(self.concentration, self.loc)
+        depth, normal = noise[..., 0], noise[..., 1:]
+        if kappa.requires_grad:
+            depth = ImplicitDepth.apply(kappa.expand(depth.shape), depth, self.loc.shape[-1])
+        aside = normal
+        for _ in range(2):  # a second time for the digits that the first one loses where the noise is almost along μ
+            aside = direction(aside - (aside * mu).sum(-1, keepdim=True) * mu)
+        return (1 - depth).unsqueeze(-1) * mu + (depth * (2 - depth)).sqrt().unsqueeze(-1) * aside
+
+    def kl(self, other: VonMisesFisher) -> Tensor:
+        """log C(κ) - log C(k) + A(κ) (κ - k μ·m), (...)."""
+        q, p = as_tensor(self.concentration, self.loc), as_tensor(other.concentration, self.loc)
+        log_q, mean = sphere_constants(q, self.loc.shape[-1])
+        log_p, _ = sphere_constants(p, self.loc.shape[-1])
+        along = (direction(self.loc) * direction(other.loc)).sum(-1)
+        return (log_q - log_p + mean * (q - p * along)).to(self.loc.dtype)

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lvspec.runtime.families.densities import LOG_TWO_PI
 from lvspec.runtime.families.multivariate_normal import cholesky
+from lvspec.runtime.families.special import LOG_TWO_PI
 from lvspec.runtime.gaussian.linear_gaussian import sandwich
 from lvspec.runtime.gaussian.orthogonal import orthogonal
 

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.core.semiring import plain_arithmetic
-from lvspec.runtime.families.densities import LOG_TWO_PI
 from lvspec.runtime.families.multivariate_normal import cholesky
+from lvspec.runtime.families.special import LOG_TWO_PI
 from lvspec.runtime.gaussian.elimination import Conditional, Squares, seen_squares
 from lvspec.runtime.gaussian.linear_gaussian import GaussianEmission, apply_matrix
 

@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 from lvspec.runtime.conjugate.chosen_values import ChosenValues, LogMarginal, WeighedValues
 from lvspec.runtime.core.semiring import plain_arithmetic
 from lvspec.runtime.core.undefined import Undefined
-from lvspec.runtime.families.densities import LOG_TWO_PI
+from lvspec.runtime.families.special import LOG_TWO_PI
 from lvspec.runtime.gaussian.elimination import Conditional
 from lvspec.runtime.gaussian.joint_gaussian import GaussianBlock, GaussianLevel, width
 from lvspec.runtime.gaussian.linear_gaussian import apply_matrix, sandwich

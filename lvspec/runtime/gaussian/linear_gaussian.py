@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lvspec.runtime.core.semiring import apart, may_look, plain_arithmetic
-from lvspec.runtime.families.densities import LOG_TWO_PI
 from lvspec.runtime.families.multivariate_normal import cholesky
+from lvspec.runtime.families.special import LOG_TWO_PI
 from lvspec.runtime.gaussian.orthogonal import lower_root
 
 COARSE = 1e3  # variance in units of the noise's, from which on what float32 costs shows beside the noise

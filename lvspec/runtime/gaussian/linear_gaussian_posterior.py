@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lvspec.runtime.core.semiring import plain_arithmetic
-from lvspec.runtime.families.densities import LOG_TWO_PI
+from lvspec.runtime.families.special import LOG_TWO_PI
 from lvspec.runtime.gaussian.linear_gaussian import (
     EVENTS,
     GaussianChain,

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lvspec.runtime.core.semiring import widest
-from lvspec.runtime.families.draws import categorical_draw
+from lvspec.runtime.families.categorical import Categorical
 
 __all__ = ["ctc_draw"]
 
@@ -63,7 +63,7 @@ def labels_drawn(alpha: Tensor, scores: Tensor, real: Tensor, count: Tensor) -> 
     """The label of each frame, from the last to the first: (rows, T); what lies beyond the frames is the blank."""
     rows, T, labels = scores.shape
     row, here = torch.arange(rows, device=count.device), count
-    label = categorical_draw(alpha[T][row, here])
+    label = Categorical(alpha[T][row, here]).sample()
     found = []
     for t in range(T - 1, -1, -1):
         found.append(torch.where(real[:, t], label, labels - 1))
@@ -71,7 +71,7 @@ def labels_drawn(alpha: Tensor, scores: Tensor, real: Tensor, count: Tensor) -> 
         blank = (label == labels - 1).unsqueeze(1)
         stayed = alpha[t][row, here].masked_fill(~(same | blank), -torch.inf)
         came = alpha[t][row, (here - 1).clamp(min=0)].masked_fill(same | blank | (here == 0).unsqueeze(1), -torch.inf)
-        chosen = categorical_draw(torch.cat([stayed, came], -1))
+        chosen = Categorical(torch.cat([stayed, came], -1)).sample()
         here = torch.where(real[:, t] & (chosen >= labels), here - 1, here)
         label = torch.where(real[:, t], chosen % labels, label)
     return torch.stack(found[::-1], 1) if T else count.new_zeros(rows, 0)

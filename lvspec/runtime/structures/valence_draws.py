@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.core.semiring import log_sum_exp, widest
-from lvspec.runtime.families.draws import categorical_draw
+from lvspec.runtime.families.categorical import Categorical
 from lvspec.runtime.structures.labels import leading, merged_rows
 
 __all__ = ["dmv_draw"]
@@ -70,7 +70,7 @@ def sentences(known: AnyTags, lengths: Tensor, T: int) -> Tensor:
     tags = torch.zeros(len(lengths), T, dtype=torch.int64, device=lengths.device)
     row = (lengths > 0).nonzero().squeeze(-1)
     table = row if len(known.root) > 1 else torch.zeros_like(row)
-    symbol = categorical_draw(known.root[table] + known.below[table, lengths[row]])
+    symbol = Categorical(known.root[table] + known.below[table, lengths[row]]).sample()
     subtrees = torch.stack([row, torch.zeros_like(row), lengths[row], symbol])  # row, first place, words, tag
     sides = subtrees.new_zeros(5, 0)  # row, direction, the place next to what is there, words left, tag of the head
     while subtrees.shape[1] or sides.shape[1]:
@@ -88,7 +88,7 @@ def opened(known: AnyTags, subtrees: Tensor, tags: Tensor) -> Tensor:
     left = torch.arange(both.shape[1], device=row.device).expand(len(row), -1)
     others = words.unsqueeze(1) - 1 - left
     weight = both[..., 0] + both[..., 1].gather(1, others.clamp(min=0))
-    before = categorical_draw(weight.masked_fill(others < 0, -torch.inf))
+    before = Categorical(weight.masked_fill(others < 0, -torch.inf)).sample()
     place = start + before
     tags[row, place] = tag
     nothing = torch.zeros_like(row)
@@ -108,8 +108,8 @@ def continued(known: AnyTags, sides: Tensor) -> tuple[Tensor, Tensor]:
     others = words.unsqueeze(1) - sizes
     after = known.sides[table, :, head, direction, 1].gather(1, others.clamp(min=0))
     weight = known.firsts[table, :, head, direction] + after
-    size = categorical_draw(weight.masked_fill(others < 0, -torch.inf))
-    tag = categorical_draw(known.attach[table, head, direction] + known.below[table, size])
+    size = Categorical(weight.masked_fill(others < 0, -torch.inf)).sample()
+    tag = Categorical(known.attach[table, head, direction] + known.below[table, size]).sample()
     right = direction == 1
     subtrees = torch.stack([row, torch.where(right, edge, edge - size), size, tag])
     rest = torch.stack([row, direction, torch.where(right, edge + size, edge - size), words - size, head])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.core.structured import Structured
-from lvspec.runtime.families.draws import categorical_draw
+from lvspec.runtime.families.categorical import Categorical
 from lvspec.runtime.segments.segments import with_first_axis
 from lvspec.runtime.structures.labels import leading, merged_rows
 from lvspec.runtime.trees.low_rank import low_rank_pcfg
@@ -78,7 +78,7 @@ def words_drawn(derivations: Structured, mask: Tensor, terminals: Tensor, lead: 
         words = words.gather(1, tags.unsqueeze(-1).expand(-1, -1, words.shape[-1]))
     else:
         words = words[tags]
-    return torch.where(mask, categorical_draw(words).reshape(*lead, mask.shape[-1]), 0)
+    return torch.where(mask, Categorical(words).sample().reshape(*lead, mask.shape[-1]), 0)
 
 
 def low_rank_pcfg_parts(

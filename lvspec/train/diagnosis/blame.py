@@ -153,7 +153,7 @@ def _refined(taken: Taken, trace: Trace, step: NamedValue, symbol: Symbol, numbe
         if isinstance(one, NamedValue) and not torch.isfinite(one.value).all():
             network = place_of_network(taken.compiled, one.name)
             return replace(found, more=f": {network.what} gives it", cause="network")
-        if isinstance(one, Called) and one.function.endswith(("_log_prob", "_table")):
+        if isinstance(one, Called) and one.function.endswith(("log_prob", "table")):
             for name, value in one.arguments.items():
                 argument = place_of_argument(taken.compiled, symbol, name)
                 cause = _fault(name, value) if argument is not None else ""

@@ -103,7 +103,7 @@ def _joined(parts: list):
     """The q of all batches as one."""
     first = parts[0]
     arguments = {n: torch.cat([q.arguments[n] for q in parts])[:EXAMPLES] for n in first.arguments}
-    return type(first)(first._log_prob, first._draw, first._noise, **arguments)
+    return type(first)(type(first.distribution)(**arguments))
 
 
 def _usage(name: str, q) -> Usage:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from lvspec.emitted import CompiledSpec, EmittedModel
+from lvspec.runtime.families.distribution import Distribution
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class NamedValue:
 
 @dataclass(frozen=True)
 class Called:
-    """A function of the runtime that the module called, and the tensors that it was given, by its own names for them."""
+    """A function of the runtime that the module called, and the tensors that it was given, by its own names for them; of a
+    distribution's method the arguments of the distribution, too."""
 
     function: str
     arguments: dict[str, Tensor]
@@ -98,7 +100,9 @@ def _looking_on(file: str, trace: Trace) -> Iterator[None]:
             return _Locals(trace, dict(frame.f_locals))
         caller = frame.f_back
         if caller is not None and caller.f_code.co_filename == file and not frame.f_code.co_name.startswith("_"):
-            given = {n: v for n, v in frame.f_locals.items() if isinstance(v, Tensor)}
+            own = frame.f_locals.get("self")
+            named = frame.f_locals | (vars(own) if isinstance(own, Distribution) else {})
+            given = {n: v for n, v in named.items() if isinstance(v, Tensor)}
             trace.calls.append(Called(frame.f_code.co_name, given))
         return None
 

@@ -1,4 +1,4 @@
-"""Base noise from uniform points: the inverse distribution functions of the noise that runtime/families/draws.py documents.
+"""Base noise from uniform points: the inverse distribution functions of the noise that runtime/families documents.
 
 Normal, LogNormal  Φ⁻¹(u)        Laplace  sign(u - ½) · -log(1 - |2u - 1|)        Exponential  -log(1 - u)        Uniform  u
 Gamma              the value itself, by halving intervals of its logarithm
