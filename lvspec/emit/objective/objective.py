@@ -143,7 +143,11 @@ def _free(terms: Terms, names: list[str]) -> dict[str, str]:
             continue
         kl = f'kl["{name}"]'
         if bits.unit == "dimension":
-            kl = terms.averaged_over_draws(terms.expected(terms.each[name])).code
+            each = terms.averaged_over_draws(terms.expected(terms.each[name]))
+            kl = each.code
+            if "B" not in each.axes:  # a divergence that no example changes
+                extents = ", ".join([f"{terms.scope.use('batch_rows')}(batch)", *("-1" for _ in each.shape)])
+                kl = f"{each.at(ATOM)}.expand({extents})"
         code = f'{terms.scope.use("free_bits")}({kl}, {bits.nats:g}, batch.get("weight"))'
         found[name] = terms.scope.assign(
             f"paid_{name}", Value(code, ()), "the batch's KL, no less than what is free"

@@ -108,6 +108,9 @@ def expected_objectives(subject: Subject, scored: list[str], row: int) -> Iterat
     sites = _noise_places(subject, World(instance, row))
     places = [(s, name, index) for s in range(samples) for name, index in sites]
 
+    # whether a closed form is legal is for the plan to show; where nats are free, what is free is that of the closed form
+    free = frozenset(n for n in subject.plan.sampled if subject.plan.free_bits(n) is not None)
+
     def objective(noise: Tensor) -> Tensor:
         """At one point: (numbers,)."""
         draws = {name: draw[:samples].clone() for name, draw in subject.draws.items()}
@@ -118,9 +121,7 @@ def expected_objectives(subject: Subject, scored: list[str], row: int) -> Iterat
         world = World(replace(instance, draws=draws), row)
         if coupled:
             return expected_bound(world, subject.plan.bound, samples)
-        return subject.weighted(
-            one_sample(world, 0, frozenset())
-        )  # whether a closed form is legal is for the plan to show
+        return subject.weighted(one_sample(world, 0, free))
 
     if not places:
         yield objective(torch.zeros(0, dtype=torch.float64))
