@@ -110,6 +110,14 @@ observed:
 """
 
 
+def test_check_tells_further_places_as_json(lvspec):
+    """Of a mistake that stands in two places the second one is a note, with its own place."""
+    twice = Path(__file__).parents[1] / "bad" / "101_two_general_clauses.yaml"
+    code, out, _ = lvspec("check", twice, "--json")
+    (note,) = json.loads(out)["diagnostics"][0]["notes"]
+    assert code == 1 and note["message"] == "the first one is here" and len(note["span"]) == 4
+
+
 @pytest.mark.parametrize("command", ["check", "explain", "explain --json", "check --json", "graph", "compile -o -"])
 @pytest.mark.parametrize("colour", ["never", "always"])
 def test_what_a_spec_or_its_name_says_does_not_move_the_terminal(lvspec, tmp_path, command, colour):
