@@ -54,5 +54,6 @@ def test_a_step_has_finite_gradients_in_single_precision(strategy):
     for _ in range(3):  # moving averages and schedules have something to read
         model.zero_grad(set_to_none=True)
         model(batch).loss.backward()
-        model.step += 1
+        if hasattr(model, "step"):  # of a module with a schedule
+            model.step += 1
     assert all(w.grad is None or w.grad.isfinite().all() for w in model.parameters())
