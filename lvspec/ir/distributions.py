@@ -101,12 +101,20 @@ FAMILIES: dict[str, Family] = {
         ),
         Family("Geometric", (Argument("logits", one_of=_P), Argument("probs", T.UNIT, one_of=_P)), T.COUNT),
         Family("Poisson", (Argument("rate", T.POSITIVE),), T.COUNT),
+        Family(
+            "NegativeBinomial",
+            (Argument("total_count", T.POSITIVE), Argument("logits", one_of=_P), Argument("probs", T.UNIT, one_of=_P)),
+            T.COUNT,
+        ),
+        Family("ZeroInflatedPoisson", (Argument("gate", T.UNIT), Argument("rate", T.POSITIVE)), T.COUNT),
         Family("Normal", (_LOC, _SCALE), T.REAL, reparameterized=True),
         Family("Laplace", (_LOC, _SCALE), T.REAL, reparameterized=True),
         Family("LogNormal", (_LOC, _SCALE), T.POSITIVE, reparameterized=True),
         Family(
             "StudentT", (Argument("df", T.POSITIVE), Argument("loc", default=0.0), _SCALE), T.REAL, reparameterized=True
         ),
+        Family("HalfNormal", (_SCALE,), T.POSITIVE),
+        Family("Weibull", (_SCALE, Argument("concentration", T.POSITIVE)), T.POSITIVE),
         Family("Exponential", (Argument("rate", T.POSITIVE),), T.POSITIVE, reparameterized=True),
         Family(
             "Gamma",

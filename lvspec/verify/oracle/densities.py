@@ -209,6 +209,30 @@ def _uniform(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     return torch.where(inside, -torch.log(high - low), torch.full_like(low, -math.inf))
 
 
+def _negative_binomial(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Of x successes before n failures: C(x + n - 1, x) (1 - p)^n p^x."""
+    n, x = a["total_count"].expand(shape), value.expand(shape)
+    failure, success = log_odds_pair(a)
+    ways = torch.lgamma(x + n) - torch.lgamma(n) - torch.lgamma(x + 1)
+    return ways + n * failure.expand(shape) + torch.where(x > 0, x * success.expand(shape), torch.zeros_like(x))
+
+
+def _zero_inflated_poisson(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    gate = a["gate"].expand(shape)
+    counted = (1 - gate) * torch.exp(_poisson(a, value, shape))
+    return torch.log(torch.where(value.expand(shape) == 0, gate + counted, counted))
+
+
+def _half_normal(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    scale = a["scale"].expand(shape)
+    return 0.5 * math.log(2 / math.pi) - torch.log(scale) - 0.5 * (value / scale) ** 2
+
+
+def _weibull(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    scale, k = a["scale"].expand(shape), a["concentration"].expand(shape)
+    return torch.log(k / scale) + (k - 1) * torch.log(value / scale) - (value / scale) ** k
+
+
 _DENSITIES: dict[str, Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]] = {
     "Categorical": _categorical,
     "OneHotCategorical": _one_hot_categorical,
@@ -216,10 +240,14 @@ _DENSITIES: dict[str, Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]] = 
     "Binomial": _binomial,
     "Geometric": _geometric,
     "Poisson": _poisson,
+    "NegativeBinomial": _negative_binomial,
+    "ZeroInflatedPoisson": _zero_inflated_poisson,
     "Normal": _normal,
     "Laplace": _laplace,
     "LogNormal": _log_normal,
     "StudentT": _student_t,
+    "HalfNormal": _half_normal,
+    "Weibull": _weibull,
     "Exponential": _exponential,
     "Gamma": _gamma,
     "Beta": _beta,
