@@ -10,7 +10,7 @@ from lvspec.ir.distributions import FAMILIES, Family
 from lvspec.ir.types import REAL
 from lvspec.verify.random_specs import constructs, coverage
 from lvspec.verify.random_specs.constructs import listed
-from lvspec.verify.random_specs.coverage import apart, drawn, left_out, measure, sensible
+from lvspec.verify.random_specs.coverage import LATECOMERS, apart, drawn, left_out, measure, sensible, sought
 from lvspec.verify.random_specs.generate import generate
 from lvspec.verify.random_specs.held import constructs_of
 
@@ -113,6 +113,12 @@ def test_what_is_added_to_the_language_is_asked_for(monkeypatch):
         coverage.drawn.cache_clear()
 
 
+def test_latecomers_are_in_specs_that_are_asked_for_them_alone():
+    assert {c for c in drawn() if any(f in c for f in LATECOMERS)} == set(drawn()) - set(sought())
+    for family in LATECOMERS:
+        assert {f"latent {family}", f"observed {family}", f"guide {family}"} <= set(drawn())
+
+
 def test_what_is_left_out_is_few_and_has_a_reason():
     rest = [c for c in listed() if left_out(c)]
     assert len(rest) < len(listed()) / 5
@@ -142,14 +148,14 @@ def test_a_spec_that_is_asked_for_a_pair_holds_it(pair):
 def test_each_construct_is_in_many_random_specs():
     table = measure(range(SPECS))
     rare = {c: n for _, numbers in RARE for c, n in numbers.items()}
-    assert [c for c in drawn() if c not in rare and table.single[c] < LEAST - CHANGED] == []
+    assert [c for c in sought() if c not in rare and table.single[c] < LEAST - CHANGED] == []
     assert [(c, table.single[c]) for c, n in rare.items() if abs(table.single[c] - n) > CHANGED] == []
 
 
 @pytest.mark.slow
 def test_specs_that_are_asked_for_a_pair_hold_it():
     """Pairs that nothing forbids, taken at random."""
-    pairs = [pair for pair in combinations(drawn(), 2) if apart(*pair) is None]
+    pairs = [pair for pair in combinations(sought(), 2) if apart(*pair) is None]
     taken = random.Random(0).sample(pairs, PAIRS)
     assert {pair for pair in taken if not held_by_asked(*pair, tries=PAIR_TRIES)} == NOT_TOGETHER
 

@@ -113,8 +113,13 @@ FAMILIES: dict[str, Family] = {
         Family(
             "StudentT", (Argument("df", T.POSITIVE), Argument("loc", default=0.0), _SCALE), T.REAL, reparameterized=True
         ),
-        Family("HalfNormal", (_SCALE,), T.POSITIVE),
-        Family("Weibull", (_SCALE, Argument("concentration", T.POSITIVE)), T.POSITIVE),
+        Family("HalfNormal", (_SCALE,), T.POSITIVE, reparameterized=True),
+        Family(
+            "Weibull",
+            (Argument("scale", T.POSITIVE), Argument("concentration", T.POSITIVE)),
+            T.POSITIVE,
+            reparameterized=True,
+        ),
         Family("Exponential", (Argument("rate", T.POSITIVE),), T.POSITIVE, reparameterized=True),
         Family(
             "Gamma",

@@ -45,6 +45,13 @@ ROWS = {
         "probs=0.3": (D.Geometric(probs=t(0.3)[0]), torch.tensor(0)),
     },
     "Poisson": {"3": (D.Poisson(t(3)[0]), torch.tensor(4)), "C": (D.Poisson(t(2)[0]), torch.tensor(0))},
+    "NegativeBinomial": {
+        "2.5, logits=1": (D.NegativeBinomial(t(2.5)[0], logits=t(1)[0]), torch.tensor(4)),
+        "C, probs=0.3": (D.NegativeBinomial(t(2)[0], probs=t(0.3)[0]), torch.tensor(0)),
+    },
+    "ZeroInflatedPoisson": {"0.3, 3": (None, torch.tensor(4)), "0.3, C": (None, torch.tensor(0))},
+    "HalfNormal": {"2": (D.HalfNormal(t(2)[0]), t(0.4)[0]), "": (D.HalfNormal(t(1)[0]), t(0.4)[0])},
+    "Weibull": {"2, 1.5": (D.Weibull(t(2)[0], t(1.5)[0]), t(0.4)[0])},
     "Normal": {"0, 1": (D.Normal(t(0)[0], 1), t(0.4)[0]), "1": (D.Normal(t(1)[0], 1), t(0.4)[0])},
     "Laplace": {"0, 1": (D.Laplace(t(0)[0], 1), t(0.4)[0]), "2": (D.Laplace(t(2)[0], 1), t(0.4)[0])},
     "StudentT": {

@@ -395,6 +395,10 @@ CONSTRUCTS: dict[str, str] = {
           v15: Uniform()
           v16: Normal(0, 1)[K, D]
           v17: Normal(1 / K, K)
+          v18: NegativeBinomial(softplus(b), logits=b)
+          v19: ZeroInflatedPoisson(sigmoid(b), 2)
+          v20: HalfNormal()
+          v21: Weibull(exp(b), concentration=1.5)
         """,
     "every_function": """
         sizes: {K: 4, D: 3, V: vocabulary(x), E: 4}

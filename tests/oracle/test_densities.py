@@ -28,6 +28,9 @@ CASES = {
     "Binomial": ({"total_count": t(5.0), "logits": t(0.4)}, t(3.0)),
     "Geometric": ({"logits": t(-0.4)}, t(4.0)),
     "Poisson": ({"rate": t(2.5)}, t(3.0)),
+    "NegativeBinomial": ({"total_count": t(2.5), "logits": t(0.4)}, t(3.0)),
+    "HalfNormal": ({"scale": t(1.7)}, t(0.4)),
+    "Weibull": ({"scale": t(1.7), "concentration": t(0.8)}, t(0.4)),
     "Normal": ({"loc": t(0.5), "scale": t(1.7)}, t(-0.3)),
     "Laplace": ({"loc": t(0.5), "scale": t(1.7)}, t(-0.3)),
     "LogNormal": ({"loc": t(0.5), "scale": t(1.7)}, t(0.3)),
@@ -51,7 +54,7 @@ def shape_of(family, value):
 
 def test_every_family_with_an_engine_has_a_density():
     elsewhere = {"NormalInverseWishart"}  # test_together.py
-    elsewhere |= {"VonMisesFisher", "NormalMixture"}  # below
+    elsewhere |= {"VonMisesFisher", "NormalMixture", "ZeroInflatedPoisson"}  # below
     elsewhere |= set(IMPROPER)  # 1 everywhere
     assert set(CASES) | elsewhere == {f.name for f in FAMILIES.values() if f.engine and f.event != "structure"}
 
@@ -90,7 +93,17 @@ def test_density_of_a_mixture_is_that_of_torch():
     assert abs(found - expected) < 1e-12
 
 
-@pytest.mark.parametrize("family", ["Categorical", "OneHotCategorical", "Bernoulli", "Geometric", "Binomial"])
+@pytest.mark.parametrize("gate", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("count", [0, 3])
+def test_density_of_a_count_with_more_zeros(gate, count):
+    expected = gate * (count == 0) + (1 - gate) * math.exp(D.Poisson(t(2.5)).log_prob(t(count)).item())
+    found = log_density("ZeroInflatedPoisson", {"gate": t(gate)[0], "rate": t(2.5)[0]}, t(count)[0], ())
+    assert abs(found.exp() - expected) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "family", ["Categorical", "OneHotCategorical", "Bernoulli", "Geometric", "Binomial", "NegativeBinomial"]
+)
 def test_probs_and_logits_agree(family):
     arguments, value = CASES[family]
     logits = arguments["logits"]

@@ -15,6 +15,9 @@ torch_of = {
     "Binomial": lambda a: D.Binomial(a[0], logits=a[1]),
     "Geometric": lambda a: D.Geometric(logits=a[0]),
     "Poisson": lambda a: D.Poisson(a[0]),
+    "NegativeBinomial": lambda a: D.NegativeBinomial(a[0], logits=a[1]),
+    "HalfNormal": lambda a: D.HalfNormal(*a),
+    "Weibull": lambda a: D.Weibull(*a),
     "Normal": lambda a: D.Normal(*a),
     "Laplace": lambda a: D.Laplace(*a),
     "LogNormal": lambda a: D.LogNormal(*a),
@@ -42,6 +45,9 @@ ARGUMENTS = {
     "Binomial": lambda s: (torch.tensor([1.0, 3.0, 5.0, 9.0], dtype=torch.float64), real(4, seed=s)),
     "Geometric": lambda s: (real(4, seed=s),),
     "Poisson": lambda s: (positive(4, seed=s),),
+    "NegativeBinomial": lambda s: (positive(4, seed=s), real(4, seed=s + 9)),
+    "HalfNormal": lambda s: (positive(4, seed=s),),
+    "Weibull": lambda s: (positive(4, seed=s), positive(4, seed=s + 9)),
     "Normal": lambda s: (real(4, seed=s), positive(4, seed=s + 9)),
     "Laplace": lambda s: (real(4, seed=s), positive(4, seed=s + 9)),
     "LogNormal": lambda s: (real(4, seed=s), positive(4, seed=s + 9)),
@@ -71,6 +77,44 @@ def test_log_density_and_its_gradient(name):
         assert torch.allclose(g, e, rtol=1e-8, atol=1e-8)
 
 
+def test_densities_are_those_of_scipy():
+    """Also far from the middle."""
+    stats = pytest.importorskip("scipy.stats")
+    x = torch.logspace(-2, 2, 9, dtype=torch.float64)[:, None, None]
+    scale = x[:, 0]
+    count = torch.arange(40, dtype=torch.float64)
+    probs = torch.tensor([2**-20, 0.25, 1 - 2**-20], dtype=torch.float64)  # which have 1 - probs among the numbers
+    pairs = [
+        (R.HalfNormal(scale).log_prob(x), stats.halfnorm.logpdf(x, scale=scale)),
+        (R.Weibull(scale, 0.2 + 2 * probs).log_prob(x), stats.weibull_min.logpdf(x, 0.2 + 2 * probs, scale=scale)),
+        (
+            R.NegativeBinomial(x, torch.logit(probs)[:, None]).log_prob(count),
+            stats.nbinom.logpmf(count, x, 1 - probs[:, None]),
+        ),
+    ]
+    for found, expected in pairs:
+        torch.testing.assert_close(found, torch.as_tensor(expected), rtol=1e-12, atol=1e-12)
+
+
+def test_a_gate_adds_to_the_zeros_alone():
+    gate, rate = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.3, 2.5))
+    count = torch.arange(40, dtype=torch.float64)
+    found = R.ZeroInflatedPoisson(gate, rate).log_prob(count)
+    expected = ((1 - gate) * D.Poisson(rate).log_prob(count).exp() + gate * (count == 0)).log()
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    for f, e in zip(*(torch.autograd.grad(v.sum(), [gate, rate]) for v in (found, expected)), strict=True):
+        torch.testing.assert_close(f, e, rtol=1e-12, atol=1e-12)
+    sure = R.ZeroInflatedPoisson(torch.tensor([0.0, 1.0]).double(), rate.detach()).log_prob(count[:, None])
+    torch.testing.assert_close(sure[:, 0], D.Poisson(rate.detach()).log_prob(count))
+    assert sure[0, 1] == 0
+    assert (sure[1:, 1] == -torch.inf).all()
+    torch.manual_seed(0)
+    drawn = R.ZeroInflatedPoisson(gate, rate).sample((100_000,))
+    frequency = torch.bincount(drawn, minlength=40).double() / 100_000
+    assert drawn.dtype == torch.int64
+    assert ((frequency - found.exp()).abs() < 5.2 * 0.5 / math.sqrt(100_000)).all()
+
+
 def test_borders_are_finite_or_minus_infinity_and_never_nan():
     one = torch.ones((), dtype=torch.float64)
     half = one / 2
@@ -80,6 +124,15 @@ def test_borders_are_finite_or_minus_infinity_and_never_nan():
         (R.Geometric, [-1.0, 0.0], (half,)),
         (R.Poisson, [-1.0, 0.0], (half,)),
         (R.Poisson, [0.0, 1.0], (0 * one,)),
+        (R.NegativeBinomial, [-1.0, 0.0, 3.0], (half, half)),
+        (R.NegativeBinomial, [0.0, 3.0], (half, -1e30 * one)),
+        (R.NegativeBinomial, [0.0, 3.0], (half, 1e30 * one)),
+        (R.ZeroInflatedPoisson, [-1.0, 0.0, 3.0], (half, half)),
+        (R.ZeroInflatedPoisson, [0.0, 3.0], (0 * one, 800 * one)),
+        (R.ZeroInflatedPoisson, [0.0, 3.0], (one, half)),
+        (R.HalfNormal, [-1.0, 0.0], (half,)),
+        (R.Weibull, [-1.0, 0.0], (half, one)),
+        (R.Weibull, [0.0], (half, 2 * one)),
         (R.LogNormal, [-1.0, 0.0], (half, one)),
         (R.Exponential, [-1.0, 0.0], (half,)),
         (R.Gamma, [-1.0, 0.0], (one, one)),
@@ -159,6 +212,7 @@ def test_divergences(name):
 
 
 ENTROPY = [
+    "HalfNormal",
     "Categorical",
     "OneHotCategorical",
     "Bernoulli",
@@ -179,6 +233,8 @@ def test_entropies(name):
 
 
 REPARAMETERIZED = [
+    "HalfNormal",
+    "Weibull",
     "Normal",
     "Laplace",
     "LogNormal",
@@ -250,7 +306,7 @@ def test_implicit_gradients_equal_torchs_at_the_same_value():
     assert all(torch.allclose(g, e, rtol=1e-5) for g, e in zip(got, want, strict=True))
 
 
-@pytest.mark.parametrize("name", ["Bernoulli", "Binomial", "Geometric", "Poisson"])
+@pytest.mark.parametrize("name", ["Bernoulli", "Binomial", "Geometric", "Poisson", "NegativeBinomial"])
 def test_counts_have_the_right_moments(name):
     torch.manual_seed(0)
     arguments = ARGUMENTS[name](0)

@@ -98,10 +98,13 @@ VALUES = {
     "Bernoulli": 1.0,
     "Poisson": 2.0,
     "Geometric": 2.0,
+    "NegativeBinomial": 2.0,
     "Binomial": 1.0,
     "OneHotCategorical": [0.0, 1.0, 0.0],
 }
-FAMILIES = "Normal Laplace LogNormal StudentT Exponential Gamma Beta Dirichlet Bernoulli Poisson Geometric".split()
+FAMILIES = (
+    "Normal Laplace LogNormal StudentT Exponential Gamma Beta Dirichlet Bernoulli Poisson Geometric NegativeBinomial HalfNormal Weibull"
+).split()
 
 CASES = {
     **{name: partial(of_family, name) for name in [*FAMILIES, "OneHotCategorical"]},

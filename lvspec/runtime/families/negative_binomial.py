@@ -28,7 +28,8 @@ class NegativeBinomial(Distribution):
         return (count + n * logsigmoid(-logits) + k * logsigmoid(logits)).masked_fill(x < 0, -torch.inf)
 
     def sample(self, lead: tuple[int, ...] = ()) -> Tensor:
-        """Poisson(exp(l) g), g ~ Gamma(n, 1)."""
+        """Poisson(exp(l) g), g ~ Gamma(n, 1), which is kept where its draws are whole numbers of 64 bits."""
         shape, like = base_shape((self.total_count, self.logits), lead)
         n = torch.as_tensor(self.total_count, dtype=like.dtype, device=like.device).expand(shape)
-        return torch.poisson(standard_gamma(n) * self.logits.detach().exp()).to(torch.int64)
+        rate = standard_gamma(n) * self.logits.detach().exp()
+        return torch.poisson(rate.clamp_max(2.0**53)).to(torch.int64)

@@ -30,8 +30,9 @@ class Weibull(Distribution):
         return standard_exponential((self.scale, self.concentration), lead)
 
     def draw(self, noise: Tensor | None = None) -> Tensor:
-        """scale noise^(1 / k)."""
-        return self.scale * (self.noise() if noise is None else noise) ** (1 / self.concentration)
+        """scale noise^(1 / k), kept off 0, where log densities are infinite."""
+        noise = self.noise() if noise is None else noise
+        return self.scale * (noise ** (1 / self.concentration)).clamp_min(torch.finfo(noise.dtype).tiny)
 
     @property
     def mean(self) -> Tensor:

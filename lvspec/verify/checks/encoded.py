@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from math import prod
+from math import pi, prod
 from operator import add
 
 import torch
@@ -26,6 +26,8 @@ MEANS: dict[str, Callable[..., Tensor]] = {
     "StudentT": lambda df, loc, scale: loc + 0 * (df > 1).double().log(),  # NaN where there is none
     "LogNormal": lambda loc, scale: torch.exp(loc) * torch.exp(scale * scale / 2),
     "Exponential": lambda rate: rate.reciprocal(),
+    "HalfNormal": lambda scale: scale * (2 / pi) ** 0.5,
+    "Weibull": lambda scale, concentration: scale * torch.exp(torch.lgamma((concentration + 1) / concentration)),
     "Gamma": lambda concentration, rate: concentration / rate,
     "Beta": lambda concentration1, concentration0: 1 / (1 + concentration0 / concentration1),
     "Dirichlet": lambda concentration: torch.nn.functional.normalize(concentration, p=1, dim=-1),

@@ -265,9 +265,15 @@ def _depth_and_normal(shape: tuple[int, ...], generator) -> Tensor:
     return torch.cat([depth, torch.randn(shape, dtype=F, generator=generator)], -1)
 
 
+def _exponential(shape: tuple[int, ...], generator) -> Tensor:
+    return -torch.log1p(-torch.rand(shape, dtype=F, generator=generator))
+
+
 _NOISE = {
     "VonMisesFisher": _depth_and_normal,
-    "Exponential": lambda shape, g: -torch.log1p(-torch.rand(shape, dtype=F, generator=g)),
+    "Exponential": _exponential,
+    "Weibull": _exponential,
+    "HalfNormal": lambda shape, g: _standard_normal(shape, g).abs(),
     "Uniform": lambda shape, g: torch.rand(shape, dtype=F, generator=g),
     "Beta": lambda shape, g: torch.sigmoid(torch.randn(shape, dtype=F, generator=g)),
     "Gamma": lambda shape, g: torch.exp(torch.randn(shape, dtype=F, generator=g)),

@@ -1,6 +1,7 @@
 """Base noise from uniform points: the inverse distribution functions of the noise that runtime/families documents.
 
-Normal, LogNormal  Φ⁻¹(u)        Laplace  sign(u - ½) · -log(1 - |2u - 1|)        Exponential  -log(1 - u)        Uniform  u
+Normal, LogNormal  Φ⁻¹(u)        Laplace  sign(u - ½) · -log(1 - |2u - 1|)        Exponential, Weibull  -log(1 - u)
+HalfNormal         Φ⁻¹((1 + u) / 2)                                   Uniform  u
 Gamma              the value itself, by halving intervals of its logarithm
 Beta               the value itself, by a table of its distribution function over log-odds
 """
@@ -58,6 +59,8 @@ FREE: dict[str, Callable[[Tensor], Tensor]] = {
     "LogNormal": normal,
     "Laplace": laplace,
     "Exponential": exponential,
+    "Weibull": exponential,
+    "HalfNormal": lambda u: normal((1 + u) / 2),
     "Uniform": lambda u: u,
 }
 # noise that is the value itself, and the arguments that say how it is distributed

@@ -1,6 +1,7 @@
 """A draw as a function of its noise and of q's arguments, with its pathwise gradient.
 
 Normal   loc + scale n          LogNormal    exp(loc + scale n)       StudentT  loc + scale n sqrt(df / 2g)
+HalfNormal  scale n             Weibull  scale n^(1 / concentration)
 Laplace  loc + scale n          Exponential  n / rate                 Uniform   low + (high - low) n
 MultivariateNormal  loc + L n, L the lower triangle of scale_tril, or the Cholesky factor of the covariance
 Gamma, Beta, Dirichlet: the noise is the value v itself, and moves with the arguments so that its quantile
@@ -116,6 +117,8 @@ _TRANSPORTS: dict[str, Callable[[Arguments, Tensor], Tensor]] = {
     "LogNormal": lambda a, n: torch.exp(_location_scale(a, n)),
     "StudentT": _student_t,
     "Exponential": lambda a, n: n / a["rate"],
+    "HalfNormal": lambda a, n: a["scale"] * n,
+    "Weibull": lambda a, n: a["scale"] * torch.exp(torch.log(n) / a["concentration"]),
     "Uniform": lambda a, n: a["low"] + (a["high"] - a["low"]) * n,
     "Gamma": _gamma,
     "Beta": _beta,

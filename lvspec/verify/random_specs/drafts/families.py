@@ -49,6 +49,9 @@ OWN_WRAPPED = {
     "VonMisesFisher.concentration": ("1 + softplus(tanh({}))", "softplus({})"),
     "VonMisesFisher.loc": ("0.3 + {}",),  # a loc of 0 has no direction
     "Binomial.total_count": ("4",),
+    "ZeroInflatedPoisson.rate": ("softplus(tanh({}))", "exp(tanh({}))"),
+    "Weibull.scale": ("softplus(tanh({}))", "exp(tanh({}))"),
+    "Weibull.concentration": ("0.5 + softplus(tanh({}))", "exp(tanh({}))"),
 }
 BY_NAME = ("logits", "probs", "covariance_matrix", "scale_tril")
 

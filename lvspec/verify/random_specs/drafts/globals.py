@@ -9,9 +9,11 @@ from lvspec.verify.random_specs.drafts.latents import body
 FAMILIES = {
     "Normal": 4, "Laplace": 1, "LogNormal": 1, "Gamma": 1, "Exponential": 1, "Beta": 1, "Dirichlet": 1, "StudentT": 0.5,
     "MultivariateNormal": 0.5, "VonMisesFisher": 0.5, "SphericalUniform": 0.3, "NormalMixture": 0.3, "Uniform": 0.3,
-    "Flow": 0.3,
+    "Flow": 0.3, "HalfNormal": 0, "Weibull": 0,
 }  # fmt: skip
-GUIDED = ("Normal", "Laplace", "LogNormal", "Gamma", "Exponential", "Beta", "Dirichlet", "Uniform")
+GUIDED = (
+    "Normal", "Laplace", "LogNormal", "Gamma", "Exponential", "Beta", "Dirichlet", "Uniform", "HalfNormal", "Weibull",
+)  # fmt: skip
 
 
 def add_global(d: Draft) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from lvspec.verify.random_specs.coverage import LATECOMERS
 from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
 from lvspec.verify.random_specs.drafts.families import distribution
 from lvspec.verify.random_specs.drafts.latents import body
@@ -13,9 +14,9 @@ from lvspec.verify.random_specs.drafts.structures import TREES, scored_trees, te
 # families of a guide, by that of the latent
 REAL = ("Normal", "Normal", "Normal", "Laplace", "StudentT", "Flow", "MultivariateNormal", "NormalMixture")
 POSITIVE, SPHERE, COUNT = (
-    ("LogNormal", "Exponential", "Gamma"),
+    ("LogNormal", "Exponential", "Gamma", "HalfNormal", "Weibull"),
     ("VonMisesFisher", "SphericalUniform"),
-    ("Poisson", "Geometric"),
+    ("Poisson", "Geometric", "NegativeBinomial", "ZeroInflatedPoisson"),
 )
 OF = {
     **dict.fromkeys(("Normal", "Laplace", "StudentT", "MultivariateNormal", "NormalMixture", "Flow"), REAL),
@@ -42,7 +43,7 @@ def guide_for(d: Draft, latent: Parent, before: list[Parent], surely: bool = Fal
     first = any(key.startswith(f"{latent.name}[") and re.search(r"\[(.*, )?0[\],]", key) for key in d.latent)
     wished = d.wished("guide {}", OF.get(latent.family, ())) or (first and d.wished("{}", ("first clause of guide",)))
     likely = 0.15 if latent.finite and first else 0.3 if latent.finite else 0.6
-    likely = {"Geometric": 0.9, "Poisson": 0.9, "ImproperUniform": 1.0, "Uniform": 0.9}.get(latent.family, likely)
+    likely = {"ImproperUniform": 1.0, "Uniform": 0.9, **dict.fromkeys(COUNT, 0.9)}.get(latent.family, likely)
     if latent.family in TREES:
         wished = d.wished("guide {}", (latent.family,))
         return over_trees(d, latent) if surely or wished or d.chance(0.03) else None
@@ -83,7 +84,7 @@ def factor(d: Draft, latent: Parent, over: list[Parent]) -> None:
         and ("!points" in d.wishes or d.wants("guide Delta", 0.03))
     ):
         families = ("Delta",)
-    family = d.pick("guide {}", families)
+    family = d.pick("guide {}", families, [f not in LATECOMERS for f in families])
     if family == "Delta":
         return point(d, latent, over)
     if family == "Normal" and size and (d.wants("split", 0.25) or d.wants("where of parts", 0.25)):

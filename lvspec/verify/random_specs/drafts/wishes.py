@@ -15,7 +15,7 @@ from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.flows import FLOWS
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.structures import STRUCTURES
-from lvspec.verify.random_specs.coverage import DRAWN, apart, drawn, left_out
+from lvspec.verify.random_specs.coverage import DRAWN, LATECOMERS, apart, left_out, sought
 from lvspec.verify.random_specs.drafts.guides import OF
 
 SOUGHT, WISHES = 6, 11  # constructs that a spec is asked to hold: those that another attempt is made for, and all
@@ -196,8 +196,8 @@ def chosen(rng: random.Random) -> list[str]:
     """Constructs, no two of which a spec cannot hold together: a few that are seldom held, and any. First what leaves little
     room for others."""
     found: list[str] = []
-    first = sorted(rng.choices(drawn(), weights(), k=3 * SOUGHT), key=lambda c: not re.fullmatch(LONELY, c))
-    options = first + [c for c in rng.choices(drawn(), k=3 * WISHES) if not re.fullmatch(LONELY, c)]
+    first = sorted(rng.choices(sought(), weights(), k=3 * SOUGHT), key=lambda c: not re.fullmatch(LONELY, c))
+    options = first + [c for c in rng.choices(sought(), k=3 * WISHES) if not re.fullmatch(LONELY, c)]
     for i, wish in enumerate(options):
         rivals = [o for o in found for pattern in RIVALS if re.fullmatch(pattern, o) and re.fullmatch(pattern, wish)]
         full = len(found) >= (SOUGHT if i < 3 * SOUGHT else WISHES)
@@ -219,7 +219,7 @@ def fits(a: str, b: str) -> bool:
 @cache
 def weights() -> tuple[float, ...]:
     """How often each construct is among those that are sought."""
-    return tuple(map(weight, drawn()))
+    return tuple(map(weight, sought()))
 
 
 @cache
@@ -254,7 +254,7 @@ def needs(wish: str, rng: random.Random) -> list[str]:
         return [f"{rng.choice(roles)} {word}"]
     family = wish.removeprefix("guide ")
     if family != wish and family not in STRUCTURES:
-        families = [f for f, guides in OF.items() if family in guides]
+        families = [f for f, guides in OF.items() if family in guides and f not in LATECOMERS]
         found += [f"latent {rng.choice(families)}"] if families else []
     kind, _, role = wish.partition(" of a ")
     name = wish.partition("(")[0]
