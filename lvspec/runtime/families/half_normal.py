@@ -9,7 +9,6 @@ from torch import Tensor
 
 from lvspec.runtime.families.distribution import Distribution
 from lvspec.runtime.families.noise import standard_normal
-from lvspec.runtime.families.normal import Normal
 from lvspec.runtime.families.special import as_tensor
 
 __all__ = ["HalfNormal"]
@@ -22,8 +21,9 @@ class HalfNormal(Distribution):
         self.scale = scale
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log 2 + Normal(x; 0, scale); -inf below 0."""
-        return (math.log(2) + Normal(0, as_tensor(self.scale, x)).log_prob(x)).masked_fill(x < 0, -torch.inf)
+        """-x² / (2 scale²) - log scale + log(2 / π) / 2; -inf below 0."""
+        scale = as_tensor(self.scale, x)
+        return (-0.5 * (x / scale) ** 2 - scale.log() + 0.5 * math.log(2 / math.pi)).masked_fill(x < 0, -torch.inf)
 
     def noise(self, lead: tuple[int, ...] = ()) -> Tensor:
         """|n|, n ~ Normal(0, 1)."""
