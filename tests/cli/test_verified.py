@@ -46,8 +46,8 @@ def broken(monkeypatch):
     """Emitted modules that double every score of a word."""
     emit = lvspec.emit.emit
 
-    def wrongly(plan, standalone=False):
-        return re.sub(r"self\.emission\b(?! =)", "(2 * self.emission)", emit(plan, standalone=standalone))
+    def wrongly(plan, *options, **named):
+        return re.sub(r"self\.emission\b(?! =)", "(2 * self.emission)", emit(plan, *options, **named))
 
     monkeypatch.setattr(lvspec.emit, "emit", wrongly)
 

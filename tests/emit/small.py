@@ -131,6 +131,11 @@ def example_of(name: str, batch: dict, row: int) -> dict:
     return alone
 
 
+def fixed(draws: dict) -> dict:
+    """As an argument of `forward`, which takes draws where there are latents to draw."""
+    return {"draws": draws} if draws else {}
+
+
 def draws_of(name: str, batch: dict, seed: int = 0, dtype=torch.float32) -> dict:
     """Noise, or values, for every sampled latent: with them a stochastic objective is a function."""
     plan = compiled(name).plan

@@ -5,7 +5,7 @@ Dynamo traces nn.LSTM only where `torch._dynamo.config.allow_rnn` is set; the ot
 
 import pytest
 import torch
-from small import NAMES, batch_of, draws_of, gradients, model_of
+from small import NAMES, batch_of, draws_of, fixed, gradients, model_of
 
 BROKEN = (  # a gradient inside the step is no part of one graph; or there is no gradient at all
     "bayesian_mixture",
@@ -32,8 +32,8 @@ def dynamo():
 def agree(name, backend, whole=True):
     model, batch = model_of(name), batch_of(name)
     draws, prepared = draws_of(name, batch), model.prepare(batch)
-    step = torch.compile(lambda batch, draws: model(batch, draws=draws).loss, backend=backend, fullgraph=whole)
-    compiled, plain = step(prepared, draws), model(prepared, draws=draws).loss
+    step = torch.compile(lambda batch, draws: model(batch, **fixed(draws)).loss, backend=backend, fullgraph=whole)
+    compiled, plain = step(prepared, draws), model(prepared, **fixed(draws)).loss
     torch.testing.assert_close(compiled, plain, rtol=1e-5, atol=1e-6)
     mine, theirs = gradients(model, compiled), gradients(model, plain)
     assert mine.keys() == theirs.keys()

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
-from small import NAMES, batch_of, draws_of, gradients, model_of
+from small import NAMES, batch_of, draws_of, fixed, gradients, model_of
 
 WORKER = """
 import sys
@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 sys.path.insert(0, sys.argv[1])
-from small import batch_of, draws_at, draws_of, model_of
+from small import batch_of, draws_at, draws_of, fixed, model_of
 rank, meeting, out, names = int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5:]
 dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
 found = {}
@@ -22,7 +22,7 @@ for name in names:
     half = slice(2 * rank, 2 * rank + 2)
     draws = draws_at(draws_of(name, batch), half)
     parallel = DistributedDataParallel(model)
-    parallel({k: v[half] for k, v in batch.items()}, draws=draws).loss.backward()
+    parallel({k: v[half] for k, v in batch.items()}, **fixed(draws)).loss.backward()
     found[name] = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
 torch.save(found, f"{out}.{rank}")
 dist.destroy_process_group()
@@ -46,7 +46,7 @@ def test_two_processes_are_as_one(tmp_path):
     found = in_two_processes(trained, tmp_path)
     for name in trained:
         model, batch = model_of(name), batch_of(name)
-        wanted = gradients(model, model(batch, draws=draws_of(name, batch)).loss)
+        wanted = gradients(model, model(batch, **fixed(draws_of(name, batch))).loss)
         for rank in (0, 1):
             assert found[rank][name].keys() == wanted.keys()
             for key in wanted:

@@ -11,6 +11,7 @@ from small import (
     draws_at,
     draws_of,
     example_of,
+    fixed,
     gradients,
     model_of,
     nested,
@@ -26,7 +27,7 @@ RAGGED = [n for n in NAMES if sequences(n) and not nested(n)]
 
 
 def answer(model, batch, draws):
-    objective = model(batch, draws=draws)
+    objective = model(batch, **fixed(draws))
     return per_example(objective), gradients(model, objective.loss)
 
 
@@ -107,7 +108,7 @@ def test_absent_lengths_are_full_ones(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_an_empty_batch_has_loss_zero_and_no_gradient(name):
     model, batch = model_of(name), {k: v[:0] for k, v in batch_of(name).items()}
-    objective = model(batch, draws=draws_of(name, batch))
+    objective = model(batch, **fixed(draws_of(name, batch)))
     assert per_example(objective).shape == (0,) and float(objective.loss.detach()) == 0.0
     if objective.loss.requires_grad:
         assert all((g == 0).all() for g in gradients(model, objective.loss).values())
@@ -129,8 +130,8 @@ def test_one_state_is_a_model_too(name):
 def test_a_weight_of_two_is_the_example_twice(name):
     model, batch = model_of(name), batch_of(name)
     draws, rows = draws_of(name, batch), torch.tensor([0, 1, 1, 2, 3, 3, 3])
-    repeated = model({k: v[rows] for k, v in batch.items()}, draws=draws_at(draws, rows))
-    weighted = model({**batch, "weight": torch.tensor([1.0, 2.0, 1.0, 3.0])}, draws=draws)
+    repeated = model({k: v[rows] for k, v in batch.items()}, **fixed(draws_at(draws, rows)))
+    weighted = model({**batch, "weight": torch.tensor([1.0, 2.0, 1.0, 3.0])}, **fixed(draws))
     torch.testing.assert_close(weighted.loss, repeated.loss, rtol=1e-6, atol=1e-6)
     mine, theirs = gradients(model, weighted.loss), gradients(model, repeated.loss)
     for key in theirs:

@@ -13,6 +13,7 @@ from small import (
     batch_of,
     compiled,
     draws_of,
+    fixed,
     given_in,
     gradients,
     lengths_in,
@@ -43,7 +44,7 @@ for file, data in zip(sys.argv[1::2], sys.argv[2::2]):
     given = torch.load(data)
     model = module.Model(**given["sizes"]).eval()
     model.load_state_dict(given["state"])
-    objective = model(given["batch"], draws=given["draws"])
+    objective = model(given["batch"], **given["draws"])
     if objective.loss.requires_grad:
         objective.loss.backward()
     values = next((v for v in (objective.log_prob, objective.elbo, objective.log_joint) if v is not None), None)
@@ -71,7 +72,7 @@ def answers(tmp_path_factory):
         given = {
             "sizes": sizes_of(name) | shared_by(name),
             "batch": batch,
-            "draws": draws_of(name, batch),
+            "draws": fixed(draws_of(name, batch)),
             "given": given_in(name, batch, 3),
             "lengths": lengths_in(name),
         }
@@ -85,7 +86,7 @@ def answers(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_standalone_file_gives_the_same_answers(answers, name):
     model, batch = model_of(name), batch_of(name)
-    objective = model(batch, draws=draws_of(name, batch))
+    objective = model(batch, **fixed(draws_of(name, batch)))
     torch.testing.assert_close(answers[name]["values"], per_example(objective).detach())
     for key, found in gradients(model, objective.loss).items():
         torch.testing.assert_close(answers[name]["grads"][key], found)
