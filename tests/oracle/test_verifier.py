@@ -32,6 +32,7 @@ def imported(path):
 
 
 ALLOWED = {
+    "lvspec.emitted",  # what an emitted class offers, as types alone
     "lvspec.errors",
     "lvspec.runtime.core.batch",
     "lvspec.runtime.core.undefined",

@@ -9,7 +9,7 @@ import lvspec.runtime
 
 FILES = [p for p in sorted(Path(lvspec.runtime.__file__).parent.rglob("*.py")) if p.name != "__init__.py"]
 ALLOWED = {"__future__", "torch", "math", "typing", "dataclasses", "collections", "contextlib", "functools", "heapq"}
-ALLOWED |= {"difflib", "importlib", "inspect", "pkgutil", "warnings", "weakref"}
+ALLOWED |= {"difflib", "importlib", "inspect", "operator", "pkgutil", "warnings", "weakref"}
 
 
 def test_no_name_is_defined_in_two_files():

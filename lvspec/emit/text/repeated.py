@@ -14,13 +14,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import pairwise
 
 from lvspec.emit.text.shared import ANNOTATIONS, MOST_LINES
 from lvspec.emit.text.text import BODY, INDENT, docstring, wrap
 
 LEAST, MOST = 3, 4  # statements that are worth a method, and arguments that it may have
-INPUT = re.compile(r"(\w+) = batch\['\1'\]")
+INPUT = re.compile(r'(\w+)=batch\["\1"\]')
+LAST_COMMA = re.compile(r",(?=[)\]}])")
 
 
 @dataclass(frozen=True)
@@ -51,21 +52,23 @@ def without_repeated(body: str) -> str:
     in_a_row = [*zip(*(lines[i:] for i in range(LEAST)), strict=False)]
     if len({*in_a_row}) == len(in_a_row) or len(lines) > MOST_LINES:  # none: there is nothing to look for
         return body
-    while (pair := longest(ast.parse(f"class _:\n{body}"))) is not None:
+    while (pair := longest(body)) is not None:
         body = taken_out(body, *pair)
     return body
 
 
-def longest(made: ast.Module) -> tuple[Run, Run] | None:
+def longest(body: str) -> tuple[Run, Run] | None:
     """The longest run that stands in two places and reads the same names there."""
+    made, rows = ast.parse(f"class _:\n{body}"), body.split("\n")
+    methods = [m for c in made.body if isinstance(c, ast.ClassDef) for m in c.body if isinstance(m, ast.FunctionDef)]
+    blocks = [(m, b, _texts(m, b, rows)) for m in methods if m.name != "__init__" for b in _blocks(m.body)]
+    often = Counter(tuple(texts[i : i + LEAST]) for _, _, texts in blocks for i in range(len(texts)))
     found: list[tuple[Run, Run]] = []
     seen: dict[tuple[str, ...], list[Run]] = {}
-    methods = [m for c in made.body if isinstance(c, ast.ClassDef) for m in c.body if isinstance(m, ast.FunctionDef)]
-    for method in (m for m in methods if m.name != "__init__"):
-        for run in (r for block in _blocks(method.body) for r in _runs(method, block)):
-            earlier = seen.setdefault(run.texts, [])
-            found += [(r, run) for r in earlier if r.takes() == run.takes() and len(run.takes()) <= MOST]
-            earlier.append(run)
+    for run in (r for block in blocks for r in _runs(*block, often)):
+        earlier = seen.setdefault(run.texts, [])
+        found += [(r, run) for r in earlier if r.takes() == run.takes() and len(run.takes()) <= MOST]
+        earlier.append(run)
     return max(found, key=lambda pair: len(pair[0].nodes), default=None)
 
 
@@ -77,16 +80,28 @@ def _blocks(nodes: list[ast.stmt]) -> Iterator[list[ast.stmt]]:
                 yield from _blocks(getattr(node, part, None) or [])
 
 
-def _runs(method: ast.FunctionDef, block: list[ast.stmt]) -> Iterator[Run]:
-    """Every run of a block; within a loop, of statements that are one line each."""
-    texts = [ast.unparse(n) if isinstance(n, ast.Assign) else "" for n in block]
-    texts = ["" if INPUT.fullmatch(text) else text for text in texts]
-    if block is not method.body:
-        texts = [t if n.lineno == n.end_lineno else "" for n, t in zip(block, texts, strict=True)]
+def _texts(method: ast.FunctionDef, block: list[ast.stmt], rows: list[str]) -> list[str]:
+    """What each assignment says, however it is broken into lines; within a loop, of those that are one line."""
+    texts = []
+    for node in block:
+        counts = isinstance(node, ast.Assign) and (block is method.body or node.lineno == node.end_lineno)
+        lines = rows[node.lineno - 2 : (node.end_lineno or 0) - 1] if counts else []
+        text = LAST_COMMA.sub("", "".join("".join(line.split("  #")[0].split()) for line in lines))
+        texts.append("" if INPUT.fullmatch(text) else text)
+    return texts
+
+
+def _runs(method: ast.FunctionDef, block: list[ast.stmt], texts: list[str], often: Counter) -> Iterator[Run]:
+    """Every run of a block that begins as another one does."""
     apart = [b.lineno - (a.end_lineno or 0) > 2 for a, b in pairwise(block)]  # more between them than a shape
-    for i, j in combinations(range(len(block) + 1), 2):
-        if j - i >= LEAST and all(texts[i:j]) and not any(apart[i : j - 1]):
-            yield Run(method, tuple(n for n in block[i:j] if isinstance(n, ast.Assign)), tuple(texts[i:j]))
+    for i in range(len(block) - LEAST + 1):
+        if often[tuple(texts[i : i + LEAST])] < 2:
+            continue
+        for j in range(i + 1, len(block) + 1):
+            if not texts[j - 1] or j > i + 1 and apart[j - 2]:
+                break
+            if j - i >= LEAST:
+                yield Run(method, tuple(n for n in block[i:j] if isinstance(n, ast.Assign)), tuple(texts[i:j]))
 
 
 def _names(nodes: Iterable[ast.AST], kind: type) -> list[str]:
