@@ -8,6 +8,7 @@ from lvspec.errors import Span
 from lvspec.front import supports
 from lvspec.front import syntax as S
 from lvspec.front.context import Context, broken, unknown
+from lvspec.front.shapes import real_enough
 from lvspec.ir.expr import Call, Dist, Expr, LogProb, VariableRef
 from lvspec.ir.types import BOOLEAN, Type
 
@@ -48,6 +49,8 @@ def objective_function(name: str, node: S.Application, ctx: Context, elaborate: 
             )
             return broken(node.span)
         return Call(name, (value,), type=Type((), BOOLEAN, value.type.plates), span=node.span)
+    if not real_enough(value, ctx, f"`{name}`"):  # an average of numbers of categories is none
+        return broken(node.span)
     return Call(name, (value,), type=value.type, span=node.span)
 
 

@@ -51,7 +51,9 @@ def test_a_relaxed_draw_that_does_not_move_is_biased(monkeypatch):
     def still(log_alpha, chosen):
         return given_draw(log_alpha.detach(), chosen) + 0.0 * log_alpha
 
-    monkeypatch.setattr(sys.modules["lvspec.runtime.estimators.relax"], "given_draw", still)  # the package has a function so named
+    monkeypatch.setattr(
+        sys.modules["lvspec.runtime.estimators.relax"], "given_draw", still
+    )  # the package has a function so named
     control = network()
     for weight in control.parameters():
         weight.data *= 3.0
