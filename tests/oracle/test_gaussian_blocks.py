@@ -264,7 +264,7 @@ def normal_log_prob(x, covariance):
 def test_eight_schools():
     """y ~ N(0, 25 + diag(tau^2 + s^2)); mu and the effects given y by conditioning."""
     model = lvspec.compile_spec(SCHOOLS).Model().double()
-    model.load_state_dict({"tau": torch.tensor(math.log(6.0), dtype=torch.float64), "step": torch.tensor(0)})
+    model.load_state_dict({"tau": torch.tensor(math.log(6.0), dtype=torch.float64)})
     batch = {"y": torch.from_numpy(Y)[None], "s": torch.from_numpy(S)[None]}
     prior = np.full((9, 9), 25.0) + np.diag([0.0] + [36.0] * 8)
     seen = prior[1:, 1:] + np.diag(S**2)
@@ -387,7 +387,7 @@ def test_mixtures_beside_draws_and_points_have_moments_and_draws(guide):
     x, y = np.array([0.4, -1.0]), np.array([1.0, 2.0])
     batch = {"x": torch.from_numpy(x), "y": torch.from_numpy(y)}
     torch.manual_seed(3)
-    answer = model.posterior(batch, samples=S)["g"]
+    answer = model.posterior(batch, **({"samples": S} if drawn else {}))["g"]
     torch.manual_seed(3)
     u = model.log_weights(model.prepare(batch), {}, S)[1]["u"].numpy() if drawn else 0.3 * x[None]
     a, m = model.a.detach().numpy(), model.m.detach().numpy()
