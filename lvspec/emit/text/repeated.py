@@ -26,11 +26,10 @@ LAST_COMMA = re.compile(r",(?=[)\]}])")
 
 @dataclass(frozen=True)
 class Run:
-    """Assignments in a row, of one method. texts: what they say."""
+    """Assignments in a row, of one method."""
 
     method: ast.FunctionDef
     nodes: tuple[ast.Assign, ...]
-    texts: tuple[str, ...]
 
     def takes(self) -> list[str]:
         """Locals of the method that the run reads."""
@@ -42,8 +41,8 @@ class Run:
 
     def gives(self) -> set[str]:
         """Names that it defines and the rest of the method mentions."""
-        inside, everywhere = _names(self.nodes, ast.Load), Counter(_names([self.method], ast.Load))
-        return {n for n in _names(self.nodes, ast.Store) if everywhere[n] > inside.count(n)}
+        inside, everywhere = (Counter(_names(nodes, ast.Load)) for nodes in (self.nodes, [self.method]))
+        return {n for n in _names(self.nodes, ast.Store) if everywhere[n] > inside[n]}
 
 
 def without_repeated(body: str) -> str:
@@ -57,19 +56,71 @@ def without_repeated(body: str) -> str:
     return body
 
 
+@dataclass(frozen=True)
+class Block:
+    """Statements one below the other. texts: what assignments say, "" for others. ends: after which of them a run ends, since
+    more than a shape follows. reads, writes: locals of each. given: those that the method has at all."""
+
+    method: ast.FunctionDef
+    nodes: list[ast.stmt]
+    texts: list[str]
+    ends: list[bool]
+    reads: list[list[str]]
+    writes: list[list[str]]
+    given: set[str]
+
+    @staticmethod
+    def of(method: ast.FunctionDef, nodes: list[ast.stmt], rows: list[str], given: set[str]) -> Block:
+        ends = [b.lineno - (a.end_lineno or 0) > 2 for a, b in pairwise(nodes)]
+        reads = [_names([n.value] if isinstance(n, ast.Assign) else [], ast.Load) for n in nodes]
+        writes = [_names(n.targets if isinstance(n, ast.Assign) else [], ast.Store) for n in nodes]
+        return Block(method, nodes, _texts(method, nodes, rows), [*ends, True], reads, writes, given)
+
+    def run(self, start: int, length: int) -> Run:
+        nodes = self.nodes[start : start + length]
+        return Run(self.method, tuple(n for n in nodes if isinstance(n, ast.Assign)))
+
+
 def longest(body: str) -> tuple[Run, Run] | None:
     """The longest run that stands in two places and reads the same names there."""
     made, rows = ast.parse(f"class _:\n{body}"), body.split("\n")
     methods = [m for c in made.body if isinstance(c, ast.ClassDef) for m in c.body if isinstance(m, ast.FunctionDef)]
-    blocks = [(m, b, _texts(m, b, rows)) for m in methods if m.name != "__init__" for b in _blocks(m.body)]
-    often = Counter(tuple(texts[i : i + LEAST]) for _, _, texts in blocks for i in range(len(texts)))
-    found: list[tuple[Run, Run]] = []
-    seen: dict[tuple[str, ...], list[Run]] = {}
-    for run in (r for block in blocks for r in _runs(*block, often)):
-        earlier = seen.setdefault(run.texts, [])
-        found += [(r, run) for r in earlier if r.takes() == run.takes() and len(run.takes()) <= MOST]
-        earlier.append(run)
-    return max(found, key=lambda pair: len(pair[0].nodes), default=None)
+    blocks = []
+    for method in (m for m in methods if m.name != "__init__"):
+        given = {a.arg for a in method.args.args[1:]} | {*_names([method], ast.Store)}
+        blocks += [Block.of(method, b, rows, given) for b in _blocks(method.body) if len(b) >= LEAST]
+    begun: dict[tuple[str, ...], list[tuple[Block, int]]] = {}
+    best, found = LEAST - 1, None
+    for block in blocks:
+        for i in range(len(block.nodes)):
+            earlier = begun.setdefault(tuple(block.texts[i : i + LEAST]), [])
+            for other, at in earlier:
+                length = _alike_from(other, at, block, i)
+                if length > best:
+                    best, found = length, (other.run(at, length), block.run(i, length))
+            earlier.append((block, i))
+    return found
+
+
+def _alike_from(one: Block, i: int, other: Block, j: int) -> int:
+    """How many statements from these on say the same and take the same few names."""
+    most = min(len(one.nodes) - i, len(other.nodes) - j, j - i if one is other else len(other.nodes))
+    taken: tuple[dict[str, None], dict[str, None]] = {}, {}
+    made: set[str] = set()
+    length = 0
+    for k in range(most):
+        if not one.texts[i + k] or one.texts[i + k] != other.texts[j + k]:
+            break
+        for block, at, takes in ((one, i + k, taken[0]), (other, j + k, taken[1])):
+            takes |= dict.fromkeys(n for n in block.reads[at] if n in block.given and n not in made)
+        made |= {*one.writes[i + k]}
+        if len(taken[0]) > MOST:
+            break
+        if list(taken[0]) == list(taken[1]):
+            length = k + 1
+        if one.ends[i + k] or other.ends[j + k]:
+            break
+    return length
 
 
 def _blocks(nodes: list[ast.stmt]) -> Iterator[list[ast.stmt]]:
@@ -91,19 +142,6 @@ def _texts(method: ast.FunctionDef, block: list[ast.stmt], rows: list[str]) -> l
     return texts
 
 
-def _runs(method: ast.FunctionDef, block: list[ast.stmt], texts: list[str], often: Counter) -> Iterator[Run]:
-    """Every run of a block that begins as another one does."""
-    apart = [b.lineno - (a.end_lineno or 0) > 2 for a, b in pairwise(block)]  # more between them than a shape
-    for i in range(len(block) - LEAST + 1):
-        if often[tuple(texts[i : i + LEAST])] < 2:
-            continue
-        for j in range(i + 1, len(block) + 1):
-            if not texts[j - 1] or j > i + 1 and apart[j - 2]:
-                break
-            if j - i >= LEAST:
-                yield Run(method, tuple(n for n in block[i:j] if isinstance(n, ast.Assign)), tuple(texts[i:j]))
-
-
 def _names(nodes: Iterable[ast.AST], kind: type) -> list[str]:
     return [n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, kind)]
 
@@ -111,7 +149,8 @@ def _names(nodes: Iterable[ast.AST], kind: type) -> list[str]:
 def taken_out(body: str, first: Run, second: Run) -> str:
     """The body with a method for the two runs, in front of the methods that call it."""
     rows = body.split("\n")
-    takes, gives = first.takes(), [n for n in _names(first.nodes, ast.Store) if n in first.gives() | second.gives()]
+    read_on = first.gives() | second.gives()
+    takes, gives = first.takes(), [n for n in _names(first.nodes, ast.Store) if n in read_on]
     taken = {*re.findall(r"\w+", body)}
     nested = first.nodes[0].col_offset > len(BODY)
     base = f"computed_of_{'_'.join(takes)}" if len(takes) < 3 else "at_one_site" if nested else "computed_together"
