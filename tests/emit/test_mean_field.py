@@ -162,7 +162,7 @@ def test_importance_weights_of_lda_average_to_the_likelihood():
 
 def test_a_tolerance_below_the_rounding_of_its_numbers_is_met(monkeypatch):
     """In single precision natural parameters stand still but for their last places: they have arrived."""
-    from lvspec.runtime.conjugate.pairs import mean_field
+    from lvspec.runtime.conjugate import mean_field
 
     rounds, best = [], mean_field.best_natural
     monkeypatch.setattr(mean_field, "best_natural", lambda *given: rounds.append(1) or best(*given))
@@ -509,16 +509,16 @@ def test_the_verifier_agrees(text):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["torch.digamma(concentration)", "torch.digamma(concentration + 0.01) - torch.digamma("]
+    "wrong", ["torch.digamma(a)", "torch.digamma(a + 0.01) - torch.digamma("]
 )
 def test_a_planted_error_is_found_by_the_verifier(wrong):
     """Expected logarithms without their normaliser, or slightly off."""
     plan = plan_spec(LDA)
     compiled = compile_spec(LDA, sizes=shrink(plan.spec), overrides=pins(plan), standalone=True)
-    right = "torch.digamma(concentration) - torch.digamma(concentration.sum(-1, keepdim=True))"
+    right = "torch.digamma(a) - torch.digamma(a.sum(-1, keepdim=True))"
     assert right in compiled.source
     source = compiled.source.replace(
-        right, wrong if not wrong.endswith("(") else wrong + "concentration.sum(-1, keepdim=True))"
+        right, wrong if not wrong.endswith("(") else wrong + "a.sum(-1, keepdim=True))"
     )
     report = verify(compiled.spec, compiled.plan, load_module(source, compiled.spec).Model, seed=1, draws=0)
     assert not report.passed
