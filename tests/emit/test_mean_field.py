@@ -508,18 +508,14 @@ def test_the_verifier_agrees(text):
     assert report.passed, [c for c in report.checks if not c.passed]
 
 
-@pytest.mark.parametrize(
-    "wrong", ["torch.digamma(a)", "torch.digamma(a + 0.01) - torch.digamma("]
-)
+@pytest.mark.parametrize("wrong", ["torch.digamma(a)", "torch.digamma(a + 0.01) - torch.digamma("])
 def test_a_planted_error_is_found_by_the_verifier(wrong):
     """Expected logarithms without their normaliser, or slightly off."""
     plan = plan_spec(LDA)
     compiled = compile_spec(LDA, sizes=shrink(plan.spec), overrides=pins(plan), standalone=True)
     right = "torch.digamma(a) - torch.digamma(a.sum(-1, keepdim=True))"
     assert right in compiled.source
-    source = compiled.source.replace(
-        right, wrong if not wrong.endswith("(") else wrong + "a.sum(-1, keepdim=True))"
-    )
+    source = compiled.source.replace(right, wrong if not wrong.endswith("(") else wrong + "a.sum(-1, keepdim=True))")
     report = verify(compiled.spec, compiled.plan, load_module(source, compiled.spec).Model, seed=1, draws=0)
     assert not report.passed
 

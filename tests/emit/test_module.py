@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from small import NAMES, batch_of, draws_of, gradients, model_of, per_example
+from small import NAMES, batch_of, compiled, draws_of, gradients, model_of, per_example
 from torch import nn
 
 import lvspec
@@ -73,10 +73,10 @@ def test_bfloat16_autocast_stays_close(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parameters_are_registered_and_step_is_a_buffer(name):
+def test_parameters_are_registered_and_the_step_of_a_schedule_is_a_buffer(name):
     model = model_of(name)
-    assert isinstance(model, nn.Module) and "step" in model.state_dict()
-    assert "zero" not in model.state_dict()
+    assert isinstance(model, nn.Module) and "zero" not in model.state_dict()
+    assert ("step" in model.state_dict()) == ("self.step" in compiled(name).source)
 
 
 @pytest.mark.parametrize("name", NAMES)
