@@ -368,6 +368,8 @@ class Terms:
     def expected(self, value: Value, keep: tuple[str, ...] = (), detached: bool = False) -> Value:
         """E_q over the enumerated latents, children before parents; `detached`: q is a weight without gradient."""
         low = self.low
+        if not self.enumerated:
+            return value
         order = [a for a in self.guide.log_q if low.order.is_enumerated(a) and latent_of(a) in self.enumerated]
         for base in reversed(order):
             if latent_of(base) in self.guide.labels:

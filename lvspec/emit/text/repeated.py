@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from lvspec.emit.text.shared import ANNOTATIONS
@@ -22,6 +23,7 @@ from lvspec.emit.text.text import BODY, INDENT, docstring, wrap
 LEAST, MOST = 3, 4  # statements that are worth a method, and arguments that it may have
 LONG = 600  # assignments of a class from which the longest run alone is taken out: each round looks at all of them
 INPUT = re.compile(r'(\w+)=batch\["\1"\]')
+LEAVES = ast.Name, ast.Constant, ast.expr_context, ast.operator  # below them stands no name
 LAST_COMMA = re.compile(r",(?=[)\]}])")
 
 
@@ -59,28 +61,39 @@ def without_repeated(body: str) -> str:
     return body
 
 
+@dataclass
+class Statement:
+    """text: what an assignment says, "" for others. ends: whether a run ends after it, since more than a shape follows.
+    reads, writes: names, told only of those that are compared, which are few."""
+
+    node: ast.stmt
+    text: str
+    ends: bool
+
+    @cached_property
+    def reads(self) -> list[str]:
+        return _names([self.node.value] if isinstance(self.node, ast.Assign) else [], ast.Load)
+
+    @cached_property
+    def writes(self) -> list[str]:
+        return _names(self.node.targets if isinstance(self.node, ast.Assign) else [], ast.Store)
+
+
 @dataclass(frozen=True)
 class Block:
-    """Statements one below the other. texts: what assignments say, "" for others. ends: after which of them a run ends, since
-    more than a shape follows. reads, writes: locals of each. given: those that the method has at all."""
+    """Statements one below the other. given: locals that the method has at all."""
 
     method: ast.FunctionDef
-    nodes: list[ast.stmt]
-    texts: list[str]
-    ends: list[bool]
-    reads: list[list[str]]
-    writes: list[list[str]]
+    statements: list[Statement]
     given: set[str]
 
     @staticmethod
     def of(method: ast.FunctionDef, nodes: list[ast.stmt], rows: list[str], given: set[str]) -> Block:
-        ends = [b.lineno - (a.end_lineno or 0) > 2 for a, b in pairwise(nodes)]
-        reads = [_names([n.value] if isinstance(n, ast.Assign) else [], ast.Load) for n in nodes]
-        writes = [_names(n.targets if isinstance(n, ast.Assign) else [], ast.Store) for n in nodes]
-        return Block(method, nodes, _texts(method, nodes, rows), [*ends, True], reads, writes, given)
+        ends = [*(b.lineno - (a.end_lineno or 0) > 2 for a, b in pairwise(nodes)), True]
+        return Block(method, [*map(Statement, nodes, _texts(method, nodes, rows), ends)], given)
 
     def run(self, start: int, length: int) -> Run:
-        nodes = self.nodes[start : start + length]
+        nodes = [s.node for s in self.statements[start : start + length]]
         return Run(self.method, tuple(n for n in nodes if isinstance(n, ast.Assign)))
 
 
@@ -95,8 +108,12 @@ def longest(body: str) -> tuple[Run, Run] | None:
     begun: dict[tuple[str, ...], list[tuple[Block, int]]] = {}
     best, found = LEAST - 1, None
     for block in blocks:
-        for i in range(len(block.nodes)):
-            earlier = begun.setdefault(tuple(block.texts[i : i + LEAST]), [])
+        texts = [s.text for s in block.statements]
+        for i in range(len(texts) - LEAST + 1):
+            start = tuple(texts[i : i + LEAST])
+            if not all(start):
+                continue
+            earlier = begun.setdefault(start, [])
             for other, at in earlier:
                 length = _alike_from(other, at, block, i)
                 if length > best:
@@ -107,21 +124,21 @@ def longest(body: str) -> tuple[Run, Run] | None:
 
 def _alike_from(one: Block, i: int, other: Block, j: int) -> int:
     """How many statements from these on say the same and take the same few names."""
-    most = min(len(one.nodes) - i, len(other.nodes) - j, j - i if one is other else len(other.nodes))
+    most = j - i if one is other else None
     taken: tuple[dict[str, None], dict[str, None]] = {}, {}
     made: set[str] = set()
     length = 0
-    for k in range(most):
-        if not one.texts[i + k] or one.texts[i + k] != other.texts[j + k]:
+    for k, (a, b) in enumerate(zip(one.statements[i:][:most], other.statements[j:], strict=False)):
+        if not a.text or a.text != b.text:
             break
-        for block, at, takes in ((one, i + k, taken[0]), (other, j + k, taken[1])):
-            takes |= dict.fromkeys(n for n in block.reads[at] if n in block.given and n not in made)
-        made |= {*one.writes[i + k]}
+        for block, statement, takes in ((one, a, taken[0]), (other, b, taken[1])):
+            takes |= dict.fromkeys(n for n in statement.reads if n in block.given and n not in made)
+        made |= {*a.writes}
         if len(taken[0]) > MOST:
             break
         if list(taken[0]) == list(taken[1]):
             length = k + 1
-        if one.ends[i + k] or other.ends[j + k]:
+        if a.ends or b.ends:
             break
     return length
 
@@ -146,7 +163,13 @@ def _texts(method: ast.FunctionDef, block: list[ast.stmt], rows: list[str]) -> l
 
 
 def _names(nodes: Iterable[ast.AST], kind: type) -> list[str]:
-    return [n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, kind)]
+    """Names that are read (`ast.Load`) or assigned (`ast.Store`), node for node, the outer ones first."""
+    found = []
+    for level in ([node] for node in nodes):
+        while level:
+            found += [n.id for n in level if isinstance(n, ast.Name) and isinstance(n.ctx, kind)]
+            level = [below for n in level if not isinstance(n, LEAVES) for below in ast.iter_child_nodes(n)]
+    return found
 
 
 def taken_out(body: str, first: Run, second: Run) -> str:
@@ -158,9 +181,8 @@ def taken_out(body: str, first: Run, second: Run) -> str:
     nested = first.nodes[0].col_offset > len(BODY)
     base = f"computed_of_{'_'.join(takes)}" if len(takes) < 3 else "at_one_site" if nested else "computed_together"
     name = next(n for n in (base, *(f"{base}_{w}" for w in gives)) if n not in taken)
-    sites = {
-        n for node in ast.walk(first.method) if isinstance(node, ast.For) for n in _names([node.target], ast.Store)
-    }
+    loops = [node for block in _blocks(first.method.body) for node in block if isinstance(node, ast.For)]
+    sites = {*_names([loop.target for loop in loops], ast.Store)}
     kinds = {n: ANNOTATIONS.get(n) or ("int" if n in sites else "torch.Tensor") for n in takes}
     listed = ", ".join(["self", *(f"{n}: {kind}" for n, kind in kinds.items())])
     head = wrap(f"def {name}({listed}){' -> tuple' if len(gives) > 1 else ''}:", 1)

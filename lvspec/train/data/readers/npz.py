@@ -38,13 +38,14 @@ def records(path: Path, settings: DataSettings, part: str) -> Iterator[dict[str,
 def opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     """The arrays of a file, each read when it is asked for."""
     try:
-        found = np.load(path, allow_pickle=False)
-        if not isinstance(found, np.lib.npyio.NpzFile):
-            raise UsageError(
-                f"{path}: is a single array; numpy.savez({str(path.with_suffix('.npz'))!r}, x=...) names it"
-            )
-        with found:
-            yield found
+        with path.open("rb") as stream:  # of a file that is cut short, numpy would leave a handle of its own open
+            found = np.load(stream, allow_pickle=False)
+            if not isinstance(found, np.lib.npyio.NpzFile):
+                raise UsageError(
+                    f"{path}: is a single array; numpy.savez({str(path.with_suffix('.npz'))!r}, x=...) names it"
+                )
+            with found:
+                yield found
     except (OSError, ValueError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         why = "it is none, or holds pickled objects" if "pickled" in str(error) else error
         raise UsageError(f"{path}: cannot be read as npz: {why}") from error
