@@ -62,7 +62,7 @@ def without_repeated(body: str) -> str:
 
 
 @dataclass
-class Statement:
+class BlockStatement:
     """text: what an assignment says, "" for others. ends: whether a run ends after it, since more than a shape follows.
     reads, writes: names, told only of those that are compared, which are few."""
 
@@ -84,13 +84,13 @@ class Block:
     """Statements one below the other. given: locals that the method has at all."""
 
     method: ast.FunctionDef
-    statements: list[Statement]
+    statements: list[BlockStatement]
     given: set[str]
 
     @staticmethod
     def of(method: ast.FunctionDef, nodes: list[ast.stmt], rows: list[str], given: set[str]) -> Block:
         ends = [*(b.lineno - (a.end_lineno or 0) > 2 for a, b in pairwise(nodes)), True]
-        return Block(method, [*map(Statement, nodes, _texts(method, nodes, rows), ends)], given)
+        return Block(method, [*map(BlockStatement, nodes, _texts(method, nodes, rows), ends)], given)
 
     def run(self, start: int, length: int) -> Run:
         nodes = [s.node for s in self.statements[start : start + length]]
