@@ -218,6 +218,11 @@ class Schedule:
     values: tuple[float, ...]
 
     @property
+    def end(self) -> float:
+        """The number that it arrives at."""
+        return self.values[0] if self.kind == "constant" else self.values[1]
+
+    @property
     def text(self) -> str:
         """As a spec writes it."""
         if self.kind == "constant":

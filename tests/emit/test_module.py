@@ -115,7 +115,7 @@ def test_log_prob_of_no_draws_is_refused():
 
 
 def test_kl_weight_follows_the_step():
-    model, batch = model_of("sentence_vae"), batch_of("sentence_vae")
+    model, batch = model_of("sentence_vae").train(), batch_of("sentence_vae")
     draws = draws_of("sentence_vae", batch)
     start = model(batch, draws=draws)
     torch.testing.assert_close(start.loss, -start.reconstruction.mean())

@@ -17,8 +17,8 @@ Guide
 
 Objective
     E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]
-    in the loss: KL of c · linear(0, 1, steps=2000)
-    in the loss: KL of z · linear(0, 1, steps=2000)
+    in the loss: KL of c · linear(0, 1, steps=2000) in training, 1 in evaluation
+    in the loss: KL of z · linear(0, 1, steps=2000) in training, 1 in evaluation
 
 Latent | treatment | why
     c | enumeration, enumerated | 20 values, averaged exactly under the written q(c), and so is its KL
@@ -149,7 +149,7 @@ class GMVAE(nn.Module):
         reconstruction = masked_sum(log_p_x, batch["x.mask"][None], 2).mean(0)  # (B,)
         kl = {"c": expectation(log_q_c, log_ratio_c, -1), "z": expectation(log_q_c, kl_z, -1)}  # (B,) each
         elbo = reconstruction - kl["c"] - kl["z"]  # (B,)
-        kl_weight = linear(self.step, 0, 1, steps=2000)  # in the loss; the ELBO is never weighted
+        kl_weight = linear(self.step, 0, 1, steps=2000) if self.training else 1  # of the loss; the ELBO has no weights
         objective = reconstruction - kl_weight * kl["c"] - kl_weight * kl["z"]  # (B,)
         loss = -weighted_mean(objective, batch.get("weight"))
         return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)

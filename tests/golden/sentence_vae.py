@@ -13,7 +13,7 @@ Guide
 
 Objective
     E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))
-    in the loss: KL of z · linear(0, 1, steps=2000)
+    in the loss: KL of z · linear(0, 1, steps=2000) in training, 1 in evaluation
 
 Latent | treatment | why
     z | reparameterization, sampled | q(z) is Normal: pathwise gradient, 1 draw; its KL in closed form
@@ -124,7 +124,7 @@ class SentenceVAE(nn.Module):
         reconstruction = masked_sum(log_p_x, batch["x.mask"][None], 2).mean(0)  # (B,)
         kl = {"z": kl_z}  # (B,) each
         elbo = reconstruction - kl["z"]  # (B,)
-        kl_weight = linear(self.step, 0, 1, steps=2000)  # in the loss; the ELBO is never weighted
+        kl_weight = linear(self.step, 0, 1, steps=2000) if self.training else 1  # of the loss; the ELBO has no weights
         objective = reconstruction - kl_weight * kl["z"]  # (B,)
         loss = -weighted_mean(objective, batch.get("weight"))
         return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)

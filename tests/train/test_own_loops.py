@@ -51,3 +51,16 @@ def test_schedule_follows_the_step():
         with torch.no_grad():
             fresh = lvspec.compile_spec(ANNEALED).Model()
             assert [weight_of_kl(fresh) for _ in range(20)] == pytest.approx([0] * 20, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("weight", "in_training", "in_evaluation"),
+    [("linear(0, 1, steps=10)", 0.0, 1.0), ("cyclical(0, 4, period=10)", 0.0, 4.0), ("4", 4.0, 4.0)],
+)
+def test_a_weight_that_rises_is_at_its_end_in_evaluation(weight, in_training, in_evaluation):
+    """Of linear(0, 1) the loss is the mean of -ELBO then; a constant weight is part of the objective."""
+    model = lvspec.compile_spec(ANNEALED.replace("linear(0, 1, steps=10)", weight)).Model()
+    assert weight_of_kl(model) == pytest.approx(in_training, abs=1e-4)
+    assert weight_of_kl(model.eval()) == pytest.approx(in_evaluation, abs=1e-4)
+    step = model({"x": torch.ones(6, 4)})
+    assert in_evaluation != 1 or torch.equal(step.loss, -step.elbo.mean())

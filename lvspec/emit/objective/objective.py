@@ -124,13 +124,16 @@ def _share(terms: Terms, cost: BoundTerm) -> Value:
 
 
 def _weights(terms: Terms, names: list[str]) -> dict[str, str]:
-    """Where the KL of a latent is weighted, the name of its weight; one name for one schedule."""
+    """Where the KL of a latent is weighted, the name of its weight; one name for one schedule. A schedule is a way to train: in
+    evaluation the weight is what the schedule arrives at, so that under `linear(0, 1, ...)` the loss is the mean of -ELBO."""
     schedules = dict(terms.plan.spec.kl_weight)
     found = ((name, schedules.get(name, schedules.get(""))) for name in names)
     chosen = {n: s for n, s in found if s is not None and s != Schedule("constant", (1.0,))}
     shown = {s: f"kl_weight_{n}" if len(set(chosen.values())) > 1 else "kl_weight" for n, s in chosen.items()}
     for schedule, name in shown.items():
-        terms.scope.line(f"{name} = {schedule_code(terms.scope, schedule)}", "in the loss; the ELBO is never weighted")
+        code = schedule_code(terms.scope, schedule)
+        code += f" if self.training else {schedule.end:g}" if schedule.kind != "constant" else ""
+        terms.scope.line(f"{name} = {code}", "of the loss; the ELBO has no weights")
     return {n: shown[s] for n, s in chosen.items()}
 
 

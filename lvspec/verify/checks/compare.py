@@ -34,7 +34,7 @@ from lvspec.verify.checks.importance import ImportanceDraws, weight_checks
 from lvspec.verify.checks.mean_field import mean_field_checks
 from lvspec.verify.checks.questions import drawn_integral_check, posterior_checks, summed_checks
 from lvspec.verify.checks.structured_mean_field import chain_factor_checks
-from lvspec.verify.checks.subject import SETTLED, Subject
+from lvspec.verify.checks.subject import Subject
 from lvspec.verify.checks.under_q import q_checks
 from lvspec.verify.checks.unseen import read_reals, unseen_check
 from lvspec.verify.oracle.enumerate import LIMIT
@@ -95,7 +95,7 @@ def deterministic(subject: Subject, seed: int, thorough: bool, few: int | None =
         compare = mean_field_checks if subject.plan.mean_field else chain_factor_checks
     checks = attempt(subject, "objective", lambda: compare(subject))
     if thorough:
-        settled = replace(subject, step=SETTLED)  # whether log p of what is given counts as a KL must not matter
+        settled = subject.settled()  # whether log p of what is given counts as a KL must not matter
         variants = [(", weighted", lambda: subject, weighted_batch(subject))]
         hidden = hidden_variants(subject, seed)
         variants += [(about, cache(partial(settled.on, batch, seed)), batch) for about, batch in hidden]
@@ -107,7 +107,7 @@ def deterministic(subject: Subject, seed: int, thorough: bool, few: int | None =
         checks += questions(subject, seed, "")
         others = [(about, on) for about, on, batch in variants if "weight" not in batch]
         for about, on in random.Random(seed).sample(others, min(1, len(others))):
-            checks += questions(on().at(subject.step), seed, about)
+            checks += questions(on().where(subject), seed, about)
         for v in read_reals(subject) if subject.plan.objective == "log_marginal" else ():
             name = f"log p(x), {v.name} missing where it is read"
             checks += attempt(subject, name, partial(_one, unseen_check, subject, v), refusable=True)

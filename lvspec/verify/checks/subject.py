@@ -41,6 +41,7 @@ class Subject:
     draws: dict[str, Tensor]
     length: int
     step: int = SETTLED
+    training: bool = True  # whether weights of the loss follow their schedules; networks stay as in evaluation
     until: float = math.inf  # of processor time: what is begun then is left out
     shelf: Shelf = field(default_factory=Shelf)  # what the oracle has computed
 
@@ -83,9 +84,14 @@ class Subject:
         possible_draws(found.instance(), names, self.plan.samples, torch.Generator().manual_seed(seed))
         return found
 
-    def at(self, step: int) -> Subject:
-        """The same at a step of training; where it is there already, with the answers that it knows."""
-        return self if step == self.step else replace(self, step=step)
+    def settled(self) -> Subject:
+        """The same in evaluation, all schedules done."""
+        return replace(self, step=SETTLED, training=False)
+
+    def where(self, other: Subject) -> Subject:
+        """The same at another's step of training; where it is there already, with the answers that it knows."""
+        there = (self.step, self.training) == (other.step, other.training)
+        return self if there else replace(self, step=other.step, training=other.training)
 
     @property
     def spec(self) -> Spec:
@@ -127,6 +133,7 @@ class Subject:
 
     def come_to_step(self) -> None:
         """The module at the step of training that is asked about."""
+        self.model.training = self.training
         if hasattr(self.model, "step"):
             self.model.step.fill_(self.step)
 
@@ -196,14 +203,22 @@ class Subject:
         """The training objective of one example: reconstruction − Σ β KL + Σ terms."""
         value = bound.elbo
         for name, kl in bound.kl.items():
-            lacks = 1 - kl_weight(self.spec, name, self.step)
+            lacks = 1 - self.kl_weight(name)
             value = value + lacks * kl if lacks else value  # also where the KL is infinite
         for name, bits in self.free(bound).items():
             units = bound.each[name] if bits.unit == "dimension" else bound.kl[name][None]
             paid = torch.where(units > bits.nats, units, torch.full_like(units, bits.nats)).sum()
-            value = value + kl_weight(self.spec, name, self.step) * (bound.kl[name] - paid)
+            value = value + self.kl_weight(name) * (bound.kl[name] - paid)
         value = torch.where(bound.elbo == -torch.inf, bound.elbo, value)  # and not -inf + inf
         return value + sum(bound.terms.values())
+
+    def kl_weight(self, name: str) -> float:
+        """β of one latent, by the schedules' definition."""
+        schedules = dict(self.spec.kl_weight)
+        schedule: Schedule | None = schedules.get(name, schedules.get(""))
+        if schedule is None:
+            return 1.0
+        return at_step(schedule, self.step) if self.training else schedule.values[:2][-1]
 
     def free(self, bound: ExampleBound) -> dict[str, FreeBits]:
         """Which latents' KL is free in part."""
@@ -264,13 +279,6 @@ def telling_step(plan: Plan) -> int:
         return SETTLED
     half = {"linear": 2, "cyclical": 4}[schedules[0].kind]  # 0.5 is exact in every precision
     return max(int(schedules[0].values[2]) // half, 1)
-
-
-def kl_weight(spec: Spec, name: str, step: int) -> float:
-    """β of one latent at a step, by the schedules' definition."""
-    schedules = dict(spec.kl_weight)
-    schedule: Schedule | None = schedules.get(name, schedules.get(""))
-    return 1.0 if schedule is None else at_step(schedule, step)
 
 
 def at_step(schedule: Schedule, step: int) -> float:
