@@ -43,7 +43,7 @@ TOGETHER = {
     + NORMAL
     + "  c: Categorical(logits=a)\nobserved:\n  x[t]: Categorical(logits=e[c] * k[t])\n"
     + SECOND,
-    "a guide over whole labellings": HEAD
+    "a CRF guide": HEAD
     + LABELS
     + "observed:\n  x[t]: Categorical(logits=e[k[t]])\n"
     + GUIDE

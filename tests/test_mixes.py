@@ -92,7 +92,7 @@ ALONG = ("chain", "sites", "labelling")
 REFUSED = (
     "the bound is", "discrete latents are drawn by", "what is averaged under q would", "another one in each draw", "both weigh the draws", "is drawn by",
     "reads earlier sites", "has several sites", "the latent is discrete", "baseline=leave_one_out (VIMCO) or none",
-    "whole labellings", "all draws weigh the same", "so q(", "is drawn", "relaxed value", "in one factor", "has no KL of its values", "pairs", "have gradients of their own", "a component",
+    "is a CRF", "all draws weigh the same", "so q(", "is drawn", "relaxed value", "in one factor", "has no KL of its values", "pairs", "have gradients of their own", "a component",
 )  # fmt: skip
 
 

@@ -180,7 +180,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy("dynamic_programming", 1, "#a8e0c8", "a sum over a chain or a structure, site by site"),
         Strategy("linear_gaussian", 2, "#d5e8a0", "a Gaussian chain, integrated by the Kalman filter"),
         Strategy("joint_gaussian", 6, "#f0ee9c", "Gaussians that factors join, integrated together"),
-        Strategy("marginals", 4, "#b9c9f2", "an average under the marginals of a q over whole labellings"),
+        Strategy("marginals", 4, "#b9c9f2", "an average under the marginals of a CRF guide"),
         Strategy("conjugacy", 5, "#f6ec9c", "an integral by conjugate sufficient statistics"),
         Strategy(
             "mean_field",

@@ -24,7 +24,7 @@ from lvspec.plan.engines import averages_of_draws, empty_axes, parts_without_eng
 from lvspec.plan.formula import formula
 from lvspec.plan.free_bits import refused_free_bits
 from lvspec.plan.guides.mean_field import Readers, derive_baseline, derive_control, derive_guide
-from lvspec.plan.model import Model, chain_plates, labels_guide, study, unrolled_by, without_engine
+from lvspec.plan.model import Model, chain_plates, crf_guide, study, unrolled_by, without_engine
 from lvspec.plan.notices import with_notices
 from lvspec.plan.own import follows_model
 from lvspec.plan.prices.price import Pricer, priced
@@ -126,8 +126,8 @@ def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
         if bound.gradient not in STRATEGIES[chosen[name][0]].gradients:
             message = f"{name} is drawn by {chosen[name][0]}: only reparameterized draws are doubly reparameterized"
             problems.append(Diagnostic("override-refused", latent.span, message, help="gradient=pathwise"))
-        if bound.gradient != "pathwise" and labels_guide(model, name) is not None:
-            message = f"q({name}) is over whole labellings: its log q keeps the gradient of what it reads"
+        if bound.gradient != "pathwise" and crf_guide(model, name) is not None:
+            message = f"q({name}) is a CRF: its log q keeps the gradient of what it reads"
             problems.append(Diagnostic("override-refused", latent.span, message, help="gradient=pathwise"))
         if bound.gradient != "pathwise" and any(k < 0 for r in model.guide_reads.get(name, ()) for _, _, k in r.ways):
             message = f"q({name}) runs backwards: its log q without its own parameters' gradient has no engine yet"

@@ -13,7 +13,7 @@ from lvspec.ir.plan import MARGINAL
 from lvspec.ir.reads import HERE, LAG, Read, reader_of
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structures import structure_of
-from lvspec.plan.model import Model, labels_guide
+from lvspec.plan.model import Model, crf_guide
 from lvspec.plan.own import follows_model
 
 OPTIMAL = ("mean_field", "structured")  # treatments with a q that stands at its optimum: nobody writes or derives one
@@ -38,7 +38,7 @@ def divergence(
     if bound.coupled:
         return "sampled", f"{bound.name} is a function of the importance weights of all draws"
     latent = model.spec.variable(name)
-    factor = labels_guide(model, name)
+    factor = crf_guide(model, name)
     alone = not any(r.name in treatment for r in model.reads(name))
     if factor is None and alone and follows_model(latent, model.guide_of(name)):
         return "zero", f"q({name}) is its own distribution"

@@ -178,8 +178,8 @@ def segments_reason(model: Model, variable: Variable) -> str | None:
     return None
 
 
-def labels_guide(model: Model, name: str) -> Variable | None:
-    """The written q-factor of a latent, where it is one structure over the latent's sites."""
+def crf_guide(model: Model, name: str) -> Variable | None:
+    """The written q-factor of a latent, where it is one structure over the latent's sites: a conditional random field."""
     factor = model.guide_of(name)
     return factor if factor is not None and structure_of(factor) else None
 

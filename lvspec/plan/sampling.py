@@ -11,7 +11,7 @@ from lvspec.plan.guides.families import counted_reason, family_reason
 from lvspec.plan.model import Model, structure_reason
 
 
-def labels_reason(model: Model, factor: Variable) -> str | None:
+def crf_reason(model: Model, factor: Variable) -> str | None:
     """Why a q-factor over structures cannot be drawn or summed as one, or None."""
     reason = structure_reason(model, factor) or borders_reason(model, factor.name)
     return reason and f"q({factor.name}): {reason}"
@@ -50,7 +50,7 @@ def guide_reason(model: Model, latent, flows: bool = False) -> str | None:
     if body.source.family in IMPROPER:
         return f"q({latent.name}) has no total mass: nothing can be drawn from it"
     if structure_of(guide):
-        reason = labels_reason(model, guide)
+        reason = crf_reason(model, guide)
         if reason:
             return reason
     if body.through and not flows:

@@ -183,7 +183,7 @@ guide:
     assert plan.latent("z").treatment == plan.latent("c").treatment == "collapsed"
 
 
-# ---------------------------------------------------------------- guides over whole labellings
+# ---------------------------------------------------------------- CRF guides
 LINEAR = "guide:\n  z over t: LinearChain(unary=a, pairwise=b)"
 
 
@@ -258,11 +258,11 @@ def test_neighbours_need_a_guide_that_joins_them():
     [
         ("guide:\n  z over t: DMV(root=a, stop=s, attach=r)", "", "a latent yield has no engine"),
         ("", "infer:\n  z: reinforce", "write its q in `guide:`"),
-        (LINEAR, "infer:\n  z: reinforce\n  bound: iwae(samples=3, gradient=sticking_the_landing)", "whole labellings"),
+        (LINEAR, "infer:\n  z: reinforce\n  bound: iwae(samples=3, gradient=sticking_the_landing)", "is a CRF"),
         (LINEAR, "infer:\n  z: enumeration", "one structure"),
     ],
 )
-def test_what_no_guide_over_labellings_does_is_declined(guide, infer, words):
+def test_what_no_crf_guide_does_is_declined(guide, infer, words):
     latent = "  z over t: LinearChain(unary=a, pairwise=b)"
     params = "  a: [K]\n  b: [K, K]\n  e: [K, V]\n  s: [K, 2, 2, 2]\n  r: [K, 2, K]"
     with pytest.raises(SpecError) as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from lvspec.emit.factors.factors import bindings
-from lvspec.emit.guide.label_guides import LabelGuideCode, drawn_labels, label_guide
+from lvspec.emit.guide.crf_guides import CRFGuideCode, crf_draw, crf_guide
 from lvspec.emit.guide.refine import given_term
 from lvspec.emit.guide.schemes import SCHEMES, subset_share
 from lvspec.emit.guide.site_clauses import SiteClauses
@@ -26,12 +26,12 @@ from lvspec.ir.structures import structure_of
 @dataclass
 class Guide:
     """terms: the q-factor of each latent with its arguments named (one per site of unrolled plates).
-    log_q: of enumerated latents, by axis; of sampled ones at their draw, by name. labels: q over whole labellings, by name.
+    log_q: of enumerated latents, by axis; of sampled ones at their draw, by name. crfs: CRF guides, by name.
     share: the draws' weights in the average over them, where they have some."""
 
     terms: dict[tuple, Term] = field(default_factory=dict)
     log_q: dict[str, Value] = field(default_factory=dict)
-    labels: dict[str, LabelGuideCode] = field(default_factory=dict)
+    crfs: dict[str, CRFGuideCode] = field(default_factory=dict)
     share: Value | None = None
 
 
@@ -47,7 +47,7 @@ def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: li
         for name in program.scope.each(names, "q"):
             latent = plan.spec.variable(name)
             if structure_of(factors[name]):
-                _labels(program, latent, factors[name], guide, name in sampled, name in scored)
+                _crf(program, latent, factors[name], guide, name in sampled, name in scored)
                 continue
             if name in plan.points:
                 write_point(program, factors[name], latent)
@@ -139,17 +139,17 @@ def _without_own_gradient(program: Program, plan: Plan, guide: Guide, names: lis
         _score(program, program.plan.spec.variable(name), guide, term)
 
 
-def _labels(program: Program, latent, factor, guide: Guide, drawn: bool, scored: bool) -> None:
-    """q over whole labellings: its draw with log q, or its marginals."""
+def _crf(program: Program, latent, factor, guide: Guide, drawn: bool, scored: bool) -> None:
+    """A CRF guide: its draw with log q, or its marginals."""
     low, name = program.low, latent.name
     unrolled, low.unrolled = low.unrolled, ()  # all sites are drawn at once
-    q = guide.labels[name] = label_guide(program, latent, factor)
+    q = guide.crfs[name] = crf_guide(program, latent, factor)
     low.unrolled = unrolled
     if not drawn:
         sites = q.sites()
         guide.log_q[q.axis] = sites.with_(code=f"{sites.code}.log()")
         return
-    value = drawn_labels(program, latent, q)
+    value = crf_draw(program, latent, q)
     _known_value(program, latent, value)
     low.known[name] = known = value.with_(draws=join_draws(Value("", draws=((name, ()), *q.draws))))
     if scored:

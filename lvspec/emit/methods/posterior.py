@@ -89,9 +89,9 @@ def _of_q(program: Program, guide: Guide, name: str) -> str:
     """The answers of a latent that is summed under its q: those of its table, of an example's real sites, or of its labels."""
     low, scope, latent = program.low, program.scope, program.plan.spec.variable(name)
     axes = low.order.sort({*(() if latent.outside_batch else ("B",)), *latent.plates})
-    q = guide.labels.get(name)
+    q = guide.crfs.get(name)
     if q is not None:
-        return f"{scope.use('LabelsPosterior')}({q.code})"
+        return f"{scope.use('CRFPosterior')}({q.code})"
     log_q = guide.log_q[axis_of(name)]
     extents = ", ".join("1" if a in log_q.axes else extent_code(program, a) for a in axes)
     code = align(log_q, (*axes, axis_of(name))).code

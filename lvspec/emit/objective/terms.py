@@ -202,8 +202,8 @@ class Terms:
             return [self.counted(variable, self.of_given(variable, at)) for at in bindings(self.low, variable)], []
         if latent.kl == "analytic" and self.treatment[variable.name] == "sampled" and not self.weights:
             return [self.counted(variable, self.closed_form(variable, at)) for at in bindings(self.low, variable)], []
-        if variable.name in self.guide.labels or structure_of(variable):
-            return self.label_divergence(variable)
+        if variable.name in self.guide.crfs or structure_of(variable):
+            return self.crf_divergence(variable)
         found, moved = [], []
         for sites in bindings(self.low, variable):
             factor = factor_at(self.low, variable, sites, fuse=False)
@@ -241,10 +241,10 @@ class Terms:
     def is_relaxed(self, variable) -> bool:
         return not self.weights and self.plan.latent(variable.name).relaxed
 
-    def label_divergence(self, variable) -> tuple[list[BoundTerm], list[Factor]]:
-        """log q - log p where one of them is of a whole labelling: the two apart, as they differ over other sites.
+    def crf_divergence(self, variable) -> tuple[list[BoundTerm], list[Factor]]:
+        """log q - log p where one of them is of labels as a whole: the two apart, as they differ over other sites.
         -H(q) is exact where q's labels tell its structure."""
-        name, q = variable.name, self.guide.labels.get(variable.name)
+        name, q = variable.name, self.guide.crfs.get(variable.name)
         if q is not None and q.one_to_one and not self.weights:
             entropy = self.scope.assign(f"entropy_{name}", q.entropy())
             found = [BoundTerm(name, negated(entropy))]
@@ -372,8 +372,8 @@ class Terms:
             return value
         order = [a for a in self.guide.log_q if low.order.is_enumerated(a) and latent_of(a) in self.enumerated]
         for base in reversed(order):
-            if latent_of(base) in self.guide.labels:
-                value = self.label_expectation(base, value, detached)
+            if latent_of(base) in self.guide.crfs:
+                value = self.crf_expectation(base, value, detached)
                 continue
             for axis in sorted((a for a in value.axes if _base(low, a) == base and a not in keep), key=lag_of):
                 log_q = self.log_q_at(base, lag_of(axis))
@@ -386,9 +386,9 @@ class Terms:
                 value = Value(code, rest, value.shape, draws=join_draws(log_q, value))
         return value
 
-    def label_expectation(self, base: str, value: Value, detached: bool) -> Value:
-        """E_q over the sites of a labelling that the value reads: one, or two neighbours."""
-        low, q = self.low, self.guide.labels[latent_of(base)]
+    def crf_expectation(self, base: str, value: Value, detached: bool) -> Value:
+        """E_q under a CRF guide over the sites that the value reads: one, or two neighbours."""
+        low, q = self.low, self.guide.crfs[latent_of(base)]
         axes = tuple(sorted((a for a in value.axes if _base(low, a) == base), key=lag_of, reverse=True))
         if not axes:
             return value

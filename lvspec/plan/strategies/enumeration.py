@@ -12,7 +12,7 @@ from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.components import beyond
 from lvspec.plan.guides.families import counted_reason
-from lvspec.plan.model import Model, finite_reason, labels_guide, reach_reason, unrolled_by, without_engine
+from lvspec.plan.model import Model, crf_guide, finite_reason, reach_reason, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
 from lvspec.plan.prices.budget import over_budget
 from lvspec.plan.prices.price import Pricer, priced
@@ -98,7 +98,7 @@ def _of(reader) -> str:
 
 def _under_guide(view: View, latent) -> Claim | Declined:
     model, name = view.model, latent.name
-    if labels_guide(model, name) is not None:
+    if crf_guide(model, name) is not None:
         return Declined(f"q({name}) is one structure, which is not averaged site by site")
     if is_point(model.guide_of(name)):
         return Declined(f"q({name}) is one point, and {name} is discrete: a point of it has no gradient")

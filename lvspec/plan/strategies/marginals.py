@@ -1,4 +1,4 @@
-"""Marginals: the exact average under a q over whole labellings, from what q says of single sites and of neighbours.
+"""Marginals: the exact average under a CRF guide, from its marginals of single sites and of neighbours.
 
     E_q[log p(x, z)] = Σ_t Σ_k q(z_t = k) f_t(k) + Σ_t Σ_jk q(z_{t-1} = j, z_t = k) g_t(j, k)        and H(q) by the inside pass
 
@@ -10,20 +10,20 @@ from __future__ import annotations
 from lvspec.ir.reads import HERE, LAG
 from lvspec.ir.structures import STRUCTURES, structure_of
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.model import finite_reason, labels_guide, without_engine
+from lvspec.plan.model import crf_guide, finite_reason, without_engine
 from lvspec.plan.prices.budget import over_budget
 from lvspec.plan.prices.price import Pricer, priced
 from lvspec.plan.prices.sums import pay_guide, pay_sum
-from lvspec.plan.sampling import labels_reason
+from lvspec.plan.sampling import crf_reason
 from lvspec.plan.strategies.enumeration import inside_a_sum
 
 
 def consider(view: View, latent) -> Claim | Declined:
     model, name = view.model, latent.name
-    factor = labels_guide(model, name)
+    factor = crf_guide(model, name)
     if factor is None:
-        return Declined(f"no guide over whole labellings is written for {name}")
-    reason = without_engine(model, latent) or finite_reason(model, latent) or labels_reason(model, factor)
+        return Declined(f"no CRF guide is written for {name}")
+    reason = without_engine(model, latent) or finite_reason(model, latent) or crf_reason(model, factor)
     reason = reason or _reads(view, latent, factor) or inside_a_sum(view, latent)
     if reason:
         return Declined(reason)

@@ -14,7 +14,7 @@ from typing import Any
 from lvspec.ir.estimators import BASELINES
 from lvspec.ir.structures import STRUCTURES
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.model import labels_guide, without_engine
+from lvspec.plan.model import crf_guide, without_engine
 from lvspec.plan.prices.sums import drawing
 from lvspec.plan.sampling import guide_reason
 
@@ -37,7 +37,7 @@ def consider(view: View, latent) -> Claim | Declined:
     if view.bound.coupled and baseline == LEAVE_ONE_OUT:
         against = f"each of {samples} draws against the geometric mean of the others' weights (VIMCO)"
     kind = "unbiased score function" if balance == 1 else f"score function scaled by {balance:g}, biased"
-    why, factor = f"{kind}, {against}", labels_guide(model, latent.name)
+    why, factor = f"{kind}, {against}", crf_guide(model, latent.name)
     if factor is not None:
         exact = "H(q) exactly, " if STRUCTURES[factor.general.dist.family].one_to_one and not view.bound.coupled else ""
         why = f"q({latent.name}) is {factor.general.dist.family}, drawn as a whole: {exact}{why}"

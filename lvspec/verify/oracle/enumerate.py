@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lvspec.verify.oracle.crf_guides import expected_log_q, has_entropy
 from lvspec.verify.oracle.eliminate import eliminated
 from lvspec.verify.oracle.integrals import integral_terms
-from lvspec.verify.oracle.label_guides import expected_log_q, has_entropy
 from lvspec.verify.oracle.lengths import summed_lengths
 from lvspec.verify.oracle.memory import Site
 from lvspec.verify.oracle.schemes import sample_shares

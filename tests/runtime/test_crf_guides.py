@@ -1,4 +1,4 @@
-"""q over whole labellings: draws, log-probabilities, marginals and entropy, given the labels that are known."""
+"""CRF guides: draws, log-probabilities, marginals and entropy, given the labels that are known."""
 
 import itertools
 import math
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lvspec.runtime import Undefined
-from lvspec.runtime.structures.label_guides import (
+from lvspec.runtime.structures.crf_guides import (
     dependency_crf_guide,
     linear_chain_guide,
     non_projective_crf_guide,

@@ -1,4 +1,4 @@
-"""Guides over whole labellings against brute force: averaged by marginals, and drawn."""
+"""CRF guides against brute force: averaged by marginals, and drawn."""
 
 import pytest
 
@@ -172,7 +172,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_guide_over_labellings_agrees_with_brute_force(name):
+def test_crf_guide_agrees_with_brute_force(name):
     text, strategies = FORMS[name]
     compiled = compile_spec(HEAD + text)
     assert {p.name: p.strategy for p in compiled.plan.latents} == strategies

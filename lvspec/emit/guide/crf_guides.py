@@ -1,4 +1,4 @@
-"""Guides over whole labellings: one object of the runtime for q(z | x), asked for draws, marginals and its entropy.
+"""CRF guides: one object of the runtime for q(z | x), a conditional random field, asked for draws, marginals and its entropy.
 
 q_z = linear_chain_guide(batch["t.mask"], unary_z, pairwise, known_z)
 z = q_z.sample(samples)                drawn as a whole: log q(z) has no sites
@@ -17,8 +17,8 @@ from lvspec.ir.structures import STRUCTURES
 
 
 @dataclass(frozen=True)
-class LabelGuideCode:
-    """code: the object. lead: what whole labellings differ over. plate: that of their sites. draws: what q depends on."""
+class CRFGuideCode:
+    """code: the object. lead: what labellings differ over. plate: that of their sites. draws: what q depends on."""
 
     code: str
     lead: tuple[str, ...]
@@ -47,7 +47,7 @@ class LabelGuideCode:
         return Value(code, axes, draws=join_draws(labels, Value("", draws=self.draws)))
 
 
-def label_guide(program: Program, latent: Variable, factor: Variable) -> LabelGuideCode:
+def crf_guide(program: Program, latent: Variable, factor: Variable) -> CRFGuideCode:
     """Writes q of a latent."""
     low, scope, name = program.low, program.scope, latent.name
     arguments = arguments_of(low, factor)
@@ -66,10 +66,10 @@ def label_guide(program: Program, latent: Variable, factor: Variable) -> LabelGu
     q = scope.names.fresh(f"q_{name}")
     scope.line(f"{q} = {structure_function(low, family, 'guide')}({', '.join(operands)})")
     one_to_one = STRUCTURES[factor.general.dist.family].one_to_one
-    return LabelGuideCode(q, lead, plate, axis, join_draws(*values), one_to_one)
+    return CRFGuideCode(q, lead, plate, axis, join_draws(*values), one_to_one)
 
 
-def drawn_labels(program: Program, latent: Variable, q: LabelGuideCode) -> Value:
+def crf_draw(program: Program, latent: Variable, q: CRFGuideCode) -> Value:
     """z ~ q, or the draw that is given, with the axes in the order of the spec."""
     low = program.low
     inside = tuple(a for a in q.lead if a != "S")

@@ -1,4 +1,4 @@
-"""Guides over whole labellings: q(z | x) of a chain's states, of segments, of trees, given the labels that are known.
+"""CRF guides: q(z | x) of a chain's states, of segments, of trees, a conditional random field, given the labels that are known.
 
     q(z) proportional to exp(scores of z + known(z))        known: 0, or -inf for labels that are not the given ones
 
@@ -24,7 +24,7 @@ from lvspec.runtime.structures.linear_chain import LinearChain, linear_chain
 from lvspec.runtime.structures.tree_labels import BINARY, NON_PROJECTIVE, PROJECTIVE, Trees
 
 __all__ = [
-    "LabelsPosterior",
+    "CRFPosterior",
     "dependency_crf_guide",
     "linear_chain_guide",
     "non_projective_crf_guide",
@@ -36,7 +36,7 @@ Arguments = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class LabelGuide:
+class CRFGuide:
     """q(z) over labels z (*lead, T), 0 where masked.
 
     of: the structure, from its arguments, log-factors of labels (rows, T, K), and lengths (rows). labels: of structures
@@ -130,11 +130,11 @@ class LabelGuide:
 
 
 @dataclass(frozen=True)
-class LabelsPosterior:
-    """q of a latent's labels as a whole. marginals (B, *sites, K); mode (B, *sites) and draws are whole labellings, and the
+class CRFPosterior:
+    """A CRF guide of a latent. marginals (B, *sites, K); mode (B, *sites) and draws are whole labellings, and the
     entropy (B,) is theirs."""
 
-    q: LabelGuide
+    q: CRFGuide
 
     @property
     def marginals(self) -> Tensor:
@@ -188,7 +188,7 @@ def _sites(x: Tensor, lead: torch.Size, T: int) -> Tensor:
     return x.expand(*lead, T, x.shape[-1]).flatten(0, len(lead) - 1)
 
 
-def linear_chain_guide(mask: Tensor, unary: Tensor, pairwise: Tensor, known: Tensor) -> LabelGuide:
+def linear_chain_guide(mask: Tensor, unary: Tensor, pairwise: Tensor, known: Tensor) -> CRFGuide:
     """q(z) proportional to exp(sum_t unary_t[z_t] + sum_t pairwise[z_{t-1}, z_t]) over labels that may be known.
 
     mask (..., T); unary (K,), or (..., T or 1, K); pairwise (..., K, K); known (..., T, K).
@@ -200,10 +200,10 @@ def linear_chain_guide(mask: Tensor, unary: Tensor, pairwise: Tensor, known: Ten
         return linear_chain(arguments[0] + factors, arguments[1], lengths)
 
     arguments = (_sites(unary, lead, T), _rows(pairwise, lead, 2))
-    return LabelGuide(of, LinearChain.labels_of, arguments, _sites(known, lead, T), mask.expand(*lead, T))
+    return CRFGuide(of, LinearChain.labels_of, arguments, _sites(known, lead, T), mask.expand(*lead, T))
 
 
-def semi_markov_guide(mask: Tensor, start: Tensor, transition: Tensor, length: Tensor, known: Tensor) -> LabelGuide:
+def semi_markov_guide(mask: Tensor, start: Tensor, transition: Tensor, length: Tensor, known: Tensor) -> CRFGuide:
     """q of the states of the segments around the sites, whose borders are summed; its entropy is that of segments.
 
     mask (..., T); start (..., K); transition (..., K, K); length (..., K, L); known (..., T, K).
@@ -217,10 +217,10 @@ def semi_markov_guide(mask: Tensor, start: Tensor, transition: Tensor, length: T
 
     arguments = tuple(_rows(x, lead, own) for x, own in tables)
     labels = lambda found, parts: found.segments_of(parts)[0]  # noqa: E731
-    return LabelGuide(of, labels, arguments, _sites(known, lead, T), mask.expand(*lead, T))
+    return CRFGuide(of, labels, arguments, _sites(known, lead, T), mask.expand(*lead, T))
 
 
-def _tree_guide(trees: Trees, mask: Tensor, scores: Tensor, known: Tensor) -> LabelGuide:
+def _tree_guide(trees: Trees, mask: Tensor, scores: Tensor, known: Tensor) -> CRFGuide:
     lead = _lead(known, mask, ((scores, min(scores.dim(), 2)),))
     T = mask.shape[-1]
 
@@ -228,21 +228,19 @@ def _tree_guide(trees: Trees, mask: Tensor, scores: Tensor, known: Tensor) -> La
         return trees.of(arguments[0], factors, lengths)
 
     arguments = (_sites(scores, lead, T),)
-    return LabelGuide(
-        of, lambda _, parts: trees.labels(parts), arguments, _sites(known, lead, T), mask.expand(*lead, T)
-    )
+    return CRFGuide(of, lambda _, parts: trees.labels(parts), arguments, _sites(known, lead, T), mask.expand(*lead, T))
 
 
-def dependency_crf_guide(mask: Tensor, arcs: Tensor, known: Tensor) -> LabelGuide:
+def dependency_crf_guide(mask: Tensor, arcs: Tensor, known: Tensor) -> CRFGuide:
     """q of the heads of projective trees: mask (..., T), arcs (..., T, T) [word, head], known (..., T, T)."""
     return _tree_guide(PROJECTIVE, mask, arcs, known)
 
 
-def non_projective_crf_guide(mask: Tensor, arcs: Tensor, known: Tensor) -> LabelGuide:
+def non_projective_crf_guide(mask: Tensor, arcs: Tensor, known: Tensor) -> CRFGuide:
     """q of the heads of all trees: mask (..., T), arcs (..., T, T) [word, head], known (..., T, T)."""
     return _tree_guide(NON_PROJECTIVE, mask, arcs, known)
 
 
-def tree_crf_guide(mask: Tensor, spans: Tensor, known: Tensor) -> LabelGuide:
+def tree_crf_guide(mask: Tensor, spans: Tensor, known: Tensor) -> CRFGuide:
     """q of binary trees by the ends of largest constituents: mask (..., T), spans (..., T, T), known (..., T, T)."""
     return _tree_guide(BINARY, mask, spans, known)

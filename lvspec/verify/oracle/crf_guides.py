@@ -1,4 +1,4 @@
-"""The entropy of a q over whole labellings, as the mean of log q over every labelling."""
+"""The entropy of a CRF guide, as the mean of log q over every labelling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lvspec.verify.oracle.world import World
 
 
 def has_entropy(world: World, name: str) -> bool:
-    """Whether the entropy of a latent's q is taken as a whole: q is over labellings that say which structure it is."""
+    """Whether the entropy of a latent's q is taken as a whole: q is a CRF whose labellings say which structure it is."""
     factor = world.factors.get(name)
     structure = structure_of(factor) if factor is not None else None
     return structure is not None and structure.one_to_one
