@@ -78,7 +78,7 @@ FAULTS = {
     ),
     "a damaged file of a run is read": Fault(
         "runs",
-        "lvspec.train.run.folder.Folder.path",
+        "lvspec.train.run.manifest.Folder.path",
         "lambda self, name: self.root / name",
         "tests/train/test_killed_runs.py::test_a_flipped_bit_is_told",
     ),

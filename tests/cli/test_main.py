@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lvspec.cli import check, main
+from lvspec.cli import main
+from lvspec.cli.commands import check
 from lvspec.errors import Diagnostic, InternalError, Source, Span, SpecError, TrainingError, UsageError
 from lvspec.shipped import shipped
 from tests.processor import seconds_of

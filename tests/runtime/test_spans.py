@@ -20,7 +20,7 @@ from structures import (
 )
 
 from lvspec.runtime.core.structured import Structured
-from lvspec.runtime.trees.inside_backward import certain_inside
+from lvspec.runtime.trees.inside_outside import certain_inside
 from lvspec.runtime.trees.pcfg import pcfg
 from lvspec.runtime.trees.spans import tree_crf
 

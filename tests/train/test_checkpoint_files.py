@@ -11,7 +11,7 @@ import torch
 
 from lvspec.errors import UsageError
 from lvspec.train.run.checkpoints import Checkpoint, CheckpointStore, gather, read, restore_model
-from lvspec.train.run.folder import Folder
+from lvspec.train.run.manifest import Folder
 
 
 def store_in(folder: Path) -> CheckpointStore:

@@ -14,7 +14,7 @@ import torch
 from lvspec.cli.main import main
 from lvspec.driver import compile_spec
 from lvspec.train.run.directory import open_run
-from lvspec.train.run.folder import Folder, sha256
+from lvspec.train.run.manifest import Folder, sha256
 
 SPECS = Path(__file__).parents[2] / "specs"
 SUBJECTS, VERBS, OBJECTS = ("cats", "dogs", "birds"), ("see", "like"), ("fish", "grass")

@@ -10,7 +10,7 @@ import torch
 from sklearn import metrics
 from toy import HMM, BagVAE, token_spec
 
-from lvspec.cli.sample import _show
+from lvspec.cli.commands.sample import _show
 from lvspec.driver import compile_spec, read_spec
 from lvspec.errors import UsageError
 from lvspec.ir.spec import Plate

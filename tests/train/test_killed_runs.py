@@ -20,7 +20,7 @@ from lvspec.shipped import shipped
 from lvspec.train import files
 from lvspec.train.data.sources import Files
 from lvspec.train.run.directory import RunDirectory, open_run, read_config
-from lvspec.train.run.folder import Folder
+from lvspec.train.run.manifest import Folder
 from lvspec.train.start import Request, train
 
 INTERVAL = 3  # steps between two checkpoints

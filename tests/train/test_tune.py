@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import lvspec
+from lvspec.cli.commands.tune import with_entries
 from lvspec.cli.main import main
-from lvspec.cli.tune import with_entries
 from lvspec.ir.estimators import STRATEGIES
 from lvspec.train.tune import METHODS, Gradients, MethodRow, Tuning
 

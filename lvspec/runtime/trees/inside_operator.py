@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lvspec.runtime.core.operators import OP_NAMESPACE
 from lvspec.runtime.core.semiring import widest
-from lvspec.runtime.trees.inside_backward import certain_inside
+from lvspec.runtime.trees.inside_outside import certain_inside
 from lvspec.runtime.trees.outside import outside
 from lvspec.runtime.trees.outside_log import inside_in_logs, log_cells, log_outside
 

@@ -15,12 +15,12 @@ from torch import Tensor
 from lvspec.runtime.core.semiring import LOG, full_precision, plain_arithmetic, widest
 from lvspec.runtime.core.structured import Parts, Structured
 from lvspec.runtime.trees.derivations import Uses
-from lvspec.runtime.trees.inside_again import inside_again
-from lvspec.runtime.trees.inside_backward import by_place, certain_inside, inside_sum
 from lvspec.runtime.trees.inside_best import Best, best_derivations, best_inside, k_best_derivations
+from lvspec.runtime.trees.inside_differentiable import inside_differentiable
 from lvspec.runtime.trees.inside_draws import inside_draws
 from lvspec.runtime.trees.inside_log import inside_program
 from lvspec.runtime.trees.inside_operator import INSIDE_OPERATOR
+from lvspec.runtime.trees.inside_outside import by_place, certain_inside, inside_sum
 
 
 def pcfg(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) -> Grammar:
@@ -104,7 +104,7 @@ def bracketings(derivations: Grammar) -> Bracketings:
         if found is None or bool(potentials["spans"].detach().any()):
             return program(LOG, {n: widest(p) for n, p in potentials.items()})
         words = by_place(terminals, derivations.lengths)
-        return inside_again(found, derivations.lengths, root, rules, words, potentials["spans"])
+        return inside_differentiable(found, derivations.lengths, root, rules, words, potentials["spans"])
 
     T = derivations.potentials["terminals"].shape[-2]
     none = derivations.potentials["terminals"].new_zeros(1, T, T)

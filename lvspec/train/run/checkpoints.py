@@ -2,7 +2,7 @@
 
     checkpoints/step-00000120.safetensors   the last two, and that of the best validation
 
-The run's manifest names them, with their hashes: saving one is a commit (train/run/folder.py).
+The run's manifest names them, with their hashes: saving one is a commit (train/run/manifest.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from safetensors.torch import load, save
 from lvspec.emitted import EmittedModel
 from lvspec.errors import UsageError
 from lvspec.train.files import read_bytes
-from lvspec.train.run.folder import CHECKPOINTS, METRICS, Folder, Manifest, sha256
+from lvspec.train.run.manifest import CHECKPOINTS, METRICS, Folder, Manifest, sha256
 from lvspec.train.run.metrics import Metrics
 
 KEPT = 2

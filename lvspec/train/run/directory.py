@@ -4,7 +4,7 @@
       run.json  spec.yaml  hmm.py  vocabulary.json  config.json  metrics.jsonl  checkpoints/
 
 The module is always compiled again from spec.yaml; the stored .py is for reading only, nobody imports it. run.json names the
-files with their hashes (train/run/folder.py): nothing is read that is not as it was written.
+files with their hashes (train/run/manifest.py): nothing is read that is not as it was written.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lvspec.train.data.encoders import Encoder
 from lvspec.train.data.layout import BatchLayout, layout_of
 from lvspec.train.data.sources import Files
 from lvspec.train.run.checkpoints import CheckpointStore, restore_model
-from lvspec.train.run.folder import MANIFEST, Folder
+from lvspec.train.run.manifest import MANIFEST, Folder
 from lvspec.train.settings import DataSettings, TrainSettings, data_settings, train_settings
 
 SPEC, CONFIG, VOCABULARY = "spec.yaml", "config.json", "vocabulary.json"

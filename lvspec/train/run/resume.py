@@ -10,7 +10,7 @@ from lvspec.errors import UsageError
 from lvspec.train.files import remove
 from lvspec.train.run.checkpoints import Checkpoint
 from lvspec.train.run.directory import Config, RunDirectory, read_config
-from lvspec.train.run.folder import CHECKPOINTS, MANIFEST, METRICS
+from lvspec.train.run.manifest import CHECKPOINTS, MANIFEST, METRICS
 
 if TYPE_CHECKING:
     from lvspec.train.start import Request

@@ -12,9 +12,9 @@ from torch import Tensor
 from lvspec.ir.plan import Integration
 from lvspec.ir.spec import Variable
 from lvspec.runtime.core.undefined import Undefined
+from lvspec.verify.checks.filtered import filtered_checks
 from lvspec.verify.checks.gradients import VALUE
 from lvspec.verify.checks.importance import ImportanceDraws
-from lvspec.verify.checks.so_far import filtered_checks
 from lvspec.verify.checks.subject import Subject
 from lvspec.verify.oracle.enumerate import Posterior, log_sum
 from lvspec.verify.oracle.integrals import integral_checks, integral_draw_check, moment_checks

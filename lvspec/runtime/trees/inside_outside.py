@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lvspec.runtime.core.semiring import apart, plain_arithmetic
 from lvspec.runtime.trees.inside import Inside, scaled_inside
-from lvspec.runtime.trees.inside_again import inside_again
+from lvspec.runtime.trees.inside_differentiable import inside_differentiable
 from lvspec.runtime.trees.outside import outside
 from lvspec.runtime.trees.outside_log import inside_in_logs
 from lvspec.runtime.trees.spans import within
@@ -58,7 +58,7 @@ class InsideSum(torch.autograd.Function):
             if not torch.is_grad_enabled():
                 return None, None, *outside(ctx.found, ctx.lengths, grad, *inputs)
             root, rules, terminals = inputs = apart(*inputs)  # a second derivative will be asked for
-            value = inside_again(ctx.found, ctx.lengths, root, rules, by_place(terminals, ctx.lengths))
+            value = inside_differentiable(ctx.found, ctx.lengths, root, rules, by_place(terminals, ctx.lengths))
             wanted = [x for x in inputs if x.requires_grad]
             grads = iter(torch.autograd.grad(value, wanted, grad.to(value.dtype), create_graph=True))
             return None, None, *(next(grads) if x.requires_grad else None for x in inputs)

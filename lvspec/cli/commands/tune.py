@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 from lvspec.cli import product, terminal
+from lvspec.cli.commands.train import add_data_options, data_changes, refuse_copies, train_changes
 from lvspec.cli.options import add_spec_options, settings
-from lvspec.cli.train import add_data_options, data_changes, refuse_copies, train_changes
 from lvspec.cli.verified import add_no_verify, require
 
 

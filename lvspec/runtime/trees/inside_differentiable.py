@@ -11,7 +11,7 @@ from torch import Tensor
 from lvspec.runtime.trees.inside import Inside, Rules, highest, pushed, whole_sentence, wider
 
 
-def inside_again(
+def inside_differentiable(
     found: Inside, lengths: Tensor, root: Tensor, rules: Tensor, terminals: Tensor, spans: Tensor | None = None
 ) -> Tensor:
     """log Z (B) from root, rules and terminals (T, B, P) as `found` was made of them; spans (B or 1, T, T): a

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from lvspec.cli import terminal
-from lvspec.cli.eval import add_run_options
+from lvspec.cli.commands.eval import add_run_options
 
 
 def add_parser(subparsers) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lvspec.cli import product, terminal
-from lvspec.cli.eval import ALLOWED
+from lvspec.cli.commands.eval import ALLOWED
 
 
 def add_parser(subparsers) -> None:

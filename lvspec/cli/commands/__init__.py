@@ -1,0 +1,1 @@
+"""A file a command: its options and what it does."""
