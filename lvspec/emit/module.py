@@ -8,6 +8,15 @@ from lvspec.emit.factors.integrals import asks, integral_answers, integral_metho
 from lvspec.emit.factors.structures import parts_body
 from lvspec.emit.guide.refine import refine_methods
 from lvspec.emit.methods.constructor import STEP, ZERO, constructor, fit_rows
+from lvspec.emit.methods.docstrings import (
+    bound_doc,
+    described,
+    exact_forward_doc,
+    log_prob_doc,
+    log_weight,
+    marginal_doc,
+    posterior_doc,
+)
 from lvspec.emit.methods.encode import encode_body
 from lvspec.emit.methods.header import class_doc, header, import_lines
 from lvspec.emit.methods.inputs import batch_inputs, prepare
@@ -74,7 +83,7 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
     head = "    def forward(self, batch: dict, draws: dict | None = None) -> Objective:"
     body = (coupled_body if plan.coupled else forward_body)(plan, imports)
     prepared = "batch, samples = self.prepare(batch), self.samples"
-    forward = [[head, f'        """{plan.formula}"""', f"        {prepared}", *body]]
+    forward = [[head, *bound_doc(plan, draws=True), f"        {prepared}", *body]]
     parameters = []
     if plan.refined:
         parameters = ["        parameters = self.refined(batch, draws)"]
@@ -82,18 +91,18 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
             *refine_methods(plan, imports),
             [
                 "    def elbo_at(self, batch: dict, draws: dict, parameters: dict) -> Objective:",
-                f'        """{plan.formula}, at these parameters of {", ".join(f"q({n})" for n in plan.refined)}"""',
+                *bound_doc(plan, f", at these parameters of {', '.join(f'q({n})' for n in plan.refined)}", draws=True),
                 "        batch, samples = self.prepare(batch), self.samples",
                 *body,
             ],
             [
                 head,
-                '        """The same at the refined parameters."""',
+                *described("`elbo_at` the refined parameters of q."),
                 "        batch, draws = self.prepare(batch), draws or {}",
                 "        return self.elbo_at(batch, draws, self.refined(batch, draws))",
             ],
         ]
-    arguments, about = "batch: dict, draws: dict, samples: int", "log p(x, z) - log q(z | x) for z ~ q"
+    arguments, about = "batch: dict, draws: dict, samples: int", log_weight(plan)
     if asks(plan):
         arguments, about = (
             f"{arguments}, ask: dict | None = None",
@@ -122,7 +131,7 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
         imports.add("weighted_mean")
         forward = [
             "    def forward(self, batch: dict) -> Objective:",
-            '        """-log p(x), mean over the batch."""',
+            *exact_forward_doc(plan),
             "        batch = self.prepare(batch)",
             *wrap(f"log_prob = {call}", 2),
             '        loss = -weighted_mean(log_prob, batch.get("weight"))',
@@ -131,13 +140,13 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
     else:
         forward = [
             "    def forward(self, batch: dict) -> Objective:",
-            f'        """{plan.formula}"""',
+            *bound_doc(plan),
             "        batch = self.prepare(batch)",
             *forward_body(plan, imports),
         ]
     log_prob = [
         "    def log_prob(self, batch: dict) -> torch.Tensor:",
-        '        """log p(x), exact, (B,)."""',
+        *log_prob_doc(plan),
         "        batch = self.prepare(batch)",
         *wrap(f"return {call}", 2),
     ]
@@ -158,40 +167,34 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
 
 def _marginal(plan: Plan, imports: set[str], summed: list[str]) -> list[str]:
     """`log_marginal`; where no finite latent is summed there is nothing to tilt."""
-    body = log_marginal(plan, imports, summed)
-    if not latent_sizes(plan):
+    body, sizes = log_marginal(plan, imports, summed), latent_sizes(plan)
+    if not sizes:
         return [
             "    def log_marginal(self, batch: dict) -> torch.Tensor:",
-            '        """log p(x), (B,), of a prepared batch."""',
+            *marginal_doc(plan),
             *body,
         ]
     return [
         "    def log_marginal(self, batch: dict, tilt: dict, semiring=LOG) -> torch.Tensor:",
-        '        """log p(x), (B,). `tilt` adds to log-factors of the latents: what is known of them comes in here, and their',
-        '        posterior is the gradient with respect to it. `semiring` says what summing means: log Σ exp, max, a draw."""',
+        *marginal_doc(plan, next(iter(sizes))),
         *body,
     ]
 
 
 def _exact_posterior(plan: Plan, imports: set[str], known: str, parts: list[str]) -> list[str]:
     """`posterior`: of summed latents by tilts, of hidden structures and of integrals by their own programs."""
-    answers, about = [], "p(z | x) of each latent: marginals, joint mode, exact samples, entropy."
-    rows = list(parts)
+    answers, rows = [], list(parts)
     if known:
         imports.add("exact_posterior")
         rows += [*zero_tilts(plan, imports), *wrap(f"tilts |= {known}", 2)]
         answers.append("exact_posterior(lambda tilt, semiring: self.log_marginal(batch, tilt, semiring), tilts)")
-    elif plan.integrations:
-        about = "p(z | x) of each latent: moments, joint mode, exact samples, entropy."
-    else:
-        about = "p(structure | x): marginals, joint mode, exact samples, entropy."
     if parts:
         answers.append("parts")
     if plan.integrations:
         answers.append(integral_answers(plan, imports))
     return [
         "    def posterior(self, batch: dict) -> dict:",
-        f'        """{about}"""',
+        *posterior_doc(plan),
         "        batch = self.prepare(batch)",
         *rows,
         *wrap(f"return {' | '.join(answers)}", 2),

@@ -9,6 +9,7 @@ from typing import Any
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.estimators import BASELINES, STRATEGIES, Strategy, text_of
 from lvspec.ir.expr import Expr
+from lvspec.ir.notation import Notation
 from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import FreeBits, Network, Options, Spec, Variable
 
@@ -198,6 +199,11 @@ class Plan:
     bound: Bound = ELBO  # what is optimised where the objective is not exact
     baselines: tuple[Baseline, ...] = ()  # learned control variates
     derived: str = ""  # the guide that nobody wrote, as lines of a spec
+
+    @cached_property
+    def notation(self) -> Notation:
+        """What its densities are called."""
+        return Notation(self.spec, self.guide)
 
     @cached_property
     def coupled(self) -> bool:

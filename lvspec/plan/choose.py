@@ -344,7 +344,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
         guide=guide,
         networks=(*spec.networks, *networks),
         objective=objective,
-        formula=formula(spec, tuple(latents), view.bound if sampled else ELBO),
+        formula=formula(spec, tuple(latents), guide, view.bound if sampled else ELBO),
         samples=samples if sampled else 1,
         sizes=tuple(sorted(model.sizes.items())),
         nominal=model.nominal,

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.mean_field import SUMS
+from lvspec.ir.notation import Notation
 from lvspec.ir.plan import MARGINAL, LatentPlan
 from lvspec.ir.reads import Reader, is_improper, reader_of
-from lvspec.ir.spec import Spec
+from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structures import structure_of
 from lvspec.ir.words import listed
 
 
-def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) -> str:
-    """`log Σ_z p(x, z)`, or `E_q(z|x)[log p(x | z)] - KL(q(z|x) ‖ p(z))`, or `E_q(z|x)[log 1/S Σ_s p(x, z_s) / q(z_s | x)]`."""
+def formula(spec: Spec, latents: tuple[LatentPlan, ...], guide: tuple[Variable, ...] = (), bound: Bound = ELBO) -> str:
+    """`log Σ_z p(x, z)`, or `E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))`, or, of S draws, `E_q(z | x)[log 1/S Σ_s w_s]`."""
+    notation = Notation(spec, guide)
     x = listed([v.name for v in spec.of_role("observed")])
     given = listed([v.name for v in spec.of_role("given")])
     bar = f" | {given}" if given else ""
-    collapsed = [p.name for p in latents if p.treatment == "collapsed"]
+    parts = [b.parts[0] for v in spec.of_role("observed") if structure_of(v) and (b := v.general.dist).parts]
+    collapsed = [p.name for p in latents if p.treatment == "collapsed"] + parts
     integrated = [p.name for p in latents if p.treatment == "integrated"]
     guided = [p for p in latents if p.treatment not in MARGINAL]
-    parts = [b.parts[0] for v in spec.of_role("observed") if structure_of(v) and (b := v.general.dist).parts]
     if not latents:
-        return f"log Σ_{{{', '.join(parts)}}} p({', '.join([x, *parts])}{bar})" if parts else f"log p({x}{bar})"
+        return _marginal(x, collapsed, integrated, bar)
     if not x and not guided:
         return f"log p({listed(collapsed)}{bar}), summed over what the batch does not give of {listed(collapsed)}"
     if not guided:
@@ -42,10 +44,11 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) ->
         return _mean_field(x, collapsed, [p.name for p in guided], bar)
     own = [p.name for p in guided if p.kl == "zero"]
     if not x and len(own) == len(guided):
-        return f"E_p({listed(own)}{bar})[what `objective:` adds]"
-    z = listed([p.name for p in guided])
+        return f"E_{notation.q(own).replace('q', 'p', 1)}[what `objective:` adds]"
+    drawn = [p.name for p in guided]
+    z, refined = listed(drawn), any(p.option("refine") for p in guided)
     if bound.coupled:
-        return _coupled(bound, x, z, bar, collapsed, integrated)
+        return _coupled(bound, x, z, notation.q(drawn), bar, collapsed, integrated)
     reader = reader_of(spec, spec.guide)
     reads = {v.name: _parents(reader, v.name) for v in spec.variables if v.role in ("observed", "latent")}
     shown = {n for v in spec.of_role("observed") for n in reads[v.name]}
@@ -55,34 +58,34 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], bound: Bound = ELBO) ->
     inside = f"log p({x} | {condition})"
     if collapsed or integrated:
         inside = _marginal(x, collapsed, integrated, f" | {condition}")
-    terms = [f"E_q({z} | {x})[{inside}]"]
-    names = {p.name for p in guided}
+    terms = [f"E_{notation.q(drawn, refined)}[{inside}]"]
     for p in (p for p in guided if p.kl != "zero"):
-        prior = f"p({p.name}{' | ' + listed(reads[p.name]) if reads[p.name] else ''})"
-        around = [n for n in reads[p.name] if n in names and n != p.name]
-        divergence = f"KL(q({p.name} | {x}) ‖ {prior})"
+        q, prior = notation.q([p.name], bool(p.option("refine"))), notation.prior(p.name)
+        before = {*reads[p.name], *notation.parents_of_q(p.name)}
+        around = [n for n in drawn if n in before and n != p.name]
+        divergence = f"KL({q} ‖ {prior})"
         summed = _summed_parents(reads, p.name, collapsed)
         if summed:  # log p of the latent alone, given the guided ones before it
-            prior = f"Σ_{{{listed(summed)}}} p({', '.join([p.name, listed(summed)])}{' | ' + listed(around) if around else ''})"
+            prior = f"Σ_{{{listed(summed)}}} {notation.p([p.name, *summed], [n for n in drawn if n in reads[p.name]])}"
         if p.kl != "analytic":
-            divergence, around = f"log q({p.name} | {x}) - log {prior}", [p.name, *around]
-        terms.append(f"E_q({listed(around)} | {x})[{divergence}]" if around else divergence)
+            divergence, around = f"log {q} - log {prior}", [n for n in drawn if n in {p.name, *before}]
+        terms.append(f"E_{notation.q(around, refined)}[{divergence}]" if around else divergence)
     return listed(terms, " - ")
 
 
-def _coupled(bound: Bound, x: str, z: str, bar: str, collapsed: list[str], integrated: list[str]) -> str:
+def _coupled(bound: Bound, x: str, z: str, q: str, bar: str, collapsed: list[str], integrated: list[str]) -> str:
     """The bound as a function of `w_s = p(x, z_s) / q(z_s | x)`."""
     joint = _marginal(x, collapsed, integrated, bar).removeprefix("log ") if collapsed or integrated else ""
     joint = joint.replace(f"p({x}", f"p({x}, {z}", 1) if joint else f"p({x}, {z}{bar})"
-    weight = f"w = {joint} / q({z} | {x})"
+    weight = f"w = {joint} / {q}"
     inside = {
         "elbo": "1/S Σ_s log w_s",
         "iwae": "log 1/S Σ_s w_s",
         "reweighted_wake_sleep": "log 1/S Σ_s w_s",
         "renyi": f"1/{1 - bound.alpha:g} log 1/S Σ_s w_s^{1 - bound.alpha:g}",
     }[bound.name]
-    follows = f"; for q Σ_s w_s / Σ w · log q({z}_s | {x})" if bound.name == "reweighted_wake_sleep" else ""
-    return f"E_q({z} | {x})[{inside}], {weight}{follows}"
+    follows = f"; for q Σ_s w_s / Σ w · log {q}, z_s" if bound.name == "reweighted_wake_sleep" else ""
+    return f"E_{q}[{inside}], {weight}{follows}"
 
 
 def _marginal(x: str, collapsed: list[str], integrated: list[str], bar: str) -> str:

@@ -164,3 +164,18 @@ observed:
 """
     wanted = "E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]"
     assert plan_spec(chain).formula == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("latent_attention_elbo", "E_q(a | x, s)[log p(x | a, s)] - KL(q(a | x, s) ‖ p(a | x[<t], s))"),
+        ("compound_pcfg", "E_q(z | x)[log Σ_{tree} p(x, tree | z)] - KL(q(z | x) ‖ p(z))"),
+        (
+            "semi_supervised_vae",
+            "E_q(y, z | x)[log p(x | y, z)] - KL(q(y | x) ‖ p(y)) - E_q(y | x)[KL(q(z | y, x) ‖ p(z))]",
+        ),
+    ],
+)
+def test_the_objective_says_what_its_densities_are_conditioned_on(name, wanted):
+    assert plan_spec(shipped("specs") / f"{name}.yaml").formula == wanted

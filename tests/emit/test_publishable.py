@@ -153,7 +153,7 @@ Guide
     q(c | x) = Categorical(logits=cluster(state))
     q(z | x) = Normal(loc, softplus(scale)) where loc, scale = split(encoder(state))
 """ in sources["gm_vae"]
-    assert "\n    in the loss: KL of z · linear(0, 1, steps=2000)\n" in sources["gm_vae"]
+    assert "\n    in the loss: KL of z · linear(0, 1, steps=2000) in training, 1 in evaluation\n" in sources["gm_vae"]
     assert (
         "\n    a | enumeration, enumerated | a value for each site of m, averaged" in sources["latent_attention_elbo"]
     )

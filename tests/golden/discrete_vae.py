@@ -100,7 +100,10 @@ class DiscreteVAE(nn.Module):
         return q_z, z, log_q_z, log_p_x_sites
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
-        """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))"""
+        """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))
+        An `Objective`: `elbo`, (B,), with its parts `reconstruction` and `kl[name]`; `loss`, to be minimised: minus the
+        mean of the ELBO over the batch, weighted by `weight`. `draws` fixes the noise, or the values, of draws by
+        latent, (S, B, ...)."""
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.M)})
         q_z, z, log_q_z, log_p_x_sites = self.at_draws(batch, draws, samples)
@@ -123,7 +126,7 @@ class DiscreteVAE(nn.Module):
         return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)
 
     def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
-        """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws."""
+        """log p(x, z) - log q(z | x) at draws of q: (S, B), and the draws."""
         draws = fixed_draws(draws, batch, {"z": ("B", self.M)})
         _, z, log_q_z, log_p_x_sites = self.at_draws(batch, draws, samples)
 
@@ -134,28 +137,35 @@ class DiscreteVAE(nn.Module):
         return log_weight, {"z": z}
 
     def importance(self, batch: dict, samples: int = 100):
-        """log p(x) ≈ log 1/S Σ_s p(x, z_s) / q(z_s | x), with its standard error and effective sample size."""
+        """log p(x) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the effective sample
+        size."""
         return importance(self.log_weights(self.prepare(batch), {}, samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
-        """The importance-sampled log p(x), (B,): low-biased, consistent in S."""
+        """log p(x), (B,), by importance sampling: below it in expectation, consistent in S. Where the batch holds
+        values of z, it is log p(x, known z).
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
         return self.importance(batch, samples).log_prob
 
     def posterior(self, batch: dict, samples: int = 100) -> dict:
-        """p(z | x) by draws of q with self-normalised weights."""
+        """p(z | x), by draws of q with self-normalised importance weights.
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, {}, samples)
         return weighted_posterior(drawn, log_weight, states={"z": self.K})
 
     def encode(self, batch: dict) -> dict:
-        """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""
+        """The guide's q(z | x), by latent: arguments, draws and log-density. Values of z that the batch holds are not
+        looked at."""
         batch = self.prepare(batch)
         q_z = self.guide(batch)
         return {"z": Encoded(q_z)}
 
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
-        """z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
+        """n ancestral draws of z, x, parents first.
+        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
+        `posterior`."""
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
         z = batch["z"] if "z" in batch else Categorical(spread(self.prior, (n, 1, 1), self.zero)).sample()  # (B, M)
         x = batch["x"] if "x" in batch else Bernoulli(self.decoder(one_hots(z, self.K, self.zero))).sample()  # (B, P)

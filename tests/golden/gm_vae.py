@@ -136,7 +136,10 @@ class GMVAE(nn.Module):
         return log_q_c, loc, scale_z, q_z, z, log_p_x, log_p_c
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
-        """E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]"""
+        """E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]
+        An `Objective`: `elbo`, (B,), without KL weights, with its parts `reconstruction` and `kl[name]`; `loss`, to be
+        minimised: minus the mean of the ELBO with KL weights over the batch, weighted by `weight`. `draws` fixes the
+        noise, or the values, of draws by latent, (S, B, ...)."""
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
         log_q_c, loc, scale_z, _, _, log_p_x, log_p_c = self.at_draws(batch, draws, samples)
@@ -155,7 +158,7 @@ class GMVAE(nn.Module):
         return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)
 
     def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
-        """log p(x, z) - log q(z | x) for z ~ q: (S, B), and the draws."""
+        """log p(x, z) - log q(z | x) at draws of q: (S, B), and the draws."""
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
         _, _, _, q_z, z, log_p_x, log_p_c = self.at_draws(batch, draws, samples)
 
@@ -173,22 +176,28 @@ class GMVAE(nn.Module):
         return log_weight, {"z": z}
 
     def importance(self, batch: dict, samples: int = 100):
-        """log p(x) ≈ log 1/S Σ_s p(x, z_s) / q(z_s | x), with its standard error and effective sample size."""
+        """log p(x) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the effective sample
+        size."""
         return importance(self.log_weights(self.prepare(batch), {}, samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
-        """The importance-sampled log p(x), (B,): low-biased, consistent in S."""
+        """log p(x), (B,), by importance sampling: below it in expectation, consistent in S. Where the batch holds
+        values of c, it is log p(x, known c).
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
         return self.importance(batch, samples).log_prob
 
     def posterior(self, batch: dict, samples: int = 100) -> dict:
-        """p(z | x) by draws of q with self-normalised weights; latents summed under their q by that q."""
+        """p(z | x), by draws of q with self-normalised importance weights.
+        q(c | x), the guide's, in place of p(c | x).
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, {}, samples)
         _, log_q_c, _, _, _ = self.guide(batch)
         return weighted_posterior(drawn, log_weight) | {"c": TablePosterior(log_q_c)}
 
     def encode(self, batch: dict) -> dict:
-        """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""
+        """The guide's q(c | x), q(z | x), by latent: arguments, draws and log-density. Values of c that the batch holds
+        are not looked at."""
         batch = self.prepare(batch)
         logits_c, _, _, _, q_z = self.guide(batch)
         q_c = Categorical(logits_c)
@@ -196,7 +205,12 @@ class GMVAE(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:
-        """c, z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
+        """n ancestral draws of c, z, x, parents first.
+        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
+        `posterior`.
+        `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
+        what is given, else 64.
+        `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding."""
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         c = batch["c"] if "c" in batch else Categorical(spread(self.prior, (n, 1), self.zero)).sample()  # (B,)
         z = batch["z"] if "z" in batch else Normal(self.mu[c], softplus(self.sigma[c])).sample()  # (B, D)

@@ -70,8 +70,11 @@ class HMM(nn.Module):
         return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
 
     def log_marginal(self, batch: dict, tilt: dict, semiring=LOG) -> torch.Tensor:
-        """log p(x), (B,). `tilt` adds to log-factors of the latents: what is known of them comes in here, and their
-        posterior is the gradient with respect to it. `semiring` says what summing means: log Σ exp, max, a draw."""
+        """log p(x), (B,), of a prepared batch.
+        With θ = `tilt["z"]`, (B, T, K), it is log Σ_z p(x, z) exp(Σ_t θ[t, z[t]]), whose gradient in θ[t, k] at θ = 0
+        is p(z[t] = k | x); a known value has θ = 0, and all others -inf.
+        `semiring` is the sum over latents: LOG, log Σ exp, its gradient the marginals; MAX, the maximum, its gradient
+        the mode; SAMPLE, log Σ exp, its gradient a draw from the posterior."""
         x = batch["x"]  # (B, T)
         log_p_z_at_0 = self.start.log_softmax(-1)  # (K,)
         log_p_z = self.transition.log_softmax(-1)  # (K, K)
@@ -95,19 +98,20 @@ class HMM(nn.Module):
         return log_sum_z  # (B,)
 
     def forward(self, batch: dict) -> Objective:
-        """-log p(x), mean over the batch."""
+        """An `Objective`: `log_prob`, (B,), log p(x); `loss`, minus its mean over the batch, weighted by `weight`.
+        Where the batch holds values of z, it is log p(x, known z)."""
         batch = self.prepare(batch)
         log_prob = self.log_marginal(batch, evidence(batch, self.zero, z=self.K))
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
 
     def log_prob(self, batch: dict) -> torch.Tensor:
-        """log p(x), exact, (B,)."""
+        """log p(x), (B,), exact. Where the batch holds values of z, it is log p(x, known z)."""
         batch = self.prepare(batch)
         return self.log_marginal(batch, evidence(batch, self.zero, z=self.K))
 
     def posterior(self, batch: dict) -> dict:
-        """p(z | x) of each latent: marginals, joint mode, exact samples, entropy."""
+        """p(z | x), exact: marginals, mode, samples and entropy."""
         batch = self.prepare(batch)
         tilts = {"z": self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], self.K)}
         tilts |= evidence(batch, self.zero, z=self.K)
@@ -115,7 +119,11 @@ class HMM(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
-        """z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
+        """n ancestral draws of z, x, parents first.
+        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
+        `posterior`.
+        `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
+        what is given, else 64."""
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         # one site after the other, each given those before it
         z_sites = []

@@ -86,25 +86,29 @@ class Kalman(nn.Module):
         return log_p_x  # (B,)
 
     def forward(self, batch: dict) -> Objective:
-        """-log p(x), mean over the batch."""
+        """An `Objective`: `log_prob`, (B,), log p(x); `loss`, minus its mean over the batch, weighted by `weight`."""
         batch = self.prepare(batch)
         log_prob = self.log_marginal(batch)
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
 
     def log_prob(self, batch: dict) -> torch.Tensor:
-        """log p(x), exact, (B,)."""
+        """log p(x), (B,), exact."""
         batch = self.prepare(batch)
         return self.log_marginal(batch)
 
     def posterior(self, batch: dict) -> dict:
-        """p(z | x) of each latent: moments, joint mode, exact samples, entropy."""
+        """p(z | x), exact: moments, mode, samples and entropy."""
         batch = self.prepare(batch)
         return {"z": GaussianChainPosterior(self.gaussian_chain_z(batch))}
 
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
-        """z, x ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."""
+        """n ancestral draws of z, x, parents first.
+        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
+        `posterior`.
+        `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
+        what is given, else 64."""
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         reads_z = softplus(self.moves)  # (D,)
         # one site after the other, each given those before it

@@ -8,6 +8,7 @@ from lvspec.emit.lowering.densities import unfused
 from lvspec.emit.lowering.distribution import named_distribution
 from lvspec.emit.lowering.extents import argument_ranks, full_arguments
 from lvspec.emit.lowering.program import Program
+from lvspec.emit.methods.docstrings import encode_doc
 from lvspec.emit.text.text import wrap
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Dist
@@ -42,7 +43,7 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
     scope.line(f"return {{{', '.join(items)}}}")
     return [
         "    def encode(self, batch: dict) -> dict:",
-        '        """q(z | x) of each latent whose factor reads no other draw: its arguments, draws and log-density."""',
+        *encode_doc(plan, [f.name for f in factors]),
         *wrap("batch = self.prepare(batch)", 2),
         *(["        parameters = self.refined(batch, {})"] if any(f.name in plan.refined for f in factors) else []),
         *program.text(),

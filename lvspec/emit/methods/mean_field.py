@@ -17,6 +17,7 @@ from lvspec.emit.lowering.distribution import distribution
 from lvspec.emit.lowering.extents import extent_code, full_arguments
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import Value, align
+from lvspec.emit.methods.docstrings import bound_doc, described, log_weight, mean_field_posterior_doc
 from lvspec.emit.methods.posterior import latent_sizes, zero_tilts
 from lvspec.emit.methods.weights import draws_head, weight_methods, weights_head
 from lvspec.emit.text.text import wrap
@@ -83,8 +84,9 @@ def _expected(plan: Plan, imports: set[str]) -> list[str]:
     about = f"log Σ_{{{', '.join(summed)}}} exp {inside}" if summed else inside
     return [
         "    def expected(self, batch: dict, mean: dict, tilt: dict, semiring=LOG) -> torch.Tensor:",
-        f'        """{about}, (B,), of',
-        '        expected statistics `mean`; `tilt` adds to log-factors of summed latents."""',
+        *described(
+            f"{about}, (B,), by the expected statistics `mean`; `tilt` is added to log-factors of summed latents."
+        ),
         *program.text(),
     ]
 
@@ -164,7 +166,7 @@ def _forward(plan: Plan, imports: set[str]) -> list[str]:
         kl[variable.name] = _divergence(program, variable)
     head = [
         "    def forward(self, batch: dict) -> Objective:",
-        f'        """{plan.formula}"""',
+        *bound_doc(plan),
         "        batch = self.prepare(batch)",
         f"        q = {_q(plan)}",
         f"        prior = {_priors(plan)}",
@@ -261,8 +263,7 @@ def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
     if shared:
         scope.line(f"log_ratio = {low.plus(ratios[True]).code}", "(S,)")
     scope.line(f"return {total.code}, {{{names}}}{', log_ratio' if shared else ''}")
-    drawn = ", ".join(v.name for v in local)
-    about = f"log p(x, {drawn}) - log q({drawn}) for {drawn} ~ q" if local else "log p(x)"
+    about = log_weight(plan)
     return [
         *weights_head(plan, "batch: dict, draws: dict, samples: int" if shared else "batch: dict, samples: int", about),
         f"        q = {_q(plan)}",
@@ -281,7 +282,7 @@ def _shared_draws(plan: Plan, imports: set[str]) -> list[str]:
 def _posterior(plan: Plan, imports: set[str]) -> list[str]:
     rows = [
         "    def posterior(self, batch: dict) -> dict:",
-        '        """q: factors with mean, variance, entropy; of summed latents marginals, joint mode, samples under q."""',
+        *mean_field_posterior_doc(plan),
         "        batch = self.prepare(batch)",
         f"        q = {_q(plan)}",
     ]

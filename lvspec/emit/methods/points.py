@@ -5,6 +5,7 @@ from __future__ import annotations
 from lvspec.emit.factors.integrals import integral_answers
 from lvspec.emit.guide.factors import write_guide
 from lvspec.emit.lowering.program import Program
+from lvspec.emit.methods.docstrings import joint_doc
 from lvspec.emit.methods.posterior import mixture_tilts, with_parts, zero_tilts
 from lvspec.emit.objective.objective import total
 from lvspec.emit.objective.terms import Terms
@@ -46,7 +47,7 @@ def _forward(plan: Plan, imports: set[str]) -> list[str]:
     scope.line(f"return {scope.use('Objective')}(loss, log_joint={log_joint})")
     return [
         "    def forward(self, batch: dict) -> Objective:",
-        f'        """{plan.formula}"""',
+        *joint_doc(plan),
         "        batch = self.prepare(batch)",
         *terms.program.text(),
     ]

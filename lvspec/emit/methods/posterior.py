@@ -10,6 +10,7 @@ from lvspec.emit.lowering.extents import extent_code
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.sizes import size_code
 from lvspec.emit.lowering.value import align, axis_of
+from lvspec.emit.methods.docstrings import weighted_posterior_doc
 from lvspec.emit.text.text import wrap
 from lvspec.ir.plan import Plan
 from lvspec.ir.structures import has_segments
@@ -47,15 +48,13 @@ def mixture_tilts(plan: Plan) -> list[str]:
 def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     """q as an importance-weighted sample of the sampled latents; the tables of those summed under their guide."""
     imports.add("weighted_posterior")
-    about, weighed = "p(z | x) by draws of q with self-normalised weights", "self.log_weights(batch, {}, samples)"
-    shared = ""
+    weighed, shared = "self.log_weights(batch, {}, samples)", ""
     if plan.drawn_once:
-        about = "p(z | x) of a batch that is the whole data set, by draws of q with self-normalised weights"
         imports.add("of_whole_batch")
         weighed, shared = f"of_whole_batch(*{weighed})", f", shared={plan.drawn_once!r}".replace("'", '"')
     rows = [
         "    def posterior(self, batch: dict, samples: int = 100) -> dict:",
-        f'        """{about}."""',
+        *weighted_posterior_doc(plan),
         "        batch = self.prepare(batch)",
         f"        log_weight, drawn = {weighed}",
     ]
@@ -77,7 +76,6 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     tabled = list(plan.tabled)
     if not tabled:
         return [*rows, *with_parts(plan, imports, f"{drawn}{exact}")]
-    rows[1] = f'        """{about}; latents summed under their q by that q."""'
     program = Program(plan, imports, set(tabled), ("batch", "samples", "drawn", "log_weight"))
     guide = write_guide(program, plan, tabled, [], set())
     answers = ", ".join(f'"{name}": {_of_q(program, guide, name)}' for name in tabled)

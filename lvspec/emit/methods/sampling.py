@@ -15,6 +15,7 @@ from lvspec.emit.lowering.distribution import distribution
 from lvspec.emit.lowering.extents import argument_ranks, copies_of, extent_code, full_arguments
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import ATOM, Value
+from lvspec.emit.methods.docstrings import sample_doc
 from lvspec.emit.methods.inputs import short
 from lvspec.emit.methods.sampled_sites import drawn_along
 from lvspec.emit.text.text import WIDTH, wrap
@@ -65,7 +66,7 @@ def sample_body(plan: Plan, imports: set[str]) -> list[str]:
     return [
         "    @torch.no_grad()",
         f"    def sample({signature}) -> dict:",
-        f'        """{_story(random)}"""',
+        *sample_doc(plan, [v.name for v in random], bool(ending)),
         *wrap(f"batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {{{plates}}})", 2),
         *short(plan, imports, drawn=True),
         *program.text(),
@@ -78,11 +79,6 @@ def _outside(program: Program, variable: Variable) -> str:
         return variable.name
     size = program.low.size(variable.type.support.values)
     return f"{program.scope.use('one_hot')}({variable.name}, {size}, self.zero)"
-
-
-def _story(random: list[Variable]) -> str:
-    names = ", ".join(v.name for v in random)
-    return f"{names} ~ p: ancestral draws, parents first; `given` fixes variables, `lengths` the ragged plates."
 
 
 @dataclass(frozen=True)

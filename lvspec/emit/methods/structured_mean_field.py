@@ -11,6 +11,7 @@ from lvspec.emit.factors.eliminate import EliminationCode
 from lvspec.emit.factors.factors import factor_at, reduce_plates
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import Value, align, as_tensor, axis_of
+from lvspec.emit.methods.docstrings import bound_doc, described, log_weight
 from lvspec.emit.methods.mean_field import known
 from lvspec.emit.methods.posterior import zero_tilts
 from lvspec.emit.methods.weights import weight_methods
@@ -138,7 +139,7 @@ def _forward(plan: Plan, latent) -> list[str]:
     name = latent.name
     return [
         "    def forward(self, batch: dict) -> Objective:",
-        f'        """{plan.formula}"""',
+        *bound_doc(plan),
         "        batch = self.prepare(batch)",
         "        q = self.optimum(batch)",
         "        reconstruction = self.joint_density(batch, q.sums(q.marginals))  # (B,)",
@@ -153,7 +154,9 @@ def _answers(plan: Plan, imports: set[str], latent) -> list[list[str]]:
     name = latent.name
     posterior = [
         "    def posterior(self, batch: dict) -> dict:",
-        '        """q: marginals, mode, samples and entropy of chains that are independent under it."""',
+        *described(
+            f"q({name}) at its optimum, chains independent, in place of {plan.notation.posterior([name])}: marginals, mode, samples, entropy."
+        ),
         "        batch = self.prepare(batch)",
         "        q = self.optimum(batch)",
         *zero_tilts(plan, imports),
@@ -164,7 +167,7 @@ def _answers(plan: Plan, imports: set[str], latent) -> list[list[str]]:
     ]
     weights = [
         "    def log_weights(self, batch: dict, samples: int) -> tuple[torch.Tensor, dict]:",
-        f'        """log p(x, {name}) - log q({name}) for {name} ~ q: (S, B), and the draws."""',
+        *described(f"{log_weight(plan)}: (S, B), and the draws."),
         *wrap(f'q, {name} = self.optimum(batch), self.posterior(batch)["{name}"].sample(samples)', 2),
         *statement(
             f"log_weight = chain_weights(q, lambda sums: self.joint_density(batch, sums), {name}, LOG)", "(S, B)", 2

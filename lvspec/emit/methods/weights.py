@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from lvspec.emit.guide.factors import write_guide
 from lvspec.emit.lowering.program import Program
+from lvspec.emit.methods.docstrings import described, importance_doc, importance_log_prob_doc
 from lvspec.emit.text.text import wrap
 from lvspec.ir.plan import Plan
 
@@ -16,15 +17,9 @@ def weights_head(plan: Plan, arguments: str, about: str) -> list[str]:
     """The signature of `log_weights`, and what it gives."""
     shared = ", ".join(plan.drawn_once)
     given = ["torch.Tensor", "dict", *(["torch.Tensor"] if shared else [])]
-    told = (
-        [
-            f'        """{about}: (S, B), and the draws; then',
-            f'        log p({shared}) - log q({shared}), (S,), of what all examples share."""',
-        ]
-        if shared
-        else [f'        """{about}: (S, B), and the draws."""']
-    )
-    return [*wrap(f"def log_weights(self, {arguments}) -> tuple[{', '.join(given)}]:", 1), *told]
+    told = f"; then log p({shared}) - log q({shared}), (S,), of what all examples share" if shared else ""
+    doc = described(f"{about}: (S, B), and the draws{told}.")
+    return [*wrap(f"def log_weights(self, {arguments}) -> tuple[{', '.join(given)}]:", 1), *doc]
 
 
 def weight_methods(plan: Plan, imports: set[str], arguments: str = "{}, samples") -> list[str]:
@@ -34,11 +29,11 @@ def weight_methods(plan: Plan, imports: set[str], arguments: str = "{}, samples"
     if not plan.drawn_once:
         return [
             "    def importance(self, batch: dict, samples: int = 100):",
-            '        """log p(x) ≈ log 1/S Σ_s p(x, z_s) / q(z_s | x), with its standard error and effective sample size."""',
+            *importance_doc(plan),
             f"        return importance({weighed}[0])",
             "",
             "    def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:",
-            '        """The importance-sampled log p(x), (B,): low-biased, consistent in S."""',
+            *importance_log_prob_doc(plan),
             "        return self.importance(batch, samples).log_prob",
         ]
     shared = ", ".join(plan.drawn_once)
@@ -49,7 +44,7 @@ def weight_methods(plan: Plan, imports: set[str], arguments: str = "{}, samples"
         "        return importance(log_weight.sum(1) + log_ratio)",
         "",
         "    def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:",
-        '        """The importance-sampled log p of a batch that is the whole data set, (): low-biased, consistent in S."""',
+        *importance_log_prob_doc(plan),
         "        return self.importance(batch, samples).log_prob",
         "",
         "    def predictive(self, batch: dict, samples: int = 100):",

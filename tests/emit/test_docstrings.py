@@ -1,0 +1,48 @@
+"""Docstrings of emitted methods: densities by the model's own names, with all that they are conditioned on."""
+
+import ast
+from functools import cache
+
+import pytest
+from small import NAMES, SPECS
+
+from lvspec.driver import compile_spec
+
+
+@cache
+def docstrings(name: str) -> dict[str, str]:
+    tree = ast.parse(compile_spec(SPECS / f"{name}.yaml").source)
+    methods = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef))
+    return {m.name: " ".join((ast.get_docstring(m) or "").split()) for m in methods}
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "wanted"),
+    [
+        ("hmm", "log_prob", "log p(x), (B,), exact. Where the batch holds values of z, it is log p(x, known z)."),
+        ("latent_attention_elbo", "log_prob", "log p(x | s), (B,), exact. Where the batch holds values of a, it is log p(x, known a | s)."),
+        ("latent_attention", "posterior", "p(a | x, s), exact"),
+        ("hmm", "log_marginal", "log Σ_z p(x, z) exp(Σ_t θ[t, z[t]]), whose gradient in θ[t, k] at θ = 0 is p(z[t] = k | x)"),
+        ("gm_vae", "posterior", "p(z | x), by draws of q with self-normalised importance weights. q(c | x), the guide's, in place of p(c | x)."),
+        ("gm_vae", "encode", "The guide's q(c | x), q(z | x), by latent: arguments, draws and log-density. Values of c that the batch holds are not looked at."),
+        ("neural_topic_model", "posterior", "p(z | x, g), exact, averaged over the weighted draws."),
+        ("bayesian_mixture", "log_weights", "log p(x | weights, mu_Sigma)"),
+        ("bilstm_tagger", "log_prob", "log p(known z | x), (B,), exact."),
+        ("dmv", "sample", "drawn given its length"),
+    ],
+)  # fmt: skip
+def test_densities_are_named_with_their_conditions(name, method, wanted):
+    assert wanted in docstrings(name)[method]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_estimates_by_draws_say_that_they_keep_a_graph(name):
+    found = docstrings(name)
+    if "importance" in found:
+        assert "torch.no_grad()" in found["log_prob"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sampling_says_that_what_is_given_conditions_nothing_above_it(name):
+    assert "not conditioned on them" in docstrings(name)["sample"]
+    assert ("end symbols" in docstrings(name)["sample"]) is ("until_end" in compile_spec(SPECS / f"{name}.yaml").source)
