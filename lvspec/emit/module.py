@@ -41,8 +41,10 @@ def module_text(plan: Plan, self_check: bool = False) -> str:
     imports: set[str] = set()
     made = constructor(plan, imports)
     methods = [made, batch_inputs(plan, imports), prepare(plan, imports), *inference(plan, imports)]
-    if imports & {"linear", "cyclical"}:  # schedules read it
-        made.insert(made.index(ZERO), STEP)
+    scheduled = bool(imports & {"linear", "cyclical"})
+    if scheduled:
+        at = made.index(ZERO)
+        made[at:at] = STEP
     methods += [fit_rows(plan, imports), sample_body(plan, imports)]
     body = "\n\n".join("\n".join(_trimmed(m)) for m in methods if m)
     body = without_repeated(with_shared_methods(body, plan))
@@ -52,7 +54,7 @@ def module_text(plan: Plan, self_check: bool = False) -> str:
     name = plan.spec.class_name
     if name in imports:  # a class of the runtime that this file uses
         name += "Model"
-    story = "\n".join(class_doc(plan))
+    story = "\n".join(class_doc(plan, scheduled))
     return f"{head}\n{import_lines(plan, imports)}\n\n\nclass {name}(nn.Module):\n{story}\n\n{body}\n\n\nModel = {name}\n{check}"
 
 

@@ -68,7 +68,11 @@ from lvspec.runtime import (
 
 
 class GMVAE(nn.Module):
-    """Gaussian-mixture VAE of utterances: a cluster c, a vector z near its centre, a sentence."""
+    """Gaussian-mixture VAE of utterances: a cluster c, a vector z near its centre, a sentence.
+
+    After each update of the parameters, `model.step += 1`: the weight of the KL of c and z, linear(0, 1, steps=2000),
+    follows it, and is 0 for ever without it.
+    """
 
     def __init__(self, V: int, K: int = 20, D: int = 16, E: int = 128, H: int = 256):
         super().__init__()
@@ -87,7 +91,7 @@ class GMVAE(nn.Module):
         self.encoder = nn.Linear(H, 2 * D)
         self.writer = LSTM(D + E, H)
         self.output = nn.Linear(H, V)
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # += 1 after each update
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:

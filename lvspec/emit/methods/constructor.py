@@ -10,7 +10,11 @@ from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Network, Param, Spec
 
-STEP = '        self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # advanced by the training loop'
+STEP = statement(
+    'self.register_buffer("step", torch.zeros((), dtype=torch.int64))',
+    "+= 1 after each update",
+    2,
+)
 ZERO = '        self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device'
 
 
