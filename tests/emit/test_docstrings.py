@@ -56,3 +56,14 @@ def test_a_class_with_a_schedule_says_who_advances_the_step():
     )
     assert told in " ".join(source.split("class GMVAE")[1].split("def __init__")[0].split())
     assert "model.step" not in compile_spec(SPECS / "vae.yaml").source
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_table_of_latents_has_every_hidden_structure_and_no_default_size(name):
+    compiled = compile_spec(SPECS / f"{name}.yaml")
+    head = compiled.source.split("\nBatch\n")[0]
+    hidden = [p.name for p in compiled.plan.latents] + [s.part for s in compiled.plan.structures if s.part]
+    if hidden:
+        table = head.split("\nLatent | treatment\n")[1]
+        assert [row.split(" | ")[0].strip() for row in table.split("\n") if " | " in row] == hidden
+        assert not any(row.endswith(("states", "values")) and row.split()[-2].isdigit() for row in table.split("\n"))

@@ -139,7 +139,7 @@ def test_what_stands_twice_becomes_a_method():
     made = without_repeated(BAD[BAD.index("    def first") :].rstrip("\n"))
     assert made.startswith(
         "    def computed_of_x(self, x: torch.Tensor):\n"
-        '        """What several methods compute of x."""\n'
+        '        """Functions of x that several methods share."""\n'
         "        a = f(x)\n        b = g(a)\n        c = h(b)\n        return c\n\n    def first(self, x, phase):\n"
         "        c = self.computed_of_x(x)\n        c_2 = c\n"
     )
@@ -155,7 +155,8 @@ Guide
 """ in sources["gm_vae"]
     assert "\n    in the loss: KL of z · linear(0, 1, steps=2000) in training, 1 in evaluation\n" in sources["gm_vae"]
     assert (
-        "\n    a | enumeration, enumerated | a value for each site of m, averaged" in sources["latent_attention_elbo"]
+        "\n    a | expectation under q(a) by a sum over its |m| values; KL by the same sum\n"
+        in sources["latent_attention_elbo"]
     )
     assert (
         "\n    q(z[0] | x) = " in sources["deep_markov_model"]

@@ -13,13 +13,13 @@ Guide
 Objective
     E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))
 
-Latent | treatment | why
-    z | reinforce, sampled | unbiased score function, each of 4 draws against the others' mean; its KL in closed form
+Latent | treatment
+    z | unbiased score function, each of 4 draws against the others' mean; KL in closed form
 
 Batch
-    x (B, P): observed
-    z (B, M): optional, where it is known (z_observed)
-    weight (B,): optional, of the examples
+    x (B, P): observed; missing where the optional x_observed is false
+    z (B, M): optional, known values; unknown where the optional z_observed is false
+    weight (B,): optional, weights of the examples
 """
 
 import torch
@@ -62,28 +62,29 @@ class DiscreteVAE(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
-        """What a batch holds of each variable: (B, *plates, *shape), at each site a value of this kind."""
+        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
+        *shape)."""
         return {
             "z": Input("latent", "integer", plates={"m": self.M}, below=self.K),
             "x": Input("observed", "boolean", shape=(self.P,)),
         }
 
     def prepare(self, batch: dict) -> dict:
-        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step.
-        What nothing reads, and values outside their supports, are refused."""
-        if "rows" in batch:  # its presence says that the batch is prepared
+        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that
+        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
+        if "rows" in batch:  # it is prepared
             return batch
         return prepare_batch(batch, self.batch_inputs(), self.zero, {})
 
     def guide(self, batch: dict):
-        """What q takes of the batch alone, before anything is drawn."""
+        """What the guide computes from the batch, before any draw."""
         x = batch["x"]  # (B, P)
         logits_z = self.encoder(x.to(self.zero.dtype)).unflatten(-1, (self.M, self.K))  # (B, M, K)
         q_z = Categorical(logits_z)
         return q_z
 
     def at_draws(self, batch: dict, draws: dict, samples: int) -> tuple:
-        """Draws of q, and what the objective and the importance weights alike compute of them."""
+        """Draws of q, and the terms at them that the ELBO and the importance weights share."""
         x = batch["x"]  # (B, P)
         # guide
         q_z = self.guide(batch)

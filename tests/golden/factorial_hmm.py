@@ -11,14 +11,14 @@ Generative story
 Objective
     log Σ_{z} p(x, z)
 
-Latent | treatment | why
-    z | dynamic_programming, collapsed | chain along t (8 states): exact by one pass over the sites
+Latent | treatment
+    z | summed out by the forward algorithm along t, K states
 
 Batch
-    x (B, T, D): observed
-    t (B,): lengths, without which all are full
-    z (B, T, L): optional, where it is known (z_observed)
-    weight (B,): optional, of the examples
+    x (B, T, D): observed; missing where the optional x_observed is false
+    t (B,): optional, lengths; by default all T
+    z (B, T, L): optional, known values; unknown where the optional z_observed is false
+    weight (B,): optional, weights of the examples
 """
 
 import torch
@@ -62,16 +62,17 @@ class FactorialHMM(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
-        """What a batch holds of each variable: (B, *plates, *shape), at each site a value of this kind."""
+        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
+        *shape)."""
         return {
             "z": Input("latent", "integer", plates={"t": None, "l": self.L}, below=self.K),
             "x": Input("observed", "real", plates={"t": None}, shape=(self.D,)),
         }
 
     def prepare(self, batch: dict) -> dict:
-        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step.
-        What nothing reads, and values outside their supports, are refused."""
-        if "rows" in batch:  # its presence says that the batch is prepared
+        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that
+        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
+        if "rows" in batch:  # it is prepared
             return batch
         return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
 

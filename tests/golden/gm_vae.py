@@ -20,15 +20,15 @@ Objective
     in the loss: KL of c · linear(0, 1, steps=2000) in training, 1 in evaluation
     in the loss: KL of z · linear(0, 1, steps=2000) in training, 1 in evaluation
 
-Latent | treatment | why
-    c | enumeration, enumerated | 20 values, averaged exactly under the written q(c), and so is its KL
-    z | reparameterization, sampled | q(z) is Normal: pathwise gradient, 1 draw; its KL in closed form
+Latent | treatment
+    c | expectation under q(c) by a sum over its K values; KL by the same sum
+    z | one reparameterized draw of q(z), Normal; KL in closed form
 
 Batch
-    x (B, T): observed
-    t (B,): lengths, without which all are full
-    c (B,): optional, where it is known (c_observed)
-    weight (B,): optional, of the examples
+    x (B, T): observed; missing where the optional x_observed is false
+    t (B,): optional, lengths, the end symbol counted; by default all T
+    c (B,): optional, known values; unknown where the optional c_observed is false
+    weight (B,): optional, weights of the examples
 """
 
 import torch
@@ -95,7 +95,8 @@ class GMVAE(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
-        """What a batch holds of each variable: (B, *plates, *shape), at each site a value of this kind."""
+        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
+        *shape)."""
         return {
             "c": Input("latent", "integer", below=self.K),
             "z": Input("hidden", "real", shape=(self.D,)),
@@ -103,16 +104,16 @@ class GMVAE(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step.
-        What nothing reads, and values outside their supports, are refused."""
-        if "rows" in batch:  # its presence says that the batch is prepared
+        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that
+        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
+        if "rows" in batch:  # it is prepared
             return batch
         batch = prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
         batch = refuse_missing(batch, "x", "x", {1: None})
         return batch
 
     def guide(self, batch: dict) -> tuple:
-        """What q takes of the batch alone, before anything is drawn."""
+        """What the guide computes from the batch, before any draw."""
         x = batch["x"]  # (B, T)
         state = last(self.reader(self.words(x)), batch["t"], 1)  # (B, H)
         logits_c = self.cluster(state)  # (B, K)
@@ -125,7 +126,7 @@ class GMVAE(nn.Module):
         return logits_c, log_q_c, loc, scale_z, q_z
 
     def at_draws(self, batch: dict, draws: dict, samples: int) -> tuple:
-        """Draws of q, and what the objective and the importance weights alike compute of them."""
+        """Draws of q, and the terms at them that the ELBO and the importance weights share."""
         x = batch["x"]  # (B, T)
         # guide
         _, log_q_c, loc, scale_z, q_z = self.guide(batch)

@@ -11,13 +11,13 @@ Generative story
 Objective
     log ∫ p(x, z) dz
 
-Latent | treatment | why
-    z | linear_gaussian, integrated | linear-Gaussian chain along t, seen through x: exact by the Kalman filter
+Latent | treatment
+    z | linear-Gaussian chain along t, seen through x: exact by the Kalman filter
 
 Batch
-    x (B, T, N): observed
-    t (B,): lengths, without which all are full
-    weight (B,): optional, of the examples
+    x (B, T, N): observed; missing where the optional x_observed is false
+    t (B,): optional, lengths; by default all T
+    weight (B,): optional, weights of the examples
 """
 
 import torch
@@ -54,21 +54,22 @@ class Kalman(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
-        """What a batch holds of each variable: (B, *plates, *shape), at each site a value of this kind."""
+        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
+        *shape)."""
         return {
             "z": Input("hidden", "real", plates={"t": None}, shape=(self.D,)),
             "x": Input("observed", "real", plates={"t": None}, shape=(self.N,)),
         }
 
     def prepare(self, batch: dict) -> dict:
-        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step.
-        What nothing reads, and values outside their supports, are refused."""
-        if "rows" in batch:  # its presence says that the batch is prepared
+        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that
+        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
+        if "rows" in batch:  # it is prepared
             return batch
         return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
 
     def gaussian_chain_z(self, batch: dict) -> GaussianChain:
-        """The linear-Gaussian chain z, with what was seen of it."""
+        """The linear-Gaussian chain z given the observations, for the Kalman filter."""
         x = batch["x"]  # (B, T, N)
         covariance_z_at_0 = diagonal_covariance(self.zero + 1, self.D)  # (D, D)
         covariance_z = diagonal_covariance(softplus(self.moves), self.D)  # (D, D)

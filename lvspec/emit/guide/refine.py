@@ -54,7 +54,7 @@ def refine_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
     call = f"refine(step, self.unrefined(batch), {{{positive}}}, draws, steps={steps}, rate={rate:g})"
     refined = [
         "    def refined(self, batch: dict, draws: dict) -> dict:",
-        f'        """Parameters of {listed}: {steps} steps up the ELBO from the guide\'s own, each differentiated through."""',
+        f'        """Parameters of {listed} after {steps} gradient steps up the ELBO from the guide\'s, differentiated through."""',
         "        batch = self.prepare(batch)",
         '        alone = {n: v for n, v in batch.items() if n != "weight"}  # each example climbs its own ELBO',
         "",
@@ -90,7 +90,7 @@ def _unrefined(plan: Plan, imports: set[str], factors: list[Variable]) -> list[s
     program.scope.line(f"return {{{', '.join(items)}}}")
     return [
         "    def unrefined(self, batch: dict) -> dict:",
-        '        """What the guide itself says of them, (B, sites, event) each."""',
+        '        """The guide\'s parameters of q, before any step: (B, sites, event) each."""',
         "        batch = self.prepare(batch)",
         *program.text(),
     ]

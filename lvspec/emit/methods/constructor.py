@@ -121,7 +121,7 @@ def fit_rows(plan: Plan, imports: set[str]) -> list[str]:
     values = [(p.name, first_values(p, ["rows", *(size_code(d) for d in p.shape)], place)) for p in own]
     return [
         "    def fit_rows(self, batch: dict, steps: int = 200, rate: float = 0.05) -> dict:",
-        '        """The batch with free parameters of its own examples, fitted while everything else stands still."""',
+        '        """The batch with free parameters of its own examples, fitted with all others fixed."""',
         "        batch = self.prepare(batch)",
         '        rows = len(batch["rows"])',
         *wrap(f"first = {{{', '.join(f'{chr(34)}{n}{chr(34)}: {v}' for n, v in values)}}}", 2),

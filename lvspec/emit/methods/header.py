@@ -10,6 +10,7 @@ from lvspec.emit.lowering.library_flows import libraries
 from lvspec.emit.methods.constructor import user_class
 from lvspec.emit.text.text import INDENT, docstring, filled
 from lvspec.errors import Span
+from lvspec.ir.notation import may_be_known
 from lvspec.ir.plan import MARGINAL, LatentPlan, Plan
 from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import Clause, Schedule, Spec, Variable
@@ -60,21 +61,25 @@ def header(plan: Plan) -> list[str]:
     if guided := guide_story(plan):
         rows += ["", "Guide", *_listed(guided)]
     rows += ["", "Objective", *_listed([plan.formula, *(f"+ {line}" for line in added(spec)), *_weighed(plan)])]
-    if plan.latents:
-        rows += ["", "Latent | treatment | why"]
-        rows += _listed(f"{p.name} | {p.strategy}, {p.treatment} | {_why(p)}" for p in plan.latents)
+    if hidden := [(p.name, _treatment(p)) for p in plan.latents] + hidden_structures(plan):
+        rows += ["", "Latent | treatment", *_listed(f"{name} | {told}" for name, told in hidden)]
     rows += ["", "Batch", *_listed(batch_keys(spec))]
     return [*rows, '"""', ""]
 
 
-DIVERGENCES = {"analytic": "; its KL in closed form", "sampled": "; log q - log p at the draws"}
+DIVERGENCES = {"analytic": "; KL in closed form", "sampled": "; KL as log q - log p at the draws"}
 
 
-def _why(latent: LatentPlan) -> str:
-    """The reason of a treatment, and how the latent's divergence is found."""
+def _treatment(latent: LatentPlan) -> str:
+    """What is done with a latent, and how its divergence is found."""
     if latent.treatment == "enumerated":
-        return f"{safe(latent.why)}, and so is its KL"
+        return f"{safe(latent.why)}; KL by the same sum"
     return safe(latent.why) + ("" if latent.treatment in MARGINAL else DIVERGENCES.get(latent.kl, ""))
+
+
+def hidden_structures(plan: Plan) -> list[tuple[str, str]]:
+    """The trees or alignments behind what is observed."""
+    return [(s.part or f"structure of {s.name}", f"summed out by the {s.algorithm}") for s in plan.structures]
 
 
 def guide_story(plan: Plan) -> list[str]:
@@ -110,13 +115,18 @@ def batch_keys(spec: Spec) -> list[str]:
     """What a batch holds, by key: `x (B, T): observed`."""
     rows = []
     for v in (v for v in spec.variables if v.role in ("observed", "given")):
-        rows.append(f"{v.name} {_shape(spec, v)}: {v.role}")
+        missing = f"; missing where the optional {v.name}_observed is false" if v.role == "observed" else ""
+        rows.append(f"{v.name} {_shape(spec, v)}: {v.role}{missing}")
     for p in (p for p in spec.plates if p.ragged and p.sites == p.name):
         around = f"(B, {p.within.upper()})" if p.within else "(B,)"
-        rows.append(f"{p.name} {around}: lengths, without which all are full")
-    known = [v for v in spec.of_role("latent") if v.type.support.finite and not v.outside_batch]
-    rows += [f"{v.name} {_shape(spec, v)}: optional, where it is known ({v.name}_observed)" for v in known]
-    return [*rows, "weight (B,): optional, of the examples"]
+        end = ", the end symbol counted" if p.end else ""
+        rows.append(f"{p.name} {around}: optional, lengths{end}; by default all {p.name.upper()}")
+    known = [v for v in spec.of_role("latent") if may_be_known(v)]
+    rows += [
+        f"{v.name} {_shape(spec, v)}: optional, known values; unknown where the optional {v.name}_observed is false"
+        for v in known
+    ]
+    return [*rows, "weight (B,): optional, weights of the examples"]
 
 
 def _shape(spec: Spec, variable: Variable) -> str:

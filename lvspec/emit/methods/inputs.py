@@ -33,7 +33,7 @@ def batch_inputs(plan: Plan, imports: set[str]) -> list[str]:
     imports.add("Input")
     rows = [
         "    def batch_inputs(self) -> dict:",
-        '        """What a batch holds of each variable: (B, *plates, *shape), at each site a value of this kind."""',
+        '        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates, *shape)."""',
         "        return {",
     ]
     for variable in plan.spec.variables:
@@ -91,9 +91,9 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
     refusals = short(plan, imports) + _missing(spec, imports)
     return [
         "    def prepare(self, batch: dict) -> dict:",
-        '        """Adds masks and the places of real sites, from host-side lengths: once per batch, outside the step.',
-        '        What nothing reads, and values outside their supports, are refused."""',
-        '        if "rows" in batch:  # its presence says that the batch is prepared',
+        '        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that',
+        '        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""',
+        '        if "rows" in batch:  # it is prepared',
         "            return batch",
         *wrap(f"{'batch =' if refusals else 'return'} {prepared}", 2),
         *refusals,

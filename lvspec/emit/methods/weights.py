@@ -48,7 +48,7 @@ def weight_methods(plan: Plan, imports: set[str], arguments: str = "{}, samples"
         "        return self.importance(batch, samples).log_prob",
         "",
         "    def predictive(self, batch: dict, samples: int = 100):",
-        f'        """log E_q({shared}) p(x | {shared}) of each example by itself, (B,): what q, which training has left, says of it."""',
+        f'        """log E_q({shared}) p(x | {shared}) of each example by itself, (B,), under q as it was trained."""',
         f"        return importance({weighed}[0])",
     ]
 
@@ -69,5 +69,5 @@ def shared_draws(plan: Plan, imports: set[str]) -> list[str]:
 def draws_head(plan: Plan) -> list[str]:
     return [
         "    def shared_draws(self, samples: int) -> dict:",
-        f'        """Noise for {", ".join(plan.drawn_once)}, as `draws` take it: with it several batches are weighed at the same values."""',
+        f'        """Noise of {", ".join(plan.drawn_once)} for `draws`, so that several batches are weighted at the same draws."""',
     ]

@@ -186,7 +186,7 @@ def taken_out(body: str, first: Run, second: Run) -> str:
     kinds = {n: ANNOTATIONS.get(n) or ("int" if n in sites else "torch.Tensor") for n in takes}
     listed = ", ".join(["self", *(f"{n}: {kind}" for n, kind in kinds.items())])
     head = wrap(f"def {name}({listed}){' -> tuple' if len(gives) > 1 else ''}:", 1)
-    head += docstring(f"What several methods compute of {', '.join(takes)}.", 2)
+    head += docstring(f"Functions of {', '.join(takes)} that several methods share.", 2)
     place, other = _place(rows, first), _place(rows, second)
     if nested:  # of one line each
         moved = [BODY + text for text in _alike(*([row.strip() for row in rows[s]] for s in (place, other)))]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from lvspec.ir.structures import longest_segment, structure_of
+from lvspec.ir.words import listed
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.components import beyond
 from lvspec.plan.model import finite_reason, is_chain, without_engine
@@ -30,7 +31,7 @@ def consider(view: View, latent) -> Claim | Declined:
         return Declined(reason)
     structures = [s for n in component.latents if (s := structure_of(model.spec.variable(n)))]
     if structures:
-        why = f"{structures[0].algorithm}, along {component.chain}"
+        why = f"summed out by the {structures[0].algorithm}, along {component.chain}"
         within = {
             v.name: r.inside for v in model.random() for r in model.reads(v.name) if r.inside in component.latents
         }
@@ -39,7 +40,8 @@ def consider(view: View, latent) -> Claim | Declined:
             what = f"what {' and '.join(within)} read{'s' * (len(within) == 1)} within segments"
             why += f"; {what} is run once from each site, {longest} sites far"
         return Claim("collapsed", True, why, component.pay, component.cost)
-    order = f"order-{component.order} " if component.order > 1 else ""
-    count = f"{len(component.latents)} latents" if len(component.latents) > 1 else f"{model.cardinality(name)} states"
-    why = f"{order}chain along {component.chain} ({count}): exact by one pass over the sites" + beyond(component)
+    order = f" of order {component.order}" if component.order > 1 else ""
+    others = [n for n in component.latents if n != name]
+    states = f"{latent.type.support.values} states" + (f", together with {listed(others)}" if others else "")
+    why = f"summed out by the forward algorithm{order} along {component.chain}, {states}" + beyond(component)
     return Claim("collapsed", True, why, component.pay, component.cost)

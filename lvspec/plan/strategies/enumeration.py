@@ -6,7 +6,6 @@ enumerated   Σ_z q(z | x) [ log p(x, z) - log q(z | x) ]   where q is written
 
 from __future__ import annotations
 
-from lvspec.ir.dims import ragged_plate
 from lvspec.ir.reads import HERE
 from lvspec.ir.structures import structure_of
 from lvspec.plan.claims import Claim, Declined, View
@@ -39,8 +38,7 @@ def _collapsed(view: View, name: str) -> Claim | Declined:
     reason = component.too_large
     if reason:
         return Declined(reason)
-    values = view.model.cardinality(name)
-    why = f"{values} values, summed exactly" + (beyond(component) or " within the budget")
+    why = f"summed out over its {view.model.spec.variable(name).type.support.values} values" + beyond(component)
     return Claim("collapsed", True, why, component.pay, component.cost)
 
 
@@ -124,8 +122,7 @@ def _under_guide(view: View, latent) -> Claim | Declined:
     reason = over_budget(model, cost)
     if reason:
         return Declined(reason)
-    size = latent.type.support.size
-    plate = ragged_plate(size) if size is not None else None
-    values = f"{model.cardinality(name)} values" if plate is None else f"a value for each site of {plate}"
-    q = f"p({name}) itself" if follows_model(latent, model.guide_of(name)) else f"the written q({name})"
-    return Claim("enumerated", True, f"{values}, averaged exactly under {q}", pay, cost)
+    q = f"p({name}) itself" if follows_model(latent, model.guide_of(name)) else f"q({name})"
+    return Claim(
+        "enumerated", True, f"expectation under {q} by a sum over its {latent.type.support.values} values", pay, cost
+    )

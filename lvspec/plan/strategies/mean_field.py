@@ -33,9 +33,7 @@ def consider(view: View, latent) -> Claim | Declined:
         if latent.outside_batch
         else f"coordinate ascent, at most {steps} rounds a batch"
     )
-    why = (
-        f"its full conditional is {latent.general.body.family} like its prior: q by {how}; a bound, not the likelihood"
-    )
+    why = f"q({latent.name}) a {latent.general.body.family}, as its prior and full conditional are, by {how}; a bound on log p"
     inside = {id(c): c for r, _ in view.model.readers_of(latent.name) if (c := view.collapsible.get(r.name))}
     pay = partial(_pay, latent=latent, steps=1 if latent.outside_batch else steps, inside=tuple(inside.values()))
     return Claim("mean_field", False, why, pay, priced(Pricer(view.model, set(view.collapsible)), pay))

@@ -20,7 +20,7 @@ def consider(view: View, latent) -> Claim | Declined:
     if reason:
         return Declined(reason)
     name = latent.name
-    why = f"q({name}) is Delta: one value of {name}, the best of log p(x, {name}) as it is trained"
+    why = f"point estimate: log p(x, {name}) is maximised in {name}"
     if is_improper(latent):
-        why = f"{name} is a code: q({name}) is Delta, no value of {name} is likelier than another, log p(x | {name}) is trained"
+        why = f"a code without a prior: log p(x | {name}) is maximised in {name}"
     return Claim("point", True, why, drawing(latent.name))

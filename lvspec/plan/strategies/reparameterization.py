@@ -38,12 +38,14 @@ def consider(view: View, latent) -> Claim | Declined:
     if reason:
         return Declined(reason)
     samples = view.draws(NAME)
-    kind = view.bound.gradient.replace("_", " ")
-    why = f"q({latent.name}) is {body.shown if isinstance(body, Dist) else family}: {kind} gradient, {samples} draw{'s' if samples > 1 else ''}"
+    draws = f"{samples} reparameterized draws" if samples > 1 else "one reparameterized draw"
+    why = f"{draws} of q({latent.name}), {body.shown if isinstance(body, Dist) else family}"
+    if view.bound.gradient != "pathwise":
+        why += f", {view.bound.gradient.replace('_', ' ')} gradient"
     if "refine" not in options:
         return Claim("sampled", False, why, drawing(latent.name), samples=samples)
     steps, rate = int(options["refine"]), float(view.option(latent.name, NAME, "rate"))
-    why += f"; its parameters take {steps} steps up the ELBO from where the guide puts them, differentiated through"
+    why += f", whose parameters take {steps} gradient steps up the ELBO from the guide's, differentiated through"
     pay = refined_drawing(latent.name, steps)
     return Claim("sampled", False, why, pay, samples=samples, options=(("refine", steps), ("rate", rate)))
 

@@ -30,7 +30,7 @@ def consider(view: View, latent) -> Claim | Declined:
     steps = view.option(latent.name, NAME, "steps")
     plate = view.collapsible[latent.name].unrolled[0]
     (reader,) = {v.name: v for v, _ in view.model.readers_of(latent.name) if v.name != latent.name}.values()
-    why = f"a chain for each {plate}, exact under the others' expectations, at most {steps} rounds a batch; "
+    why = f"q a product of chains, one for each {plate}, each exact under the others' expectations, at most {steps} rounds a batch; "
     if SUMS[reader.general.dist.family].bounded:
         why += f"a bound, not the likelihood, and below the ELBO: E log Σ is replaced by log Σ E in {reader.name}"
     else:
