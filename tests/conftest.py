@@ -6,11 +6,12 @@ import io
 import os
 import random
 import sys
-from pathlib import Path
 
 import pytest
 
-os.environ["XDG_CACHE_HOME"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "xdg")
+from tests import ROOT
+
+os.environ["XDG_CACHE_HOME"] = str(ROOT / ".pytest_cache" / "xdg")
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ import ast
 import re
 from importlib import import_module
 from inspect import signature
-from pathlib import Path
 
 import pytest
 from torch import nn
@@ -34,8 +33,8 @@ from lvspec.verify.oracle import flows, networks, structured
 from lvspec.verify.oracle.densities import _DENSITIES
 from lvspec.verify.oracle.schemes import TOGETHER
 from lvspec.verify.random_specs.drafts import wishes
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "lvspec"
 DRAWN = [row for row in BY_TURN if row.draws]
 
@@ -115,7 +114,7 @@ def test_pages_name_every_strategy_that_draws_with_its_options():
 
 
 def strategies_table():
-    """What stands in the page: made anew by `python tests/test_registries.py`."""
+    """What stands in the page: made anew by `python -m tests.test_registries`."""
     rows = [f"| {row.turn} | `{row.name}` | {', '.join(row.options) or '–'} | {row.meaning} |" for row in BY_TURN]
     return "\n".join(["| turn | strategy | options | is |", "|---|---|---|---|", *rows]) + "\n"
 

@@ -5,12 +5,12 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from pathlib import Path
 
 import networkx as nx
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests import ROOT
+
 PACKAGE = ROOT / "lvspec"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -142,6 +142,15 @@ def test_a_class_has_a_name_of_its_own():
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 assert homes.setdefault(node.name, path) == path, f"{node.name}: {homes[node.name]} and {path}"
+
+
+def test_a_test_stands_in_the_room_of_what_it_tests():
+    """At the root: of files at the package's own, of the house as a whole, and what all share."""
+    rooms = {p.name for p in PACKAGE.iterdir() if p.is_dir()} | {"docs", "bad", "golden"}
+    files = {f"test_{p.name}" for p in PACKAGE.glob("*.py")}
+    files |= {"test_rooms.py", "test_registries.py", "conftest.py", "processor.py", "__init__.py"}
+    for path in (ROOT / "tests").iterdir():
+        assert path.name in (rooms | {"__pycache__"} if path.is_dir() else files), path
 
 
 @pytest.mark.slow

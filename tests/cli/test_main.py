@@ -13,6 +13,7 @@ from lvspec.cli import main
 from lvspec.cli.commands import check
 from lvspec.errors import Diagnostic, InternalError, Source, Span, SpecError, TrainingError, UsageError
 from lvspec.shipped import shipped
+from tests import ROOT
 from tests.processor import seconds_of
 
 SPECS = sorted(shipped("specs").glob("*.yaml"))
@@ -113,7 +114,7 @@ observed:
 
 def test_check_tells_further_places_as_json(lvspec):
     """Of a mistake that stands in two places the second one is a note, with its own place."""
-    twice = Path(__file__).parents[1] / "bad" / "101_two_general_clauses.yaml"
+    twice = ROOT / "tests" / "bad" / "101_two_general_clauses.yaml"
     code, out, _ = lvspec("check", twice, "--json")
     (note,) = json.loads(out)["diagnostics"][0]["notes"]
     assert code == 1 and note["message"] == "the first one is here" and len(note["span"]) == 4

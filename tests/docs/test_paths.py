@@ -1,11 +1,11 @@
 """A path of the project that a page, a docstring or a comment names is there."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import ROOT
+
 ROOMS = sorted(p.name for p in (ROOT / "lvspec").iterdir() if p.is_dir() and p.name != "__pycache__")
 TOP = ("lvspec", "specs", "grammar", "tests", "examples", "docs", "benchmarks")
 NAMED = re.compile(rf"(?<![\w./-])((?:{'|'.join((*TOP, *ROOMS))})/[\w./*-]*\w\.(?:py|md|yaml|lark|txt))\b")

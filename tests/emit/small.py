@@ -1,7 +1,6 @@
 """The shipped specs at small sizes: emitted modules with random numbers, and clean batches to change."""
 
 from functools import cache
-from pathlib import Path
 
 import torch
 
@@ -20,8 +19,8 @@ from lvspec.verify.oracle.draw import (
     with_trees,
 )
 from lvspec.verify.oracle.world import Instance
+from tests import SPECS
 
-SPECS = Path(__file__).resolve().parents[2] / "specs"
 NAMES = sorted(p.stem for p in SPECS.glob("*.yaml"))
 EXACT = ("deep_hmm", "factorial_hmm", "hmm", "mixture_of_rnns", "naive_bayes", "softmax_mixture_lm")
 ROWS, LENGTH = 4, 4

@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
-from small import batch_of, compiled, model_of, sizes_of
 
 from lvspec.driver import compile_spec
 from lvspec.runtime import BadBatch, Undefined, forecast
 from lvspec.verify import verify
 from lvspec.verify.oracle.draw import randomize
+from tests.emit.small import batch_of, compiled, model_of, sizes_of
 
 K, V = 3, 4
 LENGTHS = (4, 2, 1, 0)

@@ -5,7 +5,8 @@ Dynamo traces nn.LSTM only where `torch._dynamo.config.allow_rnn` is set; the ot
 
 import pytest
 import torch
-from small import NAMES, batch_of, draws_of, fixed, gradients, model_of
+
+from tests.emit.small import NAMES, batch_of, draws_of, fixed, gradients, model_of
 
 BROKEN = (  # a gradient inside the step is no part of one graph; or there is no gradient at all
     "bayesian_mixture",

@@ -4,9 +4,10 @@ import ast
 from functools import cache
 
 import pytest
-from small import NAMES, SPECS
 
 from lvspec.driver import compile_spec
+from tests import SPECS
+from tests.emit.small import NAMES
 
 
 @cache

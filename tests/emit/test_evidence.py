@@ -4,10 +4,10 @@ from itertools import product
 
 import pytest
 import torch
-from small import EXACT, batch_of, compiled, gradients, model_of
 
 from lvspec.driver import compile_spec
 from lvspec.verify.oracle.draw import randomize
+from tests.emit.small import EXACT, batch_of, compiled, gradients, model_of
 
 CHAINS = ("hmm", "deep_hmm", "softmax_mixture_lm")
 MIXTURES = ("naive_bayes", "mixture_of_rnns")

@@ -5,14 +5,13 @@ LVSPEC_UPDATE_GOLDEN=1 writes the files anew; look at what changed before keepin
 
 import difflib
 import os
-from pathlib import Path
 
 import pytest
-from small import SPECS
 
 from lvspec.driver import compile_spec
+from tests import ROOT, SPECS
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+GOLDEN = ROOT / "tests" / "golden"
 NAMES = ("discrete_vae", "factorial_hmm", "gm_vae", "hmm", "kalman", "sentence_vae")
 
 

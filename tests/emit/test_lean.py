@@ -4,12 +4,13 @@ from textwrap import dedent
 
 import pytest
 import torch
-from small import SPECS, batch_of, gradients, model_of, sizes_of
 
 from benchmarks.prices import peak_of
 from lvspec.driver import compile_spec, plan_spec, recompile
 from lvspec.verify import pins, render, shrink, verify
 from lvspec.verify.oracle.draw import random_value
+from tests import SPECS
+from tests.emit.small import batch_of, gradients, model_of, sizes_of
 
 CHAINS = ("hmm", "factorial_hmm", "deep_hmm")
 

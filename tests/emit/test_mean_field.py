@@ -6,7 +6,6 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from mean_field_models import MODELS
 from scipy.special import digamma, gammaln
 
 from lvspec.driver import compile_spec, plan_spec
@@ -14,6 +13,7 @@ from lvspec.errors import SpecError
 from lvspec.load import load_module
 from lvspec.shipped import shipped
 from lvspec.verify import pins, shrink, verify
+from tests.emit.mean_field_models import MODELS
 
 ONLINE_LDA = str(shipped("specs") / "lda.yaml")
 MIXTURE = str(shipped("specs") / "bayesian_mixture.yaml")

@@ -6,11 +6,11 @@ import pickle
 
 import pytest
 import torch
-from small import NAMES, batch_of, compiled, draws_of, gradients, model_of, per_example
 from torch import nn
 
 import lvspec
 from lvspec.runtime import BadBatch
+from tests.emit.small import NAMES, batch_of, compiled, draws_of, gradients, model_of, per_example
 
 
 def answer(model, batch, draws=None):

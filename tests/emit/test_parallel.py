@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
-from small import NAMES, batch_of, draws_of, fixed, gradients, model_of
+
+from tests import ROOT
+from tests.emit.small import NAMES, batch_of, draws_of, fixed, gradients, model_of
 
 WORKER = """
 import sys
@@ -13,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 sys.path.insert(0, sys.argv[1])
-from small import batch_of, draws_at, draws_of, fixed, model_of
+from tests.emit.small import batch_of, draws_at, draws_of, fixed, model_of
 rank, meeting, out, names = int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5:]
 dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
 found = {}
@@ -30,10 +31,11 @@ dist.destroy_process_group()
 
 
 def in_two_processes(names, directory):
-    here = str(Path(__file__).resolve().parent)
     arguments = [str(directory / "meeting"), str(directory / "grads"), *names]
     workers = [
-        subprocess.Popen([sys.executable, "-c", WORKER, here, str(rank), *arguments], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(ROOT), str(rank), *arguments], stderr=subprocess.PIPE, text=True
+        )
         for rank in (0, 1)
     ]
     said = [w.communicate(timeout=300)[1] for w in workers]

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
-from small import NAMES, SPECS
 
 from lvspec.driver import compile_spec
 from lvspec.emit.text.repeated import without_repeated
+from tests import SPECS
+from tests.emit.small import NAMES
 
 WIDTH = 120
 

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from small import (
+
+from lvspec.verify.oracle.draw import padded_extent
+from tests.emit.small import (
     EXACT,
     LENGTH,
     NAMES,
@@ -20,8 +22,6 @@ from small import (
     sizes_of,
     spec_of,
 )
-
-from lvspec.verify.oracle.draw import padded_extent
 
 RAGGED = [n for n in NAMES if sequences(n) and not nested(n)]
 

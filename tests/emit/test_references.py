@@ -1,15 +1,13 @@
 """Emitted modules against programs written by hand: the same loss, the same gradients."""
 
 import importlib
-from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture
-def benchmarks(monkeypatch):
+def benchmarks():
     """The modules of benchmarks/, which is no part of the package."""
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
     return {n: importlib.import_module(f"benchmarks.{n}") for n in ("contenders", "measure", "workloads")}
 
 

@@ -2,9 +2,20 @@
 
 import pytest
 import torch
-from small import LENGTH, NAMES, batch_of, compiled, conditions, given_in, model_of, own_rows, sizes_of, spec_of
 
 from lvspec.driver import compile_spec
+from tests.emit.small import (
+    LENGTH,
+    NAMES,
+    batch_of,
+    compiled,
+    conditions,
+    given_in,
+    model_of,
+    own_rows,
+    sizes_of,
+    spec_of,
+)
 
 
 def lengths_of(name):

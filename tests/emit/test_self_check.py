@@ -1,11 +1,11 @@
 """`compile --self-check`: a file that is run compares log p(x) with plain enumeration, and is refused where it cannot."""
 
 import pytest
-from small import SPECS
 
 from lvspec.cli.main import main
 from lvspec.driver import compile_spec
 from lvspec.errors import UsageError
+from tests import SPECS
 
 MODELS = ("factorial_hmm", "hmm", "mixture_of_rnns", "naive_bayes", "softmax_mixture_lm")
 

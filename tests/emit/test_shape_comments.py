@@ -5,9 +5,9 @@ import re
 
 import pytest
 import torch
-from small import NAMES, batch_of, compiled, given_in, lengths_in, model_of, shared_by, sizes_of
 
 from lvspec.load import load_module
+from tests.emit.small import NAMES, batch_of, compiled, given_in, lengths_in, model_of, shared_by, sizes_of
 
 SHAPE = re.compile(r"# (\([^()]*\)(?:, \([^()]*\))*)( each)?(?:, [^(]*)?$")
 DRAWN = 5  # rows of a sample

@@ -5,13 +5,13 @@ from itertools import combinations
 
 import pytest
 import torch
-from small import NAMES, batch_of, compiled, model_of
 
 from lvspec.driver import compile_spec
 from lvspec.emit import module
 from lvspec.emit.text.shared import Sharing
 from lvspec.emit.text.statements import StatementReader
 from lvspec.load import load_module
+from tests.emit.small import NAMES, batch_of, compiled, model_of
 
 SENTENCES = """lvspec: 1
 sizes: {V: 5, E: 3, D: 2, K: 2}

@@ -6,7 +6,8 @@ Rescaled probabilities underflow where the log domain does not: at scale 30 naiv
 
 import pytest
 import torch
-from small import compiled, gradients
+
+from tests.emit.small import compiled, gradients
 
 SCALES = (1.0, 30.0, 100.0, 300.0)
 ROWS, LENGTH = 4, 12

@@ -8,7 +8,11 @@ import types
 
 import pytest
 import torch
-from small import (
+
+import lvspec.runtime
+from lvspec.emit.text import standalone
+from lvspec.emit.text.standalone import inline_runtime
+from tests.emit.small import (
     NAMES,
     batch_of,
     compiled,
@@ -22,10 +26,6 @@ from small import (
     shared_by,
     sizes_of,
 )
-
-import lvspec.runtime
-from lvspec.emit.text import standalone
-from lvspec.emit.text.standalone import inline_runtime
 
 # with `lvspec` out of reach: load the file, read parameters and batch, write loss and gradients
 ALONE = """

@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import pytest
-from small import NAMES, SPECS, compiled
 
 from lvspec.driver import compile_spec
 from lvspec.emit.methods.header import first_sentence
@@ -16,6 +15,8 @@ from lvspec.emit.text.text import entry, statements_of, wrap
 from lvspec.emit.text.unused import names, without_unused
 from lvspec.errors import SpecError
 from lvspec.verify.random_specs.generate import generate
+from tests import SPECS
+from tests.emit.small import NAMES, compiled
 
 HASHES = """
 import hashlib, sys

@@ -1,21 +1,19 @@
 """Mutated specs: whatever is done to a text, `load` gives a spec or a SpecError, and soon.
 
-python tests/front/fuzz.py 10000 0     how many, and the seed
+python -m tests.front.fuzz 10000 0     how many, and the seed
 """
 
 import random
 import string
 import sys
 import time
-from pathlib import Path
-
-from good_specs import CONSTRUCTS
 
 from lvspec.errors import SpecError
 from lvspec.front import load
+from tests import SPECS
+from tests.front.good_specs import CONSTRUCTS
 
 LONGEST = 2.0  # seconds that one spec may take
-SPECS = Path(__file__).parents[2] / "specs"
 PIECES = (
     "[", "]", "(", ")", "{", "}", ",", ":", ": ", "\n", "\n  ", "  ", "\t", "- ", "#", "'", '"', "&a ", "*a", "!x ", "<<: *a", "? ",
     "|", ">", "%", "@", "`", "~", "null", "---\n", "...\n", "\x00", "\x85", "\u2028", "\ufeff", "\ud7ff", "é", "٣", "ﬁ", "\\", "\\x41",

@@ -1,16 +1,16 @@
 """Each spec under tests/bad against its transcript; every diagnostic code has such a spec.
 
-New or changed: `python tests/front/transcripts.py` writes the transcripts, and a person reads the difference.
+New or changed: `python -m tests.front.transcripts` writes the transcripts, and a person reads the difference.
 """
 
 import re
 from pathlib import Path
 
 import pytest
-from transcripts import BAD, diagnostics, transcript
 
 import lvspec.front
 from lvspec.front.problems import CODES
+from tests.front.transcripts import BAD, diagnostics, transcript
 
 SPECS = sorted(BAD.glob("*.yaml"))
 

@@ -1,22 +1,20 @@
 """Every construct of the language reads without a problem, and the shipped specs without a warning."""
 
-from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from good_specs import CONSTRUCTS
 
 from lvspec.front import load
 from lvspec.ir.bounds import Bound
-
-SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
+from tests import ZOO
+from tests.front.good_specs import CONSTRUCTS
 
 
 def construct(name):
     return load("lvspec: 1\n" + dedent(CONSTRUCTS[name]).lstrip("\n"), f"{name}.yaml", allow_modules=("mine",))
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", ZOO, ids=lambda p: p.stem)
 def test_shipped_spec_has_no_problem(path):
     spec = load(path.read_text(encoding="utf-8"), path.name)
     assert spec.name == path.stem

@@ -1,7 +1,6 @@
 """docs/language.md holds every word of the language, and its examples read."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -19,8 +18,9 @@ from lvspec.front.variables import GIVEN
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.networks import NETWORKS
+from tests import ROOT
 
-PAGE = (Path(__file__).parents[2] / "docs" / "language.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
 PROSE = re.sub(r"^```.*?^```", "", PAGE, flags=re.MULTILINE | re.DOTALL)
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 WORDS = {

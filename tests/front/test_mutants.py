@@ -1,7 +1,8 @@
 """No text makes a traceback."""
 
-import fuzz
 import pytest
+
+from tests.front import fuzz
 
 
 def test_mutated_specs_are_read_or_declined():

@@ -1,7 +1,6 @@
 """YAML as lvspec reads it: nothing is typed behind the writer's back, and every character keeps its place."""
 
 import random
-from pathlib import Path
 
 import pytest
 import yaml
@@ -10,8 +9,7 @@ from lvspec.errors import Source, SpecError
 from lvspec.front import load, reader
 from lvspec.front.nodes import Mapping, Text
 from lvspec.front.problems import Problems
-
-SPECS = Path(__file__).parents[2] / "specs"
+from tests import SPECS
 
 
 def read(text):

@@ -6,12 +6,12 @@ from textwrap import dedent
 
 import pytest
 import yaml
-from good_specs import CONSTRUCTS
 
 from lvspec.front import schema
 from lvspec.front.checks import SECTIONS
 from lvspec.front.sections import DATA, INFER, OPTIONS, TRAIN
 from lvspec.shipped import shipped
+from tests.front.good_specs import CONSTRUCTS
 
 GOOD = {p.stem: p.read_text(encoding="utf-8") for p in sorted(shipped("specs").glob("*.yaml"))}
 GOOD |= {n: "lvspec: 1\n" + dedent(t).lstrip("\n") for n, t in CONSTRUCTS.items()}

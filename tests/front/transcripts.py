@@ -1,11 +1,10 @@
-"""What lvspec says of each spec under tests/bad: `python tests/front/transcripts.py` writes it anew, to be read before it is kept."""
-
-from pathlib import Path
+"""What lvspec says of each spec under tests/bad: `python -m tests.front.transcripts` writes it anew, to be read before it is kept."""
 
 from lvspec.errors import SpecError, render
 from lvspec.front import load
+from tests import ROOT
 
-BAD = Path(__file__).parents[1] / "bad"
+BAD = ROOT / "tests" / "bad"
 
 
 def diagnostics(path):

@@ -6,7 +6,6 @@ from functools import partial
 from time import process_time
 
 import pytest
-from drawn_models import MODELS, hmm
 
 from lvspec.driver import plan_spec
 from lvspec.graph import WRITERS, draw
@@ -15,6 +14,7 @@ from lvspec.graph.layout import layout
 from lvspec.graph.routes import routes
 from lvspec.ir.estimators import STRATEGIES
 from lvspec.shipped import shipped
+from tests.graph.drawn_models import MODELS, hmm
 
 ZOO = {f"{path.stem}.yaml": partial(plan_spec, path) for path in sorted(shipped("specs").glob("*.yaml"))}
 every_model = pytest.mark.parametrize("model", (MODELS | ZOO).values(), ids=MODELS | ZOO)

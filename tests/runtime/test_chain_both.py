@@ -4,12 +4,12 @@ from functools import partial
 
 import pytest
 import torch
-from test_chain import assert_alike, gradients, plain
-from test_chain_parallel import STEPS, problem
 
 from lvspec.runtime import chain
 from lvspec.runtime.chains import backward as chain_sum
 from lvspec.runtime.chains.two_way import LOST, both_gradient, both_ways
+from tests.runtime.test_chain import assert_alike, gradients, plain
+from tests.runtime.test_chain_parallel import STEPS, problem
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 import torch
-from test_chain import PROGRAMS, assert_alike, draw, gradients
 
 from lvspec.runtime import SiteBlocks, chain
+from tests.runtime.test_chain import PROGRAMS, assert_alike, draw, gradients
 
 
 @pytest.mark.parametrize("scale", [1.0, 30.0, 300.0])

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from test_chain import assert_alike, gradients, plain
 
 from lvspec.runtime import chain
 from lvspec.runtime.chains.backward import chain_forward
 from lvspec.runtime.chains.blocked import Blocks, blocks_for
 from lvspec.runtime.chains.scaled import program_for
 from lvspec.runtime.chains.steps import read_steps
+from tests.runtime.test_chain import assert_alike, gradients, plain
 
 STEPS = ("i,ij->j",)
 

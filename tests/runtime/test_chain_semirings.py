@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from test_chain import PROGRAMS, draw
 
 from lvspec.runtime import chain
 from lvspec.runtime.core.semiring import COUNT, BestSemiring, FilterSemiring
+from tests.runtime.test_chain import PROGRAMS, draw
 
 NAMES = ["hmm", "input_output", "second_order", "coupled_by_time", "factorial_by_time", "switching", "one_state"]
 T, LENGTHS = 3, (3, 1, 0)

@@ -7,9 +7,9 @@ from itertools import groupby, product
 
 import pytest
 import torch
-from structures import Family, assert_differentiable_twice, assert_exact, assert_samples, close, forbidden
 
 from lvspec.runtime.structures.ctc import ctc, ctc_log_prob
+from tests.runtime.structures import Family, assert_differentiable_twice, assert_exact, assert_samples, close, forbidden
 
 C = 3
 F64 = torch.float64

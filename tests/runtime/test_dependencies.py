@@ -6,8 +6,12 @@ from functools import partial
 
 import pytest
 import torch
-from enumerated import dependencies, valence
-from structures import (
+
+from lvspec.runtime.trees.dependencies import arcs_of, heads_of, projective
+from lvspec.runtime.trees.non_projective import non_projective
+from lvspec.runtime.trees.valence import dmv, dmv_potentials
+from tests.runtime.enumerated import dependencies, valence
+from tests.runtime.structures import (
     Family,
     assert_differentiable_twice,
     assert_exact,
@@ -15,10 +19,6 @@ from structures import (
     close,
     forbidden,
 )
-
-from lvspec.runtime.trees.dependencies import arcs_of, heads_of, projective
-from lvspec.runtime.trees.non_projective import non_projective
-from lvspec.runtime.trees.valence import dmv, dmv_potentials
 
 
 def arc_potentials(lengths, generator):

@@ -6,8 +6,10 @@ from functools import partial
 
 import pytest
 import torch
-from enumerated.linear_chain import structures
-from structures import (
+
+from lvspec.runtime.structures.linear_chain import labelling_log_prob, linear_chain
+from tests.runtime.enumerated.linear_chain import structures
+from tests.runtime.structures import (
     Family,
     assert_differentiable_twice,
     assert_exact,
@@ -15,8 +17,6 @@ from structures import (
     close,
     forbidden,
 )
-
-from lvspec.runtime.structures.linear_chain import labelling_log_prob, linear_chain
 
 K = 3
 PAIRWISE = {"shared": "1KK", "by_example": "BKK", "by_step": "BSKK", "by_step_for_all": "1SKK"}

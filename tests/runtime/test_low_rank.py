@@ -7,13 +7,13 @@ from functools import partial
 
 import pytest
 import torch
-from enumerated.low_rank import structures
-from structures import Family, assert_differentiable_twice, assert_exact, assert_samples, close, forbidden
 
 from lvspec.runtime.core.semiring import LOG
 from lvspec.runtime.core.structured import Undefined
 from lvspec.runtime.trees.low_rank import LogProducts, low_rank_log_partition, low_rank_pcfg, low_rank_program
 from lvspec.runtime.trees.pcfg import pcfg
+from tests.runtime.enumerated.low_rank import structures
+from tests.runtime.structures import Family, assert_differentiable_twice, assert_exact, assert_samples, close, forbidden
 
 N, P, R = 2, 1, 2
 NAMES = ("root", "head", "left", "right")

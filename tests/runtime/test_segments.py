@@ -6,8 +6,13 @@ from functools import partial
 
 import pytest
 import torch
-from enumerated.segments import structures
-from structures import (
+
+from lvspec.runtime.core.semiring import LOG, MAX
+from lvspec.runtime.segments.scaled import scaled_segments, scaled_tokens
+from lvspec.runtime.segments.segments import segmentation, token_segmentation_sum
+from lvspec.runtime.segments.windows import token_segments, windows
+from tests.runtime.enumerated.segments import structures
+from tests.runtime.structures import (
     Family,
     assert_differentiable_twice,
     assert_exact,
@@ -15,11 +20,6 @@ from structures import (
     close,
     forbidden,
 )
-
-from lvspec.runtime.core.semiring import LOG, MAX
-from lvspec.runtime.segments.scaled import scaled_segments, scaled_tokens
-from lvspec.runtime.segments.segments import segmentation, token_segmentation_sum
-from lvspec.runtime.segments.windows import token_segments, windows
 
 L, K = 3, 2
 FORMS = {"shared": False, "by_example": True}

@@ -8,9 +8,14 @@ from itertools import product
 
 import pytest
 import torch
-from enumerated import pcfg as derivations
-from enumerated import spans as trees
-from structures import (
+
+from lvspec.runtime.core.structured import Structured
+from lvspec.runtime.trees.inside_outside import certain_inside
+from lvspec.runtime.trees.pcfg import pcfg
+from lvspec.runtime.trees.spans import tree_crf
+from tests.runtime.enumerated import pcfg as derivations
+from tests.runtime.enumerated import spans as trees
+from tests.runtime.structures import (
     Family,
     assert_differentiable_twice,
     assert_exact,
@@ -18,11 +23,6 @@ from structures import (
     close,
     forbidden,
 )
-
-from lvspec.runtime.core.structured import Structured
-from lvspec.runtime.trees.inside_outside import certain_inside
-from lvspec.runtime.trees.pcfg import pcfg
-from lvspec.runtime.trees.spans import tree_crf
 
 N, P = 2, 2
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from enumerated.segments import structures
 
 from lvspec.runtime.core.semiring import COUNT, LOG, MAX, BestSemiring
 from lvspec.runtime.segments.segments import windowed_segmentation_sum
 from lvspec.runtime.segments.windows import border_windows, own_sites, windows
 from lvspec.runtime.structures.labels import semi_markov_borders, semi_markov_sum
+from tests.runtime.enumerated.segments import structures
 
 T, L, K = 4, 3, 2
 

@@ -1,10 +1,10 @@
 """Buffers that chains keep between steps hold nothing that anybody still reads."""
 
 import torch
-from test_chain import assert_alike, draw, gradients, plain
 
 from lvspec.runtime import chain
 from lvspec.runtime.core.workspace import KEPT_BUFFERS, KEPT_BYTES, borrowed, give_back, kept_buffers
+from tests.runtime.test_chain import assert_alike, draw, gradients, plain
 
 
 def test_interleaved_steps_of_one_shape_do_not_share_buffers():

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from toy import HMM
 
 import lvspec
 from lvspec.driver import compile_spec
@@ -20,6 +19,7 @@ from lvspec.train.loop.loop import Training
 from lvspec.train.run.directory import open_run
 from lvspec.train.settings import TrainSettings
 from lvspec.train.start import Request, _training, prepare, train
+from tests.train.toy import HMM
 
 ALTERNATING = TrainSettings(inference="alternating", inference_steps=3)
 SMALL = """

@@ -14,6 +14,7 @@ import pytest
 
 from lvspec.cli.main import main
 from lvspec.driver import compile_spec
+from tests import ROOT
 
 SPEC = """
 lvspec: 1
@@ -82,7 +83,7 @@ def test_nor_does_one_that_reads_all_words_when_the_kl_costs_nothing(here, capsy
 
 def test_every_remedy_of_the_table_is_a_model():
     """The specs and settings of examples/reproduce/remedies.py compile, and each is another than the untreated one."""
-    example = runpy.run_path(str(Path(__file__).parents[2] / "examples/reproduce/remedies.py"))
+    example = runpy.run_path(str(ROOT / "examples/reproduce/remedies.py"))
     found = set()
     for name, row in example["ROWS"].items():
         inside = {

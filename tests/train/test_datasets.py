@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toy import token_spec
 
 from lvspec.driver import read_spec
 from lvspec.errors import TrainingError, UsageError
@@ -21,6 +20,7 @@ from lvspec.train.data.layout import BatchLayout, Field, layout_of
 from lvspec.train.data.sources import Files, records_of
 from lvspec.train.evaluation.evaluate import Figures
 from lvspec.train.settings import DataSettings, TrainSettings, data_settings, train_settings
+from tests.train.toy import token_spec
 
 WORDS = [{"x": "the cat sat"}, {"x": "the dog"}, {"x": "a cat"}, {"x": "the"}]
 

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +14,8 @@ from lvspec.cli.main import main
 from lvspec.driver import compile_spec
 from lvspec.train.run.directory import open_run
 from lvspec.train.run.manifest import Folder, sha256
+from tests import SPECS
 
-SPECS = Path(__file__).parents[2] / "specs"
 SUBJECTS, VERBS, OBJECTS = ("cats", "dogs", "birds"), ("see", "like"), ("fish", "grass")
 
 

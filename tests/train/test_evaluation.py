@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics
-from toy import HMM, BagVAE, token_spec
 
 from lvspec.cli.commands.sample import _show
 from lvspec.driver import compile_spec, read_spec
@@ -30,6 +29,7 @@ from lvspec.train.evaluation.posteriors import latents_of, posteriors
 from lvspec.train.evaluation.words import expected_counts, top_words
 from lvspec.train.scoring.score import score
 from lvspec.train.settings import DataSettings, TrainSettings
+from tests.train.toy import HMM, BagVAE, token_spec
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy import HMM, BagVAE, Compiler, token_spec
 
 from lvspec.driver import compile_spec
 from lvspec.errors import UsageError
@@ -22,6 +21,7 @@ from lvspec.train.data.sources import Files
 from lvspec.train.run.directory import RunDirectory, open_run, read_config
 from lvspec.train.run.manifest import Folder
 from lvspec.train.start import Request, train
+from tests.train.toy import HMM, BagVAE, Compiler, token_spec
 
 INTERVAL = 3  # steps between two checkpoints
 SETTINGS = {"batch_size": 16, "learning_rate": 0.02, "epochs": 50, "steps": 11, "validate_every": INTERVAL}

@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
-from toy import HMM, BagVAE, Compiler, token_spec
 
 from lvspec.cli.main import main
+from tests.train.toy import HMM, BagVAE, Compiler, token_spec
 
 
 class Sampling(HMM):

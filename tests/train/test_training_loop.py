@@ -5,7 +5,6 @@ import signal
 
 import pytest
 import torch
-from toy import HMM, BagVAE, Compiler, token_spec
 
 from lvspec.errors import TrainingError, UsageError
 from lvspec.train.data.sources import Files
@@ -13,6 +12,7 @@ from lvspec.train.loop.optimise import rate_factor
 from lvspec.train.run.directory import open_run
 from lvspec.train.settings import TrainSettings
 from lvspec.train.start import Request, train
+from tests.train.toy import HMM, BagVAE, Compiler, token_spec
 
 SENTENCES = [" ".join(f"w{(i * j) % 17}" for j in range(1, 2 + i % 7)) for i in range(1, 120)]
 

@@ -1,6 +1,6 @@
 """KL(q || p) of two members of one family in closed form, summed over the event: the verifier's own formulas.
 
-`tests/oracle/test_densities.py` holds each against quadrature or a sum.
+`tests/verify/test_densities.py` holds each against quadrature or a sum.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
                                                           (kappa + 1) / (kappa (df - D + 1)) scale
 
 After each the parameters are moved by that one observation (Murphy 2007, equations 232 and 193-197). That the model's
-location and covariance are the latent's parts is looked at, at a value of its own; `tests/oracle/test_together.py` holds
+location and covariance are the latent's parts is looked at, at a value of its own; `tests/verify/test_together.py` holds
 the rule against quadrature over mean and variance.
 """
 

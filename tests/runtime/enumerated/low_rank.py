@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from enumerated import pcfg
+from tests.runtime.enumerated import pcfg
 
 Part = tuple[str, tuple[int, ...]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from enumerated.dependencies import trees
+from tests.runtime.enumerated.dependencies import trees
 
 Part = tuple[str, tuple[int, ...]]
 
