@@ -13,9 +13,10 @@ from itertools import combinations
 
 from lvspec.front import load
 from lvspec.verify.random_specs.constructs import listed
-from lvspec.verify.random_specs.coverage import Coverage, ask, drawn, left_out, measure, sensible
+from lvspec.verify.random_specs.coverage import Coverage, drawn, left_out, sensible
 from lvspec.verify.random_specs.generate import generate
 from lvspec.verify.random_specs.held import constructs_of
+from lvspec.verify.random_specs.measure import ask, measure
 
 TRIES = 2  # specs that are asked for a pair
 CHUNK = 50  # specs that one process writes at a time

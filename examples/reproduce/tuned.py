@@ -18,8 +18,9 @@ import torch
 
 from lvspec.driver import compile_spec
 from lvspec.train.data.sources import Files
+from lvspec.train.run.request import Request
 from lvspec.train.scoring.score import score
-from lvspec.train.start import Ready, Request, prepare
+from lvspec.train.start import Ready, prepare
 from lvspec.train.tune import admissible, trained, tune
 
 WORDS = {"min_count": 1, "max_size": 300}

@@ -32,7 +32,7 @@ from lvspec.ir.expr import (
 )
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.spec import Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.ir.types import Type
 
 MAX_ENTRIES = 1_000

@@ -15,7 +15,7 @@ from lvspec.front.names import did_you_mean
 from lvspec.front.problems import Problems
 from lvspec.ir.expr import Apply, Expr, Here, Stretch, VariableRef, walk
 from lvspec.ir.spec import Variable
-from lvspec.ir.structures import has_segments
+from lvspec.ir.structured import has_segments
 
 
 def check_segments(readers: Iterable[Variable], variables: dict[str, Variable], problems: Problems) -> None:

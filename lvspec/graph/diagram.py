@@ -15,7 +15,7 @@ from lvspec.ir.estimators import OF_STRUCTURES
 from lvspec.ir.expr import Expr, Lag, ParamRef, Stretch, VariableRef, walk
 from lvspec.ir.plan import Plan, Summed
 from lvspec.ir.spec import Plate, Spec, Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 
 BATCH = ""  # the implied plate of the examples
 

@@ -31,7 +31,7 @@ from lvspec.ir.expr import (
     Zeros,
     walk,
 )
-from lvspec.ir.reads import bodies
+from lvspec.ir.reads import bodies, reader_of
 from lvspec.ir.spec import Clause, Network, Spec, Variable
 
 
@@ -164,7 +164,7 @@ class _Analysis:
         self.names: frozenset[str] = shared.names if shared else frozenset(names)
         self.read: dict[str, bool] = shared.read if shared else {}
         self.found: dict[str, Affine] = shared.found if shared else {}
-        self.reader = spec.reader
+        self.reader = reader_of(spec)
         self.lets: Mapping[str, Variable] = spec.lets
         self.networks: Mapping[str, Network] = shared.networks if shared else {n.name: n for n in spec.networks}
         self.bindings = {n: b for b in clause.bindings for n in b.names}

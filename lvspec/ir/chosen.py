@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.ir.expr import At, Expr, Here, VariableRef, walk
-from lvspec.ir.reads import bodies
+from lvspec.ir.reads import bodies, reader_of
 from lvspec.ir.spec import Spec, Variable
 
 
@@ -29,7 +29,7 @@ def chosen_site(spec: Spec, variable: Variable, name: str) -> Chosen | None:
     only = next(iter(found), None)
     if len(found) != 1 or only is None or only.plate in variable.plates:
         return None
-    reader = spec.reader
+    reader = reader_of(spec)
     if name in (r.name for ref in refs if ref.name != name for r in reader.of(ref, frozenset())):
         return None
     return None if any(spec.variable(r.name).role == "latent" for r in reader.of(only.index, frozenset())) else only

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from lvspec.ir.elimination import SumStep, eliminated
 from lvspec.ir.joint_gaussian import Level
+from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import Spec
 
 FEW = 16  # latents that go together whatever reads what: a step takes more time than their arithmetic
@@ -20,7 +21,7 @@ FEW = 16  # latents that go together whatever reads what: a step takes more time
 
 def one_by_one(spec: Spec, levels: tuple[Level, ...], size: Callable[[str], float]) -> tuple[SumStep, ...]:
     """The steps, or none where all of them go together. size: how many entries a latent has."""
-    level, reader = levels[0], spec.reader
+    level, reader = levels[0], reader_of(spec)
     if len(levels) > 1 or level.chain or len(level.latents) <= FEW:
         return ()
     sizes = {n: size(n) for n in level.latents}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from lvspec.ir.chosen import chosen_site, plates_seen
 from lvspec.ir.components import strongly_connected
-from lvspec.ir.reads import HERE, LAG, Read
+from lvspec.ir.reads import HERE, LAG, Read, reader_of
 from lvspec.ir.spec import Spec, Variable
 
 
@@ -36,7 +36,7 @@ class NotArranged(Exception):
 
 def levels_of(spec: Spec, latents: tuple[str, ...], observed: tuple[str, ...]) -> tuple[Level, ...]:
     """The levels, outermost first; NotArranged with the reason."""
-    reader = spec.reader
+    reader = reader_of(spec)
     variables = {n: spec.variable(n) for n in (*latents, *observed)}
     reads = {n: [r for r in reader.of_variable(v) if r.name in latents] for n, v in variables.items()}
     chains = _chains(spec, variables, reads)
@@ -80,7 +80,7 @@ def levels_of(spec: Spec, latents: tuple[str, ...], observed: tuple[str, ...]) -
 
 def depths(spec: Spec, levels: tuple[Level, ...]) -> dict[str, int]:
     """How many sites of each latent the state of its chain holds: its own, and earlier ones that something reads."""
-    reader = spec.reader
+    reader = reader_of(spec)
     found = {n: 1 for level in levels for n in level.latents}
     for level in levels:
         for name in (*level.latents, *level.observed):

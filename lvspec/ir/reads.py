@@ -52,9 +52,10 @@ def bodies(clause: Clause) -> list:
 def reader_of(spec: Spec, guide: tuple[Variable, ...] = ()) -> Reader:
     """The reader of a spec with such a guide: one for all who ask, since it keeps what it has found."""
     key = tuple(map(id, guide))  # which the reader keeps alive, so that no others have them
-    if key not in spec.readers:
-        spec.readers[key] = Reader(spec, guide)
-    return spec.readers[key]
+    readers: dict[tuple[int, ...], Reader] = spec.kept.setdefault("readers", {})
+    if key not in readers:
+        readers[key] = Reader(spec, guide)
+    return readers[key]
 
 
 class Reader:

@@ -9,16 +9,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lvspec.errors import NOWHERE, Diagnostic, Source, Span
 from lvspec.ir.dims import Dim, Shape
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Binding, Choice, Dist, Expr
 from lvspec.ir.types import Type
-
-if TYPE_CHECKING:
-    from lvspec.ir.reads import Reader
 
 Options = tuple[tuple[str, Any], ...]  # names and checked values: numbers, words, flags, tuples of them
 
@@ -315,16 +312,9 @@ class Spec:
     def lets(self) -> dict[str, Variable]:
         return {v.name: v for v in self.of_role("let")}
 
-    @property
-    def reader(self) -> Reader:
-        """How the model's expressions reach its variables."""
-        from lvspec.ir.reads import reader_of
-
-        return reader_of(self)
-
     @cached_property
-    def readers(self) -> dict[tuple[int, ...], Reader]:
-        """How expressions reach variables, by the guide that is read with the model: `reader_of` of ir/reads.py."""
+    def kept(self) -> dict[str, Any]:
+        """What others have found of this spec and keep for all who ask."""
         return {}
 
     @cached_property

@@ -16,7 +16,8 @@ from lvspec.ir.estimators import STRATEGIES, Apart
 from lvspec.ir.flows import without_inverse
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
 from lvspec.ir.spec import Network, Schedule, Spec, Variable
-from lvspec.ir.structures import STRUCTURES, structure_of
+from lvspec.ir.structured import structure_of
+from lvspec.ir.structures import STRUCTURES
 from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
 from lvspec.plan.components import find
 from lvspec.plan.divergence import OPTIMAL, divergence, drawn_after, draws_read

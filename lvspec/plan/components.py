@@ -12,7 +12,7 @@ from functools import partial
 
 from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.plan import Cost
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.plan.graph import connected, lagged_plates
 from lvspec.plan.model import Model, chain_plates, finite_reason, reach_reason, unrolled_by, without_engine
 from lvspec.plan.own import follows_model

@@ -12,7 +12,7 @@ from lvspec.ir.expr import Dist
 from lvspec.ir.plan import MARGINAL
 from lvspec.ir.reads import HERE, LAG, Read, reader_of
 from lvspec.ir.spec import Spec, Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.plan.model import Model, crf_guide
 from lvspec.plan.own import follows_model
 

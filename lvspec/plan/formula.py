@@ -8,7 +8,7 @@ from lvspec.ir.notation import Notation
 from lvspec.ir.plan import MARGINAL, LatentPlan
 from lvspec.ir.reads import Reader, is_improper, reader_of
 from lvspec.ir.spec import Spec, Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.ir.words import listed
 
 

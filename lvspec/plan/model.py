@@ -11,7 +11,7 @@ from lvspec.ir.expr import Choice, Dist, VariableRef, walk
 from lvspec.ir.guides import GuideOrder
 from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader, bodies, is_improper, reader_of
 from lvspec.ir.spec import Override, Spec, Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.plan.graph import DependencyGraph, dependency_graph, guide_reads, lagged_plates, readers_of, reads_of
 from lvspec.plan.own import with_own
 

@@ -6,7 +6,7 @@ from lvspec.ir.dims import ragged_plate
 from lvspec.ir.distributions import IMPROPER, family_of
 from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.plan.guides.families import counted_reason, family_reason
 from lvspec.plan.model import Model, structure_reason
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from lvspec.emitted import CompiledSpec, EmittedModel
 from lvspec.errors import TrainingError, UsageError
-from lvspec.ir.plan import Plan
 from lvspec.plan.memory import no_room
 from lvspec.train.data.dataset import Dataset, digest, encoded, partly_labelled
 from lvspec.train.data.encoders import Encoder, Symbols
 from lvspec.train.data.fitting import fitted, sizes_from_data, widened
 from lvspec.train.data.layout import BatchLayout, layout_of
-from lvspec.train.data.sources import Files, records_of
+from lvspec.train.data.sources import records_of
 from lvspec.train.data.word_dropout import add_word_dropout
 from lvspec.train.em.closed_forms import ClosedForms, closed_forms
 from lvspec.train.files import held, make_directory
@@ -36,35 +34,10 @@ from lvspec.train.run.directory import (
     read_encoders,
     text_hash,
 )
+from lvspec.train.run.request import Request
 from lvspec.train.run.resume import changes, earlier, recovered, refuse_foreign
 from lvspec.train.scoring.score import score
 from lvspec.train.settings import ELSEWHERE, DataSettings, TrainSettings, data_settings, plain, train_settings
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a training command asks for. compiled: at nominal sizes; compile_spec: the driver's, for the real ones;
-    path: the spec's file (None: its text is compiled again).
-
-    train, data: entries that replace those of the spec's sections. resume, replace_run: what to do with a directory in use.
-    other_spec: resume although the spec has changed. check: asked about the plan that is to be trained, before anything is written.
-    """
-
-    compiled: CompiledSpec
-    compile_spec: Callable
-    files: Files
-    out: Path
-    path: str | None = None
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    infer: Mapping[str, str | int | float] = field(default_factory=dict)
-    allow_modules: tuple[str, ...] = ()
-    train: Mapping[str, object] = field(default_factory=dict)
-    data: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    device: str = "cpu"
-    resume: bool = False
-    replace_run: bool = False
-    other_spec: bool = False
-    check: Callable[[Plan], None] | None = None
 
 
 @dataclass(frozen=True)

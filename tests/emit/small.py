@@ -6,7 +6,7 @@ import torch
 
 from lvspec.driver import compile_spec, read_spec
 from lvspec.ir.distributions import IMPROPER
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.plan import make_plan
 from lvspec.verify import pins, shrink
 from lvspec.verify.oracle.draw import (

@@ -17,8 +17,9 @@ from lvspec.train.loop import loop
 from lvspec.train.loop.alternation import WINDOW, Alternation, Turn, guide_names, turns_of
 from lvspec.train.loop.loop import Training
 from lvspec.train.run.directory import open_run
+from lvspec.train.run.request import Request
 from lvspec.train.settings import TrainSettings
-from lvspec.train.start import Request, _training, prepare, train
+from lvspec.train.start import _training, prepare, train
 from tests.train.toy import HMM
 
 ALTERNATING = TrainSettings(inference="alternating", inference_steps=3)

@@ -20,7 +20,8 @@ from lvspec.train import files
 from lvspec.train.data.sources import Files
 from lvspec.train.run.directory import RunDirectory, open_run, read_config
 from lvspec.train.run.manifest import Folder
-from lvspec.train.start import Request, train
+from lvspec.train.run.request import Request
+from lvspec.train.start import train
 from tests.train.toy import HMM, BagVAE, Compiler, token_spec
 
 INTERVAL = 3  # steps between two checkpoints

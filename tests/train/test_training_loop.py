@@ -10,8 +10,9 @@ from lvspec.errors import TrainingError, UsageError
 from lvspec.train.data.sources import Files
 from lvspec.train.loop.optimise import rate_factor
 from lvspec.train.run.directory import open_run
+from lvspec.train.run.request import Request
 from lvspec.train.settings import TrainSettings
-from lvspec.train.start import Request, train
+from lvspec.train.start import train
 from tests.train.toy import HMM, BagVAE, Compiler, token_spec
 
 SENTENCES = [" ".join(f"w{(i * j) % 17}" for j in range(1, 2 + i % 7)) for i in range(1, 120)]

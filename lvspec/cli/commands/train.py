@@ -99,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
     from lvspec.driver import STDIN, compile_spec
     from lvspec.train.data.layout import layout_of
     from lvspec.train.data.sources import Files, described
-    from lvspec.train.start import Request, train, wanted_data
+    from lvspec.train.run.request import Request
+    from lvspec.train.start import train, wanted_data
 
     refuse_copies()
     options = settings(args, others=("train", "data"))

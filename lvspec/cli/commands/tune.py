@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
     from lvspec.errors import UsageError
     from lvspec.train.data.layout import layout_of
     from lvspec.train.data.sources import Files
-    from lvspec.train.start import Request, prepare
+    from lvspec.train.run.request import Request
+    from lvspec.train.start import prepare
     from lvspec.train.tune import tune
 
     if args.write and args.spec == STDIN:

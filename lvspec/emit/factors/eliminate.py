@@ -34,7 +34,7 @@ from lvspec.emit.lowering.value import (
 from lvspec.errors import InternalError
 from lvspec.ir.components import strongly_connected
 from lvspec.ir.elimination import elimination_steps
-from lvspec.ir.structures import window_of
+from lvspec.ir.structured import window_of
 
 LETTERS = ascii_lowercase + ascii_uppercase
 MEETING = 6  # factors that are contracted in one call

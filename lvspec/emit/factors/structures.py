@@ -30,7 +30,8 @@ from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import Variable
-from lvspec.ir.structures import STRUCTURES, has_segments, structure_of, window_axis
+from lvspec.ir.structured import has_segments, structure_of, window_axis
+from lvspec.ir.structures import STRUCTURES
 
 
 def is_structured(low: Lowering, axis: str) -> bool:

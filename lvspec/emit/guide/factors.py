@@ -20,7 +20,7 @@ from lvspec.emit.lowering.value import Value, align, axis_of, join_draws, select
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.guides import GuideOrder, GuideStep, members
 from lvspec.ir.plan import Plan
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 
 
 @dataclass

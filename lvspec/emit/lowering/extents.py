@@ -10,6 +10,7 @@ from lvspec.ir.dims import Dim, Shape
 from lvspec.ir.distributions import FAMILIES, argument_rank, event_axes
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import Integration
+from lvspec.ir.reads import reader_of
 
 
 def full_arguments(
@@ -61,7 +62,7 @@ def noise_shape(family: str, event: Shape) -> Shape:
 
 def choosing_axes(low: Lowering, integration: Integration) -> tuple[str, ...]:
     """The axes of summed latents that choose an integral's coefficients."""
-    reader, latents = low.spec.reader, {v.name for v in low.spec.of_role("latent")} - set(integration.latents)
+    reader, latents = reader_of(low.spec), {v.name for v in low.spec.of_role("latent")} - set(integration.latents)
     reads = [r for n in integration.names for r in reader.of_variable(low.spec.variable(n)) if r.name in latents]
     return low.order.sort(axis_of(r.name, (), r.lag) for r in reads)
 

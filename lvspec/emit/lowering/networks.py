@@ -14,7 +14,7 @@ from lvspec.errors import InternalError
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import Apply, Call, Expr, PlateIndex, VariableRef
 from lvspec.ir.networks import NETWORKS
-from lvspec.ir.structures import window_of
+from lvspec.ir.structured import window_of
 
 
 def apply_network(low, expr: Apply) -> Value:

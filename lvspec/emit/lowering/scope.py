@@ -10,7 +10,7 @@ from lvspec.emit.lowering.value import ATOM, Value, latent_of
 from lvspec.emit.text.symbols import Symbol, tell
 from lvspec.emit.text.text import WIDTH, statement
 from lvspec.ir.spec import Spec
-from lvspec.ir.structures import longest_segment, window_of
+from lvspec.ir.structured import longest_segment, window_of
 
 # names that an emitted file gives a meaning of its own
 RESERVED = {

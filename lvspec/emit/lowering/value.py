@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lvspec.ir.dims import Dim, Shape
-from lvspec.ir.structures import window_axis, window_of
+from lvspec.ir.structured import window_axis, window_of
 
 # how tightly the text of a value binds: sums, products, unary minus and powers, names and calls
 SUM, PRODUCT, UNARY, ATOM = range(4)

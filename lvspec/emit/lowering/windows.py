@@ -19,7 +19,7 @@ from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Apply, Expr, LocalRef, walk
 from lvspec.ir.reads import Read, reader_of
 from lvspec.ir.spec import Spec, Variable
-from lvspec.ir.structures import has_segments, longest_segment, window_axis
+from lvspec.ir.structured import has_segments, longest_segment, window_axis
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from lvspec.ir.numbered import numbered
 from lvspec.ir.plan import MARGINAL, Plan
 from lvspec.ir.reads import HERE, LAG, WIDE, Read, Reader, bodies, reader_of
 from lvspec.ir.spec import Spec, Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.ir.types import Support
 
 RANDOM = ("latent", "observed")

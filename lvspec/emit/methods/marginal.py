@@ -9,7 +9,7 @@ from lvspec.emit.factors.structures import log_factors
 from lvspec.emit.lowering.program import Program
 from lvspec.ir.plan import Plan
 from lvspec.ir.sites import site_by_site
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 
 
 def log_marginal(plan: Plan, imports: set[str], collapsed: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from lvspec.emit.lowering.value import align, axis_of
 from lvspec.emit.methods.docstrings import weighted_posterior_doc
 from lvspec.emit.text.text import wrap
 from lvspec.ir.plan import Plan
-from lvspec.ir.structures import has_segments
+from lvspec.ir.structured import has_segments
 
 SUMMED = ("collapsed", "enumerated", "structured")
 

@@ -23,7 +23,7 @@ from lvspec.ir.components import strongly_connected
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import HERE, LAG, Read, is_improper, reader_of
 from lvspec.ir.spec import Plate, Spec, Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 
 
 def sample_body(plan: Plan, imports: set[str]) -> list[str]:

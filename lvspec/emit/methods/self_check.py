@@ -15,7 +15,7 @@ from lvspec.errors import UsageError
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 
 SITES, SYMBOLS, MOST = 3, 4, 20_000
 

@@ -36,7 +36,7 @@ from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Call, Here, LogProb, VariableRef
 from lvspec.ir.lengths import counting
 from lvspec.ir.plan import Plan
-from lvspec.ir.structures import structure_of, window_of
+from lvspec.ir.structured import structure_of, window_of
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from lvspec.ir.networks import EACH, NETWORKS
 from lvspec.ir.plan import Cost
 from lvspec.ir.reads import Reader, bodies, number_of, reader_of
 from lvspec.ir.spec import Network, Variable
-from lvspec.ir.structures import longest_segment, structure_of, window_axis, window_of
+from lvspec.ir.structured import longest_segment, structure_of, window_axis, window_of
 from lvspec.plan.model import Model
 
 FLOAT = 4  # bytes

@@ -10,7 +10,7 @@ from math import inf, isqrt, prod
 from lvspec.ir.expr import Dist
 from lvspec.ir.sites import site_by_site
 from lvspec.ir.spec import Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.plan.prices.contractions import pay_contractions
 from lvspec.plan.prices.price import FLOAT, TRAINING, VIEW, Pricer, latent_of
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from lvspec.ir.structures import longest_segment, structure_of
+from lvspec.ir.structured import longest_segment, structure_of
 from lvspec.ir.words import listed
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.components import beyond

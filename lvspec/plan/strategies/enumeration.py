@@ -7,7 +7,7 @@ enumerated   Σ_z q(z | x) [ log p(x, z) - log q(z | x) ]   where q is written
 from __future__ import annotations
 
 from lvspec.ir.reads import HERE
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.components import beyond
 from lvspec.plan.guides.families import counted_reason

@@ -8,7 +8,8 @@ Legal where every factor of the model reads no more of z than one site, or two n
 from __future__ import annotations
 
 from lvspec.ir.reads import HERE, LAG
-from lvspec.ir.structures import STRUCTURES, structure_of
+from lvspec.ir.structured import structure_of
+from lvspec.ir.structures import STRUCTURES
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.model import crf_guide, finite_reason, without_engine
 from lvspec.plan.prices.budget import over_budget

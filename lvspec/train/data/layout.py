@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lvspec.ir.dims import Dim
 from lvspec.ir.spec import Plate, Spec, Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.train.settings import data_settings
 
 

@@ -14,7 +14,8 @@ from lvspec.emitted import EmittedModel
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Spec, Variable
-from lvspec.ir.structures import STRUCTURES, has_segments
+from lvspec.ir.structured import has_segments
+from lvspec.ir.structures import STRUCTURES
 from lvspec.runtime.model.posterior import DrawnPosterior, Point
 from lvspec.train.data.batches import collate, sorted_order
 from lvspec.train.data.dataset import Dataset

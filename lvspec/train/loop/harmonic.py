@@ -15,7 +15,7 @@ from torch import Tensor
 from lvspec.errors import UsageError
 from lvspec.ir.expr import ParamRef
 from lvspec.ir.spec import Spec, Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.runtime.trees.valence import dmv, dmv_potentials
 from lvspec.train.data.batches import collate, sorted_order
 from lvspec.train.data.dataset import Dataset

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from lvspec.errors import UsageError
 from lvspec.train.files import remove
 from lvspec.train.run.checkpoints import Checkpoint
 from lvspec.train.run.directory import Config, RunDirectory, read_config
 from lvspec.train.run.manifest import CHECKPOINTS, MANIFEST, METRICS
-
-if TYPE_CHECKING:
-    from lvspec.train.start import Request
+from lvspec.train.run.request import Request
 
 LENGTH = {"train.epochs", "train.steps", "train.patience"}  # settings that say how long a run goes on
 

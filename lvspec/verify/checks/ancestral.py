@@ -24,7 +24,7 @@ from lvspec.ir.distributions import IMPROPER
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import Integration
 from lvspec.ir.spec import Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.verify.checks.chance import FALSE_ALARM, repeated
 from lvspec.verify.checks.subject import Subject
 from lvspec.verify.oracle.draw import in_numbers, padded_extent

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.verify.checks.gradients import VALUE, gradient_check, scored
 from lvspec.verify.checks.subject import Subject, mean_loss
 from lvspec.verify.oracle.draw import RUBBISH, counted_plates, owned_sites, padded_extent, position_plate, random_column

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lvspec.ir.reads import LAG, Reader
 from lvspec.ir.spec import Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.runtime.core.undefined import Undefined
 from lvspec.verify.checks.gradients import VALUE
 from lvspec.verify.checks.subject import Subject

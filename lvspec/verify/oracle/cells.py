@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.verify.oracle.world import SAMPLE, Instance, World
 
 ROUNDS = 60  # cells of one sample that are moved at most; one that moves may make another impossible

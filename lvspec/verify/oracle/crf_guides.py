@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.verify.oracle.structured import expected_log_probability
 from lvspec.verify.oracle.world import World
 

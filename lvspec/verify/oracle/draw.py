@@ -12,9 +12,9 @@ from lvspec.ir.expr import Dist
 from lvspec.ir.numbered import numbered
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Spec, Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.ir.types import Range, Support
-from lvspec.verify.oracle.clauses import enumerated_parents
+from lvspec.verify.oracle.instance import enumerated_parents
 from lvspec.verify.oracle.possible import never_empty
 from lvspec.verify.oracle.structured import TREES, labelled_trees
 from lvspec.verify.oracle.world import Instance

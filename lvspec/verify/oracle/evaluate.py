@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from lvspec.ir.spec import Clause, Network
 from lvspec.verify.oracle import functions as F
 from lvspec.verify.oracle import networks as N
 from lvspec.verify.oracle.densities import log_density
+from lvspec.verify.oracle.instance import Instance
 from lvspec.verify.oracle.memory import Memory
 from lvspec.verify.oracle.networks import NamedWeights
 from lvspec.verify.oracle.stretch import Begin, StretchValue, Value, number, stretch_of, tensor
@@ -94,9 +95,6 @@ def _plate_index(e: E.PlateIndex, world: Surroundings, sites: Sites, names: Name
 
 
 # ---------------------------------------------------------------- variables and their sites
-if TYPE_CHECKING:
-    from lvspec.verify.oracle.instance import Instance
-
 Place = int | E.Stretch
 
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from lvspec.ir.plan import Integration, LatentPlan, Plan
 from lvspec.ir.spec import Network, Spec, Variable
-from lvspec.verify.oracle.clauses import enumerated_parents
-from lvspec.verify.oracle.memory import Shelf
+from lvspec.verify.oracle.clauses import reads
+from lvspec.verify.oracle.memory import Shelf, Site
 from lvspec.verify.oracle.relaxed import Relaxation
 
-if TYPE_CHECKING:
-    from lvspec.verify.oracle.refine import Refinement
+
+class Refined(Protocol):
+    """Latents whose factors' parameters are moved before they are used; `refine.Refinement` is the one there is."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    def arguments(self, instance: Instance, row: int) -> Mapping[Site, dict[str, Tensor]]: ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Instance:
     integrations: tuple[Integration, ...] = ()  # latents that are integrated out with what reads them
     relaxed: Mapping[str, Relaxation] = field(default_factory=dict)  # latents whose draws are points between values
     weighed: LatentPlan | None = None  # the latent whose draws have weights of their own
-    refinement: Refinement | None = None  # how q's parameters are moved (refine.py); None: they are the guide's own
+    refinement: Refined | None = None  # how q's parameters are moved (refine.py); None: they are the guide's own
     modules: Mapping[str, nn.Module] = field(default_factory=dict)  # the user's own networks
     planned: Mapping[str, str] | None = None  # the treatments that the draws are laid out for, where others are tried
     shelf: Shelf | None = None  # where what was computed is kept for others about the same weights
@@ -78,3 +83,23 @@ class Instance:
         """How many examples the batch holds."""
         shared = {v.name for v in self.spec.variables if v.outside_batch}
         return next(len(x) for name, x in self.batch.items() if name not in shared)
+
+
+def enumerated_parents(name: str, instance: Instance) -> tuple[str, ...]:
+    """The latents summed under their guide that q(name | ...) depends on, through let variables and other draws."""
+    lets = {v.name: v for v in (*instance.spec.variables, *instance.guide) if v.role == "let"}
+    factors = {v.name: v for v in instance.guide if v.role == "guide"}
+    treatments = instance.planned or instance.treatments
+    found: set[str] = set()
+    queue, seen = [factors[name]], {name}
+    while queue:
+        for read in sorted({r for clause in queue.pop().clauses for r in reads(clause)} - seen):
+            seen.add(read)
+            treatment = treatments.get(read)
+            if treatment == "enumerated":
+                found.add(read)
+            elif read in lets:
+                queue.append(lets[read])
+            elif treatment == "sampled" and read in factors:
+                queue.append(factors[read])
+    return tuple(v.name for v in instance.spec.variables if v.name in found)

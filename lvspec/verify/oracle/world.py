@@ -17,7 +17,7 @@ from torch import Tensor
 from lvspec.ir import expr as E
 from lvspec.ir.dims import Shape
 from lvspec.ir.spec import Clause, Plate, Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.verify.oracle.clauses import has_borders
 from lvspec.verify.oracle.densities import log_density
 from lvspec.verify.oracle.divergences import divergence, divergences

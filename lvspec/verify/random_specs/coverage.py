@@ -202,24 +202,3 @@ class Coverage:
     def missing(self) -> list[tuple[str, str]]:
         """Sensible pairs that no spec holds."""
         return [(a, b) for a, b in combinations(sorted(drawn()), 2) if (a, b) not in self.pairs and sensible(a, b)]
-
-
-def measure(seeds: Iterable[int]) -> Coverage:
-    """The tables of random specs."""
-    return _table((seed,) for seed in seeds)
-
-
-def ask(pairs: Iterable[tuple[str, str]]) -> Coverage:
-    """The tables of specs that are asked for two constructs each."""
-    return _table((0, *pair) for pair in pairs)
-
-
-def _table(numbers: Iterable[tuple[int | str, ...]]) -> Coverage:
-    from lvspec.front import load
-    from lvspec.verify.random_specs.generate import generate
-    from lvspec.verify.random_specs.held import constructs_of
-
-    table = Coverage()
-    for number in numbers:
-        table.add(constructs_of(load(generate(*number), "random")))
-    return table

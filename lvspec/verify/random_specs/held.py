@@ -9,7 +9,7 @@ from lvspec.ir import expr as E
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Clause, Network, Override, Plate, Spec, Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.verify.random_specs.constructs import COUNTS, listed
 
 HUGE = 100  # subtracted from a score, it leaves no probability

@@ -30,7 +30,7 @@ from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Dist, Number, PlateIndex, SizeRef, walk
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Network, Param, Plate, Variable
-from lvspec.ir.structures import structure_of
+from lvspec.ir.structured import structure_of
 from lvspec.verify.checks.chance import critical_value
 from lvspec.verify.checks.compare import attempt
 from lvspec.verify.checks.subject import Subject, module_of

@@ -10,9 +10,10 @@ from lvspec.ir.distributions import FAMILIES, Family
 from lvspec.ir.types import REAL
 from lvspec.verify.random_specs import constructs, coverage
 from lvspec.verify.random_specs.constructs import listed
-from lvspec.verify.random_specs.coverage import LATECOMERS, apart, drawn, left_out, measure, sensible, sought
+from lvspec.verify.random_specs.coverage import LATECOMERS, apart, drawn, left_out, sensible, sought
 from lvspec.verify.random_specs.generate import generate
 from lvspec.verify.random_specs.held import constructs_of
+from lvspec.verify.random_specs.measure import measure
 
 TRIES = 3  # specs that are asked for one construct, each in a few attempts
 CHUNK = 30
