@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,8 +102,7 @@ def plan_spec(
 ) -> Plan:
     """What would be compiled, with its reasons and prices; see `compile_spec` for the arguments.
 
-    Where `infer: guide:` names how a guide is derived, its lines are read as if they stood in the file; so are those of
-    latents that all examples share, whose free parameters have to be declared.
+    Where `infer: guide:` names how a guide is derived, its lines are read as if they stood in the file.
     """
     return plan_read(read_spec(path, sizes, overrides, allow_modules), sizes, overrides, allow_modules)
 
@@ -115,15 +114,13 @@ def plan_read(
     allow_modules: Sequence[str] = (),
 ) -> Plan:
     """`plan_spec` of a spec that `read_spec` has read with the same arguments."""
-    from lvspec.plan import guide_lines, make_plan, shared_lines
+    from lvspec.plan import make_plan
 
     plan = make_plan(spec, dict(sizes or {}))
-    lines = guide_lines(plan)
-    missing = lines if dict(spec.infer).get("guide") else shared_lines(plan)
-    if missing:
-        spec = _set(_load(spec.source.text, spec.source.name, allow_modules, missing), sizes, overrides)
+    if plan.derived and dict(spec.infer).get("guide"):
+        spec = _set(_load(spec.source.text, spec.source.name, allow_modules, plan.derived), sizes, overrides)
         plan = make_plan(spec, dict(sizes or {}))
-    return replace(plan, derived=lines)
+    return plan
 
 
 def compile_spec(

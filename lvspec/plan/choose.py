@@ -15,7 +15,7 @@ from lvspec.ir.dims import ragged_plate
 from lvspec.ir.estimators import STRATEGIES, Apart
 from lvspec.ir.flows import without_inverse
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
-from lvspec.ir.spec import Network, Schedule, Spec, Variable
+from lvspec.ir.spec import Schedule, Spec, Variable
 from lvspec.ir.structured import structure_of
 from lvspec.ir.structures import STRUCTURES
 from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
@@ -24,7 +24,8 @@ from lvspec.plan.divergence import OPTIMAL, divergence, drawn_after, draws_read
 from lvspec.plan.engines import averages_of_draws, empty_axes, parts_without_engine, rows_beyond, too_many_sites
 from lvspec.plan.formula import formula
 from lvspec.plan.free_bits import refused_free_bits
-from lvspec.plan.guides.mean_field import Readers, derive_baseline, derive_control, derive_guide
+from lvspec.plan.guides.as_text import guide_lines
+from lvspec.plan.guides.derive import DerivedGuide, derive_baseline, derive_control, derive_guide
 from lvspec.plan.model import Model, chain_plates, crf_guide, study, unrolled_by, without_engine
 from lvspec.plan.notices import with_notices
 from lvspec.plan.own import follows_model
@@ -299,8 +300,52 @@ def _declined(picked: str, answers: dict, asked: bool = False) -> tuple[tuple[st
 def _assemble(model: Model, view: View, chosen) -> Plan:
     spec = model.spec
     treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
-    guide, networks = _guide(spec, treatment)
-    reads, latents = draws_read(spec, guide), []
+    guide, derived = _guide(spec, treatment)
+    networks = tuple(derived.networks.values())
+    latents = _latents(model, view, chosen, guide)
+    sampled = any(p.treatment == "sampled" for p in latents)
+    samples = max((c.samples for _, c, _ in chosen.values() if c.treatment == "sampled"), default=1)
+    learned = [p.name for p in latents if p.option("baseline") == "learned"]
+    baselines = tuple(derive_baseline(spec, spec.variable(n)) for n in learned)
+    baselines += tuple(derive_control(spec, spec.variable(p.name)) for p in latents if p.row.control)
+    networks += tuple(n for b in baselines for n in b.networks)
+    summed = {p.name for p in latents if p.treatment in ("collapsed", "enumerated")}
+    objective = "log_marginal" if all(p.treatment in MARGINAL for p in latents) else "elbo"
+    objective = "log_joint" if any(p.treatment == "point" for p in latents) else objective
+    components = {id(c): c for n, c in view.collapsible.items() if treatment.get(n) == "collapsed"}
+    eliminations = tuple(Elimination(c.latents, c.chain, c.order, c.cost) for c in components.values())
+    unrolled = unrolled_by(model, summed)
+    pricer = Pricer(model, summed, samples if sampled else 1, unrolled, guide, (*spec.networks, *networks))
+    rules = {id(c.pay): c.pay for _, c, _ in chosen.values()}.values()  # latents of one sum pay once
+    step = priced(pricer, *rules, pay_rest)
+    lines = spec.derived or guide_lines(spec, [p.name for p in latents if p.guide == "derived"])
+    warnings = with_notices(model, latents, components.values(), step)
+    if warnings != spec.warnings or derived.params:
+        spec = replace(spec, warnings=warnings, params=(*spec.params, *derived.params.values()))
+    return Plan(
+        spec=spec,
+        latents=tuple(latents),
+        eliminations=eliminations,
+        guide=guide,
+        networks=(*spec.networks, *networks),
+        objective=objective,
+        formula=formula(spec, tuple(latents), guide, view.bound if sampled else ELBO),
+        samples=samples if sampled else 1,
+        sizes=tuple(sorted(model.sizes.items())),
+        nominal=model.nominal,
+        step=step,
+        unrolled=unrolled,
+        structures=tuple(_summed(model, v) for v in spec.of_role("observed") if structure_of(v)),
+        integrations=tuple(dict.fromkeys(c.integration for _, c, _ in chosen.values() if c.integration)),
+        bound=view.bound if sampled else ELBO,
+        baselines=baselines,
+        derived=lines,
+    )
+
+
+def _latents(model: Model, view: View, chosen, guide: tuple[Variable, ...]) -> list[LatentPlan]:
+    treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
+    reads, latents = draws_read(model.spec, guide), []
     for name, (strategy, claim, declined) in chosen.items():
         kl, kl_why = divergence(model, name, treatment, guide, reads, view.bound)
         if STRATEGIES[strategy].relaxed:
@@ -322,40 +367,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
                 next(iter(chain_plates(model, name)), None),
             )
         )
-    sampled = any(p.treatment == "sampled" for p in latents)
-    samples = max((c.samples for _, c, _ in chosen.values() if c.treatment == "sampled"), default=1)
-    learned = [p.name for p in latents if p.option("baseline") == "learned"]
-    baselines = tuple(derive_baseline(spec, spec.variable(n)) for n in learned)
-    baselines += tuple(derive_control(spec, spec.variable(p.name)) for p in latents if p.row.control)
-    networks += tuple(n for b in baselines for n in b.networks)
-    summed = {p.name for p in latents if p.treatment in ("collapsed", "enumerated")}
-    objective = "log_marginal" if all(p.treatment in MARGINAL for p in latents) else "elbo"
-    objective = "log_joint" if any(p.treatment == "point" for p in latents) else objective
-    components = {id(c): c for n, c in view.collapsible.items() if treatment.get(n) == "collapsed"}
-    eliminations = tuple(Elimination(c.latents, c.chain, c.order, c.cost) for c in components.values())
-    unrolled = unrolled_by(model, summed)
-    pricer = Pricer(model, summed, samples if sampled else 1, unrolled, guide, (*spec.networks, *networks))
-    rules = {id(c.pay): c.pay for _, c, _ in chosen.values()}.values()  # latents of one sum pay once
-    step = priced(pricer, *rules, pay_rest)
-    warnings = with_notices(model, latents, components.values(), step)
-    return Plan(
-        spec=spec if warnings == spec.warnings else replace(spec, warnings=warnings),
-        latents=tuple(latents),
-        eliminations=eliminations,
-        guide=guide,
-        networks=(*spec.networks, *networks),
-        objective=objective,
-        formula=formula(spec, tuple(latents), guide, view.bound if sampled else ELBO),
-        samples=samples if sampled else 1,
-        sizes=tuple(sorted(model.sizes.items())),
-        nominal=model.nominal,
-        step=step,
-        unrolled=unrolled,
-        structures=tuple(_summed(model, v) for v in spec.of_role("observed") if structure_of(v)),
-        integrations=tuple(dict.fromkeys(c.integration for _, c, _ in chosen.values() if c.integration)),
-        bound=view.bound if sampled else ELBO,
-        baselines=baselines,
-    )
+    return latents
 
 
 def _origin(model: Model, name: str, claim: Claim) -> str:
@@ -374,14 +386,12 @@ def _summed(model: Model, variable: Variable) -> Summed:
     return Summed(variable.name, body.family, part, STRUCTURES[body.family].algorithm, cost)
 
 
-def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...], tuple[Network, ...]]:
-    """The written guide, and derived factors for sampled latents that it leaves out."""
-    guide, readers = list(spec.guide), Readers(spec)
+def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...], DerivedGuide]:
+    """The written guide, and derived factors for the latents that it leaves out."""
     written = {v.name for v in spec.guide if v.role == "guide"}
-    for latent in spec.of_role("latent"):
-        if treatment[latent.name] not in (*MARGINAL, *OPTIMAL) and latent.name not in written:
-            guide.append(derive_guide(spec, latent, readers))
-    return (*readers.lets.values(), *guide), readers.networks
+    guided = [v.name for v in spec.of_role("latent") if treatment[v.name] not in (*MARGINAL, *OPTIMAL)]
+    found = derive_guide(spec, [n for n in guided if n not in written])
+    return (*found.of_role("let"), *spec.guide, *found.of_role("guide")), found
 
 
 def _relaxed_kl(model: Model, name: str, density: str | None, kl: str, why: str) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Minimal faithful inverses: independencies of random graphs by brute force, what factors read on plates, whole modules."""
 
 import random
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from lvspec.cli.main import main
 from lvspec.driver import compile_spec, plan_spec
 from lvspec.errors import SpecError
 from lvspec.front import load
-from lvspec.plan import guide_lines
 from lvspec.plan.guides.inverse import boundary, draw_order, inverse
 from lvspec.verify import verify
 from lvspec.verify.report import render
@@ -265,9 +265,30 @@ def shapes(found):
 @pytest.mark.parametrize("path", ["two layers", "chain", "sites of a fixed plate", "explaining away"])
 def test_lines_that_explain_shows_are_those_of_the_guide_that_nobody_asked_for(path):
     plain = compile_spec(HEAD + SPECS[path], sizes={"P": 2})
-    lines = guide_lines(plain.plan)
     named = compile_spec(HEAD + SPECS[path], sizes={"P": 2}, overrides={"guide": "mean_field"})
-    assert lines == named.plan.spec.derived and shapes(named) == shapes(plain)
+    assert plain.plan.derived == named.plan.spec.derived and shapes(named) == shapes(plain)
+    assert statements(plain) == statements(named)
+
+
+def statements(found):
+    """The class without its docstring and comments."""
+    return re.sub(" +# .*", "", found.source.partition("class ")[2].split('"""', 2)[2])
+
+
+def test_symbols_of_a_fixed_plate_are_read_as_vectors():
+    text = """sizes: {C: 5, M: 3}
+plates: {m: M}
+params: {a: [C], b: [C]}
+latent:
+  g: Normal(0, 1)
+observed:
+  y[m]: Categorical(logits=a * tanh(g) + b)
+"""
+    found = compile_spec(f"lvspec: 1\n{text}")
+    assert "  guide_g: MLP(64 * M, 64, 2)\n" in found.plan.derived
+    assert found.Model().read_y.weight.shape == (5, 64)
+    report = verify(found.spec, found.plan, found.Model, seed=1, draws=0)
+    assert report.passed, render(report)
 
 
 def test_command_prints_the_lines(capsys, tmp_path):

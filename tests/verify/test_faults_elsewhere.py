@@ -41,7 +41,7 @@ FAULTS = {
     ),
     "q of a site of a bag reads the mean alone": Fault(
         "derived guides",
-        "lvspec.plan.guides.as_text._features",
+        "lvspec.plan.guides.derive.DerivedGuide._whole",
         "lambda *args: true(*args)[-1:]",
         "tests/plan/test_inverse.py::test_a_site_of_a_bag_reads_its_own_data_and_the_mean",
     ),

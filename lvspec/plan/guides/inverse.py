@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
+from lvspec.ir.dims import ragged_plate
 from lvspec.ir.reads import HERE, LAG, Read, reader_of
 from lvspec.ir.spec import Spec, Variable
 
@@ -190,12 +191,19 @@ def _way(steps: set[int], ordered: bool) -> str:
     return FROM if min(steps) >= 0 else THROUGH if max(steps) <= 0 else WHOLE
 
 
+def _has_vectors(v: Variable) -> bool:
+    """Whether a network can read it: places, the sites of another plate, have no vectors of their own."""
+    values = v.type.support.cardinality
+    return values is None or ragged_plate(values) is None
+
+
 def structured(spec: Spec, latents: list[str]) -> dict[str, list[Reading]]:
     """q that follows the model: each latent reads the latents that it reads under p, and all data."""
     reader = reader_of(spec)
     found: dict[str, list[Reading]] = {}
     seen: dict[tuple[str, ...], list[Reading]] = {}  # how the data are read, by the fixed plates of what reads them
-    data, drawn = [v for v in spec.variables if v.role in ("observed", "given") and not v.outside_batch], set(latents)
+    data = [v for v in spec.variables if v.role in ("observed", "given") and not v.outside_batch and _has_vectors(v)]
+    drawn = set(latents)
     for name in latents:
         shared = tuple(p for p in spec.variable(name).plates if not spec.plate(p).ragged)
         own = seen.get(shared)

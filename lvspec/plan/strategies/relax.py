@@ -8,7 +8,7 @@ Duvenaud 2018.
 from __future__ import annotations
 
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.guides.mean_field import control_reason
+from lvspec.plan.guides.derive import control_reason
 from lvspec.plan.prices.sums import drawing
 from lvspec.plan.schemes import scheme_reason
 
