@@ -176,11 +176,17 @@ def test_the_keys_of_the_header_are_those_of_a_batch(sources, name):
 
 def test_the_recursion_stands_above_its_call(sources):
     assert """
-        # forward algorithm along t: a_t[j] = Σ_i a_(t-1)[i] exp(log_p_z[i, j] + log_potential[t, j])
-        # beyond an example's last site, where `mask` is false, a_t = a_(t-1): padding does no harm to log Σ_j a_T[j]
-        # (B,)
-        log_sum_z = chain(
+        # forward algorithm along t, in log space:
+        #     alpha_0[j] = log_p_z_at_0[j] + log_potential[0, j]
+        #     alpha_t[j] = logsumexp_i(alpha_{t-1}[i] + log_p_z[i, j]) + log_potential[t, j]
+        # the sum is the logsumexp of alpha at the last site; where `mask` is false, alpha_t = alpha_{t-1}
+        # `normalized`: transitions sum to one over the new state, so that padding, of potential 0, adds nothing
 """ in sources["hmm"]
+    assert """
+        #     message[i, j, n] = logsumexp_k(alpha_{t-1}[i, j, k] + log_p_z_2[k, n])
+        #     message[i, m, n] = logsumexp_j(message[i, j, n] + log_p_z_1[j, m])
+        #     alpha_t[l, m, n] = logsumexp_i(message[i, m, n] + log_p_z_0[i, l]) + log_potential[t, l, m, n]
+""" in sources["factorial_hmm"]
 
 
 def test_a_product_of_two_sequences_is_written_as_one(sources):

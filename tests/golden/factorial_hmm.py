@@ -100,8 +100,13 @@ class FactorialHMM(nn.Module):
             tilt_z_2 = real_sites(tilt["z"][:, :, 2], batch["t.mask"][:, :, None])  # (B, T, K)
             log_potential = log_potential + tilt_z_2[:, :, None, None]
         log_start = log_p_z_0_at_0[:, None, None] + log_p_z_1_at_0[:, None] + log_p_z_2_at_0  # (K, K, K)
-        # forward algorithm along t: each step multiplies the message by the factors, letter by letter
-        # beyond an example's last site, where `mask` is false, a_t = a_(t-1): padding does no harm to log Σ_j a_T[j]
+        # forward algorithm along t, in log space:
+        #     alpha_0[l, m, n] = log_start[l, m, n] + log_potential[0, l, m, n]
+        #     message[i, j, n] = logsumexp_k(alpha_{t-1}[i, j, k] + log_p_z_2[k, n])
+        #     message[i, m, n] = logsumexp_j(message[i, j, n] + log_p_z_1[j, m])
+        #     alpha_t[l, m, n] = logsumexp_i(message[i, m, n] + log_p_z_0[i, l]) + log_potential[t, l, m, n]
+        # the sum is the logsumexp of alpha at the last site; where `mask` is false, alpha_t = alpha_{t-1}
+        # `normalized`: transitions sum to one over the new state, so that padding, of potential 0, adds nothing
         # (B,)
         log_sum_z = chain(
             log_start,

@@ -84,8 +84,11 @@ class HMM(nn.Module):
         if "z" in tilt:
             tilt_z = real_sites(tilt["z"], batch["t.mask"][:, :, None])  # (B, T, K)
             log_potential = log_potential + tilt_z
-        # forward algorithm along t: a_t[j] = Σ_i a_(t-1)[i] exp(log_p_z[i, j] + log_potential[t, j])
-        # beyond an example's last site, where `mask` is false, a_t = a_(t-1): padding does no harm to log Σ_j a_T[j]
+        # forward algorithm along t, in log space:
+        #     alpha_0[j] = log_p_z_at_0[j] + log_potential[0, j]
+        #     alpha_t[j] = logsumexp_i(alpha_{t-1}[i] + log_p_z[i, j]) + log_potential[t, j]
+        # the sum is the logsumexp of alpha at the last site; where `mask` is false, alpha_t = alpha_{t-1}
+        # `normalized`: transitions sum to one over the new state, so that padding, of potential 0, adds nothing
         # (B,)
         log_sum_z = chain(
             log_p_z_at_0,

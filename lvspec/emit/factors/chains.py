@@ -331,13 +331,11 @@ def _openings(low, interface: Interface, operands, moves: list[Factor]) -> list[
     return openings
 
 
-CHAIN_NOTES = ("forward algorithm along ", "beyond an example's last site")  # how the comments above a call begin
-
-
 def _call(elimination, component, lead, plate, start, operands, potentials, steps, openings, normalized) -> Value:
     low = elimination.low
     draws = join_draws(start, potentials, *(v for _, v in operands))
     transitions = [v for _, v in operands]
+    notes = _recursion(plate, start, transitions, potentials, steps, normalized)
     mask = low.mask(plate)
     if len(lead) > 1:
         shape = low.scope.names.fresh("lead")
@@ -371,8 +369,9 @@ def _call(elimination, component, lead, plate, start, operands, potentials, step
     if low.plan.lean:
         arguments.append('memory="lean"')
     code = f"{low.scope.use('chain')}({', '.join(arguments)})"
-    low.scope.comment(f"{CHAIN_NOTES[0]}{plate}: {_recursion(transitions, potentials, steps)}")
-    low.scope.comment(f"{CHAIN_NOTES[1]}, where `mask` is false, a_t = a_(t-1): padding does no harm to log Σ_j a_T[j]")
+    elimination.notes += notes
+    for note in notes:
+        low.scope.comment(note)
     if len(lead) > 1:
         flat_sum = low.scope.names.fresh("log_sum_flat")
         low.scope.line(f"{flat_sum} = {code}")
@@ -381,13 +380,39 @@ def _call(elimination, component, lead, plate, start, operands, potentials, step
     return value
 
 
-def _recursion(transitions: list[Value], potentials: Value, steps: list[str]) -> str:
-    """How a message comes from the one before it."""
-    if list(steps) == ["i,ij->j"] and all(v.is_name for v in (*transitions, potentials)):
-        plain = f"a_t[j] = Σ_i a_(t-1)[i] exp({transitions[0].code}[i, j] + {potentials.code}[t, j])"
-        if len(plain) < 80:
-            return plain
-    return "each step multiplies the message by the factors, letter by letter"
+def _recursion(
+    plate: str, start: Value, transitions: list[Value], potentials: Value, steps: list[str], normalized: bool
+) -> list[str]:
+    """How a message comes from the one before it, in log space as it is computed: a line for each step."""
+
+    def at(name: str, letters: str, site: str = "") -> str:
+        return f"{name}[{', '.join([*([site] if site else []), *letters])}]"
+
+    first = start.code if start.is_name else "log_start"
+    potential = potentials.code if potentials.is_name else "log_potential"
+    states = steps[-1].partition("->")[2]
+    rows = [
+        f"forward algorithm along {plate}, in log space:",
+        f"    {at('alpha_0', states)} = {at(first, states)} + {at(potential, states, '0')}",
+    ]
+    for i, (step, factor) in enumerate(zip(steps, transitions, strict=True)):
+        (message, own), out = step.partition("->")[0].split(","), step.partition("->")[2]
+        letters = own.lstrip("BT")
+        gone = "".join(c for c in dict.fromkeys(message + letters) if c not in out)
+        name = factor.code if factor.is_name else f"log_factor_{i}"
+        read = at("alpha_{t-1}" if i == 0 else "message", message)
+        product = f"{read} + {at(name, letters, 't' if 'T' in own else '')}"
+        total = f"logsumexp_{gone}({product})" if gone else product
+        if i < len(steps) - 1:
+            rows.append(f"    {at('message', out)} = {total}")
+        else:
+            rows.append(f"    {at('alpha_t', out)} = {total} + {at(potential, out, 't')}")
+    rows.append("the sum is the logsumexp of alpha at the last site; where `mask` is false, alpha_t = alpha_{t-1}")
+    if normalized:
+        rows.append(
+            "`normalized`: transitions sum to one over the new state, so that padding, of potential 0, adds nothing"
+        )
+    return rows
 
 
 def _sums_to_one(low, component: list[str], started: set[str | None]) -> bool:

@@ -46,7 +46,7 @@ class EliminationCode:
     what is known of a latent, or asked about it, is added to its log-factors.
 
     blocks: the plate of a chain whose potentials a method of their own computes, some sites at a time; potentials: they,
-    where that method is being written.
+    where that method is being written. notes: the comments above a chain's sum.
     """
 
     def __init__(self, low: Lowering, semiring: str = "semiring", blocks: str | None = None):
@@ -54,6 +54,7 @@ class EliminationCode:
         self.semiring = semiring
         self.blocks = blocks
         self.potentials: Value | None = None
+        self.notes: list[str] = []
 
     def plates(self, axis: str) -> frozenset[str]:
         latent = self.low.spec.variable(latent_of(axis))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lvspec.emit.factors.chains import CHAIN_NOTES
 from lvspec.emit.factors.eliminate import EliminationCode, collapsed_axes
 from lvspec.emit.factors.integrals import integral_factor
 from lvspec.emit.factors.structures import log_factors
@@ -29,7 +28,8 @@ def log_potential(plan: Plan, imports: set[str], collapsed: list[str]) -> list[s
     found = elimination.potentials
     assert found is not None  # the elimination has run
     program.scope.line(f"return {found.code}", program.scope.shape_comment(found))
-    return [line for line in program.text() if not line.lstrip(" #").startswith(CHAIN_NOTES)]
+    notes = {f"# {note}" for note in elimination.notes}  # of the sum over the chain, which nothing reads here
+    return [line for line in program.text() if line.strip() not in notes]
 
 
 def eliminated(program: Program, elimination: EliminationCode, collapsed: list[str]):
