@@ -60,7 +60,7 @@ from lvspec.runtime.core.batch import (
     weighted_mean,
 )
 from lvspec.runtime.core.contract import contract
-from lvspec.runtime.core.evidence import asked, evidence, given_table, is_known, label_evidence
+from lvspec.runtime.core.evidence import asked, evidence, is_known, label_evidence, with_given
 from lvspec.runtime.core.fixed_draws import fixed_draws
 from lvspec.runtime.core.given import sample_batch
 from lvspec.runtime.core.inputs import Input
@@ -73,7 +73,7 @@ from lvspec.runtime.core.observed import (
     refuse_short,
 )
 from lvspec.runtime.core.rows import fit_rows, own_row
-from lvspec.runtime.core.semiring import LOG, MAX, SAMPLE, finite_part, merge_semiring, tempered
+from lvspec.runtime.core.semiring import LOG, MAX, SAMPLE, finite_part, log_sum_exp, merge_semiring, tempered
 from lvspec.runtime.core.tensors import (
     chosen,
     concat,

@@ -153,13 +153,13 @@ class FactorialHMM(nn.Module):
             if t == 0:
                 z_t = Categorical(spread(self.start, (n, 1, 1), self.zero)).sample()
             else:
-                z_t = Categorical(pick(self.transition, z_sites[-1], 1)).sample()
+                z_t = Categorical(pick(self.transition, z_sites[-1], dim=-2)).sample()
             if "z" in batch:
                 z_t = batch["z"][:, t]
             z_sites.append(z_t)
-        z = stack_sites(z_sites, 1, (n, self.L), self.zero.long())  # (B, T, L)
+        z = stack_sites(z_sites, dim=1, shape=(n, self.L), like=self.zero.long())  # (B, T, L)
         # (B, T, D)
-        x = batch["x"] if "x" in batch else Normal(pick(self.mean, z, 1).sum(2), softplus(self.noise)).sample()
+        x = batch["x"] if "x" in batch else Normal(pick(self.mean, z, dim=-2).sum(2), softplus(self.noise)).sample()
         return {"z": z, "x": x, "t": batch["t"]}
 
 

@@ -36,7 +36,6 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from lvspec.runtime import (
-    LOG,
     LSTM,
     Categorical,
     Embedding,
@@ -50,10 +49,10 @@ from lvspec.runtime import (
     evidence,
     expectation,
     fixed_draws,
-    given_table,
     importance,
     last,
     linear,
+    log_sum_exp,
     masked_sum,
     prepare_batch,
     previous,
@@ -64,6 +63,7 @@ from lvspec.runtime import (
     until_end,
     weighted_mean,
     weighted_posterior,
+    with_given,
 )
 
 
@@ -110,17 +110,17 @@ class GMVAE(nn.Module):
         if "rows" in batch:  # it is prepared
             return batch
         batch = prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
-        batch = refuse_missing(batch, "x", "x", {1: None})
+        batch = refuse_missing(batch, "x", by="x", back={"t": "any"})
         return batch
 
     def guide(self, batch: dict) -> tuple:
         """What the guide computes from the batch, before any draw."""
         x = batch["x"]  # (B, T)
-        state = last(self.reader(self.words(x)), batch["t"], 1)  # (B, H)
+        state = last(self.reader(self.words(x)), batch["t"], dim=1)  # (B, H)
         logits_c = self.cluster(state)  # (B, K)
         log_q_c = logits_c.log_softmax(-1)  # (B, K)
         if "c" in batch:
-            log_q_c = given_table(log_q_c, batch["c_observed"], batch["c"])
+            log_q_c = with_given(log_q_c, batch["c_observed"], batch["c"])
         loc, scale = self.encoder(state).chunk(2, -1)  # (B, D) each
         scale_z = softplus(scale)  # (B, D)
         q_z = Normal(loc, scale_z)
@@ -135,9 +135,8 @@ class GMVAE(nn.Module):
         z = q_z.draw(z_noise)  # (S, B, D), reparameterized
 
         # model
-        h = self.writer(concat(self.words(previous(x, 1, begin=self.V)), z[:, :, None]))  # (S, B, T, H)
-        # (S, B, T)
-        log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"], grid=(1, 2))
+        h = self.writer(concat(self.words(previous(x, dim=1, begin=self.V)), z[:, :, None]))  # (S, B, T, H)
+        log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"])  # (S, B, T)
         log_p_c = self.prior.log_softmax(-1)  # (K,)
         return log_q_c, loc, scale_z, q_z, z, log_p_x, log_p_c
 
@@ -177,7 +176,7 @@ class GMVAE(nn.Module):
         if "c" in tilt:
             log_p_z = log_p_z + tilt["c"]
         log_joint_c = log_p_c + log_p_z  # (S, B, K)
-        log_sum_c = LOG.sum(log_joint_c, -1)  # (S, B)
+        log_sum_c = log_sum_exp(log_joint_c, -1)  # (S, B)
         log_weight = masked_sum(log_p_x, batch["x.mask"][None], 2) - log_q_z + log_sum_c  # (S, B)
         return log_weight, {"z": z}
 
@@ -231,7 +230,7 @@ class GMVAE(nn.Module):
                 x_t = batch["x"][:, t]
             x_sites.append(x_t)
             x_before = x_t
-        x = stack_sites(x_sites, 1, (n,), self.zero.long())  # (B, T)
+        x = stack_sites(x_sites, dim=1, shape=(n,), like=self.zero.long())  # (B, T)
         return {"c": c, "z": z, "x": x, "t": until_end(x, batch["t"], (ends or {}).get("t"))}
 
 

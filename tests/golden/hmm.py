@@ -139,7 +139,7 @@ class HMM(nn.Module):
             if "z" in batch:
                 z_t = batch["z"][:, t]
             z_sites.append(z_t)
-        z = stack_sites(z_sites, 1, (n,), self.zero.long())  # (B, T)
+        z = stack_sites(z_sites, dim=1, shape=(n,), like=self.zero.long())  # (B, T)
         x = batch["x"] if "x" in batch else Categorical(self.emission[z]).sample()  # (B, T)
         return {"z": z, "x": x, "t": batch["t"]}
 

@@ -122,7 +122,7 @@ class Kalman(nn.Module):
             if "z" in batch:
                 z_t = batch["z"][:, t]
             z_sites.append(z_t)
-        z = stack_sites(z_sites, 1, (n, self.D), self.zero)  # (B, T, D)
+        z = stack_sites(z_sites, dim=1, shape=(n, self.D), like=self.zero)  # (B, T, D)
         x = batch["x"] if "x" in batch else Normal(self.readout(z), softplus(self.noise)).sample()  # (B, T, N)
         return {"z": z, "x": x, "t": batch["t"]}
 

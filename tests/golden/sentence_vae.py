@@ -91,13 +91,13 @@ class SentenceVAE(nn.Module):
         if "rows" in batch:  # it is prepared
             return batch
         batch = prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
-        batch = refuse_missing(batch, "x", "x", {1: None})
+        batch = refuse_missing(batch, "x", by="x", back={"t": "any"})
         return batch
 
     def guide(self, batch: dict):
         """What the guide computes from the batch, before any draw."""
         x = batch["x"]  # (B, T)
-        loc, scale = self.encoder(last(self.reader(self.words(x)), batch["t"], 1)).chunk(2, -1)  # (B, D) each
+        loc, scale = self.encoder(last(self.reader(self.words(x)), batch["t"], dim=1)).chunk(2, -1)  # (B, D) each
         scale_z = softplus(scale)  # (B, D)
         q_z = Normal(loc, scale_z)
         return q_z
@@ -111,9 +111,8 @@ class SentenceVAE(nn.Module):
         z = q_z.draw(z_noise)  # (S, B, D), reparameterized
 
         # model
-        h = self.writer(concat(self.words(previous(x, 1, begin=self.V)), z[:, :, None]))  # (S, B, T, H)
-        # (S, B, T)
-        log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"], grid=(1, 2))
+        h = self.writer(concat(self.words(previous(x, dim=1, begin=self.V)), z[:, :, None]))  # (S, B, T, H)
+        log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"])  # (S, B, T)
         return q_z, z, log_p_x
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
@@ -195,7 +194,7 @@ class SentenceVAE(nn.Module):
                 x_t = batch["x"][:, t]
             x_sites.append(x_t)
             x_before = x_t
-        x = stack_sites(x_sites, 1, (n,), self.zero.long())  # (B, T)
+        x = stack_sites(x_sites, dim=1, shape=(n,), like=self.zero.long())  # (B, T)
         return {"z": z, "x": x, "t": until_end(x, batch["t"], (ends or {}).get("t"))}
 
 

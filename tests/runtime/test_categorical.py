@@ -149,7 +149,8 @@ def test_heads_agree_with_one_plain_product(monkeypatch, lead, x_shape, blocks, 
 
 
 @pytest.mark.parametrize("lead", [(3, 4), (2, 3, 4), (3, 4, 5), (3, 1), (1, 4), (3, 1, 5)])
-def test_heads_compute_real_sites_only(monkeypatch, lead):
+@pytest.mark.parametrize("dim", [1, 2])
+def test_heads_compute_real_sites_only(monkeypatch, lead, dim):
     monkeypatch.setattr(sys.modules["lvspec.runtime.families.categorical_head"], "PLAIN_ENTRIES", 0)
     first = 1 if lead[0] == 2 else 0
     x = symbols(*{(2, 3, 4): (3, 4), (3, 4, 5): (3, 4, 1), (3, 1, 5): (3, 4, 1)}.get(lead, (3, 4)), V=11)
@@ -160,8 +161,8 @@ def test_heads_compute_real_sites_only(monkeypatch, lead):
     logits = torch.nn.functional.linear(hidden, weight, offset).log_softmax(-1).expand(*full, 11)
     every = logits.gather(-1, x.expand(full).unsqueeze(-1)).squeeze(-1)
     expected = every * mask.reshape(*[1] * first, 3, 4, *[1] * (len(full) - first - 2))
-    value = categorical_head(hidden, weight, offset, x, sites=sites, grid=(first, first + 1))
-    assert_same(value, expected, [hidden, weight, offset])
+    value = categorical_head(hidden, weight, offset, x[(None,) * (dim - 1)], sites=sites, dim=dim)
+    assert_same(value.reshape(full), expected, [hidden, weight, offset])
 
 
 def test_heads_have_first_and_second_derivatives():
@@ -177,5 +178,5 @@ def test_heads_without_rows():
     value = categorical_head(leaf(0, 4, 5), weight, None, symbols(0, 4, V=11))
     value.sum().backward()
     assert value.shape == (0, 4) and (weight.grad == 0).all()
-    none_real = categorical_head(leaf(2, 4, 5), weight, None, symbols(2, 4, V=11), torch.zeros(0).long(), (0, 1))
+    none_real = categorical_head(leaf(2, 4, 5), weight, None, symbols(2, 4, V=11), torch.zeros(0).long())
     assert none_real.shape == (2, 4) and (none_real == 0).all()

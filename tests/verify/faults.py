@@ -83,7 +83,7 @@ FAULTS = {
     # ---------------------------------------------------------------- two ordered plates
     "a lag along the other plate": Fault(
         "two ordered plates", small.NESTED, "observed on sequence × sequence",
-        r"previous\((\w+), 2, ", r"previous(\1, 1, ",
+        r"previous\((\w+), dim=2, ", r"previous(\1, dim=1, ",
     ),
     "samples go on from the first site": Fault(
         "two ordered plates", small.NESTED, "first clause of observed", r"(\w+)_sites\[-1\]", r"\1_sites[0]"
@@ -96,7 +96,7 @@ FAULTS = {
     ),
     # ---------------------------------------------------------------- chains and their first sites
     "no first clause of an observed chain": Fault(
-        "first clauses", small.AUTOREGRESSION, "first clause of observed", r"replace_site\((\w+), \w+, -?\d+, 0\)", r"\1"
+        "first clauses", small.AUTOREGRESSION, "first clause of observed", r"replace_site\((\w+), \w+, dim=-?\d+, site=0\)", r"\1"
     ),
     "no first clause of a latent chain": Fault(
         "first clauses", small.EDGES, "first clause of latent", r"log_p_(\w+)_at_0\b(?!: torch|(,\s+\w+)*,?\s*\)? =)",
@@ -180,7 +180,7 @@ FAULTS = {
     ),
     "beyond the last site stands padding": Fault(
         "other meanings", small.AHEAD, "x[>t]",
-        r"following\((\w+), [^,]+(?:\[[^\]]*\])?, (\d), begin=([^)]+)\)", r"previous(\1, \2, begin=\3, k=-1)",
+        r"following\((\w+), [^,]+(?:\[[^\]]*\])?, (dim=\d), begin=([^)]+)\)", r"previous(\1, \2, begin=\3, k=-1)",
     ),
     "padding in a softmax over a plate": Fault(
         "padding", small.ATTENTION, "", r'masked_softmax\((.*?), batch\["(\w+)\.mask"\], (\d)\)', r"(\1).softmax(\3)"

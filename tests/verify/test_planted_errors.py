@@ -68,7 +68,7 @@ PLANTED = {
     ),
     # an observed sequence read one site off
     "rnn_lm: the writer sees its own word": ("rnn_lm", swap(r"previous\(x, [^()]*\)", "x")),
-    "rnn_lm: begins with the first word": ("rnn_lm", swap(r"previous\(x, [^()]*\)", "previous(x, 1, 0)")),
+    "rnn_lm: begins with the first word": ("rnn_lm", swap(r"previous\(x, [^()]*\)", "previous(x, dim=1, begin=0)")),
     # reparameterization
     "sentence_vae: no KL": ("sentence_vae", swap(r'elbo = (\w+) - kl\["z"\]', r"elbo = \1")),
     "sentence_vae: the scale is squared": (
@@ -78,7 +78,7 @@ PLANTED = {
     "sentence_vae: the draw is detached": ("sentence_vae", swap(r"(q_z\.draw\([^)]*\))", r"\1.detach()")),
     "sentence_vae: the last state is the padding's": (
         "sentence_vae",
-        swap(r'batch\["t"\], 1\)', 'torch.full_like(batch["t"], x.shape[1]), 1)'),
+        swap(r'batch\["t"\], dim=1\)', 'torch.full_like(batch["t"], x.shape[1]), dim=1)'),
     ),
 }
 

@@ -200,7 +200,7 @@ def _start(low, interface: Interface, factors: list[Factor], stays: list[Factor]
             value = masked(low, value, factor.mask)
         if interface.plate in value.axes:
             at = value.axes.index(interface.plate)
-            code = f"{low.scope.use('first_site')}({value.code}, {at})"
+            code = f"{low.scope.use('first_site')}({value.code}, dim={at})"
             value = value.with_(code=code, axes=tuple(a for a in value.axes if a != interface.plate), binds=ATOM)
         values.append(value)
     if not values:

@@ -170,7 +170,8 @@ class EliminationCode:
             if len(values) > 1:
                 total = low.scope.assign(f"log_joint_{latent_of(component[0])}", total)
             at = axes.index(component[0]) - len(axes)
-            code = f"{self.semiring}.sum({total.code}, {at})"
+            summing = low.scope.use("log_sum_exp") if self.semiring == "LOG" else f"{self.semiring}.sum"
+            code = f"{summing}({total.code}, {at})"
             return total.with_(code=code, axes=tuple(a for a in axes if a != component[0]), binds=ATOM)
         return self.one_by_one(component, values)
 

@@ -96,7 +96,7 @@ def _first(low, plate: str, value: Value) -> Value:
     if plate not in value.axes:
         return value
     at = value.axes.index(plate)
-    code = f"{low.scope.use('first_site')}({value.code}, {at})"
+    code = f"{low.scope.use('first_site')}({value.code}, dim={at})"
     return value.with_(code=code, axes=tuple(a for a in value.axes if a != plate), binds=ATOM)
 
 

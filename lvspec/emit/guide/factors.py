@@ -281,7 +281,7 @@ def _known_table(program: Program, latent, log_q: Value, axis: str) -> Value:
     arguments = [align(observed, axes, 0).code, align(value, axes, 0).code]
     scope.line(f'if "{latent.name}" in batch:')
     scope.indent += 1
-    scope.line(f"{log_q.code} = {scope.use('given_table')}({align(log_q, (*axes, axis)).code}, {', '.join(arguments)})")
+    scope.line(f"{log_q.code} = {scope.use('with_given')}({align(log_q, (*axes, axis)).code}, {', '.join(arguments)})")
     scope.indent -= 1
     return log_q
 

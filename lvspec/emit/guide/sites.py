@@ -5,7 +5,7 @@ q(z[t] | z[t-1], x)         h = self.reader.backwards(x, ...)                 wh
                                 loc, scale = self.combine(concat(z_sites[-1], h[:, t])).chunk(2, -1)
                                 z_t = Normal(loc, softplus(scale)).draw(noise)
                                 z_sites.append(z_t)
-                            z = stack_sites(z_sites, 2, ...)
+                            z = stack_sites(z_sites, dim=2, ...)
 
 The draws, and the arguments of their factors, are then tensors over all sites like any others: divergences and scores
 do not know that there was a loop.
@@ -267,7 +267,7 @@ class SiteLoop:
         at = self.low.order.sort((*m.axes, self.plate)).index(self.plate)
         sites = f"{sites}[::-1]" if self.step.backwards else sites
         like = "self.zero.long()" if integer else "self.zero"
-        return f"{self.scope.use('stack_sites')}({sites}, {at}, {self.tuple_of(m.axes, shape)}, {like})"
+        return f"{self.scope.use('stack_sites')}({sites}, dim={at}, shape={self.tuple_of(m.axes, shape)}, like={like})"
 
 
 def join_value(*values: Value) -> Value:

@@ -293,7 +293,7 @@ def endpoint(lowering, call: Call) -> Value:
     value = with_examples(lowering, lowering.concrete(lowering.lower(call.args[0])), plate)
     at = dim(value, plate)
     lengths = lowering.lengths(plate, value.axes[:at])
-    code = f"{lowering.scope.use(call.function)}({value.code}, {lengths}, {at})"
+    code = f"{lowering.scope.use(call.function)}({value.code}, {lengths}, dim={at})"
     return value.with_(code=code, axes=value.axes[:at] + value.axes[at + 1 :], binds=ATOM)
 
 

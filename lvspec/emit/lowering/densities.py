@@ -205,7 +205,7 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
             return _one_hot_categorical(low, logits, value)
         code = f"{logits.at(ATOM)}.log_softmax(-1)"
         if _positions(logits) is not None:
-            code = f"{low.scope.use('log_softmax_table')}({logits.code})"
+            code = f"{low.scope.use('log_softmax')}({logits.code})"
         return indexed(low, logits.with_(code=code, binds=ATOM), value)
     varies = set(term.arguments[0].axes)
     draws = join_draws(term.arguments[0], value)
@@ -310,8 +310,11 @@ def _from_head(low: Lowering, term: Term, value: Value, draws) -> Value:
     sites = ""
     ragged = [a for a in axes if a in low.order.plates and low.spec.plate(a).ragged]
     if len(ragged) == 1 and low.spec.plate(ragged[0]).within is None and axes.index(ragged[0]) == axes.index("B") + 1:
-        grid = (axes.index("B"), axes.index(ragged[0]))
-        sites = f', sites=batch["{ragged[0]}.sites"], grid={grid}'
+        at = axes.index(ragged[0]) - min(
+            (axes.index(a) for a in value.axes), default=len(axes)
+        )  # its axis of the symbols
+        if at > 0:
+            sites = f', sites=batch["{ragged[0]}.sites"]' + (f", dim={at}" if at > 1 else "")
     function = low.scope.use("categorical_head")
     code = f"{function}({hidden.code}, self.{network.name}.weight, {bias}, {symbols.code}{sites})"
     return Value(code, axes, draws=draws)

@@ -34,7 +34,7 @@ def indexed(low, value: Value, index: Value) -> Value:
         return Value(f"{value.at(ATOM)}[{', '.join(slots)}]", axes, value.shape[1:], integer=value.integer, draws=draws)
     axes = low.order.union(value, index)
     base = align(value, axes).code
-    code = f"{low.scope.use('pick')}({base}, {align(index, axes, 0).code}, {len(value.shape) - 1})"
+    code = f"{low.scope.use('pick')}({base}, {align(index, axes, 0).code}, dim={-len(value.shape)})"
     return Value(code, axes, value.shape[1:], integer=value.integer, draws=draws)
 
 

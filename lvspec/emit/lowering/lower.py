@@ -324,9 +324,9 @@ class Lowering:
         rank = max(len(value.shape), len(first.shape))
         here = axes.index(plate) - len(axes) - rank
         value, first = as_tensor(value), as_tensor(first)
-        arguments = [align(value, axes, rank).code, align(first, axes, rank).code, str(here), str(index)]
+        arguments = [align(value, axes, rank).code, align(first, axes, rank).code, f"dim={here}", f"site={index}"]
         if plate not in {*value.axes, *first.axes}:  # the same at every site: how many there are, neither knows
-            arguments.append(self.extent_code(plate))
+            arguments.append(f"sites={self.extent_code(plate)}")
         code = f"{self.scope.use('replace_site')}({', '.join(arguments)})"
         return Value(code, axes, value.shape or first.shape, draws=join_draws(value, first))
 
@@ -383,7 +383,7 @@ class Lowering:
         if k < 0 and plate in self.order.plates and self.spec.plate(plate).ragged:
             return self.following(value, plate, -k, begin)
         extra = f", k={k}" if k != 1 else ""
-        code = f"{self.scope.use('previous')}({value.code}, {dim(value, plate)}, begin={begin}{extra})"
+        code = f"{self.scope.use('previous')}({value.code}, dim={dim(value, plate)}, begin={begin}{extra})"
         return value.with_(code=code, binds=ATOM)
 
     def following(self, value: Value, plate: str, k: int, begin: str) -> Value:
@@ -391,7 +391,7 @@ class Lowering:
         axes, _, (x, real) = self.broadcast(value, Value(self.mask(plate), self.plate_axes(plate)))
         extra = f", k={k}" if k != 1 else ""
         function = self.scope.use("following")
-        code = f"{function}({x.code}, {real.code}, {axes.index(plate)}, begin={begin}{extra})"
+        code = f"{function}({x.code}, {real.code}, dim={axes.index(plate)}, begin={begin}{extra})"
         return x.with_(code=code, axes=axes, binds=ATOM)
 
     def stretch(self, value: Value, site: Stretch, begin: str) -> Value:

@@ -54,7 +54,7 @@ def _for_every_example(low, value: Value, plate: str) -> Value:
     full = with_examples(low, value, plate)
     if full.axes == value.axes:
         return value
-    arguments = f"{full.code}, {low.mask_along(full, plate)}, {dim(full, plate)}"
+    arguments = f"{full.code}, {low.mask_along(full, plate)}, dim={dim(full, plate)}"
     return full.with_(code=f"{low.scope.use('until_length')}({arguments})", binds=ATOM)
 
 

@@ -1,6 +1,6 @@
 """Networks that begin anew in each segment: computed for every site at which one might begin.
 
-x[<t in z]         previous(windows(x, 1, L), 2)      (B, T, L): what precedes site t + i since a segment began at t
+x[<t in z]         previous(windows(x, ...), ...)     (B, T, L): what precedes site t + i since a segment began at t
 h[t]: writer(...)  self.writer(...)                   one run from each t: every segment from t on is a stretch of it
 
 The sites of a window have an axis of their own, named "t in z". What does not depend on where segments begin is computed
@@ -99,7 +99,7 @@ class Windows:
         key = ("windows", value.code, window.axis)
         if key not in low.lets:
             at = value.axes.index(window.plate)
-            code = f"{low.scope.use('windows')}({value.code}, {at}, {low.size(window.size)})"
+            code = f"{low.scope.use('windows')}({value.code}, dim={at}, size={low.size(window.size)})"
             axes = (*value.axes[: at + 1], window.axis, *value.axes[at + 1 :])
             base = f"{value.code}_windows" if value.is_name and "." not in value.code else "window"
             read = widen_draws(value, window.plate, ALL)

@@ -165,29 +165,28 @@ def _missing(spec: Spec, imports: set[str]) -> list[str]:
     reader = reader_of(spec)
     for variable in (*(v for v in spec.variables if v.role in RANDOM), *spec.terms):
         reads = _term_reads(reader, variable) if variable.role == "term" else reader.of_variable(variable)
-        for back in dict.fromkeys(_back(observed[r.name], variable, r) for r in reads if r.name in observed):
+        for name, back in dict.fromkeys(_back(observed[r.name], variable, r) for r in reads if r.name in observed):
             imports.add("refuse_missing")
-            name, axes = back
-            rows += wrap(f'batch = refuse_missing(batch, "{name}", "{variable.name}"{axes})', 2)
+            rows += wrap(f'batch = refuse_missing(batch, "{name}", by="{variable.name}"{back})', 2)
     return rows
 
 
 def _back(read: Variable, reader: Variable, how: Read) -> tuple[str, str]:
-    """(name, how many sites back along each axis), as Python; "" where any site may be read."""
+    """(name, how many sites back along each of its plates), as Python; "" where any site may be read."""
     if reader.role not in RANDOM or reader.plates != read.plates or structure_of(reader) is not None:
         return read.name, ""
     if reader.role == "latent" and not how.lag:  # which counts at every site, this one included
         return read.name, ""
-    axes = []
-    for axis, plate in enumerate(read.plates, start=1):
+    ways = []
+    for plate in read.plates:
         way, k = how.way(plate)
         if way in (HERE, LAG):
-            axes.append(f"{axis}: {k}")
+            ways.append(f'"{plate}": {k}')
         elif way == WIDE and read.name == reader.name:  # a prefix: nothing else of its own could be read
-            axes.append(f"{axis}: None")
+            ways.append(f'"{plate}": "any"')
         else:
             return read.name, ""
-    return read.name, f", {{{', '.join(axes)}}}"
+    return read.name, f", back={{{', '.join(ways)}}}"
 
 
 def _term_reads(reader: Reader, term: Variable) -> list[Read]:

@@ -83,7 +83,7 @@ def _downstream(terms: Terms, cost: BoundTerm, relations: dict[str, str], axes: 
         value = masked(low, value, cost.mask)  # what is not observed is no cost; beyond a length no draw has a term
     value = reduce_plates(low, value, set(keep), cost.mask)
     for plate in later:
-        code = f"{terms.scope.use('later_sum')}({value.code}, {value.axes.index(plate)})"
+        code = f"{terms.scope.use('later_sum')}({value.code}, dim={value.axes.index(plate)})"
         value = value.with_(code=code, binds=ATOM)
     return value
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from lvspec.runtime.core.batch import batch_rows
 
 
-def given_table(log_q: Tensor, observed: Tensor, value: Tensor) -> Tensor:
+def with_given(log_q: Tensor, observed: Tensor, value: Tensor) -> Tensor:
     """log q along the last axis, with all mass on the value where it is observed."""
     chosen = torch.arange(log_q.shape[-1], device=log_q.device) == value.unsqueeze(-1)
     return torch.where(observed.unsqueeze(-1), torch.where(chosen, 0.0, -torch.inf).to(log_q.dtype), log_q)

@@ -33,9 +33,10 @@ def one_hot(index: Tensor | int, size: int, like: Tensor) -> Tensor:
     return (classes == (index.unsqueeze(-1) if isinstance(index, Tensor) else index)).to(like.dtype)
 
 
-def pick(base: Tensor, index: Tensor, event: int) -> Tensor:
-    """base[..., index, event axes]: base (*A, N, *E), index (*A) -> (*A, *E); A broadcasts."""
-    at = base.dim() - event - 1
+def pick(base: Tensor, index: Tensor, dim: int) -> Tensor:
+    """The entry that `index` names along dim, counted from the end: base (*A, N, *E), index (*A) -> (*A, *E); A broadcasts."""
+    event = -dim - 1
+    at = base.dim() + dim
     lead = torch.broadcast_shapes(base.shape[:at], index.shape)
     base = base.expand(*lead, *base.shape[at:])
     tail = base.shape[len(lead) + 1 :]

@@ -21,12 +21,12 @@ __all__ = [
     "categorical_lookup",
     "categorical_rows",
     "categorical_shared",
-    "log_softmax_table",
+    "log_softmax",
     "symbol_scores",
 ]
 
 
-def log_softmax_table(logits: Tensor) -> Tensor:
+def log_softmax(logits: Tensor) -> Tensor:
     """log softmax over the last axis; a row of -inf stays -inf (torch's own gives NaN, which is looked for on a CPU)."""
     if may_look(logits) and logits.shape[-1]:
         found = logits.log_softmax(-1)
@@ -37,15 +37,15 @@ def log_softmax_table(logits: Tensor) -> Tensor:
 
 
 def normalised(logits: Tensor) -> tuple[Tensor, bool]:
-    """log_softmax_table(logits (R, V)), and whether there are rows of -inf: torch's own is NaN throughout such a row."""
+    """log_softmax(logits (R, V)), and whether there are rows of -inf: torch's own is NaN throughout such a row."""
     table = logits.log_softmax(-1)
     dead = bool(table.shape[1]) and isnan(float(table[:, 0].sum()))
-    return (log_softmax_table(logits) if dead else table), dead
+    return (log_softmax(logits) if dead else table), dead
 
 
 def gathered(logits: Tensor, x: Tensor) -> Tensor:
     """log softmax(logits)[..., x] by torch's own operations: (*E, V), (*D) -> (*D, *E)."""
-    return log_softmax_table(logits).movedim(-1, 0)[x]
+    return log_softmax(logits).movedim(-1, 0)[x]
 
 
 def time_major(x: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ def categorical_rows(logits: Tensor, x: Tensor) -> Tensor:
     """log softmax(logits)[x] row by row: logits (*lead, V), x (*lead, *rest) -> (*lead, *rest); lead axes broadcast."""
     axes = logits.dim() - 1
     x = x.reshape(*[1] * max(axes - x.dim(), 0), *x.shape)
-    scores = log_softmax_table(full_precision(logits))
+    scores = log_softmax(full_precision(logits))
     # where the logits do not vary and x does, the axis belongs to the symbols of one row: no copies of the row are made
     shared = [d for d in range(axes) if logits.shape[d] == 1 and x.shape[d] != 1]
     varied = [d for d in range(axes) if d not in shared]

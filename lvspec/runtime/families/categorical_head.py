@@ -164,11 +164,12 @@ def categorical_head(
     bias: Tensor | None,
     x: Tensor,
     sites: Tensor | None = None,
-    grid: tuple[int, int] | None = None,
+    dim: int = 1,
 ) -> Tensor:
     """log softmax(hidden @ weight.T + bias)[x]: hidden (*lead, H), x (*lead) int64 -> (*lead); axes of 1 broadcast.
 
-    sites (N,): flat indices into the two adjacent lead axes `grid`; only these are computed, others give 0.
+    sites (N,): the real sites, as flat indices into the axes dim - 1 and dim of x, (B, T); only these are computed, others
+    give 0.
     """
     hidden, weight, bias = (
         full_precision(hidden),
@@ -176,13 +177,12 @@ def categorical_head(
         bias if bias is None else full_precision(bias),
     )
     axes = max(hidden.dim() - 1, x.dim())
+    first = axes - x.dim() + dim - 1
     hidden = hidden.reshape(*[1] * (axes + 1 - hidden.dim()), *hidden.shape)
     x = x.reshape(*[1] * (axes - x.dim()), *x.shape)
     with plain_arithmetic(hidden):
         if sites is None:
             return all_sites(hidden, weight, bias, x)
-        assert grid is not None  # it comes with sites
-        first = grid[0] % axes
         lead = torch.broadcast_shapes(hidden.shape[:-1], x.shape)
         extents = lead[first : first + 2]
         if hidden.shape[first : first + 2] != extents:  # one row for many sites: nothing is saved by leaving some out
