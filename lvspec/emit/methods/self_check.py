@@ -1,10 +1,12 @@
 """`lvspec compile --self-check`: the end of a file that compares log p(x) with plain enumeration when it is run.
 
-log Σ_z p(x, z) over every assignment z of a tiny batch, whose log p(x, z) is written out factor by factor: no dynamic program.
+log Σ_z p(x, z) over every assignment z of a tiny batch, whose log p(x, z) is written out factor by factor: no dynamic program. Of
+labels alone, p(z | g) with g given, it is whether they add up to 1. Where the two differ the file's exit status is 1.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 from lvspec.emit.factors.eliminate import EliminationCode
@@ -21,55 +23,83 @@ SITES, SYMBOLS, MOST = 3, 4, 20_000
 
 
 def check_lines(plan: Plan, imports: set[str]) -> list[str]:
-    """The lines behind the class; refused where latents cannot be enumerated by being given."""
+    """The lines behind the class; refused where there are no few values to go through."""
     if reason := _reason(plan):
         raise UsageError(f"--self-check: {reason}")
-    spec = plan.spec
-    latents = spec.of_role("latent")
-    few = {n for v in latents for n in _size(v).names}
+    spec, told = plan.spec, plan.spec.of_role("latent")
+    few = {n for v in told for n in _size(v).names}
     fixed = {n for p in plan.unrolled if (size := spec.plate(p).size) is not None for n in size.names}
-    sizes = {s.name: SYMBOLS for s in spec.sizes if s.source != "number"} | {n: 2 for n in sorted(few - fixed)}
-    shapes = {
-        v.name: [SITES if p.ragged else _number(plan, p.size) for p in map(spec.plate, v.plates)] for v in latents
-    }
-    values = {v.name: _size(v).evaluate(dict(plan.sizes) | sizes) for v in latents}
+    declared = {s.name for s in spec.sizes}
+    sizes = {s.name: SYMBOLS for s in spec.sizes if s.source != "number"}
+    sizes |= {n: 2 for n in sorted((few - fixed) & declared)}
+    numbers = dict(plan.sizes) | sizes | {f"|{p.name}|": SITES for p in spec.plates}
+    shapes = {v.name: [_sites(plan, p) for p in v.plates] for v in told}
+    values = {v.name: _size(v).evaluate(numbers) for v in told}
     count = prod(values[n] ** prod(shape) for n, shape in shapes.items())
     if count > MOST:
         raise UsageError(f"--self-check: {count:,} assignments of a tiny batch are too many to go through")
-    lengths = ", ".join(f'"{p.name}": torch.tensor([{SITES}, {SITES - 1}])' for p in spec.plates if p.ragged)
-    every = ", ".join(f'"{n}": product(range({values[n]}), repeat={prod(shape)})' for n, shape in shapes.items())
-    shaped = ", ".join(
-        f'"{n}": ({", ".join(map(str, [1, *shape]))}{"" if shape else ","})' for n, shape in shapes.items()
-    )
+    whole = {ragged_plate(_size(v)) for v in told}  # plates whose sites are values: as many in each example
+    lengths = {p.name: SITES if p.name in whole else SITES - 1 for p in spec.plates if p.ragged}
     again = [
         f'({SITES} - batch["{p}"]).double() * math.log({values[v.name] ** (prod(shapes[v.name]) // SITES)})'
-        for v in latents
+        for v in told
         for p in v.plates
-        if spec.plate(p).ragged
+        if spec.plate(p).ragged and p not in whole
     ]
+    given = {v.name: _made_up(plan, v, numbers) for v in spec.of_role("given")}
+    joint = bool(spec.of_role("observed"))  # else the labels have a distribution of their own, which adds up to 1
+    about = "log p(x)" if joint else f"log Σ p({', '.join(shapes)} | {', '.join(given)})"
     return [
         'if __name__ == "__main__":',
         *(["    import math"] if again else []),
         "    from itertools import product",
         "",
-        *_log_joint(plan, imports, latents),
-        "",
-        "    # log p(x) against plain enumeration: log Σ_z p(x, z) over every z",
+        *([*_log_joint(plan, imports, told), ""] if joint else []),
+        f"    # {about} against plain enumeration{': log Σ_z p(x, z) over every z' if joint else ''}",
         "    torch.manual_seed(0)",
-        *wrap(f"model = Model({', '.join(f'{n}={s}' for n, s in sizes.items())}).double()", 1),
-        *wrap(f"batch = model.sample(2, lengths={{{lengths}}})", 1),
-        *wrap(f"shapes = {{{shaped}}}", 1),
-        *wrap(f"every = {{{every}}}", 1),
+        *wrap(f"model = Model({_entries(sizes, '{}={}')}).double().eval()", 1),
+        *(wrap(f"given = {{{_entries(given)}}}", 1) if given else []),
+        *wrap(f"lengths = {{{_entries(lengths, LENGTHS)}}}", 1),
+        f"    batch = {'given | model.sample(2, given, lengths)' if given else 'model.sample(2, lengths=lengths)'}",
+        *wrap(f"shapes = {{{_entries({n: _shape(s) for n, s in shapes.items()})}}}", 1),
+        *wrap(
+            f"every = {{{_entries({n: f'product(range({values[n]}), repeat={prod(s)})' for n, s in shapes.items()})}}}",
+            1,
+        ),
         "    log_p = []",
         "    for values in product(*every.values()):",
         "        z = {n: torch.tensor(v).reshape(s).expand(2, *s[1:]) for (n, s), v in zip(shapes.items(), values, strict=True)}",
-        "        log_p.append(log_joint(model, model.prepare(batch | z)))",
+        f"        log_p.append({'log_joint(model, model.prepare(batch | z))' if joint else 'model.log_prob(batch | z)'})",
         "    expected = torch.stack(log_p).logsumexp(0)",
         *(f"    expected = expected - {code}  # values at sites that do not count" for code in again),
-        "    found = model.log_prob({n: x for n, x in batch.items() if n not in shapes})",
-        '    print("log p(x):", found.tolist(), "by enumeration:", expected.tolist())',
-        "    torch.testing.assert_close(found, expected)",
+        f"    found = model.log_prob({WITHOUT})",
+        f'    print("{about}:", found.tolist(), "by enumeration:", expected.tolist())',
+        "    if not torch.allclose(found, expected):",
+        '        raise SystemExit("they differ")',
+        '    print("they agree")',
     ]
+
+
+LENGTHS = f'"{{}}": torch.tensor([{SITES}, {{}}])'
+WITHOUT = "{n: x for n, x in batch.items() if n not in shapes}"
+
+
+def _entries(rows: Mapping[str, object], form: str = '"{}": {}') -> str:
+    return ", ".join(form.format(name, value) for name, value in rows.items())
+
+
+def _shape(sites: list[int]) -> str:
+    return f"({', '.join(map(str, [1, *sites]))}{'' if sites else ','})"
+
+
+def _made_up(plan: Plan, variable: Variable, sizes: dict[str, int]) -> str:
+    """Values of a given variable for two examples, as Python."""
+    shape = [2, *(_sites(plan, p) for p in variable.plates), *(d.evaluate(sizes) for d in variable.type.shape)]
+    extents = f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+    support = variable.type.support
+    if support.kind == "real":
+        return f"torch.randn{extents}.double()" if len(shape) > 1 else f"torch.randn({shape[0]}).double()"
+    return f"torch.randint({_size(variable).evaluate(sizes)}, {extents})"
 
 
 def _log_joint(plan: Plan, imports: set[str], latents: tuple[Variable, ...]) -> list[str]:
@@ -89,9 +119,9 @@ def _size(latent: Variable) -> Dim:
     return latent.type.support.values
 
 
-def _number(plan: Plan, size: Dim | None) -> int:
-    assert size is not None  # of a plate that is not ragged
-    return size.evaluate(dict(plan.sizes))
+def _sites(plan: Plan, name: str) -> int:
+    plate = plan.spec.plate(name)
+    return SITES if plate.size is None else plate.size.evaluate(dict(plan.sizes))
 
 
 def _reason(plan: Plan) -> str:
@@ -100,11 +130,15 @@ def _reason(plan: Plan) -> str:
     latents = spec.of_role("latent")
     if plan.objective != "log_marginal" or plan.integrations or not latents:
         return "log p(x) is no sum over latents that have finitely many values"
-    if spec.of_role("given"):
-        return f"values of {spec.of_role('given')[0].name}, which is given, are not made up"
+    if odd := next(
+        (v for v in spec.of_role("given") if v.type.support.kind not in ("real", "integer", "boolean")), None
+    ):
+        return f"values of {odd.name}, which is given, are not made up"
     for v in latents:
-        if not v.type.support.finite or structure_of(v) or ragged_plate(_size(v)):
+        if not v.type.support.finite:
             return f"the values of {v.name} are not the same few at each of its sites"
+        if structure_of(v) and spec.of_role("observed"):
+            return f"what is observed reads {v.name}, whose labels are one structure"
         if sum(spec.plate(p).ragged for p in v.plates) > 1:
             return f"{v.name} stands on two plates of different lengths"
     if plan.structures:
