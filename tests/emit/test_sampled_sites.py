@@ -106,6 +106,19 @@ observed:
   x[t]: Categorical(logits=3 * a[z[t-1]])
 """,
 }
+SEGMENTS = """\
+params: {a: [K], b: [K, K], g: [K, 2], state: [K, V]}
+networks: {words: "Embedding(V, E)", writer: "%s", out: "Linear(H, V)"}
+latent:
+  z over t: SemiMarkov(start=a, transition=b, length=g)
+observed:
+  x[t]: Categorical(logits=2 * out(writer(words(x[<t in z]))) + state[z[t]]%s)
+"""
+MODELS |= {
+    "segments": SEGMENTS % ("LSTM(E, H, layers=2)", ""),
+    "segments of convolutions": SEGMENTS % ("DilatedConvolution(E, H, layers=2, kernel=2)", ""),
+    "segments and all before": SEGMENTS % ("GRU(E, H)", " + out(writer(words(x[<t])))"),
+}
 MODELS["computed on the way"] = (
     MODELS["chain"].replace("observed:", "let:\n  g[t]: e[z[t]] * 2\nobserved:").replace("=e[z[t]]", "=g[t]")
 )
@@ -159,3 +172,32 @@ def test_given_sites_are_what_others_are_drawn_from(name):
         if key != "t":
             assert torch.equal(model.sample(5, given={key: value}, lengths={"t": 4})[key], value)
     assert model.sample(2, lengths={"t": 0})["x"].shape == (2, 0)
+
+
+NESTED = """\
+lvspec: 1
+name: nested
+sizes: {K: 2, V: 5, E: 2, H: 3}
+plates: {d: sequence, t: sequence(within=d)}
+params: {w: [K]}
+networks: {words: "Embedding(V, E)", "writer[K]": "GRU(E, H)", out: "Linear(H, V)"}
+latent:
+  c: Categorical(logits=w)
+observed:
+  x[d, t]: Categorical(logits=out(writer[c](words(x[d, <t]))))
+"""
+
+
+def test_which_network_an_example_has_is_the_same_on_all_of_its_plates():
+    """With as many sentences as documents, an index of documents that is taken for one of sentences has the right shape."""
+    model = lvspec.compile_spec(NESTED).Model()
+    with torch.no_grad():
+        for k, network in enumerate(model.writer.networks):  # which symbol is drawn says which network it was
+            for parameter in network.parameters():
+                parameter.fill_((-1.0) ** k)
+        model.words.weight.fill_(1.0)
+        model.out.weight.copy_(torch.tensor([[9.0], [0], [0], [0], [-9]]).expand(5, 3) * 9)
+    c = torch.tensor([0, 1, 0])
+    for sentences in (2, 3):
+        x = model.sample(3, given={"c": c}, lengths={"d": sentences, "t": 2})["x"]
+        assert torch.equal(x, (4 * c)[:, None, None].expand(3, sentences, 2))

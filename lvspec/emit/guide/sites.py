@@ -94,6 +94,7 @@ class SiteLoop:
         self.scope.line(f"for {self.plate} in {sites}:")
         lets = dict(self.low.lets)
         self.scope.indent += 1
+        self.begin()
         for m in self.members:
             self.at_one_site(m)
         for m in self.members:  # at the end: to the others at this site, z[t-1] is the last one that is kept
@@ -148,6 +149,9 @@ class SiteLoop:
         return {m.name: m for m in getattr(self, "members", ())}
 
     # ------------------------------------------------------------ statements
+    def begin(self) -> None:
+        """What comes first at each site."""
+
     def lists(self, m: Member) -> list[str]:
         """The names under which sites are collected: of the value, and of each argument of its factor."""
         return [f"{m.name}_sites", *(f"{n}_sites" for n in m.names)]

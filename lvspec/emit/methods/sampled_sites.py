@@ -2,6 +2,7 @@
 
     z[t]: Categorical(logits=transition[z[t-1]])     z_t = Categorical(self.transition[z_sites[-1]]).sample()
     h[t]: writer(words(x[<t]))                       writer_t, writer_state = self.writer.step(self.words(x_before), writer_state)
+    h[t]: writer(words(x[<t in z]))                  the same, of restarted(writer_state, z_begins[:, t] > 0)
 
 Work and memory are linear in the sites. What reads no draw of the loop is computed for all sites before it, as in the
 loops of a guide (emit/guide/sites.py).
@@ -18,7 +19,7 @@ from lvspec.emit.lowering.distribution import distribution
 from lvspec.emit.lowering.extents import argument_ranks, copies_of, full_arguments
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.sizes import size_code
-from lvspec.emit.lowering.value import ATOM, Value
+from lvspec.emit.lowering.value import ATOM, SUM, Value, align, select
 from lvspec.ir.components import strongly_connected
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import (
@@ -64,7 +65,7 @@ def drawn_along(program: Program, plate: str, variables: list[Variable]) -> bool
 @dataclass(frozen=True)
 class Stepped:
     """A network over a prefix: `here` is what it gives at a site for `read`, `state` goes on to the next. bank: which one of
-    several alike, where it is."""
+    several alike, where it is. inside: the latent in each of whose segments it begins anew."""
 
     local: str
     network: str
@@ -73,17 +74,28 @@ class Stepped:
     here: str
     state: str
     size: Dim
+    inside: str | None
+
+
+@dataclass(frozen=True)
+class Before:
+    """The draw before this site, under the name `here`; `begin` stands before the first one, and before the first of each segment
+    of the latent `inside`, where it names one."""
+
+    variable: str
+    here: str
+    begin: str
+    inside: str | None
 
 
 class SampledClauses(SiteClauses):
-    """steps: the networks with a state that each variable reads, inner ones first. begins: by local name, the draw
-    before this site and the symbol that stands before the first one."""
+    """steps: the networks with a state that each variable reads, inner ones first. before: draws before this site, by local name."""
 
     def __init__(self, low, scope, step: GuideStep, lets: set[str]):
         super().__init__(low, scope, step)
         self.lets = lets
         self.steps: dict[str, list[Stepped]] = {}
-        self.begins: dict[str, tuple[str, str, str]] = {}
+        self.before: dict[str, Before] = {}
 
     def at_site(self, clause: Clause, name: str) -> Clause:
         body = clause.body
@@ -125,14 +137,14 @@ class SampledClauses(SiteClauses):
         causal = NETWORKS[network.kind].reads == "causal"  # its state is taken from site to site
         if not causal or reach is None or reach.plate != self.plate:
             raise NotBySite
-        if reach.inside is not None or reach.reach not in ("before", "through"):
+        if reach.reach not in ("before", "through") or reach.inside is not None and reach.inside not in self.low.begins:
             raise NotBySite
         read = self.of_prefix(expr.args[0], inside, label)
         bank = self.index_at_site(expr.bank[0], inside, label) if expr.bank else None
         fresh, known = self.scope.names.fresh, self.steps.setdefault(self.reader, [])
         local = f"step {self.reader} {len(known)}"
         here, state = fresh(f"{network.name}_{self.plate}"), fresh(f"{network.name}_state")
-        known.append(Stepped(local, network.name, read, bank, here, state, network.arguments[-1]))
+        known.append(Stepped(local, network.name, read, bank, here, state, network.arguments[-1], reach.inside))
         return LocalRef(local, type=expr.type, span=expr.span)
 
     def index_at_site(self, expr: Expr, inside: set[str], label: str) -> Expr:
@@ -177,17 +189,18 @@ class SampledClauses(SiteClauses):
             return local
         if expr.name in self.lets or expr.type.support.discrete and begin is None:
             raise NotBySite  # what stands before the first site is the lowering's to say
-        local = f"{expr.name} before {begin}"
-        if local not in self.begins:
-            self.begins[local] = expr.name, self.scope.names.fresh(f"{expr.name}_before"), begin or "0.0"
+        local = f"{expr.name} before {begin} in {along.inside}"
+        if local not in self.before:
+            here = self.scope.names.fresh(f"{expr.name}_before")
+            self.before[local] = Before(expr.name, here, begin or "0.0", along.inside)
         return local
 
     def names(self, members: dict) -> dict[str, Value]:
-        before = {}
-        for local, (name, here, _) in self.begins.items():
-            m = members[name]
-            before[local] = Value(here, m.axes, m.factor.type.shape, integer=m.factor.type.support.discrete)
-        return super().names(members) | before
+        found = super().names(members)
+        for local, before in self.before.items():
+            m = members[before.variable]
+            found[local] = Value(before.here, m.axes, m.factor.type.shape, integer=m.factor.type.support.discrete)
+        return found
 
 
 class SampledLoop(SiteLoop):
@@ -196,7 +209,7 @@ class SampledLoop(SiteLoop):
     reads: SampledClauses
 
     def __init__(self, program: Program, plate: str, variables: list[Variable]):
-        if plate in ARGUMENTS or program.low.windows.known or any(map(is_improper, variables)):
+        if plate in ARGUMENTS or any(map(is_improper, variables)):
             raise NotBySite
         known = _with_lets(program, variables)
         if any(plate not in v.plates for v in known.values()):
@@ -229,12 +242,10 @@ class SampledLoop(SiteLoop):
     def open(self, m: Member) -> None:
         if self.kept(m):
             self.scope.line(f"{m.name}_sites = []")
-        for name, here, begin in self.reads.begins.values():
-            if name == m.name:
-                code = f"torch.full({self.tuple_of(m.axes, m.factor.type.shape)}, {begin}, device=self.zero.device)"
-                self.scope.line(
-                    f"{here} = {code if begin != '0.0' else self.zeros(m)}", "what stands before the first site"
-                )
+        for before in (b for b in self.reads.before.values() if b.variable == m.name):
+            code = f"torch.full({self.tuple_of(m.axes, m.factor.type.shape)}, {before.begin}, device=self.zero.device)"
+            code = code if before.begin != "0.0" else self.zeros(m)
+            self.scope.line(f"{before.here} = {code}", "what stands before the first site")
         for step in self.reads.steps.get(m.name, ()):
             self.scope.line(f"{step.state} = None")
 
@@ -246,6 +257,20 @@ class SampledLoop(SiteLoop):
         return f"self.zero.expand({self.extents(m.axes, m.factor.type.shape)})"
 
     # ------------------------------------------------------------ one site
+    def begin(self) -> None:
+        """Where a segment begins, nothing of the one before is read."""
+        for before in self.reads.before.values():
+            if before.inside is None:
+                continue
+            m = self.members_by_name()[before.variable]
+            anew = align(self.segment(before.inside), m.axes, len(m.factor.type.shape)).code
+            self.scope.line(f"{before.here} = torch.where({anew}, {before.begin}, {before.here})")
+
+    def segment(self, latent: str) -> Value:
+        """Whether a segment begins at this site."""
+        begins = select(self.low.begins[latent], self.plate, self.plate)
+        return begins.with_(code=f"{begins.code} > 0", binds=SUM)
+
     def locals_of(self, m: Member, written: bool = False) -> dict[str, Value]:
         """What the clauses of a variable read here; `written`: with the statements that take its networks a site further."""
         low, found = self.low, self.reads.names(self.members_by_name())
@@ -254,17 +279,23 @@ class SampledLoop(SiteLoop):
             values = [low.real(low.concrete(low.lower(step.read)))]
             values += [low.concrete(low.lower(step.bank))] if step.bank is not None else []
             low.locals = saved
-            axes = low.order.sort({*(a for v in values for a in v.axes), "B"})
+            values_axes = {a for v in values for a in v.axes}
+            values_axes |= set(low.begins[step.inside].axes) - {self.plate} if step.inside is not None else set()
+            axes = low.order.sort({*values_axes, "B"})
             if written:
                 fed = ", ".join(self.spread_to(v, axes) for v in reversed(values))
-                self.scope.line(f"{step.here}, {step.state} = self.{step.network}.step({fed}, {step.state})")
+                state = step.state
+                if step.inside is not None:
+                    anew = self.spread_to(self.segment(step.inside), axes)
+                    state = f"{self.scope.use('restarted')}({state}, {anew})"
+                self.scope.line(f"{step.here}, {step.state} = self.{step.network}.step({fed}, {state})")
             found = found | {step.local: Value(step.here, axes, (step.size,))}
         return found
 
     def spread_to(self, value: Value, axes: tuple[str, ...]) -> str:
         if value.axes == axes:
             return value.code
-        return f"{self.scope.use('spread')}({value.code}, {self.tuple_of(axes, value.shape)}, self.zero)"
+        return f"{self.scope.use('spread')}({align(value, axes).code}, {self.tuple_of(axes, value.shape)}, self.zero)"
 
     def arguments(self, m: Member, clause: Clause) -> list[Value]:
         """What is computed at this site, or the arguments of what is drawn."""
@@ -313,9 +344,8 @@ class SampledLoop(SiteLoop):
     def keep(self, m: Member) -> None:
         if self.kept(m):
             self.scope.line(f"{m.name}_sites.append({m.here})")
-        for name, before, _ in self.reads.begins.values():
-            if name == m.name:
-                self.scope.line(f"{before} = {m.here}")
+        for before in (b for b in self.reads.before.values() if b.variable == m.name):
+            self.scope.line(f"{before.here} = {m.here}")
 
     def draw_code(self, m: Member, clause: Clause, arguments: list[Value]) -> str:
         dist, shape = clause.dist, m.factor.type.shape

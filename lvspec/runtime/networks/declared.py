@@ -20,6 +20,7 @@ __all__ = [
     "MLP",
     "RNN",
     "Tied",
+    "restarted",
 ]
 
 Linear = nn.Linear
@@ -121,6 +122,14 @@ def one_site(network, x: Tensor, state) -> tuple[Tensor, object]:
         return x.new_zeros(*lead, network.hidden_size), state
     out, state = network._sites(x.reshape(-1, 1, x.shape[-1]), state)
     return out.reshape(*lead, network.hidden_size), state
+
+
+def restarted(state, begins: Tensor):
+    """The state that `step` goes on with, that before the first site in rows whose stretch begins anew: begins (*lead) bool. Of
+    every tensor of a state the last axis but one is that of the rows, and all states begin with zeros."""
+    if state is None or isinstance(state, Tensor):
+        return None if state is None else torch.where(begins.reshape(-1, 1), 0.0, state)
+    return type(state)(restarted(part, begins) for part in state)
 
 
 def reversal(lengths: Tensor, extent: int) -> Tensor:

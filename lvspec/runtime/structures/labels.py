@@ -122,6 +122,8 @@ def semi_markov_sum(
 
 def labels_draw(summed: Callable[[Tensor], Tensor], potentials: Tensor) -> Tensor:
     """z ~ p: (..., T) int64, where summed(potentials) is a sum over labels under the sampling semiring."""
+    if not potentials.numel():  # no site, and nothing that a sum of them would be a function of
+        return potentials.argmax(-1)
     with torch.enable_grad():
         leaf = potentials.detach().clone().requires_grad_()
         (parts,) = torch.autograd.grad(summed(leaf).sum(), leaf)
