@@ -23,7 +23,8 @@ class Structure:
     algorithm: how it is summed. work, cells: multiply-adds and numbers of one example, by T and the letters. turns, dispatches:
     the letter of how many steps it takes one after the other, and how many operations each calls, forward and backward; once: and
     all of them together. exponentials: in whose time one of the cells is computed, beside work, as measured. labels: what labels of
-    words say in a data file, heads | ends. trees: what a hidden tree is read as, spans | heads.
+    words say in a data file, heads | ends. trees: what a hidden tree is read as, spans | heads. notes: what
+    an emitted module says above the sum: what p is, over which axes its arguments are normalised, and the recursion.
     """
 
     value: str
@@ -42,6 +43,7 @@ class Structure:
     pair: str | None = None
     labels: str = ""
     trees: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def one_to_one(self) -> bool:
@@ -69,6 +71,11 @@ STRUCTURES: dict[str, Structure] = {
         dispatches=12,
         site="unary",
         pair="pairwise",
+        notes=(
+            "p(z) = exp(score(z)) / Z, score(z) = Σ_t unary[t, z_t] + Σ_t pairwise[z_{t-1}, z_t]",
+            "alpha_t[j] = logsumexp_i(alpha_{t-1}[i] + pairwise[i, j]) + unary[t, j] + log_potential[t, j]",
+            "log Z is the same without log_potential, and is subtracted",
+        ),
     ),
     "SemiMarkov": Structure(
         "labels",
@@ -81,6 +88,12 @@ STRUCTURES: dict[str, Structure] = {
         once=lambda n: 25 * n["L"],
         exponentials=0.3,
         segments=True,
+        notes=(
+            "p(segments) = exp(start[z_1] + Σ_i transition[z_{i-1}, z_i] + Σ_i length[z_i, |segment i| - 1]) / Z",
+            "alpha_t[j] = logsumexp_l(enter_{t-l}[j] + length[j, l - 1] + log_potential[., j] of the last l sites)",
+            "enter_t[j] = logsumexp_i(alpha_t[i] + transition[i, j]), before the first site start[j]",
+            "log Z is the same without log_potential, and is subtracted",
+        ),
     ),
     "PCFG": Structure(
         "yield",
@@ -97,6 +110,13 @@ STRUCTURES: dict[str, Structure] = {
         dispatches=160,
         exponentials=0.7,
         trees="spans",
+        notes=(
+            "root: logits of the N nonterminals; rules: of pairs of children, normalised over (N + P)² of them;",
+            "terminals: of the V words. Symbol N + p is preterminal p, which yields one word",
+            "inside[i, k, a] = logsumexp_{j, b, c}(log p(a -> b c) + inside[i, j, b] + inside[j + 1, k, c])",
+            "inside[i, i, N + p] = log p(x_i | p), log p(x) = logsumexp_a(log root[a] + inside[0, T - 1, a])",
+            "a sentence of one word has no derivation: -inf",
+        ),
     ),
     "LowRankPCFG": Structure(
         "yield",
@@ -111,6 +131,13 @@ STRUCTURES: dict[str, Structure] = {
         "inside algorithm in the space of ranks (Yang, Zhao & Tu 2021)",
         lambda n: n["R"] * (n["T"] ** 3 / 6 + (2 * (n["N"] + n["P"]) + n["N"]) * n["T"] ** 2 / 2),
         lambda n: n["T"] ** 2 * (2 * n["R"] + n["N"]) + n["T"] * n["P"],
+        notes=(
+            "p(a -> b c) = Σ_r head[a, r] left[r, b] right[r, c], all of them logits, normalised over their last axis",
+            "symbol N + p is preterminal p, which yields one word by terminals[p]",
+            "l[i, k, r] = logsumexp_b(log left[r, b] + inside[i, k, b]), and r[i, k, r] so of right",
+            "inside[i, k, a] = logsumexp_{r, j}(log head[a, r] + l[i, j, r] + r[j + 1, k, r])",
+            "a sentence of one word has no derivation: -inf",
+        ),
     ),
     "DMV": Structure(
         "yield",
@@ -121,6 +148,12 @@ STRUCTURES: dict[str, Structure] = {
         lambda n: 4 * n["T"] ** 3,  # float64, by the tape of the generic program
         dispatches=100,
         trees="heads",
+        notes=(
+            "root[symbol], stop[head, side, valence, go on or stop], attach[head, side, modifier]: logits, normalised",
+            "over the last axis; side: left or right, valence: whether the head has a modifier there already",
+            "p(tree) = root[r] Π_{head, side} stop[.., stop] Π_{modifiers, nearest first} stop[.., go on] attach[..]",
+            "summed over projective trees with one root, by spans that begin or end with their head",
+        ),
     ),
     "CTC": Structure(
         "yield",
@@ -131,6 +164,12 @@ STRUCTURES: dict[str, Structure] = {
         lambda n: n["F"] * (8 * n["T"] + 2 * n["V"]),  # messages at 2 T + 1 positions; what the frames name
         turns="F",
         dispatches=35,
+        notes=(
+            "p_f(u): the logits of the V symbols and of the blank at frame f, normalised together",
+            "u = blank, x_1, blank, x_2, .., x_T, blank, and alpha_f[s] = log p_f(u_s) + the logsumexp of",
+            "alpha_{f-1}[s], alpha_{f-1}[s - 1] and, unless u_s is the blank or u_{s-2}, alpha_{f-1}[s - 2]",
+            "log p(x) is the logsumexp of the last two alpha at the last frame",
+        ),
     ),
     "TreeCRF": Structure(
         "labels",
@@ -142,6 +181,12 @@ STRUCTURES: dict[str, Structure] = {
         along=("spans",),
         dispatches=60,
         labels="ends",
+        notes=(
+            "p(tree) = exp(Σ spans[first word, last word] over its constituents) / Z, of binary trees",
+            "inside[i, k] = spans[i, k] + logsumexp_j(inside[i, j] + inside[j + 1, k])",
+            "log_potential[i, k] is added where the largest constituent from word i on ends at k",
+            "log Z is the same without log_potential, and is subtracted",
+        ),
     ),
     "DependencyCRF": Structure(
         "labels",
@@ -154,6 +199,11 @@ STRUCTURES: dict[str, Structure] = {
         dispatches=200,
         site="arcs",
         labels="heads",
+        notes=(
+            "p(tree) = exp(Σ_w arcs[w, head of w]) / Z, of projective trees with one root, which is its own head",
+            "log Σ_tree exp(Σ_w arcs[w, head of w] + log_potential[w, head of w]) - log Z",
+            "by spans that begin or end with their head",
+        ),
     ),
     "NonProjectiveCRF": Structure(
         "labels",
@@ -166,5 +216,9 @@ STRUCTURES: dict[str, Structure] = {
         dispatches=4,
         site="arcs",
         labels="heads",
+        notes=(
+            "p(tree) = exp(Σ_w arcs[w, head of w]) / Z, of all trees with one root, which is its own head",
+            "log det L(arcs + log_potential) - log det L(arcs), L(s): the Laplacian of exp(s), the root's in a row",
+        ),
     ),
 }

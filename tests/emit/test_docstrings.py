@@ -6,6 +6,8 @@ from functools import cache
 import pytest
 
 from lvspec.driver import compile_spec
+from lvspec.ir.structured import structure_of
+from lvspec.ir.structures import STRUCTURES
 from tests import SPECS
 from tests.emit.small import NAMES
 
@@ -68,3 +70,11 @@ def test_the_table_of_latents_has_every_hidden_structure_and_no_default_size(nam
         table = head.split("\nLatent | treatment\n")[1]
         assert [row.split(" | ")[0].strip() for row in table.split("\n") if " | " in row] == hidden
         assert not any(row.endswith(("states", "values")) and row.split()[-2].isdigit() for row in table.split("\n"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_structure_sums_stands_above_its_call(name):
+    compiled = compile_spec(SPECS / f"{name}.yaml")
+    families = {v.general.body.family for v in compiled.spec.variables if structure_of(v)}
+    for row in (STRUCTURES[f] for f in families):
+        assert len(row.notes) > 1 and "\n".join(f"        #     {note}" for note in row.notes) in compiled.source

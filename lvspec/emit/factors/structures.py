@@ -88,6 +88,15 @@ def log_factors(low: Lowering, variable: Variable) -> list[Factor]:
     return [structure_factor(low, variable)] if variable.role == "observed" else []
 
 
+def explain(low: Lowering, variable: Variable) -> None:
+    """What a structure's sum is, as comments above its call."""
+    row = STRUCTURES[variable.general.dist.family]
+    low.scope.comment(f"{row.algorithm}, along {variable.general.dist.plate}:")
+    for note in row.notes:
+        low.scope.comment(f"    {note}")
+    low.scope.comment("sites where the mask is false are not there")
+
+
 # ---------------------------------------------------------------- a latent state at each site
 def structure_sum(elimination, axis: str, factors: list[Factor]) -> Value:
     """log Σ over all labellings, of p(labels) times what reads them."""
@@ -109,7 +118,9 @@ def structure_sum(elimination, axis: str, factors: list[Factor]) -> Value:
     if has_segments(variable):
         operands.append(f"begins={_begins(elimination, variable, lead)}")
     function = structure_function(low, variable.general.dist.family, "sum")
-    low.scope.comment(f"{STRUCTURES[variable.general.dist.family].algorithm}, along {plate}")
+    explain(low, variable)
+    if windows:
+        low.scope.comment("`windows[t, i, j]` is added for site t + i of a segment of state j that begins at t")
     code = f"{function}({', '.join(operands)}, semiring={elimination.semiring})"
     return Value(code, lead, draws=join_draws(potentials, *windows, *arguments.values()))
 
@@ -138,12 +149,14 @@ def structure_factor(low: Lowering, variable: Variable) -> Factor:
     arguments = arguments_of(low, variable)
     target = low.root(variable.name)
     lead = leading(low, variable, list(arguments.values()), set())
+    explain(low, variable)
     value = Value(
         _call(low, variable, "log_prob", target, arguments, lead), lead, draws=join_draws(*arguments.values())
     )
     value = low.scope.assign(f"log_p_{variable.name}", value)
     plate = variable.general.dist.plate
     rows = tuple(a for a in ("B", *variable.plates) if a != plate)
+    low.scope.comment(f"0 for an example whose {variable.name} is not observed")
     complete = Value(f'{low.scope.use("complete_rows")}(batch, "{variable.name}")', rows)
     code = f"{low.scope.use('real_sites')}({value.code}, {align(complete, lead, 0).code})"
     return Factor(variable.name, low.scope.assign(f"log_p_{variable.name}_rows", value.with_(code=code)))
@@ -171,6 +184,7 @@ def label_factor(low: Lowering, variable: Variable) -> Factor:
     plate = variable.general.dist.plate
     lead = leading(low, variable, [*arguments.values(), target], set())
     draws = widen_draws(target, plate, ALL)
+    explain(low, variable)
     value = Value(
         _call(low, variable, "log_prob", target, arguments, lead), lead, draws=join_draws(draws, *arguments.values())
     )
@@ -242,6 +256,7 @@ def parts_body(plan: Plan, imports: set[str], drawn: str = "") -> list[str]:
         lead = leading(low, variable, list(arguments.values()), set())
         code = _call(low, variable, "parts", low.root(variable.name), arguments, lead)
         name = low.scope.names.fresh(summed.part)
+        low.scope.comment(f"p({summed.part} | {summed.name}): what is asked of it are gradients of the same sum")
         low.scope.line(f"{name} = {code}")  # no tensor: it has no shape to tell
         items.append(f'"{summed.part}": {name}')
     program.scope.line(f"parts = {{{', '.join(items)}}}")
