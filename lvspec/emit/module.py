@@ -7,7 +7,7 @@ import re
 from lvspec.emit.factors.integrals import asks, integral_answers, integral_methods
 from lvspec.emit.factors.structures import parts_body
 from lvspec.emit.guide.refine import refine_methods
-from lvspec.emit.methods.constructor import STEP, ZERO, constructor, fit_rows
+from lvspec.emit.methods.constructor import STEP, ZERO, constructor, fit_rows, user_class
 from lvspec.emit.methods.docstrings import (
     bound_doc,
     described,
@@ -30,6 +30,7 @@ from lvspec.emit.methods.structured_mean_field import chain_factor_methods
 from lvspec.emit.methods.weights import shared_draws, weight_methods, weights_head
 from lvspec.emit.objective.coupled import coupled_body
 from lvspec.emit.objective.objective import forward_body, weights_body
+from lvspec.emit.text.records import with_records
 from lvspec.emit.text.repeated import without_repeated
 from lvspec.emit.text.shared import with_shared_methods
 from lvspec.emit.text.text import WIDTH, docstring, wrap
@@ -49,13 +50,18 @@ def module_text(plan: Plan, self_check: bool = False) -> str:
     body = "\n\n".join("\n".join(_trimmed(m)) for m in methods if m)
     body = without_repeated(with_shared_methods(body, plan))
     check = "\n".join(["", "", *check_lines(plan, imports), ""]) if self_check else ""
-    imports &= set(re.findall(r"(?<![\w.])\w+", body + check))
+    records, body = with_records(
+        body, imports | {plan.spec.class_name, *(user_class(n) for n in plan.networks if n.path)}
+    )
+    imports &= set(re.findall(r"(?<![\w.])\w+", "\n".join([*records, body, check])))
+    imports |= {"NamedTuple"} if records else set()
     head = "\n".join(header(plan))
     name = plan.spec.class_name
     if name in imports:  # a class of the runtime that this file uses
         name += "Model"
     story = "\n".join(class_doc(plan, scheduled))
-    return f"{head}\n{import_lines(plan, imports)}\n\n\nclass {name}(nn.Module):\n{story}\n\n{body}\n\n\nModel = {name}\n{check}"
+    model = f"class {name}(nn.Module):\n{story}\n\n{body}"
+    return "\n\n\n".join([f"{head}\n{import_lines(plan, imports)}", *records, model, f"Model = {name}\n{check}"])
 
 
 def _trimmed(lines: list[str]) -> list[str]:

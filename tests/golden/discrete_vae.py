@@ -22,6 +22,8 @@ Batch
     weight (B,): optional, weights of the examples
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import nn
 
@@ -44,6 +46,15 @@ from lvspec.runtime import (
     weighted_mean,
     weighted_posterior,
 )
+
+
+class Drawn(NamedTuple):
+    """What `at_draws` gives."""
+
+    q_z: Categorical
+    z: torch.Tensor  # (S, B, M)
+    log_q_z: torch.Tensor  # (S, B, M)
+    log_p_x_sites: torch.Tensor  # (S, B)
 
 
 class DiscreteVAE(nn.Module):
@@ -83,7 +94,7 @@ class DiscreteVAE(nn.Module):
         q_z = Categorical(logits_z)
         return q_z
 
-    def at_draws(self, batch: dict, draws: dict, samples: int) -> tuple:
+    def at_draws(self, batch: dict, draws: dict, samples: int) -> Drawn:
         """Draws of q, and the terms at them that the ELBO and the importance weights share."""
         x = batch["x"]  # (B, P)
         # guide
@@ -98,7 +109,7 @@ class DiscreteVAE(nn.Module):
         # model
         log_p_x = Bernoulli(self.decoder(one_hots(z, self.K, self.zero))).log_prob(x).sum(-1)  # (S, B)
         log_p_x_sites = real_sites(log_p_x, batch["x.mask"])  # (S, B)
-        return q_z, z, log_q_z, log_p_x_sites
+        return Drawn(q_z, z, log_q_z, log_p_x_sites)
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))
@@ -107,35 +118,35 @@ class DiscreteVAE(nn.Module):
         latent, (S, B, ...)."""
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.M)})
-        q_z, z, log_q_z, log_p_x_sites = self.at_draws(batch, draws, samples)
+        drawn = self.at_draws(batch, draws, samples)
 
         # model
-        kl_z = q_z.kl(Categorical(self.prior))  # (B, M)
+        kl_z = drawn.q_z.kl(Categorical(self.prior))  # (B, M)
         if "z" in batch:
-            log_p_z = categorical_shared(self.prior, z)  # (S, B, M)
+            log_p_z = categorical_shared(self.prior, drawn.z)  # (S, B, M)
             kl_z = torch.where(batch["z_observed"], -log_p_z.mean(0), kl_z)
 
         # objective
-        reconstruction = log_p_x_sites.mean(0)  # (B,)
+        reconstruction = drawn.log_p_x_sites.mean(0)  # (B,)
         kl = {"z": kl_z.sum(1)}  # (B,) each
         elbo = reconstruction - kl["z"]  # (B,)
 
         # score terms: their value is zero, their gradient is the estimator's
-        advantage_z = leave_one_out(log_p_x_sites.detach())  # (S, B)
-        score = (advantage_z[:, :, None] * log_q_z).sum(2).mean(0)  # (B,)
+        advantage_z = leave_one_out(drawn.log_p_x_sites.detach())  # (S, B)
+        score = (advantage_z[:, :, None] * drawn.log_q_z).sum(2).mean(0)  # (B,)
         loss = -weighted_mean(elbo + (score - score.detach()), batch.get("weight"))
         return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)
 
     def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) at draws of q: (S, B), and the draws."""
         draws = fixed_draws(draws, batch, {"z": ("B", self.M)})
-        _, z, log_q_z, log_p_x_sites = self.at_draws(batch, draws, samples)
+        drawn = self.at_draws(batch, draws, samples)
 
         # model
-        log_p_z = categorical_shared(self.prior, z)  # (S, B, M)
-        log_ratio_z = log_q_z - log_p_z  # (S, B, M)
-        log_weight = log_p_x_sites - log_ratio_z.sum(2)  # (S, B)
-        return log_weight, {"z": z}
+        log_p_z = categorical_shared(self.prior, drawn.z)  # (S, B, M)
+        log_ratio_z = drawn.log_q_z - log_p_z  # (S, B, M)
+        log_weight = drawn.log_p_x_sites - log_ratio_z.sum(2)  # (S, B)
+        return log_weight, {"z": drawn.z}
 
     def importance(self, batch: dict, samples: int = 100):
         """log p(x) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the effective sample

@@ -31,6 +31,8 @@ Batch
     weight (B,): optional, weights of the examples
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import nn
 from torch.nn.functional import softplus
@@ -65,6 +67,28 @@ from lvspec.runtime import (
     weighted_posterior,
     with_given,
 )
+
+
+class Guide(NamedTuple):
+    """What `guide` gives."""
+
+    logits_c: torch.Tensor  # (B, K)
+    log_q_c: torch.Tensor  # (B, K)
+    loc: torch.Tensor  # (B, D)
+    scale_z: torch.Tensor  # (B, D)
+    q_z: Normal
+
+
+class Drawn(NamedTuple):
+    """What `at_draws` gives."""
+
+    log_q_c: torch.Tensor  # (B, K)
+    loc: torch.Tensor  # (B, D)
+    scale_z: torch.Tensor  # (B, D)
+    q_z: Normal
+    z: torch.Tensor  # (S, B, D)
+    log_p_x: torch.Tensor  # (S, B, T)
+    log_p_c: torch.Tensor  # (K,)
 
 
 class GMVAE(nn.Module):
@@ -113,7 +137,7 @@ class GMVAE(nn.Module):
         batch = refuse_missing(batch, "x", by="x", back={"t": "any"})
         return batch
 
-    def guide(self, batch: dict) -> tuple:
+    def guide(self, batch: dict) -> Guide:
         """What the guide computes from the batch, before any draw."""
         x = batch["x"]  # (B, T)
         state = last(self.reader(self.words(x)), batch["t"], dim=1)  # (B, H)
@@ -124,21 +148,21 @@ class GMVAE(nn.Module):
         loc, scale = self.encoder(state).chunk(2, -1)  # (B, D) each
         scale_z = softplus(scale)  # (B, D)
         q_z = Normal(loc, scale_z)
-        return logits_c, log_q_c, loc, scale_z, q_z
+        return Guide(logits_c, log_q_c, loc, scale_z, q_z)
 
-    def at_draws(self, batch: dict, draws: dict, samples: int) -> tuple:
+    def at_draws(self, batch: dict, draws: dict, samples: int) -> Drawn:
         """Draws of q, and the terms at them that the ELBO and the importance weights share."""
         x = batch["x"]  # (B, T)
         # guide
-        _, log_q_c, loc, scale_z, q_z = self.guide(batch)
-        z_noise = draws["z"] if "z" in draws else q_z.noise((samples,))  # (S, B, D)
-        z = q_z.draw(z_noise)  # (S, B, D), reparameterized
+        guide = self.guide(batch)
+        z_noise = draws["z"] if "z" in draws else guide.q_z.noise((samples,))  # (S, B, D)
+        z = guide.q_z.draw(z_noise)  # (S, B, D), reparameterized
 
         # model
         h = self.writer(concat(self.words(previous(x, dim=1, begin=self.V)), z[:, :, None]))  # (S, B, T, H)
         log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"])  # (S, B, T)
         log_p_c = self.prior.log_softmax(-1)  # (K,)
-        return log_q_c, loc, scale_z, q_z, z, log_p_x, log_p_c
+        return Drawn(guide.log_q_c, guide.loc, guide.scale_z, guide.q_z, z, log_p_x, log_p_c)
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]
@@ -147,15 +171,16 @@ class GMVAE(nn.Module):
         noise, or the values, of draws by latent, (S, B, ...)."""
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
-        log_q_c, loc, scale_z, _, _, log_p_x, log_p_c = self.at_draws(batch, draws, samples)
+        drawn = self.at_draws(batch, draws, samples)
 
         # model
-        log_ratio_c = log_q_c - log_p_c  # (B, K)
-        kl_z = Normal(loc[:, None], scale_z[:, None]).kl(Normal(self.mu, softplus(self.sigma))).sum(-1)  # (B, K)
+        log_ratio_c = drawn.log_q_c - drawn.log_p_c  # (B, K)
+        # (B, K)
+        kl_z = Normal(drawn.loc[:, None], drawn.scale_z[:, None]).kl(Normal(self.mu, softplus(self.sigma))).sum(-1)
 
         # objective
-        reconstruction = masked_sum(log_p_x, batch["x.mask"][None], 2).mean(0)  # (B,)
-        kl = {"c": expectation(log_q_c, log_ratio_c, -1), "z": expectation(log_q_c, kl_z, -1)}  # (B,) each
+        reconstruction = masked_sum(drawn.log_p_x, batch["x.mask"][None], 2).mean(0)  # (B,)
+        kl = {"c": expectation(drawn.log_q_c, log_ratio_c, -1), "z": expectation(drawn.log_q_c, kl_z, -1)}  # (B,) each
         elbo = reconstruction - kl["c"] - kl["z"]  # (B,)
         kl_weight = linear(self.step, 0, 1, steps=2000) if self.training else 1  # of the loss; the ELBO has no weights
         objective = reconstruction - kl_weight * kl["c"] - kl_weight * kl["z"]  # (B,)
@@ -165,20 +190,20 @@ class GMVAE(nn.Module):
     def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) at draws of q: (S, B), and the draws."""
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
-        _, _, _, q_z, z, log_p_x, log_p_c = self.at_draws(batch, draws, samples)
+        drawn = self.at_draws(batch, draws, samples)
 
         # guide
-        log_q_z = q_z.log_prob(z).sum(-1)  # (S, B)
+        log_q_z = drawn.q_z.log_prob(drawn.z).sum(-1)  # (S, B)
 
         # model
-        log_p_z = Normal(self.mu, softplus(self.sigma)).table(z)  # (S, B, K)
+        log_p_z = Normal(self.mu, softplus(self.sigma)).table(drawn.z)  # (S, B, K)
         tilt = evidence(batch, self.zero, c=self.K)  # what is known of summed latents
         if "c" in tilt:
             log_p_z = log_p_z + tilt["c"]
-        log_joint_c = log_p_c + log_p_z  # (S, B, K)
+        log_joint_c = drawn.log_p_c + log_p_z  # (S, B, K)
         log_sum_c = log_sum_exp(log_joint_c, -1)  # (S, B)
-        log_weight = masked_sum(log_p_x, batch["x.mask"][None], 2) - log_q_z + log_sum_c  # (S, B)
-        return log_weight, {"z": z}
+        log_weight = masked_sum(drawn.log_p_x, batch["x.mask"][None], 2) - log_q_z + log_sum_c  # (S, B)
+        return log_weight, {"z": drawn.z}
 
     def importance(self, batch: dict, samples: int = 100):
         """log p(x) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the effective sample
@@ -197,16 +222,16 @@ class GMVAE(nn.Module):
         All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, {}, samples)
-        _, log_q_c, _, _, _ = self.guide(batch)
-        return weighted_posterior(drawn, log_weight) | {"c": TablePosterior(log_q_c)}
+        guide = self.guide(batch)
+        return weighted_posterior(drawn, log_weight) | {"c": TablePosterior(guide.log_q_c)}
 
     def encode(self, batch: dict) -> dict:
         """The guide's q(c | x), q(z | x), by latent: arguments, draws and log-density. Values of c that the batch holds
         are not looked at."""
         batch = self.prepare(batch)
-        logits_c, _, _, _, q_z = self.guide(batch)
-        q_c = Categorical(logits_c)
-        return {"c": Encoded(q_c), "z": Encoded(q_z)}
+        guide = self.guide(batch)
+        q_c = Categorical(guide.logits_c)
+        return {"c": Encoded(q_c), "z": Encoded(guide.q_z)}
 
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:

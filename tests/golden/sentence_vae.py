@@ -24,6 +24,8 @@ Batch
     weight (B,): optional, weights of the examples
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import nn
 from torch.nn.functional import softplus
@@ -53,6 +55,14 @@ from lvspec.runtime import (
     weighted_mean,
     weighted_posterior,
 )
+
+
+class Drawn(NamedTuple):
+    """What `at_draws` gives."""
+
+    q_z: Normal
+    z: torch.Tensor  # (S, B, D)
+    log_p_x: torch.Tensor  # (S, B, T)
 
 
 class SentenceVAE(nn.Module):
@@ -102,7 +112,7 @@ class SentenceVAE(nn.Module):
         q_z = Normal(loc, scale_z)
         return q_z
 
-    def at_draws(self, batch: dict, draws: dict, samples: int) -> tuple:
+    def at_draws(self, batch: dict, draws: dict, samples: int) -> Drawn:
         """Draws of q, and the terms at them that the ELBO and the importance weights share."""
         x = batch["x"]  # (B, T)
         # guide
@@ -113,7 +123,7 @@ class SentenceVAE(nn.Module):
         # model
         h = self.writer(concat(self.words(previous(x, dim=1, begin=self.V)), z[:, :, None]))  # (S, B, T, H)
         log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"])  # (S, B, T)
-        return q_z, z, log_p_x
+        return Drawn(q_z, z, log_p_x)
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))
@@ -122,13 +132,13 @@ class SentenceVAE(nn.Module):
         noise, or the values, of draws by latent, (S, B, ...)."""
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
-        q_z, _, log_p_x = self.at_draws(batch, draws, samples)
+        drawn = self.at_draws(batch, draws, samples)
 
         # model
-        kl_z = q_z.kl(Normal(0, 1)).sum(-1)  # (B,)
+        kl_z = drawn.q_z.kl(Normal(0, 1)).sum(-1)  # (B,)
 
         # objective
-        reconstruction = masked_sum(log_p_x, batch["x.mask"][None], 2).mean(0)  # (B,)
+        reconstruction = masked_sum(drawn.log_p_x, batch["x.mask"][None], 2).mean(0)  # (B,)
         kl = {"z": kl_z}  # (B,) each
         elbo = reconstruction - kl["z"]  # (B,)
         kl_weight = linear(self.step, 0, 1, steps=2000) if self.training else 1  # of the loss; the ELBO has no weights
@@ -139,16 +149,16 @@ class SentenceVAE(nn.Module):
     def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) at draws of q: (S, B), and the draws."""
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
-        q_z, z, log_p_x = self.at_draws(batch, draws, samples)
+        drawn = self.at_draws(batch, draws, samples)
 
         # guide
-        log_q_z = q_z.log_prob(z).sum(-1)  # (S, B)
+        log_q_z = drawn.q_z.log_prob(drawn.z).sum(-1)  # (S, B)
 
         # model
-        log_p_z = Normal(0, 1).log_prob(z).sum(-1)  # (S, B)
+        log_p_z = Normal(0, 1).log_prob(drawn.z).sum(-1)  # (S, B)
         log_ratio_z = log_q_z - log_p_z  # (S, B)
-        log_weight = masked_sum(log_p_x, batch["x.mask"][None], 2) - log_ratio_z  # (S, B)
-        return log_weight, {"z": z}
+        log_weight = masked_sum(drawn.log_p_x, batch["x.mask"][None], 2) - log_ratio_z  # (S, B)
+        return log_weight, {"z": drawn.z}
 
     def importance(self, batch: dict, samples: int = 100):
         """log p(x) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the effective sample

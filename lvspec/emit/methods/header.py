@@ -195,14 +195,21 @@ def safe(text: str) -> str:
 def import_lines(plan: Plan, imports: set[str]) -> str:
     rows = []
     if "math" in imports:
-        rows += ["import math", ""]
+        rows.append("import math")
+    if "NamedTuple" in imports:
+        rows.append("from typing import NamedTuple")
+    if rows:
+        rows.append("")
     rows += ["import torch", *(f"import {name}" for name in libraries(plan.networks)), "from torch import nn"]
     for name in sorted(imports & TORCH_NAMES.keys()):
         rows.append(f"from {TORCH_NAMES[name]} import {name}")
     for path, name in sorted({(n.path, user_class(n)) for n in plan.networks if n.path}):
         package, _, original = path.rpartition(".")
         rows.append(f"from {package} import {original} as {name}")
-    names = sorted(imports - TORCH_NAMES.keys() - {"math"}, key=lambda n: (n.upper() != n, not n[0].isupper(), n))
+    names = sorted(
+        imports - TORCH_NAMES.keys() - {"math", "NamedTuple"},
+        key=lambda n: (n.upper() != n, not n[0].isupper(), n.lower()),
+    )
     line = f"from lvspec.runtime import {', '.join(names)}"
     if len(line) <= 120:
         rows += ["", line]

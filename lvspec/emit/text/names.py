@@ -85,7 +85,7 @@ def import_lines(names: dict[str, tuple[str, str | None]]) -> str:
         rows = [f"import {m}" for m in chosen if (m, None) in names.values()]
         for module in chosen:
             found = {n: o for n, (m, o) in names.items() if m == module and o is not None}
-            ordered = sorted(found, key=lambda n: (n.upper() != n, not n[0].isupper(), n))
+            ordered = sorted(found, key=lambda n: (n.upper() != n, not n[0].isupper(), n.lower()))
             rows += _from(module, [n if found[n] == n else f"{found[n]} as {n}" for n in ordered])
         if rows:
             blocks.append("\n".join(rows))

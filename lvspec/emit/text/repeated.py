@@ -176,7 +176,7 @@ def taken_out(body: str, first: Run, second: Run) -> str:
     """The body with a method for the two runs, in front of the methods that call it."""
     rows = body.split("\n")
     read_on = first.gives() | second.gives()
-    takes, gives = first.takes(), [n for n in _names(first.nodes, ast.Store) if n in read_on]
+    takes, gives = first.takes(), [n for n in dict.fromkeys(_names(first.nodes, ast.Store)) if n in read_on]
     taken = {*re.findall(r"\w+", body)}
     nested = first.nodes[0].col_offset > len(BODY)
     base = f"computed_of_{'_'.join(takes)}" if len(takes) < 3 else "at_one_site" if nested else "computed_together"

@@ -1,0 +1,218 @@
+"""A method that gives more than two values gives them by name.
+
+    def guide(self, batch) -> tuple:           class Guide(NamedTuple):                 def guide(self, batch) -> Guide:
+        ...                                        \"\"\"What `guide` gives.\"\"\"                ...
+        return state, log_q_c, q_z        ->                                                return Guide(state, log_q_c, q_z)
+                                                   state: torch.Tensor  # (B, H)
+    _, log_q_c, q_z = self.guide(batch)            log_q_c: torch.Tensor  # (B, K)      guide = self.guide(batch)
+    z = q_z.draw(noise)                            q_z: Normal                          z = guide.q_z.draw(noise)
+
+Which methods those are is settled before, in emit/text/shared.py and emit/text/repeated.py.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from lvspec.emit.text.text import INDENT, statement, wrap
+
+MOST_IN_A_TUPLE = 2
+CALLED = {"at_draws": "drawn"}  # what the value of a method is called, where not as the method
+SHAPE = re.compile(r"\([^()]*\)")
+TENSOR = "torch.Tensor"
+CLASS = "class _:\n"  # what a body is parsed in: its rows are numbered from the next line on
+BEFORE, AFTER = tuple("([{"), tuple(")]}")
+
+
+@dataclass(frozen=True)
+class NamedValues:
+    """What one method gives. fields: name -> annotation with its shape."""
+
+    method: str
+    name: str
+    fields: dict[str, str]
+
+    def lines(self) -> list[str]:
+        head = [f"class {self.name}(NamedTuple):", f'{INDENT}"""What `{self.method}` gives."""', ""]
+        return [*head, *(f"{INDENT}{field}: {kind}" for field, kind in self.fields.items())]
+
+
+def with_records(body: str, taken: set[str]) -> tuple[list[str], str]:
+    """Declarations of classes, and the class's body that makes and reads them. taken: names that the file has for something else."""
+    if " -> tuple:" not in body:
+        return [], body
+    rows = body.split("\n")
+    methods = [m for m in _parsed(body) if isinstance(m, ast.FunctionDef)]
+    kinds: dict[str, list[str]] = {}
+    records = [r for m in methods if (r := _record(m, rows, kinds, taken))]
+    by_method = {r.method: r for r in records}
+    for method in reversed(methods):
+        _read_by_name(method, rows, by_method)
+    return ["\n".join(r.lines()) for r in records], "\n".join(rows)
+
+
+def _parsed(body: str) -> list[ast.stmt]:
+    (made,) = ast.parse(CLASS + body).body
+    assert isinstance(made, ast.ClassDef)
+    return made.body
+
+
+def _record(
+    method: ast.FunctionDef, rows: list[str], kinds: dict[str, list[str]], taken: set[str]
+) -> NamedValues | None:
+    """The record of a method whose values are too many for a tuple. kinds: annotations of what each method gives."""
+    value = method.body[-1].value if isinstance(method.body[-1], ast.Return) else None
+    given = value.elts if isinstance(value, ast.Tuple) else [value]
+    names = [e.id for e in given if isinstance(e, ast.Name)]
+    made: dict[str, str] = {}
+    for node in ast.walk(method):
+        if isinstance(node, ast.Assign):
+            made |= {t: kind for t, kind in _kinds(node, rows, kinds).items() if t in names and t not in made}
+    kinds[method.name] = [made.get(n, TENSOR) for n in names]
+    several = isinstance(method.returns, ast.Name) and method.returns.id == "tuple"
+    if not several or len(names) <= MOST_IN_A_TUPLE:
+        return None
+    base = "".join(word.capitalize() for word in CALLED.get(method.name, method.name).split("_"))
+    name = next(n for n in (base, *(f"{base}{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+    taken.add(name)
+    return NamedValues(method.name, name, dict(zip(names, kinds[method.name], strict=True)))
+
+
+def _kinds(node: ast.Assign, rows: list[str], kinds: dict[str, list[str]]) -> dict[str, str]:
+    """The annotations of what a statement gives names to, with the shapes that it tells."""
+    targets = _targets(node)
+    if (called := kinds.get(_called(node) or "")) is not None and len(called) == len(targets):
+        return dict(zip(targets, called, strict=True))
+    made = node.value.func if isinstance(node.value, ast.Call) else None
+    if isinstance(made, ast.Name) and made.id[0].isupper():
+        return dict.fromkeys(targets, made.id)
+    first, last = node.lineno - 2, (node.end_lineno or 0) - 2
+    above = rows[first - 1].strip()
+    told = rows[last].partition("  # ")[2] or (above if above.startswith("# (") else "")
+    shapes = SHAPE.findall(told)
+    shapes = shapes[:1] * len(targets) if " each" in told else shapes
+    return {t: f"{TENSOR}  # {shape}" for t, shape in zip(targets, shapes, strict=False)}
+
+
+def _targets(node: ast.Assign) -> list[str]:
+    found = node.targets[0].elts if isinstance(node.targets[0], ast.Tuple) else node.targets
+    return [t.id for t in found if isinstance(t, ast.Name)]
+
+
+# ---------------------------------------------------------------- the methods that make and read them
+def _read_by_name(method: ast.FunctionDef, rows: list[str], records: dict[str, NamedValues]) -> None:
+    """The method's rows, with values read as attributes of what a call gives. Statements are replaced from the last one up."""
+    own, nodes = records.get(method.name), [*ast.walk(method)]
+    stores = [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    stores += [a.arg for n in nodes if isinstance(n, ast.Lambda) for a in n.args.args]
+    taken = {*stores, *(a.arg for a in method.args.args)}
+    spelled: dict[str, str] = {}  # names -> how they are read
+    calls: dict[ast.stmt, list[str]] = {}
+    for node in nodes:
+        record = records.get(_called(node) or "")
+        if record is None or not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Tuple):
+            continue
+        base = CALLED.get(record.method, record.method.removeprefix("computed_"))
+        local = next(n for n in (base, *(f"{base}_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+        taken.add(local)
+        read = {t: f"{local}.{field}" for t, field in zip(_targets(node), record.fields, strict=True) if t != "_"}
+        calls[node] = [local, *(f"{n} = {code}" for n, code in read.items() if stores.count(n) > 1)]
+        spelled |= {n: code for n, code in read.items() if stores.count(n) == 1}
+    if not calls and own is None:
+        return
+    for node in sorted(_statements(method.body), key=lambda n: -n.lineno):
+        place = _head(node, rows)
+        code, comment = joined(rows[place.start : place.stop])
+        further: list[str] = []
+        if node in calls:
+            local, *further = calls[node]
+            made, comment = f"{local} = {code[code.index('self.') :]}", ""
+        elif isinstance(node, ast.Return) and own is not None:
+            made = f"return {own.name}({code.removeprefix('return ')})"
+        else:
+            made = code
+        made = _spelled(made, spelled)
+        if made == code:
+            continue
+        above = rows[place.start - 1].strip()
+        if above.startswith("# ("):
+            place, comment = range(place.start - 1, place.stop), "" if node in calls else above.removeprefix("# ")
+        indent = node.col_offset // len(INDENT)
+        rows[place.start : place.stop] = [
+            *statement(made, comment, indent),
+            *(row for line in further for row in statement(line, "", indent)),
+        ]
+    if own is not None:
+        first = method.lineno - 2
+        at = next(i for i in range(first, len(rows)) if rows[i].endswith(" -> tuple:"))
+        signature, _ = joined(rows[first : at + 1])
+        rows[first : at + 1] = wrap(signature.replace(" -> tuple:", f" -> {own.name}:"), 1)
+
+
+def _called(node: ast.AST) -> str | None:
+    """The method that `... = self.method(...)` calls."""
+    call = node.value if isinstance(node, ast.Assign) else None
+    made = call.func if isinstance(call, ast.Call) else None
+    return made.attr if isinstance(made, ast.Attribute) and ast.unparse(made.value) == "self" else None
+
+
+def _statements(nodes: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in nodes:
+        yield node
+        for part in ("body", "orelse"):
+            yield from _statements(getattr(node, part, None) or [])
+
+
+def _head(node: ast.stmt, rows: list[str]) -> range:
+    """Numbers of the rows of a statement, of a block's those up to its colon."""
+    first, inner = node.lineno - 2, getattr(node, "body", None)
+    last = inner[0].lineno - 2 if inner else (node.end_lineno or 0) - 1
+    while inner and rows[last - 1].lstrip().startswith("#"):
+        last -= 1
+    return range(first, last)
+
+
+def _spelled(code: str, spelled: dict[str, str]) -> str:
+    """The statement's head with these names read in another way."""
+    tree = ast.parse(code + (" pass" if code.endswith(":") else ""))
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load) and n.id in spelled]
+    text = code.encode()
+    for name in sorted(found, key=lambda n: -n.col_offset):
+        text = text[: name.col_offset] + spelled[name.id].encode() + text[name.end_col_offset :]
+    return text.decode()
+
+
+def joined(rows: list[str]) -> tuple[str, str]:
+    """A statement's rows as one, without the brackets and commas that it has for the breaks; and the comment behind it."""
+    *front, last = [row.strip() for row in rows]
+    last, _, comment = last.partition("  # ")
+    if not front:
+        return last, comment
+    code, whole = _glued((*front, last), ""), " ".join((*front, last))
+    if _meaning(code) != _meaning(whole):  # the comma of a tuple of one
+        code = _glued((*front, last), ",")
+    if front[0].endswith((" (", "return (")) and last in (")", "):"):
+        opening, end = len(front[0]) - 1, -len(last)
+        plain = code[:opening] + code[opening + 1 : end] + last[1:]
+        code = plain if _meaning(plain) == _meaning(code) else code
+    return code, comment
+
+
+def _glued(rows: Iterable[str], comma: str) -> str:
+    """comma: what stays of one before a closing bracket."""
+    code = ""
+    for row in rows:
+        if row.startswith(AFTER) and code.endswith(","):
+            code = code[:-1] + comma
+        code += row if not code or code.endswith(BEFORE) or row.startswith((*AFTER, ".")) else f" {row}"
+    return code
+
+
+def _meaning(code: str) -> str:
+    try:
+        return ast.dump(ast.parse(code + (" pass" if code.endswith(":") else "")))
+    except SyntaxError:
+        return ""

@@ -1,0 +1,104 @@
+"""A method that gives more than two values gives them by name, and a caller reads those that it needs."""
+
+import ast
+
+import pytest
+
+from lvspec.emit.text.records import joined, with_records
+from lvspec.emit.text.text import wrap
+from tests.emit.small import NAMES, compiled
+
+BODY = '''
+    def guide(self, batch: dict) -> tuple:
+        """."""
+        h = self.reader(batch["x"])  # (B, T, H)
+        loc, scale = self.head(h).chunk(2, -1)  # (B, D) each
+        if "c" in batch:
+            loc = loc + 1
+        q_z = Normal(loc, scale)
+        return h, loc, q_z
+
+    def forward(self, batch: dict):
+        """."""
+        h, loc, _ = self.guide(batch)
+        if "a" in batch:
+            # (B, D)
+            loc = loc * h
+        return f(lambda draw: loc + draw, h=h)
+
+    def encode(self, guide: dict):
+        """."""
+        _, _, q_z = self.guide(guide)
+        return {"z": q_z}
+'''.strip("\n")
+MADE = '''
+    def guide(self, batch: dict) -> Guide:
+        """."""
+        h = self.reader(batch["x"])  # (B, T, H)
+        loc, scale = self.head(h).chunk(2, -1)  # (B, D) each
+        if "c" in batch:
+            loc = loc + 1
+        q_z = Normal(loc, scale)
+        return Guide(h, loc, q_z)
+
+    def forward(self, batch: dict):
+        """."""
+        guide = self.guide(batch)
+        loc = guide.loc
+        if "a" in batch:
+            loc = loc * guide.h  # (B, D)
+        return f(lambda draw: loc + draw, h=guide.h)
+
+    def encode(self, guide: dict):
+        """."""
+        guide_2 = self.guide(guide)
+        return {"z": guide_2.q_z}
+'''.strip("\n")
+
+
+def test_values_are_read_by_name():
+    (declared,), body = with_records(BODY, {"Normal"})
+    assert body == MADE
+    assert declared.split("\n")[3:] == [
+        "    h: torch.Tensor  # (B, T, H)",
+        "    loc: torch.Tensor  # (B, D)",
+        "    q_z: Normal",
+    ]
+
+
+def test_a_name_of_the_file_is_no_record():
+    (declared,), body = with_records(BODY, {"Guide", "Guide2"})
+    assert declared.startswith("class Guide3(NamedTuple):") and "-> Guide3:" in body and "return Guide3(" in body
+
+
+def test_two_values_stay_a_tuple():
+    body = BODY.replace("return h, loc, q_z", "return h, loc").replace("h, loc, _ =", "h, loc =")
+    assert with_records(body.replace("_, _, q_z", "q_z, _"), set()) == ([], body.replace("_, _, q_z", "q_z, _"))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "first = Normal(loc, scale).kl(other) + a_rather_long_name[:, None] * b_rather_long_name - c_rather_long_name[0] + d",
+        "first = chain(log_p_z_at_0_of_all, (log_p_z_of_all_the_sites,), log_potential_of_all, ('i,ij->j',), mask=batch['t'])",
+        "first = masked_sum(log_p_x, batch['x.mask'][None], 2) - masked_sum(log_ratio_z, batch['t.mask'][None], 2) + (a, b)[0]",
+        "return (one_of_two + two_of_two).sum(-1).mean(0).another(three), (four_of_four + five).sum(-1).mean(0).another(six)",
+        "if some_name in batch and another_name in batch and a_third_name_that_is_longer in batch or what_is_last in batch_of:",
+    ],
+)
+def test_a_statement_of_several_rows_is_one_again(code):
+    rows = wrap(code, 2)
+    assert len(rows) > 1 and joined(rows) == (code, "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_value_is_thrown_away_beside_others(name):
+    """`_` stands for one of two at most."""
+    for node in ast.walk(ast.parse(compiled(name).source)):
+        targets = (
+            node.targets[0].elts if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple) else []
+        )
+        own = isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("self.")
+        if own and not ast.unparse(node.value).startswith("self.log_weights("):
+            holes = [t for t in targets if isinstance(t, ast.Name) and t.id == "_"]
+            assert len(holes) <= 1 and (not holes or len(targets) == 2), ast.unparse(node)
