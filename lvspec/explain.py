@@ -138,7 +138,7 @@ def _objective(plan: Plan, paint: Paint) -> list[str]:
     meaning = OBJECTIVES.get(plan.objective, plan.objective)
     if plan.coupled:
         meaning = plan.bound.form.meaning
-        if plan.bound.gradient != "pathwise":
+        if plan.bound.path.detached:
             meaning += f", {plan.bound.gradient.replace('_', ' ')} gradient" + (", biased" if plan.bound.biased else "")
     if spec.terms and not spec.of_role("observed"):
         meaning = "expected terms: nothing is observed"

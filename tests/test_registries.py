@@ -25,6 +25,7 @@ from lvspec.ir.estimators import BASELINES, BY_TURN, OPTIONS, STRATEGIES
 from lvspec.ir.formats import FORMATS, SUFFIXES
 from lvspec.ir.networks import ACTIVATIONS, NETWORKS
 from lvspec.ir.structures import STRUCTURES
+from lvspec.ir.treatments import TREATMENTS
 from lvspec.plan.strategies import CONSIDER
 from lvspec.settings import read_call
 from lvspec.train.data.readers import reader_of
@@ -161,6 +162,43 @@ def test_no_other_text_of_the_package_names_a_strategy():
     assert found == []
 
 
+# registries whose rows no consumer names; where their names stand: the rows, tables that say the same by definition or write
+# it as text, what claims a treatment, and names that are an objective's, a structure's of files or a word as well
+NAMED = {
+    "control variates": (
+        BASELINES,
+        r"ir/estimators|emit/objective/baselines|verify/random_specs/drafts/settings",
+        {"none"},
+    ),
+    "bounds": (BOUNDS, r"ir/(bounds|estimators)|verify/(checks/coupled|random_specs/drafts/settings)", {"elbo"}),
+    "gradients": (PATHS, r"ir/(bounds|estimators)|plan/strategies/reparameterization", set()),
+    "structures": (STRUCTURES, r"ir/structures|verify/oracle/structured|verify/random_specs/.*", set()),
+}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_no_consumer_names_a_row(kind):
+    rows, places, words = NAMED[kind]
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place, text = str(path.relative_to(PACKAGE).with_suffix("")), path.read_text(encoding="utf-8")
+        if not re.fullmatch(places, place) and not place.startswith("runtime/") and any(n in text for n in rows):
+            found += [f"{place}:{n}: {literal}" for n, literal in literals(text) if literal in set(rows) - words]
+    assert found == []
+
+
+def test_no_decision_across_latents_names_a_treatment():
+    for name in ("choose", "company", "claims", "components", "divergence", "free_bits", "memory", "without_effect"):
+        text = (PACKAGE / f"plan/{name}.py").read_text(encoding="utf-8")
+        compared = [ast.unparse(n) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Compare)]
+        assert not [c for c in compared if set(re.findall(r"'(\w+)'", c)) & set(TREATMENTS)], name
+
+
+def test_every_treatment_is_claimed():
+    claims = re.compile(r"Claim\(\s*\"(\w+)\"")
+    assert set(claims.findall("".join(p.read_text() for p in (PACKAGE / "plan").rglob("*.py")))) == set(TREATMENTS)
+
+
 # ---------------------------------------------------------------- distributions
 def test_a_distribution_is_a_class_of_its_arguments_and_a_density_of_the_oracle():
     """Of arguments that stand for each other the class has one; a distribution without an engine has neither."""
@@ -232,7 +270,7 @@ def test_schema_and_pages_name_every_format():
 
 # ---------------------------------------------------------------- commands
 def test_a_command_has_a_module_and_a_line_of_the_page():
-    parsed = {n for n in modules("cli") if hasattr(import_module(f"lvspec.cli.{n}"), "add_parser")}
+    parsed = {n for n in modules("cli/commands") if hasattr(import_module(f"lvspec.cli.commands.{n}"), "add_parser")}
     assert parsed == set(COMMANDS) >= set(QUICK)
     assert all(hasattr(import_module(m), "run") for m in COMMANDS.values())
     assert set(re.findall(r"^\| `lvspec (\w+)", page("commands.md"), flags=re.M)) == set(COMMANDS)

@@ -22,6 +22,15 @@ from lvspec.ir.options import Key
 
 
 @dataclass(frozen=True)
+class GradientPath:
+    """How the gradient of a bound moves q. detached: log q stands without the gradient of its own parameters; again: what
+    passes by a draw is weighed once more."""
+
+    detached: bool = False
+    again: bool = False
+
+
+@dataclass(frozen=True)
 class Bound:
     """What `infer: bound:` asks for. samples: None is the default. alpha: of renyi."""
 
@@ -42,9 +51,13 @@ class Bound:
         return f"{self.name}({', '.join(given)})"
 
     @property
+    def path(self) -> GradientPath:
+        return PATHS[self.gradient]
+
+    @property
     def coupled(self) -> bool:
         """Whether the bound is one function of all draws' weights, so that no term has a closed form of its own."""
-        return self.form.coupled or self.gradient != "pathwise"
+        return self.form.coupled or self.path.detached
 
     @property
     def biased(self) -> bool:
@@ -55,7 +68,9 @@ class Bound:
 @dataclass(frozen=True)
 class BoundForm:
     """options: what its call takes. samples: draws by default. gradients: legal ones. biased: those of them that are
-    not the bound's gradient on average. Whose draws it takes, the rows of ir/estimators.py say."""
+    not the bound's gradient on average. function: of the runtime, of the weights' logarithms. formula: of the weights w_s, with
+    {rest} = 1 - alpha. follows: whether q does not move by the bound but follows the draws, by their shares of the weight.
+    Whose draws it takes, the rows of ir/estimators.py say."""
 
     options: tuple[str, ...]
     samples: int | None
@@ -63,6 +78,14 @@ class BoundForm:
     gradients: tuple[str, ...]
     biased: tuple[str, ...]
     meaning: str
+    function: str
+    formula: str
+    follows: bool = False
+
+    @property
+    def ordered(self) -> bool:
+        """Whether it has an order, alpha."""
+        return "alpha" in self.options
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -71,10 +94,14 @@ class BoundForm:
 
 
 ELBO = Bound()
-PATHS = ("pathwise", "sticking_the_landing", "doubly_reparameterized")
+PATHS = {
+    "pathwise": GradientPath(),
+    "sticking_the_landing": GradientPath(detached=True),
+    "doubly_reparameterized": GradientPath(detached=True, again=True),
+}
 OPTIONS = (
     Key("alpha", "number", None, "the order of a Rényi bound; 0 is iwae, towards 1 the elbo", least=0, most=0.999),
-    Key("gradient", "choice", None, "how a reparameterized draw moves q", PATHS),
+    Key("gradient", "choice", None, "how a reparameterized draw moves q", tuple(PATHS)),
 )
 BOUNDS = {
     "elbo": BoundForm(
@@ -84,22 +111,28 @@ BOUNDS = {
         ("pathwise", "sticking_the_landing"),
         (),
         "the evidence lower bound",
+        "elbo_bound",
+        "1/S Σ_s log w_s",
     ),
     "iwae": BoundForm(
         ("samples", "gradient"),
         5,
         True,
-        PATHS,
+        tuple(PATHS),
         ("sticking_the_landing",),
         "the importance-weighted bound",
+        "iwae",
+        "log 1/S Σ_s w_s",
     ),
     "renyi": BoundForm(
         ("samples", "alpha", "gradient"),
         5,
         True,
-        PATHS,
+        tuple(PATHS),
         ("sticking_the_landing",),
         "a variational Rényi bound",
+        "renyi",
+        "1/{rest:g} log 1/S Σ_s w_s^{rest:g}",
     ),
     "reweighted_wake_sleep": BoundForm(
         ("samples",),
@@ -108,5 +141,8 @@ BOUNDS = {
         ("pathwise",),
         (),
         "the importance-weighted bound for the model, weighted draws for q",
+        "iwae",
+        "log 1/S Σ_s w_s",
+        follows=True,
     ),
 }

@@ -12,23 +12,31 @@ from typing import Any
 
 from lvspec.ir.options import Key
 from lvspec.ir.spec import Schedule
+from lvspec.ir.treatments import Treatment
 
 
 @dataclass(frozen=True)
 class ControlVariate:
     """What a draw is held against. samples: draws by default. averages: whether it is a mean over steps. coupled: whether
-    it goes with a bound that is one function of all draws' weights."""
+    it goes with a bound that is one function of all draws' weights. least: the draws that it takes, of which one is held
+    against others where they are more. network: whether it is a network of what is observed."""
 
     meaning: str
     samples: int = 1
     averages: bool = False
     coupled: bool = False
+    least: int = 1
+    network: bool = False
 
 
 BASELINES = {
-    "leave_one_out": ControlVariate("each of {samples} draws against the others' mean", samples=4, coupled=True),
+    "leave_one_out": ControlVariate(
+        "each of {samples} draws against the others' mean", samples=4, coupled=True, least=2
+    ),
     "moving_average": ControlVariate("each draw against the mean of earlier steps", averages=True),
-    "learned": ControlVariate("each draw against what a network of the data expects (NVIL)", averages=True),
+    "learned": ControlVariate(
+        "each draw against what a network of the data expects (NVIL)", averages=True, network=True
+    ),
     "none": ControlVariate("without a control variate", coupled=True),
 }
 
@@ -59,7 +67,7 @@ class Apart:
     """What a latent cannot stand beside. other: which strategy (and treatment) of another latent; the message and what would
     help are told of {name} and {other}, which is drawn by {theirs}."""
 
-    other: Callable[[Strategy, str], bool]
+    other: Callable[[Strategy, Treatment], bool]
     message: str
     help: str
     code: str = "override-refused"
@@ -167,7 +175,7 @@ COMPONENTS = Apart(
     "{name}: reparameterization",
 )
 POINT = Apart(
-    lambda row, treatment: treatment not in ("collapsed", "integrated", "point"),
+    lambda row, treatment: not (treatment.marginal or treatment.point),
     "{name} is a point estimate, and {other} has a q of its own: no engine yet for both",
     "write `{other}: Delta(...)`, too",
     "no-strategy",

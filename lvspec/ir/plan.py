@@ -7,11 +7,12 @@ from functools import cached_property
 from typing import Any
 
 from lvspec.ir.bounds import ELBO, Bound
-from lvspec.ir.estimators import BASELINES, STRATEGIES, Strategy, text_of
+from lvspec.ir.estimators import BASELINES, STRATEGIES, ControlVariate, Strategy, text_of
 from lvspec.ir.expr import Expr
 from lvspec.ir.notation import Notation
 from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import FreeBits, Network, Options, Spec, Variable
+from lvspec.ir.treatments import TREATMENTS, Treatment
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ DISPATCH_SECONDS, LOOPED_SECONDS, STEP_SECONDS = (
 )  # the last one: what a step takes that does nothing
 
 
-MARGINAL = ("collapsed", "integrated")  # treatments of latents that log p(x) no longer speaks of: no guide factor
+MARGINAL = tuple(n for n, t in TREATMENTS.items() if t.marginal)
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,7 @@ class LatentPlan:
     """What is done with one latent.
 
     strategy: the name of a row of ir/estimators.py, which is `row`.
-    treatment: collapsed (log-sum inside the expectation, no guide factor) | integrated (the same of a continuous
-        latent, in closed form) | enumerated (summed under its guide factor q) | mean_field (q in the prior's family,
-        at its optimum) | structured (q a product of chains, at its optimum) | point (one value) | sampled.
+    treatment: the name of a row of ir/treatments.py, which is `treated`.
     exact: no Monte-Carlo error from this latent. biased: only ever on request.
     guide: written | derived | own (the latent's own distribution) | none.
     kl: analytic | sampled (log q - log p at the draw) | zero (q is p) | none (collapsed, integrated); kl_why says why not
@@ -87,10 +86,19 @@ class LatentPlan:
         return STRATEGIES[self.strategy]
 
     @property
+    def treated(self) -> Treatment:
+        """What is known of its treatment."""
+        return TREATMENTS[self.treatment]
+
+    @property
+    def variate(self) -> ControlVariate | None:
+        """What its draws are held against, where its strategy leaves a choice."""
+        return BASELINES.get(str(self.option("baseline")))
+
+    @property
     def averages(self) -> bool:
         """Whether what its draws were worth is averaged over steps."""
-        baseline = BASELINES.get(str(self.option("baseline")))
-        return self.row.control or baseline is not None and baseline.averages
+        return self.row.control or self.variate is not None and self.variate.averages
 
     @property
     def relaxed(self) -> bool:
@@ -257,7 +265,7 @@ class Plan:
     @cached_property
     def enumerated(self) -> tuple[str, ...]:
         """Latents that are summed under their guide."""
-        return tuple(p.name for p in self.latents if p.treatment == "enumerated")
+        return tuple(p.name for p in self.latents if p.treated.averaged)
 
     @cached_property
     def _read_by_factors(self) -> dict[str, set[str]]:
@@ -315,13 +323,13 @@ class Plan:
     @cached_property
     def points(self) -> tuple[str, ...]:
         """Latents that are one value, not a distribution."""
-        return tuple(p.name for p in self.latents if p.treatment == "point")
+        return tuple(p.name for p in self.latents if p.treated.point)
 
     @cached_property
     def summed(self) -> tuple[str, ...]:
         """Discrete latents that are summed, out or under their guide."""
-        return tuple(p.name for p in self.latents if p.treatment in ("collapsed", "enumerated"))
+        return tuple(p.name for p in self.latents if p.treated.summed)
 
     @cached_property
     def sampled(self) -> tuple[str, ...]:
-        return tuple(p.name for p in self.latents if p.treatment == "sampled")
+        return tuple(p.name for p in self.latents if p.treated.drawn)

@@ -23,8 +23,9 @@ class Structure:
     algorithm: how it is summed. work, cells: multiply-adds and numbers of one example, by T and the letters. turns, dispatches:
     the letter of how many steps it takes one after the other, and how many operations each calls, forward and backward; once: and
     all of them together. exponentials: in whose time one of the cells is computed, beside work, as measured. labels: what labels of
-    words say in a data file, heads | ends. trees: what a hidden tree is read as, spans | heads. notes: what
-    an emitted module says above the sum: what p is, over which axes its arguments are normalised, and the recursion.
+    words say in a data file, heads | ends. lean: whether it is summed in little memory, a few sites at a time. harmonic: whether
+    `train.init: harmonic` knows where to begin (Klein & Manning 2004). trees: what a hidden tree is read as, spans | heads.
+    notes: what an emitted module says above the sum: what p is, over which axes its arguments are normalised, and the recursion.
     """
 
     value: str
@@ -42,6 +43,8 @@ class Structure:
     site: str | None = None
     pair: str | None = None
     labels: str = ""
+    lean: bool = False
+    harmonic: bool = False
     trees: str = ""
     notes: tuple[str, ...] = ()
 
@@ -148,6 +151,7 @@ STRUCTURES: dict[str, Structure] = {
         lambda n: 4 * n["T"] ** 3,  # float64, by the tape of the generic program
         dispatches=100,
         trees="heads",
+        harmonic=True,
         notes=(
             "root[symbol], stop[head, side, valence, go on or stop], attach[head, side, modifier]: logits, normalised",
             "over the last axis; side: left or right, valence: whether the head has a modifier there already",

@@ -9,30 +9,29 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from lvspec.errors import NOWHERE, Diagnostic, Span, SpecError
+from lvspec.errors import NOWHERE, Diagnostic, SpecError
 from lvspec.ir.bounds import ELBO
 from lvspec.ir.dims import ragged_plate
-from lvspec.ir.estimators import STRATEGIES, Apart
-from lvspec.ir.flows import without_inverse
+from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
-from lvspec.ir.spec import Schedule, Spec, Variable
+from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structured import structure_of
 from lvspec.ir.structures import STRUCTURES
 from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
+from lvspec.plan.company import refused_company
 from lvspec.plan.components import find
-from lvspec.plan.divergence import OPTIMAL, divergence, drawn_after, draws_read
-from lvspec.plan.engines import averages_of_draws, empty_axes, parts_without_engine, rows_beyond, too_many_sites
+from lvspec.plan.divergence import OPTIMAL, divergence, draws_read
+from lvspec.plan.engines import empty_axes, parts_without_engine, rows_beyond, too_many_sites
 from lvspec.plan.formula import formula
 from lvspec.plan.free_bits import refused_free_bits
 from lvspec.plan.guides.as_text import guide_lines
 from lvspec.plan.guides.derive import DerivedGuide, derive_baseline, derive_control, derive_guide
-from lvspec.plan.model import Model, chain_plates, crf_guide, study, unrolled_by, without_engine
+from lvspec.plan.model import Model, chain_plates, study, unrolled_by, without_engine
 from lvspec.plan.notices import with_notices
 from lvspec.plan.own import follows_model
 from lvspec.plan.prices.price import Pricer, priced
 from lvspec.plan.prices.sums import pay_rest, pay_structure
 from lvspec.plan.strategies import CONSIDER
-from lvspec.plan.strategies.reparameterization import differentiable_once
 
 
 def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
@@ -55,14 +54,10 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
             assert isinstance(claim, Claim)
             chosen[latent.name] = (picked, claim, _declined(picked, answers, latent.name in model.overrides))
     _spread(every, chosen)
-    _bound(model, chosen, problems)
-    _apart(model, chosen, problems)
-    _terms(model, chosen, problems)
-    _refined(model, chosen, problems)
+    problems += refused_company(model, chosen)
     if len(chosen) == len(spec.of_role("latent")):
         problems += refused_free_bits(model, chosen, _guide)
-        _lean(model, chosen, problems)
-        summed = {n for n, (_, c, _) in chosen.items() if c.treatment in ("collapsed", "enumerated")}
+        summed = {n for n, (_, c, _) in chosen.items() if c.treated.summed}
         written_out = unrolled_by(model, summed)
         problems += [Diagnostic("bad-size", *f) for f in too_many_sites(spec, written_out, model.sizes)]
     if problems:
@@ -75,7 +70,7 @@ def _spread(every: dict[str, dict], chosen: dict[str, tuple[str, Claim, tuple]])
     for strategy in dict.fromkeys(s for s, _, _ in chosen.values() if STRATEGIES[s].spreads):
         for name, (taken, claim, _) in chosen.items():
             own = every[name][strategy]
-            if taken != strategy and claim.treatment != "collapsed" and isinstance(own, Claim):
+            if taken != strategy and not claim.treated.summed_out and isinstance(own, Claim):
                 chosen[name] = strategy, own, _declined(strategy, every[name])
 
 
@@ -113,131 +108,11 @@ def _engines(model: Model) -> list[Diagnostic]:
     ]
 
 
-def _bound(model: Model, chosen, problems: list[Diagnostic]) -> None:
-    """What a bound that couples all draws cannot go with."""
-    bound = model.settings.get("bound") or ELBO
-    sampled = [n for n, (_, c, _) in chosen.items() if c.treatment == "sampled"]
-    if not bound.coupled or not sampled:
-        return
-    place, networks = model.spec.variable(sampled[0]), {n.name: n for n in model.spec.networks}
-    if any(s != Schedule("constant", (1.0,)) for _, s in model.spec.kl_weight):
-        message = f"`kl_weight` weighs the KL terms of an ELBO; the bound {bound.name} has none apart"
-        problems.append(Diagnostic("override-refused", place.span, message, help="leave out `kl_weight`, or `bound`"))
-    for name in sampled:
-        latent = model.spec.variable(name)
-        if bound.gradient not in STRATEGIES[chosen[name][0]].gradients:
-            message = f"{name} is drawn by {chosen[name][0]}: only reparameterized draws are doubly reparameterized"
-            problems.append(Diagnostic("override-refused", latent.span, message, help="gradient=pathwise"))
-        if bound.gradient != "pathwise" and crf_guide(model, name) is not None:
-            message = f"q({name}) is a CRF: its log q keeps the gradient of what it reads"
-            problems.append(Diagnostic("override-refused", latent.span, message, help="gradient=pathwise"))
-        if bound.gradient != "pathwise" and any(k < 0 for r in model.guide_reads.get(name, ()) for _, _, k in r.ways):
-            message = f"q({name}) runs backwards: its log q without its own parameters' gradient has no engine yet"
-            problems.append(Diagnostic("override-refused", latent.span, message, help="gradient=pathwise"))
-        factor = model.guide_of(name)
-        network = without_inverse(factor.general.dist, networks) if factor else None
-        if bound.gradient != "pathwise" and network is not None:
-            message = f"q({name}) runs through {network.name}, and {network.kind} has no inverse in closed form: "
-            message += "its log q without its own parameters' gradient is not known"
-            help = f"gradient=pathwise, or `{network.name}: Coupling({network.arguments[0]}, H)`"
-            problems.append(Diagnostic("override-refused", latent.span, message, help=help))
-        if latent.outside_batch:
-            message = f"{name} is one for the whole data set: an example has no importance weight of its own for it"
-            problems.append(Diagnostic("override-refused", latent.span, message, help="bound: elbo"))
-
-
-def _lean(model: Model, chosen, problems: list[Diagnostic]) -> None:
-    """Lean memory is of chains that are summed state by state."""
-    for latent in (model.spec.variable(n) for n, (_, c, _) in chosen.items() if c.treatment == "collapsed"):
-        if model.settings.get("memory") == "lean" and structure_of(latent):
-            family = latent.general.dist.family
-            message = f"`memory: lean` is for chains of states: {latent.name} is a {family}, summed from the scores of all sites"
-            problems.append(Diagnostic("override-refused", latent.span, message, help="leave out `memory: lean`"))
-
-
 def _different(model: Model) -> int | None:
     """How many draws there are of all latents where those of one are different values: no more than it has."""
     sets = {n: row for n, o in model.overrides.items() if (row := STRATEGIES.get(o.strategy)) and row.different}
     finite = [n for n in sets if (size := model.spec.variable(n).type.support.cardinality) and not ragged_plate(size)]
     return min(min(sets[n].options["samples"], model.cardinality(n)) for n in finite) if finite else None
-
-
-def _apart(model: Model, chosen, problems: list[Diagnostic]) -> None:
-    """Latents that cannot stand beside each other, or beside the settings, by the rows of their strategies."""
-    rows, told = {n: STRATEGIES[s] for n, (s, _, _) in chosen.items()}, set()
-    samples = max((c.samples for n, (_, c, _) in chosen.items() if rows[n].draws), default=1)
-    for name, row in rows.items():
-        place = model.spec.variable(name).span
-        for apart in row.apart:
-            other = next((n for n in rows if n != name and apart.other(rows[n], chosen[n][1].treatment)), None)
-            if other is not None and apart not in told:
-                told.add(apart)
-                problems.append(_beside(apart, place, name=name, other=other, theirs=rows[other].name))
-        if row.no_kl and (model.spec.kl_weight or model.spec.free_bits or model.spec.terms):
-            message = row.no_kl.format(name=name)
-            problems.append(Diagnostic("override-refused", place, message, help="leave them out"))
-        if samples % row.multiple:
-            message = f"draws of {name} are made {row.multiple} at a time, and there are {samples} of them"
-            help = f"a multiple of {row.multiple}: `samples: {2 * row.multiple}`"
-            problems.append(Diagnostic("override-refused", place, message, help=help))
-
-
-def _beside(apart: Apart, place: Span, **words: str) -> Diagnostic:
-    return Diagnostic(apart.code, place, apart.message.format(**words), help=apart.help.format(**words))
-
-
-def _refined(model: Model, chosen, problems: list[Diagnostic]) -> None:
-    """Steps up the ELBO are steps of the pathwise gradient of an ELBO, whose terms belong to one example each."""
-    options = {n: dict(c.options) for n, (_, c, _) in chosen.items() if "refine" in dict(c.options)}
-    if not options:
-        return
-    name = next(iter(options))
-    bound = model.settings.get("bound") or ELBO
-    others = [n for n, (s, c, _) in chosen.items() if c.treatment == "sampled" and not STRATEGIES[s].twice]
-    after = {n for refined in options for n in drawn_after(model.guide_reads, refined)}
-    once = [n for n in chosen if n in after and chosen[n][1].treatment == "sampled" and differentiable_once(model, n)]
-    reason = None
-    if once:
-        reason = (
-            f"q({once[0]}) reads its draw, and a draw of {differentiable_once(model, once[0])} is differentiable once"
-        )
-    elif others:
-        reason = f"{others[0]} is drawn by {chosen[others[0]][0]}: a surrogate's second derivative is not the ELBO's"
-    elif bound.coupled:
-        reason = f"the bound is {bound.name} ({bound.gradient} gradient), and the steps are up the ELBO"
-    elif model.spec.free_bits:
-        reason = "free bits are of the batch's mean KL, and each example refines its own q"
-    elif any(o != options[name] for o in options.values()):
-        reason = f"{' and '.join(options)} take their steps together: give them the same `refine` and `rate`"
-    if reason:
-        place = next((o.span for o in model.overrides.values() if o.name == name), model.spec.variable(name).span)
-        message = f"q({name}) cannot be refined: {reason}"
-        problems.append(Diagnostic("override-refused", place, message, help="leave out `refine`"))
-
-
-def _terms(model: Model, chosen, problems: list[Diagnostic]) -> None:
-    """Terms stand beside an ELBO, and read what has a value or an axis of its own there."""
-    spec, bound = model.spec, model.settings.get("bound") or ELBO
-    reader = model.reader
-    plain = any(c.treatment in ("sampled", "enumerated") for _, c, _ in chosen.values()) and not bound.coupled
-    for term in spec.terms:
-        if not plain or any(c.treatment in OPTIMAL for _, c, _ in chosen.values()):
-            message = (
-                f"the term {term.name} is added to an ELBO under written or derived guides, and there is none here"
-            )
-            problems.append(Diagnostic("no-strategy", term.span, message, help="leave out the term"))
-            continue
-        for name in dict.fromkeys(r.name for r in reader.of_variable(term)):
-            how = chosen.get(name)
-            if how is not None and how[1].treatment in MARGINAL:
-                message = f"the term {term.name} reads {name}, which is summed out by {how[0]}: it has no value there"
-                help = f"write q({name}) in `guide:`, so that {name} is averaged under it or drawn"
-                problems.append(Diagnostic("no-strategy", term.span, message, help=help))
-    summed = {n for n, (_, c, _) in chosen.items() if c.treatment == "enumerated"}
-    for span, names in averages_of_draws(spec, reader, set(chosen), summed):
-        message = f"`expected` averages over what is summed under its q, and it reads draws of {names}"
-        help = "let one of them be summed, or leave out `expected`"
-        problems.append(Diagnostic("no-strategy", span, message, help=help))
 
 
 def _answers(view: View, latent: Variable) -> dict[str, Claim | Declined]:
@@ -303,16 +178,16 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     guide, derived = _guide(spec, treatment)
     networks = tuple(derived.networks.values())
     latents = _latents(model, view, chosen, guide)
-    sampled = any(p.treatment == "sampled" for p in latents)
-    samples = max((c.samples for _, c, _ in chosen.values() if c.treatment == "sampled"), default=1)
-    learned = [p.name for p in latents if p.option("baseline") == "learned"]
+    sampled = any(p.treated.drawn for p in latents)
+    samples = max((c.samples for _, c, _ in chosen.values() if c.treated.drawn), default=1)
+    learned = [p.name for p in latents if p.variate is not None and p.variate.network]
     baselines = tuple(derive_baseline(spec, spec.variable(n)) for n in learned)
     baselines += tuple(derive_control(spec, spec.variable(p.name)) for p in latents if p.row.control)
     networks += tuple(n for b in baselines for n in b.networks)
-    summed = {p.name for p in latents if p.treatment in ("collapsed", "enumerated")}
-    objective = "log_marginal" if all(p.treatment in MARGINAL for p in latents) else "elbo"
-    objective = "log_joint" if any(p.treatment == "point" for p in latents) else objective
-    components = {id(c): c for n, c in view.collapsible.items() if treatment.get(n) == "collapsed"}
+    summed = {p.name for p in latents if p.treated.summed}
+    objective = "log_marginal" if all(p.treated.marginal for p in latents) else "elbo"
+    objective = "log_joint" if any(p.treated.point for p in latents) else objective
+    components = {id(c): c for n, c in view.collapsible.items() if n in chosen and chosen[n][1].treated.summed_out}
     eliminations = tuple(Elimination(c.latents, c.chain, c.order, c.cost) for c in components.values())
     unrolled = unrolled_by(model, summed)
     pricer = Pricer(model, summed, samples if sampled else 1, unrolled, guide, (*spec.networks, *networks))
@@ -372,7 +247,7 @@ def _latents(model: Model, view: View, chosen, guide: tuple[Variable, ...]) -> l
 
 def _origin(model: Model, name: str, claim: Claim) -> str:
     """Where a latent's guide factor is from."""
-    if claim.treatment in (*MARGINAL, *OPTIMAL):
+    if claim.treated.marginal or claim.treated.optimal:
         return "none"
     factor = model.guide_of(name)
     own = follows_model(model.spec.variable(name), factor)

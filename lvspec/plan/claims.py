@@ -8,8 +8,9 @@ from typing import Any
 
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.estimators import STRATEGIES, drawn_under
-from lvspec.ir.plan import MARGINAL, Cost, Integration
+from lvspec.ir.plan import Cost, Integration
 from lvspec.ir.spec import Options
+from lvspec.ir.treatments import TREATMENTS, Treatment
 from lvspec.plan.components import Component
 from lvspec.plan.model import Model
 from lvspec.plan.prices.price import Pricer, priced
@@ -30,6 +31,11 @@ class Claim:
     integration: Integration | None = None
     samples: int = 1
     options: Options = ()
+
+    @property
+    def treated(self) -> Treatment:
+        """What is known of its treatment."""
+        return TREATMENTS[self.treatment]
 
     def alone(self, model: Model) -> Cost:
         return self.cost or priced(Pricer(model, set(), self.samples), self.pay)
@@ -82,14 +88,14 @@ class View:
 
 def under(bound: Bound, strategy: str, answer: Claim | Declined) -> Claim | Declined:
     """A strategy's answer, or why the bound rules it out: the rows of ir/estimators.py."""
-    if isinstance(answer, Declined) or answer.treatment in MARGINAL:
+    if isinstance(answer, Declined) or answer.treated.marginal:
         return answer
     row = STRATEGIES[strategy]
     if row.draws and bound.name not in row.bounds:
         return Declined(f"the bound is {bound.name}, which takes draws by {' or '.join(drawn_under(bound.name))}")
     if bound.coupled and row.uncoupled:
         return Declined(f"under {bound.name} ({bound.gradient} gradient) {row.uncoupled}")
-    if bound.coupled and answer.treatment != "sampled":
+    if bound.coupled and not answer.treated.drawn:
         return Declined(
             f"under {bound.name} ({bound.gradient} gradient) all draws stand in one function of their weights: "
             "what is averaged under q would have no term of its own"
@@ -102,7 +108,7 @@ def of_latent_length(view: View, latent, answer: Claim | Declined) -> Claim | De
     plate = next((p for p in latent.plates if view.model.spec.plate(p).length), None)
     if plate is None or isinstance(answer, Declined):
         return answer
-    if answer.treatment not in ("sampled", "enumerated"):
+    if not answer.treated.guided:
         return Declined(f"the length of {plate} is a variable: {latent.name} is drawn, or averaged under its guide")
     length = view.model.spec.plate(plate).length
     guide = view.model.guide_reads.get(length, ()) if length else ()

@@ -13,10 +13,11 @@ from lvspec.ir.plan import MARGINAL
 from lvspec.ir.reads import HERE, LAG, Read, reader_of
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structured import structure_of
+from lvspec.ir.treatments import TREATMENTS
 from lvspec.plan.model import Model, crf_guide
 from lvspec.plan.own import follows_model
 
-OPTIMAL = ("mean_field", "structured")  # treatments with a q that stands at its optimum: nobody writes or derives one
+OPTIMAL = tuple(n for n, t in TREATMENTS.items() if t.optimal)
 SAME, LATER, EARLIER, ANY = "same", "later", "earlier", "any"  # where a variable stands, seen from a site of another
 
 
@@ -31,7 +32,7 @@ def divergence(
     """analytic, sampled, zero or none; and why not analytic. reads: of the guide's factors, as `draws_read` finds them."""
     if treatment[name] in MARGINAL:
         return "none", "summed out: no guide factor"
-    if treatment[name] == "point":
+    if TREATMENTS[treatment[name]].point:
         return "none", "a point has no divergence: its log p is in the objective"
     if treatment[name] in OPTIMAL:
         return "analytic", ""
@@ -42,13 +43,13 @@ def divergence(
     alone = not any(r.name in treatment for r in model.reads(name))
     if factor is None and alone and follows_model(latent, model.guide_of(name)):
         return "zero", f"q({name}) is its own distribution"
-    if factor is not None and treatment[name] == "enumerated":
+    if factor is not None and TREATMENTS[treatment[name]].averaged:
         return "analytic", ""
     structure = structure_of(factor) if factor is not None else None
     if structure is not None and structure.one_to_one:
         return "sampled", f"the entropy of q({name}) is exact, log p({name}) is taken at the draw"
     q = next(v for v in guide if v.name == name and v.role == "guide").general.body
-    collapsed = [r.name for r in model.reads(name) if treatment.get(r.name) == "collapsed"]
+    collapsed = [r.name for r in model.reads(name) if r.name in treatment and TREATMENTS[treatment[r.name]].summed_out]
     if collapsed:
         return "sampled", f"its parent {collapsed[0]} is summed out inside the expectation"
     for clause in latent.clauses:

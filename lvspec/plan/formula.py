@@ -78,13 +78,8 @@ def _coupled(bound: Bound, x: str, z: str, q: str, bar: str, collapsed: list[str
     joint = _marginal(x, collapsed, integrated, bar).removeprefix("log ") if collapsed or integrated else ""
     joint = joint.replace(f"p({x}", f"p({x}, {z}", 1) if joint else f"p({x}, {z}{bar})"
     weight = f"w = {joint} / {q}"
-    inside = {
-        "elbo": "1/S Σ_s log w_s",
-        "iwae": "log 1/S Σ_s w_s",
-        "reweighted_wake_sleep": "log 1/S Σ_s w_s",
-        "renyi": f"1/{1 - bound.alpha:g} log 1/S Σ_s w_s^{1 - bound.alpha:g}",
-    }[bound.name]
-    follows = f"; for q Σ_s w_s / Σ w · log {q}, z_s" if bound.name == "reweighted_wake_sleep" else ""
+    inside = bound.form.formula.format(rest=1 - bound.alpha)
+    follows = f"; for q Σ_s w_s / Σ w · log {q}, z_s" if bound.form.follows else ""
     return f"E_{q}[{inside}], {weight}{follows}"
 
 

@@ -8,6 +8,7 @@ from lvspec.errors import Diagnostic
 from lvspec.ir.bounds import ELBO
 from lvspec.ir.distributions import WHOLE
 from lvspec.ir.estimators import STRATEGIES
+from lvspec.ir.treatments import TREATMENTS
 from lvspec.plan.divergence import divergence, draws_read
 from lvspec.plan.model import Model
 
@@ -20,6 +21,7 @@ def refused_free_bits(model: Model, chosen, guide_of: Callable) -> list[Diagnost
     if not spec.free_bits:
         return problems
     treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
+    treated = {n: TREATMENTS[t] for n, t in treatment.items()}
     guide, _ = guide_of(spec, treatment)
     reads = draws_read(spec, guide)
     free = dict(spec.free_bits)
@@ -28,13 +30,13 @@ def refused_free_bits(model: Model, chosen, guide_of: Callable) -> list[Diagnost
         kl, why = divergence(model, name, treatment, guide, reads, bound)
         scored = [r.name for r in model.reads(name) if r.name in chosen and STRATEGIES[chosen[r.name][0]].scored]
         reason, help = None, "leave them out, or weigh the KL: `kl_weight`"
-        if treatment[name] not in ("sampled", "enumerated"):
+        if not treated[name].guided:
             reason = f"it is {treatment[name]}"
-        elif treatment[name] == "enumerated":
+        elif treated[name].averaged:
             reason = "its KL is averaged under its q, value by value"
         elif kl != "analytic":
             reason = f"its KL is that of a draw, which may be negative: {why}"
-            summed = [r.name for r in model.reads(name) if treatment.get(r.name) == "collapsed"]
+            summed = [r.name for r in model.reads(name) if r.name in treated and treated[r.name].summed_out]
             if summed:
                 help = f"give `{summed[0]}` a factor under `guide:`: the KL is averaged under it then, in closed form; or {help}"
         elif scored:
@@ -44,7 +46,7 @@ def refused_free_bits(model: Model, chosen, guide_of: Callable) -> list[Diagnost
             reason = f"the KL of a {latent.general.dist.family} is of the whole vector: write `node(...)`"
         elif bits.unit == "dimension" and (latent.plates or len(latent.type.shape) != 1):
             reason = f"{name} is no single vector: write `node(...)`"
-        if reason and (name in free or treatment[name] == "sampled"):
+        if reason and (name in free or treated[name].drawn):
             message = f"free bits are not for {name}: {reason}"
             problems.append(Diagnostic("override-refused", latent.span, message, help=help))
     return problems

@@ -28,7 +28,7 @@ def memory_warnings(
         found.append(_warning("over-budget", model.spec.variable(name).span, message, HELP))
     for p in latents:
         reason = next((r for _, r in p.declined if OVER_BUDGET in r), None)
-        if p.treatment == "sampled" and reason is not None:
+        if p.treated.drawn and reason is not None:
             message = f"{p.name} is drawn by {p.strategy}, since its exact sum is too large: {reason}"
             found.append(_warning("over-budget", model.spec.variable(p.name).span, message, HELP))
     limit = min(model.budget[1], physical_memory())

@@ -29,7 +29,7 @@ def idle_settings(model: Model, latents: Iterable[LatentPlan]) -> tuple[Diagnost
                 warn(setting, next(iter(idle), None), "log p(x) is exact, and has no KL")
             elif name in idle:
                 warn(f"{setting}: {name}", name, f"{name} is {treatment[name]}, and has no KL")
-    if "sampled" not in treatment.values():
+    if not any(p.treated.drawn for p in latents):
         for setting in ("bound", "samples"):
             if model.settings.get(setting):
                 warn(setting, next(iter(treatment), None), "nothing is drawn")

@@ -38,7 +38,7 @@ class Guide:
 def write_guide(program: Program, plan: Plan, enumerated: list[str], sampled: list[str], scored: set[str]) -> Guide:
     """Draws the sampled latents and tabulates q of the enumerated ones; factors of others are left out."""
     guide = Guide()
-    apart = plan.coupled and plan.bound.gradient != "pathwise"
+    apart = plan.coupled and plan.bound.path.detached
     factors = {v.name: v for v in plan.guide if v.role == "guide"}
     for step in GuideOrder(plan.spec, plan.guide).steps:
         names = [n for n in step.names if n in (*enumerated, *sampled, *plan.points)]
@@ -121,7 +121,7 @@ def _without_own_gradient(program: Program, plan: Plan, guide: Guide, names: lis
     """log q at the draws without the gradient of q's own parameters; doubly reparameterized, what the model and log q
     see of a draw passes its gradient on weighted once more."""
     low, scope = program.low, program.scope
-    if plan.bound.gradient == "doubly_reparameterized" and names:
+    if plan.bound.path.again and names:
         scope.line(f"again = {scope.use('Reweighted')}()", "weighs the gradients that reach the draws once more")
         for name in names:
             seen = low.known[name]

@@ -47,7 +47,7 @@ def plate_in_blocks(plan: Plan) -> str | None:
     if not plan.lean or len(chains) != 1 or plan.integrations or plan.structures:
         return None
     plate, latents = chains[0].chain, chains[0].latents
-    if any(structure_of(plan.spec.variable(n)) for n in latents):
+    if any((row := structure_of(plan.spec.variable(n))) and not row.lean for n in latents):
         return None  # its algorithm takes the scores of all sites
     along = plate is not None and all(plan.spec.variable(n).plates[:1] == (plate,) for n in latents)
     return plate if along and plate and site_by_site(plan.spec, plate, latents) else None

@@ -12,6 +12,7 @@ from __future__ import annotations
 from lvspec.emit.lowering.value import ATOM, Value, align
 from lvspec.emit.objective.terms import BoundTerm, Terms
 from lvspec.ir.bounds import Bound
+from lvspec.ir.estimators import BASELINES
 from lvspec.ir.plan import Plan
 
 DRAWS = ("S", "B")
@@ -29,12 +30,12 @@ def coupled_body(plan: Plan, imports: set[str]) -> list[str]:
     log_weight = " - ".join([reconstruction.code, *(k.code for k in kl.values())])
     scope.line(f"log_weight = {log_weight}", "(S, B)")
     scope.line(f"bound = {_value(scope, bound)('log_weight')}", "(B,)")
-    if bound.gradient == "doubly_reparameterized":
+    if bound.path.again:
         share = f"{scope.use('shares')}(log_weight{f', {bound.alpha:g}' if bound.alpha else ''})"
         weight = f"{bound.alpha:g} + {1 - bound.alpha:g} * {share}" if bound.alpha else share
         scope.line(f"again.weight = {weight}", "(S, B)")
     objective = "bound"
-    if bound.name == "reweighted_wake_sleep":
+    if bound.form.follows:
         scope.line()
         scope.comment("draws stand still: model and q follow log p + log q at the draws, by their shares of the weight")
         total = _log_q(terms, list(plan.sampled))
@@ -85,7 +86,7 @@ def _score(terms: Terms, baseline: str, balance: float, names: list[str]) -> str
     """Σ_s advantage_s · log q of these latents, per example."""
     scope, bound = terms.scope, terms.plan.bound
     total = _log_q(terms, names)
-    if baseline == "none":
+    if BASELINES[baseline].least == 1:
         advantage = Value(f"{scope.use('worth')}(bound)", ("B",))
     else:
         code = f"{scope.use('vimco')}(log_weight, {_function(scope, bound)})"
@@ -103,12 +104,12 @@ def _log_q(terms: Terms, names: list[str]) -> Value:
 
 def _value(scope, bound: Bound):
     """The bound as a call of its log-weights."""
-    name = scope.use({"elbo": "elbo_bound", "reweighted_wake_sleep": "iwae"}.get(bound.name, bound.name))
-    return (lambda w: f"{name}({w}, {bound.alpha:g})") if bound.name == "renyi" else (lambda w: f"{name}({w})")
+    name = scope.use(bound.form.function)
+    return (lambda w: f"{name}({w}, {bound.alpha:g})") if bound.form.ordered else (lambda w: f"{name}({w})")
 
 
 def _function(scope, bound: Bound) -> str:
     """The bound as a function."""
-    if bound.name == "renyi":
+    if bound.form.ordered:
         return f"lambda w: {_value(scope, bound)('w')}"
     return _value(scope, bound)("").removesuffix("()")

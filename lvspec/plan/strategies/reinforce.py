@@ -19,7 +19,6 @@ from lvspec.plan.prices.sums import drawing
 from lvspec.plan.sampling import guide_reason
 
 NAME = "reinforce"
-LEAVE_ONE_OUT, LEAST = "leave_one_out", 2  # one draw is held against another
 
 
 def consider(view: View, latent) -> Claim | Declined:
@@ -32,9 +31,9 @@ def consider(view: View, latent) -> Claim | Declined:
         return Declined(reason)
     if latent.outside_batch:
         return Declined(f"{latent.name} lies outside the batch plate: its score term has no engine yet")
-    samples = max(LEAST if baseline == LEAVE_ONE_OUT else 1, view.asked or variate.samples)
+    samples = max(variate.least, view.asked or variate.samples)
     against = variate.meaning.format(samples=samples)
-    if view.bound.coupled and baseline == LEAVE_ONE_OUT:
+    if view.bound.coupled and variate.least > 1:
         against = f"each of {samples} draws against the geometric mean of the others' weights (VIMCO)"
     kind = "unbiased score function" if balance == 1 else f"score function scaled by {balance:g}, biased"
     why, factor = f"{kind}, {against}", crf_guide(model, latent.name)
@@ -54,7 +53,7 @@ def consider(view: View, latent) -> Claim | Declined:
 
 def _misfit(view: View, options: dict[str, Any], baseline: str) -> str | None:
     """Options that do not go together, or not with the bound."""
-    if baseline == LEAVE_ONE_OUT and options.get("samples") == 1:
+    if BASELINES[baseline].least > 1 and options.get("samples") == 1:
         return "leave-one-out holds a draw against others: samples=2 or more, or baseline=moving_average"
     if view.bound.coupled and not BASELINES[baseline].coupled:
         return (

@@ -16,12 +16,13 @@ from lvspec.errors import UsageError
 from lvspec.ir.expr import ParamRef
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structured import structure_of
+from lvspec.ir.structures import STRUCTURES
 from lvspec.runtime.trees.valence import dmv, dmv_potentials
 from lvspec.train.data.batches import collate, sorted_order
 from lvspec.train.data.dataset import Dataset
 from lvspec.train.settings import TrainSettings
 
-FAMILY = "DMV"
+FAMILY = next(n for n, row in STRUCTURES.items() if row.harmonic)
 
 
 class HarmonicTrees:

@@ -196,7 +196,7 @@ def _average(subject: Subject, name: str, row: int) -> Check:
     names = scored(subject)
     if (control := next((p.strategy for p in subject.plan.latents if p.row.control), None)) is not None:
         return Check(name, None, GRADIENT, f"{control}: right on average over the noise of relaxed draws, too")
-    if subject.plan.bound.gradient != "pathwise":
+    if subject.plan.bound.path.detached:
         return Check(name, None, GRADIENT, f"{subject.plan.bound.gradient}: right on average over the noise, too")
     try:
         found, value = averaged_gradient(subject, names, row), exact_value(subject, names, row)

@@ -74,9 +74,9 @@ def coupled_checks(subject: Subject, batch=None, about: str = "") -> list[Check]
         Check(f"ELBO = reconstruction − Σ KL{about}", relative_error(parts, objective.elbo), VALUE),
         Check(f"loss{about}", relative_error(objective.loss, mean_loss(rows, batch.get("weight"))), VALUE),
     ]
-    if scored(subject) or bound.gradient != "pathwise":
+    if scored(subject) or bound.path.detached:
         return checks
-    if bound.name == "reweighted_wake_sleep":
+    if bound.form.follows:
         rows = [_followed(w, _log_q(instance, row, subject)) for row, w in enumerate(weights)]
     loss = mean_loss(rows, batch.get("weight"))
     return [*checks, gradient_check(subject, about, (objective.loss, loss), (objective.extras[bound.name], rows))]

@@ -290,7 +290,7 @@ def sections(spec: Spec) -> Iterator[str]:
     for key, value in spec.infer:
         if key == "bound":
             yield f"bound {value.name}"
-            given = {"samples": value.samples, "alpha": value.alpha, "gradient": value.gradient != "pathwise"}
+            given = {"samples": value.samples, "alpha": value.alpha, "gradient": value.path.detached}
             yield from (f"bound {value.name}({o})" for o, there in given.items() if there)
         elif isinstance(value, str):
             yield f"{key}: {value}"
