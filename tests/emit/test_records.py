@@ -66,6 +66,13 @@ def test_values_are_read_by_name():
     ]
 
 
+def test_what_is_computed_of_a_batch_for_the_second_time_has_a_name():
+    _, body = with_records(
+        BODY.replace("guide(self", "computed_2(self").replace("self.guide", "self.computed_2"), set()
+    )
+    assert "computed = self.computed_2(batch)" in body
+
+
 def test_a_name_of_the_file_is_no_record():
     (declared,), body = with_records(BODY, {"Guide", "Guide2"})
     assert declared.startswith("class Guide3(NamedTuple):") and "-> Guide3:" in body and "return Guide3(" in body

@@ -220,10 +220,10 @@ class Structures(nn.Module):
         log_sum_tags = linear_chain_sum(
             log_potential, batch["t.mask"], computed.unary_tags, self.turn, semiring=semiring
         )
-        log_potential_of_ = self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], self.K)  # (B, T, K)
+        log_potential_parts = self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], self.K)  # (B, T, K)
         if "parts" in tilt:
             tilt_parts = real_sites(tilt["parts"], batch["t.mask"][:, :, None])  # (B, T, K)
-            log_potential_of_ = log_potential_of_ + tilt_parts
+            log_potential_parts = log_potential_parts + tilt_parts
         # semi-Markov forward algorithm (Sarawagi & Cohen 2004), once with the observations and once without, along t:
         #     p(segments) = exp(start[z_1] + Σ_i transition[z_{i-1}, z_i] + Σ_i length[z_i, |segment i| - 1]) / Z
         #     alpha_t[j] = logsumexp_l(enter_{t-l}[j] + length[j, l - 1] + log_potential[., j] of the last l sites)
@@ -232,7 +232,7 @@ class Structures(nn.Module):
         # sites where the mask is false are not there
         # (B,)
         log_sum_parts = semi_markov_sum(
-            log_potential_of_,
+            log_potential_parts,
             batch["t.mask"],
             self.start,
             self.turn,
@@ -241,10 +241,12 @@ class Structures(nn.Module):
             semiring=semiring,
         )
         # (B, T, |t|)
-        log_potential_2 = self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], batch["t.mask"].shape[-1])
+        log_potential_brackets = self.zero.expand(
+            batch_rows(batch), batch["t.mask"].shape[-1], batch["t.mask"].shape[-1]
+        )
         if "brackets" in tilt:
             tilt_brackets = real_sites(tilt["brackets"], batch["t.mask"][:, :, None])  # (B, T, |t|)
-            log_potential_2 = log_potential_2 + tilt_brackets
+            log_potential_brackets = log_potential_brackets + tilt_brackets
         # inside algorithm by width, once with the observations and once without, along t:
         #     p(tree) = exp(Σ spans[first word, last word] over its constituents) / Z, of binary trees
         #     inside[i, k] = spans[i, k] + logsumexp_j(inside[i, j] + inside[j + 1, k])
@@ -252,31 +254,37 @@ class Structures(nn.Module):
         #     log Z is the same without log_potential, and is subtracted
         # sites where the mask is false are not there
         # (B,)
-        log_sum_brackets = tree_crf_sum(log_potential_2, batch["t.mask"], computed.spans_brackets, semiring=semiring)
+        log_sum_brackets = tree_crf_sum(
+            log_potential_brackets, batch["t.mask"], computed.spans_brackets, semiring=semiring
+        )
         # (B, T, |t|)
-        log_potential_3 = self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], batch["t.mask"].shape[-1])
+        log_potential_nested = self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], batch["t.mask"].shape[-1])
         if "nested" in tilt:
             tilt_nested = real_sites(tilt["nested"], batch["t.mask"][:, :, None])  # (B, T, |t|)
-            log_potential_3 = log_potential_3 + tilt_nested
+            log_potential_nested = log_potential_nested + tilt_nested
         # inside algorithm over split heads (Eisner 1996), once with the observations and once without, along t:
         #     p(tree) = exp(Σ_w arcs[w, head of w]) / Z, of projective trees with one root, which is its own head
         #     log Σ_tree exp(Σ_w arcs[w, head of w] + log_potential[w, head of w]) - log Z
         #     by spans that begin or end with their head
         # sites where the mask is false are not there
         # (B,)
-        log_sum_nested = dependency_crf_sum(log_potential_3, batch["t.mask"], computed.arcs_nested, semiring=semiring)
+        log_sum_nested = dependency_crf_sum(
+            log_potential_nested, batch["t.mask"], computed.arcs_nested, semiring=semiring
+        )
         # (B, T, |t|)
-        log_potential_4 = self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], batch["t.mask"].shape[-1])
+        log_potential_crossing = self.zero.expand(
+            batch_rows(batch), batch["t.mask"].shape[-1], batch["t.mask"].shape[-1]
+        )
         if "crossing" in tilt:
             tilt_crossing = real_sites(tilt["crossing"], batch["t.mask"][:, :, None])  # (B, T, |t|)
-            log_potential_4 = log_potential_4 + tilt_crossing
+            log_potential_crossing = log_potential_crossing + tilt_crossing
         # matrix-tree theorem (Koo et al. 2007), once with the observations and once without, along t:
         #     p(tree) = exp(Σ_w arcs[w, head of w]) / Z, of all trees with one root, which is its own head
         #     log det L(arcs + log_potential) - log det L(arcs), L(s): the Laplacian of exp(s), the root's in a row
         # sites where the mask is false are not there
         # (B,)
         log_sum_crossing = non_projective_crf_sum(
-            log_potential_4, batch["t.mask"], computed.arcs_crossing, semiring=semiring
+            log_potential_crossing, batch["t.mask"], computed.arcs_crossing, semiring=semiring
         )
         # (B,)
         return (

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lvspec.emit.factors.factors import Factor, masked
+from lvspec.emit.lowering.scope import short
 from lvspec.emit.lowering.value import (
     ATOM,
     Value,
@@ -168,7 +169,8 @@ def potentials_of(elimination, interface: Interface, stays: list[Factor], lead: 
         total = total.with_(
             code=f"{aligned.at(ATOM) if len(values) == 1 else f'({total.code})'}.expand({', '.join(extents)})"
         )
-    total = low.scope.named("log_potential", total.with_(axes=full))
+    whose = short("_".join(latent_of(a) for a in interface.order))  # where other chains have potentials, too
+    total = low.scope.named("log_potential", total.with_(axes=full), other=f"log_potential_{whose}")
     for axis, tilt in tilts:
         with low.scope.when(f'"{latent_of(axis)}" in tilt'):
             name = f"tilt_{axis.replace('.', '_')}"

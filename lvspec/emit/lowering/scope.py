@@ -92,7 +92,8 @@ class Scope:
         if base in self.called:
             return self.called[base]
         node, part = self.subject
-        return self.names.fresh(base, *others, *([f"{base}_{node}"] if node not in base else ()), f"{base}_of_{part}")
+        others += (f"{base}_{node}",) if node not in base else ()
+        return self.names.fresh(base, *others, *([f"{base}_of_{part}"] if part else ()))
 
     def assign(self, base: str, value: Value, note: str = "", own: bool = False, other: str = "") -> Value:
         """`base = value  # (shape)`, and the value under its new name; `own`: the spec's name for just this. other: its name
@@ -105,9 +106,13 @@ class Scope:
         self.stands(name, value.axes)
         return value.with_(code=name, binds=ATOM)
 
-    def named(self, base: str, value: Value, note: str = "", own: bool = False) -> Value:
+    def named(self, base: str, value: Value, note: str = "", own: bool = False, other: str = "") -> Value:
         """The value under a name: as it is where it is a local, else assigned."""
-        return value if value.is_name and not value.code.startswith("self.") else self.assign(base, value, note, own)
+        return (
+            value
+            if value.is_name and not value.code.startswith("self.")
+            else self.assign(base, value, note, own, other)
+        )
 
     def either(self, name: str, table: str, key: str, fallback: str, comment: str) -> None:
         """`name`: the table's entry where it has one, else the fallback."""

@@ -116,6 +116,7 @@ def _read_by_name(method: ast.FunctionDef, rows: list[str], records: dict[str, N
         if record is None or not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Tuple):
             continue
         base = CALLED.get(record.method, record.method.removeprefix("computed_"))
+        base = base if base.isidentifier() else "computed"
         local = next(n for n in (base, *(f"{base}_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
         taken.add(local)
         read = {t: f"{local}.{field}" for t, field in zip(_targets(node), record.fields, strict=True) if t != "_"}
