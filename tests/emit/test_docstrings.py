@@ -5,7 +5,9 @@ from functools import cache
 
 import pytest
 
+import lvspec.runtime
 from lvspec.driver import compile_spec
+from lvspec.emit.text.glosses import GLOSSES
 from lvspec.ir.structured import structure_of
 from lvspec.ir.structures import STRUCTURES
 from tests import SPECS
@@ -78,3 +80,8 @@ def test_what_a_structure_sums_stands_above_its_call(name):
     families = {v.general.body.family for v in compiled.spec.variables if structure_of(v)}
     for row in (STRUCTURES[f] for f in families):
         assert len(row.notes) > 1 and "\n".join(f"        #     {note}" for note in row.notes) in compiled.source
+
+
+def test_glosses_are_of_names_of_the_runtime_and_stand_behind_their_import():
+    assert not {n for n in GLOSSES if not hasattr(lvspec.runtime, n)}
+    assert "\n    real_sites,  # 0 where a site is padding or missing\n" in compile_spec(SPECS / "hmm.yaml").source

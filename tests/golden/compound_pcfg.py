@@ -36,25 +36,25 @@ from lvspec.runtime import (
     MLP,
     BiLSTM,
     Embedding,
-    Encoded,
-    Input,
+    Encoded,  # q as a distribution object
+    Input,  # what a batch may hold of one variable
     Normal,
-    Objective,
-    complete_rows,
-    concat,
-    fixed_draws,
-    importance,
-    masked_max,
+    Objective,  # loss, bounds and their parts
+    complete_rows,  # which examples have the variable as a whole
+    concat,  # along the last axis; the others broadcast
+    fixed_draws,  # the given draws, their shapes checked
+    importance,  # log 1/S Σ_s w_s, its error, effective sample size
+    masked_max,  # max over the sites that are there
     pcfg_draw,
     pcfg_log_prob,
     pcfg_parts,
-    prepare_batch,
-    real_sites,
-    refuse_parts,
-    sample_batch,
-    spread,
-    weighted_mean,
-    weighted_posterior,
+    prepare_batch,  # checks a batch and adds its masks
+    real_sites,  # 0 where a site is padding or missing
+    refuse_parts,  # BadBatch where only some sites of a whole are missing
+    sample_batch,  # an empty batch of n examples, with what is given
+    spread,  # expanded to a shape
+    weighted_mean,  # mean over the batch by example weights
+    weighted_posterior,  # draws with self-normalised importance weights
 )
 
 

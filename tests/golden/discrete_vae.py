@@ -31,20 +31,20 @@ from lvspec.runtime import (
     MLP,
     Bernoulli,
     Categorical,
-    Encoded,
-    Input,
-    Objective,
-    categorical_shared,
-    fixed_draws,
-    importance,
-    leave_one_out,
-    one_hots,
-    prepare_batch,
-    real_sites,
-    sample_batch,
-    spread,
-    weighted_mean,
-    weighted_posterior,
+    Encoded,  # q as a distribution object
+    Input,  # what a batch may hold of one variable
+    Objective,  # loss, bounds and their parts
+    categorical_shared,  # log softmax(logits)[x], a table for each entry of x
+    fixed_draws,  # the given draws, their shapes checked
+    importance,  # log 1/S Σ_s w_s, its error, effective sample size
+    leave_one_out,  # each draw's cost minus the mean of the others'
+    one_hots,  # one-hot vectors side by side
+    prepare_batch,  # checks a batch and adds its masks
+    real_sites,  # 0 where a site is padding or missing
+    sample_batch,  # an empty batch of n examples, with what is given
+    spread,  # expanded to a shape
+    weighted_mean,  # mean over the batch by example weights
+    weighted_posterior,  # draws with self-normalised importance weights
 )
 
 

@@ -26,22 +26,22 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from lvspec.runtime import (
-    LOG,
+    LOG,  # the sum log Σ exp; `semiring` may be another one
     Categorical,
-    Input,
+    Input,  # what a batch may hold of one variable
     Normal,
-    Objective,
-    batch_rows,
-    chain,
-    evidence,
-    exact_posterior,
-    pick,
-    prepare_batch,
-    real_sites,
-    sample_batch,
-    spread,
-    stack_sites,
-    weighted_mean,
+    Objective,  # loss, bounds and their parts
+    batch_rows,  # how many examples
+    chain,  # the forward algorithm
+    evidence,  # of known latents: 0 at the value, -inf at all others
+    exact_posterior,  # gradients of log p(x) with respect to tilts
+    pick,  # the entry along an axis that the index names
+    prepare_batch,  # checks a batch and adds its masks
+    real_sites,  # 0 where a site is padding or missing
+    sample_batch,  # an empty batch of n examples, with what is given
+    spread,  # expanded to a shape
+    stack_sites,  # torch.stack, where there may be no site
+    weighted_mean,  # mean over the batch by example weights
 )
 
 

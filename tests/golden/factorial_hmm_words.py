@@ -27,27 +27,27 @@ import torch
 from torch import nn
 
 from lvspec.runtime import (
-    LOG,
+    LOG,  # the sum log Σ exp; `semiring` may be another one
     Categorical,
-    Input,
-    Objective,
-    batch_rows,
+    Input,  # what a batch may hold of one variable
+    Objective,  # loss, bounds and their parts
+    batch_rows,  # how many examples
     categorical_sum_bound,
-    chain,
+    chain,  # the forward algorithm
     chain_ascent,
     chain_weights,
-    evidence,
-    exact_posterior,
-    importance,
-    masked_sum,
-    pick,
-    prepare_batch,
-    real_sites,
-    sample_batch,
-    spread,
-    stack_sites,
+    evidence,  # of known latents: 0 at the value, -inf at all others
+    exact_posterior,  # gradients of log p(x) with respect to tilts
+    importance,  # log 1/S Σ_s w_s, its error, effective sample size
+    masked_sum,  # sum over the sites that are there
+    pick,  # the entry along an axis that the index names
+    prepare_batch,  # checks a batch and adds its masks
+    real_sites,  # 0 where a site is padding or missing
+    sample_batch,  # an empty batch of n examples, with what is given
+    spread,  # expanded to a shape
+    stack_sites,  # torch.stack, where there may be no site
     symbol_cumulants,
-    weighted_mean,
+    weighted_mean,  # mean over the batch by example weights
 )
 
 

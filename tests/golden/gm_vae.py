@@ -41,31 +41,31 @@ from lvspec.runtime import (
     LSTM,
     Categorical,
     Embedding,
-    Encoded,
-    Input,
+    Encoded,  # q as a distribution object
+    Input,  # what a batch may hold of one variable
     Normal,
-    Objective,
-    TablePosterior,
-    categorical_head,
-    concat,
-    evidence,
-    expectation,
-    fixed_draws,
-    importance,
-    last,
-    linear,
+    Objective,  # loss, bounds and their parts
+    TablePosterior,  # the answers of a table of probabilities
+    categorical_head,  # log softmax(W h + b)[x], computed at the sites that are there
+    concat,  # along the last axis; the others broadcast
+    evidence,  # of known latents: 0 at the value, -inf at all others
+    expectation,  # Σ q f, and 0 where q is 0
+    fixed_draws,  # the given draws, their shapes checked
+    importance,  # log 1/S Σ_s w_s, its error, effective sample size
+    last,  # the state at each example's last site
+    linear,  # a schedule: from a to b in so many steps, then b
     log_sum_exp,
-    masked_sum,
-    prepare_batch,
-    previous,
-    refuse_missing,
-    sample_batch,
-    spread,
-    stack_sites,
-    until_end,
-    weighted_mean,
-    weighted_posterior,
-    with_given,
+    masked_sum,  # sum over the sites that are there
+    prepare_batch,  # checks a batch and adds its masks
+    previous,  # shifted by a site, with `begin` before the first one
+    refuse_missing,  # BadBatch where a factor reads a missing value
+    sample_batch,  # an empty batch of n examples, with what is given
+    spread,  # expanded to a shape
+    stack_sites,  # torch.stack, where there may be no site
+    until_end,  # lengths up to the first end symbol
+    weighted_mean,  # mean over the batch by example weights
+    weighted_posterior,  # draws with self-normalised importance weights
+    with_given,  # all mass on the value where it is known
 )
 
 

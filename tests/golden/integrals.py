@@ -40,21 +40,21 @@ from lvspec.runtime import (
     GaussianChain,
     GaussianChainPosterior,
     GaussianLevel,
-    Input,
+    Input,  # what a batch may hold of one variable
     LinearGaussian,
     Normal,
-    Objective,
+    Objective,  # loss, bounds and their parts
     Poisson,
-    batch_rows,
+    batch_rows,  # how many examples
     block_posterior,
     diagonal_covariance,
     poisson_statistics,
-    prepare_batch,
-    sample_batch,
+    prepare_batch,  # checks a batch and adds its masks
+    sample_batch,  # an empty batch of n examples, with what is given
     site_sums,
-    spread,
-    stack_sites,
-    weighted_mean,
+    spread,  # expanded to a shape
+    stack_sites,  # torch.stack, where there may be no site
+    weighted_mean,  # mean over the batch by example weights
 )
 
 

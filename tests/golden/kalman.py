@@ -27,15 +27,15 @@ from torch.nn.functional import softplus
 from lvspec.runtime import (
     GaussianChain,
     GaussianChainPosterior,
-    Input,
+    Input,  # what a batch may hold of one variable
     Normal,
-    Objective,
+    Objective,  # loss, bounds and their parts
     diagonal_covariance,
-    prepare_batch,
-    sample_batch,
-    spread,
-    stack_sites,
-    weighted_mean,
+    prepare_batch,  # checks a batch and adds its masks
+    sample_batch,  # an empty batch of n examples, with what is given
+    spread,  # expanded to a shape
+    stack_sites,  # torch.stack, where there may be no site
+    weighted_mean,  # mean over the batch by example weights
 )
 
 

@@ -35,34 +35,34 @@ import torch
 from torch import nn
 
 from lvspec.runtime import (
-    LOG,
+    LOG,  # the sum log Σ exp; `semiring` may be another one
     LSTM,
     BiLSTM,
     Categorical,
     Embedding,
-    Input,
-    Objective,
-    batch_rows,
-    categorical_head,
-    concat,
-    evidence,
-    exact_posterior,
-    expectation,
-    inside_plate,
+    Input,  # what a batch may hold of one variable
+    Objective,  # loss, bounds and their parts
+    batch_rows,  # how many examples
+    categorical_head,  # log softmax(W h + b)[x], computed at the sites that are there
+    concat,  # along the last axis; the others broadcast
+    evidence,  # of known latents: 0 at the value, -inf at all others
+    exact_posterior,  # gradients of log p(x) with respect to tilts
+    expectation,  # Σ q f, and 0 where q is 0
+    inside_plate,  # -inf beyond a plate's own sites
     log_softmax,
-    masked_sum,
-    pick,
-    prepare_batch,
-    previous,
-    real_sites,
-    refuse_empty,
-    refuse_missing,
-    sample_batch,
-    stack_sites,
-    until_end,
-    weighted_mean,
-    where_mass,
-    with_given,
+    masked_sum,  # sum over the sites that are there
+    pick,  # the entry along an axis that the index names
+    prepare_batch,  # checks a batch and adds its masks
+    previous,  # shifted by a site, with `begin` before the first one
+    real_sites,  # 0 where a site is padding or missing
+    refuse_empty,  # BadBatch where a latent has no site to be
+    refuse_missing,  # BadBatch where a factor reads a missing value
+    sample_batch,  # an empty batch of n examples, with what is given
+    stack_sites,  # torch.stack, where there may be no site
+    until_end,  # lengths up to the first end symbol
+    weighted_mean,  # mean over the batch by example weights
+    where_mass,  # log q - log p, and 0 where q is 0
+    with_given,  # all mass on the value where it is known
 )
 
 

@@ -34,28 +34,28 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from lvspec.runtime import (
-    LOG,
+    LOG,  # the sum log Σ exp; `semiring` may be another one
     Categorical,
     Dirichlet,
-    Input,
-    Objective,
+    Input,  # what a batch may hold of one variable
+    Objective,  # loss, bounds and their parts
     SharedFactors,
     VariationalFactor,
-    batch_rows,
+    batch_rows,  # how many examples
     coordinate_ascent,
-    evidence,
-    exact_posterior,
-    fixed_draws,
-    importance,
+    evidence,  # of known latents: 0 at the value, -inf at all others
+    exact_posterior,  # gradients of log p(x) with respect to tilts
+    fixed_draws,  # the given draws, their shapes checked
+    importance,  # log 1/S Σ_s w_s, its error, effective sample size
     log_sum_exp,
     logits_from_probs,
-    masked_sum,
-    prepare_batch,
-    real_sites,
-    sample_batch,
-    spread,
+    masked_sum,  # sum over the sites that are there
+    prepare_batch,  # checks a batch and adds its masks
+    real_sites,  # 0 where a site is padding or missing
+    sample_batch,  # an empty batch of n examples, with what is given
+    spread,  # expanded to a shape
     statistics_of,
-    weighted_mean,
+    weighted_mean,  # mean over the batch by example weights
 )
 
 

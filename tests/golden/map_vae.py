@@ -28,17 +28,17 @@ from torch import nn
 from lvspec.runtime import (
     MLP,
     Bernoulli,
-    Input,
+    Input,  # what a batch may hold of one variable
     Normal,
-    Objective,
+    Objective,  # loss, bounds and their parts
     Point,
     fit_rows,
     own_row,
-    prepare_batch,
-    real_sites,
-    sample_batch,
-    spread,
-    weighted_mean,
+    prepare_batch,  # checks a batch and adds its masks
+    real_sites,  # 0 where a site is padding or missing
+    sample_batch,  # an empty batch of n examples, with what is given
+    spread,  # expanded to a shape
+    weighted_mean,  # mean over the batch by example weights
 )
 
 

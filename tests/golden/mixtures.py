@@ -36,38 +36,38 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from lvspec.runtime import (
-    LOG,
+    LOG,  # the sum log Σ exp; `semiring` may be another one
     Categorical,
     CRFPosterior,
     Embedding,
-    Encoded,
-    Input,
+    Encoded,  # q as a distribution object
+    Input,  # what a batch may hold of one variable
     Normal,
     NormalMixture,
-    Objective,
+    Objective,  # loss, bounds and their parts
     average,
-    categorical_rows,
-    chain,
+    categorical_rows,  # log softmax(logits)[x], row by row
+    chain,  # the forward algorithm
     contract,
-    evidence,
-    fixed_draws,
-    importance,
+    evidence,  # of known latents: 0 at the value, -inf at all others
+    fixed_draws,  # the given draws, their shapes checked
+    importance,  # log 1/S Σ_s w_s, its error, effective sample size
     label_evidence,
     linear_chain_guide,
-    masked_mean,
-    masked_sum,
+    masked_mean,  # mean over the sites that are there
+    masked_sum,  # sum over the sites that are there
     merge_lead,
-    prepare_batch,
-    real_sites,
+    prepare_batch,  # checks a batch and adds its masks
+    real_sites,  # 0 where a site is padding or missing
     replace_site,
-    sample_batch,
-    spread,
-    stack_sites,
+    sample_batch,  # an empty batch of n examples, with what is given
+    spread,  # expanded to a shape
+    stack_sites,  # torch.stack, where there may be no site
     strata_draw,
     strata_noise,
     symbol_scores,
-    weighted_mean,
-    weighted_posterior,
+    weighted_mean,  # mean over the batch by example weights
+    weighted_posterior,  # draws with self-normalised importance weights
 )
 
 

@@ -50,32 +50,32 @@ from lvspec.runtime import (
     MLP,
     Bernoulli,
     Categorical,
-    Encoded,
-    Input,
+    Encoded,  # q as a distribution object
+    Input,  # what a batch may hold of one variable
     MovingAverage,
     Normal,
-    Objective,
+    Objective,  # loss, bounds and their parts
     against_opposite,
     bernoulli_antithetic_draw,
     bernoulli_logits_from_probs,
-    categorical_at,
+    categorical_at,  # log softmax(logits)[..., x] for each row of the table: (K, V), (B, T) -> (B, T, K)
     categorical_corner,
     categorical_point,
     categorical_relaxed,
     categorical_relaxed_noise,
-    concat,
+    concat,  # along the last axis; the others broadcast
     disarm_score,
-    fixed_draws,
-    importance,
-    leave_one_out,
+    fixed_draws,  # the given draws, their shapes checked
+    importance,  # log 1/S Σ_s w_s, its error, effective sample size
+    leave_one_out,  # each draw's cost minus the mean of the others'
     one_hot,
-    prepare_batch,
-    real_sites,
+    prepare_batch,  # checks a batch and adds its masks
+    real_sites,  # 0 where a site is padding or missing
     relax,
-    sample_batch,
-    spread,
-    weighted_mean,
-    weighted_posterior,
+    sample_batch,  # an empty batch of n examples, with what is given
+    spread,  # expanded to a shape
+    weighted_mean,  # mean over the batch by example weights
+    weighted_posterior,  # draws with self-normalised importance weights
 )
 
 

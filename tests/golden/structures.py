@@ -55,11 +55,11 @@ import torch
 from torch import nn
 
 from lvspec.runtime import (
-    LOG,
-    Input,
-    Objective,
-    batch_rows,
-    complete_rows,
+    LOG,  # the sum log Σ exp; `semiring` may be another one
+    Input,  # what a batch may hold of one variable
+    Objective,  # loss, bounds and their parts
+    batch_rows,  # how many examples
+    complete_rows,  # which examples have the variable as a whole
     ctc_draw,
     ctc_log_prob,
     ctc_parts,
@@ -68,8 +68,8 @@ from lvspec.runtime import (
     dmv_draw,
     dmv_log_prob,
     dmv_parts,
-    evidence,
-    exact_posterior,
+    evidence,  # of known latents: 0 at the value, -inf at all others
+    exact_posterior,  # gradients of log p(x) with respect to tilts
     linear_chain_draw,
     linear_chain_sum,
     low_rank_pcfg_draw,
@@ -77,16 +77,16 @@ from lvspec.runtime import (
     low_rank_pcfg_parts,
     non_projective_crf_draw,
     non_projective_crf_sum,
-    pick,
-    prepare_batch,
-    real_sites,
-    refuse_parts,
-    sample_batch,
+    pick,  # the entry along an axis that the index names
+    prepare_batch,  # checks a batch and adds its masks
+    real_sites,  # 0 where a site is padding or missing
+    refuse_parts,  # BadBatch where only some sites of a whole are missing
+    sample_batch,  # an empty batch of n examples, with what is given
     semi_markov_draw,
     semi_markov_sum,
     tree_crf_draw,
     tree_crf_sum,
-    weighted_mean,
+    weighted_mean,  # mean over the batch by example weights
 )
 
 

@@ -36,20 +36,20 @@ from lvspec.runtime import (
     Bernoulli,
     BiLSTM,
     Embedding,
-    Input,
-    Objective,
+    Input,  # what a batch may hold of one variable
+    Objective,  # loss, bounds and their parts
     average,
-    batch_rows,
-    fixed_draws,
-    importance,
-    masked_sum,
-    prepare_batch,
-    real_sites,
-    sample_batch,
-    spread,
+    batch_rows,  # how many examples
+    fixed_draws,  # the given draws, their shapes checked
+    importance,  # log 1/S Σ_s w_s, its error, effective sample size
+    masked_sum,  # sum over the sites that are there
+    prepare_batch,  # checks a batch and adds its masks
+    real_sites,  # 0 where a site is padding or missing
+    sample_batch,  # an empty batch of n examples, with what is given
+    spread,  # expanded to a shape
     subset_shares,
-    weighted_mean,
-    weighted_posterior,
+    weighted_mean,  # mean over the batch by example weights
+    weighted_posterior,  # draws with self-normalised importance weights
 )
 
 

@@ -27,23 +27,23 @@ from torch import nn
 
 from lvspec.runtime import (
     Categorical,
-    Encoded,
-    Input,
+    Encoded,  # q as a distribution object
+    Input,  # what a batch may hold of one variable
     Normal,
-    Objective,
+    Objective,  # loss, bounds and their parts
     against_top,
     average,
-    categorical_at,
+    categorical_at,  # log softmax(logits)[..., x] for each row of the table: (K, V), (B, T) -> (B, T, K)
     categorical_top_draw,
-    fixed_draws,
-    importance,
-    prepare_batch,
-    real_sites,
-    sample_batch,
-    spread,
+    fixed_draws,  # the given draws, their shapes checked
+    importance,  # log 1/S Σ_s w_s, its error, effective sample size
+    prepare_batch,  # checks a batch and adds its masks
+    real_sites,  # 0 where a site is padding or missing
+    sample_batch,  # an empty batch of n examples, with what is given
+    spread,  # expanded to a shape
     top_shares,
-    weighted_mean,
-    weighted_posterior,
+    weighted_mean,  # mean over the batch by example weights
+    weighted_posterior,  # draws with self-normalised importance weights
 )
 
 

@@ -29,23 +29,23 @@ from torch import nn
 
 from lvspec.runtime import (
     Categorical,
-    Encoded,
-    Input,
+    Encoded,  # q as a distribution object
+    Input,  # what a batch may hold of one variable
     Normal,
-    Objective,
+    Objective,  # loss, bounds and their parts
     average,
-    categorical_at,
-    fixed_draws,
+    categorical_at,  # log softmax(logits)[..., x] for each row of the table: (K, V), (B, T) -> (B, T, K)
+    fixed_draws,  # the given draws, their shapes checked
     gradient_alone,
-    importance,
+    importance,  # log 1/S Σ_s w_s, its error, effective sample size
     iwae,
-    prepare_batch,
-    real_sites,
-    sample_batch,
+    prepare_batch,  # checks a batch and adds its masks
+    real_sites,  # 0 where a site is padding or missing
+    sample_batch,  # an empty batch of n examples, with what is given
     shares,
-    spread,
-    weighted_mean,
-    weighted_posterior,
+    spread,  # expanded to a shape
+    weighted_mean,  # mean over the batch by example weights
+    weighted_posterior,  # draws with self-normalised importance weights
 )
 
 

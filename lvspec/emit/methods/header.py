@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from lvspec.emit.lowering.library_flows import libraries
 from lvspec.emit.methods.constructor import user_class
-from lvspec.emit.text.text import INDENT, docstring, filled
+from lvspec.emit.text.glosses import GLOSSES
+from lvspec.emit.text.text import INDENT, WIDTH, docstring, filled
 from lvspec.errors import Span
 from lvspec.ir.notation import may_be_known
 from lvspec.ir.plan import MARGINAL, LatentPlan, Plan
@@ -211,10 +212,11 @@ def import_lines(plan: Plan, imports: set[str]) -> str:
         key=lambda n: (n.upper() != n, not n[0].isupper(), n.lower()),
     )
     line = f"from lvspec.runtime import {', '.join(names)}"
-    if len(line) <= 120:
+    if len(line) <= WIDTH and not GLOSSES.keys() & names:
         rows += ["", line]
     else:
-        rows += ["", "from lvspec.runtime import (", *(f"    {n}," for n in names), ")"]
+        told = [f"    {n},  # {GLOSSES[n]}" if n in GLOSSES else f"    {n}," for n in names]
+        rows += ["", "from lvspec.runtime import (", *told, ")"]
     return "\n".join(rows)
 
 
