@@ -94,7 +94,7 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
     forward = [[head, *bound_doc(plan, draws=True), f"        {prepared}", *body]]
     parameters = []
     if plan.refined:
-        parameters = ["        parameters = self.refined(batch, draws)"]
+        parameters = ["        parameters = self.refined(batch, draws or {})"]
         forward = [
             *refine_methods(plan, imports),
             [
@@ -110,7 +110,7 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
                 "        return self.elbo_at(batch, draws, self.refined(batch, draws))",
             ],
         ]
-    arguments, about = "batch: dict, draws: dict, samples: int", log_weight(plan)
+    arguments, about = "batch: dict, samples: int, draws: dict | None = None", log_weight(plan)
     if asks(plan):
         arguments, about = (
             f"{arguments}, ask: dict | None = None",
@@ -141,7 +141,7 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
             "    def forward(self, batch: dict) -> Objective:",
             *exact_forward_doc(plan),
             "        batch = self.prepare(batch)",
-            *wrap(f"log_prob = {call}", 2),
+            "        log_prob = self.log_prob(batch)",
             '        loss = -weighted_mean(log_prob, batch.get("weight"))',
             "        return Objective(loss, log_prob=log_prob)",
         ]

@@ -14,7 +14,7 @@ def test_marginals_are_averages_over_the_weighted_draws():
     torch.manual_seed(1)
     found = model.posterior(batch, samples=7)
     torch.manual_seed(1)
-    log_weight, drawn = model.log_weights(batch, {}, 7)
+    log_weight, drawn = model.log_weights(batch, 7)
     joint = model.mix(drawn["g"]).log_softmax(-1)[:, :, None] + model.topics.log_softmax(-1).T[batch["x"]]
     expected = (log_weight.softmax(0)[..., None, None] * joint.softmax(-1)).sum(0) * batch["t.mask"][..., None]
     marginals = found["z"].marginals * batch["t.mask"][..., None]

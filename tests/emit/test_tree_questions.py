@@ -196,7 +196,7 @@ def test_trees_under_a_drawn_vector_are_those_of_its_likeliest_draw():
     batch = {"x": torch.randint(4, (3, 5)), "t": torch.tensor([5, 2, 3])}
     found = model.posterior(batch, samples=7)
     z, weights = found["z"].mode, found["z"].weights
-    given = model.log_weights(model.prepare(batch), {"z": z.unsqueeze(0)}, 1)[0].squeeze(0)
+    given = model.log_weights(model.prepare(batch), 1, {"z": z.unsqueeze(0)})[0].squeeze(0)
     torch.testing.assert_close(found["tree"].log_partition, given, rtol=1e-12, atol=1e-12)
     assert torch.equal(found["z"].values[weights.argmax(0), torch.arange(3)], z)
     assert found["tree"].mode["rules"].sum((1, 2, 3)).tolist() == [4.0, 1.0, 2.0]

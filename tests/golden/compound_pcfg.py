@@ -168,7 +168,7 @@ class CompoundPCFG(nn.Module):
         loss = -weighted_mean(elbo, batch.get("weight"))
         return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)
 
-    def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
+    def log_weights(self, batch: dict, samples: int, draws: dict | None = None) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) at draws of q: (S, B), and the draws."""
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
         drawn = self.at_draws(batch, draws, samples)
@@ -185,7 +185,7 @@ class CompoundPCFG(nn.Module):
     def importance(self, batch: dict, samples: int = 100):
         """log p(x) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the effective sample
         size."""
-        return importance(self.log_weights(self.prepare(batch), {}, samples)[0])
+        return importance(self.log_weights(self.prepare(batch), samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
         """log p(x), (B,), by importance sampling: below it in expectation, consistent in S.
@@ -204,7 +204,7 @@ class CompoundPCFG(nn.Module):
         """p(z | x), by draws of q with self-normalised importance weights.
         All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
         batch = self.prepare(batch)
-        log_weight, drawn = self.log_weights(batch, {}, samples)
+        log_weight, drawn = self.log_weights(batch, samples)
         found = weighted_posterior(drawn, log_weight)
         # structures, given the draw of highest weight
         x = batch["x"]  # (B, T)

@@ -123,7 +123,7 @@ class FactorialHMM(nn.Module):
         """An `Objective`: `log_prob`, (B,), log p(x); `loss`, minus its mean over the batch, weighted by `weight`.
         Where the batch holds values of z, it is log p(x, known z)."""
         batch = self.prepare(batch)
-        log_prob = self.log_marginal(batch, evidence(batch, self.zero, z=self.K))
+        log_prob = self.log_prob(batch)
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
 
@@ -150,12 +150,12 @@ class FactorialHMM(nn.Module):
         # one site after the other, each given those before it
         z_sites = []
         for t in range(batch["t.mask"].shape[-1]):
-            if t == 0:
+            if "z" in batch:
+                z_t = batch["z"][:, t]
+            elif t == 0:
                 z_t = Categorical(spread(self.start, (n, 1, 1), self.zero)).sample()
             else:
                 z_t = Categorical(pick(self.transition, z_sites[-1], dim=-2)).sample()
-            if "z" in batch:
-                z_t = batch["z"][:, t]
             z_sites.append(z_t)
         z = stack_sites(z_sites, dim=1, shape=(n, self.L), like=self.zero.long())  # (B, T, L)
         # (B, T, D)

@@ -96,9 +96,9 @@ class FactorialHMMWords(nn.Module):
         # (B,)
         log_sum_z = chain(
             log_p_z_chain_l_at_0,
-            (log_p_z_chain_l,),
+            log_p_z_chain_l,
             log_potential,
-            ("i,ij->j",),
+            "i,ij->j",
             mask=batch["t.mask"],
             semiring=semiring,
             normalized=True,
@@ -179,12 +179,12 @@ class FactorialHMMWords(nn.Module):
         # one site after the other, each given those before it
         z_sites = []
         for t in range(batch["t.mask"].shape[-1]):
-            if t == 0:
+            if "z" in batch:
+                z_t = batch["z"][:, t]
+            elif t == 0:
                 z_t = Categorical(spread(self.start, (n, 1, 1), self.zero)).sample()
             else:
                 z_t = Categorical(pick(self.transition, z_sites[-1], dim=-2)).sample()
-            if "z" in batch:
-                z_t = batch["z"][:, t]
             z_sites.append(z_t)
         z = stack_sites(z_sites, dim=1, shape=(n, self.L), like=self.zero.long())  # (B, T, L)
         x = batch["x"] if "x" in batch else Categorical(pick(self.score, z, dim=-2).sum(2)).sample()  # (B, T)

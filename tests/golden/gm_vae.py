@@ -187,7 +187,7 @@ class GMVAE(nn.Module):
         loss = -weighted_mean(objective, batch.get("weight"))
         return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)
 
-    def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
+    def log_weights(self, batch: dict, samples: int, draws: dict | None = None) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) at draws of q: (S, B), and the draws."""
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
         drawn = self.at_draws(batch, draws, samples)
@@ -208,7 +208,7 @@ class GMVAE(nn.Module):
     def importance(self, batch: dict, samples: int = 100):
         """log p(x) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the effective sample
         size."""
-        return importance(self.log_weights(self.prepare(batch), {}, samples)[0])
+        return importance(self.log_weights(self.prepare(batch), samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
         """log p(x), (B,), by importance sampling: below it in expectation, consistent in S. Where the batch holds
@@ -221,7 +221,7 @@ class GMVAE(nn.Module):
         q(c | x), the guide's, in place of p(c | x).
         All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
         batch = self.prepare(batch)
-        log_weight, drawn = self.log_weights(batch, {}, samples)
+        log_weight, drawn = self.log_weights(batch, samples)
         guide = self.guide(batch)
         return weighted_posterior(drawn, log_weight) | {"c": TablePosterior(guide.log_q_c)}
 
@@ -250,9 +250,7 @@ class GMVAE(nn.Module):
         x_before = torch.full((n,), self.V, device=self.zero.device)  # what stands before the first site
         for t in range(batch["t.mask"].shape[-1]):
             h_t, writer_state = self.writer.step(concat(self.words(x_before), z), writer_state)
-            x_t = Categorical(self.output(h_t)).sample()
-            if "x" in batch:
-                x_t = batch["x"][:, t]
+            x_t = batch["x"][:, t] if "x" in batch else Categorical(self.output(h_t)).sample()
             x_sites.append(x_t)
             x_before = x_t
         x = stack_sites(x_sites, dim=1, shape=(n,), like=self.zero.long())  # (B, T)

@@ -91,13 +91,7 @@ class HMM(nn.Module):
         # `normalized`: transitions sum to one over the new state, so that padding, of potential 0, adds nothing
         # (B,)
         log_sum_z = chain(
-            log_p_z_at_0,
-            (log_p_z,),
-            log_potential,
-            ("i,ij->j",),
-            mask=batch["t.mask"],
-            semiring=semiring,
-            normalized=True,
+            log_p_z_at_0, log_p_z, log_potential, "i,ij->j", mask=batch["t.mask"], semiring=semiring, normalized=True
         )
         return log_sum_z  # (B,)
 
@@ -105,7 +99,7 @@ class HMM(nn.Module):
         """An `Objective`: `log_prob`, (B,), log p(x); `loss`, minus its mean over the batch, weighted by `weight`.
         Where the batch holds values of z, it is log p(x, known z)."""
         batch = self.prepare(batch)
-        log_prob = self.log_marginal(batch, evidence(batch, self.zero, z=self.K))
+        log_prob = self.log_prob(batch)
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
 
@@ -132,12 +126,12 @@ class HMM(nn.Module):
         # one site after the other, each given those before it
         z_sites = []
         for t in range(batch["t.mask"].shape[-1]):
-            if t == 0:
+            if "z" in batch:
+                z_t = batch["z"][:, t]
+            elif t == 0:
                 z_t = Categorical(spread(self.start, (n, 1), self.zero)).sample()
             else:
                 z_t = Categorical(self.transition[z_sites[-1]]).sample()
-            if "z" in batch:
-                z_t = batch["z"][:, t]
             z_sites.append(z_t)
         z = stack_sites(z_sites, dim=1, shape=(n,), like=self.zero.long())  # (B, T)
         x = batch["x"] if "x" in batch else Categorical(self.emission[z]).sample()  # (B, T)

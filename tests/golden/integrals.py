@@ -161,7 +161,7 @@ class Integrals(nn.Module):
         """An `Objective`: `log_prob`, (B,), log p(y, n, x); `loss`, minus its mean over the batch, weighted by
         `weight`."""
         batch = self.prepare(batch)
-        log_prob = self.log_marginal(batch)
+        log_prob = self.log_prob(batch)
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
 
@@ -198,12 +198,12 @@ class Integrals(nn.Module):
         # one site after the other, each given those before it
         z_sites = []
         for t in range(batch["t.mask"].shape[-1]):
-            if t == 0:
+            if "z" in batch:
+                z_t = batch["z"][:, t]
+            elif t == 0:
                 z_t = Normal(spread(0, (batch_rows(batch),), self.zero), self.zero + 1).sample()
             else:
                 z_t = Normal(0.9 * z_sites[-1] + self.drift, self.zero + 0.5).sample()
-            if "z" in batch:
-                z_t = batch["z"][:, t]
             z_sites.append(z_t)
         z = stack_sites(z_sites, dim=1, shape=(batch_rows(batch),), like=self.zero)  # (B, T)
         y = batch["y"] if "y" in batch else Normal(effect, self.zero + 1).sample()  # (B, G)

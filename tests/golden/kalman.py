@@ -89,7 +89,7 @@ class Kalman(nn.Module):
     def forward(self, batch: dict) -> Objective:
         """An `Objective`: `log_prob`, (B,), log p(x); `loss`, minus its mean over the batch, weighted by `weight`."""
         batch = self.prepare(batch)
-        log_prob = self.log_marginal(batch)
+        log_prob = self.log_prob(batch)
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
 
@@ -115,12 +115,12 @@ class Kalman(nn.Module):
         # one site after the other, each given those before it
         z_sites = []
         for t in range(batch["t.mask"].shape[-1]):
-            if t == 0:
+            if "z" in batch:
+                z_t = batch["z"][:, t]
+            elif t == 0:
                 z_t = Normal(spread(self.start, (n, 1), self.zero), self.zero + 1).sample()
             else:
                 z_t = Normal(z_sites[-1] @ self.transition.mT, reads_z).sample()
-            if "z" in batch:
-                z_t = batch["z"][:, t]
             z_sites.append(z_t)
         z = stack_sites(z_sites, dim=1, shape=(n, self.D), like=self.zero)  # (B, T, D)
         x = batch["x"] if "x" in batch else Normal(self.readout(z), softplus(self.noise)).sample()  # (B, T, N)

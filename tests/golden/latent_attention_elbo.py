@@ -200,12 +200,12 @@ class LatentAttentionElbo(nn.Module):
         for t in range(batch["t.mask"].shape[-1]):
             h_t, writer_state = self.writer.step(self.target(x_before), writer_state)
             logits_a = inside_plate((h_t[:, None] * memory).sum(-1), batch["m.mask"])  # (B, |m|)
-            a_t = Categorical(logits_a).sample()
-            if "a" in batch:
-                a_t = batch["a"][:, t]
-            x_t = Categorical(self.output(concat(h_t, pick(memory, a_t, dim=-2)))).sample()
-            if "x" in batch:
-                x_t = batch["x"][:, t]
+            a_t = batch["a"][:, t] if "a" in batch else Categorical(logits_a).sample()
+            x_t = (
+                batch["x"][:, t]
+                if "x" in batch
+                else Categorical(self.output(concat(h_t, pick(memory, a_t, dim=-2)))).sample()
+            )
             a_sites.append(a_t)
             x_sites.append(x_t)
             x_before = x_t

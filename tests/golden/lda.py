@@ -156,7 +156,9 @@ class LDA(nn.Module):
         q = self.shared_factors.factors()
         return {"topics": q["topics"].distribution.noise((samples,))}
 
-    def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict, torch.Tensor]:
+    def log_weights(
+        self, batch: dict, samples: int, draws: dict | None = None
+    ) -> tuple[torch.Tensor, dict, torch.Tensor]:
         """log p(x, theta | topics) - log q(theta) at draws of q: (S, B), and the draws; then log p(topics) - log
         q(topics), (S,), of what all examples share."""
         q = self.optimum(batch)
@@ -185,7 +187,7 @@ class LDA(nn.Module):
     def importance(self, batch: dict, samples: int = 100):
         """log p of a batch that is the whole data set, (): its examples share topics, so that it is no sum over
         them."""
-        log_weight, _, log_ratio = self.log_weights(self.prepare(batch), {}, samples)
+        log_weight, _, log_ratio = self.log_weights(self.prepare(batch), samples)
         return importance(log_weight.sum(1) + log_ratio)
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
@@ -196,7 +198,7 @@ class LDA(nn.Module):
 
     def predictive(self, batch: dict, samples: int = 100):
         """log E_q(topics) p(x | topics) of each example by itself, (B,), under q as it was trained."""
-        return importance(self.log_weights(self.prepare(batch), {}, samples)[0])
+        return importance(self.log_weights(self.prepare(batch), samples)[0])
 
     def posterior(self, batch: dict) -> dict:
         """q(topics) q(theta) at its optimum, in place of p(topics, theta, z | x): mean, variance and entropy of each

@@ -206,7 +206,7 @@ class Mixtures(nn.Module):
         loss = -weighted_mean(elbo, batch.get("weight"))
         return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)
 
-    def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
+    def log_weights(self, batch: dict, samples: int, draws: dict | None = None) -> tuple[torch.Tensor, dict]:
         """log p(x, v) - log q(v | x) at draws of q: (S, B), and the draws."""
         draws = fixed_draws(draws, batch, {"v": ("B", 1)})
         x = batch["x"]  # (B, T)
@@ -232,9 +232,9 @@ class Mixtures(nn.Module):
         # `normalized`: transitions sum to one over the new state, so that padding, of potential 0, adds nothing
         log_sum_flat = chain(
             together.log_p_z_at_0,
-            (together.log_p_z,),
+            together.log_p_z,
             merge_lead(log_potential, lead),
-            ("i,ij->j",),
+            "i,ij->j",
             mask=merge_lead(batch["t.mask"][None], lead),
             semiring=LOG,
             normalized=True,
@@ -246,7 +246,7 @@ class Mixtures(nn.Module):
     def importance(self, batch: dict, samples: int = 100):
         """log p(x) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the effective sample
         size."""
-        return importance(self.log_weights(self.prepare(batch), {}, samples)[0])
+        return importance(self.log_weights(self.prepare(batch), samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
         """log p(x), (B,), by importance sampling: below it in expectation, consistent in S. Where the batch holds
@@ -259,7 +259,7 @@ class Mixtures(nn.Module):
         q(z | x), the guide's, in place of p(z | x).
         All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
         batch = self.prepare(batch)
-        log_weight, drawn = self.log_weights(batch, {}, samples)
+        log_weight, drawn = self.log_weights(batch, samples)
         guide = self.guide(batch)
         return weighted_posterior(drawn, log_weight) | {"z": CRFPosterior(guide.q_z)}
 
@@ -282,12 +282,12 @@ class Mixtures(nn.Module):
         # one site after the other, each given those before it
         z_sites = []
         for t in range(batch["t.mask"].shape[-1]):
-            if t == 0:
+            if "z" in batch:
+                z_t = batch["z"][:, t]
+            elif t == 0:
                 z_t = Categorical(spread(self.start, (n, 1), self.zero)).sample()
             else:
                 z_t = Categorical(self.turn[z_sites[-1]]).sample()
-            if "z" in batch:
-                z_t = batch["z"][:, t]
             z_sites.append(z_t)
         z = stack_sites(z_sites, dim=1, shape=(n,), like=self.zero.long())  # (B, T)
         x = batch.get("x")  # (B, T)

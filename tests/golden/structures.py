@@ -303,18 +303,7 @@ class Structures(nn.Module):
         `weight`. Where the batch holds values of tags or parts or brackets or nested or crossing, it is log p(x, y, z,
         known tags, parts, brackets, nested, crossing | u, v)."""
         batch = self.prepare(batch)
-        log_prob = self.log_marginal(
-            batch,
-            evidence(
-                batch,
-                self.zero,
-                tags=self.K,
-                parts=self.K,
-                brackets=batch["t.mask"].shape[-1],
-                nested=batch["t.mask"].shape[-1],
-                crossing=batch["t.mask"].shape[-1],
-            ),
-        )
+        log_prob = self.log_prob(batch)
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
 

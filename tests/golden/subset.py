@@ -144,7 +144,7 @@ class MinimumRisk(nn.Module):
             loss, elbo=elbo, reconstruction=reconstruction, kl=kl, objective=objective, extras={"reward": added_reward}
         )
 
-    def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
+    def log_weights(self, batch: dict, samples: int, draws: dict | None = None) -> tuple[torch.Tensor, dict]:
         """log p(y | x, gold) - log q(y | x) at draws of q: (S, B), and the draws."""
         draws = fixed_draws(draws, batch, {"y": ("B", "t")})
         # guide
@@ -159,7 +159,7 @@ class MinimumRisk(nn.Module):
     def importance(self, batch: dict, samples: int = 100):
         """log p(known y | x, gold) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the
         effective sample size."""
-        return importance(self.log_weights(self.prepare(batch), {}, samples)[0])
+        return importance(self.log_weights(self.prepare(batch), samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
         """log p(known y | x, gold), (B,), by importance sampling: below it in expectation, consistent in S.
@@ -170,7 +170,7 @@ class MinimumRisk(nn.Module):
         """p(y | x, gold), by draws of q with self-normalised importance weights.
         All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
         batch = self.prepare(batch)
-        log_weight, drawn = self.log_weights(batch, {}, samples)
+        log_weight, drawn = self.log_weights(batch, samples)
         return weighted_posterior(drawn, log_weight, states={"y": 2})
 
     @torch.no_grad()

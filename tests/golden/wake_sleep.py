@@ -139,7 +139,7 @@ class OneCategory(nn.Module):
             extras={"reweighted_wake_sleep": bound},
         )
 
-    def log_weights(self, batch: dict, draws: dict, samples: int) -> tuple[torch.Tensor, dict]:
+    def log_weights(self, batch: dict, samples: int, draws: dict | None = None) -> tuple[torch.Tensor, dict]:
         """log p(x, c) - log q(c | x) at draws of q: (S, B), and the draws."""
         draws = fixed_draws(draws, batch, {"c": ("B",)})
         drawn = self.at_draws(batch, draws, samples)
@@ -150,7 +150,7 @@ class OneCategory(nn.Module):
     def importance(self, batch: dict, samples: int = 100):
         """log p(x) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the effective sample
         size."""
-        return importance(self.log_weights(self.prepare(batch), {}, samples)[0])
+        return importance(self.log_weights(self.prepare(batch), samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
         """log p(x), (B,), by importance sampling: below it in expectation, consistent in S. Where the batch holds
@@ -162,7 +162,7 @@ class OneCategory(nn.Module):
         """p(c | x), by draws of q with self-normalised importance weights.
         All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
         batch = self.prepare(batch)
-        log_weight, drawn = self.log_weights(batch, {}, samples)
+        log_weight, drawn = self.log_weights(batch, samples)
         return weighted_posterior(drawn, log_weight, states={"c": self.K})
 
     def encode(self, batch: dict) -> dict:

@@ -376,3 +376,11 @@ def test_hostile_programs_in_single_precision(block):
         for g, e in zip(got, want, strict=True):
             assert g.isfinite().all(), seed
             assert (g.double() - e).abs().max() <= 1e-4 * e.abs().max().clamp_min(1), seed
+
+
+def test_a_chain_of_one_step_takes_no_tuples():
+    torch.manual_seed(0)
+    start, table, potentials = torch.randn(3), torch.randn(3, 3), torch.randn(2, 4, 3)
+    opening = torch.randn(3, 3)
+    plain = chain(start, table, potentials, "i,ij->j", openings=(opening,))
+    torch.testing.assert_close(plain, chain(start, (table,), potentials, ("i,ij->j",), openings=((opening,),)))

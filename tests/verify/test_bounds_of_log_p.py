@@ -36,7 +36,7 @@ def subject_of(path, seed=SEEDS[0]):
 def log_weights(subject, row, draws, samples):
     batch = subject.model.prepare(repeated(subject, row, 1))
     with torch.no_grad():
-        return subject.model.log_weights(batch, draws, samples)[0][:, 0]
+        return subject.model.log_weights(batch, samples, draws)[0][:, 0]
 
 
 def noise_grid(subject):

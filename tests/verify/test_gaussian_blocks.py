@@ -389,7 +389,7 @@ def test_mixtures_beside_draws_and_points_have_moments_and_draws(guide):
     torch.manual_seed(3)
     answer = model.posterior(batch, **({"samples": S} if drawn else {}))["g"]
     torch.manual_seed(3)
-    u = model.log_weights(model.prepare(batch), {}, S)[1]["u"].numpy() if drawn else 0.3 * x[None]
+    u = model.log_weights(model.prepare(batch), S)[1]["u"].numpy() if drawn else 0.3 * x[None]
     a, m = model.a.detach().numpy(), model.m.detach().numpy()
     share = -0.5 * u**2 + y * u - np.exp(u) + (0.5 * ((u - 0.3 * x) / 0.8) ** 2 if drawn else 0.0)
     scores = u[..., None] * a

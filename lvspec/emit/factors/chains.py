@@ -353,15 +353,16 @@ def _call(elimination, component, lead, plate, start, operands, potentials, step
         openings = [tuple(flat(v) for v in row) for row in openings]
         outer = ("B", *([within] if (within := low.spec.plate(plate).within) else []), plate)
         mask = f"{merge}({spelled(Value(mask, outer), (*lead, plate))}, {shape})"
+    each = _tuple if len(steps) > 1 else "".join  # of one step it is that
     arguments = [
         start.code,
-        _tuple([v.code for v in transitions]),
+        each([v.code for v in transitions]),
         potentials.code,
-        _tuple([f'"{s}"' for s in steps]),
+        each([f'"{s}"' for s in steps]),
         f"mask={mask}",
     ]
     if openings:
-        arguments.append(f"openings={_tuple([_tuple([v.code for v in row]) for row in openings])}")
+        arguments.append(f"openings={_tuple([each([v.code for v in row]) for row in openings])}")
     semiring = elimination.semiring
     if len(lead) > 1 and semiring == "semiring":
         semiring = f"{low.scope.use('merge_semiring')}(semiring, {shape})"

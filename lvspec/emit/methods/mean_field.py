@@ -35,11 +35,9 @@ def mean_field_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
     if shared:
         methods.append(_prior(plan, imports, shared, ""))
     methods += [_optimum(plan, imports), _forward(plan, imports)]
-    arguments = "samples"
     if shared:
         methods += [_ascend(plan, imports), _shared_draws(plan, imports)]
-        arguments = "{}, samples"
-    return [*methods, _log_weights(plan, imports), weight_methods(plan, imports, arguments), _posterior(plan, imports)]
+    return [*methods, _log_weights(plan, imports), weight_methods(plan, imports), _posterior(plan, imports)]
 
 
 def _latents(plan: Plan, outside: bool) -> list[Variable]:
@@ -265,7 +263,11 @@ def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
     scope.line(f"return {total.code}, {{{names}}}{', log_ratio' if shared else ''}")
     about = log_weight(plan)
     return [
-        *weights_head(plan, "batch: dict, draws: dict, samples: int" if shared else "batch: dict, samples: int", about),
+        *weights_head(
+            plan,
+            "batch: dict, samples: int, draws: dict | None = None" if shared else "batch: dict, samples: int",
+            about,
+        ),
         f"        q = {_q(plan)}",
         f"        prior = {_priors(plan)}",
         *program.text(),

@@ -48,7 +48,7 @@ def mixture_tilts(plan: Plan) -> list[str]:
 def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     """q as an importance-weighted sample of the sampled latents; the tables of those summed under their guide."""
     imports.add("weighted_posterior")
-    weighed, shared = "self.log_weights(batch, {}, samples)", ""
+    weighed, shared = "self.log_weights(batch, samples)", ""
     if plan.drawn_once:
         imports.add("of_whole_batch")
         weighed, shared = f"of_whole_batch(*{weighed})", f", shared={plan.drawn_once!r}".replace("'", '"')
@@ -61,7 +61,7 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     summed = plan.summed_beside_draws
     if asks(plan):
         imports.add("summed_posterior")
-        ask = weighed.replace("samples)", "samples, ask)", 1)
+        ask = weighed.replace("samples)", "samples, ask=ask)", 1)
         rows[-1:] = [
             *zero_tilts(plan, imports, summed),
             *mixture_tilts(plan),

@@ -319,27 +319,27 @@ class SampledLoop(SiteLoop):
 
     def at_one_site(self, m: Member) -> None:
         scope, found = self.scope, self.locals_of(m, written=True)
-        before = set(scope.names.taken)
-        for i, clause in enumerate(m.clauses):
-            if len(m.clauses) > 1:
+        before, several, drawn = set(scope.names.taken), len(m.clauses) > 1, m.name in self.drawn
+        at = ", ".join([*([":"] * self.low.order.sort((*m.axes, self.plate)).index(self.plate)), self.plate])
+        given, word = f'batch["{m.name}"][{at}]', "if"
+        if several and drawn:
+            scope.line(f'if "{m.name}" in batch:')
+            scope.line(f"    {m.here} = {given}")
+            word = "elif"
+        for clause in m.clauses:
+            if several:
                 scope.names.taken = set(before)  # no branch reads what another one names
-                word = (
-                    "else:" if clause.initial is None else f"{'elif' if i else 'if'} {self.plate} == {clause.initial}:"
-                )
-                scope.line(word)
+                scope.line("else:" if clause.initial is None else f"{word} {self.plate} == {clause.initial}:")
                 scope.indent += 1
+                word = "elif"
             values = self.lowered(m, clause, found)
-            code = (
-                self.draw_code(m, clause, values) if m.name in self.drawn else self.full(m, values[0], m.arguments[0])
-            )
+            code = self.draw_code(m, clause, values) if drawn else self.full(m, values[0], m.arguments[0])
+            if drawn and not several:
+                code = f'{given} if "{m.name}" in batch else {code}'
             if code != m.here:
                 scope.line(f"{m.here} = {code}")
-            if len(m.clauses) > 1:
+            if several:
                 scope.indent -= 1
-        if m.name in self.drawn:
-            at = ", ".join([*([":"] * self.low.order.sort((*m.axes, self.plate)).index(self.plate)), self.plate])
-            scope.line(f'if "{m.name}" in batch:')
-            scope.line(f'    {m.here} = batch["{m.name}"][{at}]')
 
     def keep(self, m: Member) -> None:
         if self.kept(m):

@@ -174,4 +174,4 @@ def _answers(plan: Plan, imports: set[str], latent) -> list[list[str]]:
         ),
         f'        return log_weight, {{"{name}": {name}}}',
     ]
-    return [weights, weight_methods(plan, imports, "samples"), posterior]
+    return [weights, weight_methods(plan, imports), posterior]

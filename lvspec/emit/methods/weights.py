@@ -22,10 +22,10 @@ def weights_head(plan: Plan, arguments: str, about: str) -> list[str]:
     return [*wrap(f"def log_weights(self, {arguments}) -> tuple[{', '.join(given)}]:", 1), *doc]
 
 
-def weight_methods(plan: Plan, imports: set[str], arguments: str = "{}, samples") -> list[str]:
+def weight_methods(plan: Plan, imports: set[str]) -> list[str]:
     """`importance` and `log_prob`; where all examples share draws, `predictive` and `shared_draws` as well."""
     imports.add("importance")
-    weighed = f"self.log_weights(self.prepare(batch), {arguments})"
+    weighed = "self.log_weights(self.prepare(batch), samples)"
     if not plan.drawn_once:
         return [
             "    def importance(self, batch: dict, samples: int = 100):",

@@ -16,11 +16,11 @@ from lvspec.runtime.core.semiring import LOG, FilterSemiring, full_precision, lo
 
 def chain(
     start: Tensor,
-    transitions: tuple[Tensor, ...],
+    transitions: Tensor | tuple[Tensor, ...],
     potentials: Tensor | SiteBlocks,
-    steps: tuple[str, ...],
+    steps: str | tuple[str, ...],
     mask: Tensor | None = None,
-    openings: tuple[tuple[Tensor, ...], ...] = (),
+    openings: tuple[Tensor | tuple[Tensor, ...], ...] = (),
     semiring=LOG,
     normalized: bool = False,
     memory: str = "fast",
@@ -28,7 +28,7 @@ def chain(
     """log normaliser (B,) of a chain.
 
     start: (S1..Sm) or (B, S1..Sm). potentials: (B, T, S1..Sm), zero where masked. transitions: log factors, one for
-    each step; steps: "i,ij->j", a factor's batch and time axes as capitals in front, "i,BTij->j".
+    each step; steps: "i,ij->j", a factor's batch and time axes as capitals in front, "i,BTij->j". Of one step no tuples.
     openings: transitions for the steps into sites 1, 2, ... before the regular ones.
     mask (B, T): where it is false the message is kept. normalized: transitions sum to one over the new state.
     semiring: what summing means; the k best give (k, B).
@@ -40,7 +40,9 @@ def chain(
     if isinstance(potentials, SiteBlocks):
         potentials = potentials.values(0, 1).detach() if blocks else potentials.whole()
     start, potentials = full_precision(start), full_precision(potentials)
-    factors = [tuple(full_precision(f) for f in row) for row in (*openings, transitions)]
+    steps = (steps,) if isinstance(steps, str) else tuple(steps)
+    rows = [(row,) if isinstance(row, Tensor) else row for row in (*openings, transitions)]
+    factors = [tuple(full_precision(f) for f in row) for row in rows]
     if start.dim() == potentials.dim() - 2:
         start = start.unsqueeze(0)
     if 0 in potentials.shape[1:]:  # without a state nothing is possible, without a site nothing is summed
@@ -53,11 +55,11 @@ def chain(
         mask = None  # the sites beyond a length sum to one
     if isinstance(semiring, FilterSemiring):
         semiring.refuse_chains(start, potentials, *(f for row in factors for f in row))
-        return semiring.passed(filtered_scan(start, potentials, mask, factors, read_steps(tuple(steps))))
+        return semiring.passed(filtered_scan(start, potentials, mask, factors, read_steps(steps)))
     if semiring is not LOG:
-        value = log_scan(start, potentials, mask, factors, read_steps(tuple(steps)), semiring)
+        value = log_scan(start, potentials, mask, factors, read_steps(steps), semiring)
         return asked.left(value if mask is None else without_sites(value, start, mask, semiring))
-    read = read_steps(tuple(steps))
+    read = read_steps(steps)
     with plain_arithmetic(potentials):
         if not is_simple(read):
             sizes = [dict(zip(axes, potentials.shape[2:], strict=True)) for axes in (read[0].message, read[-1].output)]

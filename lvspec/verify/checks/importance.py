@@ -41,7 +41,7 @@ class ImportanceDraws:
             torch.manual_seed(seed)
             subject.come_to_step()
             found, drawn, *shared = subject.model.log_weights(
-                subject.model.prepare(dict(subject.batch)), steps, samples
+                subject.model.prepare(dict(subject.batch)), samples, steps
             )
         instance = instance_at(subject, {**drawn, **steps})
         joint = cache(torch.no_grad()(lambda row: joint_log_weights(World(instance, row), samples)))

@@ -100,8 +100,8 @@ def test_what_q_predicts_of_each_example(location):
 def test_batches_at_the_same_shared_draws_add_up(location):
     model, _, _ = location
     draws = model.shared_draws(50)
-    parts = [model.log_weights(model.prepare({"y": y}), draws, 50) for y in (Y[:1], Y[1:])]
-    whole = model.log_weights(model.prepare({"y": Y}), draws, 50)
+    parts = [model.log_weights(model.prepare({"y": y}), 50, draws) for y in (Y[:1], Y[1:])]
+    whole = model.log_weights(model.prepare({"y": Y}), 50, draws)
     assert torch.allclose(torch.cat([p[0] for p in parts], 1), whole[0])
     assert torch.equal(parts[0][2], whole[2])
 
@@ -152,7 +152,7 @@ def test_factors_of_the_data_set_give_its_log_prob():
     assert abs(model.log_prob(batch, 3) - exact) < 1e-9
     draws = model.shared_draws(4)
     halves = [{k: v[part] for k, v in batch.items()} for part in (slice(0, 3), slice(3, 6))]
-    weights = [model.log_weights(model.prepare(h), draws, 4) for h in halves]
+    weights = [model.log_weights(model.prepare(h), 4, draws) for h in halves]
     total = sum(w[0].sum(1) for w in weights) + weights[0][2]
     assert torch.allclose(total, exact.expand(4))
 
