@@ -109,3 +109,80 @@ def test_no_value_is_thrown_away_beside_others(name):
         if own and not ast.unparse(node.value).startswith("self.log_weights("):
             holes = [t for t in targets if isinstance(t, ast.Name) and t.id == "_"]
             assert len(holes) <= 1 and (not holes or len(targets) == 2), ast.unparse(node)
+
+
+CHANGED = """
+    def three(self) -> tuple:
+        a, b, c = f()
+        return a, b, c
+
+    def first(self):
+        a, b, c = self.three()
+        b = b + a
+        if c:
+            a = a + b
+        return a, b, c
+
+    def second(self):
+        for i in g():
+            a, b, c = self.three()
+            h(a, b)
+            b = c
+        a = k()
+        return a, b
+
+    def third(self):
+        for i in g():
+            _, b, c = self.three()
+        return b, c
+
+    def fourth(self):
+        b, c = 0, 0
+        for i in g():
+            h(b)
+            _, b, c = self.three()
+            h(b, c)
+        return c
+"""
+BY_NAME = """
+    def three(self) -> Three:
+        a, b, c = f()
+        return Three(a, b, c)
+
+    def first(self):
+        three = self.three()
+        b = three.b + three.a
+        a = three.a
+        if three.c:
+            a = a + b
+        return a, b, three.c
+
+    def second(self):
+        for i in g():
+            three = self.three()
+            h(three.a, three.b)
+            b = three.c
+        a = k()
+        return a, b
+
+    def third(self):
+        for i in g():
+            three = self.three()
+            b = three.b
+            c = three.c
+        return b, c
+
+    def fourth(self):
+        b, c = 0, 0
+        for i in g():
+            h(b)
+            three = self.three()
+            b = three.b
+            c = three.c
+            h(b, c)
+        return c
+"""
+
+
+def test_a_name_that_changes_is_one_of_its_own_from_there_on():
+    assert with_records(CHANGED.strip("\n"), set())[1] == BY_NAME.strip("\n")

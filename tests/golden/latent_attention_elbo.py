@@ -136,8 +136,8 @@ class LatentAttentionElbo(nn.Module):
         `semiring` is the sum over latents: LOG, log Σ exp, its gradient the marginals; MAX, the maximum, its gradient
         the mode; SAMPLE, log Σ exp, its gradient a draw from the posterior."""
         computed = self.computed(batch)
-        log_p_a = computed.log_p_a
         log_factor = real_sites(computed.log_p_x, batch["x.mask"][:, :, None])  # (B, T, |m|)
+        log_p_a = computed.log_p_a
         if "a" in tilt:
             log_p_a = log_p_a + tilt["a"]
         log_joint_a = log_p_a + log_factor  # (B, T, |m|)

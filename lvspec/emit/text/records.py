@@ -40,6 +40,16 @@ class NamedValues:
         return [*head, *(f"{INDENT}{field}: {kind}" for field, kind in self.fields.items())]
 
 
+@dataclass(frozen=True)
+class Spelling:
+    """How a name is read in statements that begin on these lines."""
+
+    name: str
+    code: str
+    first: int
+    last: int
+
+
 def with_records(body: str, taken: set[str]) -> tuple[list[str], str]:
     """Declarations of classes, and the class's body that makes and reads them. taken: names that the file has for something else."""
     if " -> tuple:" not in body:
@@ -106,51 +116,82 @@ def _targets(node: ast.Assign) -> list[str]:
 def _read_by_name(method: ast.FunctionDef, rows: list[str], records: dict[str, NamedValues]) -> None:
     """The method's rows, with values read as attributes of what a call gives. Statements are replaced from the last one up."""
     own, nodes = records.get(method.name), [*ast.walk(method)]
-    stores = [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-    stores += [a.arg for n in nodes if isinstance(n, ast.Lambda) for a in n.args.args]
-    taken = {*stores, *(a.arg for a in method.args.args)}
-    spelled: dict[str, str] = {}  # names -> how they are read
-    calls: dict[ast.stmt, list[str]] = {}
-    for node in nodes:
-        record = records.get(_called(node) or "")
-        if record is None or not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Tuple):
-            continue
-        base = CALLED.get(record.method, record.method.removeprefix("computed_"))
-        base = base if base.isidentifier() else "computed"
-        local = next(n for n in (base, *(f"{base}_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
-        taken.add(local)
-        read = {t: f"{local}.{field}" for t, field in zip(_targets(node), record.fields, strict=True) if t != "_"}
-        calls[node] = [local, *(f"{n} = {code}" for n, code in read.items() if stores.count(n) > 1)]
-        spelled |= {n: code for n, code in read.items() if stores.count(n) == 1}
+    taken = {n.id for n in nodes if isinstance(n, ast.Name)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
+    spelled: list[Spelling] = []
+    calls: dict[ast.stmt, str] = {}
+    named: dict[ast.stmt, list[str]] = {}  # before these statements
+    for block in _blocks(method.body):
+        for i, node in enumerate(block):
+            record = records.get(_called(node) or "")
+            if record is None or not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Tuple):
+                continue
+            base = CALLED.get(record.method, record.method.removeprefix("computed_"))
+            base = base if base.isidentifier() else "computed"
+            local = next(n for n in (base, *(f"{base}_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+            taken.add(local)
+            calls[node] = local
+            for target, field in zip(_targets(node), record.fields, strict=True):
+                if target != "_":
+                    code, first = f"{local}.{field}", node.lineno + 1
+                    last = _changed_at(target, method, block[i:])
+                    if isinstance(last, ast.stmt):
+                        named.setdefault(last, []).append(f"{target} = {code}")
+                        last = last.lineno - 1
+                    spelled.append(Spelling(target, code, first, last))
     if not calls and own is None:
         return
     for node in sorted(_statements(method.body), key=lambda n: -n.lineno):
         place = _head(node, rows)
         code, comment = joined(rows[place.start : place.stop])
-        further: list[str] = []
         if node in calls:
-            local, *further = calls[node]
-            made, comment = f"{local} = {code[code.index('self.') :]}", ""
+            made, comment = f"{calls[node]} = {code[code.index('self.') :]}", ""
         elif isinstance(node, ast.Return) and own is not None:
             made = f"return {own.name}({code.removeprefix('return ')})"
         else:
             made = code
-        made = _spelled(made, spelled)
-        if made == code:
-            continue
-        above = rows[place.start - 1].strip()
-        if above.startswith("# ("):
-            place, comment = range(place.start - 1, place.stop), "" if node in calls else above.removeprefix("# ")
+        made = _spelled(made, {s.name: s.code for s in spelled if s.first <= node.lineno <= s.last})
         indent = node.col_offset // len(INDENT)
-        rows[place.start : place.stop] = [
-            *statement(made, comment, indent),
-            *(row for line in further for row in statement(line, "", indent)),
-        ]
+        above = [row for line in named.get(node, ()) for row in statement(line, "", indent)]
+        shape = rows[place.start - 1].strip()
+        start = place.start - shape.startswith("# (")
+        if made == code:
+            rows[start:start] = above
+            continue
+        if start < place.start and node not in calls:
+            comment = shape.removeprefix("# ")
+        below = above if node in calls else []  # of a call that is the last statement of its block
+        rows[start : place.stop] = [*([] if below else above), *statement(made, comment, indent), *below]
     if own is not None:
         first = method.lineno - 2
         at = next(i for i in range(first, len(rows)) if rows[i].endswith(" -> tuple:"))
         signature, _ = joined(rows[first : at + 1])
         rows[first : at + 1] = wrap(signature.replace(" -> tuple:", f" -> {own.name}:"), 1)
+
+
+def _changed_at(name: str, method: ast.FunctionDef, block: list[ast.stmt]) -> int | ast.stmt:
+    """The line up to which the name stands for what the first of these statements gave it; or the statement that changes it
+    in part, before which it has to be a name of its own."""
+    call, *rest = block
+    for node in rest:
+        own = isinstance(node, ast.Assign) and any(_mentions(t, name, ast.Store) for t in node.targets)
+        if own and not _mentions(node.value, name, ast.Store):  # type: ignore[attr-defined]
+            return node.lineno
+        if _mentions(node, name, ast.Store) or any(a.arg == name for a in ast.walk(node) if isinstance(a, ast.arg)):
+            return node
+    end = block[-1].end_lineno or 0
+    others = [n for n in ast.walk(method) if isinstance(n, ast.Name) and n.id == name]
+    outside = [n for n in others if not call.lineno <= n.lineno <= end]
+    later = min(
+        (n for n in outside if n.lineno > end), key=lambda n: (n.lineno, isinstance(n.ctx, ast.Store)), default=None
+    )
+    read = later is not None and isinstance(later.ctx, ast.Load)
+    if read or any(isinstance(n.ctx, ast.Load) and n.lineno < call.lineno for n in outside):
+        return rest[0] if rest else call
+    return end
+
+
+def _mentions(node: ast.AST, name: str, kind: type) -> bool:
+    return any(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, kind) for n in ast.walk(node))
 
 
 def _called(node: ast.AST) -> str | None:
@@ -160,11 +201,17 @@ def _called(node: ast.AST) -> str | None:
     return made.attr if isinstance(made, ast.Attribute) and ast.unparse(made.value) == "self" else None
 
 
-def _statements(nodes: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+def _blocks(nodes: list[ast.stmt]) -> Iterator[list[ast.stmt]]:
+    yield nodes
     for node in nodes:
-        yield node
         for part in ("body", "orelse"):
-            yield from _statements(getattr(node, part, None) or [])
+            if inner := getattr(node, part, None):
+                yield from _blocks(inner)
+
+
+def _statements(nodes: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for block in _blocks(nodes):
+        yield from block
 
 
 def _head(node: ast.stmt, rows: list[str]) -> range:
