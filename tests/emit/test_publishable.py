@@ -154,7 +154,10 @@ Guide
     q(c | x) = Categorical(logits=cluster(state))
     q(z | x) = Normal(loc, softplus(scale)) where loc, scale = split(encoder(state))
 """ in sources["gm_vae"]
-    assert "\n    in the loss: KL of z · linear(0, 1, steps=2000) in training, 1 in evaluation\n" in sources["gm_vae"]
+    assert (
+        "\n    in the loss: KL of c and z · linear(0, 1, steps=2000) in training, 1 in evaluation\n"
+        in sources["gm_vae"]
+    )
     assert (
         "\n    a | expectation under q(a) by a sum over its |m| values; KL by the same sum\n"
         in sources["latent_attention_elbo"]

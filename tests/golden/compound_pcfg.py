@@ -151,9 +151,11 @@ class CompoundPCFG(nn.Module):
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(z | x)[log Σ_{tree} p(x, tree | z)] - KL(q(z | x) ‖ p(z))
+
         An `Objective`: `elbo`, (B,), with its parts `reconstruction` and `kl[name]`; `loss`, to be minimised: minus the
-        mean of the ELBO over the batch, weighted by `weight`. `draws` fixes the noise, or the values, of draws by
-        latent, (S, B, ...)."""
+        mean of the ELBO over the batch, weighted by `weight`.
+        `draws` fixes the noise, or the values, of draws by latent, (S, B, ...).
+        """
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
         drawn = self.at_draws(batch, draws, samples)
@@ -189,7 +191,9 @@ class CompoundPCFG(nn.Module):
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
         """log p(x), (B,), by importance sampling: below it in expectation, consistent in S.
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         return self.importance(batch, samples).log_prob
 
     def computed_of_z(self, z: torch.Tensor) -> ComputedOfZ:
@@ -202,7 +206,9 @@ class CompoundPCFG(nn.Module):
 
     def posterior(self, batch: dict, samples: int = 100) -> dict:
         """p(z | x), by draws of q with self-normalised importance weights.
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, samples)
         found = weighted_posterior(drawn, log_weight)
@@ -224,11 +230,13 @@ class CompoundPCFG(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of z, x, parents first.
+
         `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
         `posterior`.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
         what is given, else 64.
-        What a structure generates is drawn given its length, and latents above it as if none were given."""
+        What a structure generates is drawn given its length, and latents above it as if none were given.
+        """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         z = batch["z"] if "z" in batch else Normal(spread(0, (n, self.D), self.zero), self.zero + 1).sample()  # (B, D)
         of_z = self.computed_of_z(z)

@@ -113,9 +113,11 @@ class DiscreteVAE(nn.Module):
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))
+
         An `Objective`: `elbo`, (B,), with its parts `reconstruction` and `kl[name]`; `loss`, to be minimised: minus the
-        mean of the ELBO over the batch, weighted by `weight`. `draws` fixes the noise, or the values, of draws by
-        latent, (S, B, ...)."""
+        mean of the ELBO over the batch, weighted by `weight`.
+        `draws` fixes the noise, or the values, of draws by latent, (S, B, ...).
+        """
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.M)})
         drawn = self.at_draws(batch, draws, samples)
@@ -154,14 +156,18 @@ class DiscreteVAE(nn.Module):
         return importance(self.log_weights(self.prepare(batch), samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
-        """log p(x), (B,), by importance sampling: below it in expectation, consistent in S. Where the batch holds
-        values of z, it is log p(x, known z).
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+        """log p(x), (B,), by importance sampling: below it in expectation, consistent in S.
+
+        Where the batch holds values of z, it is log p(x, known z).
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         return self.importance(batch, samples).log_prob
 
     def posterior(self, batch: dict, samples: int = 100) -> dict:
         """p(z | x), by draws of q with self-normalised importance weights.
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, samples)
         return weighted_posterior(drawn, log_weight, states={"z": self.K})
@@ -176,8 +182,10 @@ class DiscreteVAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of z, x, parents first.
+
         `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`."""
+        `posterior`.
+        """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
         z = batch["z"] if "z" in batch else Categorical(spread(self.prior, (n, 1, 1), self.zero)).sample()  # (B, M)
         x = batch["x"] if "x" in batch else Bernoulli(self.decoder(one_hots(z, self.K, self.zero))).sample()  # (B, P)

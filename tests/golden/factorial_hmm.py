@@ -78,10 +78,12 @@ class FactorialHMM(nn.Module):
 
     def log_marginal(self, batch: dict, tilt: dict, semiring=LOG) -> torch.Tensor:
         """log p(x), (B,), of a prepared batch.
+
         With θ = `tilt["z"]`, (B, T, L, K), it is log Σ_z p(x, z) exp(Σ_{t, l} θ[t, l, z[t, l]]), whose gradient in θ[t,
         l, k] at θ = 0 is p(z[t, l] = k | x); a known value has θ = 0, and all others -inf.
         `semiring` is the sum over latents: LOG, log Σ exp, its gradient the marginals; MAX, the maximum, its gradient
-        the mode; SAMPLE, log Σ exp, its gradient a draw from the posterior."""
+        the mode; SAMPLE, log Σ exp, its gradient a draw from the posterior.
+        """
         x = batch["x"]  # (B, T, D)
         log_p_z_0_at_0 = self.start[0].log_softmax(-1)  # (K,)
         log_p_z_0 = self.transition[0].log_softmax(-1)  # (K, K)
@@ -121,14 +123,19 @@ class FactorialHMM(nn.Module):
 
     def forward(self, batch: dict) -> Objective:
         """An `Objective`: `log_prob`, (B,), log p(x); `loss`, minus its mean over the batch, weighted by `weight`.
-        Where the batch holds values of z, it is log p(x, known z)."""
+
+        Where the batch holds values of z, it is log p(x, known z).
+        """
         batch = self.prepare(batch)
         log_prob = self.log_prob(batch)
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
 
     def log_prob(self, batch: dict) -> torch.Tensor:
-        """log p(x), (B,), exact. Where the batch holds values of z, it is log p(x, known z)."""
+        """log p(x), (B,), exact.
+
+        Where the batch holds values of z, it is log p(x, known z).
+        """
         batch = self.prepare(batch)
         return self.log_marginal(batch, evidence(batch, self.zero, z=self.K))
 
@@ -142,10 +149,12 @@ class FactorialHMM(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of z, x, parents first.
+
         `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
         `posterior`.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
-        what is given, else 64."""
+        what is given, else 64.
+        """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         # one site after the other, each given those before it
         z_sites = []

@@ -134,8 +134,10 @@ class FactorialHMMWords(nn.Module):
 
     def forward(self, batch: dict) -> Objective:
         """E_q(z)[score of x] - log Σ E_q(z)[exp score] - Σ KL(q(z) ‖ p(z)), chain by chain
+
         An `Objective`: `elbo`, (B,), with its parts `reconstruction` and `kl[name]`; `loss`, to be minimised: minus the
-        mean of the ELBO over the batch, weighted by `weight`."""
+        mean of the ELBO over the batch, weighted by `weight`.
+        """
         batch = self.prepare(batch)
         q = self.optimum(batch)
         reconstruction = self.joint_density(batch, q.sums(q.marginals))  # (B,)
@@ -156,9 +158,11 @@ class FactorialHMMWords(nn.Module):
         return importance(self.log_weights(self.prepare(batch), samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
-        """log p(x), (B,), by importance sampling: below it in expectation, consistent in S. Where the batch holds
-        values of z, it is log p(x, known z).
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+        """log p(x), (B,), by importance sampling: below it in expectation, consistent in S.
+
+        Where the batch holds values of z, it is log p(x, known z).
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         return self.importance(batch, samples).log_prob
 
     def posterior(self, batch: dict) -> dict:
@@ -171,10 +175,12 @@ class FactorialHMMWords(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of z, x, parents first.
+
         `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
         `posterior`.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
-        what is given, else 64."""
+        what is given, else 64.
+        """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         # one site after the other, each given those before it
         z_sites = []

@@ -17,8 +17,7 @@ Guide
 
 Objective
     E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]
-    in the loss: KL of c · linear(0, 1, steps=2000) in training, 1 in evaluation
-    in the loss: KL of z · linear(0, 1, steps=2000) in training, 1 in evaluation
+    in the loss: KL of c and z · linear(0, 1, steps=2000) in training, 1 in evaluation
 
 Latent | treatment
     c | expectation under q(c) by a sum over its K values; KL by the same sum
@@ -166,9 +165,11 @@ class GMVAE(nn.Module):
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]
+
         An `Objective`: `elbo`, (B,), without KL weights, with its parts `reconstruction` and `kl[name]`; `loss`, to be
-        minimised: minus the mean of the ELBO with KL weights over the batch, weighted by `weight`. `draws` fixes the
-        noise, or the values, of draws by latent, (S, B, ...)."""
+        minimised: minus the mean of the ELBO with KL weights over the batch, weighted by `weight`.
+        `draws` fixes the noise, or the values, of draws by latent, (S, B, ...).
+        """
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
         drawn = self.at_draws(batch, draws, samples)
@@ -211,15 +212,19 @@ class GMVAE(nn.Module):
         return importance(self.log_weights(self.prepare(batch), samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
-        """log p(x), (B,), by importance sampling: below it in expectation, consistent in S. Where the batch holds
-        values of c, it is log p(x, known c).
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+        """log p(x), (B,), by importance sampling: below it in expectation, consistent in S.
+
+        Where the batch holds values of c, it is log p(x, known c).
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         return self.importance(batch, samples).log_prob
 
     def posterior(self, batch: dict, samples: int = 100) -> dict:
         """p(z | x), by draws of q with self-normalised importance weights.
+
         q(c | x), the guide's, in place of p(c | x).
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, samples)
         guide = self.guide(batch)
@@ -236,11 +241,13 @@ class GMVAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:
         """n ancestral draws of c, z, x, parents first.
+
         `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
         `posterior`.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
         what is given, else 64.
-        `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding."""
+        `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding.
+        """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         c = batch["c"] if "c" in batch else Categorical(spread(self.prior, (n, 1), self.zero)).sample()  # (B,)
         z = batch["z"] if "z" in batch else Normal(self.mu[c], softplus(self.sigma[c])).sample()  # (B, D)

@@ -181,10 +181,12 @@ class Integrals(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of mu, effect, rate, z, y, n, x, parents first.
+
         `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
         `posterior`.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
-        what is given, else 64."""
+        what is given, else 64.
+        """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         mu = batch.get("mu")  # (B,)
         if mu is None:

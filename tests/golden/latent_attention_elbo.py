@@ -131,10 +131,12 @@ class LatentAttentionElbo(nn.Module):
 
     def log_marginal(self, batch: dict, tilt: dict, semiring=LOG) -> torch.Tensor:
         """log p(x | s), (B,), of a prepared batch.
+
         With θ = `tilt["a"]`, (B, T, |m|), it is log Σ_a p(x, a | s) exp(Σ_t θ[t, a[t]]), whose gradient in θ[t, k] at θ
         = 0 is p(a[t] = k | x, s); a known value has θ = 0, and all others -inf.
         `semiring` is the sum over latents: LOG, log Σ exp, its gradient the marginals; MAX, the maximum, its gradient
-        the mode; SAMPLE, log Σ exp, its gradient a draw from the posterior."""
+        the mode; SAMPLE, log Σ exp, its gradient a draw from the posterior.
+        """
         computed = self.computed(batch)
         log_factor = real_sites(computed.log_p_x, batch["x.mask"][:, :, None])  # (B, T, |m|)
         log_p_a = computed.log_p_a
@@ -146,8 +148,10 @@ class LatentAttentionElbo(nn.Module):
 
     def forward(self, batch: dict) -> Objective:
         """E_q(a | x, s)[log p(x | a, s)] - KL(q(a | x, s) ‖ p(a | x[<t], s))
+
         An `Objective`: `elbo`, (B,), with its parts `reconstruction` and `kl[name]`; `loss`, to be minimised: minus the
-        mean of the ELBO over the batch, weighted by `weight`."""
+        mean of the ELBO over the batch, weighted by `weight`.
+        """
         batch = self.prepare(batch)
         x = batch["x"]  # (B, T)
         # guide
@@ -169,7 +173,10 @@ class LatentAttentionElbo(nn.Module):
         return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)
 
     def log_prob(self, batch: dict) -> torch.Tensor:
-        """log p(x | s), (B,), exact. Where the batch holds values of a, it is log p(x, known a | s)."""
+        """log p(x | s), (B,), exact.
+
+        Where the batch holds values of a, it is log p(x, known a | s).
+        """
         batch = self.prepare(batch)
         return self.log_marginal(batch, evidence(batch, self.zero, a=batch["m.mask"].shape[-1]))
 
@@ -183,11 +190,13 @@ class LatentAttentionElbo(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:
         """n ancestral draws of a, x, parents first.
+
         `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
         `posterior`.
         `lengths`: numbers of sites, by plate (m, t): (n,), or one for all; they are fixed, not drawn. By default those
         of what is given, else 64.
-        `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding."""
+        `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding.
+        """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"m": None, "t": None})
         batch = refuse_empty(batch, "m", "a", counts="t.mask")
         s = batch["s"]  # (B, M)

@@ -123,8 +123,10 @@ class LDA(nn.Module):
     def forward(self, batch: dict) -> Objective:
         """log Σ_{z} exp E_q(topics) q(theta)[log p(x, z | topics, theta)] - KL(q(topics) ‖ p(topics)) - KL(q(theta) ‖
         p(theta))
+
         An `Objective`: `elbo`, (B,), with its parts `reconstruction` and `kl[name]`; `loss`, to be minimised: minus the
-        mean of the ELBO over the batch, weighted by `weight`."""
+        mean of the ELBO over the batch, weighted by `weight`.
+        """
         batch = self.prepare(batch)
         q = self.optimum(batch)
         prior = self.own_prior(batch) | self.shared_prior()
@@ -193,7 +195,9 @@ class LDA(nn.Module):
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
         """log p of a batch that is the whole data set, (), by importance sampling: below it in expectation, consistent
         in S.
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         return self.importance(batch, samples).log_prob
 
     def predictive(self, batch: dict, samples: int = 100):
@@ -203,7 +207,9 @@ class LDA(nn.Module):
     def posterior(self, batch: dict) -> dict:
         """q(topics) q(theta) at its optimum, in place of p(topics, theta, z | x): mean, variance and entropy of each
         factor.
-        q(z), given these factors: marginals, joint mode, samples and entropy."""
+
+        q(z), given these factors: marginals, joint mode, samples and entropy.
+        """
         batch = self.prepare(batch)
         q = self.optimum(batch)
         mean = statistics_of(q)
@@ -214,10 +220,12 @@ class LDA(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of topics, theta, z, x, parents first.
+
         `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
         `posterior`.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
-        what is given, else 64."""
+        what is given, else 64.
+        """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         topics = batch.get("topics")  # (K, V)
         if topics is None:

@@ -78,7 +78,9 @@ class MAPVAE(nn.Module):
 
     def forward(self, batch: dict) -> Objective:
         """log p(x, z), z at its point
-        An `Objective`: `log_joint`, (B,); `loss`, minus its mean over the batch, weighted by `weight`."""
+
+        An `Objective`: `log_joint`, (B,); `loss`, minus its mean over the batch, weighted by `weight`.
+        """
         batch = self.prepare(batch)
         x = batch["x"]  # (B, P)
         # guide
@@ -109,8 +111,10 @@ class MAPVAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of z, x, parents first.
+
         `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`."""
+        `posterior`.
+        """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
         z = batch["z"] if "z" in batch else Normal(spread(0, (n, self.D), self.zero), self.zero + 1).sample()  # (B, D)
         x = batch["x"] if "x" in batch else Bernoulli(self.decoder(z)).sample()  # (B, P)

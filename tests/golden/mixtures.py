@@ -169,9 +169,11 @@ class Mixtures(nn.Module):
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(v, z | x)[log p(x | v, z)] - E_q(v | x)[log q(v | x) - log p(v)] - KL(q(z | x) ‖ p(z))
+
         An `Objective`: `elbo`, (B,), with its parts `reconstruction` and `kl[name]`; `loss`, to be minimised: minus the
-        mean of the ELBO over the batch, weighted by `weight`. `draws` fixes the noise, or the values, of draws by
-        latent, (S, B, ...)."""
+        mean of the ELBO over the batch, weighted by `weight`.
+        `draws` fixes the noise, or the values, of draws by latent, (S, B, ...).
+        """
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"v": ("B", 1)})
         x = batch["x"]  # (B, T)
@@ -249,15 +251,19 @@ class Mixtures(nn.Module):
         return importance(self.log_weights(self.prepare(batch), samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
-        """log p(x), (B,), by importance sampling: below it in expectation, consistent in S. Where the batch holds
-        values of z, it is log p(x, known z).
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+        """log p(x), (B,), by importance sampling: below it in expectation, consistent in S.
+
+        Where the batch holds values of z, it is log p(x, known z).
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         return self.importance(batch, samples).log_prob
 
     def posterior(self, batch: dict, samples: int = 100) -> dict:
         """p(v | x), by draws of q with self-normalised importance weights.
+
         q(z | x), the guide's, in place of p(z | x).
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, samples)
         guide = self.guide(batch)
@@ -273,10 +279,12 @@ class Mixtures(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of v, z, x, parents first.
+
         `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
         `posterior`.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
-        what is given, else 64."""
+        what is given, else 64.
+        """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         v = batch["v"] if "v" in batch else Normal(spread(0, (n, 1), self.zero), self.zero + 1).sample()  # (B, 1)
         # one site after the other, each given those before it

@@ -167,9 +167,11 @@ class Scores(nn.Module):
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(a, b, c, d, e | x)[log p(x | a, b, c, d, e)] - KL(q(a | x) ‖ p(a)) - KL(q(b | x) ‖ p(b)) - KL(q(c | x) ‖
         p(c)) - KL(q(d | x) ‖ p(d)) - KL(q(e | x) ‖ p(e))
+
         An `Objective`: `elbo`, (B,), with its parts `reconstruction` and `kl[name]`; `loss`, to be minimised: minus the
-        mean of the ELBO over the batch, weighted by `weight`. `draws` fixes the noise, or the values, of draws by
-        latent, (S, B, ...)."""
+        mean of the ELBO over the batch, weighted by `weight`.
+        `draws` fixes the noise, or the values, of draws by latent, (S, B, ...).
+        """
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(
             draws, batch, {"a": ("B",), "b": ("B",), "c": ("B",), "d": ("B", self.K), "e": ("B", self.K)}
@@ -309,14 +311,18 @@ class Scores(nn.Module):
         return importance(self.log_weights(self.prepare(batch), samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
-        """log p(x), (B,), by importance sampling: below it in expectation, consistent in S. Where the batch holds
-        values of a or b or c or d or e, it is log p(x, known a, b, c, d, e).
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+        """log p(x), (B,), by importance sampling: below it in expectation, consistent in S.
+
+        Where the batch holds values of a or b or c or d or e, it is log p(x, known a, b, c, d, e).
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         return self.importance(batch, samples).log_prob
 
     def posterior(self, batch: dict, samples: int = 100) -> dict:
         """p(a, b, c, d, e | x), by draws of q with self-normalised importance weights.
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, samples)
         return weighted_posterior(
@@ -342,8 +348,10 @@ class Scores(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of a, b, c, d, e, x, parents first.
+
         `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`."""
+        `posterior`.
+        """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
         a = batch["a"] if "a" in batch else Categorical(spread(self.prior, (n, 1), self.zero)).sample()  # (B,)
         b = batch.get("b")  # (B,)

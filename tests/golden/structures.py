@@ -169,10 +169,12 @@ class Structures(nn.Module):
 
     def log_marginal(self, batch: dict, tilt: dict, semiring=LOG) -> torch.Tensor:
         """log p(x, y, z | u, v), (B,), of a prepared batch.
+
         With θ = `tilt["tags"]`, (B, T, K), it is log Σ_tags p(x, y, z, tags | u, v) exp(Σ_t θ[t, tags[t]]), whose
         gradient in θ[t, k] at θ = 0 is p(tags[t] = k | x, y, z, u, v); a known value has θ = 0, and all others -inf.
         `semiring` is the sum over latents: LOG, log Σ exp, its gradient the marginals; MAX, the maximum, its gradient
-        the mode; SAMPLE, log Σ exp, its gradient a draw from the posterior."""
+        the mode; SAMPLE, log Σ exp, its gradient a draw from the posterior.
+        """
         v = batch["v"]  # (B, M, V)
         x = batch["x"]  # (B, S)
         y = batch["y"]  # (B, L)
@@ -300,16 +302,22 @@ class Structures(nn.Module):
 
     def forward(self, batch: dict) -> Objective:
         """An `Objective`: `log_prob`, (B,), log p(x, y, z | u, v); `loss`, minus its mean over the batch, weighted by
-        `weight`. Where the batch holds values of tags or parts or brackets or nested or crossing, it is log p(x, y, z,
-        known tags, parts, brackets, nested, crossing | u, v)."""
+        `weight`.
+
+        Where the batch holds values of tags or parts or brackets or nested or crossing, it is log p(x, y, z, known
+        tags, parts, brackets, nested, crossing | u, v).
+        """
         batch = self.prepare(batch)
         log_prob = self.log_prob(batch)
         loss = -weighted_mean(log_prob, batch.get("weight"))
         return Objective(loss, log_prob=log_prob)
 
     def log_prob(self, batch: dict) -> torch.Tensor:
-        """log p(x, y, z | u, v), (B,), exact. Where the batch holds values of tags or parts or brackets or nested or
-        crossing, it is log p(x, y, z, known tags, parts, brackets, nested, crossing | u, v)."""
+        """log p(x, y, z | u, v), (B,), exact.
+
+        Where the batch holds values of tags or parts or brackets or nested or crossing, it is log p(x, y, z, known
+        tags, parts, brackets, nested, crossing | u, v).
+        """
         batch = self.prepare(batch)
         return self.log_marginal(
             batch,
@@ -327,7 +335,9 @@ class Structures(nn.Module):
     def posterior(self, batch: dict) -> dict:
         """p(tags, parts, brackets, nested, crossing | x, y, z, u, v), exact: marginals of each, joint mode, samples and
         entropy.
-        p(tree, arcs, alignment | x, y, z, u, v), exact: marginals of each, joint mode, samples and entropy."""
+
+        p(tree, arcs, alignment | x, y, z, u, v), exact: marginals of each, joint mode, samples and entropy.
+        """
         batch = self.prepare(batch)
         v = batch["v"]  # (B, M, V)
         x = batch["x"]  # (B, S)
@@ -363,11 +373,13 @@ class Structures(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of tags, parts, brackets, nested, crossing, x, y, z, parents first.
+
         `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
         `posterior`.
         `lengths`: numbers of sites, by plate (t, s, l, m, w): (n,), or one for all; they are fixed, not drawn. By
         default those of what is given, else 64.
-        What a structure generates is drawn given its length, and latents above it as if none were given."""
+        What a structure generates is drawn given its length, and latents above it as if none were given.
+        """
         batch = sample_batch(
             n, given, lengths, self.batch_inputs(), self.zero, {"t": None, "s": None, "l": None, "m": None, "w": None}
         )

@@ -109,9 +109,12 @@ class MinimumRisk(nn.Module):
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_p(y | x)[what `objective:` adds]
+
         An `Objective`: `elbo`, (B,), without the terms of `objective:`, with its parts `reconstruction` and `kl[name]`;
         `loss`, to be minimised: minus the mean of the ELBO with the terms of `objective:` over the batch, weighted by
-        `weight`. `draws` fixes the noise, or the values, of draws by latent, (S, B, ...)."""
+        `weight`.
+        `draws` fixes the noise, or the values, of draws by latent, (S, B, ...).
+        """
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"y": ("B", "t")})
         gold = batch["gold"]  # (B, T)
@@ -163,12 +166,16 @@ class MinimumRisk(nn.Module):
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
         """log p(known y | x, gold), (B,), by importance sampling: below it in expectation, consistent in S.
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         return self.importance(batch, samples).log_prob
 
     def posterior(self, batch: dict, samples: int = 100) -> dict:
         """p(y | x, gold), by draws of q with self-normalised importance weights.
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, samples)
         return weighted_posterior(drawn, log_weight, states={"y": 2})
@@ -176,10 +183,12 @@ class MinimumRisk(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of y, parents first.
+
         `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
         `posterior`.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
-        what is given, else 64."""
+        what is given, else 64.
+        """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         x = batch["x"]  # (B, T)
         h = self.reader(self.words(x), batch["t"])  # (B, T, 2 * H)

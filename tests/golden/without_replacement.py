@@ -83,9 +83,11 @@ class OneCategory(nn.Module):
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(c | x)[log p(x | c)] - KL(q(c | x) ‖ p(c))
+
         An `Objective`: `elbo`, (B,), with its parts `reconstruction` and `kl[name]`; `loss`, to be minimised: minus the
-        mean of the ELBO over the batch, weighted by `weight`. `draws` fixes the noise, or the values, of draws by
-        latent, (S, B, ...)."""
+        mean of the ELBO over the batch, weighted by `weight`.
+        `draws` fixes the noise, or the values, of draws by latent, (S, B, ...).
+        """
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"c": ("B",)})
         x = batch["x"]  # (B, D)
@@ -149,14 +151,18 @@ class OneCategory(nn.Module):
         return importance(self.log_weights(self.prepare(batch), samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
-        """log p(x), (B,), by importance sampling: below it in expectation, consistent in S. Where the batch holds
-        values of c, it is log p(x, known c).
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+        """log p(x), (B,), by importance sampling: below it in expectation, consistent in S.
+
+        Where the batch holds values of c, it is log p(x, known c).
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         return self.importance(batch, samples).log_prob
 
     def posterior(self, batch: dict, samples: int = 100) -> dict:
         """p(c | x), by draws of q with self-normalised importance weights.
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."""
+
+        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        """
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, samples)
         return weighted_posterior(drawn, log_weight, states={"c": self.K})
@@ -172,8 +178,10 @@ class OneCategory(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of c, x, parents first.
+
         `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`."""
+        `posterior`.
+        """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
         c = batch["c"] if "c" in batch else Categorical(spread(self.prior, (n, 1), self.zero)).sample()  # (B,)
         x = batch["x"] if "x" in batch else Normal(self.mean[c], self.zero + 1).sample()  # (B, D)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lvspec.emit.text.text import BODY, filled
+from lvspec.emit.text.text import BODY, docstring, filled
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Schedule
 from lvspec.ir.structures import STRUCTURES
@@ -20,11 +20,11 @@ SEMIRING = (
 
 
 def described(*paragraphs: str) -> list[str]:
-    """A method's docstring: each paragraph from a line of its own on."""
+    """A method's docstring: the first paragraph by itself, each further one from a line of its own on."""
     first, *rest = [p for p in paragraphs if p]
-    rows = [f'"""{first}', *rest]
-    rows[-1] += '"""'
-    return [line for row in rows for line in filled(row, BODY)]
+    if not rest:
+        return docstring(first, 2)
+    return [*filled(f'"""{first}', BODY), "", *(line for row in rest for line in filled(row, BODY)), f'{BODY}"""']
 
 
 def sentences(*parts: str) -> str:
@@ -60,16 +60,16 @@ def marginal_doc(plan: Plan, tilted: str = "") -> list[str]:
 
 def exact_forward_doc(plan: Plan) -> list[str]:
     loss = f"An `Objective`: `log_prob`, (B,), {plan.notation.evidence}; `loss`, minus its mean over the batch, weighted by `weight`."
-    return described(sentences(loss, _known(plan)))
+    return described(loss, _known(plan))
 
 
 def log_prob_doc(plan: Plan) -> list[str]:
-    return described(sentences(f"{plan.notation.evidence}, (B,), exact.", _known(plan)))
+    return described(f"{plan.notation.evidence}, (B,), exact.", _known(plan))
 
 
 def bound_doc(plan: Plan, at: str = "", draws: bool = False) -> list[str]:
     """Of a method that gives the objective. draws: whether it takes them."""
-    return described(f"{plan.formula}{at}", sentences(_objective(plan), DRAWS if draws else ""))
+    return described(f"{plan.formula}{at}", _objective(plan), DRAWS if draws else "")
 
 
 def joint_doc(plan: Plan) -> list[str]:
@@ -117,7 +117,7 @@ def importance_doc(plan: Plan) -> list[str]:
 def importance_log_prob_doc(plan: Plan) -> list[str]:
     if plan.drawn_once:
         return described(f"log p of a batch that is the whole data set, (), {ESTIMATED}", GRAPH)
-    return described(sentences(f"{plan.notation.evidence}, (B,), {ESTIMATED}", _known(plan)), GRAPH)
+    return described(f"{plan.notation.evidence}, (B,), {ESTIMATED}", _known(plan), GRAPH)
 
 
 def weighted_posterior_doc(plan: Plan) -> list[str]:

@@ -101,12 +101,11 @@ def guide_story(plan: Plan) -> list[str]:
 def _weighed(plan: Plan) -> list[str]:
     """What the loss has otherwise than the objective: weights of divergences that follow a schedule, and free bits."""
     rows = []
-    schedules = kl_schedules(plan)
+    for schedule, names in by_schedule(plan).items():
+        later = "" if schedule.kind == "constant" else f" in training, {schedule.end:g} in evaluation"
+        rows.append(f"in the loss: KL of {listed(names, ' and ')} · {schedule.text}{later}")
     for latent in (p for p in plan.latents if p.kl in DIVERGENCES and p.treatment not in MARGINAL):
-        schedule, bits = schedules.get(latent.name), plan.free_bits(latent.name)
-        if schedule is not None:
-            later = "" if schedule.kind == "constant" else f" in training, {schedule.end:g} in evaluation"
-            rows.append(f"in the loss: KL of {latent.name} · {schedule.text}{later}")
+        bits = plan.free_bits(latent.name)
         if bits is not None:
             rows.append(f"in the loss: KL of {latent.name}, no less than {bits.nats:g} nats for each {bits.unit}")
     return rows
@@ -236,22 +235,21 @@ def class_doc(plan: Plan, scheduled: bool) -> list[str]:
 
 def scheduled_numbers(plan: Plan) -> dict[str, Schedule]:
     """`the weight of the KL of c and z`, `the temperature of z`: which numbers follow the step, and how."""
-    weights: dict[Schedule, list[str]] = {}
-    for name, schedule in kl_schedules(plan).items():
-        weights.setdefault(schedule, []).append(name)
-    found = {f"the weight of the KL of {listed(names, ' and ')}": s for s, names in weights.items()}
+    found = {f"the weight of the KL of {listed(names, ' and ')}": s for s, names in by_schedule(plan).items()}
     found |= {
         f"the temperature of {p.name}": t for p in plan.latents if isinstance(t := p.option("temperature"), Schedule)
     }
     return {name: s for name, s in found.items() if s.kind != "constant"}
 
 
-def kl_schedules(plan: Plan) -> dict[str, Schedule]:
-    """How each KL in the loss is weighted, of latents that have one."""
-    schedules = dict(plan.spec.kl_weight)
-    latents = (p for p in plan.latents if p.kl in DIVERGENCES and p.treatment not in MARGINAL)
-    found = {p.name: schedules.get(p.name, schedules.get("")) for p in latents}
-    return {name: s for name, s in found.items() if s is not None and s != Schedule("constant", (1.0,))}
+def by_schedule(plan: Plan) -> dict[Schedule, list[str]]:
+    """How KLs in the loss are weighted, and of which latents."""
+    schedules, found = dict(plan.spec.kl_weight), dict[Schedule, list[str]]()
+    for p in (p for p in plan.latents if p.kl in DIVERGENCES and p.treatment not in MARGINAL):
+        schedule = schedules.get(p.name, schedules.get(""))
+        if schedule is not None and schedule != Schedule("constant", (1.0,)):
+            found.setdefault(schedule, []).append(p.name)
+    return found
 
 
 def first_sentence(text: str) -> str:
