@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lvspec.emit.factors.factors import Factor, masked
+from lvspec.emit.factors.factors import Factor, masked, plate_mask
 from lvspec.emit.lowering.scope import short
 from lvspec.emit.lowering.value import (
     ATOM,
@@ -174,7 +174,7 @@ def potentials_of(elimination, interface: Interface, stays: list[Factor], lead: 
     for axis, tilt in tilts:
         with low.scope.when(f'"{latent_of(axis)}" in tilt'):
             name = f"tilt_{axis.replace('.', '_')}"
-            added = low.scope.assign(name, masked(low, tilt, f"{interface.plate}.mask"))
+            added = low.scope.assign(name, masked(low, tilt, plate_mask(low, interface.plate)))
             low.scope.line(f"{total.code} = {total.code} + {align(added, full).code}")
     return total
 

@@ -13,10 +13,39 @@ from lvspec.ir.spec import Clause, Variable
 
 
 @dataclass(frozen=True)
+class Mask:
+    """Which sites count: those of a ragged plate that an example has, or those of a variable that are observed."""
+
+    owner: str
+    axes: tuple[str, ...]
+    observed: bool
+
+    @property
+    def code(self) -> str:
+        return f'batch["{self.owner}.mask"]'
+
+    def value(self, low: Lowering) -> Value:
+        """The mask at the bound sites of unrolled plates."""
+        value = Value(self.code, self.axes)
+        for plate in value.axes:
+            if plate in low.bound:
+                value = select(value, plate, str(low.bound[plate]))
+        return value if low.windows.current is None else low.windows.windowed(value, low.windows.current)
+
+
+def observed_mask(variable: Variable) -> Mask:
+    return Mask(variable.name, ("B", *variable.plates), True)
+
+
+def plate_mask(low: Lowering, plate: str) -> Mask:
+    return Mask(plate, low.plate_axes(plate), False)
+
+
+@dataclass(frozen=True)
 class Factor:
     """log p(name | parents) at every site: `value` by the general clause, `initial` by those of the first sites.
 
-    mask: the batch entry that says where its ragged sites count ("x.mask"), None without ragged plates.
+    mask: which of its ragged sites count, None without ragged plates.
     own: the axis of the latent whose own factor this is, where that latent is summed.
     along: the plate whose first sites `initial` is of.
     """
@@ -24,12 +53,12 @@ class Factor:
     name: str
     value: Value
     initial: tuple[Value, ...] = ()
-    mask: str | None = None
+    mask: Mask | None = None
     own: str | None = None
     along: str | None = None
 
     @property
-    def observed_mask(self) -> str | None:
+    def observed_mask(self) -> Mask | None:
         """The mask, for what is observed; a summed latent's own factor sums to one where there is no site."""
         return self.mask if self.own is None else None
 
@@ -48,11 +77,16 @@ def bindings(low: Lowering, variable: Variable):
             del low.bound[plate]
 
 
-def mask_of(low: Lowering, variable: Variable) -> str | None:
+def mask_of(low: Lowering, variable: Variable) -> Mask | None:
     ragged = [p for p in variable.plates if low.spec.plate(p).ragged]
     if variable.role == "observed":
-        return f"{variable.name}.mask"
-    return f"{ragged[-1]}.mask" if ragged else None
+        return observed_mask(variable)
+    return plate_mask(low, ragged[-1]) if ragged else None
+
+
+def first_sites_along(variable) -> str | None:
+    """The plate whose first sites have factors of their own: by their clauses, or as the first labels of a structure."""
+    return variable.along or variable.general.dist.plate
 
 
 def factors_of(low: Lowering, variable: Variable, fuse: bool = True) -> list[Factor]:
@@ -97,8 +131,8 @@ def _factor_at(
     value = density(variable.general, label)
     within = low.windows.current is not None
     if variable.role == "observed" and (within or len(variable.plates) > 1 or not ragged):
-        value = low.scope.assign(f"{label}_sites", masked(low, value, f"{variable.name}.mask"))
-        initial = tuple(masked(low, v, f"{variable.name}.mask") for v in initial)
+        value = low.scope.assign(f"{label}_sites", masked(low, value, observed_mask(variable)))
+        initial = tuple(masked(low, v, observed_mask(variable)) for v in initial)
         return Factor(variable.name, value, initial, along=variable.along)
     if bag is not None and bag not in value.axes:
         return Factor(variable.name, value)
@@ -113,53 +147,33 @@ def _bag(low: Lowering, term: Term, bag: str | None) -> str | None:
     return None if any(bag in low.spec.variable(name).plates for name in summed) else bag
 
 
-def mask_axes(low: Lowering, entry: str) -> tuple[str, ...]:
-    """The axes of a mask in the batch, `"x.mask"` or `"t.mask"`."""
-    owner = entry.partition(".")[0]
-    variable = next((v for v in low.spec.variables if v.name == owner), None)
-    if variable is not None:
-        return ("B", *(p for p in variable.plates if p not in low.bound))
-    return low.plate_axes(owner)
-
-
-def mask_value(low: Lowering, entry: str) -> Value:
-    """The mask as a value, at the bound sites of unrolled plates."""
-    owner = entry.partition(".")[0]
-    variable = next((v for v in low.spec.variables if v.name == owner), None)
-    value = Value(f'batch["{entry}"]', ("B", *variable.plates) if variable is not None else mask_axes(low, entry))
-    for plate in value.axes:
-        if plate in low.bound:
-            value = select(value, plate, str(low.bound[plate]))
-    return value if low.windows.current is None else low.windows.windowed(value, low.windows.current)
-
-
-def masked(low: Lowering, value: Value, entry: str | None) -> Value:
+def masked(low: Lowering, value: Value, mask: Mask | None) -> Value:
     """The value with 0 at the sites that do not count: of a plate's mask, those of the value's other plates as well."""
-    for each in [] if entry is None else [entry, *_further_masks(low, value, entry)]:
-        mask = mask_value(low, each)
-        axes = low.order.union(value, mask)
-        code = f"{low.scope.use('real_sites')}({align(value, axes).code}, {align(mask, axes, 0).code})"
+    for each in [] if mask is None else [mask, *_further_masks(low, value, mask)]:
+        real = each.value(low)
+        axes = low.order.union(value, real)
+        code = f"{low.scope.use('real_sites')}({align(value, axes).code}, {align(real, axes, 0).code})"
         value = value.with_(code=code, axes=axes, binds=ATOM)
     return value
 
 
-def _further_masks(low: Lowering, value: Value, entry: str) -> list[str]:
-    """The masks of ragged plates of a value that `entry`, the mask of one plate, says nothing of."""
-    if any(entry == f"{v.name}.mask" for v in low.spec.variables):
+def _further_masks(low: Lowering, value: Value, mask: Mask) -> list[Mask]:
+    """The masks of ragged plates of a value that the mask of one plate says nothing of."""
+    if mask.observed:
         return []
-    said, ragged = set(mask_axes(low, entry)), [p for p in low.spec.plates if p.ragged and p.name in value.axes]
+    said, ragged = set(mask.axes), [p for p in low.spec.plates if p.ragged and p.name in value.axes]
     left = [p for p in ragged if p.name not in said]
-    return [f"{p.name}.mask" for p in left if p.name not in {q.within for q in left}]
+    return [plate_mask(low, p.name) for p in left if p.name not in {q.within for q in left}]
 
 
-def reduce_plates(low: Lowering, value: Value, keep: set[str], entry: str | None = None) -> Value:
+def reduce_plates(low: Lowering, value: Value, keep: set[str], mask: Mask | None = None) -> Value:
     """Σ over the sites of every plate that is not kept (log-factors of independent sites add up)."""
     plates = [p.name for p in low.spec.plates]
     for plate in sorted((a for a in value.axes if a in plates and a not in keep), key=plates.index, reverse=True):
         if low.spec.plate(plate).ragged:
-            observed = entry is not None and _says(low, entry, plate)
-            value = _ragged_sum(low, value, plate, entry if entry and observed else f"{plate}.mask")
-            entry = None
+            own = mask is not None and mask.observed and plate in mask.axes
+            value = _ragged_sum(low, value, plate, mask if mask and own else plate_mask(low, plate))
+            mask = None
         else:
             value = value.with_(
                 code=f"{value.at(ATOM)}.sum({dim(value, plate)})", axes=_without(value.axes, plate), binds=ATOM
@@ -167,15 +181,10 @@ def reduce_plates(low: Lowering, value: Value, keep: set[str], entry: str | None
     return value
 
 
-def _says(low: Lowering, entry: str, plate: str) -> bool:
-    """Whether a mask is that of a variable on the plate."""
-    return any(entry == f"{v.name}.mask" and plate in v.plates for v in low.spec.variables)
-
-
-def _ragged_sum(low: Lowering, value: Value, plate: str, entry: str) -> Value:
-    axes = mask_axes(low, entry)
+def _ragged_sum(low: Lowering, value: Value, plate: str, mask: Mask) -> Value:
+    axes = tuple(a for a in mask.axes if a not in low.bound)
     if set(axes) - set(value.axes):  # the mask varies over more than the value does
-        value = masked(low, value, entry)
+        value = masked(low, value, mask)
         return value.with_(
             code=f"{value.at(ATOM)}.sum({dim(value, plate)})", axes=_without(value.axes, plate), binds=ATOM
         )
@@ -183,8 +192,8 @@ def _ragged_sum(low: Lowering, value: Value, plate: str, entry: str) -> Value:
     slots = [":" if a in axes else "None" for a in value.axes[: at + 1]]
     while slots and slots[-1] == ":":
         slots.pop()
-    mask = f'batch["{entry}"]' + (f"[{', '.join(slots)}]" if slots else "")
-    code = f"{low.scope.use('masked_sum')}({value.code}, {mask}, {at})"
+    real = mask.code + (f"[{', '.join(slots)}]" if slots else "")
+    code = f"{low.scope.use('masked_sum')}({value.code}, {real}, {at})"
     return value.with_(code=code, axes=_without(value.axes, plate), binds=ATOM)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from lvspec.emit.factors.chains import Interface, potentials_of
-from lvspec.emit.factors.factors import Factor, factors_of
+from lvspec.emit.factors.factors import Factor, factors_of, plate_mask
 from lvspec.emit.lowering.densities import lower_term
 from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.program import Program, input_value
@@ -213,7 +213,7 @@ def label_factors(low: Lowering, variable: Variable) -> list[Factor]:
         f"log_normaliser_{variable.name}", Value(code, lead, draws=join_draws(*arguments.values()))
     )
     normaliser = total.with_(code=f"-{total.code}", binds=PRODUCT)
-    mask = f"{plate}.mask"
+    mask = plate_mask(low, plate)
     own = Factor(variable.name, low.scope.assign(f"scores_{variable.name}", value), initial, mask, along=plate)
     return [own, Factor(variable.name, normaliser)]
 

@@ -186,7 +186,7 @@ def _named(program: Program, term: Term, label: str) -> Term:
     names = [a for a, _ in term.dist.arguments]
     values = []
     for name, value in zip(names, term.arguments, strict=True):
-        plain = value.code.isidentifier() or not value.axes and not value.shape
+        plain = value.is_local or not value.axes and not value.shape
         values.append(value if plain else program.scope.assign(f"{name}_{label}", value))
     return replace(term, arguments=tuple(values))
 

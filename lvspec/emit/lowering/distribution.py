@@ -18,10 +18,8 @@ def distribution(scope: Scope, family: str, arguments: Iterable[str]) -> str:
 
 def named_distribution(scope: Scope, name: str, family: str, arguments: Iterable[str]) -> str:
     """`q_z = Normal(loc, scale)`, and the name."""
-    code = distribution(scope, family, arguments)
-    if code.isidentifier():
-        return code
-    local = scope.names.fresh(name)
-    scope.line(f"{local} = {code}")
-    scope.distributions[code] = local
-    return local
+    code = f"{scope.use(family)}({', '.join(arguments)})"
+    if code not in scope.distributions:
+        scope.distributions[code] = scope.names.fresh(name)
+        scope.line(f"{scope.distributions[code]} = {code}")
+    return scope.distributions[code]

@@ -108,11 +108,7 @@ class Scope:
 
     def named(self, base: str, value: Value, note: str = "", own: bool = False, other: str = "") -> Value:
         """The value under a name: as it is where it is a local, else assigned."""
-        return (
-            value
-            if value.is_name and not value.code.startswith("self.")
-            else self.assign(base, value, note, own, other)
-        )
+        return value if value.is_local else self.assign(base, value, note, own, other)
 
     def either(self, name: str, table: str, key: str, fallback: str, comment: str) -> None:
         """`name`: the table's entry where it has one, else the fallback."""

@@ -52,6 +52,11 @@ class Value:
         return self.code.removeprefix("self.").isidentifier()
 
     @property
+    def is_local(self) -> bool:
+        """Whether it stands under the name of a local."""
+        return self.code.isidentifier()
+
+    @property
     def negative(self) -> bool:
         """Whether it is written with a minus sign in front of all of it."""
         return self.binds == PRODUCT and self.code.startswith("-")

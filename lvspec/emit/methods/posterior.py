@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lvspec.emit.factors.factors import mask_value
+from lvspec.emit.factors.factors import plate_mask
 from lvspec.emit.factors.integrals import asks, integral_answers, method_of, mixtures
 from lvspec.emit.factors.structures import parts_body
 from lvspec.emit.guide.factors import Guide, write_guide
@@ -97,7 +97,7 @@ def _of_q(program: Program, guide: Guide, name: str) -> str:
         code = f"{scope.use('spread')}({code}, ({extents}, 1), self.zero)"
     masks = [p for p in latent.plates if low.spec.plate(p).ragged]
     masks = [p for p in masks if p not in {low.spec.plate(q).within for q in masks}]
-    real = " & ".join(align(mask_value(low, f"{p}.mask"), axes).code for p in masks)
+    real = " & ".join(align(plate_mask(low, p).value(low), axes).code for p in masks)
     return f"{scope.use('TablePosterior')}({code}{f', {real}' if real else ''})"
 
 

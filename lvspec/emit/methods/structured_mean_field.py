@@ -8,7 +8,7 @@ density(batch, sums)        E_q[log p(x | z)], or a lower bound of it
 from __future__ import annotations
 
 from lvspec.emit.factors.eliminate import EliminationCode
-from lvspec.emit.factors.factors import factor_at, reduce_plates
+from lvspec.emit.factors.factors import factor_at, observed_mask, reduce_plates
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import Value, align, as_tensor, axis_of
 from lvspec.emit.methods.docstrings import bound_doc, described, log_weight
@@ -91,7 +91,7 @@ def _density(plan: Plan, imports: set[str], reader) -> list[str]:
     value = [] if row.seen else [reader.name]
     code = f"{scope.use(row.expected)}({', '.join([*value, '*sums', *(v.code for v in arguments)])})"
     found = scope.assign(f"log_p_{reader.name}", Value(code + ".sum(-1)" * row.rank, axes))
-    total = reduce_plates(low, found, set(), f"{reader.name}.mask")
+    total = reduce_plates(low, found, set(), observed_mask(reader))
     scope.line(f"return {total.code}", scope.shape_comment(total))
     latent = plan.structured[0]
     about = (

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lvspec.emit.factors.factors import mask_value
+from lvspec.emit.factors.factors import plate_mask
 from lvspec.emit.guide.schemes import SCHEMES, scheme_advantage
 from lvspec.emit.lowering.value import ATOM, PRODUCT, SUM, UNARY, Value, align, dim
 
@@ -51,7 +51,7 @@ def _real(terms, signal: Value) -> str:
     plate = terms.low.spec.plate
     ragged = [a for a in signal.axes if a in terms.low.order.plates and plate(a).ragged]
     inner = [p for p in ragged if p not in {plate(q).within for q in ragged}]
-    return " & ".join(align(mask_value(terms.low, f"{p}.mask"), signal.axes, 0).code for p in inner)
+    return " & ".join(align(plate_mask(terms.low, p).value(terms.low), signal.axes, 0).code for p in inner)
 
 
 def centre(terms, name: str, signal: Value) -> Value:

@@ -9,8 +9,10 @@ has no such terms: log p and log q follow the draws by their shares of the weigh
 
 from __future__ import annotations
 
+from lvspec.emit.factors.factors import mask_of
 from lvspec.emit.lowering.value import ATOM, Value, align
-from lvspec.emit.objective.terms import BoundTerm, Terms
+from lvspec.emit.objective.bound_term import BoundTerm
+from lvspec.emit.objective.terms import Terms
 from lvspec.ir.bounds import Bound
 from lvspec.ir.estimators import BASELINES
 from lvspec.ir.plan import Plan
@@ -97,8 +99,9 @@ def _score(terms: Terms, baseline: str, balance: float, names: list[str]) -> str
 
 def _log_q(terms: Terms, names: list[str]) -> Value:
     """log q of the scored latents at each draw, (S, B); sites beyond a length that is a variable are read by nothing."""
-    costs = [BoundTerm(None, terms.guide.log_q[n], terms.mask(n)) for n in names]
-    counted = [terms.counted(terms.plan.spec.variable(n), c) for n, c in zip(names, costs, strict=True)]
+    latents = [terms.plan.spec.variable(n) for n in names]
+    costs = [BoundTerm(None, terms.guide.log_q[v.name], mask_of(terms.low, v)) for v in latents]
+    counted = [terms.counted(v, c) for v, c in zip(latents, costs, strict=True)]
     return _per_draw(terms, counted, "log_q")
 
 
@@ -112,4 +115,4 @@ def _function(scope, bound: Bound) -> str:
     """The bound as a function."""
     if bound.form.ordered:
         return f"lambda w: {_value(scope, bound)('w')}"
-    return _value(scope, bound)("").removesuffix("()")
+    return scope.use(bound.form.function)

@@ -11,8 +11,9 @@ from functools import reduce
 from lvspec.emit.lowering.relaxed import schedule_code
 from lvspec.emit.lowering.scope import short
 from lvspec.emit.lowering.value import ATOM, PRODUCT, Value, align, negated
+from lvspec.emit.objective.bound_term import BoundTerm
 from lvspec.emit.objective.score import add_signed, score_terms
-from lvspec.emit.objective.terms import BoundTerm, Terms
+from lvspec.emit.objective.terms import Terms
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Call, Choice, Dist, LocalRef, VariableRef, walk
 from lvspec.ir.plan import Plan

@@ -12,8 +12,9 @@ from lvspec.emit.factors.factors import mask_of, masked, reduce_plates
 from lvspec.emit.guide.schemes import SCHEMES
 from lvspec.emit.lowering.value import ALL, ATOM, FROM, PRODUCT, SAME, SUM, Value, negated
 from lvspec.emit.objective.baselines import against
+from lvspec.emit.objective.bound_term import BoundTerm
 from lvspec.emit.objective.relax import relax_terms
-from lvspec.emit.objective.terms import BoundTerm, Terms
+from lvspec.emit.objective.terms import Terms
 
 
 def score_terms(terms: Terms, costs: list[BoundTerm], weighted: dict[str, str]) -> Value | None:
@@ -79,15 +80,10 @@ def _downstream(terms: Terms, cost: BoundTerm, relations: dict[str, str], axes: 
     keep = tuple(a for a in axes if a not in ("S", "B") and relations.get(a, SAME) != ALL)
     value = terms.expected(cost.value, keep)
     later = [a for a in axes if a in low.order.plates and relations.get(a) == FROM and a in value.axes]
-    if cost.mask and (later or _may_be_missing(low, cost.mask) and set(value.axes) & set(keep) & low.order.plates):
+    if cost.mask and (later or cost.mask.observed and set(value.axes) & set(keep) & low.order.plates):
         value = masked(low, value, cost.mask)  # what is not observed is no cost; beyond a length no draw has a term
     value = reduce_plates(low, value, set(keep), cost.mask)
     for plate in later:
         code = f"{terms.scope.use('later_sum')}({value.code}, dim={value.axes.index(plate)})"
         value = value.with_(code=code, binds=ATOM)
     return value
-
-
-def _may_be_missing(low, entry: str) -> bool:
-    """Whether a mask is that of an observed variable, which a batch may leave out at some sites."""
-    return any(entry == f"{v.name}.mask" for v in low.spec.of_role("observed"))

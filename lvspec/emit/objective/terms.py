@@ -6,10 +6,20 @@ averaged over its q, plates are added up, draws are averaged last.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lvspec.emit.factors.eliminate import EliminationCode, collapsed_axes
-from lvspec.emit.factors.factors import Factor, bindings, factor_at, factors_of, mask_of, masked, reduce_plates
+from lvspec.emit.factors.factors import (
+    Factor,
+    bindings,
+    factor_at,
+    factors_of,
+    first_sites_along,
+    mask_of,
+    masked,
+    observed_mask,
+    reduce_plates,
+)
 from lvspec.emit.factors.integrals import asks, chosen, integral_factor
 from lvspec.emit.factors.marginal_priors import MarginalPriors
 from lvspec.emit.factors.structures import label_factor, label_factors, log_factors
@@ -32,24 +42,12 @@ from lvspec.emit.lowering.value import (
     select,
     shift_axis,
 )
+from lvspec.emit.objective.bound_term import BoundTerm
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Call, Here, LogProb, VariableRef
 from lvspec.ir.lengths import counting
 from lvspec.ir.plan import Plan
 from lvspec.ir.structured import structure_of, window_of
-
-
-@dataclass(frozen=True)
-class BoundTerm:
-    """A term of the ELBO. latent: whose divergence it is (None: reconstruction); it counts negatively then.
-    term: the term of `objective:` that it is, added to the objective, not to the ELBO. node: whose log-density it is, of the
-    reconstruction; of a sum over latents, theirs."""
-
-    latent: str | None
-    value: Value
-    mask: str | None = None
-    term: str | None = None
-    node: str = ""
 
 
 class Terms:
@@ -160,7 +158,7 @@ class Terms:
         if isinstance(expr.value, VariableRef):
             variable = next((v for v in self.plan.spec.of_role("observed") if v.name == expr.value.name), None)
             if variable is not None and all(isinstance(s, Here) for s in expr.value.at):
-                return masked(self.low, found, f"{variable.name}.mask")
+                return masked(self.low, found, observed_mask(variable))
         return found
 
     def _expected(self, expr: Call) -> Value:
@@ -375,7 +373,10 @@ class Terms:
             if latent_of(base) in self.guide.crfs:
                 value = self.crf_expectation(base, value, detached)
                 continue
-            for axis in sorted((a for a in value.axes if _base(low, a) == base and a not in keep), key=lag_of):
+            for axis in sorted(
+                (a for a in value.axes if low.order.is_enumerated(a) and at_present(a) == base and a not in keep),
+                key=lag_of,
+            ):
                 log_q = self.log_q_at(base, lag_of(axis))
                 if detached:
                     log_q = log_q.with_(code=f"{log_q.at(ATOM)}.detach()")
@@ -389,7 +390,13 @@ class Terms:
     def crf_expectation(self, base: str, value: Value, detached: bool) -> Value:
         """E_q under a CRF guide over the sites that the value reads: one, or two neighbours."""
         low, q = self.low, self.guide.crfs[latent_of(base)]
-        axes = tuple(sorted((a for a in value.axes if _base(low, a) == base), key=lag_of, reverse=True))
+        axes = tuple(
+            sorted(
+                (a for a in value.axes if low.order.is_enumerated(a) and at_present(a) == base),
+                key=lag_of,
+                reverse=True,
+            )
+        )
         if not axes:
             return value
         if len(axes) == 2:
@@ -418,10 +425,6 @@ class Terms:
         at = shifted.axes.index(shift_axis(base, lag))
         return shifted.with_(code=f"{shifted.at(ATOM)}.log_softmax({at})", binds=ATOM)
 
-    def mask(self, name: str) -> str | None:
-        """What says which sites of a latent count."""
-        return mask_of(self.low, self.plan.spec.variable(name))
-
     def averaged_over_draws(self, value: Value) -> Value:
         """The mean over the draws, by their shares where they have some."""
         if "S" not in value.axes:
@@ -438,12 +441,3 @@ class Terms:
     def settled(self, cost: BoundTerm, keep: tuple[str, ...] = (), detached: bool = False) -> Value:
         """A cost per draw and example: enumerated latents averaged, plates added up (those in `keep` stay)."""
         return reduce_plates(self.low, self.expected(cost.value, keep, detached), set(keep), cost.mask)
-
-
-def first_sites_along(variable) -> str | None:
-    """The plate whose first sites have factors of their own: by their clauses, or as the first labels of a structure."""
-    return variable.along or variable.general.dist.plate
-
-
-def _base(low, axis: str) -> str | None:
-    return at_present(axis) if low.order.is_enumerated(axis) else None
