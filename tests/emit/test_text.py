@@ -53,16 +53,17 @@ def random_sources(directory):
     for seed in range(RANDOM):
         text = generate(seed)
         try:
-            spec = compile_spec(text).spec
+            short = compile_spec(text)
         except SpecError:
             continue
+        spec = short.spec
         names = {v.name for v in (*spec.variables, *spec.guide, *spec.params, *spec.networks)} - {"x"}
         longer = text
         for name in sorted(names, key=len, reverse=True):
             suffix = "_of_a_rather_long_name"[: 6 + seed % 17].rstrip("_")
             longer = re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w=])", name + suffix, longer)
-        for kind, written in (("short", text), ("long", longer)):
-            (directory / f"{kind}_{seed}.py").write_text(compile_spec(written).source)
+        for kind, written in (("short", short), ("long", compile_spec(longer))):
+            (directory / f"{kind}_{seed}.py").write_text(written.source)
     return [str(p) for p in sorted(directory.glob("*.py"))]
 
 
@@ -73,18 +74,14 @@ def ruff(*arguments):
 
 
 @pytest.mark.parametrize("written", [sources, random_sources])
-def test_formatter_changes_nothing(tmp_path, written):
-    code, said = ruff("format", "--isolated", "--check", "--diff", "--line-length", "120", *written(tmp_path))
-    assert code == 0, said
-
-
-@pytest.mark.parametrize("written", [sources, random_sources])
-def test_linter_finds_nothing(tmp_path, written):
-    own = 'lint.isort.known-first-party=["lvspec"]'
-    code, said = ruff(
-        "check", "--isolated", "--config", own, "--select", "E,F,B,I,UP,W", "--ignore", "E501", *written(tmp_path)
-    )
-    assert code == 0, said
+def test_formatter_and_linter_change_nothing(tmp_path, written):
+    files, own = written(tmp_path), 'lint.isort.known-first-party=["lvspec"]'
+    for command in (
+        ("format", "--isolated", "--check", "--diff", "--line-length", "120"),
+        ("check", "--isolated", "--config", own, "--select", "E,F,B,I,UP,W", "--ignore", "E501"),
+    ):
+        code, said = ruff(*command, *files)
+        assert code == 0, said
 
 
 def placeless(tree: ast.Module) -> list[str]:

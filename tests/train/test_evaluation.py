@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from sklearn import metrics
 
 from lvspec.cli.commands.sample import _show
 from lvspec.driver import compile_spec, read_spec
@@ -36,6 +35,8 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("seed", range(5))
 def test_agreement_equals_scikit_learn(seed):
+    from sklearn import metrics
+
     random = np.random.default_rng(seed)
     clusters, labels = random.integers(0, 6, 200), random.integers(0, 4, 200)
     labels[:100] = clusters[:100] % 4
@@ -49,6 +50,8 @@ def test_agreement_equals_scikit_learn(seed):
 
 @pytest.mark.parametrize(("clusters", "labels"), [([0, 0], ["a", "a"]), ([0, 1], ["a", "a"]), ([0, 0], ["a", "b"])])
 def test_agreement_of_single_classes_is_defined_as_scikit_learn_does(clusters, labels):
+    from sklearn import metrics
+
     found = agreement(clusters, labels)
     assert found.v_measure == pytest.approx(metrics.v_measure_score(labels, clusters))
 

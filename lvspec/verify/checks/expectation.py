@@ -24,7 +24,7 @@ from lvspec.verify.oracle.quantiles import FREE, GIVEN
 from lvspec.verify.oracle.world import World
 
 SCRAMBLES = 64
-POINTS = 2048  # of one scramble; a power of two keeps them balanced
+POINTS = 512  # of one scramble; a power of two keeps them balanced
 MOST = 8  # numbers of noise: beyond, points are no better than chance
 
 

@@ -4,6 +4,7 @@ The exact test sums the surrogate's gradient over every joint draw of all its sa
 1e5 rows of the module's own draws and fails a true estimator once in a million comparisons.
 """
 
+import ast
 import re
 
 import pytest
@@ -11,14 +12,14 @@ import pytest
 from lvspec.driver import compile_spec
 from lvspec.load import load_module
 from lvspec.verify.checks.averages import averaged_gradient, exact_gradient
-from lvspec.verify.checks.chance import gradient_bound, gradient_estimates, z_check
+from lvspec.verify.checks.chance import z_check
 from lvspec.verify.checks.compare import averages
-from lvspec.verify.checks.expectation import expected_gradient
 from lvspec.verify.checks.gradients import GRADIENT, scored
 from lvspec.verify.checks.subject import Subject
 from lvspec.verify.report import gradient_error
 
 ROWS = 100_000
+FEWER = ROWS // 2  # where a wrong estimator has to be told, or variances are compared
 
 PLATED = """
 lvspec: 1
@@ -297,9 +298,13 @@ def test_the_loss_has_the_digits_of_the_bound(name):
 # ---------------------------------------------------------------- what must be noticed, and what must not
 def without_last_cost(source):
     """The signal of a score term without the last of its costs."""
-    found, n = re.subn(r"(signal_\w+ = .+?) [-+] ([^\n#]+?)(  #[^\n]*)?\n", r"\1\3\n", source, count=1)
-    assert n == 1, source
-    return found
+    signals = (
+        n.value
+        for n in ast.walk(ast.parse(source))
+        if isinstance(n, ast.Assign) and "signal_" in ast.unparse(n.targets[0])
+    )
+    costs = next(v for v in signals if isinstance(v, ast.BinOp))
+    return source.replace(ast.get_source_segment(source, costs), ast.get_source_segment(source, costs.left), 1)
 
 
 def without_score(source):
@@ -309,7 +314,7 @@ def without_score(source):
 
 
 def without_control_variate(source):
-    found = re.sub(r"leave_one_out\((\w+\.detach\(\))\)", r"\1", source)
+    found = re.sub(r"leave_one_out\(([\w.]+\.detach\(\))\)", r"\1", source)
     assert found != source
     return found
 
@@ -334,7 +339,7 @@ def exact_error(subject, row=0):
 def test_a_dropped_term_of_non_zero_mean_fails_both_tests(name, mend):
     subject = subject_of(SCORED[name], mend)
     assert exact_error(subject) > 1000 * GRADIENT
-    assert not z_check(subject, scored(subject), 0, ROWS, seed=1).passed
+    assert not z_check(subject, scored(subject), 0, FEWER, seed=1).passed
 
 
 def with_wide_noise(source):
@@ -347,16 +352,11 @@ def with_wide_noise(source):
 @pytest.mark.parametrize("name", ["gaussian", "rectified"])
 def test_noise_of_another_scale_fails(name):
     subject = subject_of(ALL[name], with_wide_noise)
-    assert not z_check(subject, scored(subject), 0, ROWS, seed=1).passed
+    assert not z_check(subject, scored(subject), 0, FEWER, seed=1).passed
 
 
 @pytest.mark.parametrize("name", SCORED)
-def test_a_dropped_control_variate_passes_both_tests(name, record_property):
-    subject, plain = subject_of(SCORED[name]), subject_of(SCORED[name], without_control_variate)
+def test_a_dropped_control_variate_passes_both_tests(name):
+    plain = subject_of(SCORED[name], without_control_variate)
     assert exact_error(plain) <= GRADIENT
-    truth = expected_gradient(subject, scored(subject), 0)
-    estimates = {n: gradient_estimates(s, 0, ROWS, seed=2) for n, s in (("with", subject), ("without", plain))}
-    for which, found in estimates.items():
-        assert found.largest_z(truth) <= gradient_bound(truth), which
-        record_property(f"variance {which}", found.variance)
-        print(f"{name}: variance {which} the control variate {found.variance:.4g}")
+    assert z_check(plain, scored(plain), 0, ROWS, seed=2).passed
