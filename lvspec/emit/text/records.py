@@ -225,12 +225,14 @@ def _head(node: ast.stmt, rows: list[str]) -> range:
 
 def _spelled(code: str, spelled: dict[str, str]) -> str:
     """The statement's head with these names read in another way."""
+    lead = "el" if code.startswith("elif ") else ""  # no statement of its own
+    code = code.removeprefix(lead)
     tree = ast.parse(code + (" pass" if code.endswith(":") else ""))
     found = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load) and n.id in spelled]
     text = code.encode()
     for name in sorted(found, key=lambda n: -n.col_offset):
         text = text[: name.col_offset] + spelled[name.id].encode() + text[name.end_col_offset :]
-    return text.decode()
+    return lead + text.decode()
 
 
 def joined(rows: list[str]) -> tuple[str, str]:
