@@ -143,6 +143,14 @@ CHANGED = """
             _, b, c = self.three()
             h(b, c)
         return c
+
+    def fifth(self):
+        if h(0):
+            a, b, c = self.three()
+        else:
+            a, b, c = 0, 1, 2
+        c = 3
+        return a, b, c
 """
 BY_NAME = """
     def three(self) -> Three:
@@ -181,6 +189,16 @@ BY_NAME = """
             c = three.c
             h(b, c)
         return c
+
+    def fifth(self):
+        if h(0):
+            three = self.three()
+            a = three.a
+            b = three.b
+        else:
+            a, b, c = 0, 1, 2
+        c = 3
+        return a, b, c
 """
 
 

@@ -179,18 +179,26 @@ def _changed_at(name: str, method: ast.FunctionDef, block: list[ast.stmt]) -> in
         if _mentions(node, name, ast.Store) or any(a.arg == name for a in ast.walk(node) if isinstance(a, ast.arg)):
             return node
     end = block[-1].end_lineno or 0
-    others = [n for n in ast.walk(method) if isinstance(n, ast.Name) and n.id == name]
-    outside = [n for n in others if not call.lineno <= n.lineno <= end]
-    later = min(
-        (n for n in outside if n.lineno > end), key=lambda n: (n.lineno, isinstance(n.ctx, ast.Store)), default=None
-    )
-    read = later is not None and isinstance(later.ctx, ast.Load)
-    if read or any(isinstance(n.ctx, ast.Load) and n.lineno < call.lineno for n in outside):
+    mentions = (n for n in _behind(method.body, call) if _mentions(n, name, (ast.Load, ast.Store)))
+    later = next(mentions, None)
+    anew = isinstance(later, ast.Assign) and not _mentions(later.value, name, ast.Load)
+    before = [n for n in ast.walk(method) if isinstance(n, ast.Name) and n.id == name and n.lineno < call.lineno]
+    if later is not None and not anew or any(isinstance(n.ctx, ast.Load) for n in before):
         return rest[0] if rest else call
     return end
 
 
-def _mentions(node: ast.AST, name: str, kind: type) -> bool:
+def _behind(block: list[ast.stmt], call: ast.stmt) -> Iterator[ast.stmt]:
+    """Statements that follow when the block of the call is done, in order."""
+    for i, node in enumerate(block):
+        for part in ("body", "orelse"):
+            inner = getattr(node, part, None) or []
+            if any(n is call for n in _statements(inner)):
+                yield from _behind(inner, call)
+                yield from block[i + 1 :]
+
+
+def _mentions(node: ast.AST, name: str, kind: type | tuple[type, ...]) -> bool:
     return any(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, kind) for n in ast.walk(node))
 
 
