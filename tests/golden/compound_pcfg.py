@@ -52,7 +52,6 @@ from lvspec.runtime import (
     real_sites,  # 0 where a site is padding or missing
     refuse_parts,  # BadBatch where only some sites of a whole are missing
     sample_batch,  # an empty batch of n examples, with what is given
-    spread,  # expanded to a shape
     weighted_mean,  # mean over the batch by example weights
     weighted_posterior,  # draws with self-normalised importance weights
 )
@@ -238,7 +237,7 @@ class CompoundPCFG(nn.Module):
         What a structure generates is drawn given its length, and latents above it as if none were given.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        z = batch["z"] if "z" in batch else Normal(spread(0, (n, self.D), self.zero), self.zero + 1).sample()  # (B, D)
+        z = batch["z"] if "z" in batch else Normal(self.zero, self.zero + 1).sample((n, self.D))  # (B, D)
         of_z = self.computed_of_z(z)
         x = batch["x"] if "x" in batch else pcfg_draw(batch["t.mask"], of_z.root_x, of_z.rule, of_z.word)  # (B, T)
         return {"z": z, "x": x, "t": batch["t"]}

@@ -42,7 +42,6 @@ from lvspec.runtime import (
     prepare_batch,  # checks a batch and adds its masks
     real_sites,  # 0 where a site is padding or missing
     sample_batch,  # an empty batch of n examples, with what is given
-    spread,  # expanded to a shape
     weighted_mean,  # mean over the batch by example weights
     weighted_posterior,  # draws with self-normalised importance weights
 )
@@ -187,7 +186,7 @@ class DiscreteVAE(nn.Module):
         `posterior`.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
-        z = batch["z"] if "z" in batch else Categorical(spread(self.prior, (n, 1, 1), self.zero)).sample()  # (B, M)
+        z = batch["z"] if "z" in batch else Categorical(self.prior).sample((n,))  # (B, M)
         x = batch["x"] if "x" in batch else Bernoulli(self.decoder(one_hots(z, self.K, self.zero))).sample()  # (B, P)
         return {"z": z, "x": x}
 

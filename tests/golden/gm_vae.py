@@ -59,7 +59,6 @@ from lvspec.runtime import (
     previous,  # shifted by a site, with `begin` before the first one
     refuse_missing,  # BadBatch where a factor reads a missing value
     sample_batch,  # an empty batch of n examples, with what is given
-    spread,  # expanded to a shape
     stack_sites,  # torch.stack, where there may be no site
     until_end,  # lengths up to the first end symbol
     weighted_mean,  # mean over the batch by example weights
@@ -249,7 +248,7 @@ class GMVAE(nn.Module):
         `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        c = batch["c"] if "c" in batch else Categorical(spread(self.prior, (n, 1), self.zero)).sample()  # (B,)
+        c = batch["c"] if "c" in batch else Categorical(self.prior).sample((n,))  # (B,)
         z = batch["z"] if "z" in batch else Normal(self.mu[c], softplus(self.sigma[c])).sample()  # (B, D)
         # one site after the other, each given those before it
         writer_state = None

@@ -37,7 +37,6 @@ from lvspec.runtime import (
     prepare_batch,  # checks a batch and adds its masks
     real_sites,  # 0 where a site is padding or missing
     sample_batch,  # an empty batch of n examples, with what is given
-    spread,  # expanded to a shape
     stack_sites,  # torch.stack, where there may be no site
     weighted_mean,  # mean over the batch by example weights
 )
@@ -138,7 +137,7 @@ class HMM(nn.Module):
             if "z" in batch:
                 z_t = batch["z"][:, t]
             elif t == 0:
-                z_t = Categorical(spread(self.start, (n, 1), self.zero)).sample()
+                z_t = Categorical(self.start).sample((n,))
             else:
                 z_t = Categorical(self.transition[z_sites[-1]]).sample()
             z_sites.append(z_t)

@@ -188,22 +188,19 @@ class Integrals(nn.Module):
         what is given, else 64.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        mu = batch.get("mu")  # (B,)
-        if mu is None:
-            mu = Normal(spread(0, (batch_rows(batch),), self.zero), self.zero + 5).sample()
+        mu = batch["mu"] if "mu" in batch else Normal(self.zero, self.zero + 5).sample((batch_rows(batch),))  # (B,)
         effect = batch.get("effect")  # (B, G)
         if effect is None:
             effect = Normal(spread(mu[:, None], (1, self.G), self.zero), self.zero + 2).sample()
-        rate = batch.get("rate")  # (B,)
-        if rate is None:
-            rate = Gamma(spread(self.zero + 2, (batch_rows(batch),), self.zero), self.zero + 1).sample()
+        # (B,)
+        rate = batch["rate"] if "rate" in batch else Gamma(self.zero + 2, self.zero + 1).sample((batch_rows(batch),))
         # one site after the other, each given those before it
         z_sites = []
         for t in range(batch["t.mask"].shape[-1]):
             if "z" in batch:
                 z_t = batch["z"][:, t]
             elif t == 0:
-                z_t = Normal(spread(0, (batch_rows(batch),), self.zero), self.zero + 1).sample()
+                z_t = Normal(self.zero, self.zero + 1).sample((batch_rows(batch),))
             else:
                 z_t = Normal(0.9 * z_sites[-1] + self.drift, self.zero + 0.5).sample()
             z_sites.append(z_t)

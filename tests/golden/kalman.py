@@ -33,7 +33,6 @@ from lvspec.runtime import (
     diagonal_covariance,
     prepare_batch,  # checks a batch and adds its masks
     sample_batch,  # an empty batch of n examples, with what is given
-    spread,  # expanded to a shape
     stack_sites,  # torch.stack, where there may be no site
     weighted_mean,  # mean over the batch by example weights
 )
@@ -120,7 +119,7 @@ class Kalman(nn.Module):
             if "z" in batch:
                 z_t = batch["z"][:, t]
             elif t == 0:
-                z_t = Normal(spread(self.start, (n, 1), self.zero), self.zero + 1).sample()
+                z_t = Normal(self.start, self.zero + 1).sample((n,))
             else:
                 z_t = Normal(z_sites[-1] @ self.transition.mT, reads_z).sample()
             z_sites.append(z_t)

@@ -227,12 +227,8 @@ class LDA(nn.Module):
         what is given, else 64.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        topics = batch.get("topics")  # (K, V)
-        if topics is None:
-            topics = Dirichlet(spread(softplus(self.breadth), (self.K, 1), self.zero)).sample()
-        theta = batch.get("theta")  # (B, K)
-        if theta is None:
-            theta = Dirichlet(spread(softplus(self.mixing), (n, 1), self.zero)).sample()
+        topics = batch["topics"] if "topics" in batch else Dirichlet(softplus(self.breadth)).sample((self.K,))  # (K, V)
+        theta = batch["theta"] if "theta" in batch else Dirichlet(softplus(self.mixing)).sample((n,))  # (B, K)
         z = batch.get("z")  # (B, T)
         if z is None:
             z = Categorical(

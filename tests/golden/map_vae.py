@@ -37,7 +37,6 @@ from lvspec.runtime import (
     prepare_batch,  # checks a batch and adds its masks
     real_sites,  # 0 where a site is padding or missing
     sample_batch,  # an empty batch of n examples, with what is given
-    spread,  # expanded to a shape
     weighted_mean,  # mean over the batch by example weights
 )
 
@@ -116,7 +115,7 @@ class MAPVAE(nn.Module):
         `posterior`.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
-        z = batch["z"] if "z" in batch else Normal(spread(0, (n, self.D), self.zero), self.zero + 1).sample()  # (B, D)
+        z = batch["z"] if "z" in batch else Normal(self.zero, self.zero + 1).sample((n, self.D))  # (B, D)
         x = batch["x"] if "x" in batch else Bernoulli(self.decoder(z)).sample()  # (B, P)
         return {"z": z, "x": x}
 

@@ -61,7 +61,6 @@ from lvspec.runtime import (
     real_sites,  # 0 where a site is padding or missing
     replace_site,
     sample_batch,  # an empty batch of n examples, with what is given
-    spread,  # expanded to a shape
     stack_sites,  # torch.stack, where there may be no site
     strata_draw,
     strata_noise,
@@ -286,14 +285,14 @@ class Mixtures(nn.Module):
         what is given, else 64.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        v = batch["v"] if "v" in batch else Normal(spread(0, (n, 1), self.zero), self.zero + 1).sample()  # (B, 1)
+        v = batch["v"] if "v" in batch else Normal(self.zero, self.zero + 1).sample((n, 1))  # (B, 1)
         # one site after the other, each given those before it
         z_sites = []
         for t in range(batch["t.mask"].shape[-1]):
             if "z" in batch:
                 z_t = batch["z"][:, t]
             elif t == 0:
-                z_t = Categorical(spread(self.start, (n, 1), self.zero)).sample()
+                z_t = Categorical(self.start).sample((n,))
             else:
                 z_t = Categorical(self.turn[z_sites[-1]]).sample()
             z_sites.append(z_t)

@@ -73,7 +73,6 @@ from lvspec.runtime import (
     real_sites,  # 0 where a site is padding or missing
     relax,
     sample_batch,  # an empty batch of n examples, with what is given
-    spread,  # expanded to a shape
     weighted_mean,  # mean over the batch by example weights
     weighted_posterior,  # draws with self-normalised importance weights
 )
@@ -353,13 +352,11 @@ class Scores(nn.Module):
         `posterior`.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
-        a = batch["a"] if "a" in batch else Categorical(spread(self.prior, (n, 1), self.zero)).sample()  # (B,)
-        b = batch.get("b")  # (B,)
-        if b is None:
-            b = Bernoulli(spread(bernoulli_logits_from_probs(self.zero + 0.5), (n,), self.zero)).sample()
-        c = batch["c"] if "c" in batch else Categorical(spread(self.prior, (n, 1), self.zero)).sample()  # (B,)
-        d = batch["d"] if "d" in batch else Categorical(spread(self.prior, (n, 1), self.zero)).sample()  # (B,)
-        e = batch["e"] if "e" in batch else Categorical(spread(self.prior, (n, 1), self.zero)).sample()  # (B,)
+        a = batch["a"] if "a" in batch else Categorical(self.prior).sample((n,))  # (B,)
+        b = batch["b"] if "b" in batch else Bernoulli(bernoulli_logits_from_probs(self.zero + 0.5)).sample((n,))  # (B,)
+        c = batch["c"] if "c" in batch else Categorical(self.prior).sample((n,))  # (B,)
+        d = batch["d"] if "d" in batch else Categorical(self.prior).sample((n,))  # (B,)
+        e = batch["e"] if "e" in batch else Categorical(self.prior).sample((n,))  # (B,)
         # (B, D)
         loc_x = (
             self.mean[a]

@@ -49,7 +49,6 @@ from lvspec.runtime import (
     previous,  # shifted by a site, with `begin` before the first one
     refuse_missing,  # BadBatch where a factor reads a missing value
     sample_batch,  # an empty batch of n examples, with what is given
-    spread,  # expanded to a shape
     stack_sites,  # torch.stack, where there may be no site
     until_end,  # lengths up to the first end symbol
     weighted_mean,  # mean over the batch by example weights
@@ -200,7 +199,7 @@ class SentenceVAE(nn.Module):
         `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        z = batch["z"] if "z" in batch else Normal(spread(0, (n, self.D), self.zero), self.zero + 1).sample()  # (B, D)
+        z = batch["z"] if "z" in batch else Normal(self.zero, self.zero + 1).sample((n, self.D))  # (B, D)
         # one site after the other, each given those before it
         writer_state = None
         x_sites = []

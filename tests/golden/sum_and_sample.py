@@ -40,7 +40,6 @@ from lvspec.runtime import (
     prepare_batch,  # checks a batch and adds its masks
     real_sites,  # 0 where a site is padding or missing
     sample_batch,  # an empty batch of n examples, with what is given
-    spread,  # expanded to a shape
     top_shares,
     weighted_mean,  # mean over the batch by example weights
     weighted_posterior,  # draws with self-normalised importance weights
@@ -183,7 +182,7 @@ class OneCategory(nn.Module):
         `posterior`.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
-        c = batch["c"] if "c" in batch else Categorical(spread(self.prior, (n, 1), self.zero)).sample()  # (B,)
+        c = batch["c"] if "c" in batch else Categorical(self.prior).sample((n,))  # (B,)
         x = batch["x"] if "x" in batch else Normal(self.mean[c], self.zero + 1).sample()  # (B, D)
         return {"c": c, "x": x}
 

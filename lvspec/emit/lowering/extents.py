@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
+from lvspec.emit.lowering.distribution import distribution
 from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import ATOM, Value, align, as_tensor, axis_of, latent_of
@@ -37,6 +40,24 @@ def full_arguments(
             code = f"{scope.use('spread')}({aligned[0].code}, {shape}, self.zero)"
             aligned[0] = aligned[0].with_(code=code, binds=ATOM, axes=inner, number=False)
     return [as_tensor(a) for a in aligned]
+
+
+def sampled(program: Program, dist: Dist, arguments: list[Value], axes: tuple[str, ...], event: Shape) -> str:
+    """`Categorical(self.start).sample((n,))`: a draw of shape `event` along all axes. Those in front over which no argument varies are
+    asked of `sample`, as are sizes of the event where no argument has an axis at all; others are spread."""
+    low, ranks, copies = program.low, argument_ranks(dist, event), copies_of(dist, event)
+    front = tuple(takewhile(lambda a: not any(a in v.axes for v in arguments), axes))
+    rest = axes[len(front) :]
+    lead = [extent_code(program, a) for a in front]
+    if not rest:
+        each = ranks if len(ranks) == len(arguments) else ranks * len(arguments)
+        absent = min((rank - len(v.shape) for v, rank in zip(arguments, each, strict=True)), default=0)
+        lead += [low.size(d) for d in copies[:absent]]
+        full = [as_tensor(v) for v in arguments]
+    else:
+        full = full_arguments(program, arguments, rest, copies, *ranks)
+    shape = f"({', '.join(lead)}{',' if len(lead) == 1 else ''})" if lead else ""
+    return f"{distribution(program.scope, dist.family, (a.code for a in full))}.sample({shape})"
 
 
 def copies_of(dist: Dist, event: Shape) -> Shape:

@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from lvspec.emit.guide.site_clauses import SiteClauses
 from lvspec.emit.guide.sites import Member, SiteLoop
 from lvspec.emit.lowering.densities import Term, lower_term, unfused
-from lvspec.emit.lowering.distribution import distribution
-from lvspec.emit.lowering.extents import argument_ranks, copies_of, full_arguments
+from lvspec.emit.lowering.extents import sampled
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.sizes import size_code
 from lvspec.emit.lowering.value import ATOM, SUM, Value, align, select
@@ -348,10 +347,7 @@ class SampledLoop(SiteLoop):
             self.scope.line(f"{before.here} = {m.here}")
 
     def draw_code(self, m: Member, clause: Clause, arguments: list[Value]) -> str:
-        dist, shape = clause.dist, m.factor.type.shape
-        ranks = argument_ranks(dist, shape)
-        full = full_arguments(self.program, arguments, m.axes, copies_of(dist, shape), *ranks)
-        return f"{distribution(self.scope, dist.family, (a.code for a in full))}.sample()"
+        return sampled(self.program, clause.dist, arguments, m.axes, m.factor.type.shape)
 
     def close(self) -> dict[str, Term]:
         for m in self.members:

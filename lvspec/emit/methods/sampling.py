@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 
 from lvspec.emit.factors.structures import borders_draw, structure_draw
 from lvspec.emit.lowering.densities import lower_term, unfused
-from lvspec.emit.lowering.distribution import distribution
-from lvspec.emit.lowering.extents import argument_ranks, copies_of, extent_code, full_arguments
+from lvspec.emit.lowering.extents import extent_code, sampled
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import ATOM, Value
 from lvspec.emit.methods.docstrings import sample_doc
@@ -145,10 +144,7 @@ def _conditional(program: Program, variable: Variable) -> Value:
 
     def draw(clause) -> Value:
         term = unfused(low, lower_term(low, clause.body, variable.name))
-        ranks = argument_ranks(term.dist, variable.type.shape)
-        arguments = [low.concrete(v) for v in term.arguments]
-        arguments = full_arguments(program, arguments, axes, copies_of(term.dist, variable.type.shape), *ranks)
-        code = f"{distribution(low.scope, term.dist.family, (a.code for a in arguments))}.sample()"
+        code = sampled(program, term.dist, [low.concrete(v) for v in term.arguments], axes, variable.type.shape)
         for flow in term.flows:
             code = f"{flow.module}({code}{flow.arguments(axes, len(variable.type.shape))})[0]"
         value = Value(code, axes, variable.type.shape, integer=variable.type.support.discrete)
