@@ -104,26 +104,6 @@ class Embedding(nn.Embedding):
         super().__init__(num + begin, dim)
 
 
-def over_stretches(network, x: Tensor) -> Tensor:
-    """A recurrent network over (*lead, T, in) -> (*lead, T, out), whatever the leading axes are."""
-    lead, extent = x.shape[:-2], x.shape[-2]
-    width = network.hidden_size * (2 if network.bidirectional else 1)
-    if x.numel() == 0:
-        # torch refuses empty batches and stretches; the sum keeps the graph and the dtype
-        return x.new_zeros(*lead, extent, width) + 0 * sum(p.sum() for p in network.parameters())
-    states, _ = network._sites(x.reshape(-1, extent, x.shape[-1]))
-    return states.reshape(*lead, extent, width)
-
-
-def one_site(network, x: Tensor, state) -> tuple[Tensor, object]:
-    """One more site of a stretch: (*lead, in) -> (*lead, out), and the state to go on with; None before the first site."""
-    lead = x.shape[:-1]
-    if x.numel() == 0:
-        return x.new_zeros(*lead, network.hidden_size), state
-    out, state = network._sites(x.reshape(-1, 1, x.shape[-1]), state)
-    return out.reshape(*lead, network.hidden_size), state
-
-
 def restarted(state, begins: Tensor):
     """The state that `step` goes on with, that before the first site in rows whose stretch begins anew: begins (*lead) bool. Of
     every tensor of a state the last axis but one is that of the rows, and all states begin with zeros."""
@@ -144,61 +124,44 @@ def reversed_stretches(x: Tensor, lengths: Tensor) -> Tensor:
     return x.gather(-2, reversal(lengths.expand(x.shape[:-2]), x.shape[-2]).unsqueeze(-1).expand(x.shape))
 
 
-class RNN(nn.RNN):
-    """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end. step: one site more."""
+class Recurrent(nn.RNNBase):
+    """What recurrent networks share. forward: (*lead, T, in) -> (*lead, T, out), whatever the leading axes are."""
 
     def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0):
-        super().__init__(size, hidden, layers, dropout=dropout if layers > 1 else 0.0, batch_first=True)
+        dropout = dropout if layers > 1 else 0.0
+        super().__init__(size, hidden, layers, dropout=dropout, batch_first=True)  # type: ignore[arg-type]  # torch's own kind
 
-    def _sites(self, x: Tensor, state=None):
-        return nn.RNN.forward(self, x, state)
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # without the state, which `step` is for
-        return over_stretches(self, x)
+    def forward(self, x: Tensor) -> Tensor:  # without the state, which `step` is for
+        lead, extent = x.shape[:-2], x.shape[-2]
+        if x.numel() == 0:
+            # torch refuses empty batches and stretches; the sum keeps the graph and the dtype
+            return x.new_zeros(*lead, extent, self.hidden_size) + 0 * sum(p.sum() for p in self.parameters())
+        states, _ = super().forward(x.reshape(-1, extent, x.shape[-1]))
+        return states.reshape(*lead, extent, self.hidden_size)
 
     def step(self, x: Tensor, state) -> tuple[Tensor, object]:
-        return one_site(self, x, state)
+        """One site more: (*lead, in) -> (*lead, out), and the state to go on with; None before the first site."""
+        lead = x.shape[:-1]
+        if x.numel() == 0:
+            return x.new_zeros(*lead, self.hidden_size), state
+        out, state = super().forward(x.reshape(-1, 1, x.shape[-1]), state)
+        return out.reshape(*lead, self.hidden_size), state
 
     def backwards(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Reads each stretch from its end."""
         return reversed_stretches(self(reversed_stretches(x, lengths)), lengths)
 
 
-class GRU(nn.GRU):
-    """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end. step: one site more."""
-
-    def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0):
-        super().__init__(size, hidden, layers, dropout=dropout if layers > 1 else 0.0, batch_first=True)
-
-    def _sites(self, x: Tensor, state=None):
-        return nn.GRU.forward(self, x, state)
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # without the state, which `step` is for
-        return over_stretches(self, x)
-
-    def step(self, x: Tensor, state) -> tuple[Tensor, object]:
-        return one_site(self, x, state)
-
-    def backwards(self, x: Tensor, lengths: Tensor) -> Tensor:
-        return reversed_stretches(self(reversed_stretches(x, lengths)), lengths)
+class RNN(Recurrent, nn.RNN):  # type: ignore[misc]  # a forward pass without the state
+    """Elman's network: h_t = tanh(W x_t + U h_t-1 + b)."""
 
 
-class LSTM(nn.LSTM):
-    """forward: (*lead, T, in) -> (*lead, T, out). backwards: reads each stretch from its end. step: one site more."""
+class GRU(Recurrent, nn.GRU):  # type: ignore[misc]  # a forward pass without the state
+    """Gated recurrent units (Cho et al. 2014)."""
 
-    def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0):
-        super().__init__(size, hidden, layers, dropout=dropout if layers > 1 else 0.0, batch_first=True)
 
-    def _sites(self, x: Tensor, state=None):
-        return nn.LSTM.forward(self, x, state)
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # without the state, which `step` is for
-        return over_stretches(self, x)
-
-    def step(self, x: Tensor, state) -> tuple[Tensor, object]:
-        return one_site(self, x, state)
-
-    def backwards(self, x: Tensor, lengths: Tensor) -> Tensor:
-        return reversed_stretches(self(reversed_stretches(x, lengths)), lengths)
+class LSTM(Recurrent, nn.LSTM):  # type: ignore[misc]  # a forward pass without the state
+    """Long short-term memory (Hochreiter & Schmidhuber 1997)."""
 
 
 class DilatedConvolution(nn.Module):
