@@ -98,7 +98,20 @@ def long_lines(source: str) -> list[str]:
     return [line for line in source.split("\n") if len(line) > WIDTH]
 
 
-RULES = (unused_arguments, unread_buffers, aliases, cut_docstrings, long_lines, repeated, numbered)
+def shapes_on_lines_of_their_own(source: str) -> list[str]:
+    return re.findall(r"^ *# \([A-Z].*", source, re.MULTILINE)
+
+
+RULES = (
+    unused_arguments,
+    unread_buffers,
+    aliases,
+    cut_docstrings,
+    long_lines,
+    repeated,
+    numbered,
+    shapes_on_lines_of_their_own,
+)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: r.__name__)
@@ -127,6 +140,7 @@ class A(nn.Module):
         b = g(a)
         c = h(b)
         d_table = c + 1 + 1111111111111111111111111 + 1111111111111111111111111111 + 1111111111111111111111111111 + 11111111
+        # (B, T)
         return d_table
 '''
 

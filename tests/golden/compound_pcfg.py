@@ -117,8 +117,9 @@ class CompoundPCFG(nn.Module):
     def guide(self, batch: dict):
         """What the guide computes from the batch, before any draw."""
         x = batch["x"]  # (B, T)
-        # (B, D) each
-        loc, scale = self.head(masked_max(self.reader(self.embed(x), batch["t"]), batch["t.mask"], 1)).chunk(2, -1)
+        loc, scale = self.head(masked_max(self.reader(self.embed(x), batch["t"]), batch["t.mask"], 1)).chunk(
+            2, -1
+        )  # (B, D) each
         scale_z = softplus(scale)  # (B, D)
         q_z = Normal(loc, scale_z)
         return q_z
@@ -132,8 +133,9 @@ class CompoundPCFG(nn.Module):
         z = q_z.draw(z_noise)  # (S, B, D), reparameterized
 
         # model
-        # (S, B, N, N + P, N + P)
-        rule = self.rules(concat(self.symbols, z[:, :, None])).unflatten(-1, (self.N + self.P, self.N + self.P))
+        rule = self.rules(concat(self.symbols, z[:, :, None])).unflatten(
+            -1, (self.N + self.P, self.N + self.P)
+        )  # (S, B, N, N + P, N + P)
         word = self.words(concat(self.tags, z[:, :, None]))  # (S, B, P, V)
         root_x = self.roots(concat(self.start, z))  # (S, B, N)
         # inside algorithm (Baker 1979), along t:
@@ -197,8 +199,9 @@ class CompoundPCFG(nn.Module):
 
     def computed_of_z(self, z: torch.Tensor) -> ComputedOfZ:
         """Functions of z that several methods share."""
-        # (B, N, N + P, N + P)
-        rule = self.rules(concat(self.symbols, z[:, None])).unflatten(-1, (self.N + self.P, self.N + self.P))
+        rule = self.rules(concat(self.symbols, z[:, None])).unflatten(
+            -1, (self.N + self.P, self.N + self.P)
+        )  # (B, N, N + P, N + P)
         word = self.words(concat(self.tags, z[:, None]))  # (B, P, V)
         root_x = self.roots(concat(self.start, z))  # (B, N)
         return ComputedOfZ(rule, word, root_x)

@@ -108,7 +108,6 @@ class FactorialHMM(nn.Module):
         #     alpha_t[l, m, n] = logsumexp_i(message[i, m, n] + log_p_z_0[i, l]) + log_potential[t, l, m, n]
         # the sum is the logsumexp of alpha at the last site; where `mask` is false, alpha_t = alpha_{t-1}
         # `normalized`: transitions sum to one over the new state, so that padding, of potential 0, adds nothing
-        # (B,)
         log_sum_z = chain(
             log_start,
             (log_p_z_2, log_p_z_1, log_p_z_0),
@@ -117,7 +116,7 @@ class FactorialHMM(nn.Module):
             mask=batch["t.mask"],
             semiring=semiring,
             normalized=True,
-        )
+        )  # (B,)
         return log_sum_z  # (B,)
 
     def forward(self, batch: dict) -> Objective:
@@ -166,8 +165,9 @@ class FactorialHMM(nn.Module):
                 z_t = Categorical(pick(self.transition, z_sites[-1], dim=-2)).sample()
             z_sites.append(z_t)
         z = stack_sites(z_sites, dim=1, shape=(n, self.L), like=self.zero.long())  # (B, T, L)
-        # (B, T, D)
-        x = batch["x"] if "x" in batch else Normal(pick(self.mean, z, dim=-2).sum(2), softplus(self.noise)).sample()
+        x = (
+            batch["x"] if "x" in batch else Normal(pick(self.mean, z, dim=-2).sum(2), softplus(self.noise)).sample()
+        )  # (B, T, D)
         return {"z": z, "x": x, "t": batch["t"]}
 
 

@@ -92,7 +92,6 @@ class FactorialHMMWords(nn.Module):
         #     alpha_t[j] = logsumexp_i(alpha_{t-1}[i] + log_p_z_chain_l[i, j]) + log_potential[t, j]
         # the sum is the logsumexp of alpha at the last site; where `mask` is false, alpha_t = alpha_{t-1}
         # `normalized`: transitions sum to one over the new state, so that padding, of potential 0, adds nothing
-        # (B,)
         log_sum_z = chain(
             log_p_z_chain_l_at_0,
             log_p_z_chain_l,
@@ -101,7 +100,7 @@ class FactorialHMMWords(nn.Module):
             mask=batch["t.mask"],
             semiring=semiring,
             normalized=True,
-        )
+        )  # (B,)
         return log_sum_z  # (B,)
 
     def one_part(self, batch: dict, chain_l: int, q: torch.Tensor) -> tuple:

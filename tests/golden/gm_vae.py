@@ -175,8 +175,9 @@ class GMVAE(nn.Module):
 
         # model
         log_ratio_c = drawn.log_q_c - drawn.log_p_c  # (B, K)
-        # (B, K)
-        kl_z = Normal(drawn.loc[:, None], drawn.scale_z[:, None]).kl(Normal(self.mu, softplus(self.sigma))).sum(-1)
+        kl_z = (
+            Normal(drawn.loc[:, None], drawn.scale_z[:, None]).kl(Normal(self.mu, softplus(self.sigma))).sum(-1)
+        )  # (B, K)
 
         # objective
         reconstruction = masked_sum(drawn.log_p_x, batch["x.mask"][None], 2).mean(0)  # (B,)

@@ -90,10 +90,9 @@ class HMM(nn.Module):
         #     alpha_t[j] = logsumexp_i(alpha_{t-1}[i] + log_p_z[i, j]) + log_potential[t, j]
         # the sum is the logsumexp of alpha at the last site; where `mask` is false, alpha_t = alpha_{t-1}
         # `normalized`: transitions sum to one over the new state, so that padding, of potential 0, adds nothing
-        # (B,)
         log_sum_z = chain(
             log_p_z_at_0, log_p_z, log_potential, "i,ij->j", mask=batch["t.mask"], semiring=semiring, normalized=True
-        )
+        )  # (B,)
         return log_sum_z  # (B,)
 
     def forward(self, batch: dict) -> Objective:

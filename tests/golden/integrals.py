@@ -192,8 +192,9 @@ class Integrals(nn.Module):
         effect = batch.get("effect")  # (B, G)
         if effect is None:
             effect = Normal(spread(mu[:, None], (1, self.G), self.zero), self.zero + 2).sample()
-        # (B,)
-        rate = batch["rate"] if "rate" in batch else Gamma(self.zero + 2, self.zero + 1).sample((batch_rows(batch),))
+        rate = (
+            batch["rate"] if "rate" in batch else Gamma(self.zero + 2, self.zero + 1).sample((batch_rows(batch),))
+        )  # (B,)
         # one site after the other, each given those before it
         z_sites = []
         for t in range(batch["t.mask"].shape[-1]):

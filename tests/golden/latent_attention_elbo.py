@@ -119,14 +119,13 @@ class LatentAttentionElbo(nn.Module):
         h = self.writer(self.target(previous(x, dim=1, begin=self.V)))  # (B, T, 2 * H)
         memory = self.reader(self.source(s), batch["m"])  # (B, M, 2 * H)
         log_p_a = log_softmax(inside_plate(h @ memory.mT, batch["m.mask"][:, None]))  # (B, T, |m|)
-        # (B, T, |m|)
         log_p_x = categorical_head(
             concat(h[:, :, None], memory[:, None]),
             self.output.weight,
             self.output.bias,
             x[:, :, None],
             sites=batch["t.sites"],
-        )
+        )  # (B, T, |m|)
         return Computed(memory, log_p_a, log_p_x)
 
     def log_marginal(self, batch: dict, tilt: dict, semiring=LOG) -> torch.Tensor:

@@ -168,12 +168,14 @@ class LDA(nn.Module):
         draws = fixed_draws(draws, batch, {"topics": (self.K, self.V)})
         x = batch["x"]  # (B, T)
         theta = q["theta"].distribution.draw(q["theta"].distribution.noise((samples,)))  # (S, B, K)
-        # (S, B)
-        log_ratio_theta = prior["theta"].distribution.log_prob(theta) - q["theta"].distribution.log_prob(theta)
+        log_ratio_theta = prior["theta"].distribution.log_prob(theta) - q["theta"].distribution.log_prob(
+            theta
+        )  # (S, B)
         topics_noise = draws["topics"] if "topics" in draws else q["topics"].distribution.noise((samples,))  # (S, K, V)
         topics = q["topics"].distribution.draw(topics_noise)  # (S, K, V)
-        # (S, K)
-        log_ratio_topics = prior["topics"].distribution.log_prob(topics) - q["topics"].distribution.log_prob(topics)
+        log_ratio_topics = prior["topics"].distribution.log_prob(topics) - q["topics"].distribution.log_prob(
+            topics
+        )  # (S, K)
         tilt = evidence(batch, self.zero, z=self.K)  # what is known of summed latents
         log_p_z = logits_from_probs(theta).log_softmax(-1)  # (S, B, K)
         log_p_x = Categorical(logits_from_probs(topics)[:, None, None]).log_prob(x[:, :, None])  # (S, B, T, K)

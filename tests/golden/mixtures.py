@@ -135,8 +135,9 @@ class Mixtures(nn.Module):
         """What the guide computes from the batch, before any draw."""
         x = batch["x"]  # (B, T)
         loc_v = self.place(masked_mean(self.reader(x), batch["t.mask"], 1)).unflatten(-1, (self.M, 1))  # (B, M, 1)
-        # (B, M, 1)
-        scale_v = softplus(self.spread(masked_mean(self.reader(x), batch["t.mask"], 1))).unflatten(-1, (self.M, 1))
+        scale_v = softplus(self.spread(masked_mean(self.reader(x), batch["t.mask"], 1))).unflatten(
+            -1, (self.M, 1)
+        )  # (B, M, 1)
         logits_v = self.share(masked_mean(self.reader(x), batch["t.mask"], 1))  # (B, M)
         unary_z = self.reader(x)  # (B, T, K)
         known_z = label_evidence(batch, "z", self.K, 2, self.zero)  # (B, T, K), what is known of it
@@ -156,12 +157,11 @@ class Mixtures(nn.Module):
         site_logits_x = v[:, :, 0][:, :, None] * self.size  # (S, B, V)
         log_site = site_logits_x.log_softmax(-1)  # (S, B, V)
         log_normaliser = contract("av,bcv->bca", computed.state_logits_x, log_site)  # (S, B, K)
-        # (S, B, T, K)
         log_p_x = (
             symbol_scores(computed.state_logits_x, x)
             + categorical_rows(log_site, x[None])[:, :, :, None]
             - log_normaliser[:, :, None]
-        )
+        )  # (S, B, T, K)
         log_p_v = Normal(0, 1).log_prob(v).sum(-1)  # (S, B)
         log_ratio_v = log_q_v - log_p_v  # (S, B)
         return ComputedTogether(computed.log_p_z_at_0, computed.log_p_z, log_p_x, log_ratio_v)
@@ -178,31 +178,33 @@ class Mixtures(nn.Module):
         x = batch["x"]  # (B, T)
         # guide
         guide = self.guide(batch)
-        # (S, B, 1)
-        v_noise = draws["v"] if "v" in draws else strata_noise(guide.logits_v, guide.loc_v, guide.scale_v, samples)
-        # (S, B, 1), (S, B): reparameterized, by component
-        v, share_v = strata_draw(guide.logits_v, guide.loc_v, guide.scale_v, v_noise)
+        v_noise = (
+            draws["v"] if "v" in draws else strata_noise(guide.logits_v, guide.loc_v, guide.scale_v, samples)
+        )  # (S, B, 1)
+        v, share_v = strata_draw(
+            guide.logits_v, guide.loc_v, guide.scale_v, v_noise
+        )  # (S, B, 1), (S, B): reparameterized, by component
         log_q_v = NormalMixture(guide.logits_v, guide.loc_v, guide.scale_v).log_prob(v)  # (S, B)
 
         # model
         together = self.computed_together(v, x, log_q_v)
         entropy_z = guide.q_z.entropy  # (B,)
-        # (B, T)
         log_p_z_from_0 = replace_site(
             average(guide.q_z.steps, together.log_p_z, (-2, -1)),
             average(guide.q_z.sites, together.log_p_z_at_0, -1),
             dim=-1,
             site=0,
-        )
+        )  # (B, T)
         cost_z = -log_p_z_from_0  # (B, T)
 
         # objective
-        # (B,)
         reconstruction = average(
             share_v, masked_sum(average(guide.q_z.sites, together.log_p_x, -1), batch["x.mask"][None], 2), -2
-        )
-        # (B,) each
-        kl = {"v": average(share_v, together.log_ratio_v, -2), "z": -entropy_z + masked_sum(cost_z, batch["t.mask"], 1)}
+        )  # (B,)
+        kl = {
+            "v": average(share_v, together.log_ratio_v, -2),
+            "z": -entropy_z + masked_sum(cost_z, batch["t.mask"], 1),
+        }  # (B,) each
         elbo = reconstruction - kl["v"] - kl["z"]  # (B,)
         loss = -weighted_mean(elbo, batch.get("weight"))
         return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)

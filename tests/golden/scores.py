@@ -178,8 +178,9 @@ class Scores(nn.Module):
         x = batch["x"]  # (B, D)
         # guide
         drawn = self.at_draws(batch, draws, samples)
-        # (S, B), drawn from q, scored below
-        b = draws["b"] if "b" in draws else bernoulli_antithetic_draw(drawn.logits_b, (samples,))
+        b = (
+            draws["b"] if "b" in draws else bernoulli_antithetic_draw(drawn.logits_b, (samples,))
+        )  # (S, B), drawn from q, scored below
         if "b" in batch:
             b = torch.where(batch["b_observed"], batch["b"], b)
         c = draws["c"] if "c" in draws else drawn.q_c.sample((samples,))  # (S, B), drawn from q, scored below
@@ -199,8 +200,9 @@ class Scores(nn.Module):
             e = torch.where(batch["e_observed"][:, None], one_hot(batch["e"], self.K, self.zero), e)
 
         # model
-        # (S, B, D)
-        loc_x = self.mean[drawn.a] + b[:, :, None] * self.shift + self.mean[c] + d @ self.way.mT + e @ self.mean
+        loc_x = (
+            self.mean[drawn.a] + b[:, :, None] * self.shift + self.mean[c] + d @ self.way.mT + e @ self.mean
+        )  # (S, B, D)
         log_p_x = Normal(loc_x, 1).log_prob(x).sum(-1)  # (S, B)
         log_p_x_sites = real_sites(log_p_x, batch["x.mask"])  # (S, B)
         kl_a = drawn.q_a.kl(Categorical(self.prior))  # (B,)
@@ -235,10 +237,9 @@ class Scores(nn.Module):
         advantage_b = against_opposite(log_p_x_sites.detach())  # (S, B)
         seen_c = x  # (B, D)
         centred_c = self.average_c(log_p_x_sites.detach())  # (S, B)
-        # (S, B) each
         moved_c, fit_c = relax(
             drawn.logits_c, c, centred_c, 0.5, lambda point: self.control_c_variate(concat(seen_c, point))[..., 0]
-        )
+        )  # (S, B) each
         if "c" in batch:
             moved_c = moved_c.masked_fill(batch["c_observed"], 0.0)
             fit_c = fit_c.masked_fill(batch["c_observed"], 0.0)
@@ -281,14 +282,13 @@ class Scores(nn.Module):
             log_q_e = log_q_e.masked_fill(batch["e_observed"], 0.0)
 
         # model
-        # (S, B, D)
         loc_x = (
             self.mean[drawn.a]
             + b[:, :, None] * self.shift
             + self.mean[c]
             + one_hot(d, self.K, self.zero) @ self.way.mT
             + self.mean[e]
-        )
+        )  # (S, B, D)
         log_p_x = Normal(loc_x, 1).log_prob(x).sum(-1)  # (S, B)
         log_p_x_sites = real_sites(log_p_x, batch["x.mask"])  # (S, B)
         log_p_a = categorical_at(self.prior, drawn.a)  # (S, B)
@@ -357,14 +357,13 @@ class Scores(nn.Module):
         c = batch["c"] if "c" in batch else Categorical(self.prior).sample((n,))  # (B,)
         d = batch["d"] if "d" in batch else Categorical(self.prior).sample((n,))  # (B,)
         e = batch["e"] if "e" in batch else Categorical(self.prior).sample((n,))  # (B,)
-        # (B, D)
         loc_x = (
             self.mean[a]
             + b[:, None] * self.shift
             + self.mean[c]
             + one_hot(d, self.K, self.zero) @ self.way.mT
             + self.mean[e]
-        )
+        )  # (B, D)
         x = batch["x"] if "x" in batch else Normal(loc_x, self.zero + 1).sample()  # (B, D)
         return {"a": a, "b": b, "c": c, "d": d, "e": e, "x": x}
 

@@ -186,8 +186,9 @@ class Structures(nn.Module):
         #     inside[i, k, a] = logsumexp_{r, j}(log head[a, r] + l[i, j, r] + r[j + 1, k, r])
         #     a sentence of one word has no derivation: -inf
         # sites where the mask is false are not there
-        # (B,)
-        log_p_x = low_rank_pcfg_log_prob(x, batch["s.mask"], self.root, self.head, self.left, self.right, self.word)
+        log_p_x = low_rank_pcfg_log_prob(
+            x, batch["s.mask"], self.root, self.head, self.left, self.right, self.word
+        )  # (B,)
         # 0 for an example whose x is not observed
         log_p_x_rows = real_sites(log_p_x, complete_rows(batch, "x"))  # (B,)
         # inside algorithm over split heads (Eisner 1996), with valence (Klein & Manning 2004), along l:
@@ -218,10 +219,9 @@ class Structures(nn.Module):
         #     alpha_t[j] = logsumexp_i(alpha_{t-1}[i] + pairwise[i, j]) + unary[t, j] + log_potential[t, j]
         #     log Z is the same without log_potential, and is subtracted
         # sites where the mask is false are not there
-        # (B,)
         log_sum_tags = linear_chain_sum(
             log_potential, batch["t.mask"], computed.unary_tags, self.turn, semiring=semiring
-        )
+        )  # (B,)
         log_potential_parts = self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], self.K)  # (B, T, K)
         if "parts" in tilt:
             tilt_parts = real_sites(tilt["parts"], batch["t.mask"][:, :, None])  # (B, T, K)
@@ -232,7 +232,6 @@ class Structures(nn.Module):
         #     enter_t[j] = logsumexp_i(alpha_t[i] + transition[i, j]), before the first site start[j]
         #     log Z is the same without log_potential, and is subtracted
         # sites where the mask is false are not there
-        # (B,)
         log_sum_parts = semi_markov_sum(
             log_potential_parts,
             batch["t.mask"],
@@ -241,11 +240,10 @@ class Structures(nn.Module):
             self.length,
             begins=tilt.get("parts.begins"),
             semiring=semiring,
-        )
-        # (B, T, |t|)
+        )  # (B,)
         log_potential_brackets = self.zero.expand(
             batch_rows(batch), batch["t.mask"].shape[-1], batch["t.mask"].shape[-1]
-        )
+        )  # (B, T, |t|)
         if "brackets" in tilt:
             tilt_brackets = real_sites(tilt["brackets"], batch["t.mask"][:, :, None])  # (B, T, |t|)
             log_potential_brackets = log_potential_brackets + tilt_brackets
@@ -255,12 +253,12 @@ class Structures(nn.Module):
         #     log_potential[i, k] is added where the largest constituent from word i on ends at k
         #     log Z is the same without log_potential, and is subtracted
         # sites where the mask is false are not there
-        # (B,)
         log_sum_brackets = tree_crf_sum(
             log_potential_brackets, batch["t.mask"], computed.spans_brackets, semiring=semiring
-        )
-        # (B, T, |t|)
-        log_potential_nested = self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], batch["t.mask"].shape[-1])
+        )  # (B,)
+        log_potential_nested = self.zero.expand(
+            batch_rows(batch), batch["t.mask"].shape[-1], batch["t.mask"].shape[-1]
+        )  # (B, T, |t|)
         if "nested" in tilt:
             tilt_nested = real_sites(tilt["nested"], batch["t.mask"][:, :, None])  # (B, T, |t|)
             log_potential_nested = log_potential_nested + tilt_nested
@@ -269,14 +267,12 @@ class Structures(nn.Module):
         #     log Σ_tree exp(Σ_w arcs[w, head of w] + log_potential[w, head of w]) - log Z
         #     by spans that begin or end with their head
         # sites where the mask is false are not there
-        # (B,)
         log_sum_nested = dependency_crf_sum(
             log_potential_nested, batch["t.mask"], computed.arcs_nested, semiring=semiring
-        )
-        # (B, T, |t|)
+        )  # (B,)
         log_potential_crossing = self.zero.expand(
             batch_rows(batch), batch["t.mask"].shape[-1], batch["t.mask"].shape[-1]
-        )
+        )  # (B, T, |t|)
         if "crossing" in tilt:
             tilt_crossing = real_sites(tilt["crossing"], batch["t.mask"][:, :, None])  # (B, T, |t|)
             log_potential_crossing = log_potential_crossing + tilt_crossing
@@ -284,11 +280,9 @@ class Structures(nn.Module):
         #     p(tree) = exp(Σ_w arcs[w, head of w]) / Z, of all trees with one root, which is its own head
         #     log det L(arcs + log_potential) - log det L(arcs), L(s): the Laplacian of exp(s), the root's in a row
         # sites where the mask is false are not there
-        # (B,)
         log_sum_crossing = non_projective_crf_sum(
             log_potential_crossing, batch["t.mask"], computed.arcs_crossing, semiring=semiring
-        )
-        # (B,)
+        )  # (B,)
         return (
             log_p_x_rows
             + log_p_y_rows
@@ -298,7 +292,7 @@ class Structures(nn.Module):
             + log_sum_brackets
             + log_sum_nested
             + log_sum_crossing
-        )
+        )  # (B,)
 
     def forward(self, batch: dict) -> Objective:
         """An `Objective`: `log_prob`, (B,), log p(x, y, z | u, v); `loss`, minus its mean over the batch, weighted by
@@ -385,21 +379,23 @@ class Structures(nn.Module):
         )
         v = batch["v"]  # (B, M, V)
         computed = self.computed(batch)
-        # (B, T)
-        tags = batch["tags"] if "tags" in batch else linear_chain_draw(batch["t.mask"], computed.unary_tags, self.turn)
+        tags = (
+            batch["tags"] if "tags" in batch else linear_chain_draw(batch["t.mask"], computed.unary_tags, self.turn)
+        )  # (B, T)
         parts = batch.get("parts")  # (B, T)
         if parts is None:
             parts = semi_markov_draw(batch["t.mask"], self.start, self.turn, self.length)
-        # (B, T)
-        brackets = batch["brackets"] if "brackets" in batch else tree_crf_draw(batch["t.mask"], computed.spans_brackets)
-        # (B, T)
-        nested = batch["nested"] if "nested" in batch else dependency_crf_draw(batch["t.mask"], computed.arcs_nested)
-        # (B, T)
+        brackets = (
+            batch["brackets"] if "brackets" in batch else tree_crf_draw(batch["t.mask"], computed.spans_brackets)
+        )  # (B, T)
+        nested = (
+            batch["nested"] if "nested" in batch else dependency_crf_draw(batch["t.mask"], computed.arcs_nested)
+        )  # (B, T)
         crossing = (
             batch["crossing"]
             if "crossing" in batch
             else non_projective_crf_draw(batch["t.mask"], computed.arcs_crossing)
-        )
+        )  # (B, T)
         x = batch.get("x")  # (B, S)
         if x is None:
             x = low_rank_pcfg_draw(batch["s.mask"], self.root, self.head, self.left, self.right, self.word)

@@ -120,10 +120,9 @@ class MinimumRisk(nn.Module):
         gold = batch["gold"]  # (B, T)
         # guide
         drawn = self.at_draws(batch, draws, samples)
-        # (S, B), of the average over draws: q of each value, once, over the sum
         share_y = subset_shares(
             masked_sum(drawn.log_q_y, batch["t.mask"][None], 2), real_sites(drawn.y, batch["t.mask"])
-        )
+        )  # (S, B), of the average over draws: q of each value, once, over the sum
 
         # model
         kl_y = spread(self.zero, (batch_rows(batch), batch["t.mask"].shape[-1]), self.zero)  # (B, T)
@@ -131,10 +130,9 @@ class MinimumRisk(nn.Module):
             log_p_y = Bernoulli(self.score(drawn.h)[:, :, 0]).log_prob(drawn.y)  # (S, B, T)
             kl_y = torch.where(batch["y_observed"], -average(share_y[:, :, None], log_p_y, -3), kl_y)
         name = (gold == 0).int()  # (B, T)
-        # (S, B)
         term_reward = (1 + 2 * masked_sum((drawn.y * name).to(self.zero.dtype), batch["t.mask"][None], 2)) / (
             1 + masked_sum((drawn.y + name).to(self.zero.dtype), batch["t.mask"][None], 2)
-        )
+        )  # (S, B)
 
         # objective
         reconstruction = (self.zero).expand(batch_rows(batch))  # (B,)

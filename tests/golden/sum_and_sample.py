@@ -92,8 +92,9 @@ class OneCategory(nn.Module):
         x = batch["x"]  # (B, D)
         # guide
         logits_c = self.guide(batch)
-        # (S, B), drawn from q, scored below
-        c = draws["c"] if "c" in draws else categorical_top_draw(logits_c, samples, 1)
+        c = (
+            draws["c"] if "c" in draws else categorical_top_draw(logits_c, samples, 1)
+        )  # (S, B), drawn from q, scored below
         share_c = top_shares(logits_c, c, 1)  # (S, B), of the average over draws
         if "c" in batch:
             share_c = torch.where(batch["c_observed"], 1.0 / samples, share_c)

@@ -92,8 +92,9 @@ class OneCategory(nn.Module):
         x = batch["x"]  # (B, D)
         # guide
         logits_c = self.guide(batch)
-        # (S, B), drawn from q, scored below
-        c = draws["c"] if "c" in draws else categorical_distinct_draw(logits_c, samples)
+        c = (
+            draws["c"] if "c" in draws else categorical_distinct_draw(logits_c, samples)
+        )  # (S, B), drawn from q, scored below
         share_c, others_c = distinct_weights(logits_c, c)  # (S, B), of the average over draws
         if "c" in batch:
             share_c = torch.where(batch["c_observed"], 1.0 / samples, share_c)

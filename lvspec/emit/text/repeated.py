@@ -157,7 +157,12 @@ def _texts(method: ast.FunctionDef, block: list[ast.stmt], rows: list[str]) -> l
     for node in block:
         counts = isinstance(node, ast.Assign) and (block is method.body or node.lineno == node.end_lineno)
         lines = rows[node.lineno - 2 : (node.end_lineno or 0) - 1] if counts else []
-        text = LAST_COMMA.sub("", "".join("".join(line.split("  #")[0].split()) for line in lines))
+        bare = ["".join(line.split("  #")[0].split()) for line in lines]
+        if (
+            len(bare) > 1 and bare[0].endswith("=(") and bare[-1] == ")"
+        ):  # there for the break, or for the comment behind it
+            bare = [bare[0][:-1], *bare[1:-1]]
+        text = LAST_COMMA.sub("", "".join(bare))
         texts.append("" if INPUT.fullmatch(text) else text)
     return texts
 

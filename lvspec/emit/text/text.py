@@ -15,29 +15,27 @@ BODY = 2 * INDENT  # how far a method's statements stand in
 CONTINUED = (")", "]", "}", "else:", "elif ")  # what no statement begins with
 
 
-def wrap(code: str, indent: int) -> list[str]:
-    """One statement as one or more lines."""
+def wrap(code: str, indent: int, comment: str = "") -> list[str]:
+    """One statement as one or more lines, with its comment behind the last one."""
     indent += (len(code) - len(code.lstrip())) // len(INDENT)
-    code, pad = code.lstrip(), INDENT * indent
-    if len(pad) + len(code) <= WIDTH:
-        return [pad + code]
-    return list(_broken(code, indent))
+    code, pad, tail = code.lstrip(), INDENT * indent, f"  # {comment}" if comment else ""
+    if len(pad) + len(code) + len(tail) <= WIDTH:
+        return [pad + code + tail]
+    return list(_broken(code, indent, tail))
 
 
 @lru_cache(maxsize=4096)
-def _broken(code: str, indent: int) -> tuple[str, ...]:
+def _broken(code: str, indent: int, tail: str) -> tuple[str, ...]:
     """What is too long for one line; several methods have the same statements."""
-    return tuple(render(statement_doc(code, WIDTH - len(INDENT) * indent), indent, WIDTH))
+    return tuple(render([statement_doc(code, WIDTH - len(INDENT) * indent), tail], indent, WIDTH))
 
 
 def statement(code: str, comment: str, indent: int) -> list[str]:
-    """A statement with its comment behind it, or above where the line is full."""
-    rows = wrap(code, indent)
-    if not comment:
+    """A statement with its comment behind it, or above where it is as long as a line."""
+    rows = wrap(code, indent, comment)
+    if len(rows[-1]) <= WIDTH:
         return rows
-    if len(rows) == 1 and len(rows[0]) + 4 + len(comment) <= WIDTH:
-        return [f"{rows[0]}  # {comment}"]
-    return [f"{INDENT * indent}# {comment}", *rows]
+    return [f"{INDENT * indent}# {comment}", *wrap(code, indent)]
 
 
 def docstring(text: str, indent: int) -> list[str]:
