@@ -34,7 +34,7 @@ def test_a_right_module_passes_its_own_check(name, capsys):
 def test_a_wrong_recursion_and_a_forgotten_mask_are_found():
     source = source_of("hmm")
     mask = 'real_sites(log_p_x, batch["x.mask"][:, :, None])'
-    for right, wrong in (('("i,ij->j",)', '("j,ij->i",)'), (mask, "log_p_x")):
+    for right, wrong in (('"i,ij->j"', '"j,ij->i"'), (mask, "log_p_x")):
         assert right in source
         with pytest.raises(SystemExit, match="they differ"):
             run(source.replace(right, wrong))
