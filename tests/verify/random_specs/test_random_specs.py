@@ -17,7 +17,7 @@ from lvspec.verify.checks.subject import Subject
 from lvspec.verify.oracle.world import TooMany
 from lvspec.verify.random_specs import generate as generator
 from lvspec.verify.random_specs.generate import generate
-from lvspec.verify.random_specs.judge import trial
+from lvspec.verify.random_specs.judge import FEW, trial
 
 COUNT = int(os.environ.get("LVSPEC_RANDOM_SPECS", "50"))
 CHUNK = 10
@@ -80,7 +80,7 @@ def test_derived_guides_of_random_specs_agree_with_brute_force(family):
         except SpecError as error:
             assert {d.code for d in error.diagnostics} <= {"no-guide", "override-refused"}, error
             continue
-        report = verify(derived.spec, derived.plan, derived.Model, seed=seed, draws=0)
+        report = verify(derived.spec, derived.plan, derived.Model, seed=seed, draws=0, few=FEW)
         assert report.passed, f"{generate(seed)}\n{derived.plan.derived}\n{render(report)}"
         judged += 1
     assert judged >= 3
