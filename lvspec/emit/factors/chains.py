@@ -15,19 +15,8 @@ from dataclasses import dataclass, replace
 
 from lvspec.emit.factors.factors import Factor, masked, plate_mask
 from lvspec.emit.lowering.scope import short
-from lvspec.emit.lowering.value import (
-    ATOM,
-    Value,
-    align,
-    at_present,
-    join_draws,
-    lag_of,
-    latent_of,
-    permute,
-    select,
-    shift_axis,
-    spelled,
-)
+from lvspec.emit.lowering.value import ATOM, Value, align, join_draws, permute, select, spelled
+from lvspec.ir.axes import at_present, lag_of, latent_of, shift_axis
 from lvspec.ir.dims import ragged_plate
 
 LETTERS = "ijklmnopqrsuvwxyzacdefgh"

@@ -20,18 +20,9 @@ from lvspec.emit.factors.chains import chain_plate, chain_sum, without_local_lat
 from lvspec.emit.factors.factors import Factor, bindings, masked, reduce_plates
 from lvspec.emit.factors.structures import is_structured, structure_sum
 from lvspec.emit.lowering.lower import Lowering
-from lvspec.emit.lowering.value import (
-    ATOM,
-    Value,
-    align,
-    at_present,
-    axis_of,
-    join_draws,
-    lag_of,
-    latent_of,
-    sites_of,
-)
+from lvspec.emit.lowering.value import ATOM, Value, align, join_draws
 from lvspec.errors import InternalError
+from lvspec.ir.axes import at_present, axis_of, lag_of, latent_of, sites_of
 from lvspec.ir.components import strongly_connected
 from lvspec.ir.elimination import elimination_steps
 from lvspec.ir.structured import window_of

@@ -8,7 +8,8 @@ from itertools import product
 from lvspec.emit.lowering.densities import Term, log_density, lower_term
 from lvspec.emit.lowering.expected import expected_density
 from lvspec.emit.lowering.lower import Lowering
-from lvspec.emit.lowering.value import ATOM, SiteNumber, Value, align, dim, latent_of, select
+from lvspec.emit.lowering.value import ATOM, Value, align, dim, select
+from lvspec.ir.axes import SiteNumber, latent_of
 from lvspec.ir.spec import Clause, Variable
 
 

@@ -16,7 +16,8 @@ from lvspec.emit.factors.factors import Factor
 from lvspec.emit.factors.structures import is_structured
 from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.scope import short
-from lvspec.emit.lowering.value import ATOM, Value, latent_of, negated
+from lvspec.emit.lowering.value import ATOM, Value, negated
+from lvspec.ir.axes import latent_of
 
 
 class MarginalPriors:

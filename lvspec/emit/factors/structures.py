@@ -13,19 +13,8 @@ from lvspec.emit.factors.factors import Factor, factors_of, plate_mask
 from lvspec.emit.lowering.densities import lower_term
 from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.program import Program, input_value
-from lvspec.emit.lowering.value import (
-    ALL,
-    PRODUCT,
-    Value,
-    align,
-    axis_of,
-    event_to_axis,
-    join_draws,
-    latent_of,
-    shift_axis,
-    spelled,
-    widen_draws,
-)
+from lvspec.emit.lowering.value import ALL, PRODUCT, Value, align, event_to_axis, join_draws, spelled, widen_draws
+from lvspec.ir.axes import axis_of, latent_of, shift_axis
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import reader_of

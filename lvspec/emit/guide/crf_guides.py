@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from lvspec.emit.factors.structures import arguments_of, full_mask, leading, spelled_arguments, structure_function
 from lvspec.emit.lowering.program import Program
-from lvspec.emit.lowering.value import ATOM, Value, align, axis_of, join_draws, permute, shift_axis, spelled
+from lvspec.emit.lowering.value import ATOM, Value, align, join_draws, permute, spelled
+from lvspec.ir.axes import axis_of, shift_axis
 from lvspec.ir.spec import Variable
 from lvspec.ir.structures import STRUCTURES
 

@@ -16,7 +16,8 @@ from lvspec.emit.lowering.extents import argument_ranks, copies_of, extent_code,
 from lvspec.emit.lowering.flows import forwards, stopped
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.relaxed import draw_relaxed, given_point
-from lvspec.emit.lowering.value import Value, align, axis_of, join_draws, select
+from lvspec.emit.lowering.value import Value, align, join_draws, select
+from lvspec.ir.axes import axis_of
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.guides import GuideOrder, GuideStep, members
 from lvspec.ir.plan import Plan

@@ -7,7 +7,8 @@ from itertools import takewhile
 from lvspec.emit.lowering.distribution import distribution
 from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.program import Program
-from lvspec.emit.lowering.value import ATOM, Value, align, as_tensor, axis_of, latent_of
+from lvspec.emit.lowering.value import ATOM, Value, align, as_tensor
+from lvspec.ir.axes import axis_of, latent_of
 from lvspec.ir.chosen import Chosen
 from lvspec.ir.dims import Dim, Shape
 from lvspec.ir.distributions import FAMILIES, argument_rank, event_axes

@@ -29,21 +29,18 @@ from lvspec.emit.lowering.value import (
     SUM,
     UNARY,
     AxisOrder,
-    SiteNumber,
     Value,
     align,
     as_tensor,
-    axis_of,
     axis_to_event,
     dim,
     join_draws,
-    latent_of,
     permute,
-    shift_axis,
     widen_draws,
 )
 from lvspec.emit.lowering.windows import Windows
 from lvspec.emit.lowering.written_out import WrittenOut
+from lvspec.ir.axes import SiteNumber, axis_of, latent_of, shift_axis
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.expr import (
     Again,

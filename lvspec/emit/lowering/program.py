@@ -6,10 +6,11 @@ import re
 
 from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.scope import Scope
-from lvspec.emit.lowering.value import AxisOrder, Value, latent_of
+from lvspec.emit.lowering.value import AxisOrder, Value
 from lvspec.emit.lowering.windows import windows_of
 from lvspec.emit.text.text import wrap
 from lvspec.emit.text.unused import without_unused
+from lvspec.ir.axes import latent_of
 from lvspec.ir.dims import Dim, Shape, ragged_plate
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Variable

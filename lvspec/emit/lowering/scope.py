@@ -6,9 +6,10 @@ import keyword
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lvspec.emit.lowering.value import ATOM, Value, latent_of
+from lvspec.emit.lowering.value import ATOM, Value
 from lvspec.emit.text.symbols import Symbol, tell
 from lvspec.emit.text.text import WIDTH, statement
+from lvspec.ir.axes import latent_of
 from lvspec.ir.spec import Spec
 from lvspec.ir.structured import longest_segment, window_of
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from lvspec.emit.lowering.value import Value, axis_of, join_draws, select
+from lvspec.emit.lowering.value import Value, join_draws, select
+from lvspec.ir.axes import axis_of
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Here, Stretch, VariableRef
 from lvspec.ir.reads import is_named, number_of

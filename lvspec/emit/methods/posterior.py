@@ -9,9 +9,10 @@ from lvspec.emit.guide.factors import Guide, write_guide
 from lvspec.emit.lowering.extents import extent_code
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.sizes import size_code
-from lvspec.emit.lowering.value import align, axis_of
+from lvspec.emit.lowering.value import align
 from lvspec.emit.methods.docstrings import weighted_posterior_doc
 from lvspec.emit.text.text import wrap
+from lvspec.ir.axes import axis_of
 from lvspec.ir.plan import Plan
 from lvspec.ir.structured import has_segments
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from lvspec.emit.factors.eliminate import EliminationCode
 from lvspec.emit.factors.factors import factor_at, observed_mask, reduce_plates
 from lvspec.emit.lowering.program import Program
-from lvspec.emit.lowering.value import Value, align, as_tensor, axis_of
+from lvspec.emit.lowering.value import Value, align, as_tensor
 from lvspec.emit.methods.docstrings import bound_doc, described, log_weight
 from lvspec.emit.methods.mean_field import known
 from lvspec.emit.methods.posterior import zero_tilts
 from lvspec.emit.methods.weights import weight_methods
 from lvspec.emit.text.text import statement, wrap
+from lvspec.ir.axes import axis_of
 from lvspec.ir.mean_field import SUMS, sum_over
 from lvspec.ir.plan import Plan
 

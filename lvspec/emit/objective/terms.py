@@ -27,22 +27,9 @@ from lvspec.emit.guide.factors import bound_term, given_values, write_guide
 from lvspec.emit.lowering.densities import analytic_kl, log_density, lower_term, sum_event, unfused
 from lvspec.emit.lowering.extents import extent_code
 from lvspec.emit.lowering.program import Program
-from lvspec.emit.lowering.value import (
-    ATOM,
-    PRODUCT,
-    SUM,
-    Value,
-    align,
-    at_present,
-    axis_of,
-    join_draws,
-    lag_of,
-    latent_of,
-    negated,
-    select,
-    shift_axis,
-)
+from lvspec.emit.lowering.value import ATOM, PRODUCT, SUM, Value, align, join_draws, negated, select
 from lvspec.emit.objective.bound_term import BoundTerm
+from lvspec.ir.axes import at_present, axis_of, lag_of, latent_of, shift_axis
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Call, Here, LogProb, VariableRef
 from lvspec.ir.lengths import counting

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+from lvspec.ir.axes import latent_of
 from lvspec.ir.elimination import elimination_steps
-from lvspec.plan.prices.price import OF_SUMS, TRAINING, Pricer, latent_of
+from lvspec.plan.prices.price import OF_SUMS, TRAINING, Pricer
 
 Axes = frozenset[str]
 

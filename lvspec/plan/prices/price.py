@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import cached_property
 from math import ceil, inf, prod
 
+from lvspec.ir.axes import axis_of, lag_of, latent_of, sites_of
 from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, Stretch, VariableRef
 from lvspec.ir.flows import flow_of
 from lvspec.ir.guides import GuideOrder
@@ -153,19 +154,20 @@ class Pricer:
 
     def _named_site(self, axis: str, plate: str, number: int) -> str:
         """The axis of a summed latent at a site of an unrolled plate that is written as a number."""
-        name = axis.split("@")[0]
-        apart = name in self.summed and plate in self.model.spec.variable(name).plates
-        return f"{name}.{number}" + axis[len(name) :] if apart else axis
+        return axis_of(latent_of(axis), (number,), lag_of(axis)) if self._lives_on(axis, plate) else axis
+
+    def _lives_on(self, axis: str, plate: str) -> bool:
+        """Whether it is the axis of a summed latent on this plate, at no site of its own yet."""
+        name = latent_of(axis)
+        return name in self.summed and plate in self.model.spec.variable(name).plates and not sites_of(axis)
 
     def _over(self, axes: frozenset[str], plate: str) -> frozenset[str]:
         """What an expression varies over once plate is stacked: an unrolled plate's latents appear site by site."""
         found = set(axes) - {plate}
         if plate in self.unrolled:
-            for axis in list(found):
-                name = axis.split("@")[0]
-                if name in self.summed and plate in self.model.spec.variable(name).plates and "." not in axis:
-                    found.discard(axis)
-                    found |= {f"{name}.{i}" + axis[len(name) :] for i in range(min(self.model.extent(plate), 64))}
+            for axis in [a for a in found if self._lives_on(a, plate)]:
+                found.discard(axis)
+                found |= {self._named_site(axis, plate, i) for i in range(min(self.model.extent(plate), 64))}
         return frozenset(found)
 
     def _variable_axes(self, node: VariableRef) -> frozenset[str]:
@@ -178,7 +180,7 @@ class Pricer:
         variable = self.model.spec.variable(node.name)
         if node.name in self.summed:
             lag = sum(getattr(s, "k", 0) for s in node.at)
-            axes = {node.name + (f"@{lag}" if lag else "")}
+            axes = {axis_of(node.name, (), lag)}
             if any(type(s).__name__ == "Stretch" for s in node.at):
                 axes = set(self._over(frozenset(axes), next(s.plate for s in node.at if type(s).__name__ == "Stretch")))
             return frozenset(axes)
@@ -206,7 +208,7 @@ class Pricer:
             return self.model.sizes["B"]
         if (latent := window_of(axis)) is not None:
             return longest_segment(self.model.spec.variable(latent)).evaluate(self.model.sizes)
-        name = axis.split("@")[0].split(".")[0]
+        name = latent_of(axis)
         if name in self.summed:
             return self.model.cardinality(name)
         return self.model.extent(name)
@@ -421,10 +423,6 @@ def _parameters(network: Network, sizes: list[int]) -> float:
 
 def layers_of(network: Network) -> int:
     return int(dict(network.options).get("layers", 1))
-
-
-def latent_of(axis: str) -> str:
-    return axis.split("@")[0].split(".")[0]
 
 
 def priced(pricer: Pricer, *rules: Callable[[Pricer], None]) -> Cost:

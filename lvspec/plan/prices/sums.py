@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import inf, isqrt, prod
 
+from lvspec.ir.axes import axis_of, lag_of, latent_of, sites_of
 from lvspec.ir.expr import Dist
 from lvspec.ir.sites import site_by_site
 from lvspec.ir.spec import Variable
 from lvspec.ir.structured import structure_of
 from lvspec.plan.prices.contractions import pay_contractions
-from lvspec.plan.prices.price import FLOAT, TRAINING, VIEW, Pricer, latent_of
+from lvspec.plan.prices.price import FLOAT, TRAINING, VIEW, Pricer
 
 MESSAGES = (3, 2)  # numbers for each state and site of a chain: kept; in passing
 LEAN = (12, 0)  # of a block's sites: copies with the site before, where each block starts (in double), two passes
@@ -83,12 +84,12 @@ def _pay_sum(
     latents = {a for s in scopes for a in s if latent_of(a) in members}
     outer = {"B"} | {p for n in component for p in model.spec.variable(n).plates if p not in pricer.unrolled}
     extent = pricer.extent(outer)
-    if any("@" in a for a in latents):
-        message = extent * prod(float(pricer.length(a)) for a in latents if "@" in a)
-        arriving = [a for a in latents if "@" not in a]
+    if any(map(lag_of, latents)):
+        message = extent * prod(float(pricer.length(a)) for a in latents if lag_of(a))
+        arriving = [a for a in latents if not lag_of(a)]
         work_of_sites = message * sum(pricer.length(a) for a in arriving)
         sites, rows = model.extent(chain) if chain else 1, extent / (model.extent(chain) if chain else 1)
-        moves = any(outer & s for s in scopes if any("@" in a for a in s))
+        moves = any(outer & s for s in scopes if any(map(lag_of, s)))
         turns, times, of_site = float(sites), 1.0, float(MOVING_DISPATCHES if moves else CHAIN_DISPATCHES)
         if len(latents) == 2 and len(arriving) == 1 and _one_matrix(pricer, arriving[0]):
             turns, times = in_turns(sites, rows, pricer.length(arriving[0]))
@@ -217,6 +218,4 @@ def _site_scopes(pricer: Pricer, variable: Variable, axes: frozenset[str]) -> li
 
 def _at_site(pricer: Pricer, axis: str, site: int) -> str:
     name = latent_of(axis)
-    if "." in axis or name not in pricer.summed:
-        return axis
-    return f"{name}.{site}" + axis[len(name) :]
+    return axis if sites_of(axis) or name not in pricer.summed else axis_of(name, (site,), lag_of(axis))

@@ -109,7 +109,7 @@ def test_what_is_biased_says_so_and_by_how_much(name):
 
 def without_weight(source):
     """What the draws pass on is not weighted again."""
-    found, n = re.subn(r"again\.weight = .*", "again.weight = torch.ones_like(log_weight)", source)
+    found, n = re.subn(r"again\.weight = .*", "again.weight = torch.ones_like(drawn.log_weight)", source)
     assert n == 1
     return found
 
