@@ -45,7 +45,7 @@ from lvspec.ir.spec import Clause, Network, Param, Spec, Variable
 from lvspec.ir.types import NONNEGATIVE, POSITIVE, REAL, SIMPLEX, Reach, Type
 from lvspec.ir.words import LISTED
 from lvspec.plan.guides.families import HEADS, guide_family, taken_over
-from lvspec.plan.guides.inverse import BEFORE, FAMILIES, FROM, HERE_ONLY, THROUGH, WHOLE, Reading
+from lvspec.plan.guides.inverse import BEFORE, FAMILIES, FROM, HERE_ONLY, THROUGH, WHOLE, Reading, datum, is_read
 
 WIDTH = 64  # of derived word vectors, states and hidden layers
 Made = TypeVar("Made", Param, Network, Variable)
@@ -310,8 +310,10 @@ def control_reason(spec: Spec, latent: Variable) -> str | None:
     """Why one network cannot see the relaxed values of a latent beside what is observed, or None."""
     if (plate := ragged_plate(latent.type.support.values)) is not None:
         return f"the values of {latent.name} are the sites of plate {plate}: no network is as wide as each example has sites"
-    seen = DerivedGuide(spec, "control_").observed_vector(latent)
-    own = seen.type.plates if seen is not None else ()  # it is one network a site there, else of all sites
+    seen = next((v for v in spec.of_role("observed") + spec.of_role("given") if is_read(v)), None)
+    fixed = [p for p in latent.plates if not spec.plate(p).ragged]
+    found = DerivedGuide(spec, "control_").features(latent, [datum(seen, fixed)]) if seen is not None else []
+    own = found[0].value.type.plates if found else ()  # it is one network a site there, else of all sites
     joint = [p for p in latent.plates if p not in own]
     if any(spec.plate(p).ragged for p in joint):
         return f"nothing is observed along {joint[0]}: a network of all its sites has no engine yet"

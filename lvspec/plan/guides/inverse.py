@@ -14,7 +14,7 @@ unrolled instance with some sites of each plate; a boundary is lifted to the pla
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -191,10 +191,15 @@ def _way(steps: set[int], ordered: bool) -> str:
     return FROM if min(steps) >= 0 else THROUGH if max(steps) <= 0 else WHOLE
 
 
-def _has_vectors(v: Variable) -> bool:
-    """Whether a network can read it: places, the sites of another plate, have no vectors of their own."""
+def is_read(v: Variable) -> bool:
+    """Whether it is data that a network can read: places, the sites of another plate, have no vectors of their own."""
     values = v.type.support.cardinality
-    return values is None or ragged_plate(values) is None
+    return v.role in ("observed", "given") and not v.outside_batch and (values is None or ragged_plate(values) is None)
+
+
+def datum(v: Variable, shared: Container[str]) -> Reading:
+    """How data are read, by the fixed plates that they share with what reads them."""
+    return Reading(v.name, tuple((p, HERE_ONLY if p in shared else WHOLE) for p in v.plates))
 
 
 def structured(spec: Spec, latents: list[str]) -> dict[str, list[Reading]]:
@@ -202,14 +207,13 @@ def structured(spec: Spec, latents: list[str]) -> dict[str, list[Reading]]:
     reader = reader_of(spec)
     found: dict[str, list[Reading]] = {}
     seen: dict[tuple[str, ...], list[Reading]] = {}  # how the data are read, by the fixed plates of what reads them
-    data = [v for v in spec.variables if v.role in ("observed", "given") and not v.outside_batch and _has_vectors(v)]
+    data = [v for v in spec.variables if is_read(v)]
     drawn = set(latents)
     for name in latents:
         shared = tuple(p for p in spec.variable(name).plates if not spec.plate(p).ragged)
         own = seen.get(shared)
         if own is None:
-            ways = [tuple((p, HERE_ONLY if p in shared else WHOLE) for p in v.plates) for v in data]
-            own = seen[shared] = [Reading(v.name, w) for v, w in zip(data, ways, strict=True)]
+            own = seen[shared] = [datum(v, shared) for v in data]
         back: dict[tuple, set[int]] = {}  # by what is read, and how: which sites before
         for read in reader.of_variable(spec.variable(name)):
             if read.name in drawn:
