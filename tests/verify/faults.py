@@ -216,6 +216,6 @@ FAULTS = {
         "estimators", small.WAKE, "bound reweighted_wake_sleep", r"2 \* log_q", "log_q"
     ),
     "sites beyond a latent length count": Fault(
-        "latent lengths", small.LATENT_LENGTH, "plate latent length", r"\((log_\w+) \* counts_\w+\)", r"(\1)"
+        "latent lengths", small.LATENT_LENGTH, "plate latent length", r"\(([\w.]*log_\w+) \* [\w.]*counts_\w+\)", r"(\1)"
     ),
 }  # fmt: skip
