@@ -72,7 +72,7 @@ def _param(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Param | 
         about = f"`{init[0]}` fills a matrix, and `{name}` has {len(shape)} axes"
         problems.error("bad-param", at, about, help="write `shape: [D, D]`")
         init = None
-    return Param(name, shape, init, frozen, tuple(options), span) if shape is not None else None
+    return Param(name, shape, init, frozen, tuple(options), span=span) if shape is not None else None
 
 
 def _shape(key: Text, node: Node, sizes: dict[str, Size], problems: Problems) -> tuple[Dim, ...] | None:

@@ -89,13 +89,14 @@ class Plate:
 class Param:
     """A free tensor. init: (function, numbers), e.g. ("normal", (0.0, 0.1)); None is the default
     normal(0, 1) (it breaks the symmetry between states). options: what has no engine yet
-    (per_example, tied, prior)."""
+    (per_example, tied, prior). derived: made by the planner for a guide that nobody wrote."""
 
     name: str
     shape: Shape
     init: tuple[str, tuple[float, ...]] | None = None
     frozen: bool = False
     options: Options = ()
+    derived: bool = False
     span: Span = field(default=NOWHERE, compare=False)
 
     @property

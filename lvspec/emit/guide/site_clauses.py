@@ -93,9 +93,16 @@ class SiteClauses:
             return LocalRef(self.draw(expr), type=expr.type, span=expr.span)
         if isinstance(expr, VariableRef):
             return expr if expr.name in self.low.summed else local(self.whole(expr, label))
-        if clause.initial is None and not self.depends(expr, inside):
+        if not self.depends(expr, inside) and (clause.initial is None or self.of_all_sites(expr)):
             return local(self.whole(expr, label))
         return self.rebuilt(expr, lambda e: self.site(e, clause, inside, apart, label))
+
+    def of_all_sites(self, expr: Expr) -> bool:
+        """Whether it reads all sites of the plate, or all up to one, whichever site it stands at: Σ_t u[t], reader(x)."""
+        if not isinstance(expr, Call | Apply):
+            return False
+        reaches = (a.type.reach for a in expr.args)
+        return isinstance(expr, Call) and expr.over == self.plate or any(r and r.plate == self.plate for r in reaches)
 
     def whole(self, expr: Expr, label: str) -> Value:
         """The expression over all sites, under a name."""

@@ -223,9 +223,9 @@ def class_doc(plan: Plan, scheduled: bool) -> list[str]:
     """scheduled: whether something follows the step, which nothing advances but whoever trains."""
     text = safe(plan.spec.description) or f"The model {plan.spec.name}."
     text = sentence(first_sentence(text))
-    if not scheduled:
+    followed = scheduled_numbers(plan) if scheduled else {}
+    if not followed:
         return docstring(text, 1)
-    followed = scheduled_numbers(plan)
     moved = listed([f"{name}, {schedule.text}," for name, schedule in followed.items()], " and ")
     first = f"{next(iter(followed.values())).values[0]:g}"
     stay = f"follows it, and is {first} for ever" if len(followed) == 1 else "follow it, and never move"
@@ -245,7 +245,10 @@ def scheduled_numbers(plan: Plan) -> dict[str, Schedule]:
 def by_schedule(plan: Plan) -> dict[Schedule, list[str]]:
     """How KLs in the loss are weighted, and of which latents."""
     schedules, found = dict(plan.spec.kl_weight), dict[Schedule, list[str]]()
-    for p in (p for p in plan.latents if p.kl in DIVERGENCES and p.treatment not in MARGINAL):
+    weighted = (
+        p for p in plan.latents if p.kl in DIVERGENCES or p.guide == "own"
+    )  # a known value of the latter counts
+    for p in (p for p in weighted if p.treatment not in MARGINAL):
         schedule = schedules.get(p.name, schedules.get(""))
         if schedule is not None and schedule != Schedule("constant", (1.0,)):
             found.setdefault(schedule, []).append(p.name)

@@ -89,7 +89,7 @@ class DerivedGuide:
 
     def param(self, name: str, shape: Shape) -> ParamRef:
         """A free tensor."""
-        return ParamRef(self._unused(self.params, name, lambda n: Param(n, shape)), type=Type(shape))
+        return ParamRef(self._unused(self.params, name, lambda n: Param(n, shape, derived=True)), type=Type(shape))
 
     def computed(self, name: str, value: Expr) -> Expr:
         """A value of an example, computed once for all factors that read it: a variable of the guide."""

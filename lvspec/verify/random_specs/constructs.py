@@ -128,6 +128,8 @@ def _of_plates() -> Iterator[str]:
     yield from (
         "first clause of guide",
         "first clause that reads a latent",
+        "first clause that reads all sites",
+        "first clause of guide that reads all sites",
         "global",
         "global on a plate",
         "chains within a plate",

@@ -87,7 +87,7 @@ OPTIMUM = r"(infer )?(structured_)?mean_field(\(.*)?"
 ALONG = r"(first|second) clause of .*|.*\[.*t.*\].*|x|chains within a plate|.* of a stretch|first|last|length|with tree"
 ON_PLATES = (
     rf"plate .*|.*plate.*|.* on .*|.* within .*|{ALONG}|(.* )?({_any(STRUCTURES)})|h\[j\]|.* m|m as .*|0 over m|"
-    r"clip|less|term on a plate|.* value of a (chain|structure)|first clause that .*|z\[0\]|"
+    r"clip|less|term on a plate|.* value of a (chain|structure)|first clause (of guide )?that .*|z\[0\]|"
     rf"({_any(n for n, kind in NETWORKS.items() if kind.reads in ('causal', 'whole'))})(\(.*)?|"
     r"infer (dynamic_programming|linear_gaussian|marginals|structured_mean_field|mean_field|subset)|structured_.*|"
     r"mean_field\(.*|subset\(.*|Linear\(tied\)|latent reads observed"
@@ -97,7 +97,7 @@ APART: tuple[tuple[str, str, str], ...] = (
     (r"\d.* latents", r"\d.* latents", "a model has one number of latents"),
     (
         r"0 latents",
-        r"(latent|guide|global|infer|bound|kl_weight|free_bits|known value) .*|first clause of guide|.* of a (latent|guide)",
+        r"(latent|guide|global|infer|bound|kl_weight|free_bits|known value) .*|first clause of guide.*|.* of a (latent|guide)",
         "no latent",
     ),
     (r"no plate at all", ON_PLATES, "no plate"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from lvspec.front.variables import GIVEN
 from lvspec.ir import expr as E
@@ -199,9 +199,23 @@ def clauses(spec: Spec) -> Iterator[str]:
                 yield f"{('first', 'second')[min(clause.initial, 1)]} clause of {v.role}"
             if clause.bindings:
                 yield "where of parts" if any(len(b.names) > 1 for b in clause.bindings) else "where"
-            inside = (e for b in _bodies(clause) for e in E.walk(b))
+            inside = [e for b in _bodies(clause) for e in E.walk(b)]
+            if (
+                clause.initial is not None
+                and v.role in ("latent", "guide")
+                and any(_of_all(e, v.plates) for e in inside)
+            ):
+                yield f"first clause {'of guide ' if v.role == 'guide' else ''}that reads all sites"
             if v.role == "let" and any(isinstance(e, E.VariableRef) and e.name in lets for e in inside):
                 yield "let of a let"
+
+
+def _of_all(expr: E.Expr, plates: Sequence[str]) -> bool:
+    """Whether it is made of all sites along one of the plates."""
+    if isinstance(expr, E.Call) and expr.over in plates:
+        return True
+    reaches = [a.type.reach for a in expr.args] if isinstance(expr, E.Call | E.Apply) else []
+    return any(r is not None and r.plate in plates for r in reaches)
 
 
 def plates(spec: Spec) -> Iterator[str]:

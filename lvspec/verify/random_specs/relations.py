@@ -152,8 +152,9 @@ def renamed(subject: Subject, seed: int) -> tuple[float, float] | None:
     if spec.derived:
         return None
     variables = (*spec.variables, *spec.guide, *spec.terms)
+    params = [p for p in spec.params if not p.derived]  # such a name follows that of its latent
     parts = [p for v in variables for p in v.parts]
-    named: Sequence[Variable | Plate | Param | Network] = (*variables, *spec.plates, *spec.params, *spec.networks)
+    named: Sequence[Variable | Plate | Param | Network] = (*variables, *spec.plates, *params, *spec.networks)
     names = {n.name: f"v{i}_{n.name}" for i, n in enumerate(named)}
     names |= {p: f"r_{p}" for p in parts}
     names |= {v.name: "_".join(f"r_{p}" for p in v.parts) for v in variables if v.name == "_".join(v.parts)}

@@ -7,6 +7,7 @@ from lvspec.verify.random_specs.drafts.families import WRAPPED
 from lvspec.verify.random_specs.drafts.scores import linear, score
 
 MIXTURE = "first clause that reads a latent"
+WHOLE = "first clause that reads all sites"
 
 
 def chain(d: Draft) -> None:
@@ -67,6 +68,9 @@ def start(d: Draft, here: Parent, along: str, kind: str, static: list[Parent]) -
     if kind == "mixture":
         over = d.readable(others, 1)
         return d.where(f"Categorical(logits={score(d, over, here.size, others)})")
+    longer = [p for p in d.parents if along in p.plates and d.meets(p, others)]
+    if longer and d.wants(WHOLE, 0.4):
+        return d.where(f"Categorical(logits={score(d, [d.choose(*longer)], here.size, others)})")
     fixed = [p for p in others if d.kinds[p] == "fixed"]
     table = named(d.param(*(d.plates[p] for p in fixed), here.size), fixed)
     return f"Categorical(logits={table})" if d.chance(0.8) else f"Categorical(probs=softmax({table}))"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from lvspec.verify.random_specs.coverage import LATECOMERS
 from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
@@ -63,7 +64,11 @@ def guide_for(d: Draft, latent: Parent, before: list[Parent], surely: bool = Fal
 def earlier(d: Draft, latent: Parent) -> Parent:
     """z[t-1] for its own guide, with a clause of free parameters for the first site."""
     family = "Categorical" if latent.kind == "category" else "Normal"
-    d.guide[f"{latent.name}[0]"] = d.where(distribution(d, "guide", family, [], (), latent.size))
+    read = []
+    if d.spoken and d.alone and d.wants("first clause of guide that reads all sites", 0.3):
+        summary = summarise(d, ())
+        read.append(replace(summary, text=d.guide.pop(summary.name)))
+    d.guide[f"{latent.name}[0]"] = d.where(distribution(d, "guide", family, read, (), latent.size))
     return Parent(latent.name, latent.plates, latent.kind, latent.size, f"{latent.name}[{d.line}-1]")
 
 

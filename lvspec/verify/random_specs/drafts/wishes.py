@@ -151,8 +151,10 @@ NEEDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r".* of a stretch", ("reduced",)),
     (r"z\[t-[12]\]|(first|second) clause of latent", ("!line", "!chain")),
     (r"(first|second) clause of observed|index by observed", ("!line", "!again", "first clause of observed")),
-    (r"first clause of guide", ("!line", "!chain", "guide Categorical")),
+    (r"first clause of guide.*", ("!line", "!chain", "guide Categorical")),
+    (r"first clause of guide that .*", ("first clause of guide",)),
     (r"first clause that reads a latent", ("!line", "!chain")),
+    (r"first clause that reads all sites", ("!line", "!chain", "!give")),
     (r".* over a plate|[em] (over m|as an axis)|m as an axis", ("!beside", "latent on fixed", "latent Normal")),
     (r"max|min|prod|logsumexp|dot|mean|g\[t, 2\]|number as a parameter", ("latent Bernoulli",)),
     (r"plate sequence\(null\)|clip|less|z\[a\[t\]\]|T\[s\[a\[t\]\]\]|0 over m", ("!ragged", "!position")),
@@ -187,7 +189,7 @@ NEEDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"guide of some", ("latent Categorical", "guide Normal", "latent Normal")),
     (r"bank of networks|matmul", ("latent Normal", "latent Categorical")),
     (r"bound .*", ("latent Normal", "guide Normal")),
-    (r"first clause of guide", ("!line", "!chain")),
+    (r"first clause of guide.*", ("!line", "!chain")),
     (r"several flows|flow with a context", ("guide Flow", "latent Normal")),
 )  # fmt: skip
 
