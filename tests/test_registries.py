@@ -167,7 +167,7 @@ def test_no_other_text_of_the_package_names_a_strategy():
 NAMED = {
     "control variates": (
         BASELINES,
-        r"ir/estimators|emit/objective/baselines|verify/random_specs/drafts/settings",
+        r"ir/estimators|emit/objective/baselines|emit/text/glosses|verify/random_specs/drafts/settings",
         {"none"},
     ),
     "bounds": (BOUNDS, r"ir/(bounds|estimators)|verify/(checks/coupled|random_specs/drafts/settings)", {"elbo"}),

@@ -99,8 +99,8 @@ FAULTS = {
         "first clauses", small.AUTOREGRESSION, "first clause of observed", r"replace_site\((\w+), \w+, dim=-?\d+, site=0\)", r"\1"
     ),
     "no first clause of a latent chain": Fault(
-        "first clauses", small.EDGES, "first clause of latent", r"log_p_(\w+)_at_0\b(?!: torch|(,\s+\w+)*,?\s*\)? =)",
-        r"(0 * log_p_\1_at_0)",
+        "first clauses", small.EDGES, "first clause of latent", r"\b((?:\w+\.)?log_p_\w+_at_0)\b(?!: torch|(,\s+\w+)*,?\s*\)? =)",
+        r"(0 * \1)",
     ),
     "all chains of a mixture begin alike": Fault(
         "a first site that reads another latent", small.MIXTURE_OF_CHAINS, "first clause that reads a latent",
@@ -162,7 +162,7 @@ FAULTS = {
         "exactness", small.PRECISION, "infer conjugacy", r"(seen_\w+) = site_sums\(", r"\1 = 0.5 * site_sums("
     ),
     "log q alone in a weighted KL": Fault(
-        "expectations", small.BETWEEN, "kl_weight constant", r"log_q_(\w+) - log_p_\1\b", r"log_q_\1"
+        "expectations", small.BETWEEN, "kl_weight constant", r"log_q_(\w+) - (?:\w+\.)?log_p_\1\b", r"log_q_\1"
     ),
     "a summed parent is left out of a KL": Fault(
         "expectations", small.WEIGHTED, "10 to 24 latents", r"(log_(?:ratio|q)_\w+) \+ -log_sum_\w+", r"\1"

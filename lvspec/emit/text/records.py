@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -21,6 +23,7 @@ from lvspec.emit.text.text import INDENT, statement, wrap
 
 MOST_IN_A_TUPLE = 2
 CALLED = {"at_draws": "drawn"}  # what the value of a method is called, where not as the method
+WORD = re.compile(r"\w+")
 SHAPE = re.compile(r"\([^()]*\)")
 TENSOR = "torch.Tensor"
 CLASS = "class _:\n"  # what a body is parsed in: its rows are numbered from the next line on
@@ -44,7 +47,6 @@ class NamedValues:
 class Spelling:
     """How a name is read in statements that begin on these lines."""
 
-    name: str
     code: str
     first: int
     last: int
@@ -78,7 +80,7 @@ def _record(
     given = value.elts if isinstance(value, ast.Tuple) else [value]
     names = [e.id for e in given if isinstance(e, ast.Name)]
     made: dict[str, str] = {}
-    for node in ast.walk(method):
+    for node in _statements(method.body):
         if isinstance(node, ast.Assign):
             made |= {t: kind for t, kind in _kinds(node, rows, kinds).items() if t in names and t not in made}
     kinds[method.name] = [made.get(n, TENSOR) for n in names]
@@ -115,9 +117,12 @@ def _targets(node: ast.Assign) -> list[str]:
 # ---------------------------------------------------------------- the methods that make and read them
 def _read_by_name(method: ast.FunctionDef, rows: list[str], records: dict[str, NamedValues]) -> None:
     """The method's rows, with values read as attributes of what a call gives. Statements are replaced from the last one up."""
-    own, nodes = records.get(method.name), [*ast.walk(method)]
-    taken = {n.id for n in nodes if isinstance(n, ast.Name)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
-    spelled: list[Spelling] = []
+    own = records.get(method.name)
+    if own is None and not any(_called(n) in records for n in _statements(method.body)):
+        return
+    mentions = Mentions(method)
+    taken = {*mentions.loads, *mentions.stores}
+    spelled: defaultdict[str, list[Spelling]] = defaultdict(list)
     calls: dict[ast.stmt, str] = {}
     named: dict[ast.stmt, list[str]] = {}  # before these statements
     for block in _blocks(method.body):
@@ -133,11 +138,11 @@ def _read_by_name(method: ast.FunctionDef, rows: list[str], records: dict[str, N
             for target, field in zip(_targets(node), record.fields, strict=True):
                 if target != "_":
                     code, first = f"{local}.{field}", node.lineno + 1
-                    last = _changed_at(target, method, block[i:])
+                    last = mentions.changed_at(target, block, i)
                     if isinstance(last, ast.stmt):
                         named.setdefault(last, []).append(f"{target} = {code}")
                         last = last.lineno - 1
-                    spelled.append(Spelling(target, code, first, last))
+                    spelled[target].append(Spelling(code, first, last))
     if not calls and own is None:
         return
     for node in sorted(_statements(method.body), key=lambda n: -n.lineno):
@@ -149,7 +154,9 @@ def _read_by_name(method: ast.FunctionDef, rows: list[str], records: dict[str, N
             made = f"return {own.name}({code.removeprefix('return ')})"
         else:
             made = code
-        made = _spelled(made, {s.name: s.code for s in spelled if s.first <= node.lineno <= s.last})
+        words = {*WORD.findall(made)} & spelled.keys()
+        here = {w: s.code for w in words for s in spelled[w] if s.first <= node.lineno <= s.last}
+        made = _spelled(made, here) if here else made
         indent = node.col_offset // len(INDENT)
         above = [row for line in named.get(node, ()) for row in statement(line, "", indent)]
         shape = rows[place.start - 1].strip()
@@ -168,24 +175,40 @@ def _read_by_name(method: ast.FunctionDef, rows: list[str], records: dict[str, N
         rows[first : at + 1] = wrap(signature.replace(" -> tuple:", f" -> {own.name}:"), 1)
 
 
-def _changed_at(name: str, method: ast.FunctionDef, block: list[ast.stmt]) -> int | ast.stmt:
-    """The line up to which the name stands for what the first of these statements gave it; or the statement that changes it
-    in part, before which it has to be a name of its own."""
-    call, *rest = block
-    for node in rest:
-        own = isinstance(node, ast.Assign) and any(_mentions(t, name, ast.Store) for t in node.targets)
-        if own and not _mentions(node.value, name, ast.Store):  # type: ignore[attr-defined]
-            return node.lineno
-        if _mentions(node, name, ast.Store) or any(a.arg == name for a in ast.walk(node) if isinstance(a, ast.arg)):
+class Mentions:
+    """On which lines of a method names are read, and given a value, each in order."""
+
+    def __init__(self, method: ast.FunctionDef):
+        self.method = method
+        self.loads: defaultdict[str, list[int]] = defaultdict(list)
+        self.stores: defaultdict[str, list[int]] = defaultdict(list)
+        for node in ast.walk(method):
+            if isinstance(node, ast.Name):
+                (self.loads if isinstance(node.ctx, ast.Load) else self.stores)[node.id].append(node.lineno)
+            elif isinstance(node, ast.arg):
+                self.stores[node.arg].append(node.lineno)
+        for lines in (*self.loads.values(), *self.stores.values()):
+            lines.sort()
+
+    def changed_at(self, name: str, block: list[ast.stmt], i: int) -> int | ast.stmt:
+        """The line up to which the name stands for what this statement of a block gave it; or the statement that changes it
+        in part, before which it has to be a name of its own."""
+        call, loads, stores = block[i], self.loads[name], self.stores[name]
+        end, k = block[-1].end_lineno or 0, bisect_right(stores, call.end_lineno or 0)
+        if k < len(stores) and stores[k] <= end:
+            node = block[bisect_right(block, stores[k], key=lambda n: n.lineno) - 1]
+            own = isinstance(node, ast.Assign) and any(_mentions(t, name, ast.Store) for t in node.targets)
+            if own and not _mentions(node.value, name, ast.Store):  # type: ignore[attr-defined]
+                return node.lineno
             return node
-    end = block[-1].end_lineno or 0
-    mentions = (n for n in _behind(method.body, call) if _mentions(n, name, (ast.Load, ast.Store)))
-    later = next(mentions, None)
-    anew = isinstance(later, ast.Assign) and not _mentions(later.value, name, ast.Load)
-    before = [n for n in ast.walk(method) if isinstance(n, ast.Name) and n.id == name and n.lineno < call.lineno]
-    if later is not None and not anew or any(isinstance(n.ctx, ast.Load) for n in before):
-        return rest[0] if rest else call
-    return end
+        later = None
+        if any(lines and lines[-1] > end for lines in (loads, stores)):
+            behind = _behind(self.method.body, call)
+            later = next((n for n in behind if _mentions(n, name, (ast.Load, ast.Store))), None)
+        anew = isinstance(later, ast.Assign) and not _mentions(later.value, name, ast.Load)
+        if later is not None and not anew or loads and loads[0] < call.lineno:
+            return block[i + 1] if i + 1 < len(block) else call
+        return end
 
 
 def _behind(block: list[ast.stmt], call: ast.stmt) -> Iterator[ast.stmt]:
@@ -206,7 +229,9 @@ def _called(node: ast.AST) -> str | None:
     """The method that `... = self.method(...)` calls."""
     call = node.value if isinstance(node, ast.Assign) else None
     made = call.func if isinstance(call, ast.Call) else None
-    return made.attr if isinstance(made, ast.Attribute) and ast.unparse(made.value) == "self" else None
+    if not isinstance(made, ast.Attribute) or not isinstance(made.value, ast.Name) or made.value.id != "self":
+        return None
+    return made.attr
 
 
 def _blocks(nodes: list[ast.stmt]) -> Iterator[list[ast.stmt]]:

@@ -225,10 +225,8 @@ def structured(spec: Spec, latents: list[str]) -> dict[str, list[Reading]]:
 
 def mean_field(spec: Spec, latents: list[str]) -> dict[str, list[Reading]]:
     """q that reads the data, and no other latent."""
-    return {
-        n: [r for r in found if spec.variable(r.name).role != "latent"]
-        for n, found in structured(spec, latents).items()
-    }
+    drawn = {v.name for v in spec.of_role("latent")}
+    return {n: [r for r in found if r.name not in drawn] for n, found in structured(spec, latents).items()}
 
 
 FAMILIES = {"mean_field": mean_field, "structured": structured, "inverse": inverse}
