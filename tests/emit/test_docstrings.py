@@ -49,7 +49,7 @@ def test_estimates_by_draws_say_that_they_keep_a_graph(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_sampling_says_that_what_is_given_conditions_nothing_above_it(name):
-    assert "not conditioned on them" in docstrings(name)["sample"]
+    assert "drawn from the prior all the same" in docstrings(name)["sample"]
     assert ("end symbols" in docstrings(name)["sample"]) is ("until_end" in compile_spec(SPECS / f"{name}.yaml").source)
 
 
@@ -57,7 +57,7 @@ def test_a_class_with_a_schedule_says_who_advances_the_step():
     source = compile_spec(SPECS / "gm_vae.yaml").source
     told = (
         "After each update of the parameters, `model.step += 1`: the weight of the KL of c and z, linear(0, 1, steps=2000), "
-        "follows it, and is 0 for ever without it."
+        "follows it, and without that line stays 0."
     )
     assert told in " ".join(source.split("class GMVAE")[1].split("def __init__")[0].split())
     assert "model.step" not in compile_spec(SPECS / "vae.yaml").source

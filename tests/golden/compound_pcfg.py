@@ -45,9 +45,9 @@ from lvspec.runtime import (
     fixed_draws,  # the given draws, their shapes checked
     importance,  # log 1/S Σ_s w_s, its error, effective sample size
     masked_max,  # max over the sites that are there
-    pcfg_draw,
-    pcfg_log_prob,
-    pcfg_parts,
+    pcfg_draw,  # words of derivations of a given length
+    pcfg_log_prob,  # the inside algorithm: log p(words), derivations summed out
+    pcfg_parts,  # the derivation's distribution: best, marginals, draws
     prepare_batch,  # checks a batch and adds its masks
     real_sites,  # 0 where a site is padding or missing
     refuse_parts,  # BadBatch where only some sites of a whole are missing
@@ -98,8 +98,7 @@ class CompoundPCFG(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
-        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
-        *shape)."""
+        """What a batch may hold, by variable: (B, *plates, *shape). latent: known values; hidden: nothing."""
         return {
             "z": Input("hidden", "real", shape=(self.D,)),
             "x": Input("observed", "integer", plates={"t": None}, below=self.V),
@@ -115,7 +114,7 @@ class CompoundPCFG(nn.Module):
         return batch
 
     def guide(self, batch: dict):
-        """What the guide computes from the batch, before any draw."""
+        """What the guide computes from a prepared batch, before any draw."""
         x = batch["x"]  # (B, T)
         loc, scale = self.head(masked_max(self.reader(self.embed(x), batch["t"]), batch["t.mask"], 1)).chunk(
             2, -1
@@ -125,7 +124,7 @@ class CompoundPCFG(nn.Module):
         return q_z
 
     def at_draws(self, batch: dict, draws: dict, samples: int) -> Drawn:
-        """Draws of q, and the terms at them that the ELBO and the importance weights share."""
+        """Draws of q for a prepared batch, and the terms at them that the ELBO and the importance weights share."""
         x = batch["x"]  # (B, T)
         # guide
         q_z = self.guide(batch)
@@ -155,7 +154,8 @@ class CompoundPCFG(nn.Module):
 
         An `Objective`: `elbo`, (B,), with its parts `reconstruction` and `kl[name]`; `loss`, to be minimised: minus the
         mean of the ELBO over the batch, weighted by `weight`.
-        `draws` fixes the noise, or the values, of draws by latent, (S, B, ...).
+        `draws`: by latent, its noise where it is reparameterized and else its values, (S, B, ...), in place of new
+        ones.
         """
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
@@ -218,7 +218,7 @@ class CompoundPCFG(nn.Module):
         x = batch["x"]  # (B, T)
         z = found["z"].mode  # (B, D)
         of_z = self.computed_of_z(z)
-        # p(tree | x): what is asked of it are gradients of the same sum
+        # p(tree | x, z): what is asked of it are gradients of the same sum
         tree = pcfg_parts(x, batch["t.mask"], of_z.root_x, of_z.rule, of_z.word)
         parts = {"tree": tree}
         return found | parts
@@ -233,11 +233,12 @@ class CompoundPCFG(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of z, x, parents first.
 
-        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`.
+        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
+        `posterior` that draws it.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
         what is given, else 64.
-        What a structure generates is drawn given its length, and latents above it as if none were given.
+        What a structure generates is drawn given its length; latents that it depends on come from their prior, whatever
+        the length.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         z = batch["z"] if "z" in batch else Normal(self.zero, self.zero + 1).sample((n, self.D))  # (B, D)

@@ -24,7 +24,7 @@ Latent | treatment
     z | one reparameterized draw of q(z), Normal; KL in closed form
 
 Batch
-    x (B, T): observed; missing where the optional x_observed is false
+    x (B, T): observed; missing where the optional x_observed is false, at sites that nothing reads
     t (B,): optional, lengths, the end symbol counted; by default all T
     c (B,): optional, known values; unknown where the optional c_observed is false
     weight (B,): optional, weights of the examples
@@ -94,7 +94,7 @@ class GMVAE(nn.Module):
     its centre, a sentence.
 
     After each update of the parameters, `model.step += 1`: the weight of the KL of c and z, linear(0, 1, steps=2000),
-    follows it, and is 0 for ever without it.
+    follows it, and without that line stays 0.
     """
 
     def __init__(self, V: int, K: int = 20, D: int = 16, E: int = 128, H: int = 256):
@@ -118,8 +118,7 @@ class GMVAE(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
-        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
-        *shape)."""
+        """What a batch may hold, by variable: (B, *plates, *shape). latent: known values; hidden: nothing."""
         return {
             "c": Input("latent", "integer", below=self.K),
             "z": Input("hidden", "real", shape=(self.D,)),
@@ -136,7 +135,7 @@ class GMVAE(nn.Module):
         return batch
 
     def guide(self, batch: dict) -> Guide:
-        """What the guide computes from the batch, before any draw."""
+        """What the guide computes from a prepared batch, before any draw."""
         x = batch["x"]  # (B, T)
         state = last(self.reader(self.words(x)), batch["t"], dim=1)  # (B, H)
         logits_c = self.cluster(state)  # (B, K)
@@ -149,7 +148,7 @@ class GMVAE(nn.Module):
         return Guide(logits_c, log_q_c, loc, scale_z, q_z)
 
     def at_draws(self, batch: dict, draws: dict, samples: int) -> Drawn:
-        """Draws of q, and the terms at them that the ELBO and the importance weights share."""
+        """Draws of q for a prepared batch, and the terms at them that the ELBO and the importance weights share."""
         x = batch["x"]  # (B, T)
         # guide
         guide = self.guide(batch)
@@ -167,7 +166,8 @@ class GMVAE(nn.Module):
 
         An `Objective`: `elbo`, (B,), without KL weights, with its parts `reconstruction` and `kl[name]`; `loss`, to be
         minimised: minus the mean of the ELBO with KL weights over the batch, weighted by `weight`.
-        `draws` fixes the noise, or the values, of draws by latent, (S, B, ...).
+        `draws`: by latent, its noise where it is reparameterized and else its values, (S, B, ...), in place of new
+        ones.
         """
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
@@ -242,8 +242,8 @@ class GMVAE(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:
         """n ancestral draws of c, z, x, parents first.
 
-        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`.
+        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
+        `posterior` that draws it.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
         what is given, else 64.
         `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding.

@@ -53,8 +53,7 @@ class Kalman(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
-        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
-        *shape)."""
+        """What a batch may hold, by variable: (B, *plates, *shape). latent: known values; hidden: nothing."""
         return {
             "z": Input("hidden", "real", plates={"t": None}, shape=(self.D,)),
             "x": Input("observed", "real", plates={"t": None}, shape=(self.N,)),
@@ -106,8 +105,8 @@ class Kalman(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of z, x, parents first.
 
-        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`.
+        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
+        `posterior` that draws it.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
         what is given, else 64.
         """

@@ -22,7 +22,7 @@ Latent | treatment
 
 Batch
     s (B, M): given
-    x (B, T): observed; missing where the optional x_observed is false
+    x (B, T): observed; missing where the optional x_observed is false, at sites that nothing reads
     m (B,): optional, lengths; by default all M
     t (B,): optional, lengths, the end symbol counted; by default all T
     a (B, T): optional, known values; unknown where the optional a_observed is false
@@ -93,8 +93,7 @@ class LatentAttentionElbo(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
-        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
-        *shape)."""
+        """What a batch may hold, by variable: (B, *plates, *shape). latent: known values; hidden: nothing."""
         return {
             "s": Input("given", "integer", plates={"m": None}, below=self.U),
             "a": Input("latent", "integer", plates={"t": None}, below="m"),
@@ -113,7 +112,7 @@ class LatentAttentionElbo(nn.Module):
         return batch
 
     def computed(self, batch: dict) -> Computed:
-        """Functions of the batch alone that several methods share."""
+        """Functions of a prepared batch alone that several methods share."""
         s = batch["s"]  # (B, M)
         x = batch["x"]  # (B, T)
         h = self.writer(self.target(previous(x, dim=1, begin=self.V)))  # (B, T, 2 * H)
@@ -190,8 +189,8 @@ class LatentAttentionElbo(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:
         """n ancestral draws of a, x, parents first.
 
-        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`.
+        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
+        `posterior` that draws it.
         `lengths`: numbers of sites, by plate (m, t): (n,), or one for all; they are fixed, not drawn. By default those
         of what is given, else 64.
         `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding.

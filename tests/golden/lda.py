@@ -74,8 +74,7 @@ class LDA(nn.Module):
         self.shared_factors = SharedFactors(self.shared_prior())  # q of what the data set shares, near its prior
 
     def batch_inputs(self) -> dict:
-        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
-        *shape)."""
+        """What a batch may hold, by variable: (B, *plates, *shape). latent: known values; hidden: nothing."""
         return {
             "topics": Input("hidden", "simplex", plates={"k": self.K}, shape=(self.V,), shared=True),
             "theta": Input("hidden", "simplex", shape=(self.K,)),
@@ -223,8 +222,8 @@ class LDA(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of topics, theta, z, x, parents first.
 
-        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`.
+        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
+        `posterior` that draws it.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
         what is given, else 64.
         """

@@ -56,8 +56,7 @@ class MAPVAE(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
-        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
-        *shape)."""
+        """What a batch may hold, by variable: (B, *plates, *shape). latent: known values; hidden: nothing."""
         return {
             "z": Input("hidden", "real", shape=(self.D,)),
             "x": Input("observed", "boolean", shape=(self.P,)),
@@ -71,7 +70,7 @@ class MAPVAE(nn.Module):
         return prepare_batch(batch, self.batch_inputs(), self.zero, {}, own=("loc",))
 
     def guide(self, batch: dict):
-        """What the guide computes from the batch, before any draw."""
+        """What the guide computes from a prepared batch, before any draw."""
         loc = own_row(batch, "loc", self.loc)  # (B, D)
         return loc
 
@@ -111,8 +110,8 @@ class MAPVAE(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of z, x, parents first.
 
-        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`.
+        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
+        `posterior` that draws it.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
         z = batch["z"] if "z" in batch else Normal(self.zero, self.zero + 1).sample((n, self.D))  # (B, D)

@@ -116,8 +116,7 @@ class Mixtures(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
-        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
-        *shape)."""
+        """What a batch may hold, by variable: (B, *plates, *shape). latent: known values; hidden: nothing."""
         return {
             "v": Input("hidden", "real", shape=(1,)),
             "z": Input("latent", "integer", plates={"t": None}, below=self.K),
@@ -132,7 +131,7 @@ class Mixtures(nn.Module):
         return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
 
     def guide(self, batch: dict) -> Guide:
-        """What the guide computes from the batch, before any draw."""
+        """What the guide computes from a prepared batch, before any draw."""
         x = batch["x"]  # (B, T)
         loc_v = self.place(masked_mean(self.reader(x), batch["t.mask"], 1)).unflatten(-1, (self.M, 1))  # (B, M, 1)
         scale_v = softplus(self.spread(masked_mean(self.reader(x), batch["t.mask"], 1))).unflatten(
@@ -171,7 +170,8 @@ class Mixtures(nn.Module):
 
         An `Objective`: `elbo`, (B,), with its parts `reconstruction` and `kl[name]`; `loss`, to be minimised: minus the
         mean of the ELBO over the batch, weighted by `weight`.
-        `draws` fixes the noise, or the values, of draws by latent, (S, B, ...).
+        `draws`: by latent, its noise where it is reparameterized and else its values, (S, B, ...), in place of new
+        ones.
         """
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"v": ("B", 1)})
@@ -281,8 +281,8 @@ class Mixtures(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of v, z, x, parents first.
 
-        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`.
+        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
+        `posterior` that draws it.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
         what is given, else 64.
         """

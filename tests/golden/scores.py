@@ -122,8 +122,7 @@ class Scores(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
-        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
-        *shape)."""
+        """What a batch may hold, by variable: (B, *plates, *shape). latent: known values; hidden: nothing."""
         return {
             "a": Input("latent", "integer", below=self.K),
             "b": Input("latent", "boolean"),
@@ -141,7 +140,7 @@ class Scores(nn.Module):
         return prepare_batch(batch, self.batch_inputs(), self.zero, {})
 
     def guide(self, batch: dict) -> Guide:
-        """What the guide computes from the batch, before any draw."""
+        """What the guide computes from a prepared batch, before any draw."""
         x = batch["x"]  # (B, D)
         logits_a = self.encoder(x)  # (B, K)
         q_a = Categorical(logits_a)
@@ -153,7 +152,7 @@ class Scores(nn.Module):
         return Guide(q_a, logits_b, logits_c, q_c, logits_d, logits_e)
 
     def at_draws(self, batch: dict, draws: dict, samples: int) -> Drawn:
-        """Draws of q, and the terms at them that the ELBO and the importance weights share."""
+        """Draws of q for a prepared batch, and the terms at them that the ELBO and the importance weights share."""
         guide = self.guide(batch)
         a = draws["a"] if "a" in draws else guide.q_a.sample((samples,))  # (S, B), drawn from q, scored below
         if "a" in batch:
@@ -169,7 +168,8 @@ class Scores(nn.Module):
 
         An `Objective`: `elbo`, (B,), with its parts `reconstruction` and `kl[name]`; `loss`, to be minimised: minus the
         mean of the ELBO over the batch, weighted by `weight`.
-        `draws` fixes the noise, or the values, of draws by latent, (S, B, ...).
+        `draws`: by latent, its noise where it is reparameterized and else its values, (S, B, ...), in place of new
+        ones.
         """
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(
@@ -348,8 +348,8 @@ class Scores(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of a, b, c, d, e, x, parents first.
 
-        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`.
+        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
+        `posterior` that draws it.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
         a = batch["a"] if "a" in batch else Categorical(self.prior).sample((n,))  # (B,)

@@ -128,8 +128,7 @@ class Structures(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
-        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
-        *shape)."""
+        """What a batch may hold, by variable: (B, *plates, *shape). latent: known values; hidden: nothing."""
         return {
             "u": Input("given", "integer", plates={"t": None}, below=self.C),
             "v": Input("given", "real", plates={"m": None}, shape=(self.V,)),
@@ -157,7 +156,7 @@ class Structures(nn.Module):
         return batch
 
     def computed(self, batch: dict) -> Computed:
-        """Functions of the batch alone that several methods share."""
+        """Functions of a prepared batch alone that several methods share."""
         u = batch["u"]  # (B, T)
         v = batch["v"]  # (B, M, V)
         blank_z = v[:, :, 0]  # (B, |m|)
@@ -368,11 +367,12 @@ class Structures(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of tags, parts, brackets, nested, crossing, x, y, z, parents first.
 
-        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`.
+        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
+        `posterior` that draws it.
         `lengths`: numbers of sites, by plate (t, s, l, m, w): (n,), or one for all; they are fixed, not drawn. By
         default those of what is given, else 64.
-        What a structure generates is drawn given its length, and latents above it as if none were given.
+        What a structure generates is drawn given its length; latents that it depends on come from their prior, whatever
+        the length.
         """
         batch = sample_batch(
             n, given, lengths, self.batch_inputs(), self.zero, {"t": None, "s": None, "l": None, "m": None, "w": None}

@@ -78,8 +78,7 @@ class MinimumRisk(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
-        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
-        *shape)."""
+        """What a batch may hold, by variable: (B, *plates, *shape). latent: known values; hidden: nothing."""
         return {
             "x": Input("given", "integer", plates={"t": None}, below=self.V),
             "gold": Input("given", "integer", plates={"t": None}, below=self.K),
@@ -94,7 +93,7 @@ class MinimumRisk(nn.Module):
         return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
 
     def at_draws(self, batch: dict, draws: dict, samples: int) -> Drawn:
-        """Draws of q, and the terms at them that the ELBO and the importance weights share."""
+        """Draws of q for a prepared batch, and the terms at them that the ELBO and the importance weights share."""
         x = batch["x"]  # (B, T)
         h = self.reader(self.words(x), batch["t"])  # (B, T, 2 * H)
         logits_y = self.score(h)[:, :, 0]  # (B, T)
@@ -113,7 +112,8 @@ class MinimumRisk(nn.Module):
         An `Objective`: `elbo`, (B,), without the terms of `objective:`, with its parts `reconstruction` and `kl[name]`;
         `loss`, to be minimised: minus the mean of the ELBO with the terms of `objective:` over the batch, weighted by
         `weight`.
-        `draws` fixes the noise, or the values, of draws by latent, (S, B, ...).
+        `draws`: by latent, its noise where it is reparameterized and else its values, (S, B, ...), in place of new
+        ones.
         """
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"y": ("B", "t")})
@@ -182,8 +182,8 @@ class MinimumRisk(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of y, parents first.
 
-        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`.
+        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
+        `posterior` that draws it.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
         what is given, else 64.
         """

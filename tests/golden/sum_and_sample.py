@@ -60,8 +60,7 @@ class OneCategory(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries dtype and device
 
     def batch_inputs(self) -> dict:
-        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates,
-        *shape)."""
+        """What a batch may hold, by variable: (B, *plates, *shape). latent: known values; hidden: nothing."""
         return {
             "c": Input("latent", "integer", below=self.K),
             "x": Input("observed", "real", shape=(self.D,)),
@@ -75,7 +74,7 @@ class OneCategory(nn.Module):
         return prepare_batch(batch, self.batch_inputs(), self.zero, {})
 
     def guide(self, batch: dict):
-        """What the guide computes from the batch, before any draw."""
+        """What the guide computes from a prepared batch, before any draw."""
         x = batch["x"]  # (B, D)
         logits_c = self.encoder(x)  # (B, K)
         return logits_c
@@ -85,7 +84,8 @@ class OneCategory(nn.Module):
 
         An `Objective`: `elbo`, (B,), with its parts `reconstruction` and `kl[name]`; `loss`, to be minimised: minus the
         mean of the ELBO over the batch, weighted by `weight`.
-        `draws` fixes the noise, or the values, of draws by latent, (S, B, ...).
+        `draws`: by latent, its noise where it is reparameterized and else its values, (S, B, ...), in place of new
+        ones.
         """
         batch, samples = self.prepare(batch), self.samples
         draws = fixed_draws(draws, batch, {"c": ("B",)})
@@ -179,8 +179,8 @@ class OneCategory(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of c, x, parents first.
 
-        `given`: values in place of draws. What stands above them in the model is not conditioned on them: see
-        `posterior`.
+        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
+        `posterior` that draws it.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
         c = batch["c"] if "c" in batch else Categorical(self.prior).sample((n,))  # (B,)

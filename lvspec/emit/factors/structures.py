@@ -245,7 +245,8 @@ def parts_body(plan: Plan, imports: set[str], drawn: str = "") -> list[str]:
         lead = leading(low, variable, list(arguments.values()), set())
         code = _call(low, variable, "parts", low.root(variable.name), arguments, lead)
         name = low.scope.names.fresh(summed.part)
-        low.scope.comment(f"p({summed.part} | {summed.name}): what is asked of it are gradients of the same sum")
+        given = ", ".join((summed.name, *sorted(latents)))
+        low.scope.comment(f"p({summed.part} | {given}): what is asked of it are gradients of the same sum")
         low.scope.line(f"{name} = {code}")  # no tensor: it has no shape to tell
         items.append(f'"{summed.part}": {name}')
     program.scope.line(f"parts = {{{', '.join(items)}}}")

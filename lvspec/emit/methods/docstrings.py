@@ -11,7 +11,9 @@ from lvspec.ir.structures import STRUCTURES
 from lvspec.ir.words import listed
 
 GRAPH = "All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."
-DRAWS = "`draws` fixes the noise, or the values, of draws by latent, (S, B, ...)."
+DRAWS = (
+    "`draws`: by latent, its noise where it is reparameterized and else its values, (S, B, ...), in place of new ones."
+)
 ESTIMATED = "by importance sampling: below it in expectation, consistent in S."
 SEMIRING = (
     "`semiring` is the sum over latents: LOG, log Σ exp, its gradient the marginals; MAX, the maximum, its gradient the "
@@ -170,7 +172,8 @@ def sample_doc(plan: Plan, names: list[str], ends: bool) -> list[str]:
     ragged = [p.name for p in plan.spec.plates if p.ragged]
     rows = [
         f"n ancestral draws of {listed(names)}, parents first.",
-        "`given`: values in place of draws. What stands above them in the model is not conditioned on them: see `posterior`.",
+        "`given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is "
+        "`posterior` that draws it.",
     ]
     if ragged:
         rows.append(
@@ -178,7 +181,9 @@ def sample_doc(plan: Plan, names: list[str], ends: bool) -> list[str]:
             "By default those of what is given, else 64."
         )
     if any(STRUCTURES[s.family].value == "yield" for s in plan.structures):
-        rows.append("What a structure generates is drawn given its length, and latents above it as if none were given.")
+        rows.append(
+            "What a structure generates is drawn given its length; latents that it depends on come from their prior, whatever the length."
+        )
     if ends:
         rows.append(
             "`ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding."

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from lvspec.emit.lowering.library_flows import libraries
 from lvspec.emit.methods.constructor import user_class
+from lvspec.emit.methods.inputs import read_where_it_counts
 from lvspec.emit.text.glosses import GLOSSES
 from lvspec.emit.text.text import INDENT, WIDTH, docstring, filled
 from lvspec.errors import Span
@@ -113,9 +114,10 @@ def _weighed(plan: Plan) -> list[str]:
 
 def batch_keys(spec: Spec) -> list[str]:
     """What a batch holds, by key: `x (B, T): observed`."""
-    rows = []
+    rows, read = [], read_where_it_counts(spec)
     for v in (v for v in spec.variables if v.role in ("observed", "given")):
         missing = f"; missing where the optional {v.name}_observed is false" if v.role == "observed" else ""
+        missing += ", at sites that nothing reads" if missing and v.name in read else ""
         rows.append(f"{v.name} {_shape(spec, v)}: {v.role}{missing}")
     for p in (p for p in spec.plates if p.ragged and p.sites == p.name):
         around = f"(B, {p.within.upper()})" if p.within else "(B,)"
@@ -228,8 +230,8 @@ def class_doc(plan: Plan, scheduled: bool) -> list[str]:
         return docstring(text, 1)
     moved = listed([f"{name}, {schedule.text}," for name, schedule in followed.items()], " and ")
     first = f"{next(iter(followed.values())).values[0]:g}"
-    stay = f"follows it, and is {first} for ever" if len(followed) == 1 else "follow it, and never move"
-    step = f"After each update of the parameters, `model.step += 1`: {moved} {stay} without it."
+    follows, stay = ("follows it", f"stays {first}") if len(followed) == 1 else ("follow it", "stay where they begin")
+    step = f"After each update of the parameters, `model.step += 1`: {moved} {follows}, and without that line {stay}."
     return [*filled(f'"""{text}', INDENT), "", *filled(step, INDENT), f'{INDENT}"""']
 
 

@@ -6,6 +6,7 @@ prepare         masks, lengths, places of real sites; what is missing, and read 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import isinf
 
 from lvspec.emit.lowering.sizes import size_code
@@ -33,7 +34,7 @@ def batch_inputs(plan: Plan, imports: set[str]) -> list[str]:
     imports.add("Input")
     rows = [
         "    def batch_inputs(self) -> dict:",
-        '        """By variable: its role in a batch ("hidden": none), the kind of its values, and its axes (B, *plates, *shape)."""',
+        '        """What a batch may hold, by variable: (B, *plates, *shape). latent: known values; hidden: nothing."""',
         "        return {",
     ]
     for variable in plan.spec.variables:
@@ -162,13 +163,26 @@ def _missing(spec: Spec, imports: set[str]) -> list[str]:
         if structure_of(variable) is not None:
             imports.add("refuse_parts")
             rows += wrap(f'batch = refuse_parts(batch, "{variable.name}")', 2)
-    reader = reader_of(spec)
-    for variable in (*(v for v in spec.variables if v.role in RANDOM), *spec.terms):
-        reads = _term_reads(reader, variable) if variable.role == "term" else reader.of_variable(variable)
+    for variable, reads in _reads_of_factors(spec):
         for name, back in dict.fromkeys(_back(observed[r.name], variable, r) for r in reads if r.name in observed):
             imports.add("refuse_missing")
             rows += wrap(f'batch = refuse_missing(batch, "{name}", by="{variable.name}"{back})', 2)
     return rows
+
+
+def _reads_of_factors(spec: Spec) -> Iterator[tuple[Variable, tuple[Read, ...]]]:
+    """What each factor that counts, and each term, reads."""
+    reader = reader_of(spec)
+    for variable in (*(v for v in spec.variables if v.role in RANDOM), *spec.terms):
+        yield (
+            variable,
+            tuple(_term_reads(reader, variable) if variable.role == "term" else reader.of_variable(variable)),
+        )
+
+
+def read_where_it_counts(spec: Spec) -> set[str]:
+    """Variables whose missing values are refused, at those sites that a factor or a term reads."""
+    return {r.name for _, reads in _reads_of_factors(spec) for r in reads}
 
 
 def _back(read: Variable, reader: Variable, how: Read) -> tuple[str, str]:

@@ -69,14 +69,16 @@ class Sharing:
         """What q takes of the batch alone, of all methods that read q."""
         for first in self.named(OBJECTIVES):
             of_q = self.named(OF_Q)
-            about = "What the guide computes from the batch, before any draw."
+            about = "What the guide computes from a prepared batch, before any draw."
             alike = self.alike(first, of_q, {"batch"})
             self.share("guide", about, first, [*self.named(["log_weights"]), *of_q], alike)
 
     def at_draws(self) -> None:
         for first in self.named(OBJECTIVES):
             weights = self.named(["log_weights"])
-            about = "Draws of q, and the terms at them that the ELBO and the importance weights share."
+            about = (
+                "Draws of q for a prepared batch, and the terms at them that the ELBO and the importance weights share."
+            )
             alike = self.alike(first, weights, set(PREPARED))
             if any("draws" in s.given for s in first.statements if s.like in alike):
                 self.share("at_draws", about, first, weights, alike)
@@ -90,7 +92,9 @@ class Sharing:
             alike = self.alike(first, [second], {"batch"}) & {s.like for s in first.statements if not s.asks}
             others = [m for m in self.methods if m is not first and alike <= {s.like for s in m.statements}]
             of_batch = any(s.given for s in first.statements if s.like in alike)
-            about = f"Functions of the {'batch' if of_batch else 'parameters'} alone that several methods share."
+            about = (
+                f"Functions of {'a prepared batch' if of_batch else 'the parameters'} alone that several methods share."
+            )
             self.share("computed", about, first, others, alike, least=2)
 
     def pairs(self) -> list[tuple[str, str]]:
