@@ -25,7 +25,7 @@ from lvspec.driver import compile_spec
 for path in sorted(Path(sys.argv[1]).glob("*.yaml")):
     print(path.stem, hashlib.sha256(compile_spec(path).source.encode()).hexdigest())
 """
-RANDOM = int(os.environ.get("LVSPEC_RANDOM_TEXTS", "25"))  # specs, each once more with long names
+RANDOM = int(os.environ.get("LVSPEC_RANDOM_TEXTS", "18"))  # specs, each once more with long names
 MAKERS = {"zeros", "ones", "full", "arange", "eye", "empty", "rand", "randn", "randint", "linspace", "tensor"}
 
 
