@@ -9,7 +9,7 @@ from lvspec.front import supports
 from lvspec.front import syntax as S
 from lvspec.front.arguments import AXES, read_arguments
 from lvspec.front.context import UNKNOWN, Context, broken, unknown
-from lvspec.front.dims import to_dim
+from lvspec.front.dims import to_extent
 from lvspec.front.expressions import elaborate
 from lvspec.front.flows import through_flows
 from lvspec.front.names import check_name, did_you_mean
@@ -71,7 +71,7 @@ def distribution(value: S.RightSide, ctx: Context, over: str | None = None) -> D
     if isinstance(node, S.Along):
         over, node = node.plate.name, node.body
     if isinstance(node, S.Access) and isinstance(node.base, S.Application):
-        dims = [to_dim(i, ctx.declared.sizes, ctx.problems) for i in node.indices]
+        dims = [to_extent(i, ctx.declared.sizes, ctx.problems) for i in node.indices]
         copies, node = tuple(d for d in dims if d is not None), node.base
         if len(copies) < len(dims):
             return None

@@ -12,6 +12,15 @@ from lvspec.ir.dims import Dim
 LARGEST = 2**31 - 1
 
 
+def to_extent(node: S.Node, sizes: Collection[str], problems: Problems) -> Dim | None:
+    """The same of an axis, or of a set of symbols: it has at least one entry."""
+    dim = to_dim(node, sizes, problems)
+    if dim is not None and dim.constant is not None and dim.constant < 1:
+        problems.error("bad-size", node.span, f"an axis has at least one entry, not {dim.constant}")
+        return None
+    return dim
+
+
 def to_dim(node: S.Node, sizes: Collection[str], problems: Problems) -> Dim | None:
     """The polynomial of a size expression, or None where it is none (then noted)."""
     match node:

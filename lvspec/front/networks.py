@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from lvspec.front import syntax as S
 from lvspec.front.declarations import call_of, entries, expression
-from lvspec.front.dims import to_dim
+from lvspec.front.dims import to_dim, to_extent
 from lvspec.front.names import check_name, did_you_mean
 from lvspec.front.nodes import Entry, Node
 from lvspec.front.parser import parse_target
@@ -45,7 +45,7 @@ def read_networks(
                 notes=((found[name].span, "the first one is here"),),
             )
             continue
-        bank = [to_dim(i, sizes, problems) for i in place.indices]
+        bank = [to_extent(i, sizes, problems) for i in place.indices]
         network = _network(name, tuple(b for b in bank if b is not None), entry, sizes, tuple(allowed), problems)
         if network is None:
             problems.wrong.add(name)
@@ -262,7 +262,7 @@ def _shapes(node: S.Node | None, sizes: dict[str, Size], problems: Problems) -> 
     found: list[Dim | Shape] = []
     for item in node.items:
         inner = item.items if isinstance(item, S.ListNode) else (item,)
-        dims = tuple(to_dim(i, sizes, problems) for i in inner)
+        dims = tuple(to_extent(i, sizes, problems) for i in inner)
         if any(d is None for d in dims):
             return None
         shape = tuple(d for d in dims if d is not None)

@@ -15,7 +15,7 @@ from lvspec.front.context import UNKNOWN, Context, Seen, broken, unknown
 from lvspec.front.cycles import tell_cycle
 from lvspec.front.declarations import call_of
 from lvspec.front.dependence import Edge, components, loop, mentions
-from lvspec.front.dims import to_dim
+from lvspec.front.dims import to_extent
 from lvspec.front.expressions import elaborate
 from lvspec.front.flows import check_inverse
 from lvspec.front.names import did_you_mean
@@ -305,7 +305,7 @@ def given_type(value: S.RightSide | S.ChoiceNode, ctx: Context) -> Type:
     shape: tuple = ()
     body = value.body
     if isinstance(body, S.Access):
-        dims = [to_dim(i, ctx.declared.sizes, ctx.problems) for i in body.indices]
+        dims = [to_extent(i, ctx.declared.sizes, ctx.problems) for i in body.indices]
         if any(d is None for d in dims):
             return UNKNOWN
         shape, body = tuple(dims), body.base
@@ -325,5 +325,5 @@ def given_type(value: S.RightSide | S.ChoiceNode, ctx: Context) -> Type:
         return UNKNOWN
     if not sized:
         return Type(shape, support)
-    size = to_dim(arguments[0], ctx.declared.sizes, ctx.problems)
+    size = to_extent(arguments[0], ctx.declared.sizes, ctx.problems)
     return Type(shape, Support("integer", size)) if size is not None else UNKNOWN

@@ -86,6 +86,8 @@ def empty_axes(spec: Spec, sizes: dict[str, int]) -> Iterator[tuple[Span, str]]:
     axes = [(p.span, d) for p in spec.params for d in p.shape]
     axes += [(n.span, d) for n in spec.networks for d in (*n.arguments, *n.bank)]
     axes += [(p.span, p.size) for p in spec.plates if p.size is not None]
+    axes += [(v.span, d) for v in spec.of_role("given") for d in v.type.shape]
+    axes += [(v.span, v.type.support.size) for v in spec.of_role("given") if v.type.support.size is not None]
     clauses = [c for v in (*spec.variables, *spec.guide) for c in v.clauses if isinstance(c.body, Dist)]
     axes += [(c.dist.span, d) for c in clauses for d in c.dist.copies]
     for span, axis in axes:
