@@ -21,7 +21,7 @@ from lvspec.emit.text.shared import ANNOTATIONS
 from lvspec.emit.text.text import BODY, INDENT, docstring, wrap
 
 LEAST, MOST = 3, 4  # statements that are worth a method, and arguments that it may have
-LONG = 600  # assignments of a class that is left as it is: nobody reads so many, and each round looks at all of them
+LOOKED_AT = 5000  # assignments, over all rounds: each looks at all of a class, and nobody reads so many
 INPUT = re.compile(r'(\w+)=batch\["\1"\]')
 LEAVES = ast.Name, ast.Constant, ast.expr_context, ast.operator  # below them stands no name
 LAST_COMMA = re.compile(r",(?=[)\]}])")
@@ -52,9 +52,11 @@ def without_repeated(body: str) -> str:
     """The class's body, with a method for each such run."""
     lines = [line.split("  #")[0].strip() for line in body.split("\n") if " = " in line]
     in_a_row = [*zip(*(lines[i:] for i in range(LEAST)), strict=False)]
-    if len({*in_a_row}) == len(in_a_row) or len(lines) > LONG:  # the former: there is nothing to look for
+    if len({*in_a_row}) == len(in_a_row):  # none: there is nothing to look for
         return body
-    while (pair := longest(body)) is not None:
+    for _ in range(LOOKED_AT // len(lines)):
+        if (pair := longest(body)) is None:
+            break
         body = taken_out(body, *pair)
     return body
 
