@@ -15,6 +15,14 @@ def readers(model: Model, name: str) -> list[Variable]:
     return list({v.name: v for v, _ in model.readers_of(name) if v.name != name}.values())
 
 
+def borders_reason(model: Model, variable: Variable) -> str | None:
+    """Why no integral stands over a factor whose value depends on where segments begin, or None: these are summed."""
+    inside = next((r.inside for r in model.reads(variable.name) if r.inside), None)
+    return (
+        inside and f"{variable.name} begins anew in each segment of {inside}: not integrated for every place of these"
+    )
+
+
 def integral_reason(model: Model, latent: Variable, mixed: bool = False) -> str | None:
     """Why a continuous latent cannot be integrated out inside the batch, whatever its family; or None. mixed: whether it
     may be, for each value of the discrete latents that its factors read."""
@@ -29,6 +37,9 @@ def integral_reason(model: Model, latent: Variable, mixed: bool = False) -> str 
         if reader.role == "latent" and reader.name != name:
             return f"the latent {reader.name} reads {name}: only observed variables may"
     factors = {name, *(v.name for v, _ in model.readers_of(name))}
+    reason = next((r for f in sorted(factors) if (r := borders_reason(model, model.spec.variable(f)))), None)
+    if reason:
+        return reason
     parents = {r.name for f in factors for r in model.reads(f)} - {name}
     hidden = [v for v in model.spec.of_role("latent") if v.name in parents]
     discrete = [v.name for v in hidden if v.type.support.discrete]

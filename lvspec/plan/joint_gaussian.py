@@ -18,7 +18,7 @@ from lvspec.ir.spec import Variable
 from lvspec.ir.words import listed
 from lvspec.plan.claims import View
 from lvspec.plan.graph import connected
-from lvspec.plan.integrals import NORMAL
+from lvspec.plan.integrals import NORMAL, borders_reason
 from lvspec.plan.model import Model, unrolled_by, without_engine
 
 NAME = "joint_gaussian"
@@ -107,6 +107,8 @@ def _factor_reason(model: Model, variable: Variable, names: tuple[str, ...]) -> 
         return f"{variable.name} is an array of {len(variable.type.shape)} axes, not a vector"
     if any(model.spec.plate(p).length for p in variable.plates):
         return f"the length of a plate of {variable.name} is a variable"
+    if reason := borders_reason(model, variable):
+        return reason
     for clause in variable.clauses:
         body = clause.body
         if not isinstance(body, Dist) or body.family not in NORMAL:

@@ -116,7 +116,7 @@ class FactorialHMM(nn.Module):
             semiring=semiring,
             normalized=True,
         )  # (B,)
-        return log_sum_z  # (B,)
+        return log_sum_z
 
     def forward(self, batch: dict) -> Objective:
         """An `Objective`: `log_prob`, (B,), log p(x); `loss`, minus its mean over the batch, weighted by `weight`.

@@ -100,7 +100,7 @@ class FactorialHMMWords(nn.Module):
             semiring=semiring,
             normalized=True,
         )  # (B,)
-        return log_sum_z  # (B,)
+        return log_sum_z
 
     def one_part(self, batch: dict, chain_l: int, q: torch.Tensor) -> tuple:
         """E score, and log E exp score of every symbol, of x by chain_l alone, under its marginals q (B, T, K)."""

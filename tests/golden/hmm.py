@@ -92,7 +92,7 @@ class HMM(nn.Module):
         log_sum_z = chain(
             log_p_z_at_0, log_p_z, log_potential, "i,ij->j", mask=batch["t.mask"], semiring=semiring, normalized=True
         )  # (B,)
-        return log_sum_z  # (B,)
+        return log_sum_z
 
     def forward(self, batch: dict) -> Objective:
         """An `Objective`: `log_prob`, (B,), log p(x); `loss`, minus its mean over the batch, weighted by `weight`.

@@ -82,7 +82,7 @@ class Kalman(nn.Module):
     def log_marginal(self, batch: dict) -> torch.Tensor:
         """log p(x), (B,), of a prepared batch."""
         log_p_x = self.gaussian_chain_z(batch).log_prob()  # (B,)
-        return log_p_x  # (B,)
+        return log_p_x
 
     def forward(self, batch: dict) -> Objective:
         """An `Objective`: `log_prob`, (B,), log p(x); `loss`, minus its mean over the batch, weighted by `weight`."""

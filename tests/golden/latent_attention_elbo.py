@@ -142,7 +142,7 @@ class LatentAttentionElbo(nn.Module):
             log_p_a = log_p_a + tilt["a"]
         log_joint_a = log_p_a + log_factor  # (B, T, |m|)
         log_sum_a = masked_sum(semiring.sum(log_joint_a, -1), batch["t.mask"], 1)  # (B,)
-        return log_sum_a  # (B,)
+        return log_sum_a
 
     def forward(self, batch: dict) -> Objective:
         """E_q(a | x, s)[log p(x | a, s)] - KL(q(a | x, s) ‖ p(a | x[<t], s))

@@ -101,7 +101,7 @@ class LDA(nn.Module):
             log_factor = log_factor + tilt["z"]
         log_joint_z = log_theta[:, None] + log_factor  # (B, T, K)
         log_sum_z = masked_sum(semiring.sum(log_joint_z, -1), batch["t.mask"], 1)  # (B,)
-        return log_sum_z  # (B,)
+        return log_sum_z
 
     def own_prior(self, batch: dict) -> dict:
         """The prior of each example's latents."""

@@ -138,6 +138,10 @@ class Scope:
         yield
         self.indent -= 1
 
+    def returned(self, value: Value) -> None:
+        """The last line of a method that gives one value, with its shape, unless the name has been told with it."""
+        self.line(f"return {value.code}", "" if value.is_name else self.shape_comment(value))
+
     def shape_comment(self, value: Value) -> str:
         parts = [self.show_axis(a) for a in value.axes] + [str(d) for d in value.shape]
         return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"

@@ -16,7 +16,7 @@ def log_marginal(plan: Plan, imports: set[str], collapsed: list[str]) -> list[st
     program = Program(plan, imports, set(collapsed), ("batch", "tilt", "semiring"))
     elimination = EliminationCode(program.low, blocks=plate_in_blocks(plan))
     total = eliminated(program, elimination, collapsed)
-    program.scope.line(f"return {total.code}", program.scope.shape_comment(total))
+    program.scope.returned(total)
     return program.text()
 
 
@@ -27,7 +27,7 @@ def log_potential(plan: Plan, imports: set[str], collapsed: list[str]) -> list[s
     eliminated(program, elimination, collapsed)
     found = elimination.potentials
     assert found is not None  # the elimination has run
-    program.scope.line(f"return {found.code}", program.scope.shape_comment(found))
+    program.scope.returned(found)
     notes = {f"# {note}" for note in elimination.notes}  # of the sum over the chain, which nothing reads here
     return [line for line in program.text() if line.strip() not in notes]
 

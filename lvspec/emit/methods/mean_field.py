@@ -76,7 +76,7 @@ def _expected(plan: Plan, imports: set[str]) -> list[str]:
     random = [v for v in plan.spec.variables if v.role == "observed" or v.name in summed]
     factors = [f for v in random for f in log_factors(low, v)]
     total = EliminationCode(low).run(factors, collapsed_axes(low, summed))
-    scope.line(f"return {total.code}", scope.shape_comment(total))
+    scope.returned(total)
     given = ", ".join(plan.mean_field)
     inside = f"E_q[log p({', '.join(v.name for v in random)} | {given})]"
     about = f"log Σ_{{{', '.join(summed)}}} exp {inside}" if summed else inside

@@ -111,7 +111,7 @@ def _log_joint(plan: Plan, imports: set[str], latents: tuple[Variable, ...]) -> 
         low.known[latent.name] = input_value(latent)
     factors = [f for v in (*latents, *spec.of_role("observed")) for f in log_factors(low, v)]
     total = EliminationCode(low, "LOG").run(factors, [])
-    program.scope.line(f"return {total.code}", program.scope.shape_comment(total))
+    program.scope.returned(total)
     return ["    def log_joint(self, batch: dict) -> torch.Tensor:", *program.text()]
 
 

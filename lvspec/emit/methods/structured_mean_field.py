@@ -49,7 +49,7 @@ def _chain(plan: Plan, imports: set[str], latent, plate: str) -> list[str]:
     low = program.low
     low.unrolled, low.bound[plate] = (plate,), index
     total = EliminationCode(low).run([factor_at(low, latent, (index,))], [axis_of(latent.name, (index,))])
-    program.scope.line(f"return {total.code}", program.scope.shape_comment(total))
+    program.scope.returned(total)
     return [
         f"    def one_chain(self, batch: dict, {index}: int, tilt: dict, semiring=LOG) -> torch.Tensor:",
         f'        """log Σ p({latent.name}) exp(tilt) of {index} alone, (B,)."""',
@@ -93,7 +93,7 @@ def _density(plan: Plan, imports: set[str], reader) -> list[str]:
     code = f"{scope.use(row.expected)}({', '.join([*value, '*sums', *(v.code for v in arguments)])})"
     found = scope.assign(f"log_p_{reader.name}", Value(code + ".sum(-1)" * row.rank, axes))
     total = reduce_plates(low, found, set(), observed_mask(reader))
-    scope.line(f"return {total.code}", scope.shape_comment(total))
+    scope.returned(total)
     latent = plan.structured[0]
     about = (
         f"A lower bound of E_q[log p({reader.name} | {latent})]"

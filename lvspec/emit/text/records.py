@@ -197,9 +197,8 @@ class Mentions:
         end, k = block[-1].end_lineno or 0, bisect_right(stores, call.end_lineno or 0)
         if k < len(stores) and stores[k] <= end:
             node = block[bisect_right(block, stores[k], key=lambda n: n.lineno) - 1]
-            own = isinstance(node, ast.Assign) and any(_mentions(t, name, ast.Store) for t in node.targets)
-            if own and not _mentions(node.value, name, ast.Store):  # type: ignore[attr-defined]
-                return node.lineno
+            if isinstance(node, ast.Assign) and any(_mentions(t, name, ast.Store) for t in node.targets):
+                return node if _mentions(node.value, name, ast.Store) else node.lineno
             return node
         later = None
         if any(lines and lines[-1] > end for lines in (loads, stores)):
