@@ -36,10 +36,15 @@ def room(path):
 
 
 @cache
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports(path):
     """Every module imported anywhere in the file, inside functions and for types alone too; of `from a import b` a and a.b."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -104,7 +109,7 @@ def test_runtime_needs_torch_alone():
 def test_only_the_command_line_prints_or_exits():
     for path in FILES:
         if room(path) not in MAY_PRINT:
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in ast.walk(parsed(path)):
                 called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
                 assert called not in ("print", "exit", "sys.exit", "quit"), f"{path}:{node.lineno}"
 
@@ -113,21 +118,20 @@ def test_only_the_command_line_prints_or_exits():
 def test_files_and_functions_hold_one_idea(path):
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= 450
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno < 60, f"{path}:{node.lineno} {node.name}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_file_says_what_it_is_for(path):
-    text = path.read_text(encoding="utf-8")
-    assert not text or ast.get_docstring(ast.parse(text)), "no docstring"
+    assert not parsed(path).body or ast.get_docstring(parsed(path)), "no docstring"
 
 
 def test_a_class_has_a_name_of_its_own():
     homes = {}
     for path in FILES:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in parsed(path).body:
             if isinstance(node, ast.ClassDef):
                 assert homes.setdefault(node.name, path) == path, f"{node.name}: {homes[node.name]} and {path}"
 
