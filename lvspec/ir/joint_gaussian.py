@@ -21,13 +21,15 @@ from lvspec.ir.spec import Spec, Variable
 class Level:
     """plates: of its latents, the one of the chain last. latents: each after those that it reads at its own site.
     observed: what reads these latents, and none of a level below. above: the level around it, by its number.
-    chain: the ordered plate along which sites read earlier ones."""
+    chain: the ordered plate along which sites read earlier ones. depths: how many sites of each latent the state of the chain
+    holds: its own, and earlier ones that something reads."""
 
     plates: tuple[str, ...]
     latents: tuple[str, ...]
     observed: tuple[str, ...]
     above: int | None
     chain: str | None
+    depths: tuple[int, ...]
 
 
 class NotArranged(Exception):
@@ -67,10 +69,10 @@ def levels_of(spec: Spec, latents: tuple[str, ...], observed: tuple[str, ...]) -
             )
         if chain and variables[names[0]].plates[-1] != chain:
             raise NotArranged(f"{names[0]} reaches back along {chain}, which is not the last of its plates")
-        deepest = [n for n in observed if _deepest(variables, reads[n]) == plates]
-        found.append(
-            Level(variables[names[0]].plates, tuple(names), tuple(deepest), around[-1] if around else None, chain)
-        )
+        deepest = tuple(n for n in observed if _deepest(variables, reads[n]) == plates)
+        depths = tuple(_depth(n, names, reads) for n in names)
+        above = around[-1] if around else None
+        found.append(Level(variables[names[0]].plates, tuple(names), deepest, above, chain, depths))
     roots = [level for level in found if level.above is None]
     if len(roots) > 1:
         apart = " and ".join(level.latents[0] for level in roots[:2])
@@ -78,21 +80,10 @@ def levels_of(spec: Spec, latents: tuple[str, ...], observed: tuple[str, ...]) -
     return tuple(found)
 
 
-def depths(spec: Spec, levels: tuple[Level, ...]) -> dict[str, int]:
-    """How many sites of each latent the state of its chain holds: its own, and earlier ones that something reads."""
-    reader = reader_of(spec)
-    found = {n: 1 for level in levels for n in level.latents}
-    for level in levels:
-        for name in (*level.latents, *level.observed):
-            for read in reader.of_variable(spec.variable(name)):
-                if read.name in found:
-                    beside = read.lag if name in _level_of(levels, read.name).latents else read.lag + 1
-                    found[read.name] = max(found[read.name], beside)
-    return found
-
-
-def _level_of(levels: tuple[Level, ...], name: str) -> Level:
-    return next(level for level in levels if name in level.latents)
+def _depth(name: str, level: list[str], reads: dict[str, list[Read]]) -> int:
+    """How many of its sites the state holds. What is of the level itself reads the state of the site before."""
+    lags = [r.lag + (reader not in level) for reader, every in reads.items() for r in every if r.name == name]
+    return max([1, *lags])
 
 
 def _chains(spec: Spec, variables: dict[str, Variable], reads: dict[str, list[Read]]) -> dict[str, str]:

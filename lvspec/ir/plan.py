@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from lvspec.ir.axes import latent_of
 from lvspec.ir.bounds import ELBO, Bound
+from lvspec.ir.elimination import SumStep
 from lvspec.ir.estimators import BASELINES, STRATEGIES, ControlVariate, Strategy, text_of
 from lvspec.ir.expr import Expr
+from lvspec.ir.joint_gaussian import Level
 from lvspec.ir.notation import Notation
 from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import FreeBits, Network, Options, Spec, Variable
@@ -146,11 +149,15 @@ class Elimination:
 @dataclass(frozen=True)
 class Integration:
     """Latents that are integrated out together in closed form, by the strategy's rule, with the observed variables
-    that read them: these have no factors of their own then."""
+    that read them: these have no factors of their own then. choices: the axes of the summed latents that choose its
+    coefficients. levels: of joint Gaussians, outermost first; steps: of those that go one by one."""
 
     latents: tuple[str, ...]
     rule: str
     observed: tuple[str, ...]
+    choices: tuple[str, ...] = ()
+    levels: tuple[Level, ...] = ()
+    steps: tuple[SumStep, ...] = ()
 
     @property
     def latent(self) -> str:
@@ -161,6 +168,11 @@ class Integration:
     def names(self) -> tuple[str, ...]:
         """Every variable whose factor stands inside the integral."""
         return (*self.latents, *self.observed)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The summed latents that choose its coefficients."""
+        return tuple(dict.fromkeys(map(latent_of, self.choices)))
 
 
 @dataclass(frozen=True)

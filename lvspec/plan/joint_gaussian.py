@@ -8,11 +8,13 @@ integral is a factor of theirs, as long as they do not change within it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 from lvspec.ir.affine import NotAffine, affine_in_all, variables_in
+from lvspec.ir.axes import axis_of
 from lvspec.ir.expr import Call, Dist, walk
-from lvspec.ir.joint_gaussian import Level, NotArranged, as_a_vector, levels_of
+from lvspec.ir.gaussian_order import one_by_one
+from lvspec.ir.joint_gaussian import NotArranged, as_a_vector, levels_of
 from lvspec.ir.plan import Integration
 from lvspec.ir.spec import Variable
 from lvspec.ir.words import listed
@@ -24,25 +26,10 @@ from lvspec.plan.model import Model, unrolled_by, without_engine
 NAME = "joint_gaussian"
 
 
-@dataclass(frozen=True)
-class JointGaussian:
-    """latents, observed: in the order of the spec. levels: outermost first. parents: discrete latents that choose its
-    coefficients."""
-
-    latents: tuple[str, ...]
-    observed: tuple[str, ...]
-    levels: tuple[Level, ...]
-    parents: tuple[str, ...]
-
-    @property
-    def integration(self) -> Integration:
-        return Integration(self.latents, NAME, self.observed)
-
-
-def find(view: View) -> dict[str, JointGaussian | str]:
+def find(view: View) -> dict[str, Integration | str]:
     """Each continuous latent's block, or why it is in none."""
     model = view.model
-    found: dict[str, JointGaussian | str] = {v.name: r for v in model.spec.of_role("latent") if (r := _apart(model, v))}
+    found: dict[str, Integration | str] = {v.name: r for v in model.spec.of_role("latent") if (r := _apart(model, v))}
     free = [v.name for v in model.spec.of_role("latent") if v.name not in found]
     for names in connected(model.graph, free):
         block = _block(view, names)
@@ -76,7 +63,7 @@ def _apart(model: Model, latent: Variable) -> str | None:
     return without_engine(model, latent)
 
 
-def _block(view: View, names: tuple[str, ...]) -> JointGaussian | str:
+def _block(view: View, names: tuple[str, ...]) -> Integration | str:
     """The block of connected latents, or what stands against it."""
     model = view.model
     readers = [v for v in model.random() if v.name not in names and any(r.name in names for r in model.reads(v.name))]
@@ -93,8 +80,16 @@ def _block(view: View, names: tuple[str, ...]) -> JointGaussian | str:
     except NotArranged as reason:
         return str(reason)
     root = levels[0]
-    parents = choosing_parents(view, names, factors, {p for p in root.plates if p != root.chain}, root.latents)
-    return parents if isinstance(parents, str) else JointGaussian(names, observed, levels, parents)
+    choices = choosing_axes(view, names, factors, {p for p in root.plates if p != root.chain}, root.latents)
+    if isinstance(choices, str):
+        return choices
+    return Integration(names, NAME, observed, choices, levels, one_by_one(model.spec, levels, partial(entries, model)))
+
+
+def entries(model: Model, name: str) -> int:
+    """How many a Gaussian has: a number is a vector of one."""
+    shape = model.spec.variable(name).type.shape
+    return shape[0].evaluate(model.sizes) if shape else 1
 
 
 def _which(model: Model, reader: Variable, names: tuple[str, ...]) -> str:
@@ -128,13 +123,15 @@ def _factor_reason(model: Model, variable: Variable, names: tuple[str, ...]) -> 
     return None
 
 
-def choosing_parents(
+def choosing_axes(
     view: View, names: tuple[str, ...], factors: list[Variable], outer: set[str], first: tuple[str, ...]
 ) -> tuple[str, ...] | str:
-    """The discrete latents that the factors read, or why nothing can be integrated given them. outer: the plates over
-    which integrals are independent, those of the latents `first`."""
+    """The axes of the discrete latents that the factors read, or why nothing can be integrated given them. outer: the plates
+    over which integrals are independent, those of the latents `first`."""
     model, top = view.model, listed(first, " and ")
-    read = {r.name for v in factors for r in model.reads(v.name)} - set(names)
+    read: dict[str, set[int]] = {}  # how far back
+    for r in (r for v in factors for r in model.reads(v.name) if r.name not in names):
+        read.setdefault(r.name, set()).add(r.lag)
     hidden = [v for v in model.spec.of_role("latent") if v.name in read]
     for parent in hidden:
         if not parent.type.support.discrete:
@@ -153,4 +150,4 @@ def choosing_parents(
     reached = {v.name for v in hidden}
     if unrolled_by(model, reached):
         return f"the sites of plate {', '.join(unrolled_by(model, reached))} are summed jointly"
-    return tuple(p.name for p in hidden)
+    return tuple(axis_of(p.name, (), lag) for p in hidden for lag in sorted(read[p.name], reverse=True))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from lvspec.emit.factors.linear_gaussian import aligned_coefficients, coefficients, observed_vector, without_latent
 from lvspec.emit.lowering.densities import lower_term
 from lvspec.emit.lowering.distribution import distribution
-from lvspec.emit.lowering.extents import choosing_axes, chosen_mask, extent_code
+from lvspec.emit.lowering.extents import chosen_mask, extent_code
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import Value, align, as_tensor, permute
 from lvspec.ir.chosen import plates_seen
@@ -29,7 +29,7 @@ def conjugate_body(program: Program, integration: Integration) -> None:
     if latent.general.dist.family in GAUSSIAN:
         program.scope.line(_gaussian(program, latent, readers))
     else:
-        program.scope.line(_table(program, latent, readers, choosing_axes(program.low, integration)))
+        program.scope.line(_table(program, latent, readers, integration.choices))
 
 
 def _own_sites(program: Program, latent: Variable, choosing: tuple[str, ...] = ()) -> str:

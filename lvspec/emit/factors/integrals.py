@@ -12,7 +12,6 @@ from lvspec.emit.factors.conjugates import conjugate_body
 from lvspec.emit.factors.factors import Factor
 from lvspec.emit.factors.joint_gaussian import evidence_axes, gaussian_block_body
 from lvspec.emit.factors.linear_gaussian import gaussian_chain_body
-from lvspec.emit.lowering.extents import choosing_axes
 from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.scope import MOST_LETTERS
@@ -103,27 +102,21 @@ def integral_factor(low: Lowering, integration: Integration, asked: bool = False
     a tilt asks which values of summed latents choose its coefficients."""
     latent, rule = low.spec.variable(integration.latent), RULES[integration.rule]
     plates = latent.plates[:-1] if rule.chain else latent.plates
-    axes = ("B", *choosing_axes(low, integration), *plates)
+    axes = ("B", *integration.choices, *plates)
     if rule.block:
-        axes = evidence_axes(low, integration)
+        axes = evidence_axes(integration)
     value = Value(f"self.{method_of(integration)}(batch).log_prob()", axes)
     value = low.scope.assign(f"log_p_{'_'.join(integration.observed or ('nothing',))}", value)
-    if asked and chosen(low, integration):
+    if asked and integration.choices:
         with low.scope.when(f'"{latent.name}" in tilt'):
             low.scope.line(f'{value.code} = {value.code} + tilt["{latent.name}"]')
     return Factor(latent.name, permute(value, low.order.sort(axes)))
 
 
-def chosen(low: Lowering, integration: Integration) -> bool:
-    """Whether summed latents choose the coefficients: the posterior is a mixture then."""
-    return bool(choosing_axes(low, integration))
-
-
 def mixtures(plan: Plan) -> list[Integration]:
     """Integrals whose coefficients summed latents choose, beside latents that are drawn, or their points: the components are
     weighed as these latents are."""
-    low = Program(plan, set(), set(), ("batch",)).low
-    return [i for i in plan.integrations if chosen(low, i)] if plan.sampled or plan.points else []
+    return [i for i in plan.integrations if i.choices] if plan.sampled or plan.points else []
 
 
 def asks(plan: Plan) -> bool:
@@ -133,11 +126,11 @@ def asks(plan: Plan) -> bool:
 
 def integral_answers(plan: Plan, imports: set[str]) -> str:
     """`{"z": GaussianChainPosterior(self.gaussian_chain_z(batch))}`: what `posterior` says of integrated latents."""
-    low, items, found = Program(plan, imports, set(), ("batch",)).low, [], []
+    items, found = [], []
     for integration in plan.integrations:
         known, rule = f"self.{method_of(integration)}(batch)", RULES[integration.rule]
         name = integration.latent
-        if chosen(low, integration):
+        if integration.choices:  # its posterior is a mixture then
             imports |= {n for n in (rule.mixed, rule.weighed) if n}
             ask = "lambda tilt, semiring: self.log_marginal(batch, tilt, semiring)"
             weighed = f'{rule.weighed}({known}, summed["{name}"].marginals, "{name}")'

@@ -10,14 +10,13 @@ from dataclasses import replace
 
 from lvspec.emit.factors.linear_gaussian import EVENTS, covariance, length_of, observed_vector
 from lvspec.emit.lowering.affine import ONE, lower_matrix, with_rows
-from lvspec.emit.lowering.extents import choosing_axes, chosen_mask, extent_code
+from lvspec.emit.lowering.extents import chosen_mask, extent_code
 from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import Value, align, as_tensor, permute
 from lvspec.ir.affine import affine_in_all, variables_in
 from lvspec.ir.chosen import plates_seen
-from lvspec.ir.gaussian_order import one_by_one
-from lvspec.ir.joint_gaussian import Level, depths, levels_of
+from lvspec.ir.joint_gaussian import Level
 from lvspec.ir.plan import Integration
 from lvspec.ir.spec import Clause, Variable
 
@@ -25,34 +24,29 @@ Key = tuple[str, int]  # what is read, and how many sites back
 Coefficients = tuple[dict[Key, Value], Value, Value]
 
 
-def evidence_axes(low: Lowering, integration: Integration) -> tuple[str, ...]:
+def evidence_axes(integration: Integration) -> tuple[str, ...]:
     """The axes of log p of what is observed: those of the outermost level, but of its chain."""
-    root = levels_of(low.spec, integration.latents, integration.observed)[0]
-    return ("B", *choosing_axes(low, integration), *(p for p in root.plates if p != root.chain))
+    root = integration.levels[0]
+    return ("B", *integration.choices, *(p for p in root.plates if p != root.chain))
 
 
 def gaussian_block_body(program: Program, integration: Integration) -> None:
     """The statements of the method, up to its `return`."""
-    scope, spec = program.scope, program.low.spec
-    levels = levels_of(spec, integration.latents, integration.observed)
-    held = depths(spec, levels)
+    scope, outermost = program.scope, ("B", *integration.choices)
     axes: dict[int, tuple[str, ...]] = {}
     rows: list[str] = []
-    for i, level in enumerate(levels):
-        outer = ("B", *choosing_axes(program.low, integration)) if level.above is None else axes[level.above]
+    for i, level in enumerate(integration.levels):
+        outer = outermost if level.above is None else axes[level.above]
         axes[i] = (*outer, *(p for p in level.plates if p not in outer))
-        rows.append(_level(program, integration, level, axes[i], len(axes[i]) - len(outer), held))
-    steps = one_by_one(spec, levels, lambda n: length_of(spec.variable(n)).evaluate(program.low.sizes))
-    block = scope.use("OrderedGaussianBlock" if steps else "GaussianBlock")
-    choices = len(choosing_axes(program.low, integration))
-    more = f", choices={choices}" if choices else ""
-    more += f", order=({', '.join(f'{chr(34)}{s.axis}{chr(34)}' for s in steps)})" if steps else ""
+        rows.append(_level(program, integration, level, axes[i], len(axes[i]) - len(outer)))
+    block = scope.use("OrderedGaussianBlock" if integration.steps else "GaussianBlock")
+    more = f", choices={len(integration.choices)}" if integration.choices else ""
+    order = ", ".join(f'"{s.axis}"' for s in integration.steps)
+    more += f", order=({order})" if order else ""
     scope.line(f"return {block}(levels=({', '.join(rows)},), like=self.zero{more})")
 
 
-def _level(
-    program: Program, integration: Integration, level: Level, axes: tuple[str, ...], inner: int, held: dict[str, int]
-) -> str:
+def _level(program: Program, integration: Integration, level: Level, axes: tuple[str, ...], inner: int) -> str:
     spec = program.low.spec
     latents = [f'"{n}": {_factor(program, integration, spec.variable(n), axes)}' for n in level.latents]
     observed = [_factor(program, integration, spec.variable(n), axes) for n in level.observed]
@@ -64,7 +58,7 @@ def _level(
     if level.above is not None:
         arguments += [f"above={level.above}", f"inner={inner}"]
     if level.chain:
-        depth = ", ".join(f'"{n}": {held[n]}' for n in level.latents)
+        depth = ", ".join(f'"{n}": {d}' for n, d in zip(level.latents, level.depths, strict=True))
         arguments.append(f"depth={{{depth}}}")
     scalars = [f'"{n}"' for n in level.latents if not spec.variable(n).type.shape]
     if scalars:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from itertools import takewhile
 
 from lvspec.emit.lowering.distribution import distribution
-from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.value import ATOM, Value, align, as_tensor
-from lvspec.ir.axes import axis_of, latent_of
+from lvspec.ir.axes import latent_of
 from lvspec.ir.chosen import Chosen
 from lvspec.ir.dims import Dim, Shape
 from lvspec.ir.distributions import FAMILIES, argument_rank, event_axes
 from lvspec.ir.expr import Dist
-from lvspec.ir.plan import Integration
-from lvspec.ir.reads import reader_of
 
 
 def full_arguments(
@@ -80,13 +77,6 @@ def noise_shape(family: str, event: Shape) -> Shape:
     if family == "StudentT":
         return (*event, Dim.of(2))
     return (*event[:-1], event[-1] + 1) if family == "VonMisesFisher" else event
-
-
-def choosing_axes(low: Lowering, integration: Integration) -> tuple[str, ...]:
-    """The axes of summed latents that choose an integral's coefficients."""
-    reader, latents = reader_of(low.spec), {v.name for v in low.spec.of_role("latent")} - set(integration.latents)
-    reads = [r for n in integration.names for r in reader.of_variable(low.spec.variable(n)) if r.name in latents]
-    return low.order.sort(axis_of(r.name, (), r.lag) for r in reads)
 
 
 def chosen_mask(program: Program, ways: tuple[Chosen, ...], mask: Value, axes: tuple[str, ...]) -> str:

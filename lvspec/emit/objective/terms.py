@@ -20,7 +20,7 @@ from lvspec.emit.factors.factors import (
     observed_mask,
     reduce_plates,
 )
-from lvspec.emit.factors.integrals import asks, chosen, integral_factor
+from lvspec.emit.factors.integrals import asks, integral_factor
 from lvspec.emit.factors.marginal_priors import MarginalPriors
 from lvspec.emit.factors.structures import label_factor, label_factors, log_factors
 from lvspec.emit.guide.factors import bound_term, given_values, write_guide
@@ -96,7 +96,7 @@ class Terms:
                 guided += [variable.name] if moved else []
         tilted = False
         for i in self.plan.integrations:
-            mixed = self.asked and chosen(self.low, i)
+            mixed = self.asked and bool(i.choices)
             tilted = tilted or mixed and self.tilt()
             factor = integral_factor(self.low, i, asked=mixed)
             if self.reads_collapsed(factor):

@@ -21,7 +21,7 @@ from lvspec.ir.reads import HERE
 from lvspec.ir.spec import Variable
 from lvspec.plan.claims import Claim, Declined, View
 from lvspec.plan.integrals import gaussian_reason, integral_reason, readers
-from lvspec.plan.joint_gaussian import choosing_parents
+from lvspec.plan.joint_gaussian import choosing_axes
 from lvspec.plan.model import Model, is_chain, unrolled_by, without_engine
 from lvspec.plan.prices.gaussian_elimination import VectorElimination, pay_seen
 from lvspec.plan.prices.price import OF_SUMS, TRAINING, Pricer, priced
@@ -42,17 +42,17 @@ def consider(view: View, latent) -> Claim | Declined:
     if reason:
         return Declined(reason)
     factors = [latent, *readers(model, name)]
-    parents = choosing_parents(view, (name,), factors, set(latent.plates), (name,))
-    if isinstance(parents, str):
-        return Declined(parents)
-    observed = tuple(v.name for v in readers(model, name))
+    choices = choosing_axes(view, (name,), factors, set(latent.plates), (name,))
+    if isinstance(choices, str):
+        return Declined(choices)
+    integration = Integration((name,), NAME, tuple(v.name for v in readers(model, name)), choices)
     prior = latent.general.body.family
     pairs = [f"{prior}-{v.general.dist.family} {v.name}" for v in readers(model, name)]
-    given = f", for each value of {' and '.join(parents)}" if parents else ""
+    given = f", for each value of {' and '.join(integration.parents)}" if choices else ""
     why = f"conjugate ({', '.join(pairs)}){given}: integrated out exactly through its sufficient statistics"
-    pay = partial(_pay, latent=latent, parents=parents)
-    cost = priced(Pricer(model, set(parents)), pay)
-    return Claim("integrated", True, why, pay, cost, integration=Integration((name,), NAME, observed))
+    pay = partial(_pay, latent=latent, parents=integration.parents)
+    cost = priced(Pricer(model, set(integration.parents)), pay)
+    return Claim("integrated", True, why, pay, cost, integration=integration)
 
 
 def _prior_reason(model: Model, latent: Variable) -> str | None:

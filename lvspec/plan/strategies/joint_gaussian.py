@@ -13,11 +13,10 @@ from functools import partial
 from math import prod
 
 from lvspec.ir.elimination import SumStep
-from lvspec.ir.gaussian_order import one_by_one
-from lvspec.ir.joint_gaussian import depths
+from lvspec.ir.plan import Integration
 from lvspec.ir.words import listed
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.joint_gaussian import NAME, JointGaussian, find
+from lvspec.plan.joint_gaussian import NAME, entries, find
 from lvspec.plan.model import Model
 from lvspec.plan.prices.budget import over_budget
 from lvspec.plan.prices.gaussian_elimination import VectorElimination, pay_seen
@@ -48,7 +47,7 @@ def _answers(view: View) -> dict[str, Claim | Declined]:
     return claims
 
 
-def _claim(model: Model, block: JointGaussian) -> Claim | Declined:
+def _claim(model: Model, block: Integration) -> Claim | Declined:
     pay = partial(_pay, block=block)
     cost = priced(Pricer(model, set(block.parents)), pay)
     reason = over_budget(model, cost)
@@ -60,44 +59,43 @@ def _claim(model: Model, block: JointGaussian) -> Claim | Declined:
     seen = f"seen through {listed(block.observed, ' and ')}" if block.observed else "read by nothing that is observed"
     given = f", for each value of {listed(block.parents, ' and ')}" if block.parents else ""
     why = f"{what}{along}, {seen}{given}: integrated out exactly, level by level"
-    return Claim("integrated", True, why, pay, cost, integration=block.integration)
+    return Claim("integrated", True, why, pay, cost, integration=block)
 
 
 # ---------------------------------------------------------------- price
-def _pay(pricer: Pricer, block: JointGaussian) -> None:
+def _pay(pricer: Pricer, block: Integration) -> None:
     """Coefficients, the rows (A | b) of what is seen, and one elimination of each level, site of a chain or vector: numbers
     of 8 bytes."""
     model, spec = pricer.model, pricer.model.spec
-    held, size = depths(spec, block.levels), partial(_size, model)
+    size = partial(entries, model)
     values = prod(model.cardinality(n) for n in block.parents)
     for name in (*block.latents, *block.observed):
         pricer.factor(spec.variable(name))
-    state = [sum(held[n] * size(n) for n in level.latents) for level in block.levels]
+    state = [sum(d * size(n) for n, d in zip(level.latents, level.depths, strict=True)) for level in block.levels]
     above = [0.0] * len(block.levels)  # entries of the levels around each
     for i, level in enumerate(block.levels):
         above[i] = 0.0 if level.above is None else state[level.above] + above[level.above]
     below = [0.0] * len(block.levels)  # rows that the levels within say at a site
-    steps = one_by_one(spec, block.levels, size)
     for i, level in reversed([*enumerate(block.levels)]):
         sites = float(model.sizes["B"] * values * prod(model.extent(p) for p in level.plates))
         seen = {n: size(n) * _inside(model, spec.variable(n).plates, level.plates) for n in level.observed}
         for name, rows in seen.items():
-            read = sum(size(r) for r in _read(model, name) & {*held}) if steps else state[i] + above[i]
+            read = sum(size(r) for r in _read(model, name) & {*block.latents}) if block.steps else state[i] + above[i]
             pay_seen(pricer, spec.variable(name), size(name), sites * rows, read + 1)
         new = sum(size(n) for n in level.latents)
         turns = model.extent(level.chain) if level.chain else 1
-        if steps:
-            gone = _one_after_the_other(model, steps, seen)
+        if block.steps:
+            gone = _one_after_the_other(model, block.steps, seen)
         elif level.chain:
             gone = _along(sum(seen.values()) + below[i], state[i], new, state[i] + above[i], turns)
         else:
             gone = [VectorElimination(sum(seen.values()) + below[i], new, new, above[i])]
-        times = 1.0 if steps or not level.chain else 1 / max(len(gone), 1)  # sites of a chain that are told apart
+        times = 1.0 if block.steps or not level.chain else 1 / max(len(gone), 1)  # sites of a chain that are told apart
         for one in gone:
             one.pay(pricer, sites * times, sites / turns)
-        along = TURN * turns if level.chain and not steps else 0.0
+        along = TURN * turns if level.chain and not block.steps else 0.0
         pricer.calls(along, 0.0)  # their nodes are counted below
-        pricer.calls(STEP * len(steps) if steps else 0.0 if level.chain else ELIMINATION, OF_SUMS)
+        pricer.calls(STEP * len(block.steps) if block.steps else 0.0 if level.chain else ELIMINATION, OF_SUMS)
         pricer.calls(FACTOR_DISPATCHES * len((*level.latents, *level.observed)), OF_SUMS)
         pricer.holds(NODES * turns if level.chain else 0.0)
         if level.above is not None and gone:
@@ -119,9 +117,9 @@ def _one_after_the_other(model: Model, steps: tuple[SumStep, ...], seen: dict[st
     gone = []
     for step in steps:
         met = [(names, rows) for names, rows in said if step.axis in names]
-        rest, size = step.clique - {step.axis}, _size(model, step.axis)
+        rest, size = step.clique - {step.axis}, entries(model, step.axis)
         one = VectorElimination(
-            sum(rows for _, rows in met), size, size, sum(_size(model, n) for n in rest), fewer=True
+            sum(rows for _, rows in met), size, size, sum(entries(model, n) for n in rest), fewer=True
         )
         said = [other for other in said if step.axis not in other[0]]
         if met:  # of what nothing speaks nothing is kept
@@ -137,8 +135,3 @@ def _read(model: Model, name: str) -> set[str]:
 def _inside(model: Model, plates, outer) -> float:
     """How many sites on some plates there are at each site of others."""
     return float(prod(model.extent(p) for p in plates if p not in outer))
-
-
-def _size(model: Model, name: str) -> int:
-    shape = model.spec.variable(name).type.shape
-    return shape[0].evaluate(model.sizes) if shape else 1
