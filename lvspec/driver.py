@@ -135,7 +135,8 @@ def compile_spec(
 
     sizes: {"K": 10} instead of the file's; also the nominal ones of the prices: V, B, |t|.
     overrides: {"z": "reinforce", "samples": 8}: entries of the `infer:` section; a wrong choice is refused.
-    standalone: the source needs torch alone.  self_check: run, it compares log p(x) with plain enumeration.  allow_modules: packages whose networks the spec may name.
+    standalone: the source needs torch alone.  self_check: run, it compares log p(x), or the ELBO's terms, with definitions.
+        allow_modules: packages whose networks the spec may name.
     """
     from lvspec.emit import emit
 

@@ -17,6 +17,7 @@ import lvspec.runtime as runtime
 from lvspec.cli.main import COMMANDS, QUICK
 from lvspec.emit.factors.integrals import RULES
 from lvspec.emit.guide.schemes import SCHEMES
+from lvspec.emit.methods.written_structures import WRITTEN
 from lvspec.front.schema import schema
 from lvspec.graph.style import PLAIN, fill
 from lvspec.ir.bounds import BOUNDS, PATHS
@@ -172,7 +173,11 @@ NAMED = {
     ),
     "bounds": (BOUNDS, r"ir/(bounds|estimators)|verify/(checks/coupled|random_specs/drafts/settings)", {"elbo"}),
     "gradients": (PATHS, r"ir/(bounds|estimators)|plan/strategies/reparameterization", set()),
-    "structures": (STRUCTURES, r"ir/structures|verify/oracle/structured|verify/random_specs/.*", set()),
+    "structures": (
+        STRUCTURES,
+        r"ir/structures|emit/methods/written_structures|verify/oracle/structured|verify/random_specs/.*",
+        set(),
+    ),
 }
 
 
@@ -226,6 +231,7 @@ def test_structures_are_families_with_runtime_and_oracle():
         assert all(hasattr(runtime, f"{words}_{w}") for w in wanted), name
         assert row.value in ("labels", "yield") and set(row.along) <= {a for a, _ in row.axes}
     assert set(structured.FAMILIES) | {"SemiMarkov"} == set(STRUCTURES)
+    assert set(WRITTEN) <= set(STRUCTURES)
 
 
 def test_pages_name_every_structure():

@@ -61,6 +61,7 @@ def module_text(plan: Plan, self_check: bool = False) -> str:
         name += "Model"
     story = "\n".join(class_doc(plan, scheduled))
     model = f"class {name}(nn.Module):\n{story}\n\n{body}"
+    check = check.replace("{class}", name)
     return "\n\n\n".join([f"{head}\n{import_lines(plan, imports)}", *records, model, f"Model = {name}\n{check}"])
 
 

@@ -17,7 +17,9 @@ def add_parser(subparsers) -> None:
     parser.add_argument("-o", "--output", metavar="FILE.py", help="where to (default: the model's name); - is stdout")
     parser.add_argument("--standalone", action="store_true", help="a file that needs torch alone")
     parser.add_argument(
-        "--self-check", action="store_true", help="a file that compares log p(x) with plain enumeration when it is run"
+        "--self-check",
+        action="store_true",
+        help="a file that, when it is run, compares log p(x) or the ELBO's terms with plain definitions",
     )
     parser.add_argument(
         "--verify", action="store_true", help="compare the module with brute force before it is written"

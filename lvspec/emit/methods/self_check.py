@@ -11,7 +11,9 @@ from math import prod
 
 from lvspec.emit.factors.eliminate import EliminationCode
 from lvspec.emit.factors.structures import log_factors
+from lvspec.emit.lowering.one_example import Unwritten
 from lvspec.emit.lowering.program import Program, input_value
+from lvspec.emit.methods import bound_check
 from lvspec.emit.text.text import wrap
 from lvspec.errors import UsageError
 from lvspec.ir.dims import Dim, ragged_plate
@@ -24,6 +26,8 @@ SITES, SYMBOLS, MOST = 3, 4, 20_000
 
 def check_lines(plan: Plan, imports: set[str]) -> list[str]:
     """The lines behind the class; refused where there are no few values to go through."""
+    if plan.objective == "elbo":
+        return _of_a_bound(plan, imports)
     if reason := _reason(plan):
         raise UsageError(f"--self-check: {reason}")
     spec, told = plan.spec, plan.spec.of_role("latent")
@@ -80,6 +84,19 @@ def check_lines(plan: Plan, imports: set[str]) -> list[str]:
     ]
 
 
+def _of_a_bound(plan: Plan, imports: set[str]) -> list[str]:
+    """The same of a model with a guide: its objective's terms, at given draws."""
+    if reason := bound_check.refused(plan) or _not_made_up(plan):
+        raise UsageError(f"--self-check: {reason}")
+    sizes = {s.name: SYMBOLS if s.source != "number" else 3 + i for i, s in enumerate(plan.spec.sizes)}
+    numbers = dict(plan.sizes) | sizes | {f"|{p.name}|": SITES for p in plan.spec.plates}
+    given = {v.name: _made_up(plan, v, numbers) for v in plan.spec.of_role("given")}
+    try:
+        return bound_check.bound_check_lines(plan, imports, numbers, given)
+    except Unwritten as reason:
+        raise UsageError(f"--self-check: {reason}") from None
+
+
 LENGTHS = f'"{{}}": torch.tensor([{SITES}, {{}}])'
 WITHOUT = "{n: x for n, x in batch.items() if n not in shapes}"
 
@@ -124,16 +141,21 @@ def _sites(plan: Plan, name: str) -> int:
     return SITES if plate.size is None else plate.size.evaluate(dict(plan.sizes))
 
 
+def _not_made_up(plan: Plan) -> str:
+    """Which variable has values that `_made_up` has none of."""
+    kinds = ("real", "integer", "boolean")
+    odd = next((v for v in plan.spec.of_role("given") if v.type.support.kind not in kinds), None)
+    return f"values of {odd.name}, which is given, are not made up" if odd else ""
+
+
 def _reason(plan: Plan) -> str:
     """Why latents cannot be gone through, or nothing."""
     spec = plan.spec
     latents = spec.of_role("latent")
     if plan.objective != "log_marginal" or plan.integrations or not latents:
         return "log p(x) is no sum over latents that have finitely many values"
-    if odd := next(
-        (v for v in spec.of_role("given") if v.type.support.kind not in ("real", "integer", "boolean")), None
-    ):
-        return f"values of {odd.name}, which is given, are not made up"
+    if reason := _not_made_up(plan):
+        return reason
     for v in latents:
         if not v.type.support.finite:
             return f"the values of {v.name} are not the same few at each of its sites"
