@@ -1,8 +1,9 @@
-"""Graphs of names, walked without recursion: strongly connected components (Tarjan 1972), and sources before readers."""
+"""Graphs of names, walked without recursion: strongly connected components (Tarjan 1972), connected ones, sources before readers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 Node = TypeVar("Node", bound=Hashable)
@@ -44,6 +45,20 @@ def strongly_connected(sources: Mapping[str, Sequence[str]]) -> tuple[tuple[str,
                 on_path.add(step)
                 work.append((step, iter(sources[step])))
     return tuple(found)
+
+
+def connected(names: Iterable[str], scopes: Iterable[Iterable[str]]) -> list[tuple[str, ...]]:
+    """The names in groups that scopes join, in their order; what else stands in a scope joins nothing."""
+    place = {name: i for i, name in enumerate(names)}
+    beside: dict[str, list[str]] = {name: [] for name in place}
+    for scope in scopes:
+        for a, b in pairwise(sorted(place.keys() & set(scope), key=place.__getitem__)):
+            beside[a].append(b)
+            beside[b].append(a)
+    groups = (
+        tuple(sorted(group, key=place.__getitem__)) for group in strongly_connected(beside)
+    )  # edges lead both ways
+    return sorted(groups, key=lambda group: place[group[0]])
 
 
 def sources_first(

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from lvspec.ir.components import connected
 from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.plan import Cost
 from lvspec.ir.structured import structure_of
-from lvspec.plan.graph import connected, lagged_plates
+from lvspec.plan.graph import lagged_plates
 from lvspec.plan.model import Model, chain_plates, finite_reason, reach_reason, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
 from lvspec.plan.prices.budget import nothing_is_smaller, over_budget
@@ -51,7 +52,7 @@ def find(model: Model) -> tuple[dict[str, Component], dict[str, str]]:
             barred[variable.name] = reason
     while True:
         free = [v.name for v in model.spec.of_role("latent") if v.name not in barred]
-        components = [_component(model, names) for names in connected(model.graph, free)]
+        components = [_component(model, names) for names in connected(free, model.graph.scopes)]
         crossing = {n: r for names, r in ((c.latents, _tangled(model, c)) for c in components) if r for n in names}
         if not crossing:
             return {n: c for c in components for n in c.latents}, barred

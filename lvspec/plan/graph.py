@@ -7,10 +7,10 @@ Let variables are looked through, so the graph is that of the random variables. 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from lvspec.ir.components import strongly_connected
 from lvspec.ir.reads import LAG, Read, reader_of
 from lvspec.ir.spec import Spec, Variable
 
@@ -30,6 +30,11 @@ class DependencyGraph:
             for read in reads:
                 found.setdefault(read.name, []).append((child, read))
         return found
+
+    @property
+    def scopes(self) -> Iterator[tuple[str, ...]]:
+        """The variables that each factor speaks of."""
+        return ((child, *(r.name for r in reads)) for child, reads in self.reads.items())
 
     def readers(self, name: str) -> list[tuple[str, Read]]:
         """Variables whose factor reads `name`, once for each way."""
@@ -57,20 +62,6 @@ def reads_of(graph: DependencyGraph, name: str) -> list[Read]:
 def readers_of(graph: DependencyGraph, spec: Spec, name: str) -> list[tuple[Variable, Read]]:
     """Variables whose factor reads `name`, once for each way."""
     return [(spec.variable(child), read) for child, read in graph.readers(name)]
-
-
-def connected(graph: DependencyGraph, names: list[str]) -> list[tuple[str, ...]]:
-    """The latents of `names` in groups that factors connect, given all other variables (moralised, then split)."""
-    place = {name: i for i, name in enumerate(names)}
-    neighbours: dict[str, list[str]] = {name: [] for name in names}
-    for child, reads in graph.reads.items():
-        parents = {read.name for read in reads}
-        scope = sorted((parents | {child}) & set(place), key=place.__getitem__)
-        for a, b in zip(scope, scope[1:], strict=False):
-            neighbours[a].append(b)
-            neighbours[b].append(a)
-    groups = strongly_connected(neighbours)  # every edge leads both ways
-    return sorted((tuple(sorted(g, key=place.__getitem__)) for g in groups), key=lambda group: place[group[0]])
 
 
 def lagged_plates(graph: DependencyGraph, name: str) -> list[str]:

@@ -12,6 +12,7 @@ from functools import partial
 
 from lvspec.ir.affine import NotAffine, affine_in_all, variables_in
 from lvspec.ir.axes import axis_of
+from lvspec.ir.components import connected
 from lvspec.ir.expr import Call, Dist, walk
 from lvspec.ir.gaussian_order import one_by_one
 from lvspec.ir.joint_gaussian import NotArranged, as_a_vector, levels_of
@@ -19,7 +20,6 @@ from lvspec.ir.plan import Integration
 from lvspec.ir.spec import Variable
 from lvspec.ir.words import listed
 from lvspec.plan.claims import View
-from lvspec.plan.graph import connected
 from lvspec.plan.integrals import NORMAL, borders_reason
 from lvspec.plan.model import Model, unrolled_by, without_engine
 
@@ -31,7 +31,7 @@ def find(view: View) -> dict[str, Integration | str]:
     model = view.model
     found: dict[str, Integration | str] = {v.name: r for v in model.spec.of_role("latent") if (r := _apart(model, v))}
     free = [v.name for v in model.spec.of_role("latent") if v.name not in found]
-    for names in connected(model.graph, free):
+    for names in connected(free, model.graph.scopes):
         block = _block(view, names)
         found |= {name: block for name in names}
     return found

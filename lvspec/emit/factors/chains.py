@@ -17,6 +17,7 @@ from lvspec.emit.factors.factors import Factor, masked, plate_mask
 from lvspec.emit.lowering.scope import short
 from lvspec.emit.lowering.value import ATOM, Value, align, join_draws, permute, select, spelled
 from lvspec.ir.axes import at_present, lag_of, latent_of, shift_axis
+from lvspec.ir.components import connected
 from lvspec.ir.dims import ragged_plate
 
 LETTERS = "ijklmnopqrsuvwxyzacdefgh"
@@ -71,7 +72,7 @@ def without_local_latents(
 ) -> list[Factor]:
     """Sums out, at every site at once, the latents that no other site reads: all but `read_back`."""
     local = [a for a in component if a not in read_back]
-    for group in elimination.components(local, factors):
+    for group in map(list, connected(local, map(elimination.touched, factors))):
         touched = [f for f in factors if elimination.touches(f, group)]
         rest = [f for f in factors if not elimination.touches(f, group)]
         factors = [*rest, _summed_sites(elimination, group, touched)]

@@ -12,7 +12,7 @@ Obermeyer et al. 2019, "Tensor variable elimination for plated factor graphs".
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations, pairwise
+from itertools import combinations
 from math import prod
 from string import ascii_lowercase, ascii_uppercase
 
@@ -23,7 +23,7 @@ from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.value import ATOM, Value, align, join_draws
 from lvspec.errors import InternalError
 from lvspec.ir.axes import at_present, axis_of, lag_of, latent_of, sites_of
-from lvspec.ir.components import strongly_connected
+from lvspec.ir.components import connected
 from lvspec.ir.elimination import elimination_steps
 from lvspec.ir.structured import window_of
 
@@ -58,7 +58,7 @@ class EliminationCode:
             deepest = max(remaining, key=lambda a: (len(self.plates(a)), -remaining.index(a)))
             group = [a for a in remaining if self.plates(a) == self.plates(deepest)]
             later = [a for a in remaining if a not in group]
-            for component in self.components(group, factors):
+            for component in map(list, connected(group, map(self.touched, factors))):
                 touched = [f for f in factors if self.touches(f, component)]
                 rest = [f for f in factors if not self.touches(f, component)]
                 factors = [*rest, self.sum_out(component, touched)]
@@ -74,16 +74,6 @@ class EliminationCode:
         """The latents' axes that a factor speaks of, at any lag."""
         enumerated = {at_present(a) for a in factor.axes if self.low.order.is_enumerated(a)}
         return enumerated | {w for w in map(window_of, factor.axes) if w is not None}
-
-    def components(self, group: list[str], factors: list[Factor]) -> list[list[str]]:
-        """Axes of the group that factors connect, in the order of the spec."""
-        scopes = [[a for a in group if a in touched] for touched in map(self.touched, factors)]
-        beside: dict[str, list[str]] = {a: [] for a in group}
-        for a, b in (pair for scope in scopes for pair in pairwise(scope)):
-            beside[a].append(b)
-            beside[b].append(a)
-        place = {a: i for i, a in enumerate(group)}  # every edge leads both ways
-        return sorted((sorted(c, key=place.__getitem__) for c in strongly_connected(beside)), key=lambda c: place[c[0]])
 
     def sum_out(self, component: list[str], factors: list[Factor]) -> Factor:
         """One connected component summed out; what is left is a single factor."""

@@ -18,6 +18,7 @@ from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.scope import short
 from lvspec.emit.lowering.value import ATOM, Value, negated
 from lvspec.ir.axes import latent_of
+from lvspec.ir.components import connected
 
 
 class MarginalPriors:
@@ -28,14 +29,11 @@ class MarginalPriors:
 
     def parts(self, factors: list[Factor]) -> list[tuple[list[Factor], list[str]]]:
         """Factors, and the axes of the summed latents that connect them. A structure's own scores are no factor."""
-        parts: list[tuple[list[Factor], set[str]]] = [([], {a}) for a in self.axes]
-        for factor in factors:
-            touched = self.summing.touched(factor) & set(self.axes)
-            joined = [p for p in parts if p[1] & touched]
-            parts = [p for p in parts if p not in joined]
-            parts.append(([*(f for p in joined for f in p[0]), factor], touched.union(*(p[1] for p in joined))))
-        place = {id(f): i for i, f in enumerate(factors)}
-        return [(sorted(p, key=lambda f: place[id(f)]), [a for a in self.axes if a in axes]) for p, axes in parts]
+        touched = [self.summing.touched(f) for f in factors]
+        groups = connected(self.axes, touched)
+        parts = [([i for i, t in enumerate(touched) if not t.isdisjoint(group)], list(group)) for group in groups]
+        parts.sort(key=lambda part: part[0][-1:])  # by the last factor of each
+        return [([factors[i] for i in own], group) for own, group in parts]
 
     def total(self, factors: list[Factor], axes: list[str]) -> Value:
         """log Σ of their product, over the axes that they speak of."""
