@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import comb, prod
 
 WIDE = 16  # neighbours beyond which a greedy order does not count the pairs that a step would join
@@ -48,6 +49,19 @@ def elimination_steps(
 def work(steps: Iterable[SumStep], length: Callable[[str], float]) -> float:
     """Multiply-adds of the steps: the sizes of their cliques."""
     return sum(prod(length(a) for a in step.clique) for step in steps)
+
+
+def meeting_order(scopes: Sequence[frozenset[str]], entries: Callable[[frozenset[str]], float]) -> list[int]:
+    """In which order the factors of a step are multiplied: the two of the smallest product first, then what widens it least.
+    entries: of a table with these axes."""
+    rest = list(range(len(scopes)))
+    pairs = combinations(rest, 2)
+    order = list(min(pairs, key=lambda pair: entries(scopes[pair[0]] | scopes[pair[1]]), default=rest))
+    together: frozenset[str] = frozenset().union(*(scopes[i] for i in order))
+    while rest := [i for i in rest if i not in order]:
+        order.append(min(rest, key=lambda i: entries(together | scopes[i])))
+        together |= scopes[order[-1]]
+    return order
 
 
 def _copy(beside: dict[str, set[str]]) -> dict[str, set[str]]:

@@ -12,7 +12,6 @@ Obermeyer et al. 2019, "Tensor variable elimination for plated factor graphs".
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
 from math import prod
 from string import ascii_lowercase, ascii_uppercase
 
@@ -24,7 +23,7 @@ from lvspec.emit.lowering.value import ATOM, Value, align, join_draws
 from lvspec.errors import InternalError
 from lvspec.ir.axes import at_present, axis_of, lag_of, latent_of, sites_of
 from lvspec.ir.components import connected
-from lvspec.ir.elimination import elimination_steps
+from lvspec.ir.elimination import elimination_steps, meeting_order
 from lvspec.ir.structured import window_of
 
 LETTERS = ascii_lowercase + ascii_uppercase
@@ -238,16 +237,9 @@ class EliminationCode:
         return left[number]
 
     def multiplied(self, met: list[Value], summed: str) -> Value:
-        """log Σ over one axis of a product, from the left: what is small together comes first."""
-
-        def entries(*values: Value) -> int:
-            return prod(map(self.nominal, {a for v in values for a in v.axes}))
-
-        first = min(combinations(met, 2), key=lambda pair: entries(*pair), default=tuple(met))
-        row, rest = list(first), [v for v in met if v not in first]
-        while rest:
-            together = Value("", self.low.order.union(*row))
-            row.append(rest.pop(min(range(len(rest)), key=lambda i: entries(together, rest[i]))))
+        """log Σ over one axis of a product, from the left."""
+        order = meeting_order([frozenset(v.axes) for v in met], lambda axes: prod(map(self.nominal, axes)))
+        row = [met[i] for i in order]
         while len(row) > MEETING:
             row[:MEETING] = [self.contract(row[:MEETING], summed, self.low.order.union(*row[:MEETING]))]
         return self.contract(row, summed, tuple(a for a in self.low.order.union(*row) if a != summed))

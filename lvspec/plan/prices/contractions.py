@@ -7,10 +7,9 @@ log Σ_z exp(a + b)        by broadcasting: a number for each joint value of bot
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 from lvspec.ir.axes import latent_of
-from lvspec.ir.elimination import elimination_steps
+from lvspec.ir.elimination import elimination_steps, meeting_order
 from lvspec.plan.prices.price import OF_SUMS, TRAINING, Pricer
 
 Axes = frozenset[str]
@@ -38,21 +37,12 @@ def _without_plates(pricer: Pricer, axes: Axes, latents: set[str], plates: Axes)
 
 
 def _pay_step(pricer: Pricer, met: list[Axes], axis: str) -> Axes:
-    """Those factors first whose product is smallest; the axis is summed with the last one."""
-    two = combinations(met, 2)
-    row = list(min(two, key=lambda pair: pricer.extent(pair[0] | pair[1])) if len(met) > 1 else met)
-    rest = list(met)
-    for f in row:
-        rest.remove(f)
-    value = row[0]
-    pairs = row[1:]
-    while rest:
-        together: Axes = frozenset().union(value, *pairs)
-        pairs.append(rest.pop(min(range(len(rest)), key=lambda i: pricer.extent(together | rest[i]))))
-    if not pairs:
+    """One factor after the other; the axis is summed with the last one."""
+    value, *others = (met[i] for i in meeting_order(met, pricer.extent))
+    if not others:
         _pay_pair(pricer, value, frozenset(), value - {axis})
-    for i, other in enumerate(pairs):
-        out = (value | other) - ({axis} if i == len(pairs) - 1 else frozenset())
+    for i, other in enumerate(others):
+        out = (value | other) - ({axis} if i == len(others) - 1 else frozenset())
         _pay_pair(pricer, value, other, out)
         value = out
     return value - {axis}
