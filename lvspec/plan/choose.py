@@ -19,7 +19,7 @@ from lvspec.ir.structured import structure_of
 from lvspec.ir.structures import STRUCTURES
 from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
 from lvspec.plan.company import refused_company
-from lvspec.plan.components import find
+from lvspec.plan.components import find, summed_together
 from lvspec.plan.divergence import OPTIMAL, divergence, draws_read
 from lvspec.plan.engines import empty_axes, parts_without_engine, rows_beyond, too_many_sites
 from lvspec.plan.formula import formula
@@ -187,20 +187,22 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     summed = {p.name for p in latents if p.treated.summed}
     objective = "log_marginal" if all(p.treated.marginal for p in latents) else "elbo"
     objective = "log_joint" if any(p.treated.point for p in latents) else objective
-    components = {id(c): c for n, c in view.collapsible.items() if n in chosen and chosen[n][1].treated.summed_out}
-    eliminations = tuple(Elimination(c.latents, c.chain, c.order, c.cost) for c in components.values())
+    integrations = tuple(dict.fromkeys(c.integration for _, c, _ in chosen.values() if c.integration))
+    found = {id(c): c for n, c in view.collapsible.items() if n in chosen and chosen[n][1].treated.summed_out}
+    components = summed_together(model, found.values(), integrations)
+    of_sums = {n: c.pay for c in components for n in c.latents}
     unrolled = unrolled_by(model, summed)
     pricer = Pricer(model, summed, samples if sampled else 1, unrolled, guide, (*spec.networks, *networks))
-    rules = {id(c.pay): c.pay for _, c, _ in chosen.values()}.values()  # latents of one sum pay once
-    step = priced(pricer, *rules, pay_rest)
+    rules = [of_sums.get(n, c.pay) for n, (_, c, _) in chosen.items()]
+    step = priced(pricer, *{id(pay): pay for pay in rules}.values(), pay_rest)  # latents of one sum pay once
     lines = spec.derived or guide_lines(spec, [p.name for p in latents if p.guide == "derived"])
-    warnings = with_notices(model, latents, components.values(), step)
+    warnings = with_notices(model, latents, components, step)
     if warnings != spec.warnings or derived.params:
         spec = replace(spec, warnings=warnings, params=(*spec.params, *derived.params.values()))
     return Plan(
         spec=spec,
         latents=tuple(latents),
-        eliminations=eliminations,
+        eliminations=tuple(Elimination(c.latents, c.chain, c.order, c.cost) for c in components),
         guide=guide,
         networks=(*spec.networks, *networks),
         objective=objective,
@@ -211,7 +213,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
         step=step,
         unrolled=unrolled,
         structures=tuple(_summed(model, v) for v in spec.of_role("observed") if structure_of(v)),
-        integrations=tuple(dict.fromkeys(c.integration for _, c, _ in chosen.values() if c.integration)),
+        integrations=integrations,
         bound=view.bound if sampled else ELBO,
         baselines=baselines,
         derived=lines,

@@ -6,13 +6,13 @@ one by one. Latents that a factor connects form one component: it is summed, or 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from lvspec.ir.components import connected
 from lvspec.ir.estimators import STRATEGIES
-from lvspec.ir.plan import Cost
+from lvspec.ir.plan import Cost, Integration
 from lvspec.ir.structured import structure_of
 from lvspec.plan.graph import lagged_plates
 from lvspec.plan.model import Model, chain_plates, finite_reason, reach_reason, unrolled_by, without_engine
@@ -57,6 +57,15 @@ def find(model: Model) -> tuple[dict[str, Component], dict[str, str]]:
         if not crossing:
             return {n: c for c in components for n in c.latents}, barred
         barred |= crossing
+
+
+def summed_together(
+    model: Model, components: Iterable[Component], integrations: Iterable[Integration]
+) -> tuple[Component, ...]:
+    """The components, those as one that choose coefficients of one integral: it is a factor of them all."""
+    known = {c.latents: c for c in components}
+    groups = connected([n for names in known for n in names], [*known, *(i.parents for i in integrations)])
+    return tuple(known[names] if names in known else _component(model, names) for names in groups)
 
 
 def _barred(model: Model, variable) -> str | None:

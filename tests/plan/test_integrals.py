@@ -197,3 +197,17 @@ def test_a_mean_or_a_covariance_alone_is_declined(likelihood, reason):
         plan_spec(PAIR.replace("MultivariateNormal(mu, covariance_matrix=Sigma)", likelihood))
     message = str(caught.value)
     assert reason in message and "reparameterization" in message and "are drawn together" in message
+
+
+SECOND = SWITCH.replace("c[", "d[")
+
+
+def test_latents_that_choose_coefficients_of_one_integral_are_summed_together():
+    block = "  z[t]: Normal(a[c[t]], 1)\n"
+    plan = plan_spec(HEAD + SWITCH + SECOND + block + "observed:\n  x[t]: Normal(z[t] + a[d[t]], 1)\n")
+    (found,) = plan.eliminations
+    assert (found.latents, found.chain, plan.integrations[0].parents) == (("c", "d"), "t", ("c", "d"))
+    (alone,) = plan_spec(HEAD + SWITCH + block + "observed:\n  x[t]: Normal(z[t], 1)\n").eliminations
+    assert (
+        found.cost.flops > 4 * alone.cost.flops
+    )  # a site has K times as many states; apart, the two cost twice as much
