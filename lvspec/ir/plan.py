@@ -292,17 +292,9 @@ class Plan:
         return tuple(n for n in self.enumerated if n in read)
 
     @cached_property
-    def tabled(self) -> tuple[str, ...]:
-        """Latents that are summed under a q which is a table: it reads no latent, and its sites stand together."""
-        latents, reads = {v.name for v in self.spec.of_role("latent")}, self._read_by_factors
-        found = [n for n in self.enumerated if not set(self.spec.variable(n).plates) & set(self.unrolled)]
-        return tuple(n for n in found if not reads[n] & latents)
-
-    @cached_property
     def summed_beside_draws(self) -> tuple[str, ...]:
-        """Latents that are summed out given draws of others, or their points, and of which no table of q answers."""
-        answered = {*self.tabled, *self.drawn_in_weights}
-        return tuple(n for n in self.summed if n not in answered) if self.sampled or self.points else ()
+        """Latents that are summed out given draws of others, or their points."""
+        return tuple(n for n in self.summed if n not in self.drawn_in_weights) if self.sampled or self.points else ()
 
     @cached_property
     def biased(self) -> bool:

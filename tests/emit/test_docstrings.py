@@ -28,7 +28,7 @@ def docstrings(name: str) -> dict[str, str]:
         ("latent_attention_elbo", "log_prob", "log p(x | s), (B,), exact. Where the batch holds values of a, it is log p(x, known a | s)."),
         ("latent_attention", "posterior", "p(a | x, s), exact"),
         ("hmm", "log_marginal", "log Σ_z p(x, z) exp(Σ_t θ[t, z[t]]), whose gradient in θ[t, k] at θ = 0 is p(z[t] = k | x)"),
-        ("gm_vae", "posterior", "p(z | x), by draws of q with self-normalised importance weights. q(c | x), the guide's, in place of p(c | x)."),
+        ("gm_vae", "posterior", "p(z | x), by draws of q with self-normalised importance weights. p(c | x): p(c | x, z), exact, averaged over the weighted draws."),
         ("gm_vae", "encode", "The guide's q(c | x), q(z | x), by latent: arguments, draws and log-density. Values of c that the batch holds are not looked at."),
         ("neural_topic_model", "posterior", "p(z | x, g), exact, averaged over the weighted draws."),
         ("bayesian_mixture", "log_weights", "log p(x | weights, mu_Sigma)"),

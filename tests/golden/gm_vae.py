@@ -44,7 +44,8 @@ from lvspec.runtime import (
     Input,  # what a batch may hold of one variable
     Normal,
     Objective,  # loss, bounds and their parts
-    TablePosterior,  # the answers of a table of probabilities
+    asked,
+    batch_rows,  # how many examples
     categorical_head,  # log softmax(W h + b)[x], computed at the sites that are there
     concat,  # along the last axis; the others broadcast
     evidence,  # of known latents: 0 at the value, -inf at all others
@@ -60,6 +61,7 @@ from lvspec.runtime import (
     refuse_missing,  # BadBatch where a factor reads a missing value
     sample_batch,  # an empty batch of n examples, with what is given
     stack_sites,  # torch.stack, where there may be no site
+    summed_posterior,
     until_end,  # lengths up to the first end symbol
     weighted_mean,  # mean over the batch by example weights
     weighted_posterior,  # draws with self-normalised importance weights
@@ -71,7 +73,6 @@ class Guide(NamedTuple):
     """What `guide` gives."""
 
     logits_c: torch.Tensor  # (B, K)
-    log_q_c: torch.Tensor  # (B, K)
     loc: torch.Tensor  # (B, D)
     scale_z: torch.Tensor  # (B, D)
     q_z: Normal
@@ -80,7 +81,7 @@ class Guide(NamedTuple):
 class Drawn(NamedTuple):
     """What `at_draws` gives."""
 
-    log_q_c: torch.Tensor  # (B, K)
+    logits_c: torch.Tensor  # (B, K)
     loc: torch.Tensor  # (B, D)
     scale_z: torch.Tensor  # (B, D)
     q_z: Normal
@@ -139,13 +140,10 @@ class GMVAE(nn.Module):
         x = batch["x"]  # (B, T)
         state = last(self.reader(self.words(x)), batch["t"], dim=1)  # (B, H)
         logits_c = self.cluster(state)  # (B, K)
-        log_q_c = logits_c.log_softmax(-1)  # (B, K)
-        if "c" in batch:
-            log_q_c = with_given(log_q_c, batch["c_observed"], batch["c"])
         loc, scale = self.encoder(state).chunk(2, -1)  # (B, D) each
         scale_z = softplus(scale)  # (B, D)
         q_z = Normal(loc, scale_z)
-        return Guide(logits_c, log_q_c, loc, scale_z, q_z)
+        return Guide(logits_c, loc, scale_z, q_z)
 
     def at_draws(self, batch: dict, draws: dict, samples: int) -> Drawn:
         """Draws of q for a prepared batch, and the terms at them that the ELBO and the importance weights share."""
@@ -159,7 +157,7 @@ class GMVAE(nn.Module):
         h = self.writer(concat(self.words(previous(x, dim=1, begin=self.V)), z[:, :, None]))  # (S, B, T, H)
         log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"])  # (S, B, T)
         log_p_c = self.prior.log_softmax(-1)  # (K,)
-        return Drawn(guide.log_q_c, guide.loc, guide.scale_z, guide.q_z, z, log_p_x, log_p_c)
+        return Drawn(guide.logits_c, guide.loc, guide.scale_z, guide.q_z, z, log_p_x, log_p_c)
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]
@@ -173,23 +171,31 @@ class GMVAE(nn.Module):
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
         drawn = self.at_draws(batch, draws, samples)
 
+        # guide
+        log_q_c = drawn.logits_c.log_softmax(-1)  # (B, K)
+        if "c" in batch:
+            log_q_c = with_given(log_q_c, batch["c_observed"], batch["c"])
+
         # model
-        log_ratio_c = drawn.log_q_c - drawn.log_p_c  # (B, K)
+        log_ratio_c = log_q_c - drawn.log_p_c  # (B, K)
         kl_z = (
             Normal(drawn.loc[:, None], drawn.scale_z[:, None]).kl(Normal(self.mu, softplus(self.sigma))).sum(-1)
         )  # (B, K)
 
         # objective
         reconstruction = masked_sum(drawn.log_p_x, batch["x.mask"][None], 2).mean(0)  # (B,)
-        kl = {"c": expectation(drawn.log_q_c, log_ratio_c, -1), "z": expectation(drawn.log_q_c, kl_z, -1)}  # (B,) each
+        kl = {"c": expectation(log_q_c, log_ratio_c, -1), "z": expectation(log_q_c, kl_z, -1)}  # (B,) each
         elbo = reconstruction - kl["c"] - kl["z"]  # (B,)
         kl_weight = linear(self.step, 0, 1, steps=2000) if self.training else 1  # of the loss; the ELBO has no weights
         objective = reconstruction - kl_weight * kl["c"] - kl_weight * kl["z"]  # (B,)
         loss = -weighted_mean(objective, batch.get("weight"))
         return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)
 
-    def log_weights(self, batch: dict, samples: int, draws: dict | None = None) -> tuple[torch.Tensor, dict]:
-        """log p(x, z) - log q(z | x) at draws of q: (S, B), and the draws."""
+    def log_weights(
+        self, batch: dict, samples: int, draws: dict | None = None, ask: dict | None = None
+    ) -> tuple[torch.Tensor, dict]:
+        """log p(x, z) - log q(z | x) at draws of q (`ask` adds to log-factors of summed latents): (S, B), and the
+        draws."""
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
         drawn = self.at_draws(batch, draws, samples)
 
@@ -198,7 +204,7 @@ class GMVAE(nn.Module):
 
         # model
         log_p_z = Normal(self.mu, softplus(self.sigma)).table(drawn.z)  # (S, B, K)
-        tilt = evidence(batch, self.zero, c=self.K)  # what is known of summed latents
+        tilt = asked(evidence(batch, self.zero, c=self.K), ask)  # what is known of summed latents
         if "c" in tilt:
             log_p_z = log_p_z + tilt["c"]
         log_joint_c = drawn.log_p_c + log_p_z  # (S, B, K)
@@ -222,13 +228,13 @@ class GMVAE(nn.Module):
     def posterior(self, batch: dict, samples: int = 100) -> dict:
         """p(z | x), by draws of q with self-normalised importance weights.
 
-        q(c | x), the guide's, in place of p(c | x).
+        p(c | x): p(c | x, z), exact, averaged over the weighted draws.
         All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
         """
         batch = self.prepare(batch)
-        log_weight, drawn = self.log_weights(batch, samples)
-        guide = self.guide(batch)
-        return weighted_posterior(drawn, log_weight) | {"c": TablePosterior(guide.log_q_c)}
+        tilts = {"c": self.zero.expand(batch_rows(batch), self.K)}
+        summed, log_weight, drawn = summed_posterior(lambda ask: self.log_weights(batch, samples, ask=ask), tilts)
+        return weighted_posterior(drawn, log_weight) | summed
 
     def encode(self, batch: dict) -> dict:
         """The guide's q(c | x), q(z | x), by latent: arguments, draws and log-density. Values of c that the batch holds

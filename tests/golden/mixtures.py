@@ -38,14 +38,15 @@ from torch.nn.functional import softplus
 from lvspec.runtime import (
     LOG,  # the sum log Σ exp; `semiring` may be another one
     Categorical,
-    CRFPosterior,
     Embedding,
     Encoded,  # q as a distribution object
     Input,  # what a batch may hold of one variable
     Normal,
     NormalMixture,
     Objective,  # loss, bounds and their parts
+    asked,
     average,
+    batch_rows,  # how many examples
     categorical_rows,  # log softmax(logits)[x], row by row
     chain,  # the forward algorithm
     contract,
@@ -64,6 +65,7 @@ from lvspec.runtime import (
     stack_sites,  # torch.stack, where there may be no site
     strata_draw,
     strata_noise,
+    summed_posterior,
     symbol_scores,
     weighted_mean,  # mean over the batch by example weights
     weighted_posterior,  # draws with self-normalised importance weights
@@ -76,7 +78,6 @@ class Guide(NamedTuple):
     loc_v: torch.Tensor  # (B, M, 1)
     scale_v: torch.Tensor  # (B, M, 1)
     logits_v: torch.Tensor  # (B, M)
-    q_z: torch.Tensor
 
 
 class Computed(NamedTuple):
@@ -138,10 +139,7 @@ class Mixtures(nn.Module):
             -1, (self.M, 1)
         )  # (B, M, 1)
         logits_v = self.share(masked_mean(self.reader(x), batch["t.mask"], 1))  # (B, M)
-        unary_z = self.reader(x)  # (B, T, K)
-        known_z = label_evidence(batch, "z", self.K, 2, self.zero)  # (B, T, K), what is known of it
-        q_z = linear_chain_guide(batch["t.mask"], unary_z, self.turn, known_z)
-        return Guide(loc_v, scale_v, logits_v, q_z)
+        return Guide(loc_v, scale_v, logits_v)
 
     def computed(self) -> Computed:
         """Functions of the parameters alone that several methods share."""
@@ -185,13 +183,16 @@ class Mixtures(nn.Module):
             guide.logits_v, guide.loc_v, guide.scale_v, v_noise
         )  # (S, B, 1), (S, B): reparameterized, by component
         log_q_v = NormalMixture(guide.logits_v, guide.loc_v, guide.scale_v).log_prob(v)  # (S, B)
+        unary_z = self.reader(x)  # (B, T, K)
+        known_z = label_evidence(batch, "z", self.K, 2, self.zero)  # (B, T, K), what is known of it
+        q_z = linear_chain_guide(batch["t.mask"], unary_z, self.turn, known_z)
 
         # model
         together = self.computed_together(v, x, log_q_v)
-        entropy_z = guide.q_z.entropy  # (B,)
+        entropy_z = q_z.entropy  # (B,)
         log_p_z_from_0 = replace_site(
-            average(guide.q_z.steps, together.log_p_z, (-2, -1)),
-            average(guide.q_z.sites, together.log_p_z_at_0, -1),
+            average(q_z.steps, together.log_p_z, (-2, -1)),
+            average(q_z.sites, together.log_p_z_at_0, -1),
             dim=-1,
             site=0,
         )  # (B, T)
@@ -199,7 +200,7 @@ class Mixtures(nn.Module):
 
         # objective
         reconstruction = average(
-            share_v, masked_sum(average(guide.q_z.sites, together.log_p_x, -1), batch["x.mask"][None], 2), -2
+            share_v, masked_sum(average(q_z.sites, together.log_p_x, -1), batch["x.mask"][None], 2), -2
         )  # (B,)
         kl = {
             "v": average(share_v, together.log_ratio_v, -2),
@@ -209,8 +210,11 @@ class Mixtures(nn.Module):
         loss = -weighted_mean(elbo, batch.get("weight"))
         return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)
 
-    def log_weights(self, batch: dict, samples: int, draws: dict | None = None) -> tuple[torch.Tensor, dict]:
-        """log p(x, v) - log q(v | x) at draws of q: (S, B), and the draws."""
+    def log_weights(
+        self, batch: dict, samples: int, draws: dict | None = None, ask: dict | None = None
+    ) -> tuple[torch.Tensor, dict]:
+        """log p(x, v) - log q(v | x) at draws of q (`ask` adds to log-factors of summed latents): (S, B), and the
+        draws."""
         draws = fixed_draws(draws, batch, {"v": ("B", 1)})
         x = batch["x"]  # (B, T)
         # guide
@@ -222,7 +226,7 @@ class Mixtures(nn.Module):
 
         # model
         together = self.computed_together(v, x, log_q_v)
-        tilt = evidence(batch, self.zero, z=self.K)  # what is known of summed latents
+        tilt = asked(evidence(batch, self.zero, z=self.K), ask)  # what is known of summed latents
         log_potential = real_sites(together.log_p_x, batch["x.mask"][:, :, None])  # (S, B, T, K)
         if "z" in tilt:
             tilt_z = real_sites(tilt["z"], batch["t.mask"][:, :, None])  # (B, T, K)
@@ -262,13 +266,13 @@ class Mixtures(nn.Module):
     def posterior(self, batch: dict, samples: int = 100) -> dict:
         """p(v | x), by draws of q with self-normalised importance weights.
 
-        q(z | x), the guide's, in place of p(z | x).
+        p(z | x): p(z | x, v), exact, averaged over the weighted draws.
         All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
         """
         batch = self.prepare(batch)
-        log_weight, drawn = self.log_weights(batch, samples)
-        guide = self.guide(batch)
-        return weighted_posterior(drawn, log_weight) | {"z": CRFPosterior(guide.q_z)}
+        tilts = {"z": self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], self.K)}
+        summed, log_weight, drawn = summed_posterior(lambda ask: self.log_weights(batch, samples, ask=ask), tilts)
+        return weighted_posterior(drawn, log_weight) | summed
 
     def encode(self, batch: dict) -> dict:
         """The guide's q(v | x), by latent: arguments, draws and log-density."""

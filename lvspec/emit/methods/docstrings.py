@@ -123,17 +123,15 @@ def importance_log_prob_doc(plan: Plan) -> list[str]:
 
 
 def weighted_posterior_doc(plan: Plan) -> list[str]:
-    """Which answers are p, and which q."""
+    """Of a model with draws: what they answer, and what is summed beside them."""
     notation, names = plan.notation, {*plan.sampled, *plan.drawn_in_weights}
     drawn = [p.name for p in plan.latents if p.name in names]
     whole = ", of a batch that is the whole data set" if plan.drawn_once else ""
     rows = [f"{notation.posterior(drawn)}{whole}, by draws of q with self-normalised importance weights."]
     exact = [*plan.summed_beside_draws, *(n for i in plan.integrations for n in i.latents)]
     if exact:
-        rows.append(
-            f"{notation.p(exact, [*notation.names('observed'), *drawn])}, exact, averaged over the weighted draws."
-        )
-    rows += [f"{notation.q([n])}, the guide's, in place of {notation.posterior([n])}." for n in plan.tabled]
+        given = notation.p(exact, [*notation.names("observed"), *drawn])
+        rows.append(f"{notation.posterior(exact)}: {given}, exact, averaged over the weighted draws.")
     return described(*rows, GRAPH)
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from lvspec.emit.factors.factors import plate_mask
 from lvspec.emit.factors.integrals import asks, integral_answers, method_of, mixtures
 from lvspec.emit.factors.structures import parts_body
-from lvspec.emit.guide.factors import Guide, write_guide
 from lvspec.emit.lowering.extents import extent_code
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.sizes import size_code
-from lvspec.emit.lowering.value import align
 from lvspec.emit.methods.docstrings import weighted_posterior_doc
 from lvspec.emit.text.text import wrap
-from lvspec.ir.axes import axis_of
 from lvspec.ir.plan import Plan
 from lvspec.ir.structured import has_segments
 
@@ -47,7 +43,7 @@ def mixture_tilts(plan: Plan) -> list[str]:
 
 
 def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
-    """q as an importance-weighted sample of the sampled latents; the tables of those summed under their guide."""
+    """q as an importance-weighted sample of the sampled latents; the marginals of what is summed, averaged over it."""
     imports.add("weighted_posterior")
     weighed, shared = "self.log_weights(batch, samples)", ""
     if plan.drawn_once:
@@ -74,32 +70,7 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
     drawn = f"weighted_posterior(drawn, log_weight{shared}{f', states={{{states}}}' if states else ''})"
     exact = " | summed" if asks(plan) else ""
     exact += f" | {integral_answers(plan, imports)}" if plan.integrations else ""
-    tabled = list(plan.tabled)
-    if not tabled:
-        return [*rows, *with_parts(plan, imports, f"{drawn}{exact}")]
-    program = Program(plan, imports, set(tabled), ("batch", "samples", "drawn", "log_weight"))
-    guide = write_guide(program, plan, tabled, [], set())
-    answers = ", ".join(f'"{name}": {_of_q(program, guide, name)}' for name in tabled)
-    rows += program.text()
-    return [*rows, *with_parts(plan, imports, f"{drawn} | {{{answers}}}{exact}")]
-
-
-def _of_q(program: Program, guide: Guide, name: str) -> str:
-    """The answers of a latent that is summed under its q: those of its table, of an example's real sites, or of its labels."""
-    low, scope, latent = program.low, program.scope, program.plan.spec.variable(name)
-    axes = low.order.sort({*(() if latent.outside_batch else ("B",)), *latent.plates})
-    q = guide.crfs.get(name)
-    if q is not None:
-        return f"{scope.use('CRFPosterior')}({q.code})"
-    log_q = guide.log_q[axis_of(name)]
-    extents = ", ".join("1" if a in log_q.axes else extent_code(program, a) for a in axes)
-    code = align(log_q, (*axes, axis_of(name))).code
-    if set(axes) - set(log_q.axes):
-        code = f"{scope.use('spread')}({code}, ({extents}, 1), self.zero)"
-    masks = [p for p in latent.plates if low.spec.plate(p).ragged]
-    masks = [p for p in masks if p not in {low.spec.plate(q).within for q in masks}]
-    real = " & ".join(align(plate_mask(low, p).value(low), axes).code for p in masks)
-    return f"{scope.use('TablePosterior')}({code}{f', {real}' if real else ''})"
+    return [*rows, *with_parts(plan, imports, f"{drawn}{exact}")]
 
 
 def with_parts(plan: Plan, imports: set[str], answers: str) -> list[str]:

@@ -7,7 +7,6 @@ GLOSSES = {
     "Encoded": "q as a distribution object",
     "Input": "what a batch may hold of one variable",
     "Objective": "loss, bounds and their parts",
-    "TablePosterior": "the answers of a table of probabilities",
     "batch_rows": "how many examples",
     "categorical_at": "log softmax(logits)[..., x] for each row of the table: (K, V), (B, T) -> (B, T, K)",
     "categorical_bag": "the same, summed over the sites of a bag",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lvspec.runtime.core.semiring import log_sum_exp
 
-__all__ = ["ImportanceEstimate", "TablePosterior", "importance"]
+__all__ = ["ImportanceEstimate", "importance"]
 
 
 @dataclass(frozen=True)
@@ -48,32 +48,3 @@ def effective_size(share: Tensor) -> Tensor:
     """1 / Σ share², (...); 0 where all are 0."""
     squares = share.square().sum(0)
     return torch.where(squares > 0, 1.0 / squares, 0.0)
-
-
-@dataclass(frozen=True)
-class TablePosterior:
-    """q of an enumerated latent as a table, its sites independent. marginals (B, *sites, K), 0 where there is no site; mode
-    (B, *sites), entropy (B,). real: which sites there are, broadcastable to (B, *sites); None: all."""
-
-    log_q: Tensor
-    real: Tensor | None = None
-
-    @property
-    def marginals(self) -> Tensor:
-        q = self.log_q.exp()
-        return q if self.real is None else torch.where(self.real.unsqueeze(-1), q, 0.0)
-
-    @property
-    def mode(self) -> Tensor:
-        return self.marginals.argmax(-1)
-
-    def sample(self, n: int) -> Tensor:
-        """n draws, (n, B, *sites) int64; 0 where there is no site."""
-        q = self.log_q.exp().reshape(-1, self.log_q.shape[-1])
-        drawn = torch.multinomial(q, max(n, 1), replacement=True)[:, :n].t().reshape(n, *self.log_q.shape[:-1])
-        return drawn if self.real is None else torch.where(self.real, drawn, 0)
-
-    @property
-    def entropy(self) -> Tensor:
-        q = self.marginals
-        return -torch.where(q > 0, q * torch.where(q > 0, self.log_q, 0.0), 0.0).flatten(1).sum(1)

@@ -24,7 +24,6 @@ from lvspec.runtime.structures.linear_chain import LinearChain, linear_chain
 from lvspec.runtime.structures.tree_labels import BINARY, NON_PROJECTIVE, PROJECTIVE, Trees
 
 __all__ = [
-    "CRFPosterior",
     "dependency_crf_guide",
     "linear_chain_guide",
     "non_projective_crf_guide",
@@ -127,30 +126,6 @@ class CRFGuide:
         found = _gradient(lambda x: linear_chain(unary, pairwise.unsqueeze(1) + x, lengths).log_partition, added)
         found = torch.nn.functional.pad(found, (0, 0, 0, 0, 1 if T else 0, 0))
         return found.unflatten(0, self.mask.shape[:-1])
-
-
-@dataclass(frozen=True)
-class CRFPosterior:
-    """A CRF guide of a latent. marginals (B, *sites, K); mode (B, *sites) and draws are whole labellings, and the
-    entropy (B,) is theirs."""
-
-    q: CRFGuide
-
-    @property
-    def marginals(self) -> Tensor:
-        return self.q.sites
-
-    @property
-    def mode(self) -> Tensor:
-        return self.q.mode
-
-    def sample(self, n: int) -> Tensor:
-        """n draws, (n, B, *sites) int64."""
-        return self.q.sample(n)
-
-    @property
-    def entropy(self) -> Tensor:
-        return self.q.entropy.unsqueeze(-1).flatten(1).sum(1)
 
 
 def _gradient(total: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:

@@ -35,7 +35,6 @@ from lvspec.verify.checks.mean_field import mean_field_checks
 from lvspec.verify.checks.questions import drawn_integral_check, posterior_checks, summed_checks
 from lvspec.verify.checks.structured_mean_field import chain_factor_checks
 from lvspec.verify.checks.subject import Subject
-from lvspec.verify.checks.under_q import q_checks
 from lvspec.verify.checks.unseen import read_reals, unseen_check
 from lvspec.verify.oracle.enumerate import LIMIT
 from lvspec.verify.oracle.functions import NoNumber
@@ -122,7 +121,6 @@ def questions(subject: Subject, seed: int, about: str) -> list[Check]:
         weights = cache(partial(ImportanceDraws.of, subject, seed))
         asked = [
             ("log importance weights", lambda: weight_checks(subject, weights(), about)),
-            ("q of what is summed under it", partial(q_checks, subject, seed, about)),
             ("posterior", lambda: summed_checks(subject, weights(), about)),
         ]
     elif subject.spec.of_role("latent") and not at_optimum(plan):

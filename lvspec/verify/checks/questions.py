@@ -47,7 +47,7 @@ def posterior_checks(subject: Subject, about: str = "") -> list[Check]:
 
 
 def summed_checks(subject: Subject, weights: ImportanceDraws, about: str = "") -> list[Check]:
-    """Marginals of what is summed given draws of others, p(z_i = k | x) = Σ_s w_s(z_i = k) / Σ_s w_s, at one site of the first
+    """Marginals of what is summed given draws of others, p(z_i = k | x) = Σ_s w_s(z_i = k) / Σ_s w_s, at all sites of the first
     example, and whether every latent is answered."""
     spec, samples, names = subject.spec, subject.plan.samples, subject.plan.summed_beside_draws
     with torch.random.fork_rng(), torch.no_grad():
@@ -72,10 +72,11 @@ def summed_checks(subject: Subject, weights: ImportanceDraws, about: str = "") -
         own = [s for s in sites if s[0] == latent.name]
         if latent.type.shape or not own:
             continue
-        expected = truth.marginal(own[-1], len(world.values(*own[-1])))
-        if not expected.isnan().any():  # else the example is impossible
-            marginal = found[latent.name].marginals[(0, *own[-1][1])][: len(expected)]
-            checks.append(Check(f"marginals of {latent.name}{about}", relative_error(marginal, expected), VALUE))
+        expected = [truth.marginal(site, len(world.values(*site))) for site in own]
+        if not torch.cat(expected).isnan().any():  # else the example is impossible
+            marginals = found[latent.name].marginals[0]
+            errors = [relative_error(marginals[s[1]][: len(e)], e) for s, e in zip(own, expected, strict=True)]
+            checks.append(Check(f"marginals of {latent.name}{about}", largest(errors), VALUE))
     return checks
 
 

@@ -1,4 +1,5 @@
-"""What is asked of a latent that is summed under its own q while others are drawn: the answers are q's, of real sites and whole labellings."""
+"""What is asked of a latent that is summed under its own q while others are drawn: the answers are the posterior's, and those of q
+are what `encode` says."""
 
 from itertools import product
 
@@ -46,30 +47,56 @@ SPECS = {
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_the_answers_are_those_of_q(name):
+def test_the_answers_are_those_of_the_posterior(name):
     compiled = compile_spec(SPECS[name])
     report = verify(compiled.spec, compiled.plan, compiled.Model, seed=1, draws=0, few=1)
     assert report.passed, render(report)
-    assert "entropy of z under q" in report.covered
+    assert "marginals of z" in report.covered
 
 
 def test_of_a_labelling_by_hand():
-    """q(z) ∝ exp(Σ unary[z_t] + Σ pairwise[z_{t-1}, z_t]) over the two sites of the second example, the third one is padding."""
+    """p(z | x) ∝ p(z_0) p(z_1 | z_0) p(x | z) over the two sites of the second example, the third one is padding; q is another one."""
     torch.manual_seed(0)
     model = compile_spec(SPEC).Model().to(torch.float64)
     x, lengths = torch.tensor([[0, 1, 2], [2, 1, 0]]), torch.tensor([3, 2])
-    answer = model.posterior({"x": x, "y": torch.zeros(2, 2, dtype=torch.float64), "t": lengths})["z"]
-    unary = model.read(x[1])
+    answer = model.posterior({"x": x, "y": torch.zeros(2, 2, dtype=torch.float64), "t": lengths}, samples=3)["z"]
+    first, later = model.a.log_softmax(-1), model.b.log_softmax(-1)
+    words = (model.e * torch.eye(2, dtype=torch.float64)[1][:, None]).log_softmax(-1)  # (K, V)
     every = list(product(range(2), repeat=2))
-    q = torch.stack([unary[0, i] + unary[1, j] + model.b[i, j] for i, j in every]).softmax(0)
-    assert torch.allclose(answer.entropy[1], -(q * q.log()).sum())
-    assert torch.allclose(answer.marginals[1, 0, 0], q[0] + q[1]) and not answer.marginals[1, 2].any()
-    assert tuple(answer.mode[1, :2].tolist()) == every[int(q.argmax())]
+    p = torch.stack([first[i] + later[i, j] + words[i, x[1, 0]] + words[j, x[1, 1]] for i, j in every]).softmax(0)
+    expected = torch.stack([p[0] + p[1], p[2] + p[3]])
+    assert torch.allclose(answer.marginals[1, 0], expected) and answer.mode[1, 0] == expected.argmax()
+    assert torch.allclose(answer.marginals[1, 1], torch.stack([p[0] + p[2], p[1] + p[3]]))
+    assert not answer.marginals[1, 2].any()
+
+
+BESIDE_A_DRAW = """
+lvspec: 1
+sizes: {K: 3}
+params: {w: [K], mu: [K], r: [K], v: []}
+latent:
+  c: Categorical(logits=w)
+  z: Normal(mu[c], 1)
+observed:
+  x: Normal(z, 0.5)
+guide:
+  c: Categorical(logits=r * x)
+  z: Normal(v * x, 1)
+"""
+
+
+def test_a_cluster_beside_a_drawn_vector_is_answered_by_the_posterior():
+    """p(c | x) ∝ p(c) Normal(x; mu_c, 1 + 1/4), with z integrated out; q(c | x) is far from it."""
+    torch.manual_seed(0)
+    model = compile_spec(BESIDE_A_DRAW).Model().double()
+    x = torch.tensor([0.4, -1.0], dtype=torch.float64)
     torch.manual_seed(1)
-    drawn = answer.sample(4000)[:, 1]
-    assert not drawn[:, 2].any()
-    found = torch.stack([(drawn[:, :2] == torch.tensor(z)).all(-1).double().mean() for z in every])
-    assert ((found - q).abs() < 5 * (q * (1 - q) / 4000).sqrt()).all()  # five standard errors
+    found = model.posterior({"x": x}, samples=100_000)["c"].marginals
+    prior, there = model.w.log_softmax(-1), torch.distributions.Normal(model.mu, 1.25**0.5)
+    expected = (prior + there.log_prob(x[:, None])).softmax(-1)
+    assert (found - expected).abs().max() < 0.01
+    q = model.encode({"x": x})["c"].arguments["logits"].softmax(-1)
+    assert torch.allclose(q, (model.r * x[:, None]).softmax(-1)) and (q - expected).abs().max() > 0.1
 
 
 ENCODED = """
