@@ -60,6 +60,16 @@ class Notation:
         reads = sorted((r for r in reads if r.name in rank), key=lambda r: rank[r.name])
         return density("p", [name], dict.fromkeys(earlier(r) if r.name in later else r.name for r in reads))
 
+    def above(self, names: Iterable[str]) -> list[str]:
+        """The latents that these variables stand on, over however many."""
+        reader, found = reader_of(self.spec), dict.fromkeys(names)
+        waiting = [*found]
+        while waiting:
+            read = {r.name: None for r in reader.of_variable(self.spec.variable(waiting.pop()))}
+            waiting += [n for n in read if n not in found]
+            found |= read
+        return [n for n in self.names("latent") if n in found]
+
     def _reaches(self, reader: Reader, name: str, wanted: str) -> bool:
         """Whether a variable's factor stands on another one, over however many."""
         found = [name]

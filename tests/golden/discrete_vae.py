@@ -182,8 +182,8 @@ class DiscreteVAE(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of z, x, parents first.
 
-        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
-        `posterior` that draws it.
+        `given`: values in place of draws. What they depend on is not conditioned on them: with x given, z is drawn from
+        the prior all the same, and not from p(z | x), which is what `posterior` answers.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
         z = batch["z"] if "z" in batch else Categorical(self.prior).sample((n,))  # (B, M)

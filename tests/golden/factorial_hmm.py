@@ -147,8 +147,8 @@ class FactorialHMM(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of z, x, parents first.
 
-        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
-        `posterior` that draws it.
+        `given`: values in place of draws. What they depend on is not conditioned on them: with x given, z is drawn from
+        the prior all the same, and not from p(z | x), which is what `posterior` answers.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
         what is given, else 64.
         """

@@ -181,8 +181,9 @@ class Integrals(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of mu, effect, rate, z, y, n, x, parents first.
 
-        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
-        `posterior` that draws it.
+        `given`: values in place of draws. What they depend on is not conditioned on them: with y, n, x given, mu,
+        effect, rate, z are drawn from the prior all the same, and not from p(mu, effect, rate, z | y, n, x), which is
+        what `posterior` answers.
         `lengths`: numbers of sites, by plate (t): (n,), or one for all; they are fixed, not drawn. By default those of
         what is given, else 64.
         """

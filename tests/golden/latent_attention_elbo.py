@@ -189,8 +189,8 @@ class LatentAttentionElbo(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:
         """n ancestral draws of a, x, parents first.
 
-        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
-        `posterior` that draws it.
+        `given`: values in place of draws. What they depend on is not conditioned on them: with x given, a is drawn from
+        the prior all the same, and not from p(a | x, s), which is what `posterior` answers.
         `lengths`: numbers of sites, by plate (m, t): (n,), or one for all; they are fixed, not drawn. By default those
         of what is given, else 64.
         `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding.

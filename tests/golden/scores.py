@@ -348,8 +348,8 @@ class Scores(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of a, b, c, d, e, x, parents first.
 
-        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
-        `posterior` that draws it.
+        `given`: values in place of draws. What they depend on is not conditioned on them: with x given, a, b, c, d, e
+        are drawn from the prior all the same, and not from p(a, b, c, d, e | x), which is what `posterior` answers.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
         a = batch["a"] if "a" in batch else Categorical(self.prior).sample((n,))  # (B,)

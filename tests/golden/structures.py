@@ -367,8 +367,7 @@ class Structures(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of tags, parts, brackets, nested, crossing, x, y, z, parents first.
 
-        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
-        `posterior` that draws it.
+        `given`: values in place of draws, which condition what depends on them and nothing else.
         `lengths`: numbers of sites, by plate (t, s, l, m, w): (n,), or one for all; they are fixed, not drawn. By
         default those of what is given, else 64.
         What a structure generates is drawn given its length; latents that it depends on come from their prior, whatever

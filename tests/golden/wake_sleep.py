@@ -181,8 +181,8 @@ class OneCategory(nn.Module):
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:
         """n ancestral draws of c, x, parents first.
 
-        `given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is
-        `posterior` that draws it.
+        `given`: values in place of draws. What they depend on is not conditioned on them: with x given, c is drawn from
+        the prior all the same, and not from p(c | x), which is what `posterior` answers.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
         c = batch["c"] if "c" in batch else Categorical(self.prior).sample((n,))  # (B,)

@@ -165,13 +165,26 @@ def encode_doc(plan: Plan, names: list[str]) -> list[str]:
     return described(sentences(f"The guide's {q}, by latent: arguments, draws and log-density.", apart))
 
 
+def _in_place_of_draws(plan: Plan) -> str:
+    """What `given` does, and what it does not."""
+    notation = plan.notation
+    observed = notation.names("observed")
+    above = notation.above(observed)
+    if not above:
+        return "`given`: values in place of draws, which condition what depends on them and nothing else."
+    return (
+        f"`given`: values in place of draws. What they depend on is not conditioned on them: with {listed(observed)} given, "
+        f"{listed(above)} {'are' if len(above) > 1 else 'is'} drawn from the prior all the same, and not from "
+        f"{notation.posterior(above)}, which is what `posterior` answers."
+    )
+
+
 def sample_doc(plan: Plan, names: list[str], ends: bool) -> list[str]:
     """names: what is drawn."""
     ragged = [p.name for p in plan.spec.plates if p.ragged]
     rows = [
         f"n ancestral draws of {listed(names)}, parents first.",
-        "`given`: values in place of draws. What they depend on is drawn from the prior all the same; given them, it is "
-        "`posterior` that draws it.",
+        _in_place_of_draws(plan),
     ]
     if ragged:
         rows.append(
