@@ -68,10 +68,12 @@ def test_sampling_names_end_symbols_where_there_are_any(name):
 def test_a_class_with_a_schedule_says_who_advances_the_step():
     source = compile_spec(SPECS / "gm_vae.yaml").source
     told = (
-        "After each update of the parameters, `model.step += 1`: the weight of the KL of c and z, linear(0, 1, steps=2000), "
-        "follows it, and without that line stays 0."
+        "The weight of the KL of c and z, linear(0, 1, steps=2000), follows `model.step`. Without the last line of an update it "
+        "stays 0: optimizer.zero_grad() model(batch).loss.backward() optimizer.step() model.step += 1"
     )
     assert told in " ".join(source.split("class GMVAE")[1].split("def __init__")[0].split())
+    step = "follows `model.step`, which `model.step += 1` advances after each update."
+    assert step in docstrings("gm_vae")["forward"] and "`model.step`" in source.split('"""')[1]
     assert "model.step" not in compile_spec(SPECS / "vae.yaml").source
 
 

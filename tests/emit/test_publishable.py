@@ -169,7 +169,7 @@ Guide
     q(z | x) = Normal(loc, softplus(scale)) where loc, scale = split(encoder(state))
 """ in sources["gm_vae"]
     assert (
-        "\n    in the loss: KL of c and z · linear(0, 1, steps=2000) in training, 1 in evaluation\n"
+        "\n    in the loss: KL of c and z · linear(0, 1, steps=2000) of `model.step` in training, 1 in evaluation\n"
         in sources["gm_vae"]
     )
     assert (

@@ -17,7 +17,7 @@ Guide
 
 Objective
     E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]
-    in the loss: KL of c and z · linear(0, 1, steps=2000) in training, 1 in evaluation
+    in the loss: KL of c and z · linear(0, 1, steps=2000) of `model.step` in training, 1 in evaluation
 
 Latent | treatment
     c | expectation under q(c) by a sum over its K values; KL by the same sum
@@ -94,8 +94,13 @@ class GMVAE(nn.Module):
     """Gaussian-mixture VAE of sentences (Shi et al. 2020, without their dispersion term): a cluster c, a vector z near
     its centre, a sentence.
 
-    After each update of the parameters, `model.step += 1`: the weight of the KL of c and z, linear(0, 1, steps=2000),
-    follows it, and without that line stays 0.
+    The weight of the KL of c and z, linear(0, 1, steps=2000), follows `model.step`. Without the last line of an update
+    it stays 0:
+
+        optimizer.zero_grad()
+        model(batch).loss.backward()
+        optimizer.step()
+        model.step += 1
     """
 
     def __init__(self, V: int, K: int = 20, D: int = 16, E: int = 128, H: int = 256):
@@ -164,6 +169,8 @@ class GMVAE(nn.Module):
 
         An `Objective`: `elbo`, (B,), without KL weights, with its parts `reconstruction` and `kl[name]`; `loss`, to be
         minimised: minus the mean of the ELBO with KL weights over the batch, weighted by `weight`.
+        The weight of the KL of c and z, linear(0, 1, steps=2000), follows `model.step`, which `model.step += 1`
+        advances after each update.
         `draws`: by latent, its noise where it is reparameterized and else its values, (S, B, ...), in place of new
         ones.
         """

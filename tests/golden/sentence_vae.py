@@ -13,7 +13,7 @@ Guide
 
 Objective
     E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))
-    in the loss: KL of z · linear(0, 1, steps=2000) in training, 1 in evaluation
+    in the loss: KL of z · linear(0, 1, steps=2000) of `model.step` in training, 1 in evaluation
 
 Latent | treatment
     z | one reparameterized draw of q(z), Normal; KL in closed form
@@ -67,8 +67,13 @@ class Drawn(NamedTuple):
 class SentenceVAE(nn.Module):
     """Sentence VAE (Bowman et al. 2016): a recurrent language model conditioned on a latent vector.
 
-    After each update of the parameters, `model.step += 1`: the weight of the KL of z, linear(0, 1, steps=2000), follows
-    it, and without that line stays 0.
+    The weight of the KL of z, linear(0, 1, steps=2000), follows `model.step`. Without the last line of an update it
+    stays 0:
+
+        optimizer.zero_grad()
+        model(batch).loss.backward()
+        optimizer.step()
+        model.step += 1
     """
 
     def __init__(self, V: int, E: int = 128, H: int = 256, D: int = 32):
@@ -128,6 +133,8 @@ class SentenceVAE(nn.Module):
 
         An `Objective`: `elbo`, (B,), without KL weights, with its parts `reconstruction` and `kl[name]`; `loss`, to be
         minimised: minus the mean of the ELBO with KL weights over the batch, weighted by `weight`.
+        The weight of the KL of z, linear(0, 1, steps=2000), follows `model.step`, which `model.step += 1` advances
+        after each update.
         `draws`: by latent, its noise where it is reparameterized and else its values, (S, B, ...), in place of new
         ones.
         """

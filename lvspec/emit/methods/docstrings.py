@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lvspec.emit.methods.schedules import following
 from lvspec.emit.text.text import BODY, docstring, filled
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Schedule
@@ -71,7 +72,9 @@ def log_prob_doc(plan: Plan) -> list[str]:
 
 def bound_doc(plan: Plan, at: str = "", draws: bool = False) -> list[str]:
     """Of a method that gives the objective. draws: whether it takes them."""
-    return described(f"{plan.formula}{at}", _objective(plan), DRAWS if draws else "")
+    followed = following(plan)
+    step = f"{followed}, which `model.step += 1` advances after each update." if followed else ""
+    return described(f"{plan.formula}{at}", _objective(plan), step, DRAWS if draws else "")
 
 
 def joint_doc(plan: Plan) -> list[str]:

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator
 from lvspec.emit.lowering.library_flows import libraries
 from lvspec.emit.methods.constructor import user_class
 from lvspec.emit.methods.inputs import read_where_it_counts
+from lvspec.emit.methods.schedules import DIVERGENCES, by_schedule, following, scheduled_numbers
 from lvspec.emit.text.glosses import GLOSSES
-from lvspec.emit.text.text import INDENT, WIDTH, docstring, filled
+from lvspec.emit.text.text import BODY, INDENT, WIDTH, docstring, filled
 from lvspec.errors import Span
 from lvspec.ir.notation import may_be_known
 from lvspec.ir.plan import MARGINAL, LatentPlan, Plan
 from lvspec.ir.reads import reader_of
-from lvspec.ir.spec import Clause, Schedule, Spec, Variable
+from lvspec.ir.spec import Clause, Spec, Variable
 from lvspec.ir.words import listed
 from lvspec.version import VERSION
 
@@ -45,6 +46,9 @@ ABBREVIATIONS = (
 TORCH_NAMES = {"softplus": "torch.nn.functional"}
 
 
+UPDATE = ("optimizer.zero_grad()", "model(batch).loss.backward()", "optimizer.step()", "model.step += 1")
+
+
 def spec_hash(spec: Spec) -> str:
     return hashlib.sha256(spec.source.text.encode()).hexdigest()[:16]
 
@@ -67,9 +71,6 @@ def header(plan: Plan) -> list[str]:
         rows += ["", "Latent | treatment", *_listed(f"{name} | {told}" for name, told in hidden)]
     rows += ["", "Batch", *_listed(batch_keys(spec))]
     return [*rows, '"""', ""]
-
-
-DIVERGENCES = {"analytic": "; KL in closed form", "sampled": "; KL as log q - log p at the draws"}
 
 
 def _treatment(latent: LatentPlan) -> str:
@@ -103,7 +104,8 @@ def _weighed(plan: Plan) -> list[str]:
     """What the loss has otherwise than the objective: weights of divergences that follow a schedule, and free bits."""
     rows = []
     for schedule, names in by_schedule(plan).items():
-        later = "" if schedule.kind == "constant" else f" in training, {schedule.end:g} in evaluation"
+        later = f" of `model.step` in training, {schedule.end:g} in evaluation"
+        later = "" if schedule.kind == "constant" else later
         rows.append(f"in the loss: KL of {listed(names, ' and ')} · {schedule.text}{later}")
     for latent in (p for p in plan.latents if p.kl in DIVERGENCES and p.treatment not in MARGINAL):
         bits = plan.free_bits(latent.name)
@@ -228,33 +230,17 @@ def class_doc(plan: Plan, scheduled: bool) -> list[str]:
     followed = scheduled_numbers(plan) if scheduled else {}
     if not followed:
         return docstring(text, 1)
-    moved = listed([f"{name}, {schedule.text}," for name, schedule in followed.items()], " and ")
     first = f"{next(iter(followed.values())).values[0]:g}"
-    follows, stay = ("follows it", f"stays {first}") if len(followed) == 1 else ("follow it", "stay where they begin")
-    step = f"After each update of the parameters, `model.step += 1`: {moved} {follows}, and without that line {stay}."
-    return [*filled(f'"""{text}', INDENT), "", *filled(step, INDENT), f'{INDENT}"""']
-
-
-def scheduled_numbers(plan: Plan) -> dict[str, Schedule]:
-    """`the weight of the KL of c and z`, `the temperature of z`: which numbers follow the step, and how."""
-    found = {f"the weight of the KL of {listed(names, ' and ')}": s for s, names in by_schedule(plan).items()}
-    found |= {
-        f"the temperature of {p.name}": t for p in plan.latents if isinstance(t := p.option("temperature"), Schedule)
-    }
-    return {name: s for name, s in found.items() if s.kind != "constant"}
-
-
-def by_schedule(plan: Plan) -> dict[Schedule, list[str]]:
-    """How KLs in the loss are weighted, and of which latents."""
-    schedules, found = dict(plan.spec.kl_weight), dict[Schedule, list[str]]()
-    weighted = (
-        p for p in plan.latents if p.kl in DIVERGENCES or p.guide == "own"
-    )  # a known value of the latter counts
-    for p in (p for p in weighted if p.treatment not in MARGINAL):
-        schedule = schedules.get(p.name, schedules.get(""))
-        if schedule is not None and schedule != Schedule("constant", (1.0,)):
-            found.setdefault(schedule, []).append(p.name)
-    return found
+    stay = f"it stays {first}" if len(followed) == 1 else "they stay where they begin"
+    told = f"{following(plan)}. Without the last line of an update {stay}:"
+    return [
+        *filled(f'"""{text}', INDENT),
+        "",
+        *filled(told, INDENT),
+        "",
+        *(f"{BODY}{line}" for line in UPDATE),
+        f'{INDENT}"""',
+    ]
 
 
 def first_sentence(text: str) -> str:
