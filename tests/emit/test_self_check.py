@@ -69,7 +69,7 @@ def test_a_right_bound_passes_its_own_check(name, capsys):
 
 FAULTS = {
     "gm_vae": (
-        ("log_q_c = logits_c.log_softmax(-1)", "log_q_c = logits_c.log_softmax(0)", "KL of c"),
+        ("drawn.logits_c.log_softmax(-1)", "drawn.logits_c.log_softmax(0)", "KL of c"),
         ("log_p_c = self.prior.log_softmax(-1)", "log_p_c = self.prior", "KL of c"),
         (").kl(Normal(self.mu,", ").kl(Normal(-self.mu,", "KL of z"),
         ("previous(x, dim=1, begin=self.V)", "x", "reconstruction"),
