@@ -1,4 +1,4 @@
-"""Emitted source → a module object, as if it had been imported from a file.
+"""Emitted source → a module object, as if it had been imported from a file; its `Model` is the class that the source is for.
 
 The text is registered in `linecache` and `sys.modules` under a name made of the spec's name and the
 text's hash, so tracebacks, debuggers, `inspect.getsource`, pickling and torch.compile see a module like any other.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import linecache
+import re
 import sys
 import types
 
@@ -35,7 +36,13 @@ def load_module(source: str, spec: Spec, allow_modules: tuple[str, ...] = ()) ->
     except BaseException:
         del sys.modules[name]
         raise
+    module.Model = module.__dict__[emitted_class(source)]  # type: ignore[attr-defined]  # whatever it is called
     return module
+
+
+def emitted_class(source: str) -> str:
+    """The name of the class that a source is for: the last one, in a file of its own that is its only one."""
+    return re.findall(r"(?m)^class (\w+)\(nn\.Module\):", source)[-1]
 
 
 def check_libraries(spec: Spec) -> None:

@@ -49,7 +49,7 @@ def module_text(plan: Plan, self_check: bool = False) -> str:
     methods += [fit_rows(plan, imports), sample_body(plan, imports)]
     body = "\n\n".join("\n".join(_trimmed(m)) for m in methods if m)
     body = without_repeated(with_shared_methods(body, plan))
-    check = "\n".join(["", "", *check_lines(plan, imports), ""]) if self_check else ""
+    check = "\n".join([*check_lines(plan, imports), ""]) if self_check else ""
     records, body = with_records(
         body, imports | {plan.spec.class_name, *(user_class(n) for n in plan.networks if n.path)}
     )
@@ -61,8 +61,13 @@ def module_text(plan: Plan, self_check: bool = False) -> str:
         name += "Model"
     story = "\n".join(class_doc(plan, scheduled))
     model = f"class {name}(nn.Module):\n{story}\n\n{body}"
-    check = check.replace("{class}", name)
-    return "\n\n\n".join([f"{head}\n{import_lines(plan, imports)}", *records, model, f"Model = {name}\n{check}"])
+    parts = [
+        f"{head}\n{import_lines(plan, imports)}",
+        *records,
+        model,
+        *([check.replace("{class}", name)] if check else []),
+    ]
+    return "\n\n\n".join(parts).rstrip("\n") + "\n"
 
 
 def _trimmed(lines: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 import lvspec.runtime
 from lvspec.emit.text import standalone
 from lvspec.emit.text.standalone import inline_runtime
+from lvspec.load import emitted_class
 from tests.emit.small import (
     NAMES,
     batch_of,
@@ -42,7 +43,7 @@ for file, data in zip(sys.argv[1::2], sys.argv[2::2]):
     sys.modules["alone"] = module
     spec.loader.exec_module(module)
     given = torch.load(data)
-    model = module.Model(**given["sizes"]).eval()
+    model = getattr(module, given["class"])(**given["sizes"]).eval()
     model.load_state_dict(given["state"])
     objective = model(given["batch"], **given["draws"])
     if objective.loss.requires_grad:
@@ -70,6 +71,7 @@ def answers(tmp_path_factory):
         file.write_text(alone(name))
         batch = batch_of(name)
         given = {
+            "class": emitted_class(compiled(name).source),
             "sizes": sizes_of(name) | shared_by(name),
             "batch": batch,
             "draws": fixed(draws_of(name, batch)),
@@ -154,14 +156,10 @@ def test_every_public_function_of_the_runtime_can_be_taken_along(monkeypatch):
 
 
 def test_a_model_named_like_a_class_of_the_runtime_keeps_its_name(monkeypatch):
-    text = (
-        compiled("hmm")
-        .source.replace("class HMM(", "class ChainProgram(")
-        .replace("Model = HMM", "Model = ChainProgram")
-    )
+    text = compiled("hmm").source.replace("class HMM(", "class ChainProgram(")
     found = inline_runtime(text)
     assert found.count("class ChainProgram(") == 1 and "class RuntimeChainProgram" in found
-    model = loaded(found, "clash", monkeypatch).Model(**sizes_of("hmm"))
+    model = loaded(found, "clash", monkeypatch).ChainProgram(**sizes_of("hmm"))
     model.load_state_dict(model_of("hmm").state_dict())
     torch.testing.assert_close(model(batch_of("hmm")).log_prob, model_of("hmm")(batch_of("hmm")).log_prob)
 

@@ -245,6 +245,3 @@ class CompoundPCFG(nn.Module):
         of_z = self.computed_of_z(z)
         x = batch["x"] if "x" in batch else pcfg_draw(batch["t.mask"], of_z.root_x, of_z.rule, of_z.word)  # (B, T)
         return {"z": z, "x": x, "t": batch["t"]}
-
-
-Model = CompoundPCFG

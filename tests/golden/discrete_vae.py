@@ -189,6 +189,3 @@ class DiscreteVAE(nn.Module):
         z = batch["z"] if "z" in batch else Categorical(self.prior).sample((n,))  # (B, M)
         x = batch["x"] if "x" in batch else Bernoulli(self.decoder(one_hots(z, self.K, self.zero))).sample()  # (B, P)
         return {"z": z, "x": x}
-
-
-Model = DiscreteVAE

@@ -168,6 +168,3 @@ class FactorialHMM(nn.Module):
             batch["x"] if "x" in batch else Normal(pick(self.mean, z, dim=-2).sum(2), softplus(self.noise)).sample()
         )  # (B, T, D)
         return {"z": z, "x": x, "t": batch["t"]}
-
-
-Model = FactorialHMM

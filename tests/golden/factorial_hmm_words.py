@@ -192,6 +192,3 @@ class FactorialHMMWords(nn.Module):
         z = stack_sites(z_sites, dim=1, shape=(n, self.L), like=self.zero.long())  # (B, T, L)
         x = batch["x"] if "x" in batch else Categorical(pick(self.score, z, dim=-2).sum(2)).sample()  # (B, T)
         return {"z": z, "x": x, "t": batch["t"]}
-
-
-Model = FactorialHMMWords

@@ -275,6 +275,3 @@ class GMVAE(nn.Module):
             x_before = x_t
         x = stack_sites(x_sites, dim=1, shape=(n,), like=self.zero.long())  # (B, T)
         return {"c": c, "z": z, "x": x, "t": until_end(x, batch["t"], (ends or {}).get("t"))}
-
-
-Model = GMVAE

@@ -142,6 +142,3 @@ class HMM(nn.Module):
         z = stack_sites(z_sites, dim=1, shape=(n,), like=self.zero.long())  # (B, T)
         x = batch["x"] if "x" in batch else Categorical(self.emission[z]).sample()  # (B, T)
         return {"z": z, "x": x, "t": batch["t"]}
-
-
-Model = HMM

@@ -210,6 +210,3 @@ class Integrals(nn.Module):
         n = batch["n"] if "n" in batch else Poisson(spread(rate[:, None], (1, self.G), self.zero)).sample()  # (B, G)
         x = batch["x"] if "x" in batch else Normal(z, self.zero + 0.2).sample()  # (B, T)
         return {"mu": mu, "effect": effect, "rate": rate, "z": z, "y": y, "n": n, "x": x, "t": batch["t"]}
-
-
-Model = Integrals

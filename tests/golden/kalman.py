@@ -125,6 +125,3 @@ class Kalman(nn.Module):
         z = stack_sites(z_sites, dim=1, shape=(n, self.D), like=self.zero)  # (B, T, D)
         x = batch["x"] if "x" in batch else Normal(self.readout(z), softplus(self.noise)).sample()  # (B, T, N)
         return {"z": z, "x": x, "t": batch["t"]}
-
-
-Model = Kalman

@@ -219,6 +219,3 @@ class LatentAttentionElbo(nn.Module):
         a = stack_sites(a_sites, dim=1, shape=(n,), like=self.zero.long())  # (B, T)
         x = stack_sites(x_sites, dim=1, shape=(n,), like=self.zero.long())  # (B, T)
         return {"a": a, "x": x, "m": batch["m"], "t": until_end(x, batch["t"], (ends or {}).get("t"))}
-
-
-Model = LatentAttentionElbo

@@ -238,6 +238,3 @@ class LDA(nn.Module):
             ).sample()
         x = batch["x"] if "x" in batch else Categorical(logits_from_probs(topics[z])).sample()  # (B, T)
         return {"topics": topics, "theta": theta, "z": z, "x": x, "t": batch["t"]}
-
-
-Model = LDA

@@ -117,6 +117,3 @@ class MAPVAE(nn.Module):
         z = batch["z"] if "z" in batch else Normal(self.zero, self.zero + 1).sample((n, self.D))  # (B, D)
         x = batch["x"] if "x" in batch else Bernoulli(self.decoder(z)).sample()  # (B, P)
         return {"z": z, "x": x}
-
-
-Model = MAPVAE

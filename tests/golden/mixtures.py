@@ -307,6 +307,3 @@ class Mixtures(nn.Module):
         if x is None:
             x = Categorical(self.emission[z] + (v[:, 0][:, None] * self.size)[:, None]).sample()
         return {"v": v, "z": z, "x": x, "t": batch["t"]}
-
-
-Model = Mixtures

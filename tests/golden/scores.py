@@ -366,6 +366,3 @@ class Scores(nn.Module):
         )  # (B, D)
         x = batch["x"] if "x" in batch else Normal(loc_x, self.zero + 1).sample()  # (B, D)
         return {"a": a, "b": b, "c": c, "d": d, "e": e, "x": x}
-
-
-Model = Scores

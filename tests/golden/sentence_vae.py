@@ -218,6 +218,3 @@ class SentenceVAE(nn.Module):
             x_before = x_t
         x = stack_sites(x_sites, dim=1, shape=(n,), like=self.zero.long())  # (B, T)
         return {"z": z, "x": x, "t": until_end(x, batch["t"], (ends or {}).get("t"))}
-
-
-Model = SentenceVAE

@@ -415,6 +415,3 @@ class Structures(nn.Module):
             "m": batch["m"],
             "w": batch["w"],
         }
-
-
-Model = Structures

@@ -191,6 +191,3 @@ class MinimumRisk(nn.Module):
         h = self.reader(self.words(x), batch["t"])  # (B, T, 2 * H)
         y = batch["y"] if "y" in batch else Bernoulli(self.score(h)[:, :, 0]).sample()  # (B, T)
         return {"y": y, "t": batch["t"]}
-
-
-Model = MinimumRisk

@@ -186,6 +186,3 @@ class OneCategory(nn.Module):
         c = batch["c"] if "c" in batch else Categorical(self.prior).sample((n,))  # (B,)
         x = batch["x"] if "x" in batch else Normal(self.mean[c], self.zero + 1).sample()  # (B, D)
         return {"c": c, "x": x}
-
-
-Model = OneCategory

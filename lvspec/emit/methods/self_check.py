@@ -61,7 +61,7 @@ def check_lines(plan: Plan, imports: set[str]) -> list[str]:
         *([*_log_joint(plan, imports, told), ""] if joint else []),
         f"    # {about} against plain enumeration{': log Σ_z p(x, z) over every z' if joint else ''}",
         "    torch.manual_seed(0)",
-        *wrap(f"model = Model({_entries(sizes, '{}={}')}).double().eval()", 1),
+        *wrap(f"model = {{class}}({_entries(sizes, '{}={}')}).double().eval()", 1),
         *(wrap(f"given = {{{_entries(given)}}}", 1) if given else []),
         *wrap(f"lengths = {{{_entries(lengths, LENGTHS)}}}", 1),
         f"    batch = {'given | model.sample(2, given, lengths)' if given else 'model.sample(2, lengths=lengths)'}",

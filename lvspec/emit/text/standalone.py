@@ -217,7 +217,6 @@ def inline_runtime(text: str) -> str:
         external |= own
         names += [k for k in imported(node) if k not in own]
     body = [n for n in tree.body if n.lineno > imports[-1].lineno]
-    binding = body.pop()  # Model = ...
     found, needed = closure(names, text)
     for name, source in needed.items():
         if external.setdefault(name, source) != source:
@@ -226,16 +225,15 @@ def inline_runtime(text: str) -> str:
     namespace = f"lvspec_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     parts = [with_flag("\n".join(lines[: imports[0].lineno - 1]).rstrip()), import_lines(external)]
     start = min(n.lineno for n in imports if n is imports[-1])
-    model = "\n".join(lines[imports[-1].end_lineno or start : binding.lineno - 1]).strip("\n")
+    model = "\n".join(lines[imports[-1].end_lineno or start :]).strip("\n")
     texts = [
         re.sub(r'(?m)^OP_NAMESPACE = "\w+"', f'{NAMESPACE} = "{namespace}"', renamed(d, clashes))
         if d.name == NAMESPACE
         else renamed(d, clashes)
         for d in found
     ]
-    tail = "\n".join(lines[binding.lineno - 1 : binding.end_lineno])
     parts += [f"{RULE}what of lvspec's runtime the model uses (MIT licence)", spaced(found, texts)]
-    return "\n\n".join(parts[:3]) + "\n\n\n" + "\n\n\n".join([parts[3], f"{RULE}the model", model, tail]) + "\n"
+    return "\n\n".join(parts[:3]) + "\n\n\n" + "\n\n\n".join([parts[3], f"{RULE}the model", model]) + "\n"
 
 
 def spaced(items: list[Definition], texts: list[str]) -> str:
