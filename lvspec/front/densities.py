@@ -16,7 +16,7 @@ from lvspec.front.names import check_name, did_you_mean
 from lvspec.front.structures import check_axes, state_size
 from lvspec.ir import types as T
 from lvspec.ir.dims import Dim, Shape
-from lvspec.ir.distributions import FAMILIES, IMPROPER, Family
+from lvspec.ir.distributions import FAMILIES, Family
 from lvspec.ir.expr import Binding, Call, Choice, Dist, Expr, Number, SizeRef
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.structures import STRUCTURES
@@ -84,7 +84,7 @@ def distribution(value: S.RightSide, ctx: Context, over: str | None = None) -> D
     if family.name in STRUCTURES:
         check_axes(family.name, arguments, ctx, over)
     kind = _variate(family, arguments, copies, ctx, node.span)
-    if family.name in IMPROPER:
+    if family.improper:
         dim, arguments = _dimension(family.name, arguments, 1, ctx), ()
         kind = Type((*copies, dim), T.REAL) if dim is not None else UNKNOWN
     if value.parts and family.event != "structure":

@@ -12,7 +12,7 @@ from lvspec.front.dependence import Edge, check_first_sites, check_outside, chec
 from lvspec.front.names import did_you_mean
 from lvspec.front.problems import Problems
 from lvspec.front.story import StoryEntry
-from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES, IMPROPER
+from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Dist, Number, SizeRef
 from lvspec.ir.spec import Variable
 
@@ -158,10 +158,8 @@ def _mend(body: Dist, found, wanted) -> str:
     if found.shape == wanted.shape and (known := wanted.support.known) is not None:
         return f"draw it between {known.low:g} and {known.high:g}, e.g. from Uniform"
     if found.support.kind != wanted.support.kind:
-        same = [
-            n for n, f in FAMILIES.items() if f.engine and f.variate.kind == wanted.support.kind and n not in IMPROPER
-        ]
-        families = [n for n in same if n not in DRAWN_TOGETHER]
+        drawn = [f for f in FAMILIES.values() if f.engine and not f.improper and not f.pair]
+        families = [f.name for f in drawn if f.variate.kind == wanted.support.kind]
         return f"draw it from {' or '.join(families)}" if families else ""
     return (
         "give the guide's arguments the latent's shape"

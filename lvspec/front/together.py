@@ -19,11 +19,11 @@ from lvspec.front.problems import Problems
 from lvspec.front.settings import Settings
 from lvspec.front.story import StoryClause, StoryEntry
 from lvspec.ir.dims import Dim
-from lvspec.ir.distributions import DRAWN_TOGETHER
+from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import At, Binding, Choice, Dist, Expr, Here, Lag, Part, Stretch, VariableRef
 from lvspec.ir.spec import Clause, Variable
 
-(PAIR,) = DRAWN_TOGETHER  # the family of two values: a mean and a covariance
+(PAIR,) = (f.name for f in FAMILIES.values() if f.pair)  # the family of two values: a mean and a covariance
 NODES = (Expr, Dist, Choice, Binding, Clause, Variable, Here, Lag, Stretch, At)
 USAGE = f"write `(mu, Sigma): {PAIR}(...)`, under `latent:`"
 

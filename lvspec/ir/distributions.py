@@ -30,10 +30,37 @@ class Argument:
 
 
 @dataclass(frozen=True)
+class Relaxation:
+    """The runtime's functions of relaxed draws (runtime/estimators/relaxed.py). coordinates: what densities are about. simplex: whether
+    a draw is a point of one, not a number."""
+
+    noise: str
+    draw: str
+    point: str
+    corner: str
+    log_prob: str
+    coordinates: str
+    simplex: bool
+
+
+OF_VALUES = Relaxation(
+    "categorical_relaxed_noise", "categorical_relaxed", "categorical_point", "categorical_corner",
+    "categorical_relaxed_log_prob", "log z", True,
+)  # fmt: skip
+OF_TRUTH = Relaxation(
+    "bernoulli_relaxed_noise", "bernoulli_relaxed", "bernoulli_point", "bernoulli_corner",
+    "bernoulli_relaxed_log_prob", "logit z", False,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Family:
     """variate: support of one value. event: "scalar" | "vector" (as long as its vector argument) | "structure".
     reparameterized: torch gives a pathwise gradient. engine: False where it is parsed and checked
-    but no strategy scores it yet. between: the arguments that are the least and the greatest value, where some are."""
+    but no strategy scores it yet. between: the arguments that are the least and the greatest value, where some are.
+    kl: the divergence from another of the family that the runtime has in closed form: of "each" entry, of the "whole" vector, or
+    "none". improper: a density without a total mass. pair: one value is a matrix, a mean beside its covariance.
+    relaxed: how draws of it are relaxed, where they may be."""
 
     name: str
     arguments: tuple[Argument, ...]
@@ -42,6 +69,10 @@ class Family:
     reparameterized: bool = False
     engine: bool = True
     between: tuple[str, str] = ("", "")
+    kl: str = "none"
+    improper: bool = False
+    pair: bool = False
+    relaxed: Relaxation | None = None
 
     def argument(self, name: str) -> Argument:
         return next(a for a in self.arguments if a.name == name)
@@ -51,15 +82,12 @@ class Family:
 
 
 AXES = {"scalar": 0, "vector": 1, "square": 2, "components": 1, "table": 2}
-IMPROPER = ("ImproperUniform",)  # densities without a total mass
-DRAWN_TOGETHER = ("NormalInverseWishart",)  # one value is a matrix: a mean beside its covariance
 
 
 def event_axes(family: str) -> int:
     """The axes that one value takes; others of a variable's event are independent copies."""
-    if family in DRAWN_TOGETHER:
-        return 2
-    return 1 if FAMILIES[family].event == "vector" else 0
+    row = FAMILIES[family]
+    return 2 if row.pair else 1 if row.event == "vector" else 0
 
 
 def argument_rank(family: str, argument: str, rank: int) -> int:
@@ -85,14 +113,24 @@ FAMILIES: dict[str, Family] = {
             "Categorical",
             (Argument("logits", axes="vector", one_of=_P), Argument("probs", T.NONNEGATIVE, "vector", one_of=_P)),
             SIZED,
+            kl="whole",
+            relaxed=OF_VALUES,
         ),
         Family(
             "OneHotCategorical",
             (Argument("logits", axes="vector", one_of=_P), Argument("probs", T.NONNEGATIVE, "vector", one_of=_P)),
             T.ONEHOT,
             "vector",
+            kl="whole",
+            relaxed=OF_VALUES,
         ),
-        Family("Bernoulli", (Argument("logits", one_of=_P), Argument("probs", T.UNIT, one_of=_P)), T.BOOLEAN),
+        Family(
+            "Bernoulli",
+            (Argument("logits", one_of=_P), Argument("probs", T.UNIT, one_of=_P)),
+            T.BOOLEAN,
+            kl="each",
+            relaxed=OF_TRUTH,
+        ),
         Family(
             "Binomial",
             (Argument("total_count", T.COUNT), Argument("logits", one_of=_P), Argument("probs", T.UNIT, one_of=_P)),
@@ -100,16 +138,16 @@ FAMILIES: dict[str, Family] = {
             between=("", "total_count"),
         ),
         Family("Geometric", (Argument("logits", one_of=_P), Argument("probs", T.UNIT, one_of=_P)), T.COUNT),
-        Family("Poisson", (Argument("rate", T.POSITIVE),), T.COUNT),
+        Family("Poisson", (Argument("rate", T.POSITIVE),), T.COUNT, kl="each"),
         Family(
             "NegativeBinomial",
             (Argument("total_count", T.POSITIVE), Argument("logits", one_of=_P), Argument("probs", T.UNIT, one_of=_P)),
             T.COUNT,
         ),
         Family("ZeroInflatedPoisson", (Argument("gate", T.UNIT), Argument("rate", T.POSITIVE)), T.COUNT),
-        Family("Normal", (_LOC, _SCALE), T.REAL, reparameterized=True),
-        Family("Laplace", (_LOC, _SCALE), T.REAL, reparameterized=True),
-        Family("LogNormal", (_LOC, _SCALE), T.POSITIVE, reparameterized=True),
+        Family("Normal", (_LOC, _SCALE), T.REAL, reparameterized=True, kl="each"),
+        Family("Laplace", (_LOC, _SCALE), T.REAL, reparameterized=True, kl="each"),
+        Family("LogNormal", (_LOC, _SCALE), T.POSITIVE, reparameterized=True, kl="each"),
         Family(
             "StudentT", (Argument("df", T.POSITIVE), Argument("loc", default=0.0), _SCALE), T.REAL, reparameterized=True
         ),
@@ -120,21 +158,28 @@ FAMILIES: dict[str, Family] = {
             T.POSITIVE,
             reparameterized=True,
         ),
-        Family("Exponential", (Argument("rate", T.POSITIVE),), T.POSITIVE, reparameterized=True),
+        Family("Exponential", (Argument("rate", T.POSITIVE),), T.POSITIVE, reparameterized=True, kl="each"),
         Family(
             "Gamma",
             (Argument("concentration", T.POSITIVE), Argument("rate", T.POSITIVE, default=1.0)),
             T.POSITIVE,
             reparameterized=True,
+            kl="each",
         ),
         Family(
             "Beta",
             (Argument("concentration1", T.POSITIVE), Argument("concentration0", T.POSITIVE)),
             T.UNIT,
             reparameterized=True,
+            kl="each",
         ),
         Family(
-            "Dirichlet", (Argument("concentration", T.POSITIVE, "vector"),), T.SIMPLEX, "vector", reparameterized=True
+            "Dirichlet",
+            (Argument("concentration", T.POSITIVE, "vector"),),
+            T.SIMPLEX,
+            "vector",
+            reparameterized=True,
+            kl="whole",
         ),
         Family(
             "Uniform",
@@ -167,6 +212,7 @@ FAMILIES: dict[str, Family] = {
             ),
             T.REAL,
             "vector",
+            pair=True,
         ),
         # on the unit sphere: the direction of loc counts, and 0 is the uniform one
         Family(
@@ -175,11 +221,12 @@ FAMILIES: dict[str, Family] = {
             T.SPHERE,
             "vector",
             reparameterized=True,
+            kl="whole",
         ),
         # read as a VonMisesFisher of concentration 0
         Family("SphericalUniform", (Argument("dimension", T.COUNT),), T.SPHERE, "vector", engine=False),
         # 1 at every vector: no distribution, so that nothing can be drawn; what a deterministic code has for a prior
-        Family("ImproperUniform", (Argument("dimension", T.COUNT),), T.REAL, "vector"),
+        Family("ImproperUniform", (Argument("dimension", T.COUNT),), T.REAL, "vector", improper=True),
         # of Gaussians with independent coordinates, which share the component
         Family(
             "NormalMixture",
@@ -213,22 +260,6 @@ def family_of(name: str) -> Family:
     return FAMILIES[name] if name in FAMILIES else MADE[name]
 
 
-# pairs (q, p) whose Kullback-Leibler divergence the runtime has in closed form
-ANALYTIC_KL: tuple[tuple[str, str], ...] = (
-    ("Normal", "Normal"),
-    ("Categorical", "Categorical"),
-    ("OneHotCategorical", "OneHotCategorical"),
-    ("Bernoulli", "Bernoulli"),
-    ("LogNormal", "LogNormal"),
-    ("Laplace", "Laplace"),
-    ("Gamma", "Gamma"),
-    ("Exponential", "Exponential"),
-    ("Beta", "Beta"),
-    ("Dirichlet", "Dirichlet"),
-    ("Poisson", "Poisson"),
-    ("VonMisesFisher", "VonMisesFisher"),
-)
-
 # the family of a mean-field factor for a latent with this support, where no guide is written
 GUIDE_FAMILY: dict[str, str] = {
     "integer": "Categorical",
@@ -241,6 +272,3 @@ GUIDE_FAMILY: dict[str, str] = {
     "simplex": "Dirichlet",
     "sphere": "VonMisesFisher",
 }
-
-# families of vectors whose divergence is not a sum over coordinates
-WHOLE = ("Categorical", "OneHotCategorical", "Dirichlet", "VonMisesFisher")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from lvspec.ir.conjugate import mean_and_covariance
 from lvspec.ir.dims import Shape
-from lvspec.ir.distributions import DRAWN_TOGETHER
+from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Call, Dist, Expr, Index, Number, ParamRef, Part, PlateIndex, VariableRef, walk
 
 # family of the prior -> the statistics that its natural parameters multiply, as words for names in the emitted text
@@ -45,7 +45,7 @@ OWN: dict[str, slice] = {"part 0": slice(0, 2), "part 1": slice(2, 4)}
 
 def statistic_shapes(family: str, shape: Shape) -> tuple[Shape, ...]:
     """Of each statistic: the latent's own, entry by entry; of a mean and its covariance [D], [], [D, D] and []."""
-    if family in DRAWN_TOGETHER:
+    if FAMILIES[family].pair:
         return shape[:1], (), shape[:1] * 2, ()
     return (shape,) * len(STATISTICS[family])
 
@@ -85,7 +85,7 @@ def reads_of(dist: Dist, name: str) -> list[str]:
 
 def pair_reason(dist: Dist, child: str, name: str, prior: str) -> str | None:
     """Why a child's expected log-density is not linear in the latent's statistics, or None."""
-    if prior in DRAWN_TOGETHER:
+    if FAMILIES[prior].pair:
         found = mean_and_covariance(dist)
         together = found is not None and found.name == name
         return None if together else f"loc and covariance_matrix of {child} are not the mean and covariance of {name}"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lvspec.ir.components import sources_first
-from lvspec.ir.distributions import IMPROPER
+from lvspec.ir.distributions import family_of
 from lvspec.ir.expr import At, Call, Dist, Here, Lag, Number, Site, Stretch, VariableRef, walk
 from lvspec.ir.spec import Clause, Spec, Variable
 
@@ -41,7 +41,7 @@ class Read:
 
 def is_improper(variable: Variable) -> bool:
     """Whether the variable has a density without a total mass in place of a distribution."""
-    return any(isinstance(c.body, Dist) and c.body.family in IMPROPER for c in variable.clauses)
+    return any(isinstance(c.body, Dist) and family_of(c.body.family).improper for c in variable.clauses)
 
 
 def bodies(clause: Clause) -> list:

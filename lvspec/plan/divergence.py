@@ -7,7 +7,7 @@ q(b) q(a | b), p(a) p(b | a)     log q(b) - log p(b | a) at the draws: a is draw
 from __future__ import annotations
 
 from lvspec.ir.bounds import Bound
-from lvspec.ir.distributions import ANALYTIC_KL
+from lvspec.ir.distributions import family_of
 from lvspec.ir.expr import Dist
 from lvspec.ir.plan import MARGINAL
 from lvspec.ir.reads import HERE, LAG, Read, reader_of
@@ -54,7 +54,7 @@ def divergence(
         return "sampled", f"its parent {collapsed[0]} is summed out inside the expectation"
     for clause in latent.clauses:
         p = clause.body
-        if not isinstance(p, Dist) or not isinstance(q, Dist) or (q.family, p.family) not in ANALYTIC_KL:
+        if not isinstance(p, Dist) or not isinstance(q, Dist) or not has_divergence(q, p):
             return "sampled", f"no closed form for KL({getattr(q, 'shown', 'q')} ‖ {getattr(p, 'shown', 'p')})"
     after = drawn_after(reads, name)
     for read in model.reads(name):
@@ -62,6 +62,11 @@ def divergence(
         if _side(read, parent=True) in ways or ANY in ways or ways and _side(read, parent=True) == ANY:
             return "sampled", f"the guide draws its parent {read.name} after it, looking at it"
     return "analytic", ""
+
+
+def has_divergence(q: Dist, p: Dist) -> bool:
+    """Whether the runtime has KL(q ‖ p) in closed form."""
+    return q.family == p.family and family_of(q.family).kl != "none"
 
 
 def draws_read(spec: Spec, guide: tuple[Variable, ...]) -> dict[str, tuple[Read, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lvspec.errors import Diagnostic
 from lvspec.ir.bounds import ELBO
-from lvspec.ir.distributions import WHOLE
+from lvspec.ir.distributions import family_of
 from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.treatments import TREATMENTS
 from lvspec.plan.divergence import divergence, draws_read
@@ -42,7 +42,7 @@ def refused_free_bits(model: Model, chosen, guide_of: Callable) -> list[Diagnost
         elif scored:
             reason = f"its KL reads {scored[0]}, whose score term counts it draw by draw"
             help = f"let `{scored[0]}` be summed under its guide: `{scored[0]}: enumeration` under `infer:`; or {help}"
-        elif bits.unit == "dimension" and latent.general.dist.family in WHOLE:
+        elif bits.unit == "dimension" and family_of(latent.general.dist.family).kl == "whole":
             reason = f"the KL of a {latent.general.dist.family} is of the whole vector: write `node(...)`"
         elif bits.unit == "dimension" and (latent.plates or len(latent.type.shape) != 1):
             reason = f"{name} is no single vector: write `node(...)`"

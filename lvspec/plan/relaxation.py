@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lvspec.ir.dims import ragged_plate
+from lvspec.ir.distributions import family_of
 from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.expr import Apply, At, Call, Choice, Dist, Expr, Index, VariableRef, walk
 from lvspec.ir.reads import bodies
@@ -18,7 +19,6 @@ from lvspec.plan.model import Model, without_engine
 from lvspec.plan.prices.sums import drawing
 from lvspec.plan.sampling import guide_reason
 
-FAMILIES = ("Categorical", "OneHotCategorical", "Bernoulli")
 AS_INTEGERS = ("equal", "less", "clip", "onehot")  # functions of a value's number, which a relaxed Bernoulli has not
 
 
@@ -47,7 +47,7 @@ def _family_reason(model: Model, latent) -> str | None:
     """Why the latent or its q is of no family that is relaxed, or None."""
     guide = model.guide_of(latent.name)
     for body in [c.body for c in latent.clauses] + ([guide.general.body] if guide else []):
-        if not isinstance(body, Dist) or body.family not in FAMILIES:
+        if not isinstance(body, Dist) or not family_of(body.family).relaxed:
             return "the latent is not categorical"
     size = latent.type.support.cardinality
     if size is not None and ragged_plate(size) is not None:

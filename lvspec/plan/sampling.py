@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lvspec.ir.dims import ragged_plate
-from lvspec.ir.distributions import IMPROPER, family_of
+from lvspec.ir.distributions import family_of
 from lvspec.ir.expr import Dist
 from lvspec.ir.spec import Variable
 from lvspec.ir.structured import structure_of
@@ -47,7 +47,7 @@ def guide_reason(model: Model, latent, flows: bool = False) -> str | None:
         return f"q({latent.name}) is one point: nothing is drawn"
     if not isinstance(body, Dist) or not family_of(body.source.family).engine:
         return f"q({latent.name}) has no engine yet"
-    if body.source.family in IMPROPER:
+    if family_of(body.source.family).improper:
         return f"q({latent.name}) has no total mass: nothing can be drawn from it"
     if structure_of(guide):
         reason = crf_reason(model, guide)

@@ -5,7 +5,7 @@ from functools import cache
 import torch
 
 from lvspec.driver import compile_spec, read_spec
-from lvspec.ir.distributions import IMPROPER
+from lvspec.ir.reads import is_improper
 from lvspec.ir.structured import structure_of
 from lvspec.plan import make_plan
 from lvspec.verify import pins, shrink
@@ -104,7 +104,7 @@ def nested(name: str) -> bool:
 def given_in(name: str, batch: dict, rows: int) -> dict:
     """What draws of the model are conditioned on: the first examples, repeated as often as there are draws."""
     spec, sizes = compiled(name).spec, sizes_of(name)
-    codes = [v for v in spec.of_role("latent") if getattr(v.general.body, "family", "") in IMPROPER]  # cannot be drawn
+    codes = [v for v in spec.of_role("latent") if is_improper(v)]  # cannot be drawn
     shapes = {v.name: (rows, *(d.evaluate(sizes) for d in v.type.shape)) for v in codes}
     given = {n: torch.randn(s, generator=torch.Generator().manual_seed(0)) for n, s in shapes.items()}
     return given | {v.name: batch[v.name][torch.arange(rows) % ROWS] for v in conditions(name)}

@@ -210,7 +210,7 @@ def _draw(program: Program, plan: Plan, latent, guide: Guide) -> None:
     listed = [a.code for a in arguments]
     shape = "" if any("S" in a.axes for a in arguments) else "(samples,)"
     if plan.latent(name).relaxed and not program.discrete:
-        drawn = draw_relaxed(program, latent, plan.latent(name), family.name, arguments, axes)
+        drawn = draw_relaxed(program, latent, plan.latent(name), family, arguments, axes)
         if latent.type.support.finite:
             _known_value(program, latent, drawn)
         low.known[name] = _moving(drawn, name, arguments)

@@ -21,7 +21,7 @@ from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.relaxed import relaxed_density
 from lvspec.emit.lowering.value import ATOM, PRODUCT, SUM, Value, align, as_tensor, join_draws, permute, spelled
 from lvspec.ir.dims import Dim, Shape, ragged_plate
-from lvspec.ir.distributions import DRAWN_TOGETHER, FAMILIES, WHOLE, Argument, argument_rank, event_axes
+from lvspec.ir.distributions import FAMILIES, Argument, argument_rank, event_axes
 from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex
 from lvspec.ir.spec import Network
 from lvspec.ir.types import Range, Type
@@ -85,7 +85,7 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
             value = value.with_(code=f"{low.scope.use(logits_of)}({value.code})", binds=ATOM)
         if argument == "covariance_matrix":
             value = value.with_(code=f"{low.scope.use('cholesky')}({value.code})", binds=ATOM)
-        if dist.family in DRAWN_TOGETHER and argument == "scale_tril":
+        if FAMILIES[dist.family].pair and argument == "scale_tril":
             value = value.with_(code=f"{low.scope.use('tril_covariance')}({value.code})", binds=ATOM)
         if dist.family == "Categorical" and (plate := _positions(value)) is not None:
             value = _inside(low, value, plate)
@@ -412,8 +412,9 @@ def analytic_kl(low: Lowering, q: Term, p: Term, summed: bool = True) -> Value:
     own = len(q.arguments)
     of_q, of_p = (distribution(low.scope, q.dist.family, (v.code for v in a)) for a in (aligned[:own], aligned[own:]))
     value = Value(f"{of_q}.kl({of_p})", axes, shape, draws=join_draws(*values))
-    value = value.with_(shape=shape[:-1] if q.dist.family in WHOLE else shape)
-    event = q.dist.type.shape[:-1] if q.dist.family in WHOLE else q.dist.type.shape
+    of_vectors = FAMILIES[q.dist.family].kl == "whole"
+    value = value.with_(shape=shape[:-1] if of_vectors else shape)
+    event = q.dist.type.shape[:-1] if of_vectors else q.dist.type.shape
     return _of_copies(low, value, event[: len(event) - len(value.shape)], summed)
 
 

@@ -11,46 +11,42 @@ from dataclasses import dataclass
 
 from lvspec.emit.lowering.value import Value, align, join_draws
 from lvspec.ir.dims import Dim
+from lvspec.ir.distributions import Family, Relaxation
 from lvspec.ir.plan import LatentPlan
 from lvspec.ir.spec import Schedule
 
 
 @dataclass(frozen=True)
 class RelaxedDraw:
-    """A latent's draw in the coordinates that densities are about, and the temperature."""
+    """A latent's draw in the coordinates that densities are about, the temperature, and the functions of its family."""
 
     y: Value
     temperature: str
-
-
-def kernel(family: str) -> str:
-    """What the runtime's functions are named after."""
-    return "bernoulli" if family == "Bernoulli" else "categorical"
+    functions: Relaxation
 
 
 def draw_relaxed(
-    program, latent, plan: LatentPlan, family: str, arguments: list[Value], axes: tuple[str, ...]
+    program, latent, plan: LatentPlan, family: Family, arguments: list[Value], axes: tuple[str, ...]
 ) -> Value:
     """The statements of a relaxed draw, and the value that the model sees."""
-    low, scope, name, kind = program.low, program.scope, latent.name, kernel(family)
+    low, scope, name, functions = program.low, program.scope, latent.name, family.relaxed
+    assert functions is not None  # plan/relaxation.py
     event = latent.type.shape
-    if family == "Categorical":
+    if family.variate.kind == "integer":
         event = (*event, latent.type.support.cardinality)
     (logits,) = arguments
     shape = "" if "S" in logits.axes else ", (samples,)"
     value = Value(name, axes, event, relaxed=True)
     noise = scope.names.fresh(f"{name}_noise")
-    fallback = f"{scope.use(f'{kind}_relaxed_noise')}({logits.code}{shape})"
+    fallback = f"{scope.use(functions.noise)}({logits.code}{shape})"
     program.draw(noise, name, fallback, value)
     temperature = scope.names.fresh(f"temperature_{name}")
     scope.line(f"{temperature} = {schedule_code(scope, plan.option('temperature'))}")
-    code = f"{scope.use(f'{kind}_relaxed')}({logits.code}, {temperature}, {noise})"
-    y = scope.assign(
-        f"y_{name}", value.with_(code=code, relaxed=False), "log z" if kind == "categorical" else "logit z"
-    )
-    low.relaxed[name] = RelaxedDraw(y, temperature)
+    code = f"{scope.use(functions.draw)}({logits.code}, {temperature}, {noise})"
+    y = scope.assign(f"y_{name}", value.with_(code=code, relaxed=False), functions.coordinates)
+    low.relaxed[name] = RelaxedDraw(y, temperature, functions)
     hard = plan.row.draws == "corner"
-    seen = f"{scope.use(f'{kind}_corner' if hard else f'{kind}_point')}({y.code})"
+    seen = f"{scope.use(functions.corner if hard else functions.point)}({y.code})"
     return scope.assign(name, value.with_(code=seen), "straight through" if hard else "relaxed", own=True)
 
 
@@ -73,13 +69,13 @@ def given_point(program, latent, value: Value, drawn: Value) -> Value:
 
 def relaxed_density(low, term, name: str) -> Value:
     """log density of a relaxed draw under the distribution of its values, event axes summed."""
-    relaxation, kind = low.relaxed[name], kernel(term.dist.family)
-    y, logits = low.here(relaxation.y), term.arguments[0]
+    draw, logits = low.relaxed[name], term.arguments[0]
+    y = low.here(draw.y)
     axes = low.order.union(y, logits)
     rank = len(y.shape)
-    function = low.scope.use(f"{kind}_relaxed_log_prob")
-    code = f"{function}({align(y, axes, rank).code}, {align(logits, axes, rank).code}, {relaxation.temperature})"
-    rest: tuple[Dim, ...] = y.shape[:-1] if kind == "categorical" else y.shape
+    function = low.scope.use(draw.functions.log_prob)
+    code = f"{function}({align(y, axes, rank).code}, {align(logits, axes, rank).code}, {draw.temperature})"
+    rest: tuple[Dim, ...] = y.shape[:-1] if draw.functions.simplex else y.shape
     if rest:
         code += ".sum(-1)" if len(rest) == 1 else f".sum({tuple(range(-len(rest), 0))})"
     return Value(code, axes, draws=join_draws(low.known[name], logits))

@@ -20,9 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lvspec.ir.distributions import IMPROPER
-from lvspec.ir.expr import Dist
 from lvspec.ir.plan import Integration
+from lvspec.ir.reads import is_improper
 from lvspec.ir.spec import Variable
 from lvspec.ir.structured import structure_of
 from lvspec.verify.checks.chance import FALSE_ALARM, repeated
@@ -91,7 +90,7 @@ def sampled_length(subject: Subject) -> int:
 
 def _drawable(variables: Sequence[Variable]) -> None:
     """Whether all of them can be drawn."""
-    if any(isinstance(b := v.general.body, Dist) and b.family in IMPROPER for v in variables):
+    if any(map(is_improper, variables)):
         raise TooMany("from a flat prior nothing can be drawn")
 
 

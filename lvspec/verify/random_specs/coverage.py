@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import cache
 from itertools import combinations
 
-from lvspec.ir.distributions import FAMILIES, IMPROPER
+from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.flows import FLOWS
 from lvspec.ir.networks import NETWORKS
@@ -45,7 +45,10 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
         "no score term of a draw that all examples share has an engine yet",
     ),
     (rf"global ({_any(STRUCTURES)})", "a structure stands on a plate of an example"),
-    (rf"(observed|guide|global) ({_any(IMPROPER)})", "no distribution: a prior of a point alone"),
+    (
+        rf"(observed|guide|global) ({_any(n for n, f in FAMILIES.items() if f.improper)})",
+        "no distribution: a prior of a point alone",
+    ),
     (r"(latent|observed|global) Delta|Delta\.value = number", "a point is a guide"),
     (rf"({_any(ONE_WAY)}) of a (latent|observed)", "a given value has no density under a flow without an inverse"),
     (r"(observed|guide) NormalInverseWishart", "a pair is a latent whose q is in closed form"),
