@@ -180,7 +180,7 @@ def _latents(plan: Plan, paint: Paint) -> list[str]:
 
 
 def _exactness(p: LatentPlan) -> str:
-    if p.treatment in ("mean_field", "structured"):
+    if p.treated.optimal:
         return "no, a bound"
     return "yes" if p.exact else ("no, biased" if p.biased else "no, unbiased")
 

@@ -134,7 +134,7 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
 
 def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
     imports.add("Objective")
-    summed = [p.name for p in plan.latents if p.treatment != "integrated"]
+    summed = [p.name for p in plan.latents if not p.treated.integrated]
     finite = latent_sizes(plan)
     marginal, known, call = _marginal(plan, imports, summed), "", "self.log_marginal(batch)"
     if finite:

@@ -49,9 +49,6 @@ DISPATCH_SECONDS, LOOPED_SECONDS, STEP_SECONDS = (
 )  # the last one: what a step takes that does nothing
 
 
-MARGINAL = tuple(n for n, t in TREATMENTS.items() if t.marginal)
-
-
 @dataclass(frozen=True)
 class LatentPlan:
     """What is done with one latent.
@@ -272,7 +269,7 @@ class Plan:
     @cached_property
     def drawn_once(self) -> tuple[str, ...]:
         """Those of them that are drawn, or have factors of a mean field, to be drawn from for importance weights."""
-        return tuple(p.name for p in self.latents if p.name in self.shared and p.treatment in ("sampled", "mean_field"))
+        return tuple(n for n in self.shared if n in (*self.sampled, *self.mean_field))
 
     @cached_property
     def enumerated(self) -> tuple[str, ...]:
@@ -317,12 +314,12 @@ class Plan:
     @cached_property
     def mean_field(self) -> tuple[str, ...]:
         """Latents whose q stands at its optimum, by expected statistics."""
-        return tuple(p.name for p in self.latents if p.treatment == "mean_field")
+        return tuple(p.name for p in self.latents if p.treated.optimal and not p.treated.chains)
 
     @cached_property
     def structured(self) -> tuple[str, ...]:
         """Latents whose chains are factors of their own."""
-        return tuple(p.name for p in self.latents if p.treatment == "structured")
+        return tuple(p.name for p in self.latents if p.treated.chains)
 
     @cached_property
     def points(self) -> tuple[str, ...]:

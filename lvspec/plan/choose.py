@@ -13,14 +13,15 @@ from lvspec.errors import NOWHERE, Diagnostic, SpecError
 from lvspec.ir.bounds import ELBO
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.estimators import STRATEGIES
-from lvspec.ir.plan import MARGINAL, Elimination, LatentPlan, Plan, Summed
+from lvspec.ir.plan import Elimination, LatentPlan, Plan, Summed
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structured import structure_of
 from lvspec.ir.structures import STRUCTURES
+from lvspec.ir.treatments import Treatment
 from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
 from lvspec.plan.company import refused_company
 from lvspec.plan.components import find, summed_together
-from lvspec.plan.divergence import OPTIMAL, divergence, draws_read
+from lvspec.plan.divergence import divergence, draws_read
 from lvspec.plan.engines import empty_axes, parts_without_engine, rows_beyond, too_many_sites
 from lvspec.plan.formula import formula
 from lvspec.plan.free_bits import refused_free_bits
@@ -174,8 +175,7 @@ def _declined(picked: str, answers: dict, asked: bool = False) -> tuple[tuple[st
 
 def _assemble(model: Model, view: View, chosen) -> Plan:
     spec = model.spec
-    treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
-    guide, derived = _guide(spec, treatment)
+    guide, derived = _guide(spec, {n: c.treated for n, (_, c, _) in chosen.items()})
     networks = tuple(derived.networks.values())
     latents = _latents(model, view, chosen, guide)
     sampled = any(p.treated.drawn for p in latents)
@@ -221,12 +221,14 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
 
 
 def _latents(model: Model, view: View, chosen, guide: tuple[Variable, ...]) -> list[LatentPlan]:
-    treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
+    treated = {n: c.treated for n, (_, c, _) in chosen.items()}
     reads, latents = draws_read(model.spec, guide), []
     for name, (strategy, claim, declined) in chosen.items():
-        kl, kl_why = divergence(model, name, treatment, guide, reads, view.bound)
-        if STRATEGIES[strategy].relaxed:
-            kl, kl_why = _relaxed_kl(model, name, dict(claim.options).get("density"), kl, kl_why)
+        kl, kl_why = divergence(model, name, treated, guide, reads, view.bound)
+        if claim.kl_why:
+            kl, kl_why = "sampled", claim.kl_why
+        elif STRATEGIES[strategy].relaxed and kl != "analytic":
+            raise _without_kl(model, name, kl_why)
         latents.append(
             LatentPlan(
                 name,
@@ -263,20 +265,18 @@ def _summed(model: Model, variable: Variable) -> Summed:
     return Summed(variable.name, body.family, part, STRUCTURES[body.family].algorithm, cost)
 
 
-def _guide(spec: Spec, treatment: dict[str, str]) -> tuple[tuple[Variable, ...], DerivedGuide]:
+def _guide(spec: Spec, treated: dict[str, Treatment]) -> tuple[tuple[Variable, ...], DerivedGuide]:
     """The written guide, and derived factors for the latents that it leaves out."""
     written = {v.name for v in spec.guide if v.role == "guide"}
-    guided = [v.name for v in spec.of_role("latent") if treatment[v.name] not in (*MARGINAL, *OPTIMAL)]
+    guided = [
+        n for n, t in ((v.name, treated[v.name]) for v in spec.of_role("latent")) if not t.marginal and not t.optimal
+    ]
     found = derive_guide(spec, [n for n in guided if n not in written])
     return (*found.of_role("let"), *spec.guide, *found.of_role("guide")), found
 
 
-def _relaxed_kl(model: Model, name: str, density: str | None, kl: str, why: str) -> tuple[str, str]:
-    """The KL of a relaxed latent: of the categoricals, in closed form, or of its own densities at the draw."""
-    if density == "relaxed":
-        return "sampled", "the Concrete densities of q and p at the draw"
-    if kl != "analytic":
-        latent, help = model.spec.variable(name), f"{name}: gumbel_softmax(density=relaxed), or reinforce"
-        message = f"a relaxed draw of {name} has no KL of its values: {why}"
-        raise SpecError(model.spec.source, (Diagnostic("override-refused", latent.span, message, help=help),))
-    return kl, why
+def _without_kl(model: Model, name: str, why: str) -> SpecError:
+    """What is said of a relaxed latent whose values have no divergence in closed form."""
+    latent, help = model.spec.variable(name), f"{name}: gumbel_softmax(density=relaxed), or reinforce"
+    message = f"a relaxed draw of {name} has no KL of its values: {why}"
+    return SpecError(model.spec.source, (Diagnostic("override-refused", latent.span, message, help=help),))

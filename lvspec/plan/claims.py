@@ -20,7 +20,8 @@ from lvspec.plan.prices.price import Pricer, priced
 class Claim:
     """The strategy is legal here. treatment, exact, options: see ir/plan.py; integration: what is integrated with the
     latent; samples: the draws that it takes. pay: what a step pays for it; cost: that alone, where it decides what is
-    legal (`alone` gives that of draws, which many strategies would make and one does)."""
+    legal (`alone` gives that of draws, which many strategies would make and one does). kl_why: why its KL is that of the draw,
+    where the strategy says so."""
 
     treatment: str
     exact: bool
@@ -31,6 +32,7 @@ class Claim:
     integration: Integration | None = None
     samples: int = 1
     options: Options = ()
+    kl_why: str = ""
 
     @property
     def treated(self) -> Treatment:

@@ -6,50 +6,50 @@ q(b) q(a | b), p(a) p(b | a)     log q(b) - log p(b | a) at the draws: a is draw
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lvspec.ir.bounds import Bound
 from lvspec.ir.distributions import family_of
 from lvspec.ir.expr import Dist
-from lvspec.ir.plan import MARGINAL
 from lvspec.ir.reads import HERE, LAG, Read, reader_of
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structured import structure_of
-from lvspec.ir.treatments import TREATMENTS
+from lvspec.ir.treatments import Treatment
 from lvspec.plan.model import Model, crf_guide
 from lvspec.plan.own import follows_model
 
-OPTIMAL = tuple(n for n, t in TREATMENTS.items() if t.optimal)
 SAME, LATER, EARLIER, ANY = "same", "later", "earlier", "any"  # where a variable stands, seen from a site of another
 
 
 def divergence(
     model: Model,
     name: str,
-    treatment: dict[str, str],
+    treated: Mapping[str, Treatment],
     guide: tuple[Variable, ...],
     reads: dict[str, tuple[Read, ...]],
     bound: Bound,
 ) -> tuple[str, str]:
     """analytic, sampled, zero or none; and why not analytic. reads: of the guide's factors, as `draws_read` finds them."""
-    if treatment[name] in MARGINAL:
+    if treated[name].marginal:
         return "none", "summed out: no guide factor"
-    if TREATMENTS[treatment[name]].point:
+    if treated[name].point:
         return "none", "a point has no divergence: its log p is in the objective"
-    if treatment[name] in OPTIMAL:
+    if treated[name].optimal:
         return "analytic", ""
     if bound.coupled:
         return "sampled", f"{bound.name} is a function of the importance weights of all draws"
     latent = model.spec.variable(name)
     factor = crf_guide(model, name)
-    alone = not any(r.name in treatment for r in model.reads(name))
+    alone = not any(r.name in treated for r in model.reads(name))
     if factor is None and alone and follows_model(latent, model.guide_of(name)):
         return "zero", f"q({name}) is its own distribution"
-    if factor is not None and TREATMENTS[treatment[name]].averaged:
+    if factor is not None and treated[name].averaged:
         return "analytic", ""
     structure = structure_of(factor) if factor is not None else None
     if structure is not None and structure.one_to_one:
         return "sampled", f"the entropy of q({name}) is exact, log p({name}) is taken at the draw"
     q = next(v for v in guide if v.name == name and v.role == "guide").general.body
-    collapsed = [r.name for r in model.reads(name) if r.name in treatment and TREATMENTS[treatment[r.name]].summed_out]
+    collapsed = [r.name for r in model.reads(name) if r.name in treated and treated[r.name].summed_out]
     if collapsed:
         return "sampled", f"its parent {collapsed[0]} is summed out inside the expectation"
     for clause in latent.clauses:

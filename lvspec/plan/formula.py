@@ -5,7 +5,7 @@ from __future__ import annotations
 from lvspec.ir.bounds import ELBO, Bound
 from lvspec.ir.mean_field import SUMS
 from lvspec.ir.notation import Notation
-from lvspec.ir.plan import MARGINAL, LatentPlan
+from lvspec.ir.plan import LatentPlan
 from lvspec.ir.reads import Reader, is_improper, reader_of
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structured import structure_of
@@ -19,28 +19,28 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], guide: tuple[Variable, 
     given = listed([v.name for v in spec.of_role("given")])
     bar = f" | {given}" if given else ""
     parts = [b.parts[0] for v in spec.of_role("observed") if structure_of(v) and (b := v.general.dist).parts]
-    collapsed = [p.name for p in latents if p.treatment == "collapsed"] + parts
-    integrated = [p.name for p in latents if p.treatment == "integrated"]
-    guided = [p for p in latents if p.treatment not in MARGINAL]
+    collapsed = [p.name for p in latents if p.treated.summed_out] + parts
+    integrated = [p.name for p in latents if p.treated.integrated]
+    guided = [p for p in latents if not p.treated.marginal]
     if not latents:
         return _marginal(x, collapsed, integrated, bar)
     if not x and not guided:
         return f"log p({listed(collapsed)}{bar}), summed over what the batch does not give of {listed(collapsed)}"
     if not guided:
         return _marginal(x, collapsed, integrated, bar)
-    points = [p.name for p in guided if p.treatment == "point"]
+    points = [p.name for p in guided if p.treated.point]
     if points:
         codes = [n for n in points if is_improper(spec.variable(n))]
         bar = f" | {listed(codes)}{bar.replace(' | ', ', ')}" if codes else bar
         joint = _marginal(listed([x, *(n for n in points if n not in codes)]), collapsed, integrated, bar)
         return f"{joint}, {listed(points)} at {'its' if len(points) == 1 else 'their'} point"
-    if any(p.treatment == "structured" for p in guided):
+    if any(p.treated.chains for p in guided):
         z = guided[0].name
         inside = f"E_q({z})[log p({x} | {z}{bar.replace(' | ', ', ')})]"
         if any(SUMS[v.general.dist.family].bounded for v in spec.of_role("observed")):
             inside = f"E_q({z})[score of {x}] - log Σ E_q({z})[exp score]"
         return f"{inside} - Σ KL(q({z}) ‖ p({z})), chain by chain"
-    if any(p.treatment == "mean_field" for p in guided):
+    if any(p.treated.optimal for p in guided):
         return _mean_field(x, collapsed, [p.name for p in guided], bar)
     own = [p.name for p in guided if p.kl == "zero"]
     if not x and len(own) == len(guided):

@@ -8,7 +8,6 @@ from lvspec.errors import Diagnostic
 from lvspec.ir.bounds import ELBO
 from lvspec.ir.distributions import family_of
 from lvspec.ir.estimators import STRATEGIES
-from lvspec.ir.treatments import TREATMENTS
 from lvspec.plan.divergence import divergence, draws_read
 from lvspec.plan.model import Model
 
@@ -20,18 +19,17 @@ def refused_free_bits(model: Model, chosen, guide_of: Callable) -> list[Diagnost
     problems: list[Diagnostic] = []
     if not spec.free_bits:
         return problems
-    treatment = {n: c.treatment for n, (_, c, _) in chosen.items()}
-    treated = {n: TREATMENTS[t] for n, t in treatment.items()}
-    guide, _ = guide_of(spec, treatment)
+    treated = {n: c.treated for n, (_, c, _) in chosen.items()}
+    guide, _ = guide_of(spec, treated)
     reads = draws_read(spec, guide)
     free = dict(spec.free_bits)
     for name in [n for n in chosen if n in free or "" in free]:
         latent, bits = spec.variable(name), free[name if name in free else ""]
-        kl, why = divergence(model, name, treatment, guide, reads, bound)
+        kl, why = divergence(model, name, treated, guide, reads, bound)
         scored = [r.name for r in model.reads(name) if r.name in chosen and STRATEGIES[chosen[r.name][0]].scored]
         reason, help = None, "leave them out, or weigh the KL: `kl_weight`"
         if not treated[name].guided:
-            reason = f"it is {treatment[name]}"
+            reason = f"it is {treated[name].name}"
         elif treated[name].averaged:
             reason = "its KL is averaged under its q, value by value"
         elif kl != "analytic":

@@ -34,13 +34,15 @@ def consider_relaxed(view: View, latent, name: str) -> Claim | Declined:
         return Declined(reason)
     samples = view.draws(name)
     options = {**row.options, **view.options(latent.name, name)}
-    temperature, density = options["temperature"], options.get("density")
+    temperature, own = options["temperature"], options.get("density") == "relaxed"
     forward = "one of its values, with the gradient of" if hard else "the model sees"
     why = f"biased: {forward} a Concrete draw at temperature {temperature.text}"
-    if density == "relaxed":
+    if own:
         why = f"biased: the bound of another model, in which {latent.name} is a Concrete draw at temperature {temperature.text}"
     kept = tuple((n, v) for n, v in options.items() if n != "samples")
-    return Claim("sampled", False, why, drawing(latent.name), biased=True, samples=samples, options=kept)
+    kl_why = "the Concrete densities of q and p at the draw" if own else ""
+    pay = drawing(latent.name)
+    return Claim("sampled", False, why, pay, biased=True, samples=samples, options=kept, kl_why=kl_why)
 
 
 def _family_reason(model: Model, latent) -> str | None:

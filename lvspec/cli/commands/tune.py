@@ -43,13 +43,13 @@ def run(args: argparse.Namespace) -> int:
     refuse_copies()
     options = settings(args, others=("train", "data"))
     compiled = compile_spec(args.spec, **options)
-    drawn = [p.name for p in compiled.plan.latents if p.treatment in ("sampled", "enumerated")]
+    drawn = [p.name for p in compiled.plan.latents if p.treated.guided]
     unknown = [n for n in args.latent if n not in drawn]
     if unknown:
         raise UsageError(
             f"{unknown[0]!r} is not drawn or averaged under a guide here: {', '.join(drawn) or 'no latent is'}"
         )
-    latents = args.latent or [p.name for p in compiled.plan.latents if p.treatment == "sampled"]
+    latents = args.latent or [p.name for p in compiled.plan.latents if p.treated.drawn]
     if not latents:
         raise UsageError("nothing is drawn here: there is nothing to choose")
     files = Files(args.data, args.valid, None, args.split_dev)

@@ -64,13 +64,13 @@ def refused(plan: Plan) -> str:
         return f"each example of the data has {own} of its own"
     for p in plan.latents:
         latent = spec.variable(p.name)
-        if p.treatment not in ("enumerated", "sampled"):
+        if not p.treated.guided:
             return f"{p.name} is {p.treatment} inside the expectation"
         if p.name in (*plan.drawn_in_weights, *plan.shared, *plan.refined, *plan.relaxed) or p.row.shares:
             return f"q({p.name}) is more than a distribution of each example"
         if p.guide == "own":
             return f"{p.name} has no q of its own"
-        if p.treatment == "enumerated" and (not latent.type.support.finite or latent.type.shape):
+        if p.treated.averaged and (not latent.type.support.finite or latent.type.shape):
             return f"the values of {p.name} are not few"
         if len(latent.type.shape) > 1:
             return f"{p.name} is a matrix"
@@ -87,8 +87,8 @@ class BoundCheck:
     def __init__(self, plan: Plan, imports: set[str], numbers: dict[str, int], given: dict[str, str]):
         self.plan, self.imports, self.numbers, self.given = plan, imports, numbers, given
         spec = plan.spec
-        self.summed = [spec.variable(p.name) for p in plan.latents if p.treatment == "enumerated"]
-        self.drawn = [spec.variable(p.name) for p in plan.latents if p.treatment == "sampled"]
+        self.summed = [spec.variable(p.name) for p in plan.latents if p.treated.averaged]
+        self.drawn = [spec.variable(p.name) for p in plan.latents if p.treated.drawn]
         self.noisy = [
             v for v in self.drawn if self._factor(v).general.dist.family == "Normal" and self._latent(v).noisy
         ]
@@ -108,7 +108,7 @@ class BoundCheck:
         )
         guide = self._function("guide", "q of each latent, likewise.", [v for v in plan.guide if v.role == "guide"])
         structures = [line for s in plan.structures for line in WRITTEN[s.family]]
-        exact = any(p.kl == "analytic" and p.treatment == "sampled" for p in plan.latents)
+        exact = any(p.kl == "analytic" and p.treated.drawn for p in plan.latents)
         loops = bool(self.drawn)
         return [
             'if __name__ == "__main__":',
@@ -368,7 +368,7 @@ class BoundCheck:
     def _divergence(self, latent: LatentPlan) -> str:
         """KL(q ‖ p): between the distributions where it is in closed form, else log q - log p at the values."""
         name = latent.name
-        if latent.treatment == "enumerated" or latent.kl != "analytic":
+        if latent.treated.averaged or latent.kl != "analytic":
             return f'(log_q["{name}"] - log_p["{name}"])'
         families = {
             c.dist.family

@@ -14,7 +14,7 @@ from lvspec.emit.text.glosses import GLOSSES
 from lvspec.emit.text.text import BODY, INDENT, WIDTH, docstring, filled
 from lvspec.errors import Span
 from lvspec.ir.notation import may_be_known
-from lvspec.ir.plan import MARGINAL, LatentPlan, Plan
+from lvspec.ir.plan import LatentPlan, Plan
 from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import Clause, Spec, Variable
 from lvspec.ir.words import listed
@@ -75,9 +75,9 @@ def header(plan: Plan) -> list[str]:
 
 def _treatment(latent: LatentPlan) -> str:
     """What is done with a latent, and how its divergence is found."""
-    if latent.treatment == "enumerated":
+    if latent.treated.averaged:
         return f"{safe(latent.why)}; KL by the same sum"
-    return safe(latent.why) + ("" if latent.treatment in MARGINAL else DIVERGENCES.get(latent.kl, ""))
+    return safe(latent.why) + ("" if latent.treated.marginal else DIVERGENCES.get(latent.kl, ""))
 
 
 def hidden_structures(plan: Plan) -> list[tuple[str, str]]:
@@ -107,7 +107,7 @@ def _weighed(plan: Plan) -> list[str]:
         later = f" of `model.step` in training, {schedule.end:g} in evaluation"
         later = "" if schedule.kind == "constant" else later
         rows.append(f"in the loss: KL of {listed(names, ' and ')} · {schedule.text}{later}")
-    for latent in (p for p in plan.latents if p.kl in DIVERGENCES and p.treatment not in MARGINAL):
+    for latent in (p for p in plan.latents if p.kl in DIVERGENCES and not p.treated.marginal):
         bits = plan.free_bits(latent.name)
         if bits is not None:
             rows.append(f"in the loss: KL of {latent.name}, no less than {bits.nats:g} nats for each {bits.unit}")

@@ -14,7 +14,7 @@ from lvspec.emit.text.text import entry, wrap
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Here, LogProb, VariableRef, walk
 from lvspec.ir.numbered import numbered
-from lvspec.ir.plan import MARGINAL, Plan
+from lvspec.ir.plan import Plan
 from lvspec.ir.reads import HERE, LAG, WIDE, Read, Reader, bodies, reader_of
 from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structured import structure_of
@@ -141,7 +141,7 @@ def _without_values(plan: Plan, imports: set[str], drawn: bool) -> list[str]:
     """Refusals of a batch in which a latent is one of the sites of a plate that has none there, and q speaks of it, or it is drawn;
     where it is summed, such an example has the probability 0."""
     spec, rows = plan.spec, []
-    guided = {p.name for p in plan.latents if p.treatment not in MARGINAL}
+    guided = {p.name for p in plan.latents if not p.treated.marginal}
     for latent in spec.of_role("latent"):
         size = latent.type.support.size
         plate = ragged_plate(size) if size is not None else None

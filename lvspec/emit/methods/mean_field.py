@@ -45,7 +45,7 @@ def _latents(plan: Plan, outside: bool) -> list[Variable]:
 
 
 def _summed(plan: Plan) -> list[str]:
-    return [p.name for p in plan.latents if p.treatment == "collapsed"]
+    return [p.name for p in plan.latents if p.treated.summed_out]
 
 
 def known(plan: Plan, imports: set[str]) -> str:

@@ -12,12 +12,10 @@ from lvspec.emit.text.text import wrap
 from lvspec.ir.plan import Plan
 from lvspec.ir.structured import has_segments
 
-SUMMED = ("collapsed", "enumerated", "structured")
-
 
 def latent_sizes(plan: Plan, names: tuple[str, ...] | None = None) -> dict[str, str]:
     """How many values each of these latents has, by default each that is summed, as Python; none for those without a last one."""
-    names = tuple(p.name for p in plan.latents if p.treatment in SUMMED) if names is None else names
+    names = tuple(p.name for p in plan.latents if p.treated.summed or p.treated.chains) if names is None else names
     kinds = {name: plan.spec.variable(name).type.support for name in names}
     return {name: size_code(kind.values) for name, kind in kinds.items() if kind.finite}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lvspec.ir.plan import MARGINAL, Plan
+from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Schedule
 from lvspec.ir.words import listed
 
@@ -35,7 +35,7 @@ def by_schedule(plan: Plan) -> dict[Schedule, list[str]]:
     weighted = (
         p for p in plan.latents if p.kl in DIVERGENCES or p.guide == "own"
     )  # a known value of the latter counts
-    for p in (p for p in weighted if p.treatment not in MARGINAL):
+    for p in (p for p in weighted if not p.treated.marginal):
         schedule = schedules.get(p.name, schedules.get(""))
         if schedule is not None and schedule != Schedule("constant", (1.0,)):
             found.setdefault(schedule, []).append(p.name)

@@ -35,6 +35,7 @@ from lvspec.ir.expr import Call, Here, LogProb, VariableRef
 from lvspec.ir.lengths import counting
 from lvspec.ir.plan import Plan
 from lvspec.ir.structured import structure_of, window_of
+from lvspec.ir.treatments import TREATMENTS
 
 
 class Terms:
@@ -45,13 +46,13 @@ class Terms:
         self.plan = plan
         self.weights = weights
         self.asked = asked
-        self.treatment = {p.name: p.treatment for p in plan.latents}
+        self.treated = {p.name: p.treated for p in plan.latents}
         if weights:
             drawn = plan.drawn_in_weights
-            self.treatment |= {n: "sampled" if n in drawn else "collapsed" for n in plan.enumerated}
-        self.enumerated = [n for n, t in self.treatment.items() if t == "enumerated"]
-        self.collapsed = [n for n, t in self.treatment.items() if t == "collapsed"]
-        self.sampled = [n for n, t in self.treatment.items() if t == "sampled"]
+            self.treated |= {n: TREATMENTS["sampled" if n in drawn else "collapsed"] for n in plan.enumerated}
+        self.enumerated = [n for n, t in self.treated.items() if t.averaged]
+        self.collapsed = [n for n, t in self.treated.items() if t.summed_out]
+        self.sampled = [n for n, t in self.treated.items() if t.drawn]
         arguments = ("batch", "draws", "samples") if plan.sampled else ("batch",)
         self.each: dict[str, Value] = {}  # KLs by entry, where free bits are
         self.program = Program(plan, imports, {*self.enumerated, *self.collapsed}, arguments)
@@ -73,7 +74,7 @@ class Terms:
         return {
             p.name
             for p in self.plan.latents
-            if (p.scored or p.row.renormalised) and p.row.log_q or p.kl == "sampled" and p.treatment == "sampled"
+            if (p.scored or p.row.renormalised) and p.row.log_q or p.kl == "sampled" and p.treated.drawn
         }
 
     def costs(self) -> list[BoundTerm]:
@@ -88,7 +89,7 @@ class Terms:
                     else:
                         costs.append(BoundTerm(None, self.expected_sites(factor), factor.mask, node=variable.name))
         for variable in self.plan.spec.of_role("latent"):
-            if self.treatment[variable.name] in ("enumerated", "sampled"):
+            if self.treated[variable.name].guided:
                 with self.scope.about(variable.name, "kl"):
                     found, moved = self.divergence(variable)
                 costs.extend(found)
@@ -168,7 +169,7 @@ class Terms:
     def counted(self, variable, cost: BoundTerm) -> BoundTerm:
         """The cost where a plate's length, if it is a variable that has a value here, lets the site count."""
         for plate in map(self.plan.spec.plate, variable.plates):
-            if plate.length is None or self.treatment.get(plate.length) == "collapsed":
+            if plate.length is None or plate.length in self.collapsed:
                 continue
             axes, _, (value, here) = self.low.broadcast(cost.value, self.low.lower(counting(plate)))
             code = f"{value.at(PRODUCT)} * {here.at(PRODUCT)}"
@@ -185,7 +186,7 @@ class Terms:
         latent = self.plan.latent(variable.name)
         if latent.kl == "zero" and not self.weights:
             return [self.counted(variable, self.of_given(variable, at)) for at in bindings(self.low, variable)], []
-        if latent.kl == "analytic" and self.treatment[variable.name] == "sampled" and not self.weights:
+        if latent.kl == "analytic" and self.treated[variable.name].drawn and not self.weights:
             return [self.counted(variable, self.closed_form(variable, at)) for at in bindings(self.low, variable)], []
         if variable.name in self.guide.crfs or structure_of(variable):
             return self.crf_divergence(variable)

@@ -61,7 +61,7 @@ def closed_forms(plan: Plan) -> ClosedForms:
     if not plan.latents:
         raise _refused("nothing is latent: train by gradient")
     for latent in plan.latents:
-        if latent.treatment != "collapsed":
+        if not latent.treated.summed_out:
             raise _refused(
                 f"{latent.name} is not summed out exactly ({latent.strategy}), so expected counts are unknown"
             )

@@ -135,7 +135,7 @@ def weights(d: Draft, plan: Plan) -> None:
         d.train["kl_weight"] = (
             f"{{{d.choose(*named)}: {weight if kind == 'constant' else repr(weight)}}}" if by_latent else weight
         )
-    free = [p.name for p in plan.latents if p.kl == "analytic" and p.treatment == "sampled" and p.name in named]
+    free = [p.name for p in plan.latents if p.kl == "analytic" and p.treated.drawn and p.name in named]
     if free and (d.wished("free_bits {}", ("node", "dimension")) or d.chance(0.02)):
         unit = d.pick("free_bits {}", ("node", "dimension"))
         own = [n for n in free if d.guide.get(n, "").startswith("Normal(")]
