@@ -30,7 +30,7 @@ class Argument:
 
 
 @dataclass(frozen=True)
-class Relaxation:
+class RelaxedFunctions:
     """The runtime's functions of relaxed draws (runtime/estimators/relaxed.py). coordinates: what densities are about. simplex: whether
     a draw is a point of one, not a number."""
 
@@ -43,11 +43,11 @@ class Relaxation:
     simplex: bool
 
 
-OF_VALUES = Relaxation(
+OF_VALUES = RelaxedFunctions(
     "categorical_relaxed_noise", "categorical_relaxed", "categorical_point", "categorical_corner",
     "categorical_relaxed_log_prob", "log z", True,
 )  # fmt: skip
-OF_TRUTH = Relaxation(
+OF_TRUTH = RelaxedFunctions(
     "bernoulli_relaxed_noise", "bernoulli_relaxed", "bernoulli_point", "bernoulli_corner",
     "bernoulli_relaxed_log_prob", "logit z", False,
 )  # fmt: skip
@@ -72,7 +72,7 @@ class Family:
     kl: str = "none"
     improper: bool = False
     pair: bool = False
-    relaxed: Relaxation | None = None
+    relaxed: RelaxedFunctions | None = None
 
     def argument(self, name: str) -> Argument:
         return next(a for a in self.arguments if a.name == name)

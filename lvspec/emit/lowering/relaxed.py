@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lvspec.emit.lowering.value import Value, align, join_draws
 from lvspec.ir.dims import Dim
-from lvspec.ir.distributions import Family, Relaxation
+from lvspec.ir.distributions import Family, RelaxedFunctions
 from lvspec.ir.plan import LatentPlan
 from lvspec.ir.spec import Schedule
 
@@ -22,7 +22,7 @@ class RelaxedDraw:
 
     y: Value
     temperature: str
-    functions: Relaxation
+    functions: RelaxedFunctions
 
 
 def draw_relaxed(
