@@ -45,7 +45,7 @@ OPTIONS: tuple[Key, ...] = (
     Key("baseline", "choice", None, "the control variate of a score term", tuple(BASELINES)),
     Key("balance", "number", None, "what a score term is multiplied by; other than 1 it is biased", above=0),
     Key("sharpness", "number", None, "the power of q that weighs the values drawn", above=0),
-    Key("temperature", "schedule", None, "of a relaxation: a number or `linear(1, 0.1, steps=10000)`", above=0),
+    Key("temperature", "schedule", None, "of relaxed draws: a number or `linear(1, 0.1, steps=10000)`", above=0),
     Key(
         "density",
         "choice",

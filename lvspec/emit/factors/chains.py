@@ -362,8 +362,7 @@ def _call(elimination, component, lead, plate, start, operands, potentials, step
     if low.plan.lean:
         arguments.append('memory="lean"')
     code = f"{low.scope.use('chain')}({', '.join(arguments)})"
-    elimination.notes += notes
-    for note in notes:
+    for note in notes if elimination.told else ():
         low.scope.comment(note)
     if len(lead) > 1:
         flat_sum = low.scope.names.fresh("log_sum_flat")

@@ -36,15 +36,15 @@ class EliminationCode:
     what is known of a latent, or asked about it, is added to its log-factors.
 
     blocks: the plate of a chain whose potentials a method of their own computes, some sites at a time; potentials: they,
-    where that method is being written. notes: the comments above a chain's sum.
+    where that method is being written. told: whether the recursion stands above a chain's sum.
     """
 
-    def __init__(self, low: Lowering, semiring: str = "semiring", blocks: str | None = None):
+    def __init__(self, low: Lowering, semiring: str = "semiring", blocks: str | None = None, told: bool = True):
         self.low = low
         self.semiring = semiring
         self.blocks = blocks
         self.potentials: Value | None = None
-        self.notes: list[str] = []
+        self.told = told
 
     def plates(self, axis: str) -> frozenset[str]:
         latent = self.low.spec.variable(latent_of(axis))

@@ -250,4 +250,4 @@ def parts_body(plan: Plan, imports: set[str], drawn: str = "") -> list[str]:
         low.scope.line(f"{name} = {code}")  # no tensor: it has no shape to tell
         items.append(f'"{summed.part}": {name}')
     program.scope.line(f"parts = {{{', '.join(items)}}}")
-    return program.text() if items else []
+    return program.text(whole=False) if items else []

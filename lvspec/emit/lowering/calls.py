@@ -272,13 +272,15 @@ def clip(lowering, call: Call) -> Value:
     return value.with_(code=f"{value.at(ATOM)}.clamp(0, {last})", binds=ATOM)
 
 
-def compare(lowering, call: Call) -> Value:
+def compare(lowering, call: Call, real: bool = False) -> Value:
+    """1 or 0 at each entry: an integer, or a number of the module's dtype."""
     values = [lowering.lower(a) for a in call.args]
     axes, _, (a, b) = lowering.broadcast(*values)
     code = f"{a.at(SUM)} {_COMPARE[call.function]} {b.at(SUM)}"
     if not axes:
         return Value(f"int({code})", integer=True, number=True)
-    return Value(f"({code}).int()", axes, integer=True, draws=join_draws(*values))
+    code = f"({code}).{'to(self.zero.dtype)' if real else 'int()'}"
+    return Value(code, axes, integer=not real, draws=join_draws(*values))
 
 
 def stretch_of(call: Call) -> str:

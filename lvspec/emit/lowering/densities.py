@@ -98,8 +98,10 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
 def _of_probs(dist: Dist) -> str | None:
     """How a family's logits follow from its probabilities, which may be 0 or 1 themselves or by rounding alone."""
     probs = dist.find("probs")
-    if probs is None or "ategorical" in dist.family:
-        return "logits_from_probs" if probs is not None else None
+    if probs is None:
+        return None
+    if FAMILIES[dist.family].argument("probs").axes == "vector":
+        return "logits_from_probs"
     base = probs.base if isinstance(probs, Index) else probs
     rounded = probs.type.support.range.within(INNER) or isinstance(base, Call) and base.function == "softmax"
     return "bernoulli_logits_from_probs" if rounded else "certain_logits_from_probs"

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from lvspec.emit.lowering.calls import CALLS, spread_along
+from lvspec.emit.lowering.calls import CALLS, compare, spread_along
 from lvspec.emit.lowering.edges import Edges
 from lvspec.emit.lowering.indexing import index_expression, indexed
 from lvspec.emit.lowering.networks import apply_network
@@ -159,9 +159,7 @@ class Lowering:
         plate, bound = self.counting[expr], tuple(self.bound.items())
         key = ("counts", plate, bound)
         if key not in self.lets:
-            value = self._Call(expr)
-            if value.axes:
-                value = value.with_(code=f"{value.code.removesuffix('.int()')}.to(self.zero.dtype)", integer=False)
+            value = compare(self, expr, real=True)
             self.lets[key] = self.scope.assign(f"counts_{plate}", value, "1 where a site is below the length")
         return self.lets[key]
 

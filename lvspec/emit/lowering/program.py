@@ -65,11 +65,10 @@ class Program:
         plate = ragged_plate(size)
         return self.low.size(size) if plate is None else f'"{plate}"'
 
-    def text(self) -> list[str]:
-        """The body without what nothing reads, with a line for every input that it reads."""
-        lines = self.scope.lines
-        if any(line.startswith("        return ") for line in lines):
-            lines = without_unused(lines)
+    def text(self, whole: bool = True) -> list[str]:
+        """The body, with a line for every input that it reads; of a whole one without what nothing reads. Other lines follow one
+        that is not whole."""
+        lines = without_unused(self.scope.lines) if whole else self.scope.lines
         read = _bare_names("\n".join(lines))
         header = [
             f'        {v.name} = batch["{v.name}"]  # {self.scope.shape_comment(self.low.known[v.name])}'

@@ -30,7 +30,7 @@ def draw_relaxed(
 ) -> Value:
     """The statements of a relaxed draw, and the value that the model sees."""
     low, scope, name, functions = program.low, program.scope, latent.name, family.relaxed
-    assert functions is not None  # plan/relaxation.py
+    assert functions is not None  # plan/relaxed.py
     event = latent.type.shape
     if family.variate.kind == "integer":
         event = (*event, latent.type.support.cardinality)

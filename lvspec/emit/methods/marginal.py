@@ -23,13 +23,12 @@ def log_marginal(plan: Plan, imports: set[str], collapsed: list[str]) -> list[st
 def log_potential(plan: Plan, imports: set[str], collapsed: list[str]) -> list[str]:
     """The body of `log_potential(self, batch, tilt)`: what each site's own state decides, (B, T, states)."""
     program = Program(plan, imports, set(collapsed), ("batch", "tilt"))
-    elimination = EliminationCode(program.low, semiring="LOG")
+    elimination = EliminationCode(program.low, semiring="LOG", told=False)  # of the sum nothing is read here
     eliminated(program, elimination, collapsed)
     found = elimination.potentials
     assert found is not None  # the elimination has run
     program.scope.returned(found)
-    notes = {f"# {note}" for note in elimination.notes}  # of the sum over the chain, which nothing reads here
-    return [line for line in program.text() if line.strip() not in notes]
+    return program.text()
 
 
 def eliminated(program: Program, elimination: EliminationCode, collapsed: list[str]):

@@ -58,7 +58,7 @@ def _posterior(plan: Plan, imports: set[str]) -> list[str]:
     write_guide(program, plan, [], [], set())
     points = ", ".join(f'"{n}": {program.scope.use("Point")}({program.low.known[n].code})' for n in plan.points)
     about = "The point estimate of each latent that has one: `mode` (B, ...)"
-    answers, rows = [f"{{{points}}}"], program.text()
+    answers, rows = [f"{{{points}}}"], program.text(whole=False)
     if plan.summed:
         imports.add("summed_posterior")
         rows += [*zero_tilts(plan, imports, plan.summed_beside_draws), *mixture_tilts(plan)]

@@ -9,7 +9,7 @@ Jang, Gu & Poole 2017; Maddison, Mnih & Teh 2017. Weights for evaluation, poster
 from __future__ import annotations
 
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.relaxation import consider_relaxed
+from lvspec.plan.relaxed import consider_relaxed
 
 NAME = "gumbel_softmax"
 

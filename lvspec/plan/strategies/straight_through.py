@@ -7,7 +7,7 @@ Biased, with values that the model knows. Bengio, Léonard & Courville 2013; Jan
 from __future__ import annotations
 
 from lvspec.plan.claims import Claim, Declined, View
-from lvspec.plan.relaxation import consider_relaxed
+from lvspec.plan.relaxed import consider_relaxed
 
 NAME = "straight_through"
 
