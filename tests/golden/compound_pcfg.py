@@ -105,8 +105,8 @@ class CompoundPCFG(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that
-        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
+        """The batch with masks and `rows`, the numbers 0 to B - 1 of its examples, for the other methods; made once,
+        outside a compiled step. Names that nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
         if "rows" in batch:  # it is prepared
             return batch
         batch = prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
@@ -241,7 +241,7 @@ class CompoundPCFG(nn.Module):
         the length.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        z = batch["z"] if "z" in batch else Normal(self.zero, self.zero + 1).sample((n, self.D))  # (B, D)
+        z = batch["z"] if "z" in batch else Normal(self.zero, 1).sample((n, self.D))  # (B, D)
         of_z = self.computed_of_z(z)
         x = batch["x"] if "x" in batch else pcfg_draw(batch["t.mask"], of_z.root_x, of_z.rule, of_z.word)  # (B, T)
         return {"z": z, "x": x, "t": batch["t"]}

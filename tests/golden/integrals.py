@@ -81,8 +81,8 @@ class Integrals(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that
-        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
+        """The batch with masks and `rows`, the numbers 0 to B - 1 of its examples, for the other methods; made once,
+        outside a compiled step. Names that nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
         if "rows" in batch:  # it is prepared
             return batch
         return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
@@ -90,16 +90,16 @@ class Integrals(nn.Module):
     def gaussian_block_mu_effect(self, batch: dict) -> GaussianBlock:
         """mu and effect, jointly Gaussian, given the observations."""
         y = batch["y"]  # (B, G)
-        factor_mu = LinearGaussian({}, self.zero, diagonal_covariance(self.zero + 5, 1))
+        factor_mu = LinearGaussian({}, self.zero, diagonal_covariance(torch.full_like(self.zero, 5), 1))
         factor_effect = LinearGaussian(
             {"mu": torch.eye(1, dtype=self.zero.dtype, device=self.zero.device)},
             self.zero,
-            diagonal_covariance(self.zero + 2, 1),
+            diagonal_covariance(torch.full_like(self.zero, 2), 1),
         )
         factor_y = LinearGaussian(
             {"effect": torch.eye(1, dtype=self.zero.dtype, device=self.zero.device)},
             self.zero,
-            diagonal_covariance(self.zero + 1, 1),
+            diagonal_covariance(torch.full_like(self.zero, 1), 1),
             y.unsqueeze(-1),
             batch["y.mask"],
         )
@@ -128,7 +128,7 @@ class Integrals(nn.Module):
         n = batch["n"]  # (B, G)
         seen_n = site_sums(poisson_statistics(n, self.zero), batch["n.mask"], 1)
         return Conjugate(
-            Gamma(self.zero + 2, self.zero + 1),
+            Gamma(torch.full_like(self.zero, 2), torch.full_like(self.zero, 1)),
             seen=(seen_n,),
             mask=torch.ones(batch_rows(batch), dtype=torch.bool, device=self.zero.device),
         )
@@ -136,11 +136,11 @@ class Integrals(nn.Module):
     def gaussian_chain_z(self, batch: dict) -> GaussianChain:
         """The linear-Gaussian chain z given the observations, for the Kalman filter."""
         x = batch["x"]  # (B, T)
-        covariance_z_at_0 = diagonal_covariance(self.zero + 1, 1)  # (1, 1)
+        covariance_z_at_0 = diagonal_covariance(torch.full_like(self.zero, 1), 1)  # (1, 1)
         matrix_z = 0.9 * torch.eye(1, dtype=self.zero.dtype, device=self.zero.device)  # (1, 1)
-        covariance_z = diagonal_covariance(self.zero + 0.5, 1)  # (1, 1)
+        covariance_z = diagonal_covariance(torch.full_like(self.zero, 0.5), 1)  # (1, 1)
         matrix_x = torch.eye(1, dtype=self.zero.dtype, device=self.zero.device)  # (1, 1)
-        covariance_x = diagonal_covariance(self.zero + 0.2, 1)  # (1, 1)
+        covariance_x = diagonal_covariance(torch.full_like(self.zero, 0.2), 1)  # (1, 1)
         return GaussianChain(
             start=(self.zero, covariance_z_at_0),
             transition=(matrix_z, self.drift, covariance_z),
@@ -188,25 +188,25 @@ class Integrals(nn.Module):
         what is given, else 64.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        mu = batch["mu"] if "mu" in batch else Normal(self.zero, self.zero + 5).sample((batch_rows(batch),))  # (B,)
+        mu = batch["mu"] if "mu" in batch else Normal(self.zero, 5).sample((batch_rows(batch),))  # (B,)
         effect = batch.get("effect")  # (B, G)
         if effect is None:
-            effect = Normal(spread(mu[:, None], (1, self.G), self.zero), self.zero + 2).sample()
-        rate = (
-            batch["rate"] if "rate" in batch else Gamma(self.zero + 2, self.zero + 1).sample((batch_rows(batch),))
-        )  # (B,)
+            effect = Normal(spread(mu[:, None], (1, self.G), self.zero), 2).sample()
+        rate = batch.get("rate")  # (B,)
+        if rate is None:
+            rate = Gamma(torch.full_like(self.zero, 2), torch.full_like(self.zero, 1)).sample((batch_rows(batch),))
         # one site after the other, each given those before it
         z_sites = []
         for t in range(batch["t.mask"].shape[-1]):
             if "z" in batch:
                 z_t = batch["z"][:, t]
             elif t == 0:
-                z_t = Normal(self.zero, self.zero + 1).sample((batch_rows(batch),))
+                z_t = Normal(self.zero, 1).sample((batch_rows(batch),))
             else:
-                z_t = Normal(0.9 * z_sites[-1] + self.drift, self.zero + 0.5).sample()
+                z_t = Normal(0.9 * z_sites[-1] + self.drift, 0.5).sample()
             z_sites.append(z_t)
         z = stack_sites(z_sites, dim=1, shape=(batch_rows(batch),), like=self.zero)  # (B, T)
-        y = batch["y"] if "y" in batch else Normal(effect, self.zero + 1).sample()  # (B, G)
+        y = batch["y"] if "y" in batch else Normal(effect, 1).sample()  # (B, G)
         n = batch["n"] if "n" in batch else Poisson(spread(rate[:, None], (1, self.G), self.zero)).sample()  # (B, G)
-        x = batch["x"] if "x" in batch else Normal(z, self.zero + 0.2).sample()  # (B, T)
+        x = batch["x"] if "x" in batch else Normal(z, 0.2).sample()  # (B, T)
         return {"mu": mu, "effect": effect, "rate": rate, "z": z, "y": y, "n": n, "x": x, "t": batch["t"]}

@@ -60,8 +60,8 @@ class Kalman(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that
-        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
+        """The batch with masks and `rows`, the numbers 0 to B - 1 of its examples, for the other methods; made once,
+        outside a compiled step. Names that nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
         if "rows" in batch:  # it is prepared
             return batch
         return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
@@ -69,7 +69,7 @@ class Kalman(nn.Module):
     def gaussian_chain_z(self, batch: dict) -> GaussianChain:
         """The linear-Gaussian chain z given the observations, for the Kalman filter."""
         x = batch["x"]  # (B, T, N)
-        covariance_z_at_0 = diagonal_covariance(self.zero + 1, self.D)  # (D, D)
+        covariance_z_at_0 = diagonal_covariance(torch.full_like(self.zero, 1), self.D)  # (D, D)
         covariance_z = diagonal_covariance(softplus(self.moves), self.D)  # (D, D)
         covariance_x = diagonal_covariance(softplus(self.noise), self.N)  # (N, N)
         return GaussianChain(
@@ -118,7 +118,7 @@ class Kalman(nn.Module):
             if "z" in batch:
                 z_t = batch["z"][:, t]
             elif t == 0:
-                z_t = Normal(self.start, self.zero + 1).sample((n,))
+                z_t = Normal(self.start, 1).sample((n,))
             else:
                 z_t = Normal(z_sites[-1] @ self.transition.mT, reads_z).sample()
             z_sites.append(z_t)

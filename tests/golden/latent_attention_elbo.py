@@ -101,14 +101,14 @@ class LatentAttentionElbo(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that
-        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
+        """The batch with masks and `rows`, the numbers 0 to B - 1 of its examples, for the other methods; made once,
+        outside a compiled step. Names that nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
         if "rows" in batch:  # it is prepared
             return batch
         batch = prepare_batch(batch, self.batch_inputs(), self.zero, {"m": None, "t": None})
         batch = refuse_empty(batch, "m", "a", counts="t.mask")
-        batch = refuse_missing(batch, "x", by="a")
-        batch = refuse_missing(batch, "x", by="x", back={"t": "any"})
+        batch = refuse_missing(batch, "x", read_by="a")
+        batch = refuse_missing(batch, "x", read_by="x", sites_back={"t": "any"})
         return batch
 
     def computed(self, batch: dict) -> Computed:

@@ -63,8 +63,8 @@ class MAPVAE(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that
-        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
+        """The batch with masks and `rows`, the numbers 0 to B - 1 of its examples, for the other methods; made once,
+        outside a compiled step. Names that nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
         if "rows" in batch:  # it is prepared
             return batch
         return prepare_batch(batch, self.batch_inputs(), self.zero, {}, own=("loc",))
@@ -114,6 +114,6 @@ class MAPVAE(nn.Module):
         the prior all the same, and not from p(z | x), which is what `posterior` answers.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
-        z = batch["z"] if "z" in batch else Normal(self.zero, self.zero + 1).sample((n, self.D))  # (B, D)
+        z = batch["z"] if "z" in batch else Normal(self.zero, 1).sample((n, self.D))  # (B, D)
         x = batch["x"] if "x" in batch else Bernoulli(self.decoder(z)).sample()  # (B, P)
         return {"z": z, "x": x}

@@ -125,8 +125,8 @@ class Mixtures(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that
-        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
+        """The batch with masks and `rows`, the numbers 0 to B - 1 of its examples, for the other methods; made once,
+        outside a compiled step. Names that nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
         if "rows" in batch:  # it is prepared
             return batch
         return prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
@@ -291,7 +291,7 @@ class Mixtures(nn.Module):
         what is given, else 64.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        v = batch["v"] if "v" in batch else Normal(self.zero, self.zero + 1).sample((n, 1))  # (B, 1)
+        v = batch["v"] if "v" in batch else Normal(self.zero, 1).sample((n, 1))  # (B, 1)
         # one site after the other, each given those before it
         z_sites = []
         for t in range(batch["t.mask"].shape[-1]):

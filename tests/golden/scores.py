@@ -133,8 +133,8 @@ class Scores(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that
-        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
+        """The batch with masks and `rows`, the numbers 0 to B - 1 of its examples, for the other methods; made once,
+        outside a compiled step. Names that nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
         if "rows" in batch:  # it is prepared
             return batch
         return prepare_batch(batch, self.batch_inputs(), self.zero, {})
@@ -209,9 +209,11 @@ class Scores(nn.Module):
         if "a" in batch:
             log_p_a = categorical_at(self.prior, drawn.a)  # (S, B)
             kl_a = torch.where(batch["a_observed"], -log_p_a.mean(0), kl_a)
-        kl_b = Bernoulli(drawn.logits_b).kl(Bernoulli(bernoulli_logits_from_probs(self.zero + 0.5)))  # (B,)
+        kl_b = Bernoulli(drawn.logits_b).kl(
+            Bernoulli(bernoulli_logits_from_probs(torch.full_like(self.zero, 0.5)))
+        )  # (B,)
         if "b" in batch:
-            log_p_b = Bernoulli(bernoulli_logits_from_probs(self.zero + 0.5)).log_prob(b)  # (S, B)
+            log_p_b = Bernoulli(bernoulli_logits_from_probs(torch.full_like(self.zero, 0.5))).log_prob(b)  # (S, B)
             kl_b = torch.where(batch["b_observed"], -log_p_b.mean(0), kl_b)
         kl_c = drawn.q_c.kl(Categorical(self.prior))  # (B,)
         if "c" in batch:
@@ -293,7 +295,7 @@ class Scores(nn.Module):
         log_p_x_sites = real_sites(log_p_x, batch["x.mask"])  # (S, B)
         log_p_a = categorical_at(self.prior, drawn.a)  # (S, B)
         log_ratio_a = drawn.log_q_a - log_p_a  # (S, B)
-        log_p_b = Bernoulli(bernoulli_logits_from_probs(self.zero + 0.5)).log_prob(b)  # (S, B)
+        log_p_b = Bernoulli(bernoulli_logits_from_probs(torch.full_like(self.zero, 0.5))).log_prob(b)  # (S, B)
         log_ratio_b = log_q_b - log_p_b  # (S, B)
         log_p_c = categorical_at(self.prior, c)  # (S, B)
         log_ratio_c = log_q_c - log_p_c  # (S, B)
@@ -353,7 +355,9 @@ class Scores(nn.Module):
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
         a = batch["a"] if "a" in batch else Categorical(self.prior).sample((n,))  # (B,)
-        b = batch["b"] if "b" in batch else Bernoulli(bernoulli_logits_from_probs(self.zero + 0.5)).sample((n,))  # (B,)
+        b = batch.get("b")  # (B,)
+        if b is None:
+            b = Bernoulli(bernoulli_logits_from_probs(torch.full_like(self.zero, 0.5))).sample((n,))
         c = batch["c"] if "c" in batch else Categorical(self.prior).sample((n,))  # (B,)
         d = batch["d"] if "d" in batch else Categorical(self.prior).sample((n,))  # (B,)
         e = batch["e"] if "e" in batch else Categorical(self.prior).sample((n,))  # (B,)
@@ -364,5 +368,5 @@ class Scores(nn.Module):
             + one_hot(d, self.K, self.zero) @ self.way.mT
             + self.mean[e]
         )  # (B, D)
-        x = batch["x"] if "x" in batch else Normal(loc_x, self.zero + 1).sample()  # (B, D)
+        x = batch["x"] if "x" in batch else Normal(loc_x, 1).sample()  # (B, D)
         return {"a": a, "b": b, "c": c, "d": d, "e": e, "x": x}

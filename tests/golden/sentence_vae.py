@@ -99,12 +99,12 @@ class SentenceVAE(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that
-        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
+        """The batch with masks and `rows`, the numbers 0 to B - 1 of its examples, for the other methods; made once,
+        outside a compiled step. Names that nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
         if "rows" in batch:  # it is prepared
             return batch
         batch = prepare_batch(batch, self.batch_inputs(), self.zero, {"t": None})
-        batch = refuse_missing(batch, "x", by="x", back={"t": "any"})
+        batch = refuse_missing(batch, "x", read_by="x", sites_back={"t": "any"})
         return batch
 
     def guide(self, batch: dict):
@@ -206,7 +206,7 @@ class SentenceVAE(nn.Module):
         `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        z = batch["z"] if "z" in batch else Normal(self.zero, self.zero + 1).sample((n, self.D))  # (B, D)
+        z = batch["z"] if "z" in batch else Normal(self.zero, 1).sample((n, self.D))  # (B, D)
         # one site after the other, each given those before it
         writer_state = None
         x_sites = []

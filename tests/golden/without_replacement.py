@@ -67,8 +67,8 @@ class OneCategory(nn.Module):
         }
 
     def prepare(self, batch: dict) -> dict:
-        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that
-        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
+        """The batch with masks and `rows`, the numbers 0 to B - 1 of its examples, for the other methods; made once,
+        outside a compiled step. Names that nothing reads, and shapes and values that do not fit, raise `BadBatch`."""
         if "rows" in batch:  # it is prepared
             return batch
         return prepare_batch(batch, self.batch_inputs(), self.zero, {})
@@ -184,5 +184,5 @@ class OneCategory(nn.Module):
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {})
         c = batch["c"] if "c" in batch else Categorical(self.prior).sample((n,))  # (B,)
-        x = batch["x"] if "x" in batch else Normal(self.mean[c], self.zero + 1).sample()  # (B, D)
+        x = batch["x"] if "x" in batch else Normal(self.mean[c], 1).sample()  # (B, D)
         return {"c": c, "x": x}

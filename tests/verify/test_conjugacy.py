@@ -209,7 +209,10 @@ PLANTED = {
         'batch["x.mask"], 1)',
         'batch["d.mask"][:, :, None] & batch["t.mask"], 1)',
     ),
-    "Normal-Normal": ("diagonal_covariance(self.zero + 3", "diagonal_covariance(self.zero + 2"),
+    "Normal-Normal": (
+        "diagonal_covariance(torch.full_like(self.zero, 3)",
+        "diagonal_covariance(torch.full_like(self.zero, 2)",
+    ),
     "Beta-Bernoulli, Beta-Binomial, Beta-Geometric": ("geometric_statistics", "bernoulli_statistics"),
 }
 

@@ -224,7 +224,7 @@ def test_what_nothing_reads_is_integrated_and_chosen_all_the_same():
 PLANTED = {
     "a matrix transposed": ("three levels", '"w": self.C', '"w": self.C.mT'),
     "an effect that forgets its mean": ("mean and effects", '{"mu": torch.eye', '{"nu": torch.eye'),
-    "another variance": ("level and slope", "self.zero + 3", "self.zero + 2"),
+    "another variance": ("level and slope", "torch.full_like(self.zero, 3)", "torch.full_like(self.zero, 2)"),
     "a level too few": ("three levels", "above=1", "above=0"),
     "what is missing, read": ("mean and effects", 'batch["y.mask"]', 'torch.ones_like(batch["y.mask"])'),
 }

@@ -178,8 +178,8 @@ PLANTED = {
     "the transition transposed": ("self.A, self.zero", "self.A.mT, self.zero"),
     "a sign": ("-self.C", "self.C"),
     "another variance": (
-        "covariance_z = diagonal_covariance(self.zero + 1",
-        "covariance_z = diagonal_covariance(self.zero + 2",
+        "covariance_z = diagonal_covariance(torch.full_like(self.zero, 1)",
+        "covariance_z = diagonal_covariance(torch.full_like(self.zero, 2)",
     ),
     "what is missing, read": ('batch["y.mask"]', 'batch["t.mask"]'),
 }
@@ -196,7 +196,7 @@ def test_planted_error_in_a_chain_is_caught(name):
 
 def test_samples_of_another_scale_are_caught():
     c = compiled(CHAINS["copies"])
-    right = "Normal(0.9 * z_sites[-1], self.zero + 0.2)"
+    right = "Normal(0.9 * z_sites[-1], 0.2)"
     assert right in c.source, c.source
     broken = load_module(c.source.replace(right, right.replace("0.2", "0.25")), c.spec).Model
     report = verify(c.spec, c.plan, broken, seed=1, draws=4_000, thorough=False)

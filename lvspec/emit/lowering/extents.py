@@ -54,6 +54,8 @@ def sampled(program: Program, dist: Dist, arguments: list[Value], axes: tuple[st
         full = [as_tensor(v) for v in arguments]
     else:
         full = full_arguments(program, arguments, rest, copies, *ranks)
+    if dist.family == "Normal" and arguments[1].number and not full[0].integer:  # a scale may be a plain number
+        full[1] = arguments[1]
     shape = f"({', '.join(lead)}{',' if len(lead) == 1 else ''})" if lead else ""
     return f"{distribution(program.scope, dist.family, (a.code for a in full))}.sample({shape})"
 

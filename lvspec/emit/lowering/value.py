@@ -73,7 +73,7 @@ def as_tensor(value: Value) -> Value:
         return value
     if value.code in ("0", "0.0"):
         return value.with_(code="self.zero", binds=ATOM, integer=False, number=False)
-    return value.with_(code=f"self.zero + {value.at(SUM)}", binds=SUM, integer=False, number=False)
+    return value.with_(code=f"torch.full_like(self.zero, {value.code})", binds=ATOM, integer=False, number=False)
 
 
 def negated(value: Value) -> Value:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from math import isinf
 
 from lvspec.emit.lowering.sizes import size_code
-from lvspec.emit.text.text import entry, wrap
+from lvspec.emit.text.text import docstring, entry, wrap
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Here, LogProb, VariableRef, walk
 from lvspec.ir.numbered import numbered
@@ -92,8 +92,11 @@ def prepare(plan: Plan, imports: set[str]) -> list[str]:
     refusals = short(plan, imports) + _missing(spec, imports)
     return [
         "    def prepare(self, batch: dict) -> dict:",
-        '        """The batch with masks and row numbers, for the other methods; made once, outside a compiled step. Names that',
-        '        nothing reads, and shapes and values that do not fit, raise `BadBatch`."""',
+        *docstring(
+            "The batch with masks and `rows`, the numbers 0 to B - 1 of its examples, for the other methods; made once, outside a "
+            "compiled step. Names that nothing reads, and shapes and values that do not fit, raise `BadBatch`.",
+            2,
+        ),
         '        if "rows" in batch:  # it is prepared',
         "            return batch",
         *wrap(f"{'batch =' if refusals else 'return'} {prepared}", 2),
@@ -166,7 +169,7 @@ def _missing(spec: Spec, imports: set[str]) -> list[str]:
     for variable, reads in _reads_of_factors(spec):
         for name, back in dict.fromkeys(_back(observed[r.name], variable, r) for r in reads if r.name in observed):
             imports.add("refuse_missing")
-            rows += wrap(f'batch = refuse_missing(batch, "{name}", by="{variable.name}"{back})', 2)
+            rows += wrap(f'batch = refuse_missing(batch, "{name}", read_by="{variable.name}"{back})', 2)
     return rows
 
 
@@ -200,7 +203,7 @@ def _back(read: Variable, reader: Variable, how: Read) -> tuple[str, str]:
             ways.append(f'"{plate}": "any"')
         else:
             return read.name, ""
-    return read.name, f", back={{{', '.join(ways)}}}"
+    return read.name, f", sites_back={{{', '.join(ways)}}}"
 
 
 def _term_reads(reader: Reader, term: Variable) -> list[Read]:

@@ -99,23 +99,23 @@ def prepare_batch(
     return {**check_values(batch, inputs), "rows": torch.arange(len(anchor), device=anchor.device)}
 
 
-def refuse_missing(batch: dict, name: str, by: str, back: dict[str, int | str] | None = None) -> dict:
+def refuse_missing(batch: dict, name: str, read_by: str, sites_back: dict[str, int | str] | None = None) -> dict:
     """The batch, unless a site of `name` that is not observed is read by a factor that counts: BadBatch.
 
-    by: who reads it, an observed variable, whose factors count where it is observed, or something else, which counts everywhere.
-    back: how many sites back it reads, by plate of `name` in order, or "any" of those before. Without it any site may be read.
+    read_by: who reads it, an observed variable, whose factors count where it is observed, or something else, which counts everywhere.
+    sites_back: how many sites back it reads, by plate of `name` in order, or "any" of those before. Without it any site may be read.
     """
     if f"{name}_observed" not in batch:
         return batch
-    absent, counts = batch[f"{name}.missing"], batch.get(f"{by}.mask")
-    if back is None:
+    absent, counts = batch[f"{name}.missing"], batch.get(f"{read_by}.mask")
+    if sites_back is None:
         harm = absent if counts is None else any_site(absent) & any_site(counts)
     else:
         counts = batch[f"{name}.mask"] | absent if counts is None else counts
-        for axis, k in enumerate(back.values(), start=1):
+        for axis, k in enumerate(sites_back.values(), start=1):
             counts = ahead(counts, axis, k) if isinstance(k, int) else later(counts, axis)
         harm = absent & counts
-    assert_values(~harm.any(), harm, lambda: _missing(batch, name, by, harm))
+    assert_values(~harm.any(), harm, lambda: _missing(batch, name, read_by, harm))
     return batch
 
 
