@@ -3,9 +3,14 @@
 import ast
 
 import pytest
+import torch
 
+import lvspec.runtime
+from lvspec.driver import compile_spec
 from lvspec.emit.text.records import joined, with_records
 from lvspec.emit.text.text import wrap
+from lvspec.ir.distributions import FAMILIES
+from tests import SPECS
 from tests.emit.small import NAMES, compiled
 
 BODY = '''
@@ -204,3 +209,27 @@ BY_NAME = """
 
 def test_a_name_that_changes_is_one_of_its_own_from_there_on():
     assert with_records(CHANGED.strip("\n"), set())[1] == BY_NAME.strip("\n")
+
+
+def test_an_argument_of_a_distribution_that_is_given_as_well_is_read_off_it():
+    source = compile_spec(SPECS / "gm_vae.yaml").source
+    record = source.split("class Guide(NamedTuple):")[1].split("class ")[0]
+    assert "    q_z: Normal" in record and "loc" not in record and "scale" not in record
+    assert (
+        "guide.q_z, z, log_p_x" in source and "Normal(drawn.q_z.loc[:, None], drawn.q_z.scale[:, None]).kl(" in source
+    )
+
+
+def test_a_distribution_of_the_runtime_has_its_arguments_as_they_were_given():
+    found = []
+    for family in FAMILIES.values():
+        made = getattr(lvspec.runtime, family.name, None)
+        if made is None or family.event == "structure" or any(a.one_of for a in family.arguments):
+            continue
+        if family.improper:  # which has none
+            continue
+        given = {a.name: torch.ones(2, 2) for a in family.arguments}
+        distribution = made(*given.values())
+        assert all(getattr(distribution, name) is value for name, value in given.items()), family.name
+        found.append(family.name)
+    assert len(found) > 10

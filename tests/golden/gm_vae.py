@@ -73,8 +73,6 @@ class Guide(NamedTuple):
     """What `guide` gives."""
 
     logits_c: torch.Tensor  # (B, K)
-    loc: torch.Tensor  # (B, D)
-    scale_z: torch.Tensor  # (B, D)
     q_z: Normal
 
 
@@ -82,8 +80,6 @@ class Drawn(NamedTuple):
     """What `at_draws` gives."""
 
     logits_c: torch.Tensor  # (B, K)
-    loc: torch.Tensor  # (B, D)
-    scale_z: torch.Tensor  # (B, D)
     q_z: Normal
     z: torch.Tensor  # (S, B, D)
     log_p_x: torch.Tensor  # (S, B, T)
@@ -148,7 +144,7 @@ class GMVAE(nn.Module):
         loc, scale = self.encoder(state).chunk(2, -1)  # (B, D) each
         scale_z = softplus(scale)  # (B, D)
         q_z = Normal(loc, scale_z)
-        return Guide(logits_c, loc, scale_z, q_z)
+        return Guide(logits_c, q_z)
 
     def at_draws(self, batch: dict, draws: dict, samples: int) -> Drawn:
         """Draws of q for a prepared batch, and the terms at them that the ELBO and the importance weights share."""
@@ -162,7 +158,7 @@ class GMVAE(nn.Module):
         h = self.writer(concat(self.words(previous(x, dim=1, begin=self.V)), z[:, :, None]))  # (S, B, T, H)
         log_p_x = categorical_head(h, self.output.weight, self.output.bias, x, sites=batch["t.sites"])  # (S, B, T)
         log_p_c = self.prior.log_softmax(-1)  # (K,)
-        return Drawn(guide.logits_c, guide.loc, guide.scale_z, guide.q_z, z, log_p_x, log_p_c)
+        return Drawn(guide.logits_c, guide.q_z, z, log_p_x, log_p_c)
 
     def forward(self, batch: dict, draws: dict | None = None) -> Objective:
         """E_q(c, z | x)[log p(x | z)] - KL(q(c | x) ‖ p(c)) - E_q(c | x)[KL(q(z | x) ‖ p(z | c))]
@@ -186,7 +182,7 @@ class GMVAE(nn.Module):
         # model
         log_ratio_c = log_q_c - drawn.log_p_c  # (B, K)
         kl_z = (
-            Normal(drawn.loc[:, None], drawn.scale_z[:, None]).kl(Normal(self.mu, softplus(self.sigma))).sum(-1)
+            Normal(drawn.q_z.loc[:, None], drawn.q_z.scale[:, None]).kl(Normal(self.mu, softplus(self.sigma))).sum(-1)
         )  # (B, K)
 
         # objective

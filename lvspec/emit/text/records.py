@@ -7,7 +7,8 @@
     _, log_q_c, q_z = self.guide(batch)            log_q_c: torch.Tensor  # (B, K)      guide = self.guide(batch)
     z = q_z.draw(noise)                            q_z: Normal                          z = guide.q_z.draw(noise)
 
-Which methods those are is settled before, in emit/text/shared.py and emit/text/repeated.py.
+An argument of a distribution that is there as well is read off it: `guide.q_z.loc`. Which methods give several values is settled
+before, in emit/text/shared.py and emit/text/repeated.py.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lvspec.emit.text.text import INDENT, statement, wrap
+from lvspec.ir.distributions import FAMILIES
 
 MOST_IN_A_TUPLE = 2
 CALLED = {"at_draws": "drawn"}  # what the value of a method is called, where not as the method
@@ -32,11 +34,14 @@ BEFORE, AFTER = tuple("([{"), tuple(")]}")
 
 @dataclass(frozen=True)
 class NamedValues:
-    """What one method gives. fields: name -> annotation with its shape."""
+    """What one method gives. values: their names in order; fields: name -> annotation with its shape; parts: of values that are
+    no fields, where they are read (`q_z.loc`)."""
 
     method: str
     name: str
+    values: tuple[str, ...]
     fields: dict[str, str]
+    parts: dict[str, str]
 
     def lines(self) -> list[str]:
         head = [f"class {self.name}(NamedTuple):", f'{INDENT}"""What `{self.method}` gives."""', ""]
@@ -59,11 +64,13 @@ def with_records(body: str, taken: set[str]) -> tuple[list[str], str]:
     rows = body.split("\n")
     methods = [m for m in _parsed(body) if isinstance(m, ast.FunctionDef)]
     kinds: dict[str, list[str]] = {}
-    records = [r for m in methods if (r := _record(m, rows, kinds, taken))]
-    by_method = {r.method: r for r in records}
+    by_method: dict[str, NamedValues] = {}
+    for method in methods:
+        if record := _record(method, rows, kinds, taken, by_method):
+            by_method[method.name] = record
     for method in reversed(methods):
         _read_by_name(method, rows, by_method)
-    return ["\n".join(r.lines()) for r in records], "\n".join(rows)
+    return ["\n".join(r.lines()) for r in by_method.values()], "\n".join(rows)
 
 
 def _parsed(body: str) -> list[ast.stmt]:
@@ -73,9 +80,14 @@ def _parsed(body: str) -> list[ast.stmt]:
 
 
 def _record(
-    method: ast.FunctionDef, rows: list[str], kinds: dict[str, list[str]], taken: set[str]
+    method: ast.FunctionDef,
+    rows: list[str],
+    kinds: dict[str, list[str]],
+    taken: set[str],
+    records: dict[str, NamedValues],
 ) -> NamedValues | None:
-    """The record of a method whose values are too many for a tuple. kinds: annotations of what each method gives."""
+    """The record of a method whose values are too many for a tuple. kinds: annotations of what each method gives; records: of those
+    before it."""
     value = method.body[-1].value if isinstance(method.body[-1], ast.Return) else None
     given = value.elts if isinstance(value, ast.Tuple) else [value]
     names = [e.id for e in given if isinstance(e, ast.Name)]
@@ -90,7 +102,31 @@ def _record(
     base = "".join(word.capitalize() for word in CALLED.get(method.name, method.name).split("_"))
     name = next(n for n in (base, *(f"{base}{i}" for i in range(2, len(taken) + 3))) if n not in taken)
     taken.add(name)
-    return NamedValues(method.name, name, dict(zip(names, kinds[method.name], strict=True)))
+    parts = _parts(method, names, records)
+    fields = {n: kind for n, kind in zip(names, kinds[method.name], strict=True) if n not in parts}
+    return NamedValues(method.name, name, tuple(names), fields, parts)
+
+
+def _parts(method: ast.FunctionDef, names: list[str], records: dict[str, NamedValues]) -> dict[str, str]:
+    """Values that are arguments of a distribution which is a value as well, and where it has them: `q_z.loc`."""
+    stores, found = Mentions(method).stores, {}
+    for node in _statements(method.body):
+        if not isinstance(node, ast.Assign):
+            continue
+        made, targets = node.value.func if isinstance(node.value, ast.Call) else None, _targets(node)
+        pairs: list[tuple[str, str, str]] = []  # a value, the distribution, what it calls the value
+        if isinstance(made, ast.Name) and made.id in FAMILIES and isinstance(node.value, ast.Call):
+            arguments = FAMILIES[made.id].arguments
+            if not any(a.one_of for a in arguments):  # a class has logits where a spec has probs
+                given = zip(node.value.args, arguments, strict=False)
+                pairs = [(e.id, targets[0], a.name) for e, a in given if isinstance(e, ast.Name)]
+        elif (inner := records.get(_called(node) or "")) is not None and len(targets) == len(inner.values):
+            here = dict(zip(inner.values, targets, strict=True))
+            pairs = [(here[n], here[p.split(".")[0]], p.split(".")[1]) for n, p in inner.parts.items()]
+        for value, whole, argument in pairs:
+            if {value, whole} <= {*names} and len(stores[value]) == len(stores[whole]) == 1:
+                found[value] = f"{whole}.{argument}"
+    return found
 
 
 def _kinds(node: ast.Assign, rows: list[str], kinds: dict[str, list[str]]) -> dict[str, str]:
@@ -135,9 +171,9 @@ def _read_by_name(method: ast.FunctionDef, rows: list[str], records: dict[str, N
             local = next(n for n in (base, *(f"{base}_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
             taken.add(local)
             calls[node] = local
-            for target, field in zip(_targets(node), record.fields, strict=True):
+            for target, value in zip(_targets(node), record.values, strict=True):
                 if target != "_":
-                    code, first = f"{local}.{field}", node.lineno + 1
+                    code, first = f"{local}.{record.parts.get(value, value)}", node.lineno + 1
                     last = mentions.changed_at(target, block, i)
                     if isinstance(last, ast.stmt):
                         named.setdefault(last, []).append(f"{target} = {code}")
@@ -151,7 +187,7 @@ def _read_by_name(method: ast.FunctionDef, rows: list[str], records: dict[str, N
         if node in calls:
             made, comment = f"{calls[node]} = {code[code.index('self.') :]}", ""
         elif isinstance(node, ast.Return) and own is not None:
-            made = f"return {own.name}({code.removeprefix('return ')})"
+            made = f"return {own.name}({', '.join(own.fields)})"
         else:
             made = code
         words = {*WORD.findall(made)} & spelled.keys()
