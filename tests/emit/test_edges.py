@@ -118,3 +118,17 @@ observed:
     sites = [(x[r, d, :m], n[r, d, :m]) for r, row in enumerate(lengths.tolist()) for d, m in enumerate(row) if m]
     logs = [(a, torch.log(m / m.sum())) for a, m in sites]
     torch.testing.assert_close(found[0], sum(((model.b.detach() * m - a) * m).sum() for a, m in logs))
+
+
+def test_an_exposure_of_zero_counts_nothing():
+    text = f"{HEAD}plates: {{t: sequence}}\ngiven:\n  n[t]: count\nparams: {{b: []}}\nobserved:\n  x[t]: Poisson(n[t] * exp(b))\n"
+    model = compile_spec(text).Model().to(F)
+    with torch.no_grad():
+        model.b.fill_(0.3)
+    n, x = torch.tensor([[3, 0], [0, 2]]), torch.tensor([[2, 0], [1, 1]])
+    found = model.log_prob({"n": n, "x": x})
+    first = torch.distributions.Poisson(3 * model.b.exp()).log_prob(torch.tensor(2))
+    torch.testing.assert_close(found, torch.stack([first, torch.tensor(-torch.inf, dtype=F)]))
+    (slope,) = torch.autograd.grad(found[0], model.b)
+    torch.testing.assert_close(slope, 2 - 3 * model.b.exp())
+    assert not model.sample(4, {"n": n[:1].expand(4, -1)})["x"][:, 1].any()

@@ -211,6 +211,14 @@ def test_divergences(name):
     assert torch.allclose(getattr(R, name)(*q).kl(getattr(R, name)(*q)), torch.zeros(()).double(), atol=1e-12)
 
 
+def test_rates_of_zero_have_divergences():
+    q = torch.tensor([0.0, 0.0, 1.5], dtype=torch.float64, requires_grad=True)
+    p = torch.tensor([0.0, 0.7, 0.0], dtype=torch.float64, requires_grad=True)
+    found = R.Poisson(q).kl(R.Poisson(p))
+    assert found.tolist() == [0, 0.7, torch.inf]
+    assert all(g[:2].isfinite().all() for g in torch.autograd.grad(found[:2].sum(), [q, p]))
+
+
 ENTROPY = [
     "HalfNormal",
     "Categorical",

@@ -12,7 +12,7 @@ __all__ = ["Poisson"]
 
 
 class Poisson(Distribution):
-    """rate^x exp(-rate) / x!, elementwise."""
+    """rate^x exp(-rate) / x!, elementwise; at rate 0 all mass lies on 0."""
 
     def __init__(self, rate: Tensor):
         self.rate = rate
@@ -27,8 +27,8 @@ class Poisson(Distribution):
         return torch.poisson(self.rate.detach().expand((*lead, *self.rate.shape))).to(torch.int64)
 
     def kl(self, other: Poisson) -> Tensor:
-        """q log(q / p) - q + p; p at q = 0."""
-        return torch.special.xlogy(self.rate, self.rate / other.rate) - self.rate + other.rate
+        """q log q - q log p - q + p; p at q = 0."""
+        return x_log_y(self.rate, self.rate) - x_log_y(self.rate, other.rate) - self.rate + other.rate
 
     @staticmethod
     def expected_log_prob(x: Tensor, log: Tensor, mean: Tensor) -> Tensor:

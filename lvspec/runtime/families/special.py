@@ -18,9 +18,10 @@ def as_tensor(value, like: Tensor) -> Tensor:
 
 
 def x_log_y(x: Tensor, y: Tensor) -> Tensor:
-    """x log y, 0 where both are 0, with gradient 0 there (torch.xlogy's is NaN)."""
-    nothing = (x == 0) & (y == 0)
-    return x * torch.where(nothing, torch.ones_like(y), y).log()
+    """x log y; at y = 0 without a gradient (torch.xlogy's is NaN there): 0 where x is 0, else -inf or, below 0, inf."""
+    nothing = y == 0
+    found = x * torch.where(nothing, torch.ones_like(y), y).log()
+    return torch.where(nothing & (x != 0), -torch.inf * x.detach(), found)
 
 
 def x_log_one_minus_y(x: Tensor, y: Tensor) -> Tensor:

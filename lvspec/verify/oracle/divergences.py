@@ -131,7 +131,7 @@ def normal_inverse_wishart_points(a: Arguments) -> tuple[Tensor, Tensor]:
 
 def _poisson(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
     a, b = q["rate"].expand(shape), p["rate"].expand(shape)
-    return a * torch.log(a / b) - a + b
+    return torch.where(a == 0, b, torch.special.xlogy(a, a) - torch.special.xlogy(a, b) - a + b)
 
 
 def _von_mises_fisher(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:

@@ -33,7 +33,7 @@ WRAPPED = {
     "unit": ("sigmoid({})",),
 }
 OWN_WRAPPED = {
-    "Poisson.rate": ("softplus(tanh({}))", "exp(tanh({}))"),
+    "Poisson.rate": ("softplus(tanh({}))", "exp(tanh({}))", "relu({})"),
     "Exponential.rate": ("softplus(tanh({}))", "exp(tanh({}))"),
     "Gamma.concentration": ("softplus(tanh({}))", "0.5 + softplus(tanh({}))"),
     "Gamma.rate": ("softplus(tanh({}))",),
@@ -49,10 +49,11 @@ OWN_WRAPPED = {
     "VonMisesFisher.concentration": ("1 + softplus(tanh({}))", "softplus({})"),
     "VonMisesFisher.loc": ("0.3 + {}",),  # a loc of 0 has no direction
     "Binomial.total_count": ("4",),
-    "ZeroInflatedPoisson.rate": ("softplus(tanh({}))", "exp(tanh({}))"),
+    "ZeroInflatedPoisson.rate": ("softplus(tanh({}))", "exp(tanh({}))", "relu({})"),
     "Weibull.scale": ("softplus(tanh({}))", "exp(tanh({}))"),
     "Weibull.concentration": ("0.5 + softplus(tanh({}))", "exp(tanh({}))"),
 }
+CLOSED = ("relu({})",)  # what may be 0, so that some values have no probability
 BY_NAME = ("logits", "probs", "covariance_matrix", "scale_tril")
 
 
@@ -144,6 +145,8 @@ def _argument(d: Draft, row: Family, a: Argument, over: list[Parent], plates, si
     long = bool(size) and row.event == "scalar" and (bool(over) or d.chance(0.8))
     text = score(d, over, size, plates) if long else number_score(d, over, plates)
     forms = OWN_WRAPPED.get(key, WRAPPED.get(a.support.kind, ("{}",)))
+    if d.guiding:  # draws that are compared are fixed: q has to allow any
+        forms = tuple(f for f in forms if f not in CLOSED)
     return d.choose(*forms).format(text), long
 
 
