@@ -5,12 +5,12 @@ dot(z, v), z[l] summed        stack([self.sites_z_0, self.sites_z_1], -1)       
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 from lvspec.emit.lowering.value import Value, join_draws, select
-from lvspec.ir.axes import axis_of
+from lvspec.ir.axes import axis_of, latent_of, sites_of
 from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Here, Stretch, VariableRef
 from lvspec.ir.reads import is_named, number_of
@@ -34,6 +34,20 @@ class WrittenOut:
                 value = select(value, axis, str(self.low.bound[axis]))
         own = {a: axis_of(a, self.sites_of(a)) for a in value.axes if a in self.low.summed}
         return value.with_(axes=tuple(own.get(a, a) for a in value.axes)) if own else value
+
+    def along(self, plates: Sequence[str], values: Mapping[tuple[int, ...], Value]) -> Value:
+        """What stands at the sites of plates, along axes of these; the values of each site's own latents are one axis again."""
+        if not plates:
+            (value,) = values.values()
+            return value.with_(axes=tuple(latent_of(a) if sites_of(a) else a for a in value.axes))
+        inner: dict[int, dict[tuple[int, ...], Value]] = {}
+        for (first, *others), value in values.items():
+            inner.setdefault(first, {})[tuple(others)] = value
+        parts = [self.along(plates[1:], found) for found in inner.values()]
+        axes, rank, aligned = self.low.broadcast(*parts)
+        axes = self.low.order.sort({*axes, plates[0]})
+        code = f"{self.low.scope.use('stack')}([{', '.join(v.code for v in aligned)}], {axes.index(plates[0])})"
+        return Value(code, axes, parts[0].shape, draws=join_draws(*parts))
 
     @contextmanager
     def at_no_site(self, plates: set[str]) -> Iterator[None]:

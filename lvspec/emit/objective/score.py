@@ -8,13 +8,17 @@ later ones along an ordered plate, all of them where a cost reads them together.
 
 from __future__ import annotations
 
-from lvspec.emit.factors.factors import mask_of, masked, reduce_plates
+from collections.abc import Iterator
+
+from lvspec.emit.factors.factors import bindings, mask_of, masked, reduce_plates
 from lvspec.emit.guide.schemes import SCHEMES
 from lvspec.emit.lowering.value import ALL, ATOM, FROM, PRODUCT, SAME, SUM, Value, negated
 from lvspec.emit.objective.baselines import against
 from lvspec.emit.objective.bound_term import BoundTerm
 from lvspec.emit.objective.relax import relax_terms
 from lvspec.emit.objective.terms import Terms
+from lvspec.ir.axes import sites_of
+from lvspec.ir.spec import Variable
 
 
 def score_terms(terms: Terms, costs: list[BoundTerm], weighted: dict[str, str]) -> Value | None:
@@ -34,37 +38,77 @@ def score_terms(terms: Terms, costs: list[BoundTerm], weighted: dict[str, str]) 
 
 def _score(terms: Terms, name: str, costs: list[BoundTerm], weighted: dict[str, str]) -> Value | None:
     """advantage · log q(name), per draw and example."""
-    low, scope = terms.low, terms.scope
+    low, variable = terms.low, terms.plan.spec.variable(name)
     scheme = SCHEMES.get(terms.plan.latent(name).strategy)
     log_q = scheme.score(terms, name) if scheme is not None and scheme.score else terms.guide.log_q.get(name)
-    axes = terms.low.known[name].axes if log_q is None else log_q.axes
-    signal = None
+    drawn = low.known[name] if log_q is None else log_q
+    signal = _signal_at_sites(terms, variable, costs, weighted, drawn)
+    if signal is None:
+        return None
+    signal = terms.scope.named(f"signal_{name}", signal, "what lies downstream of each draw")
+    if terms.plan.latent(name).row.control:
+        return low.plus([v for t in relax_terms(terms, name, signal) for v in _settled(terms, variable, t, False)])
+    assert log_q is not None  # of draws that are scored
+    advantage, fit = against(terms, name, signal)
+    _, _, (a, b) = low.broadcast(advantage, log_q)
+    product = Value(f"{a.code} * {b.code}", low.order.union(advantage, log_q), (), PRODUCT)
+    # q of enumerated latents only weighs the term: the ELBO itself carries their gradient
+    return low.plus([v for t in (product, fit) if t is not None for v in _settled(terms, variable, t, True)])
+
+
+def _settled(terms: Terms, variable: Variable, term: Value, detached: bool) -> list[Value]:
+    """A term per draw and example: at each site where values of a site's own latents have draws of their own."""
+    found = []
+    if any(_apart(terms, variable, term)):  # it is read at each site
+        term = terms.scope.named(f"score_{variable.name}", term)
+    for _ in _apart(terms, variable, term):
+        ragged = any(a in terms.low.order.plates for a in term.axes)
+        cost = BoundTerm(None, terms.low.written_out.at_bound(term), mask_of(terms.low, variable) if ragged else None)
+        found.append(terms.settled(cost, detached=detached))
+    return found
+
+
+def _apart(terms: Terms, variable: Variable, drawn: Value) -> Iterator[tuple[int, ...]]:
+    """The sites of unrolled plates, one by one where draws are made for each value of latents that are written out there."""
+    if any(a in terms.low.summed for a in drawn.axes):
+        yield from bindings(terms.low, variable)
+    else:
+        yield ()
+
+
+def _signal_at_sites(
+    terms: Terms, variable: Variable, costs: list[BoundTerm], weighted: dict[str, str], drawn: Value
+) -> Value | None:
+    """What each draw decides. Where each site's latents have axes of their own, they are one axis beside the sites again."""
+    low, found = terms.low, dict[tuple[int, ...], Value | None]()
+    for sites in _apart(terms, variable, drawn):
+        axes = low.written_out.at_bound(drawn).axes if sites else drawn.axes
+        found[sites] = _signal(terms, variable.name, costs, weighted, axes)
+    if all(signal is None for signal in found.values()):
+        return None
+    if () in found:
+        return found[()]
+    plates = [p for p in variable.plates if p in low.unrolled]
+    return low.written_out.along(plates, {at: signal or Value("self.zero") for at, signal in found.items()})
+
+
+def _signal(
+    terms: Terms, name: str, costs: list[BoundTerm], weighted: dict[str, str], axes: tuple[str, ...]
+) -> Value | None:
+    """The costs that draws along these axes decide."""
+    signal, own = None, {a for a in axes if sites_of(a)}
     for cost in costs:
         # a draw also decides costs through q of an enumerated latent that reads it
-        relations = dict(terms.expected(cost.value).draws).get(name)
-        if relations is None:
+        read = terms.expected(cost.value, tuple(own))
+        relations = dict(read.draws).get(name)
+        if relations is None or not own <= set(read.axes):
             continue
         value = _downstream(terms, cost, dict(relations), axes)
         if cost.latent is not None:
             weight = weighted.get(cost.latent)
             value = value.with_(code=f"-{weight} * {value.at(ATOM)}", binds=PRODUCT) if weight else negated(value)
         signal = value if signal is None else add_signed(terms, signal, value)
-    if signal is None:
-        return None
-    signal = scope.named(f"signal_{name}", signal, "what lies downstream of each draw")
-    mask = mask_of(low, terms.plan.spec.variable(name))
-    if terms.plan.latent(name).row.control:
-        return low.plus([terms.settled(BoundTerm(None, v, mask)) for v in relax_terms(terms, name, signal)])
-    assert log_q is not None  # of draws that are scored
-    advantage, fit = against(terms, name, signal)
-    _, _, (a, b) = low.broadcast(advantage, log_q)
-    product = Value(f"{a.code} * {b.code}", low.order.union(advantage, log_q), (), PRODUCT)
-    # q of enumerated latents only weighs the term: the ELBO itself carries their gradient
-    found = [terms.settled(BoundTerm(None, product, mask), detached=True)]
-    if fit is not None:
-        own = mask if any(a in fit.axes for a in low.order.plates) else None
-        found.append(terms.settled(BoundTerm(None, fit, own), detached=True))
-    return low.plus(found)
+    return signal
 
 
 def add_signed(terms: Terms, a: Value, b: Value) -> Value:

@@ -62,7 +62,8 @@ def distribution(d: Draft, role: str, family: str, over: list[Parent], plates: t
     row = FAMILIES[family]
     if family in ("SphericalUniform", "ImproperUniform"):
         return f"{family}({size})"
-    if d.wants("copies of numbers") and size:
+    further = any(p.text.endswith("-1]") for p in over)  # a first site has a clause of its own, so the others read it
+    if not further and d.wants("copies of numbers") and size:
         over = []
         d.wishes |= {f"{family}.{a.name} = number" for a in row.arguments if a.axes == "scalar"}
     if role in ("latent", "observed") and d.wished("{}", [f"{family}.{a.name} = number" for a in row.arguments]):
