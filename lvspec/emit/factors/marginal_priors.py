@@ -28,12 +28,19 @@ class MarginalPriors:
         self.low, self.summing, self.axes = low, summing, axes
 
     def parts(self, factors: list[Factor]) -> list[tuple[list[Factor], list[str]]]:
-        """Factors, and the axes of the summed latents that connect them. A structure's own scores are no factor."""
+        """Factors, and the axes of the summed latents that connect them, or that a structure's own scores do, which are no factor."""
         touched = [self.summing.touched(f) for f in factors]
-        groups = connected(self.axes, touched)
+        groups = connected(self.axes, [*touched, *map(self.scores, self.axes)])
         parts = [([i for i, t in enumerate(touched) if not t.isdisjoint(group)], list(group)) for group in groups]
         parts.sort(key=lambda part: part[0][-1:])  # by the last factor of each
         return [([factors[i] for i in own], group) for own, group in parts]
+
+    def scores(self, axis: str) -> set[str]:
+        """The axis, and where it is of a structure those of what its scores read."""
+        if not is_structured(self.low, axis):
+            return {axis}
+        read = {r.name for r in self.low.windows.reader.of_variable(self.low.spec.variable(latent_of(axis)))}
+        return {axis, *(a for a in self.axes if latent_of(a) in read)}
 
     def total(self, factors: list[Factor], axes: list[str]) -> Value:
         """log Σ of their product, over the axes that they speak of."""
