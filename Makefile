@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 # one thread a process: small models gain nothing from more, and lose much where cores are shared
 export OMP_NUM_THREADS = 1
-# a process that starts finds sources compiled, whatever the surroundings say
+# sources are compiled when they are first imported, those of packages too, and later processes find them so
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: all demo test slow bench lint format clean
@@ -12,8 +12,7 @@ all: test
 
 $(READY): pyproject.toml setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -c constraints.txt torch
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[dev]'
 	touch $(READY)
 
 demo: $(READY)
