@@ -19,6 +19,14 @@ def slowness() -> float:
     return (resource.getrusage(resource.RUSAGE_SELF).ru_utime - before) / REFERENCE
 
 
+def least_seconds_of(command: list[str], enough: float, **options) -> float:
+    """The least of five, since what else runs on the machine slows a processor, too; fewer where one takes less than `enough`."""
+    taken: list[float] = []
+    while len(taken) < 5 and min(taken, default=enough) >= enough:
+        taken.append(seconds_of(command, **options))
+    return min(taken)
+
+
 def seconds_of(command: list[str], **options) -> float:
     """What a process and those that it begins take, start included; it has to end well."""
     slow, before = slowness(), resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -19,7 +19,7 @@ from tests.emit.networks_of_latents import (
     star,
     tree,
 )
-from tests.processor import seconds_of
+from tests.processor import least_seconds_of
 
 NETWORKS = {"path": path(40), "tree": tree(40), "star": star(40), "grid": grid(8, 5), "upright": grid(5, 8)}
 
@@ -118,7 +118,7 @@ LARGE = {
 @pytest.mark.parametrize("name", LARGE)
 @pytest.mark.parametrize("command, seconds", [("check", 1), ("explain", 1), ("compile", 2)])
 def test_three_hundred_latents_take_seconds_of_a_processor(command, seconds, name, tmp_path):
-    """Start of the program included; the least of five, since what else runs on the machine slows a processor, too."""
+    """Start of the program included."""
     (tmp_path / "grid.yaml").write_text(LARGE[name])
     output = ("-o", "-") if command == "compile" else ()
     line = [
@@ -129,7 +129,4 @@ def test_three_hundred_latents_take_seconds_of_a_processor(command, seconds, nam
         "grid.yaml",
         *output,
     ]
-    taken = []
-    while len(taken) < 5 and min(taken, default=seconds) >= seconds:
-        taken.append(seconds_of(line, cwd=tmp_path))
-    assert min(taken) < seconds
+    assert least_seconds_of(line, enough=seconds, cwd=tmp_path) < seconds
