@@ -89,7 +89,12 @@ def coordinate_posterior(world, integration: Integration) -> Coordinates:
     rule = NODES_OF[latent.type.support.kind]()
     nodes, log_w = rule.values, rule.log_w
     sites = [(latent.name, at) for at in world.sites(latent.plates)]
-    found = [_site(world, integration, s, rule) for s in sites]
+    found = [
+        world.memory.recall(
+            ("coordinates", s), lambda s=s: _site(world, integration, s, rule), tried=integration.latents
+        )
+        for s in sites
+    ]
     log_p = torch.cat(found, 1) if found else torch.zeros(len(nodes), 0, dtype=F)
     total = torch.logsumexp(log_p, 0)
     p = (log_p - total).exp()
