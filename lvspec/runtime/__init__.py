@@ -101,7 +101,7 @@ from lvspec.runtime.gaussian.joint_gaussian_posterior import (
 )
 from lvspec.runtime.gaussian.linear_gaussian import GaussianChain
 from lvspec.runtime.gaussian.linear_gaussian_posterior import GaussianChainPosterior
-from lvspec.runtime.model.encoded import Encoded
+from lvspec.runtime.model.encoded import Encoded, EncodedLabels
 from lvspec.runtime.model.forecast import forecast
 from lvspec.runtime.model.objective import Objective, cyclical, free_bits, linear, paid
 from lvspec.runtime.model.posterior import (

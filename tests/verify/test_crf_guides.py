@@ -3,6 +3,8 @@
 import pytest
 
 from lvspec.driver import compile_spec
+from lvspec.ir.reads import Reader
+from lvspec.ir.structured import structure_of
 from lvspec.verify import render, verify
 
 HEAD = """
@@ -178,3 +180,9 @@ def test_crf_guide_agrees_with_brute_force(name):
     assert {p.name: p.strategy for p in compiled.plan.latents} == strategies
     report = verify(compiled.spec, compiled.plan, compiled.Model, seed=0, draws=0)
     assert report.passed, render(report)
+    compared = {c.name for c in report.checks if c.figure is not None}
+    latents = set(strategies)
+    reader = Reader(compiled.spec, compiled.plan.guide)
+    for crf in (v for v in compiled.plan.guide if structure_of(v)):
+        if latents.isdisjoint(r.name for r in reader.of_variable(crf)):  # encode answers
+            assert f"marginals of {crf.name} under q" in compared

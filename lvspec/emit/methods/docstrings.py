@@ -161,11 +161,18 @@ def mean_field_posterior_doc(plan: Plan) -> list[str]:
     return described(*rows)
 
 
-def encode_doc(plan: Plan, names: list[str]) -> list[str]:
-    q = listed([plan.notation.q([n], n in plan.refined) for n in names])
+def encode_doc(plan: Plan, names: list[str], labelled: list[str]) -> list[str]:
+    """labelled: of these, whole labellings."""
+
+    def q(names: list[str]) -> str:
+        return listed([plan.notation.q([n], n in plan.refined) for n in names])
+
     known = [n for n in names if n in plan.notation.known]
-    apart = f"Values of {listed(known)} that the batch holds are not looked at." if known else ""
-    return described(sentences(f"The guide's {q}, by latent: arguments, draws and log-density.", apart))
+    said = [f"The guide's {q(names)}, by latent: arguments, draws and log-density."] if names else []
+    said += [f"Values of {listed(known)} that the batch holds are not looked at."] if known else []
+    of_labels = f"{q(labelled)}, given the labels that the batch holds: marginals, mode, entropy, draws."
+    said += [of_labels if names else f"The guide's {of_labels}"] if labelled else []
+    return described(sentences(*said))
 
 
 def _in_place_of_draws(plan: Plan) -> str:

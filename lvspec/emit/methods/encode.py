@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lvspec.emit.guide.crf_guides import crf_guide
 from lvspec.emit.guide.factors import everywhere
 from lvspec.emit.guide.refine import given_term
 from lvspec.emit.lowering.densities import unfused
@@ -15,6 +16,7 @@ from lvspec.ir.expr import Dist
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import Reader, reader_of
 from lvspec.ir.spec import Variable
+from lvspec.ir.structured import structure_of
 
 
 def encode_body(plan: Plan, imports: set[str]) -> list[str]:
@@ -38,16 +40,30 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
         ]
         q = named_distribution(scope, f"q_{factor.name}", term.dist.family, (v.code for v in values))
         items.append(f'"{factor.name}": {scope.use("Encoded")}({q})')
+    labelled = [v for v in plan.guide if v.role == "guide" and _labelled(plan, v, reader)]
+    for factor in labelled:
+        q = crf_guide(program, plan.spec.variable(factor.name), factor)
+        items.append(f'"{factor.name}": {scope.use("EncodedLabels")}({q.code})')
     if not items:
         return []
     scope.line(f"return {{{', '.join(items)}}}")
     return [
         "    def encode(self, batch: dict) -> dict:",
-        *encode_doc(plan, [f.name for f in factors]),
+        *encode_doc(plan, [f.name for f in factors], [f.name for f in labelled]),
         *wrap("batch = self.prepare(batch)", 2),
         *(["        parameters = self.refined(batch, {})"] if any(f.name in plan.refined for f in factors) else []),
         *program.text(),
     ]
+
+
+def _labelled(plan: Plan, factor: Variable, reader: Reader) -> bool:
+    """Whether q(z | x) is a CRF over all labels of an example, whatever other latents are."""
+    return structure_of(factor) is not None and not _reads_latents(plan, factor, reader)
+
+
+def _reads_latents(plan: Plan, factor: Variable, reader: Reader) -> bool:
+    hidden = {v.name for v in plan.spec.of_role("latent")}
+    return any(r.name in hidden for r in reader.of_variable(factor))
 
 
 def _direct(plan: Plan, factor: Variable, reader: Reader) -> bool:
@@ -57,7 +73,6 @@ def _direct(plan: Plan, factor: Variable, reader: Reader) -> bool:
         return False
     if not isinstance(body, Dist) or body.through or body.over or not FAMILIES[body.family].engine:
         return False
-    hidden = {v.name for v in plan.spec.of_role("latent")}
     family = FAMILIES[body.family]
     scalar = family.variate.kind != "simplex" or family.name == "Dirichlet"
-    return scalar and not any(r.name in hidden for r in reader.of_variable(factor))
+    return scalar and not _reads_latents(plan, factor, reader)

@@ -5,6 +5,7 @@ from __future__ import annotations
 GLOSSES = {
     "LOG": "the sum log Σ exp; `semiring` may be another one",
     "Encoded": "q as a distribution object",
+    "EncodedLabels": "q of whole labellings as an object",
     "Input": "what a batch may hold of one variable",
     "Objective": "loss, bounds and their parts",
     "batch_rows": "how many examples",

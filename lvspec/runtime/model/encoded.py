@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lvspec.runtime.families.distribution import Distribution
+from lvspec.runtime.structures.crf_guides import CRFGuide
 
 
 class Encoded:
@@ -32,3 +33,29 @@ class Encoded:
         wide = type(self.distribution)(*(a[None] for a in self.arguments.values()))
         found = wide.log_prob(value[:, None])
         return found.flatten(2).sum(2) if found.dim() > 2 else found
+
+
+class EncodedLabels:
+    """q: a CRF guide, of whole labellings; labels that the batch gives are given to it."""
+
+    def __init__(self, q: CRFGuide):
+        self.q = q
+
+    @property
+    def marginals(self) -> Tensor:
+        """q(z_i = k), (B, *sites, K)."""
+        return self.q.sites
+
+    @property
+    def mode(self) -> Tensor:
+        """The labels of the most probable structure, (B, *sites): a labelling, a tree, segments."""
+        return self.q.mode
+
+    @property
+    def entropy(self) -> Tensor:
+        """Of structures, (B,)."""
+        return self.q.entropy.unsqueeze(-1).flatten(1).sum(1)
+
+    def sample(self, n: int) -> Tensor:
+        """n labellings, (n, B, *sites) int64, without gradient."""
+        return self.q.sample(n)

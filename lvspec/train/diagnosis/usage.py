@@ -19,6 +19,7 @@ from lvspec.emitted import EmittedModel
 from lvspec.ir.expr import Lag, Stretch, VariableRef, walk
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Spec, Variable
+from lvspec.runtime.model.encoded import Encoded
 from lvspec.train.data.batches import batches, sorted_order
 from lvspec.train.data.dataset import Dataset
 from lvspec.train.scoring.score import EVALUATION_SEED, held_out
@@ -58,7 +59,8 @@ def usage(model: EmittedModel, dataset: Dataset, settings: TrainSettings, device
     seen = 0
     for batch in batches(dataset, sorted_order(dataset, settings)):
         for name, q in model.encode(held_out(model, batch, device)).items():
-            found.setdefault(name, []).append(q)
+            if isinstance(q, Encoded):  # labels have entropies of their own
+                found.setdefault(name, []).append(q)
         seen += len(next(iter(batch.values())))
         if seen >= EXAMPLES:
             break
