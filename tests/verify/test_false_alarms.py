@@ -133,3 +133,15 @@ def test_a_bag_whose_sites_are_read_by_number_has_an_order():
         compiled = compile_spec(text.format(slope))
         found.append(exchanged(Subject.of(compiled.plan, compiled.Model, seed=0), 0))
     assert found[0] is not None and found[0][0] < 1e-12 and found[1] is None
+
+
+def test_samples_of_an_integral_whose_prior_reads_words_are_not_held_against_one_prior():
+    """Each draw has other words before a site, so that its latent has another mean."""
+    one = compiled(
+        "plates: {t: sequence}\nparams: {w: [], e: [3], s: []}\nnetworks: {words: 'Embedding(3, 1)'}\n"
+        "latent: {'g[t]': 'Normal(w * words(x[t-1])[0], exp(s))', 'g[0]': 'Normal(0, 1)'}\n"
+        "observed: {'x[t]': Categorical(logits=e)}\n"
+    )
+    report = verify(one.spec, one.plan, one.Model, draws=0, samples=2000)
+    assert report.passed, render(report)
+    assert any("an observation is read" in c.note for c in report.checks)

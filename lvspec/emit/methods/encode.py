@@ -42,8 +42,8 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
         items.append(f'"{factor.name}": {scope.use("Encoded")}({q})')
     labelled = [v for v in plan.guide if v.role == "guide" and _labelled(plan, v, reader)]
     for factor in labelled:
-        q = crf_guide(program, plan.spec.variable(factor.name), factor)
-        items.append(f'"{factor.name}": {scope.use("EncodedLabels")}({q.code})')
+        labels = crf_guide(program, plan.spec.variable(factor.name), factor)
+        items.append(f'"{factor.name}": {scope.use("EncodedLabels")}({labels.code})')
     if not items:
         return []
     scope.line(f"return {{{', '.join(items)}}}")

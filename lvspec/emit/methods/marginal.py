@@ -48,5 +48,6 @@ def plate_in_blocks(plan: Plan) -> str | None:
     plate, latents = chains[0].chain, chains[0].latents
     if any((row := structure_of(plan.spec.variable(n))) and not row.lean for n in latents):
         return None  # its algorithm takes the scores of all sites
-    along = plate is not None and all(plan.spec.variable(n).plates[:1] == (plate,) for n in latents)
-    return plate if along and plate and site_by_site(plan.spec, plate, latents) else None
+    plates = [plan.spec.variable(n).plates for n in latents]
+    alone = all(p[:1] == (plate,) and set(p[1:]) <= set(plan.unrolled) for p in plates)  # one chain of an example
+    return plate if alone and plate and site_by_site(plan.spec, plate, latents) else None

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from lvspec.ir.plan import Integration
-from lvspec.ir.reads import is_improper
+from lvspec.ir.reads import is_improper, reader_of
 from lvspec.ir.spec import Variable
 from lvspec.ir.structured import structure_of
 from lvspec.verify.checks.chance import FALSE_ALARM, repeated
@@ -99,7 +99,9 @@ def integral_samples(subject: Subject, integration: Integration, draws: int, see
     variables = [subject.spec.variable(n) for n in integration.names]
     if any(v.type.support.kind != "real" or v.parts for v in variables):
         raise TooMany(f"{integration.latent} is not Gaussian")
-    if read_by_the_model(subject.spec) & set(integration.observed):
+    seen = {v.name for v in subject.spec.of_role("observed")}
+    read = {r.name for v in variables for r in reader_of(subject.spec).of_variable(v)}
+    if read_by_the_model(subject.spec) & set(integration.observed) or read & seen - set(integration.observed):
         raise TooMany("an observation is read by something")
     _drawable(subject.spec.of_role("latent"))
     lengths = _lengths(subject)
