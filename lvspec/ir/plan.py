@@ -13,7 +13,6 @@ from lvspec.ir.estimators import BASELINES, STRATEGIES, ControlVariate, Strategy
 from lvspec.ir.expr import Expr
 from lvspec.ir.joint_gaussian import Level
 from lvspec.ir.notation import Notation
-from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import FreeBits, Network, Options, Spec, Variable
 from lvspec.ir.treatments import TREATMENTS, Treatment
 
@@ -210,6 +209,7 @@ class Plan:
     nominal: tuple[str, ...]
     # fixed plates whose sites are written out one by one, because something reads them together
     unrolled: tuple[str, ...] = ()
+    drawn_in_weights: tuple[str, ...] = ()  # latents that are summed under their q, and drawn in importance weights
     structures: tuple[Summed, ...] = ()  # observed variables over whole plates
     integrations: tuple[Integration, ...] = ()
     step: Cost = Cost(0.0, 0.0)  # of the whole step: what several latents share is in it once
@@ -275,18 +275,6 @@ class Plan:
     def enumerated(self) -> tuple[str, ...]:
         """Latents that are summed under their guide."""
         return tuple(p.name for p in self.latents if p.treated.averaged)
-
-    @cached_property
-    def _read_by_factors(self) -> dict[str, set[str]]:
-        """Which names each factor of the guide reads."""
-        reader = reader_of(self.spec, self.guide)
-        return {v.name: {r.name for r in reader.of_variable(v)} for v in self.guide if v.role == "guide"}
-
-    @cached_property
-    def drawn_in_weights(self) -> tuple[str, ...]:
-        """Latents that are summed under their guide, and drawn in importance weights, since another factor reads them."""
-        read = set().union(*self._read_by_factors.values())
-        return tuple(n for n in self.enumerated if n in read)
 
     @cached_property
     def summed_beside_draws(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from lvspec.ir.structures import STRUCTURES
 from lvspec.ir.treatments import Treatment
 from lvspec.plan.claims import Claim, Declined, View, of_latent_length, under
 from lvspec.plan.company import refused_company
-from lvspec.plan.components import find, summed_together
+from lvspec.plan.components import drawn_in_weights, find, summed_together, tangled
 from lvspec.plan.divergence import divergence, draws_read
 from lvspec.plan.engines import empty_axes, parts_without_engine, rows_beyond, too_many_sites
 from lvspec.plan.formula import formula
@@ -55,6 +55,7 @@ def make_plan(spec: Spec, sizes: dict[str, int] | None = None) -> Plan:
             assert isinstance(claim, Claim)
             chosen[latent.name] = (picked, claim, _declined(picked, answers, latent.name in model.overrides))
     _spread(every, chosen)
+    _weighable(view, every, chosen, problems)
     problems += refused_company(model, chosen)
     if len(chosen) == len(spec.of_role("latent")):
         problems += refused_free_bits(model, chosen, _guide)
@@ -73,6 +74,31 @@ def _spread(every: dict[str, dict], chosen: dict[str, tuple[str, Claim, tuple]])
             own = every[name][strategy]
             if taken != strategy and not claim.treated.summed_out and isinstance(own, Claim):
                 chosen[name] = strategy, own, _declined(strategy, every[name])
+
+
+def _weighable(view: View, every: dict[str, dict], chosen: dict[str, tuple[str, Claim, tuple]], problems) -> None:
+    """Where all is summed, and under q some that no sum of log p can hold, one of these is drawn, so that weights can."""
+    model, treated = view.model, {n: c.treated for n, (_, c, _) in chosen.items()}
+    averaged = [n for n, t in treated.items() if t.averaged]
+    if len(treated) < len(model.spec.of_role("latent")) or any(
+        t.drawn or t.point or t.optimal for t in treated.values()
+    ):
+        return
+    summed = [n for n, t in treated.items() if t.summed]
+    apart = tangled(model, summed, unrolled_by(model, set(summed)))
+    free = [n for n in averaged if n in apart and n not in model.overrides] or [n for n in averaged if n in apart]
+    if not free:
+        return
+    name, strategy = free[0], chosen[free[0]][0]
+    reason = (
+        f"{apart[name]}, which log p(x) needs; averages under q do: one is drawn, and importance weights have the other"
+    )
+    answers = every[name] = {**every[name], strategy: Declined(reason)}
+    picked = _pick(view, model.spec.variable(name), answers, problems)
+    if picked is None:  # the problem says why
+        del chosen[name]
+    else:
+        chosen[name] = picked, answers[picked], _declined(picked, answers, name in model.overrides)
 
 
 def _overrides(model: Model) -> list[Diagnostic]:
@@ -192,6 +218,8 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
     components = summed_together(model, found.values(), integrations)
     of_sums = {n: c.pay for c in components for n in c.latents}
     unrolled = unrolled_by(model, summed)
+    averaged = [p.name for p in latents if p.treated.averaged]
+    weighed = drawn_in_weights(model, averaged, of_sums, guide, unrolled)
     pricer = Pricer(model, summed, samples if sampled else 1, unrolled, guide, (*spec.networks, *networks))
     rules = [of_sums.get(n, c.pay) for n, (_, c, _) in chosen.items()]
     step = priced(pricer, *{id(pay): pay for pay in rules}.values(), pay_rest)  # latents of one sum pay once
@@ -212,6 +240,7 @@ def _assemble(model: Model, view: View, chosen) -> Plan:
         nominal=model.nominal,
         step=step,
         unrolled=unrolled,
+        drawn_in_weights=weighed,
         structures=tuple(_summed(model, v) for v in spec.of_role("observed") if structure_of(v)),
         integrations=integrations,
         bound=view.bound if sampled else ELBO,

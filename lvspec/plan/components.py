@@ -7,12 +7,14 @@ one by one. Latents that a factor connects form one component: it is summed, or 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from lvspec.ir.components import connected
 from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.plan import Cost, Integration
+from lvspec.ir.reads import reader_of
+from lvspec.ir.spec import Variable
 from lvspec.ir.structured import structure_of
 from lvspec.plan.graph import lagged_plates
 from lvspec.plan.model import Model, chain_plates, finite_reason, reach_reason, unrolled_by, without_engine
@@ -66,6 +68,30 @@ def summed_together(
     known = {c.latents: c for c in components}
     groups = connected([n for names in known for n in names], [*known, *(i.parents for i in integrations)])
     return tuple(known[names] if names in known else _component(model, names) for names in groups)
+
+
+def drawn_in_weights(
+    model: Model,
+    averaged: Iterable[str],
+    summed_out: Iterable[str],
+    guide: tuple[Variable, ...],
+    unrolled: tuple[str, ...],
+) -> tuple[str, ...]:
+    """Latents that are summed under their q, and drawn from it in importance weights: those that another factor of q reads, and
+    those that no sum over all that is summed can hold, log Σ p at the draws, though an average under q splits."""
+    reader, averaged = reader_of(model.spec, guide), list(averaged)
+    read = {r.name for v in guide if v.role == "guide" for r in reader.of_variable(v)}
+    drawn = {n for n in averaged if n in read}
+    while apart := tangled(model, [n for n in (*averaged, *summed_out) if n not in drawn], unrolled).keys() & averaged:
+        drawn |= apart
+    return tuple(n for n in averaged if n in drawn)
+
+
+def tangled(model: Model, names: Iterable[str], unrolled: tuple[str, ...]) -> dict[str, str]:
+    """By latent, why it is in no sum over all of these."""
+    components = (_component(model, own) for own in connected(list(names), model.graph.scopes) if len(own) > 1)
+    reasons = ((c.latents, _tangled(model, replace(c, unrolled=unrolled))) for c in components)
+    return {n: reason for own, reason in reasons if reason for n in own}
 
 
 def _barred(model: Model, variable) -> str | None:
