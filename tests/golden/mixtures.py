@@ -40,6 +40,7 @@ from lvspec.runtime import (
     Categorical,
     Embedding,
     Encoded,  # q as a distribution object
+    EncodedLabels,  # q of whole labellings as an object
     Input,  # what a batch may hold of one variable
     Normal,
     NormalMixture,
@@ -78,6 +79,7 @@ class Guide(NamedTuple):
     loc_v: torch.Tensor  # (B, M, 1)
     scale_v: torch.Tensor  # (B, M, 1)
     logits_v: torch.Tensor  # (B, M)
+    q_z: object  # linear_chain
 
 
 class Computed(NamedTuple):
@@ -139,7 +141,10 @@ class Mixtures(nn.Module):
             -1, (self.M, 1)
         )  # (B, M, 1)
         logits_v = self.share(masked_mean(self.reader(x), batch["t.mask"], 1))  # (B, M)
-        return Guide(loc_v, scale_v, logits_v)
+        unary_z = self.reader(x)  # (B, T, K)
+        known_z = label_evidence(batch, "z", self.K, 2, self.zero)  # (B, T, K), what is known of it
+        q_z = linear_chain_guide(batch["t.mask"], unary_z, self.turn, known_z)
+        return Guide(loc_v, scale_v, logits_v, q_z)
 
     def computed(self) -> Computed:
         """Functions of the parameters alone that several methods share."""
@@ -183,16 +188,13 @@ class Mixtures(nn.Module):
             guide.logits_v, guide.loc_v, guide.scale_v, v_noise
         )  # (S, B, 1), (S, B): reparameterized, by component
         log_q_v = NormalMixture(guide.logits_v, guide.loc_v, guide.scale_v).log_prob(v)  # (S, B)
-        unary_z = self.reader(x)  # (B, T, K)
-        known_z = label_evidence(batch, "z", self.K, 2, self.zero)  # (B, T, K), what is known of it
-        q_z = linear_chain_guide(batch["t.mask"], unary_z, self.turn, known_z)
 
         # model
         together = self.computed_together(v, x, log_q_v)
-        entropy_z = q_z.entropy  # (B,)
+        entropy_z = guide.q_z.entropy  # (B,)
         log_p_z_from_0 = replace_site(
-            average(q_z.steps, together.log_p_z, (-2, -1)),
-            average(q_z.sites, together.log_p_z_at_0, -1),
+            average(guide.q_z.steps, together.log_p_z, (-2, -1)),
+            average(guide.q_z.sites, together.log_p_z_at_0, -1),
             dim=-1,
             site=0,
         )  # (B, T)
@@ -200,7 +202,7 @@ class Mixtures(nn.Module):
 
         # objective
         reconstruction = average(
-            share_v, masked_sum(average(q_z.sites, together.log_p_x, -1), batch["x.mask"][None], 2), -2
+            share_v, masked_sum(average(guide.q_z.sites, together.log_p_x, -1), batch["x.mask"][None], 2), -2
         )  # (B,)
         kl = {
             "v": average(share_v, together.log_ratio_v, -2),
@@ -275,11 +277,12 @@ class Mixtures(nn.Module):
         return weighted_posterior(drawn, log_weight) | summed
 
     def encode(self, batch: dict) -> dict:
-        """The guide's q(v | x), by latent: arguments, draws and log-density."""
+        """The guide's q(v | x), by latent: arguments, draws and log-density. q(z | x), given the labels that the batch
+        holds: marginals, mode, entropy, draws."""
         batch = self.prepare(batch)
         guide = self.guide(batch)
         q_v = NormalMixture(guide.logits_v, guide.loc_v, guide.scale_v)
-        return {"v": Encoded(q_v)}
+        return {"v": Encoded(q_v), "z": EncodedLabels(guide.q_z)}
 
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None) -> dict:

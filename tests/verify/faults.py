@@ -139,7 +139,7 @@ FAULTS = {
         "dtypes", small.AUTOREGRESSION, "observed Normal", function="Normal", instead=_float32
     ),
     "a literal that is no tensor": Fault(
-        "literals", small.PRIOR_OF_A_SHARE, "Beta.concentration1 = number", r"self\.zero \+ (\d)", r"\1"
+        "literals", small.PRIOR_OF_A_SHARE, "Beta.concentration1 = number", r"torch\.full_like\(self\.zero, (\d)\)", r"\1"
     ),
     "the number of a site is in single precision": Fault(
         "dtypes", small.SITES, "m as a number", r"(sites_\w+)\.to\(\s*self\.zero\.dtype\s*\)", r"\1"

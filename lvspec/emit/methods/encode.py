@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lvspec.emit.factors.factors import plate_mask
 from lvspec.emit.guide.crf_guides import crf_guide
 from lvspec.emit.guide.factors import everywhere
 from lvspec.emit.guide.refine import given_term
@@ -9,6 +10,7 @@ from lvspec.emit.lowering.densities import unfused
 from lvspec.emit.lowering.distribution import named_distribution
 from lvspec.emit.lowering.extents import argument_ranks, full_arguments
 from lvspec.emit.lowering.program import Program
+from lvspec.emit.lowering.value import align
 from lvspec.emit.methods.docstrings import encode_doc
 from lvspec.emit.text.text import wrap
 from lvspec.ir.distributions import FAMILIES
@@ -42,8 +44,14 @@ def encode_body(plan: Plan, imports: set[str]) -> list[str]:
         items.append(f'"{factor.name}": {scope.use("Encoded")}({q})')
     labelled = [v for v in plan.guide if v.role == "guide" and _labelled(plan, v, reader)]
     for factor in labelled:
-        labels = crf_guide(program, plan.spec.variable(factor.name), factor)
-        items.append(f'"{factor.name}": {scope.use("EncodedLabels")}({labels.code})')
+        latent = plan.spec.variable(factor.name)
+        labels = crf_guide(program, latent, factor)
+        outer = [p for p in latent.plates if p != labels.plate]
+        masks = [plate_mask(low, p).value(low) for p in outer if plan.spec.plate(p).ragged]
+        there = " & ".join(align(m, ("B", *outer)).code for m in masks)
+        items.append(
+            f'"{factor.name}": {scope.use("EncodedLabels")}({labels.code}{f", there={there}" if there else ""})'
+        )
     if not items:
         return []
     scope.line(f"return {{{', '.join(items)}}}")

@@ -28,6 +28,7 @@ CALLED = {"at_draws": "drawn"}  # what the value of a method is called, where no
 WORD = re.compile(r"\w+")
 SHAPE = re.compile(r"\([^()]*\)")
 TENSOR = "torch.Tensor"
+GUIDE = "_guide"  # functions that make q of whole labellings
 CLASS = "class _:\n"  # what a body is parsed in: its rows are numbered from the next line on
 BEFORE, AFTER = tuple("([{"), tuple(")]}")
 
@@ -137,6 +138,8 @@ def _kinds(node: ast.Assign, rows: list[str], kinds: dict[str, list[str]]) -> di
     made = node.value.func if isinstance(node.value, ast.Call) else None
     if isinstance(made, ast.Name) and made.id[0].isupper():
         return dict.fromkeys(targets, made.id)
+    if isinstance(made, ast.Name) and made.id.endswith(GUIDE):
+        return dict.fromkeys(targets, f"object  # {made.id[: -len(GUIDE)]}")
     first, last = node.lineno - 2, (node.end_lineno or 0) - 2
     above = rows[first - 1].strip()
     told = rows[last].partition("  # ")[2] or (above if above.startswith("# (") else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from lvspec.runtime.families.distribution import Distribution
@@ -36,10 +37,11 @@ class Encoded:
 
 
 class EncodedLabels:
-    """q: a CRF guide, of whole labellings; labels that the batch gives are given to it."""
+    """q: a CRF guide, of whole labellings; labels that the batch gives are given to it. there: of which outer sites there are
+    labels, (B, *outer); None: of all."""
 
-    def __init__(self, q: CRFGuide):
-        self.q = q
+    def __init__(self, q: CRFGuide, there: Tensor | None = None):
+        self.q, self.there = q, there
 
     @property
     def marginals(self) -> Tensor:
@@ -54,7 +56,8 @@ class EncodedLabels:
     @property
     def entropy(self) -> Tensor:
         """Of structures, (B,)."""
-        return self.q.entropy.unsqueeze(-1).flatten(1).sum(1)
+        entropy = self.q.entropy if self.there is None else torch.where(self.there, self.q.entropy, 0.0)
+        return entropy.unsqueeze(-1).flatten(1).sum(1)
 
     def sample(self, n: int) -> Tensor:
         """n labellings, (n, B, *sites) int64, without gradient."""

@@ -8,12 +8,12 @@ from dataclasses import replace
 from functools import partial, reduce
 from math import pi, prod
 from operator import add
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lvspec.ir.structures import STRUCTURES
-from lvspec.runtime.model.encoded import EncodedLabels
 from lvspec.verify.checks.gradients import VALUE
 from lvspec.verify.checks.subject import Subject
 from lvspec.verify.oracle.densities import log_density
@@ -50,7 +50,7 @@ def encoded_checks(subject: Subject, seed: int, about: str = "") -> list[Check]:
     instance, checks = subject.instance(), []
     worlds = [World(instance, row) for row in range(subject.rows)]
     for name, answer in found.items():
-        if isinstance(answer, EncodedLabels):
+        if hasattr(answer, "marginals"):  # of labels
             summed = {**instance.treatments, name: "enumerated"}  # whatever the objective does with them
             of_labels = replace(
                 instance, treatments=summed, draws={n: d for n, d in instance.draws.items() if n != name}
@@ -87,7 +87,7 @@ def encoded_checks(subject: Subject, seed: int, about: str = "") -> list[Check]:
     return checks
 
 
-def label_checks(latent: str, answer: EncodedLabels, worlds: list[World], about: str) -> list[Check]:
+def label_checks(latent: str, answer: Any, worlds: list[World], about: str) -> list[Check]:
     """Of labels that q has as a whole, by all labellings of each example."""
     errors = [_of_labellings(world, latent, answer) for world in worlds]
     marginals = Check(f"marginals of {latent} under q{about}", largest([e[0] for e in errors]), VALUE)
@@ -100,7 +100,7 @@ def label_checks(latent: str, answer: EncodedLabels, worlds: list[World], about:
     ]
 
 
-def _of_labellings(world: World, latent: str, answer: EncodedLabels) -> tuple[float, float, bool]:
+def _of_labellings(world: World, latent: str, answer: Any) -> tuple[float, float, bool]:
     """The errors of one example's marginals and entropy, and whether its mode is another than the best."""
     sites = [s for s in world.hidden() if s[0] == latent]
     rows = assignments(world, sites)
