@@ -352,3 +352,13 @@ def test_numbers_may_stand_for_tensors():
     assert torch.allclose(R.Laplace(0.0, 2.0).log_prob(value), D.Laplace(0.0, 2.0).log_prob(value))
     assert torch.allclose(R.Gamma(2.0, 1.0).log_prob(value.exp()), D.Gamma(2 * one, one).log_prob(value.exp()))
     assert torch.allclose(R.StudentT(3.0, 0.0, 1.0).log_prob(value), D.StudentT(3.0).log_prob(value))
+
+
+def test_a_value_far_from_all_components_is_drawn_where_it_is():
+    loc = torch.tensor([[-13.0, 0.0], [-12.0, 0.0]], requires_grad=True)
+    q = R.NormalMixture(torch.zeros(2), loc, 0.5 * torch.ones(2, 2))
+    value = torch.tensor([0.3, -0.2])
+    found = q.draw(value)
+    torch.testing.assert_close(found, value)
+    (slope,) = torch.autograd.grad(found.sum(), loc)
+    assert slope.isfinite().all()

@@ -74,7 +74,9 @@ class NormalMixture(Distribution):
         with torch.no_grad():
             slope = -u / scale  # d log N / dz
             moved = tail.mT @ slope - tail.sum(-2).unsqueeze(-1) * (w.mT @ slope)  # (..., D, D)
-            jacobian = (sign.mT * moved).tril(-1) + torch.diag_embed((w * inside.exp()).sum(-2))
+            # far from all components, where no draw falls but a given value may, the density is no number of this precision
+            density = (w * inside.exp()).sum(-2).clamp_min(torch.finfo(value.dtype).tiny)
+            jacobian = (sign.mT * moved).tril(-1) + torch.diag_embed(density)
         step = torch.linalg.solve_triangular(jacobian, (quantile - quantile.detach()).unsqueeze(-1), upper=False)
         return value - step.squeeze(-1)
 
