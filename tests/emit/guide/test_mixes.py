@@ -243,6 +243,7 @@ def test_a_mix_of_methods(mix):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # of torch's vmap over gamma draws
 @pytest.mark.parametrize("bound", ["elbo", *COUPLED])
 def test_every_mix(bound):
     """All pairs: what can be averaged exactly is; of the others, and of some of those, the mean of many draws."""
