@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import linecache
-import re
 import sys
 import types
 
@@ -36,13 +35,16 @@ def load_module(source: str, spec: Spec, allow_modules: tuple[str, ...] = ()) ->
     except BaseException:
         del sys.modules[name]
         raise
-    module.Model = module.__dict__[emitted_class(source)]  # type: ignore[attr-defined]  # whatever it is called
+    vars(module)["Model"] = emitted_class(module)
     return module
 
 
-def emitted_class(source: str) -> str:
-    """The name of the class that a source is for: the last one, in a file of its own that is its only one."""
-    return re.findall(r"(?m)^class (\w+)\(nn\.Module\):", source)[-1]
+def emitted_class(module: types.ModuleType) -> type:
+    """The class that a module is for, whatever it is called: the last network that it defines."""
+    from torch import nn  # which the module has imported itself
+
+    own = (c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__)
+    return [c for c in own if issubclass(c, nn.Module)][-1]
 
 
 def check_libraries(spec: Spec) -> None:

@@ -13,7 +13,6 @@ import torch
 import lvspec.runtime
 from lvspec.emit.text import standalone
 from lvspec.emit.text.standalone import inline_runtime
-from lvspec.load import emitted_class
 from tests.emit.small import (
     NAMES,
     batch_of,
@@ -73,7 +72,7 @@ def answers(tmp_path_factory):
         file.write_text(alone(name))
         batch = batch_of(name)
         given = {
-            "class": emitted_class(compiled(name).source),
+            "class": compiled(name).Model.__name__,
             "sizes": sizes_of(name) | shared_by(name),
             "batch": batch,
             "draws": fixed(draws_of(name, batch)),

@@ -41,7 +41,7 @@ class OneExample:
     # ------------------------------------------------------------ sizes and sites
     def size(self, size: Dim) -> str:
         plate = ragged_plate(size)
-        return size_code(size).replace("self.", "model.") if plate is None else self.extent(plate)
+        return size_code(size, "model") if plate is None else self.extent(plate)
 
     def extent(self, name: str) -> str:
         """How many sites a plate has: as many as a variable of the batch, or drawn, has along it."""

@@ -7,18 +7,18 @@ from lvspec.ir.expr import Apply, Lag, Stretch, VariableRef, walk
 from lvspec.ir.plan import Plan
 
 
-def size_code(size: Dim) -> str:
+def size_code(size: Dim, module: str = "self") -> str:
     """A symbolic size as Python over the module's attributes: `2 * self.D`, `self.E + self.D`; the extent of a ragged
-    plate is that of its mask."""
+    plate is that of its mask. module: what the module is called."""
     parts = []
     for names, c in sorted(size.terms, key=lambda t: (-len(t[0]), t[0])):
-        factors = ([] if c == 1 and names else [str(c)]) + [_name_code(n) for n in names]
+        factors = ([] if c == 1 and names else [str(c)]) + [_name_code(n, module) for n in names]
         parts.append(" * ".join(factors))
     return " + ".join(parts).replace("+ -", "- ") if parts else "0"
 
 
-def _name_code(name: str) -> str:
-    return f'batch["{name.strip("|")}.mask"].shape[-1]' if name.startswith("|") else f"self.{name}"
+def _name_code(name: str, module: str) -> str:
+    return f'batch["{name.strip("|")}.mask"].shape[-1]' if name.startswith("|") else f"{module}.{name}"
 
 
 def begin_embeddings(plan: Plan) -> set[str]:

@@ -28,24 +28,9 @@ IN_ORDER = ("Normal", "Laplace", "LogNormal")  # loc, scale: written without the
 # what the text calls by these names, inside its functions and around them
 CALLED = {"model", "v", "td", "torch", "softplus", "range", "len", *WRITTEN}
 AROUND = {
-    "b",
-    "s",
-    "at",
-    "p",
-    "q",
-    "batch",
-    "step",
-    "found",
-    "expected",
-    "share",
-    "joint",
-    "log_p",
-    "log_q",
-    "drawn",
-    "noise",
-    "given",
-}
-AROUND |= {"story", "guide", "log_density", "divergence", "product", "sum", "zip", "name", "log_weight"}
+    "at", "b", "batch", "divergence", "drawn", "expected", "found", "given", "guide", "joint", "log_density", "log_p", "log_q",
+    "log_weight", "name", "noise", "p", "product", "q", "s", "share", "step", "story", "sum", "zip",
+}  # fmt: skip
 
 
 def bound_check_lines(plan: Plan, imports: set[str], numbers: dict[str, int], given: dict[str, str]) -> list[str]:
@@ -157,14 +142,7 @@ class BoundCheck:
             code = one.chosen(factor, codes)
             rows.append(f'"{factor.name}": ' + (f"[{code}]" if whole else one.sites(factor, code)))
         text = "\n".join([*(s for _, s in statements), *rows])
-        read = [
-            v
-            for v in (
-                *self.plan.spec.of_role("latent"),
-                *self.plan.spec.of_role("given"),
-                *self.plan.spec.of_role("observed"),
-            )
-        ]
+        read = [v for role in ("latent", "given", "observed") for v in self.plan.spec.of_role(role)]
         words = _words(text)
         shifted = [one.begin(n) for n in one.begins]
         unpacked = [v.name for v in read if v.name in words or v.name in one.begins]
@@ -225,11 +203,10 @@ class BoundCheck:
         spec = self.plan.spec
         ragged = [p.name for p in spec.plates if p.ragged]
         lengths = _entries({p: f"torch.tensor({list(LENGTHS)})" for p in ragged})
-        sampled = f"lengths={{{lengths}}}" if ragged else ""
+        by_place = "" if self.given else "lengths="
+        sampled = f"{by_place}{{{lengths}}}" if ragged else ""
         rows = wrap(f"given = {{{_entries(self.given)}}}", 1) if self.given else []
         arguments = ", ".join(filter(None, ["2", "given" if self.given else "", sampled]))
-        if self.given and sampled:
-            arguments = arguments.replace("lengths=", "", 1)
         kept = ", ".join(f'"{n}"' for n in [*observed, *ragged]) + "," * (len(observed) + len(ragged) == 1)
         return [
             *rows,

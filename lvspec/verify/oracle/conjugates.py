@@ -21,7 +21,7 @@ from lvspec.verify.oracle.memory import Site
 from lvspec.verify.oracle.stretch import number
 
 F = torch.float64
-NODES = 141
+NODES = 281
 
 
 @dataclass(frozen=True)

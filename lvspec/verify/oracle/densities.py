@@ -90,8 +90,10 @@ def _geometric(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _poisson(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    rate = a["rate"].expand(shape)
-    return torch.special.xlogy(value.expand(shape), rate) - rate - torch.lgamma(value + 1)
+    rate, value = a["rate"].expand(shape), value.expand(shape)
+    some = torch.where(rate > 0, rate, 1.0)  # at rate 0 there is 0 alone, and no slope
+    found = torch.where(rate > 0, value * torch.log(some), torch.where(value > 0, -torch.inf, 0.0))
+    return found - rate - torch.lgamma(value + 1)
 
 
 def _normal(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -220,7 +222,8 @@ def _negative_binomial(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> T
 def _zero_inflated_poisson(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     gate = a["gate"].expand(shape)
     counted = (1 - gate) * torch.exp(_poisson(a, value, shape))
-    return torch.log(torch.where(value.expand(shape) == 0, gate + counted, counted))
+    chance = torch.where(value.expand(shape) == 0, gate + counted, counted)
+    return torch.where(chance > 0, torch.log(torch.where(chance > 0, chance, 1.0)), -torch.inf)
 
 
 def _half_normal(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:

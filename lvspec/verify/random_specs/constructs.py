@@ -113,7 +113,7 @@ def _of_expressions() -> Iterator[str]:
     yield from (f"{reader} reads {read}" for reader in ("latent", "observed") for read in READ)
     yield from (f"index by {read}" for read in (*READ, "number"))
     yield from ("index of two", "where", "where of parts", "let of a let", "size in an expression")
-    yield from ("number beside a vector", "probability 0")
+    yield from ("number beside a vector", "probability 0", "rate 0")
 
 
 def _of_plates() -> Iterator[str]:
@@ -156,7 +156,7 @@ def _of_sections() -> Iterator[str]:
         yield from (f"{key.name}: {c}" for c in key.choices)
         if not key.choices and key.name != "bound":
             yield f"infer {key.name}"
-    yield from ("guide of some", "computed in the guide")
+    yield from ("guide of some", "guide on plates that cross", "computed in the guide")
     yield from (f"kl_weight {kind}" for kind in ("constant", "linear", "cyclical", "by latent"))
     yield from (f"free_bits {unit}" for unit in ("node", "dimension"))
     yield from ("term", "term on a plate", "log_prob in a term")

@@ -36,7 +36,7 @@ from lvspec.verify.random_specs.held import constructs_of
 from lvspec.verify.random_specs.text import matched
 
 LATENT = re.compile(
-    r"latent |guide |global |infer |bound |kl_weight |free_bits |.* of a (latent|guide)|!(chain|position|length|tied|conj|prop|fact|kal|bl)"
+    r"latent |guide |global |infer |bound |kl_weight |free_bits |.* of a (latent|guide)|!(chain|position|length|tied|cross|conj|prop|fact|kal|bl)"
 )
 # what stands behind the model, or is written for a latent without a strategy: it may still come to a model that has a plan
 LATER = re.compile(
@@ -268,6 +268,7 @@ def latents(d: Draft) -> None:
     parts = {
         "!length": special.latent_length,
         "!tied": special.tied_encoder,
+        "!crossing": special.crossing,
         "!conjugate": conjugates.conjugate,
         "!proportions": conjugates.proportions,
         "!joint": conjugates.joint,

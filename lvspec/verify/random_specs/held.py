@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 
 from lvspec.front.variables import GIVEN
 from lvspec.ir import expr as E
@@ -75,6 +76,8 @@ def distributions(spec: Spec) -> Iterator[str]:
                     yield "with tree"
                 if any(_excludes(name, value) for name, value in dist.source.arguments):
                     yield "probability 0"
+                if any(name == "rate" and value.type.support.kind == "nonnegative" for name, value in dist.arguments):
+                    yield "rate 0"
         if v.parts:
             yield "drawn together"
 
@@ -327,12 +330,21 @@ def guides(spec: Spec) -> Iterator[str]:
     latents = {v.name for v in spec.of_role("latent")}
     if factors and latents - factors:
         yield "guide of some"
+    if any(_crossing(spec, v, factors) for v in spec.variables):
+        yield "guide on plates that cross"
     if any(v.role == "let" for v in spec.guide):
         yield "computed in the guide"
     for term in spec.terms:
         yield "term on a plate" if term.plates else "term"
         if any(isinstance(e, E.LogProb) for c in term.clauses for b in _bodies(c) for e in E.walk(b)):
             yield "log_prob in a term"
+
+
+def _crossing(spec: Spec, v: Variable, guided: set[str]) -> bool:
+    """Whether it reads finite latents with a q, on plates neither of which lie within the other's."""
+    read = (spec.variable(r.name) for r in Reader(spec).of_variable(v) if r.name in guided)
+    plates = [set(z.plates) for z in read if z.type.support.finite and not z.type.shape]
+    return any(a - b and b - a for a, b in combinations(plates, 2))
 
 
 def batches(spec: Spec) -> Iterator[str]:

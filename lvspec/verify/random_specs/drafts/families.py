@@ -146,7 +146,10 @@ def _argument(d: Draft, row: Family, a: Argument, over: list[Parent], plates, si
     long = bool(size) and row.event == "scalar" and (bool(over) or d.chance(0.8))
     text = score(d, over, size, plates) if long else number_score(d, over, plates)
     forms = OWN_WRAPPED.get(key, WRAPPED.get(a.support.kind, ("{}",)))
-    if d.guiding:  # draws that are compared are fixed: q has to allow any
+    closed = tuple(f for f in forms if f in CLOSED)
+    if closed and not d.guiding and d.wants("rate 0", 0.3):
+        forms = closed
+    else:  # draws that are compared are fixed: q has to allow any
         forms = tuple(f for f in forms if f not in CLOSED)
     return d.choose(*forms).format(text), long
 

@@ -20,7 +20,8 @@ def lay_out(d: Draft) -> None:
     for outer, inner in zip(names, names[1:], strict=False):
         ragged = d.kinds[outer] != "fixed" and d.kinds[inner] != "fixed"
         wished = f"{d.kinds[inner]} within {d.kinds[outer]}" in d.wishes
-        if ragged and outer not in d.nested and (wished or d.chance(0.6)):
+        apart = "!crossing" in d.wishes and not wished
+        if ragged and outer not in d.nested and not apart and (wished or d.chance(0.6)):
             d.nested[inner] = outer
     for name in names:
         d.plates[name] = _declared(d, name)
@@ -39,6 +40,7 @@ def _kinds(d: Draft) -> tuple[str, ...]:
     forms = {
         "!line": ("sequence",),
         "!ragged": (d.choose("sequence", "bag"),),
+        "!crossing": d.choose(*two),
         **{f"observed on {' × '.join(k)}": k for k in (*one, *two)},
         "observed on three plates": d.choose(*three),
         "observed alone": (),

@@ -56,6 +56,19 @@ def risk(d: Draft) -> None:
     d.latents.append(Parent(y, (t,) if t else (), "category", K, family="own"))
 
 
+def crossing(d: Draft) -> None:
+    """A switch at each site of two plates that cross, each with a q of its own, read together: averages under q split, the sum of
+    both does not."""
+    plates = [p for p in d.here if p not in d.nested and p not in d.nested.values()][:2]
+    if len(plates) < 2 or not d.room(2 ** sum(map(d.extent, plates)), ()):
+        return
+    for plate in plates:
+        z = Parent(d.fresh("z"), (plate,), "switch", "2", family="averaged")
+        d.latent[z.ref] = f"Bernoulli(logits={d.param()})"
+        d.guide[z.ref] = f"Bernoulli(logits={d.param()})"
+        d.remember(z)
+
+
 def tied_words(d: Draft, h: Parent, words: str) -> str:
     """The symbols' own vectors as the matrix under the softmax."""
     return f"{d.network(f'Linear(E, V, tied={words})')}(tanh({linear(d, h.size, 'E')}({h.ref})))"

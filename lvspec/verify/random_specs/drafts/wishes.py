@@ -1,7 +1,7 @@
 """What a wish for a construct takes for granted: an argument its distribution, a flow's option the flow, a strategy its latent.
 
 A demand, with `!` before it, is for a part of a spec that no construct is alone: `!line` is one sequence for x, `!beside` a fixed
-plate beside it, `!history` what came before x, `!given` a given sequence, `!again` a second observation, `!points` no draws.
+plate beside it, `!crossing` two plates apart, `!history` what came before x, `!given` a given sequence, `!again` a second observation, `!points` no draws.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ NARROW = (
     ),
 )
 # of the plates of one part, where most others want a sequence
-LAYOUT = r"(observed|latent) (on .*|alone)|.* within .*|chains within a plate|plate (bag|fixed|number)"
+LAYOUT = r"guide on plates that cross|(observed|latent) (on .*|alone)|.* within .*|chains within a plate|plate (bag|fixed|number)"
 STRATEGY = {
     **{row.name: (f"!draws of {row.family}",) for row in STRATEGIES.values() if row.family},
     "relax": ("!draws of Bernoulli",),
@@ -79,6 +79,8 @@ SELDOM: tuple[tuple[str, float], ...] = (
     (r"0 latents|no plate at all", 1.5),
     (LONELY, 2),
     (r"without_replacement\(samples\)|reparameterization\(rate\)|expected", 12),
+    (r"guide on plates that cross", 12),
+    (r"first clause that reads all sites", 9),
     (r"wake_sleep\(samples\)", 8),
     (r"bound (iwae|renyi)\(gradient\)|enumeration\(chunk\)", 9),
     (r"subset\(.*|sum_and_sample\(top\)|(latent|guide) OneHotCategorical", 8),
@@ -187,6 +189,8 @@ NEEDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"expected|known", ("latent Categorical", "latent alone", "guide Categorical")),
     (r"index of two", ("latent Categorical", "latent Bernoulli")),
     (r"guide of some", ("latent Categorical", "guide Normal", "latent Normal")),
+    (r"guide on plates that cross", ("!crossing",)),
+    (r"rate 0", ("observed Poisson",)),
     (r"bank of networks|matmul", ("latent Normal", "latent Categorical")),
     (r"bound .*", ("latent Normal", "guide Normal")),
     (r"first clause of guide.*", ("!line", "!chain")),
