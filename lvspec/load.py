@@ -41,10 +41,9 @@ def load_module(source: str, spec: Spec, allow_modules: tuple[str, ...] = ()) ->
 
 def emitted_class(module: types.ModuleType) -> type:
     """The class that a module is for, whatever it is called: the last network that it defines."""
-    from torch import nn  # which the module has imported itself
-
+    network = sys.modules["torch"].nn.Module  # the module has imported it; nothing here does
     own = (c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__)
-    return [c for c in own if issubclass(c, nn.Module)][-1]
+    return [c for c in own if issubclass(c, network)][-1]
 
 
 def check_libraries(spec: Spec) -> None:

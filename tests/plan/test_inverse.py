@@ -191,6 +191,25 @@ def test_coupled_sites_that_no_line_can_say_are_called_partial():
     assert "# q(z) is not faithful" in plan.spec.derived and "z[t-1]" in plan.spec.derived
 
 
+def test_chains_that_are_seen_together_read_their_own_past_alone():
+    """Given x, the states of all chains at a site depend on each other: no line says the state of the chains before it."""
+    text = """plates: {m: 2, t: sequence}
+networks:
+  move: Linear(D, D)
+  emit: Linear(D, P)
+latent:
+  z[m, 0]: Normal(0, 1)[D]
+  z[m, t]: Normal(tanh(move(z[m, t-1])), 1)
+observed:
+  x[t]: Bernoulli(logits=mean(emit(z[m, t]) over m))
+"""
+    found = compile_spec(HEAD + text, sizes={"P": 2, "D": 2, "K": 2}, overrides={"guide": "inverse"})
+    assert "# q(z) is not faithful" in found.plan.spec.derived
+    assert re.findall(r"z\[m, t[-\d]*\](?!:)", found.plan.spec.derived) == ["z[m, t-1]"]
+    report = verify(found.spec, found.plan, found.Model, seed=1, draws=0)
+    assert report.passed, render(report)
+
+
 @pytest.mark.parametrize("family", ["mean_field", "structured", "inverse"])
 @pytest.mark.parametrize("name", SPECS)
 def test_derived_guide_is_as_if_it_had_been_written(name, family):

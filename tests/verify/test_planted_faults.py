@@ -8,7 +8,7 @@ from lvspec.verify.random_specs.generate import generate
 from lvspec.verify.random_specs.judge import trial
 from tests.verify.faults import FAULTS
 
-TRIES = 14  # specs that are asked for the construct
+TRIES = 48  # specs that are asked for the construct; few hold the very line that a fault changes
 SPECS = 2000  # of all random specs
 
 

@@ -173,10 +173,11 @@ def _lifted(spec: Spec, node: Node, nodes: list[Node], group: tuple[str, ...]) -
             steps = {at[i] - here[plate] for n, at in nodes if n == name} if plate in here else set()
             way, ordered = _way(steps, spec.plate(plate).ordered), spec.plate(plate).ordered
             if name in group and steps != {0}:
-                way, both = BEFORE if ordered else HERE_ONLY, 0 in steps
+                way, both = BEFORE if ordered else HERE_ONLY, 0 in steps and name != reader.name
                 # as far back as the instance goes: perhaps all of them
-                partial = not ordered or min(steps) < -1 and min(steps) == -here[plate]
-                back = back if partial else tuple(sorted(-s for s in steps if s < 0))
+                endless = not ordered or min(steps) < -1 and min(steps) == -here[plate]
+                back = back if endless else tuple(sorted(-s for s in steps if s < 0))
+                partial |= endless
             ways.append((plate, way))
         found.append(Reading(name, tuple(ways), both, partial, back))
     return found
