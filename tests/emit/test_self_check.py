@@ -1,4 +1,4 @@
-"""`compile --self-check`: a file that is run compares log p(x) with plain enumeration, or the terms of an ELBO with their
+"""`compile --self-check`: a file that is run compares log p(x) and marginals with plain enumeration, or the terms of an ELBO with their
 definitions, and is refused where it cannot."""
 
 import subprocess
@@ -124,6 +124,38 @@ def test_labels_that_do_not_add_up_are_found():
     assert right in source
     with pytest.raises(SystemExit, match="they differ"):
         run(source.replace(right, "return 0.9 * log_sum_z"))
+
+
+@pytest.mark.parametrize(
+    "name, latent", [("hmm", "z"), ("ibm1", "a"), ("factorial_hmm", "z"), ("linear_chain_crf", "z")]
+)
+def test_a_wrong_posterior_is_found_where_log_p_is_right(name, latent, capsys):
+    source, right = source_of(name), f'tilt["{latent}"]'
+    assert right in source
+    with pytest.raises(SystemExit, match="they differ"):
+        run(source.replace(right, f"0.9 * {right}"))
+    rows = [line.split(": off by ") for line in capsys.readouterr().out.split("\n") if ": off by " in line]
+    assert [name for name, figure in rows if float(figure) > 1e-6] == [f"marginals of {latent}"]
+
+
+TWO = """
+lvspec: 1
+name: two
+sizes: {K: 3, V: vocabulary(x)}
+plates: {t: sequence, l: 2}
+params: {prior: [K], states: [K, 3], emission: [K, 3, 3, V]}
+latent:
+  c: Categorical(logits=prior)
+  z[t, l]: Categorical(logits=states[c])
+observed:
+  x[t]: Categorical(logits=emission[c, z[t, 0], z[t, 1]])
+"""
+
+
+def test_every_summed_latent_is_compared(capsys):
+    run(compile_spec(TWO, self_check=True).source)
+    compared = [line.split(": off by ")[0] for line in capsys.readouterr().out.split("\n") if ": off by " in line]
+    assert compared == ["log p(x)", "marginals of c", "marginals of z"]
 
 
 def test_a_difference_is_the_exit_status_of_the_file(tmp_path):

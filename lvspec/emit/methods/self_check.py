@@ -1,7 +1,8 @@
-"""`lvspec compile --self-check`: the end of a file that compares log p(x) with plain enumeration when it is run.
+"""`lvspec compile --self-check`: the end of a file that compares log p(x) and p(z | x) with plain enumeration when it is run.
 
 log Σ_z p(x, z) over every assignment z of a tiny batch, whose log p(x, z) is written out factor by factor: no dynamic program. Of
-labels alone, p(z | g) with g given, it is whether they add up to 1. Where the two differ the file's exit status is 1.
+labels alone, p(z | g) with g given, it is whether they add up to 1. The marginals of `posterior` are held against how much of that
+sum has each value at each site. Where the two differ the file's exit status is 1.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from lvspec.emit.factors.structures import log_factors
 from lvspec.emit.lowering.one_example import Unwritten
 from lvspec.emit.lowering.program import Program, input_value
 from lvspec.emit.methods import bound_check
-from lvspec.emit.text.text import wrap
+from lvspec.emit.text.text import statement, wrap
 from lvspec.errors import UsageError
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.plan import Plan
@@ -65,20 +66,35 @@ def check_lines(plan: Plan, imports: set[str]) -> list[str]:
         *(wrap(f"given = {{{_entries(given)}}}", 1) if given else []),
         *wrap(f"lengths = {{{_entries(lengths, LENGTHS)}}}", 1),
         f"    batch = {'given | model.sample(2, given, lengths)' if given else 'model.sample(2, lengths=lengths)'}",
-        *wrap(f"shapes = {{{_entries({n: _shape(s) for n, s in shapes.items()})}}}", 1),
-        *wrap(
-            f"every = {{{_entries({n: f'product(range({values[n]}), repeat={prod(s)})' for n, s in shapes.items()})}}}",
-            1,
-        ),
+        *_every(values, shapes),
         "    log_p = []",
-        "    for values in product(*every.values()):",
-        "        z = {n: torch.tensor(v).reshape(s).expand(2, *s[1:]) for (n, s), v in zip(shapes.items(), values, strict=True)}",
+        f"    for i in range({count}):",
+        "        z = {n: values[i].expand(2, *values[i].shape) for n, values in every.items()}",
         f"        log_p.append({'log_joint(model, model.prepare(batch | z))' if joint else 'model.log_prob(batch | z)'})",
-        "    expected = torch.stack(log_p).logsumexp(0)",
-        *(f"    expected = expected - {code}  # values at sites that do not count" for code in again),
-        f"    found = model.log_prob({WITHOUT})",
-        f'    print("{about}:", found.tolist(), "by enumeration:", expected.tolist())',
-        "    if not torch.allclose(found, expected):",
+        *_comparison(plan, about, again),
+    ]
+
+
+def _comparison(plan: Plan, about: str, again: list[str]) -> list[str]:
+    """The module's answers, the same out of `every` assignment and its log_p, and what is off. again: by what factors, in logs,
+    assignments of sites that do not count repeat those that do."""
+    names = [v.name for v in plan.spec.of_role("latent")]
+    known = [v.name for role in ("observed", "given") for v in plan.spec.of_role(role)]
+    answers = {f"marginals of {n}": f'model.posterior(batch)["{n}"].marginals' for n in names}
+    return [
+        "    batch = model.prepare({n: x for n, x in batch.items() if n not in every})",
+        *wrap(f'found = {{"{about}": model.log_prob(batch), {_entries(answers)}}}', 1),
+        f'    expected = {{"{about}": torch.stack(log_p).logsumexp(0)}}',
+        *(
+            s
+            for code in again
+            for s in statement(f'expected["{about}"] -= {code}', "values at sites that do not count", 1)
+        ),
+        f"    p = torch.stack(log_p).softmax(0)  # p({', '.join(names)} | {', '.join(known)}) of each assignment",
+        *(line for v in plan.spec.of_role("latent") for line in _marginals(plan, v)),
+        "    for name in found:",
+        '        print(f"{name}: off by {(found[name] - expected[name]).abs().max():.1e}")',
+        "    if not all(torch.allclose(found[name], expected[name]) for name in found):",
         '        raise SystemExit("they differ")',
         '    print("they agree")',
     ]
@@ -97,16 +113,40 @@ def _of_a_bound(plan: Plan, imports: set[str]) -> list[str]:
         raise UsageError(f"--self-check: {reason}") from None
 
 
+def _every(values: dict[str, int], shapes: dict[str, list[int]]) -> list[str]:
+    """`every = {"z": (assignments, *sites)}`: all values of all latents together."""
+    sites = {n: prod(shape) for n, shape in shapes.items()}
+    ranges = ", ".join(
+        f"*[range({values[n]})] * {count}" if count > 1 else f"range({values[n]})" for n, count in sites.items()
+    )
+    table, rows, at = f"torch.tensor(list(product({ranges})))", [], 0
+    if len(sites) > 1:
+        rows, table = [*wrap(f"rows = {table}", 1)], "rows"
+    every = {}
+    for name, shape in shapes.items():
+        own = f"{table}[:, {at}:{at + sites[name]}]" if len(sites) > 1 else table
+        every[name] = own if len(shape) == 1 else f"{own}.reshape({', '.join(map(str, [-1, *shape]))})"
+        at += sites[name]
+    return [*rows, *statement(f"every = {{{_entries(every)}}}", "(assignments, *sites)", 1)]
+
+
+def _marginals(plan: Plan, latent: Variable) -> list[str]:
+    """p(z[t] = k | x): how much of p(x) have the assignments in which z[t] is k; 0 at sites that do not count."""
+    letters = {plate: chr(ord("i") + i) for i, plate in enumerate(latent.plates)}
+    sites, ragged = "".join(letters.values()), [p for p in latent.plates if plan.spec.plate(p).ragged]
+    terms = ",".join(["ab", f"a{sites}v", *(f"b{letters[p]}" for p in ragged)])
+    there = "".join(f', batch["{p}.mask"].double()' for p in ragged)
+    return [
+        f'    each = torch.nn.functional.one_hot(every["{latent.name}"]).double()',
+        *wrap(f'expected["marginals of {latent.name}"] = torch.einsum("{terms}->b{sites}v", p, each{there})', 1),
+    ]
+
+
 LENGTHS = f'"{{}}": torch.tensor([{SITES}, {{}}])'
-WITHOUT = "{n: x for n, x in batch.items() if n not in shapes}"
 
 
 def _entries(rows: Mapping[str, object], form: str = '"{}": {}') -> str:
     return ", ".join(form.format(name, value) for name, value in rows.items())
-
-
-def _shape(sites: list[int]) -> str:
-    return f"({', '.join(map(str, [1, *sites]))}{'' if sites else ','})"
 
 
 def _made_up(plan: Plan, variable: Variable, sizes: dict[str, int]) -> str:
