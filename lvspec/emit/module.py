@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from lvspec.emit.factors.integrals import asks, integral_answers, integral_methods
-from lvspec.emit.factors.structures import parts_body
+from lvspec.emit.factors.structures import part_methods, parts_body
 from lvspec.emit.guide.refine import refine_methods
 from lvspec.emit.methods.constructor import STEP, ZERO, constructor, fit_rows, user_class
 from lvspec.emit.methods.docstrings import (
@@ -127,7 +127,8 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
         *parameters,
         *weights_body(plan, imports),
     ]
-    answers = [weights, weight_methods(plan, imports), shared_draws(plan, imports), posterior_body(plan, imports)]
+    answers = [weights, weight_methods(plan, imports), shared_draws(plan, imports), *part_methods(plan, imports)]
+    answers.append(posterior_body(plan, imports))
     encode = encode_body(plan, imports)
     return [*integrals, *forward, *answers, *([encode] if encode else [])]
 

@@ -164,39 +164,3 @@ def test_marginals_of_the_largest_constituents_are_those_of_the_program():
     for (labels, _), weight in zip(scored_trees, weights, strict=True):
         model_free[torch.arange(4), torch.tensor(labels)] += weight
     torch.testing.assert_close(found[0], model_free, rtol=1e-9, atol=1e-9)
-
-
-BENT = """
-lvspec: 1
-name: bent_grammar
-sizes: {N: 2, P: 2, D: 2, V: 4}
-plates: {t: sequence, n: N, p: P}
-params:
-  root: [N]
-  symbols: [N, D]
-  words: [P, V]
-  middle: {shape: [D], init: zeros}
-networks:
-  rules: Linear(2*D, (N + P)*(N + P))
-let:
-  rule[n]: reshape(rules(concat(symbols[n], z)), N + P, N + P)
-latent:
-  z: Normal(0, 1)[D]
-observed:
-  x over t: PCFG(root=root, rules=rule, terminals=words) with tree
-guide:
-  z: Normal(middle, 1)
-"""
-
-
-def test_trees_under_a_drawn_vector_are_those_of_its_likeliest_draw():
-    """q(z) is p(z), so that the weight of a draw is p(x | z): the sum over the trees that are given with it."""
-    torch.manual_seed(0)
-    model = compile_spec(BENT).Model().double()
-    batch = {"x": torch.randint(4, (3, 5)), "t": torch.tensor([5, 2, 3])}
-    found = model.posterior(batch, samples=7)
-    z, weights = found["z"].mode, found["z"].weights
-    given = model.log_weights(model.prepare(batch), 1, {"z": z.unsqueeze(0)})[0].squeeze(0)
-    torch.testing.assert_close(found["tree"].log_partition, given, rtol=1e-12, atol=1e-12)
-    assert torch.equal(found["z"].values[weights.argmax(0), torch.arange(3)], z)
-    assert found["tree"].mode["rules"].sum((1, 2, 3)).tolist() == [4.0, 1.0, 2.0]

@@ -40,6 +40,7 @@ from lvspec.runtime import (
     Input,  # what a batch may hold of one variable
     Normal,
     Objective,  # loss, bounds and their parts
+    StructureBesideDraws,  # Σ_s w_s p(y | x, draw s) of a hidden structure
     complete_rows,  # which examples have the variable as a whole
     concat,  # along the last axis; the others broadcast
     fixed_draws,  # the given draws, their shapes checked
@@ -57,20 +58,20 @@ from lvspec.runtime import (
 )
 
 
+class ComputedOfZ(NamedTuple):
+    """What `computed_of_z` gives."""
+
+    rule: torch.Tensor  # (S, B, N, N + P, N + P)
+    word: torch.Tensor  # (S, B, P, V)
+    root_x: torch.Tensor  # (S, B, N)
+
+
 class Drawn(NamedTuple):
     """What `at_draws` gives."""
 
     q_z: Normal
     z: torch.Tensor  # (S, B, D)
     log_p_x_rows: torch.Tensor  # (S, B)
-
-
-class ComputedOfZ(NamedTuple):
-    """What `computed_of_z` gives."""
-
-    rule: torch.Tensor  # (B, N, N + P, N + P)
-    word: torch.Tensor  # (B, P, V)
-    root_x: torch.Tensor  # (B, N)
 
 
 class CompoundPCFG(nn.Module):
@@ -123,6 +124,15 @@ class CompoundPCFG(nn.Module):
         q_z = Normal(loc, scale_z)
         return q_z
 
+    def computed_of_z(self, z: torch.Tensor) -> ComputedOfZ:
+        """Functions of z that several methods share."""
+        rule = self.rules(concat(self.symbols, z[:, :, None])).unflatten(
+            -1, (self.N + self.P, self.N + self.P)
+        )  # (S, B, N, N + P, N + P)
+        word = self.words(concat(self.tags, z[:, :, None]))  # (S, B, P, V)
+        root_x = self.roots(concat(self.start, z))  # (S, B, N)
+        return ComputedOfZ(rule, word, root_x)
+
     def at_draws(self, batch: dict, draws: dict, samples: int) -> Drawn:
         """Draws of q for a prepared batch, and the terms at them that the ELBO and the importance weights share."""
         x = batch["x"]  # (B, T)
@@ -132,11 +142,7 @@ class CompoundPCFG(nn.Module):
         z = q_z.draw(z_noise)  # (S, B, D), reparameterized
 
         # model
-        rule = self.rules(concat(self.symbols, z[:, :, None])).unflatten(
-            -1, (self.N + self.P, self.N + self.P)
-        )  # (S, B, N, N + P, N + P)
-        word = self.words(concat(self.tags, z[:, :, None]))  # (S, B, P, V)
-        root_x = self.roots(concat(self.start, z))  # (S, B, N)
+        of_z = self.computed_of_z(z)
         # inside algorithm (Baker 1979), along t:
         #     root: logits of the N nonterminals; rules: of pairs of children, normalised over (N + P)² of them;
         #     terminals: of the V words. Symbol N + p is preterminal p, which yields one word
@@ -144,7 +150,7 @@ class CompoundPCFG(nn.Module):
         #     inside[i, i, N + p] = log p(x_i | p), log p(x) = logsumexp_a(log root[a] + inside[0, T - 1, a])
         #     a sentence of one word has no derivation: -inf
         # sites where the mask is false are not there
-        log_p_x = pcfg_log_prob(x, batch["t.mask"], root_x, rule, word)  # (S, B)
+        log_p_x = pcfg_log_prob(x, batch["t.mask"], of_z.root_x, of_z.rule, of_z.word)  # (S, B)
         # 0 for an example whose x is not observed
         log_p_x_rows = real_sites(log_p_x, complete_rows(batch, "x"))  # (S, B)
         return Drawn(q_z, z, log_p_x_rows)
@@ -197,14 +203,13 @@ class CompoundPCFG(nn.Module):
         """
         return self.importance(batch, samples).log_prob
 
-    def computed_of_z(self, z: torch.Tensor) -> ComputedOfZ:
-        """Functions of z that several methods share."""
-        rule = self.rules(concat(self.symbols, z[:, None])).unflatten(
-            -1, (self.N + self.P, self.N + self.P)
-        )  # (B, N, N + P, N + P)
-        word = self.words(concat(self.tags, z[:, None]))  # (B, P, V)
-        root_x = self.roots(concat(self.start, z))  # (B, N)
-        return ComputedOfZ(rule, word, root_x)
+    def tree_at_draws(self, batch: dict, draws: dict):
+        """p(tree | x, z) at draws of z, a row for each draw of each example: what is asked of it are gradients of the
+        same sum."""
+        x = batch["x"]  # (B, T)
+        z = draws["z"]  # (S, B, D)
+        of_z = self.computed_of_z(z)
+        return pcfg_parts(x, batch["t.mask"], of_z.root_x, of_z.rule, of_z.word)
 
     def posterior(self, batch: dict, samples: int = 100) -> dict:
         """p(z | x), by draws of q with self-normalised importance weights.
@@ -214,14 +219,9 @@ class CompoundPCFG(nn.Module):
         batch = self.prepare(batch)
         log_weight, drawn = self.log_weights(batch, samples)
         found = weighted_posterior(drawn, log_weight)
-        # structures, given the draw of highest weight
-        x = batch["x"]  # (B, T)
-        z = found["z"].mode  # (B, D)
-        of_z = self.computed_of_z(z)
-        # p(tree | x, z): what is asked of it are gradients of the same sum
-        tree = pcfg_parts(x, batch["t.mask"], of_z.root_x, of_z.rule, of_z.word)
-        parts = {"tree": tree}
-        return found | parts
+        # structures, averaged over the weighted draws that they read
+        found["tree"] = StructureBesideDraws(lambda draws: self.tree_at_draws(batch, draws), draws={"z": found["z"]})
+        return found
 
     def encode(self, batch: dict) -> dict:
         """The guide's q(z | x), by latent: arguments, draws and log-density."""
@@ -242,6 +242,10 @@ class CompoundPCFG(nn.Module):
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         z = batch["z"] if "z" in batch else Normal(self.zero, 1).sample((n, self.D))  # (B, D)
-        of_z = self.computed_of_z(z)
-        x = batch["x"] if "x" in batch else pcfg_draw(batch["t.mask"], of_z.root_x, of_z.rule, of_z.word)  # (B, T)
+        rule = self.rules(concat(self.symbols, z[:, None])).unflatten(
+            -1, (self.N + self.P, self.N + self.P)
+        )  # (B, N, N + P, N + P)
+        word = self.words(concat(self.tags, z[:, None]))  # (B, P, V)
+        root_x = self.roots(concat(self.start, z))  # (B, N)
+        x = batch["x"] if "x" in batch else pcfg_draw(batch["t.mask"], root_x, rule, word)  # (B, T)
         return {"z": z, "x": x, "t": batch["t"]}

@@ -14,6 +14,7 @@ from lvspec.emit.lowering.densities import lower_term
 from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.program import Program, input_value
 from lvspec.emit.lowering.value import ALL, PRODUCT, Value, align, event_to_axis, join_draws, spelled, widen_draws
+from lvspec.emit.text.text import docstring
 from lvspec.ir.axes import axis_of, latent_of, shift_axis
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.plan import Plan
@@ -225,29 +226,68 @@ def borders_draw(low: Lowering, variable: Variable, axes: tuple[str, ...]) -> Va
     return Value(f"{structure_function(low, family, 'borders')}({', '.join(operands)})", axes)
 
 
-def parts_body(plan: Plan, imports: set[str], drawn: str = "") -> list[str]:
-    """`parts = {"tree": pcfg_parts(x, ...)}`: what is asked of hidden parts. drawn: the posteriors of drawn latents and
-    points, in Python; what a structure reads of them has the values of the likeliest draw, or of the points."""
-    program = Program(plan, imports, set(), ("batch", "samples", "drawn", "log_weight", "found", "parts"))
-    low, items, reader = program.low, [], reader_of(plan.spec)
-    sampled = {*plan.sampled, *plan.points} if drawn else set()
+def hidden_parts(plan: Plan) -> list[tuple[str, Variable, frozenset[str]]]:
+    """Hidden parts that have a name, what they are parts of, and the latents that these read."""
+    reader, rows = reader_of(plan.spec), []
     for summed in plan.structures:
         variable = plan.spec.variable(summed.name)
-        latents = {r.name for r in reader.of_variable(variable) if plan.spec.variable(r.name).role == "latent"}
-        if summed.part is None or not latents <= sampled:
+        read = {r.name for r in reader.of_variable(variable) if plan.spec.variable(r.name).role == "latent"}
+        rows += [(summed.part, variable, frozenset(read))] if summed.part else []
+    return rows
+
+
+def drawn_parts(plan: Plan) -> list[tuple[str, Variable, frozenset[str]]]:
+    """Those that read latents which are drawn, and no others."""
+    drawn = {*plan.sampled, *plan.drawn_in_weights}
+    return [row for row in hidden_parts(plan) if row[2] and row[2] <= drawn]
+
+
+def parts_body(plan: Plan, imports: set[str], points: str = "") -> list[str]:
+    """`parts = {"tree": pcfg_parts(x, ...)}`: what is asked of hidden parts that read no latent but points. points: the posteriors of
+    latents, in Python."""
+    program = Program(plan, imports, set(), ("batch", "samples", "drawn", "log_weight", "found", "parts"))
+    low, items = program.low, []
+    for part, variable, latents in hidden_parts(plan):
+        if not latents <= {*plan.points}:
             continue
         for name in sorted(latents - set(low.known)):
-            latent = plan.spec.variable(name)
-            low.known[name] = program.scope.assign(
-                name, input_value(latent).with_(code=f'{drawn}["{name}"].mode'), own=True
-            )
-        arguments = arguments_of(low, variable)
-        lead = leading(low, variable, list(arguments.values()), set())
-        code = _call(low, variable, "parts", low.root(variable.name), arguments, lead)
-        name = low.scope.names.fresh(summed.part)
-        given = ", ".join((summed.name, *sorted(latents)))
-        low.scope.comment(f"p({summed.part} | {given}): what is asked of it are gradients of the same sum")
+            at = input_value(plan.spec.variable(name)).with_(code=f'{points}["{name}"].mode')
+            low.known[name] = program.scope.assign(name, at, own=True)
+        code = _asked(low, variable)
+        name = low.scope.names.fresh(part)
+        given = ", ".join((variable.name, *sorted(latents)))
+        low.scope.comment(f"p({part} | {given}): what is asked of it are gradients of the same sum")
         low.scope.line(f"{name} = {code}")  # no tensor: it has no shape to tell
-        items.append(f'"{summed.part}": {name}')
+        items.append(f'"{part}": {name}')
     program.scope.line(f"parts = {{{', '.join(items)}}}")
     return program.text(whole=False) if items else []
+
+
+def part_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
+    """`tree_at_draws(batch, draws)`: of each hidden part that reads latents which are drawn, what it is at draws of these."""
+    methods = []
+    for part, variable, latents in drawn_parts(plan):
+        program = Program(plan, imports, set(), ("batch", "draws"))
+        low, names = program.low, sorted(latents)
+        for name in names:
+            at = input_value(plan.spec.variable(name))
+            at = at.with_(code=f'draws["{name}"]', axes=("S", *at.axes))
+            low.known[name] = program.scope.assign(name, at, own=True)
+        low.scope.line(f"return {_asked(low, variable)}")
+        given = f"{variable.name}, {', '.join(names)}"
+        about = f"p({part} | {given}) at draws of {' and '.join(names)}, a row for each draw of each example: what is asked of it are gradients of the same sum."
+        methods.append(
+            [
+                f"    def {part}_at_draws(self, batch: dict, draws: dict):",
+                *docstring(about, 2),
+                *program.text(),
+            ]
+        )
+    return methods
+
+
+def _asked(low: Lowering, variable: Variable) -> str:
+    """A hidden part as an object that answers questions."""
+    arguments = arguments_of(low, variable)
+    lead = leading(low, variable, list(arguments.values()), set())
+    return _call(low, variable, "parts", low.root(variable.name), arguments, lead)

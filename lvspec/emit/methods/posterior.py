@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lvspec.emit.factors.integrals import asks, integral_answers, method_of, mixtures
-from lvspec.emit.factors.structures import parts_body
+from lvspec.emit.factors.structures import drawn_parts, parts_body
 from lvspec.emit.lowering.extents import extent_code
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.sizes import size_code
@@ -72,13 +72,19 @@ def posterior_body(plan: Plan, imports: set[str]) -> list[str]:
 
 
 def with_parts(plan: Plan, imports: set[str], answers: str) -> list[str]:
-    """What is returned: the posteriors of latents, and hidden structures given the likeliest draw of what they read, or its points."""
-    parts = parts_body(plan, imports, "found")
-    if not parts:
+    """What is returned: the posteriors of latents, and hidden structures, at points or averaged over the draws that they read."""
+    at_points, beside_draws = parts_body(plan, imports, "found"), drawn_parts(plan)
+    if not at_points and not beside_draws:
         return wrap(f"return {answers}", 2)
-    return [
-        *wrap(f"found = {answers}", 2),
-        f"        # structures, {'at these points' if plan.points else 'given the draw of highest weight'}",
-        *parts,
-        "        return found | parts",
-    ]
+    rows = wrap(f"found = {answers}", 2)
+    if at_points:
+        rows += ["        # structures, at these points" if plan.points else "", *at_points]
+        rows.append("        found |= parts")
+    if beside_draws:
+        imports.add("StructureBesideDraws")
+        rows.append("        # structures, averaged over the weighted draws that they read")
+    for part, _, latents in beside_draws:
+        draws = ", ".join(f'"{n}": found["{n}"]' for n in sorted(latents))
+        at = f"lambda draws: self.{part}_at_draws(batch, draws)"
+        rows += wrap(f'found["{part}"] = StructureBesideDraws({at}, draws={{{draws}}})', 2)
+    return [*rows, "        return found"]

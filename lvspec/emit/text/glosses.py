@@ -8,6 +8,7 @@ GLOSSES = {
     "EncodedLabels": "q of whole labellings as an object",
     "Input": "what a batch may hold of one variable",
     "Objective": "loss, bounds and their parts",
+    "StructureBesideDraws": "Σ_s w_s p(y | x, draw s) of a hidden structure",
     "batch_rows": "how many examples",
     "categorical_at": "log softmax(logits)[..., x] for each row of the table: (K, V), (B, T) -> (B, T, K)",
     "categorical_bag": "the same, summed over the sites of a bag",

@@ -211,7 +211,7 @@ class DrawnPosterior:
             raise Undefined("marginals: only a latent with a last value has a table of their probabilities")
         return (self.aligned().unsqueeze(-1) * torch.nn.functional.one_hot(self.values.long(), self.states)).sum(0)
 
-    def _rows(self, chosen: Tensor) -> Tensor:
+    def numbered(self, chosen: Tensor) -> Tensor:
         """The draws with these numbers: of each example its own."""
         if self.weights.dim() == 1:
             return self.values[chosen]
@@ -220,16 +220,20 @@ class DrawnPosterior:
     @property
     def mode(self) -> Tensor:
         """The draw of highest weight: (B, ...)."""
-        return self._rows(self.weights.argmax(0))
+        return self.numbered(self.weights.argmax(0))
 
-    def sample(self, n: int) -> Tensor:
-        """n draws with replacement, in proportion to the weights: (n, B, ...)."""
+    def chosen(self, n: int) -> Tensor:
+        """Numbers of n draws with replacement, in proportion to the weights: (n, B)."""
         if self.weights.numel() == 0:
-            return self.values[:1].expand(n, *self.values.shape[1:])
+            return torch.zeros((n, *self.weights.shape[1:]), dtype=torch.int64, device=self.weights.device)
         weights = torch.where(
             self.weights.sum(0) > 0, self.weights, 1.0
         )  # what is impossible under all draws: those of q
-        return self._rows(torch.multinomial(weights.t(), n, replacement=True).t())
+        return torch.multinomial(weights.t(), n, replacement=True).t()
+
+    def sample(self, n: int) -> Tensor:
+        """n draws with replacement, in proportion to the weights: (n, B, ...)."""
+        return self.numbered(self.chosen(n))
 
     @property
     def effective_sample_size(self) -> Tensor:

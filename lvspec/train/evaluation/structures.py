@@ -11,17 +11,22 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.core.structured import Parts, Structured
+from lvspec.runtime.model.structure_beside_draws import StructureBesideDraws
 from lvspec.runtime.trees.pcfg import Grammar, bracketings
 
 
-def spans(posterior: Structured, marginals: bool) -> dict[str, Tensor]:
+def spans(posterior: Structured | StructureBesideDraws, marginals: bool) -> dict[str, Tensor]:
     """Of the best derivation, and of all."""
-    assert isinstance(posterior, Grammar)
-    trees = bracketings(posterior)
+    trees = posterior.seen_as(by_spans) if isinstance(posterior, StructureBesideDraws) else by_spans(posterior)
     return {"mode": trees.mode["spans"].bool(), **({"marginals": trees.marginals["spans"]} if marginals else {})}
 
 
-def heads(posterior: Structured, marginals: bool) -> dict[str, Tensor]:
+def by_spans(derivations: Structured) -> Structured:
+    assert isinstance(derivations, Grammar)
+    return bracketings(derivations)
+
+
+def heads(posterior: Structured | StructureBesideDraws, marginals: bool) -> dict[str, Tensor]:
     """Each word's head in the best tree, and the probability of every head."""
     mode = by_word(posterior.mode).argmax(-1)
     return {"mode": mode, **({"marginals": by_word(posterior.marginals)} if marginals else {})}
