@@ -30,8 +30,9 @@ def refine(
 ) -> QParameters:
     """λ_K. step(parameters, draws): the objective of a batch, whose loss is the mean over examples; each climbs its own bound.
 
-    draws: base noise of every step, `z.steps` (K, S, B, ...), where it is fixed; BadBatch where it is not of K of them. Without
-    gradients around it, the steps are taken all the same, and nothing is kept of them.
+    draws: base noise of every step, `z.steps` (K, S, B, ...), where it is fixed; BadBatch where it is not of K of them. An example
+    that is impossible under a step's draws has no way up there and stays where it is. Without gradients around it, the steps are
+    taken all the same, and nothing is kept of them.
     """
     fixed = {n: d for n, d in draws.items() if n.endswith(".steps")}
     for n, d in fixed.items():
@@ -55,6 +56,8 @@ def refine(
             objective = step(parameters(free), {n.removesuffix(".steps"): d[k] for n, d in fixed.items()})
             total = -objective.loss * objective.elbo.shape[0]
             slopes = torch.autograd.grad(total, free, create_graph=kept, allow_unused=True, materialize_grads=True)
+            stays = [~objective.elbo.isfinite().reshape(-1, *[1] * (v.dim() - 1)) for v in free]
+            slopes = [slope.masked_fill(mask, 0) for slope, mask in zip(slopes, stays, strict=True)]
             free = [v + rate * slope for v, slope in zip(free, slopes, strict=True)]
         last = parameters(free)
     return last if kept else {n: tuple(v.detach() for v in values) for n, values in last.items()}

@@ -183,13 +183,6 @@ class Subject:
         instance = self.instance()
         return [elbo(instance, row, self.plan.samples, self.analytic) for row in range(instance.rows())]
 
-    @property
-    def climbing(self) -> Tensor:
-        """(B,): whose q, where it is refined, has a way up its bound: an example that is impossible has none."""
-        if not self.plan.refined:
-            return torch.ones(self.rows, dtype=torch.bool)
-        return torch.stack([b.elbo for b in self.bounds]).isfinite()
-
     @cached_property
     @torch.enable_grad()
     def posteriors(self) -> list[Posterior]:

@@ -50,8 +50,8 @@ class Refinement:
             noise = {n.removesuffix(".steps"): d[k] for n, d in at.draws.items() if n.endswith(".steps")}
             here = replace(world.instance, draws=noise, refinement=replace(self, point=point))
             value = self.objective(here, row)
-            if not value.isfinite():  # an impossible example's bound has no way up: subject.climbing
-                return point
+            if not value.isfinite():  # no way up at this step's draws
+                continue
             slopes = torch.autograd.grad(value, free, create_graph=True, materialize_grads=True, allow_unused=True)
             for (site, n), v, slope in zip(keys, free, slopes, strict=True):
                 point[site] = {**point[site], n: _bound(world, site, n, v + self.rate * slope)}
