@@ -57,7 +57,7 @@ def refine(
             total = -objective.loss * objective.elbo.shape[0]
             slopes = torch.autograd.grad(total, free, create_graph=kept, allow_unused=True, materialize_grads=True)
             stays = [~objective.elbo.isfinite().reshape(-1, *[1] * (v.dim() - 1)) for v in free]
-            slopes = [slope.masked_fill(mask, 0) for slope, mask in zip(slopes, stays, strict=True)]
-            free = [v + rate * slope for v, slope in zip(free, slopes, strict=True)]
+            steps_up = (rate * slope.masked_fill(mask, 0) for slope, mask in zip(slopes, stays, strict=True))
+            free = [v + up for v, up in zip(free, steps_up, strict=True)]
         last = parameters(free)
     return last if kept else {n: tuple(v.detach() for v in values) for n, values in last.items()}
