@@ -90,8 +90,8 @@ FAULTS = {
     ),
     "compound_pcfg": (
         (
-            "word = self.words(concat(self.tags, z[:, :, None]))",
-            "word = self.words(concat(self.tags, -z[:, :, None]))",
+            "word = of_parts(self.words, self.tags, z[:, :, None])",
+            "word = of_parts(self.words, self.tags, -z[:, :, None])",
             "reconstruction",
         ),
         ("pcfg_log_prob(x, ", "pcfg_log_prob(x.flip(1), ", "reconstruction"),

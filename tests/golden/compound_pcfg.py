@@ -42,10 +42,10 @@ from lvspec.runtime import (
     Objective,  # loss, bounds and their parts
     StructureBesideDraws,  # Σ_s w_s p(y | x, draw s) of a hidden structure
     complete_rows,  # which examples have the variable as a whole
-    concat,  # along the last axis; the others broadcast
     fixed_draws,  # the given draws, their shapes checked
     importance,  # log 1/S Σ_s w_s, its error, effective sample size
     masked_max,  # max over the sites that are there
+    of_parts,  # the network of the parts side by side, its first layer of each where it is
     pcfg_draw,  # words of derivations of a given length
     pcfg_log_prob,  # the inside algorithm: log p(words), derivations summed out
     pcfg_parts,  # the derivation's distribution: best, marginals, draws
@@ -126,11 +126,11 @@ class CompoundPCFG(nn.Module):
 
     def computed_of_z(self, z: torch.Tensor) -> ComputedOfZ:
         """Functions of z that several methods share."""
-        rule = self.rules(concat(self.symbols, z[:, :, None])).unflatten(
+        rule = of_parts(self.rules, self.symbols, z[:, :, None]).unflatten(
             -1, (self.N + self.P, self.N + self.P)
         )  # (S, B, N, N + P, N + P)
-        word = self.words(concat(self.tags, z[:, :, None]))  # (S, B, P, V)
-        root_x = self.roots(concat(self.start, z))  # (S, B, N)
+        word = of_parts(self.words, self.tags, z[:, :, None])  # (S, B, P, V)
+        root_x = of_parts(self.roots, self.start, z)  # (S, B, N)
         return ComputedOfZ(rule, word, root_x)
 
     def at_draws(self, batch: dict, draws: dict, samples: int) -> Drawn:
@@ -242,10 +242,10 @@ class CompoundPCFG(nn.Module):
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         z = batch["z"] if "z" in batch else Normal(self.zero, 1).sample((n, self.D))  # (B, D)
-        rule = self.rules(concat(self.symbols, z[:, None])).unflatten(
+        rule = of_parts(self.rules, self.symbols, z[:, None]).unflatten(
             -1, (self.N + self.P, self.N + self.P)
         )  # (B, N, N + P, N + P)
-        word = self.words(concat(self.tags, z[:, None]))  # (B, P, V)
-        root_x = self.roots(concat(self.start, z))  # (B, N)
+        word = of_parts(self.words, self.tags, z[:, None])  # (B, P, V)
+        root_x = of_parts(self.roots, self.start, z)  # (B, N)
         x = batch["x"] if "x" in batch else pcfg_draw(batch["t.mask"], root_x, rule, word)  # (B, T)
         return {"z": z, "x": x, "t": batch["t"]}

@@ -43,7 +43,7 @@ from lvspec.runtime import (
     Input,  # what a batch may hold of one variable
     Objective,  # loss, bounds and their parts
     batch_rows,  # how many examples
-    categorical_head,  # log softmax(W h + b)[x], computed at the sites that are there
+    categorical_pairs,  # log softmax(W [g; h] + b)[x] at each pair: one contraction of W_g g and W_h h
     concat,  # along the last axis; the others broadcast
     evidence,  # of known latents: 0 at the value, -inf at all others
     exact_posterior,  # gradients of log p(x) with respect to tilts
@@ -118,12 +118,8 @@ class LatentAttentionElbo(nn.Module):
         h = self.writer(self.target(previous(x, dim=1, begin=self.V)))  # (B, T, 2 * H)
         memory = self.reader(self.source(s), batch["m"])  # (B, M, 2 * H)
         log_p_a = log_softmax(inside_plate(h @ memory.mT, batch["m.mask"][:, None]))  # (B, T, |m|)
-        log_p_x = categorical_head(
-            concat(h[:, :, None], memory[:, None]),
-            self.output.weight,
-            self.output.bias,
-            x[:, :, None],
-            sites=batch["t.sites"],
+        log_p_x = categorical_pairs(
+            h[:, :, None], memory[:, None], self.output.weight, self.output.bias, x[:, :, None], sites=batch["t.sites"]
         )  # (B, T, |m|)
         return Computed(memory, log_p_a, log_p_x)
 

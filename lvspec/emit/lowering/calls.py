@@ -6,6 +6,7 @@ plate named after `over`, or over the stretch that the argument is.
 
 from __future__ import annotations
 
+from lvspec.emit.lowering.side_by_side import parts_of, side_by_side
 from lvspec.emit.lowering.value import (
     ATOM,
     PRODUCT,
@@ -193,10 +194,7 @@ def flat(value: Value) -> Value:
 
 
 def concat(lowering, call: Call) -> Value:
-    values = [lowering.real(lowering.concrete(lowering.lower(a))) for a in call.args]
-    axes, _, aligned = lowering.broadcast(*values)
-    code = f"{lowering.scope.use('concat')}({', '.join(v.code for v in aligned)})"
-    return Value(code, axes, call.type.shape, draws=join_draws(*values))
+    return side_by_side(lowering, parts_of(lowering, call), call)
 
 
 def split(lowering, call: Call) -> Value:

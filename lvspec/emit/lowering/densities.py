@@ -8,6 +8,7 @@ token axis, an enumerated axis and the vocabulary together:
     logits are rows of a table (T[s])      categorical_lookup one table, gathered at rows and tokens
     logits per example, tokens inside (W z)    categorical_rows   one softmax an example
     logits = Linear(h[t])                      categorical_head   real tokens only, in chunks
+    logits = Linear(concat(h[t], m[s]))        categorical_pairs  logits of each part alone, one contraction
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from lvspec.emit.lowering.flows import FlowCall, Origin, back, contexts, lower_f
 from lvspec.emit.lowering.indexing import indexed
 from lvspec.emit.lowering.lower import Lowering
 from lvspec.emit.lowering.relaxed import relaxed_density
+from lvspec.emit.lowering.side_by_side import read_by_a_layer
 from lvspec.emit.lowering.value import ATOM, PRODUCT, SUM, Value, align, as_tensor, join_draws, permute, spelled
 from lvspec.ir.dims import Dim, Shape, ragged_plate
 from lvspec.ir.distributions import FAMILIES, Argument, argument_rank, event_axes
@@ -35,7 +37,8 @@ LONG = 60  # characters of an argument from which on it gets a name of its own
 class Term:
     """A distribution with its arguments lowered: what a density, a draw or a divergence is made of.
 
-    head: for logits that are a linear layer's output, (hidden, network), so that the layer can be fused.
+    head: for logits that are a linear layer's output, (hidden, network), so that the layer can be fused. pair: where that is a
+    vector beside another, each with axes that the other lacks, the two.
     addends: for logits that are a sum, what varies over summed latents only and what varies over examples only.
     lookup: for logits that are rows of a table named by integers of the data, the table and the integers.
     flows: what is drawn goes through them; dist and arguments are those of the base. origin: where the value at hand
@@ -45,6 +48,7 @@ class Term:
     dist: Dist
     arguments: tuple[Value, ...]
     head: tuple[Value, Network] | None = None
+    pair: tuple[Value, ...] = ()
     addends: tuple[Value, Value] | None = None
     lookup: tuple[Value, Value] | None = None
     flows: tuple[FlowCall, ...] = ()
@@ -62,11 +66,13 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
         return replace(lower_term(low, dist.base, name), flows=lower_flows(low, dist, name))
     fuse = fuse and not dist.type.shape
     values, head = [], None
+    pair: tuple[Value, ...] = ()
     for argument, expr in dist.arguments:
         logits = fuse and dist.family == "Categorical" and argument == "logits"
         if logits and isinstance(expr, Apply) and _is_linear(low, expr):
             network = low.networks[expr.network]
-            head = (low.real(low.lower(expr.args[0])), network)
+            hidden, pair = read_by_a_layer(low, expr.args[0])
+            head = (low.real(hidden), network)
             values.append(Value("", head[0].axes, (network.arguments[1],), draws=head[0].draws))
             continue
         splits = logits and _positions(expr.type) is None
@@ -92,7 +98,7 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
         if len(value.code) > LONG:
             value = low.scope.assign(f"{argument}_{name}{low.scope.at_first}", value)
         values.append(value)
-    return Term(dist, tuple(values), head)
+    return Term(dist, tuple(values), head, pair)
 
 
 def _of_probs(dist: Dist) -> str | None:
@@ -317,8 +323,10 @@ def _from_head(low: Lowering, term: Term, value: Value, draws) -> Value:
         )  # its axis of the symbols
         if at > 0:
             sites = f', sites=batch["{ragged[0]}.sites"]' + (f", dim={at}" if at > 1 else "")
-    function = low.scope.use("categorical_head")
-    code = f"{function}({hidden.code}, self.{network.name}.weight, {bias}, {symbols.code}{sites})"
+    read, function = hidden.code, low.scope.use("categorical_pairs" if term.pair else "categorical_head")
+    if term.pair:
+        read = ", ".join(align(v, axes).code for v in term.pair)
+    code = f"{function}({read}, self.{network.name}.weight, {bias}, {symbols.code}{sites})"
     return Value(code, axes, draws=draws)
 
 

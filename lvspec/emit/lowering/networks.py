@@ -3,11 +3,13 @@
 expert[z](h), z summed      self.expert.each(h)       every expert at once, along the axis of z
 expert[z](h), z drawn       self.expert.at(z, h)      the drawn one
 writer(words(x[<t]))        self.writer(...)          the stretch t last, as recurrent networks read it
+score(concat(h[t], m[s]))   of_parts(self.score, h, m)    the first layer of each part, where parts lie on unlike axes
 """
 
 from __future__ import annotations
 
 from lvspec.emit.lowering.calls import is_unrolled, spread_along, with_examples
+from lvspec.emit.lowering.side_by_side import parts_of, side_by_side, vectors_side_by_side
 from lvspec.emit.lowering.sizes import begin_embeddings, size_code
 from lvspec.emit.lowering.value import ATOM, Value, align, dim, join_draws, permute, select
 from lvspec.errors import InternalError
@@ -21,6 +23,8 @@ def apply_network(low, expr: Apply) -> Value:
     network = low.networks[expr.network]
     if network.kind == "Module":
         return _from_user(low, network, expr)
+    if (parted := _of_parts(low, expr, network)) is not None:
+        return parted
     value = _one_hots(low, expr, network) or _argument(low, expr.args[0], network)
     if network.kind != "Embedding":
         value = low.real(value)
@@ -47,6 +51,20 @@ def apply_network(low, expr: Apply) -> Value:
     lengths = f", {low.lengths(plate, value.axes[:-1])}" if told else ""
     code = f"{module}{'.backwards' * backwards}({value.code}{lengths})"
     return value.with_(code=code, shape=_output(network), binds=ATOM)
+
+
+def _of_parts(low, expr: Apply, network) -> Value | None:
+    """A network whose first layer is linear, of a `concat` whose parts vary over unlike axes."""
+    call = vectors_side_by_side(expr.args[0])
+    if network.kind not in ("Linear", "MLP") or network.bank or network.option("tied") or low.frozen or call is None:
+        return None
+    values = parts_of(low, call)
+    axes, _, aligned = low.broadcast(*values)
+    if all(v.axes == axes for v in values):
+        value = side_by_side(low, values, call)
+        return value.with_(code=f"{low.module(network)}({value.code})", shape=_output(network), binds=ATOM)
+    operands = ", ".join([low.module(network), *(v.code for v in aligned)])
+    return Value(f"{low.scope.use('of_parts')}({operands})", axes, _output(network), draws=join_draws(*values))
 
 
 def _for_every_example(low, value: Value, plate: str) -> Value:

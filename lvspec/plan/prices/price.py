@@ -25,6 +25,7 @@ from lvspec.ir.reads import Reader, bodies, number_of, reader_of
 from lvspec.ir.spec import Network, Variable
 from lvspec.ir.structured import longest_segment, structure_of, window_axis, window_of
 from lvspec.plan.model import Model
+from lvspec.plan.prices.parts import less_of_parts, pair_apart, parts_apart
 
 FLOAT = 4  # bytes
 OPTIMIZED = 4  # numbers for each one that is learned: itself, its gradient, and two that Adam keeps
@@ -223,7 +224,8 @@ class Pricer:
                 self._let(name)
             return
         adds = isinstance(node, Call) and node.function in ("sum", "mean")
-        for child in node.children():
+        parts = parts_apart(self, node)
+        for child in parts or node.children():
             self.expression(child, not (adds and isinstance(child, Call) and child.function == "multiply"))
         if isinstance(node, ParamRef):
             self.learned[node.name] = self.events(node.type.shape)
@@ -233,6 +235,8 @@ class Pricer:
         self.calls(DISPATCHES["expression"])
         if isinstance(node, Apply):
             self._network(self.networks[node.network], numbers)
+            if parts:
+                self.flops += TRAINING * less_of_parts(self, node, parts)
             return
         self.flops += TRAINING * numbers
         if not isinstance(node, Index):
@@ -313,7 +317,8 @@ class Pricer:
         for clause in variable.clauses:
             for body in bodies(clause):
                 head = self._head(body)
-                self.expression(body if head is None else head.args[0])
+                for read in (body,) if head is None else pair_apart(self, head) or (head.args[0],):
+                    self.expression(read)
                 axes |= self.axes(body)
                 self._flows(body, variable)
         if variable.role == "observed" or variable.name not in self.summed:
@@ -379,6 +384,15 @@ class Pricer:
         self.flops += TRAINING * numbers
         inner = len(variable.plates) > 1 and any(latent_of(a) in self.summed for a in axes)
         self.holds(self.extent(axes), (2 if inner else 0) * self.extent(axes))  # what is summed within a site is masked
+        if head is not None and (pair := pair_apart(self, head)):
+            symbols = numbers / rows
+            for part in pair:
+                alone = self.extent(self.axes(part)) * symbols
+                self.flops += TRAINING * alone * self.events(part.type.shape)
+                self.calls(DISPATCHES["expression"])
+                self.holds(2 * alone, 4 * alone)  # logits and their exponentials
+            self.learned[head.network] = (self.events(head.args[0].type.shape) + 1) * symbols
+            return
         if head is not None:
             read = self.numbers(head.args[0])
             keeps = numbers <= KEPT_ENTRIES and not any(latent_of(a) in self.summed for a in self.axes(logits))

@@ -118,6 +118,10 @@ def _parts(d: Draft, parents: list[Parent], out: str, here: tuple[str, ...]) -> 
     elif indices and vectors and ("bank of networks" in d.wishes or d.chance(0.4)):
         parts.append(_mixed(d, indices[0], vectors[0], out))
         parents = [p for p in parents if p not in (indices[0], vectors[0])]
+    elif len(vectors) > 1 and d.chance(0.4):
+        a, b = vectors[:2]  # which may stand on unlike plates
+        parts.append(mapping(d, f"{a.size} + {b.size}", out).format(f"concat({a.ref}, {b.ref})"))
+        parents = [p for p in parents if p not in (a, b)]
     besides = [p for p in near if p in parents and (p.finite or p.kind == "number")]
     if besides and len(parts) + len(parents) > 1 and d.wants("number beside a vector", 0.1):
         parents = [p for p in parents if p is not besides[-1]]

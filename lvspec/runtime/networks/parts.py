@@ -1,0 +1,23 @@
+"""Networks of vectors that lie on unlike axes, side by side: W [a; b] + c = W_a a + (W_b b + c), each at its own sites."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+__all__ = ["of_parts"]
+
+
+def of_parts(network: nn.Linear | nn.Sequential, *parts: Tensor) -> Tensor:
+    """network(concat(parts)): (*lead_i, D_i), whose leading axes broadcast, -> (*lead, out). The first layer is linear, and is applied
+    to each part where it is; the rest sees their sum."""
+    layers = list(network) if isinstance(network, nn.Sequential) else [network]
+    weight: Tensor = layers[0].weight  # type: ignore[assignment]  # of a linear layer
+    bias: Tensor | None = layers[0].bias  # type: ignore[assignment]
+    columns = weight.split([part.shape[-1] for part in parts], -1)
+    found = linear(parts[0], columns[0], bias)
+    for part, own in zip(parts[1:], columns[1:], strict=True):
+        found = found + linear(part, own)
+    for layer in layers[1:]:
+        found = layer(found)
+    return found
