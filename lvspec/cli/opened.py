@@ -53,12 +53,8 @@ def opened(args: argparse.Namespace) -> tuple[TrainedRun, DataPart]:
         terminal.say(
             f"warning: {name}: {field} is {label!r} {'once' if times == 1 else f'{times} times'}, which no training data have: taken as missing"
         )
-    if dataset.dropped:
-        several = dataset.dropped > 1
-        terminal.say(
-            f"warning: {name}: {dataset.dropped} record{'s' * several} without a site, or of a length that is not wanted, "
-            f"{'are' if several else 'is'} left out"
-        )
+    if dataset.left_out:
+        terminal.say(f"warning: {name}: {dataset.left_out}")
     return trained, DataPart(name, dataset, records, trained, args)
 
 

@@ -97,6 +97,9 @@ def prepare(request: Request, notify: Callable[[str], None] = lambda text: None)
         read_encoders(run) if before else widened(layout, fitted(raw["train"], layout, data, notify), request.sizes)
     )
     parts = {part: encoded(records, layout, encoders, data) for part, records in raw.items()}
+    for part, found in parts.items():
+        if found.left_out:
+            notify(f"warning: {part} part: {found.left_out}")
     parts["train"] = partly_labelled(parts["train"], [digest(r) for r in raw["train"]], data)
     sizes = {**request.sizes, **sizes_from_data(layout, encoders, request.sizes)}
     options = {"sizes": sizes, "overrides": request.infer, "allow_modules": request.allow_modules}

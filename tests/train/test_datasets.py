@@ -194,7 +194,7 @@ def test_numbers_of_a_fixed_plate_are_not_filled_up():
     layout = BatchLayout(
         (Field("x", "real", ("d", "j")),), (Plate("d", "sequence"), Plate("j", "fixed", Dim.of(2))), ()
     )
-    with pytest.raises(UsageError, match="record 1: x: expected numbers"):
+    with pytest.raises(UsageError, match="record 1: x: 1 and 2 values along j stand in one record"):
         made([{"x": [[1.0, 2.0], [3.0]]}], layout)
 
 

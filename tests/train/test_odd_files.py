@@ -47,7 +47,7 @@ REFUSED = {
     "a key that only one record lacks": ("m.jsonl", lines(A, B, {"label": "ham"}), r"m.jsonl: record 3 has no x \(`text` is looked for, and it has label\)"),
     "a key that no record has": ("m.jsonl", lines({"body": "a", "label": "b"}), r"no record has a value of x.*`text` is looked for, and it has body, label"),
     "a list of records": ("m.jsonl", json.dumps([A, B]), "m.jsonl:1: `field: text` is for an object, and here stands a list"),
-    "a label in a list": ("m.jsonl", lines(A, A | {"label": ["ham"]}), r"m.jsonl: record 2: expected one label, found \['ham'\]"),
+    "a label in a list": ("m.jsonl", lines(A, A | {"label": ["ham"]}), r"m.jsonl: record 2: y: expected one label, found \['ham'\]"),
     "lines of text for two variables": ("m.txt", "buy now\n", "a line of text is one value, and x and y are read"),
     "a word among numbers": ("m.csv", "height,weight\n1,2\n3,NA\n", "m.csv: record 2: v: expected numbers, found 'NA'"),
     "an infinite number": ("m.csv", "height,weight\n1,inf\n", "m.csv: record 1: v: expected numbers, found 'inf'"),

@@ -80,6 +80,19 @@ def test_train_then_eval_infer_and_sample(here, capsys):
     assert [len(line.split()) for line in capsys.readouterr().out.splitlines()] == [4, 4]
 
 
+def test_what_is_missing_and_what_is_left_out_is_said(here, capsys):
+    assert main([*TRAIN, "--column", "x=upos", "--set", "data.x.lengths=3-9", "--epochs", "1"]) == 0
+    err = capsys.readouterr().err
+    assert "warning: train part: 30 records without a site, or of a length that is not wanted, are left out" in err
+    assert "warning: valid part: 10 records" in err
+    text = (here / "dev.conllu").read_text()
+    (here / "odd.conllu").write_text(text.replace("\tNOUN\t", "\t_\t"))
+    assert main(["infer", "runs/hmm", "--data", "odd.conllu", "--limit", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["x"] == ["DET", None, "VERB"]
+    assert "warning: odd.conllu: 10 records without a site" in err
+
+
 def test_split_dev_gives_one_half_to_stopping_and_the_other_to_the_figure(here, capsys):
     assert main([*TRAIN, "--split-dev", "--steps", "3", "--quiet"]) == 0
     config = json.loads((here / "runs/hmm/config.json").read_text())

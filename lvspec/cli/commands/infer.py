@@ -66,7 +66,10 @@ def _inferred(args: argparse.Namespace, trained, part, latents):
 
 def _entries(args: argparse.Namespace, trained, part, latents):
     """What is said of each example, in the file's order."""
+    import numpy as np
+
     from lvspec.train.data.dataset import real_sites
+    from lvspec.train.data.encoders import MISSING
     from lvspec.train.data.tree_labels import TreeLabels
 
     found, fields = _inferred(args, trained, part, latents), part.dataset.layout.fields
@@ -77,7 +80,8 @@ def _entries(args: argparse.Namespace, trained, part, latents):
             encoder = trained.encoders[field.name]
             if field.required and hasattr(encoder, "symbols") and field.name in example.values:
                 real = real_sites(example, field, part.dataset.layout)
-                entry[field.name] = _unpadded(encoder, example.values[field.name], real)
+                seen = example.observed.get(field.name, np.True_)
+                entry[field.name] = _unpadded(encoder, np.where(seen, example.values[field.name], MISSING), real)
         for latent in latents:
             if latent.structure == "spans":
                 entry |= _brackets(one, latent, entry.get(latent.of), args.marginals)
@@ -114,7 +118,7 @@ def _plain(one, latent, encoder, marginals: bool) -> dict[str, object]:
     return found | {k: rounded(values[name].tolist()) for k, values in kinds.items() if name in values}
 
 
-def _brackets(one, latent, words: list[str] | None, marginals: bool) -> dict[str, object]:
+def _brackets(one, latent, words: list[str | None] | None, marginals: bool) -> dict[str, object]:
     """The best tree as text, its spans (first word, the one after the last) and the probability of each."""
     from lvspec.train.data.brackets import shown
     from lvspec.train.evaluation.parses import spans_of
@@ -122,7 +126,8 @@ def _brackets(one, latent, words: list[str] | None, marginals: bool) -> dict[str
     if latent.name not in one.mode:
         return {}
     spans, table = spans_of(one.mode[latent.name]), one.marginals[latent.name]
-    found: dict[str, object] = {"mode": shown(words or [str(i) for i in range(len(table))], spans), "spans": spans}
+    leaves = ["_" if word is None else word for word in words or map(str, range(len(table)))]
+    found: dict[str, object] = {"mode": shown(leaves, spans), "spans": spans}
     found["probability"] = rounded([float(table[i, j - 1]) for i, j in spans])
     return {latent.name: found | ({"marginals": rounded(table.tolist())} if marginals else {})}
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from lvspec.errors import TrainingError, UsageError
-from lvspec.train.data.encoders import MISSING, Encoder, Numbers, Symbols, numbers, tokens
+from lvspec.train.data.encoders import MISSING, Encoder, Numbers, Symbols
 from lvspec.train.data.layout import BatchLayout, Field
 from lvspec.train.data.tree_labels import TreeLabels
+from lvspec.train.data.values import extents, numbers, symbols
 from lvspec.train.settings import DataSettings
 
 Raw = Mapping[str, Any]
-LARGEST = 3e38  # that a float32 holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples of one part. dropped: records left out because a sequence was empty, or of a length that is not wanted. partial: names with missing values."""
+    """Examples of one part. dropped: records left out because a plate had no site, or a length is not wanted. partial: names with missing values."""
 
     examples: tuple[Example, ...]
     layout: BatchLayout
@@ -43,6 +43,16 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    @property
+    def left_out(self) -> str:
+        """How many records are left out, and why; nothing where none is."""
+        several = self.dropped > 1
+        return (
+            f"{self.dropped} record{'s' * several} without a site, or of a length that is not wanted, {'are' if several else 'is'} left out"
+            if self.dropped
+            else ""
+        )
 
     def hiding(self, names: Collection[str]) -> Dataset:
         """The same examples with these variables missing; the plates that they stand on keep their lengths."""
@@ -102,18 +112,23 @@ def encoded(
     data: Mapping[str, DataSettings],
     unknown: Counter | None = None,
 ) -> Dataset:
-    """Every record as an example; records whose sequence is empty are left out and counted.
+    """Every record as an example; records without a site of a plate that is nested in no other are left out and counted.
 
     unknown: counts labels of latents that the training data do not have, (name, label), which are missing then; without it
     they are an error.
     """
-    examples, dropped = [], 0
+    examples, dropped, absent = [], 0, {f.name for f in layout.fields if f.required}
+    first: Raw | None = None
     for index, record in enumerate(records):
+        first = record if first is None else first
+        absent = {name for name in absent if lacks(record, name)}
         example = _example(record, index, layout, encoders, data, unknown)
         if example is None:
             dropped += 1
         else:
             examples.append(example)
+    if first is not None and absent:
+        raise no_value(first, min(absent))
     partial = frozenset(name for e in examples for name in e.observed)
     return Dataset(tuple(examples), layout, dropped, partial | {f.name for f in layout.fields if not f.required})
 
@@ -136,6 +151,17 @@ def holding(record: Raw, name: str) -> str:
     there = f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
     fields = getattr(record, "fields", {})
     return f" (`{fields[name]}` is looked for, and it has {there})" if names else ""
+
+
+def lacks(record: Raw, name: str) -> bool:
+    """Whether a record that has keys (fields, arrays) has none of this one."""
+    names = getattr(record, "names", ())
+    return record.get(name) is None and bool(names) and record.fields[name].split(".")[0] not in names  # type: ignore[attr-defined]
+
+
+def no_value(first: Raw, name: str) -> TrainingError:
+    """That no record has a value of a variable, by what the first one holds."""
+    return TrainingError(f"no record has a value of {name}; {place_of(first, 0)} has none{holding(first, name)}")
 
 
 def _example(record: Raw, index: int, layout: BatchLayout, encoders, data, unknown) -> Example | None:
@@ -170,11 +196,11 @@ def _example(record: Raw, index: int, layout: BatchLayout, encoders, data, unkno
             lengths[plate] = length
         if settings.lengths and not _admitted(found, settings.lengths):
             return None
-        if f.required and any(np.max(n, initial=0) == 0 for n in found.values()):
-            return None
         values[f.name] = value
         if not seen.all():
             observed[f.name] = seen
+    if any(lengths[plate.name] == 0 for plate in layout.plates if plate.name in lengths and plate.within is None):
+        return None
     _told_how_long(record, index, layout, values, lengths)
     return Example(values, lengths, observed, index)
 
@@ -218,22 +244,6 @@ def _encode(raw: Any, f: Field, layout: BatchLayout, encoder: Encoder, settings:
     return _encode_numbers(raw, f, layout, encoder, settings)
 
 
-def nested(raw: Any, depth: int, settings: DataSettings) -> Any:
-    """A raw value as lists of symbols, `depth` deep: 0 a label, 1 a sentence, 2 a document of sentences."""
-    if isinstance(raw, np.ndarray):
-        raw = raw.tolist()
-    if depth == 0:
-        if isinstance(raw, (list, dict)):
-            raise UsageError(f"expected one label, found {str(raw)[:60]}")
-        text = None if raw is None else str(raw).strip() or None
-        return text.lower() if text is not None and settings.lower else text
-    if depth == 1:
-        return tokens(raw, settings.tokenize, settings.lower)
-    if not isinstance(raw, list):
-        raise UsageError(f"expected a list of sequences, found {str(raw)[:60]!r}")
-    return [nested(r, depth - 1, settings) for r in raw]
-
-
 def _without_unknown(raw, f: Field, encoder: Symbols, settings: DataSettings, unknown: Counter) -> Any:
     """The raw labels, None where the table lacks them."""
 
@@ -245,25 +255,28 @@ def _without_unknown(raw, f: Field, encoder: Symbols, settings: DataSettings, un
         unknown[f.name, value] += 1
         return None
 
-    return known(nested(raw, len(f.plates) + len(f.event), settings))
+    return known(symbols(raw, f, settings))
 
 
 def _encode_symbols(raw, f: Field, layout: BatchLayout, encoder: Symbols, settings: DataSettings):
     depth = len(f.plates) + len(f.event)
-    symbols = nested(raw, depth, settings)
+    found = symbols(raw, f, settings)
     ragged = layout.ragged(f)
     if depth == 1:
-        ids = np.array([encoder.id(s) for s in symbols[: settings.max_length]], dtype=np.int64)
+        ids = np.array([encoder.id(s) for s in found[: settings.max_length]], dtype=np.int64)
         if ragged and ragged[0][1].end:
             ids = np.append(ids, encoder.end_id)
         if ragged and ragged[0][1].null:
             ids = np.append(encoder.null_id, ids)
         lengths = {ragged[0][1].name: np.array(len(ids))} if ragged else {}
     elif depth == 0:
-        ids, lengths = np.array(encoder.id(symbols), dtype=np.int64), {}
+        ids, lengths = np.array(encoder.id(found), dtype=np.int64), {}
     else:
-        _check_alike(symbols, f, dict(ragged))
-        ids, lengths = _rectangle(symbols, ragged, encoder, settings, depth)
+        try:
+            extents(found, f, layout.nested(f), f.event)
+        except UsageError as error:
+            raise UsageError(f"{f.name}: {error}") from error
+        ids, lengths = _rectangle(found, ragged, encoder, settings, depth)
     seen = ids != MISSING
     return np.where(seen, ids, 0), seen, lengths
 
@@ -277,19 +290,7 @@ def _encode_tree(raw, f: Field, layout: BatchLayout, encoder: TreeLabels, settin
     return np.where(seen, ids, 0), seen, {plate.name: np.array(len(ids)) for _, plate in layout.ragged(f)}
 
 
-def _check_alike(symbols: list, f: Field, ragged: dict) -> None:
-    """UsageError where lists beside each other differ in length, and no plate is nested that lets each have its own."""
-    for axis in range(1, len(f.plates) + len(f.event)):
-        symbols = [inner for row in symbols for inner in row] if axis > 1 else symbols
-        if axis in ragged and ragged[axis].within is not None:
-            continue
-        found = sorted({len(row) for row in symbols})
-        if len(found) > 1:
-            along = f"along {f.plates[axis]}" if axis < len(f.plates) else "in a vector"
-            raise UsageError(f"{f.name}: {found[0]} and {found[1]} values {along} stand in one record")
-
-
-def _rectangle(symbols: list, ragged, encoder: Symbols, settings: DataSettings, depth: int):
+def _rectangle(found: list, ragged, encoder: Symbols, settings: DataSettings, depth: int):
     """Nested lists padded to a block: a plate nested in another has a length for each of its sites."""
     plates = dict(ragged)
 
@@ -301,32 +302,32 @@ def _rectangle(symbols: list, ragged, encoder: Symbols, settings: DataSettings, 
         start = [encoder.null_id] if plate and plate.null else []
         return [*start, *inner, *([encoder.end_id] if plate and plate.end else [])]
 
-    value = ids(symbols, 0)
-    extents = [_extent(value, axis) for axis in range(depth)]
-    block = np.zeros(extents, dtype=np.int64)
-    for place in np.ndindex(*extents[:-1]):
+    value = ids(found, 0)
+    shape = [_extent(value, axis) for axis in range(depth)]
+    block = np.zeros(shape, dtype=np.int64)
+    for place in np.ndindex(*shape[:-1]):
         row = value
         for i in place:
             row = row[i] if i < len(row) else []
         block[place][: len(row)] = row
-    return block, {plate.name: _lengths(value, axis, extents, plate, ragged) for axis, plate in ragged}
+    return block, {plate.name: _lengths(value, axis, shape, plate, ragged) for axis, plate in ragged}
 
 
 def _extent(value: list, axis: int) -> int:
     return len(value) if axis == 0 else max((_extent(v, axis - 1) for v in value), default=0)
 
 
-def _lengths(value: list, axis: int, extents: list[int], plate, ragged) -> np.ndarray:
+def _lengths(value: list, axis: int, shape: list[int], plate, ragged) -> np.ndarray:
     if plate.within is None:
         while axis:
             value, axis = value[0] if value else [], axis - 1
         return np.array(len(value))
     counted = [len(v) for v in value]  # nested one deep: axis 1 inside axis 0
-    return np.array(counted + [0] * (extents[0] - len(counted)))
+    return np.array(counted + [0] * (shape[0] - len(counted)))
 
 
 def _encode_numbers(raw, f: Field, layout: BatchLayout, encoder: Numbers, settings: DataSettings):
-    value = encoder.transformed(number_block(raw, f, layout.nested(f)))
+    value = encoder.transformed(numbers(raw, f, layout.nested(f), encoder.event))
     ragged = layout.ragged(f)
     if layout.null(f):
         raise UsageError(f"{f.name} has numbers, and a site that stands for nothing (null=true) has a symbol")
@@ -364,39 +365,6 @@ def _check_numbers(f: Field, value: np.ndarray) -> None:
         raise TrainingError(
             f"{f.name} is a count in the spec, a whole number from 0 on, but the data hold {wrong[0]:g}"
         )
-
-
-def number_block(raw: Any, f: Field, nested: bool = False) -> np.ndarray:
-    """Numbers as plates x event; a picture (28, 28) is flattened for a vector of features. nested: NaN stands beyond the end of
-    a second plate, of which each site of the first one has its own."""
-    try:
-        value = _side_by_side(raw) if nested and isinstance(raw, list) else numbers(raw)
-    except UsageError as error:
-        raise UsageError(f"{f.name}: {error}") from error
-    rank = len(f.plates) + len(f.event)
-    if len(f.event) == 1 and value.ndim > rank:
-        value = value.reshape(*value.shape[: len(f.plates)], -1)
-    if value.size == 0 and value.ndim < rank:
-        value = value.reshape((0,) + (1,) * (rank - 1))
-    if value.ndim != rank:
-        raise TrainingError(f"{f.name}: expected {rank} axes (plates and features), a record has shape {value.shape}")
-    if (np.abs(value) > LARGEST).any():
-        raise TrainingError(f"{f.name} has a number that is infinite, or too large")
-    return value
-
-
-def _side_by_side(raw: list) -> np.ndarray:
-    """Sequences of numbers as one block."""
-    parts = [numbers(r) for r in raw]
-    if any(p.ndim == 0 for p in parts):
-        raise UsageError(f"expected a list of sequences, found {str(raw)[:60]!r}")
-    inner = next((p.shape[1:] for p in parts if len(p)), ())
-    block = np.full((len(parts), max(map(len, parts), default=0), *inner), np.nan)
-    for row, part in zip(block, parts, strict=True):
-        if len(part) and part.shape[1:] != inner:
-            raise UsageError(f"vectors of {inner} and of {part.shape[1:]} numbers stand in one record")
-        row[: len(part)] = part.reshape(len(part), *inner)
-    return block
 
 
 def digest(record: Raw) -> bytes:

@@ -5,9 +5,7 @@ Each has `fit(values, ...)`, `encode(raw) -> array | None` (None: missing), `sho
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -20,28 +18,6 @@ from lvspec.train.data.tree_labels import TreeLabels
 UNKNOWN = "<unk>"
 NULL = "<null>"
 MISSING = -1  # the id of a missing symbol inside an encoded sequence; never reaches a batch
-
-
-SPLITS: dict[str, Callable[[str], list]] = {"whitespace": str.split, "characters": list, "none": lambda text: [text]}
-
-
-def tokens(raw: Any, tokenize: str, lower: bool) -> list:
-    """`The cat` as ["the", "cat"]; lists are already split."""
-    if isinstance(raw, str):
-        raw = raw.lower() if lower else raw
-        return SPLITS[tokenize](raw)
-    if isinstance(raw, (list, tuple)):
-        return [None if r in (None, "") else str(r).lower() if lower else str(r) for r in raw]
-    return [str(raw)]
-
-
-def leaves(value: Any) -> Iterable:
-    """The symbols of a nested list, in order."""
-    if isinstance(value, list):
-        for v in value:
-            yield from leaves(v)
-    else:
-        yield value
 
 
 @dataclass(frozen=True)
@@ -122,7 +98,9 @@ class Symbols:
         return replace(self, symbols=(*self.symbols, *more), counts=(*self.counts, *(0 for _ in more)))
 
     def show(self, ids: np.ndarray) -> Any:
-        """Ids as symbols, nested like the ids."""
+        """Ids as symbols, nested like the ids; None for one that is missing."""
+        if ids.ndim == 0 and ids == MISSING:
+            return None
         if ids.ndim == 0:
             return self.symbols[int(ids)] if 0 <= int(ids) < self.size else "?"
         return [self.show(i) for i in ids]
@@ -178,33 +156,3 @@ def from_json(entry: dict) -> Encoder:
     if kind in ("symbols", "trees"):
         return (Symbols if kind == "symbols" else TreeLabels)(**entry)
     return Numbers(kind=entry.pop("values"), **entry)
-
-
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-
-
-def numbers(raw: Any) -> np.ndarray:
-    """A raw value as an array of floats; missing entries are NaN."""
-    if isinstance(raw, np.ndarray):
-        if raw.dtype.kind not in "biuf":
-            raise UsageError(f"expected numbers, found an array of {raw.dtype}")
-        return raw.astype(np.float64)
-    if isinstance(raw, str):
-        raw = raw.replace(",", " ").split()
-        raw = raw[0] if len(raw) == 1 else raw
-    try:
-        return np.asarray(_floats(raw), dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        words = isinstance(raw, list) and all(str(r).strip()[:1].isalpha() for r in raw if r is not None)
-        header = "; where the first line of a table holds names, say `header: true`" if words else ""
-        raise UsageError(f"expected numbers, found {str(raw)[:60]!r}: {error}{header}") from error
-
-
-def _floats(raw: Any) -> Any:
-    if isinstance(raw, (list, tuple)):
-        return [_floats(r) for r in raw]
-    if raw is None:
-        return float("nan")
-    if isinstance(raw, str) and not _NUMBER.fullmatch(raw.strip()):
-        raise ValueError(f"{raw!r} is no number")
-    return float(raw)

@@ -9,10 +9,11 @@ from functools import partial
 import numpy as np
 
 from lvspec.errors import TrainingError, UsageError
-from lvspec.train.data.dataset import Raw, holding, nested, number_block, place_of, raw_value
-from lvspec.train.data.encoders import NULL, Encoder, Numbers, Symbols, leaves
+from lvspec.train.data.dataset import Raw, no_value, place_of, raw_value
+from lvspec.train.data.encoders import NULL, Encoder, Numbers, Symbols
 from lvspec.train.data.layout import BatchLayout, Field
 from lvspec.train.data.tree_labels import TreeLabels
+from lvspec.train.data.values import leaves, numbers, symbols
 from lvspec.train.settings import DataSettings
 
 
@@ -53,9 +54,7 @@ def _read(records: Sequence[Raw], f: Field, decoded: Callable[[object], object])
         except (UsageError, TrainingError) as error:
             raise type(error)(f"{place_of(record, index)}: {error}") from error
     if not found and f.required:
-        raise TrainingError(
-            f"no record has a value of {f.name}; {place_of(records[0], 0)} has none{holding(records[0], f.name)}"
-        )
+        raise no_value(records[0], f.name)
     return found
 
 
@@ -67,8 +66,7 @@ def _symbols(records, f: Field, sharing: list[Field], layout: BatchLayout, data,
     null = NULL if any(layout.null(g) for g in spelt) else None
     for g in sharing:
         settings = data.get(g.name, DataSettings())
-        depth = len(g.plates) + len(g.event)
-        values = _read(records, g, partial(nested, depth=depth, settings=settings))
+        values = _read(records, g, partial(symbols, f=g, settings=settings))
         sequences += len(values)
         for value in values:
             counted.update(leaves(value))
@@ -110,8 +108,8 @@ def _label_order(label: str) -> tuple[float, str]:
 
 def _numbers(records, f: Field, nested: bool, settings: DataSettings) -> Numbers:
     """Scale and threshold from the data section; mean and variance per feature for the baselines."""
-    blocks = [b for b in _read(records, f, lambda raw: number_block(raw, f, nested)) if b.size]
-    if all(np.isnan(b).all() for b in blocks):
+    blocks = [b for b in _read(records, f, partial(numbers, f=f, nested=nested)) if not np.isnan(b).all()]
+    if not blocks:
         raise TrainingError(f"{f.name}: the training data hold no value")
     event = blocks[0].shape[len(f.plates) :]
     different = next((b.shape for b in blocks if b.shape[len(f.plates) :] != event), None)

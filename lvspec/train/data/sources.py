@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lvspec.errors import TrainingError, UsageError
 from lvspec.train.data.dataset import Raw, halves, held_out
-from lvspec.train.data.readers import format_of, read, reader_of
+from lvspec.train.data.readers import format_of, located, read, reader_of
 from lvspec.train.files import file_hash
 from lvspec.train.settings import DataSettings
 
@@ -94,10 +94,11 @@ def _held_out_tenths(files: Files, wanted) -> int:
 
 def _inside(path: str, wanted: Mapping[str, DataSettings], part: str) -> bool:
     """Whether the training file has records of its own for this part."""
-    place, (name, settings) = Path(path), next(iter(wanted.items()))
+    place, settings = Path(path), next(iter(wanted.values()))
     if not place.is_file():
         raise UsageError(f"{path}: no such file")
-    return reader_of(settings.format or format_of(place)).has_part(place, settings, name, part)
+    kind = reader_of(settings.format or format_of(place))
+    return any(kind.has_part(place, s, part) for _, s in located(place, wanted, kind))
 
 
 def described(files: Files, wanted: Mapping[str, DataSettings]) -> dict[str, str]:

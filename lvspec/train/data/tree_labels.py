@@ -15,6 +15,7 @@ import numpy as np
 
 from lvspec.errors import UsageError
 from lvspec.train.data.brackets import Span, gold_tree
+from lvspec.train.data.values import plain, shown, symbol
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,10 @@ class TreeLabels:
         if self.labels == "ends":
             tree = gold_tree(str(raw))
             return list(ends_of(tree.spans, tree.words))
-        found = raw.split() if isinstance(raw, str) else list(raw)
-        return [_head(head, word, len(found)) for word, head in enumerate(found)]
+        found = raw.split() if isinstance(raw, str) else plain(raw)
+        if not isinstance(found, list):
+            raise UsageError(f"expected a list of heads, found {shown(found)}")
+        return [_head(symbol(head), word, len(found)) for word, head in enumerate(found)]
 
     def show(self, labels: np.ndarray) -> list[int]:
         """Heads as CoNLL-U counts them; ends as they are."""
@@ -41,11 +44,11 @@ class TreeLabels:
         return {"kind": "trees", **asdict(self)}
 
 
-def _head(head: Any, word: int, words: int) -> int | None:
+def _head(head: str | None, word: int, words: int) -> int | None:
     if head is None:
         return None
-    if not str(head).isdigit() or not 0 <= int(head) <= words:
-        raise UsageError(f"{str(head)[:40]!r} is no head: heads are numbers of words, 0 for the root")
+    if not head.isdecimal() or int(head) > words:
+        raise UsageError(f"{head[:40]!r} is no head: heads are numbers of words, 0 for the root")
     return word if int(head) == 0 else int(head) - 1
 
 

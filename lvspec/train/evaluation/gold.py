@@ -9,6 +9,7 @@ import numpy as np
 
 from lvspec.errors import UsageError
 from lvspec.train.data.dataset import Dataset
+from lvspec.train.data.values import plain, symbol
 from lvspec.train.evaluation.agreement import Agreement, agreement
 from lvspec.train.evaluation.posteriors import Inferred, Latent
 from lvspec.train.settings import DataSettings
@@ -34,15 +35,15 @@ def compare(
     for one in inferred:
         example = dataset.examples[one.row]
         label, mode = gold[example.index], one.mode[latent.name]
-        if isinstance(label, np.ndarray):
-            label = label.tolist()
+        label = plain(label)
+        label = label if isinstance(label, list) else symbol(label)
         if isinstance(label, list):
             _add_sites(clusters, labels, mode, label, latent, limit)
         elif label is not None and latent.ragged:
             raise UsageError(f"the gold labels are one an example, but {latent.name} is one a site")
         elif label is not None:
             clusters.append(_key(mode))
-            labels.append(str(label))
+            labels.append(label)
     return agreement(clusters, labels)
 
 
@@ -55,10 +56,10 @@ def _add_sites(
     label = label[:limit]
     if len(label) - len(mode) not in (0, -1):
         raise UsageError(f"{len(label)} gold labels for {len(mode)} sites of {latent.name}")
-    for state, found in zip(mode, label, strict=False):
+    for state, found in zip(mode, map(symbol, label), strict=False):
         if found is not None:
             clusters.append(_key(state))
-            labels.append(str(found))
+            labels.append(found)
 
 
 def _key(mode: np.ndarray) -> object:

@@ -51,7 +51,7 @@ def read(path: Path, wanted: Mapping[str, DataSettings], part: str = "train") ->
     if format not in FORMATS:
         raise UsageError(f"there is no format {format!r}; there are {', '.join(FORMATS)}")
     kind = reader_of(format)
-    settings = tuple((name, kind.located(path, s, name)) for name, s in wanted.items())
+    settings = located(path, wanted, kind)
     if not settings:
         raise UsageError("nothing to read: the model has no observed variable")
     reader = merged([s for _, s in settings])
@@ -61,13 +61,19 @@ def read(path: Path, wanted: Mapping[str, DataSettings], part: str = "train") ->
             f"{path}: a line of text is one value, and {' and '.join(n for n, _ in settings)} are read from the data: "
             f"{' and '.join(fields)} by a `field:`, which a jsonl file has"
         )
-    looked_for = {name: str(s.field or s.column or name) for name, s in settings}
+    looked_for = {name: str(s.field or s.column or s.array or name) for name, s in settings}
     for number, record in enumerate(kind.records(path, reader, part), 1):
         found = Record((name, kind.value(record, s, name)) for name, s in settings)
         found.place = f"{path}: record {number}"
         if any(v is None for v in found.values()):
             found.names, found.fields = kind.names(record), looked_for
         yield found
+
+
+def located(path: Path, wanted: Mapping[str, DataSettings], kind: FileReader) -> tuple[tuple[str, DataSettings], ...]:
+    """The variables, with the places that a file tells."""
+    alone = sum(s.array is None for s in wanted.values()) == 1
+    return tuple((name, kind.located(path, s, name, alone)) for name, s in wanted.items())
 
 
 def merged(settings: list[DataSettings]) -> DataSettings:

@@ -18,14 +18,14 @@ from lvspec.train.settings import DataSettings
 class FileReader:
     """How a kind of file is read. records(path, settings, part) goes through the file once; value(record, settings, name) picks
     that of the variable of this name, which stands for a place where none is said; names(record): what a record says it has;
-    located(path, settings, name): the settings with the place of a variable; has_part(path, settings, name, part): whether a
-    file has records of its own for a part."""
+    located(path, settings, name, alone): the settings with the place of a variable, which may be the only one of which none is
+    said; has_part(path, settings, part): whether a file has records of its own for a part."""
 
     records: Callable[[Path, DataSettings, str], Iterator]
     value: Callable[..., object]
     names: Callable[..., tuple[str, ...]] = lambda record: ()
-    located: Callable[[Path, DataSettings, str], DataSettings] = lambda path, settings, name: settings
-    has_part: Callable[[Path, DataSettings, str, str], bool] = lambda path, settings, name, part: False
+    located: Callable[[Path, DataSettings, str, bool], DataSettings] = lambda path, settings, name, alone: settings
+    has_part: Callable[[Path, DataSettings, str], bool] = lambda path, settings, part: False
 
 
 def is_text(value: Any) -> bool:

@@ -1,12 +1,15 @@
-"""npz: a row of each array is an example; `array: x` is tried as `x_train`, `x_dev`, `x_test` (by part), then `x`."""
+"""npz: a row of each array is an example; `array: x` is tried as `x_train`, `x_dev`, `x_test` (by part), then `x`.
+
+Of a file that has some of the arrays, values of the others are missing, as of a key that a JSON line lacks.
+"""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +22,22 @@ DEFAULT = "x"
 PART_NAMES = {"train": ("train",), "valid": ("dev", "valid", "val"), "test": ("test",)}
 
 
-def records(path: Path, settings: DataSettings, part: str) -> Iterator[dict[str, object]]:
-    """Rows by array name. Pickled (object) arrays are refused: unpickling runs code."""
+@dataclass(frozen=True)
+class Row:
+    """A row of each array, by the name that it is looked for under; `arrays` are all that the file has."""
+
+    values: dict[str, object]
+    arrays: tuple[str, ...]
+
+
+def records(path: Path, settings: DataSettings, part: str) -> Iterator[Row]:
+    """Pickled (object) arrays are refused: unpickling runs code."""
     names = settings.array.split(",") if settings.array else [DEFAULT]
     with opened(path) as file:
-        columns = {name: file[found_name(file.files, name, part, path)] for name in names}
+        arrays = tuple(file.files)
+        columns = {name: file[found] for name in names if (found := found_name(arrays, name, part)) is not None}
+    if not columns:
+        raise UsageError(f"{path}: no array {names[0]!r} for {part}; the file has {', '.join(arrays)}")
     for name, column in columns.items():
         if column.dtype.kind == "U" and not all(map(is_text, column.flat)):
             raise UsageError(f"{path}: array {name!r} holds half a character (a lone surrogate), which is no text")
@@ -31,7 +45,7 @@ def records(path: Path, settings: DataSettings, part: str) -> Iterator[dict[str,
     if len(lengths) != 1 or any(c.ndim == 0 for c in columns.values()):
         raise UsageError(f"{path}: arrays {', '.join(columns)} have no common first axis")
     for i in range(lengths.pop()):
-        yield {name: column[i] for name, column in columns.items()}
+        yield Row({name: column[i] for name, column in columns.items()}, arrays)
 
 
 @contextmanager
@@ -51,33 +65,33 @@ def opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
         raise UsageError(f"{path}: cannot be read as npz: {why}") from error
 
 
-def found_name(files: list[str], name: str, part: str, path: Path) -> str:
-    """The array to read for a part: its split if there is one, else the array of that very name."""
+def found_name(files: Sequence[str], name: str, part: str) -> str | None:
+    """The array to read for a part: its split if there is one, else the array of that very name; None where there is neither."""
     other = PART_NAMES["valid"] if part == "test" else ()  # a set without a test part: the dev part stands in
     for candidate in (*(f"{name}_{suffix}" for suffix in (*PART_NAMES[part], *other)), name):
         if candidate in files:
             return candidate
-    raise UsageError(f"{path}: no array {name!r} for {part}; the file has {', '.join(files)}")
+    return None
 
 
-def located(path: Path, settings: DataSettings, name: str) -> DataSettings:
-    """With the array of a variable: that which is said, else the one that is named as the variable, else `x`."""
+def located(path: Path, settings: DataSettings, name: str, alone: bool) -> DataSettings:
+    """With the array of a variable: that which is said, else the one that is named as the variable, else, of the only variable of
+    which none is said, `x`."""
     if settings.array:
         return settings
     with opened(path) as file:
         kinds = (name, *(f"{name}_{suffix}" for suffixes in PART_NAMES.values() for suffix in suffixes))
-        return replace(settings, array=name if any(k in file.files for k in kinds) else DEFAULT)
+        return replace(settings, array=name if not alone or any(k in file.files for k in kinds) else DEFAULT)
 
 
-def has_part(path: Path, settings: DataSettings, name: str, part: str) -> bool:
-    """Whether an npz has a split of its own for `part`."""
-    array = located(path, settings, name).array
+def has_part(path: Path, settings: DataSettings, part: str) -> bool:
+    """Whether an npz has a split of its own for `part`, of a variable whose array is located."""
     with opened(path) as file:
-        return any(f"{array}_{suffix}" in file.files for suffix in PART_NAMES[part])
+        return any(f"{settings.array}_{suffix}" in file.files for suffix in PART_NAMES[part])
 
 
-def value(record: dict[str, object], settings: DataSettings, name: str) -> object:
-    return record[settings.array or DEFAULT]
+def value(record: Row, settings: DataSettings, name: str) -> object:
+    return record.values.get(settings.array or DEFAULT)
 
 
-READER = FileReader(records, value, located=located, has_part=has_part)
+READER = FileReader(records, value, names=lambda record: record.arrays, located=located, has_part=has_part)
