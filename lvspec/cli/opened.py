@@ -70,6 +70,8 @@ def _wanted(trained: TrainedRun) -> dict[str, DataSettings]:
 
 def _records(args: argparse.Namespace, trained: TrainedRun, wanted: dict[str, DataSettings]) -> tuple[list, str]:
     """The records, and what to call them."""
+    if args.split_dev and not args.data:
+        raise UsageError("--split-dev: half of a file, which --data names")
     if args.data:
         if args.part:
             raise UsageError("--part is about the run's own data; leave out --data")

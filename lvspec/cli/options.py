@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from lvspec.errors import UsageError
 
@@ -53,7 +54,35 @@ def settings(args: argparse.Namespace, others: Sequence[str] = ()) -> dict:
 
 
 def _whole(name: str, text: str) -> int:
-    digits = text.replace("_", "")
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 15:
+    found = _digits(text)
+    if found is None:
         raise UsageError(f"size `{name}` is a whole number, not {text!r}")
-    return int(digits)
+    return found
+
+
+def _digits(text: str) -> int | None:
+    digits = text.replace("_", "")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 15 else None
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an option that counts: whole numbers from `least` on."""
+
+    def count(text: str) -> int:
+        found = _digits(text)
+        if found is None or found < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number, at least {least}, found {text!r}")
+        return found
+
+    return count
+
+
+def amount(text: str) -> float:
+    """The type of an option that measures: finite numbers above 0."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
+    return found

@@ -72,6 +72,22 @@ def test_csv_with_quotes_ranges_and_header(tmp_path):
     assert column_range("1-3, 7") == [1, 2, 3, 7]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "header", "message"),
+    [
+        ("a.csv", "a,b\n1,2\n\n1,5,2\n", True, "a.csv:4: 3 cells, the header has 2"),
+        ("a.csv", "1,2\n1,5,2\n", None, "a.csv:2: 3 cells, the first row has 2"),
+        ("a.tsv", "1\t2\n1\t5\t2\n", None, "a.tsv:2: 3 cells, the first row has 2"),
+        ("a.csv", 'a,b\n1,"2\n3,4\n5,6\n', True, "a.csv:2: a quote opens that nothing closes"),
+        ("a.csv", 'a,b\n1,"2\n3"\n4,"5"6\n', True, "a.csv:4: ',' expected after"),
+        ("a.csv", '1,"2\n3"\n4\n', None, r"a.csv:3: no column 2"),
+    ],
+)
+def test_a_row_that_is_torn_apart_is_named_by_its_line(tmp_path, name, text, header, message):
+    with pytest.raises(UsageError, match=message):
+        values(write(tmp_path, name, text), column=2, header=header)
+
+
 def test_json_lines_are_split_at_newlines_only(tmp_path):
     path = write(tmp_path, "a.jsonl", '{"m": {"t": ["a b", "c\u2028d"]}, "n": null}\n\n{"m": {"t": []}}\n')
     assert values(path, field="m.t") == [["a b", "c\u2028d"], []]

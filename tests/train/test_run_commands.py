@@ -136,6 +136,33 @@ def test_wrong_usage_is_exit_2_with_the_reason(here, capsys, options, said):
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["eval", "r", "--samples", "-1"], "--samples: expected a whole number, at least 0, found '-1'"),
+        (["infer", "r", "--limit", "-1"], "--limit: expected a whole number, at least 1, found '-1'"),
+        (["infer", "r", "--top-words", "0"], "--top-words: expected a whole number, at least 1, found '0'"),
+        (["sample", "r", "-n", "0"], "-n: expected a whole number, at least 1"),
+        (["sample", "r", "--length", "2.5"], "--length: expected a whole number, at least 1, found '2.5'"),
+        (["sample", "r", "--seed", "-3"], "--seed: expected a whole number, at least 0"),
+        (["verify", "hmm.yaml", "--seed", "9" * 30], "--seed: expected a whole number, at least 0"),
+        ([*TRAIN, "--seed", "x"], "--seed: expected a whole number, at least 0"),
+        ([*TRAIN, "--epochs", "-2"], "--epochs: expected a whole number, at least 1"),
+        (["tune", "hmm.yaml", "--data", "a", "--seconds", "nan"], "--seconds: expected a number above 0, found 'nan'"),
+    ],
+)
+def test_options_that_count_are_whole_numbers_in_their_range(here, capsys, options, said):
+    assert main(options) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["eval", "infer"])
+def test_half_of_a_file_is_of_one_that_is_named(here, capsys, command):
+    assert main([*TRAIN, "--steps", "2", "--quiet"]) == 0
+    assert main([command, "runs/hmm", "--split-dev"]) == 2
+    assert "--split-dev: half of a file, which --data names" in capsys.readouterr().err
+
+
 def test_damaged_run_is_exit_2(here, capsys):
     assert main([*TRAIN, "--steps", "2", "--quiet"]) == 0
     (here / "runs/hmm/config.json").write_text("{")

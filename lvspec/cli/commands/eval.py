@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from lvspec.cli import terminal
+from lvspec.cli.options import at_least
 
 ALLOWED = "a package whose networks the run's spec may name"
 
@@ -17,7 +18,7 @@ def add_parser(subparsers) -> None:
     add_run_options(parser)
     parser.add_argument(
         "--samples",
-        type=int,
+        type=at_least(0),
         help="draws of each example, for the ELBO and for importance-sampled log p(x) (default 100; 0: none of the latter)",
     )
     parser.add_argument(
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         trained.config.train,
         trained.device,
         training=trained.config.examples["train"],
-        samples=None if args.samples is None else max(0, args.samples),
+        samples=args.samples,
         compiled=trained.compiled,
     )
     uses, warnings = _usage(trained, part)

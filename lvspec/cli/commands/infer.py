@@ -7,6 +7,7 @@ from typing import Any
 
 from lvspec.cli import terminal
 from lvspec.cli.commands.eval import add_run_options
+from lvspec.cli.options import at_least
 
 
 def add_parser(subparsers) -> None:
@@ -17,9 +18,9 @@ def add_parser(subparsers) -> None:
         "--marginals", action=argparse.BooleanOptionalAction, default=False, help="of every value, not the mode's alone"
     )
     parser.add_argument("--keep-labels", action="store_true", help="condition on the labels that the data have")
-    parser.add_argument("--limit", type=int, help="only the first so many examples")
+    parser.add_argument("--limit", type=at_least(1), help="only the first so many examples")
     parser.add_argument(
-        "--top-words", type=int, nargs="?", const=10, metavar="N", help="for each value, its N words (10)"
+        "--top-words", type=at_least(1), nargs="?", const=10, metavar="N", help="for each value, its N words (10)"
     )
     parser.add_argument("--json", action="store_true", help="with --top-words: as JSON (posteriors always are)")
 
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     trained, part = opened(args)
     if args.limit is not None:
-        part = replace(part, dataset=replace(part.dataset, examples=part.dataset.examples[: max(0, args.limit)]))
+        part = replace(part, dataset=replace(part.dataset, examples=part.dataset.examples[: args.limit]))
     if args.top_words:
         return _top_words(args, trained, part, discrete_latent(trained, args.latent))
     latents = tuple(z for z in latents_of(trained.compiled.spec, sizes_of(trained)) if args.latent in (None, z.name))

@@ -7,17 +7,18 @@ from pathlib import Path
 
 from lvspec.cli import product, terminal
 from lvspec.cli.commands.eval import ALLOWED
+from lvspec.cli.options import at_least
 
 
 def add_parser(subparsers) -> None:
     parser = subparsers.add_parser("sample", help="draws from a trained model", description=__doc__.split(": ")[1])
     parser.add_argument("run", metavar="RUN", help="the directory that lvspec train has made")
-    parser.add_argument("-n", type=int, default=5, help="how many (default 5)")
-    parser.add_argument("--length", type=int, help="how many sites, or at most where an end symbol stops them")
+    parser.add_argument("-n", type=at_least(1), default=5, help="how many (default 5)")
+    parser.add_argument("--length", type=at_least(1), help="how many sites, or at most where an end symbol stops them")
     parser.add_argument("--png", metavar="FILE", help="pictures side by side in one PNG file")
     parser.add_argument("--force", action="store_true", help="write over a file that lvspec did not write")
     parser.add_argument("--allow-module", metavar="PACKAGE", action="append", default=[], help=ALLOWED)
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other draws (default 0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="another seed, other draws (default 0)")
     parser.add_argument("--checkpoint", default="best", help="best, last, or step-00000100 (default best)")
     parser.add_argument("--device", default="cpu", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="draws as JSON lines, latents included")
@@ -31,8 +32,6 @@ def run(args: argparse.Namespace) -> int:
     from lvspec.train.evaluation.draws import draws
     from lvspec.train.run.directory import open_run
 
-    if args.n < 1 or (args.length is not None and args.length < 1):
-        raise UsageError("-n and --length: at least 1")
     trained = open_run(Path(args.run), compile_spec, args.checkpoint, args.device, args.allow_module)
     tell_faults(trained)
     codes = [v.name for v in trained.compiled.spec.of_role("latent") if is_improper(v)]

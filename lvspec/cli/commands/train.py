@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from lvspec.cli import terminal
-from lvspec.cli.options import add_spec_options, assignment, settings
+from lvspec.cli.options import add_spec_options, assignment, at_least, settings
 from lvspec.cli.verified import add_no_verify, require
 from lvspec.ir.formats import FORMATS
 
@@ -34,9 +34,9 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or auto (default cpu)")
-    parser.add_argument("--seed", type=int, help="of everything random (default 0)")
-    parser.add_argument("--steps", type=int, help="stop after so many gradient steps")
-    parser.add_argument("--epochs", type=int, help="the same as --set train.epochs=...")
+    parser.add_argument("--seed", type=at_least(0), help="of everything random (default 0)")
+    parser.add_argument("--steps", type=at_least(1), help="stop after so many gradient steps")
+    parser.add_argument("--epochs", type=at_least(1), help="the same as --set train.epochs=...")
     add_no_verify(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true", help="the outcome as JSON")

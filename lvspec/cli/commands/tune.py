@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lvspec.cli import product, terminal
 from lvspec.cli.commands.train import add_data_options, data_changes, refuse_copies, train_changes
-from lvspec.cli.options import add_spec_options, settings
+from lvspec.cli.options import add_spec_options, amount, settings
 from lvspec.cli.verified import add_no_verify, require
 
 
@@ -22,7 +22,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--latent", action="append", default=[], help="only this one (default: every one that is drawn)"
     )
-    parser.add_argument("--seconds", type=float, default=20.0, help="processor time for each method (default 20)")
+    parser.add_argument("--seconds", type=amount, default=20.0, help="processor time for each method (default 20)")
     parser.add_argument("--biased", action="store_true", help="biased methods may win")
     parser.add_argument("--write", action="store_true", help="write the winner under `infer:` of the spec")
     add_no_verify(parser)

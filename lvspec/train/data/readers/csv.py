@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from lvspec.errors import UsageError
 from lvspec.train.data.readers.files import FileReader, lines
 from lvspec.train.data.readers.tables import TableRow, rows, value
 from lvspec.train.settings import DataSettings
@@ -14,8 +15,25 @@ csv.field_size_limit(16 * 1024 * 1024)
 
 
 def records(path: Path, settings: DataSettings, part: str) -> Iterator[TableRow]:
-    reader = csv.reader(line + "\n" for _, line in lines(path))
-    return rows(((reader.line_num, row) for row in reader if row), path, settings)
+    return rows(_numbered(path), path, settings)
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Rows that hold something, with the first of a row's lines."""
+    reader = csv.reader((line + "\n" for _, line in lines(path)), strict=True)
+    while True:
+        first = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            open_ended = "unexpected end" in str(error)
+            raise UsageError(
+                f"{path}:{first}: {'a quote opens that nothing closes' if open_ended else error}"
+            ) from error
+        if row:
+            yield first, row
 
 
 READER = FileReader(records, value)

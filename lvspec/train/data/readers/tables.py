@@ -20,15 +20,20 @@ class TableRow:
     place: str
 
 
-def rows(numbered, path: Path, settings: DataSettings) -> Iterator[TableRow]:
+def rows(numbered: Iterator[tuple[int, list[str]]], path: Path, settings: DataSettings) -> Iterator[TableRow]:
+    """Of (number of its first line, cells). No row has more cells than the first one: what stands between two of them may have
+    been torn apart, `1,5` for one and a half."""
     names: tuple[str, ...] = ()
-    first = True
+    width: int | None = None
     for number, cells in numbered:
-        if first and settings.header:
+        width = len(cells) if width is None else width
+        if len(cells) > width:
+            first = "the header" if settings.header else "the first row"
+            raise UsageError(f"{path}:{number}: {len(cells)} cells, {first} has {width}")
+        if settings.header and not names:
             names = tuple(c.strip() for c in cells)
         else:
             yield TableRow(cells, names, f"{path}:{number}")
-        first = False
 
 
 def value(record: TableRow, settings: DataSettings, name: str) -> object:
