@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -113,6 +114,7 @@ def test_what_is_no_number_is_refused_with_its_place(tmp_path, what):
         ([[None, 2]], reals("j"), [[False, True]]),
         ([[["a", "b"], None]], words("d", "j"), [[[True, True], [False, False]]]),
         ([["a", None]], words("d"), [[True, False]]),
+        ([[["a", None], ["b", "a"], None]], replace(words("d"), event=(2,)), [[False, True, False]]),
         ([[["a", None], []]], words("d", "t"), [[[True, False], [True, True]]]),
         ([[[[1, 2], None], []]], reals("d", "t", event=(2,)), [[[True, False], [True, True]]]),
     ],

@@ -81,8 +81,10 @@ def _entries(args: argparse.Namespace, trained, part, latents):
             encoder = trained.encoders[field.name]
             if field.required and hasattr(encoder, "symbols") and field.name in example.values:
                 real = real_sites(example, field, part.dataset.layout)
-                seen = example.observed.get(field.name, np.True_)
-                entry[field.name] = _unpadded(encoder, np.where(seen, example.values[field.name], MISSING), real)
+                ids = example.values[field.name]
+                seen = example.observed.get(field.name, np.array(True))
+                seen = seen.reshape(*seen.shape, *[1] * (ids.ndim - seen.ndim))  # a vector is missing as a whole
+                entry[field.name] = _unpadded(encoder, np.where(seen, ids, MISSING), real)
         for latent in latents:
             if latent.structure == "spans":
                 entry |= _brackets(one, latent, entry.get(latent.of), args.marginals)

@@ -155,8 +155,8 @@ def holding(record: Raw, name: str) -> str:
 
 def lacks(record: Raw, name: str) -> bool:
     """Whether a record that has keys (fields, arrays) has none of this one."""
-    names = getattr(record, "names", ())
-    return record.get(name) is None and bool(names) and record.fields[name].split(".")[0] not in names  # type: ignore[attr-defined]
+    names, looked_for = getattr(record, "names", ()), getattr(record, "fields", {}).get(name, name)
+    return record.get(name) is None and bool(names) and looked_for.split(".")[0] not in names
 
 
 def no_value(first: Raw, name: str) -> TrainingError:
@@ -278,7 +278,8 @@ def _encode_symbols(raw, f: Field, layout: BatchLayout, encoder: Symbols, settin
             raise UsageError(f"{f.name}: {error}") from error
         ids, lengths = _rectangle(found, ragged, encoder, settings, depth)
     seen = ids != MISSING
-    return np.where(seen, ids, 0), seen, lengths
+    whole = seen.all(axis=tuple(range(len(f.plates), seen.ndim))) if f.event else seen
+    return np.where(seen, ids, 0), whole, lengths
 
 
 def _encode_tree(raw, f: Field, layout: BatchLayout, encoder: TreeLabels, settings: DataSettings):

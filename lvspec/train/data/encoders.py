@@ -1,6 +1,5 @@
-"""Raw values to numbers and back: one encoder a variable, fitted on training data, kept as JSON beside the run.
-
-Each has `fit(values, ...)`, `encode(raw) -> array | None` (None: missing), `show(array)`, and goes through JSON.
+"""Symbols to ids, numbers to those of the model, and back: one encoder a variable, fitted on training data, kept as JSON beside
+the run. What a symbol or a number is in a file, values.py says.
 """
 
 from __future__ import annotations
