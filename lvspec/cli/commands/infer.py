@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from lvspec.cli import terminal
 from lvspec.cli.commands.eval import add_run_options
 from lvspec.cli.options import at_least
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lvspec.train.data.dataset import Example
+    from lvspec.train.data.layout import BatchLayout
+    from lvspec.train.evaluation.posteriors import Inferred, Latent
 
 
 def add_parser(subparsers) -> None:
@@ -69,56 +77,74 @@ def _entries(args: argparse.Namespace, trained, part, latents):
     """What is said of each example, in the file's order."""
     import numpy as np
 
-    from lvspec.train.data.dataset import real_sites
+    from lvspec.train.data.dataset import known
     from lvspec.train.data.encoders import MISSING
     from lvspec.train.data.tree_labels import TreeLabels
+    from lvspec.train.data.unpadded import unpadded
 
-    found, fields = _inferred(args, trained, part, latents), part.dataset.layout.fields
+    layout = part.dataset.layout
+    found = _inferred(args, trained, part, (*latents, *_saying_lengths(trained, latents)))
     for one in sorted(found, key=lambda inferred: inferred.row):
         example = part.dataset.examples[one.row]
         entry: dict[str, Any] = {"record": example.index}
-        for field in fields:
+        lengths = {**example.lengths, **_own_lengths(layout, example, one)}
+
+        def cut(values, *plates: str):
+            return unpadded(values, layout.along(plates), lengths)  # noqa: B023
+
+        for field in layout.fields:
             encoder = trained.encoders[field.name]
             if field.required and hasattr(encoder, "symbols") and field.name in example.values:
-                real = real_sites(example, field, part.dataset.layout)
-                ids = example.values[field.name]
-                seen = example.observed.get(field.name, np.array(True))
-                seen = seen.reshape(*seen.shape, *[1] * (ids.ndim - seen.ndim))  # a vector is missing as a whole
-                entry[field.name] = _unpadded(encoder, np.where(seen, ids, MISSING), real)
+                ids = np.where(known(example, field.name), example.values[field.name], MISSING)
+                entry[field.name] = cut(encoder.show(ids), *field.plates)
         for latent in latents:
             if latent.structure == "spans":
                 entry |= _brackets(one, latent, entry.get(latent.of), args.marginals)
             else:
                 encoder = TreeLabels(latent.tree) if latent.tree else trained.encoders.get(latent.name)
-                entry[latent.name] = _plain(one, latent, encoder, args.marginals)
-        for field in fields:
+                entry[latent.name] = _plain(one, latent, encoder, cut, args.marginals)
+        for field in layout.fields:
             if field.name in entry and not field.required:
-                entry[field.name] |= _label(part.dataset, one.row, field, trained.encoders[field.name])
+                label = _label(part.dataset, one.row, field, trained.encoders[field.name])
+                entry[field.name] |= {k: cut(v, *field.plates) for k, v in label.items()}
         yield entry
 
 
-def _unpadded(encoder, value, real) -> object:
-    """The symbols of a value; the sentences of a document have their own lengths."""
-    if value.ndim > 1:
-        return [_unpadded(encoder, v, r) for v, r in zip(value, real, strict=True)]
-    return encoder.show(value[real] if value.ndim else value)
+def _saying_lengths(trained, latents: tuple[Latent, ...]) -> tuple[Latent, ...]:
+    """The latents that say how many sites of a plate count on which these latents stand, where these are not among them."""
+    from lvspec.cli.opened import sizes_of
+    from lvspec.train.evaluation.posteriors import latents_of
+
+    plates = trained.layout.along(plate for z in latents for plate in z.plates)
+    wanted = {plate.length for plate in plates} - {z.name for z in latents}
+    return tuple(z for z in latents_of(trained.compiled.spec, sizes_of(trained)) if z.name in wanted)
 
 
-def _plain(one, latent, encoder, marginals: bool) -> dict[str, object]:
-    """A latent's answers; values by their names where the data have named them."""
-    name, tree = latent.name, latent.tree
+def _own_lengths(layout: BatchLayout, example: Example, one: Inferred) -> dict[str, np.ndarray]:
+    """How many sites count along each plate whose length is a variable: as many as its mode says, or the data."""
+    told = {**example.values, **one.mode}
+    plates = [p for p in layout.plates if p.length in told]
+    return {p.name: told[p.length or ""] + int(dict(p.options).get("more", 0)) for p in plates}
+
+
+def _plain(one: Inferred, latent: Latent, encoder, cut: Callable[..., Any], marginals: bool) -> dict[str, object]:
+    """A latent's answers; values by their names where the data have named them. cut: takes padding out of values along plates."""
+    name, sites = latent.name, latent.plates
     named = hasattr(encoder, "symbols")
     found: dict[str, object] = {}
     if name in one.mode:
-        found["mode"] = encoder.show(one.mode[name]) if named or tree else one.mode[name].tolist()
-        found["probability"] = rounded(one.probability(name).tolist())
+        mode = encoder.show(one.mode[name]) if named or latent.tree else rounded(one.mode[name].tolist())
+        found["mode"] = cut(mode, *sites)
+    if name in one.mode and name in one.marginals:
+        found["probability"] = cut(rounded(one.probability(name).tolist()), *sites)
     if name in one.begins:
-        found["begins"] = one.begins[name].tolist()
+        found["begins"] = cut(one.begins[name].tolist(), *sites)
     if name in one.marginals and marginals:
+        values = (latent.sites,) if latent.sites else ()
         found |= {"values": list(encoder.symbols)} if named else {}
-        found["marginals"] = rounded(one.marginals[name].tolist())
+        found["marginals"] = cut(rounded(one.marginals[name].tolist()), *sites, *values)
     kinds = {"mean": one.mean, "deviation": one.deviation}
-    return found | {k: rounded(values[name].tolist()) for k, values in kinds.items() if name in values}
+    return found | {kind: cut(rounded(of[name].tolist()), *sites) for kind, of in kinds.items() if name in of}
 
 
 def _brackets(one, latent, words: list[str | None] | None, marginals: bool) -> dict[str, object]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lvspec.errors import TrainingError, UsageError
+from lvspec.ir.spec import Plate
 from lvspec.train.data.encoders import MISSING, Encoder, Numbers, Symbols
 from lvspec.train.data.layout import BatchLayout, Field
 from lvspec.train.data.tree_labels import TreeLabels
@@ -95,13 +96,25 @@ def partly_labelled(dataset: Dataset, digests: Sequence[bytes], data: Mapping[st
     return dataset
 
 
+def known(example: Example, name: str) -> np.ndarray:
+    """Which entries of a value of the example the data have."""
+    value, observed = example.values[name], example.observed.get(name, np.ones((), dtype=bool))
+    return np.broadcast_to(observed.reshape(observed.shape + (1,) * (value.ndim - observed.ndim)), value.shape)
+
+
 def real_sites(example: Example, f: Field, layout: BatchLayout) -> np.ndarray:
-    """Which sites of a value of the example are no padding; a nested plate's axis follows the one it is nested in."""
-    shape = example.values[f.name].shape
+    """Which sites of a value of the example are no padding."""
+    return inside(example.values[f.name].shape, layout.ragged(f), example.lengths)
+
+
+def inside(
+    shape: tuple[int, ...], ragged: Iterable[tuple[int, Plate]], lengths: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Which sites of a block are no padding, by its (axis, plate); a nested plate's axis follows the one it is nested in."""
     real = np.ones(shape, dtype=bool)
-    for axis, plate in layout.ragged(f):
-        inside = np.arange(shape[axis]) < example.lengths[plate.name][..., None]
-        real &= inside.reshape(inside.shape + (1,) * (len(shape) - axis - 1))
+    for axis, plate in ragged:
+        there = np.arange(shape[axis]) < lengths[plate.name][..., None]
+        real &= there.reshape(there.shape + (1,) * (len(shape) - axis - 1))
     return real
 
 

@@ -5,6 +5,7 @@ Read off a checked spec; nothing here knows of files.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lvspec.ir.dims import Dim
@@ -57,6 +58,11 @@ class BatchLayout:
         """(axis within one example, plate) for each ragged plate of a field."""
         plates = {p.name: p for p in self.plates}
         return tuple((i, plates[n]) for i, n in enumerate(field.plates) if plates[n].ragged)
+
+    def along(self, names: Iterable[str]) -> tuple[Plate, ...]:
+        """The plates with these names."""
+        plates = {p.name: p for p in self.plates}
+        return tuple(plates[name] for name in names)
 
     def nested(self, field: Field) -> bool:
         """Whether each site of the field's first plate has a number of sites of the second one of its own."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lvspec.train.data.dataset import Dataset, real_sites
+from lvspec.train.data.dataset import Dataset, known, real_sites
 from lvspec.train.data.encoders import Encoder, Symbols
 from lvspec.train.data.layout import BatchLayout
 from lvspec.train.evaluation.posteriors import Inferred
@@ -46,10 +46,7 @@ def gold_labels(dataset: Dataset, row: int, name: str) -> tuple[np.ndarray, np.n
     example, layout = dataset.examples[row], dataset.layout
     if name not in example.values:
         return np.zeros((), dtype=np.int64), np.zeros((), dtype=bool)
-    gold = example.values[name]
-    observed = example.observed.get(name, np.ones(gold.shape, dtype=bool))
-    observed = observed.reshape(observed.shape + (1,) * (gold.ndim - observed.ndim))
-    return gold, observed & real_sites(example, layout.field(name), layout)
+    return example.values[name], known(example, name) & real_sites(example, layout.field(name), layout)
 
 
 def most_frequent(name: str, dataset: Dataset, encoder: Symbols) -> tuple[str, Accuracy]:

@@ -30,7 +30,8 @@ SHARED_DRAWS = 1000  # of q of what all examples share, for its moments
 @dataclass(frozen=True)
 class Latent:
     """What is asked of one latent. states: how many values, None for continuous ones. sites: the ragged plate whose
-    sites are its values, as many as the example has. ragged: (axis within an example, plate).
+    sites are its values, as many as the example has. plates: those that it has a value at each site of; ragged: (axis within an
+    example, plate).
     structure: what a hidden structure is read as (train/evaluation/structures.py); of: the sequence that it is of.
     tree: what the values are, where they are the labels of a tree's words (train/data/tree_labels.py).
     segments: whether runs of sites share a value."""
@@ -43,6 +44,7 @@ class Latent:
     sites: str | None = None
     tree: str | None = None
     segments: bool = False
+    plates: tuple[str, ...] = ()
 
     @property
     def discrete(self) -> bool:
@@ -52,7 +54,8 @@ class Latent:
 @dataclass(frozen=True)
 class Inferred:
     """One example's posterior. row: its place in the data set. mode, marginals (discrete, structures); begins, whether a
-    segment of the mode begins at a site; mean, deviation (continuous), by latent, cut to the example's lengths."""
+    segment of the mode begins at a site; mean, deviation (continuous), by latent, cut to the example's longest lengths (what is
+    padding on nested plates: train/data/unpadded.py)."""
 
     row: int
     mode: dict[str, np.ndarray]
@@ -77,11 +80,11 @@ def _value(variable: Variable, ragged: set[str], sizes: Mapping[str, int]) -> La
     axes = tuple((i, plate) for i, plate in enumerate(variable.plates) if plate in ragged)
     support = variable.type.support
     if not support.finite:
-        return Latent(variable.name, None, axes)
+        return Latent(variable.name, None, axes, plates=variable.plates)
     sites = next((plate for plate in ragged if support.cardinality == Dim.of(f"|{plate}|")), None)
     states = None if sites else support.values.evaluate(dict(sizes))
     segments, tree = has_segments(variable), tree_labels(variable)
-    return Latent(variable.name, states, axes, sites=sites, tree=tree, segments=segments)
+    return Latent(variable.name, states, axes, sites=sites, tree=tree, segments=segments, plates=variable.plates)
 
 
 def _structure(variable: Variable) -> Latent | None:
@@ -91,9 +94,10 @@ def _structure(variable: Variable) -> Latent | None:
         return None
     read_as = STRUCTURES[body.family].trees
     axes = {"spans": (0, 1), "heads": (0,)}.get(read_as or "", ())
-    return (
-        Latent(body.parts[0], None, tuple((i, body.plate) for i in axes), read_as, variable.name) if read_as else None
-    )
+    if not read_as:
+        return None
+    ragged = tuple((i, body.plate) for i in axes)
+    return Latent(body.parts[0], None, ragged, read_as, variable.name, plates=tuple(plate for _, plate in ragged))
 
 
 def posteriors(
@@ -144,6 +148,8 @@ def _answers(posterior: Any, latent: Latent, marginals: bool) -> dict[str, Tenso
     """The tensors (B, sites, ...) that a latent's posterior has."""
     if latent.structure:
         return ANSWERS[latent.structure](posterior, marginals)
+    if isinstance(posterior, Point):
+        return {"mode": posterior.mode}
     if not latent.discrete:
         deviation = getattr(posterior, "variance", None)
         return {"mean": posterior.mean, **({} if deviation is None else {"deviation": deviation.clamp(min=0).sqrt()})}
@@ -164,7 +170,8 @@ def _one(row: int, place: int, answers: dict, latents: tuple[Latent, ...], datas
             for axis, plate in latent.ragged:
                 if plate in lengths:
                     one = one.take(range(int(np.max(lengths[plate], initial=0))), axis=axis)
-            kept[kind][latent.name] = one[..., : _choices(latent, lengths)] if kind == "marginals" else one
+            # a sum of shares may be above 1 by a rounding
+            kept[kind][latent.name] = one[..., : _choices(latent, lengths)].clip(0, 1) if kind == "marginals" else one
     return Inferred(row, **kept)
 
 
