@@ -5,7 +5,7 @@ from __future__ import annotations
 from lvspec.errors import Span
 from lvspec.front import supports
 from lvspec.front.context import Context, broken, show_reach, unknown
-from lvspec.front.shapes import consumed, real_enough
+from lvspec.front.shapes import real_enough
 from lvspec.front.sites import integer_index
 from lvspec.ir.dims import Dim, Shape, show_shape
 from lvspec.ir.expr import Apply, Expr
@@ -142,13 +142,11 @@ def _reach(
     network: Network, args: tuple[Expr, ...], ctx: Context, span: Span
 ) -> tuple[tuple[str, ...], Reach | None] | None:
     """Plates and stretch of what comes out."""
-    if reads(network) == "site" and len(args) == 1:
-        return ctx.join(args, span)
-    first, *others = args
-    plates = ctx.in_order(p for a in args for p in (consumed(a, ctx) if a is not first else a.type.plates))
-    reach = first.type.reach
-    if reads(network) == "site" or (network.kind == "Module" and not reach and others):
-        return plates, reach
+    joined = ctx.join(args, span)
+    if joined is None or reads(network) == "site":
+        return joined
+    plates, reach = joined
+    first = next((a for a in args if a.type.reach), args[0])
     if not reach:
         ctx.problems.error(
             "needs-stretch",
@@ -172,11 +170,6 @@ def _reach(
             span,
             f"`{network.name}` ({network.kind}) needs all sites at once, but is given `{show_reach(reach)}`: it would see beyond it",
             help="use a network that reads in order, e.g. `LSTM`",
-        )
-        return None
-    if reach.plate in plates and reach.inside is None:
-        ctx.problems.error(
-            "mixed-stretch", span, f"a stretch along `{reach.plate}` meets a value of the single site `{reach.plate}`"
         )
         return None
     return (plates, reach) if reach.reach == "whole" else (ctx.in_order((*plates, reach.plate)), None)

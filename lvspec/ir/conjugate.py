@@ -11,7 +11,8 @@ Their sums and integrals are in runtime/conjugate/pairs.py and runtime/gaussian/
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from lvspec.ir.affine import Affine, Identity, Scaled, affine_in, reads_variable
 from lvspec.ir.expr import Call, Dist, Expr, Here, LocalRef, Number, Part, VariableRef
@@ -35,6 +36,8 @@ class Pair:
     sums: str = "site_sums"
 
 
+ONE = Number(1)
+EXPONENTS = {"sqrt": Fraction(1, 2), "square": Fraction(2)}  # functions that are powers
 GAUSSIAN = ("Normal", "MultivariateNormal")
 PAIRS: tuple[Pair, ...] = (
     Pair("Beta", "Bernoulli", "probs", "itself", "bernoulli_statistics"),
@@ -84,34 +87,39 @@ def factor_in(pair: Pair, spec: Spec, name: str, clause: Clause, expr: Expr) -> 
 
 
 def below_of(root: bool, spec: Spec, name: str, clause: Clause, expr: Expr) -> Expr | None:
-    """s, of `s / z`; with `root` of `s / sqrt(z)`, `s * z ** -0.5` and `s * sqrt(1 / z)`."""
+    """s, of `s / z`; with `root` of `s / sqrt(z)`, however it is spelled: `s * z ** -0.5`, `sqrt(s**2 / z)`."""
+    found = power_of(spec, name, clause, expr)
+    return found[0] if found is not None and found[1] == Fraction(-1, 2 if root else 1) else None
+
+
+def power_of(spec: Spec, name: str, clause: Clause, expr: Expr) -> tuple[Expr, Fraction] | None:
+    """(s, k) of an expression that is s z^k, z the latent, which is positive; None where it has another form."""
+    if not reads_variable(spec, name, clause, expr):
+        return expr, Fraction(0)
     expr = looked_through(spec, clause, expr)
+    if _is_latent(expr, name):
+        return ONE, Fraction(1)
     if not isinstance(expr, Call):
         return None
     first, second = (*expr.args, expr.args[0])[:2]
-    if expr.function == "divide" and not reads_variable(spec, name, clause, second):
-        above = below_of(root, spec, name, clause, first)
-        return None if above is None else times(above, second, "divide")
-    if expr.function == "divide" and not reads_variable(spec, name, clause, first):
-        below = looked_through(spec, clause, second)
-        if root:
-            below = below.args[0] if isinstance(below, Call) and below.function == "sqrt" else Number(0)
-        return first if _is_latent(below, name) else None
-    if expr.function == "multiply":
-        apart, within = (second, first) if reads_variable(spec, name, clause, first) else (first, second)
-        found = None if reads_variable(spec, name, clause, apart) else below_of(root, spec, name, clause, within)
-        return None if found is None else times(found, apart, "multiply")
-    if expr.function == "power" and second == Number(-0.5 if root else -1):
-        return Number(1) if _is_latent(first, name) else None
-    if root and expr.function == "sqrt":
-        found = below_of(False, spec, name, clause, first)
-        return None if found is None else Call("sqrt", (found,), type=expr.type)
+    found = power_of(spec, name, clause, first)
+    if found is None:
+        return None
+    factor, power = found
+    if expr.function in EXPONENTS or (expr.function == "power" and isinstance(second, Number)):
+        exponent = EXPONENTS.get(expr.function) or Fraction(second.value)
+        return factor if factor == ONE else replace(expr, args=(factor, *expr.args[1:])), power * exponent
+    if expr.function in ("multiply", "divide") and (other := power_of(spec, name, clause, second)) is not None:
+        sign = 1 if expr.function == "multiply" else -1
+        return _of_two(expr, factor, other[0]), power + sign * other[1]
     return None
 
 
-def times(a: Expr, b: Expr, function: str) -> Expr:
-    """a times b, or a over b."""
-    return b if a == Number(1) and function == "multiply" else Call(function, (a, b), type=b.type)
+def _of_two(expr: Call, a: Expr, b: Expr) -> Expr:
+    """The product or quotient with these two in place of its own."""
+    if b == ONE:
+        return a
+    return b if a == ONE and expr.function == "multiply" else replace(expr, args=(a, b))
 
 
 def looked_through(spec: Spec, clause: Clause, expr: Expr) -> Expr:

@@ -174,9 +174,16 @@ COMPONENTS = Apart(
     "{other} is drawn by {theirs}, and weights of {name}'s components have gradients of their own",
     "{name}: reparameterization",
 )
-POINT = Apart(
-    lambda row, treatment: not (treatment.marginal or treatment.point),
-    "{name} is a point estimate, and {other} has a q of its own: no engine yet for both",
+BESIDE_A_POINT = "{name} is a point estimate, and {other} has a q of its own: no engine yet for both"
+POINT_AND_VALUES = Apart(
+    lambda row, treatment: treatment.averaged or (treatment.drawn and row.draws_values),
+    BESIDE_A_POINT,
+    "leave q({other}) out of `guide:`, so that {other} is summed, or give {name} a q that is no point",
+    "no-strategy",
+)
+POINT_AND_DRAWS = Apart(
+    lambda row, treatment: not (treatment.marginal or treatment.point or POINT_AND_VALUES.other(row, treatment)),
+    BESIDE_A_POINT,
     "write `{other}: Delta(...)`, too",
     "no-strategy",
 )
@@ -230,7 +237,7 @@ STRATEGIES: dict[str, Strategy] = {
             uncoupled=ALIKE,
             apart=(SHARES, COMPONENTS),
         ),
-        Strategy("point_estimate", 9, "#cfd8c8", "one value, the best of log p", apart=(POINT,), no_kl=(
+        Strategy("point_estimate", 9, "#cfd8c8", "one value, the best of log p", apart=(POINT_AND_VALUES, POINT_AND_DRAWS), no_kl=(
             "{name} is a point estimate: the objective log p(x, {name}) has no KL and no further terms"
         )),
         Strategy(

@@ -372,3 +372,36 @@ EXACT = "lvspec: 1\nname: m\nsizes: {K: 3}\nparams: {a: [K], m: [K]}\nlatent:\n 
 def test_settings_that_change_nothing_are_told(settings, idle):
     found = [w for w in plan_spec(EXACT + settings + "\n").spec.warnings if w.code == "without-effect"]
     assert [w.message.split(" no effect")[0] for w in found] == idle
+
+
+BESIDE_A_POINT = """lvspec: 1
+name: model
+sizes:
+  K: 3
+params:
+  a: [K]
+  m: [K]
+latent:
+  s: Normal(0, 1)
+  z: PRIOR
+observed:
+  x: Normal(s + READ, 1)
+guide:
+  s: Delta(x)
+  z: FACTOR
+"""
+
+
+@pytest.mark.parametrize(
+    ("prior", "read", "factor", "mend", "mended"),
+    [
+        ("Categorical(logits=a)", "m[z]", "Categorical(logits=a * x)", "leave q(z) out of `guide:`", ""),
+        ("Normal(0, 1)", "exp(z)", "Normal(x, 1)", "write `z: Delta(...)`", "  z: Delta(x)\n"),
+    ],
+)
+def test_what_mends_a_q_beside_a_point_estimate_works(prior, read, factor, mend, mended):
+    source = BESIDE_A_POINT.replace("PRIOR", prior).replace("READ", read)
+    with pytest.raises(SpecError, match="s is a point estimate, and z has a q of its own") as caught:
+        plan_spec(source.replace("FACTOR", factor))
+    assert mend in str(caught.value)
+    assert plan_spec(source.replace("  z: FACTOR\n", mended)).latent("s").treatment == "point"

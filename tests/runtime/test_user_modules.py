@@ -1,5 +1,6 @@
 """Models with networks of a user's own: what they are given, what they are held to, whose an error is."""
 
+import re
 import sys
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from lvspec.cli.main import main
 from lvspec.driver import compile_spec, read_spec
+from lvspec.errors import SpecError
 from lvspec.verify import render, shrink, verify
 
 NETS = '''
@@ -133,6 +135,27 @@ plates: {d: sequence, t: sequence(within=d)}
 networks: {words: "Module(own_nets.Table, in=[[]], out=[E])", writer: "Module(own_nets.Reader, in=[E], out=[E], reads=causal)", out: "Linear(E, V)"}
 observed: {"x[d, t]": "Categorical(logits=out(writer(words(x[d, <t]))))"}
 """,
+    "two stretches up to each site": """
+sizes: {V: 4, E: 3, D: 2}
+plates: {t: sequence}
+given: {"u[t]": "real[D]"}
+networks: {words: "Embedding(V, E)", writer: "Module(own_nets.Joined, in=[E, D], out=[E], reads=causal)", out: "Linear(E, V)"}
+observed: {"x[t]": "Categorical(logits=out(writer(words(x[<t]), u[<t])))"}
+""",
+    "two stretches from each site on": """
+sizes: {E: 3, D: 2}
+plates: {t: sequence}
+given: {"u[t]": "real[D]", "w[t]": "real[E]"}
+networks: {reader: "Module(own_nets.Joined, in=[E, D], out=[E], reads=causal)"}
+observed: {"x[t]": "Normal(reader(w[>=t], u[>=t]), 1)"}
+""",
+    "all of a sequence behind a vector": """
+sizes: {E: 4, D: 2}
+plates: {t: sequence}
+given: {"u[t]": "real[D]", w: "real[E]"}
+networks: {reader: "Module(own_nets.Joined, in=[E, D], out=[E], reads=whole)"}
+observed: {"x[t]": "Normal(reader(w, u)[t], 1)"}
+""",
     "a whole sentence, a label at each of its words": """
 sizes: {V: 4, E: 4, K: 3}
 plates: {t: sequence}
@@ -186,6 +209,20 @@ def report_of(text, draws=0):
 def test_the_module_agrees_with_brute_force(nets, model):
     report = report_of(MODELS[model])
     assert report.passed, render(report)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ("w[<=t], u[<t]", "stretches of two kinds meet in one expression: `[<=t]` and `[<t]`"),
+        ("w[<=t], u[t]", "a stretch along `t` meets a value of the single site `t`"),
+        ("w[t], u[t]", "reads a stretch of sites in order, and this is a single one"),
+    ],
+)
+def test_stretches_of_other_sites_are_refused(nets, arguments, why):
+    text = MODELS["two stretches from each site on"].replace("w[>=t], u[>=t]", arguments)
+    with pytest.raises(SpecError, match=re.escape(why)):
+        compiled(text)
 
 
 SHADOWS = """

@@ -81,6 +81,18 @@ observed:
   x[d]: Normal(a, 2 / sqrt(z) / 3)
   y: Laplace(b, 0.5 * z ** -1)
 """,
+    "Gamma-Normal, the precision within the root": """given:
+  s[d]: positive
+latent:
+  z: Gamma(softplus(b) + 1, 2)
+let:
+  v[d]: s[d] / (3 * z)
+observed:
+  x[d]: Normal(b, 1 / sqrt(2 * z))
+  y[d]: LogNormal(1, (s[d] * z / 2) ** -0.5)
+  w[d]: Normal(a, sqrt(v[d]))
+  r[d]: Laplace(b, 1 / square(0.5 * sqrt(z)))
+""",
     "one rate for all of a vector": """latent:
   z: Gamma(2, softplus(b))
 observed:
