@@ -106,8 +106,10 @@ def power_of(spec: Spec, name: str, clause: Clause, expr: Expr) -> tuple[Expr, F
     if found is None:
         return None
     factor, power = found
-    if expr.function in EXPONENTS or (expr.function == "power" and isinstance(second, Number)):
-        exponent = EXPONENTS.get(expr.function) or Fraction(second.value)
+    exponent = EXPONENTS.get(expr.function)
+    if expr.function == "power" and isinstance(second, Number):
+        exponent = Fraction(second.value)
+    if exponent is not None:
         return factor if factor == ONE else replace(expr, args=(factor, *expr.args[1:])), power * exponent
     if expr.function in ("multiply", "divide") and (other := power_of(spec, name, clause, second)) is not None:
         sign = 1 if expr.function == "multiply" else -1

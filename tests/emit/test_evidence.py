@@ -192,6 +192,31 @@ def test_a_missing_value_that_a_factor_reads_is_refused_by_name(reader):
         model({**batch, "x_observed": seen})
 
 
+FAMILIES = {  # of x[t], which reads x[t-1]: whether a latent of it may be given for some sites
+    "Categorical(logits=w[x[t-1]])": True,
+    "Binomial(2, probs=(1 + x[t-1]) / 4)": True,
+    "Poisson(exp(0.1 * x[t-1]))": False,
+    "Normal(0.5 * x[t-1], 1)": False,
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_the_refusal_of_a_missing_value_advises_works(family):
+    first = family.replace("x[t-1]", "0")
+    story = f"  x[0]: {first}\n  x[t]: {family}\n"
+    head = "lvspec: 1\nname: chain\nsizes: {K: 3}\nplates: {t: sequence}\nparams: {w: [K, K]}\n"
+    reals = family.startswith("Normal")
+    batch = {"x": torch.tensor([[0, 2, 1, 1]]).to(torch.float32 if reals else torch.int64)}
+    batch["x_observed"] = torch.tensor([[True, False, True, True]])
+    with pytest.raises(ValueError, match="`x` is not observed at") as caught:
+        compile_spec(f"{head}observed:\n{story}").Model()(batch)
+    assert ("Declare `x` under `latent:`" in str(caught.value)) == FAMILIES[family]
+    assert ("fill the value in" in str(caught.value)) != FAMILIES[family]
+    if FAMILIES[family]:
+        latent = compile_spec(f"{head}latent:\n{story}observed:\n  y[t]: Normal(equal(x[t], 1), 1)\n").Model()
+        assert latent({**batch, "y": torch.zeros(1, 4)}).log_prob.isfinite().all()
+
+
 def test_what_is_missing_and_read_by_what_is_missing_is_summed():
     """Behind the last observed site, and where the child of a network is missing as well: log p of the others."""
     walk = compile_spec(READERS["the next site"]).Model().double()

@@ -169,8 +169,15 @@ def _missing(spec: Spec, imports: set[str]) -> list[str]:
     for variable, reads in _reads_of_factors(spec):
         for name, back in dict.fromkeys(_back(observed[r.name], variable, r) for r in reads if r.name in observed):
             imports.add("refuse_missing")
-            rows += wrap(f'batch = refuse_missing(batch, "{name}", read_by="{variable.name}"{back})', 2)
+            one = "" if _summable(observed[name]) else ", summable=False"
+            rows += wrap(f'batch = refuse_missing(batch, "{name}", read_by="{variable.name}"{back}{one})', 2)
     return rows
+
+
+def _summable(variable: Variable) -> bool:
+    """Whether a latent in place of an observed variable could be summed: what a structure yields is observed only."""
+    structure = structure_of(variable)
+    return variable.type.support.finite and (structure is None or bool(structure.labels))
 
 
 def _reads_of_factors(spec: Spec) -> Iterator[tuple[Variable, tuple[Read, ...]]]:

@@ -99,11 +99,14 @@ def prepare_batch(
     return {**check_values(batch, inputs), "rows": torch.arange(len(anchor), device=anchor.device)}
 
 
-def refuse_missing(batch: dict, name: str, read_by: str, sites_back: dict[str, int | str] | None = None) -> dict:
+def refuse_missing(
+    batch: dict, name: str, read_by: str, sites_back: dict[str, int | str] | None = None, summable: bool = True
+) -> dict:
     """The batch, unless a site of `name` that is not observed is read by a factor that counts: BadBatch.
 
     read_by: who reads it, an observed variable, whose factors count where it is observed, or something else, which counts everywhere.
     sites_back: how many sites back it reads, by plate of `name` in order, or "any" of those before. Without it any site may be read.
+    summable: whether it has finitely many values, so that a latent in its place could be summed.
     """
     if f"{name}_observed" not in batch:
         return batch
@@ -115,7 +118,7 @@ def refuse_missing(batch: dict, name: str, read_by: str, sites_back: dict[str, i
         for axis, k in enumerate(sites_back.values(), start=1):
             counts = ahead(counts, axis, k) if isinstance(k, int) else later(counts, axis)
         harm = absent & counts
-    assert_values(~harm.any(), harm, lambda: _missing(batch, name, read_by, harm))
+    assert_values(~harm.any(), harm, lambda: _missing(batch, name, read_by, harm, summable))
     return batch
 
 
@@ -166,13 +169,13 @@ def any_site(mask: Tensor) -> Tensor:
     return mask.unsqueeze(-1).flatten(1).any(1)
 
 
-def _missing(batch: dict, name: str, reader: str, harm: Tensor) -> str:
+def _missing(batch: dict, name: str, reader: str, harm: Tensor, summable: bool) -> str:
     row = int(harm.nonzero()[0][0])
     place = [row, *batch[f"{name}.missing"][row].nonzero()[0].tolist()]
     where = (f"at {place}" if len(place) > 1 else f"in example {row}") + example_of(batch, row)
     mend = "Leave such examples out, or fill the value in"
-    if not batch[name].is_floating_point():
-        mend = f"Declare `{name}` under `latent:`, where it may be given for some examples and is summed for others"
+    if summable:
+        mend = f"Declare `{name}` under `latent:`, where it may be given for some examples and is summed or drawn for others"
     return f"`{name}` is not observed {where}, and `{reader}` reads it, which needs its value. {mend}"
 
 
