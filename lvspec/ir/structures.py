@@ -24,7 +24,8 @@ class Structure:
     the letter of how many steps it takes one after the other, and how many operations each calls, forward and backward; once: and
     all of them together. exponentials: in whose time one of the cells is computed, beside work, as measured. labels: what labels of
     words say in a data file, heads | ends. lean: whether it is summed in little memory, a few sites at a time. harmonic: whether
-    `train.init: harmonic` knows where to begin (Klein & Manning 2004). trees: what a hidden tree is read as, spans | heads.
+    `train.init: harmonic` knows where to begin (Klein & Manning 2004). trees: what a hidden tree is read as, spans | heads. fewest: sites of the least that it
+    yields; what has fewer has probability 0.
     notes: what an emitted module says above the sum: what p is, over which axes its arguments are normalised, and the recursion.
     """
 
@@ -46,6 +47,7 @@ class Structure:
     lean: bool = False
     harmonic: bool = False
     trees: str = ""
+    fewest: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -113,6 +115,7 @@ STRUCTURES: dict[str, Structure] = {
         dispatches=160,
         exponentials=0.7,
         trees="spans",
+        fewest=2,
         notes=(
             "root: logits of the N nonterminals; rules: of pairs of children, normalised over (N + P)² of them;",
             "terminals: of the V words. Symbol N + p is preterminal p, which yields one word",
@@ -134,6 +137,7 @@ STRUCTURES: dict[str, Structure] = {
         "inside algorithm in the space of ranks (Yang, Zhao & Tu 2021)",
         lambda n: n["R"] * (n["T"] ** 3 / 6 + (2 * (n["N"] + n["P"]) + n["N"]) * n["T"] ** 2 / 2),
         lambda n: n["T"] ** 2 * (2 * n["R"] + n["N"]) + n["T"] * n["P"],
+        fewest=2,
         notes=(
             "p(a -> b c) = Σ_r head[a, r] left[r, b] right[r, c], all of them logits, normalised over their last axis",
             "symbol N + p is preterminal p, which yields one word by terminals[p]",
@@ -152,6 +156,7 @@ STRUCTURES: dict[str, Structure] = {
         dispatches=100,
         trees="heads",
         harmonic=True,
+        fewest=1,
         notes=(
             "root[symbol], stop[head, side, valence, go on or stop], attach[head, side, modifier]: logits, normalised",
             "over the last axis; side: left or right, valence: whether the head has a modifier there already",

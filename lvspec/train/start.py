@@ -69,6 +69,15 @@ def wanted_data(
     """How each variable is read: the spec's `data:` section, then the command line."""
     known = {f.name for f in layout.fields}
     unknown = sorted(set(changes) - known)
+    label = next(
+        (f for f in layout.hidden if unknown and f.name == unknown[0] and f.kind in ("symbol", "binary")), None
+    )
+    if label is not None:
+        line = ", ".join(f"{key}: {value}" for key, value in changes[label.name].items())
+        raise UsageError(
+            f"{label.name} is a latent: its labels are read where the model file says so, `{label.name}: {{{line}}}` under `data:`; "
+            "what the command line says replaces keys of that line"
+        )
     if unknown:
         raise UsageError(f"no variable {unknown[0]!r} is read from data (there are {', '.join(sorted(known))})")
     entries = {name: {**plain(entry)} for name, entry in plain(section).items()}

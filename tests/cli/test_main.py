@@ -66,6 +66,12 @@ def test_every_command_has_help(lvspec, command):
     assert f"lvspec {command}" in out
 
 
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_help_says_how_places_of_variables_are_given(lvspec, command):
+    out = lvspec(command, "--help")[1]
+    assert all(f"--{option} [x=]PLACE" in out for option in ("column", "columns", "field", "array"))
+
+
 def test_help_lists_every_command(lvspec):
     out = lvspec("--help")[1]
     assert all(f"\n    {command} " in out for command in main.COMMANDS)

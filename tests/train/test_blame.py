@@ -150,6 +150,30 @@ def test_a_validation_score_that_is_none(here, capsys):
     assert list((here / "runs/broken/checkpoints").glob("step-00000002*"))
 
 
+GRAMMARS = {
+    "PCFG": "  root: [2]\n  rules: [2, 4, 4]\n  terminals: [2, V]\n",
+    "LowRankPCFG": "  root: [2]\n  head: [2, 3]\n  left: [3, 4]\n  right: [3, 4]\n  terminals: [2, V]\n",
+}
+
+
+@pytest.mark.parametrize("family", GRAMMARS)
+def test_a_sentence_of_one_word_of_a_grammar(here, capsys, family):
+    """The record, the cause, and a mend that works."""
+    arguments = ", ".join(f"{n}={n}" for n in (line.split(":")[0].strip() for line in GRAMMARS[family].splitlines()))
+    (here / "d.txt").write_text("a b\nb a a\na\nb b\n" * 3)
+    story = f"observed:\n  x over t: {family}({arguments}) with tree\n"
+    head = "lvspec: 1\nname: broken\nsizes: {V: vocabulary(x)}\nplates: {t: sequence}\nparams:\n"
+    (here / "broken.yaml").write_text(head + GRAMMARS[family] + story)
+    command = ["train", "broken.yaml", "--data", "d.txt", "--valid", "d.txt", "--quiet", "--steps", "1", "--no-verify"]
+    assert main(command) == 3
+    said = capsys.readouterr().err
+    assert "error[non-finite]: step 1: the log-density of x is -inf at row " in said, said
+    assert f"of the training data): a {family} yields 2 sites or more, and it has 1" in said
+    assert int(said.split("(example ")[1].split()[0]) % 4 == 3
+    assert f"help: {REMEDIES['short']}" in said
+    assert main([*command, "--set", "data.x.lengths=2-40", "--overwrite"]) == 0
+
+
 EM = """lvspec: 1
 name: broken
 sizes: {P: features(x), K: 2}

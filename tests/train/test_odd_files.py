@@ -91,6 +91,16 @@ def test_a_column_takes_the_place_of_columns_and_the_other_way_round():
         wanted_data(NUMBERS, {"u": {"columns": "1-5", "column": 2}}, {})
 
 
+def test_a_latent_without_a_line_of_its_own_has_no_labels():
+    """The command line replaces keys of a line; that there is one is part of the model. Reals cannot be labelled."""
+    classes, reals = Field("k", "symbol", (), (), 3, required=False), Field("h", "real", (), (), required=False)
+    layout = BatchLayout(NUMBERS.fields, (), (), (classes, reals))
+    with pytest.raises(UsageError, match=r"k is a latent: .* so, `k: \{field: class\}` under `data:`"):
+        wanted_data(layout, {}, {"k": {"field": "class"}})
+    with pytest.raises(UsageError, match="no variable 'h' is read from data"):
+        wanted_data(layout, {}, {"h": {"field": "h"}})
+
+
 def test_whole_numbers_are_shown_without_a_point():
     assert json.dumps(Numbers("binary", ()).show(np.array([1.0, 0.0]))) == "[1, 0]"
     assert json.dumps(Numbers("count", (), scale=0.5).show(np.array([3.0]))) == "[6]"

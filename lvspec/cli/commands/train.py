@@ -12,7 +12,12 @@ from lvspec.cli.verified import add_no_verify, require
 from lvspec.ir.formats import FORMATS
 
 # option -> entry of the data section; one variable's with NAME=VALUE, every variable's without
-DATA_OPTIONS = {"column": "column", "columns": "columns", "field": "field", "array": "array"}
+DATA_OPTIONS = {
+    "column": "of a table or CoNLL-U: a number from 1, or a name (form, upos, a header's)",
+    "columns": "of a table, for a vector: 1-64",
+    "field": "of JSON lines: a key, with dots for nested ones",
+    "array": "of an npz: the name of an array",
+}  # keys of `data:` that say where the variable x stands
 
 
 def add_parser(subparsers) -> None:
@@ -44,8 +49,9 @@ def add_parser(subparsers) -> None:
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", help=f"{', '.join(FORMATS)} (default: by the file's name)")
-    for option in DATA_OPTIONS:
-        parser.add_argument(f"--{option}", action="append", default=[], metavar="[x=]VALUE", help=argparse.SUPPRESS)
+    for option, place in DATA_OPTIONS.items():
+        help = f"where x is read, {place}; without `x=` it is said of every variable"
+        parser.add_argument(f"--{option}", action="append", default=[], metavar="[x=]PLACE", help=help)
 
 
 def data_changes(args: argparse.Namespace, names: list[str]) -> dict[str, dict[str, object]]:
@@ -53,11 +59,11 @@ def data_changes(args: argparse.Namespace, names: list[str]) -> dict[str, dict[s
     changes: dict[str, dict[str, object]] = {}
     for name in names if args.format else []:
         changes.setdefault(name, {})["format"] = args.format
-    for option, entry in DATA_OPTIONS.items():
+    for option in DATA_OPTIONS:
         for text in getattr(args, option):
             name, value = assignment(text) if "=" in text else ("", text)
             for target in [name] if name else names:
-                changes.setdefault(target, {})[entry] = number(value) if option == "column" else value
+                changes.setdefault(target, {})[option] = number(value) if option == "column" else value
     for path, value in section_changes(args, "data").items():
         name, _, entry = path.partition(".")
         changes.setdefault(name, {})[entry] = value

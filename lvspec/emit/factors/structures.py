@@ -143,7 +143,8 @@ def structure_factor(low: Lowering, variable: Variable) -> Factor:
     value = Value(
         _call(low, variable, "log_prob", target, arguments, lead), lead, draws=join_draws(*arguments.values())
     )
-    value = low.scope.assign(f"log_p_{variable.name}", value)
+    with low.scope.about(variable.name, "p"):
+        value = low.scope.assign(f"log_p_{variable.name}", value)
     plate = variable.general.dist.plate
     rows = tuple(a for a in ("B", *variable.plates) if a != plate)
     low.scope.comment(f"0 for an example whose {variable.name} is not observed")

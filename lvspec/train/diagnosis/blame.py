@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lvspec.emit import Symbol
 from lvspec.errors import Diagnostic, TrainingError
+from lvspec.ir.structured import structure_of
 from lvspec.train.diagnosis.places import Place, place_of, place_of_argument, place_of_network, place_of_parameter
 from lvspec.train.scoring.score import parts, per_example
 from lvspec.train.scoring.trace import Called, NamedValue, Taken, Trace, traced
@@ -28,6 +29,7 @@ REMEDIES = {
     "zero": "keep it away from 0, e.g. `softplus(...) + 0.001`",
     "argument": f"bound it, e.g. `tanh(...)` or `clip(...)`; or {SMALLER}",
     "impossible": "what was observed has probability 0 under the model: look at the data, or at what the factor forbids",
+    "short": "leave such records out, e.g. `lengths: 2-40` of the variable under `data:`",
     "value": SMALLER,
     "gradient": "keep what log, sqrt and division are taken of away from 0; clipping does not help where there is no number",
 }
@@ -52,17 +54,21 @@ def blame(taken: Taken, when: str, kept: str, objective=None) -> TrainingError:
     with torch.enable_grad():
         found = _parameter(taken) or _replayed(taken)
     if found is None:
-        message = _term(objective) if objective is not None else ""
+        message = _term(taken, objective) if objective is not None else ""
         return TrainingError(f"{when}: {message or 'the loss is not finite'}{kept}")
-    where = ""
-    if found.row is not None:
-        where = f" at row {found.row} of the batch (example {int(taken.rows[found.row]) + 1} of the {taken.part} data)"
-    message = f"{when}: {found.what} is {found.number}{where}{found.more}{kept}"
+    message = f"{when}: {found.what} is {found.number}{_example(taken, found.row)}{found.more}{kept}"
     if found.place is None or not found.place.span.line:
         return TrainingError(message)
     label = f"{found.place.name}: {found.worst or found.number}"
     diagnostic = Diagnostic("non-finite", found.place.span, message, label, REMEDIES[found.cause])
     return TrainingError(message, taken.compiled.spec.source if taken.compiled else None, diagnostic)
+
+
+def _example(taken: Taken, row: int | None) -> str:
+    """Which one it is, in the batch and in its data."""
+    if row is None:
+        return ""
+    return f" at row {row} of the batch (example {int(taken.rows[row]) + 1} of the {taken.part} data)"
 
 
 def _parameter(taken: Taken) -> Finding | None:
@@ -149,6 +155,8 @@ def _refined(taken: Taken, trace: Trace, step: NamedValue, symbol: Symbol, numbe
     place = place_of(taken.compiled, symbol)
     cause = "data" if symbol.part == "data" else "argument" if symbol.argument else "value"
     found = Finding(place.what, number, place, "impossible" if number == "-inf" else cause, row)
+    if number == "-inf" and (few := _too_few(taken, symbol, row)):
+        return replace(found, more=few, cause="short")
     for one in trace.leading_to(step):
         if isinstance(one, NamedValue) and not torch.isfinite(one.value).all():
             network = place_of_network(taken.compiled, one.name)
@@ -162,6 +170,21 @@ def _refined(taken: Taken, trace: Trace, step: NamedValue, symbol: Symbol, numbe
                     more = f": {argument.what} is {worst}"
                     return replace(found, more=more, place=argument, cause=cause, worst=worst)
     return found
+
+
+def _too_few(taken: Taken, symbol: Symbol, row: int | None) -> str:
+    """What a structure yields has a least number of sites."""
+    variable = (
+        next((v for v in taken.compiled.spec.variables if v.name == symbol.node), None) if taken.compiled else None
+    )
+    structure = structure_of(variable) if variable is not None and symbol.part == "p" else None
+    if variable is None or structure is None or row is None:
+        return ""
+    dist = variable.general.dist
+    there = taken.batch[f"{dist.plate}.mask"][row].sum(-1) if f"{dist.plate}.mask" in taken.batch else None
+    if there is None or int(there.min()) >= structure.fewest:
+        return ""
+    return f": a {dist.family} yields {structure.fewest} sites or more, and it has {int(there.min())}"
 
 
 def _fault(name: str, value: Tensor) -> str:
@@ -198,7 +221,7 @@ def _gradients(taken: Taken, trace: Trace) -> Finding | None:
     return Finding(f"the gradient of {wrong[0]}", "not finite", its_place, "gradient")
 
 
-def _term(objective) -> str:
+def _term(taken: Taken, objective) -> str:
     """What is left to say where no value of the step explains it."""
     kind, value = per_example(objective)
     whole = {"exact": "log p(x)", "bound": "the ELBO", "objective": "the objective"}.get(kind, "log p(x, z)")
@@ -206,7 +229,9 @@ def _term(objective) -> str:
         bad = ~torch.isfinite(term)
         if bad.any():
             row = int(bad.nonzero()[0, 0])
-            return f"{name} is {term[row].item()} at row {row} of the batch"
+            number = term[row].item()
+            help = f"; {REMEDIES['impossible']}" if number == -torch.inf else ""
+            return f"{name} is {number}{_example(taken, row)}{help}"
     if torch.isfinite(objective.loss):
         return f"the norm of the gradient is beyond the largest number; try {SMALLER}"
     return f"the loss is {objective.loss.item()}, and the objective is finite: what is off is a baseline or a score; try {SMALLER}"
