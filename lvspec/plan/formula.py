@@ -11,6 +11,8 @@ from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structured import structure_of
 from lvspec.ir.words import listed
 
+TERMS = "what `objective:` adds"
+
 
 def formula(spec: Spec, latents: tuple[LatentPlan, ...], guide: tuple[Variable, ...] = (), bound: Bound = ELBO) -> str:
     """`log Σ_z p(x, z)`, or `E_q(z | x)[log p(x | z)] - KL(q(z | x) ‖ p(z))`, or, of S draws, `E_q(z | x)[log 1/S Σ_s w_s]`."""
@@ -42,9 +44,9 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], guide: tuple[Variable, 
         return f"{inside} - Σ KL(q({z}) ‖ p({z})), chain by chain"
     if any(p.treated.optimal for p in guided):
         return _mean_field(x, collapsed, [p.name for p in guided], bar)
-    own = [p.name for p in guided if p.kl == "zero"]
+    own = [p.name for p in guided if p.guide == "own"]
     if not x and len(own) == len(guided):
-        return f"E_{notation.q(own).replace('q', 'p', 1)}[what `objective:` adds]"
+        return f"E_{notation.q(own).replace('q', 'p', 1)}[{TERMS}]"
     drawn = [p.name for p in guided]
     z, refined = listed(drawn), any(p.option("refine") for p in guided)
     if bound.coupled:
@@ -55,9 +57,7 @@ def formula(spec: Spec, latents: tuple[LatentPlan, ...], guide: tuple[Variable, 
     seen = [p.name for p in guided if p.name in shown] or [z]
     known = listed(seen if not collapsed and not integrated else [p.name for p in guided])
     condition = ", ".join([known, *([given] if given else [])])
-    inside = f"log p({x} | {condition})"
-    if collapsed or integrated:
-        inside = _marginal(x, collapsed, integrated, f" | {condition}")
+    inside = _marginal(x, collapsed, integrated, f" | {condition}") if x or collapsed or integrated else TERMS
     terms = [f"E_{notation.q(drawn, refined)}[{inside}]"]
     for p in (p for p in guided if p.kl != "zero"):
         q, prior = notation.q([p.name], bool(p.option("refine"))), notation.prior(p.name)
@@ -87,7 +87,7 @@ def _marginal(x: str, collapsed: list[str], integrated: list[str], bar: str) -> 
     """`log Σ_{c} ∫ p(x, c, z) dz`."""
     total = f"Σ_{{{listed(collapsed)}}} " if collapsed else ""
     integral, over = ("∫ ", " " + listed([f"d{z}" for z in integrated], " ")) if integrated else ("", "")
-    joint = ", ".join([x, *(listed(names) for names in (collapsed, integrated) if names)])
+    joint = ", ".join(filter(None, [x, listed(collapsed), listed(integrated)]))
     return f"log {total}{integral}p({joint}{bar}){over}"
 
 

@@ -138,3 +138,39 @@ def test_a_subset_is_biased_and_says_so():
     assert c.plan.biased and c.plan.latent("y").why.startswith("biased")
     ahead = HEAD + MODELS["before a summed one"][0].replace("reinforce(samples=2)", "subset")
     assert compile_spec(ahead).plan.latent("c").strategy == "subset"
+
+
+RISK = """lvspec: 1
+name: risk
+sizes: {K: 2, C: 2, D: 2}
+given: {w: "real[D]"}
+params: {classes: [C], shift: [C, K]}
+networks: {score: "Linear(D, K)"}
+latent:
+  c: Categorical(logits=classes)
+  y: Categorical(logits=score(w) + shift[c])
+objective:
+  reward: 1.5 * equal(c, 0) + equal(y, 1)
+"""
+
+
+def test_what_is_given_below_leaves_q_as_it_is_and_the_elbo_a_bound():
+    """c → y, y given: E_p(c) log p(y | c), and a reward under p(c); log p and the posterior are those given y. With c given it is log p."""
+    one = compile_spec(RISK)
+    assert one.plan.formula == "E_p(c, y | w)[what `objective:` adds]"
+    model, w = one.Model().double(), torch.randn(1, 2).double()
+    p_c, p_y = model.classes.softmax(0), (model.score(w) + model.shift).softmax(-1)[:, 1]
+    batch = {"w": w, "y": torch.tensor([1])}
+    step, known = model(batch), model({**batch, "c": torch.tensor([1])})
+    torch.testing.assert_close(step.elbo, (p_c @ p_y.log())[None])
+    torch.testing.assert_close(step.extras["reward"], 1.5 * p_c[:1] + 1)
+    torch.testing.assert_close(model.log_prob(batch), (p_c @ p_y).log()[None])
+    torch.testing.assert_close(model.posterior(batch)["c"].marginals[0], p_c * p_y / (p_c @ p_y))
+    assert step.elbo < model.log_prob(batch)
+    torch.testing.assert_close(known.elbo, (p_c[1] * p_y[1]).log()[None])
+
+
+def test_a_written_guide_of_what_nothing_observed_depends_on_has_a_formula():
+    guide = "guide:\n  y: Categorical(logits=score(w))\n  c: Categorical(logits=matmul(shift, onehot(y)))\n"
+    found = compile_spec(RISK + guide).plan.formula
+    assert found.startswith("E_q(c, y | w)[what `objective:` adds] - ") and "p( " not in found
