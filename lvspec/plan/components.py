@@ -16,6 +16,8 @@ from lvspec.ir.plan import Cost, Integration
 from lvspec.ir.reads import reader_of
 from lvspec.ir.spec import Variable
 from lvspec.ir.structured import structure_of
+from lvspec.ir.words import listed
+from lvspec.plan.coupled import coupled
 from lvspec.plan.graph import lagged_plates
 from lvspec.plan.model import Model, chain_plates, finite_reason, reach_reason, unrolled_by, without_engine
 from lvspec.plan.own import follows_model
@@ -137,6 +139,9 @@ def _tangled(model: Model, component: Component) -> str | None:
                 return (
                     f"{a} and {b} live on plates that cross ({', '.join(sorted(p ^ q))}), so their sum does not split"
                 )
+    for found in coupled(model.spec, model.graph, component.latents, component.unrolled):
+        chains_of = f"the chains of {found.chain} along {found.plate}, one for each site of {listed(found.apart)}"
+        return f"{chains_of}, share {found.by}, which changes along {found.plate}, so their sum does not split"
     structured = [n for n in component.latents if _structured_plate(model, n)]
     for name in structured:
         if any(lagged_plates(model.graph, n) for n in component.latents):

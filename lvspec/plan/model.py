@@ -12,6 +12,7 @@ from lvspec.ir.guides import GuideOrder
 from lvspec.ir.reads import LAG, OVER, WIDE, Read, Reader, bodies, is_improper, reader_of
 from lvspec.ir.spec import Override, Spec, Variable
 from lvspec.ir.structured import structure_of
+from lvspec.plan.coupled import coupled
 from lvspec.plan.graph import DependencyGraph, dependency_graph, guide_reads, lagged_plates, readers_of, reads_of
 from lvspec.plan.own import with_own
 
@@ -226,6 +227,10 @@ def is_chain(model: Model, name: str) -> bool:
 
 
 def unrolled_by(model: Model, names: set[str]) -> tuple[str, ...]:
-    """Fixed plates whose sites are summed jointly: something reads a summed latent over them."""
+    """Fixed plates whose sites are summed jointly: something reads a summed latent over them, or couples its chains there."""
     plates = {p for n in names for _, r in model.seen_by(n) for p, way, _ in r.ways if way == OVER}
+    latents = [v.name for v in model.spec.of_role("latent") if v.name in names]
+    for found in coupled(model.spec, model.graph, latents, plates):
+        if not any(model.spec.plate(p).ragged for p in found.apart):
+            plates |= set(found.apart)
     return tuple(p.name for p in model.spec.plates if p.name in plates)
