@@ -62,6 +62,18 @@ def check_name(name: str, span: Span, problems: Problems) -> bool:
     return True
 
 
+def check_axis_name(name: str, span: Span, problems: Problems) -> bool:
+    """`check_name` of a variable or a plate, after which axes are called: `S` is that of draws."""
+    if name == "S":
+        problems.error(
+            "reserved-name",
+            span,
+            "`S` is taken: variables and plates have axes in the emitted module, where S is the axis of draws",
+            help="call it for example `S_value`",
+        )
+    return check_name(name, span, problems)
+
+
 def distance(a: str, b: str, limit: int) -> int:
     """Edits (one character put in, taken out, changed or swapped with its neighbour) from a to b; limit + 1 where more."""
     if abs(len(a) - len(b)) > limit:

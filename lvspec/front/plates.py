@@ -7,7 +7,7 @@ from dataclasses import replace
 from lvspec.front import syntax as S
 from lvspec.front.declarations import call_of, entries, expression
 from lvspec.front.dims import to_dim
-from lvspec.front.names import check_name, did_you_mean
+from lvspec.front.names import check_axis_name, did_you_mean
 from lvspec.front.nodes import Entry, Mapping, Node
 from lvspec.front.problems import Problems
 from lvspec.ir.dims import Dim
@@ -21,7 +21,7 @@ def read_plates(section: Node | None, sizes: dict[str, Size], problems: Problems
     found: dict[str, Plate] = {}
     for entry in entries(section, "plates", problems):
         name = entry.key.value
-        if check_name(name, entry.key.span, problems):
+        if check_axis_name(name, entry.key.span, problems):
             found[name] = _plate(entry, sizes, problems) or Plate(name, "sequence", span=entry.key.span)
     for plate in found.values():
         for other in (plate.within, dict(plate.options).get("of")):

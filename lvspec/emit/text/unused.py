@@ -13,13 +13,13 @@ from lvspec.emit.text.text import statements_of
 
 # what is a name: no attribute, keyword of a call or argument of a function, nothing in a text or a comment
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|#.*|\blambda [\w, ]*:|(?<![\w.])([^\W\d]\w*+)(?!=[^=])')
-ASSIGNED = re.compile(r"\s*(\w+) = ")
+ASSIGNED = re.compile(r"\s*(\w+(?:, \w+)*) = ")
 MAKES = re.compile(r"\s*(\w+) = \[\](?:  #.*)?$")
 FILLS = re.compile(r"\s*(\w+)\.append\(.*\)(?:  #.*)?$")
 
 
 def without_unused(lines: list[str]) -> list[str]:
-    """The body (indented by two levels) without assignments of a plain name that nothing after them mentions."""
+    """The body (indented by two levels) without assignments of plain names of which nothing after them mentions one."""
     while True:
         lines = left_out(lines, unused(lines))  # from the last line up: one pass finds what only dead lines read, too
         filled = only_filled(lines)
@@ -39,8 +39,7 @@ def unused(lines: list[str]) -> set[int]:
     for statement in reversed(list(statements_of(lines))):
         first = statement[0]
         own = ASSIGNED.match(lines[first])
-        name = own[1] if own else None
-        if name is not None and name not in read:
+        if own and read.isdisjoint(own[1].split(", ")):
             dead.update(statement)
             if first and lines[first - 1].lstrip().startswith("# ("):
                 dead.add(first - 1)
