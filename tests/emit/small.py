@@ -111,8 +111,9 @@ def given_in(name: str, batch: dict, rows: int) -> dict:
 
 
 def lengths_in(name: str) -> dict:
-    """How many symbols a structure yields when it is drawn: as many as fit into the frames of any example."""
-    return {v.general.body.over: 1 for v in compiled(name).spec.of_role("observed") if structure_of(v)}
+    """How many symbols a structure yields when it is drawn: the least that it can, so that they fit into the frames of any example."""
+    found = [(v, structure_of(v)) for v in compiled(name).spec.of_role("observed")]
+    return {v.general.body.over: max(1, structure.fewest) for v, structure in found if structure}
 
 
 def conditions(name: str) -> list:

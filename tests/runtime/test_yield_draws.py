@@ -6,7 +6,7 @@ from math import sqrt
 import pytest
 import torch
 
-from lvspec.runtime import ctc_draw, ctc_log_prob, dmv_draw, dmv_log_prob
+from lvspec.runtime import BadBatch, ctc_draw, ctc_log_prob, dmv_draw, dmv_log_prob, low_rank_pcfg_draw, pcfg_draw
 
 DRAWS = 20_000
 LARGEST_Z = 5.5  # over fewer than 200 cells: a false alarm in 10^5
@@ -87,5 +87,30 @@ def test_ctc_draws_within_each_row_s_own_frames():
 
 
 def test_more_symbols_than_frames_are_refused():
-    with pytest.raises(ValueError, match="frames"):
+    with pytest.raises(BadBatch, match="so few frames cannot yield 3 symbols"):
         ctc_draw(torch.ones(1, 3, dtype=torch.bool), torch.randn(2, 4), torch.randn(2), torch.ones(2, dtype=torch.bool))
+
+
+def test_equal_symbols_without_a_frame_for_the_blank_between_them_are_refused():
+    frames = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]]).bool()
+    one_symbol = torch.randn(3, 4, 1)  # its repeats are merged
+    assert ctc_draw(torch.ones(1, 2, dtype=torch.bool), one_symbol[:2], torch.randn(2, 4), frames[:2]).eq(0).all()
+    with pytest.raises(BadBatch, match="so few frames cannot yield 2 symbols"):
+        ctc_draw(torch.ones(3, 2, dtype=torch.bool), one_symbol, torch.randn(3, 4), frames)
+
+
+def test_a_sentence_that_no_tree_has_is_refused():
+    mask = torch.tensor([[1, 1], [0, 0], [1, 0]]).bool()
+    root, rules, terminals = torch.randn(2), torch.randn(2, 4, 4), torch.randn(2, 3)
+    assert pcfg_draw(mask[:2], root, rules, terminals).shape == (2, 2)
+    low_rank = (torch.randn(2, 3), torch.randn(3, 4), torch.randn(3, 4))
+    assert low_rank_pcfg_draw(mask[:2], root, *low_rank, terminals).shape == (2, 2)
+    with pytest.raises(BadBatch, match="the grammar cannot yield 1 symbol$"):
+        pcfg_draw(mask, root, rules, terminals)
+    with pytest.raises(BadBatch, match="the grammar cannot yield 1 symbol$"):
+        low_rank_pcfg_draw(mask, root, *low_rank, terminals)
+    root, stop, attach = dmv_tables(1, 0, forbidden=True)
+    stop[..., 0] = -torch.inf  # no word has a modifier
+    assert dmv_draw(mask[1:], root, stop, attach).shape == (2, 2)
+    with pytest.raises(BadBatch, match="the trees cannot yield 2 symbols"):
+        dmv_draw(mask, root, stop, attach)

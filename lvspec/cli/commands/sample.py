@@ -29,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from lvspec.driver import compile_spec
     from lvspec.errors import UsageError
     from lvspec.ir.reads import is_improper
+    from lvspec.runtime.core.batch import BadBatch
     from lvspec.train.evaluation.draws import draws
     from lvspec.train.run.directory import open_run
 
@@ -40,7 +41,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{codes[0]} {reason}; in Python, `model.sample(n, given={{...}})` decodes what it is given")
     start = _conditions(args, trained)
     data = trained.config.data
-    found = draws(trained.model, trained.layout, trained.encoders, args.n, start, args.seed, data)
+    try:
+        found = draws(trained.model, trained.layout, trained.encoders, args.n, start, args.seed, data)
+    except BadBatch as reason:
+        if args.length is None:
+            raise
+        raise UsageError(f"--length {args.length}: {reason}") from reason
     if args.png:
         _write_png(Path(args.png), found, args.force)
     if args.json:

@@ -14,12 +14,14 @@ from torch.nn.functional import pad
 
 from lvspec.runtime.core.semiring import widest
 from lvspec.runtime.families.categorical import Categorical
+from lvspec.runtime.structures.lengths import possible_lengths
 
 __all__ = ["ctc_draw"]
 
 
 def ctc_draw(mask: Tensor, logits: Tensor, blank: Tensor, frames: Tensor) -> Tensor:
-    """x ~ p(x | how many symbols): (..., M) int64, 0 where masked. ValueError where they do not fit into the frames.
+    """x ~ p(x | how many symbols): (..., M) int64, 0 where masked. BadBatch where no labels of the frames spell as many: there are
+    too few frames, or blanks between equal symbols take them.
 
     mask: (..., M). logits: (..., T, V). blank: (..., T). frames: (..., T), true at real ones.
     """
@@ -30,9 +32,9 @@ def ctc_draw(mask: Tensor, logits: Tensor, blank: Tensor, frames: Tensor) -> Ten
     scores = widest(torch.cat(named, -1)).log_softmax(-1).reshape(prod(lead), T, V + 1)
     real = frames.expand(*lead, T).reshape(prod(lead), T)
     count = mask.expand(*lead, M).reshape(prod(lead), M).sum(-1)
-    if bool((count > real.sum(-1)).any()):
-        raise ValueError("more symbols are asked for than there are frames to spell them")
-    labels = labels_drawn(forward_counts(scores, real, M), scores, real, count)
+    alpha = forward_counts(scores, real, M)
+    possible_lengths(alpha[T][torch.arange(len(count), device=count.device), count].amax(-1), count, "so few frames")
+    labels = labels_drawn(alpha, scores, real, count)
     return torch.where(mask.expand(*lead, M), spelled(labels, V, M).reshape(*lead, M), 0)
 
 

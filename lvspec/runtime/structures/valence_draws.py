@@ -17,6 +17,7 @@ from torch import Tensor
 from lvspec.runtime.core.semiring import log_sum_exp, widest
 from lvspec.runtime.families.categorical import Categorical
 from lvspec.runtime.structures.labels import leading, merged_rows
+from lvspec.runtime.structures.lengths import possible_lengths
 
 __all__ = ["dmv_draw"]
 
@@ -35,7 +36,7 @@ class AnyTags:
 
 
 def dmv_draw(mask: Tensor, root: Tensor, stop: Tensor, attach: Tensor) -> Tensor:
-    """x ~ p(x | how many words): tags (..., T) int64, 0 where masked. Arguments as those of dmv_parts."""
+    """x ~ p(x | how many words): tags (..., T) int64, 0 where masked. Arguments as those of dmv_parts. BadBatch where there is none."""
     lead = leading(mask, (root, 1), (stop, 4), (attach, 3))
     lengths = mask.expand(*lead, mask.shape[-1]).reshape(prod(lead), mask.shape[-1]).sum(-1)
     tables = [merged_rows(widest(x).log_softmax(-1), lead, own) for x, own in ((root, 1), (stop, 4), (attach, 3))]
@@ -70,7 +71,9 @@ def sentences(known: AnyTags, lengths: Tensor, T: int) -> Tensor:
     tags = torch.zeros(len(lengths), T, dtype=torch.int64, device=lengths.device)
     row = (lengths > 0).nonzero().squeeze(-1)
     table = row if len(known.root) > 1 else torch.zeros_like(row)
-    symbol = Categorical(known.root[table] + known.below[table, lengths[row]]).sample()
+    at_root = known.root[table] + known.below[table, lengths[row]]
+    possible_lengths(at_root.amax(-1), lengths[row], "the trees")
+    symbol = Categorical(at_root).sample()
     subtrees = torch.stack([row, torch.zeros_like(row), lengths[row], symbol])  # row, first place, words, tag
     sides = subtrees.new_zeros(5, 0)  # row, direction, the place next to what is there, words left, tag of the head
     while subtrees.shape[1] or sides.shape[1]:

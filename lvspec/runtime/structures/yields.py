@@ -14,6 +14,7 @@ from lvspec.runtime.core.structured import Structured
 from lvspec.runtime.families.categorical import Categorical
 from lvspec.runtime.segments.segments import with_first_axis
 from lvspec.runtime.structures.labels import leading, merged_rows
+from lvspec.runtime.structures.lengths import possible_lengths
 from lvspec.runtime.trees.low_rank import low_rank_pcfg
 from lvspec.runtime.trees.pcfg import pcfg
 from lvspec.runtime.trees.valence import dmv, order
@@ -62,7 +63,8 @@ def pcfg_log_prob(symbols: Tensor, mask: Tensor, root: Tensor, rules: Tensor, te
 def pcfg_draw(mask: Tensor, root: Tensor, rules: Tensor, terminals: Tensor) -> Tensor:
     """x ~ p(x | how many words): a derivation of preterminals, then words (..., T) int64; 0 where masked.
 
-    Words sum to one under each preterminal, so derivations of that length are drawn with scores of 0 for words.
+    Words sum to one under each preterminal, so derivations of that length are drawn with scores of 0 for words. BadBatch where there is
+    none, as of one word.
     """
     lead = leading(mask, (root, 1), (rules, 3), (terminals, 2))
     found = pcfg_parts(torch.zeros_like(mask, dtype=torch.int64), mask, root, rules, terminals)
@@ -72,7 +74,9 @@ def pcfg_draw(mask: Tensor, root: Tensor, rules: Tensor, terminals: Tensor) -> T
 def words_drawn(derivations: Structured, mask: Tensor, terminals: Tensor, lead: torch.Size) -> Tensor:
     """Words of derivations drawn with scores of 0 for words."""
     free = {**derivations.potentials, "terminals": torch.zeros_like(derivations.potentials["terminals"])}
-    tags = replace(derivations, potentials=free).sample(1)["terminals"][0].argmax(-1)  # (rows, T)
+    derivations = replace(derivations, potentials=free)
+    possible_lengths(derivations.log_partition, merged_rows(mask, lead, 1).sum(-1), "the grammar")
+    tags = derivations.sample(1)["terminals"][0].argmax(-1)  # (rows, T)
     words = merged_rows(terminals.log_softmax(-1), lead, 2)
     if words.dim() == 3:
         words = words.gather(1, tags.unsqueeze(-1).expand(-1, -1, words.shape[-1]))
