@@ -50,7 +50,8 @@ def watched(name: str):
     def seen(line, there, *values):
         batch = there.get("batch", {})
         masks = {p: batch[f"{p}.mask"].shape[-1] for p in plates if f"{p}.mask" in batch}
-        known = {**sizes, **{p.upper(): n for p, n in masks.items()}, "S": there.get("samples", one.plan.samples)}
+        known = {**sizes, **{p.upper(): n for p, n in masks.items()}, "S": there.get("samples")}
+        # None: any number, as of what a method is given
         known["B"] = len(batch["rows"]) if "rows" in batch else DRAWN if "given" in there else None  # None: any number
         text = re.sub(r"\|(\w+)\|", lambda m: str(masks[m[1]]), shapes[line])
         expected = eval(f"[{text}]", {}, known)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from lvspec.runtime.core.contract import over_axes, product_sum
 from lvspec.runtime.core.semiring import full_precision, plain_arithmetic
@@ -57,7 +56,10 @@ def contracted(
     vectors = [own(v, lead, letters) for v in (first, second)]
     with plain_arithmetic(weight):
         biases = (None, bias if bias is None else full_precision(bias))
-        one, other = ((f"{of}v", linear(v, w, b)) for (of, v), w, b in zip(vectors, to_each, biases, strict=True))
+        one, other = (
+            (f"{of}v", torch.nn.functional.linear(v, w, b))
+            for (of, v), w, b in zip(vectors, to_each, biases, strict=True)
+        )
         both = "".join(a for a in letters if any(a in of for of, _ in vectors))
         total = product_sum(one, other, "v", both)
         if total is None:

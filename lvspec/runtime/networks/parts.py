@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 __all__ = ["of_parts"]
 
@@ -15,9 +14,9 @@ def of_parts(network: nn.Linear | nn.Sequential, *parts: Tensor) -> Tensor:
     weight: Tensor = layers[0].weight  # type: ignore[assignment]  # of a linear layer
     bias: Tensor | None = layers[0].bias  # type: ignore[assignment]
     columns = weight.split([part.shape[-1] for part in parts], -1)
-    found = linear(parts[0], columns[0], bias)
+    found = nn.functional.linear(parts[0], columns[0], bias)
     for part, own in zip(parts[1:], columns[1:], strict=True):
-        found = found + linear(part, own)
+        found = found + nn.functional.linear(part, own)
     for layer in layers[1:]:
         found = layer(found)
     return found
