@@ -6,6 +6,7 @@ import torch
 
 from lvspec.driver import compile_spec
 from lvspec.runtime import Undefined
+from lvspec.shipped import shipped
 from lvspec.train.evaluation.structures import spans
 
 GRAMMAR = """
@@ -139,3 +140,9 @@ def test_an_impossible_sentence_has_no_tree():
     tree = model.posterior({"x": torch.tensor([[1, 2], [3, 0]]), "t": torch.tensor([1, 2])}, samples=3)["tree"]
     assert (tree.marginals["rules"][0] == 0).all()
     torch.testing.assert_close(tree.marginals["rules"][1].sum(), torch.tensor(1.0).double())
+
+
+def test_a_method_of_a_hidden_tree_gives_way_to_a_name_of_the_spec():
+    text = shipped("specs").joinpath("compound_pcfg.yaml").read_text()
+    source = compile_spec(text.replace("symbols", "tree_at_draws")).source
+    assert "def tree_at_draws_2(self" in source and "self.tree_at_draws_2(batch, draws)" in source

@@ -264,6 +264,12 @@ def parts_body(plan: Plan, imports: set[str], points: str = "") -> list[str]:
     return program.text(whole=False) if items else []
 
 
+def at_draws_method(plan: Plan, part: str) -> str:
+    """`tree_at_draws`, which gives way to a name of the spec's."""
+    name = f"{part}_at_draws"
+    return name if name not in plan.spec.names else f"{name}_2"
+
+
 def part_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
     """`tree_at_draws(batch, draws)`: of each hidden part that reads latents which are drawn, what it is at draws of these."""
     methods = []
@@ -279,7 +285,7 @@ def part_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
         about = f"p({part} | {given}) at draws of {' and '.join(names)}, a row for each draw of each example: what is asked of it are gradients of the same sum."
         methods.append(
             [
-                f"    def {part}_at_draws(self, batch: dict, draws: dict):",
+                f"    def {at_draws_method(plan, part)}(self, batch: dict, draws: dict):",
                 *docstring(about, 2),
                 *program.text(),
             ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lvspec.emit.factors.integrals import asks, integral_answers, method_of, mixtures
-from lvspec.emit.factors.structures import drawn_parts, parts_body
+from lvspec.emit.factors.structures import at_draws_method, drawn_parts, parts_body
 from lvspec.emit.lowering.extents import extent_code
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.lowering.sizes import size_code
@@ -85,6 +85,6 @@ def with_parts(plan: Plan, imports: set[str], answers: str) -> list[str]:
         rows.append("        # structures, averaged over the weighted draws that they read")
     for part, _, latents in beside_draws:
         draws = ", ".join(f'"{n}": found["{n}"]' for n in sorted(latents))
-        at = f"lambda draws: self.{part}_at_draws(batch, draws)"
+        at = f"lambda draws: self.{at_draws_method(plan, part)}(batch, draws)"
         rows += wrap(f'found["{part}"] = StructureBesideDraws({at}, draws={{{draws}}})', 2)
     return [*rows, "        return found"]
