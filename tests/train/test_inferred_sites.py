@@ -171,3 +171,20 @@ def test_each_site_has_as_many_of_a_nested_plate_as_it_says():
     assert unpadded(block, (d, k, t), lengths) == [[[0], [4]], [[8, 9, 10], [12, 13, 14]]]
     assert unpadded(block, (d,), lengths) == block[:2]
     assert unpadded([1, 2, 3, 4], (t,), lengths) == [1, 2, 3]  # the longest, where no site of d is known
+
+
+GRAMMARS = """lvspec: 1
+sizes: {V: vocabulary(x), C: 2, N: 2, P: 2}
+plates: {t: sequence}
+params: {classes: [C], root: [C, N], rules: [N, N + P, N + P], terminals: [P, V]}
+latent: {c: Categorical(logits=classes)}
+observed: {x over t: "PCFG(root=root[c], rules=rules, terminals=terminals) with tree"}
+data: {x: {format: jsonl, field: x}}
+"""
+
+
+def test_a_tree_that_reads_what_is_summed_is_refused_by_name(here, capsys):
+    train(GRAMMARS, [{"x": "p q p"}, {"x": "q p"}])
+    assert inferred(capsys, "run", "--limit", "1")[0]["c"]
+    assert main(["infer", "run", "--latent", "tree"]) == 2
+    assert "its scores read c, summed out" in capsys.readouterr().err

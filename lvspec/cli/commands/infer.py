@@ -37,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from lvspec.cli.opened import discrete_latent, opened, sizes_of
+    from lvspec.emit.factors.structures import unanswered_parts
     from lvspec.errors import UsageError
+    from lvspec.ir.words import listed
     from lvspec.train.evaluation.posteriors import latents_of
 
     trained, part = opened(args)
@@ -45,6 +47,9 @@ def run(args: argparse.Namespace) -> int:
         part = replace(part, dataset=replace(part.dataset, examples=part.dataset.examples[: args.limit]))
     if args.top_words:
         return _top_words(args, trained, part, discrete_latent(trained, args.latent))
+    silent = unanswered_parts(trained.compiled.plan)
+    if args.latent in silent:
+        raise UsageError(f"nothing is said of {args.latent}: its scores read {listed(silent[args.latent])}, summed out")
     latents = tuple(z for z in latents_of(trained.compiled.spec, sizes_of(trained)) if args.latent in (None, z.name))
     shared = _shared(args, trained, part)
     if not latents and not shared:
