@@ -84,8 +84,10 @@ def _summed_sites(elimination, group: list[str], touched: list[Factor]) -> Facto
     """One group of a site's own latents summed out, by the general clauses and by the initial ones."""
     low = elimination.low
     name = elimination.sum_name(group)
-    # a tilt goes to a factor that all sites share, so that it is counted once
-    plain = sorted(touched, key=lambda f: len(f.initial))
+    # a tilt goes to a factor that all sites share, so that it is counted once; where there is none, to zeros
+    hosted = {a for f in touched if not f.initial for a in f.value.axes}
+    zeros = [Factor(latent_of(a), _zeros(low, (a,)), ()) for a in group if a not in hosted]
+    plain = [*zeros, *sorted(touched, key=lambda f: len(f.initial))]
     values = [elimination.named(masked(low, f.value, f.observed_mask)) for f in plain]
     shared = [i for i, f in enumerate(plain) if not f.initial]
     tilted = elimination.tilt(group, [values[i] for i in shared])
@@ -181,6 +183,16 @@ def _in_blocks(elimination, axes: tuple[str, ...]) -> Value:
     return low.scope.assign("log_potential", Value(code, axes))
 
 
+def _states(low, axis: str) -> str:
+    """How many values a latent has, as Python."""
+    return low.size(low.spec.variable(latent_of(axis)).type.support.cardinality)
+
+
+def _zeros(low, axes: tuple[str, ...]) -> Value:
+    """A factor of these latents that says nothing."""
+    return Value(f"self.zero.expand({', '.join(_states(low, a) for a in axes)})", axes)
+
+
 def _start(low, interface: Interface, factors: list[Factor], stays: list[Factor], lead: tuple[str, ...]) -> Value:
     """The message before the first site's potentials: its initial clauses, with no mass on sites before it."""
     values = []
@@ -197,8 +209,7 @@ def _start(low, interface: Interface, factors: list[Factor], stays: list[Factor]
         values.append(value)
     if not values:
         # the first site's own factors are among the potentials: every state starts with weight one
-        sizes = [low.size(low.spec.variable(latent_of(a)).type.support.cardinality) for a in interface.order]
-        values = [Value(f"self.zero.expand({', '.join(sizes)})", tuple(interface.order))]
+        values = [_zeros(low, tuple(interface.order))]
     axes = (*(a for a in lead if any(a in v.axes for v in values)), *interface.order)
     total = Value(
         " + ".join(align(v, axes).code for v in values),
@@ -207,11 +218,15 @@ def _start(low, interface: Interface, factors: list[Factor], stays: list[Factor]
         0 if len(values) > 1 else ATOM,
         draws=join_draws(*values),
     )
+    if any(all(a not in v.axes for v in values) for a in interface.order):  # a latent whose clause all sites share
+        extents = ["-1" if a in lead else _states(low, a) for a in axes]
+        total = total.with_(code=f"{total.at(ATOM)}.expand({', '.join(extents)})", binds=ATOM)
     earlier = [a for a in interface.after if lag_of(a)]
     for axis in earlier:
-        size = low.size(low.spec.variable(latent_of(axis)).type.support.cardinality)
         total = total.with_(
-            code=f"{low.scope.use('pin_first')}({total.code}, {size})", axes=(*total.axes, axis), binds=ATOM
+            code=f"{low.scope.use('pin_first')}({total.code}, {_states(low, axis)})",
+            axes=(*total.axes, axis),
+            binds=ATOM,
         )
     target = (*(a for a in total.axes if a in lead), *interface.after)
     if total.axes != target:
