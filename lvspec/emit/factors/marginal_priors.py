@@ -42,6 +42,11 @@ class MarginalPriors:
         read = {r.name for r in self.low.windows.reader.of_variable(self.low.spec.variable(latent_of(axis)))}
         return {axis, *(a for a in self.axes if latent_of(a) in read)}
 
+    def apart(self, factors: list[Factor]) -> Iterator[tuple[Value, str]]:
+        """The sums one by one, each with the names of its latents."""
+        for part, axes in self.parts(factors):
+            yield self.summing.run(part, axes), _node(axes)
+
     def total(self, factors: list[Factor], axes: list[str]) -> Value:
         """log Σ of their product, over the axes that they speak of."""
         spoken = [a for a in axes if is_structured(self.low, a) or any(self.summing.touches(f, [a]) for f in factors)]
@@ -52,7 +57,7 @@ class MarginalPriors:
         for part, axes in self.parts(factors):
             for name, added, value in self.split(part, axes, guided):
                 counts = value if added == (name is None) else negated(value)
-                yield name, counts, "" if name else "_".join(dict.fromkeys(map(latent_of, axes)))
+                yield name, counts, "" if name else _node(axes)
 
     def split(
         self, factors: list[Factor], axes: list[str], guided: list[str]
@@ -91,3 +96,8 @@ class MarginalPriors:
         extents = ("samples" if axis == "S" else "1" for axis in value.axes)  # each draw's, for what compares draws
         scope.line(f"    {name} = self.zero.expand({', '.join(extents)})")
         return value.with_(code=name, binds=ATOM)
+
+
+def _node(axes: list[str]) -> str:
+    """What a sum over latents is called: by them."""
+    return "_".join(dict.fromkeys(map(latent_of, axes)))

@@ -108,11 +108,13 @@ class Terms:
             tilted = tilted or self.tilt()
             summing = EliminationCode(self.low, self.scope.use("LOG"))
             axes = collapsed_axes(self.low, self.collapsed)
-            if guided and not self.weights:
-                sums = MarginalPriors(self.low, summing, axes)
-                costs.extend(BoundTerm(name, value, node=node) for name, value, node in sums.costs(collapsed, guided))
-            else:
+            sums = MarginalPriors(self.low, summing, axes)
+            if self.weights:
                 costs.append(BoundTerm(None, summing.run(collapsed, axes), node="_".join(self.collapsed)))
+            elif guided:
+                costs.extend(BoundTerm(name, value, node=node) for name, value, node in sums.costs(collapsed, guided))
+            else:  # each counts once at each site of what is averaged over it, and not at those of what others are averaged over
+                costs.extend(BoundTerm(None, value, node=node) for value, node in sums.apart(collapsed))
         return costs
 
     def tilt(self) -> bool:
