@@ -98,7 +98,11 @@ def _summed_sites(elimination, group: list[str], touched: list[Factor]) -> Facto
             masked(low, f.initial[site], f.observed_mask) if site < len(f.initial) else v
             for f, v in zip(plain, values, strict=True)
         ]
-        initial.append(low.scope.assign(f"{name}_at_{site}", elimination.summed(group, row)))
+        first = elimination.summed(group, row)
+        # a factor that had its first sites in place says nothing of sites before them
+        for axis in [a for a in first.axes if low.order.is_enumerated(a) and lag_of(a) > site]:
+            first = select(first, axis, "0")
+        initial.append(low.scope.assign(f"{name}_at_{site}", first))
     value, along = low.scope.assign(name, elimination.summed(group, values)), plain[-1].along
     return Factor(name, value, tuple(initial), along=along)
 
