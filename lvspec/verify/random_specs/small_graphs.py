@@ -1,4 +1,4 @@
-"""Small random graphs of finite latents on two plates, d and t, every way of reading among them: what sums have to hold together.
+"""Small random graphs of finite and Gaussian latents on two plates, d and t, every way of reading among them: what sums hold together.
 
 z[d], a[d, t] after a[d-1, t], b: any two or three latents, each on none, one or both plates, after itself or not, reading those
 before it at its own sites or at the site before; what is observed reads some of them, and q is written of none or of some. The
@@ -15,18 +15,25 @@ PLATES = ("bag", "sequence", "2", "sequence(within=d)", "bag(within=d)")
 
 @dataclass
 class Graph:
-    """The lines of a spec as they come about. plates: d, a sequence, and t."""
+    """The lines of a spec as they come about. plates: d, a sequence, and t. numbers: latents that are Normal."""
 
     rng: random.Random
     plates: dict[str, str]
     params: list[str] = field(default_factory=list)
     latents: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    numbers: set[str] = field(default_factory=set)
     lines: dict[str, list[str]] = field(default_factory=lambda: {"latent": [], "observed": [], "guide": []})
 
     def param(self, *shape: str) -> str:
         name = f"w{len(self.params)}"
         self.params.append(f"{name}: [{', '.join(shape)}]")
         return name
+
+    def read(self, reference: str, *shape: str) -> str:
+        """A term of a score: a row of a table, or a multiple of a number."""
+        if reference[0] in self.numbers:
+            return f"{self.param(*shape)} * {reference}"
+        return f"{self.param('K', *shape)}[{reference}]"
 
     def ordered(self, plates: tuple[str, ...]) -> list[str]:
         return [p for p in plates if self.plates[p].startswith("sequence")]
@@ -69,7 +76,8 @@ def small_graph(seed: int) -> str:
         graph.lines["observed"].append("x: Normal(0, 1)")
     for name, plates in graph.latents if seed % 2 else ():
         if rng.random() < 0.5:
-            graph.lines["guide"].append(f"{site(name, plates)}: Categorical(logits={graph.param('K')})")
+            q = f"Normal({graph.param()}, 0.7)" if name in graph.numbers else f"Categorical(logits={graph.param('K')})"
+            graph.lines["guide"].append(f"{site(name, plates)}: {q}")
     declared = ", ".join(f'{p}: "{kind}"' if kind != "2" else f"{p}: 2" for p, kind in graph.plates.items())
     head = f"lvspec: 1\nsizes: {{K: 2}}\nplates: {{{declared}}}\nparams: {{{', '.join(graph.params)}}}\n"
     return head + "".join(f"{s}:\n" + "".join(f"  {row}\n" for row in rows) for s, rows in graph.lines.items() if rows)
@@ -83,12 +91,20 @@ def _latent(graph: Graph, name: str, plates: tuple[str, ...]) -> None:
         before.append(site(name, plates, along, f"{along}-1"))
 
     def score(read: list[str]) -> str:
-        return " + ".join([graph.param("K"), *(f"{graph.param('K', 'K')}[{r}]" for r in read)])
+        return " + ".join([graph.param("K"), *(graph.read(r, "K") for r in read)])
+
+    number = graph.rng.random() < 0.3
+    if number:
+        graph.numbers.add(name)
+
+    def drawn(read: list[str]) -> str:
+        if number:
+            return f"Normal({' + '.join(graph.read(r) for r in read) or '0'}, 1)"
+        return f"Categorical(logits={score(read)})"
 
     if along:
-        first = score([at_first(r, along) for r in here])
-        graph.lines["latent"].append(f"{site(name, plates, along, '0')}: Categorical(logits={first})")
-    graph.lines["latent"].append(f"{site(name, plates)}: Categorical(logits={score([*here, *before])})")
+        graph.lines["latent"].append(f"{site(name, plates, along, '0')}: {drawn([at_first(r, along) for r in here])}")
+    graph.lines["latent"].append(f"{site(name, plates)}: {drawn([*here, *before])}")
     graph.latents.append((name, plates))
 
 
@@ -96,7 +112,7 @@ def _observed(graph: Graph, name: str, plates: tuple[str, ...]) -> None:
     here, before, along = graph.reads(plates)
 
     def mean(read: list[str]) -> str:
-        return " + ".join(f"{graph.param('K')}[{r}]" for r in read) or "0"
+        return " + ".join(graph.read(r) for r in read) or "0"
 
     if along:
         first = mean([at_first(r, along) for r in here])
