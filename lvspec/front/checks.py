@@ -9,7 +9,7 @@ from dataclasses import replace
 from lvspec.front.context import Declarations, unknown
 from lvspec.front.dependence import edges, expressions
 from lvspec.front.guide import named_parts
-from lvspec.front.names import check_axis_name, did_you_mean, nearest
+from lvspec.front.names import check_name, did_you_mean, nearest
 from lvspec.front.nodes import Mapping
 from lvspec.front.problems import Problems
 from lvspec.front.story import StoryEntry
@@ -103,7 +103,7 @@ def gather_names(declared: Declarations, sections: list[dict[str, StoryEntry]], 
         for n, t in stated.items()
     ]
     parts = [p for stated in sections[:-2] for p in named_parts(stated)]
-    rows += [(p.name, "part of a structure", p.span) for p in parts if check_axis_name(p.name, p.span, problems)]
+    rows += [(p.name, "part of a structure", p.span) for p in parts if check_name(p.name, p.span, problems)]
     first: dict[str, tuple] = {}
     for name, kind, span in sorted(rows, key=lambda r: r[2]):
         if name in first:

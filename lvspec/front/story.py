@@ -8,7 +8,7 @@ from lvspec.errors import Span
 from lvspec.front import scalars
 from lvspec.front import syntax as S
 from lvspec.front.declarations import entries
-from lvspec.front.names import check_axis_name, did_you_mean
+from lvspec.front.names import check_axis_name, check_name, did_you_mean
 from lvspec.front.nodes import Entry, Listing, Mapping, Node, Text
 from lvspec.front.parser import parse_target, parse_value
 from lvspec.front.problems import Problems
@@ -65,7 +65,8 @@ def read_story(section: Node | None, role: str, plates: dict[str, Plate], proble
             continue
         value = _value(entry, role, problems)
         for place in target.places:
-            if not check_axis_name(place.name.name, place.name.span, problems):
+            check = check_axis_name if len(target.places) == 1 else check_name  # `(mu, S)` has the axes of `mu_S`
+            if not check(place.name.name, place.name.span, problems):
                 continue
             together = tuple(p.name.name for p in target.places) if len(target.places) > 1 else ()
             over = target.over.name if target.over else None

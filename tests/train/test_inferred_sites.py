@@ -187,4 +187,4 @@ def test_a_tree_that_reads_what_is_summed_is_refused_by_name(here, capsys):
     train(GRAMMARS, [{"x": "p q p"}, {"x": "q p"}])
     assert inferred(capsys, "run", "--limit", "1")[0]["c"]
     assert main(["infer", "run", "--latent", "tree"]) == 2
-    assert "its scores read c, summed out" in capsys.readouterr().err
+    assert "its scores read a latent that is summed out" in capsys.readouterr().err

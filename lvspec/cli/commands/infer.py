@@ -37,9 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from lvspec.cli.opened import discrete_latent, opened, sizes_of
-    from lvspec.emit.factors.structures import unanswered_parts
     from lvspec.errors import UsageError
-    from lvspec.ir.words import listed
     from lvspec.train.evaluation.posteriors import latents_of
 
     trained, part = opened(args)
@@ -47,9 +45,6 @@ def run(args: argparse.Namespace) -> int:
         part = replace(part, dataset=replace(part.dataset, examples=part.dataset.examples[: args.limit]))
     if args.top_words:
         return _top_words(args, trained, part, discrete_latent(trained, args.latent))
-    silent = unanswered_parts(trained.compiled.plan)
-    if args.latent in silent:
-        raise UsageError(f"nothing is said of {args.latent}: its scores read {listed(silent[args.latent])}, summed out")
     latents = tuple(z for z in latents_of(trained.compiled.spec, sizes_of(trained)) if args.latent in (None, z.name))
     shared = _shared(args, trained, part)
     if not latents and not shared:
@@ -82,6 +77,7 @@ def _entries(args: argparse.Namespace, trained, part, latents):
     """What is said of each example, in the file's order."""
     import numpy as np
 
+    from lvspec.errors import UsageError
     from lvspec.train.data.dataset import known
     from lvspec.train.data.encoders import MISSING
     from lvspec.train.data.tree_labels import TreeLabels
@@ -103,6 +99,8 @@ def _entries(args: argparse.Namespace, trained, part, latents):
                 ids = np.where(known(example, field.name), example.values[field.name], MISSING)
                 entry[field.name] = cut(encoder.show(ids), *field.plates)
         for latent in latents:
+            if args.latent and latent.structure and latent.name not in one.mode:
+                raise UsageError(f"nothing is said of {latent.name}: its scores read a latent that is summed out")
             if latent.structure == "spans":
                 entry |= _brackets(one, latent, entry.get(latent.of), args.marginals)
             else:

@@ -243,13 +243,6 @@ def drawn_parts(plan: Plan) -> list[tuple[str, Variable, frozenset[str]]]:
     return [row for row in hidden_parts(plan) if row[2] and row[2] <= drawn]
 
 
-def unanswered_parts(plan: Plan) -> dict[str, tuple[str, ...]]:
-    """Hidden parts that `posterior` says nothing of: they read latents that are summed, which are named."""
-    drawn, points = {*plan.sampled, *plan.drawn_in_weights}, {*plan.points}
-    rows = [(part, read) for part, _, read in hidden_parts(plan) if not (read <= drawn or read <= points)]
-    return {part: tuple(sorted(read - drawn - points)) for part, read in rows}
-
-
 def parts_body(plan: Plan, imports: set[str], points: str = "") -> list[str]:
     """`parts = {"tree": pcfg_parts(x, ...)}`: what is asked of hidden parts that read no latent but points. points: the posteriors of
     latents, in Python."""
