@@ -133,6 +133,7 @@ def _of_plates() -> Iterator[str]:
         "global",
         "global on a plate",
         "chains within a plate",
+        "chains that share a regime",
         "no plate at all",
     )
     yield from (f"{n} latents" for n in COUNTS)

@@ -11,6 +11,8 @@ from lvspec.ir.networks import NETWORKS
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Clause, Network, Override, Plate, Spec, Variable
 from lvspec.ir.structured import structure_of
+from lvspec.plan.coupled import coupled
+from lvspec.plan.graph import dependency_graph
 from lvspec.verify.random_specs.constructs import COUNTS, listed
 
 HUGE = 100  # subtracted from a score, it leaves no probability
@@ -265,6 +267,8 @@ def standing(spec: Spec) -> Iterator[str]:
                 yield f"{v.role} on three plates"
             if v.role == "latent" and v.initial and len(kinds) > 1:
                 yield "chains within a plate"
+    if any(coupled(spec, dependency_graph(spec), [v.name for v in spec.of_role("latent") if v.type.support.finite])):
+        yield "chains that share a regime"
 
 
 def givens(spec: Spec) -> Iterator[str]:

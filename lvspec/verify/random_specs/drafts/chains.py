@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
 from lvspec.verify.random_specs.drafts.families import WRAPPED
 from lvspec.verify.random_specs.drafts.scores import linear, score
 
 MIXTURE = "first clause that reads a latent"
 WHOLE = "first clause that reads all sites"
+REGIME = "chains that share a regime"
+SHARED_STATES = 512  # joint assignments of such chains, where nothing else is summed
 
 
 def chain(d: Draft) -> None:
     """A latent on plates of which one is ordered, and its first sites."""
     along = d.choose(*(p for p in d.here if d.kinds[p] == "sequence"))
     plates = _plates(d, along)
+    if along not in d.nested and len(plates) > 1 and d.wants(REGIME, 0.2) and regime(d, plates, along):
+        return
     kinds = ["first", "first", "second", "neural", "driven", "mixture", "vector", "vector"]
     static = [p for p in d.latents if p.kind == "category" and not p.plates]
     kinds += ["switching"] * 2 if static else []
@@ -107,9 +113,29 @@ def _plates(d: Draft, along: str) -> tuple[str, ...]:
     """The ordered plate, with what it lies within, and sometimes another one."""
     plates = (d.nested[along], along) if along in d.nested else (along,)
     others = [p for p in d.near if p not in plates and p not in d.nested]
-    if others and (d.wants("chains within a plate") or d.chance(0.3)):
+    if others and (d.wants("chains within a plate") or REGIME in d.wishes or d.chance(0.3)):
         return d.order((*plates, d.choose(*others)))
     return plates
+
+
+def regime(d: Draft, plates: tuple[str, ...], along: str) -> bool:
+    """Switches along an ordered plate, and for each site of another plate a chain that reads them at its own sites; false where brute
+    force cannot bear it."""
+    joint = 2 ** (d.extent(along) + prod(map(d.extent, plates)))
+    if d.states * joint > SHARED_STATES:
+        return False
+    d.states *= joint
+    shared, each = (Parent(d.fresh("z"), at, "switch", "2", family="Bernoulli") for at in ((along,), plates))
+    move = ""
+    if d.chance(0.5):
+        d.latent[site(shared, along, "0")] = f"Bernoulli(logits={d.param()})"
+        move = f" * {d.param('2')}[{site(shared, along, f'{along}-1')}]"
+    d.latent[shared.ref] = f"Bernoulli(logits={d.param()}{move})"
+    d.latent[site(each, along, "0")] = f"Bernoulli(logits={d.param()})"
+    before = site(each, along, f"{along}-1")
+    d.latent[each.ref] = f"Bernoulli(logits={d.param('2')}[{before}] + {d.param('2')}[{shared.ref}])"
+    d.remember(shared, each)
+    return True
 
 
 def coupled(d: Draft, size: str, along: str) -> None:

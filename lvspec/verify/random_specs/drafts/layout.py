@@ -20,7 +20,7 @@ def lay_out(d: Draft) -> None:
     for outer, inner in zip(names, names[1:], strict=False):
         ragged = d.kinds[outer] != "fixed" and d.kinds[inner] != "fixed"
         wished = f"{d.kinds[inner]} within {d.kinds[outer]}" in d.wishes
-        apart = "!crossing" in d.wishes and not wished
+        apart = not d.wishes.isdisjoint({"!crossing", "chains that share a regime"}) and not wished
         if ragged and outer not in d.nested and not apart and (wished or d.chance(0.6)):
             d.nested[inner] = outer
     for name in names:
@@ -48,6 +48,7 @@ def _kinds(d: Draft) -> tuple[str, ...]:
         **{f"{b} within {a}": (a, b) for a, b in product(KINDS[:2], repeat=2)},
         **{f"latent on {' × '.join(k)}": k for k in (*one, *two)},
         "latent on three plates": d.choose(*three),
+        "chains that share a regime": d.choose(("fixed", "sequence"), ("bag", "sequence"), ("sequence", "bag")),
         "chains within a plate": d.choose(("fixed", "sequence"), ("bag", "sequence"), ("sequence", "fixed")),
     }
     wished = [form for form in forms if form in d.wishes]

@@ -52,7 +52,7 @@ NARROW = (
     ),
 )
 # of the plates of one part, where most others want a sequence
-LAYOUT = r"guide on plates that cross|(observed|latent) (on .*|alone)|.* within .*|chains within a plate|plate (bag|fixed|number)"
+LAYOUT = r"guide on plates that cross|chains that share a regime|(observed|latent) (on .*|alone)|.* within .*|chains within a plate|plate (bag|fixed|number)"
 STRATEGY = {
     **{row.name: (f"!draws of {row.family}",) for row in STRATEGIES.values() if row.family},
     "relax": ("!draws of Bernoulli",),
@@ -79,7 +79,7 @@ SELDOM: tuple[tuple[str, float], ...] = (
     (r"0 latents|no plate at all", 1.5),
     (LONELY, 2),
     (r"without_replacement\(samples\)|reparameterization\(rate\)|expected", 12),
-    (r"guide on plates that cross", 12),
+    (r"guide on plates that cross|chains that share a regime", 12),
     (r"first clause that reads all sites", 9),
     (r"wake_sleep\(samples\)", 8),
     (r"bound (iwae|renyi)\(gradient\)|enumeration\(chunk\)", 9),
@@ -190,6 +190,7 @@ NEEDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"index of two", ("latent Categorical", "latent Bernoulli")),
     (r"guide of some", ("latent Categorical", "guide Normal", "latent Normal")),
     (r"guide on plates that cross", ("!crossing",)),
+    (r"chains that share a regime", ("!chain",)),
     (r"rate 0", ("observed Poisson",)),
     (r"bank of networks|matmul", ("latent Normal", "latent Categorical")),
     (r"bound .*", ("latent Normal", "guide Normal")),
