@@ -27,7 +27,7 @@ def test_a_spec_is_written_as_it_was_read():
 
 
 def test_what_goes_wrong_stays_and_the_rest_goes():
-    text = generate(1, "observed Laplace")
+    text = generate(2, "observed Laplace")
     found = shortened(text, lambda t: "Laplace" if "Laplace" in t and not refuses(t) else "", tries=60)
     assert "Laplace" in found
     assert len(found) < len(text) / 2
