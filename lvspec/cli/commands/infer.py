@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lvspec.cli import terminal
@@ -81,18 +82,13 @@ def _entries(args: argparse.Namespace, trained, part, latents):
     from lvspec.train.data.dataset import known
     from lvspec.train.data.encoders import MISSING
     from lvspec.train.data.tree_labels import TreeLabels
-    from lvspec.train.data.unpadded import unpadded
 
     layout = part.dataset.layout
     found = _inferred(args, trained, part, (*latents, *_saying_lengths(trained, latents)))
     for one in sorted(found, key=lambda inferred: inferred.row):
         example = part.dataset.examples[one.row]
         entry: dict[str, Any] = {"record": example.index}
-        lengths = {**example.lengths, **_own_lengths(layout, example, one)}
-
-        def cut(values, *plates: str):
-            return unpadded(values, layout.along(plates), lengths)  # noqa: B023
-
+        cut = partial(_cut, layout, {**example.lengths, **_own_lengths(layout, example, one)})
         for field in layout.fields:
             encoder = trained.encoders[field.name]
             if field.required and hasattr(encoder, "symbols") and field.name in example.values:
@@ -111,6 +107,13 @@ def _entries(args: argparse.Namespace, trained, part, latents):
                 label = _label(part.dataset, one.row, field, trained.encoders[field.name])
                 entry[field.name] |= {k: cut(v, *field.plates) for k, v in label.items()}
         yield entry
+
+
+def _cut(layout, lengths: dict, values, *plates: str):
+    """Values along plates without their padding."""
+    from lvspec.train.data.unpadded import unpadded
+
+    return unpadded(values, layout.along(plates), lengths)
 
 
 def _saying_lengths(trained, latents: tuple[Latent, ...]) -> tuple[Latent, ...]:
