@@ -238,10 +238,18 @@ def main() -> None:
         for what in ("flops", "seconds"):
             found = rank_correlation([getattr(p, what) for p, _ in own], [s for _, s in own])
             print(f"rank correlation of the time taken with {what} said: {found:.2f}")
-    for what, found in ratios.items():
-        off = {k: r for k, r in found.items() if not 0.5 <= r <= 2}
-        print(f"{what} within a factor of 2: {len(found) - len(off)} of {len(found)}")
-        print(*(f"  {name}, {where}: {r:.2f}" for (name, where), r in off.items()), sep="\n")
+    told("memory", ratios["memory"])
+    told("time", ratios["time"])
+    machine = statistics.median(ratios["time"].values())
+    print(f"the median step takes {machine:.2f} of what is said: this machine beside the one whose rates are said")
+    told("time, of this machine", {k: r / machine for k, r in ratios["time"].items()})
+
+
+def told(what: str, ratios: dict[tuple[str, str], float]) -> None:
+    """How many of the ratios, taken / said, are within a factor of 2, and those that are not."""
+    off = {k: r for k, r in ratios.items() if not 0.5 <= r <= 2}
+    print(f"{what} within a factor of 2: {len(ratios) - len(off)} of {len(ratios)}")
+    print(*(f"  {name}, {where}: {r:.2f}" for (name, where), r in off.items()), sep="\n")
 
 
 if __name__ == "__main__":
