@@ -22,7 +22,7 @@ from lvspec.train.evaluation.agreement import agreement
 from lvspec.train.evaluation.baselines import baselines
 from lvspec.train.evaluation.draws import Conditions, Draw, conditions, draws, words
 from lvspec.train.evaluation.evaluate import Likelihood, evaluate
-from lvspec.train.evaluation.gold import compare
+from lvspec.train.evaluation.gold import Gold, compare
 from lvspec.train.evaluation.pictures import beside, drawn, png, side
 from lvspec.train.evaluation.posteriors import latents_of, posteriors
 from lvspec.train.evaluation.words import expected_counts, top_words
@@ -145,6 +145,10 @@ def sharp_hmm():
     return model
 
 
+def gold(*labels):
+    return [Gold(one, f"record {i}") for i, one in enumerate(labels, 1)]
+
+
 def test_modes_marginals_top_words_and_gold_labels():
     layout, encoders, dataset = data(["a b a", "b"])
     spec = token_spec()
@@ -155,12 +159,12 @@ def test_modes_marginals_top_words_and_gold_labels():
     counts = expected_counts(inferred, latent, dataset, layout.fields[0], encoders["x"])
     np.testing.assert_allclose(counts, [[0, 2, 0], [0, 0, 2]], atol=1e-6)
     assert {k: found for k, _, found in top_words(counts, encoders["x"])} == {0: ["a"], 1: ["b"]}
-    found = compare(inferred, latent, dataset, [["DET", "NOUN", None], ["NOUN"]])
+    found = compare(inferred, latent, dataset, gold(["DET", "NOUN", None], ["NOUN"]))
     assert (found.items, found.v_measure, found.many_to_one) == (3, 1.0, 1.0)
-    with pytest.raises(UsageError, match="gold labels for"):
-        compare(inferred, latent, dataset, [["DET"], ["NOUN"]])
+    with pytest.raises(UsageError, match="record 1: 1 gold labels for"):
+        compare(inferred, latent, dataset, gold(["DET"], ["NOUN"]))
     with pytest.raises(UsageError, match="one an example, but z is one a site"):
-        compare(inferred, latent, dataset, ["DET", "NOUN"])
+        compare(inferred, latent, dataset, gold("DET", "NOUN"))
 
 
 def test_prefixes_are_thinned_and_nothing_else():

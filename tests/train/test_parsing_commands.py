@@ -159,7 +159,7 @@ def test_trees_that_do_not_fit_are_refused(here, capsys):
     trained("arcs", "all.conllu")
     (here / "other.conllu").write_text((here / "all.conllu").read_text().replace("\t3\t_\t_\t_\n", "\tx\t_\t_\t_\n"))
     for command, said in (
-        (["eval", "runs/arcs", "--gold", "form"], "'cats' is no head"),
+        (["eval", "runs/arcs", "--gold", "form"], "all.conllu: record 2: 'cats' is no head"),
         (["eval", "runs/arcs", "--gold", "head", "--latent", "trees"], "no discrete latent"),
         (["eval", "runs/arcs", "--gold", "head", "--data", "other.conllu"], "'x' is no head"),
     ):

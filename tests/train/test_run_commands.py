@@ -216,6 +216,9 @@ def test_questions_that_a_model_cannot_answer_are_exit_2(here, capsys):
         (["infer", "runs/hmm", "--latent", "y"], "no latent 'y'"),
         (["eval", "runs/hmm", "--gold", "upos", "--latent", "y"], "no discrete latent"),
         (["eval", "runs/hmm", "--gold", "pos"], "no column 'pos'"),
+        (["eval", "runs/hmm", "--latent", "z"], "--latent says how --gold is compared"),
+        (["eval", "runs/hmm", "--no-punctuation"], "--no-punctuation says how --gold is compared"),
+        (["eval", "runs/hmm", "--gold", "upos", "--no-punctuation"], "--no-punctuation is about trees"),
         (["eval", "runs/hmm", "--checkpoint", "step-1"], "no checkpoint"),
         (["sample", "runs/hmm", "--length", "2", "--png", "a.png"], "draws no pictures"),
     ):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lvspec.cli import terminal
 from lvspec.cli.options import at_least
+from lvspec.errors import UsageError
 
 ALLOWED = "a package whose networks the run's spec may name"
 
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from lvspec.cli.opened import opened
     from lvspec.train.evaluation.evaluate import evaluate
 
+    _refuse_unread(args)
     trained, part = opened(args)
     figures = evaluate(
         trained.model,
@@ -77,6 +79,13 @@ def run(args: argparse.Namespace) -> int:
     for warning in warnings:
         terminal.say(f"warning: {warning}")
     return 0
+
+
+def _refuse_unread(args: argparse.Namespace) -> None:
+    """What says how labels are compared, where nothing is compared with labels."""
+    given = [o for o, said in (("--latent", args.latent), ("--no-punctuation", args.no_punctuation)) if said]
+    if given and not args.gold:
+        raise UsageError(f"{given[0]} says how --gold is compared; say --gold COLUMN, too, or leave it out")
 
 
 def _noise(trained, part) -> list[dict[str, object]]:
@@ -160,6 +169,8 @@ def _gold(args: argparse.Namespace, trained, part) -> list[dict[str, object]]:
         return _constituents(args, inferred, latent, part)
     if "heads" in (latent.structure, latent.tree):
         return _dependencies(args, inferred, latent, part)
+    if args.no_punctuation:
+        raise UsageError(f"--no-punctuation is about trees; {latent.name} is none, and all its labels count")
     return _clusters(args, inferred, latent, part, trained)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +19,21 @@ from lvspec.train.settings import DataSettings
 GOLD = "gold labels"  # the name that labels are read under; no variable can be called so
 
 
+class Gold(NamedTuple):
+    """What a record has as labels, None where it has none, and where it stands."""
+
+    labels: Any
+    place: str
+
+    @contextmanager
+    def at(self) -> Iterator[None]:
+        """What is wrong with the labels is told with their place."""
+        try:
+            yield
+        except UsageError as error:
+            raise UsageError(f"{self.place}: {error}") from error
+
+
 def gold_settings(column: str, like: DataSettings) -> DataSettings:
     """The labels' column, field or array, in the same file as the data."""
     place = int(column) if column.isdigit() else column
@@ -24,7 +41,7 @@ def gold_settings(column: str, like: DataSettings) -> DataSettings:
 
 
 def compare(
-    inferred: Iterable[Inferred], latent: Latent, dataset: Dataset, gold: Sequence[object], limit: int | None = None
+    inferred: Iterable[Inferred], latent: Latent, dataset: Dataset, gold: Sequence[Gold], limit: int | None = None
 ) -> Agreement:
     """Mode against label: per site where the labels are lists, else per example.
 
@@ -34,17 +51,23 @@ def compare(
     labels: list[str] = []
     for one in inferred:
         example = dataset.examples[one.row]
-        label, mode = gold[example.index], one.mode[latent.name]
-        label = plain(label)
-        label = label if isinstance(label, list) else symbol(label)
-        if isinstance(label, list):
-            _add_sites(clusters, labels, mode, label, latent, limit)
-        elif label is not None and latent.ragged:
-            raise UsageError(f"the gold labels are one an example, but {latent.name} is one a site")
-        elif label is not None:
-            clusters.append(_key(mode))
-            labels.append(label)
+        right, mode = gold[example.index], one.mode[latent.name]
+        with right.at():
+            _add(clusters, labels, mode, plain(right.labels), latent, limit)
     return agreement(clusters, labels)
+
+
+def _add(clusters: list, labels: list[str], mode: np.ndarray, label: object, latent: Latent, limit: int | None) -> None:
+    """The labels of one example, one a site or one in all."""
+    if isinstance(label, list):
+        _add_sites(clusters, labels, mode, label, latent, limit)
+        return
+    found = symbol(label)
+    if found is not None and latent.ragged:
+        raise UsageError(f"the gold labels are one an example, but {latent.name} is one a site")
+    if found is not None:
+        clusters.append(_key(mode))
+        labels.append(found)
 
 
 def _add_sites(

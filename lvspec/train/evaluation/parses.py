@@ -12,6 +12,7 @@ from lvspec.train.data.brackets import F1, Span, bracketing, gold_tree, left_out
 from lvspec.train.data.dataset import Dataset
 from lvspec.train.data.tree_labels import heads_of, spans_of_ends
 from lvspec.train.evaluation.attachment import Attachment, attachment
+from lvspec.train.evaluation.gold import Gold
 from lvspec.train.evaluation.posteriors import Inferred, Latent
 
 PUNCTUATION = frozenset((",", ".", ":", "``", "''", "-LRB-", "-RRB-", "PUNCT"))  # tags: Penn Treebank's and universal
@@ -24,16 +25,17 @@ def spans_of(table: np.ndarray) -> list[Span]:
 
 
 def compare_spans(
-    inferred: Iterable[Inferred], latent: Latent, dataset: Dataset, gold: Sequence[Any], punctuation: bool = True
+    inferred: Iterable[Inferred], latent: Latent, dataset: Dataset, gold: Sequence[Gold], punctuation: bool = True
 ) -> dict[str, F1]:
     """F1 of the best trees. gold[i]: the bracketed tree of record i. punctuation: whether such words are part of trees."""
     pairs = []
     for one in inferred:
-        text = gold[dataset.examples[one.row].index]
-        if text is None:
+        given = gold[dataset.examples[one.row].index]
+        if given.labels is None:
             continue
-        right, found = gold_tree(str(text)), _mode(one, latent)
-        _same_length(right.words, len(found), latent.name)
+        with given.at():
+            right, found = gold_tree(str(given.labels)), _mode(one, latent)
+            _same_length(right.words, len(found), latent.name)
         kept = [punctuation or tag not in PUNCTUATION for tag in right.tags]
         spans, words = left_out(spans_of_ends(found) if latent.tree else spans_of(found), kept)
         pairs.append((spans, left_out(right.spans, kept)[0], words))
@@ -44,21 +46,23 @@ def compare_heads(
     inferred: Iterable[Inferred],
     latent: Latent,
     dataset: Dataset,
-    gold: Sequence[Any],
-    tags: Sequence[Any] | None = None,
+    gold: Sequence[Gold],
+    tags: Sequence[Gold] | None = None,
 ) -> dict[str, Attachment]:
     """Heads of the best trees. gold[i]: the heads of record i, as CoNLL-U numbers them; tags: of its words, where those
     that are punctuation do not count."""
     sentences = []
     for one in inferred:
         index = dataset.examples[one.row].index
-        if gold[index] is None:
+        given = gold[index]
+        if given.labels is None:
             continue
-        heads, found = [_number(head) for head in gold[index]], _mode(one, latent)
-        _same_length(len(heads), len(found), latent.name)
+        with given.at():
+            heads, found = [_number(head) for head in given.labels], _mode(one, latent)
+            _same_length(len(heads), len(found), latent.name)
         counted = [head is not None for head in heads]
         if tags is not None:
-            counted = [c and tag not in PUNCTUATION for c, tag in zip(counted, tags[index], strict=True)]
+            counted = [c and tag not in PUNCTUATION for c, tag in zip(counted, tags[index].labels, strict=True)]
         sentences.append((heads_of(found) if latent.tree else found.tolist(), heads, counted))
     return attachment(sentences)
 
