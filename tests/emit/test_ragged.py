@@ -1,8 +1,11 @@
 """Ragged batches: what lies beyond a length, who stands next to whom, and how long the padding is change nothing."""
 
+import contextlib
+
 import pytest
 import torch
 
+from lvspec.runtime import BadBatch, Undefined
 from lvspec.verify.oracle.draw import padded_extent
 from tests.emit.small import (
     EXACT,
@@ -112,6 +115,27 @@ def test_an_empty_batch_has_loss_zero_and_no_gradient(name):
     assert per_example(objective).shape == (0,) and float(objective.loss.detach()) == 0.0
     if objective.loss.requires_grad:
         assert all((g == 0).all() for g in gradients(model, objective.loss).values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_question_about_an_empty_batch_has_an_empty_answer(name):
+    model, batch = model_of(name), {k: v[:0] for k, v in batch_of(name).items()}
+    for question in ("log_prob", "importance", "posterior", "encode"):
+        if ask := getattr(model, question, None):
+            found = ask(batch)
+            for latent in found.values() if question == "posterior" else ():
+                for part in ("marginals", "mode", "entropy"):
+                    with contextlib.suppress(Undefined):
+                        asked = getattr(latent, part, None)
+                        _ = asked() if callable(asked) else asked
+    if hasattr(model, "log_weights"):
+        assert model.log_weights(batch, 2)[0].shape == (2, 0)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if spec_of(n).of_role("given")])
+def test_samples_without_what_is_given_are_refused_by_name(name):
+    with pytest.raises(BadBatch, match=f"`{spec_of(name).of_role('given')[0].name}`, which is given"):
+        model_of(name).sample(2)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if any(s.name == "K" for s in spec_of(n).sizes)])

@@ -140,6 +140,7 @@ class DiscreteVAE(nn.Module):
 
     def log_weights(self, batch: dict, samples: int, draws: dict | None = None) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) at draws of q: (S, B), and the draws."""
+        batch = self.prepare(batch)
         draws = fixed_draws(draws, batch, {"z": ("B", self.M)})
         drawn = self.at_draws(batch, draws, samples)
 
@@ -152,7 +153,7 @@ class DiscreteVAE(nn.Module):
     def importance(self, batch: dict, samples: int = 100):
         """log p(x) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the effective sample
         size."""
-        return importance(self.log_weights(self.prepare(batch), samples)[0])
+        return importance(self.log_weights(batch, samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
         """log p(x), (B,), by importance sampling: below it in expectation, consistent in S.

@@ -145,6 +145,7 @@ class FactorialHMMWords(nn.Module):
 
     def log_weights(self, batch: dict, samples: int) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z) at draws of q: (S, B), and the draws."""
+        batch = self.prepare(batch)
         q, z = self.optimum(batch), self.posterior(batch)["z"].sample(samples)
         log_weight = chain_weights(q, lambda sums: self.joint_density(batch, sums), z, LOG)  # (S, B)
         return log_weight, {"z": z}
@@ -152,7 +153,7 @@ class FactorialHMMWords(nn.Module):
     def importance(self, batch: dict, samples: int = 100):
         """log p(x) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the effective sample
         size."""
-        return importance(self.log_weights(self.prepare(batch), samples)[0])
+        return importance(self.log_weights(batch, samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
         """log p(x), (B,), by importance sampling: below it in expectation, consistent in S.

@@ -199,6 +199,7 @@ class GMVAE(nn.Module):
     ) -> tuple[torch.Tensor, dict]:
         """log p(x, z) - log q(z | x) at draws of q (`ask` adds to log-factors of summed latents): (S, B), and the
         draws."""
+        batch = self.prepare(batch)
         draws = fixed_draws(draws, batch, {"z": ("B", self.D)})
         drawn = self.at_draws(batch, draws, samples)
 
@@ -218,7 +219,7 @@ class GMVAE(nn.Module):
     def importance(self, batch: dict, samples: int = 100):
         """log p(x) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the effective sample
         size."""
-        return importance(self.log_weights(self.prepare(batch), samples)[0])
+        return importance(self.log_weights(batch, samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
         """log p(x), (B,), by importance sampling: below it in expectation, consistent in S.

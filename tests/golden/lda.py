@@ -162,6 +162,7 @@ class LDA(nn.Module):
     ) -> tuple[torch.Tensor, dict, torch.Tensor]:
         """log p(x, theta | topics) - log q(theta) at draws of q: (S, B), and the draws; then log p(topics) - log
         q(topics), (S,), of what all examples share."""
+        batch = self.prepare(batch)
         q = self.optimum(batch)
         prior = self.own_prior(batch) | self.shared_prior()
         draws = fixed_draws(draws, batch, {"topics": (self.K, self.V)})
@@ -190,7 +191,7 @@ class LDA(nn.Module):
     def importance(self, batch: dict, samples: int = 100):
         """log p of a batch that is the whole data set, (): its examples share topics, so that it is no sum over
         them."""
-        log_weight, _, log_ratio = self.log_weights(self.prepare(batch), samples)
+        log_weight, _, log_ratio = self.log_weights(batch, samples)
         return importance(log_weight.sum(1) + log_ratio)
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
@@ -203,7 +204,7 @@ class LDA(nn.Module):
 
     def predictive(self, batch: dict, samples: int = 100):
         """log E_q(topics) p(x | topics) of each example by itself, (B,), under q as it was trained."""
-        return importance(self.log_weights(self.prepare(batch), samples)[0])
+        return importance(self.log_weights(batch, samples)[0])
 
     def posterior(self, batch: dict) -> dict:
         """q(topics) q(theta) at its optimum, in place of p(topics, theta, z | x): mean, variance and entropy of each

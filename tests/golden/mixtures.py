@@ -217,6 +217,7 @@ class Mixtures(nn.Module):
     ) -> tuple[torch.Tensor, dict]:
         """log p(x, v) - log q(v | x) at draws of q (`ask` adds to log-factors of summed latents): (S, B), and the
         draws."""
+        batch = self.prepare(batch)
         draws = fixed_draws(draws, batch, {"v": ("B", 1)})
         x = batch["x"]  # (B, T)
         # guide
@@ -255,7 +256,7 @@ class Mixtures(nn.Module):
     def importance(self, batch: dict, samples: int = 100):
         """log p(x) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the effective sample
         size."""
-        return importance(self.log_weights(self.prepare(batch), samples)[0])
+        return importance(self.log_weights(batch, samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
         """log p(x), (B,), by importance sampling: below it in expectation, consistent in S.

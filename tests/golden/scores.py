@@ -251,6 +251,7 @@ class Scores(nn.Module):
 
     def log_weights(self, batch: dict, samples: int, draws: dict | None = None) -> tuple[torch.Tensor, dict]:
         """log p(x, a, b, c, d, e) - log q(a, b, c, d, e | x) at draws of q: (S, B), and the draws."""
+        batch = self.prepare(batch)
         draws = fixed_draws(draws, batch, {"a": ("B",), "b": ("B",), "c": ("B",), "d": ("B",), "e": ("B",)})
         x = batch["x"]  # (B, D)
         # guide
@@ -309,7 +310,7 @@ class Scores(nn.Module):
     def importance(self, batch: dict, samples: int = 100):
         """log p(x) ≈ log 1/S Σ_s w_s with the weights of `log_weights`, its standard error and the effective sample
         size."""
-        return importance(self.log_weights(self.prepare(batch), samples)[0])
+        return importance(self.log_weights(batch, samples)[0])
 
     def log_prob(self, batch: dict, samples: int = 100) -> torch.Tensor:
         """log p(x), (B,), by importance sampling: below it in expectation, consistent in S.

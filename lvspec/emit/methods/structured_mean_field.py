@@ -169,6 +169,7 @@ def _answers(plan: Plan, imports: set[str], latent) -> list[list[str]]:
     weights = [
         "    def log_weights(self, batch: dict, samples: int) -> tuple[torch.Tensor, dict]:",
         *described(f"{log_weight(plan)}: (S, B), and the draws."),
+        "        batch = self.prepare(batch)",
         *wrap(f'q, {name} = self.optimum(batch), self.posterior(batch)["{name}"].sample(samples)', 2),
         *statement(
             f"log_weight = chain_weights(q, lambda sums: self.joint_density(batch, sums), {name}, LOG)", "(S, B)", 2

@@ -14,18 +14,19 @@ from lvspec.ir.plan import Plan
 
 
 def weights_head(plan: Plan, arguments: str, about: str) -> list[str]:
-    """The signature of `log_weights`, and what it gives."""
+    """The signature of `log_weights`, what it gives, and that any batch will do."""
     shared = ", ".join(plan.drawn_once)
     given = ["torch.Tensor", "dict", *(["torch.Tensor"] if shared else [])]
     told = f"; then log p({shared}) - log q({shared}), (S,), of what all examples share" if shared else ""
     doc = described(f"{about}: (S, B), and the draws{told}.")
-    return [*wrap(f"def log_weights(self, {arguments}) -> tuple[{', '.join(given)}]:", 1), *doc]
+    prepared = "        batch = self.prepare(batch)"
+    return [*wrap(f"def log_weights(self, {arguments}) -> tuple[{', '.join(given)}]:", 1), *doc, prepared]
 
 
 def weight_methods(plan: Plan, imports: set[str]) -> list[str]:
     """`importance` and `log_prob`; where all examples share draws, `predictive` and `shared_draws` as well."""
     imports.add("importance")
-    weighed = "self.log_weights(self.prepare(batch), samples)"
+    weighed = "self.log_weights(batch, samples)"
     if not plan.drawn_once:
         return [
             "    def importance(self, batch: dict, samples: int = 100):",

@@ -22,7 +22,7 @@ from lvspec.emit.text.text import BODY, INDENT, docstring, wrap
 
 LEAST, MOST = 3, 4  # statements that are worth a method, and arguments that it may have
 LOOKED_AT = 5000  # assignments, over all rounds: each looks at all of a class, and nobody reads so many
-INPUT = re.compile(r'(\w+)=batch\["\1"\]')
+INPUT = re.compile(r'(\w+)=batch\["\1"\]|batch=self\.prepare\(batch\)')  # what a method begins with is no run
 LEAVES = ast.Name, ast.Constant, ast.expr_context, ast.operator  # below them stands no name
 LAST_COMMA = re.compile(r",(?=[)\]}])")
 

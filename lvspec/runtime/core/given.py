@@ -50,7 +50,22 @@ def sample_batch(
                 raise BadBatch(f"lengths `{plate}` reach {longest}, but `{name}`, which is given, has {extent} sites")
         sites = torch.arange(next(iter(there.values()), longest), device=like.device)
         batch |= {plate: value, f"{plate}.mask": (sites < value.unsqueeze(-1)) & around.unsqueeze(-1)}
-    return batch | _checked(batch, {n: inputs[n] for n in given}, plates)
+    found = batch | _checked(batch, {n: inputs[n] for n in given}, plates)
+    return Given(found, inputs)
+
+
+class Given(dict):
+    """A batch to draw into; BadBatch where something reads a variable that is given, and was not."""
+
+    def __init__(self, batch: dict, inputs: dict[str, Input]):
+        super().__init__(batch)
+        self.inputs = inputs
+
+    def __missing__(self, name: str):
+        one = self.inputs.get(name)
+        if one is None:
+            raise KeyError(name)
+        raise BadBatch(f"what is drawn depends on `{name}`, which is {one.role}: `given` has to hold it, {one.shown()}")
 
 
 def _checked(batch: dict, inputs: dict[str, Input], plates: dict[str, str | None]) -> dict:

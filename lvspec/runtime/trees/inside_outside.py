@@ -27,7 +27,7 @@ def inside_sum(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) 
 
 def certain_inside(root: Tensor, rules: Tensor, terminals: Tensor, lengths: Tensor) -> Inside | None:
     """The scaled forward pass in the first precision in which nothing is lost."""
-    if terminals.shape[1] < 2 or terminals.device.type == "meta":
+    if terminals.shape[1] < 2 or not len(terminals) or terminals.device.type == "meta":
         return None
     places = by_place(terminals, lengths)
     for dtype in dict.fromkeys((terminals.dtype, torch.float64)):
