@@ -140,7 +140,8 @@ def _objective(plan: Plan, paint: Paint) -> list[str]:
         meaning = plan.bound.form.meaning
         if plan.bound.path.detached:
             meaning += f", {plan.bound.gradient.replace('_', ' ')} gradient" + (", biased" if plan.bound.biased else "")
-    if spec.terms and not spec.of_role("observed"):
+    bound = plan.objective == "elbo"
+    if spec.terms and bound and not spec.of_role("observed"):
         meaning = "expected terms: nothing is observed"
     if not plan.latents:
         meaning = "the log-likelihood, exact" if plan.structures else "the log-likelihood: nothing is latent"
@@ -152,11 +153,16 @@ def _objective(plan: Plan, paint: Paint) -> list[str]:
     if plan.sampled:
         rows.append(f"  {plan.samples} draw{'s' if plan.samples > 1 else ''} per example of {', '.join(plan.sampled)}")
     if spec.terms:
-        rows.append(
-            f"  in the loss{', not in the ELBO' * bool(spec.of_role('observed'))}: + {' + '.join(map(site, spec.terms))}"
-        )
+        rows.append(f"  in the loss{_apart(plan)}: + {' + '.join(map(site, spec.terms))}")
     conditional = f"{modelled} | {given}" if given else modelled
     return [*rows, f"  {kind(spec)} model, p({conditional})"]
+
+
+def _apart(plan: Plan) -> str:
+    """What the terms of the objective are not part of."""
+    if plan.objective != "elbo":
+        return ", not in log p"
+    return ", not in the ELBO" if plan.spec.of_role("observed") else ""
 
 
 def _latents(plan: Plan, paint: Paint) -> list[str]:

@@ -12,7 +12,7 @@ from lvspec.errors import UsageError
 from lvspec.train.data.dataset import Dataset, encoded, halves, place_of
 from lvspec.train.data.readers import read
 from lvspec.train.data.sources import Files, unchanged_records
-from lvspec.train.evaluation.gold import GOLD, Gold, gold_settings
+from lvspec.train.evaluation.gold import GOLD, GoldLabels, gold_settings
 from lvspec.train.evaluation.posteriors import Latent, latents_of
 from lvspec.train.run.directory import TrainedRun, open_run
 from lvspec.train.settings import DataSettings
@@ -28,12 +28,12 @@ class DataPart:
     trained: TrainedRun
     args: argparse.Namespace
 
-    def gold(self, column: str) -> list[Gold]:
+    def gold(self, column: str) -> list[GoldLabels]:
         """The labels of every record, read from the same file in the same order."""
         wanted = _wanted(self.trained)
         first = next(iter(wanted.values()))
         records, _ = _records(self.args, self.trained, {**wanted, GOLD: gold_settings(column, first)})
-        found = [Gold(r[GOLD], place_of(r, i)) for i, r in enumerate(records)]
+        found = [GoldLabels(r[GOLD], place_of(r, i)) for i, r in enumerate(records)]
         if all(gold.labels is None for gold in found):
             raise UsageError(f"{self.name}: no label under {column!r}")
         return found

@@ -29,7 +29,7 @@ from lvspec.emit.methods.self_check import check_lines
 from lvspec.emit.methods.structured_mean_field import chain_factor_methods
 from lvspec.emit.methods.weights import shared_draws, weight_methods, weights_head
 from lvspec.emit.objective.coupled import coupled_body
-from lvspec.emit.objective.objective import forward_body, weights_body
+from lvspec.emit.objective.objective import exact_body, forward_body, weights_body
 from lvspec.emit.text.records import with_records
 from lvspec.emit.text.repeated import without_repeated
 from lvspec.emit.text.shared import with_shared_methods
@@ -142,7 +142,14 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
         imports.update(("LOG", "evidence"))
         known = f"evidence(batch, self.zero, {', '.join(f'{n}={s}' for n, s in finite.items())})"
         call = f"self.log_marginal(batch, {known})"
-    if plan.objective == "log_marginal":
+    if plan.objective == "log_marginal" and plan.spec.terms:
+        forward = [
+            "    def forward(self, batch: dict) -> Objective:",
+            *exact_forward_doc(plan),
+            "        batch = self.prepare(batch)",
+            *exact_body(plan, imports, "log_prob"),
+        ]
+    elif plan.objective == "log_marginal":
         imports.add("weighted_mean")
         forward = [
             "    def forward(self, batch: dict) -> Objective:",

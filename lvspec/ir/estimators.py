@@ -89,7 +89,7 @@ class Strategy:
     of the logits. control: whether its control variate is a network of relaxed draws. multiple: draws come in groups of so many.
     different: whether no two draws of an example are the same value. twice: whether its gradient may be differentiated again.
     bounds: those that take its draws. uncoupled: why a bound of all draws' weights does not. gradients: of a bound, that its
-    draws have. apart: what it cannot stand beside. no_kl: why its objective has no KL and no terms. spreads: whether other
+    draws have. apart: what it cannot stand beside. no_kl: why its objective has no KL. spreads: whether other
     latents follow it where they may.
     """
 
@@ -238,7 +238,7 @@ STRATEGIES: dict[str, Strategy] = {
             apart=(SHARES, COMPONENTS),
         ),
         Strategy("point_estimate", 9, "#cfd8c8", "one value, the best of log p", apart=(POINT_AND_VALUES, POINT_AND_DRAWS), no_kl=(
-            "{name} is a point estimate: the objective log p(x, {name}) has no KL and no further terms"
+            "{name} is a point estimate: the objective log p(x, {name}) has no KL"
         )),
         Strategy(
             "reinforce",

@@ -95,7 +95,7 @@ def _apart(model: Model, chosen: Chosen) -> Iterator[Diagnostic]:
             if other is not None and apart not in told:
                 told.add(apart)
                 yield _beside(apart, place, name=name, other=other, theirs=rows[other].name)
-        if row.no_kl and (model.spec.kl_weight or model.spec.free_bits or model.spec.terms):
+        if row.no_kl and (model.spec.kl_weight or model.spec.free_bits):
             yield Diagnostic(REFUSED, place, row.no_kl.format(name=name), help="leave them out")
         if samples % row.multiple:
             message = f"draws of {name} are made {row.multiple} at a time, and there are {samples} of them"
@@ -109,15 +109,16 @@ def _beside(apart: Apart, place: Span, **words: str) -> Diagnostic:
 
 # ---------------------------------------------------------------- terms of the objective
 def _terms(model: Model, chosen: Chosen) -> Iterator[Diagnostic]:
-    """Terms stand beside an ELBO, and read what has a value or an axis of its own there."""
+    """Terms stand beside log p or an ELBO, and read what has a value or an axis of its own there."""
     spec, reader = model.spec, model.reader
     treated = {n: c.treated for n, (_, c, _) in chosen.items()}
-    guided = any(t.guided for t in treated.values()) and not _bound_of(model).coupled
+    exact = all(t.marginal or t.point for t in treated.values())
+    reason = f"and the bound here is {_bound_of(model).name}" if not exact and _bound_of(model).coupled else ""
+    if any(t.optimal for t in treated.values()):
+        reason = "and q is found here by mean field"
     for term in spec.terms:
-        if not guided or any(t.optimal for t in treated.values()):
-            message = (
-                f"the term {term.name} is added to an ELBO under written or derived guides, and there is none here"
-            )
+        if reason:
+            message = f"the term {term.name} is added to log p or to an ELBO under written or derived guides, {reason}"
             yield Diagnostic("no-strategy", term.span, message, help="leave out the term")
             continue
         for name in dict.fromkeys(r.name for r in reader.of_variable(term)):

@@ -163,8 +163,8 @@ class LDA(nn.Module):
         """log p(x, theta | topics) - log q(theta) at draws of q: (S, B), and the draws; then log p(topics) - log
         q(topics), (S,), of what all examples share."""
         batch = self.prepare(batch)
-        q = self.optimum(batch)
         prior = self.own_prior(batch) | self.shared_prior()
+        q = self.optimum(batch)
         draws = fixed_draws(draws, batch, {"topics": (self.K, self.V)})
         x = batch["x"]  # (B, T)
         theta = q["theta"].distribution.draw(q["theta"].distribution.noise((samples,)))  # (S, B, K)

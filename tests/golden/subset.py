@@ -135,7 +135,7 @@ class MinimumRisk(nn.Module):
         )  # (S, B)
 
         # objective
-        reconstruction = (self.zero).expand(batch_rows(batch))  # (B,)
+        reconstruction = self.zero.expand(batch_rows(batch))  # (B,)
         kl = {"y": masked_sum(kl_y, batch["t.mask"], 1)}  # (B,) each
         elbo = reconstruction - kl["y"]  # (B,)
         added_reward = average(share_y, term_reward, -2)  # (B,)

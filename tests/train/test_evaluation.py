@@ -22,7 +22,7 @@ from lvspec.train.evaluation.agreement import agreement
 from lvspec.train.evaluation.baselines import baselines
 from lvspec.train.evaluation.draws import Conditions, Draw, conditions, draws, words
 from lvspec.train.evaluation.evaluate import Likelihood, evaluate
-from lvspec.train.evaluation.gold import Gold, compare
+from lvspec.train.evaluation.gold import GoldLabels, compare
 from lvspec.train.evaluation.pictures import beside, drawn, png, side
 from lvspec.train.evaluation.posteriors import latents_of, posteriors
 from lvspec.train.evaluation.words import expected_counts, top_words
@@ -146,7 +146,7 @@ def sharp_hmm():
 
 
 def gold(*labels):
-    return [Gold(one, f"record {i}") for i, one in enumerate(labels, 1)]
+    return [GoldLabels(one, f"record {i}") for i, one in enumerate(labels, 1)]
 
 
 def test_modes_marginals_top_words_and_gold_labels():

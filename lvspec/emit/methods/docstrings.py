@@ -62,8 +62,13 @@ def marginal_doc(plan: Plan, tilted: str = "") -> list[str]:
 
 
 def exact_forward_doc(plan: Plan) -> list[str]:
-    loss = f"An `Objective`: `log_prob`, (B,), {plan.notation.evidence}; `loss`, minus its mean over the batch, weighted by `weight`."
+    loss = f"An `Objective`: `log_prob`, (B,), {plan.notation.evidence}; {_exact_loss(plan)}"
     return described(loss, _known(plan))
+
+
+def _exact_loss(plan: Plan) -> str:
+    mean = "minus the mean of it and the terms of `objective:`" if plan.spec.terms else "minus its mean"
+    return f"`loss`, {mean} over the batch, weighted by `weight`."
 
 
 def log_prob_doc(plan: Plan) -> list[str]:
@@ -79,8 +84,7 @@ def bound_doc(plan: Plan, at: str = "", draws: bool = False) -> list[str]:
 
 def joint_doc(plan: Plan) -> list[str]:
     """Of `forward` at point estimates."""
-    loss = "An `Objective`: `log_joint`, (B,); `loss`, minus its mean over the batch, weighted by `weight`."
-    return described(plan.formula, loss)
+    return described(plan.formula, f"An `Objective`: `log_joint`, (B,); {_exact_loss(plan)}")
 
 
 def _objective(plan: Plan) -> str:

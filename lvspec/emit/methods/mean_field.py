@@ -268,8 +268,8 @@ def _log_weights(plan: Plan, imports: set[str]) -> list[str]:
             "batch: dict, samples: int, draws: dict | None = None" if shared else "batch: dict, samples: int",
             about,
         ),
-        f"        q = {_q(plan)}",
         f"        prior = {_priors(plan)}",
+        f"        q = {_q(plan)}",
         *program.text(),
     ]
 

@@ -7,7 +7,7 @@ from lvspec.emit.guide.factors import write_guide
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.methods.docstrings import joint_doc
 from lvspec.emit.methods.posterior import mixture_tilts, with_parts, zero_tilts
-from lvspec.emit.objective.objective import total
+from lvspec.emit.objective.objective import exact_body, total
 from lvspec.emit.objective.terms import Terms
 from lvspec.emit.text.text import wrap
 from lvspec.ir.plan import Plan
@@ -35,22 +35,19 @@ def _log_joint(plan: Plan, imports: set[str]) -> list[str]:
 
 
 def _forward(plan: Plan, imports: set[str]) -> list[str]:
-    terms = Terms(plan, imports)
-    scope, log_joint = terms.scope, "log_joint"
-    if plan.summed:
-        scope.line("log_joint = self.log_joint(batch)", "(B,)")
-    else:
-        costs = terms.write()
-        scope.line()
-        log_joint = scope.assign("log_joint", total(terms, costs, "log_joint")).code
-    scope.line(f'loss = -{scope.use("weighted_mean")}({log_joint}, batch.get("weight"))')
-    scope.line(f"return {scope.use('Objective')}(loss, log_joint={log_joint})")
-    return [
+    head = [
         "    def forward(self, batch: dict) -> Objective:",
         *joint_doc(plan),
         "        batch = self.prepare(batch)",
-        *terms.program.text(),
     ]
+    if not plan.summed or plan.spec.terms:
+        return [*head, *exact_body(plan, imports, "log_joint")]
+    terms = Terms(plan, imports)
+    scope, log_joint = terms.scope, "log_joint"
+    scope.line("log_joint = self.log_joint(batch)", "(B,)")
+    scope.line(f'loss = -{scope.use("weighted_mean")}({log_joint}, batch.get("weight"))')
+    scope.line(f"return {scope.use('Objective')}(loss, log_joint={log_joint})")
+    return [*head, *terms.program.text()]
 
 
 def _posterior(plan: Plan, imports: set[str]) -> list[str]:

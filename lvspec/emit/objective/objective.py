@@ -10,7 +10,7 @@ from functools import reduce
 
 from lvspec.emit.lowering.relaxed import schedule_code
 from lvspec.emit.lowering.scope import short
-from lvspec.emit.lowering.value import ATOM, PRODUCT, Value, align, negated
+from lvspec.emit.lowering.value import ATOM, PRODUCT, SUM, Value, align, negated
 from lvspec.emit.objective.bound_term import BoundTerm
 from lvspec.emit.objective.score import add_signed, score_terms
 from lvspec.emit.objective.terms import Terms
@@ -58,6 +58,31 @@ def forward_body(plan: Plan, imports: set[str]) -> list[str]:
     if extras and not plan.spec.of_role("observed"):
         more = f", objective=objective{more}"
     scope.line(f"return {scope.use('Objective')}(loss, elbo=elbo, reconstruction={reconstruction.code}, kl=kl{more})")
+    return terms.program.text()
+
+
+def exact_body(plan: Plan, imports: set[str], name: str) -> list[str]:
+    """The statements of `forward` where log p is exact, under its name, `log_prob` or `log_joint`: what `objective:` adds, too. All is
+    written here, in place of a call of the method, so that what terms and factors both read is computed once."""
+    terms = Terms(plan, imports)
+    scope = terms.scope
+    scope.line()
+    costs = terms.write()
+    added = terms.added()
+    scope.line()
+    if plan.spec.terms:
+        scope.comment("objective")
+    value = total(terms, costs, name).code
+    extras = {t.name: total(terms, [c for c in added if c.term == t.name], f"added_{t.name}") for t in plan.spec.terms}
+    objective = value
+    if extras:
+        objective = scope.assign(
+            "objective", Value(" + ".join([value, *(v.code for v in extras.values())]), ("B",), binds=SUM)
+        ).code
+    scope.line(f'loss = -{scope.use("weighted_mean")}({objective}, batch.get("weight"))')
+    shown = ", ".join(f'"{n}": {v.code}' for n, v in extras.items())
+    more = f", extras={{{shown}}}" if extras else ""
+    scope.line(f"return {scope.use('Objective')}(loss, {name}={value}{more})")
     return terms.program.text()
 
 
@@ -112,7 +137,7 @@ def summed(terms: Terms, costs: list[BoundTerm]) -> Value:
     found = terms.low.plus(values)
     found = terms.averaged_over_draws(found)
     if "B" not in found.axes:  # a global latent, or a prior that no example changes
-        found = Value(f"({found.code}).expand({terms.scope.use('batch_rows')}(batch))", ("B",))
+        found = Value(f"{found.at(ATOM)}.expand({terms.scope.use('batch_rows')}(batch))", ("B",))
     return found
 
 

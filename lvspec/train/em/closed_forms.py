@@ -60,6 +60,8 @@ def closed_forms(plan: Plan) -> ClosedForms:
     spec = plan.spec
     if not plan.latents:
         raise _refused("nothing is latent: train by gradient")
+    if spec.terms:
+        raise _refused(f"the term `{spec.terms[0].name}` of the objective is no count: train by gradient")
     for latent in plan.latents:
         if not latent.treated.summed_out:
             raise _refused(

@@ -19,7 +19,7 @@ from lvspec.train.settings import DataSettings
 GOLD = "gold labels"  # the name that labels are read under; no variable can be called so
 
 
-class Gold(NamedTuple):
+class GoldLabels(NamedTuple):
     """What a record has as labels, None where it has none, and where it stands."""
 
     labels: Any
@@ -41,7 +41,7 @@ def gold_settings(column: str, like: DataSettings) -> DataSettings:
 
 
 def compare(
-    inferred: Iterable[Inferred], latent: Latent, dataset: Dataset, gold: Sequence[Gold], limit: int | None = None
+    inferred: Iterable[Inferred], latent: Latent, dataset: Dataset, gold: Sequence[GoldLabels], limit: int | None = None
 ) -> Agreement:
     """Mode against label: per site where the labels are lists, else per example.
 

@@ -12,7 +12,7 @@ from lvspec.train.data.brackets import F1, Span, bracketing, gold_tree, left_out
 from lvspec.train.data.dataset import Dataset
 from lvspec.train.data.tree_labels import heads_of, spans_of_ends
 from lvspec.train.evaluation.attachment import Attachment, attachment
-from lvspec.train.evaluation.gold import Gold
+from lvspec.train.evaluation.gold import GoldLabels
 from lvspec.train.evaluation.posteriors import Inferred, Latent
 
 PUNCTUATION = frozenset((",", ".", ":", "``", "''", "-LRB-", "-RRB-", "PUNCT"))  # tags: Penn Treebank's and universal
@@ -25,7 +25,7 @@ def spans_of(table: np.ndarray) -> list[Span]:
 
 
 def compare_spans(
-    inferred: Iterable[Inferred], latent: Latent, dataset: Dataset, gold: Sequence[Gold], punctuation: bool = True
+    inferred: Iterable[Inferred], latent: Latent, dataset: Dataset, gold: Sequence[GoldLabels], punctuation: bool = True
 ) -> dict[str, F1]:
     """F1 of the best trees. gold[i]: the bracketed tree of record i. punctuation: whether such words are part of trees."""
     pairs = []
@@ -46,8 +46,8 @@ def compare_heads(
     inferred: Iterable[Inferred],
     latent: Latent,
     dataset: Dataset,
-    gold: Sequence[Gold],
-    tags: Sequence[Gold] | None = None,
+    gold: Sequence[GoldLabels],
+    tags: Sequence[GoldLabels] | None = None,
 ) -> dict[str, Attachment]:
     """Heads of the best trees. gold[i]: the heads of record i, as CoNLL-U numbers them; tags: of its words, where those
     that are punctuation do not count."""

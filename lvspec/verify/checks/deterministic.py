@@ -25,14 +25,22 @@ def exact_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
     batch: the subject's own, or that with weights."""
     objective, batch = subject.objective(batch), subject.batch if batch is None else batch
     found = objective.log_prob if objective.log_joint is None else objective.log_joint
-    expected = subject.log_marginals
-    loss = mean_loss(expected, batch.get("weight"))
+    expected, terms = subject.log_marginals, subject.terms
+    loss = mean_loss([value + sum(t.values()) for value, t in zip(expected, terms, strict=True)], batch.get("weight"))
     name = f"log p(x{', z' if subject.plan.points else ''}){about}"
     checks = [
         Check(name, relative_error(found, torch.stack(expected)), VALUE),
+        *_terms(objective, terms, about),
         Check(f"loss{about}", relative_error(objective.loss, loss), VALUE),
     ]
     return [*checks, gradient_check(subject, about, (objective.loss, loss), (found, expected))]
+
+
+def _terms(objective, terms: list[dict[str, Tensor]], about: str) -> list[Check]:
+    """What `objective:` adds, of every example."""
+    names = terms[0] if terms else ()
+    expected = {n: torch.stack([t[n] for t in terms]) for n in names}
+    return [Check(f"term {n}{about}", relative_error(objective.extras[n], e), VALUE) for n, e in expected.items()]
 
 
 def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, about: str = "") -> list[Check]:
@@ -51,9 +59,7 @@ def bound_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
     for name in [n for n in objective.kl if any(n in b.kl for b in bounds) and not given]:
         expected = torch.stack([b.kl.get(name, none) for b in bounds])
         checks.append(Check(f"KL of {name}{about}", relative_error(objective.kl[name], expected), VALUE))
-    for name in bounds[0].terms:
-        expected = torch.stack([b.terms[name] for b in bounds])
-        checks.append(Check(f"term {name}{about}", relative_error(objective.extras[name], expected), VALUE))
+    checks += _terms(objective, [b.terms for b in bounds], about)
     if scored(subject):
         return checks
     loss = subject.loss(bounds, batch.get("weight"))

@@ -17,7 +17,7 @@ from lvspec.ir.reads import Reader
 from lvspec.ir.spec import FreeBits, Schedule, Spec
 from lvspec.verify.oracle.cells import possible_draws
 from lvspec.verify.oracle.draw import random_batch, random_draws, randomize
-from lvspec.verify.oracle.enumerate import ExampleBound, Posterior, elbo, log_marginals, posterior
+from lvspec.verify.oracle.enumerate import ExampleBound, Posterior, elbo, log_marginals, posterior, terms_of
 from lvspec.verify.oracle.memory import Shelf
 from lvspec.verify.oracle.possible import make_covariances, make_positive, make_possible
 from lvspec.verify.oracle.refine import Refinement
@@ -198,6 +198,13 @@ class Subject:
             return [found.log_marginal for found in self.posteriors]
         except TooMany:
             return log_marginals(self.instance())
+
+    @cached_property
+    @torch.enable_grad()
+    def terms(self) -> list[dict[str, Tensor]]:
+        """The terms of the objective of every example, where log p is exact."""
+        instance = self.instance()
+        return [terms_of(instance, row) for row in range(instance.rows())]
 
     def weighted(self, bound: ExampleBound) -> Tensor:
         """The training objective of one example: reconstruction − Σ β KL + Σ terms."""

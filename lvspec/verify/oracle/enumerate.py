@@ -193,6 +193,13 @@ def log_marginal_of(instance: Instance, row: int) -> Tensor:
     return eliminated(world, sites, [*joint_terms(world), *integral_terms(world)])
 
 
+def terms_of(instance: Instance, row: int) -> dict[str, Tensor]:
+    """Each term of the objective, summed over its sites, where it reads nothing that is summed or drawn."""
+    world = World(instance, row)
+    none = torch.zeros((), dtype=torch.float64)
+    return {t.name: sum((world.term(t.name, at) for at in world.sites(t.plates)), none) for t in world.spec.terms}
+
+
 def log_joint(instance: Instance, row: int, assignment: dict[Site, object]) -> Tensor:
     """log p(x, z) of one example under one joint assignment."""
     world = World(instance, row)

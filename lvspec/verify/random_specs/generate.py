@@ -47,7 +47,7 @@ STRATEGY = re.compile(rf"(?:infer )?({'|'.join(STRATEGIES)})(\(.*)?")
 OPTIMA = {
     row.name for row in STRATEGIES.values() if "tolerance" in row.options
 }  # strategies that `guide:` brings about, legal before or not
-OF_A_BOUND = re.compile("kl_weight|free_bits|term|.* (in|by) a term|known|expected")
+OF_A_BOUND = re.compile("kl_weight|free_bits|known|expected")
 ATTEMPTS = 6
 ENOUGH = 4  # attempts at what nobody in particular asked for, if one of them has a plan
 PLAINER = 0.4  # the share of what nobody asked for in further attempts at what somebody did

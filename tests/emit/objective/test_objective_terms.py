@@ -7,6 +7,7 @@ import torch
 
 from lvspec.driver import compile_spec
 from lvspec.errors import SpecError
+from lvspec.load import load_module
 from lvspec.train.scoring.score import parts
 from lvspec.verify.checks.chance import z_check
 from lvspec.verify.checks.compare import verify
@@ -69,12 +70,76 @@ objective:
   small: -0.1 * sum(square(z))
 """.replace("  bag: Linear(D, V)", "  bagger: Linear(D, V)").replace("logits=bag(z)", "logits=bagger(z)")
 
+SUMMED = """
+lvspec: 1
+name: summed
+sizes: {V: 4, K: 2, E: 2, G: 2}
+plates: {t: sequence, m: 3}
+given:
+  u: real[G]
+params: {start: [K], transition: [K, K], table: [K, E], r: []}
+networks:
+  output: Linear(E, V)
+  reader: Linear(G, E)
+latent:
+  z[0]: Categorical(logits=start)
+  z[t]: Categorical(logits=transition[z[t-1]])
+let:
+  h: tanh(reader(u))
+observed:
+  x[t]: Categorical(logits=output(table[z[t]] + h))
+  y[m]: Normal(r, 1)
+objective:
+  small: -0.01 * sum(square(table))
+  bag[t]: 0.3 * log_prob(x[t], Categorical(logits=output(h)))
+  drift[m]: 0.1 * y[m] * r
+""".replace("sum(square(table))", "sum(square(flatten(table)))")
+
+POINT = """
+lvspec: 1
+name: point
+sizes: {D: 2, V: 3, K: 2}
+plates: {t: sequence}
+params: {w: [K, V]}
+networks:
+  output: Linear(D, V)
+  encoder: Linear(V, D)
+latent:
+  z: Normal(0, 1)[D]
+  c[t]: Bernoulli(probs=0.3)
+observed:
+  x[t]: Categorical(logits=output(z) + c[t] * w[0])
+guide:
+  z: Delta(encoder(mean(onehot(x))))
+objective:
+  sparse: -0.5 * sum(abs(z))
+  again[t]: 0.2 * log_prob(x[t], Categorical(logits=w[1] + output(z)))
+"""
+
+OPEN = """
+lvspec: 1
+name: open
+sizes: {V: 4, E: 2, H: 3}
+plates: {t: sequence(end=EOS)}
+networks:
+  words: Embedding(V, E)
+  writer: LSTM(E, H)
+  output: Linear(H, V)
+let:
+  h[t]: writer(words(x[<t]))
+observed:
+  x[t]: Categorical(logits=output(h[t]))
+objective:
+  calm[t]: -0.1 * sum(square(h[t]))
+"""
+
+EXACT = {"summed": SUMMED, "point": POINT, "open": OPEN}
 SPECS = {"labels": LABELS, "sites": SITES}
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", [*SPECS, *EXACT])
 def test_terms_are_what_the_spec_says(name):
-    compiled = compile_spec(SPECS[name])
+    compiled = compile_spec({**SPECS, **EXACT}[name])
     report = verify(compiled.spec, compiled.plan, compiled.Model, seed=4, draws=0)
     assert report.passed, report
     assert {f"term {t.name}" for t in compiled.spec.terms} <= {c.name for c in report.checks}
@@ -85,6 +150,32 @@ def test_mean_gradient_of_many_draws(name):
     subject = subject_of(SPECS[name])
     check = z_check(subject, scored(subject), 0, 100_000, seed=1)
     assert check.passed and check.figure is not None, check
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_terms_beside_log_p_are_in_the_loss_alone(name):
+    compiled = compile_spec(EXACT[name])
+    without = compile_spec(EXACT[name].partition("objective:")[0])
+    torch.manual_seed(0)
+    subject = subject_of(EXACT[name])
+    model, batch = subject.model, subject.batch
+    plain = without.Model().double()
+    plain.load_state_dict(model.state_dict())
+    found, expected = model(batch), plain(batch)
+    kind = "log_joint" if name == "point" else "log_prob"
+    torch.testing.assert_close(getattr(found, kind), getattr(expected, kind))
+    added = sum(value for value in found.extras.values())
+    torch.testing.assert_close(found.loss, expected.loss - added.mean())
+    assert set(found.extras) == {t.name for t in compiled.spec.terms} and (added != 0).any()
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_loss_that_forgets_a_term_disagrees(name):
+    compiled = compile_spec(EXACT[name])
+    source, n = re.subn(r"(objective = [^\n]+?) \+ (added|term)_\w+(?=  #)", r"\1", compiled.source)
+    assert n == 1, compiled.source
+    report = verify(compiled.spec, compiled.plan, load_module(source, compiled.spec, ()).Model, seed=4, draws=0)
+    assert {c.name for c in report.checks if not c.passed} >= {"loss", "gradient of the loss"}
 
 
 def without_terms_in_the_signal(source):
@@ -101,7 +192,7 @@ def test_a_score_term_that_forgets_a_term_fails():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (LABELS.replace("objective:", "infer:\n  bound: iwae\nobjective:"), "there is none here"),
+        (LABELS.replace("objective:", "infer:\n  bound: iwae\nobjective:"), "the bound here is iwae"),
         (
             SITES.replace("  c: reinforce\n", "").replace("  c[t]: Categorical(logits=choose(words(x[t])))\n", ""),
             "summed out",

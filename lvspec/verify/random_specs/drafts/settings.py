@@ -118,8 +118,10 @@ def settings(d: Draft, plan: Plan) -> None:
     for budget in ("flops", "bytes"):
         if d.wants(f"infer budget_{budget}", 0.01):
             d.infer[f"budget_{budget}"] = d.choose("1e9", "1e9", "100")
-    if plan.objective not in EXACT and not _coupled(d):
+    exact = plan.objective in EXACT
+    if not exact and not _coupled(d):
         weights(d, plan)
+    if exact or not _coupled(d):
         terms(d, plan)
     plain(d)
 
@@ -151,7 +153,7 @@ def terms(d: Draft, plan: Plan) -> None:
         return
     form = d.pick("{}", names)
     treated = {p.name: p.treatment for p in plan.latents}
-    there = [p for p in d.latents if treated.get(p.name) in ("sampled", "enumerated")]
+    there = [p for p in d.latents if treated.get(p.name) in ("sampled", "enumerated", "point")]
     summed = [p for p in there if treated[p.name] == "enumerated" and p.name not in d.infer]
     vectors = [p for p in there if p.kind == "vector" and not p.text and not p.plates]
     if form == "log_prob in a term" and d.symbols and d.x in {k.partition("[")[0] for k in d.observed}:
