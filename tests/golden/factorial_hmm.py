@@ -35,7 +35,6 @@ from lvspec.runtime import (
     chain,  # the forward algorithm
     evidence,  # of known latents: 0 at the value, -inf at all others
     exact_posterior,  # gradients of log p(x) with respect to tilts
-    pick,  # the entry along an axis that the index names
     prepare_batch,  # checks a batch and adds its masks
     real_sites,  # 0 where a site is padding or missing
     sample_batch,  # an empty batch of n examples, with what is given
@@ -161,10 +160,10 @@ class FactorialHMM(nn.Module):
             elif t == 0:
                 z_t = Categorical(self.start).sample((n,))
             else:
-                z_t = Categorical(pick(self.transition, z_sites[-1], dim=-2)).sample()
+                logits_z = self.transition[torch.arange(self.L, device=self.zero.device), z_sites[-1]]  # (B, L, K)
+                z_t = Categorical(logits_z).sample()
             z_sites.append(z_t)
         z = stack_sites(z_sites, dim=1, shape=(n, self.L), like=self.zero.long())  # (B, T, L)
-        x = (
-            batch["x"] if "x" in batch else Normal(pick(self.mean, z, dim=-2).sum(2), softplus(self.noise)).sample()
-        )  # (B, T, D)
+        loc_x = self.mean[torch.arange(self.L, device=self.zero.device), z].sum(2)  # (B, T, D)
+        x = batch["x"] if "x" in batch else Normal(loc_x, softplus(self.noise)).sample()  # (B, T, D)
         return {"z": z, "x": x, "t": batch["t"]}

@@ -40,7 +40,6 @@ from lvspec.runtime import (
     exact_posterior,  # gradients of log p(x) with respect to tilts
     importance,  # log 1/S Σ_s w_s, its error, effective sample size
     masked_sum,  # sum over the sites that are there
-    pick,  # the entry along an axis that the index names
     prepare_batch,  # checks a batch and adds its masks
     real_sites,  # 0 where a site is padding or missing
     sample_batch,  # an empty batch of n examples, with what is given
@@ -188,8 +187,10 @@ class FactorialHMMWords(nn.Module):
             elif t == 0:
                 z_t = Categorical(self.start).sample((n,))
             else:
-                z_t = Categorical(pick(self.transition, z_sites[-1], dim=-2)).sample()
+                logits_z = self.transition[torch.arange(self.L, device=self.zero.device), z_sites[-1]]  # (B, L, K)
+                z_t = Categorical(logits_z).sample()
             z_sites.append(z_t)
         z = stack_sites(z_sites, dim=1, shape=(n, self.L), like=self.zero.long())  # (B, T, L)
-        x = batch["x"] if "x" in batch else Categorical(pick(self.score, z, dim=-2).sum(2)).sample()  # (B, T)
+        logits_x = self.score[torch.arange(self.L, device=self.zero.device), z].sum(2)  # (B, T, V)
+        x = batch["x"] if "x" in batch else Categorical(logits_x).sample()  # (B, T)
         return {"z": z, "x": x, "t": batch["t"]}

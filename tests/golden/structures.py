@@ -77,7 +77,6 @@ from lvspec.runtime import (
     low_rank_pcfg_parts,
     non_projective_crf_draw,
     non_projective_crf_sum,
-    pick,  # the entry along an axis that the index names
     prepare_batch,  # checks a batch and adds its masks
     real_sites,  # 0 where a site is padding or missing
     refuse_parts,  # BadBatch where only some sites of a whole are missing
@@ -161,9 +160,9 @@ class Structures(nn.Module):
         v = batch["v"]  # (B, M, V)
         blank_z = v[:, :, 0]  # (B, |m|)
         unary_tags = self.tag[u]  # (B, T, K)
-        spans_brackets = pick(self.span[u][:, :, None], u[:, None], dim=-1)  # (B, T, |t|)
-        arcs_nested = pick(self.arc[u][:, :, None], u[:, None], dim=-1)  # (B, T, |t|)
-        arcs_crossing = pick(self.arc[u][:, :, None], u[:, None], dim=-1)  # (B, T, |t|)
+        spans_brackets = self.span[u[:, :, None], u[:, None]]  # (B, T, |t|)
+        arcs_nested = self.arc[u[:, :, None], u[:, None]]  # (B, T, |t|)
+        arcs_crossing = self.arc[u[:, :, None], u[:, None]]  # (B, T, |t|)
         return Computed(blank_z, unary_tags, spans_brackets, arcs_nested, arcs_crossing)
 
     def log_marginal(self, batch: dict, tilt: dict, semiring=LOG) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from benchmarks.price_models import MANY_VALUES, spec
 from benchmarks.prices import Alive, counted, peak_of, prepared, step
 from lvspec.driver import compile_spec, plan_spec
-from lvspec.plan.prices import gaussian_elimination, price, sums
+from lvspec.plan.prices import categories, gaussian_elimination, sums
 from lvspec.plan.prices.sums import in_turns
 from lvspec.plan.strategies import linear_gaussian
 from lvspec.runtime.chains import backward as chain_sum
@@ -67,7 +67,7 @@ def test_rule_for_many_rows_is_the_runtime_s():
 
 
 def test_rules_for_heads_and_for_both_passes_are_the_runtime_s():
-    told = price.ROWS, price.PLAIN_ENTRIES, price.KEPT_ENTRIES, sums.BOTH_BYTES
+    told = categories.ROWS, categories.PLAIN_ENTRIES, categories.KEPT_ENTRIES, sums.BOTH_BYTES
     head = sys.modules["lvspec.runtime.families.categorical_head"]  # the package names its function so
     assert told == (head.ROWS, head.PLAIN_ENTRIES, head.KEPT_ENTRIES, workspace.KEPT_BYTES)
 

@@ -6,6 +6,7 @@ plate named after `over`, or over the stretch that the argument is.
 
 from __future__ import annotations
 
+from lvspec.emit.lowering.contractions import contraction
 from lvspec.emit.lowering.side_by_side import parts_of, side_by_side
 from lvspec.emit.lowering.value import (
     ATOM,
@@ -128,17 +129,23 @@ def reduce(lowering, call: Call) -> Value:
             value = lowering.real(value)
             return value.with_(code=f"{value.at(PRODUCT)} / {len(values)}", binds=PRODUCT)
         return value
+    if call.function == "sum" and (found := contraction(lowering, call)) is not None:
+        return found
     value, plate = _along(lowering, call)
-    name = _REDUCE[call.function]
     if plate is None:
-        return value.with_(code=f"{value.at(ATOM)}.{name}(-1)", shape=value.shape[:-1], binds=ATOM)
+        return value.with_(code=f"{value.at(ATOM)}.{_REDUCE[call.function]}(-1)", shape=value.shape[:-1], binds=ATOM)
+    return reduced(lowering, value, plate, call.function)
+
+
+def reduced(lowering, value: Value, plate: str, function: str) -> Value:
+    """A value that varies over a plate, reduced along it."""
     at = dim(value, plate)
     rest = value.axes[:at] + value.axes[at + 1 :]
     if lowering.spec.plate(plate).ragged:
-        function = lowering.scope.use(_MASKED[call.function])
-        code = f"{function}({value.code}, {lowering.mask_along(value, plate)}, {at})"
+        masked = lowering.scope.use(_MASKED[function])
+        code = f"{masked}({value.code}, {lowering.mask_along(value, plate)}, {at})"
     else:
-        code = f"{value.at(ATOM)}.{name}({at})"
+        code = f"{value.at(ATOM)}.{_REDUCE[function]}({at})"
     return value.with_(code=code, axes=rest, binds=ATOM, integer=False)
 
 

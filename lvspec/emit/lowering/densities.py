@@ -9,6 +9,7 @@ token axis, an enumerated axis and the vocabulary together:
     logits per example, tokens inside (W z)    categorical_rows   one softmax an example
     logits = Linear(h[t])                      categorical_head   real tokens only, in chunks
     logits = Linear(concat(h[t], m[s]))        categorical_pairs  logits of each part alone, one contraction
+    probs are a sum of vectors                 log_mixture        an entry of each (mixtures.py)
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ from dataclasses import dataclass, replace
 
 from lvspec.emit.lowering.distribution import distribution
 from lvspec.emit.lowering.flows import FlowCall, Origin, back, contexts, lower_flows, minus_volume
-from lvspec.emit.lowering.indexing import indexed
+from lvspec.emit.lowering.forms import addends, lookup, mixed
+from lvspec.emit.lowering.indexing import Places, entry, indexed, numbers_at, places_of, turned
 from lvspec.emit.lowering.lower import Lowering
+from lvspec.emit.lowering.mixtures import MixtureCode
 from lvspec.emit.lowering.relaxed import relaxed_density
 from lvspec.emit.lowering.side_by_side import read_by_a_layer
 from lvspec.emit.lowering.value import ATOM, PRODUCT, SUM, Value, align, as_tensor, join_draws, permute, spelled
 from lvspec.ir.dims import Dim, Shape, ragged_plate
 from lvspec.ir.distributions import FAMILIES, Argument, argument_rank, event_axes
-from lvspec.ir.expr import Apply, Call, Dist, Expr, Index, ParamRef, PlateIndex
+from lvspec.ir.expr import Apply, Call, Dist, Expr, Index
+from lvspec.ir.mixtures import MixturePart, by_logits
 from lvspec.ir.spec import Network
 from lvspec.ir.types import Range, Type
 
@@ -41,6 +45,7 @@ class Term:
     vector beside another, each with axes that the other lacks, the two.
     addends: for logits that are a sum, what varies over summed latents only and what varies over examples only.
     lookup: for logits that are rows of a table named by integers of the data, the table and the integers.
+    parts: for probabilities that are a sum, what is added up.
     flows: what is drawn goes through them; dist and arguments are those of the base. origin: where the value at hand
     came from, where it is a draw that came out of them.
     """
@@ -50,7 +55,8 @@ class Term:
     head: tuple[Value, Network] | None = None
     pair: tuple[Value, ...] = ()
     addends: tuple[Value, Value] | None = None
-    lookup: tuple[Value, Value] | None = None
+    lookup: tuple[Value, list[Value]] | None = None
+    parts: tuple[MixturePart, ...] = ()
     flows: tuple[FlowCall, ...] = ()
     origin: Origin | None = None
 
@@ -65,6 +71,9 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
     if dist.base is not None:
         return replace(lower_term(low, dist.base, name), flows=lower_flows(low, dist, name))
     fuse = fuse and not dist.type.shape
+    dist = by_logits(dist, low.meaning)
+    if fuse and (found := mixed(low, dist)) is not None:
+        return Term(dist, found[:1], parts=found[1])
     values, head = [], None
     pair: tuple[Value, ...] = ()
     for argument, expr in dist.arguments:
@@ -76,14 +85,12 @@ def lower_term(low: Lowering, dist: Dist, name: str, fuse: bool = False) -> Term
             values.append(Value("", head[0].axes, (network.arguments[1],), draws=head[0].draws))
             continue
         splits = logits and _positions(expr.type) is None
-        lookup = _lookup(low, expr) if logits else None
-        if lookup is not None:
-            table, index = lookup
-            return Term(dist, (Value("", index.axes, table.shape[1:], draws=index.draws),), lookup=lookup)
-        addends = _addends(low, expr, name) if splits else None
-        if addends is not None:
-            axes = low.order.union(*addends)
-            return Term(dist, (Value("", axes, addends[0].shape, draws=join_draws(*addends)),), addends=addends)
+        if logits and (rows := lookup(low, expr)) is not None:
+            axes, draws = low.order.union(rows[0], *rows[1]), join_draws(rows[0], *rows[1])
+            return Term(dist, (Value("", axes, rows[0].shape[-1:], draws=draws),), lookup=rows)
+        if splits and (parts := addends(low, expr, name)) is not None:
+            axes = low.order.union(*parts)
+            return Term(dist, (Value("", axes, parts[0].shape, draws=join_draws(*parts)),), addends=parts)
         value = low.real(low.concrete(low.lower(expr)))
         if dist.family not in OF_NUMBERS:
             value = as_tensor(value)
@@ -130,50 +137,14 @@ def _is_linear(low: Lowering, expr: Expr) -> bool:
     return isinstance(expr, Apply) and low.networks[expr.network].kind == "Linear" and not expr.bank
 
 
-def _lookup(low: Lowering, expr: Expr) -> tuple[Value, Value] | None:
-    """A parameter's rows and the integers that name them, where these are tensors and no axis of their own."""
-    if not isinstance(expr, Index) or not isinstance(expr.base, ParamRef) or len(expr.indices) > 1:
-        return None
-    if len(expr.base.type.shape) != 2 or isinstance(expr.indices[0], PlateIndex):
-        return None
-    saved, lets = list(low.scope.lines), dict(low.lets)
-    index = low.lower(expr.indices[0])
-    if index.enumerated is None and not index.relaxed and "B" in index.axes:
-        return low.lower(expr.base), index
-    low.scope.lines[:], low.lets = saved, lets
-    return None
-
-
-def _addends(low: Lowering, expr: Expr, name: str) -> tuple[Value, Value] | None:
-    """A sum of logits in two parts: of summed latents alone, and of everything else alone; None where it is not so."""
-    if not isinstance(expr, Call) or expr.function != "add":
-        return None
-    saved, lets = list(low.scope.lines), dict(low.lets)
-    parts = [low.lower(e) for e in _terms(expr)]
-    states = [v for v in parts if v.axes and all(low.order.is_enumerated(a) for a in v.axes)]
-    others = [v for v in parts if not any(low.order.is_enumerated(a) for a in v.axes)]
-    whole = all(
-        any(v.shape == expr.type.shape for v in group) for group in (states, others)
-    )  # not numbers for all entries
-    if not whole or len(states) + len(others) < len(parts) or not any(v.axes for v in others):
-        low.scope.lines[:], low.lets = saved, lets
-        return None
-    state, site = low.plus(states), low.plus(others)
-    return low.scope.assign(f"state_logits_{name}", state), low.scope.assign(f"site_logits_{name}", site)
-
-
-def _terms(expr: Expr) -> list[Expr]:
-    if isinstance(expr, Call) and expr.function == "add":
-        return [t for e in expr.args for t in _terms(e)]
-    return [expr]
-
-
 def unfused(low: Lowering, term: Term) -> Term:
     """The term with its linear layer applied, or its addends added."""
     if term.addends is not None:
         return Term(term.dist, (low.plus(list(term.addends)),))
     if term.lookup is not None:
-        return Term(term.dist, (indexed(low, *term.lookup),))
+        return Term(term.dist, (entry(low, *term.lookup),))
+    if term.parts:
+        return lower_term(low, term.dist, "", fuse=False)
     if term.head is None:
         return term
     hidden, network = term.head
@@ -219,6 +190,8 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
     draws = join_draws(term.arguments[0], value)
     if value.shape or any(low.order.is_enumerated(a) for a in varies & set(value.axes)):
         return _plain_categorical(low, term, value, draws)  # a draw that was made once per value of a summed parent
+    if term.parts:
+        return MixtureCode(low, term.parts, name, lambda d: _softmax_density(low, d, value, name)).log_prob(value)
     if term.addends is not None:
         return _from_sum(low, term, value, draws)
     if term.lookup is not None:
@@ -238,17 +211,26 @@ def _categorical(low: Lowering, term: Term, value: Value, name: str, bag: str | 
     return _plain_categorical(low, term, value, draws)
 
 
+def _softmax_density(low: Lowering, dist: Dist, value: Value, name: str) -> Value:
+    """log softmax(logits)[value], of a part of a mixture."""
+    return log_density(low, lower_term(low, dist, name, fuse=True), value, name)
+
+
 def _one_hot_categorical(low: Lowering, logits: Value, value: Value) -> Value:
     axes, _, (a, b) = low.broadcast(logits, value)
     code = f"{distribution(low.scope, 'OneHotCategorical', [a.code])}.log_prob({b.code})"
     return sum_event(Value(code, axes, value.shape, draws=join_draws(logits, value)), 1)
 
 
-def _from_lookup(low: Lowering, lookup: tuple[Value, Value], value: Value, draws) -> Value:
-    table, index = lookup
-    axes = low.order.union(index, value)
-    code = f"{table.code}, {align(index, axes, 0).code}, {align(value, axes, 0).code}"
-    return Value(f"{low.scope.use('categorical_lookup')}({code})", axes, draws=draws)
+def _from_lookup(low: Lowering, lookup: tuple[Value, list[Value]], value: Value, draws) -> Value:
+    table, indices = lookup[0], [*lookup[1], value]
+    places = places_of(table, indices)
+    assert places is not None  # the value's axes are none of the table's
+    axes, at = numbers_at(low, indices, places)
+    names = tuple(a for n in places.named for a in indices[n].axes)
+    rows = turned(table, indices[:-1], Places(places.gathered[:-1], places.named))
+    code = f"{low.scope.use('categorical_lookup')}({rows}, {', '.join(i.code for i in at)})"
+    return Value(code, (*axes, *table.axes, *names), draws=draws)
 
 
 def _from_sum(low: Lowering, term: Term, value: Value, draws) -> Value:

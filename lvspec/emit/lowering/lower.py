@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 
 from lvspec.emit.lowering.calls import CALLS, compare, spread_along
 from lvspec.emit.lowering.edges import Edges
-from lvspec.emit.lowering.indexing import index_expression, indexed
+from lvspec.emit.lowering.indexing import index_expression
 from lvspec.emit.lowering.networks import apply_network
 from lvspec.emit.lowering.relaxed import RelaxedDraw
 from lvspec.emit.lowering.scope import Scope
+from lvspec.emit.lowering.site_reads import again, at_all_sites, following, site_at
 from lvspec.emit.lowering.sizes import size_code
 from lvspec.emit.lowering.value import (
     ALL,
@@ -35,7 +36,6 @@ from lvspec.emit.lowering.value import (
     axis_to_event,
     dim,
     join_draws,
-    permute,
     widen_draws,
 )
 from lvspec.emit.lowering.windows import Windows
@@ -64,7 +64,9 @@ from lvspec.ir.expr import (
     Zeros,
 )
 from lvspec.ir.lengths import counting
+from lvspec.ir.mixtures import meaning_of
 from lvspec.ir.plan import Plan
+from lvspec.ir.repeated import repeated
 from lvspec.ir.spec import Clause, Variable
 
 T = TypeVar("T")
@@ -77,6 +79,7 @@ class Lowering:
     relaxed: latents whose draws are relaxed. statistics: expected statistics of latents of the mean field, which have no value here.
     bound: the sites of unrolled plates that are being written now. frozen: parameters are read without gradient.
     special: what only terms of the objective say, by the function's or the node's name.
+    meanings: what names of the clause's `where` stand for. repeated: what is computed once, and under which name.
     begins: whether a segment begins at each site, of latents that are drawn. windows: what is computed wherever a segment
     might begin.
     """
@@ -96,6 +99,8 @@ class Lowering:
         self.special: dict[str, Callable[[Any], Value]] = {}
         self.locals: dict[str, Value] = {}
         self.lets: dict[tuple, Value] = {}
+        self.meanings: dict[str, Expr] = {}
+        self.repeated = repeated(plan.spec, plan.guide)
         self.networks = {n.name: n for n in plan.networks}
         self.definitions = {v.name: v for v in (*self.spec.variables, *plan.guide) if v.role == "let"}
         self.sizes = dict(plan.sizes)
@@ -152,6 +157,18 @@ class Lowering:
         within = self.windows.lower(expr)
         if within is not None:
             return within
+        if self.repeated and expr in self.repeated:
+            return self.once(expr, self.repeated[expr])
+        return self._lowered(expr)
+
+    def once(self, expr: Expr, name: str) -> Value:
+        """An expression that is read several times, under a name."""
+        key = ("once", expr, tuple(self.bound.items()), self.frozen, self.windows.current)
+        if key not in self.lets:
+            self.lets[key] = self.scope.named(name, self.concrete(self._lowered(expr)))
+        return self.lets[key]
+
+    def _lowered(self, expr: Expr) -> Value:
         return getattr(self, f"_{type(expr).__name__}")(expr)
 
     def counts(self, expr: Call) -> Value:
@@ -231,7 +248,7 @@ class Lowering:
 
     def _SiteOf(self, expr: SiteOf) -> Value:
         plate, value = self.spec.plate(expr.plate), self.lower(expr.base)
-        return value if plate.like is None else self.again(value, plate.like, plate.name)
+        return value if plate.like is None else again(value, plate.like, plate.name)
 
     def _VariableRef(self, expr: VariableRef) -> Value:
         return self.variable(expr, begin="0")
@@ -255,9 +272,9 @@ class Lowering:
             elif isinstance(site, Stretch):
                 value = self.stretch(value, site, begin)
             elif isinstance(site, Again):
-                value = self.again(value, plate, site.copy)
+                value = again(value, plate, site.copy)
             elif isinstance(site, At):
-                value = self.site_at(value, plate, self.lower(site.index))
+                value = site_at(self, value, plate, self.lower(site.index))
         return value
 
     def plates_of(self, name: str) -> tuple[str, ...]:
@@ -298,11 +315,12 @@ class Lowering:
     def _write(self, variable: Variable) -> None:
         key = self._let_key(variable.name)
         saved, self.locals = self.locals, {}
+        meanings, self.meanings = self.meanings, {}
         with self.scope.about(variable.name, "let"), self.edges.clause_on(variable.plates):
             value = self.clauses(variable, lambda clause: self.lower(clause.body))
             name = "_".join([variable.name, *map(str, key[1]), *(["fixed"] if self.frozen else [])])
             self.lets[key] = self.scope.assign(name, self.concrete(value), own=not self.frozen)
-        self.locals = saved
+        self.locals, self.meanings = saved, meanings
 
     def clauses(self, variable: Variable, lower) -> Value:
         """The general clause, with the initial ones in place of its first sites."""
@@ -326,17 +344,22 @@ class Lowering:
         return Value(code, axes, value.shape or first.shape, draws=join_draws(value, first))
 
     def with_bindings(self, clause: Clause, lower: Callable[[Clause], T]) -> T:
-        saved, outside = dict(self.locals), self.scope.at_first
+        saved, meanings, outside = dict(self.locals), dict(self.meanings), self.scope.at_first
         self.scope.at_first = "" if clause.initial is None else f"_at_{clause.initial}"
         for binding in clause.bindings:
             self.bind(binding)
         result = lower(clause)
-        self.locals, self.scope.at_first = saved, outside
+        self.locals, self.meanings, self.scope.at_first = saved, meanings, outside
         return result
+
+    def meaning(self, expr: Expr) -> Expr:
+        """What a let variable at this site, or a name of `where`, stands for; any other expression itself."""
+        return expr if self.windows.known else meaning_of(expr, self.definitions, self.meanings)
 
     def bind(self, binding: Binding) -> None:
         value = self.lower(binding.value)
         if len(binding.names) == 1:
+            self.meanings[binding.names[0]] = binding.value
             self.locals[binding.names[0]] = self.scope.assign(binding.names[0], self.concrete(value))
             return
         names = [self.scope.fresh(n) for n in binding.names]
@@ -352,6 +375,8 @@ class Lowering:
         """The integers 0 .. K-1 along its axis, where a summed latent is used as a number."""
         if value.enumerated is None:
             return value
+        if value.enumerated in self.order.plates:
+            return value.with_(code=self.numbers(self.extent(value.enumerated)), enumerated=None)
         size = self.spec.variable(latent_of(value.enumerated)).type.support.values
         return value.with_(code=self.numbers(size), enumerated=None)
 
@@ -376,47 +401,19 @@ class Lowering:
             return value
         value = widen_draws(value, plate, FROM if k > 0 else ALL)
         if k < 0 and plate in self.order.plates and self.spec.plate(plate).ragged:
-            return self.following(value, plate, -k, begin)
+            return following(self, value, plate, -k, begin)
         extra = f", k={k}" if k != 1 else ""
         code = f"{self.scope.use('previous')}({value.code}, dim={dim(value, plate)}, begin={begin}{extra})"
         return value.with_(code=code, binds=ATOM)
-
-    def following(self, value: Value, plate: str, k: int, begin: str) -> Value:
-        """Sites further on; `begin` behind the last one of each example, not of the longest."""
-        axes, _, (x, real) = self.broadcast(value, Value(self.mask(plate), self.plate_axes(plate)))
-        extra = f", k={k}" if k != 1 else ""
-        function = self.scope.use("following")
-        code = f"{function}({x.code}, {real.code}, dim={axes.index(plate)}, begin={begin}{extra})"
-        return x.with_(code=code, axes=axes, binds=ATOM)
 
     def stretch(self, value: Value, site: Stretch, begin: str) -> Value:
         plate, reach = self.windows.axis_along(site), site.reach
         if site.inside is None and not self.spec.plate(plate).ragged:
             size, value = self.spec.plate(plate).extent, self.concrete(value)
-            return axis_to_event(value if plate in value.axes else self.at_all_sites(value, plate), plate, size)
+            return axis_to_event(value if plate in value.axes else at_all_sites(self, value, plate), plate, size)
         if reach in ("before", "after"):
             return self.shifted(value, plate, 1 if reach == "before" else -1, begin)
         return widen_draws(value, plate, FROM if reach == "through" else ALL)
-
-    def at_all_sites(self, value: Value, plate: str) -> Value:
-        """What is the same at all sites of a fixed plate, at each of them."""
-        value, count, rank = as_tensor(value), len(value.axes), len(value.shape)
-        sizes = ["-1"] * count + [self.size(self.spec.plate(plate).extent)] + ["-1"] * rank
-        code = f"{value.at(ATOM)}[{', '.join([':'] * count + ['None'])}].expand({', '.join(sizes)})"
-        return value.with_(code=code, axes=(*value.axes, plate), binds=ATOM)
-
-    def again(self, value: Value, plate: str, copy: str) -> Value:
-        """The same sites under another name: nothing moves."""
-        axes = tuple(copy if a == plate else a for a in value.axes)
-        return widen_draws(value, plate, ALL).with_(axes=axes)
-
-    def site_at(self, value: Value, plate: str, index: Value) -> Value:
-        """The site of `plate` with the number `index`; they may all be the same."""
-        if plate not in value.axes:
-            return value
-        rest = tuple(a for a in value.axes if a != plate)
-        moved = permute(value, (*rest, plate)).with_(axes=rest, shape=(Dim.of("|m|"), *value.shape))
-        return indexed(self, moved, index)
 
     # ------------------------------------------------------------ functions and networks
     def _Index(self, expr: Index) -> Value:

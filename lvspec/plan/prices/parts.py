@@ -1,8 +1,10 @@
-"""Linear layers of vectors side by side, `concat(h[t], memory[m])`, that are applied to each where it is."""
+"""Linear layers of vectors side by side, `concat(h[t], memory[m])`, that are applied to each where it is; sums of products of
+factors that lie on unlike axes, `sum(a[t, m] * v[m] over m)`, which are one contraction."""
 
 from __future__ import annotations
 
 from lvspec.ir.expr import Apply, Call, Expr
+from lvspec.ir.products import factors_of, grouped
 
 
 def parts_apart(pricer, node: Expr) -> tuple[Expr, ...]:
@@ -30,3 +32,12 @@ def less_of_parts(pricer, node: Apply, parts: tuple[Expr, ...]) -> float:
     rows = pricer.extent(pricer.axes(node))
     saved = sum((rows - pricer.extent(pricer.axes(p))) * pricer.events(p.type.shape) for p in parts)
     return out * (rows * (len(parts) - 1) - saved)
+
+
+def factors_apart(pricer, node: Expr) -> tuple[Expr, ...]:
+    """The factors of a sum of products along a plate, where no tensor of all entries is made: their product is one contraction."""
+    if not isinstance(node, Call) or node.function != "sum" or node.over is None or node.over in pricer.unrolled:
+        return ()
+    factors = factors_of(node.args[0])
+    spans = [frozenset((*pricer.axes(f), *f.type.shape)) for f in factors]
+    return tuple(factors) if len(grouped(spans)) > 1 else ()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from math import ceil, inf, prod
+from math import inf, prod
 
 from lvspec.ir.axes import axis_of, lag_of, latent_of, sites_of
 from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, Stretch, VariableRef
@@ -25,22 +25,28 @@ from lvspec.ir.reads import Reader, bodies, number_of, reader_of
 from lvspec.ir.spec import Network, Variable
 from lvspec.ir.structured import longest_segment, structure_of, window_axis, window_of
 from lvspec.plan.model import Model
-from lvspec.plan.prices.parts import less_of_parts, pair_apart, parts_apart
+from lvspec.plan.prices.categories import (
+    GATHERED,
+    TRAINING,
+    parts_read,
+    pay_normalised,
+    pay_parts,
+    pay_reads,
+    pay_softmax,
+    told_by,
+)
+from lvspec.plan.prices.parts import factors_apart, less_of_parts, parts_apart
 
 FLOAT = 4  # bytes
 OPTIMIZED = 4  # numbers for each one that is learned: itself, its gradient, and two that Adam keeps
-TRAINING = 3  # forward and backward, in forwards
 NODE = 260  # numbers that an operation's tensor, its view and its node of the graph take beside its value, as measured
 VIEW = 150  # numbers that a view of a row takes, as measured: a loop over sites has one of each of its buffers at every site
-# a linear layer under a softmax (runtime/families/categorical_head.py): rows of logits at a time, all at once, those that are kept
-ROWS, PLAIN_ENTRIES, KEPT_ENTRIES = 128, 2**16, 2**24
-# forward and backward, as counted; head: some rows of a linear layer under a softmax; recurrent: a layer of a network, one way
-DISPATCHES = {"expression": 3, "density": 20, "guide": 40, "flow": 80, "head": 25, "recurrent": 40}
+# forward and backward, as counted; recurrent: a layer of a network, one way
+DISPATCHES = {"expression": 3, "density": 20, "guide": 40, "flow": 80, "recurrent": 40}
 # a factorisation of a small matrix in the time of exponentials: itself, and so many of its multiply-adds for each, as measured
 FACTORISATION, SLOWER = 30, 64
 # tensors of so many numbers are the system's own, whose pages are cleared each time: a number in the time of exponentials
 LARGE, CLEARED = 2**23, 0.4
-GATHERED = 11  # exponentials that take as long as a row taken of a table, and its gradient put back
 WEIGHED = 1.25  # exponentials that take as long as a weight of a recurrent network is laid out, and its gradient
 # of operations the share that leaves a node, as measured: of a density; of sums and integrals, and of their backward passes
 IN_GRAPH, OF_SUMS = 0.3, 0.22
@@ -225,7 +231,7 @@ class Pricer:
             return
         adds = isinstance(node, Call) and node.function in ("sum", "mean")
         parts = parts_apart(self, node)
-        for child in parts or node.children():
+        for child in parts or factors_apart(self, node) or node.children():
             self.expression(child, not (adds and isinstance(child, Call) and child.function == "multiply"))
         if isinstance(node, ParamRef):
             self.learned[node.name] = self.events(node.type.shape)
@@ -315,10 +321,11 @@ class Pricer:
         self.calls(DISPATCHES["guide" if is_guide else "density"], 1.0 if is_guide else IN_GRAPH)
         axes: set[str] = set()
         for clause in variable.clauses:
-            for body in bodies(clause):
-                head = self._head(body)
-                for read in (body,) if head is None else pair_apart(self, head) or (head.args[0],):
-                    self.expression(read)
+            for body in (told_by(self, clause, b) for b in bodies(clause)):
+                if parts := parts_read(self, variable, clause, body):
+                    pay_parts(self, variable, clause, parts)
+                else:
+                    pay_reads(self, body)
                 axes |= self.axes(body)
                 self._flows(body, variable)
         if variable.role == "observed" or variable.name not in self.summed:
@@ -354,12 +361,14 @@ class Pricer:
             self.holds(passes * numbers * (ends + layers * width / sizes[0]), 2 * numbers)
 
     def _density(self, variable: Variable, axes: frozenset[str]) -> None:
-        body = variable.general.body
-        if structure_of(variable):
+        body = told_by(self, variable.general, variable.general.body)
+        if parts_read(self, variable, variable.general, body):
+            self.holds(self.extent(axes))
+        elif structure_of(variable):
             for _, value in variable.general.dist.arguments:
-                self._normalised(value, 2)  # read by index: gradients are put into zeros
+                pay_normalised(self, value, 2)  # read by index: gradients are put into zeros
         elif isinstance(body, Dist) and body.family in ("Categorical", "OneHotCategorical"):
-            self._softmax(variable, body, axes)
+            pay_softmax(self, variable, body, axes)
         else:
             features = 1.0 if self.by_statistics else self.events(variable.type.shape)
             self.flops += TRAINING * self.extent(axes) * features
@@ -368,54 +377,6 @@ class Pricer:
                 self.holds(self.extent(axes) + products, max(2 * self.extent(axes), products))
             else:
                 self.holds(self.extent(axes) * features, 2 * self.extent(axes) * features)
-
-    def _head(self, body) -> Apply | None:
-        """The linear layer directly under a softmax: it runs over real sites in chunks, and keeps what it reads."""
-        logits = body.arguments[0][1] if isinstance(body, Dist) and body.family == "Categorical" else None
-        if not isinstance(logits, Apply) or logits.bank or body.type.shape:
-            return None
-        return logits if self.networks[logits.network].kind == "Linear" else None
-
-    def _softmax(self, variable: Variable, body: Dist, axes: frozenset[str]) -> None:
-        """Logits that are normalised, read at the values."""
-        logits, head = body.arguments[0][1], self._head(body)
-        rows = self.extent(self.axes(logits))
-        numbers = rows * self.events(logits.type.shape)
-        self.flops += TRAINING * numbers
-        inner = len(variable.plates) > 1 and any(latent_of(a) in self.summed for a in axes)
-        self.holds(self.extent(axes), (2 if inner else 0) * self.extent(axes))  # what is summed within a site is masked
-        if head is not None and (pair := pair_apart(self, head)):
-            symbols = numbers / rows
-            for part in pair:
-                alone = self.extent(self.axes(part)) * symbols
-                self.flops += TRAINING * alone * self.events(part.type.shape)
-                self.calls(DISPATCHES["expression"])
-                self.holds(2 * alone, 4 * alone)  # logits and their exponentials
-            self.learned[head.network] = (self.events(head.args[0].type.shape) + 1) * symbols
-            return
-        if head is not None:
-            read = self.numbers(head.args[0])
-            keeps = numbers <= KEPT_ENTRIES and not any(latent_of(a) in self.summed for a in self.axes(logits))
-            blocks = 1 if numbers <= PLAIN_ENTRIES else ceil(rows / ROWS)
-            self.calls(DISPATCHES["head"] * blocks, 0.0)
-            self.flops += TRAINING * read * numbers / rows
-            self.learned[head.network] = (read / rows + 1) * numbers / rows
-            self.holds(read + (numbers if keeps else 0.0), 2 * min(numbers, ROWS * numbers / rows) + 2 * read)
-            return
-        addends = logits.args if isinstance(logits, Call) and logits.function == "add" else (logits,)
-        for part in addends:
-            if isinstance(part, Index) and isinstance(part.base, ParamRef):
-                summed = [i for i in part.indices if isinstance(i, VariableRef) and i.name in self.summed]
-                laid_out = frozenset(a for i in summed for a in self.axes(i))
-                self.exponentials += GATHERED * self.extent(axes - laid_out)
-                part = part.base  # rows are taken of a table that is normalised once
-            self._normalised(part, 1)
-
-    def _normalised(self, logits: Expr, gradients: int) -> None:
-        """What is normalised takes the place of the logits, and leaves a parameter's beside it. gradients: of the
-        result; that of a parameter is the optimizer's."""
-        numbers, given = self.numbers(logits), isinstance(logits, (Index, ParamRef))
-        self.holds(numbers if given else 0.0, (gradients + (not given)) * numbers)
 
     def _one_scale(self, body) -> bool:
         """Whether all states of a Gaussian are compared with a value by one product: no axis of features is made."""

@@ -174,10 +174,21 @@ def categorical_rows(logits: Tensor, x: Tensor) -> Tensor:
     return found.permute(*[order.index(d) for d in range(len(order))])
 
 
-def categorical_lookup(table: Tensor, rows: Tensor, x: Tensor) -> Tensor:
-    """log softmax(table[row])[x] for rows and symbols that broadcast: table (R, V); each row is normalised once."""
-    log_p = table.log_softmax(-1)
-    return torch.nn.functional.embedding(rows * table.shape[-1] + x, log_p.reshape(-1, 1)).squeeze(-1)
+def categorical_lookup(table: Tensor, *indices: Tensor) -> Tensor:
+    """log softmax(table[i, j, ..])[x] for i, j, .. and x, the last of the indices, that broadcast: table (I, J, .., *E, V), indices
+    (*D) -> (*D, *E). Each row is normalised once, or where it is asked for, whichever is less."""
+    *rows, x = indices
+    sizes, states, V = table.shape[: len(rows)], table.shape[len(rows) : -1], table.shape[-1]
+    number = rows[0]
+    for row, size in zip(rows[1:], sizes[1:], strict=True):
+        number = number * size + row
+    flat = full_precision(table).reshape(sizes.numel(), states.numel() * V)
+    if sizes.numel() > number.numel():
+        flat = torch.nn.functional.embedding(number.reshape(-1), flat)
+        number = torch.arange(number.numel(), device=number.device).view(number.shape)
+    columns = log_softmax(flat.reshape(-1, states.numel(), V)).transpose(1, 2).reshape(-1, states.numel())
+    found = torch.nn.functional.embedding(number * V + x, columns)
+    return found.reshape(*found.shape[:-1], *states)
 
 
 def symbol_scores(table: Tensor, x: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ def log_probabilities(arguments: Arguments) -> Tensor:
         logits = arguments["logits"]
         return logits - torch.logsumexp(logits, -1, keepdim=True)
     probs = arguments["probs"]
-    return _log_of_possible(probs / probs.sum(-1, keepdim=True))
+    whole = probs.sum(-1, keepdim=True)
+    return _log_of_possible(probs / torch.where(whole > 0, whole, 1.0))  # where nothing has a chance, nothing can be
 
 
 def log_odds_pair(arguments: Arguments) -> tuple[Tensor, Tensor]:
