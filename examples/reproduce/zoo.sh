@@ -76,7 +76,7 @@ case $model in
     lda) topics && evaluate --samples 0 ;;
     bayesian_mixture) train --data "$DATA/classic/faithful.csv" && evaluate ;;
     vae | discrete_vae | beta_vae | iwae | iwae_discrete | semi_supervised_vae) train --data "$DATA/mnist_subset/mnist_subset.npz" --split-dev && evaluate ;;
-    rnn_lm | mixture_of_rnns | softmax_mixture_lm | sentence_vae) polarity && evaluate ;;
+    rnn_lm | mixture_of_rnns | softmax_mixture_lm | sentence_vae | transformer_vae) polarity && evaluate ;;
     gm_vae | dem_vae)
         train --data "$DATA/clinc150/train.tsv" --valid "$DATA/clinc150/val.tsv" --test "$DATA/clinc150/test.tsv" \
             --set sizes.E=64 --set sizes.H=128 && evaluate --gold 1 --latent c

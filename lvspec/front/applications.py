@@ -138,6 +138,12 @@ def _ids(network: Network, value: Expr, size: Dim, ctx: Context) -> Shape | None
     return value.type.shape
 
 
+def _in_order(network: Network) -> str:
+    """What reads in order as this one reads in both."""
+    own = network.kind.removeprefix("Bi")
+    return own if own in NETWORKS and NETWORKS[own].reads == "causal" else "LSTM"
+
+
 def _reach(
     network: Network, args: tuple[Expr, ...], ctx: Context, span: Span
 ) -> tuple[tuple[str, ...], Reach | None] | None:
@@ -169,7 +175,7 @@ def _reach(
             "sees-the-future",
             span,
             f"`{network.name}` ({network.kind}) needs all sites at once, but is given `{show_reach(reach)}`: it would see beyond it",
-            help="use a network that reads in order, e.g. `LSTM`",
+            help=f"use a network that reads in order, e.g. `{_in_order(network)}`",
         )
         return None
     return (plates, reach) if reach.reach == "whole" else (ctx.in_order((*plates, reach.plate)), None)

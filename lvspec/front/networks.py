@@ -12,7 +12,7 @@ from lvspec.front.nodes import Entry, Node
 from lvspec.front.parser import parse_target
 from lvspec.front.problems import Help, Problems
 from lvspec.ir.dims import Dim, Shape
-from lvspec.ir.networks import ACTIVATIONS, NETWORKS, Kind
+from lvspec.ir.networks import ACTIVATIONS, NETWORKS, OPTIONS, Kind, head_widths, heads_fit
 from lvspec.ir.spec import Network, Size
 
 READS = ("site", "causal", "whole")
@@ -104,13 +104,31 @@ def _network(
         return None
     network = Network(name, kind.name, tuple(d for d in dims if d is not None), options, bank, span=entry.key.span)
     _dropout_between(network, entry, problems)
-    return network
+    return network if _heads_fit(network, sizes, entry, problems) else None
+
+
+def _heads_fit(network: Network, sizes: dict[str, Size], entry: Entry, problems: Problems) -> bool:
+    """Whether the numbers that a network gives are equal parts, one for each of its heads."""
+    found = head_widths(network, {n: s.value for n, s in sizes.items()})
+    if found is None or heads_fit(*found):
+        return True
+    heads, numbers = found
+    fitting = ", ".join(str(n) for n in range(1, min(numbers // 2, 64) + 1) if heads_fit(n, numbers))
+    problems.error(
+        "network-arguments",
+        entry.value.span,
+        f"`{network.kind}` gives each of its {heads} heads an equal part of the {numbers} numbers that come out, two at least",
+        help=f"for {numbers} numbers `heads` may be {fitting}" if fitting else "let it give more numbers",
+    )
+    return False
 
 
 def _dropout_between(network: Network, entry: Entry, problems: Problems) -> None:
     """Dropout of a network lies between its layers, as torch's does: one layer has none."""
     layers = len(network.arguments) - 1 if network.kind == "MLP" else network.option("layers", 1)
-    if network.option("dropout") and layers == 1 and network.kind != "DilatedConvolution":
+    if (
+        network.option("dropout") and layers == 1 and NETWORKS[network.kind].work is None
+    ):  # others have it within a layer
         message = f"`dropout` of {network.kind} lies between its layers, and `{network.name}` has one: it does nothing"
         more = "more sizes" if network.kind == "MLP" else "`layers=2`"
         help = (
@@ -184,16 +202,20 @@ def _plain(node: S.Node) -> object:
 
 def _wrong_option(name: str, value: object, kind: Kind) -> str:
     """What is wrong with an option's value, or nothing."""
+    takes, default = OPTIONS.get(name), dict(kind.options)[name]
+    whole = isinstance(value, int) and not isinstance(value, bool)
     if name == "tied":
         return "" if isinstance(value, str) else "`tied` is the name of a network"
-    if name == "activation":
-        return "" if value in ACTIVATIONS else f"an activation is one of {', '.join(ACTIVATIONS)}"
-    if name in ("bias", "inverted"):
+    if takes is not None:
+        numbered = f", or a whole number from 1 to {takes.most}" if takes.most else ""
+        fine = value in takes.words or (whole and 1 <= value <= takes.most)  # type: ignore[operator]  # it is whole
+        few = f"one of {', '.join(takes.words)}" if len(takes.words) > 1 else takes.words[0]
+        return "" if fine else f"{'an activation' if name == 'activation' else f'`{name}`'} is {few}{numbered}"
+    if isinstance(default, bool):
         return "" if isinstance(value, bool) else f"`{name}` is true or false"
-    if name in ("layers", "steps", "kernel", "bins", "signal"):
-        most = 16 if kind.name == "DilatedConvolution" else 64  # each layer looks twice as far back
-        whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
-        return "" if whole else f"`{name}` is a whole number from 1 to {most}"
+    if isinstance(default, int):
+        fine = whole and 1 <= value <= kind.most  # type: ignore[operator]  # it is whole
+        return "" if fine else f"`{name}` is a whole number from 1 to {kind.most}"
     fine = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
     return "" if fine else f"`{name}` is a probability below 1"
 

@@ -7,7 +7,7 @@ distribution draws goes through it, see ir/flows.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,13 +29,48 @@ class FlowKind:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a network does that reads a stretch at once, at each site and in one pass. multiplications: multiply-adds; kept:
+    numbers that stay for the gradient; widest: the most that one tensor has; calls: operations beside the last one."""
+
+    multiplications: float
+    learned: float
+    kept: float
+    widest: float
+    calls: int
+
+
+def _convolution_work(network: Network, sizes: Sequence[int], sites: float) -> Work:
+    """Each layer keeps what it reads, padded, and its own."""
+    (read, out), layers = sizes, int(network.option("layers"))
+    taps = int(network.option("kernel")) * out
+    return Work(
+        out * (read + layers * taps),
+        out * (read + 1 + layers * (taps + 1)),
+        out * (1 + 2 * layers),
+        2 * out if layers else out,
+        layers,
+    )
+
+
+def _transformer_work(network: Network, sizes: Sequence[int], sites: float) -> Work:
+    """Each layer: projections 4 out², a perceptron 8 out², and for every site read a product with its key and one with its value."""
+    (read, out), layers = sizes, int(network.option("layers"))
+    learned = out * (read + 3) + layers * out * (12 * out + 13)
+    if network.option("positions") != "rotary":
+        learned += out * int(network.option("positions"))
+    return Work(out * (read + layers * (12 * out + 2 * sites)), learned, out * (3 + 19 * layers), 4 * out, 15 * layers)
+
+
+@dataclass(frozen=True)
 class Kind:
     """sizes: names of the positional sizes; "hidden..." stands for any number of them, "context?" for one or none.
     input, output: event shape of one site, over the positional sizes ("integer": an id below sizes[0]);
     `2*` for both directions. options: name → default. tied: the network whose matrices it has, transposed, from the
     last one to the first; an embedding's table as it is. torch: whether its class is torch's own. bank: the class of several at
     once, where there is one. certain: whether it gives the same when it is computed again. gates, kept: of a recurrent cell,
-    matrices for one state, and numbers that are kept for one of the output, as counted. flow: how its map is computed."""
+    matrices for one state, and numbers that are kept for one of the output, as counted. work: of other networks over stretches, what
+    they do, by their sizes and the sites that are read together. flow: how its map is computed. most: layers at most."""
 
     name: str
     sizes: tuple[str, ...]
@@ -48,13 +83,16 @@ class Kind:
     certain: bool = True
     gates: int = 0
     kept: int = 0
+    work: Callable[[Network, Sequence[int], float], Work] | None = None
     flow: FlowKind | None = None
+    most: int = 64
 
 
 _DEPTH = (("layers", 1), ("dropout", 0.0))
 _STEPS = (("steps", 1), ("activation", "relu"))
 _HIDDEN = ("dim", "hidden", "context?")
 _DEEP = (("steps", 1), ("layers", 2), ("activation", "relu"))
+_HEADS = (("heads", 1), ("layers", 1), ("dropout", 0.0), ("activation", "gelu"), ("positions", "rotary"))
 
 NETWORKS: dict[str, Kind] = {
     k.name: k
@@ -91,7 +129,11 @@ NETWORKS: dict[str, Kind] = {
             "in",
             "out",
             (("layers", 4), ("kernel", 3), ("dropout", 0.0)),
+            work=_convolution_work,
+            most=16,  # each layer looks twice as far back
         ),
+        Kind("Transformer", ("in", "out"), "causal", "in", "out", _HEADS, work=_transformer_work),
+        Kind("BiTransformer", ("in", "out"), "whole", "in", "out", _HEADS, work=_transformer_work),
         Kind("BiGRU", ("in", "out"), "whole", "in", "2*out", _DEPTH, gates=3, kept=10),
         Kind("BiLSTM", ("in", "out"), "whole", "in", "2*out", _DEPTH, gates=4, kept=17),
         Kind("Planar", ("dim", "context?"), "draw", "dim", "dim", (("steps", 1),), flow=FlowKind(ONCE, None)),
@@ -124,3 +166,25 @@ NETWORKS: dict[str, Kind] = {
 }
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus", "gelu", "elu", "silu")
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What an option may be, where its default does not tell: one of these words, or a whole number up to this one."""
+
+    words: tuple[str, ...] = ()
+    most: int = 0
+
+
+OPTIONS: dict[str, Takes] = {"activation": Takes(ACTIVATIONS), "positions": Takes(("rotary",), 65_536)}
+
+
+def head_widths(network: Network, sizes: Mapping[str, int]) -> tuple[int, int] | None:
+    """Of a network with heads: how many, and how many numbers they have together; None of another one, or where that is not known."""
+    heads, out = network.option("heads"), network.arguments[-1]
+    return (int(heads), out.evaluate(dict(sizes))) if heads and set(out.names) <= set(sizes) else None
+
+
+def heads_fit(heads: int, numbers: int) -> bool:
+    """Whether each head has an equal part, of two numbers at least."""
+    return numbers % heads == 0 and numbers >= 2 * heads

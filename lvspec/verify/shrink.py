@@ -10,8 +10,9 @@ from dataclasses import replace
 from itertools import count, cycle
 
 from lvspec.ir.dims import Dim
+from lvspec.ir.networks import head_widths, heads_fit
 from lvspec.ir.plan import Plan
-from lvspec.ir.spec import Spec, Variable
+from lvspec.ir.spec import Size, Spec, Variable
 
 CONVERGED = "(steps=10000, tolerance=1e-13)"
 DATA = ("vocabulary", "categories")  # sizes that data know
@@ -101,4 +102,19 @@ def _sizes(spec: Spec, cap: int) -> dict[str, int]:
     for size in (s for s in spec.sizes if s.name not in sizes):
         free = next(n for n in (words if size.source in DATA else widths) if n not in sizes.values())
         sizes[size.name] = min(free, max(size.value, 1)) if size.source == "number" else free
+    for size in (s for s in spec.sizes if s.source == "number"):
+        sizes[size.name] = _shared_by_heads(spec, size, sizes)
     return {s.name: sizes[s.name] for s in spec.sizes}
+
+
+def _shared_by_heads(spec: Spec, size: Size, sizes: dict[str, int]) -> int:
+    """The size, or the next one that no other has, where networks give each of their heads a part of it."""
+    told = [n for n in spec.networks if n.option("heads") and size.name in n.arguments[-1].names]
+    others = {v for n, v in sizes.items() if n != size.name}
+
+    def fits(value: int) -> bool:
+        parts = [head_widths(n, {**sizes, size.name: value}) for n in told]
+        return all(p is None or heads_fit(*p) for p in parts)
+
+    free = (v for v in range(sizes[size.name], size.value) if fits(v) and (not told or v not in others))
+    return next(free, size.value) if told else sizes[size.name]

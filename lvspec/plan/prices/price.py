@@ -19,7 +19,7 @@ from lvspec.ir.axes import axis_of, lag_of, latent_of, sites_of
 from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, Stretch, VariableRef
 from lvspec.ir.flows import flow_of
 from lvspec.ir.guides import GuideOrder
-from lvspec.ir.networks import EACH, NETWORKS
+from lvspec.ir.networks import EACH, NETWORKS, Work
 from lvspec.ir.plan import Cost
 from lvspec.ir.reads import Reader, bodies, number_of, reader_of
 from lvspec.ir.spec import Network, Variable
@@ -35,6 +35,7 @@ from lvspec.plan.prices.categories import (
     pay_softmax,
     told_by,
 )
+from lvspec.plan.prices.networks import layers_of, multiplications_of, parameters_of
 from lvspec.plan.prices.parts import factors_apart, less_of_parts, parts_apart
 
 FLOAT = 4  # bytes
@@ -240,7 +241,7 @@ class Pricer:
         numbers = self.numbers(node)
         self.calls(DISPATCHES["expression"])
         if isinstance(node, Apply):
-            self._network(self.networks[node.network], numbers)
+            self._network(self.networks[node.network], numbers, self._read_together(node))
             if parts:
                 self.flops += TRAINING * less_of_parts(self, node, parts)
             return
@@ -279,37 +280,38 @@ class Pricer:
     def events(self, shape) -> float:
         return prod(d.evaluate(self.model.sizes) if set(d.names) <= set(self.model.sizes) else 1 for d in shape)
 
-    def _network(self, network: Network, numbers: float) -> None:
+    def _read_together(self, node: Apply) -> float:
+        """How many sites a network sees at once."""
+        reach = next((a.type.reach for a in node.args if a.type.reach is not None), None)
+        if reach is None:
+            return 1.0
+        return self.length(window_axis(reach.plate, reach.inside) if reach.inside else reach.plate)
+
+    def _network(self, network: Network, numbers: float, sites: float) -> None:
         sizes = [d.evaluate(self.model.sizes) for d in network.arguments]
-        self.learned[network.name] = self.events(network.bank) * _parameters(network, sizes)
-        self.flops += TRAINING * numbers * self._per_output(network, sizes)
+        kind = NETWORKS[network.kind]
+        if kind.work is not None:
+            self._works(kind.work(network, sizes, sites), network, numbers / sizes[-1])
+            return
+        self.learned[network.name] = self.events(network.bank) * parameters_of(network, sizes)
+        self.flops += TRAINING * numbers * multiplications_of(network, sizes)
         if network.kind == "Embedding":
             self.exponentials += GATHERED * numbers / sizes[-1]
-        kind = NETWORKS[network.kind]
         if kind.gates:
-            self.exponentials += WEIGHED * _parameters(network, sizes)
+            self.exponentials += WEIGHED * parameters_of(network, sizes)
             self.calls(DISPATCHES["recurrent"] * layers_of(network) * (2 if kind.reads == "whole" else 1))
             self.holds(kind.kept * numbers * layers_of(network), 2 * numbers, kind.kept)
-        else:  # a hidden layer is kept once, behind its activation; of a convolution what it reads, padded, and its own
+        else:  # a hidden layer is kept once, behind its activation
             hidden = [numbers * size / sizes[-1] for size in sizes[1:-1]] if network.kind == "MLP" else []
-            if network.kind == "DilatedConvolution":
-                hidden = [2 * numbers] * layers_of(network)
             self.calls(DISPATCHES["expression"] * len(hidden))
             self.holds(numbers + sum(hidden), (1 if network.kind == "Embedding" else 2) * max(numbers, *hidden, 0.0))
 
-    @staticmethod
-    def _per_output(network: Network, sizes: list[int]) -> float:
-        """Multiply-adds for one output number."""
-        kind = NETWORKS[network.kind]
-        if kind.gates:
-            directions = 2 if kind.reads == "whole" else 1
-            deeper = (layers_of(network) - 1) * (directions + 1) * sizes[1]
-            return kind.gates * (sizes[0] + sizes[1] + deeper)
-        if network.kind == "DilatedConvolution":
-            return sizes[0] + layers_of(network) * int(network.option("kernel", 1)) * sizes[1]
-        if network.kind == "Embedding":
-            return 1
-        return max(1.0, sum(a * b for a, b in zip(sizes, sizes[1:], strict=False)) / sizes[-1])
+    def _works(self, work: Work, network: Network, times: float) -> None:
+        """What a network over stretches does at so many sites."""
+        self.learned[network.name] = self.events(network.bank) * work.learned
+        self.flops += TRAINING * times * work.multiplications
+        self.calls(DISPATCHES["expression"] * work.calls)
+        self.holds(times * work.kept, 2 * times * work.widest, work.calls + 1)
 
     def factor(self, variable: Variable) -> frozenset[str]:
         """Adds the price of a log-factor, once, and gives the axes that it varies over."""
@@ -384,20 +386,6 @@ class Pricer:
             return False
         loc, scale = (self.axes(body.argument(name)) for name in ("loc", "scale"))
         return bool(loc) and not scale and all(latent_of(a) in self.summed for a in loc)
-
-
-def _parameters(network: Network, sizes: list[int]) -> float:
-    """How many numbers a network learns."""
-    kind = NETWORKS[network.kind]
-    if not kind.gates:
-        return sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
-    directions, (read, out) = (2 if kind.reads == "whole" else 1), sizes[:2]
-    layers = [read] + [directions * out] * (layers_of(network) - 1)
-    return directions * kind.gates * sum((n + out + 2) * out for n in layers)
-
-
-def layers_of(network: Network) -> int:
-    return int(dict(network.options).get("layers", 1))
 
 
 def priced(pricer: Pricer, *rules: Callable[[Pricer], None]) -> Cost:

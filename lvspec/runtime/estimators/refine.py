@@ -7,17 +7,26 @@ the way that λ_K depends on it. Kim, Wiseman, Miller, Sontag & Rush 2018.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lvspec.runtime.core.batch import BadBatch
 
 __all__ = ["refine"]
 
 QParameters = dict[str, tuple[Tensor, ...]]  # of each latent's q, (B, sites, event) each
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Recurrent networks without cuDNN, and attention without its fused kernels: neither has second derivatives."""
+    with torch.backends.cudnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def refine(
@@ -48,8 +57,7 @@ def refine(
             found[n].append(v.exp() if positive[n][i] else v)
         return {n: tuple(values) for n, values in found.items()}
 
-    # twice differentiable recurrent networks are those that cuDNN does not compute
-    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled and not kept):
+    with torch.enable_grad(), twice_differentiable() if kept else nullcontext():
         free = [start[n][i].log() if positive[n][i] else start[n][i] for n, i in names]
         for k in range(steps):
             free = [v if kept and v.requires_grad else v.detach().requires_grad_() for v in free]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ __all__ = [
     "MLP",
     "RNN",
     "Tied",
+    "each_kept",
     "restarted",
 ]
 
@@ -104,12 +106,22 @@ class Embedding(nn.Embedding):
         super().__init__(num + begin, dim)
 
 
-def restarted(state, begins: Tensor):
-    """The state that `step` goes on with, that before the first site in rows whose stretch begins anew: begins (*lead) bool. Of
-    every tensor of a state the last axis but one is that of the rows, and all states begin with zeros."""
+def each_kept(state, change: Callable[[Tensor], Tensor]):
+    """The state that `step` goes on with, every tensor of it changed: None, a tensor, or a tuple or list of states. The first axis of
+    each tensor is that of the rows."""
     if state is None or isinstance(state, Tensor):
-        return None if state is None else torch.where(begins.reshape(-1, 1), 0.0, state)
-    return type(state)(restarted(part, begins) for part in state)
+        return None if state is None else change(state)
+    parts = [each_kept(part, change) for part in state]
+    return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
+
+
+def restarted(state, begins: Tensor):
+    """The state before the first site in rows whose stretch begins anew: begins (*lead) bool. All states begin with zeros."""
+
+    def anew(kept: Tensor) -> Tensor:
+        return torch.where(begins.reshape(-1, *[1] * (kept.dim() - 1)), torch.zeros_like(kept), kept)
+
+    return each_kept(state, anew)
 
 
 def reversal(lengths: Tensor, extent: int) -> Tensor:
@@ -144,8 +156,9 @@ class Recurrent(nn.RNNBase):
         lead = x.shape[:-1]
         if x.numel() == 0:
             return x.new_zeros(*lead, self.hidden_size), state
-        out, state = super().forward(x.reshape(-1, 1, x.shape[-1]), state)
-        return out.reshape(*lead, self.hidden_size), state
+        layers_first = each_kept(state, lambda kept: kept.transpose(0, 1).contiguous())  # as torch has it
+        out, state = super().forward(x.reshape(-1, 1, x.shape[-1]), layers_first)
+        return out.reshape(*lead, self.hidden_size), each_kept(state, lambda kept: kept.transpose(0, 1))
 
     def backwards(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Reads each stretch from its end."""

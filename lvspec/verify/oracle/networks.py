@@ -118,8 +118,54 @@ def _convolution(network: Network, w: Weights, inputs: Sequence[Tensor]) -> list
     return values
 
 
+def _turned(x: Tensor, site: int) -> Tensor:
+    """Entries 2i and 2i + 1 as a complex number, times e^(i site rate)."""
+    y = x.clone()
+    pairs = len(x) // 2
+    for i in range(pairs):
+        turn = torch.polar(torch.ones((), dtype=x.dtype), torch.tensor(site * 10000.0 ** (-i / pairs), dtype=x.dtype))
+        product = torch.complex(x[2 * i], x[2 * i + 1]) * turn
+        y[2 * i], y[2 * i + 1] = product.real, product.imag
+    return y
+
+
+def _head(queries: list[Tensor], keys: list[Tensor], values: list[Tensor], whole: bool) -> list[Tensor]:
+    """What one head finds at each site, among those up to it or all."""
+    found = []
+    for t, query in enumerate(queries):
+        read = range(len(keys)) if whole else range(t + 1)
+        weights = torch.stack([(query * keys[s]).sum() / len(query) ** 0.5 for s in read]).exp()
+        found.append(sum((w * values[s] for w, s in zip(weights / weights.sum(), read, strict=True)), 0 * query))
+    return found
+
+
+def _transformer(network: Network, w: Weights, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Layers of attention, site by site and head by head."""
+    whole, heads = network.kind.startswith("Bi"), int(network.option("heads"))
+    activation, rotary = ACTIVATIONS[str(network.option("activation"))], network.option("positions") == "rotary"
+    values = [linear(x, w, "enter.") for x in inputs]
+    if not rotary:
+        values = [y + w["positions"][t] for t, y in enumerate(values)]
+    for n in range(int(network.option("layers"))):
+        own = part(w, f"layers.{n}")
+        three = [linear(_layer_norm(network, part(own, "before"), y), own, "project.").chunk(3) for y in values]
+        parts = []
+        for head in range(heads):
+            q, k, v = ([site[i].chunk(heads)[head] for site in three] for i in range(3))
+            if rotary:
+                q, k = ([_turned(x, t) for t, x in enumerate(sites)] for sites in (q, k))
+            parts.append(_head(q, k, v, whole))
+        values = [y + linear(torch.cat(found), own, "join.") for y, *found in zip(values, *parts, strict=True)]
+        for t, y in enumerate(values):
+            wide = activation(linear(_layer_norm(network, part(own, "between"), y), own, "widen."))
+            values[t] = y + linear(wide, own, "narrow.")
+    return [_layer_norm(network, part(w, "leave"), y) for y in values]
+
+
 BY_THE_STRETCH: dict[str, Callable[[Network, Weights, Sequence[Tensor]], list[Tensor]]] = {
     "DilatedConvolution": _convolution,
+    "Transformer": _transformer,
+    "BiTransformer": _transformer,
 }
 
 

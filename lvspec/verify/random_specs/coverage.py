@@ -23,9 +23,9 @@ from lvspec.verify.random_specs.constructs import listed
 LABELS = tuple(n for n, s in STRUCTURES.items() if s.value == "labels")
 YIELDS = tuple(n for n, s in STRUCTURES.items() if s.value == "yield")
 NO_ENGINE = tuple(n for n, f in FAMILIES.items() if not f.engine and n not in ("SphericalUniform", "Delta"))
-# families that came after the numbers of random specs were given: no spec is drawn with them that is not asked for them by name,
+# families and networks that came after the numbers of random specs were given: no spec is drawn with them that is not asked for them by name,
 # so that the texts of the others stay
-LATECOMERS = ("NegativeBinomial", "ZeroInflatedPoisson", "HalfNormal", "Weibull")
+LATECOMERS = ("NegativeBinomial", "ZeroInflatedPoisson", "HalfNormal", "Weibull", "Transformer", "BiTransformer")
 ONE_WAY = tuple(n for n, f in FLOWS.items() if f.inverse is None)
 
 
@@ -68,7 +68,7 @@ def drawn() -> tuple[str, ...]:
 @cache
 def sought() -> tuple[str, ...]:
     """Those of them that a spec is asked to hold if nobody says which."""
-    return tuple(c for c in drawn() if not re.fullmatch(rf"(.* )?({_any(LATECOMERS)})(\..*)?", c))
+    return tuple(c for c in drawn() if not re.fullmatch(rf"(.* )?({_any(LATECOMERS)})([.(].*)?", c))
 
 
 def left_out(construct: str) -> str | None:

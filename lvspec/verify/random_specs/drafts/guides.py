@@ -161,9 +161,9 @@ def _of_sequence(d: Draft, name: str, read: str, width: str, own: tuple[str, ...
         d.guide[named(name, own)] = f"tanh({read.format(f'{d.x}[{t}]')})"
         return Parent(name, own, "vector", width)
     whole = form in ("x", "reader(x)[t]")
-    rnn, out = recurrent(
-        d, width, width, ("LSTM", "GRU", "BiLSTM", "BiGRU") if whole else ("LSTM", "GRU", "RNN", "DilatedConvolution")
-    )
+    of_all = ("LSTM", "GRU", "BiLSTM", "BiGRU", "BiTransformer")
+    so_far = ("LSTM", "GRU", "RNN", "DilatedConvolution", "Transformer")
+    rnn, out = recurrent(d, width, width, of_all if whole else so_far)
     stretch = d.x if whole else f"{d.x}[{form[2:-1].replace('t', t)}]"
     d.guide[named(name, own)] = f"{rnn}({read.format(stretch)})" + (f"[{t}]" if whole else "")
     return Parent(name, own, "vector", out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.networks import ACTIVATIONS, NETWORKS
+from lvspec.verify.random_specs.coverage import LATECOMERS
 from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
 
 # each keeps a real vector one of its length, and small numbers small
@@ -241,20 +242,22 @@ def mapping(d: Draft, size: str, out: str) -> str:
 
 
 RECURRENT = tuple(name for name, kind in NETWORKS.items() if kind.reads == "causal")
+FEW = {"layers": "2", "kernel": "2", "dropout": "0.2", "heads": "2", "positions": "70"}
 
 
 def recurrent(d: Draft, size: str, out: str, kinds: tuple[str, ...] = RECURRENT, bank: str = "") -> tuple[str, str]:
     """A network over a stretch, and how long a vector it gives."""
-    kind = d.pick("{}", kinds)
-    for option in ("layers", "kernel", "dropout"):
+    kind = d.pick("{}", kinds, [k not in LATECOMERS for k in kinds])
+    for option in FEW:
         kind = next((k for k in kinds if f"{k}({option})" in d.wishes), kind)
-    values = {"layers": "2", "kernel": "2", "dropout": "0.2"}
-    known = [o for o, _ in NETWORKS[kind].options if o in values]
-    options = [f"{o}={values[o]}" for o in known if d.wants(f"{kind}({o})", 0.1)]
+    known = [o for o, _ in NETWORKS[kind].options if o in FEW]
+    options = [f"{o}={FEW[o]}" for o in known if d.wants(f"{kind}({o})", 0.1)]
     if kind == "DilatedConvolution" and not any(o.startswith("layers") for o in options) and d.chance(0.5):
         options.append("layers=1")
+    if f"heads={FEW['heads']}" in options:  # a part for each
+        out = f"2*{out}"
     text = f"{kind}({', '.join([size, out, *options])})"
-    return d.network(text, "rnn", bank), f"2*{out}" if kind.startswith("Bi") else out
+    return d.network(text, "rnn", bank), NETWORKS[kind].output.replace("out", out)
 
 
 assert set(REDUCE) - {"g[t, 2]"} <= set(FUNCTIONS)

@@ -6,6 +6,7 @@ from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
 from lvspec.verify.random_specs.drafts.scores import linear, recurrent
 from lvspec.verify.random_specs.drafts.special import tied_words
 
+OF_ALL = ("LSTM", "GRU", "BiLSTM", "BiGRU", "Transformer", "BiTransformer")  # networks that are given whole sequences
 REDUCED = ("sum", "mean", "max", "min", "prod", "logsumexp", "last", "first", "length")
 
 
@@ -49,7 +50,7 @@ def given_sequence(d: Draft) -> None:
         network, width = recurrent(d, "E", d.size("H", 3, 4))
         return _let(d, (t,), f"{network}({read}({name}[{form[2:-1].replace('t', t)}]))", width)
     if form == "reader(x)[t]":
-        network, width = recurrent(d, "E", d.size("H", 3, 4), ("LSTM", "GRU", "BiLSTM", "BiGRU"))
+        network, width = recurrent(d, "E", d.size("H", 3, 4), OF_ALL)
         return _let(d, (t,), f"{network}({read}({name}))[{t}]", width)
     if form == "z[t+1]":
         return _let(d, (t,), f"tanh({read}({name}[{t}+1]))", "E")
@@ -60,7 +61,7 @@ def given_sequence(d: Draft) -> None:
     if form == "z[0]":
         return _let(d, (t,), f"tanh({read}({name}[0]))", "E")
     if form == "x":
-        network, width = recurrent(d, "E", d.size("H", 3, 4), ("LSTM", "GRU", "BiLSTM", "BiGRU"))
+        network, width = recurrent(d, "E", d.size("H", 3, 4), OF_ALL)
         return _let(d, (t,), f"{network}({read}({name}))", width)
     how = next((f for f in ("length", "last", "first") if d.wants(f)), None) or d.pick("{} of a stretch", REDUCED)
     if how == "length":
