@@ -118,8 +118,46 @@ def test_a_network_becomes_false_as_it_is_trained():
         given(network, values(3, 4, 2), "causal")
 
 
+def test_averages_over_the_batch_are_refused_by_name_in_training_and_not():
+    """In evaluation nn.BatchNorm1d reads what it has kept; in training it reads the batch."""
+    for training in (True, False):
+        network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).double().train(training)
+        kept = {name: value.clone() for name, value in network.state_dict().items()}
+        with pytest.raises(UserNetworkError, match="in training.* `1` is a BatchNorm1d, which averages .*LayerNorm"):
+            given(network, values(4, 2), "site")
+        assert all(torch.equal(kept[name], value) for name, value in network.state_dict().items())
+        assert network.training == network[1].training == training
+
+
+def test_what_a_network_keeps_from_call_to_call_is_no_other_example():
+    """A spectral norm takes a step of its power iteration in each call of training."""
+    network = nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2)).double().train()
+    kept = {name: value.clone() for name, value in network.state_dict().items()}
+    network.eval()
+    given(network, values(4, 2), "site")
+    assert all(torch.equal(kept[name], value) for name, value in network.state_dict().items())
+
+
+class Attends(nn.Module):
+    """Self-attention; causal, where it is masked."""
+
+    def __init__(self, masked):
+        super().__init__()
+        self.masked, self.layer = masked, nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).double()
+
+    def forward(self, x):
+        ahead = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        return self.layer(x, src_mask=ahead if self.masked else None)
+
+
+def test_a_mask_that_is_left_out_is_told():
+    given(Attends(True), values(3, 5, 4), "causal")
+    with pytest.raises(UserNetworkError, match="sees the future.*is_causal=True"):
+        given(Attends(False), values(3, 5, 4), "causal")
+
+
 def test_looking_becomes_rare_and_leaves_no_trace():
-    """1,000 calls look five times, at three examples twice or thrice; modes and random numbers stay what they were."""
+    """1,000 calls look five times, in training and not, at three examples twice or thrice; modes and random numbers stay what they were."""
     network = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)).double()
     x = values(8, 3, 2)
     torch.manual_seed(5)
@@ -131,7 +169,7 @@ def test_looking_becomes_rare_and_leaves_no_trace():
     for _ in range(1000):
         given(counted, x, "causal")
     assert CALLS[counted] == 1000
-    assert len(counted.seen) - 1000 == 5 * 3
+    assert len(counted.seen) - 1000 == 5 * 2 * 3
 
 
 def test_dropout_in_training_is_no_fault():

@@ -12,7 +12,7 @@ tried out, at the first call and then ever more rarely: what must not be read is
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -150,53 +150,75 @@ def hold_to(
 
     moving: which inputs have values of their own at each site.
     """
-    with quietly(parts(module), inputs[0].device), torch.no_grad():
-        stretch = reads != "site"
-        extent = shape[1] if stretch else 1
-        # of a stretch the first sites are looked at, and the others changed, as far as they must not be read
-        kept = (extent + 1) // 2 if reads != "whole" or takes_lengths(parts(module)) else extent
+    extent = shape[1] if reads != "site" else 1
+    # of a stretch the first sites are looked at, and the others changed, as far as they must not be read
+    kept = (extent + 1) // 2 if reads != "whole" or takes_lengths(parts(module)) else extent
+    lengths = torch.tensor([extent, kept, extent], device=inputs[0].device) if reads == "whole" else None
+    with apart(parts(module), inputs[0].device) as anew, torch.no_grad():
         rows = torch.arange(3, device=inputs[0].device) % shape[0]
-        lengths = torch.tensor([extent, kept, extent], device=rows.device) if reads == "whole" else None
-        size = (3, *shape[1:])
-
-        def first_sites(given: list[Tensor]) -> Tensor:
-            torch.manual_seed(0)
-            found = applied(module, reads, given, lengths, size)[1]
-            return found[:kept] if stretch else found
-
         before = [x[rows] for x in inputs]
-        others = [elsewhere(x, stretch and m) for x, m in zip(inputs, moving, strict=True)]
+        others = [elsewhere(x, reads != "site" and m) for x, m in zip(inputs, moving, strict=True)]
         mixed = [torch.stack([o[0], b[1], o[2]]) for o, b in zip(others, before, strict=True)]
         later = [
             torch.stack([b[0], torch.cat([b[1][:kept], o[1][kept:]]) if m else b[1], b[2]])
             for b, o, m in zip(before, others, moving, strict=True)
         ]
-        found = first_sites(before)
-        if differ(found, first_sites(mixed)):
-            raise UserNetworkError(
-                f"{called(module)} mixes the examples of a batch: what it gives for one changes with the others. "
-                "Its first axis is that of examples (batch_first=True?)"
-            )
-        if stretch and kept < extent and differ(found, first_sites(later)):
-            raise UserNetworkError(f"{called(module)} {FALSE[reads]}")
+
+        def second(given: list[Tensor], training: bool) -> Tensor:
+            """What comes out for the second example, at the first sites."""
+            anew(training)
+            found = applied(module, reads, given, lengths, (3, *shape[1:]))[1]
+            return found if reads == "site" else found[:kept]
+
+        for training in (False, True):
+            found = second(before, training)
+            if differ(found, second(mixed, training)):
+                raise UserNetworkError(f"{called(module)} {mixes(parts(module), training)}")
+            if kept < extent and differ(found, second(later, training)):
+                raise UserNetworkError(f"{called(module)} {FALSE[reads]}")
 
 
 FALSE = {
-    "causal": "is declared reads=causal, but sees the future: what it gives at a site changes with later sites",
-    "backwards": "is declared reads=causal, but sees later sites: what it gives at a site changes with them",
-    "whole": "reads padding: what it gives changes with what lies beyond the `lengths` that it is told",
+    "causal": "is declared reads=causal, but sees the future: what it gives at a site changes with later sites. Mask what lies "
+    "ahead of each site (`is_causal=True`), or declare it reads=whole and give it a whole sequence",
+    "backwards": "is declared reads=causal, but sees later sites: what it gives at a site changes with them. Mask what lies ahead of "
+    "each site, or declare it reads=whole",
+    "whole": "reads padding: what it gives changes with what lies beyond the `lengths` that it is told. Mask what lies beyond them, "
+    "or take no `lengths`: then examples of one length are given at a time",
 }
 
 
+def mixes(module: nn.Module, training: bool) -> str:
+    """That it mixes examples, and what might be the cause."""
+    batch_norm = nn.modules.batchnorm._BatchNorm
+    found = next(((n, type(m).__name__) for n, m in module.named_modules() if isinstance(m, batch_norm)), None)
+    told = f"mixes the examples of a batch{' in training' * training}: what it gives for one changes with the others. "
+    if training and found is not None:
+        part = f"`{found[0]}` is" if found[0] else "It is"
+        return f"{told}{part} a {found[1]}, which averages over them; `LayerNorm` and `GroupNorm` do not"
+    return f"{told}Its first axis is that of examples (batch_first=True?)"
+
+
 @contextmanager
-def quietly(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """The network in evaluation mode, and afterwards, with the numbers that torch draws, as it was."""
+def apart(module: nn.Module, device: torch.device) -> Iterator[Callable[[bool], None]]:
+    """Tries that leave the network, its buffers and the numbers that torch draws as they were. What is given begins one, in training or
+    not: from the same buffers, with the same numbers to be drawn."""
     modes = {part: part.training for part in module.modules()}
+    buffers = {buffer: buffer.clone() for buffer in module.buffers()}
+
+    def anew(training: bool) -> None:
+        module.train(training)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            for buffer, value in buffers.items():
+                if not torch.equal(buffer, value):  # others may be what a graph still needs
+                    buffer.copy_(value)
+
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        module.eval()
         try:
-            yield
+            yield anew
         finally:
+            anew(False)
             for part, training in modes.items():
                 part.training = training
 

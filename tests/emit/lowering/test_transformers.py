@@ -1,6 +1,7 @@
 """Attention over stretches against brute force: every way to reach a stretch, and whatever axes stand before it."""
 
 import pytest
+import torch
 
 from lvspec.driver import compile_spec
 from lvspec.verify.checks.compare import verify
@@ -127,6 +128,17 @@ def test_a_recurrent_language_model_may_attend_instead():
     c = compile_spec(attends, sizes={"V": 4, "E": 2, "H": 16})
     report = verify(c.spec, c.plan, c.Model, draws=500)
     assert report.passed, report.failures
+
+
+def test_a_mask_that_is_left_out_is_told(monkeypatch):
+    attention = torch.nn.functional.scaled_dot_product_attention
+
+    def unmasked(q, k, v, attn_mask=None, is_causal=False):
+        return attention(q, k, v)
+
+    c = compile_spec(HEAD + MODELS["a latent that is summed goes in"])
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", unmasked)
+    assert not verify(c.spec, c.plan, c.Model, draws=0).passed
 
 
 def test_sizes_shrink_to_what_heads_share():
