@@ -111,6 +111,25 @@ def chain_loss(params: dict[str, Tensor], x: Tensor, mask: Tensor) -> Tensor:
     return -PlainChain.apply(params["pi"].softmax(-1), params["A"].softmax(-1), scores).sum()
 
 
+def keys_loss(params: dict[str, Tensor], x: Tensor) -> Tensor:
+    """-Σ log p(x) of keys that are up or down, the logits of each by the state and by what it was before: x (B, T, D)."""
+    before, key = x[:, :-1, :, None].float(), params["key"].permute(1, 2, 0)  # (2, D, K)
+    later = key[0] + before * (key[1] - key[0])
+    logits = torch.cat([params["first"].t().expand(len(x), 1, -1, -1), later], 1)  # (B, T, D, K)
+    scores = (x[..., None] * logits - torch.nn.functional.softplus(logits)).sum(2)
+    return -PlainChain.apply(params["pi"].softmax(-1), params["A"].softmax(-1), scores.transpose(0, 1)).sum()
+
+
+def autoregressive_loss(params: dict[str, Tensor], x: Tensor) -> Tensor:
+    """-Σ log p(x) of symbols that depend on the state and on the symbol before: x (B, T), bigram (V, K, V)."""
+    V = params["first"].shape[1]
+    table = params["bigram"].log_softmax(-1).transpose(1, 2).reshape(V * V, -1)
+    first = params["first"].log_softmax(-1).t()[x[:, :1]]
+    later = torch.nn.functional.embedding(x[:, :-1] * V + x[:, 1:], table)
+    scores = torch.cat([first, later], 1).transpose(0, 1)
+    return -PlainChain.apply(params["pi"].softmax(-1), params["A"].softmax(-1), scores).sum()
+
+
 def factorial_loss(params: dict[str, Tensor], x: Tensor) -> Tensor:
     """-Σ log p(x) of three chains whose means add up, unit scale, without the density's constant."""
     W = params["W"]

@@ -46,6 +46,20 @@ BINDINGS = {
         {"W": "out.weight"},
         given={"at": "at", "src": "src", "hid": "hid"},
     ),
+    "W10-copied": Binding(
+        "copied_words", {"V": "V", "D": "D"}, {"gate": "gate", "out": "out"}, given={"src": "src", "hid": "hid"}
+    ),
+    "W10-averaged": Binding(
+        "attended_average", {"V": "V", "D": "D"}, {"out": "out"}, given={"src": "src", "hid": "hid"}
+    ),
+    "W10-keys": Binding(
+        "chain_of_keys", {"K": "K", "D": "D"}, {"pi": "start", "A": "transition", "first": "first", "key": "key"}
+    ),
+    "W10-bigrams": Binding(
+        "autoregressive_chain",
+        {"K": "K", "V": "V"},
+        {"pi": "start", "A": "transition", "first": "first", "bigram": "bigram"},
+    ),
     "gm_vae": Binding(
         "gm_vae",
         {"V": "V", "E": "E", "H": "H", "D": "Z", "K": "K"},
@@ -77,6 +91,10 @@ def batch_of(case) -> dict:
     if case.workload.startswith("W9"):
         B, T = data["y"].shape
         return {"y": data["y"], "t": torch.full((B,), T)}
+    if case.workload.startswith("W10"):
+        sites = {"t": "y" if "y" in data else "x"} | ({"m": "s"} if "s" in data else {})
+        lengths = {plate: torch.full(data[x].shape[:1], data[x].shape[1]) for plate, x in sites.items()}
+        return data | lengths
     if "lens" in data:
         return {"x": data["x"], "t": data["lens"]}
     if "mask" in data:

@@ -121,6 +121,25 @@ class ChunkedScores(torch.autograd.Function):
         return d_h, d_W, None
 
 
+def copying_loss(params: dict[str, Tensor], s: Tensor, y: Tensor) -> Tensor:
+    """-Σ log (copy Σ_m a_m [s_m = y_t] + (1 - copy) softmax(W h_t + b)[y_t]), a = softmax over m of h_t · src_m."""
+    src, hid = params["src"], params["hid"]
+    logit = functional.linear(hid, params["gate.weight"], params["gate.bias"]).squeeze(-1)
+    shares = (hid @ src.mT).softmax(-1)
+    copied = (shares * (s.unsqueeze(1) == y.unsqueeze(2))).sum(-1)
+    logits = functional.linear(hid, params["out.weight"], params["out.bias"]).flatten(0, 1)
+    written = -functional.cross_entropy(logits, y.flatten(), reduction="none").view(y.shape)
+    return -(logit.sigmoid() * copied + (-logit).sigmoid() * written.exp()).log().sum()
+
+
+def average_loss(params: dict[str, Tensor], y: Tensor) -> Tensor:
+    """-Σ log softmax(W (h_t + Σ_m a_m src_m) + b)[y_t], a = softmax over m of h_t · src_m."""
+    src, hid = params["src"], params["hid"]
+    read = hid + (hid @ src.mT).softmax(-1) @ src
+    logits = functional.linear(read, params["out.weight"], params["out.bias"]).flatten(0, 1)
+    return functional.cross_entropy(logits, y.flatten(), reduction="sum")
+
+
 def attention_loss(params: dict[str, Tensor], y: Tensor) -> Tensor:
     """-Σ log Σ_m p(z = m) p(y | m), the emission by the position alone or by the decoder's state too."""
     at, src, W = params["at"], params["src"], params["W"]

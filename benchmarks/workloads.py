@@ -139,6 +139,51 @@ def attention(name: str) -> Workload:
     return Workload(name, name, cfg, {"y": y}, params, lambda: references.attention_loss(params, y))
 
 
+def copying(name: str) -> Workload:
+    """Words of a target, each written anew or copied from the source: half of them stand there."""
+    B, T, M, V, D = 32, 30, 40, 10000, 64
+    s = torch.randint(V, (B, M), generator=torch.Generator().manual_seed(18))
+    y = torch.where(
+        torch.arange(T) % 2 == 0, s[:, :T], torch.randint(V, (B, T), generator=torch.Generator().manual_seed(19))
+    )
+    shapes = {
+        "src": (B, M, D),
+        "hid": (B, T, D),
+        "gate.weight": (1, D),
+        "gate.bias": (1,),
+        "out.weight": (V, D),
+        "out.bias": (V,),
+    }
+    params = {n: p.detach().mul_(0.3).requires_grad_() for n, p in leaves(20, **shapes).items()}
+    cfg = {"B": B, "T": T, "M": M, "V": V, "D": D}
+    return Workload(name, name, cfg, {"s": s, "y": y}, params, lambda: references.copying_loss(params, s, y))
+
+
+def averaged(name: str) -> Workload:
+    """Words of a target, each from an average of the source's vectors."""
+    B, T, M, V, D = 32, 30, 40, 1000, 256
+    y = torch.randint(V, (B, T), generator=torch.Generator().manual_seed(21))
+    shapes = {"src": (B, M, D), "hid": (B, T, D), "out.weight": (V, D), "out.bias": (V,)}
+    params = {n: p.detach().mul_(0.2).requires_grad_() for n, p in leaves(22, **shapes).items()}
+    cfg = {"B": B, "T": T, "M": M, "V": V, "D": D}
+    return Workload(name, name, cfg, {"y": y}, params, lambda: references.average_loss(params, y))
+
+
+def keys(name: str) -> Workload:
+    B, T, K, D = 16, 50, 16, 50
+    x = torch.randint(2, (B, T, D), generator=torch.Generator().manual_seed(23))
+    params = leaves(24, pi=(K,), A=(K, K), first=(K, D), key=(K, 2, D))
+    return Workload(name, name, {"B": B, "T": T, "K": K, "D": D}, {"x": x}, params, lambda: chains.keys_loss(params, x))
+
+
+def autoregressive(name: str) -> Workload:
+    B, T, K, V = 32, 60, 16, 100
+    x = torch.randint(V, (B, T), generator=torch.Generator().manual_seed(25))
+    params = leaves(26, pi=(K,), A=(K, K), first=(K, V), bigram=(V, K, V))
+    cfg = {"B": B, "T": T, "K": K, "V": V}
+    return Workload(name, name, cfg, {"x": x}, params, lambda: chains.autoregressive_loss(params, x))
+
+
 def mixture_vae(name: str) -> Workload:
     V, E, H, Z, K, B, T = 2000, 128, 256, 16, 20, 32, 30
     data = ragged(15, B, T, V)
@@ -190,6 +235,10 @@ MAKERS = {
     "W9-positions": attention,
     "W9-states": attention,
     "gm_vae": mixture_vae,
+    "W10-copied": copying,
+    "W10-averaged": averaged,
+    "W10-keys": keys,
+    "W10-bigrams": autoregressive,
     **dict.fromkeys(GRAMMARS, grammar),
     **dict.fromkeys(SEGMENTS, segmented),
     **dict.fromkeys(FACTORIALS, factorial),

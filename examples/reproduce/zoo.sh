@@ -50,6 +50,10 @@ case $model in
         pairs --set data.x.max_size=1000 --set train.learning_rate=0.005 --set train.patience=0 --set "train.kl_weight=${KL:-1}" --steps 400
         evaluate --samples 10
         ;;
+    copy_attention) # or soft_attention, to compare
+        train --data "$DATA/wikisplit/tune.tsv.gz" --valid "$DATA/wikisplit/validation.tsv.gz" --split-dev \
+            --set sizes.E=32 --set sizes.H=32 --set train.learning_rate=0.004 --steps 156 && evaluate
+        ;;
     soft_attention | latent_attention | latent_attention_elbo)
         pairs --set sizes.E=32 --set sizes.H=32 --set train.batch_size=32 --set train.learning_rate=0.004 --epochs 4 && evaluate
         ;;

@@ -32,6 +32,7 @@ ZOO = {
     "neural_topic_model": {"g": ("reparameterization", "sampled"), "z": ("enumeration", "collapsed")},
     "nvdm": {"h": ("reparameterization", "sampled")},
     "soft_attention": {},
+    "copy_attention": {},
     "latent_attention": {"a": ("enumeration", "collapsed")},
     "latent_attention_elbo": {"a": ("enumeration", "enumerated")},
 }

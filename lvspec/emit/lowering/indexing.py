@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvspec.emit.lowering.value import ATOM, PRODUCT, Value, align, event_to_axis, join_draws
+from lvspec.ir.dims import Dim
 from lvspec.ir.expr import Expr, Index, PlateIndex
 
 
@@ -19,7 +20,31 @@ class Places:
 def index_expression(low, expr: Index) -> Value:
     """`base[i, j]`: along a plate that the base does not vary over, its own number is a name for the axis."""
     value = low.lower(expr.base)
-    return entry(low, value, indices_of(low, value, expr))
+    indices = indices_of(low, value, expr)
+    return _either(low, value, expr, indices) or entry(low, value, indices)
+
+
+def _either(low, value: Value, expr: Index, indices: list[Value]) -> Value | None:
+    """`e[z, y, d]` where y is 0 or 1, and nothing else is gathered but plates' own numbers: one of two tables at each entry."""
+    places = places_of(value, indices)
+    told = [n for n in (places.gathered if places else ()) if not isinstance(expr.indices[n], PlateIndex)]
+    if len(told) != 1 or places is None or len(places.gathered) < 2 or not indices[told[0]].axes:
+        return None
+    if expr.indices[told[0]].type.support.cardinality != Dim.of(2):
+        return None
+    numbers = [
+        [
+            Value(str(i), integer=True, number=True) if n == told[0] else _named_plate(low, value, x) or indices[n]
+            for n, x in enumerate(expr.indices)
+        ]
+        for i in (0, 1)
+    ]
+    zero, one = (entry(low, value, [*at]) for at in numbers)
+    axes = low.order.union(indices[told[0]], zero, one)
+    rank = len(zero.shape)
+    choice = align(indices[told[0]], axes, rank)
+    code = f"torch.where({choice.code} == 1, {align(one, axes, rank).code}, {align(zero, axes, rank).code})"
+    return Value(code, axes, zero.shape, integer=value.integer, draws=join_draws(value, *indices))
 
 
 def indices_of(low, value: Value, expr: Index) -> list[Value]:
