@@ -6,7 +6,7 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from lvspec.errors import UsageError
 from lvspec.ir.spec import Network, Spec
@@ -31,25 +31,27 @@ def check_user_modules(spec: Spec, allow_modules: tuple[str, ...]) -> None:
 
 
 def check_arguments(network: Network, found: type) -> None:
-    """The constructor takes the sizes in `in` and `out` in order; `forward` takes as many values as `in` has, and `lengths`, if it
-    reads the whole and asks for them."""
+    """The constructor takes what is written, or the sizes in `in` and `out` in order; `forward` takes as many values as `in` has, and
+    `lengths` and `mask`, if it reads the whole and asks for them."""
     from torch import nn
 
     if not issubclass(found, nn.Module):
         raise UsageError(f"`{network.path}` is no torch.nn.Module")
-    sizes = ", ".join(map(str, network.arguments)) or "nothing"
+    made = network.option("made")
+    written = made if made is not None else [("", d) for d in network.arguments]
+    sizes = ", ".join(f"{k}={v}" if k else str(v) for k, v in written) or "nothing"
+    told = "what is written" if made is not None else "the sizes that `in` and `out` name"
     shapes = len(network.option("in"))
-    wanted = (
-        (found, len(network.arguments), f"is made with the sizes that `in` and `out` name: {sizes}"),
-        (found.forward, shapes + 1, f"is given {shapes} tensor{'s' * (shapes != 1)}, one for each entry of `in`"),
+    wanted: tuple[tuple[Callable, int, list[str], str], ...] = (
+        (found, sum(not k for k, _ in written), [k for k, _ in written if k], f"is made with {told}: {sizes}"),
+        (found.forward, shapes + 1, [], f"is given {shapes} tensor{'s' * (shapes != 1)}, one for each entry of `in`"),
     )
-    for function, count, rule in wanted:
+    for function, count, keywords, rule in wanted:
         try:
             signature = inspect.signature(function)
-            takes_lengths = (
-                function is found.forward and network.option("reads") == "whole" and "lengths" in signature.parameters
-            )
-            signature.bind(*range(count), **({"lengths": count} if takes_lengths else {}))
+            if function is found.forward and network.option("reads") == "whole":
+                keywords = [k for k in ("lengths", "mask") if k in signature.parameters]
+            signature.bind(*range(count), **dict.fromkeys(keywords, 0))
         except TypeError as reason:
             raise UsageError(f"`{network.path}` {rule}; its own signature says: {reason}") from None
         except ValueError:
@@ -67,11 +69,12 @@ def is_users(reason: BaseException, packages: Iterable[str]) -> bool:
 
 
 def explained(reason: BaseException, packages: Iterable[str]) -> str:
-    """`ValueError: the size must be a multiple of 4 (user_nets.py, line 10, in __init__)`."""
+    """`ValueError: the size must be a multiple of 4 (user_nets.py, line 20, in parts, called from user_nets.py, line 10, in __init__)`."""
     place = frames(reason, packages)
     if getattr(sys.modules.get("lvspec.runtime.networks.user_networks"), "UserNetworkError", None) is type(reason):
         return str(reason)
-    where = f" ({place[-1].filename}, line {place[-1].lineno}, in {place[-1].name})" if place else ""
+    calls = [f"{p.filename}, line {p.lineno}, in {p.name}" for p in reversed(place)]
+    where = f" ({', called from '.join(calls)})" if calls else ""
     return f"{type(reason).__name__}: {reason}{where}"
 
 

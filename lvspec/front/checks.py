@@ -233,7 +233,7 @@ def _unused_latents(
 def _declared_words(declared: Declarations) -> set[str]:
     found: set[str] = set()
     dims = [d for p in declared.params.values() for d in p.shape]
-    dims += [d for n in declared.networks.values() for d in (*n.arguments, *n.bank)]
+    dims += [d for n in declared.networks.values() for d in (*n.sizes, *n.bank)]
     dims += [p.size for p in declared.plates.values() if p.size is not None]
     for d in dims:
         found.update(d.names)

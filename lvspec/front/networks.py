@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from keyword import iskeyword
 
 from lvspec.front import syntax as S
 from lvspec.front.declarations import call_of, entries, expression
@@ -231,14 +232,16 @@ def _module(
     problems: Problems,
 ) -> Network | None:
     usage = f"write `{name}: Module(package.Class, in=[E], out=[H], reads=site)`"
-    if len(call.arguments) != 1 or not isinstance(call.arguments[0], S.Dotted):
+    written = call.arguments[0] if len(call.arguments) == 1 else None
+    named = written.base if isinstance(written, S.Application) else written
+    if not isinstance(named, S.Dotted):
         problems.error("network-arguments", entry.value.span, "`Module` takes the dotted path of a class", help=usage)
         return None
-    path = call.arguments[0].path
+    path = named.path
     if not any(path == a or path.startswith(a + ".") for a in allowed):
         problems.error(
             "module-not-allowed",
-            call.arguments[0].span,
+            named.span,
             f"`{path}` is not in a package that this run allows",
             help=f"if you trust it, allow it on the command line: `--allow-module {path.split('.')[0]}`",
         )
@@ -272,9 +275,40 @@ def _module(
         return None
     taken = tuple(s if isinstance(s, tuple) else (s,) for s in inputs)
     given = tuple(d for s in output for d in (s if isinstance(s, tuple) else (s,)))
-    options = (("reads", reads), ("in", taken), ("out", given))
+    options: tuple[tuple[str, object], ...] = (("reads", reads), ("in", taken), ("out", given))
+    if isinstance(written, S.Application):
+        made = _made_with(written, sizes, problems)
+        if made is None:
+            return None
+        options += (("made", made),)
     arguments = (*(d for shape in taken for d in shape), *given)
     return Network(name, "Module", arguments, options, path=path, span=entry.key.span)
+
+
+def _made_with(
+    call: S.Application, sizes: dict[str, Size], problems: Problems
+) -> tuple[tuple[str, Dim | float], ...] | None:
+    """What a class is made with, each under its keyword or "": sizes, numbers, truth values. None where something is none of them."""
+    given = [*(("", a) for a in call.arguments), *((k.name, v) for k, v in call.keywords)]
+    for i, (name, node) in enumerate(given):
+        if name and name in (n for n, _ in given[:i]):
+            problems.error("network-arguments", node.span, f"`{name}` is given twice")
+            return None
+        if iskeyword(name):
+            problems.error("network-arguments", node.span, f"`{name}` is a word of Python's, and names no argument")
+            return None
+    numbers = [(name, _number_or_truth(node), node) for name, node in given]
+    found = [(name, to_dim(node, sizes, problems) if value is None else value) for name, value, node in numbers]
+    known = tuple((name, value) for name, value in found if value is not None)
+    return known if len(known) == len(found) else None
+
+
+def _number_or_truth(node: S.Node) -> float | None:
+    if isinstance(node, S.Negative):
+        number = _number_or_truth(node.operand)
+        return None if number is None or isinstance(number, bool) else -number
+    value = _plain(node)
+    return value if isinstance(value, int | float) else None
 
 
 def _shapes(node: S.Node | None, sizes: dict[str, Size], problems: Problems) -> tuple[Dim | Shape, ...] | None:

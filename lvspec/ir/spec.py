@@ -110,7 +110,8 @@ class Network:
     """A declared network. arguments: sizes in the order of ir/networks.py; options: activation, layers, ...
 
     bank: leading sizes for a bank of K alike networks, `expert[K]: Linear(H, E)`.
-    path: for `Module`, the dotted path of a user's own class.
+    path: for `Module`, the dotted path of a user's own class; the option `made` is what it is made with, (keyword or "", size, number or
+    truth value), where that is not its sizes in order.
     derived: made by the planner for a guide that nobody wrote.
     """
 
@@ -125,6 +126,11 @@ class Network:
 
     def option(self, name: str, default: Any = None) -> Any:
         return dict(self.options).get(name, default)
+
+    @property
+    def sizes(self) -> tuple[Dim, ...]:
+        """All that it is made with and that is a size."""
+        return (*self.arguments, *(v for _, v in self.option("made", ()) if isinstance(v, Dim)))
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def _sizes(spec: Spec, cap: int) -> dict[str, int]:
     vectors = {n for v in spec.of_role("latent") for d in v.type.shape for n in d.names}
     support = {n for v in spec.of_role("latent") if (c := v.type.support.cardinality) for n in c.names}
     plates = {n for p in spec.plates if p.size is not None for n in p.size.names}
-    users = {n for network in spec.networks if network.path for d in network.arguments for n in d.names}
+    users = {n for network in spec.networks if network.path for d in network.sizes for n in d.names}
     sizes: dict[str, int] = {}
     states, sites, entries = cycle((cap, max(cap - 1, 2))), cycle((2, 3)), cycle((2, 3))
     for size in spec.sizes:

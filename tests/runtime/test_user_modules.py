@@ -70,6 +70,26 @@ class Attention(nn.Module):
         return self.f(scores.softmax(-1) @ x)
 
 
+class Heads(nn.Module):
+    """Made with what it asks for, and told by a mask which sites count."""
+
+    def __init__(self, size, out, heads, *, slope=1.0, masked=True):
+        super().__init__()
+        if out % heads:
+            self.complain(heads)
+        self.f, self.heads, self.slope, self.masked = nn.Linear(size, out), heads, slope, masked
+
+    def complain(self, heads):
+        raise ValueError(f"no equal parts for {heads} heads")
+
+    def forward(self, x, mask):
+        y = self.f(x).unflatten(-1, (self.heads, -1))
+        scores = self.slope * torch.einsum("nthd,nshd->nhts", y, y)
+        if self.masked:
+            scores = scores.masked_fill(~mask[:, None, None], -1e9)
+        return torch.einsum("nhts,nshd->nthd", scores.softmax(-1), y).flatten(-2)
+
+
 class Joined(nn.Module):
     def __init__(self, size, other, out):
         super().__init__()
@@ -186,6 +206,22 @@ guide: {z: "Normal(loc, softplus(scale)) where loc, scale = split(head(mean(read
 }
 
 
+MADE = """
+sizes: {V: 4, E: 3, H: 2, D: 1}
+plates: {t: sequence}
+networks:
+  words: Embedding(V, E)
+  reader: Module(own_nets.Heads(E, 2*H, heads=H, slope=-0.5), in=[E], out=[2*H], reads=whole)
+  head: Linear(2*H, 2*D)
+  out: Linear(D, V)
+latent: {z: "Normal(0, 1)[D]"}
+observed:
+  x[t]: Categorical(logits=out(z))
+guide:
+  z: Normal(loc, softplus(scale)) where loc, scale = split(head(mean(reader(words(x)))))
+"""
+
+
 @pytest.fixture
 def nets(tmp_path, monkeypatch):
     """The package `own_nets`, in an empty folder."""
@@ -296,3 +332,30 @@ def test_sizes_that_a_user_s_network_takes_are_not_shrunken(nets):
     spec = BENT.format(user="Picky").replace("P: 3", "P: 64").removeprefix("lvspec: 1\n")
     report = report_of(spec)
     assert report.sizes["P"] == 64 and report.passed, render(report)
+
+
+def test_a_class_is_made_with_what_is_written_and_told_which_sites_count(nets):
+    source = compiled(MADE).source
+    assert "own_nets__Heads(E, 2 * H, heads=H, slope=-0.5)" in source
+    report = report_of(MADE)
+    assert report.passed and report.sizes["H"] == 2, render(report)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("slope=-0.5, masked=false", "reads padding"),
+        ("slopes=2", "is made with what is written: E, 2 * H, heads=H, slopes=2; its own signature says"),
+    ],
+)
+def test_what_does_not_fit_such_a_class_is_told(nets, tmp_path, capsys, written, told):
+    (tmp_path / "made.yaml").write_text(f"lvspec: 1\nname: made\n{MADE.replace('slope=-0.5', written)}")
+    assert main(["verify", "made.yaml", "--allow-module", "own_nets"]) in (1, 2)
+    assert told in capsys.readouterr().err
+
+
+def test_an_error_of_the_constructor_names_all_calls_of_the_user_s_on_its_way(nets, tmp_path, capsys):
+    (tmp_path / "made.yaml").write_text(f"lvspec: 1\nname: made\n{MADE.replace('heads=H', 'heads=3')}")
+    assert main(["verify", "made.yaml", "--allow-module", "own_nets"]) == 1
+    told = capsys.readouterr().err
+    assert re.search(r"no equal parts for 3 heads \(.*own_nets.py, .* in complain, called from .* in __init__\)", told)

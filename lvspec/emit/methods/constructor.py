@@ -5,6 +5,7 @@ from __future__ import annotations
 from lvspec.emit.lowering.library_flows import library_flow
 from lvspec.emit.lowering.sizes import begin_embeddings, size_code
 from lvspec.emit.text.text import statement, wrap
+from lvspec.ir.dims import Dim
 from lvspec.ir.flows import library_of
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Plan
@@ -144,6 +145,11 @@ def _made(network: Network, sizes: list[str], options: list[str], imports: set[s
     return f"{name}({', '.join([*(sizes if network.kind != 'Dropout' else ()), *options])})"
 
 
+def _written(value: Dim | float) -> str:
+    """A size, a number or a truth value that a class is made with."""
+    return _local(value) if isinstance(value, Dim) else repr(value)
+
+
 def _literal(value) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
@@ -156,8 +162,10 @@ def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]
     if network.kind == "Embedding" and network.name in begins:
         options.append("begin=True")
     if network.kind == "Module":
+        made = network.option("made")
+        given = sizes if made is None else [f"{k}={v}" if k else v for k, v in ((k, _written(v)) for k, v in made)]
         return statement(
-            f"self.{network.name} = {user_class(network)}({', '.join(sizes)})", "a class of the user's own", 2
+            f"self.{network.name} = {user_class(network)}({', '.join(given)})", "a class of the user's own", 2
         )
     count = " * ".join(_local(d) if len(d.terms) == 1 else f"({_local(d)})" for d in network.bank)
     if network.bank and row.bank:

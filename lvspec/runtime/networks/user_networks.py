@@ -4,8 +4,8 @@ reads=site     f(x)[n]      of x[n] alone               x (N, *in)    -> (N, *ou
 reads=causal   f(x)[n, t]   of x[n, 0], .., x[n, t]     x (N, T, *in) -> (N, T, *out)
 reads=whole    f(x)[n, t]   of x[n, 0], .., x[n, T_n - 1], where t < T_n
 
-What stands beyond a length is no site: a network that reads the whole is told the lengths, if its `forward` has a parameter of
-that name, and else is given examples of one length at a time. Examples are examples: none reads another. Whether both hold is
+What stands beyond a length is no site: a network that reads the whole is told the lengths, or a mask, if its `forward` has a parameter
+of that name, and else is given examples of one length at a time. Examples are examples: none reads another. Whether both hold is
 tried out, at the first call and then ever more rarely: what must not be read is changed, and what comes out has to stay.
 """
 
@@ -95,16 +95,17 @@ def applied(
     """The network's answer, of the given shape, to inputs (N, ...); of a whole, zeros beyond the lengths."""
     if reads != "whole" or lengths is None:
         return checked(module, module(*inputs), shape)
-    if takes_lengths(parts(module)):
-        found = checked(module, module(*inputs, lengths=lengths), shape)
+    if told := tells(parts(module)):
         real = torch.arange(shape[1], device=lengths.device) < lengths.unsqueeze(-1)
+        known = {"lengths": lengths, "mask": real}
+        found = checked(module, module(*inputs, **{name: known[name] for name in told}), shape)
         return torch.where(real.reshape(*real.shape, *[1] * (found.dim() - 2)), found, 0.0)
     return by_length(module, inputs, lengths, shape)
 
 
-def takes_lengths(module: nn.Module) -> bool:
-    """Whether the network asks to be told how many sites of each example count."""
-    return "lengths" in inspect.signature(module.forward).parameters
+def tells(module: nn.Module) -> list[str]:
+    """How the network asks to be told which sites of each example count: lengths (N,), or a mask (N, T), true where they do."""
+    return [name for name in ("lengths", "mask") if name in inspect.signature(module.forward).parameters]
 
 
 def by_length(module: nn.Module | Frozen, inputs: list[Tensor], lengths: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -152,7 +153,7 @@ def hold_to(
     """
     extent = shape[1] if reads != "site" else 1
     # of a stretch the first sites are looked at, and the others changed, as far as they must not be read
-    kept = (extent + 1) // 2 if reads != "whole" or takes_lengths(parts(module)) else extent
+    kept = (extent + 1) // 2 if reads != "whole" or tells(parts(module)) else extent
     lengths = torch.tensor([extent, kept, extent], device=inputs[0].device) if reads == "whole" else None
     with apart(parts(module), inputs[0].device) as anew, torch.no_grad():
         rows = torch.arange(3, device=inputs[0].device) % shape[0]
@@ -183,8 +184,8 @@ FALSE = {
     "ahead of each site (`is_causal=True`), or declare it reads=whole and give it a whole sequence",
     "backwards": "is declared reads=causal, but sees later sites: what it gives at a site changes with them. Mask what lies ahead of "
     "each site, or declare it reads=whole",
-    "whole": "reads padding: what it gives changes with what lies beyond the `lengths` that it is told. Mask what lies beyond them, "
-    "or take no `lengths`: then examples of one length are given at a time",
+    "whole": "reads padding: what it gives changes with what lies beyond the lengths that it is told. Mask what lies beyond them, "
+    "or take neither `lengths` nor `mask`: then examples of one length are given at a time",
 }
 
 

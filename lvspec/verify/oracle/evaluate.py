@@ -328,7 +328,7 @@ def _from_user(e: E.Apply, network: Network, world: Surroundings, sites: Sites, 
     columns = [c[::-1] for c in columns] if back else columns
     count = len(stretch.items)
     if reads == "whole":
-        outputs = list(N.of_user(module, [torch.stack(c) for c in columns])) if count else []
+        outputs = list(N.of_user(module, [torch.stack(c) for c in columns], whole=True)) if count else []
     else:
         outputs = [N.of_user(module, [torch.stack(c[: t + 1]) for c in columns])[-1] for t in range(count)]
     if e.type.reach is None:

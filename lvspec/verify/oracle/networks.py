@@ -193,9 +193,11 @@ def handed(x: Value, begin: int) -> Tensor:
     return number(x) if begin == 0 else tensor(x).long()
 
 
-def of_user(module: nn.Module, inputs: list[Tensor]) -> Tensor:
-    """The network's answer for one example; nothing else is in its batch."""
-    given = {} if "lengths" not in signature(module.forward).parameters else {"lengths": torch.tensor([len(inputs[0])])}
+def of_user(module: nn.Module, inputs: list[Tensor], whole: bool = False) -> Tensor:
+    """The network's answer for one example; nothing else is in its batch. whole: it may ask which sites count."""
+    sites = len(inputs[0]) if whole else 0
+    told = {"lengths": torch.tensor([sites]), "mask": torch.ones(1, sites, dtype=torch.bool)}
+    given = {name: told[name] for name in signature(module.forward).parameters if whole and name in told}
     return module(*(x.unsqueeze(0) for x in inputs), **given)[0]
 
 
