@@ -1,22 +1,19 @@
-"""`networks:` → declared networks: `writer[K]: LSTM(E + D, H, layers=2)`, `Module(package.Class, in=[E], out=[H], reads=causal)`."""
+"""`networks:` → declared networks: `writer[K]: LSTM(E + D, H, layers=2)`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from keyword import iskeyword
 
-from lvspec.front import syntax as S
 from lvspec.front.declarations import call_of, entries, expression
 from lvspec.front.dims import to_dim, to_extent
 from lvspec.front.names import check_name, did_you_mean
 from lvspec.front.nodes import Entry, Node
 from lvspec.front.parser import parse_target
 from lvspec.front.problems import Help, Problems
-from lvspec.ir.dims import Dim, Shape
+from lvspec.front.user_networks import plain, user_network
+from lvspec.ir.dims import Shape
 from lvspec.ir.networks import ACTIVATIONS, NETWORKS, OPTIONS, Kind, head_widths, heads_fit
 from lvspec.ir.spec import Network, Size
-
-READS = ("site", "causal", "whole")
 
 
 def read_networks(
@@ -77,7 +74,7 @@ def _network(
             "misplaced-suffix", entry.value.span, "a network's declaration has no `where`, `through` or `with`"
         )
     if kind.name == "Module":
-        return _module(name, bank, call, entry, sizes, allowed, problems)
+        return user_network(name, bank, call, entry, sizes, allowed, problems)
     dims = [to_dim(a, sizes, problems) for a in call.arguments]
     options = _options(kind, call.keywords, problems)
     if any(d is None for d in dims):
@@ -151,7 +148,7 @@ def _options(kind: Kind, keywords, problems: Problems) -> tuple[tuple[str, objec
                 help=did_you_mean(name, found, f"it has {', '.join(found)}" if found else "it has none"),
             )
             continue
-        value = _plain(node)
+        value = plain(node)
         wrong = _wrong_option(name, value, kind)
         if wrong:
             problems.error(
@@ -190,17 +187,6 @@ def _tied_fits(network: Network, every: dict[str, Network], problems: Problems) 
     return False
 
 
-def _plain(node: S.Node) -> object:
-    match node:
-        case S.Literal(_, value):
-            return value
-        case S.Name("true" | "false" as word):
-            return word == "true"
-        case S.Name(name):
-            return name
-    return None
-
-
 def _wrong_option(name: str, value: object, kind: Kind) -> str:
     """What is wrong with an option's value, or nothing."""
     takes, default = OPTIONS.get(name), dict(kind.options)[name]
@@ -219,108 +205,3 @@ def _wrong_option(name: str, value: object, kind: Kind) -> str:
         return "" if fine else f"`{name}` is a whole number from 1 to {kind.most}"
     fine = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
     return "" if fine else f"`{name}` is a probability below 1"
-
-
-# ---------------------------------------------------------------- a user's own class
-def _module(
-    name: str,
-    bank: Shape,
-    call: S.Application,
-    entry: Entry,
-    sizes: dict[str, Size],
-    allowed: tuple[str, ...],
-    problems: Problems,
-) -> Network | None:
-    usage = f"write `{name}: Module(package.Class, in=[E], out=[H], reads=site)`"
-    written = call.arguments[0] if len(call.arguments) == 1 else None
-    named = written.base if isinstance(written, S.Application) else written
-    if not isinstance(named, S.Dotted):
-        problems.error("network-arguments", entry.value.span, "`Module` takes the dotted path of a class", help=usage)
-        return None
-    path = named.path
-    if not any(path == a or path.startswith(a + ".") for a in allowed):
-        problems.error(
-            "module-not-allowed",
-            named.span,
-            f"`{path}` is not in a package that this run allows",
-            help=f"if you trust it, allow it on the command line: `--allow-module {path.split('.')[0]}`",
-        )
-    keywords = {k.name: v for k, v in call.keywords}
-    for k, _ in call.keywords:
-        if k.name not in ("in", "out", "reads"):
-            problems.error(
-                "network-arguments",
-                k.span,
-                f"`Module` has no option `{k.name}`",
-                help=did_you_mean(k.name, ("in", "out", "reads"), usage),
-            )
-    inputs, output = (_shapes(keywords.get(k), sizes, problems) for k in ("in", "out"))
-    if inputs is None or output is None or not inputs:
-        problems.error(
-            "network-arguments",
-            entry.value.span,
-            "`Module` needs the shapes that it takes and gives: lvspec does not look inside",
-            help=usage,
-        )
-        return None
-    reads = _plain(keywords["reads"]) if "reads" in keywords else "site"
-    if reads not in READS:
-        problems.error("network-arguments", keywords["reads"].span, f"`reads` is one of {', '.join(READS)}")
-        reads = "site"
-    if bank:
-        help = f"let it take one vector more, such as `onehot(z)`: `in=[..., {bank[0]}]`"
-        problems.error(
-            "network-arguments", entry.value.span, "a `Module` is one network, and this is a bank", help=help
-        )
-        return None
-    taken = tuple(s if isinstance(s, tuple) else (s,) for s in inputs)
-    given = tuple(d for s in output for d in (s if isinstance(s, tuple) else (s,)))
-    options: tuple[tuple[str, object], ...] = (("reads", reads), ("in", taken), ("out", given))
-    if isinstance(written, S.Application):
-        made = _made_with(written, sizes, problems)
-        if made is None:
-            return None
-        options += (("made", made),)
-    arguments = (*(d for shape in taken for d in shape), *given)
-    return Network(name, "Module", arguments, options, path=path, span=entry.key.span)
-
-
-def _made_with(
-    call: S.Application, sizes: dict[str, Size], problems: Problems
-) -> tuple[tuple[str, Dim | float], ...] | None:
-    """What a class is made with, each under its keyword or "": sizes, numbers, truth values. None where something is none of them."""
-    given = [*(("", a) for a in call.arguments), *((k.name, v) for k, v in call.keywords)]
-    for i, (name, node) in enumerate(given):
-        if name and name in (n for n, _ in given[:i]):
-            problems.error("network-arguments", node.span, f"`{name}` is given twice")
-            return None
-        if iskeyword(name):
-            problems.error("network-arguments", node.span, f"`{name}` is a word of Python's, and names no argument")
-            return None
-    numbers = [(name, _number_or_truth(node), node) for name, node in given]
-    found = [(name, to_dim(node, sizes, problems) if value is None else value) for name, value, node in numbers]
-    known = tuple((name, value) for name, value in found if value is not None)
-    return known if len(known) == len(found) else None
-
-
-def _number_or_truth(node: S.Node) -> float | None:
-    if isinstance(node, S.Negative):
-        number = _number_or_truth(node.operand)
-        return None if number is None or isinstance(number, bool) else -number
-    value = _plain(node)
-    return value if isinstance(value, int | float) else None
-
-
-def _shapes(node: S.Node | None, sizes: dict[str, Size], problems: Problems) -> tuple[Dim | Shape, ...] | None:
-    """`[E, H]`: two vectors (or, for what comes out, one shape); `[[M, K]]`: one matrix."""
-    if not isinstance(node, S.ListNode):
-        return None
-    found: list[Dim | Shape] = []
-    for item in node.items:
-        inner = item.items if isinstance(item, S.ListNode) else (item,)
-        dims = tuple(to_extent(i, sizes, problems) for i in inner)
-        if any(d is None for d in dims):
-            return None
-        shape = tuple(d for d in dims if d is not None)
-        found.append(shape if isinstance(item, S.ListNode) else shape[0])
-    return tuple(found)
