@@ -24,11 +24,13 @@ from lvspec.emit.methods.marginal import log_marginal, log_potential, plate_in_b
 from lvspec.emit.methods.mean_field import mean_field_methods
 from lvspec.emit.methods.points import point_methods
 from lvspec.emit.methods.posterior import latent_sizes, posterior_body, zero_tilts
+from lvspec.emit.methods.priors import prior_method
 from lvspec.emit.methods.sampling import sample_body
 from lvspec.emit.methods.self_check import check_lines
 from lvspec.emit.methods.structured_mean_field import chain_factor_methods
 from lvspec.emit.methods.weights import shared_draws, weight_methods, weights_head
 from lvspec.emit.objective.coupled import coupled_body
+from lvspec.emit.objective.loss import loss_line
 from lvspec.emit.objective.objective import exact_body, forward_body, weights_body
 from lvspec.emit.text.records import with_records
 from lvspec.emit.text.repeated import without_repeated
@@ -46,7 +48,7 @@ def module_text(plan: Plan, self_check: bool = False) -> str:
     if scheduled:
         at = made.index(ZERO)
         made[at:at] = STEP
-    methods += [fit_rows(plan, imports), sample_body(plan, imports)]
+    methods += [prior_method(plan, imports), fit_rows(plan, imports), sample_body(plan, imports)]
     body = "\n\n".join("\n".join(_trimmed(m)) for m in methods if m)
     body = without_repeated(with_shared_methods(body, plan))
     check = "\n".join([*check_lines(plan, imports), ""]) if self_check else ""
@@ -150,13 +152,12 @@ def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:
             *exact_body(plan, imports, "log_prob"),
         ]
     elif plan.objective == "log_marginal":
-        imports.add("weighted_mean")
         forward = [
             "    def forward(self, batch: dict) -> Objective:",
             *exact_forward_doc(plan),
             "        batch = self.prepare(batch)",
             "        log_prob = self.log_prob(batch)",
-            '        loss = -weighted_mean(log_prob, batch.get("weight"))',
+            f"        {loss_line(plan, imports, 'log_prob')}",
             "        return Objective(loss, log_prob=log_prob)",
         ]
     else:

@@ -29,7 +29,7 @@ _EMITTED = """
     self torch math nn F B batch draws phase phases index weight step loss elbo log_prob log_joint reconstruction kl
     posterior importance log_weights log_marginal zero rows tilt semiring
     sample samples prepare batch_inputs lengths dataset_size objective Objective Model Tensor lvspec runtime rt forward
-    encode predictive shared_draws ascend fit_rows optimum shared_factors shared_prior own_prior one_chain one_part joint_density
+    encode predictive shared_draws ascend fit_rows optimum shared_factors shared_prior own_prior log_prior one_chain one_part joint_density
     zuko guide prior_kl refined unrefined elbo_at super range len int bool str list dict tuple set sum min max abs zip
     enumerate isinstance object print
 """

@@ -9,6 +9,7 @@ from lvspec.front.dims import to_dim
 from lvspec.front.names import check_name, did_you_mean
 from lvspec.front.nodes import Entry, Listing, Mapping, Node, Text
 from lvspec.front.parser import parse_value
+from lvspec.front.priors import check_prior, read_prior, signed
 from lvspec.front.problems import Problems
 from lvspec.ir.dims import Dim
 from lvspec.ir.spec import Param, Size
@@ -43,7 +44,7 @@ def _param(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Param | 
     if not isinstance(entry.value, Mapping):
         plain = _shape(entry.key, entry.value, sizes, problems)
         return Param(name, plain, span=span) if plain is not None else None
-    shape, init, frozen, at = None, None, False, entry.value.span
+    shape, init, prior, frozen, at = None, None, None, False, entry.value.span
     options: list[tuple[str, bool | str]] = []
     if entry.value.get("shape") is None:
         problems.error(
@@ -58,7 +59,9 @@ def _param(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Param | 
         elif key in ("frozen", "per_example") and isinstance(e.value, Text):
             value = scalars.truth(e.value, problems, f"`{key}`")
             frozen, options = (bool(value), options) if key == "frozen" else (frozen, [*options, (key, bool(value))])
-        elif key in ("tied", "prior") and isinstance(e.value, Text):
+        elif key == "prior":
+            prior = read_prior(e, name, problems)
+        elif key == "tied" and isinstance(e.value, Text):
             options.append((key, e.value.value))
         else:
             known = ("shape", "init", "frozen", "per_example", "tied", "prior")
@@ -72,7 +75,9 @@ def _param(entry: Entry, sizes: dict[str, Size], problems: Problems) -> Param | 
         about = f"`{init[0]}` fills a matrix, and `{name}` has {len(shape)} axes"
         problems.error("bad-param", at, about, help="write `shape: [D, D]`")
         init = None
-    return Param(name, shape, init, frozen, tuple(options), span=span) if shape is not None else None
+    if shape is not None and prior:
+        check_prior(prior, name, shape, not frozen, bool(dict(options).get("per_example")), problems)
+    return Param(name, shape, init, frozen, tuple(options), prior, span=span) if shape is not None else None
 
 
 def _shape(key: Text, node: Node, sizes: dict[str, Size], problems: Problems) -> tuple[Dim, ...] | None:
@@ -115,7 +120,7 @@ def _init(entry: Entry, problems: Problems) -> tuple[str, tuple[float, ...]] | N
     if value is None:
         return None
     name, call = call_of(value)
-    numbers = tuple(_signed(a) for a in (call.arguments if call else ()))
+    numbers = tuple(signed(a) for a in (call.arguments if call else ()))
     if name not in INITS or None in numbers or len(numbers) != INITS[name]:
         problems.error(
             "bad-param",
@@ -125,9 +130,3 @@ def _init(entry: Entry, problems: Problems) -> tuple[str, tuple[float, ...]] | N
         )
         return None
     return name, tuple(float(n) for n in numbers if n is not None)
-
-
-def _signed(node: S.Node) -> int | float | None:
-    if isinstance(node, S.Negative) and isinstance(node.operand, S.Literal):
-        return -node.operand.value
-    return node.value if isinstance(node, S.Literal) else None

@@ -15,6 +15,7 @@ from lvspec.errors import NOWHERE, Diagnostic, Source, Span
 from lvspec.ir.dims import Dim, Shape
 from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Binding, Choice, Dist, Expr
+from lvspec.ir.priors import OF_PROBABILITIES
 from lvspec.ir.types import Type
 
 Options = tuple[tuple[str, Any], ...]  # names and checked values: numbers, words, flags, tuples of them
@@ -86,16 +87,32 @@ class Plate:
 
 
 @dataclass(frozen=True)
+class ParameterPrior:
+    """log p of a parameter's entries, once a data set: of a real family of the entries themselves, of Beta of their sigmoids, of
+    Dirichlet of the softmax of the last axis, which a table of logits stands for (ir/priors.py). span: its text's place."""
+
+    family: str
+    numbers: tuple[float, ...]
+    span: Span = field(default=NOWHERE, compare=False)
+
+    def text(self, name: str) -> str:
+        """`softmax(name) ~ Dirichlet(2)`"""
+        function = OF_PROBABILITIES.get(self.family)
+        return f"{f'{function}({name})' if function else name} ~ {self.family}({', '.join(f'{n:g}' for n in self.numbers)})"
+
+
+@dataclass(frozen=True)
 class Param:
     """A free tensor. init: (function, numbers), e.g. ("normal", (0.0, 0.1)); None is the default
-    normal(0, 1) (it breaks the symmetry between states). options: what has no engine yet
-    (per_example, tied, prior). derived: made by the planner for a guide that nobody wrote."""
+    normal(0, 1) (it breaks the symmetry between states). options: per_example, and what has no engine yet (tied). derived: made
+    by the planner for a guide that nobody wrote."""
 
     name: str
     shape: Shape
     init: tuple[str, tuple[float, ...]] | None = None
     frozen: bool = False
     options: Options = ()
+    prior: ParameterPrior | None = None
     derived: bool = False
     span: Span = field(default=NOWHERE, compare=False)
 
@@ -279,6 +296,17 @@ class Spec:
     def derived_factors(self) -> frozenset[str]:
         """The latents whose factors stand in `derived`."""
         return frozenset(re.findall(r"^  (\w+)[\[:]", self.derived.partition("guide:\n")[2], re.MULTILINE))
+
+    @cached_property
+    def priors(self) -> dict[str, ParameterPrior]:
+        """By parameter."""
+        return {p.name: p.prior for p in self.params if p.prior is not None}
+
+    @cached_property
+    def counts_examples(self) -> bool:
+        """Whether a module has to know how many examples the data set has: they share something, or own parameters."""
+        shared = any(v.outside_batch for v in self.of_role("latent"))
+        return shared or bool(self.priors) or any(p.per_example for p in self.params)
 
     @cached_property
     def named(self) -> dict[str, Variable]:

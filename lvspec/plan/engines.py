@@ -13,7 +13,7 @@ from lvspec.ir.reads import Reader, bodies
 from lvspec.ir.spec import Spec
 
 PLATE_OPTIONS = {"counts": "ids with counts"}
-PARAM_OPTIONS = {"tied": "tied parameters", "prior": "parameter priors"}
+PARAM_OPTIONS = {"tied": "tied parameters"}
 
 
 def parts_without_engine(spec: Spec) -> Iterator[tuple[Span, str]]:

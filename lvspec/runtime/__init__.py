@@ -115,6 +115,7 @@ from lvspec.runtime.model.posterior import (
     summed_posterior,
     weighted_posterior,
 )
+from lvspec.runtime.model.priors import beta_of_logits, dirichlet_of_logits
 from lvspec.runtime.model.structure_beside_draws import StructureBesideDraws
 from lvspec.runtime.networks import *  # noqa: F403
 from lvspec.runtime.segments.windows import own_sites, windows

@@ -278,3 +278,19 @@ def test_data_that_a_module_refuses_are_no_bug(tmp_path, monkeypatch, capsys):
     assert main(["train", "walk.yaml", "--data", "data.jsonl", "--valid", "data.jsonl", "--out", "run"]) == 3
     said = capsys.readouterr().err
     assert "`x` is not observed at" in said and "(example 1 of the data)" in said and "bug" not in said
+
+
+@pytest.mark.parametrize("method", ["gradient", "em"])
+def test_priors_of_parameters_have_a_figure_of_their_own(here, capsys, method):
+    spec = (SPECS / "hmm.yaml").read_text()
+    shape = "  transition: [K, K]"
+    assert shape in spec
+    (here / "prior.yaml").write_text(spec.replace(shape, '  transition: {shape: [K, K], prior: "Dirichlet(2)"}'))
+    small = ["--set", "sizes.K=4", "--set", f"train.method={method}", "--set", "train.epochs=2", "--out", "run"]
+    assert main(["train", "prior.yaml", *TEXT, *small, "--quiet"]) == 0
+    found = figures(capsys, "run", "--data", "dev.txt")
+    model = open_run(here / "run", compile_spec, "best", "cpu").model
+    assert model.dataset_size == 300
+    assert found["log prior", "log p(transition), once a data set, in no other figure"] == pytest.approx(
+        float(model.log_prior().detach())
+    )

@@ -1,7 +1,7 @@
 """EM: one step is the textbook's, written here state by state in NumPy; in full batch log p(x) never falls."""
 
 import math
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -119,6 +119,49 @@ def test_one_step_on_naive_bayes_is_the_textbooks(pseudo_count):
     ExpectationMaximisation(model, forms, "em", pseudo_count).step([model.prepare({"x": x, "t": lengths})])
     np.testing.assert_allclose(softmax(model.prior), n_prior / n_prior.sum(), atol=1e-12)
     np.testing.assert_allclose(softmax(model.words), n_words / n_words.sum(-1, keepdims=True), atol=1e-12)
+
+
+MIXTURE = """
+lvspec: 1
+name: mixture
+sizes: {K: 2, V: 4}
+plates: {t: sequence}
+params:
+  weights: {shape: [K], prior: "Dirichlet(3)"}
+  words: {shape: [K, V], prior: "Dirichlet(1.5)"}
+  b: {shape: [K], prior: "Beta(2, 4)"}
+latent:
+  c: Categorical(logits=weights)
+observed:
+  x[t]: Categorical(logits=words[c])
+  y: Bernoulli(logits=b[c])
+"""
+
+
+def test_steps_end_where_the_gradient_of_log_p_and_log_prior_is_zero():
+    compiled = compile_spec(MIXTURE)
+    torch.manual_seed(0)
+    model = compiled.Model(dataset_size=6).double()
+    batch = {
+        "x": torch.randint(4, (6, 5), generator=torch.Generator().manual_seed(1)),
+        "t": torch.tensor([5, 3, 1, 2, 5, 4]),
+        "y": torch.tensor([1, 0, 1, 1, 0, 0]),
+    }
+    em = ExpectationMaximisation(model, closed_forms(compiled.plan))
+    reached = []
+    for _ in range(300):
+        reached.append(float((model.log_prob(batch).sum() + model.log_prior()).detach()))
+        em.step([model.prepare(batch)])
+    assert all(after >= before - 1e-9 for before, after in pairwise(reached))
+    loss = model(batch).loss
+    torch.testing.assert_close(6 * loss, -(model.log_prob(batch).sum() + model.log_prior()))
+    for g in torch.autograd.grad(loss, list(model.parameters())):
+        assert g.abs().max() < 1e-9
+
+
+def test_a_prior_that_is_not_conjugate_is_refused():
+    with pytest.raises(UsageError, match="Normal, the prior of words, is not conjugate"):
+        closed_forms(compile_spec(MIXTURE.replace("Dirichlet(1.5)", "Normal(0, 1)")).plan)
 
 
 NOISES = {"[K, D]": "softplus(noise[z[t]])", "[D]": "exp(noise)", "[]": "softplus(noise)"}

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     )
     uses, warnings = _usage(trained, part)
     warnings = [found.warning for found in figures.likelihoods if found.warning] + warnings
-    rows = figures.rows() + _noise(trained, part) + uses + _accuracies(trained, part)
+    rows = figures.rows() + _prior(trained) + _noise(trained, part) + uses + _accuracies(trained, part)
     if args.gold:
         rows.extend(_gold(args, trained, part))
     about = {
@@ -86,6 +86,15 @@ def _refuse_unread(args: argparse.Namespace) -> None:
     given = [o for o, said in (("--latent", args.latent), ("--no-punctuation", args.no_punctuation)) if said]
     if given and not args.gold:
         raise UsageError(f"{given[0]} says how --gold is compared; say --gold COLUMN, too, or leave it out")
+
+
+def _prior(trained) -> list[dict[str, object]]:
+    """log p of the parameters that have priors."""
+    priors = trained.compiled.spec.priors
+    if not priors:
+        return []
+    how = f"log p({', '.join(priors)}), once a data set, in no other figure"
+    return [{"quantity": "log prior", "unit": "nats", "value": float(trained.model.log_prior().detach()), "how": how}]
 
 
 def _noise(trained, part) -> list[dict[str, object]]:

@@ -11,6 +11,7 @@ from math import prod
 
 from lvspec.emit.lowering.one_example import OneExample, Unwritten
 from lvspec.emit.methods.written_structures import WRITTEN
+from lvspec.emit.objective.loss import of_data
 from lvspec.emit.text.text import docstring, wrap
 from lvspec.ir.dims import Dim, ragged_plate
 from lvspec.ir.distributions import FAMILIES
@@ -197,7 +198,8 @@ class BoundCheck:
 
     # ------------------------------------------------------------ what the module says
     def _sizes(self) -> dict[str, int]:
-        return {s.name: self.numbers[s.name] for s in self.plan.spec.sizes}
+        spec = self.plan.spec
+        return {s.name: self.numbers[s.name] for s in spec.sizes} | of_data(spec)
 
     def _batch(self, observed: list[str]) -> list[str]:
         spec = self.plan.spec

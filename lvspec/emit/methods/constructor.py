@@ -9,7 +9,7 @@ from lvspec.ir.dims import Dim
 from lvspec.ir.flows import library_of
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.plan import Plan
-from lvspec.ir.spec import Network, Param, Spec
+from lvspec.ir.spec import Network, Param
 
 STEP = statement(
     'self.register_buffer("step", torch.zeros((), dtype=torch.int64))',
@@ -24,8 +24,7 @@ def constructor(plan: Plan, imports: set[str]) -> list[str]:
     required = [s for s in spec.sizes if s.source != "number"]
     defaults = [s for s in spec.sizes if s.source == "number"]
     arguments = [f"{s.name}: int" for s in required]
-    has_global = shares_or_owns(spec)
-    if has_global:
+    if spec.counts_examples:
         arguments.append("dataset_size: int")
     sizes = dict(plan.sizes)
     arguments += [f"{s.name}: int = {sizes[s.name]}" for s in defaults]
@@ -39,7 +38,7 @@ def constructor(plan: Plan, imports: set[str]) -> list[str]:
         )
     for size in spec.sizes:
         rows.append(f"        self.{size.name} = {size.name}")
-    if has_global:
+    if spec.counts_examples:
         rows.append("        self.dataset_size = dataset_size")
     if plan.sampled:
         rows.append(f"        self.samples = {plan.samples}  # draws per example, S")
@@ -60,11 +59,6 @@ def constructor(plan: Plan, imports: set[str]) -> list[str]:
             "        self.shared_factors = SharedFactors(self.shared_prior())  # q of what the data set shares, near its prior"
         )
     return rows
-
-
-def shares_or_owns(spec: Spec) -> bool:
-    """Whether a module has to know how many examples the data set has: they share something, or own parameters."""
-    return any(v.outside_batch for v in spec.of_role("latent")) or any(p.per_example for p in spec.params)
 
 
 def _used_networks(plan: Plan) -> set[str]:

@@ -68,7 +68,11 @@ def exact_forward_doc(plan: Plan) -> list[str]:
 
 def _exact_loss(plan: Plan) -> str:
     mean = "minus the mean of it and the terms of `objective:`" if plan.spec.terms else "minus its mean"
-    return f"`loss`, {mean} over the batch, weighted by `weight`."
+    return f"`loss`, {mean} over the batch, weighted by `weight`{_prior(plan)}."
+
+
+def _prior(plan: Plan) -> str:
+    return ", and minus an example's part of `log_prior`" if plan.spec.priors else ""
 
 
 def log_prob_doc(plan: Plan) -> list[str]:
@@ -98,7 +102,7 @@ def _objective(plan: Plan) -> str:
     bound = "the bound" if plan.coupled else f"the ELBO{also}"
     return (
         f"An `Objective`: `elbo`, (B,),{without} with its parts `reconstruction` and `kl[name]`; `loss`, to be minimised: "
-        f"minus the mean of {bound} over the batch, weighted by `weight`."
+        f"minus the mean of {bound} over the batch, weighted by `weight`{_prior(plan)}."
     )
 
 

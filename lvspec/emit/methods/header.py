@@ -101,7 +101,7 @@ def guide_story(plan: Plan) -> list[str]:
 
 
 def _weighed(plan: Plan) -> list[str]:
-    """What the loss has otherwise than the objective: weights of divergences that follow a schedule, and free bits."""
+    """What the loss has otherwise than the objective: weights of divergences that follow a schedule, free bits, priors."""
     rows = []
     for schedule, names in by_schedule(plan).items():
         later = f" of `model.step` in training, {schedule.end:g} in evaluation"
@@ -111,6 +111,8 @@ def _weighed(plan: Plan) -> list[str]:
         bits = plan.free_bits(latent.name)
         if bits is not None:
             rows.append(f"in the loss: KL of {latent.name}, no less than {bits.nats:g} nats for each {bits.unit}")
+    for name, prior in plan.spec.priors.items():
+        rows.append(f"in the loss: log p({name}), {prior.text(name)}, once a data set")
     return rows
 
 

@@ -20,6 +20,7 @@ from lvspec.emit.lowering.value import Value, align
 from lvspec.emit.methods.docstrings import bound_doc, described, log_weight, mean_field_posterior_doc
 from lvspec.emit.methods.posterior import latent_sizes, zero_tilts
 from lvspec.emit.methods.weights import draws_head, weight_methods, weights_head
+from lvspec.emit.objective.loss import loss_line
 from lvspec.emit.text.text import wrap
 from lvspec.ir.distributions import argument_shape, event_axes
 from lvspec.ir.mean_field import STATISTICS, statistic_shapes
@@ -173,7 +174,7 @@ def _forward(plan: Plan, imports: set[str]) -> list[str]:
     items = ", ".join(f'"{n}": {v.code}' for n, v in kl.items())
     scope.line(f"kl = {{{items}}}", "(B,) each")
     scope.line("elbo = " + " - ".join(["reconstruction", *(f'kl["{n}"]' for n in kl)]), "(B,)")
-    scope.line('loss = -weighted_mean(elbo, batch.get("weight"))')
+    scope.line(loss_line(plan, imports, "elbo"))
     found = ", factors=q" if shared else ""
     scope.line(f"return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl{found})")
     return [*head, *program.text()]

@@ -7,6 +7,7 @@ from lvspec.emit.guide.factors import write_guide
 from lvspec.emit.lowering.program import Program
 from lvspec.emit.methods.docstrings import joint_doc
 from lvspec.emit.methods.posterior import mixture_tilts, with_parts, zero_tilts
+from lvspec.emit.objective.loss import loss_line
 from lvspec.emit.objective.objective import exact_body, total
 from lvspec.emit.objective.terms import Terms
 from lvspec.emit.text.text import wrap
@@ -45,7 +46,7 @@ def _forward(plan: Plan, imports: set[str]) -> list[str]:
     terms = Terms(plan, imports)
     scope, log_joint = terms.scope, "log_joint"
     scope.line("log_joint = self.log_joint(batch)", "(B,)")
-    scope.line(f'loss = -{scope.use("weighted_mean")}({log_joint}, batch.get("weight"))')
+    scope.line(loss_line(plan, imports, log_joint))
     scope.line(f"return {scope.use('Objective')}(loss, log_joint={log_joint})")
     return [*head, *terms.program.text()]
 

@@ -15,6 +15,7 @@ from lvspec.emit.factors.structures import log_factors
 from lvspec.emit.lowering.one_example import Unwritten
 from lvspec.emit.lowering.program import Program, input_value
 from lvspec.emit.methods import bound_check
+from lvspec.emit.objective.loss import of_data
 from lvspec.emit.text.text import statement, wrap
 from lvspec.errors import UsageError
 from lvspec.ir.dims import Dim, ragged_plate
@@ -36,7 +37,7 @@ def check_lines(plan: Plan, imports: set[str]) -> list[str]:
     fixed = {n for p in plan.unrolled if (size := spec.plate(p).size) is not None for n in size.names}
     declared = {s.name for s in spec.sizes}
     sizes = {s.name: SYMBOLS for s in spec.sizes if s.source != "number"}
-    sizes |= {n: 2 for n in sorted((few - fixed) & declared)}
+    sizes |= {n: 2 for n in sorted((few - fixed) & declared)} | of_data(spec)
     numbers = dict(plan.sizes) | sizes | {f"|{p.name}|": SITES for p in spec.plates}
     shapes = {v.name: [_sites(plan, p) for p in v.plates] for v in told}
     values = {v.name: _size(v).evaluate(numbers) for v in told}

@@ -15,6 +15,7 @@ from lvspec.emit.methods.docstrings import bound_doc, described, log_weight
 from lvspec.emit.methods.mean_field import known
 from lvspec.emit.methods.posterior import zero_tilts
 from lvspec.emit.methods.weights import weight_methods
+from lvspec.emit.objective.loss import loss_line
 from lvspec.emit.text.text import statement, wrap
 from lvspec.ir.axes import axis_of
 from lvspec.ir.mean_field import SUMS, sum_over
@@ -32,7 +33,7 @@ def chain_factor_methods(plan: Plan, imports: set[str]) -> list[list[str]]:
         _part(plan, imports, latent, reader, plate),
         _density(plan, imports, reader),
         _optimum(plan, imports, latent),
-        _forward(plan, latent),
+        _forward(plan, imports, latent),
         *_answers(plan, imports, latent),
     ]
 
@@ -136,7 +137,7 @@ def _optimum(plan: Plan, imports: set[str], latent) -> list[str]:
     ]
 
 
-def _forward(plan: Plan, latent) -> list[str]:
+def _forward(plan: Plan, imports: set[str], latent) -> list[str]:
     name = latent.name
     return [
         "    def forward(self, batch: dict) -> Objective:",
@@ -146,7 +147,7 @@ def _forward(plan: Plan, latent) -> list[str]:
         "        reconstruction = self.joint_density(batch, q.sums(q.marginals))  # (B,)",
         f'        kl = {{"{name}": q.divergence(LOG)}}  # (B,)',
         f'        elbo = reconstruction - kl["{name}"]  # (B,)',
-        '        loss = -weighted_mean(elbo, batch.get("weight"))',
+        f"        {loss_line(plan, imports, 'elbo')}",
         "        return Objective(loss, elbo=elbo, reconstruction=reconstruction, kl=kl)",
     ]
 

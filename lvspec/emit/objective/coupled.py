@@ -12,6 +12,7 @@ from __future__ import annotations
 from lvspec.emit.factors.factors import mask_of
 from lvspec.emit.lowering.value import ATOM, Value, align
 from lvspec.emit.objective.bound_term import BoundTerm
+from lvspec.emit.objective.loss import loss_line
 from lvspec.emit.objective.terms import Terms
 from lvspec.ir.bounds import Bound
 from lvspec.ir.estimators import BASELINES
@@ -51,7 +52,7 @@ def coupled_body(plan: Plan, imports: set[str]) -> list[str]:
         scope.comment("score terms: a draw is worth what the bound would lose without it; value zero, gradient only")
         scope.line(f"score = {' + '.join(_score(terms, *group) for group in _alike(plan))}", "(B,)")
         objective = "bound + (score - score.detach())"
-    scope.line(f'loss = -{scope.use("weighted_mean")}({objective}, batch.get("weight"))')
+    scope.line(loss_line(plan, imports, objective))
     means = ", ".join(f'"{n}": {v.at(ATOM)}.mean(0)' for n, v in kl.items())
     scope.line(
         f"return {scope.use('Objective')}(loss, elbo=log_weight.mean(0), reconstruction={reconstruction.code}.mean(0), "

@@ -12,6 +12,7 @@ from lvspec.emit.lowering.relaxed import schedule_code
 from lvspec.emit.lowering.scope import short
 from lvspec.emit.lowering.value import ATOM, PRODUCT, SUM, Value, align, negated
 from lvspec.emit.objective.bound_term import BoundTerm
+from lvspec.emit.objective.loss import loss_line
 from lvspec.emit.objective.score import add_signed, score_terms
 from lvspec.emit.objective.terms import Terms
 from lvspec.ir.dims import ragged_plate
@@ -52,7 +53,7 @@ def forward_body(plan: Plan, imports: set[str]) -> list[str]:
     score = score_terms(terms, [*costs, *added], weighted)
     if score is not None:
         objective = f"{objective} + ({score.code} - {score.code}.detach())"
-    scope.line(f'loss = -{scope.use("weighted_mean")}({objective}, batch.get("weight"))')
+    scope.line(loss_line(plan, imports, objective))
     shown = ", ".join(f'"{name}": {value.code}' for name, value in extras.items())
     more += f", extras={{{shown}}}" if extras else ""
     if extras and not plan.spec.of_role("observed"):
@@ -79,7 +80,7 @@ def exact_body(plan: Plan, imports: set[str], name: str) -> list[str]:
         objective = scope.assign(
             "objective", Value(" + ".join([value, *(v.code for v in extras.values())]), ("B",), binds=SUM)
         ).code
-    scope.line(f'loss = -{scope.use("weighted_mean")}({objective}, batch.get("weight"))')
+    scope.line(loss_line(plan, imports, objective))
     shown = ", ".join(f'"{n}": {v.code}' for n, v in extras.items())
     more = f", extras={{{shown}}}" if extras else ""
     scope.line(f"return {scope.use('Objective')}(loss, {name}={value}{more})")

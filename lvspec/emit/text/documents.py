@@ -72,6 +72,8 @@ class Documents:
             return self.brackets("{", [[self.text(k), ": ", self.of(v, True)] for k, v in pairs if k], "}", False)
         if isinstance(node, (ast.ListComp, ast.GeneratorExp)) and self.text(node)[0] in "[(":
             return self.comprehension(node)
+        if isinstance(node, ast.Lambda) and not self.parenthesised(node.body, node):
+            return [self.source[node.col_offset : node.body.col_offset].decode(), self.of(node.body, False)]
         return self.text(node)
 
     def brackets(self, opening: str, items: list[Doc], closing: str, one_line: bool, flat_comma: str = "") -> Doc:

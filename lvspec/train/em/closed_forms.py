@@ -76,6 +76,10 @@ def closed_forms(plan: Plan) -> ClosedForms:
         families = [f for n, f in read if n == name]
         if len(families) > 1 and set(families) != {"Categorical"}:
             raise _refused(f"{name} is read in {len(families)} places")
+    for name, prior in spec.priors.items():
+        wanted = {"Categorical": "Dirichlet", "Bernoulli": "Beta"}
+        if any(n == name and wanted.get(f) != prior.family for n, f in read):
+            raise _refused(f"{prior.family}, the prior of {name}, is not conjugate to it: train by gradient")
     unread = [p.name for p in spec.params if p.name not in {n for n, _ in read} and not p.frozen]
     if unread:
         raise _refused(f"{unread[0]} is not read as the table of a distribution")

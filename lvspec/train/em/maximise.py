@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from lvspec.emitted import EmittedModel
-from lvspec.ir.spec import Spec
+from lvspec.ir.spec import ParameterPrior, Spec
 from lvspec.train.em.closed_forms import ClauseUse, ClosedForms, ParameterTable
 
 SMALLEST_SCALE = 1e-3  # of a Gaussian: a component on a single point would have none
@@ -29,8 +29,9 @@ def maximise(
     weights: dict[tuple[int, str], Tensor],
     pseudo_count: float,
 ) -> None:
-    """Sets the parameters; rows that are never used keep theirs."""
+    """Sets the parameters; rows that are never used keep theirs, unless a prior says what they are."""
     found: dict[str, tuple[Tensor, Tensor]] = {}
+    more = {n: _counts(forms.spec.priors.get(n), pseudo_count) for n in gradients}
     for i, use in enumerate(forms.uses):
         rows = {argument: weights[i, argument] for argument in use.tables}
         own = {t.parameter: gradients[t.parameter] for t in use.tables.values() if t.parameter in gradients}
@@ -44,12 +45,20 @@ def maximise(
             rows[argument] = rows[argument] + found[table.parameter][1]
         raw = model.get_parameter(table.parameter).double()
         weight = rows[argument].reshape((*rows[argument].shape, *[1] * table.rank))
-        value = UPDATES[use.family](table, raw, own[table.parameter], weight, pseudo_count)
+        value = UPDATES[use.family](table, raw, own[table.parameter], weight, more[table.parameter])
         found[table.parameter] = value, rows[argument]
     for name, (value, weight) in found.items():
         parameter = model.get_parameter(name)
-        used = (weight > 0).reshape((*weight.shape, *[1] * (value.dim() - weight.dim())))
+        known = name in forms.spec.priors and min(more[name]) > 0
+        used = ((weight > 0) | known).reshape((*weight.shape, *[1] * (value.dim() - weight.dim())))
         parameter.copy_(torch.where(used, value, parameter.double()))
+
+
+def _counts(prior: ParameterPrior | None, pseudo_count: float) -> tuple[float, float]:
+    """What is added to the counts of ones and zeros, or of every value: for the mode under Beta(a, b) a - 1 and b - 1, under
+    Dirichlet(a) a - 1."""
+    numbers = prior.numbers if prior else (1.0,)
+    return numbers[0] - 1 + pseudo_count, numbers[-1] - 1 + pseudo_count
 
 
 def sizes_of(model: EmittedModel, spec: Spec) -> dict[str, int]:
@@ -58,24 +67,24 @@ def sizes_of(model: EmittedModel, spec: Spec) -> dict[str, int]:
 
 
 # ---------------------------------------------------------------- families of one argument
-def _categorical(table: ParameterTable, raw: Tensor, g: Tensor, weight: Tensor, pseudo_count: float) -> Tensor:
+def _categorical(table: ParameterTable, raw: Tensor, g: Tensor, weight: Tensor, more: tuple[float, float]) -> Tensor:
     p = raw.softmax(-1)
-    counts = (g + weight * p).clamp_min(0) + pseudo_count
-    return (counts / counts.sum(-1, keepdim=True)).clamp_min(TINY).log()
+    counts = ((g + weight * p).clamp_min(0) + more[0]).clamp_min(0)
+    return (counts / counts.sum(-1, keepdim=True).clamp_min(TINY)).clamp_min(TINY).log()
 
 
-def _bernoulli(table: ParameterTable, raw: Tensor, g: Tensor, weight: Tensor, pseudo_count: float) -> Tensor:
+def _bernoulli(table: ParameterTable, raw: Tensor, g: Tensor, weight: Tensor, more: tuple[float, float]) -> Tensor:
     ones = (g + weight * raw.sigmoid()).clamp_min(0)
     zeros = (weight - ones).clamp_min(0)
-    return (ones + pseudo_count).clamp_min(TINY).log() - (zeros + pseudo_count).clamp_min(TINY).log()
+    return (ones + more[0]).clamp_min(TINY).log() - (zeros + more[1]).clamp_min(TINY).log()
 
 
-def _poisson(table: ParameterTable, raw: Tensor, g: Tensor, weight: Tensor, pseudo_count: float) -> Tensor:
+def _poisson(table: ParameterTable, raw: Tensor, g: Tensor, weight: Tensor, more: tuple[float, float]) -> Tensor:
     rate = behind_link(table, raw)
     return before_link(table, (rate + rate * g / (slope(table, raw) * weight)).clamp_min(TINY))
 
 
-def _exponential(table: ParameterTable, raw: Tensor, g: Tensor, weight: Tensor, pseudo_count: float) -> Tensor:
+def _exponential(table: ParameterTable, raw: Tensor, g: Tensor, weight: Tensor, more: tuple[float, float]) -> Tensor:
     mean = 1 / behind_link(table, raw) - g / (slope(table, raw) * weight)
     return before_link(table, 1 / mean.clamp_min(TINY))
 

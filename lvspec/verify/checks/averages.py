@@ -110,7 +110,7 @@ def exact_value(subject: Subject, scored: list[str], row: int) -> Tensor:
     """The objective of one example, averaged over what is scored."""
     if subject.plan.coupled:
         world = World(_summed(subject, scored), row)
-        return expected_bound(world, subject.plan.bound, subject.plan.samples)
+        return expected_bound(world, subject.plan.bound, subject.plan.samples) + subject.prior
     subject = alike(subject)
     bound = elbo(_summed(subject, scored), row, subject.plan.samples, subject.analytic - set(scored))
     return subject.weighted(bound)

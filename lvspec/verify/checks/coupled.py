@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lvspec.ir.bounds import Bound
 from lvspec.verify.checks.gradients import VALUE, gradient_check, scored
-from lvspec.verify.checks.subject import Subject, mean_loss
+from lvspec.verify.checks.subject import Subject
 from lvspec.verify.oracle.enumerate import assignments, joint_terms, log_sum, log_weights, table, with_treatment
 from lvspec.verify.oracle.integrals import integral_terms
 from lvspec.verify.oracle.world import SAMPLE, TooMany, World
@@ -72,13 +72,13 @@ def coupled_checks(subject: Subject, batch=None, about: str = "") -> list[Check]
         Check(f"{bound.name}{about}", relative_error(objective.extras[bound.name], torch.stack(rows)), VALUE),
         Check(f"ELBO{about}", relative_error(objective.elbo, torch.stack(weights).mean(-1)), VALUE),
         Check(f"ELBO = reconstruction − Σ KL{about}", relative_error(parts, objective.elbo), VALUE),
-        Check(f"loss{about}", relative_error(objective.loss, mean_loss(rows, batch.get("weight"))), VALUE),
+        Check(f"loss{about}", relative_error(objective.loss, subject.mean_loss(rows, batch.get("weight"))), VALUE),
     ]
     if scored(subject) or bound.path.detached:
         return checks
     if bound.form.follows:
         rows = [_followed(w, _log_q(instance, row, subject)) for row, w in enumerate(weights)]
-    loss = mean_loss(rows, batch.get("weight"))
+    loss = subject.mean_loss(rows, batch.get("weight"))
     return [*checks, gradient_check(subject, about, (objective.loss, loss), (objective.extras[bound.name], rows))]
 
 

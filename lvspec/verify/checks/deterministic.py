@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lvspec.ir.structured import structure_of
 from lvspec.verify.checks.gradients import VALUE, gradient_check, scored
-from lvspec.verify.checks.subject import Subject, mean_loss
+from lvspec.verify.checks.subject import Subject
 from lvspec.verify.oracle.draw import RUBBISH, counted_plates, owned_sites, padded_extent, position_plate, random_column
 from lvspec.verify.oracle.enumerate import LIMIT
 from lvspec.verify.oracle.missing import read_by_the_model
@@ -26,7 +26,9 @@ def exact_checks(subject: Subject, batch: Mapping[str, Tensor] | None = None, ab
     objective, batch = subject.objective(batch), subject.batch if batch is None else batch
     found = objective.log_prob if objective.log_joint is None else objective.log_joint
     expected, terms = subject.log_marginals, subject.terms
-    loss = mean_loss([value + sum(t.values()) for value, t in zip(expected, terms, strict=True)], batch.get("weight"))
+    loss = subject.mean_loss(
+        [value + sum(t.values()) for value, t in zip(expected, terms, strict=True)], batch.get("weight")
+    )
     name = f"log p(x{', z' if subject.plan.points else ''}){about}"
     checks = [
         Check(name, relative_error(found, torch.stack(expected)), VALUE),

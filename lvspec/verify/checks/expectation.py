@@ -120,7 +120,7 @@ def expected_objectives(subject: Subject, scored: list[str], row: int) -> Iterat
             draws[name] = torch.where(at, number, draws[name])
         world = World(replace(instance, draws=draws), row)
         if coupled:
-            return expected_bound(world, subject.plan.bound, samples)
+            return expected_bound(world, subject.plan.bound, samples) + subject.prior
         return subject.weighted(one_sample(world, 0, free))
 
     if not places:

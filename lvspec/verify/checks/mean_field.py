@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lvspec.ir.distributions import FAMILIES, event_axes
 from lvspec.verify.checks.gradients import GRADIENT, VALUE, gradient_check
-from lvspec.verify.checks.subject import Subject, mean_loss
+from lvspec.verify.checks.subject import Subject
 from lvspec.verify.oracle.divergences import divergence, normal_inverse_wishart_points
 from lvspec.verify.oracle.enumerate import ExampleBound, assignments, joint_terms, table
 from lvspec.verify.oracle.world import SAMPLE, Instance, World
@@ -134,7 +134,7 @@ def mean_field_checks(subject: Subject, batch: Mapping[str, Tensor] | None = Non
     objective = subject.objective(batch)
     bounds = [bound(subject, factors, batch, row) for row in range(subject.rows)]
     elbo = torch.stack([b.elbo for b in bounds])
-    loss = mean_loss(list(elbo), batch.get("weight"))
+    loss = subject.mean_loss(list(elbo), batch.get("weight"))
     parts = objective.reconstruction - sum(objective.kl.values())
     checks = [
         Check(f"ELBO{about}", relative_error(objective.elbo, elbo), VALUE),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lvspec.verify.checks.gradients import GRADIENT, VALUE, gradient_check
-from lvspec.verify.checks.subject import Subject, mean_loss
+from lvspec.verify.checks.subject import Subject
 from lvspec.verify.oracle.enumerate import assignments, joint_terms, table
 from lvspec.verify.oracle.stretch import number
 from lvspec.verify.oracle.world import Site, World
@@ -84,7 +84,7 @@ def chain_factor_checks(subject: Subject, batch: Mapping[str, Tensor] | None = N
     objective = subject.objective(batch)
     bounds = [bound(subject, tilts, batch, row) for row in range(subject.rows)]
     elbo = torch.stack(bounds)
-    loss = mean_loss(list(elbo), batch.get("weight"))
+    loss = subject.mean_loss(list(elbo), batch.get("weight"))
     climbed = sum((b for b in bounds if b.isfinite()), 0 * tilts.sum())  # an impossible example has no way up
     (slope,) = torch.autograd.grad(climbed, [tilts], retain_graph=True, allow_unused=True)
     return [

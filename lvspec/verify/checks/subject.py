@@ -20,6 +20,7 @@ from lvspec.verify.oracle.draw import random_batch, random_draws, randomize
 from lvspec.verify.oracle.enumerate import ExampleBound, Posterior, elbo, log_marginals, posterior, terms_of
 from lvspec.verify.oracle.memory import Shelf
 from lvspec.verify.oracle.possible import make_covariances, make_positive, make_possible
+from lvspec.verify.oracle.priors import log_prior
 from lvspec.verify.oracle.refine import Refinement
 from lvspec.verify.oracle.relaxed import Relaxation
 from lvspec.verify.oracle.schemes import TOGETHER
@@ -206,8 +207,14 @@ class Subject:
         instance = self.instance()
         return [terms_of(instance, row) for row in range(instance.rows())]
 
+    @cached_property
+    @torch.enable_grad()
+    def prior(self) -> Tensor:
+        """An example's part of log p(parameters)."""
+        return log_prior(self.spec, self.weights) / DATASET
+
     def weighted(self, bound: ExampleBound) -> Tensor:
-        """The training objective of one example: reconstruction − Σ β KL + Σ terms."""
+        """The training objective of one example: reconstruction − Σ β KL + Σ terms + log p(parameters) / N."""
         value = bound.elbo
         for name, kl in bound.kl.items():
             lacks = 1 - self.kl_weight(name)
@@ -217,7 +224,17 @@ class Subject:
             paid = torch.where(units > bits.nats, units, torch.full_like(units, bits.nats)).sum()
             value = value + self.kl_weight(name) * (bound.kl[name] - paid)
         value = torch.where(bound.elbo == -torch.inf, bound.elbo, value)  # and not -inf + inf
-        return value + sum(bound.terms.values())
+        return value + sum(bound.terms.values()) + self.prior
+
+    def mean_loss(self, values: list[Tensor], weight: Tensor | None) -> Tensor:
+        """−Σ w v / Σ w over the examples, and minus their part of log p(parameters)."""
+        stacked = torch.stack(values)
+        if weight is None:
+            return -stacked.mean() - self.prior
+        mean = (
+            torch.where(weight == 0, 0.0, weight * stacked).sum() / weight.sum()
+        )  # what weighs nothing may be impossible
+        return -mean - self.prior
 
     def kl_weight(self, name: str) -> float:
         """β of one latent, by the schedules' definition."""
@@ -255,8 +272,7 @@ def sizes_of(plan: Plan) -> dict[str, int]:
 
 def module_of(plan: Plan, module_class: type[EmittedModel], seed: int) -> EmittedModel:
     """The module as it begins, in float64."""
-    known = any(v.outside_batch for v in plan.spec.of_role("latent")) or any(p.per_example for p in plan.spec.params)
-    shared = {"dataset_size": DATASET} if known else {}
+    shared = {"dataset_size": DATASET} if plan.spec.counts_examples else {}
     with torch.random.fork_rng():  # of parameters that do not move, the first numbers stay
         torch.manual_seed(seed)
         return module_class(**sizes_of(plan), **shared).to(torch.float64).eval()
@@ -296,13 +312,3 @@ def at_step(schedule: Schedule, step: int) -> float:
     if schedule.kind == "linear":
         return start + (end - start) * min(step / steps, 1.0)
     return start + (end - start) * min(2 * (step % steps) / steps, 1.0)
-
-
-def mean_loss(values: list[Tensor], weight: Tensor | None) -> Tensor:
-    """−Σ w v / Σ w over the examples."""
-    stacked = torch.stack(values)
-    if weight is None:
-        return -stacked.mean()
-    return (
-        -torch.where(weight == 0, 0.0, weight * stacked).sum() / weight.sum()
-    )  # what weighs nothing may be impossible

@@ -22,6 +22,7 @@ from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.flows import FLOWS
 from lvspec.ir.functions import FUNCTIONS
 from lvspec.ir.networks import ACTIVATIONS, NETWORKS
+from lvspec.ir.priors import prior_families
 from lvspec.ir.structures import STRUCTURES
 
 ROLES = ("latent", "observed", "guide")
@@ -146,7 +147,8 @@ def _of_sections() -> Iterator[str]:
     yield from (f"given {word}" for word in GIVEN)
     yield from ("given vector", "given on a plate")
     yield from (f"init {rule}" for rule in INITS)
-    yield from ("number as a parameter", "frozen", "per_example", "tied parameter", "prior of a parameter")
+    yield from ("number as a parameter", "frozen", "per_example", "tied parameter")
+    yield from (f"prior {f}" for f in prior_families())
     for name, strategy in STRATEGIES.items():
         yield f"infer {name}"
         yield from (f"{name}({o.name})" for o in strategy.keys)

@@ -291,12 +291,13 @@ def params(spec: Spec) -> Iterator[str]:
             yield "number as a parameter"
         if p.frozen:
             yield "frozen"
+        if p.prior:
+            yield f"prior {p.prior.family}"
         yield from (
             name
             for option, name in (
                 ("per_example", "per_example"),
                 ("tied", "tied parameter"),
-                ("prior", "prior of a parameter"),
             )
             if dict(p.options).get(option)
         )

@@ -12,6 +12,13 @@ from lvspec.verify.random_specs.text import matched
 
 STATES = 150  # joint assignments of the finite latents of one example at most: brute force names each
 STATES_OF_PARTS = 64  # where other parts are there to be computed, too
+PRIORS = {  # of parameters, by family
+    "Normal": "Normal(0.5, 2)",
+    "Laplace": "Laplace(0, scale=0.5)",
+    "StudentT": "StudentT(3)",
+    "Beta": "Beta(2, 1.5)",
+    "Dirichlet": "Dirichlet(1.5)",
+}
 SETTINGS = ("infer", "objective", "train")  # sections without which the model is the same
 SECTIONS = (
     "sizes",
@@ -185,6 +192,10 @@ class Draft:
             entries.append(f'init: "{rules[self.pick("init {}", list(rules))]}"')
         if self.wants("frozen", 0.02):
             entries.append("frozen: true")
+        elif (of := [f for f in PRIORS if shape or f != "Dirichlet"]) and (
+            self.wished("prior {}", of) or self.chance(0.01)
+        ):
+            entries.append(f'prior: "{PRIORS[self.pick("prior {}", of)]}"')
         return f"{{{', '.join(entries)}}}" if len(entries) > 1 else axes
 
     def network(self, text: str, stem: str = "f", bank: str = "") -> str:
