@@ -9,7 +9,7 @@ from lvspec.front.shapes import real_enough
 from lvspec.front.sites import integer_index
 from lvspec.ir.dims import Dim, Shape, show_shape
 from lvspec.ir.expr import Apply, Expr
-from lvspec.ir.networks import NETWORKS
+from lvspec.ir.networks import NETWORKS, output_shape
 from lvspec.ir.spec import Network
 from lvspec.ir.types import REAL, Reach, Type
 
@@ -24,14 +24,6 @@ def input_shapes(network: Network) -> tuple[Shape, ...]:
     if network.kind == "Module":
         return network.option("in", ((network.arguments[0],),))
     return ((network.arguments[0],),)
-
-
-def output_shape(network: Network) -> Shape:
-    if network.kind == "Module":
-        return network.option("out", (network.arguments[-1],))
-    written = NETWORKS[network.kind].output
-    last = network.arguments[0] if written == "in" else network.arguments[-1]
-    return (last * 2 if written.startswith("2*") else last,)
 
 
 def apply_network(network: Network, bank: tuple[Expr, ...], args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr:

@@ -12,7 +12,7 @@ from lvspec.front.parser import parse_target
 from lvspec.front.problems import Help, Problems
 from lvspec.front.user_networks import plain, user_network
 from lvspec.ir.dims import Shape
-from lvspec.ir.networks import ACTIVATIONS, NETWORKS, OPTIONS, Kind, head_widths, heads_fit
+from lvspec.ir.networks import ACTIVATIONS, NETWORKS, OPTIONS, REFUSED, Kind, head_widths, heads_fit
 from lvspec.ir.spec import Network, Size
 
 
@@ -62,7 +62,9 @@ def _network(
     kind = NETWORKS.get(kind_name)
     if kind is None or call is None:
         help: Help
-        if kind is not None:
+        if kind_name in REFUSED:
+            message, help = f"there is no network `{kind_name}`", REFUSED[kind_name]
+        elif kind is not None:
             message, help = f"`{kind_name}` needs its sizes", f"write `{kind_name}({', '.join(kind.sizes)})`"
         else:
             message = f"there is no network `{kind_name}`" if kind_name else "this is no network"
@@ -123,12 +125,12 @@ def _heads_fit(network: Network, sizes: dict[str, Size], entry: Entry, problems:
 
 def _dropout_between(network: Network, entry: Entry, problems: Problems) -> None:
     """Dropout of a network lies between its layers, as torch's does: one layer has none."""
-    layers = len(network.arguments) - 1 if network.kind == "MLP" else network.option("layers", 1)
-    if (
-        network.option("dropout") and layers == 1 and NETWORKS[network.kind].work is None
-    ):  # others have it within a layer
+    sizes = len(network.arguments)
+    layers = sizes - 1 if network.kind == "MLP" else network.option("layers", sizes)
+    within = NETWORKS[network.kind].work is not None and network.option("layers")  # each layer has it
+    if network.option("dropout") and layers == 1 and not within:
         message = f"`dropout` of {network.kind} lies between its layers, and `{network.name}` has one: it does nothing"
-        more = "more sizes" if network.kind == "MLP" else "`layers=2`"
+        more = "`layers=2`" if network.option("layers") else "more sizes"
         help = (
             f"declare `drop: Dropout({network.arguments[-1]})` and write `drop({network.name}(...))`, or give it {more}"
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lvspec.ir.dims import Shape
     from lvspec.ir.spec import Network
 
 
@@ -30,7 +31,7 @@ class FlowKind:
 
 @dataclass(frozen=True)
 class Work:
-    """What a network does that reads a stretch at once, at each site and in one pass. multiplications: multiply-adds; kept:
+    """What a network does at each site that is no chain of linear layers, nor of states. multiplications: multiply-adds; kept:
     numbers that stay for the gradient; widest: the most that one tensor has; calls: operations beside the last one."""
 
     multiplications: float
@@ -53,6 +54,19 @@ def _convolution_work(network: Network, sizes: Sequence[int], sites: float) -> W
     )
 
 
+def _residual_work(network: Network, sizes: Sequence[int], sites: float) -> Work:
+    """A perceptron back to where it begins; what lies between its layers is kept."""
+    pairs = list(zip(sizes, [*sizes[1:], sizes[0]], strict=True))
+    learned = sum((a + bool(network.option("bias"))) * b for a, b in pairs)
+    return Work(sum(a * b for a, b in pairs), learned, 2 * sizes[0] + sum(sizes[1:]), max(sizes), len(sizes))
+
+
+def _taps_work(network: Network, sizes: Sequence[int], sites: float) -> Work:
+    """One convolution keeps what it reads, padded, and its own."""
+    (read, out), taps = sizes, int(network.option("kernel"))
+    return Work(taps * read * out, (taps * read + 1) * out, read + out, max(read, out), 1)
+
+
 def _transformer_work(network: Network, sizes: Sequence[int], sites: float) -> Work:
     """Each layer: projections 4 out², a perceptron 8 out², and for every site read a product with its key and one with its value."""
     (read, out), layers = sizes, int(network.option("layers"))
@@ -69,8 +83,8 @@ class Kind:
     `2*` for both directions. options: name → default. tied: the network whose matrices it has, transposed, from the
     last one to the first; an embedding's table as it is. torch: whether its class is torch's own. bank: the class of several at
     once, where there is one. certain: whether it gives the same when it is computed again. gates, kept: of a recurrent cell,
-    matrices for one state, and numbers that are kept for one of the output, as counted. work: of other networks over stretches, what
-    they do, by their sizes and the sites that are read together. flow: how its map is computed. most: layers at most."""
+    matrices for one state, and numbers that are kept for one of the output, as counted. work: of others, what they
+    do, by their sizes and the sites that are read together. flow: how its map is computed. most: layers at most."""
 
     name: str
     sizes: tuple[str, ...]
@@ -119,6 +133,15 @@ NETWORKS: dict[str, Kind] = {
         Kind("Embedding", ("num", "dim"), "site", "integer", "dim", bank="EmbeddingBank"),
         Kind("Dropout", ("in",), "site", "in", "in", (("p", 0.5),), torch=True, certain=False),
         Kind("LayerNorm", ("in",), "site", "in", "in", torch=True),
+        Kind(
+            "Residual",
+            ("in", "hidden..."),
+            "site",
+            "in",
+            "in",
+            (("activation", "relu"), ("dropout", 0.0), ("bias", True)),
+            work=_residual_work,
+        ),
         Kind("RNN", ("in", "out"), "causal", "in", "out", _DEPTH, gates=1, kept=2),
         Kind("GRU", ("in", "out"), "causal", "in", "out", _DEPTH, gates=3, kept=10),
         Kind("LSTM", ("in", "out"), "causal", "in", "out", _DEPTH, gates=4, kept=17),
@@ -133,6 +156,7 @@ NETWORKS: dict[str, Kind] = {
             most=16,  # each layer looks twice as far back
         ),
         Kind("Transformer", ("in", "out"), "causal", "in", "out", _HEADS, work=_transformer_work),
+        Kind("Convolution", ("in", "out"), "causal", "in", "out", (("kernel", 3), ("dilation", 1)), work=_taps_work),
         Kind("BiTransformer", ("in", "out"), "whole", "in", "out", _HEADS, work=_transformer_work),
         Kind("BiGRU", ("in", "out"), "whole", "in", "2*out", _DEPTH, gates=3, kept=10),
         Kind("BiLSTM", ("in", "out"), "whole", "in", "2*out", _DEPTH, gates=4, kept=17),
@@ -166,6 +190,21 @@ NETWORKS: dict[str, Kind] = {
 }
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus", "gelu", "elu", "silu")
+
+# networks that there are not, and why
+REFUSED = {
+    name: "it averages over the examples of a batch, so that log p of one would depend on the others; `LayerNorm` reads one alone"
+    for name in ("BatchNorm", "BatchNorm1d", "BatchNorm2d")
+}
+
+
+def output_shape(network: Network) -> Shape:
+    """The event shape of what comes out."""
+    if network.kind == "Module":
+        return network.option("out", (network.arguments[-1],))
+    written = NETWORKS[network.kind].output
+    size = network.arguments[0 if written == "in" else -1]
+    return (size * 2 if written.startswith("2*") else size,)
 
 
 @dataclass(frozen=True)

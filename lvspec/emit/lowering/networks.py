@@ -13,9 +13,9 @@ from lvspec.emit.lowering.side_by_side import parts_of, side_by_side, vectors_si
 from lvspec.emit.lowering.sizes import begin_embeddings, size_code
 from lvspec.emit.lowering.value import ATOM, Value, align, dim, join_draws, permute, select
 from lvspec.errors import InternalError
-from lvspec.ir.dims import Dim, ragged_plate
+from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Apply, Call, Expr, PlateIndex, VariableRef
-from lvspec.ir.networks import NETWORKS
+from lvspec.ir.networks import NETWORKS, output_shape
 from lvspec.ir.structured import window_of
 
 
@@ -36,7 +36,9 @@ def apply_network(low, expr: Apply) -> Value:
             return _from_bank(low, network, expr, value)
         if network.kind == "Embedding":
             return _embedded(low, network, value)
-        return value.with_(code=f"{module}({value.code})", shape=(*value.shape[:-1], *_output(network)), binds=ATOM)
+        return value.with_(
+            code=f"{module}({value.code})", shape=(*value.shape[:-1], *output_shape(network)), binds=ATOM
+        )
     assert reach is not None  # front/applications.py
     plate = low.windows.axis_along(reach)
     if plate not in value.axes:
@@ -50,7 +52,7 @@ def apply_network(low, expr: Apply) -> Value:
     value = permute(value, (*(a for a in value.axes if a != plate), plate))
     lengths = f", {low.lengths(plate, value.axes[:-1])}" if told else ""
     code = f"{module}{'.backwards' * backwards}({value.code}{lengths})"
-    return value.with_(code=code, shape=_output(network), binds=ATOM)
+    return value.with_(code=code, shape=output_shape(network), binds=ATOM)
 
 
 def _of_parts(low, expr: Apply, network) -> Value | None:
@@ -62,9 +64,9 @@ def _of_parts(low, expr: Apply, network) -> Value | None:
     axes, _, aligned = low.broadcast(*values)
     if all(v.axes == axes for v in values):
         value = side_by_side(low, values, call)
-        return value.with_(code=f"{low.module(network)}({value.code})", shape=_output(network), binds=ATOM)
+        return value.with_(code=f"{low.module(network)}({value.code})", shape=output_shape(network), binds=ATOM)
     operands = ", ".join([low.module(network), *(v.code for v in aligned)])
-    return Value(f"{low.scope.use('of_parts')}({operands})", axes, _output(network), draws=join_draws(*values))
+    return Value(f"{low.scope.use('of_parts')}({operands})", axes, output_shape(network), draws=join_draws(*values))
 
 
 def _for_every_example(low, value: Value, plate: str) -> Value:
@@ -143,11 +145,6 @@ def _one_hots(low, expr: Apply, network) -> Value | None:
     return index.with_(code=code, shape=found.type.shape, integer=False, binds=ATOM)
 
 
-def _output(network) -> tuple[Dim, ...]:
-    last = network.arguments[-1]
-    return (last * 2,) if NETWORKS[network.kind].output == "2*out" else (last,)
-
-
 def _embedded(low, network, value: Value) -> Value:
     shape = (*value.shape, network.arguments[1])
     if value.enumerated is None:
@@ -170,7 +167,7 @@ def _from_bank(
     time = (plate,) if plate is not None else ()
     lead = tuple(a for a in value.axes if a not in time)
     head = len(value.shape) - (network.kind != "Embedding")  # axes of the value before those that a network takes
-    module, shape = low.module(network), (*value.shape[:head], *_output(network))
+    module, shape = low.module(network), (*value.shape[:head], *output_shape(network))
     axis = chosen.enumerated or (chosen.axes[0] if isinstance(index, PlateIndex) and chosen.axes else None)
     draws = join_draws(value, chosen)
 

@@ -167,7 +167,7 @@ def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]
         code = f"{row.bank}({', '.join([count, *sizes, *options])})"
     elif network.bank:
         imports.add("Bank")
-        at_a_site = ", recurrent=False" if row.torch else ""
+        at_a_site = ", recurrent=False" if row.reads == "site" else ""
         code = f"Bank([{_made(network, sizes, options, imports)} for _ in range({count})]{at_a_site})"
     elif (other := network.option("tied")) is not None:
         imports.add("Tied")

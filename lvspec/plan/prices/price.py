@@ -19,7 +19,7 @@ from lvspec.ir.axes import axis_of, lag_of, latent_of, sites_of
 from lvspec.ir.expr import Again, Apply, At, Call, Dist, Expr, Index, ParamRef, PlateIndex, Stretch, VariableRef
 from lvspec.ir.flows import flow_of
 from lvspec.ir.guides import GuideOrder
-from lvspec.ir.networks import EACH, NETWORKS, Work
+from lvspec.ir.networks import EACH, NETWORKS, Work, output_shape
 from lvspec.ir.plan import Cost
 from lvspec.ir.reads import Reader, bodies, number_of, reader_of
 from lvspec.ir.spec import Network, Variable
@@ -291,7 +291,7 @@ class Pricer:
         sizes = [d.evaluate(self.model.sizes) for d in network.arguments]
         kind = NETWORKS[network.kind]
         if kind.work is not None:
-            self._works(kind.work(network, sizes, sites), network, numbers / sizes[-1])
+            self._works(kind.work(network, sizes, sites), network, numbers / self.events(output_shape(network)))
             return
         self.learned[network.name] = self.events(network.bank) * parameters_of(network, sizes)
         self.flops += TRAINING * numbers * multiplications_of(network, sizes)
@@ -307,7 +307,7 @@ class Pricer:
             self.holds(numbers + sum(hidden), (1 if network.kind == "Embedding" else 2) * max(numbers, *hidden, 0.0))
 
     def _works(self, work: Work, network: Network, times: float) -> None:
-        """What a network over stretches does at so many sites."""
+        """What a network does at so many sites."""
         self.learned[network.name] = self.events(network.bank) * work.learned
         self.flops += TRAINING * times * work.multiplications
         self.calls(DISPATCHES["expression"] * work.calls)

@@ -53,11 +53,16 @@ def _layer_norm(network: Network, w: Weights, x: Value) -> Tensor:
     return centred / torch.sqrt((centred**2).mean(-1, keepdim=True) + 1e-5) * w["weight"] + w["bias"]
 
 
+def _residual(network: Network, w: Weights, x: Value) -> Tensor:
+    return number(x) + _mlp(network, part(w, "added"), x)
+
+
 AT_A_SITE: dict[str, Callable[[Network, Weights, Value], Tensor]] = {
     "Linear": lambda network, w, x: linear(number(x), w),
     "MLP": _mlp,
     "Embedding": _embedding,
     "LayerNorm": _layer_norm,
+    "Residual": _residual,
     "Dropout": lambda network, w, x: number(x),  # compared in evaluation mode, where it does nothing
 }
 
@@ -118,6 +123,15 @@ def _convolution(network: Network, w: Weights, inputs: Sequence[Tensor]) -> list
     return values
 
 
+def _taps(network: Network, w: Weights, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """One convolution: of each site and those so far apart before it, as many as there are."""
+    taps, apart = w["taps.weight"].flip(-1).unbind(-1), int(network.option("dilation"))
+    return [
+        w["taps.bias"] + sum(tap @ inputs[t - k * apart] for k, tap in enumerate(taps) if t >= k * apart)
+        for t in range(len(inputs))
+    ]
+
+
 def _turned(x: Tensor, site: int) -> Tensor:
     """Entries 2i and 2i + 1 as a complex number, times e^(i site rate)."""
     y = x.clone()
@@ -164,6 +178,7 @@ def _transformer(network: Network, w: Weights, inputs: Sequence[Tensor]) -> list
 
 BY_THE_STRETCH: dict[str, Callable[[Network, Weights, Sequence[Tensor]], list[Tensor]]] = {
     "DilatedConvolution": _convolution,
+    "Convolution": _taps,
     "Transformer": _transformer,
     "BiTransformer": _transformer,
 }

@@ -25,7 +25,16 @@ YIELDS = tuple(n for n, s in STRUCTURES.items() if s.value == "yield")
 NO_ENGINE = tuple(n for n, f in FAMILIES.items() if not f.engine and n not in ("SphericalUniform", "Delta"))
 # families and networks that came after the numbers of random specs were given: no spec is drawn with them that is not asked for them by name,
 # so that the texts of the others stay
-LATECOMERS = ("NegativeBinomial", "ZeroInflatedPoisson", "HalfNormal", "Weibull", "Transformer", "BiTransformer")
+LATECOMERS = (
+    "NegativeBinomial",
+    "ZeroInflatedPoisson",
+    "HalfNormal",
+    "Weibull",
+    "Transformer",
+    "BiTransformer",
+    "Convolution",
+    "Residual",
+)
 ONE_WAY = tuple(n for n, f in FLOWS.items() if f.inverse is None)
 
 

@@ -48,6 +48,35 @@ observed:
   x[t]: Categorical(logits=output(h[t]))
 """
 
+BLOCKS = """
+lvspec: 1
+name: blocks
+sizes: {V: 4, E: 2, H: 3, K: 2, D: 1}
+plates: {t: sequence(end=EOS)}
+params: {mu: [K]}
+networks:
+  words: Embedding(V, E)
+  writer: Convolution(E + D, H, kernel=2, dilation=2)
+  again: Convolution(H, H)
+  later: Convolution(E, H, kernel=2)
+  block: Residual(H, 2*H, H, activation=tanh)
+  lin: Residual(H)
+  kinds[K]: Residual(H, 2)
+  encoder: Linear(H, 2*D)
+  output: Linear(H, V)
+latent:
+  z: Normal(0, 1)[D]
+  c: Categorical(logits=mu)
+let:
+  g[t]: tanh(writer(concat(words(x[<t]), z)))
+  h[t]: again(g[<=t])
+observed:
+  x[t]: Categorical(logits=output(kinds[c](lin(block(h[t])))))
+guide:
+  ahead[t]: later(words(x[>=t]))
+  z: Normal(loc, softplus(scale)) where loc, scale = split(encoder(mean(ahead[t] over t)))
+"""
+
 # Vinyals, Fortunato & Jaitly 2015: what was pointed at is read, and the next position is pointed at
 POINTER = """
 lvspec: 1
@@ -95,7 +124,9 @@ observed:
 
 
 @pytest.mark.parametrize(
-    "text", [CONVOLUTION, BANK, POINTER, ATTENTION], ids=["convolution", "bank", "pointer", "attention"]
+    "text",
+    [CONVOLUTION, BANK, BLOCKS, POINTER, ATTENTION],
+    ids=["convolution", "bank", "blocks", "pointer", "attention"],
 )
 def test_values_and_gradients_are_those_of_brute_force(text):
     c = compile_spec(text)

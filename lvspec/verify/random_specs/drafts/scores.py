@@ -228,8 +228,21 @@ def linear(d: Draft, size: str, out: str) -> str:
     return d.network(f"Linear({size}, {out}{bias})")
 
 
+def residual(d: Draft, size: str) -> str:
+    """A residual block, around its argument, where it is asked for."""
+    if not d.wished("{}", ("Residual", "Residual(dropout)", "Residual(bias)")):
+        return "{}"
+    d.wants("Residual", 0.0)
+    options = [o for o in ("dropout=0.2", "bias=false") if d.wants(f"Residual({o.partition('=')[0]})", 0.0)]
+    return d.network(f"Residual({', '.join([size, d.size('H', 3, 4), *options])})") + "({})"
+
+
 def mapping(d: Draft, size: str, out: str) -> str:
     """A linear layer or a small perceptron, around its argument."""
+    return residual(d, out).format(_mapping(d, size, out))
+
+
+def _mapping(d: Draft, size: str, out: str) -> str:
     wished = d.wished("activation {}", ACTIVATIONS) or d.wished("{}", ("MLP", "MLP(dropout)", "MLP(bias)"))
     if not wished and d.chance(0.6):
         return linear(d, size, out) + "({})"
@@ -242,7 +255,7 @@ def mapping(d: Draft, size: str, out: str) -> str:
 
 
 RECURRENT = tuple(name for name, kind in NETWORKS.items() if kind.reads == "causal")
-FEW = {"layers": "2", "kernel": "2", "dropout": "0.2", "heads": "2", "positions": "70"}
+FEW = {"layers": "2", "kernel": "2", "dropout": "0.2", "heads": "2", "positions": "70", "dilation": "2"}
 
 
 def recurrent(d: Draft, size: str, out: str, kinds: tuple[str, ...] = RECURRENT, bank: str = "") -> tuple[str, str]:
