@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from lvspec.emit.lowering.calls import reduced, with_examples
 from lvspec.emit.lowering.indexing import entry, indices_of
-from lvspec.emit.lowering.value import ATOM, PRODUCT, SUM, UNARY, Value, join_draws, negated
+from lvspec.emit.lowering.value import ATOM, PRODUCT, SUM, UNARY, Value, as_tensor, join_draws, negated
 from lvspec.ir.expr import Call, Dist, Expr, Index, LocalRef, VariableRef
 from lvspec.ir.mixtures import MixturePart, is_one_hot, is_softmax, log_of, named_by
 
@@ -165,7 +165,10 @@ class MixtureCode:
         if len(pairs) == 1 and not parts[0].weights:
             return pairs[0][1]
         if not any(p.logs for p in parts):
-            total = self.low.plus([w for w, _ in pairs])
+            weights = [w for w, _ in pairs]
+            total = self.low.plus(
+                [as_tensor(weights[0]) if all(w.number for w in weights) else weights[0], *weights[1:]]
+            )
             return total.with_(code=f"{self.low.scope.use('logits_from_probs')}({total.code})", binds=ATOM)
         axes, _, aligned = self.low.broadcast(*(v for pair in pairs for v in pair))
         code = ", ".join(f"({w.code}, {x.code})" for w, x in zip(aligned[::2], aligned[1::2], strict=True))

@@ -113,6 +113,7 @@ def _of_expressions() -> Iterator[str]:
     yield from ACCESS
     yield from (f"{reader} reads {read}" for reader in ("latent", "observed") for read in READ)
     yield from (f"index by {read}" for read in (*READ, "number"))
+    yield "probabilities as a sum"
     yield from ("index of two", "where", "where of parts", "let of a let", "size in an expression")
     yield from ("number beside a vector", "probability 0", "rate 0")
 

@@ -23,7 +23,8 @@ from lvspec.verify.random_specs.constructs import listed
 LABELS = tuple(n for n, s in STRUCTURES.items() if s.value == "labels")
 YIELDS = tuple(n for n, s in STRUCTURES.items() if s.value == "yield")
 NO_ENGINE = tuple(n for n, f in FAMILIES.items() if not f.engine and n not in ("SphericalUniform", "Delta"))
-# families and networks that came after the numbers of random specs were given: no spec is drawn with them that is not asked for them by name,
+SUM = "probabilities as a sum"
+# families, networks and forms that came after the numbers of random specs were given: no spec is drawn with them that is not asked for them by name,
 # so that the texts of the others stay
 LATECOMERS = (
     "NegativeBinomial",
@@ -34,6 +35,7 @@ LATECOMERS = (
     "BiTransformer",
     "Convolution",
     "Residual",
+    SUM,
 )
 ONE_WAY = tuple(n for n, f in FLOWS.items() if f.inverse is None)
 

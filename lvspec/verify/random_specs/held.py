@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import combinations
 
 from lvspec.front.variables import GIVEN
 from lvspec.ir import expr as E
+from lvspec.ir.mixtures import meaning_of, parts_of
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.reads import Reader
 from lvspec.ir.spec import Clause, Network, Override, Plate, Spec, Variable
@@ -14,6 +16,7 @@ from lvspec.ir.structured import structure_of
 from lvspec.plan.coupled import coupled
 from lvspec.plan.graph import dependency_graph
 from lvspec.verify.random_specs.constructs import COUNTS, listed
+from lvspec.verify.random_specs.coverage import SUM
 
 HUGE = 100  # subtracted from a score, it leaves no probability
 
@@ -189,6 +192,15 @@ def _index(variables: dict[str, Variable], base: E.Expr, indices: tuple[E.Expr, 
                     yield "T[s[a[t]]]"
     if len(indices) > 1:
         yield "index of two"
+
+
+def sums(spec: Spec) -> Iterator[str]:
+    for v in spec.of_role("observed"):
+        for clause in v.clauses:
+            names = {b.names[0]: b.value for b in clause.bindings if len(b.names) == 1}
+            told = partial(meaning_of, lets=spec.lets, names=names)
+            if any(len(parts_of(dist, told, frozenset(v.plates))) > 1 for dist in _dists(clause)):
+                yield SUM
 
 
 def clauses(spec: Spec) -> Iterator[str]:
@@ -383,6 +395,7 @@ RULES: tuple[Callable[[Spec], Iterator[str]], ...] = (
     networks,
     access,
     clauses,
+    sums,
     plates,
     standing,
     givens,

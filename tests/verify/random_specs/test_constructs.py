@@ -11,9 +11,10 @@ from lvspec.ir.distributions import FAMILIES, Family
 from lvspec.ir.types import REAL
 from lvspec.verify.random_specs import constructs, coverage
 from lvspec.verify.random_specs.constructs import listed
-from lvspec.verify.random_specs.coverage import LATECOMERS, apart, drawn, left_out, sensible, sought
+from lvspec.verify.random_specs.coverage import LATECOMERS, SUM, apart, drawn, left_out, sensible, sought
 from lvspec.verify.random_specs.generate import generate
 from lvspec.verify.random_specs.held import constructs_of
+from lvspec.verify.random_specs.judge import judged
 from lvspec.verify.random_specs.measure import measure
 
 TRIES = 3  # specs that are asked for one construct, each in a few attempts
@@ -144,6 +145,13 @@ def test_a_spec_that_is_asked_for_a_construct_holds_it(first):
 )
 def test_a_spec_that_is_asked_for_a_pair_holds_it(pair):
     assert held_by_asked(*pair)
+
+
+@pytest.mark.parametrize("seed", [3, 4, 18, 21, 30, 44])
+def test_specs_whose_probabilities_are_sums_agree_with_brute_force(seed):
+    text = generate(seed, SUM)
+    assert SUM in constructs_of(load(text, "random"))
+    assert judged(text, seed) == ""
 
 
 @pytest.mark.slow

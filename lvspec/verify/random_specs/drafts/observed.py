@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lvspec.verify.random_specs.coverage import LATECOMERS
+from lvspec.verify.random_specs.coverage import LATECOMERS, SUM
 from lvspec.verify.random_specs.drafts.chains import site
 from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
 from lvspec.verify.random_specs.drafts.families import distribution, through
@@ -28,7 +28,7 @@ def declare(d: Draft) -> None:
     """What kind of thing x is."""
     families = d.wished("observed {}", list(ANY))
     d.symbols = (d.chance(0.5) and families != ["Categorical"]) if not families else families[0] == "Categorical"
-    if "!yield" in d.wishes or d.wished("{}", ("!history", "log_prob in a term")):
+    if "!yield" in d.wishes or d.wished("{}", ("!history", "log_prob in a term", SUM)):
         d.symbols = True
     d.width = d.size("V", 3, 4) if d.symbols else d.size("P", 2, 3)
 
@@ -41,17 +41,37 @@ def observe(d: Draft) -> None:
     if "!yield" in d.wishes:  # what stands on sites is for another observation to read
         over = [p for p in over if not p.plates]
     yields = d.alone and d.symbols and not any(p.plates for p in over)
-    if yields and not d.extra and (d.wants("!yield") or d.chance(0.2)):
+    if yields and not d.extra and SUM not in d.wishes and (d.wants("!yield") or d.chance(0.2)):
         d.observed[f"{d.x} over {d.line}"] = tree(d, over)
         return
     d.binds = True
     if d.symbols:
-        text = distribution(d, "observed", "Categorical", over, d.here, d.width)
+        summed = SUM in d.wishes and not d.extra and d.wants(SUM)
+        text = mixture(d, over) if summed else distribution(d, "observed", "Categorical", over, d.here, d.width)
         if d.extra:
             text = f"Categorical(logits={' + '.join([score(d, over, d.width, d.here), *d.extra])})"
         d.observed[named(d.x, d.here)] = d.where(text)
         return
     add(d, d.x, over, d.here, d.width)
+
+
+def mixture(d: Draft, over: list[Parent]) -> str:
+    """Symbols that are drawn anew, copied from a sequence that is given, told by a latent, or of a table."""
+    size, numbers = d.width, [p for p in over if p.finite]
+    anew, kind = f"softmax({score(d, over, size, d.here)})", d.choose("copied", "copied", "number", "table")
+    if kind == "number" and numbers:
+        other = f"onehot(clip({d.choose(*numbers).ref}, {size}))"
+    elif kind == "copied" and not d.mark:
+        at = f"m_{d.x}"
+        d.plates[at], d.given[f"s_{d.x}[{at}]"], d.given[f"r_{d.x}[{at}]"] = "sequence", f"category({size})", "real"
+        shares = d.choose(f"softmax({d.param()} * r_{d.x}[{at}] over {at})", f"sigmoid(r_{d.x}[{at}])")
+        other = f"sum({shares} * onehot(s_{d.x}[{at}]) over {at})"
+    else:
+        other = f"softmax({d.param(size)})"
+    gate = d.choose(f"sigmoid({d.param()})", "0.3", f"softmax({d.param('2')})[0]")
+    if d.chance(0.3):
+        return f"Categorical(probs={d.choose('2', f'exp({d.param()})')} * {anew} + {other})"
+    return f"Categorical(probs={gate} * {other} + (1 - {gate}) * {anew})"
 
 
 def add(d: Draft, name: str, over: list[Parent], plates: tuple[str, ...], width: str) -> None:

@@ -15,7 +15,7 @@ from lvspec.ir.estimators import STRATEGIES
 from lvspec.ir.flows import FLOWS
 from lvspec.ir.networks import NETWORKS
 from lvspec.ir.structures import STRUCTURES
-from lvspec.verify.random_specs.coverage import DRAWN, LATECOMERS, apart, left_out, sought
+from lvspec.verify.random_specs.coverage import DRAWN, LATECOMERS, SUM, apart, left_out, sought
 from lvspec.verify.random_specs.drafts.guides import OF
 
 SOUGHT, WISHES = 6, 11  # constructs that a spec is asked to hold: those that another attempt is made for, and all
@@ -187,6 +187,7 @@ NEEDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"(expected|known|free_bits|term|log_prob|kl_weight).*", ("latent Normal", "guide Normal")),
     (r"free_bits dimension", ("latent alone",)),
     (r"expected|known", ("latent Categorical", "latent alone", "guide Categorical")),
+    (SUM, ("observed Categorical",)),
     (r"index of two", ("latent Categorical", "latent Bernoulli")),
     (r"guide of some", ("latent Categorical", "guide Normal", "latent Normal")),
     (r"guide on plates that cross", ("!crossing",)),
