@@ -46,6 +46,12 @@ BINDINGS = {
         {"W": "out.weight"},
         given={"at": "at", "src": "src", "hid": "hid"},
     ),
+    "W10-labels": Binding(
+        "labelled_vae",
+        {"P": "P", "H": "H", "D": "D", "K": "K"},
+        {"enc": "encoder", "dec": "decoder"},
+        seed=7,
+    ),
     "W10-copied": Binding(
         "copied_words", {"V": "V", "D": "D"}, {"gate": "gate", "out": "out"}, given={"src": "src", "hid": "hid"}
     ),
@@ -91,6 +97,8 @@ def batch_of(case) -> dict:
     if case.workload.startswith("W9"):
         B, T = data["y"].shape
         return {"y": data["y"], "t": torch.full((B,), T)}
+    if case.workload == "W10-labels":
+        return data
     if case.workload.startswith("W10"):
         sites = {"t": "y" if "y" in data else "x"} | ({"m": "s"} if "s" in data else {})
         lengths = {plate: torch.full(data[x].shape[:1], data[x].shape[1]) for plate, x in sites.items()}

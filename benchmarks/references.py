@@ -48,6 +48,18 @@ def image_vae_loss(net: nn.ModuleDict, x: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, x, reduction="sum") + gaussian_kl(loc, log_scale)
 
 
+def labelled_vae_loss(net: nn.ModuleDict, x: Tensor, y: Tensor, K: int) -> Tensor:
+    """-ELBO of log p(x, y), y uniform and known, one draw of z."""
+    torch.manual_seed(7)
+    label = functional.one_hot(y, K).to(x.dtype)
+    loc, width = net["enc"](torch.cat([x, label], -1)).chunk(2, -1)
+    scale = functional.softplus(width)
+    z = loc + scale * torch.randn_like(loc)
+    logits = net["dec"](torch.cat([z, label], -1))
+    kl = gaussian_kl(loc, scale.log()) + len(x) * math.log(K)
+    return functional.binary_cross_entropy_with_logits(logits, x, reduction="sum") + kl
+
+
 def sentence_vae_loss(net: nn.ModuleDict, x: Tensor, lens: Tensor, mask: Tensor) -> Tensor:
     """-ELBO of a sentence VAE; only real words reach the softmax. Word 1 stands before the first."""
     torch.manual_seed(7)

@@ -139,6 +139,20 @@ def attention(name: str) -> Workload:
     return Workload(name, name, cfg, {"y": y}, params, lambda: references.attention_loss(params, y))
 
 
+def labelled_vae(name: str) -> Workload:
+    B, P, H, D, K = 128, 784, 400, 20, 10
+    x, y = images(B, P), torch.randint(K, (B,), generator=torch.Generator().manual_seed(27))
+    torch.manual_seed(28)
+    net = nn.ModuleDict(
+        {
+            "enc": nn.Sequential(nn.Linear(P + K, H), nn.ReLU(), nn.Linear(H, 2 * D)),
+            "dec": nn.Sequential(nn.Linear(D + K, H), nn.ReLU(), nn.Linear(H, P)),
+        }
+    )
+    cfg, params = {"B": B, "P": P, "H": H, "D": D, "K": K}, dict(net.named_parameters())
+    return Workload(name, name, cfg, {"x": x, "y": y}, params, lambda: references.labelled_vae_loss(net, x, y, K))
+
+
 def copying(name: str) -> Workload:
     """Words of a target, each written anew or copied from the source: half of them stand there."""
     B, T, M, V, D = 32, 30, 40, 10000, 64
@@ -235,6 +249,7 @@ MAKERS = {
     "W9-positions": attention,
     "W9-states": attention,
     "gm_vae": mixture_vae,
+    "W10-labels": labelled_vae,
     "W10-copied": copying,
     "W10-averaged": averaged,
     "W10-keys": keys,

@@ -37,6 +37,7 @@ from lvspec.emit.text.repeated import without_repeated
 from lvspec.emit.text.shared import with_shared_methods
 from lvspec.emit.text.text import WIDTH, docstring, wrap
 from lvspec.ir.plan import Plan
+from lvspec.ir.words import listed
 
 
 def module_text(plan: Plan, self_check: bool = False) -> str:
@@ -99,7 +100,9 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
     head = "    def forward(self, batch: dict, draws: dict | None = None) -> Objective:"
     body = (coupled_body if plan.coupled else forward_body)(plan, imports)
     prepared = "batch, samples = self.prepare(batch), self.samples"
-    forward = [[head, *bound_doc(plan, draws=True), f"        {prepared}", *body]]
+    forward = [[head, *bound_doc(plan, draws=True), f"        {prepared}", *labelled(plan, imports), *body]]
+    if plan.labelled:
+        forward.append(forward_at_labels(plan, imports))
     parameters = []
     if plan.refined:
         parameters = ["        parameters = self.refined(batch, draws or {})"]
@@ -133,6 +136,29 @@ def inference(plan: Plan, imports: set[str]) -> list[list[str]]:
     answers.append(posterior_body(plan, imports))
     encode = encode_body(plan, imports)
     return [*integrals, *forward, *answers, *([encode] if encode else [])]
+
+
+def labelled(plan: Plan, imports: set[str]) -> list[str]:
+    """The lines of `forward` that leave out a sum over what a batch gives throughout."""
+    if not plan.labelled:
+        return []
+    imports.add("all_known")
+    names = ", ".join(f'"{n}"' for n in plan.labelled)
+    return wrap(f"if draws is None and all_known(batch, {names}):", 2) + [
+        "            return self.forward_at_labels(batch)"
+    ]
+
+
+def forward_at_labels(plan: Plan, imports: set[str]) -> list[str]:
+    """`forward_at_labels`: the objective of a prepared batch that gives all examples their labels."""
+    return [
+        "    def forward_at_labels(self, batch: dict, draws: dict | None = None) -> Objective:",
+        *described(
+            f"`forward` of a prepared batch that gives {listed(plan.labelled)} for all examples: nothing is summed."
+        ),
+        "        samples = self.samples",
+        *forward_body(plan, imports, plan.labelled),
+    ]
 
 
 def _exact(plan: Plan, imports: set[str]) -> list[list[str]]:

@@ -277,6 +277,15 @@ class Plan:
         return tuple(p.name for p in self.latents if p.treated.averaged)
 
     @cached_property
+    def labelled(self) -> tuple[str, ...]:
+        """Latents that are summed under their guide, all of them one value an example, and given by data: a batch that gives them
+        throughout has an objective without a sum."""
+        named = {name for name, _ in self.spec.data}
+        kept = [self.spec.variable(n) for n in self.enumerated]
+        plain = all(v.name in named and not v.plates and not v.type.shape and v.type.support.finite for v in kept)
+        return self.enumerated if plain and self.sampled and not self.coupled and not self.refined else ()
+
+    @cached_property
     def summed_beside_draws(self) -> tuple[str, ...]:
         """Latents that are summed out given draws of others, or their points."""
         return tuple(n for n in self.summed if n not in self.drawn_in_weights) if self.sampled or self.points else ()

@@ -60,7 +60,7 @@ from lvspec.runtime.core.batch import (
     weighted_mean,
 )
 from lvspec.runtime.core.contract import contract
-from lvspec.runtime.core.evidence import asked, evidence, is_known, label_evidence, with_given
+from lvspec.runtime.core.evidence import all_known, asked, evidence, is_known, label_evidence, with_given
 from lvspec.runtime.core.fixed_draws import fixed_draws
 from lvspec.runtime.core.given import sample_batch
 from lvspec.runtime.core.inputs import Input

@@ -29,9 +29,9 @@ EVERYWHERE = (
 )  # families with a density of each real value
 
 
-def forward_body(plan: Plan, imports: set[str]) -> list[str]:
-    """The statements of `forward` after the batch is prepared."""
-    terms = Terms(plan, imports)
+def forward_body(plan: Plan, imports: set[str], given: tuple[str, ...] = ()) -> list[str]:
+    """The statements of `forward` after the batch is prepared. given: latents that the batch gives throughout."""
+    terms = Terms(plan, imports, given=given)
     scope = terms.scope
     costs = terms.write()
     added = terms.added()

@@ -40,9 +40,12 @@ from lvspec.ir.treatments import TREATMENTS
 
 class Terms:
     """The guide and the costs of one program: of the objective, or of importance weights (`weights`), where every
-    divergence is log q - log p at the draw. asked: whether questions about summed latents come in, as `ask`."""
+    divergence is log q - log p at the draw. asked: whether questions about summed latents come in, as `ask`. given: latents
+    whose values the batch gives for all examples: nothing is summed over them."""
 
-    def __init__(self, plan: Plan, imports: set[str], weights: bool = False, asked: bool = False):
+    def __init__(
+        self, plan: Plan, imports: set[str], weights: bool = False, asked: bool = False, given: tuple[str, ...] = ()
+    ):
         self.plan = plan
         self.weights = weights
         self.asked = asked
@@ -50,7 +53,8 @@ class Terms:
         if weights:
             drawn = plan.drawn_in_weights
             self.treated |= {n: TREATMENTS["sampled" if n in drawn else "collapsed"] for n in plan.enumerated}
-        self.enumerated = [n for n, t in self.treated.items() if t.averaged]
+        self.given = given
+        self.enumerated = [n for n, t in self.treated.items() if t.averaged and n not in given]
         self.collapsed = [n for n, t in self.treated.items() if t.summed_out]
         self.sampled = [n for n, t in self.treated.items() if t.drawn]
         arguments = ("batch", "draws", "samples") if plan.sampled else ("batch",)
@@ -58,6 +62,10 @@ class Terms:
         self.program = Program(plan, imports, {*self.enumerated, *self.collapsed}, arguments)
         self.program.discrete = weights
         self.low, self.scope = self.program.low, self.program.scope
+        for name in given:
+            axes = ("B", *plan.spec.variable(name).plates)
+            value = Value(f'batch["{name}"]', axes, integer=True)
+            self.low.known[name] = self.scope.assign(name, value, own=True)
 
     def write(self) -> list[BoundTerm]:
         """The statements of guide and model; what they cost."""
@@ -186,6 +194,8 @@ class Terms:
     def divergence(self, variable) -> tuple[list[BoundTerm], list[Factor]]:
         """The latent's KL, in closed form or at the draw; its log p where a collapsed latent decides it."""
         latent = self.plan.latent(variable.name)
+        if variable.name in self.given:
+            return [self.counted(variable, self.at_known(variable, at)) for at in bindings(self.low, variable)], []
         if latent.kl == "zero" and not self.weights:
             return [self.counted(variable, self.of_given(variable, at)) for at in bindings(self.low, variable)], []
         if latent.kl == "analytic" and self.treated[variable.name].drawn and not self.weights:
@@ -294,6 +304,12 @@ class Terms:
             return BoundTerm(variable.name, value, mask_of(self.low, variable))
         value = self.scope.assign(f"kl_{label}", value)
         return BoundTerm(variable.name, self.known_divergence(variable, value), mask_of(self.low, variable))
+
+    def at_known(self, variable, sites: tuple[int, ...]) -> BoundTerm:
+        """KL(δ_z ‖ p) = -log p(z) of a latent that the batch gives throughout."""
+        value = negated(self.expected_sites(factor_at(self.low, variable, sites, fuse=False)))
+        value = self.scope.named(f"kl_{variable.name}", self.at_every_site(variable, value))
+        return BoundTerm(variable.name, value, mask_of(self.low, variable))
 
     def at_every_site(self, variable, value: Value) -> Value:
         """A divergence that does not vary over some plate of its latent counts once per site all the same."""

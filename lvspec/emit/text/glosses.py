@@ -9,6 +9,7 @@ GLOSSES = {
     "Input": "what a batch may hold of one variable",
     "Objective": "loss, bounds and their parts",
     "StructureBesideDraws": "Σ_s w_s p(y | x, draw s) of a hidden structure",
+    "all_known": "whether the batch gives latents for all examples",
     "batch_rows": "how many examples",
     "categorical_at": "log softmax(logits)[..., x] for each row of the table: (K, V), (B, T) -> (B, T, K)",
     "categorical_bag": "the same, summed over the sites of a bag",

@@ -196,7 +196,7 @@ def taken_out(body: str, first: Run, second: Run) -> str:
     if nested:  # of one line each
         moved = [BODY + text for text in _alike(*([row.strip() for row in rows[s]] for s in (place, other)))]
     else:
-        moved = rows[place]
+        moved = _told_of_both(rows[place], rows[other])
     method = [*head, *moved, *wrap(f"return {', '.join(gives)}", 2), ""]
     for run, where in ((second, other), (first, place)):
         rows[where] = wrap(
@@ -211,6 +211,14 @@ def _place(rows: list[str], run: Run) -> slice:
     start = run.nodes[0].lineno - 2
     above = rows[start - 1].strip().startswith("# (")
     return slice(start - above, (run.nodes[-1].end_lineno or 0) - 1)
+
+
+def _told_of_both(here: list[str], there: list[str]) -> list[str]:
+    """The rows here, each without its shape where another one stands there."""
+    bare = [[row.split("  # ")[0] for row in rows] for rows in (here, there)]
+    if bare[0] != bare[1]:
+        return here
+    return [a if a == b else short for a, b, short in zip(here, there, bare[0], strict=True)]
 
 
 def _alike(here: list[str], there: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lvspec.runtime.core.batch import batch_rows
+from lvspec.runtime.core.semiring import may_look
 
 
 def with_given(log_q: Tensor, observed: Tensor, value: Tensor) -> Tensor:
@@ -44,6 +45,12 @@ def is_known(batch: dict, name: str, sites: tuple[int, ...], like: Tensor) -> Te
     if name in batch:
         return batch[f"{name}_observed"].to(like.dtype)
     return like.expand(batch_rows(batch), *sites)
+
+
+def all_known(batch: dict, *names: str) -> bool:
+    """Whether a prepared batch gives latents for all examples; False where looking would wait."""
+    told = [batch.get(f"{name}_observed") for name in names]
+    return all(x is not None and may_look(x) and bool(x.all()) for x in told)
 
 
 def label_evidence(batch: dict, name: str, size: int, axes: int, like: Tensor) -> Tensor:
