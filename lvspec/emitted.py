@@ -1,7 +1,8 @@
 """What a compiled spec and its emitted class offer, for a reader and a type checker: training and checks ask for nothing else.
 
 A class has those of the methods that its plan gives a meaning to: `encode` where q is written down, `log_weights` where
-something is drawn, `optimum` and `ascend` where q stands at its optimum, `fit_rows` where examples have rows of their own.
+something is drawn, `optimum` and `ascend` where q stands at its optimum, `fit_rows` where examples have rows of their own,
+`decode` where strings are written symbol by symbol.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ class EmittedModel(nn.Module):
 
     @abstractmethod
     def sample(self, n: int, **asked: dict[str, Any] | None) -> Batch: ...
+
+    @abstractmethod
+    def decode(self, n: int, *asked: Any, **how: Any) -> Any: ...
 
     @abstractmethod
     def encode(self, batch: Batch) -> dict[str, Any]: ...

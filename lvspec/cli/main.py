@@ -20,7 +20,10 @@ FINE, SPEC, USAGE, TRAINING, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 # command -> its module; each has add_parser(subparsers) and run(args) -> exit code
 COMMANDS = {
     name: f"lvspec.cli.commands.{name}"
-    for name in ("init", "check", "explain", "graph", "compile", "verify", "tune", "train", "eval", "infer", "sample")
+    for name in (
+        *("init", "check", "explain", "graph", "compile", "verify", "tune"),
+        *("train", "eval", "infer", "sample", "decode"),
+    )
 }
 QUICK = ("init", "check", "explain", "graph", "compile")
 

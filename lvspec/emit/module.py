@@ -25,8 +25,8 @@ from lvspec.emit.methods.mean_field import mean_field_methods
 from lvspec.emit.methods.points import point_methods
 from lvspec.emit.methods.posterior import latent_sizes, posterior_body, zero_tilts
 from lvspec.emit.methods.priors import prior_method
-from lvspec.emit.methods.sampling import sample_body
 from lvspec.emit.methods.self_check import check_lines
+from lvspec.emit.methods.site_methods import sampling_methods
 from lvspec.emit.methods.structured_mean_field import chain_factor_methods
 from lvspec.emit.methods.weights import shared_draws, weight_methods, weights_head
 from lvspec.emit.objective.coupled import coupled_body
@@ -49,7 +49,7 @@ def module_text(plan: Plan, self_check: bool = False) -> str:
     if scheduled:
         at = made.index(ZERO)
         made[at:at] = STEP
-    methods += [prior_method(plan, imports), fit_rows(plan, imports), sample_body(plan, imports)]
+    methods += [prior_method(plan, imports), fit_rows(plan, imports), *sampling_methods(plan, imports)]
     body = "\n\n".join("\n".join(_trimmed(m)) for m in methods if m)
     body = without_repeated(with_shared_methods(body, plan))
     check = "\n".join([*check_lines(plan, imports), ""]) if self_check else ""

@@ -89,6 +89,7 @@ from lvspec.runtime.core.tensors import (
     stack_sites,
 )
 from lvspec.runtime.core.undefined import Undefined
+from lvspec.runtime.decoding import *  # noqa: F403
 from lvspec.runtime.estimators import *  # noqa: F403
 from lvspec.runtime.families import *  # noqa: F403
 from lvspec.runtime.gaussian.factors import GaussianFactors

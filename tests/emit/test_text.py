@@ -184,7 +184,15 @@ def test_lines_of_statements_and_their_names_are_those_of_python(name):
             assert {*names("\n".join(body[i] for i in lines))} - {*keyword.kwlist} == mentioned
 
 
-PUBLIC = {"forward", "log_prob", "posterior", "sample", "prepare", "optimum"}  # with the signature of every such module
+PUBLIC = {
+    "forward",
+    "log_prob",
+    "posterior",
+    "sample",
+    "decode",
+    "prepare",
+    "optimum",
+}  # with the signature of every such module
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -39,12 +39,15 @@ from lvspec.runtime import (
     LSTM,
     BiLSTM,
     Categorical,
+    Decoded,
     Embedding,
     Input,  # what a batch may hold of one variable
     Objective,  # loss, bounds and their parts
+    SiteDraws,  # what is given of each variable, else a draw
     batch_rows,  # how many examples
     categorical_pairs,  # log softmax(W [g; h] + b)[x] at each pair: one contraction of W_g g and W_h h
     concat,  # along the last axis; the others broadcast
+    decode,  # greedy, by beam search, or draws
     evidence,  # of known latents: 0 at the value, -inf at all others
     exact_posterior,  # gradients of log p(x) with respect to tilts
     expectation,  # Σ q f, and 0 where q is 0
@@ -181,6 +184,30 @@ class LatentAttentionElbo(nn.Module):
         tilts |= evidence(batch, self.zero, a=batch["m.mask"].shape[-1])
         return exact_posterior(lambda tilt, semiring: self.log_marginal(batch, tilt, semiring), tilts)
 
+    def above_t(self, batch: dict) -> dict:
+        """The batch with what all sites of t read, and with what stands before the first one."""
+        batch = refuse_empty(batch, "m", "a", counts="t.mask")
+        s = batch["s"]  # (B, M)
+        memory = self.reader(self.source(s), batch["m"])  # (B, M, 2 * H)
+        return dict(
+            batch,
+            memory=memory,
+            writer_state=None,
+            x_before=torch.full((batch_rows(batch),), self.V, device=self.zero.device),
+        )
+
+    def at_t(self, batch: dict, draw) -> dict:
+        """Site t: `draw(name, distribution)` says what a[t], x[t] are. The batch with what the next site reads, every
+        tensor with the rows first."""
+        memory = batch["memory"]  # (B, M, 2 * H)
+        writer_state = batch["writer_state"]
+        x_before = batch["x_before"]
+        h_t, writer_state = self.writer.step(self.target(x_before), writer_state)
+        logits_a = inside_plate((h_t[:, None] * memory).sum(-1), batch["m.mask"])  # (B, |m|)
+        a_t = draw("a", Categorical(logits_a))
+        x_t = draw("x", Categorical(self.output(concat(h_t, pick(memory, a_t, dim=-2)))))
+        return dict(batch, writer_state=writer_state, x_before=x_t)
+
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:
         """n ancestral draws of a, x, parents first.
@@ -192,26 +219,28 @@ class LatentAttentionElbo(nn.Module):
         `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"m": None, "t": None})
-        batch = refuse_empty(batch, "m", "a", counts="t.mask")
-        s = batch["s"]  # (B, M)
-        memory = self.reader(self.source(s), batch["m"])  # (B, M, 2 * H)
-        # one site after the other, each given those before it
-        writer_state = None
-        a_sites = []
-        x_sites = []
-        x_before = torch.full((n,), self.V, device=self.zero.device)  # what stands before the first site
+        draws = SiteDraws(batch, a=1, x=1)
+        batch = self.above_t(batch)
         for t in range(batch["t.mask"].shape[-1]):
-            h_t, writer_state = self.writer.step(self.target(x_before), writer_state)
-            logits_a = inside_plate((h_t[:, None] * memory).sum(-1), batch["m.mask"])  # (B, |m|)
-            a_t = batch["a"][:, t] if "a" in batch else Categorical(logits_a).sample()
-            x_t = (
-                batch["x"][:, t]
-                if "x" in batch
-                else Categorical(self.output(concat(h_t, pick(memory, a_t, dim=-2)))).sample()
-            )
-            a_sites.append(a_t)
-            x_sites.append(x_t)
-            x_before = x_t
-        a = stack_sites(a_sites, dim=1, shape=(n,), like=self.zero.long())  # (B, T)
-        x = stack_sites(x_sites, dim=1, shape=(n,), like=self.zero.long())  # (B, T)
+            batch = self.at_t(batch, draws.at(t))
+        a = stack_sites(draws["a"], dim=1, shape=(batch_rows(batch),), like=self.zero.long())  # (B, T)
+        x = stack_sites(draws["x"], dim=1, shape=(batch_rows(batch),), like=self.zero.long())  # (B, T)
         return {"a": a, "x": x, "m": batch["m"], "t": until_end(x, batch["t"], (ends or {}).get("t"))}
+
+    @torch.no_grad()
+    def decode(self, n: int, given: dict | None = None, lengths: dict | None = None, **how) -> Decoded:
+        """Strings x for n rows, by p(x[t] | x[<t], s), one symbol after the other; a is summed out.
+
+        `given`, `lengths`: as of `sample`, but what is given is conditioned on. `how`: see `lvspec.runtime.decode`.
+        """
+        batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"m": None, "t": None})
+        return decode(
+            self.above_t(batch),
+            self.at_t,
+            symbol="x",
+            plate="t",
+            like=self.zero,
+            summed={"a": batch["m.mask"].shape[-1]},
+            apart=("a", "x"),
+            **how,
+        )

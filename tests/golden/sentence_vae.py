@@ -33,13 +33,17 @@ from torch.nn.functional import softplus
 from lvspec.runtime import (
     LSTM,
     Categorical,
+    Decoded,
     Embedding,
     Encoded,  # q as a distribution object
     Input,  # what a batch may hold of one variable
     Normal,
     Objective,  # loss, bounds and their parts
+    SiteDraws,  # what is given of each variable, else a draw
+    batch_rows,  # how many examples
     categorical_head,  # log softmax(W h + b)[x], computed at the sites that are there
     concat,  # along the last axis; the others broadcast
+    decode,  # greedy, by beam search, or draws
     fixed_draws,  # the given draws, their shapes checked
     importance,  # log 1/S Σ_s w_s, its error, effective sample size
     last,  # the state at each example's last site
@@ -196,6 +200,24 @@ class SentenceVAE(nn.Module):
         q_z = self.guide(batch)
         return {"z": Encoded(q_z)}
 
+    def above_t(self, batch: dict, draw) -> dict:
+        """The batch with what all sites of t read, z drawn by `draw` among it, and with what stands before the first
+        one."""
+        z = draw("z", Normal(self.zero, 1), (batch_rows(batch), self.D))  # (B, D)
+        return dict(
+            batch, z=z, writer_state=None, x_before=torch.full((batch_rows(batch),), self.V, device=self.zero.device)
+        )
+
+    def at_t(self, batch: dict, draw) -> dict:
+        """Site t: `draw(name, distribution)` says what x[t] is. The batch with what the next site reads, every tensor
+        with the rows first."""
+        z = batch["z"]  # (B, D)
+        writer_state = batch["writer_state"]
+        x_before = batch["x_before"]
+        h_t, writer_state = self.writer.step(concat(self.words(x_before), z), writer_state)
+        x_t = draw("x", Categorical(self.output(h_t)))
+        return dict(batch, writer_state=writer_state, x_before=x_t)
+
     @torch.no_grad()
     def sample(self, n: int, given: dict | None = None, lengths: dict | None = None, ends: dict | None = None) -> dict:
         """n ancestral draws of z, x, parents first.
@@ -207,15 +229,18 @@ class SentenceVAE(nn.Module):
         `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
-        z = batch["z"] if "z" in batch else Normal(self.zero, 1).sample((n, self.D))  # (B, D)
-        # one site after the other, each given those before it
-        writer_state = None
-        x_sites = []
-        x_before = torch.full((n,), self.V, device=self.zero.device)  # what stands before the first site
+        draws = SiteDraws(batch, x=1)
+        batch = self.above_t(batch, draws)
         for t in range(batch["t.mask"].shape[-1]):
-            h_t, writer_state = self.writer.step(concat(self.words(x_before), z), writer_state)
-            x_t = batch["x"][:, t] if "x" in batch else Categorical(self.output(h_t)).sample()
-            x_sites.append(x_t)
-            x_before = x_t
-        x = stack_sites(x_sites, dim=1, shape=(n,), like=self.zero.long())  # (B, T)
-        return {"z": z, "x": x, "t": until_end(x, batch["t"], (ends or {}).get("t"))}
+            batch = self.at_t(batch, draws.at(t))
+        x = stack_sites(draws["x"], dim=1, shape=(batch_rows(batch),), like=self.zero.long())  # (B, T)
+        return {"z": batch["z"], "x": x, "t": until_end(x, batch["t"], (ends or {}).get("t"))}
+
+    @torch.no_grad()
+    def decode(self, n: int, given: dict | None = None, lengths: dict | None = None, **how) -> Decoded:
+        """Strings x for n rows, by p(x[t] | x[<t]), one symbol after the other.
+
+        `given`, `lengths`: as of `sample`, but what is given is conditioned on. `how`: see `lvspec.runtime.decode`.
+        """
+        batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
+        return decode(batch, self.at_t, above=self.above_t, symbol="x", plate="t", like=self.zero, apart=("x",), **how)

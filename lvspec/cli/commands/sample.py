@@ -9,11 +9,14 @@ from lvspec.cli import product, terminal
 from lvspec.cli.commands.eval import ALLOWED
 from lvspec.cli.options import at_least
 
+GIVEN = "in place of draws: a file of given values, read as the data section says, or NAME=VALUE in all draws"
+
 
 def add_parser(subparsers) -> None:
     parser = subparsers.add_parser("sample", help="draws from a trained model", description=__doc__.split(": ")[1])
     parser.add_argument("run", metavar="RUN", help="the directory that lvspec train has made")
     parser.add_argument("-n", type=at_least(1), default=5, help="how many (default 5)")
+    parser.add_argument("--given", metavar="FILE|NAME=VALUE", action="append", default=[], help=GIVEN)
     parser.add_argument("--length", type=at_least(1), help="how many sites, or at most where an end symbol stops them")
     parser.add_argument("--png", metavar="FILE", help="pictures side by side in one PNG file")
     parser.add_argument("--force", action="store_true", help="write over a file that lvspec did not write")
@@ -25,7 +28,7 @@ def add_parser(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from lvspec.cli.opened import tell_faults
+    from lvspec.cli.opened import conditions_of, tell_faults
     from lvspec.driver import compile_spec
     from lvspec.errors import UsageError
     from lvspec.ir.reads import is_improper
@@ -39,10 +42,10 @@ def run(args: argparse.Namespace) -> int:
     if codes:
         reason = "is a code with no distribution of its own, so that nothing can be drawn"
         raise UsageError(f"{codes[0]} {reason}; in Python, `model.sample(n, given={{...}})` decodes what it is given")
-    start = _conditions(args, trained)
+    n, start = conditions_of(args, trained, args.n, args.length)
     data = trained.config.data
     try:
-        found = draws(trained.model, trained.layout, trained.encoders, args.n, start, args.seed, data)
+        found = draws(trained.model, trained.layout, trained.encoders, n, start, args.seed, data)
     except BadBatch as reason:
         if args.length is None:
             raise
@@ -55,19 +58,6 @@ def run(args: argparse.Namespace) -> int:
         return 0
     _show(found, {f.name for f in trained.layout.fields if f.modelled})
     return 0
-
-
-def _conditions(args: argparse.Namespace, trained):
-    """What is given, and how long: --length, the end symbol, or random examples of the training data say so."""
-    from lvspec.train.data.dataset import encoded
-    from lvspec.train.data.sources import unchanged_records
-    from lvspec.train.evaluation.draws import conditions, needs_data
-
-    config, dataset = trained.config, None
-    if needs_data(trained.layout, args.length):
-        records = unchanged_records(config.files, "train", config.data, config.hashes)
-        dataset = encoded(records, trained.layout, trained.encoders, config.data)
-    return conditions(trained.layout, dataset, args.n, args.length, args.seed)
 
 
 def _show(found: list, modelled: set[str]) -> None:

@@ -41,8 +41,16 @@ def full_arguments(
 
 
 def sampled(program: Program, dist: Dist, arguments: list[Value], axes: tuple[str, ...], event: Shape) -> str:
-    """`Categorical(self.start).sample((n,))`: a draw of shape `event` along all axes. Those in front over which no argument varies are
-    asked of `sample`, as are sizes of the event where no argument has an axis at all; others are spread."""
+    """`Categorical(self.start).sample((n,))`: a draw of shape `event` along all axes."""
+    code, lead = distribution_along(program, dist, arguments, axes, event)
+    return f"{code}.sample({lead})"
+
+
+def distribution_along(
+    program: Program, dist: Dist, arguments: list[Value], axes: tuple[str, ...], event: Shape
+) -> tuple[str, str]:
+    """The distribution of a draw of shape `event` along all axes, and what its `sample` is asked for: axes in front over which no
+    argument varies, and sizes of the event where no argument has an axis at all; others are spread."""
     low, ranks, copies = program.low, argument_ranks(dist, event), copies_of(dist, event)
     front = tuple(takewhile(lambda a: not any(a in v.axes for v in arguments), axes))
     rest = axes[len(front) :]
@@ -57,7 +65,7 @@ def sampled(program: Program, dist: Dist, arguments: list[Value], axes: tuple[st
     if dist.family == "Normal" and arguments[1].number and not full[0].integer:  # a scale may be a plain number
         full[1] = arguments[1]
     shape = f"({', '.join(lead)}{',' if len(lead) == 1 else ''})" if lead else ""
-    return f"{distribution(program.scope, dist.family, (a.code for a in full))}.sample({shape})"
+    return distribution(program.scope, dist.family, (a.code for a in full)), shape
 
 
 def copies_of(dist: Dist, event: Shape) -> Shape:

@@ -69,13 +69,16 @@ class Program:
         """The body, with a line for every input that it reads; of a whole one without what nothing reads. Other lines follow one
         that is not whole."""
         lines = without_unused(self.scope.lines) if whole else self.scope.lines
-        read = _bare_names("\n".join(lines))
-        header = [
+        return [*self._fixed(), *self.inputs_of(lines), *lines]
+
+    def inputs_of(self, lines: list[str]) -> list[str]:
+        """A line for every input that these lines read."""
+        read = bare_names("\n".join(lines))
+        return [
             f'        {v.name} = batch["{v.name}"]  # {self.scope.shape_comment(self.low.known[v.name])}'
             for v in self.inputs
             if v.name in read
         ]
-        return [*self._fixed(), *header, *lines]
 
     def _fixed(self) -> list[str]:
         """The line that refuses draws of what nothing draws, and of other shapes."""
@@ -91,6 +94,6 @@ def input_value(variable: Variable) -> Value:
     return Value(variable.name, axes, variable.type.shape, integer=variable.type.support.discrete)
 
 
-def _bare_names(body: str) -> set[str]:
+def bare_names(body: str) -> set[str]:
     """The names that a text uses as they are: no attributes, keyword arguments or strings."""
     return set(re.findall(r"(?<![\w.\"])[^\W\d]\w*+(?![\w\"]|\s*=[^=])", body))

@@ -58,6 +58,8 @@ class Scope:
         self.anew = False  # whether everything is drawn, whatever a table of the caller holds
         self.distributions: dict[str, str] = {}  # `q_z` by what it is, `Normal(loc, scale)`
         self.entries: dict[str, str] = {}  # names of what may come from such a table, by its key
+        self.axes: dict[str, tuple[str, ...]] = {}  # of locals, by name
+        self.shapes: dict[str, str] = {}  # of locals, as comments
 
     @contextmanager
     def about(self, node: str, part: str) -> Iterator[None]:
@@ -74,6 +76,7 @@ class Scope:
 
     def stands(self, name: str, axes: tuple[str, ...], argument: str | None = None) -> None:
         """Says what a local is: something of the present subject."""
+        self.axes[name] = axes
         if self.subject[0]:
             tell(name, Symbol(*self.subject, axes, argument))
 
@@ -102,8 +105,8 @@ class Scope:
         if value.code == base:
             return value
         name = base if own else self.fresh(base, *filter(None, [other]))
-        comment = ", ".join(filter(None, (self.shape_comment(value), note)))
-        self.line(f"{name} = {value.code}", comment)
+        self.shapes[name] = self.shape_comment(value)
+        self.line(f"{name} = {value.code}", ", ".join(filter(None, (self.shapes[name], note))))
         self.stands(name, value.axes)
         return value.with_(code=name, binds=ATOM)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lvspec.emit.methods.schedules import following
 from lvspec.emit.text.text import BODY, docstring, filled
+from lvspec.ir.decodable import Decodable
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Schedule
 from lvspec.ir.structures import STRUCTURES
@@ -195,6 +196,40 @@ def _in_place_of_draws(plan: Plan) -> str:
         f"{listed(above)} {'are' if len(above) > 1 else 'is'} drawn from the prior all the same, and not from "
         f"{notation.posterior(above)}, which is what `posterior` answers."
     )
+
+
+def above_doc(plan: Plan, found: Decodable) -> list[str]:
+    """Of what the sites of a plate that is decoded have in common."""
+    drawn = f", {listed(list(found.above))} drawn by `draw` among it" if found.above else ""
+    return described(
+        f"The batch with what all sites of {found.plate} read{drawn}, and with what stands before the first one."
+    )
+
+
+def at_site_doc(plan: Plan, found: Decodable) -> list[str]:
+    sites = listed([f"{n}[{found.plate}]" for n in found.along])
+    return described(
+        f"Site {found.plate}: `draw(name, distribution)` says what {sites} {'are' if len(found.along) > 1 else 'is'}. The batch with what "
+        "the next site reads, every tensor with the rows first."
+    )
+
+
+def decode_doc(plan: Plan, found: Decodable, summed: tuple[str, ...]) -> list[str]:
+    symbol, plate = found.symbol, found.plate
+    rows = [
+        f"Strings {symbol} for n rows, by p({symbol}[{plate}] | {symbol}[<{plate}]{_conditions(plan)}), one symbol after the other."
+    ]
+    if summed:
+        rows[0] = f"{rows[0][:-1]}; {listed(summed)} {'are' if len(summed) > 1 else 'is'} summed out."
+    rows.append(
+        "`given`, `lengths`: as of `sample`, but what is given is conditioned on. `how`: see `lvspec.runtime.decode`."
+    )
+    return described(*rows)
+
+
+def _conditions(plan: Plan) -> str:
+    given = plan.notation.names("given")
+    return f", {', '.join(given)}" if given else ""
 
 
 def sample_doc(plan: Plan, names: list[str], ends: bool) -> list[str]:

@@ -41,7 +41,15 @@ from lvspec.ir.networks import NETWORKS
 from lvspec.ir.reads import bodies, is_improper, reader_of
 from lvspec.ir.spec import Clause, Variable
 
-ARGUMENTS = ("n", "given", "lengths", "ends", "batch", "self")  # of `sample`: no number of a site has such a name
+ARGUMENTS = (
+    "n",
+    "given",
+    "lengths",
+    "ends",
+    "batch",
+    "self",
+    "draw",
+)  # of `sample`: no number of a site has such a name
 
 
 class NotBySite(Exception):
@@ -242,11 +250,15 @@ class SampledLoop(SiteLoop):
         if self.kept(m):
             self.scope.line(f"{m.name}_sites = []")
         for before in (b for b in self.reads.before.values() if b.variable == m.name):
-            code = f"torch.full({self.tuple_of(m.axes, m.factor.type.shape)}, {before.begin}, device=self.zero.device)"
-            code = code if before.begin != "0.0" else self.zeros(m)
-            self.scope.line(f"{before.here} = {code}", "what stands before the first site")
+            self.scope.line(f"{before.here} = {self.first_of(before, m)}", "what stands before the first site")
         for step in self.reads.steps.get(m.name, ()):
             self.scope.line(f"{step.state} = None")
+
+    def first_of(self, before: Before, m: Member) -> str:
+        """What stands before the first site."""
+        if before.begin == "0.0":
+            return self.zeros(m)
+        return f"torch.full({self.tuple_of(m.axes, m.factor.type.shape)}, {before.begin}, device=self.zero.device)"
 
     def kept(self, m: Member) -> bool:
         """Whether values of earlier sites are needed again."""

@@ -27,57 +27,92 @@ from lvspec.ir.structured import structure_of
 
 def sample_body(plan: Plan, imports: set[str]) -> list[str]:
     """`sample(self, n, given, lengths)`: a dictionary of draws by name."""
-    spec = plan.spec
+    program, random = draws_of(plan, imports, named_rows(plan.spec))
+    draw_parts(program, random)
+    program.scope.line(draws_returned(program, random))
+    return sample_method(plan, imports, random, [*short(plan, imports, drawn=True), *program.text()])
+
+
+def named_rows(spec: Spec) -> str:
+    """The argument `n`, where nothing else has its name."""
     named = {v.name for v in spec.variables} | {
         n for v in spec.variables for c in v.clauses for b in c.bindings for n in b.names
     }
-    rows = "" if "n" in named else "n"  # the argument, where nothing else has its name
-    program = Program(plan, imports, set(), (rows, "given", "lengths", "ends"))
+    return "" if "n" in named else "n"
+
+
+def draws_of(plan: Plan, imports: set[str], rows: str, *arguments: str) -> tuple[Program, list[Variable]]:
+    """A program to draw in, in which nothing random is known, and what is random. rows: the name of the number of examples."""
+    program = Program(plan, imports, set(), (rows, "given", "lengths", "ends", *arguments))
     program.low.unrolled, program.rows = (), rows
-    inputs = [v for v in spec.variables if v.role == "given"]
-    program.inputs = inputs
-    random = [v for v in spec.variables if v.role in ("latent", "observed")]
+    program.inputs = [v for v in plan.spec.variables if v.role == "given"]
+    random = [v for v in plan.spec.variables if v.role in ("latent", "observed")]
     for variable in random:
         program.low.known.pop(variable.name, None)
-    for part in _order(spec, random):
+    return program, random
+
+
+def draw_parts(program: Program, variables: list[Variable]) -> None:
+    """The statements that draw these, parents first."""
+    for part in _order(program.plan.spec, variables):
         if not isinstance(part, Loop):
             _draw(program, part)
         elif len(part.variables()) > len(part.body) or not drawn_along(program, part.plate, part.variables()):
             _open(program, part)
             _loop(program, part, {})
-    scope = program.scope
-    ending = {}
+
+
+def draws_returned(program: Program, random: list[Variable], within: tuple[str, ...] = ()) -> str:
+    """The line that gives what is random by name, and how many sites there are. within: what stands in the batch."""
+    spec, ending = program.plan.spec, _ending(program.plan.spec)
+    items = [f'"{v.name}": {_outside(program, v, v.name in within)}' for v in random]
+    for plate in (p.name for p in spec.plates if p.ragged):
+        length = f'batch["{plate}"]'
+        if plate in ending:
+            ends = f'(ends or {{}}).get("{plate}")'
+            length = f"{program.scope.use('until_end')}({ending[plate]}, {length}, {ends})"
+        items.append(f'"{plate}": {length}')
+    return f"return {{{', '.join(items)}}}"
+
+
+def _ending(spec: Spec) -> dict[str, str]:
+    """Plates that an end symbol may close, each with the variable that has it."""
+    found = {}
     for plate in (p for p in spec.plates if p.end):
         own = (plate.within, plate.name) if plate.within else (plate.name,)
         symbol = next((v for v in spec.of_role("observed") if v.plates == own), None)
         if symbol is not None:
-            code = f'{scope.use("until_end")}({symbol.name}, batch["{plate.name}"], (ends or {{}}).get("{plate.name}"))'
-            ending[plate.name] = code
-    ragged = [p.name for p in spec.plates if p.ragged]
-    items = [f'"{v.name}": {_outside(program, v)}' for v in random]
-    items += [f'"{p}": {ending.get(p, f"""batch["{p}"]""")}' for p in ragged]
-    scope.line(f"return {{{', '.join(items)}}}")
+            found[plate.name] = symbol.name
+    return found
+
+
+def sample_method(plan: Plan, imports: set[str], random: list[Variable], lines: list[str]) -> list[str]:
+    """The method, of the lines that draw what is random and give it."""
     imports.add("sample_batch")
-    plates = ", ".join(f'"{p.name}": {p.within and chr(34) + p.within + chr(34)}' for p in spec.plates if p.ragged)
-    signature = "self, n: int, given: dict | None = None, lengths: dict | None = None"
-    if ending:
-        signature += ", ends: dict | None = None"
+    ending = bool(_ending(plan.spec))
+    ends = ", ends: dict | None = None" if ending else ""
     return [
         "    @torch.no_grad()",
-        f"    def sample({signature}) -> dict:",
-        *sample_doc(plan, [v.name for v in random], bool(ending)),
-        *wrap(f"batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {{{plates}}})", 2),
-        *short(plan, imports, drawn=True),
-        *program.text(),
+        f"    def sample(self, n: int, given: dict | None = None, lengths: dict | None = None{ends}) -> dict:",
+        *sample_doc(plan, [v.name for v in random], ending),
+        *empty_batch(plan.spec),
+        *lines,
     ]
 
 
-def _outside(program: Program, variable: Variable) -> str:
-    """A draw as the caller knows it."""
+def empty_batch(spec: Spec) -> list[str]:
+    """`batch = sample_batch(n, ...)`."""
+    plates = ", ".join(f'"{p.name}": {p.within and chr(34) + p.within + chr(34)}' for p in spec.plates if p.ragged)
+    return wrap(f"batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {{{plates}}})", 2)
+
+
+def _outside(program: Program, variable: Variable, within: bool) -> str:
+    """A draw as the caller knows it. within: whether it stands in the batch."""
+    code = f'batch["{variable.name}"]' if within else variable.name
     if not variable.one_hot:
-        return variable.name
+        return code
     size = program.low.size(variable.type.support.values)
-    return f"{program.scope.use('one_hot')}({variable.name}, {size}, self.zero)"
+    return f"{program.scope.use('one_hot')}({code}, {size}, self.zero)"
 
 
 @dataclass(frozen=True)

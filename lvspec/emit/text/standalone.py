@@ -21,7 +21,13 @@ from lvspec.errors import InternalError
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 PACKAGE = "lvspec.runtime"
-OFFERED = ("estimators.", "families.", "networks.", "structures.")  # folders whose files say what they offer
+OFFERED = (
+    "decoding.",
+    "estimators.",
+    "families.",
+    "networks.",
+    "structures.",
+)  # folders whose files say what they offer
 FAMILIES = "families."  # what the names of the modules of distributions begin with
 NAMESPACE = "OP_NAMESPACE"  # operators of compiled graphs are registered under it, once in a process
 ATTRIBUTE = re.compile(r"\.([A-Za-z_]\w*\(?)")

@@ -44,21 +44,26 @@ class Conditions:
     lengths: Mapping[str, Tensor]
 
 
-def needs_data(layout: BatchLayout, length: int | None) -> bool:
-    """Whether real examples have to say what is given, or how long a sequence without an end symbol is."""
-    open_ended = any(p.ragged and p.end is None for p in layout.plates)
-    return bool(given_fields(layout)) or (open_ended and length is None)
+def needs_data(layout: BatchLayout, length: int | None, known: tuple[str, ...] = ()) -> bool:
+    """Whether real examples have to say what is given, or how long a sequence without an end symbol is. known: what is given
+    already."""
+    left = [f for f in given_fields(layout) if f.name not in known]
+    told = {plate.name for f in given_fields(layout) if f.name in known for _, plate in layout.ragged(f)}
+    open_ended = any(p.ragged and p.end is None and p.name not in told for p in layout.plates)
+    return bool(left) or (open_ended and length is None)
 
 
 def given_fields(layout: BatchLayout) -> list[Field]:
     return [f for f in layout.fields if f.required and not f.modelled]
 
 
-def conditions(layout: BatchLayout, train: Dataset | None, n: int, length: int | None, seed: int) -> Conditions:
-    """n random examples lend their given values and their lengths; `length` sets those of all other plates, of which there has
-    to be one."""
-    given = given_fields(layout)
-    fixed = {plate.name: f.name for f in given for _, plate in layout.ragged(f)}
+def conditions(
+    layout: BatchLayout, train: Dataset | None, n: int, length: int | None, seed: int, known: tuple[str, ...] = ()
+) -> Conditions:
+    """n random examples lend their given values, but for what is known already, and their lengths; `length` sets those of all other
+    plates, of which there has to be one."""
+    fixed = {plate.name: f.name for f in given_fields(layout) for _, plate in layout.ragged(f)}
+    given = [f for f in given_fields(layout) if f.name not in known]
     ragged = [p for p in layout.plates if p.ragged and p.within is None]
     if length is not None and all(p.name in fixed for p in ragged):
         tells = [f"{fixed[p.name]} is given along {p.name}, and tells" for p in ragged] or ["no plate here asks"]
