@@ -60,8 +60,9 @@ def test_no_name_of_a_spec_hides_a_method_of_its_module():
     found = set()
     for plan in (plan_spec(text) for text in texts):
         names = [v.name for v in plan.spec.variables]
+        names += [f"{word}_{plate}" for word in ("above", "at") for plate in plan.spec.plate_names]
         for method in re.findall(r"^    def (\w+)\(self", emit(plan), re.MULTILINE):
-            if not any(method.endswith(f"_{name}") for name in names) and not re.match(
+            if not any(f"_{method}".endswith(f"_{name}") for name in names) and not re.match(
                 r"computed_of_|\w+_at_draws", method
             ):
                 found.add(re.sub(r"_\d+$", "", method))

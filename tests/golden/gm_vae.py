@@ -296,7 +296,8 @@ class GMVAE(nn.Module):
     def decode(self, n: int, given: dict | None = None, lengths: dict | None = None, **how) -> Decoded:
         """Strings x for n rows, by p(x[t] | x[<t]), one symbol after the other; c is summed out.
 
-        `given`, `lengths`: as of `sample`, but what is given is conditioned on. `how`: see `lvspec.runtime.decode`.
+        `given`, `lengths`: as of `sample`, but what is given is conditioned on. `how`: `end`, the end symbol, and what
+        else the function `decode` takes: `method` (greedy, beam or sample) and the options of each.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         return decode(

@@ -240,7 +240,8 @@ class SentenceVAE(nn.Module):
     def decode(self, n: int, given: dict | None = None, lengths: dict | None = None, **how) -> Decoded:
         """Strings x for n rows, by p(x[t] | x[<t]), one symbol after the other.
 
-        `given`, `lengths`: as of `sample`, but what is given is conditioned on. `how`: see `lvspec.runtime.decode`.
+        `given`, `lengths`: as of `sample`, but what is given is conditioned on. `how`: `end`, the end symbol, and what
+        else the function `decode` takes: `method` (greedy, beam or sample) and the options of each.
         """
         batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
         return decode(batch, self.at_t, above=self.above_t, symbol="x", plate="t", like=self.zero, apart=("x",), **how)

@@ -222,7 +222,8 @@ def decode_doc(plan: Plan, found: Decodable, summed: tuple[str, ...]) -> list[st
     if summed:
         rows[0] = f"{rows[0][:-1]}; {listed(summed)} {'are' if len(summed) > 1 else 'is'} summed out."
     rows.append(
-        "`given`, `lengths`: as of `sample`, but what is given is conditioned on. `how`: see `lvspec.runtime.decode`."
+        "`given`, `lengths`: as of `sample`, but what is given is conditioned on. `how`: `end`, the end symbol, and what else the "
+        "function `decode` takes: `method` (greedy, beam or sample) and the options of each."
     )
     return described(*rows)
 
