@@ -155,7 +155,7 @@ def hold_to(
     # of a stretch the first sites are looked at, and the others changed, as far as they must not be read
     kept = (extent + 1) // 2 if reads != "whole" or tells(parts(module)) else extent
     lengths = torch.tensor([extent, kept, extent], device=inputs[0].device) if reads == "whole" else None
-    with apart(parts(module), inputs[0].device) as anew, torch.no_grad():
+    with without_trace(parts(module), inputs[0].device) as anew, torch.no_grad():
         rows = torch.arange(3, device=inputs[0].device) % shape[0]
         before = [x[rows] for x in inputs]
         others = [elsewhere(x, reads != "site" and m) for x, m in zip(inputs, moving, strict=True)]
@@ -201,7 +201,7 @@ def mixes(module: nn.Module, training: bool) -> str:
 
 
 @contextmanager
-def apart(module: nn.Module, device: torch.device) -> Iterator[Callable[[bool], None]]:
+def without_trace(module: nn.Module, device: torch.device) -> Iterator[Callable[[bool], None]]:
     """Tries that leave the network, its buffers and the numbers that torch draws as they were. What is given begins one, in training or
     not: from the same buffers, with the same numbers to be drawn."""
     modes = {part: part.training for part in module.modules()}
