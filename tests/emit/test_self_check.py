@@ -176,7 +176,7 @@ def test_a_difference_is_the_exit_status_of_the_file(tmp_path):
         ("planar_flow_vae", "one through a flow, is not written out"),
         ("semi_amortized_vae", r"q\(z\) is more than a distribution of each example"),
         ("svi_vae", "each example of the data has loc of its own"),
-        ("vmf_vae", "VonMisesFisher is not in torch.distributions as it is here"),
+        ("vmf_vae", "VonMisesFisher is not written out in torch.distributions"),
         ("text_segmentation", "what is observed reads z, whose labels are one structure"),
     ],
 )

@@ -186,7 +186,7 @@ class BoundCheck:
         if dist.family in WRITTEN:
             return f"{dist.family}({', '.join(inside.code(e) for _, e in dist.arguments)})"
         if dist.family not in PLAIN or dist.over is not None:
-            raise Unwritten(f"{dist.family} is not in torch.distributions as it is here")
+            raise Unwritten(f"{dist.family} is not written out in torch.distributions")
         arguments = [inside.code(e) for _, e in dist.arguments]
         if dist.family not in IN_ORDER:
             arguments = [f"{n}={code}" for (n, _), code in zip(dist.arguments, arguments, strict=True)]

@@ -16,16 +16,14 @@ from lvspec.emit.objective.loss import loss_line
 from lvspec.emit.objective.score import add_signed, score_terms
 from lvspec.emit.objective.terms import Terms
 from lvspec.ir.dims import ragged_plate
+from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.expr import Call, Choice, Dist, LocalRef, VariableRef, walk
 from lvspec.ir.plan import Plan
 from lvspec.ir.spec import Schedule, Spec
+from lvspec.ir.types import REAL
 
-EVERYWHERE = (
-    "Normal",
-    "Laplace",
-    "StudentT",
-    "MultivariateNormal",
-    "NormalMixture",
+EVERYWHERE = tuple(
+    f.name for f in FAMILIES.values() if f.variate == REAL and f.reparameterized and not any(f.between)
 )  # families with a density of each real value
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial, reduce
-from math import pi, prod
+from math import prod
 from operator import add
 from typing import Any
 
@@ -19,6 +19,7 @@ from lvspec.verify.checks.subject import Subject
 from lvspec.verify.oracle.densities import log_density
 from lvspec.verify.oracle.draw import drawn_from, extended, random_value
 from lvspec.verify.oracle.enumerate import assignments, table
+from lvspec.verify.oracle.numbers import NUMBERS
 from lvspec.verify.oracle.world import World
 from lvspec.verify.report import Check, largest, relative_error
 
@@ -30,12 +31,10 @@ MEANS: dict[str, Callable[..., Tensor]] = {
     "MultivariateNormal": lambda loc, **_: loc,
     "StudentT": lambda df, loc, scale: loc + 0 * (df > 1).double().log(),  # NaN where there is none
     "LogNormal": lambda loc, scale: torch.exp(loc) * torch.exp(scale * scale / 2),
-    "Exponential": lambda rate: rate.reciprocal(),
-    "HalfNormal": lambda scale: scale * (2 / pi) ** 0.5,
-    "Weibull": lambda scale, concentration: scale * torch.exp(torch.lgamma((concentration + 1) / concentration)),
     "Gamma": lambda concentration, rate: concentration / rate,
     "Beta": lambda concentration1, concentration0: 1 / (1 + concentration0 / concentration1),
     "Dirichlet": lambda concentration: torch.nn.functional.normalize(concentration, p=1, dim=-1),
+    **{name: family.mean for name, family in NUMBERS.items() if family.mean is not None},
 }
 
 

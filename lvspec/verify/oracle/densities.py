@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lvspec.verify.oracle.numbers import NUMBERS
+
 Arguments = dict[str, Tensor]
 
 
@@ -118,11 +120,6 @@ def _student_t(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     return front - (df + 1) / 2 * torch.log1p(y * y / df)
 
 
-def _exponential(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    rate = a["rate"].expand(shape)
-    return torch.log(rate) - rate * value
-
-
 def _gamma(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     alpha, beta = a["concentration"].expand(shape), a["rate"].expand(shape)
     return alpha * torch.log(beta) - torch.lgamma(alpha) + (alpha - 1) * torch.log(value) - beta * value
@@ -206,12 +203,6 @@ def _normal_mixture(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tens
     return torch.logsumexp(log_probabilities({"logits": a["logits"]}) + inside, -1)
 
 
-def _uniform(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    low, high = a["low"].expand(shape), a["high"].expand(shape)
-    inside = (value >= low) & (value < high)
-    return torch.where(inside, -torch.log(high - low), torch.full_like(low, -math.inf))
-
-
 def _negative_binomial(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Of x successes before n failures: C(x + n - 1, x) (1 - p)^n p^x."""
     n, x = a["total_count"].expand(shape), value.expand(shape)
@@ -227,14 +218,8 @@ def _zero_inflated_poisson(a: Arguments, value: Tensor, shape: tuple[int, ...]) 
     return torch.where(chance > 0, torch.log(torch.where(chance > 0, chance, 1.0)), -torch.inf)
 
 
-def _half_normal(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    scale = a["scale"].expand(shape)
-    return 0.5 * math.log(2 / math.pi) - torch.log(scale) - 0.5 * (value / scale) ** 2
-
-
-def _weibull(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    scale, k = a["scale"].expand(shape), a["concentration"].expand(shape)
-    return torch.log(k / scale) + (k - 1) * torch.log(value / scale) - (value / scale) ** k
+def _of_numbers(density: Callable[..., Tensor]) -> Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]:
+    return lambda a, value, shape: density(value, **{n: x.expand(shape) for n, x in a.items()})
 
 
 _DENSITIES: dict[str, Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]] = {
@@ -250,16 +235,13 @@ _DENSITIES: dict[str, Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]] = 
     "Laplace": _laplace,
     "LogNormal": _log_normal,
     "StudentT": _student_t,
-    "HalfNormal": _half_normal,
-    "Weibull": _weibull,
-    "Exponential": _exponential,
     "Gamma": _gamma,
     "Beta": _beta,
     "Dirichlet": _dirichlet,
-    "Uniform": _uniform,
     "ImproperUniform": lambda a, value, shape: torch.zeros(shape, dtype=torch.float64),
     "MultivariateNormal": _multivariate_normal,
     "NormalInverseWishart": _normal_inverse_wishart,
     "VonMisesFisher": _von_mises_fisher,
     "NormalMixture": _normal_mixture,
+    **{name: _of_numbers(family.log_density) for name, family in NUMBERS.items()},
 }

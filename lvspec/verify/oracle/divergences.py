@@ -22,6 +22,7 @@ from lvspec.verify.oracle.densities import (
     simpson,
     sphere_integral,
 )
+from lvspec.verify.oracle.numbers import NUMBERS
 
 
 def divergence(family: str, q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
@@ -77,11 +78,6 @@ def _gamma(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
     c, d = _wide(p, shape, "concentration", "rate")
     shapes = (a - c) * torch.digamma(a) - torch.lgamma(a) + torch.lgamma(c)
     return shapes + c * torch.log(b / d) + a * (d - b) / b
-
-
-def _exponential(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
-    a, b = q["rate"].expand(shape), p["rate"].expand(shape)
-    return torch.log(a / b) + b / a - 1
 
 
 def _dirichlet(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Tensor:
@@ -148,6 +144,10 @@ def _von_mises_fisher(q: Arguments, p: Arguments, shape: tuple[int, ...]) -> Ten
     return (mass * (log_q - log_p)).sum(-1).expand(shape[:-1])
 
 
+def _of_numbers(divergence: Callable[..., Tensor]) -> Callable[[Arguments, Arguments, tuple[int, ...]], Tensor]:
+    return lambda q, p, shape: divergence(*_wide(q, shape, *q), *_wide(p, shape, *q))
+
+
 _DIVERGENCES: dict[str, Callable[[Arguments, Arguments, tuple[int, ...]], Tensor]] = {
     "Normal": _normal,
     "Categorical": _categorical,
@@ -156,10 +156,10 @@ _DIVERGENCES: dict[str, Callable[[Arguments, Arguments, tuple[int, ...]], Tensor
     "LogNormal": _normal,  # exp is one-to-one, so the divergence is that of the logarithms
     "Laplace": _laplace,
     "Gamma": _gamma,
-    "Exponential": _exponential,
     "Beta": _beta,
     "Dirichlet": _dirichlet,
     "Poisson": _poisson,
     "VonMisesFisher": _von_mises_fisher,
     "NormalInverseWishart": _normal_inverse_wishart,
+    **{name: _of_numbers(family.divergence) for name, family in NUMBERS.items() if family.divergence is not None},
 }

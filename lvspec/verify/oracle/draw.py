@@ -15,6 +15,7 @@ from lvspec.ir.spec import Spec, Variable
 from lvspec.ir.structured import structure_of
 from lvspec.ir.types import Range, Support
 from lvspec.verify.oracle.instance import enumerated_parents
+from lvspec.verify.oracle.numbers import NUMBERS
 from lvspec.verify.oracle.possible import never_empty
 from lvspec.verify.oracle.structured import TREES, labelled_trees
 from lvspec.verify.oracle.world import Instance
@@ -239,7 +240,10 @@ def _noise(plan: Plan, instance: Instance, variable: Variable, rows: int, length
         if factor.general.dist.family == "Categorical":
             shape = (*shape, variable.type.support.values.evaluate(sizes))
         return -torch.log(-torch.log(0.05 + 0.9 * torch.rand(shape, dtype=F, generator=generator)))
-    return _NOISE.get(factor.general.dist.source.family, _standard_normal)(shape, generator)
+    family = factor.general.dist.source.family
+    if family in NUMBERS:
+        return NUMBERS[family].noise(torch.rand(shape, dtype=F, generator=generator))
+    return _NOISE.get(family, _standard_normal)(shape, generator)
 
 
 def drawn_from(plan: Plan, variable: Variable) -> Support:
@@ -265,16 +269,8 @@ def _depth_and_normal(shape: tuple[int, ...], generator) -> Tensor:
     return torch.cat([depth, torch.randn(shape, dtype=F, generator=generator)], -1)
 
 
-def _exponential(shape: tuple[int, ...], generator) -> Tensor:
-    return -torch.log1p(-torch.rand(shape, dtype=F, generator=generator))
-
-
 _NOISE = {
     "VonMisesFisher": _depth_and_normal,
-    "Exponential": _exponential,
-    "Weibull": _exponential,
-    "HalfNormal": lambda shape, g: _standard_normal(shape, g).abs(),
-    "Uniform": lambda shape, g: torch.rand(shape, dtype=F, generator=g),
     "Beta": lambda shape, g: torch.sigmoid(torch.randn(shape, dtype=F, generator=g)),
     "Gamma": lambda shape, g: torch.exp(torch.randn(shape, dtype=F, generator=g)),
     "Dirichlet": lambda shape, g: torch.softmax(torch.randn(shape, dtype=F, generator=g), -1),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lvspec.ir import expr as E
+from lvspec.ir.distributions import FAMILIES
 from lvspec.ir.plan import Plan
 from lvspec.ir.reads import bodies
 from lvspec.ir.spec import Variable
@@ -115,10 +116,14 @@ def lift(instance: Instance) -> None:
             values.copy_(values.abs() + 0.1 if values.is_floating_point() else values.clamp(min=1))
 
 
+def _inside(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    return low + (high - low) * torch.sigmoid(x)
+
+
 # family -> the arguments that bound its values, and an arbitrary value moved between them
 BETWEEN: dict[str, tuple[tuple[str, ...], Callable[..., Tensor]]] = {
     "Binomial": (("total_count",), lambda x, n: x % (n.to(x.dtype) + 1)),
-    "Uniform": (("low", "high"), lambda x, low, high: low + (high - low) * torch.sigmoid(x)),
+    **{f.name: (f.between, _inside) for f in FAMILIES.values() if all(f.between)},
 }
 
 

@@ -1,7 +1,6 @@
 """Base noise from uniform points: the inverse distribution functions of the noise that runtime/families documents.
 
-Normal, LogNormal  Φ⁻¹(u)        Laplace  sign(u - ½) · -log(1 - |2u - 1|)        Exponential, Weibull  -log(1 - u)
-HalfNormal         Φ⁻¹((1 + u) / 2)                                   Uniform  u
+Normal, LogNormal  Φ⁻¹(u)        Laplace  sign(u - ½) · -log(1 - |2u - 1|)        others of one number: numbers.py
 Gamma              the value itself, by halving intervals of its logarithm
 Beta               the value itself, by a table of its distribution function over log-odds
 """
@@ -13,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lvspec.verify.oracle.numbers import NUMBERS
+
 HALVINGS = 60  # of an interval of 100 in the logarithm: to 1e-16
 
 
@@ -23,10 +24,6 @@ def normal(u: Tensor) -> Tensor:
 def laplace(u: Tensor) -> Tensor:
     side = 2 * u - 1
     return -side.sign() * torch.log1p(-side.abs())
-
-
-def exponential(u: Tensor) -> Tensor:
-    return -torch.log1p(-u)
 
 
 def gamma(u: Tensor, concentration: Tensor, rate: Tensor) -> Tensor:
@@ -58,10 +55,7 @@ FREE: dict[str, Callable[[Tensor], Tensor]] = {
     "Normal": normal,
     "LogNormal": normal,
     "Laplace": laplace,
-    "Exponential": exponential,
-    "Weibull": exponential,
-    "HalfNormal": lambda u: normal((1 + u) / 2),
-    "Uniform": lambda u: u,
+    **{name: family.noise for name, family in NUMBERS.items()},
 }
 # noise that is the value itself, and the arguments that say how it is distributed
 GIVEN: dict[str, tuple[tuple[str, ...], Callable[..., Tensor]]] = {

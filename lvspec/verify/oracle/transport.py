@@ -1,8 +1,6 @@
 """A draw as a function of its noise and of q's arguments, with its pathwise gradient.
 
-Normal   loc + scale n          LogNormal    exp(loc + scale n)       StudentT  loc + scale n sqrt(df / 2g)
-HalfNormal  scale n             Weibull  scale n^(1 / concentration)
-Laplace  loc + scale n          Exponential  n / rate                 Uniform   low + (high - low) n
+Normal, Laplace  loc + scale n        LogNormal  exp(loc + scale n)       StudentT  loc + scale n sqrt(df / 2g)
 MultivariateNormal  loc + L n, L the lower triangle of scale_tril, or the Cholesky factor of the covariance
 Gamma, Beta, Dirichlet: the noise is the value v itself, and moves with the arguments so that its quantile
 stays: dv/da = - (dF/da) / density, which torch knows. VonMisesFisher, NormalMixture: the same by formulas of their own.
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lvspec.verify.oracle.densities import Arguments, simpson
+from lvspec.verify.oracle.numbers import NUMBERS
 
 
 def transport(family: str, arguments: Arguments, noise: Tensor) -> Tensor:
@@ -99,6 +98,10 @@ def _normal_mixture(a: Arguments, v: Tensor) -> Tensor:
     return torch.stack(moved, -1)
 
 
+def _of_numbers(draw: Callable[..., Tensor]) -> Callable[[Arguments, Tensor], Tensor]:
+    return lambda a, n: draw(n, **a)
+
+
 def stratum(a: Arguments, noise: Tensor, sample: int) -> Tensor:
     """Draw `sample` of a mixture whose draws go through the components: loc_k + scale_k n."""
     k = sample % a["loc"].shape[-2]
@@ -116,14 +119,11 @@ _TRANSPORTS: dict[str, Callable[[Arguments, Tensor], Tensor]] = {
     "Laplace": _location_scale,
     "LogNormal": lambda a, n: torch.exp(_location_scale(a, n)),
     "StudentT": _student_t,
-    "Exponential": lambda a, n: n / a["rate"],
-    "HalfNormal": lambda a, n: a["scale"] * n,
-    "Weibull": lambda a, n: a["scale"] * torch.exp(torch.log(n) / a["concentration"]),
-    "Uniform": lambda a, n: a["low"] + (a["high"] - a["low"]) * n,
     "Gamma": _gamma,
     "Beta": _beta,
     "Dirichlet": _dirichlet,
     "MultivariateNormal": _multivariate_normal,
     "VonMisesFisher": _von_mises_fisher,
     "NormalMixture": _normal_mixture,
+    **{name: _of_numbers(family.draw) for name, family in NUMBERS.items()},
 }

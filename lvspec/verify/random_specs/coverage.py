@@ -23,21 +23,26 @@ from lvspec.verify.random_specs.constructs import listed
 LABELS = tuple(n for n, s in STRUCTURES.items() if s.value == "labels")
 YIELDS = tuple(n for n, s in STRUCTURES.items() if s.value == "yield")
 NO_ENGINE = tuple(n for n, f in FAMILIES.items() if not f.engine and n not in ("SphericalUniform", "Delta"))
+FIRST = (
+    "Categorical", "OneHotCategorical", "Bernoulli", "Binomial", "Geometric", "Poisson", "Normal", "Laplace", "LogNormal", "StudentT",
+    "Exponential", "Gamma", "Beta", "Dirichlet", "Uniform", "MultivariateNormal", "NormalInverseWishart", "VonMisesFisher",
+    "SphericalUniform", "ImproperUniform", "NormalMixture",
+)  # fmt: skip
+LATER = tuple(n for n, f in FAMILIES.items() if f.engine and f.event != "structure" and n not in FIRST)
 SUM = "probabilities as a sum"
 # families, networks and forms that came after the numbers of random specs were given: no spec is drawn with them that is not asked for them by name,
 # so that the texts of the others stay
-LATECOMERS = (
-    "NegativeBinomial",
-    "ZeroInflatedPoisson",
-    "HalfNormal",
-    "Weibull",
-    "Transformer",
-    "BiTransformer",
-    "Convolution",
-    "Residual",
-    SUM,
-)
+LATECOMERS = (*LATER, "Transformer", "BiTransformer", "Convolution", "Residual", SUM)
+COUNTED = ("integer", "onehot", "boolean", "count")
 ONE_WAY = tuple(n for n, f in FLOWS.items() if f.inverse is None)
+
+
+def latecomers(kind: str, bounded: bool = False) -> tuple[str, ...]:
+    """Those of single numbers of this kind, between two that are arguments or not."""
+    return tuple(
+        n for n in LATER
+        if (f := FAMILIES[n]).event == "scalar" and f.variate.kind == kind and all(f.between) == bounded
+    )  # fmt: skip
 
 
 def _any(*names: Iterable[str]) -> str:
@@ -52,7 +57,7 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     ),
     (rf"(latent|guide|global) ({_any(YIELDS)})", "a yield is observed"),
     (
-        r"global (Categorical|OneHotCategorical|Bernoulli|Binomial|Geometric|Poisson|NegativeBinomial|ZeroInflatedPoisson)",
+        rf"global ({_any(n for n, f in FAMILIES.items() if f.variate.kind in COUNTED)})",
         "no score term of a draw that all examples share has an engine yet",
     ),
     (rf"global ({_any(STRUCTURES)})", "a structure stands on a plate of an example"),

@@ -11,6 +11,7 @@ from lvspec.ir.networks import NETWORKS
 from lvspec.verify.random_specs.drafts.draft import Draft, Parent
 from lvspec.verify.random_specs.drafts.scores import linear, number_score, score
 
+BOUNDED = tuple(n for n, f in FAMILIES.items() if all(f.between))
 # numbers that an argument may be, by its support; some without a point
 NUMBERS = {
     "real": ("0", "0.5", "-1", "1"),
@@ -21,8 +22,8 @@ NUMBERS = {
 }
 # of an argument that has to lie apart from the values, or above a bound
 OWN_NUMBERS = {
-    "Uniform.low": ("-8", "-9.5"),
-    "Uniform.high": ("8", "9.5"),
+    **{f"{n}.low": ("-8", "-9.5") for n in BOUNDED},
+    **{f"{n}.high": ("8", "9.5") for n in BOUNDED},
     "StudentT.df": ("3", "4.5"),
     "NormalInverseWishart.df": ("4", "5.5"),
 }
@@ -43,8 +44,8 @@ OWN_WRAPPED = {
     "LogNormal.scale": ("softplus(tanh({}))",),
     "Dirichlet.concentration": ("softplus(tanh({}))", "0.5 + softplus(tanh({}))"),
     "StudentT.df": ("2 + softplus({})",),
-    "Uniform.low": ("-8 - softplus({})",),
-    "Uniform.high": ("8 + softplus({})",),
+    **{f"{n}.low": ("-8 - softplus({})",) for n in BOUNDED},
+    **{f"{n}.high": ("8 + softplus({})",) for n in BOUNDED},
     "NormalInverseWishart.df": ("3 + softplus({})",),
     "VonMisesFisher.concentration": ("1 + softplus(tanh({}))", "softplus({})"),
     "VonMisesFisher.loc": ("0.3 + {}",),  # a loc of 0 has no direction
@@ -96,7 +97,7 @@ def _taken(d: Draft, row: Family) -> list[Argument]:
             chosen = wished[0] if wished else d.rng.choices(group, weights)[0]
             found.append(row.argument(chosen))
     while (
-        row.name != "Uniform"
+        row.name not in BOUNDED
         and len(found) > 1
         and found[-1].default is not None
         and f"{row.name}.{found[-1].name} = number" not in d.wishes
@@ -122,7 +123,7 @@ def _argument(d: Draft, row: Family, a: Argument, over: list[Parent], plates, si
     if (  # what parents enter is no number
         a.axes == "scalar"
         and not over
-        and not (d.guiding and row.name == "Uniform")
+        and not (d.guiding and a.name in row.between)
         and (d.wants(f"{key} = number", 0.25) or a.name == "total_count")
     ):
         return d.choose(*OWN_NUMBERS.get(key, NUMBERS[a.support.kind])), False
@@ -141,7 +142,7 @@ def _argument(d: Draft, row: Family, a: Argument, over: list[Parent], plates, si
         if a.name == "probs":
             return f"softmax({text})", True
         return d.choose(*OWN_WRAPPED.get(key, WRAPPED.get(a.support.kind, ("{}",)))).format(text), True
-    if d.guiding and row.name == "Uniform":  # inside of what any prior allows
+    if d.guiding and row.name in BOUNDED and a.name in row.between:  # inside of what any prior allows
         return {"low": d.choose("-2", "-1.5"), "high": d.choose("2", "3")}[a.name], False
     long = bool(size) and row.event == "scalar" and (bool(over) or d.chance(0.8))
     text = score(d, over, size, plates) if long else number_score(d, over, plates)

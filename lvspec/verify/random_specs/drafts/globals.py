@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lvspec.verify.random_specs.coverage import latecomers
 from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
 from lvspec.verify.random_specs.drafts.families import distribution
 from lvspec.verify.random_specs.drafts.latents import body
@@ -9,10 +10,12 @@ from lvspec.verify.random_specs.drafts.latents import body
 FAMILIES = {
     "Normal": 4, "Laplace": 1, "LogNormal": 1, "Gamma": 1, "Exponential": 1, "Beta": 1, "Dirichlet": 1, "StudentT": 0.5,
     "MultivariateNormal": 0.5, "VonMisesFisher": 0.5, "SphericalUniform": 0.3, "NormalMixture": 0.3, "Uniform": 0.3,
-    "Flow": 0.3, "HalfNormal": 0, "Weibull": 0,
+    "Flow": 0.3,
+    **dict.fromkeys((*latecomers("real"), *latecomers("real", bounded=True), *latecomers("positive")), 0),
 }  # fmt: skip
 GUIDED = (
-    "Normal", "Laplace", "LogNormal", "Gamma", "Exponential", "Beta", "Dirichlet", "Uniform", "HalfNormal", "Weibull",
+    "Normal", "Laplace", "LogNormal", "Gamma", "Exponential", "Beta", "Dirichlet", "Uniform", *latecomers("real"),
+    *latecomers("real", bounded=True), *latecomers("positive"),
 )  # fmt: skip
 
 

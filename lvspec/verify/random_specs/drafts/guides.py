@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from lvspec.verify.random_specs.coverage import LATECOMERS
+from lvspec.verify.random_specs.coverage import LATECOMERS, latecomers
 from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
 from lvspec.verify.random_specs.drafts.families import distribution
 from lvspec.verify.random_specs.drafts.latents import body
@@ -13,15 +13,20 @@ from lvspec.verify.random_specs.drafts.scores import linear, recurrent, score
 from lvspec.verify.random_specs.drafts.structures import TREES, scored_trees, text
 
 # families of a guide, by that of the latent
-REAL = ("Normal", "Normal", "Normal", "Laplace", "StudentT", "Flow", "MultivariateNormal", "NormalMixture")
+REAL = (
+    "Normal", "Normal", "Normal", "Laplace", "StudentT", "Flow", "MultivariateNormal", "NormalMixture", *latecomers("real"),
+)  # fmt: skip
+BOUNDED = ("Uniform", *latecomers("real", bounded=True))
 POSITIVE, SPHERE, COUNT = (
-    ("LogNormal", "Exponential", "Gamma", "HalfNormal", "Weibull"),
+    ("LogNormal", "Exponential", "Gamma", *latecomers("positive")),
     ("VonMisesFisher", "SphericalUniform"),
-    ("Poisson", "Geometric", "NegativeBinomial", "ZeroInflatedPoisson"),
+    ("Poisson", "Geometric", *latecomers("count")),
 )
 OF = {
-    **dict.fromkeys(("Normal", "Laplace", "StudentT", "MultivariateNormal", "NormalMixture", "Flow"), REAL),
-    "Uniform": ("Uniform",),
+    **dict.fromkeys(
+        ("Normal", "Laplace", "StudentT", "MultivariateNormal", "NormalMixture", "Flow", *latecomers("real")), REAL
+    ),
+    **dict.fromkeys(BOUNDED, BOUNDED),
     **dict.fromkeys(POSITIVE, POSITIVE),
     "Beta": ("Beta",),
     "Dirichlet": ("Dirichlet",),
@@ -44,7 +49,9 @@ def guide_for(d: Draft, latent: Parent, before: list[Parent], surely: bool = Fal
     first = any(key.startswith(f"{latent.name}[") and re.search(r"\[(.*, )?0[\],]", key) for key in d.latent)
     wished = d.wished("guide {}", OF.get(latent.family, ())) or (first and d.wished("{}", ("first clause of guide",)))
     likely = 0.15 if latent.finite and first else 0.3 if latent.finite else 0.6
-    likely = {"ImproperUniform": 1.0, "Uniform": 0.9, **dict.fromkeys(COUNT, 0.9)}.get(latent.family, likely)
+    likely = {"ImproperUniform": 1.0, **dict.fromkeys(BOUNDED, 0.9), **dict.fromkeys(COUNT, 0.9)}.get(
+        latent.family, likely
+    )
     if latent.family in TREES:
         wished = d.wished("guide {}", (latent.family,))
         return over_trees(d, latent) if surely or wished or d.chance(0.03) else None

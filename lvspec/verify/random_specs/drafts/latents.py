@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lvspec.verify.random_specs.coverage import latecomers
 from lvspec.verify.random_specs.drafts.chains import chain
 from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
 from lvspec.verify.random_specs.drafts.families import distribution, through
@@ -11,12 +12,13 @@ from lvspec.verify.random_specs.drafts.structures import labels
 
 FINITE = {"Categorical": 6, "Bernoulli": 4}
 SINGLE = {
-    "Binomial": 1, "Geometric": 1, "Poisson": 1, "OneHotCategorical": 1, "NegativeBinomial": 0, "ZeroInflatedPoisson": 0,
+    "Binomial": 1, "Geometric": 1, "Poisson": 1, "OneHotCategorical": 1, **dict.fromkeys(latecomers("count"), 0),
 }  # fmt: skip
 REAL = {
     "Normal": 6, "Laplace": 1, "StudentT": 1, "Uniform": 1, "LogNormal": 1, "Exponential": 1, "Gamma": 1, "Beta": 1,
     "Dirichlet": 1, "MultivariateNormal": 1, "NormalMixture": 1, "VonMisesFisher": 1, "SphericalUniform": 1, "Flow": 1,
-    "ImproperUniform": 0.3, "HalfNormal": 0, "Weibull": 0,
+    "ImproperUniform": 0.3,
+    **dict.fromkeys((*latecomers("real"), *latecomers("real", bounded=True), *latecomers("positive")), 0),
 }  # fmt: skip
 PLAIN = (*FINITE, *SINGLE, *REAL)
 STRUCTURED = ("LinearChain", "SemiMarkov", "DependencyCRF", "NonProjectiveCRF", "TreeCRF")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lvspec.verify.random_specs.coverage import LATECOMERS, SUM
+from lvspec.ir.distributions import FAMILIES
+from lvspec.verify.random_specs.coverage import LATER, SUM
 from lvspec.verify.random_specs.drafts.chains import site
 from lvspec.verify.random_specs.drafts.draft import Draft, Parent, named
 from lvspec.verify.random_specs.drafts.families import distribution, through
@@ -13,7 +14,7 @@ SYMBOLS = ("Categorical",)
 NUMBERS = {
     "Normal": 4, "Laplace": 1, "StudentT": 1, "LogNormal": 1, "Bernoulli": 3, "Geometric": 1, "Binomial": 1, "Poisson": 2,
     "Exponential": 1, "Gamma": 1, "Beta": 1, "Uniform": 0.5,
-    **dict.fromkeys(LATECOMERS, 0),
+    **{n: 0 for n in LATER if FAMILIES[n].event == "scalar"},
 }  # fmt: skip
 VECTORS = {
     "OneHotCategorical": 1, "Dirichlet": 1, "MultivariateNormal": 1, "NormalMixture": 1, "VonMisesFisher": 1,

@@ -1,0 +1,76 @@
+"""Families of one number that is a function of noise with a distribution of its own: each said once, from the textbook.
+
+The verifier's own formulas: nothing here is shared with the runtime that it judges.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """log_density: of a value and the arguments. noise: the inverse distribution function of what runtime/families documents as
+    the noise. draw: the value that the noise stands for, of the noise and the arguments. mean: of the arguments, where there is one.
+    divergence: KL(q || p) of their arguments, q's and then p's, where it has a closed form."""
+
+    log_density: Callable[..., Tensor]
+    noise: Callable[[Tensor], Tensor]
+    draw: Callable[..., Tensor]
+    mean: Callable[..., Tensor] | None = None
+    divergence: Callable[..., Tensor] | None = None
+
+
+def _as_it_is(u: Tensor) -> Tensor:
+    return u
+
+
+def _exponential_noise(u: Tensor) -> Tensor:
+    return -torch.log1p(-u)
+
+
+def _exponential_divergence(q: Tensor, p: Tensor) -> Tensor:
+    return torch.log(q / p) + p / q - 1
+
+
+def _half_normal(value: Tensor, scale: Tensor) -> Tensor:
+    return 0.5 * math.log(2 / math.pi) - torch.log(scale) - 0.5 * (value / scale) ** 2
+
+
+def _weibull(value: Tensor, scale: Tensor, concentration: Tensor) -> Tensor:
+    u = value / scale
+    return torch.log(concentration / scale) + (concentration - 1) * torch.log(u) - u**concentration
+
+
+def _uniform(value: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    inside = (value >= low) & (value < high)
+    return torch.where(inside, -torch.log(high - low), torch.full_like(low, -math.inf))
+
+
+NUMBERS: dict[str, Numbers] = {
+    "Exponential": Numbers(
+        lambda value, rate: torch.log(rate) - rate * value,
+        _exponential_noise,
+        lambda n, rate: n / rate,
+        lambda rate: rate.reciprocal(),
+        _exponential_divergence,
+    ),
+    "HalfNormal": Numbers(
+        _half_normal,
+        lambda u: torch.special.ndtri((1 + u) / 2),
+        lambda n, scale: scale * n,
+        lambda scale: scale * (2 / math.pi) ** 0.5,
+    ),
+    "Weibull": Numbers(
+        _weibull,
+        _exponential_noise,
+        lambda n, scale, concentration: scale * torch.exp(torch.log(n) / concentration),
+        lambda scale, concentration: scale * torch.exp(torch.lgamma((concentration + 1) / concentration)),
+    ),
+    "Uniform": Numbers(_uniform, _as_it_is, lambda n, low, high: low + (high - low) * n),
+}
