@@ -151,6 +151,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "StudentT", (Argument("df", T.POSITIVE), Argument("loc", default=0.0), _SCALE), T.REAL, reparameterized=True
         ),
+        Family("Cauchy", (_LOC, _SCALE), T.REAL, reparameterized=True, kl="each"),
         Family("HalfNormal", (_SCALE,), T.POSITIVE, reparameterized=True),
         Family(
             "Weibull",

@@ -52,6 +52,14 @@ def _uniform(value: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return torch.where(inside, -torch.log(high - low), torch.full_like(low, -math.inf))
 
 
+def _cauchy(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    return -torch.log(math.pi * scale * (1 + ((value - loc) / scale) ** 2))
+
+
+def _cauchy_divergence(m: Tensor, s: Tensor, n: Tensor, r: Tensor) -> Tensor:
+    return torch.log((s + r) ** 2 + (m - n) ** 2) - torch.log(4 * s * r)
+
+
 NUMBERS: dict[str, Numbers] = {
     "Exponential": Numbers(
         lambda value, rate: torch.log(rate) - rate * value,
@@ -71,6 +79,12 @@ NUMBERS: dict[str, Numbers] = {
         _exponential_noise,
         lambda n, scale, concentration: scale * torch.exp(torch.log(n) / concentration),
         lambda scale, concentration: scale * torch.exp(torch.lgamma((concentration + 1) / concentration)),
+    ),
+    "Cauchy": Numbers(
+        _cauchy,
+        lambda u: torch.tan(math.pi * (u - 0.5)),
+        lambda n, loc, scale: loc + scale * n,
+        divergence=_cauchy_divergence,
     ),
     "Uniform": Numbers(_uniform, _as_it_is, lambda n, low, high: low + (high - low) * n),
 }
