@@ -153,6 +153,7 @@ FAMILIES: dict[str, Family] = {
         ),
         Family("Cauchy", (_LOC, _SCALE), T.REAL, reparameterized=True, kl="each"),
         Family("HalfNormal", (_SCALE,), T.POSITIVE, reparameterized=True),
+        Family("HalfCauchy", (_SCALE,), T.POSITIVE, reparameterized=True),
         Family(
             "Weibull",
             (Argument("scale", T.POSITIVE), Argument("concentration", T.POSITIVE)),

@@ -60,6 +60,10 @@ def _cauchy_divergence(m: Tensor, s: Tensor, n: Tensor, r: Tensor) -> Tensor:
     return torch.log((s + r) ** 2 + (m - n) ** 2) - torch.log(4 * s * r)
 
 
+def _half_cauchy(value: Tensor, scale: Tensor) -> Tensor:
+    return math.log(2 / math.pi) - torch.log(scale) - torch.log1p((value / scale) ** 2)
+
+
 NUMBERS: dict[str, Numbers] = {
     "Exponential": Numbers(
         lambda value, rate: torch.log(rate) - rate * value,
@@ -86,5 +90,6 @@ NUMBERS: dict[str, Numbers] = {
         lambda n, loc, scale: loc + scale * n,
         divergence=_cauchy_divergence,
     ),
+    "HalfCauchy": Numbers(_half_cauchy, lambda u: torch.tan(math.pi * u / 2), lambda n, scale: scale * n),
     "Uniform": Numbers(_uniform, _as_it_is, lambda n, low, high: low + (high - low) * n),
 }
