@@ -190,6 +190,13 @@ FAMILIES: dict[str, Family] = {
             reparameterized=True,
             between=("low", "high"),
         ),
+        Family(
+            "TruncatedNormal",
+            (_LOC, Argument("scale", T.POSITIVE), Argument("low"), Argument("high")),
+            T.REAL,
+            reparameterized=True,
+            between=("low", "high"),
+        ),
         # of scale_tril the lower triangle is read
         Family(
             "MultivariateNormal",

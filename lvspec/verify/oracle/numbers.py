@@ -64,6 +64,37 @@ def _half_cauchy(value: Tensor, scale: Tensor) -> Tensor:
     return math.log(2 / math.pi) - torch.log(scale) - torch.log1p((value / scale) ** 2)
 
 
+def _truncated_normal(value: Tensor, loc: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    a, b, _ = _from_the_lower_tail((low - loc) / scale, (high - loc) / scale)
+    mass = _ndtr(b) - _ndtr(a)
+    density = -0.5 * ((value - loc) / scale) ** 2 - 0.5 * math.log(2 * math.pi) - torch.log(scale * mass)
+    return torch.where((value >= low) & (value <= high), density, torch.full_like(density, -math.inf))
+
+
+def _truncated_normal_draw(n: Tensor, loc: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    a, b, side = _from_the_lower_tail((low - loc) / scale, (high - loc) / scale)
+    share = torch.where(side > 0, n, 1 - n)
+    return loc + scale * side * torch.special.ndtri((1 - share) * _ndtr(a) + share * _ndtr(b))
+
+
+def _truncated_normal_mean(loc: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    a, b, side = _from_the_lower_tail((low - loc) / scale, (high - loc) / scale)
+    above = torch.exp(-0.5 * a * a) - torch.exp(-0.5 * b * b)
+    mass = _ndtr(b) - _ndtr(a)
+    return loc + scale * side * above / (math.sqrt(2 * math.pi) * mass)
+
+
+def _ndtr(z: Tensor) -> Tensor:
+    """Φ; torch.special.ndtr has few digits far below 0."""
+    return 0.5 * torch.erfc(-z / math.sqrt(2))
+
+
+def _from_the_lower_tail(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """An interval, mirrored where more of it is above 0, since differences of numbers near 1 have few digits; and 1, or -1."""
+    side = torch.where(a + b > 0, -1.0, 1.0).to(a.dtype)
+    return torch.where(side > 0, a, -b), torch.where(side > 0, b, -a), side
+
+
 NUMBERS: dict[str, Numbers] = {
     "Exponential": Numbers(
         lambda value, rate: torch.log(rate) - rate * value,
@@ -91,5 +122,6 @@ NUMBERS: dict[str, Numbers] = {
         divergence=_cauchy_divergence,
     ),
     "HalfCauchy": Numbers(_half_cauchy, lambda u: torch.tan(math.pi * u / 2), lambda n, scale: scale * n),
+    "TruncatedNormal": Numbers(_truncated_normal, _as_it_is, _truncated_normal_draw, _truncated_normal_mean),
     "Uniform": Numbers(_uniform, _as_it_is, lambda n, low, high: low + (high - low) * n),
 }
