@@ -398,6 +398,9 @@ CONSTRUCTS: dict[str, str] = {
           v18: NegativeBinomial(softplus(b), logits=b)
           v19: ZeroInflatedPoisson(sigmoid(b), 2)
           v20: HalfNormal()
+          v22: Cauchy(b)
+          v23: HalfCauchy(2)
+          v24: TruncatedNormal(b, 2, low=0, high=1)
           v21: Weibull(exp(b), concentration=1.5)
         """,
     "every_function": """

@@ -17,6 +17,8 @@ torch_of = {
     "Poisson": lambda a: D.Poisson(a[0]),
     "NegativeBinomial": lambda a: D.NegativeBinomial(a[0], logits=a[1]),
     "HalfNormal": lambda a: D.HalfNormal(*a),
+    "HalfCauchy": lambda a: D.HalfCauchy(*a),
+    "Cauchy": lambda a: D.Cauchy(*a),
     "Weibull": lambda a: D.Weibull(*a),
     "Normal": lambda a: D.Normal(*a),
     "Laplace": lambda a: D.Laplace(*a),
@@ -47,6 +49,8 @@ ARGUMENTS = {
     "Poisson": lambda s: (positive(4, seed=s),),
     "NegativeBinomial": lambda s: (positive(4, seed=s), real(4, seed=s + 9)),
     "HalfNormal": lambda s: (positive(4, seed=s),),
+    "HalfCauchy": lambda s: (positive(4, seed=s),),
+    "Cauchy": lambda s: (real(4, seed=s), positive(4, seed=s + 9)),
     "Weibull": lambda s: (positive(4, seed=s), positive(4, seed=s + 9)),
     "Normal": lambda s: (real(4, seed=s), positive(4, seed=s + 9)),
     "Laplace": lambda s: (real(4, seed=s), positive(4, seed=s + 9)),
@@ -131,6 +135,11 @@ def test_borders_are_finite_or_minus_infinity_and_never_nan():
         (R.ZeroInflatedPoisson, [0.0, 3.0], (0 * one, 800 * one)),
         (R.ZeroInflatedPoisson, [0.0, 3.0], (one, half)),
         (R.HalfNormal, [-1.0, 0.0], (half,)),
+        (R.HalfCauchy, [-1.0, 0.0, 1e-300, 1e200], (half,)),
+        (R.Cauchy, [-1e200, 0.5, 1e-300, 1e200], (half, one)),
+        (R.TruncatedNormal, [-1.1, -1.0, 0.5, 1.0, 1.1], (0 * one, one, -one, one)),
+        (R.TruncatedNormal, [29.9, 30.0, 31.0], (0 * one, one, 30 * one, 31 * one)),
+        (R.TruncatedNormal, [0.0, 1e-9], (0 * one, 1e9 * one, 0 * one, 1e-9 * one)),
         (R.Weibull, [-1.0, 0.0], (half, one)),
         (R.Weibull, [0.0], (half, 2 * one)),
         (R.LogNormal, [-1.0, 0.0], (half, one)),
@@ -186,6 +195,7 @@ def test_forbidden_categories_count_only_where_they_are_taken():
 
 
 KL = [
+    "Cauchy",
     "Normal",
     "Categorical",
     "Bernoulli",
@@ -220,6 +230,8 @@ def test_rates_of_zero_have_divergences():
 
 
 ENTROPY = [
+    "Cauchy",
+    "HalfCauchy",
     "HalfNormal",
     "Categorical",
     "OneHotCategorical",
@@ -274,7 +286,7 @@ def test_draws_have_the_right_moments_and_are_functions_of_the_noise(name):
     assert getattr(R, name)(*arguments).draw().shape == peer.sample().shape
 
 
-@pytest.mark.parametrize("name", REPARAMETERIZED)
+@pytest.mark.parametrize("name", [*REPARAMETERIZED, "Cauchy", "HalfCauchy"])
 def test_pathwise_gradients_differentiate_the_mean(name):
     """The gradient of E f(value), averaged over draws, against the one that torch's own rsample gives."""
     torch.manual_seed(0)
@@ -292,6 +304,63 @@ def test_pathwise_gradients_differentiate_the_mean(name):
         found = torch.autograd.grad((torch.tanh(value) * weights).mean(0).sum(), arguments)
         slopes.append(torch.cat([g.flatten() for g in found]))
     assert torch.allclose(slopes[0], slopes[1], rtol=0.05, atol=0.01)
+
+
+ENDS = {  # loc, scale, low, high
+    "around the middle": (0.3, 1.2, -1.0, 2.0),
+    "a tail": (0.0, 1.0, 5.0, 6.0),
+    "a far tail": (0.0, 1.0, -31.0, -30.0),
+    "one end": (-0.5, 2.0, 0.0, 1e9),
+    "a far tail with one end": (-200.0, 1.0, 0.0, 1e9),
+    "hardly cut": (0.0, 1.0, -1e100, 1e100),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_a_normal_between_two_ends_is_that_of_scipy(case):
+    """Values, and gradients against differences of what scipy gives."""
+    truncnorm = pytest.importorskip("scipy.stats").truncnorm
+    given = ENDS[case]
+
+    def peer(loc, scale, low, high):
+        return truncnorm((low - loc) / scale, (high - loc) / scale, loc, scale)
+
+    leaves = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in given]
+    q = R.TruncatedNormal(*leaves)
+    u = torch.tensor([1e-9, 0.1, 0.5, 0.9, 1 - 1e-9], dtype=torch.float64)
+    x = q.draw(u)
+    torch.testing.assert_close(x.detach(), torch.as_tensor(peer(*given).ppf(u)), rtol=1e-9, atol=1e-9)
+    log_p = q.log_prob(x.detach()[1:4])
+    torch.testing.assert_close(
+        log_p.detach(), torch.as_tensor(peer(*given).logpdf(x.detach()[1:4])), rtol=1e-9, atol=1e-9
+    )
+    assert float(q.mean.detach()) == pytest.approx(peer(*given).mean(), rel=1e-9, abs=1e-12)
+    slopes = [torch.autograd.grad(v.sum(), leaves) for v in (x[1:4], log_p)]
+    for i, value in enumerate(given):
+        step = 1e-6 * max(1.0, abs(value))
+        above, below = (peer(*given[:i], value + s, *given[i + 1 :]) for s in (step, -step))
+        of_draws = (above.ppf(u[1:4]) - below.ppf(u[1:4])).sum() / (2 * step)
+        of_density = (above.logpdf(x.detach()[1:4]) - below.logpdf(x.detach()[1:4])).sum() / (2 * step)
+        assert float(slopes[0][i]) == pytest.approx(of_draws, rel=1e-5, abs=1e-6)
+        assert float(slopes[1][i]) == pytest.approx(of_density, rel=1e-5, abs=1e-4)
+
+
+def test_a_normal_between_two_close_ends_is_uniform():
+    one = torch.ones((), dtype=torch.float64)
+    q = R.TruncatedNormal(0 * one, 1e9 * one, 3 * one, 4 * one)
+    assert float(q.mean) == pytest.approx(3.5, abs=1e-12)
+    assert float(q.entropy()) == pytest.approx(0, abs=1e-12)
+    torch.testing.assert_close(q.log_prob(torch.tensor([3.0, 3.7, 4.0]).double()), torch.zeros(3).double())
+    torch.testing.assert_close(
+        q.draw(torch.tensor([0.1, 0.9]).double()), torch.tensor([3.1, 3.9]).double(), atol=1e-6, rtol=0
+    )
+
+
+def test_the_entropy_between_two_ends_is_the_mean_of_the_log_density():
+    u = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
+    for loc, scale, low, high in ENDS.values():
+        q = R.TruncatedNormal(*(torch.tensor(v, dtype=torch.float64) for v in (loc, scale, low, high)))
+        assert float(q.entropy()) == pytest.approx(-float(q.log_prob(q.draw(u)).mean()), abs=1e-4)
 
 
 def test_implicit_gradients_equal_torchs_at_the_same_value():

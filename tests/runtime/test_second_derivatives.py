@@ -103,7 +103,8 @@ VALUES = {
     "OneHotCategorical": [0.0, 1.0, 0.0],
 }
 FAMILIES = (
-    "Normal Laplace LogNormal StudentT Exponential Gamma Beta Dirichlet Bernoulli Poisson Geometric NegativeBinomial HalfNormal Weibull"
+    "Normal Laplace LogNormal StudentT Exponential Gamma Beta Dirichlet Bernoulli Poisson Geometric NegativeBinomial HalfNormal Weibull "
+    "Cauchy HalfCauchy"
 ).split()
 
 CASES = {

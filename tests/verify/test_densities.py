@@ -30,7 +30,9 @@ CASES = {
     "Geometric": ({"logits": t(-0.4)}, t(4.0)),
     "Poisson": ({"rate": t(2.5)}, t(3.0)),
     "NegativeBinomial": ({"total_count": t(2.5), "logits": t(0.4)}, t(3.0)),
+    "Cauchy": ({"loc": t(0.5), "scale": t(1.7)}, t(-0.3)),
     "HalfNormal": ({"scale": t(1.7)}, t(0.4)),
+    "HalfCauchy": ({"scale": t(1.7)}, t(0.4)),
     "Weibull": ({"scale": t(1.7), "concentration": t(0.8)}, t(0.4)),
     "Normal": ({"loc": t(0.5), "scale": t(1.7)}, t(-0.3)),
     "Laplace": ({"loc": t(0.5), "scale": t(1.7)}, t(-0.3)),
@@ -55,7 +57,7 @@ def shape_of(family, value):
 
 def test_every_family_with_an_engine_has_a_density():
     elsewhere = {"NormalInverseWishart"}  # test_together.py
-    elsewhere |= {"VonMisesFisher", "NormalMixture", "ZeroInflatedPoisson"}  # below
+    elsewhere |= {"VonMisesFisher", "NormalMixture", "ZeroInflatedPoisson", "TruncatedNormal"}  # below
     elsewhere |= {f.name for f in FAMILIES.values() if f.improper}  # 1 everywhere
     assert set(CASES) | elsewhere == {f.name for f in FAMILIES.values() if f.engine and f.event != "structure"}
 
@@ -94,6 +96,19 @@ def test_density_of_a_mixture_is_that_of_torch():
     assert abs(found - expected) < 1e-12
 
 
+@pytest.mark.parametrize("loc", [-12.0, 0.5, 9.0])
+def test_density_between_two_bounds_is_that_of_a_normal_over_its_mass(loc):
+    low, high = -1.0, 2.0
+    x = low + (torch.arange(200_000, dtype=F) + 0.5) * (high - low) / 200_000
+    normal = D.Normal(t(loc)[0], t(1.7)[0])
+    mass = normal.log_prob(x).exp().mean() * (high - low)
+    a = {"loc": t(loc)[0], "scale": t(1.7)[0], "low": t(low)[0], "high": t(high)[0]}
+    for value in (-0.9, 1.9):
+        expected = normal.log_prob(t(value)[0]) - mass.log()
+        assert abs(log_density("TruncatedNormal", a, t(value)[0], ()) - expected) < 1e-7
+    assert log_density("TruncatedNormal", a, t(2.1)[0], ()) == -math.inf
+
+
 @pytest.mark.parametrize("gate", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("count", [0, 3])
 def test_density_of_a_count_with_more_zeros(gate, count):
@@ -127,6 +142,7 @@ PAIRS = {
     "Normal": ({"loc": t(0.5), "scale": t(1.7)}, {"loc": t(-0.5), "scale": t(0.7)}),
     "LogNormal": ({"loc": t(0.5), "scale": t(0.7)}, {"loc": t(-0.5), "scale": t(0.9)}),
     "Laplace": ({"loc": t(0.5), "scale": t(1.7)}, {"loc": t(-0.5), "scale": t(0.7)}),
+    "Cauchy": ({"loc": t(0.5), "scale": t(1.7)}, {"loc": t(-0.5), "scale": t(0.7)}),
     "Gamma": ({"concentration": t(2.2), "rate": t(1.3)}, {"concentration": t(1.2), "rate": t(0.3)}),
     "Exponential": ({"rate": t(1.3)}, {"rate": t(0.4)}),
     "Beta": (
@@ -155,6 +171,9 @@ def support(family):
     u = (torch.arange(200_000, dtype=F) + 0.5) / 200_000
     if family == "VonMisesFisher":
         return 2 * math.pi * u, torch.full_like(u, 2 * math.pi / 200_000)
+    if family == "Cauchy":
+        x = torch.tan(math.pi * (u - 0.5))
+        return x, math.pi * (1 + x * x) / 200_000
     if family in ("Beta", "Dirichlet"):
         return u, torch.full_like(u, 1 / 200_000)
     if family in ("Normal", "Laplace"):
