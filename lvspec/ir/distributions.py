@@ -145,6 +145,7 @@ FAMILIES: dict[str, Family] = {
             T.COUNT,
         ),
         Family("ZeroInflatedPoisson", (Argument("gate", T.UNIT), Argument("rate", T.NONNEGATIVE)), T.COUNT),
+        Family("HurdlePoisson", (Argument("gate", T.UNIT), Argument("rate", T.POSITIVE)), T.COUNT),
         Family("Normal", (_LOC, _SCALE), T.REAL, reparameterized=True, kl="each"),
         Family("Laplace", (_LOC, _SCALE), T.REAL, reparameterized=True, kl="each"),
         Family("LogNormal", (_LOC, _SCALE), T.POSITIVE, reparameterized=True, kl="each"),

@@ -218,6 +218,12 @@ def _zero_inflated_poisson(a: Arguments, value: Tensor, shape: tuple[int, ...]) 
     return torch.where(chance > 0, torch.log(torch.where(chance > 0, chance, 1.0)), -torch.inf)
 
 
+def _hurdle_poisson(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    gate, rate, value = a["gate"].expand(shape), a["rate"].expand(shape), value.expand(shape)
+    above = _log_of_possible(1 - gate) + _poisson(a, value, shape) - torch.log(-torch.expm1(-rate))
+    return torch.where(value == 0, _log_of_possible(gate), above)
+
+
 def _of_numbers(density: Callable[..., Tensor]) -> Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]:
     return lambda a, value, shape: density(value, **{n: x.expand(shape) for n, x in a.items()})
 
@@ -231,6 +237,7 @@ _DENSITIES: dict[str, Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]] = 
     "Poisson": _poisson,
     "NegativeBinomial": _negative_binomial,
     "ZeroInflatedPoisson": _zero_inflated_poisson,
+    "HurdlePoisson": _hurdle_poisson,
     "Normal": _normal,
     "Laplace": _laplace,
     "LogNormal": _log_normal,
