@@ -145,6 +145,16 @@ FAMILIES: dict[str, Family] = {
             T.COUNT,
         ),
         Family("ZeroInflatedPoisson", (Argument("gate", T.UNIT), Argument("rate", T.NONNEGATIVE)), T.COUNT),
+        Family(
+            "ZeroInflatedNegativeBinomial",
+            (
+                Argument("gate", T.UNIT),
+                Argument("total_count", T.POSITIVE),
+                Argument("logits", one_of=_P),
+                Argument("probs", T.UNIT, one_of=_P),
+            ),
+            T.COUNT,
+        ),
         Family("HurdlePoisson", (Argument("gate", T.UNIT), Argument("rate", T.POSITIVE)), T.COUNT),
         Family("Normal", (_LOC, _SCALE), T.REAL, reparameterized=True, kl="each"),
         Family("Laplace", (_LOC, _SCALE), T.REAL, reparameterized=True, kl="each"),

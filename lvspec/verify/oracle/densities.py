@@ -224,6 +224,13 @@ def _hurdle_poisson(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tens
     return torch.where(value == 0, _log_of_possible(gate), above)
 
 
+def _zero_inflated_negative_binomial(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    gate, value = a["gate"].expand(shape), value.expand(shape)
+    counted = _negative_binomial(a, value, shape)
+    at_zero = _log_of_possible(gate + (1 - gate) * torch.exp(torch.where(value == 0, counted, 0.0)))
+    return torch.where(value == 0, at_zero, _log_of_possible(1 - gate) + counted)
+
+
 def _of_numbers(density: Callable[..., Tensor]) -> Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]:
     return lambda a, value, shape: density(value, **{n: x.expand(shape) for n, x in a.items()})
 
@@ -237,6 +244,7 @@ _DENSITIES: dict[str, Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]] = 
     "Poisson": _poisson,
     "NegativeBinomial": _negative_binomial,
     "ZeroInflatedPoisson": _zero_inflated_poisson,
+    "ZeroInflatedNegativeBinomial": _zero_inflated_negative_binomial,
     "HurdlePoisson": _hurdle_poisson,
     "Normal": _normal,
     "Laplace": _laplace,
