@@ -53,6 +53,11 @@ ROWS = {
     "Cauchy": {"0, 1": (D.Cauchy(t(0)[0], 1), t(0.4)[0]), "2": (D.Cauchy(t(2)[0], 1), t(0.4)[0])},
     "HalfCauchy": {"2": (D.HalfCauchy(t(2)[0]), t(0.4)[0]), "": (D.HalfCauchy(t(1)[0]), t(0.4)[0])},
     "TruncatedNormal": {"0, 1, 0, 1": (None, t(0.4)[0]), "0.5, C, 0, 1": (None, t(0.4)[0])},
+    "HurdlePoisson": {"0.3, 3": (None, torch.tensor(4)), "0.3, C": (None, torch.tensor(0))},
+    "ZeroInflatedNegativeBinomial": {
+        "0.3, 3, logits=1": (None, torch.tensor(4)),
+        "0.3, C, probs=0.2": (None, torch.tensor(0)),
+    },
     "HalfNormal": {"2": (D.HalfNormal(t(2)[0]), t(0.4)[0]), "": (D.HalfNormal(t(1)[0]), t(0.4)[0])},
     "Weibull": {"2, 1.5": (D.Weibull(t(2)[0], t(1.5)[0]), t(0.4)[0])},
     "Normal": {"0, 1": (D.Normal(t(0)[0], 1), t(0.4)[0]), "1": (D.Normal(t(1)[0], 1), t(0.4)[0])},

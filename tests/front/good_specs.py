@@ -398,6 +398,8 @@ CONSTRUCTS: dict[str, str] = {
           v18: NegativeBinomial(softplus(b), logits=b)
           v19: ZeroInflatedPoisson(sigmoid(b), 2)
           v20: HalfNormal()
+          v25: HurdlePoisson(sigmoid(b), 2)
+          v26: ZeroInflatedNegativeBinomial(0.5, 2, logits=b)
           v22: Cauchy(b)
           v23: HalfCauchy(2)
           v24: TruncatedNormal(b, 2, low=0, high=1)

@@ -119,6 +119,38 @@ def test_a_gate_adds_to_the_zeros_alone():
     assert ((frequency - found.exp()).abs() < 5.2 * 0.5 / math.sqrt(100_000)).all()
 
 
+GATED = {
+    "HurdlePoisson": (0.3, 2.5),
+    "HurdlePoisson that is hardly above 0": (0.3, 0.01),
+    "ZeroInflatedNegativeBinomial": (0.3, 2.5, 0.4),
+}
+
+
+@pytest.mark.parametrize("case", GATED)
+def test_counts_behind_a_gate(case):
+    gate, *others = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in GATED[case])
+    count = torch.arange(150, dtype=torch.float64)
+    family = case.partition(" ")[0]
+    found = getattr(R, family)(gate, *others).log_prob(count)
+    if family == "HurdlePoisson":
+        above = (1 - gate) * D.Poisson(others[0]).log_prob(count).exp() / (1 - (-others[0]).exp())
+        expected = torch.where(count == 0, gate, above)
+    else:
+        counted = D.NegativeBinomial(others[0], logits=others[1]).log_prob(count).exp()
+        expected = (1 - gate) * counted + gate * (count == 0)
+    torch.testing.assert_close(found.exp(), expected, rtol=1e-12, atol=1e-14)
+    assert float(found.exp().sum().detach()) == pytest.approx(1, abs=1e-9)
+    first, wanted = found[:4], expected[:4].log()
+    slopes = [torch.autograd.grad(v.sum(), [gate, *others], retain_graph=True) for v in (first, wanted)]
+    for f, e in zip(*slopes, strict=True):
+        torch.testing.assert_close(f, e, rtol=1e-9, atol=1e-9)
+    torch.manual_seed(0)
+    drawn = getattr(R, family)(gate, *others).sample((100_000,))
+    frequency = torch.bincount(drawn, minlength=150).double()[:150] / 100_000
+    assert drawn.dtype == torch.int64
+    assert ((frequency - found.exp()).abs() < 5.2 * 0.5 / math.sqrt(100_000)).all()
+
+
 def test_borders_are_finite_or_minus_infinity_and_never_nan():
     one = torch.ones((), dtype=torch.float64)
     half = one / 2
@@ -134,6 +166,13 @@ def test_borders_are_finite_or_minus_infinity_and_never_nan():
         (R.ZeroInflatedPoisson, [-1.0, 0.0, 3.0], (half, half)),
         (R.ZeroInflatedPoisson, [0.0, 3.0], (0 * one, 800 * one)),
         (R.ZeroInflatedPoisson, [0.0, 3.0], (one, half)),
+        (R.HurdlePoisson, [-1.0, 0.0, 1.0, 3.0], (half, half)),
+        (R.HurdlePoisson, [0.0, 1.0, 3.0], (0 * one, 1e-300 * one)),
+        (R.HurdlePoisson, [0.0, 800.0], (half, 800 * one)),
+        (R.HurdlePoisson, [0.0, 3.0], (one, half)),
+        (R.ZeroInflatedNegativeBinomial, [-1.0, 0.0, 3.0], (half, half, half)),
+        (R.ZeroInflatedNegativeBinomial, [0.0, 3.0], (0 * one, 800 * one, half)),
+        (R.ZeroInflatedNegativeBinomial, [0.0, 3.0], (one, half, -half)),
         (R.HalfNormal, [-1.0, 0.0], (half,)),
         (R.HalfCauchy, [-1.0, 0.0, 1e-300, 1e200], (half,)),
         (R.Cauchy, [-1e200, 0.5, 1e-300, 1e200], (half, one)),

@@ -58,6 +58,7 @@ def shape_of(family, value):
 def test_every_family_with_an_engine_has_a_density():
     elsewhere = {"NormalInverseWishart"}  # test_together.py
     elsewhere |= {"VonMisesFisher", "NormalMixture", "ZeroInflatedPoisson", "TruncatedNormal"}  # below
+    elsewhere |= {"HurdlePoisson", "ZeroInflatedNegativeBinomial"}
     elsewhere |= {f.name for f in FAMILIES.values() if f.improper}  # 1 everywhere
     assert set(CASES) | elsewhere == {f.name for f in FAMILIES.values() if f.engine and f.event != "structure"}
 
@@ -115,6 +116,20 @@ def test_density_of_a_count_with_more_zeros(gate, count):
     expected = gate * (count == 0) + (1 - gate) * math.exp(D.Poisson(t(2.5)).log_prob(t(count)).item())
     found = log_density("ZeroInflatedPoisson", {"gate": t(gate)[0], "rate": t(2.5)[0]}, t(count)[0], ())
     assert abs(found.exp() - expected) < 1e-12
+
+
+@pytest.mark.parametrize("gate", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("count", [0, 3])
+def test_density_of_a_count_behind_a_gate(gate, count):
+    above = math.exp(D.Poisson(t(2.5)).log_prob(t(count)).item()) / (1 - math.exp(-2.5))
+    found = log_density("HurdlePoisson", {"gate": t(gate)[0], "rate": t(2.5)[0]}, t(count)[0], ())
+    assert abs(found.exp() - (gate if count == 0 else (1 - gate) * above)) < 1e-12
+    n, logits = t(2.5), t(0.4)
+    expected = gate * (count == 0) + (1 - gate) * math.exp(
+        D.NegativeBinomial(n, logits=logits).log_prob(t(count)).item()
+    )
+    a = {"gate": t(gate)[0], "total_count": n[0], "logits": logits[0]}
+    assert abs(log_density("ZeroInflatedNegativeBinomial", a, t(count)[0], ()).exp() - expected) < 1e-12
 
 
 @pytest.mark.parametrize(
