@@ -12,7 +12,7 @@ from lvspec.front.dependence import Edge, check_first_sites, check_outside, chec
 from lvspec.front.names import did_you_mean
 from lvspec.front.problems import Problems
 from lvspec.front.story import StoryEntry
-from lvspec.ir.distributions import FAMILIES
+from lvspec.ir.distributions import FAMILIES, family_of
 from lvspec.ir.expr import Dist, Number, SizeRef
 from lvspec.ir.spec import Variable
 
@@ -114,7 +114,7 @@ def _matches(factor: Variable, latent: Variable, problems: Problems) -> None:
             continue
         a, b = body.type, latent.type
         narrow = body.family in _NARROWER
-        if not narrow and (bounds := _moving_bounds(latent)) and body.family != latent.general.dist.family:
+        if not narrow and (bounds := _moving_bounds(latent)) and not all(family_of(body.family).between):
             problems.error(
                 "guide-mismatch",
                 body.span,

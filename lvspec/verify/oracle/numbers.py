@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Numbers:
+class NumberFamily:
     """log_density: of a value and the arguments. noise: the inverse distribution function of what runtime/families documents as
     the noise. draw: the value that the noise stands for, of the noise and the arguments. mean: of the arguments, where there is one.
     divergence: KL(q || p) of their arguments, q's and then p's, where it has a closed form."""
@@ -95,33 +95,33 @@ def _from_the_lower_tail(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.where(side > 0, a, -b), torch.where(side > 0, b, -a), side
 
 
-NUMBERS: dict[str, Numbers] = {
-    "Exponential": Numbers(
+NUMBERS: dict[str, NumberFamily] = {
+    "Exponential": NumberFamily(
         lambda value, rate: torch.log(rate) - rate * value,
         _exponential_noise,
         lambda n, rate: n / rate,
         lambda rate: rate.reciprocal(),
         _exponential_divergence,
     ),
-    "HalfNormal": Numbers(
+    "HalfNormal": NumberFamily(
         _half_normal,
         lambda u: torch.special.ndtri((1 + u) / 2),
         lambda n, scale: scale * n,
         lambda scale: scale * (2 / math.pi) ** 0.5,
     ),
-    "Weibull": Numbers(
+    "Weibull": NumberFamily(
         _weibull,
         _exponential_noise,
         lambda n, scale, concentration: scale * torch.exp(torch.log(n) / concentration),
         lambda scale, concentration: scale * torch.exp(torch.lgamma((concentration + 1) / concentration)),
     ),
-    "Cauchy": Numbers(
+    "Cauchy": NumberFamily(
         _cauchy,
         lambda u: torch.tan(math.pi * (u - 0.5)),
         lambda n, loc, scale: loc + scale * n,
         divergence=_cauchy_divergence,
     ),
-    "HalfCauchy": Numbers(_half_cauchy, lambda u: torch.tan(math.pi * u / 2), lambda n, scale: scale * n),
-    "TruncatedNormal": Numbers(_truncated_normal, _as_it_is, _truncated_normal_draw, _truncated_normal_mean),
-    "Uniform": Numbers(_uniform, _as_it_is, lambda n, low, high: low + (high - low) * n),
+    "HalfCauchy": NumberFamily(_half_cauchy, lambda u: torch.tan(math.pi * u / 2), lambda n, scale: scale * n),
+    "TruncatedNormal": NumberFamily(_truncated_normal, _as_it_is, _truncated_normal_draw, _truncated_normal_mean),
+    "Uniform": NumberFamily(_uniform, _as_it_is, lambda n, low, high: low + (high - low) * n),
 }
