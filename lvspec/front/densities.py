@@ -13,6 +13,7 @@ from lvspec.front.dims import to_extent
 from lvspec.front.expressions import elaborate
 from lvspec.front.flows import through_flows
 from lvspec.front.names import check_name, did_you_mean
+from lvspec.front.shapes import SHAPES
 from lvspec.front.structures import check_axes, state_size
 from lvspec.ir import types as T
 from lvspec.ir.dims import Dim, Shape
@@ -81,6 +82,8 @@ def distribution(value: S.RightSide, ctx: Context, over: str | None = None) -> D
     arguments = read_arguments(family, node, ctx)
     if family.name == "SphericalUniform":
         family, arguments = FAMILIES["VonMisesFisher"], _uniform_direction(arguments, ctx)
+    if family.name == "OrderedLogistic":
+        family, arguments = FAMILIES["Categorical"], _between_cutpoints(arguments, ctx, node.span)
     if family.name in STRUCTURES:
         check_axes(family.name, arguments, ctx, over)
     kind = _variate(family, arguments, copies, ctx, node.span)
@@ -103,6 +106,20 @@ def _uniform_direction(arguments: tuple[tuple[str, Expr], ...], ctx: Context) ->
     first = Number(0, type=Type((), Support("integer", dim)), span=size.span)
     loc = Call("onehot", (first,), type=Type((dim,), T.SIMPLEX), span=size.span)
     return (("loc", loc), ("concentration", Number(0, type=Type(support=T.NONNEGATIVE), span=size.span)))
+
+
+def _between_cutpoints(
+    arguments: tuple[tuple[str, Expr], ...], ctx: Context, span: Span
+) -> tuple[tuple[str, Expr], ...]:
+    """`OrderedLogistic(eta, cutpoints)` as the logits of a Categorical; none where something is wrong with them, which is noted."""
+    values = tuple(e for _, e in arguments)
+    sound = len(values) == 2 and values[1].type.shape and supports.fits(values[1], T.INCREASING)
+    logits = (
+        SHAPES["ordered_logits"]("ordered_logits", values, ctx, span)
+        if sound and not any(map(unknown, values))
+        else None
+    )
+    return (("logits", logits),) if logits is not None else ()
 
 
 def _dimension(family: str, arguments: tuple[tuple[str, Expr], ...], least: int, ctx: Context) -> Dim | None:

@@ -1,4 +1,4 @@
-"""Functions with a shape rule of their own: concat, split, reshape, flatten, dot, matmul, onehot, and what reads a stretch."""
+"""Functions with a shape rule of their own: concat, split, reshape, flatten, dot, matmul, onehot, ordered, and what reads a stretch."""
 
 from __future__ import annotations
 
@@ -151,6 +151,32 @@ def _onehot(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr
     return Call(name, args, type=value.type.with_(shape=(*value.type.shape, size), support=T.SIMPLEX), span=span)
 
 
+def _ordered(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | None:
+    if not _vectors(name, args, ctx):
+        return None
+    return Call(name, args, type=args[0].type.with_(support=T.INCREASING), span=span)
+
+
+def _ordered_logits(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | None:
+    eta, cutpoints = args
+    joined = ctx.join(args, span)
+    if joined is None or not real_enough(eta, ctx, f"`{name}`") or not _vectors(name, (cutpoints,), ctx):
+        return None
+    if not supports.fits(cutpoints, T.INCREASING):
+        ctx.problems.error(
+            "support-mismatch",
+            cutpoints.span,
+            f"the cutpoints of `{name}` must be {supports.in_words(T.INCREASING)}",
+            label=supports.show(cutpoints.type),
+            help="write `ordered(...)` around them",
+        )
+        return None
+    *lead, count = cutpoints.type.shape
+    each = Number(0, type=Type(tuple(lead)), span=cutpoints.span)
+    shape = ctx.broadcast((eta, each), span, f"the arguments of `{name}`")
+    return Call(name, args, type=Type((*shape, count + 1), T.REAL, *joined), span=span) if shape is not None else None
+
+
 def _clip(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr | None:
     """Any integer becomes one below the size."""
     value, size = args
@@ -191,5 +217,5 @@ def _of_stretch(name: str, args: tuple[Expr, ...], ctx: Context, span: Span) -> 
 
 SHAPES = {
     "concat": _concat, "split": _split, "reshape": _reshape, "flatten": _flatten, "dot": _dot, "matmul": _dot,
-    "onehot": _onehot, "clip": _clip, "last": _of_stretch, "first": _of_stretch, "length": _of_stretch,
+    "onehot": _onehot, "ordered": _ordered, "ordered_logits": _ordered_logits, "clip": _clip, "last": _of_stretch, "first": _of_stretch, "length": _of_stretch,
 }  # fmt: skip

@@ -69,7 +69,7 @@ def show(kind: Type) -> str:
 
 
 _WORDS = {
-    "unit": "between 0 and 1", "covariance": "a positive definite matrix", "simplex": "a distribution (entries that sum to 1)", "onehot": "a one-hot vector", "boolean": "0 or 1", "sphere": "a vector of length 1", "real": "any real number",
+    "unit": "between 0 and 1", "covariance": "a positive definite matrix", "simplex": "a distribution (entries that sum to 1)", "onehot": "a one-hot vector", "boolean": "0 or 1", "sphere": "a vector of length 1", "increasing": "a vector whose entries increase", "real": "any real number",
     "count": "a count (0, 1, 2, ...)", "nonnegative": "0 or more", "integer": "the number of a category", "structure": "a structure",
 }  # fmt: skip
 
@@ -107,7 +107,13 @@ def covers(latent: Support, guide: Support) -> bool:
 
 # where a wrap says what a free value stands for: what is computed otherwise would be another model
 _FREE = (ParamRef, Apply, LocalRef, Index)
-_WRAPS = {"positive": "softplus", "nonnegative": "softplus", "unit": "sigmoid", "simplex": "softmax"}
+_WRAPS = {
+    "positive": "softplus",
+    "nonnegative": "softplus",
+    "unit": "sigmoid",
+    "simplex": "softmax",
+    "increasing": "ordered",
+}
 
 
 def mend(wanted: Support, value: Expr, name: str, text: str, axes: str = "scalar") -> str:
@@ -255,9 +261,13 @@ def among_clauses(clause: Support, variable: Support) -> bool:
 
 def entry(support: Support) -> Support:
     """Of one entry of a vector: an entry of a distribution over categories is a probability."""
-    return {"simplex": T.UNIT, "onehot": T.UNIT, "sphere": of_range(T.SPHERE.range), "covariance": T.REAL}.get(
-        support.kind, support
-    )
+    return {
+        "simplex": T.UNIT,
+        "onehot": T.UNIT,
+        "sphere": of_range(T.SPHERE.range),
+        "covariance": T.REAL,
+        "increasing": T.REAL,
+    }.get(support.kind, support)
 
 
 def common(supports: tuple[Support, ...]) -> Support:

@@ -245,6 +245,13 @@ FAMILIES: dict[str, Family] = {
         ),
         # read as a VonMisesFisher of concentration 0
         Family("SphericalUniform", (Argument("dimension", T.COUNT),), T.SPHERE, "vector", engine=False),
+        # read as a Categorical
+        Family(
+            "OrderedLogistic",
+            (Argument("eta"), Argument("cutpoints", T.INCREASING, "vector")),
+            SIZED,
+            engine=False,
+        ),
         # 1 at every vector: no distribution, so that nothing can be drawn; what a deterministic code has for a prior
         Family("ImproperUniform", (Argument("dimension", T.COUNT),), T.REAL, "vector", improper=True),
         # of Gaussians with independent coordinates, which share the component

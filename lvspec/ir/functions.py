@@ -68,6 +68,10 @@ FUNCTIONS: dict[str, Function] = {
         Function("matmul", "shape", (2, 2)),
         # clip(i, K): the integer below K that is nearest to i
         Function("clip", "shape", (2, 2), support="integer"),
+        # ordered(w): w_0, w_0 + softplus(w_1), ...: entries that increase.  ordered_logits(eta, c): of the category whose cutpoints
+        # lie around eta + logistic noise, log(sigmoid(c_k - eta) - sigmoid(c_(k-1) - eta))
+        Function("ordered", "shape", support="increasing"),
+        Function("ordered_logits", "shape", (2, 2)),
         # onehot(z): an integer below K as a vector [K]
         Function("onehot", "shape", support="simplex"),
         # of terms of the objective only. expected(e): averaged over the latents that are summed under their q.

@@ -40,7 +40,7 @@ class Range:
 class Support:
     """The set a value lies in.
 
-    kind: real | positive | nonnegative | unit (open or closed [0, 1]) | simplex (last axis sums
+    kind: real | increasing (along the last axis) | positive | nonnegative | unit (open or closed [0, 1]) | simplex (last axis sums
     to one) | onehot (last axis has one 1, else 0) | sphere (last axis has length one) | covariance (last two axes are a positive definite matrix) | integer (0 .. size-1) |
     count (0, 1, 2, ... below the size, where it has one) | boolean (0 or 1) | structure (trees).
     known: what else is known of its entries, e.g. that `1 + exp(a)` is above 1; the kind alone says which set it is.
@@ -102,6 +102,7 @@ UNIT = Support("unit")
 SIMPLEX = Support("simplex")
 ONEHOT = Support("onehot")
 SPHERE = Support("sphere")
+INCREASING = Support("increasing")
 COUNT = Support("count")
 BOOLEAN = Support("boolean")
 STRUCTURE = Support("structure")
@@ -118,6 +119,7 @@ _WITHIN = {
         "onehot",
         "sphere",
         "covariance",
+        "increasing",
         "count",
         "boolean",
         "integer",
@@ -128,6 +130,7 @@ _WITHIN = {
     "simplex": {"simplex", "onehot"},
     "onehot": {"onehot"},
     "sphere": {"sphere"},
+    "increasing": {"increasing"},
     "covariance": {"covariance"},
     "count": {"count", "boolean", "integer"},
     "boolean": {"boolean"},

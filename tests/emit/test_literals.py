@@ -31,6 +31,7 @@ ROWS = {
         "logits=0 over m": (D.OneHotCategorical(logits=FOUR), t(0, 0, 1, 0)),
         "probs=0.25 over m": (D.OneHotCategorical(logits=FOUR), t(0, 0, 1, 0)),
     },
+    "OrderedLogistic": {"0.5, ordered(0 over m)": (None, torch.tensor(4)), "C, ordered(-1 over c)": (None, torch.tensor(0))},
     "Bernoulli": {
         "logits=1": (D.Bernoulli(logits=t(1)[0]), torch.tensor(1)),
         "probs=0.3": (D.Bernoulli(probs=t(0.3)[0]), torch.tensor(0)),

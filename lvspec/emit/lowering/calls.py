@@ -267,6 +267,19 @@ def onehot(lowering, call: Call) -> Value:
     return value.with_(code=code, shape=call.type.shape, integer=False, binds=ATOM, number=False)
 
 
+def ordered(lowering, call: Call) -> Value:
+    value = lowering.real(lowering.concrete(lowering.lower(call.args[0])))
+    return value.with_(code=f"{lowering.scope.use('ordered')}({value.code})", binds=ATOM)
+
+
+def ordered_logits(lowering, call: Call) -> Value:
+    eta, cutpoints = (as_tensor(lowering.real(lowering.concrete(lowering.lower(a)))) for a in call.args)
+    eta = eta.with_(code=f"{eta.at(ATOM)}.unsqueeze(-1)", shape=(*eta.shape, Dim.of(1)), binds=ATOM)
+    axes, _, (a, b) = lowering.broadcast(eta, cutpoints)
+    code = f"{lowering.scope.use('ordered_logits')}({a.code}, {b.code})"
+    return Value(code, axes, call.type.shape, draws=join_draws(eta, cutpoints))
+
+
 def clip(lowering, call: Call) -> Value:
     value = lowering.concrete(lowering.lower(call.args[0]))
     size = call.args[1]
@@ -327,6 +340,8 @@ CALLS = {
     "matmul": matmul,
     "onehot": onehot,
     "clip": clip,
+    "ordered": ordered,
+    "ordered_logits": ordered_logits,
     **dict.fromkeys(_COMPARE, compare),
     "length": length,
 }

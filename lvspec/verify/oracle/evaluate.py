@@ -262,6 +262,8 @@ _SHAPES: dict[str, Callable[[E.Call, tuple[Value, ...], Surroundings, Sites], Va
     "concat": lambda e, args, world, sites: F.item_by_item(F.concat, args),
     "dot": lambda e, args, world, sites: F.item_by_item(F.dot, args),
     "matmul": lambda e, args, world, sites: F.item_by_item(F.matmul, args),
+    "ordered": lambda e, args, world, sites: F.item_by_item(F.ordered, args),
+    "ordered_logits": lambda e, args, world, sites: F.item_by_item(F.ordered_logits, args),
     "flatten": lambda e, args, world, sites: F.item_by_item(lambda v: number(v).reshape(-1), args),
     "reshape": _reshape,
     "onehot": _one_hot,

@@ -114,6 +114,23 @@ def matmul(matrix: Value, vector: Value) -> Tensor:
     return (number(matrix) * number(vector).unsqueeze(-2)).sum(-1)
 
 
+def ordered(free: Value) -> Tensor:
+    values = list(number(free).unbind(-1))
+    for i in range(1, len(values)):
+        values[i] = values[i - 1] + ELEMENTWISE["softplus"](values[i])
+    return torch.stack(values, -1)
+
+
+def ordered_logits(eta: Value, cutpoints: Value) -> Tensor:
+    """The logarithm of the logistic distribution's mass between two cutpoints, taken from the tail that they are nearer to."""
+    sigmoid, cuts = ELEMENTWISE["sigmoid"], list(number(cutpoints).unbind(-1))
+    below = [cut - number(eta) for cut in cuts]
+    found = [sigmoid(below[0])]
+    for a, b in zip(below, below[1:], strict=False):
+        found.append(torch.where(a + b > 0, sigmoid(-a) - sigmoid(-b), sigmoid(b) - sigmoid(a)))
+    return torch.log(torch.stack([*found, sigmoid(-below[-1])], -1))
+
+
 def one_hot(index: Value, size: int) -> Tensor:
     """Axis of `size` at the end; what stands before the first site is all zeros."""
     assert not isinstance(index, StretchValue)

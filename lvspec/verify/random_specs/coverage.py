@@ -22,7 +22,9 @@ from lvspec.verify.random_specs.constructs import listed
 
 LABELS = tuple(n for n, s in STRUCTURES.items() if s.value == "labels")
 YIELDS = tuple(n for n, s in STRUCTURES.items() if s.value == "yield")
-NO_ENGINE = tuple(n for n, f in FAMILIES.items() if not f.engine and n not in ("SphericalUniform", "Delta"))
+NO_ENGINE = tuple(
+    n for n, f in FAMILIES.items() if not f.engine and n not in ("SphericalUniform", "Delta", "OrderedLogistic")
+)
 FIRST = (
     "Categorical", "OneHotCategorical", "Bernoulli", "Binomial", "Geometric", "Poisson", "Normal", "Laplace", "LogNormal", "StudentT",
     "Exponential", "Gamma", "Beta", "Dirichlet", "Uniform", "MultivariateNormal", "NormalInverseWishart", "VonMisesFisher",
@@ -55,6 +57,7 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
         rf".*\b({_any(NO_ENGINE)})\b.*|if then else|views|tied parameter",
         "read, without an engine yet",
     ),
+    (r"(.* )?OrderedLogistic(\..*)?|ordered|ordered_logits", "read as a Categorical: has tests of its own"),
     (rf"(latent|guide|global) ({_any(YIELDS)})", "a yield is observed"),
     (
         rf"global ({_any(n for n, f in FAMILIES.items() if f.variate.kind in COUNTED)})",
