@@ -76,6 +76,11 @@ def distribution(value: S.RightSide, ctx: Context, over: str | None = None) -> D
         copies, node = tuple(d for d in dims if d is not None), node.base
         if len(copies) < len(dims):
             return None
+    if isinstance(node, S.Application) and node.base == S.Name("Censored"):
+        written = _censored(node, ctx)
+        if written is None:
+            return None
+        node = written
     family = _family(node, ctx)
     if family is None or not isinstance(node, S.Application):
         return None
@@ -106,6 +111,21 @@ def _uniform_direction(arguments: tuple[tuple[str, Expr], ...], ctx: Context) ->
     first = Number(0, type=Type((), Support("integer", dim)), span=size.span)
     loc = Call("onehot", (first,), type=Type((dim,), T.SIMPLEX), span=size.span)
     return (("loc", loc), ("concentration", Number(0, type=Type(support=T.NONNEGATIVE), span=size.span)))
+
+
+def _censored(node: S.Application, ctx: Context) -> S.Application | None:
+    """`Censored(Weibull(scale, k), at=c)` as `CensoredWeibull(scale, k, at=c)`."""
+    given = [*node.arguments[1:], *(v for k, v in node.keywords if k.name == "at")]
+    match node.arguments[:1]:
+        case (S.Application(S.Name(name)) as inner,) if (
+            f"Censored{name}" in FAMILIES and len(given) == 1 and all(k.name == "at" for k, _ in node.keywords)
+        ):
+            base, at = S.Name(f"Censored{name}", span=inner.base.span), S.Name("at", span=given[0].span)
+            return replace(inner, base=base, keywords=(*inner.keywords, (at, given[0])), span=node.span)
+    bases = [n.removeprefix("Censored") for n, f in FAMILIES.items() if f.censored]
+    about = f"`Censored` takes a distribution, {', '.join(bases[:-1])} or {bases[-1]}, and the bound `at`"
+    ctx.problems.error("arguments", node.span, about, help="e.g. `Censored(Weibull(scale, k), at=c)`")
+    return None
 
 
 def _between_cutpoints(

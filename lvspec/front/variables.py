@@ -23,6 +23,7 @@ from lvspec.front.problems import Problems
 from lvspec.front.ranges import Range, widen
 from lvspec.front.story import StoryClause, StoryEntry
 from lvspec.ir import types as T
+from lvspec.ir.distributions import family_of
 from lvspec.ir.expr import Choice, Dist, Expr, SiteOf
 from lvspec.ir.spec import Clause, Variable
 from lvspec.ir.types import Support, Type
@@ -196,8 +197,19 @@ def _clause(one: StoryEntry, stated: StoryClause, ctx: Context) -> tuple[Clause,
         if body is not None:
             _same_plates(one, body, inner)
             check_inverse(one.role, body, inner)
+            _censored_is_observed(one, body, inner)
             kind = _drawn_together(stated, one.name, body, kind)
     return Clause(body, stated.initial, bindings, stated.span), kind
+
+
+def _censored_is_observed(one: StoryEntry, body: Dist, ctx: Context) -> None:
+    if family_of(body.family).censored and one.role != "observed":
+        ctx.problems.error(
+            "no-distribution",
+            body.span,
+            f"what is censored is observed, and `{one.name}` is drawn",
+            help="leave `Censored` out: values that are drawn are known",
+        )
 
 
 def clause_context(one: StoryEntry, stated: StoryClause, ctx: Context) -> Context:

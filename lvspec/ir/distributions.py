@@ -5,7 +5,7 @@ Names and argument names are those of torch.distributions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lvspec.ir import types as T
 from lvspec.ir.dims import Shape
@@ -60,7 +60,7 @@ class Family:
     but no strategy scores it yet. between: the arguments that are the least and the greatest value, where some are.
     kl: the divergence from another of the family that the runtime has in closed form: of "each" entry, of the "whole" vector, or
     "none". improper: a density without a total mass. pair: one value is a matrix, a mean beside its covariance.
-    relaxed: how draws of it are relaxed, where they may be."""
+    relaxed: how draws of it are relaxed, where they may be. censored: of values that are known up to a bound alone, the last argument."""
 
     name: str
     arguments: tuple[Argument, ...]
@@ -73,6 +73,7 @@ class Family:
     improper: bool = False
     pair: bool = False
     relaxed: RelaxedFunctions | None = None
+    censored: bool = False
 
     def argument(self, name: str) -> Argument:
         return next(a for a in self.arguments if a.name == name)
@@ -276,6 +277,19 @@ FAMILIES: dict[str, Family] = {
             for name, row in STRUCTURES.items()
         ),
     )
+}
+
+# `Censored(Weibull(scale, concentration), at=c)`: families whose tail has a formula
+FAMILIES |= {
+    f"Censored{f.name}": replace(
+        f,
+        name=f"Censored{f.name}",
+        arguments=(*f.arguments, Argument("at", f.variate)),
+        reparameterized=False,
+        kl="none",
+        censored=True,
+    )
+    for f in (FAMILIES[name] for name in ("Exponential", "Weibull", "LogNormal", "Normal"))
 }
 
 # what the compiler makes of a distribution that is written otherwise: `Normal(0, 1)[D] through flow`

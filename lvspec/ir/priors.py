@@ -21,6 +21,6 @@ def prior_families() -> tuple[str, ...]:
     real = (
         n
         for n, f in FAMILIES.items()
-        if f.variate == REAL and f.event == "scalar" and f.engine and not (f.improper or any(f.between))
+        if f.variate == REAL and f.event == "scalar" and f.engine and not (f.improper or f.censored or any(f.between))
     )
     return (*real, *OF_PROBABILITIES)

@@ -231,6 +231,27 @@ def _zero_inflated_negative_binomial(a: Arguments, value: Tensor, shape: tuple[i
     return torch.where(value == 0, at_zero, _log_of_possible(1 - gate) + counted)
 
 
+def _log_upper_tail(z: Tensor) -> Tensor:
+    return torch.log(0.5 * torch.erfc(z / math.sqrt(2)))
+
+
+# log P(x >= t) of a family, its arguments by name
+SURVIVAL: dict[str, Callable[..., Tensor]] = {
+    "Exponential": lambda t, rate: -rate * t,
+    "Weibull": lambda t, scale, concentration: -torch.exp(concentration * torch.log(t / scale)),
+    "Normal": lambda t, loc, scale: _log_upper_tail((t - loc) / scale),
+    "LogNormal": lambda t, loc, scale: _log_upper_tail((torch.log(t) - loc) / scale),
+}
+
+
+def _censored(base: str) -> Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]:
+    def log_densities_up_to(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+        at, value, own = a["at"].expand(shape), value.expand(shape), {n: x for n, x in a.items() if n != "at"}
+        return torch.where(value < at, log_densities(base, own, value, shape), SURVIVAL[base](at, **own))
+
+    return log_densities_up_to
+
+
 def _of_numbers(density: Callable[..., Tensor]) -> Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]:
     return lambda a, value, shape: density(value, **{n: x.expand(shape) for n, x in a.items()})
 
@@ -259,4 +280,5 @@ _DENSITIES: dict[str, Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]] = 
     "VonMisesFisher": _von_mises_fisher,
     "NormalMixture": _normal_mixture,
     **{name: _of_numbers(family.log_density) for name, family in NUMBERS.items()},
+    **{f"Censored{name}": _censored(name) for name in SURVIVAL},
 }
