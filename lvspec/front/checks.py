@@ -182,6 +182,7 @@ def unused(
 ) -> None:
     """Warnings for names that nothing reads. mentioned: the text of sections that may name anything; labelled: what
     the data section has a place for."""
+    detached = {n for w in declared.networks.values() if w.option("detached") for n in (w.name, w.option("detached"))}
     words = set(re.findall(r"\w+", mentioned)) | _words((*variables, *guide)) | _declared_words(declared)
     kinds = (
         ("size", declared.sizes),
@@ -191,7 +192,7 @@ def unused(
     )
     for kind, names in kinds:
         for name, one in names.items():
-            if name not in words:
+            if name not in words and name not in detached:
                 problems.warning("unused-name", one.span, f"nothing uses the {kind} `{name}`", help="remove it")
     for variable in (*variables, *guide):
         if variable.role == "let" and variable.name not in words:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 from lvspec.errors import Span
 from lvspec.front import syntax as S
@@ -34,6 +34,22 @@ class Declarations:
     plates: dict[str, Plate] = field(default_factory=dict)
     params: dict[str, Param] = field(default_factory=dict)
     networks: dict[str, Network] = field(default_factory=dict)
+
+    def detached(self, name: str, taken: Iterable[str]) -> Network:
+        """The network of this name with parameters that stand still, under a name that nothing else has."""
+        network, taken = self.networks[name], frozenset(taken)
+        number = 1
+        while True:
+            other = f"{name}_detached" + (f"_{number}" if number > 1 else "")
+            there = self.networks.get(other)
+            if there is not None and there.option("detached") == name:
+                return there
+            if other not in taken:
+                break
+            number += 1
+        options = (*(o for o in network.options if o[0] != "tied"), ("detached", name))
+        self.networks[other] = replace(network, name=other, options=options)
+        return self.networks[other]
 
     def number(self, size: Dim) -> int | None:
         """A size as the spec declares it; None where only data know."""

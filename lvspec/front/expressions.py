@@ -150,7 +150,7 @@ def _distribution(base: S.Name, ctx: Context) -> Expr:
 
 
 def _application(node: S.Application, ctx: Context) -> Expr:
-    base = node.base
+    base, still = _network_of(node.base, ctx)
     indices: tuple[S.Node, ...] = ()
     if isinstance(base, S.Access) and isinstance(base.base, S.Name) and base.base.name in ctx.declared.networks:
         indices, base = base.indices, base.base
@@ -165,9 +165,8 @@ def _application(node: S.Application, ctx: Context) -> Expr:
     if name in ctx.declared.networks:
         _refuse_keywords(node, name, ctx)
         bank = tuple(elaborate(i, ctx) for i in indices)
-        return apply_network(
-            ctx.declared.networks[name], bank, tuple(elaborate(a, ctx) for a in node.arguments), ctx, node.span
-        )
+        network = ctx.declared.detached(name, ctx.names()) if still else ctx.declared.networks[name]
+        return apply_network(network, bank, tuple(elaborate(a, ctx) for a in node.arguments), ctx, node.span)
     if name in OBJECTIVE:
         return objective_function(name, node, ctx, elaborate)
     if name in FUNCTIONS and name != "stack":
@@ -191,6 +190,17 @@ def _application(node: S.Application, ctx: Context) -> Expr:
         help=did_you_mean(name, known, "declare the network under `networks:`"),
     )
     return broken(node.span)
+
+
+def _network_of(base: S.Node, ctx: Context) -> tuple[S.Node, bool]:
+    """What is applied, and whether it is `detach(f)`, `detach(expert[z])` or `detach(expert)[z]` of a network."""
+    indices = base.indices if isinstance(base, S.Access) else None
+    match base.base if isinstance(base, S.Access) else base:
+        case S.Application(S.Name("detach"), (inner,), ()):
+            name = inner.base if isinstance(inner, S.Access) else inner
+            if isinstance(name, S.Name) and name.name in ctx.declared.networks:
+                return (inner if indices is None else S.Access(inner, indices, span=base.span)), True
+    return base, False
 
 
 def _refuse_keywords(node: S.Application, name: str, ctx: Context) -> None:

@@ -58,7 +58,8 @@ def apply_network(low, expr: Apply) -> Value:
 def _of_parts(low, expr: Apply, network) -> Value | None:
     """A network whose first layer is linear, of a `concat` whose parts vary over unlike axes."""
     call = vectors_side_by_side(expr.args[0])
-    if network.kind not in ("Linear", "MLP") or network.bank or network.option("tied") or low.frozen or call is None:
+    still = low.frozen or network.option("detached")
+    if network.kind not in ("Linear", "MLP") or network.bank or network.option("tied") or still or call is None:
         return None
     values = parts_of(low, call)
     axes, _, aligned = low.broadcast(*values)

@@ -33,6 +33,7 @@ def begin_embeddings(plan: Plan) -> set[str]:
                     shifted = any(
                         isinstance(s, Lag) or (isinstance(s, Stretch) and s.reach in ("before", "after")) for s in sites
                     )
-                    if shifted and any(n.name == node.network and n.kind == "Embedding" for n in plan.networks):
-                        found.add(node.network)
+                    read = next((n for n in plan.networks if n.name == node.network and n.kind == "Embedding"), None)
+                    if shifted and read is not None:
+                        found |= {read.name, read.option("detached", read.name)}
     return found

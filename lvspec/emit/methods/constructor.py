@@ -46,7 +46,8 @@ def constructor(plan: Plan, imports: set[str]) -> list[str]:
         rows += _param(param)
     begins = begin_embeddings(plan)
     used = _used_networks(plan)
-    for network in sorted(plan.networks, key=lambda n: n.option("tied") is not None):  # after those that they share
+    for network in sorted(plan.networks, key=lambda n: bool(n.option("tied")) + 2 * bool(n.option("detached"))):
+        # after those whose parameters they have
         if network.name in used:
             rows += _network(network, begins, imports)
     for latent in (p for p in plan.latents if p.averages):
@@ -149,6 +150,9 @@ def _literal(value) -> str:
 
 
 def _network(network: Network, begins: set[str], imports: set[str]) -> list[str]:
+    if (other := network.option("detached")) is not None:
+        imports.add("frozen")
+        return statement(f"self.{network.name} = frozen(self.{other})", "its parameters stand still", 2)
     sizes = [_local(d) for d in network.arguments]
     row = NETWORKS[network.kind]
     usual = dict(row.options)

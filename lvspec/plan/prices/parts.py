@@ -12,7 +12,7 @@ def parts_apart(pricer, node: Expr) -> tuple[Expr, ...]:
     if not isinstance(node, Apply):
         return ()
     network, read = pricer.networks[node.network], node.args[0]
-    if network.kind not in ("Linear", "MLP") or network.bank or network.option("tied"):
+    if network.kind not in ("Linear", "MLP") or network.bank or network.option("tied") or network.option("detached"):
         return ()
     if not isinstance(read, Call) or read.function != "concat" or len(read.type.shape) > 1:
         return ()

@@ -293,7 +293,9 @@ class Pricer:
         if kind.work is not None:
             self._works(kind.work(network, sizes, sites), network, numbers / self.events(output_shape(network)))
             return
-        self.learned[network.name] = self.events(network.bank) * parameters_of(network, sizes)
+        self.learned[network.option("detached", network.name)] = self.events(network.bank) * parameters_of(
+            network, sizes
+        )
         self.flops += TRAINING * numbers * multiplications_of(network, sizes)
         if network.kind == "Embedding":
             self.exponentials += GATHERED * numbers / sizes[-1]
@@ -308,7 +310,7 @@ class Pricer:
 
     def _works(self, work: Work, network: Network, times: float) -> None:
         """What a network does at so many sites."""
-        self.learned[network.name] = self.events(network.bank) * work.learned
+        self.learned[network.option("detached", network.name)] = self.events(network.bank) * work.learned
         self.flops += TRAINING * times * work.multiplications
         self.calls(DISPATCHES["expression"] * work.calls)
         self.holds(times * work.kept, 2 * times * work.widest, work.calls + 1)

@@ -102,7 +102,19 @@ class Frozen:
     def __init__(self, module: nn.Module):
         self.module = module
 
-    def _run(self, method: str, arguments: tuple[Tensor, ...], **named: Tensor):
+    @property
+    def weight(self) -> Tensor:
+        """Of a linear layer or an embedding."""
+        weight: Any = self.module.weight
+        return weight.detach()
+
+    @property
+    def bias(self) -> Tensor | None:
+        """Of a linear layer, where it has one."""
+        bias: Any = self.module.bias
+        return None if bias is None else bias.detach()
+
+    def _run(self, method: str, arguments: tuple[Any, ...], **named: Tensor):
         called = _Method(self.module, method)
         weights = {name: w.detach() for name, w in called.named_parameters()}
         return torch.func.functional_call(called, weights, arguments, named)
@@ -112,6 +124,9 @@ class Frozen:
             still: Any = self.module.still
             return still(*arguments)
         return self._run("forward", arguments, **named)
+
+    def step(self, *arguments: Any) -> tuple[Tensor, Any]:
+        return self._run("step", arguments)
 
     def backwards(self, *arguments: Tensor) -> Tensor:
         return self._run("backwards", arguments)
@@ -129,6 +144,6 @@ class Frozen:
         return self._run("paired", arguments)
 
 
-def frozen(module: nn.Module) -> Frozen:
+def frozen(module: nn.Module | Frozen) -> Frozen:
     """`module`, its parameters standing still."""
-    return Frozen(module)
+    return module if isinstance(module, Frozen) else Frozen(module)

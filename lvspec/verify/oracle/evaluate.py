@@ -294,6 +294,11 @@ def _apply(e: E.Apply, world: Surroundings, sites: Sites, names: Names) -> Value
 
 def _apply_now(e: E.Apply, world: Surroundings, sites: Sites, names: Names) -> Value:
     network = world.networks[e.network]
+    numbers: N.Weights = world.weights
+    if (other := network.option("detached")) is not None:
+        if network.kind != "Module":
+            network = world.networks[other]
+        numbers = {name: w.detach() for name, w in numbers.items()}
     if network.kind == "Module":
         return _from_user(e, network, world, sites, names)
     bank = world.shape(network.bank, sites)
@@ -303,8 +308,8 @@ def _apply_now(e: E.Apply, world: Surroundings, sites: Sites, names: Names) -> V
     def weights(*index: Value) -> N.Weights:
         if network.option("tied"):
             other, out = world.networks[network.option("tied")], world.shape(network.arguments[-1:], sites)[0]
-            return N.tied_weights(network, other, world.weights, out)
-        return N.weights_of(network, world.weights, tuple(int(number(i)) for i in index), bank)
+            return N.tied_weights(network, other, numbers, out)
+        return N.weights_of(network, numbers, tuple(int(number(i)) for i in index), bank)
 
     if network.kind in N.AT_A_SITE:
         at_a_site = N.AT_A_SITE[network.kind]

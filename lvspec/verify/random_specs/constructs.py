@@ -109,7 +109,7 @@ def _of_expressions() -> Iterator[str]:
         yield n.name
         yield from (f"{n.name}({o})" for o, _ in n.options if o != "activation")
     yield from (f"activation {a}" for a in ACTIVATIONS)
-    yield "bank of networks"
+    yield from ("bank of networks", "detached network")
     yield from ACCESS
     yield from (f"{reader} reads {read}" for reader in ("latent", "observed") for read in READ)
     yield from (f"index by {read}" for read in (*READ, "number"))

@@ -131,6 +131,9 @@ def networks(spec: Spec) -> Iterator[str]:
     for n in spec.networks:
         if n.derived:
             continue
+        if n.option("detached"):
+            yield "detached network"
+            continue
         yield n.kind
         if n.bank:
             yield "bank of networks"

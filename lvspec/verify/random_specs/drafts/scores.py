@@ -225,7 +225,12 @@ def _summed_index(d: Draft, p: Parent, out: str, plate: str) -> str:
 # ------------------------------------------------------------ networks
 def linear(d: Draft, size: str, out: str) -> str:
     bias = ", bias=false" if d.wants("Linear(bias)", 0.05) else ""
-    return d.network(f"Linear({size}, {out}{bias})")
+    return applied(d, d.network(f"Linear({size}, {out}{bias})"))
+
+
+def applied(d: Draft, name: str) -> str:
+    """A network as it is called; now and then its parameters stand still there."""
+    return f"detach({name})" if d.wants("detached network", 0.01) else name
 
 
 def residual(d: Draft, size: str) -> str:
@@ -251,7 +256,7 @@ def _mapping(d: Draft, size: str, out: str) -> str:
         options.append("dropout=0.2")
     if d.wants("MLP(bias)", 0.05):
         options.append("bias=false")
-    return d.network(f"MLP({size}, {d.size('H', 3, 4)}, {out}, {', '.join(options)})") + "({})"
+    return applied(d, d.network(f"MLP({size}, {d.size('H', 3, 4)}, {out}, {', '.join(options)})")) + "({})"
 
 
 RECURRENT = tuple(name for name, kind in NETWORKS.items() if kind.reads == "causal")
