@@ -138,6 +138,11 @@ def test_samples_without_what_is_given_are_refused_by_name(name):
         model_of(name).sample(2)
 
 
+def test_end_symbols_are_told_by_plate():
+    with pytest.raises(BadBatch, match="`ends` has `x`, and end symbols are told by plate: there are t"):
+        model_of("rnn_lm").sample(2, ends={"x": 0})
+
+
 @pytest.mark.parametrize("name", [n for n in NAMES if any(s.name == "K" for s in spec_of(n).sizes)])
 def test_one_state_is_a_model_too(name):
     model, latents = model_of(name, K=1), {v.name for v in compiled(name).spec.of_role("latent")}

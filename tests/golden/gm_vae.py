@@ -236,7 +236,7 @@ class GMVAE(nn.Module):
         """p(z | x), by draws of q with self-normalised importance weights.
 
         p(c | x): p(c | x, z), exact, averaged over the weighted draws.
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        All draws are made at once, and their graph stands until the marginals, its gradients, are found.
         """
         batch = self.prepare(batch)
         tilts = {"c": self.zero.expand(batch_rows(batch), self.K)}
@@ -284,7 +284,7 @@ class GMVAE(nn.Module):
         what is given, else 64.
         `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding.
         """
-        batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
+        batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None}, ends)
         draws = SiteDraws(batch, x=1)
         batch = self.above_t(batch, draws)
         for t in range(batch["t.mask"].shape[-1]):

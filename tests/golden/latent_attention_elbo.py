@@ -218,7 +218,7 @@ class LatentAttentionElbo(nn.Module):
         of what is given, else 64.
         `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding.
         """
-        batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"m": None, "t": None})
+        batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"m": None, "t": None}, ends)
         draws = SiteDraws(batch, a=1, x=1)
         batch = self.above_t(batch)
         for t in range(batch["t.mask"].shape[-1]):

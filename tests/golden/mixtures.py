@@ -270,7 +270,7 @@ class Mixtures(nn.Module):
         """p(v | x), by draws of q with self-normalised importance weights.
 
         p(z | x): p(z | x, v), exact, averaged over the weighted draws.
-        All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`.
+        All draws are made at once, and their graph stands until the marginals, its gradients, are found.
         """
         batch = self.prepare(batch)
         tilts = {"z": self.zero.expand(batch_rows(batch), batch["t.mask"].shape[-1], self.K)}

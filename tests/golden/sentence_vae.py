@@ -228,7 +228,7 @@ class SentenceVAE(nn.Module):
         what is given, else 64.
         `ends`: end symbols, by plate. A length counts up to the first one; what is drawn behind it is padding.
         """
-        batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None})
+        batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {"t": None}, ends)
         draws = SiteDraws(batch, x=1)
         batch = self.above_t(batch, draws)
         for t in range(batch["t.mask"].shape[-1]):

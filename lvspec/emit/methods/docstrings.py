@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lvspec.emit.factors.integrals import asks
 from lvspec.emit.methods.schedules import following
 from lvspec.emit.text.text import BODY, docstring, filled
 from lvspec.ir.decodable import Decodable
@@ -12,6 +13,7 @@ from lvspec.ir.spec import Schedule
 from lvspec.ir.structures import STRUCTURES
 from lvspec.ir.words import listed
 
+GRAPH_WITHIN = "All draws are made at once, and their graph stands until the marginals, its gradients, are found."
 GRAPH = "All draws are made at once, and their graph is kept unless this is called under `torch.no_grad()`."
 DRAWS = (
     "`draws`: by latent, its noise where it is reparameterized and else its values, (S, B, ...), in place of new ones."
@@ -144,7 +146,7 @@ def weighted_posterior_doc(plan: Plan) -> list[str]:
     if exact:
         given = notation.p(exact, [*notation.names("observed"), *drawn])
         rows.append(f"{notation.posterior(exact)}: {given}, exact, averaged over the weighted draws.")
-    return described(*rows, GRAPH)
+    return described(*rows, GRAPH_WITHIN if asks(plan) else GRAPH)
 
 
 # ---------------------------------------------------------------- other posteriors, encodings, draws

@@ -95,15 +95,15 @@ def sample_method(plan: Plan, imports: set[str], random: list[Variable], lines: 
         "    @torch.no_grad()",
         f"    def sample(self, n: int, given: dict | None = None, lengths: dict | None = None{ends}) -> dict:",
         *sample_doc(plan, [v.name for v in random], ending),
-        *empty_batch(plan.spec),
+        *empty_batch(plan.spec, ", ends" if ending else ""),
         *lines,
     ]
 
 
-def empty_batch(spec: Spec) -> list[str]:
-    """`batch = sample_batch(n, ...)`."""
+def empty_batch(spec: Spec, ends: str = "") -> list[str]:
+    """`batch = sample_batch(n, ...)`. ends: a further argument."""
     plates = ", ".join(f'"{p.name}": {p.within and chr(34) + p.within + chr(34)}' for p in spec.plates if p.ragged)
-    return wrap(f"batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {{{plates}}})", 2)
+    return wrap(f"batch = sample_batch(n, given, lengths, self.batch_inputs(), self.zero, {{{plates}}}{ends})", 2)
 
 
 def _outside(program: Program, variable: Variable, within: bool) -> str:

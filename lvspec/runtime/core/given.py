@@ -21,15 +21,18 @@ def sample_batch(
     inputs: dict[str, Input],
     like: Tensor,
     plates: dict[str, str | None],
+    ends: Mapping | None = None,
 ) -> dict:
     """An empty batch of n examples to draw into: what is given, and lengths and masks of the ragged plates.
 
     lengths: plate -> (n,) or one number for all, of a nested plate (n, D), or one for all sites of an example; they may stand
     among what is given, as in a batch. Those that are not mentioned are as long as what is given, else LENGTH.
-    plates: the ragged ones, each with the plate that it is nested in.
+    plates: the ragged ones, each with the plate that it is nested in. ends: by plate an end symbol, for the plates that there are.
     """
     given, lengths = dict(given or {}), dict(lengths or {})
     lengths |= {p: given.pop(p) for p in plates if p in given}
+    for name in (n for n in ends or () if n not in plates):
+        raise BadBatch(f"`ends` has `{name}`, and end symbols are told by plate: there are {', '.join(plates)}")
     for name in (*given, *lengths):
         if name not in (inputs if name in given else plates):
             raise BadBatch(
