@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lvspec.cli import terminal
@@ -13,7 +13,7 @@ from lvspec.train.data.dataset import Dataset, encoded, halves, place_of
 from lvspec.train.data.readers import read
 from lvspec.train.data.sources import Files, unchanged_records
 from lvspec.train.evaluation.draws import Conditions, conditions, needs_data
-from lvspec.train.evaluation.given import told
+from lvspec.train.evaluation.given import Told, told
 from lvspec.train.evaluation.gold import GOLD, GoldLabels, gold_settings
 from lvspec.train.evaluation.posteriors import Latent, latents_of
 from lvspec.train.run.directory import TrainedRun, open_run
@@ -116,18 +116,17 @@ def sizes_of(trained: TrainedRun) -> dict[str, int]:
     return {**trained.compiled.spec.nominal(), **trained.config.sizes}
 
 
-def conditions_of(args: argparse.Namespace, trained: TrainedRun, n: int, length: int | None) -> tuple[int, Conditions]:
+def conditions_of(args: argparse.Namespace, trained: TrainedRun, n: int, length: int | None) -> Told:
     """What strings or draws start from, and how many there are: what --given says, and where it leaves something open, --length, the
     end symbol, or random examples of the training data."""
     config, layout = trained.config, trained.layout
     said = told(args.given, n, layout, trained.encoders, config.data)
     if said.left_out:
         terminal.say(f"warning: {said.left_out}")
-    open_ended = needs_data(layout, length, tuple(said.conditions.given))
-    dataset = None
-    if open_ended:
+    known, dataset = tuple(said.conditions.given), None
+    if needs_data(layout, length, known):
         records = unchanged_records(config.files, "train", config.data, config.hashes)
         dataset = encoded(records, layout, trained.encoders, config.data)
-    found = conditions(layout, dataset, said.n, length, args.seed, tuple(said.conditions.given))
+    found = conditions(layout, dataset, said.n, length, args.seed, known)
     given, lengths = {**found.given, **said.conditions.given}, {**found.lengths, **said.conditions.lengths}
-    return said.n, Conditions(given, lengths)
+    return replace(said, conditions=Conditions(given, lengths))

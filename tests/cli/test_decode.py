@@ -1,10 +1,13 @@
 """`lvspec decode`, and `--given` of it and of `sample`, as a person types them."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from lvspec.cli.main import main
+from lvspec.train.evaluation.corpus_figures import corpus_figures
 
 PAIRS = """
 lvspec: 1
@@ -157,3 +160,45 @@ def test_a_model_without_strings_says_why(said, tmp_path):
     trained(said, tmp_path, chain, "tsv", "a b\tx y\nb\ty\n")
     code, _, err = said("decode", "run")
     assert code == 2 and "nothing to decode: no plate ends with a symbol" in err
+
+
+class Metric:
+    """In place of sacrebleu's."""
+
+    def __init__(self, **options):
+        assert options in ({}, {"tokenize": "none", "force": True})
+
+    def corpus_score(self, found, references):
+        assert references == [["x y", "y", "x x z"]] and len(found) == 3
+        return SimpleNamespace(score=12.5)
+
+    def get_signature(self):
+        return "version:0"
+
+
+def test_figures_compare_with_the_file_itself(pairs, tmp_path, monkeypatch):
+    (tmp_path / "pairs.tsv").write_text("a b\tx y\nb\ty\na a\tx x z\n")
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics", None)
+    code, _, err = pairs("decode", "run", "--given", "pairs.tsv", "--figures")
+    assert code == 2 and "pip install 'lvspec[decode]'" in err
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics", SimpleNamespace(BLEU=Metric, CHRF=Metric))
+    code, out, _ = pairs("decode", "run", "--given", "pairs.tsv", "--figures")
+    strings, figures = out[:3], dict(line.split(": ", 1) for line in out[3:])
+    same = sum(a == b for a, b in zip(strings, ["x y", "y", "x x z"], strict=True))
+    assert code == 0 and figures["BLEU"] == figures["chrF"] == "12.50"
+    assert figures["exact match"] == f"{100 * same / 3:.2f}" and figures["BLEU signature"] == "version:0"
+    out = pairs("decode", "run", "--given", "pairs.tsv", "--figures", "--json")[1]
+    assert json.loads(out[-1])["figures"]["BLEU"] == 12.5
+    assert "--given FILE names it" in pairs("decode", "run", "--figures")[2]
+
+
+def test_figures_of_the_library():
+    pytest.importorskip("sacrebleu")
+    figures = corpus_figures(["a b c d e", "f g h i"], ["a b c d e", "f g h i"])
+    assert (
+        figures["BLEU"] == pytest.approx(100)
+        and figures["chrF"] == pytest.approx(100)
+        and figures["exact match"] == 100
+    )
+    assert corpus_figures(["a b"], ["c d"])["exact match"] == 0

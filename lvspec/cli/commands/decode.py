@@ -44,6 +44,11 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--seed", type=at_least(0), default=0, help="another seed, other draws (default 0)")
     parser.add_argument("--checkpoint", default="best", help="best, last, or step-00000100 (default best)")
     parser.add_argument("--device", default="cpu", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--figures",
+        action="store_true",
+        help="BLEU, chrF and exact matches, against what the file of --given has itself",
+    )
     parser.add_argument("--json", action="store_true", help="a line of JSON for each row, with log p of each string")
 
 
@@ -53,7 +58,9 @@ def run(args: argparse.Namespace) -> int:
     from lvspec.errors import UsageError
     from lvspec.ir.decodable import decodable
     from lvspec.runtime.core.batch import BadBatch
+    from lvspec.train.evaluation.corpus_figures import corpus_figures
     from lvspec.train.evaluation.decoding import strings
+    from lvspec.train.evaluation.given import references
     from lvspec.train.run.directory import open_run
 
     trained = open_run(Path(args.run), compile_spec, args.checkpoint, args.device, args.allow_module)
@@ -63,13 +70,28 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"nothing to decode: {found}")
     if not hasattr(trained.model, "decode"):
         raise UsageError(f"nothing to decode: {found.symbol} cannot be drawn by one step of each network a site")
-    n, start = conditions_of(args, trained, args.n, None)
+    start = conditions_of(args, trained, args.n, None)
+    field, settings = trained.layout.field(found.symbol), trained.config.data[found.symbol]
+    wanted = references(start, field, settings) if args.figures else []
+    rows = strings(trained, found, start.n, start.conditions, options(args), args.length, args.batch, args.seed)
+    first = []
     try:
-        for row in strings(trained, found, n, start, options(args), args.length, args.batch, args.seed):
+        for row in rows:
             show(row, args)
+            first.append(row[0].text if row else "")
     except (BadBatch, ValueError) as reason:
         raise UsageError(str(reason)) from reason
+    if args.figures:
+        show_figures(corpus_figures(first, wanted), args.json)
     return 0
+
+
+def show_figures(figures: dict, as_json: bool) -> None:
+    if as_json:
+        terminal.show_json({"figures": figures})
+        return
+    for name, value in figures.items():
+        terminal.show(f"{name}: {value if isinstance(value, str) else f'{value:.2f}'}")
 
 
 def options(args: argparse.Namespace) -> dict:

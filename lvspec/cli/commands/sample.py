@@ -42,10 +42,10 @@ def run(args: argparse.Namespace) -> int:
     if codes:
         reason = "is a code with no distribution of its own, so that nothing can be drawn"
         raise UsageError(f"{codes[0]} {reason}; in Python, `model.sample(n, given={{...}})` decodes what it is given")
-    n, start = conditions_of(args, trained, args.n, args.length)
+    start = conditions_of(args, trained, args.n, args.length)
     data = trained.config.data
     try:
-        found = draws(trained.model, trained.layout, trained.encoders, n, start, args.seed, data)
+        found = draws(trained.model, trained.layout, trained.encoders, start.n, start.conditions, args.seed, data)
     except BadBatch as reason:
         if args.length is None:
             raise

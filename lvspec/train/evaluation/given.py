@@ -19,17 +19,21 @@ from lvspec.train.data.dataset import encoded
 from lvspec.train.data.encoders import Encoder
 from lvspec.train.data.layout import BatchLayout, Field
 from lvspec.train.data.readers import Record, read
+from lvspec.train.data.values import symbols
 from lvspec.train.evaluation.draws import Conditions, given_fields
 from lvspec.train.settings import DataSettings
 
 
 @dataclass(frozen=True)
 class Told:
-    """conditions: of `n` rows. left_out: what a file holds that has no row, in words."""
+    """conditions: of `n` rows. left_out: what a file holds that has no row, in words. file, records: where the rows come from, and which
+    of its records they are."""
 
     n: int
     conditions: Conditions
     left_out: str = ""
+    file: Path | None = None
+    records: tuple[int, ...] = ()
 
 
 def told(
@@ -45,12 +49,12 @@ def told(
     files = [t for t in texts if t.partition("=")[0].strip() not in names or "=" not in t]
     if len(files) > 1:
         raise UsageError(f"--given: one file, and not {' and '.join(files)}")
-    found, left_out = Conditions({}, {}), ""
+    start = Told(n, Conditions({}, {}))
     if files:
-        found, left_out = of_file(Path(files[0]), layout, encoders, data)
-        n = len(next(iter(found.given.values())))
+        start = of_file(Path(files[0]), layout, encoders, data)
+    found, n = start.conditions, start.n
     singles = {name: _one(name, text, layout, encoders, data, n) for name, text in values.items()}
-    return Told(n, Conditions({**found.given, **singles}, found.lengths), left_out)
+    return replace(start, conditions=Conditions({**found.given, **singles}, found.lengths))
 
 
 def _assigned(text: str) -> tuple[str, str]:
@@ -58,9 +62,7 @@ def _assigned(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def of_file(
-    path: Path, layout: BatchLayout, encoders: Mapping[str, Encoder], data: Mapping[str, DataSettings]
-) -> tuple[Conditions, str]:
+def of_file(path: Path, layout: BatchLayout, encoders: Mapping[str, Encoder], data: Mapping[str, DataSettings]) -> Told:
     """The given variables of each record, with their lengths."""
     fields = given_fields(layout)
     if not fields:
@@ -73,7 +75,19 @@ def of_file(
     batch = collate(dataset, range(len(dataset)))
     plates = {p.name for f in fields for _, p in layout.ragged(f)}
     given = {f.name: batch[f.name] for f in fields}
-    return Conditions(given, {p: batch[p] for p in plates}), dataset.left_out if dataset.dropped else ""
+    start = Conditions(given, {p: batch[p] for p in plates})
+    left_out = dataset.left_out if dataset.dropped else ""
+    return Told(len(dataset), start, left_out, path, tuple(e.index for e in dataset.examples))
+
+
+def references(start: Told, field: Field, settings: DataSettings) -> list[str]:
+    """What the file itself has of a variable, for each of its rows: its symbols with blanks between them."""
+    if start.file is None:
+        raise UsageError("--figures compares with what a file has beside what is given: --given FILE names it")
+    found = [record[field.name] for record in read(start.file, {field.name: settings}, "test")]
+    if any(found[i] is None for i in start.records):
+        raise UsageError(f"--figures: {start.file} lacks {field.name} of some records")
+    return [" ".join(symbols(found[i], field, settings)) for i in start.records]
 
 
 def _alone(fields: Sequence[Field], layout: BatchLayout) -> BatchLayout:
