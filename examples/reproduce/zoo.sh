@@ -54,6 +54,10 @@ case $model in
         train --data "$DATA/wikisplit/tune.tsv.gz" --valid "$DATA/wikisplit/validation.tsv.gz" --split-dev \
             --set sizes.E=32 --set sizes.H=32 --set train.learning_rate=0.004 --steps 156 && evaluate
         ;;
+    seq2seq | mixture_of_experts | variational_nmt)
+        pairs --set sizes.E=32 --set sizes.H=32 --set train.batch_size=32 --set train.learning_rate=0.004 --epochs 1
+        evaluate --samples 10
+        ;;
     soft_attention | latent_attention | latent_attention_elbo)
         pairs --set sizes.E=32 --set sizes.H=32 --set train.batch_size=32 --set train.learning_rate=0.004 --epochs 4 && evaluate
         ;;
