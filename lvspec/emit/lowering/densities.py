@@ -144,7 +144,7 @@ def unfused(low: Lowering, term: Term) -> Term:
     if term.lookup is not None:
         return Term(term.dist, (entry(low, *term.lookup),))
     if term.parts:
-        return lower_term(low, term.dist, "", fuse=False)
+        return lower_term(low, term.dist, low.scope.subject[0], fuse=False)
     if term.head is None:
         return term
     hidden, network = term.head

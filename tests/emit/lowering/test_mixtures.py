@@ -146,6 +146,31 @@ def test_a_source_without_words_leaves_the_vocabulary():
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
+def test_a_latent_s_own_probabilities_are_right_and_have_a_name():
+    text = COPYING.replace(
+        "  x[t]: Categorical(probs=PROBS)WHERE\n", "  x[t]: Categorical(logits=output(words(z[t])))\n"
+    )
+    text = text.replace("words(x[<t])", "words(s[m])").replace("h[t]: writer(words(s[m]))", "h: last(writer(words(s)))")
+    text = text.replace("h[t]", "h").replace("copy[t]", "copy").replace("copied[t]", "copied")
+    prior = NATURAL.replace("h[t]", "h").replace("copy[t]", "copy").replace("copied[t]", "copied")
+    compiled = compile_spec(text.replace("observed:", f"latent:\n  z[t]: Categorical(probs={prior})\nobserved:"))
+    assert "probs_z = " in compiled.source
+    report = verify(compiled.spec, compiled.plan, compiled.Model)
+    assert report.passed, report
+
+
+@pytest.mark.parametrize("strategy", ["gumbel_softmax(density=relaxed)", "relax", "enumeration"])
+def test_a_latent_beside_a_softmax_is_right_however_it_is_drawn(strategy):
+    text = (
+        "lvspec: 1\nname: told\nsizes: {V: 4}\nparams: {w: [V], b: [V], e: [V]}\nlatent:\n  z: Categorical(logits=w)\n"
+    )
+    text += "observed:\n  x: Categorical(probs=0.3 * onehot(z) + 0.7 * softmax(b))\n  y: Normal(dot(onehot(z), e), 1)\n"
+    compiled = compile_spec(text + f"guide:\n  z: Categorical(logits=b * y)\ninfer:\n  z: {strategy}\n")
+    assert "log_mixture(" in compiled.source or "logits_from_probs(" in compiled.source
+    report = verify(compiled.spec, compiled.plan, compiled.Model)
+    assert report.passed, report
+
+
 def test_a_softmax_of_a_table_is_normalised_as_logits_are():
     text = "params: {start: [K], e: [K, V]}\nlatent:\n  z: Categorical(probs=softmax(start))\nobserved:\n  x[t]: Categorical(probs=e_rows[z])\n"
     compiled = compile_spec(
