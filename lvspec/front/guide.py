@@ -158,7 +158,7 @@ def _mend(body: Dist, found, wanted) -> str:
     if found.shape == wanted.shape and (known := wanted.support.known) is not None:
         return f"draw it between {known.low:g} and {known.high:g}, e.g. from Uniform"
     if found.support.kind != wanted.support.kind:
-        drawn = [f for f in FAMILIES.values() if f.engine and not (f.improper or f.pair or f.censored)]
+        drawn = [f for f in FAMILIES.values() if f.engine and not (f.improper or f.pair or f.observed)]
         families = [f.name for f in drawn if f.variate.kind == wanted.support.kind]
         return f"draw it from {' or '.join(families)}" if families else ""
     return (

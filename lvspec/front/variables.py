@@ -197,19 +197,17 @@ def _clause(one: StoryEntry, stated: StoryClause, ctx: Context) -> tuple[Clause,
         if body is not None:
             _same_plates(one, body, inner)
             check_inverse(one.role, body, inner)
-            _censored_is_observed(one, body, inner)
+            _observed_alone(one, body, inner)
             kind = _drawn_together(stated, one.name, body, kind)
     return Clause(body, stated.initial, bindings, stated.span), kind
 
 
-def _censored_is_observed(one: StoryEntry, body: Dist, ctx: Context) -> None:
-    if family_of(body.family).censored and one.role != "observed":
-        ctx.problems.error(
-            "no-distribution",
-            body.span,
-            f"what is censored is observed, and `{one.name}` is drawn",
-            help="leave `Censored` out: values that are drawn are known",
-        )
+def _observed_alone(one: StoryEntry, body: Dist, ctx: Context) -> None:
+    family = family_of(body.family)
+    if family.observed and one.role != "observed":
+        what = "what is censored" if family.censored else f"what is {family.name}"
+        help = "leave `Censored` out: values that are drawn are known" if family.censored else ""
+        ctx.problems.error("no-distribution", body.span, f"{what} is observed, and `{one.name}` is drawn", help=help)
 
 
 def clause_context(one: StoryEntry, stated: StoryClause, ctx: Context) -> Context:

@@ -60,7 +60,7 @@ class Family:
     but no strategy scores it yet. between: the arguments that are the least and the greatest value, where some are.
     kl: the divergence from another of the family that the runtime has in closed form: of "each" entry, of the "whole" vector, or
     "none". improper: a density without a total mass. pair: one value is a matrix, a mean beside its covariance.
-    relaxed: how draws of it are relaxed, where they may be. censored: of values that are known up to a bound alone, the last argument."""
+    relaxed: how draws of it are relaxed, where they may be. censored: of values that are known up to a bound alone, the last argument. observed: of observed values alone."""
 
     name: str
     arguments: tuple[Argument, ...]
@@ -74,6 +74,7 @@ class Family:
     pair: bool = False
     relaxed: RelaxedFunctions | None = None
     censored: bool = False
+    observed: bool = False
 
     def argument(self, name: str) -> Argument:
         return next(a for a in self.arguments if a.name == name)
@@ -137,6 +138,18 @@ FAMILIES: dict[str, Family] = {
             (Argument("total_count", T.COUNT), Argument("logits", one_of=_P), Argument("probs", T.UNIT, one_of=_P)),
             T.COUNT,
             between=("", "total_count"),
+        ),
+        # counts that add up to total_count
+        Family(
+            "Multinomial",
+            (
+                Argument("total_count", T.COUNT),
+                Argument("logits", axes="vector", one_of=_P),
+                Argument("probs", T.NONNEGATIVE, "vector", one_of=_P),
+            ),
+            T.COUNT,
+            "vector",
+            observed=True,
         ),
         Family("Geometric", (Argument("logits", one_of=_P), Argument("probs", T.UNIT, one_of=_P)), T.COUNT),
         Family("Poisson", (Argument("rate", T.NONNEGATIVE),), T.COUNT, kl="each"),
@@ -288,6 +301,7 @@ FAMILIES |= {
         reparameterized=False,
         kl="none",
         censored=True,
+        observed=True,
     )
     for f in (FAMILIES[name] for name in ("Exponential", "Weibull", "LogNormal", "Normal"))
 }

@@ -41,6 +41,10 @@ ROWS = {
         "6, probs=0.3": (D.Binomial(6, probs=t(0.3)[0]), torch.tensor(4)),
         "C, logits=-1": (D.Binomial(2, logits=t(-1)[0]), torch.tensor(1)),
     },
+    "Multinomial": {
+        "6, logits=0 over m": (D.Multinomial(6, logits=FOUR), torch.tensor([1, 0, 3, 2])),
+        "C, probs=0.25 over m": (D.Multinomial(2, logits=FOUR), torch.tensor([1, 0, 0, 1])),
+    },
     "Geometric": {
         "logits=1": (D.Geometric(logits=t(1)[0]), torch.tensor(4)),
         "probs=0.3": (D.Geometric(probs=t(0.3)[0]), torch.tensor(0)),
@@ -143,6 +147,7 @@ def of_latent(family, arguments, guide, glob=""):
 LATENTS = [
     (family, arguments, guide)
     for family, arguments in CASES
+    if not FAMILIES[family].observed
     for guide in (False, True)
     if family not in ("SphericalUniform", "OneHotCategorical")
 ]

@@ -332,12 +332,13 @@ def _enumerated_bernoulli(low: Lowering, term: Term, value: Value) -> Value:
 def _elementwise(low: Lowering, term: Term, value: Value) -> Value:
     if term.dist.family == "Normal" and len(value.shape) == 1 and _states_only(low, term, value):
         return _gaussian_table(low, term, value)
-    if any(a.axes in ("square", "table") for a in _used(term.dist)) or term.dist.family == "VonMisesFisher":
+    axes = {a.axes for a in _used(term.dist)}
+    if axes & {"square", "table"} or axes >= {"scalar", "vector"}:
         return _by_axes(low, term, value)
     values = (value, *term.arguments)
-    axes, rank, aligned = low.broadcast(*values)
+    common, _, aligned = low.broadcast(*values)
     shape = max((v.shape for v in values), key=len)
-    return _summed_density(low, term, aligned, axes, shape)
+    return _summed_density(low, term, aligned, common, shape)
 
 
 def _used(dist: Dist) -> list[Argument]:

@@ -87,6 +87,13 @@ def _binomial(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     return ways + _times(value, one) + _times(n - value, zero)
 
 
+def _multinomial(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """n! Π_k p_k^x_k / x_k!"""
+    value, n = value.expand(shape), a["total_count"].expand(shape[:-1])
+    each = _times(value, log_probabilities(a).expand(shape)) - torch.lgamma(value + 1)
+    return torch.where(value.sum(-1) == n, torch.lgamma(n + 1) + each.sum(-1), -torch.inf)
+
+
 def _geometric(a: Arguments, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     failure, success = log_odds_pair(a)
     return (success + _times(value, failure)).expand(shape)
@@ -261,6 +268,7 @@ _DENSITIES: dict[str, Callable[[Arguments, Tensor, tuple[int, ...]], Tensor]] = 
     "OneHotCategorical": _one_hot_categorical,
     "Bernoulli": _bernoulli,
     "Binomial": _binomial,
+    "Multinomial": _multinomial,
     "Geometric": _geometric,
     "Poisson": _poisson,
     "NegativeBinomial": _negative_binomial,

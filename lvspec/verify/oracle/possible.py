@@ -1,6 +1,7 @@
 """Random numbers that the model can take: covariances that are some, and observations that have a density.
 
 covariance_matrix=C   C C' + 1          x: Binomial(n, ...)   x below n + 1          x: Uniform(a, b)   x between a and b
+x: Multinomial(n, ...)   x adds up to n
 """
 
 from __future__ import annotations
@@ -120,9 +121,17 @@ def _inside(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return low + (high - low) * torch.sigmoid(x)
 
 
+def _adding_up(x: Tensor, n: Tensor) -> Tensor:
+    """Counts that add up to n: each takes what is left at most, the last one all."""
+    below = torch.minimum(x.cumsum(-1), n[..., None].to(x.dtype))
+    below[..., -1] = n.to(x.dtype)
+    return torch.diff(below, dim=-1, prepend=torch.zeros_like(below[..., :1]))
+
+
 # family -> the arguments that bound its values, and an arbitrary value moved between them
 BETWEEN: dict[str, tuple[tuple[str, ...], Callable[..., Tensor]]] = {
     "Binomial": (("total_count",), lambda x, n: x % (n.to(x.dtype) + 1)),
+    "Multinomial": (("total_count",), _adding_up),
     **{f.name: (f.between, _inside) for f in FAMILIES.values() if all(f.between)},
 }
 

@@ -31,7 +31,7 @@ FIRST = (
     "SphericalUniform", "ImproperUniform", "NormalMixture",
 )  # fmt: skip
 LATER = tuple(
-    n for n, f in FAMILIES.items() if f.engine and f.event != "structure" and n not in FIRST and not f.censored
+    n for n, f in FAMILIES.items() if f.engine and f.event != "structure" and n not in FIRST and not f.observed
 )
 SUM = "probabilities as a sum"
 # families, networks and forms that came after the numbers of random specs were given: no spec is drawn with them that is not asked for them by name,
@@ -59,7 +59,7 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
         rf".*\b({_any(NO_ENGINE)})\b.*|if then else|views|tied parameter",
         "read, without an engine yet",
     ),
-    (r"(.* )?Censored\w+(\..*)?", "observed alone, up to a bound: has tests of its own"),
+    (rf"(.* )?({_any(n for n, f in FAMILIES.items() if f.observed)})(\..*)?", "observed alone: has tests of its own"),
     (r"(.* )?OrderedLogistic(\..*)?|ordered|ordered_logits", "read as a Categorical: has tests of its own"),
     (rf"(latent|guide|global) ({_any(YIELDS)})", "a yield is observed"),
     (
