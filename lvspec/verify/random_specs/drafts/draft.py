@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
+from lvspec.verify.random_specs.coverage import LATECOMERS
 from lvspec.verify.random_specs.text import matched
 
 STATES = 150  # joint assignments of the finite latents of one example at most: brute force names each
@@ -18,6 +19,7 @@ PRIORS = {  # of parameters, by family
     "StudentT": "StudentT(3)",
     "Beta": "Beta(2, 1.5)",
     "Dirichlet": "Dirichlet(1.5)",
+    "Cauchy": "Cauchy(0.5, 2)",
 }
 SETTINGS = ("infer", "objective", "train")  # sections without which the model is the same
 SECTIONS = (
@@ -195,7 +197,8 @@ class Draft:
         elif (of := [f for f in PRIORS if shape or f != "Dirichlet"]) and (
             self.wished("prior {}", of) or self.chance(0.01)
         ):
-            entries.append(f'prior: "{PRIORS[self.pick("prior {}", of)]}"')
+            family = self.pick("prior {}", of, [f not in LATECOMERS for f in of])
+            entries.append(f'prior: "{PRIORS[family]}"')
         return f"{{{', '.join(entries)}}}" if len(entries) > 1 else axes
 
     def network(self, text: str, stem: str = "f", bank: str = "") -> str:
