@@ -9,7 +9,7 @@ from lvspec.front.shapes import real_enough
 from lvspec.front.sites import integer_index
 from lvspec.ir.dims import Dim, Shape, show_shape
 from lvspec.ir.expr import Apply, Expr
-from lvspec.ir.networks import NETWORKS, output_shape
+from lvspec.ir.networks import NETWORKS, input_shapes, output_shape
 from lvspec.ir.spec import Network
 from lvspec.ir.types import REAL, Reach, Type
 
@@ -17,13 +17,6 @@ from lvspec.ir.types import REAL, Reach, Type
 def reads(network: Network) -> str:
     """site, causal or whole."""
     return str(network.option("reads", NETWORKS[network.kind].reads))
-
-
-def input_shapes(network: Network) -> tuple[Shape, ...]:
-    """The event shape of each argument."""
-    if network.kind == "Module":
-        return network.option("in", ((network.arguments[0],),))
-    return ((network.arguments[0],),)
 
 
 def apply_network(network: Network, bank: tuple[Expr, ...], args: tuple[Expr, ...], ctx: Context, span: Span) -> Expr:

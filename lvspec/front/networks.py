@@ -104,7 +104,17 @@ def _network(
         return None
     network = Network(name, kind.name, tuple(d for d in dims if d is not None), options, bank, span=entry.key.span)
     _dropout_between(network, entry, problems)
-    return network if _heads_fit(network, sizes, entry, problems) else None
+    return network if _heads_fit(network, sizes, entry, problems) and _image_fits(network, entry, problems) else None
+
+
+def _image_fits(network: Network, entry: Entry, problems: Problems) -> bool:
+    """Whether a network of images is one network, and has a middle where it keeps their size."""
+    uncentred = network.option("stride") == 1 and network.option("kernel") % 2 == 0
+    if NETWORKS[network.kind].shapes is None or not (network.bank or uncentred):
+        return True
+    about = "is one network, and this is a bank" if network.bank else "with a stride of 1 has an odd `kernel`"
+    problems.error("network-arguments", entry.value.span, f"`{network.kind}` {about}")
+    return False
 
 
 def _heads_fit(network: Network, sizes: dict[str, Size], entry: Entry, problems: Problems) -> bool:

@@ -67,6 +67,28 @@ def _taps_work(network: Network, sizes: Sequence[int], sites: float) -> Work:
     return Work(taps * read * out, (taps * read + 1) * out, read + out, max(read, out), 1)
 
 
+def _image_work(network: Network, sizes: Sequence[int], sites: float) -> Work:
+    """Every tap at every place of the smaller image."""
+    read, out, rows, columns = sizes
+    taps, larger = int(network.option("kernel")) ** 2 * read * out, int(network.option("stride")) ** 2
+    places = rows * columns
+    down = network.kind == "Convolution2d"
+    ends = places * (read * (larger if down else 1) + out * (1 if down else larger))
+    return Work(taps * places, taps + out, ends, ends, 1)
+
+
+def _down(network: Network) -> tuple[Shape, Shape]:
+    read, out, rows, columns = network.arguments
+    stride = int(network.option("stride"))
+    return (read, rows * stride, columns * stride), (out, rows, columns)
+
+
+def _up(network: Network) -> tuple[Shape, Shape]:
+    read, out, rows, columns = network.arguments
+    stride = int(network.option("stride"))
+    return (read, rows, columns), (out, rows * stride, columns * stride)
+
+
 def _transformer_work(network: Network, sizes: Sequence[int], sites: float) -> Work:
     """Each layer: projections 4 out², a perceptron 8 out², and for every site read a product with its key and one with its value."""
     (read, out), layers = sizes, int(network.option("layers"))
@@ -84,7 +106,8 @@ class Kind:
     last one to the first; an embedding's table as it is. torch: whether its class is torch's own. bank: the class of several at
     once, where there is one. certain: whether it gives the same when it is computed again. gates, kept: of a recurrent cell,
     matrices for one state, and numbers that are kept for one of the output, as counted. work: of others, what they
-    do, by their sizes and the sites that are read together. flow: how its map is computed. most: layers at most."""
+    do, by their sizes and the sites that are read together. flow: how its map is computed. most: layers at most. shapes: what
+    goes in and comes out, where that is no vector."""
 
     name: str
     sizes: tuple[str, ...]
@@ -100,12 +123,14 @@ class Kind:
     work: Callable[[Network, Sequence[int], float], Work] | None = None
     flow: FlowKind | None = None
     most: int = 64
+    shapes: Callable[[Network], tuple[Shape, Shape]] | None = None
 
 
 _DEPTH = (("layers", 1), ("dropout", 0.0))
 _STEPS = (("steps", 1), ("activation", "relu"))
 _HIDDEN = ("dim", "hidden", "context?")
 _DEEP = (("steps", 1), ("layers", 2), ("activation", "relu"))
+_IMAGES = (("kernel", 3), ("stride", 1))
 _HEADS = (("heads", 1), ("layers", 1), ("dropout", 0.0), ("activation", "gelu"), ("positions", "rotary"))
 
 NETWORKS: dict[str, Kind] = {
@@ -141,6 +166,26 @@ NETWORKS: dict[str, Kind] = {
             "in",
             (("activation", "relu"), ("dropout", 0.0), ("bias", True)),
             work=_residual_work,
+        ),
+        Kind(
+            "Convolution2d",
+            ("in", "out", "rows", "columns"),
+            "site",
+            "image",
+            "image",
+            _IMAGES,
+            work=_image_work,
+            shapes=_down,
+        ),
+        Kind(
+            "TransposedConvolution2d",
+            ("in", "out", "rows", "columns"),
+            "site",
+            "image",
+            "image",
+            _IMAGES,
+            work=_image_work,
+            shapes=_up,
         ),
         Kind("RNN", ("in", "out"), "causal", "in", "out", _DEPTH, gates=1, kept=2),
         Kind("GRU", ("in", "out"), "causal", "in", "out", _DEPTH, gates=3, kept=10),
@@ -198,11 +243,21 @@ REFUSED = {
 }
 
 
+def input_shapes(network: Network) -> tuple[Shape, ...]:
+    """The event shape of each argument."""
+    if network.kind == "Module":
+        return network.option("in", ((network.arguments[0],),))
+    shapes = NETWORKS[network.kind].shapes
+    return (shapes(network)[0],) if shapes else ((network.arguments[0],),)
+
+
 def output_shape(network: Network) -> Shape:
     """The event shape of what comes out."""
     if network.kind == "Module":
         return network.option("out", (network.arguments[-1],))
-    written = NETWORKS[network.kind].output
+    written, shapes = NETWORKS[network.kind].output, NETWORKS[network.kind].shapes
+    if shapes:
+        return shapes(network)[1]
     size = network.arguments[0 if written == "in" else -1]
     return (size * 2 if written.startswith("2*") else size,)
 

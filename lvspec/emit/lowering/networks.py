@@ -15,7 +15,7 @@ from lvspec.emit.lowering.value import ATOM, Value, align, dim, join_draws, perm
 from lvspec.errors import InternalError
 from lvspec.ir.dims import ragged_plate
 from lvspec.ir.expr import Apply, Call, Expr, PlateIndex, VariableRef
-from lvspec.ir.networks import NETWORKS, output_shape
+from lvspec.ir.networks import NETWORKS, input_shapes, output_shape
 from lvspec.ir.structured import window_of
 
 
@@ -36,9 +36,8 @@ def apply_network(low, expr: Apply) -> Value:
             return _from_bank(low, network, expr, value)
         if network.kind == "Embedding":
             return _embedded(low, network, value)
-        return value.with_(
-            code=f"{module}({value.code})", shape=(*value.shape[:-1], *output_shape(network)), binds=ATOM
-        )
+        head = value.shape[: len(value.shape) - len(input_shapes(network)[0])]
+        return value.with_(code=f"{module}({value.code})", shape=(*head, *output_shape(network)), binds=ATOM)
     assert reach is not None  # front/applications.py
     plate = low.windows.axis_along(reach)
     if plate not in value.axes:

@@ -6,8 +6,9 @@ GRU    r, u, n: n' = tanh(W_in x + b_in + r (W_hn h + b_hn));  h' = (1 − u) n'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -57,12 +58,40 @@ def _residual(network: Network, w: Weights, x: Value) -> Tensor:
     return number(x) + _mlp(network, part(w, "added"), x)
 
 
+def _taps_of_images(network: Network, larger: Sequence[int], smaller: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Each tap (k, l), with the place of the larger image (r, c) that it joins to one of the smaller image (s, d)."""
+    kernel, stride = int(network.option("kernel")), int(network.option("stride"))
+    before = max(0, (kernel - stride + 1) // 2)
+    for k, l, s, d in product(range(kernel), range(kernel), *map(range, smaller)):
+        r, c = stride * s + k - before, stride * d + l - before
+        if 0 <= r < larger[0] and 0 <= c < larger[1]:
+            yield k, l, r, c, s, d
+
+
+def _convolution2d(network: Network, w: Weights, x: Value) -> Tensor:
+    """Tap by tap and place by place, of whatever images stand behind each other."""
+    y, (taps, bias) = number(x), (w["taps.weight"], w["taps.bias"])
+    stride, down = int(network.option("stride")), network.kind == "Convolution2d"
+    rows, columns = y.shape[-2] // stride if down else y.shape[-2], y.shape[-1] // stride if down else y.shape[-1]
+    larger, smaller = (rows * stride, columns * stride), (rows, columns)
+    found = [[bias for _ in range((smaller if down else larger)[1])] for _ in range((smaller if down else larger)[0])]
+    for k, l, r, c, s, d in _taps_of_images(network, larger, smaller):
+        if down:
+            found[s][d] = found[s][d] + (taps[:, :, k, l] @ y[..., r, c].unsqueeze(-1)).squeeze(-1)
+        else:
+            found[r][c] = found[r][c] + (taps[:, :, k, l].T @ y[..., s, d].unsqueeze(-1)).squeeze(-1)
+    shape = (*y.shape[:-3], len(bias))
+    return torch.stack([torch.stack([v.expand(shape) for v in row], -1) for row in found], -2)
+
+
 AT_A_SITE: dict[str, Callable[[Network, Weights, Value], Tensor]] = {
     "Linear": lambda network, w, x: linear(number(x), w),
     "MLP": _mlp,
     "Embedding": _embedding,
     "LayerNorm": _layer_norm,
     "Residual": _residual,
+    "Convolution2d": _convolution2d,
+    "TransposedConvolution2d": _convolution2d,
     "Dropout": lambda network, w, x: number(x),  # compared in evaluation mode, where it does nothing
 }
 

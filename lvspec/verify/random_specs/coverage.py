@@ -36,7 +36,8 @@ LATER = tuple(
 SUM = "probabilities as a sum"
 # families, networks and forms that came after the numbers of random specs were given: no spec is drawn with them that is not asked for them by name,
 # so that the texts of the others stay
-LATECOMERS = (*LATER, "Transformer", "BiTransformer", "Convolution", "Residual", SUM)
+LATE_NETWORKS = ("Transformer", "BiTransformer", "Convolution", "Residual", "Convolution2d", "TransposedConvolution2d")
+LATECOMERS = (*LATER, *LATE_NETWORKS, SUM)
 COUNTED = ("integer", "onehot", "boolean", "count")
 ONE_WAY = tuple(n for n, f in FLOWS.items() if f.inverse is None)
 

@@ -77,6 +77,25 @@ guide:
   z: Normal(loc, softplus(scale)) where loc, scale = split(encoder(mean(ahead[t] over t)))
 """
 
+IMAGES = """
+lvspec: 1
+name: images
+sizes: {R: 2, C: 1, D: 1, K: 2}
+networks:
+  down: Convolution2d(1, K, R, C, stride=2)
+  same: Convolution2d(K, 2, R, C, kernel=1)
+  head: Linear(2*R*C, 2*D)
+  seed: Linear(D, 2*R*C)
+  up: TransposedConvolution2d(2, 1, R, C, kernel=4, stride=2)
+latent:
+  z: Normal(0, 1)[D]
+observed:
+  x: Bernoulli(logits=flatten(up(reshape(seed(z), 2, R, C))))
+guide:
+  h: flatten(tanh(same(tanh(down(reshape(x, 1, 2*R, 2*C))))))
+  z: Normal(loc, softplus(scale)) where loc, scale = split(head(h))
+"""
+
 # Vinyals, Fortunato & Jaitly 2015: what was pointed at is read, and the next position is pointed at
 POINTER = """
 lvspec: 1
@@ -125,8 +144,8 @@ observed:
 
 @pytest.mark.parametrize(
     "text",
-    [CONVOLUTION, BANK, BLOCKS, POINTER, ATTENTION],
-    ids=["convolution", "bank", "blocks", "pointer", "attention"],
+    [CONVOLUTION, BANK, BLOCKS, IMAGES, POINTER, ATTENTION],
+    ids=["convolution", "bank", "blocks", "images", "pointer", "attention"],
 )
 def test_values_and_gradients_are_those_of_brute_force(text):
     c = compile_spec(text)

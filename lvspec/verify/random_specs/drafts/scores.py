@@ -242,9 +242,26 @@ def residual(d: Draft, size: str) -> str:
     return d.network(f"Residual({', '.join([size, d.size('H', 3, 4), *options])})") + "({})"
 
 
+def image(d: Draft, size: str) -> str:
+    """A convolution of a vector as an image of one row, around its argument, where it is asked for."""
+    kinds = ("Convolution2d", "TransposedConvolution2d")
+    kind = next((k for k in kinds if d.wished(k + "{}", ("", "(kernel)", "(stride)"))), None)
+    if kind is None:
+        return "{}"
+    d.wants(kind, 0.0)
+    options = ["kernel=5"] if d.wants(f"{kind}(kernel)", 0.0) else []
+    strides = d.wants(f"{kind}(stride)", 0.0)
+    network = d.network(f"{kind}({', '.join(['1', '1', '1', size, *options, *['stride=2'] * strides])})")
+    if not strides:
+        return f"flatten({network}(reshape({{}}, 1, 1, {size})))"
+    if kind == "Convolution2d":
+        return f"flatten({network}(reshape({linear(d, size, f'4*{size}')}({{}}), 1, 2, 2*{size})))"
+    return f"{linear(d, f'4*{size}', size)}(flatten({network}(reshape({{}}, 1, 1, {size}))))"
+
+
 def mapping(d: Draft, size: str, out: str) -> str:
     """A linear layer or a small perceptron, around its argument."""
-    return residual(d, out).format(_mapping(d, size, out))
+    return image(d, out).format(residual(d, out).format(_mapping(d, size, out)))
 
 
 def _mapping(d: Draft, size: str, out: str) -> str:
