@@ -30,7 +30,7 @@ _EMITTED = """
     posterior importance log_weights log_marginal zero rows tilt semiring
     sample samples prepare batch_inputs lengths dataset_size objective Objective Model Tensor lvspec runtime rt forward
     encode predictive shared_draws ascend fit_rows optimum shared_factors shared_prior own_prior log_prior one_chain one_part joint_density
-    zuko guide prior_kl refined unrefined elbo_at decode super range len int bool str list dict tuple set sum min max abs zip
+    zuko guide prior_kl refined unrefined elbo_at forward_at_labels decode super range len int bool str list dict tuple set sum min max abs zip
     enumerate isinstance object print
 """
 # words of the expression language

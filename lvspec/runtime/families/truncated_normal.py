@@ -55,13 +55,13 @@ class TruncatedNormal(Distribution):
 
     def entropy(self) -> Tensor:
         """log(scale (Φ(b) - Φ(a))) + log(2π) / 2 + E z² / 2."""
-        mass, _, square = moments(*self._ends(self._like))
+        mass, _, square = moments_between(*self._ends(self._like))
         return as_tensor(self.scale, mass).log() + mass + 0.5 * LOG_TWO_PI + 0.5 * square
 
     @property
     def mean(self) -> Tensor:
         """loc + scale E z, E z = (φ(a) - φ(b)) / (Φ(b) - Φ(a))."""
-        return self.loc + self.scale * moments(*self._ends(self._like))[1]
+        return self.loc + self.scale * moments_between(*self._ends(self._like))[1]
 
     @property
     def _like(self) -> Tensor:
@@ -74,16 +74,16 @@ def _log_normal(z: Tensor) -> Tensor:
 
 
 # nodes in [-1, 1] and weights of Gauss and Legendre's rule
-NODES = (0.1488743389816312, 0.4333953941292472, 0.6794095682990244, 0.8650633666889845, 0.9739065285171717)
+LEGENDRE_NODES = (0.1488743389816312, 0.4333953941292472, 0.6794095682990244, 0.8650633666889845, 0.9739065285171717)
 WEIGHTS = (0.2955242247147529, 0.2692667193099963, 0.2190863625159820, 0.1494513491505806, 0.0666713443086881)
 
 
 def log_mass(a: Tensor, b: Tensor) -> Tensor:
     """log(Φ(b) - Φ(a)), a <= b."""
-    return moments(a, b)[0]
+    return moments_between(a, b)[0]
 
 
-def moments(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def moments_between(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """log(Φ(b) - Φ(a)), and E z and E z² of a standard normal z between a and b. Of a wide interval from the tail that it lies in, of a
     narrow one by Gauss and Legendre's rule, since differences of close numbers have few digits."""
     mirrored = a + b > 0
@@ -96,7 +96,7 @@ def moments(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     wide = above + torch.log(-torch.expm1(below - above))
     at_low, at_high = torch.exp(_log_normal(low) - wide), torch.exp(_log_normal(b) - wide)
     half, centre = (torch.where(narrow, v, torch.zeros_like(v)) for v in (0.5 * width, middle))
-    steps = [(sign * t * half, 0.5 * w) for t, w in zip(NODES, WEIGHTS, strict=True) for sign in (-1, 1)]
+    steps = [(sign * t * half, 0.5 * w) for t, w in zip(LEGENDRE_NODES, WEIGHTS, strict=True) for sign in (-1, 1)]
     shares = [w * torch.exp(-s * (centre + 0.5 * s)) for s, w in steps]
     total = torch.stack(shares).sum(0)
     mean, square = (
