@@ -10,7 +10,7 @@ from lvspec.graph.layout import Layout, Shape
 
 CLEAR = 7.0  # kept between an edge and a node that it passes
 CELL = 64.0  # the side of the squares by which nodes near a point are found
-BENDS = (0.0, 45.0, -45.0, 80.0, -80.0, 120.0, -120.0, 170.0, -170.0, 230.0, -230.0)
+BENDS = (0.0, *(side * bend for bend in (45.0, 80.0, 120.0, 170.0, 230.0, 300.0, 380.0) for side in (1, -1)))
 Point = tuple[float, float]
 
 

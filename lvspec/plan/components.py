@@ -99,7 +99,7 @@ def tangled(model: Model, names: Iterable[str], unrolled: tuple[str, ...]) -> di
 def _barred(model: Model, variable) -> str | None:
     name = variable.name
     override = model.overrides.get(name)
-    if override is not None and override.strategy in STRATEGIES and STRATEGIES[override.strategy].draws_values:
+    if override is not None and override.strategy in STRATEGIES and STRATEGIES[override.strategy].draws:
         return f"`infer` asks for {override.strategy}"
     if follows_model(variable, model.guide_of(name)):
         return f"a term reads {name} and nothing observed does: it is summed under p({name}) itself, or drawn from it"

@@ -27,8 +27,8 @@ def test_a_spec_is_written_as_it_was_read():
 
 
 def test_what_goes_wrong_stays_and_the_rest_goes():
-    text = generate(2, "observed Laplace")
-    found = shortened(text, lambda t: "Laplace" if "Laplace" in t and not refuses(t) else "", tries=60)
+    text = max((generate(seed, "observed Laplace") for seed in range(5)), key=len)  # one that has enough to lose
+    found = shortened(text, lambda t: "Laplace" if "Laplace" in t and not refuses(t) else "", tries=200)
     assert "Laplace" in found
     assert len(found) < len(text) / 2
     assert found.count("\n") <= LINES

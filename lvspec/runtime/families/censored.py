@@ -45,6 +45,7 @@ class CensoredExponential(Censored):
 
     def __init__(self, rate: Tensor, at: Tensor):
         super().__init__(Exponential, (rate,), at)
+        self.rate = rate
 
     def log_survival(self, t: Tensor) -> Tensor:
         """-rate t."""
@@ -59,6 +60,7 @@ class CensoredWeibull(Censored):
 
     def __init__(self, scale: Tensor, concentration: Tensor, at: Tensor):
         super().__init__(Weibull, (scale, concentration), at)
+        self.scale, self.concentration = scale, concentration
 
     def log_survival(self, t: Tensor) -> Tensor:
         """-(t / scale)^k."""
@@ -74,6 +76,7 @@ class CensoredNormal(Censored):
 
     def __init__(self, loc: Tensor, scale: Tensor, at: Tensor):
         super().__init__(Normal, (loc, scale), at)
+        self.loc, self.scale = loc, scale
 
     def log_survival(self, t: Tensor) -> Tensor:
         """log Φ((loc - t) / scale)."""
@@ -88,6 +91,7 @@ class CensoredLogNormal(Censored):
 
     def __init__(self, loc: Tensor, scale: Tensor, at: Tensor):
         super().__init__(LogNormal, (loc, scale), at)
+        self.loc, self.scale = loc, scale
 
     def log_survival(self, t: Tensor) -> Tensor:
         """log Φ((loc - log t) / scale), 0 of t = 0."""

@@ -8,16 +8,30 @@ from lvspec.driver import Compiled, compile_spec
 from lvspec.errors import SpecError
 from lvspec.verify.checks.compare import comparisons
 from lvspec.verify.checks.subject import Subject
-from lvspec.verify.random_specs.relations import relation_checks
+from lvspec.verify.random_specs.relations import relation_checks, worth
 from lvspec.verify.report import Report
 
 SAMPLES = 2000  # rows that `model.sample` is judged by
+FAR, TIMES = 1e5, 6  # a log-density, and how often numbers are drawn anew
 FEW = 2  # batches beside the first one, of those with weights and with values given and missing
+
+
+def subject_of(compiled: Compiled, seed: int) -> Subject:
+    """The module at numbers that a seed draws; at others where a log-density is so far out that no digits are left beside it."""
+    for shift in range(TIMES):
+        subject = Subject.of(compiled.plan, compiled.Model, seed + shift * 10**6)
+        try:
+            value = worth(subject).detach()
+        except Exception:  # noqa: BLE001 - what breaks is for the checks to tell
+            break
+        if not ((value.abs() > FAR) & value.isfinite()).any():
+            break
+    return subject
 
 
 def trial(compiled: Compiled, seed: int) -> Report:
     """All checks of a compiled spec at numbers that a seed draws."""
-    subject = Subject.of(compiled.plan, compiled.Model, seed)
+    subject = subject_of(compiled, seed)
     found = comparisons(subject, seed, draws=0, samples=SAMPLES, few=FEW)
     return Report(compiled.spec.name, subject.sizes, seed, (*found, *relation_checks(subject, seed)))
 
